@@ -1,0 +1,1 @@
+"""trainbus: one list of callbacks for every training loop."""

@@ -1,0 +1,37 @@
+"""Everything that trainbus raises on purpose."""
+
+
+class TrainbusError(Exception):
+    """Base of every error that trainbus raises on purpose."""
+
+
+class SettingsError(TrainbusError, ValueError):
+    """What was asked for is wrong: an option, a path, a name, or a combination of them."""
+
+
+class UnknownName(SettingsError):
+    """No callback, adapter, plugin or hook has this name."""
+
+
+class UnknownDirection(SettingsError):
+    """Nothing tells whether a metric improves when it rises or when it falls."""
+
+
+class MissingMetric(SettingsError):
+    """A monitored metric is not among those that the run logs."""
+
+
+class MissingCapability(SettingsError):
+    """A callback needs something that the trained subject cannot do."""
+
+
+class MissingDependency(TrainbusError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class CheckpointError(TrainbusError, OSError):
+    """A checkpoint could not be written or read."""
+
+
+class LoopError(TrainbusError, RuntimeError):
+    """The training loop called a run in an order that makes no sense."""
