@@ -1,0 +1,137 @@
+"""What a subject can do: small protocols, one for each thing that a callback may need.
+
+A subject is any object; it offers a capability by having its methods. Where the class could do it and this object
+cannot (an estimator without a learning rate, say), the subject's optional method `refusal(capability)` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+__all__ = [
+    "HasDirections",
+    "HasGraph",
+    "HasLearningRate",
+    "HasWeights",
+    "Node",
+    "Refuses",
+    "Restorable",
+    "Saveable",
+    "Snapshotable",
+    "missing",
+]
+
+
+@runtime_checkable
+class Saveable(Protocol):
+    """Can be written to a file."""
+
+    def suffixes(self, *, weights_only: bool) -> Sequence[str]:
+        """File suffixes that it can write, the usual one first, each with its dot."""
+        ...
+
+    def save(self, path: Path, *, weights_only: bool) -> None:
+        """Write the whole training state, or only the weights, to `path`, whose suffix is one of `suffixes`."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """Can be brought back from a file that it wrote."""
+
+    def load(self, path: Path) -> None:
+        """Take over what `path` holds, in place."""
+        ...
+
+
+@runtime_checkable
+class Snapshotable(Protocol):
+    """Can be remembered in memory and brought back."""
+
+    def snapshot(self) -> object:
+        """A copy of the weights that later training cannot change."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Take over what `snapshot`, made by this subject, holds, in place."""
+        ...
+
+
+@runtime_checkable
+class HasLearningRate(Protocol):
+    """Has learning rates that can be read and changed while it trains."""
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """Name to present value: the one rate as "learning_rate", several as "learning_rate/<group>"."""
+        ...
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Change the rates that are named; raises `SettingsError` where a change would have no effect."""
+        ...
+
+
+@runtime_checkable
+class HasDirections(Protocol):
+    """Knows its metrics as objects, some of which tell which way they improve."""
+
+    def direction_of(self, metric: str) -> Literal["min", "max"] | None:
+        """The direction that the metric object itself declares, None where it does not."""
+        ...
+
+
+@runtime_checkable
+class HasWeights(Protocol):
+    """Has named arrays that training changes."""
+
+    def weights(self) -> Iterable[tuple[str, Any]]:
+        """Name and NumPy array of every weight, in a stable order; names are unique, parts joined by "/"."""
+        ...
+
+
+class Node(NamedTuple):
+    """One box of a subject's graph."""
+
+    name: str
+    """Unique; parts joined by "/" nest, as files in folders."""
+    kind: str
+    """What it does: the name of its class."""
+    inputs: tuple[str, ...] = ()
+    """Names of the nodes whose output it takes."""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Names and values worth reading."""
+
+
+@runtime_checkable
+class HasGraph(Protocol):
+    """Consists of parts that can be drawn as a graph."""
+
+    def graph(self) -> Sequence[Node]:
+        """The parts, each naming those whose output it takes."""
+        ...
+
+
+@runtime_checkable
+class Refuses(Protocol):
+    """Says of itself that it lacks a capability whose methods it has."""
+
+    def refusal(self, capability: type) -> str | None:
+        """Why this object lacks the capability, None where it has it."""
+        ...
+
+
+def missing(subject: object, capability: type) -> str | None:
+    """Why `subject` lacks `capability`, in words that can follow "because"; None where it has it.
+
+    >>> missing(object(), HasLearningRate)
+    "'object' has no learning_rates() and set_learning_rates()"
+    >>> missing(None, Saveable)
+    'the run has no subject'
+    """
+    if subject is None:
+        return "the run has no subject"
+    if not isinstance(subject, capability):
+        wanted = [name for name in vars(capability) if not name.startswith("_") and not hasattr(subject, name)]
+        return f"{type(subject).__name__!r} has no {' and '.join(f'{name}()' for name in wanted)}"
+    return subject.refusal(capability) if isinstance(subject, Refuses) else None

@@ -1,0 +1,185 @@
+"""What to do: the one type with which plugins answer, and its join.
+
+A decision is a set of actions. Joining is set union, so it is commutative, associative and idempotent, with `NOTHING`
+as identity: neither the order of the plugins nor a repeated answer can change what happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+__all__ = [
+    "NOTHING",
+    "Action",
+    "Decision",
+    "Forget",
+    "Keep",
+    "Restore",
+    "Save",
+    "ScaleLearningRate",
+    "Stop",
+    "forget",
+    "join",
+    "keep",
+    "restore",
+    "save",
+    "scale_learning_rate",
+    "stop",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing to do, with its reason in words and the name of the plugin that asked."""
+
+    order: ClassVar[int]
+    """When this kind of action is carried out, relative to the others of the same decision."""
+
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleLearningRate(Action):
+    """Multiply every learning rate by `factor`, but take none below `floor`."""
+
+    order: ClassVar[int] = 0
+    factor: float
+    floor: float = 0.0
+
+    def applied_to(self, rate: float) -> float:
+        """The rate that follows from `rate`; one that is at or below the floor already stays as it is.
+
+        >>> ScaleLearningRate(0.1, floor=0.02).applied_to(0.1)
+        0.02
+        >>> ScaleLearningRate(0.1, floor=0.02).applied_to(0.01)
+        0.01
+        """
+        return max(rate * self.factor, self.floor) if rate > self.floor else rate
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Action):
+    """Remember the subject's present state in memory under the name `slot`."""
+
+    order: ClassVar[int] = 1
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Save(Action):
+    """Write the subject to the file `path`."""
+
+    order: ClassVar[int] = 2
+    path: str
+    weights_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Restore(Action):
+    """Bring the subject back to what `source`, a slot or a file, holds."""
+
+    order: ClassVar[int] = 3
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Action):
+    """Delete the file or the slot named `source`."""
+
+    order: ClassVar[int] = 4
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Action):
+    """End the training in good order."""
+
+    order: ClassVar[int] = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What plugins ask for: a set of actions that joins with others by `|`.
+
+    Iterating gives the actions in the order in which the bus carries them out, whatever the order of the answers:
+    learning rate, keep, save, restore, forget, stop.
+
+    >>> both = stop("no progress") | restore("best", "best epoch")
+    >>> [type(action).__name__ for action in both]
+    ['Restore', 'Stop']
+    >>> both | both == both
+    True
+    >>> bool(NOTHING)
+    False
+    """
+
+    actions: frozenset[Action] = field(default=frozenset())
+
+    def __or__(self, other: Decision) -> Decision:
+        return Decision(self.actions | other.actions)
+
+    def __bool__(self) -> bool:
+        return bool(self.actions)
+
+    def __iter__(self) -> Iterator[Action]:
+        return iter(sorted(self.actions, key=lambda action: (action.order, repr(action))))
+
+    @property
+    def stops(self) -> bool:
+        """Whether the training ends."""
+        return any(isinstance(action, Stop) for action in self.actions)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, in words: one reason an action, in the order of the actions, each said once."""
+        return tuple(dict.fromkeys(action.reason for action in self if action.reason))
+
+    def signed(self, name: str) -> Decision:
+        """The same decision, with `name` as the asker of every action that does not name one yet."""
+        return Decision(frozenset(action if action.by else replace(action, by=name) for action in self.actions))
+
+
+NOTHING = Decision()
+"""The empty decision, identity of the join."""
+
+
+def stop(reason: str) -> Decision:
+    """End the training in good order, because of `reason`."""
+    return Decision(frozenset([Stop(reason=reason)]))
+
+
+def save(path: str, *, weights_only: bool = False, reason: str = "") -> Decision:
+    """Write the subject, or only its weights, to the file `path`."""
+    return Decision(frozenset([Save(path, weights_only, reason=reason)]))
+
+
+def forget(source: str, reason: str = "") -> Decision:
+    """Delete the file or the slot named `source`; one that the same decision saves or keeps stays."""
+    return Decision(frozenset([Forget(source, reason=reason)]))
+
+
+def keep(slot: str, reason: str = "") -> Decision:
+    """Remember the subject's present state in memory under the name `slot`."""
+    return Decision(frozenset([Keep(slot, reason=reason)]))
+
+
+def restore(source: str, reason: str = "") -> Decision:
+    """Bring the subject back to what `source` holds: a slot if there is one of that name, else a file."""
+    return Decision(frozenset([Restore(source, reason=reason)]))
+
+
+def scale_learning_rate(factor: float, *, floor: float = 0.0, reason: str = "") -> Decision:
+    """Multiply every learning rate by `factor`, down to `floor`; of several requests the lowest new rate wins."""
+    return Decision(frozenset([ScaleLearningRate(factor, floor, reason=reason)]))
+
+
+def join(decisions: Iterable[Decision]) -> Decision:
+    """All `decisions` as one; `NOTHING` for none.
+
+    >>> join([]) == NOTHING
+    True
+    """
+    return Decision(frozenset().union(*(decision.actions for decision in decisions)))

@@ -1,0 +1,86 @@
+"""All that a plugin can hear, and the two pluggy markers.
+
+A plugin is any object with methods marked `@hookimpl` and named like the hooks below. Arguments go by name: an
+implementation takes those that it wants. What it returns, a `Decision` or None, joins with the other plugins' answers;
+answers to `on_exception`, `on_decision` and `on_checkpoint` are ignored. Epochs and batches count from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .checkpoints import Checkpoint
+    from .decision import Decision
+    from .run import Run
+
+__all__ = ["Hooks", "hookimpl"]
+
+PROJECT = "trainbus"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a method as a hook implementation; takes pluggy's tryfirst, trylast and wrapper."""
+
+_marker = pluggy.HookspecMarker(PROJECT)
+
+
+def _spec(function: F) -> F:
+    return cast(F, _marker(function))
+
+
+class Hooks:
+    """The events of a training run, in the order in which they happen."""
+
+    @_spec
+    def on_train_begin(self, run: Run) -> Decision | None:
+        """The training is about to begin; nothing is trained yet."""
+
+    @_spec
+    def on_epoch_begin(self, run: Run, epoch: int) -> Decision | None:
+        """The epoch is about to begin."""
+
+    @_spec
+    def on_batch_begin(self, run: Run, epoch: int, batch: int) -> Decision | None:
+        """The batch is about to be trained on."""
+
+    @_spec
+    def on_batch_end(
+        self, run: Run, epoch: int, batch: int, step: int, metrics: Mapping[str, Any]
+    ) -> Decision | None:
+        """The batch was trained on; `step` weight updates were made in the whole run.
+
+        `metrics` is a live view of the running means since the epoch began; reading one may wait for the device.
+        """
+
+    @_spec
+    def on_validation_begin(self, run: Run, epoch: int) -> Decision | None:
+        """The epoch's validation is about to begin."""
+
+    @_spec
+    def on_validation_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        """The epoch's validation is over; the names in `metrics` begin with `val_`."""
+
+    @_spec
+    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        """The epoch is over; `metrics` holds all of its metrics and the learning rate that it trained with."""
+
+    @_spec
+    def on_train_end(self, run: Run) -> Decision | None:
+        """The training is over; always called, also after an error, which is then in `run.error`."""
+
+    @_spec
+    def on_exception(self, run: Run, error: BaseException) -> None:
+        """The loop or a plugin raised; `on_train_end` follows and then the error goes on to the user."""
+
+    @_spec
+    def on_decision(self, run: Run, decision: Decision) -> None:
+        """The joined decision was carried out."""
+
+    @_spec
+    def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
+        """A checkpoint was committed: its file is complete and on the disk."""

@@ -1,0 +1,120 @@
+"""Metric values as numbers, and running means that do not wait for the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .errors import SettingsError
+
+__all__ = ["Means", "as_number"]
+
+
+def as_number(value: Any) -> float:
+    """A metric's value as a Python float, exact for every float type; may wait for the device.
+
+    Raises:
+        TypeError: the value is no single number (text, a truth value, a vector, None).
+
+    >>> as_number(3), math.isnan(as_number(float("nan")))
+    (3.0, True)
+    """
+    if isinstance(value, (bool, str, bytes)) or value is None:
+        raise TypeError(f"{value!r} is no number")
+    if getattr(value, "requires_grad", False):
+        value = value.detach()
+    size = math.prod(getattr(value, "shape", ()))
+    if size != 1:
+        raise TypeError(f"an array of {size} values is no single number; log its mean, or each value under its own name")
+    return float(value.item() if hasattr(value, "item") else value)
+
+
+class Means(Mapping[str, Any]):
+    """The means of what was logged since the last `clear`, weighted by count, as a live read-only mapping.
+
+    Adding never waits for a device: a tensor elsewhere than on the CPU is summed where it lies, and only reading the
+    mean waits. Sums are kept in double precision where the device has it. Arrays are averaged element by element.
+
+    >>> means = Means()
+    >>> means.add("loss", 1.0, 3)
+    >>> means.add("loss", 2.0, 1)
+    >>> dict(means)
+    {'loss': 1.25}
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
+
+    def add(self, name: str, value: Any, count: float = 1) -> None:
+        """Take in the mean `value` of `count` samples; None is passed over.
+
+        Raises:
+            SettingsError: the value is text or a truth value, or the count is not above 0.
+        """
+        if type(value) is not float:
+            value = _summable(name, value)
+            if value is None:
+                return
+        if not count > 0:
+            raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
+        entry = self._sums.get(name)
+        if entry is None:
+            self._sums[name] = [value * count, count]
+        else:
+            entry[0] = entry[0] + value * count
+            entry[1] += count
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._sums.clear()
+
+    def __getitem__(self, name: str) -> Any:
+        total, count = self._sums[name]
+        mean = total / count
+        try:
+            return as_number(mean)
+        except TypeError:
+            return mean
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sums)
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would compute the mean
+        return name in self._sums
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def _summable(name: str, value: Any) -> Any:
+    """A float where that costs no wait, else the detached value in the widest float type of its device."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, str, bytes)):
+        raise SettingsError(f"{name}={value!r} is no number; log numbers, a truth value as float(...)")
+    if isinstance(value, (int, float)):
+        return float(value)
+    if hasattr(value, "is_cpu"):
+        return _summable_tensor(value.detach())
+    if type(value).__module__.startswith("jax"):
+        return value  # computes on by itself while Python goes on, and has no double precision by default
+    if hasattr(value, "astype"):
+        value = value.astype("float64")
+        return value.item() if value.size == 1 else value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise SettingsError(f"{name} is a {type(value).__name__}, no number; log numbers") from None
+
+
+def _summable_tensor(tensor: Any) -> Any:
+    if tensor.is_cpu:
+        return tensor.item() if tensor.numel() == 1 else tensor.double()
+    try:
+        return tensor.double()
+    except (TypeError, RuntimeError):  # some devices (Apple's) have no double precision
+        return tensor.float()

@@ -1,0 +1,109 @@
+"""One metric of a run, watched: which way it improves, its score, its best value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from .capabilities import HasDirections
+from .direction import direction_of
+from .errors import MissingMetric
+from .metrics import as_number
+from .names import canonical, nearest, resolve
+from .rules import Best, best_rule
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["BestValue", "Monitor"]
+
+
+class BestValue(NamedTuple):
+    """The best value of a metric and the epoch, counted from 0, that reached it."""
+
+    value: float
+    epoch: int
+
+
+class Monitor:
+    """One metric of a run, watched: its direction is settled once, its score taken at each epoch end.
+
+    A score is the metric's value turned so that higher is better.
+    """
+
+    def __init__(self, run: Run, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> None:
+        self.run = run
+        self.metric = metric
+        """The name as asked for, and once it was seen, the name under which it is logged."""
+        self.mode = mode
+        self.seen = False
+        self._direction: Literal["min", "max"] | None = None if mode == "auto" else mode
+        self._best = Best()
+        # only a subject that knows its metrics as objects can tell more than the name, and perhaps not before training
+        if self._direction is None and not isinstance(run.subject, HasDirections):
+            self._direction = direction_of(metric)
+
+    @property
+    def direction(self) -> Literal["min", "max"]:
+        """Which way the metric improves.
+
+        Raises:
+            UnknownDirection: neither the metric object nor the name tells.
+        """
+        if self._direction is None:
+            subject = self.run.subject
+            declared = subject.direction_of(self.metric) if isinstance(subject, HasDirections) else None
+            self._direction = declared or direction_of(self.metric)
+        return self._direction
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1."""
+        return 1 if self.direction == "max" else -1
+
+    @property
+    def best(self) -> BestValue | None:
+        """The best value so far, None while there is none."""
+        return BestValue(self.sign * self._best.score, self._best.epoch) if self._best.epoch >= 0 else None
+
+    def value(self, metrics: Mapping[str, Any]) -> float | None:
+        """The metric's value among `metrics`; None where this epoch does not carry it.
+
+        Raises:
+            MissingMetric: no epoch carried it yet, though this one should have; or it is no single number.
+        """
+        name = resolve(self.metric, metrics)
+        if name is None or metrics[name] is None:
+            if not self.seen and self._expected():
+                raise MissingMetric(self._missing_text(metrics))
+            return None
+        self.metric, self.seen = name, True
+        try:
+            return as_number(metrics[name])
+        except TypeError as error:
+            raise MissingMetric(f"{name!r} cannot be monitored: {error}") from None
+
+    def score(self, metrics: Mapping[str, Any]) -> float | None:
+        """The metric's value, turned so that higher is better; None where this epoch does not carry it.
+
+        Raises:
+            MissingMetric: as `value` does.
+            UnknownDirection: as `direction` does.
+        """
+        value = self.value(metrics)
+        return None if value is None else self.sign * value
+
+    def watch(self, metrics: Mapping[str, Any], epoch: int) -> None:
+        """Take the epoch's value into account for `best`."""
+        score = self.score(metrics)
+        if score is not None:
+            self._best, _ = best_rule(self._best, score, epoch)
+
+    def _expected(self) -> bool:
+        """Whether this epoch's end should have carried the metric."""
+        return not canonical(self.metric).startswith("val_") or self.run.validates(self.run.epoch)
+
+    def _missing_text(self, metrics: Mapping[str, Any]) -> str:
+        near = nearest(self.metric, metrics)
+        hint = f"; did you mean {near!r}?" if near else "."
+        return f"{self.metric!r} is not logged{hint} logged: {', '.join(metrics) or 'nothing'}"
