@@ -1,1 +1,55 @@
-"""trainbus: one list of callbacks for every training loop."""
+"""trainbus: one list of callbacks for every training loop.
+
+A training loop states facts, plugins answer with decisions, decisions join into one, the run carries it out.
+"""
+
+from . import capabilities, decision, rules
+from .callback import Callback, MonitoredCallback
+from .catalog import callbacks_from, installed
+from .checkpoints import Checkpoint
+from .decision import Decision
+from .direction import direction_of
+from .errors import (
+    CheckpointError,
+    LoopError,
+    MissingCapability,
+    MissingDependency,
+    MissingMetric,
+    SettingsError,
+    TrainbusError,
+    UnknownDirection,
+    UnknownName,
+)
+from .hooks import Hooks, hookimpl
+from .monitor import BestValue, Monitor
+from .result import Result
+from .run import Run, watch
+
+__all__ = [
+    "BestValue",
+    "Callback",
+    "Checkpoint",
+    "CheckpointError",
+    "Decision",
+    "Hooks",
+    "LoopError",
+    "MissingCapability",
+    "MissingDependency",
+    "MissingMetric",
+    "Monitor",
+    "MonitoredCallback",
+    "Result",
+    "Run",
+    "SettingsError",
+    "TrainbusError",
+    "UnknownDirection",
+    "UnknownName",
+    "callbacks_from",
+    "capabilities",
+    "decision",
+    "direction_of",
+    "hookimpl",
+    "installed",
+    "rules",
+    "watch",
+]

@@ -7,12 +7,12 @@ the None of silent implementations left in so that each answer's place names its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pluggy
 
-__all__ = ["Answers", "CompiledHook", "compile_hook"]
+__all__ = ["Answers", "CompiledHook", "call_each", "compile_hook"]
 
 Answers = tuple[Any, ...]
 """What the implementations returned, in calling order; empty when none returned anything."""
@@ -60,6 +60,29 @@ def compile_hook(hook: pluggy.HookCaller) -> CompiledHook | None:
     exec(compile(maker, f"<trainbus hook {hook.name}>", "exec"), made)
     compiled: CompiledHook = made["make"](**scope)
     return compiled
+
+
+def call_each(hook: pluggy.HookCaller, values: Mapping[str, Any]) -> tuple[Answers, list[Exception]]:
+    """Call every implementation, also after one has raised: the answers in calling order, and what was raised.
+
+    Wrappers stand round all implementations at once, so a hook with wrappers is called as pluggy does it.
+    """
+    implementations = hook.get_hookimpls()[::-1]
+    errors: list[Exception] = []
+    if any(each.wrapper or each.hookwrapper for each in implementations):
+        try:
+            return _as_answers(hook(**values)), errors
+        except Exception as error:
+            return (), [error]
+    answers: list[Any] = []
+    for each in implementations:
+        try:
+            answers.append(each.function(*(values[name] for name in each.argnames)))
+        except Exception as error:
+            error.add_note(f"raised in {hook.name} by the plugin {each.plugin_name!r}")
+            errors.append(error)
+            answers.append(None)
+    return tuple(answers), errors
 
 
 def _as_answers(result: Any) -> Answers:

@@ -7,17 +7,21 @@ answers to `on_exception`, `on_decision` and `on_checkpoint` are ignored. Epochs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
+
+from .errors import SettingsError
+from .names import nearest
 
 if TYPE_CHECKING:
     from .checkpoints import Checkpoint
     from .decision import Decision
     from .run import Run
 
-__all__ = ["Hooks", "hookimpl"]
+__all__ = ["HOOKS", "PROJECT", "Hooks", "check_plugin", "hookimpl"]
 
 PROJECT = "trainbus"
 
@@ -84,3 +88,60 @@ class Hooks:
     @_spec
     def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
         """A checkpoint was committed: its file is complete and on the disk."""
+
+
+HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))
+"""The names of all hooks."""
+
+
+def check_plugin(name: str, plugin: object) -> None:
+    """Refuse an object that would listen to nothing, or not to what its author meant.
+
+    Raises:
+        SettingsError: a hook or an argument is misspelt, the marker is forgotten, or nothing is implemented.
+
+    >>> class Hopeful:
+    ...     @hookimpl
+    ...     def on_epoch_finish(self): ...
+    >>> check_plugin("Hopeful", Hopeful())
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.SettingsError: Hopeful.on_epoch_finish: no such hook; did you mean ...
+    """
+    if isinstance(plugin, type):
+        raise SettingsError(f"{name} is a class; list an object of it: {name}(...)")
+    heard = False
+    # looked up statically, since the properties of a stranger's object are none of our business
+    for attribute in dict.fromkeys([*dir(type(plugin)), *getattr(plugin, "__dict__", ())]):
+        method = inspect.getattr_static(plugin, attribute, None)
+        options: Any = getattr(getattr(method, "__func__", method), f"{PROJECT}_impl", None)
+        if isinstance(options, dict):
+            heard = True
+            hook = cast("dict[str, Any]", options).get("specname") or attribute
+            _check_implementation(name, hook, getattr(plugin, attribute))
+        elif attribute in HOOKS:
+            raise SettingsError(f"{name}.{attribute} would not be heard; mark it with @trainbus.hookimpl")
+    if not heard:
+        raise SettingsError(
+            f"{name} implements no hook; list trainbus callbacks, or objects with methods marked @trainbus.hookimpl "
+            f"and named {', '.join(HOOKS)}"
+        )
+
+
+def _check_implementation(name: str, hook: str, method: Callable[..., Any]) -> None:
+    if hook not in HOOKS:
+        raise SettingsError(f"{name}.{hook}: no such hook{_hint(hook, HOOKS)} hooks: {', '.join(HOOKS)}")
+    known = list(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            raise SettingsError(f"{name}.{hook} takes {parameter}; name the arguments: {', '.join(known)}")
+        if parameter.default is parameter.empty and parameter.name not in known:
+            raise SettingsError(
+                f"{name}.{hook}: no argument {parameter.name!r}{_hint(parameter.name, known)} "
+                f"arguments: {', '.join(known)}"
+            )
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else "."

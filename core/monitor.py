@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .capabilities import HasDirections
@@ -92,6 +93,11 @@ class Monitor:
         """
         value = self.value(metrics)
         return None if value is None else self.sign * value
+
+    def improvement(self, best: float, score: float) -> str:
+        """In words, that `score` improved on `best`, both turned so that higher is better; -inf for no best yet."""
+        before = "None" if best == -inf else f"{self.sign * best:.5f}"
+        return f"{self.metric} improved from {before} to {self.sign * score:.5f}"
 
     def watch(self, metrics: Mapping[str, Any], epoch: int) -> None:
         """Take the epoch's value into account for `best`."""

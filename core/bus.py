@@ -1,0 +1,163 @@
+"""Carries events to plugins, joins their answers into one decision and carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from .capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, missing
+from .checkpoints import Checkpoint, commit
+from .decision import Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
+from .dispatch import Answers, CompiledHook, call_each, compile_hook
+from .errors import LoopError, MissingCapability, SettingsError
+from .hooks import HOOKS, PROJECT, Hooks
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["Bus"]
+
+
+class Bus:
+    """The plugins of one run and the subject that they decide about.
+
+    Each hook stands here compiled, as an attribute of its name: None while nobody listens.
+    """
+
+    on_train_begin: CompiledHook | None
+    on_epoch_begin: CompiledHook | None
+    on_batch_begin: CompiledHook | None
+    on_batch_end: CompiledHook | None
+    on_validation_begin: CompiledHook | None
+    on_validation_end: CompiledHook | None
+    on_epoch_end: CompiledHook | None
+    on_decision: CompiledHook | None
+    on_checkpoint: CompiledHook | None
+
+    def __init__(self, subject: object = None) -> None:
+        self.subject = subject
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(Hooks)
+        self._slots: dict[str, object] = {}
+        self._compile()
+
+    def register(self, plugins: Iterable[tuple[str, object]]) -> None:
+        """Let plugins listen, each under its name; they are called in this order, before those that listen already.
+
+        Raises:
+            SettingsError: a plugin listens already, or equals one that does.
+        """
+        for name, plugin in reversed(list(plugins)):  # pluggy calls the last one registered first
+            try:
+                self._manager.register(plugin, name)
+            except ValueError:
+                raise SettingsError(f"{name} is listed twice; list each plugin object once") from None
+        self._compile()
+
+    @property
+    def plugins(self) -> dict[str, object]:
+        """Name to plugin, in calling order."""
+        return dict(reversed(self._manager.list_name_plugin()))
+
+    def _compile(self) -> None:
+        self._askers: dict[str, list[str]] = {}
+        for name in HOOKS:
+            hook: pluggy.HookCaller = getattr(self._manager.hook, name)
+            setattr(self, name, compile_hook(hook))
+            self._askers[name] = [each.plugin_name for each in reversed(hook.get_hookimpls())]
+
+    def decision(self, hook: str, answers: Answers) -> Decision:
+        """The answers to one event as one decision, each action signed by the plugin that asked for it.
+
+        Raises:
+            LoopError: a plugin answered with something else than a `Decision` or None.
+        """
+        askers = self._askers[hook]
+        if len(askers) != len(answers):
+            askers = [""] * len(answers)
+        decisions: list[Decision] = []
+        for asker, answer in zip(askers, answers, strict=True):
+            if isinstance(answer, Decision):
+                decisions.append(answer.signed(asker))
+            elif answer is not None:
+                raise LoopError(f"{asker or 'a plugin'} answered {hook} with {answer!r}; answer a Decision or None")
+        return join(decisions)
+
+    def carry_out(self, decision: Decision, run: Run) -> list[Checkpoint]:
+        """Do what the decision says, in the order of its actions; returns the checkpoints that were committed.
+
+        Of several new learning rates the lowest wins; one file is written once, whole if anyone wants it whole; what
+        the same decision saves or keeps is not forgotten.
+
+        Raises:
+            MissingCapability: the subject cannot do it.
+            CheckpointError: a file could not be written.
+        """
+        actions = list(decision)
+        self._scale([action for action in actions if isinstance(action, ScaleLearningRate)])
+        self._keep([action for action in actions if isinstance(action, Keep)])
+        committed = self._save([action for action in actions if isinstance(action, Save)], run)
+        for action in actions:
+            if isinstance(action, Restore):
+                self._restore(action)
+        made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in actions}
+        for action in actions:
+            if isinstance(action, Forget) and action.source not in made:
+                self._forget(action)
+        return committed
+
+    def tell_all(self, hook: str, **values: Any) -> tuple[Decision, list[Exception]]:
+        """Tell every plugin, also after one has raised; the joined answers of the others, and what was raised."""
+        answers, errors = call_each(getattr(self._manager.hook, hook), values)
+        return self.decision(hook, answers), errors
+
+    def _require(self, capability: type, actions: Iterable[Action]) -> None:
+        for action in actions:
+            why = missing(self.subject, capability)
+            if why:
+                raise MissingCapability(f"{action.by or 'the loop'} asked for {action}, but {why}")
+
+    def _scale(self, actions: list[ScaleLearningRate]) -> None:
+        self._require(HasLearningRate, actions)
+        if actions and isinstance(self.subject, HasLearningRate):
+            rates = self.subject.learning_rates()
+            scaled = {name: min(action.applied_to(rate) for action in actions) for name, rate in rates.items()}
+            self.subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
+
+    def _keep(self, actions: list[Keep]) -> None:
+        self._require(Snapshotable, actions)
+        if actions and isinstance(self.subject, Snapshotable):
+            snapshot = self.subject.snapshot()
+            self._slots.update((action.slot, snapshot) for action in actions)
+
+    def _save(self, actions: list[Save], run: Run) -> list[Checkpoint]:
+        self._require(Saveable, actions)
+        wanted: dict[str, list[Save]] = {}
+        for action in actions:
+            wanted.setdefault(action.path, []).append(action)
+        return [self._write(Path(path), same, run) for path, same in wanted.items()]
+
+    def _write(self, path: Path, actions: list[Save], run: Run) -> Checkpoint:
+        subject = self.subject
+        assert isinstance(subject, Saveable)
+        weights_only = all(action.weights_only for action in actions)
+        commit(path, lambda staged: subject.save(staged, weights_only=weights_only))
+        reason = "; ".join(dict.fromkeys(action.reason for action in actions if action.reason))
+        return Checkpoint(path, run.epoch, run.step, weights_only, dict(run.metrics), reason)
+
+    def _restore(self, action: Restore) -> None:
+        if action.source in self._slots:
+            self._require(Snapshotable, [action])
+            if isinstance(self.subject, Snapshotable):
+                self.subject.restore(self._slots[action.source])
+            return
+        self._require(Restorable, [action])
+        if isinstance(self.subject, Restorable):
+            self.subject.load(Path(action.source))
+
+    def _forget(self, action: Forget) -> None:
+        if self._slots.pop(action.source, None) is None:
+            Path(action.source).unlink(missing_ok=True)

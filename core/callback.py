@@ -1,0 +1,144 @@
+"""What a user lists: frozen, validated values that make a plugin for each run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+
+from .capabilities import HasDirections, missing
+from .direction import direction_of
+from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
+from .names import nearest
+
+__all__ = ["Callback", "MonitoredCallback", "Mode", "Verbose"]
+
+Mode = Literal["auto", "min", "max"]
+
+
+def _truth_as_number(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value
+
+
+Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_truth_as_number)]
+
+
+class Callback(BaseModel):
+    """Base of every callback: a value without state, equal when equal, hashable, to and from JSON.
+
+    A subclass declares its options as pydantic fields and makes its listener in `plugin`. Options go by keyword;
+    a field declared with `Field(kw_only=False)` goes positionally as well.
+
+    Raises:
+        SettingsError: options are wrong or unknown; the message names each with the nearest right one.
+
+    >>> class Shout(Callback):
+    ...     volume: int = 3
+    ...     def plugin(self) -> object:
+    ...         return object()
+    >>> Shout(volume=5)
+    Shout(volume=5)
+    >>> Shout(volum=5)
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.SettingsError: Shout: volum: no such option; did you mean 'volume'? options: volume
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    if not TYPE_CHECKING:  # checkers derive the signature from the fields
+
+        def __init__(self, *positional: Any, **options: Any) -> None:
+            names = [name for name, field in type(self).model_fields.items() if field.kw_only is False]
+            if len(positional) > len(names):
+                allowed = f"only {', '.join(names)} may go" if names else "none goes"
+                raise SettingsError(
+                    f"{type(self).__name__}: {len(positional)} options without a name; {allowed} without one, "
+                    f"give the others as option=value: {', '.join(type(self).model_fields)}"
+                )
+            for name, value in zip(names, positional, strict=False):
+                if name in options:
+                    raise SettingsError(f"{type(self).__name__}: {name} is given twice")
+                options[name] = value
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                raise SettingsError(_explained(type(self), error)) from None
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def plugin(self) -> object:
+        """A new listener for one run: an object with hook implementations."""
+        raise NotImplementedError(f"{type(self).__name__} makes no plugin; define plugin(self)")
+
+    def requires(self) -> tuple[type, ...]:
+        """The capabilities without which the callback, with these options, cannot work."""
+        return ()
+
+    def problems(self, subject: object) -> Iterator[TrainbusError]:
+        """Why the callback cannot work with `subject`, found before any training time is spent."""
+        for capability in self.requires():
+            why = missing(subject, capability)
+            if why:
+                yield MissingCapability(f"{type(self).__name__} needs {capability.__name__}, but {why}")
+
+    def claims(self) -> tuple[str, ...]:
+        """Absolute paths that only one callback of a run may write."""
+        return ()
+
+    def settings(self) -> dict[str, Any]:
+        """The callback as plain data, which `trainbus.callbacks_from` turns back into an equal one.
+
+        None is left out, so that the data fits TOML as well as JSON.
+        """
+        return {"callback": type(self).__name__, **self.model_dump(mode="json", exclude_none=True)}
+
+
+class MonitoredCallback(Callback):
+    """Base of the callbacks that watch one metric."""
+
+    monitor: Annotated[str, StringConstraints(min_length=1)] = "val_loss"
+    """Name of the metric, as it is logged."""
+    verbose: Verbose = 0
+    """0 prints nothing; 1 a progress bar and every decision; 2 a line an epoch and every decision; "auto" is 1 on a
+    terminal or in a notebook, else 2."""
+    mode: Mode = "auto"
+    """Whether the metric improves downwards ("min") or upwards ("max"); "auto" asks the metric object, then the name."""
+
+    def monitors(self) -> bool:
+        """Whether the options make the metric matter at all."""
+        return True
+
+    def problems(self, subject: object) -> Iterator[TrainbusError]:
+        """Also: a direction that neither the subject nor the name of the metric can tell."""
+        yield from super().problems(subject)
+        if self.mode == "auto" and self.monitors() and not isinstance(subject, HasDirections):
+            try:
+                direction_of(self.monitor)
+            except UnknownDirection as error:
+                yield UnknownDirection(f"{type(self).__name__}: {error}")
+
+
+def _explained(callback: type[BaseModel], error: ValidationError) -> str:
+    """Every problem in one line each, with the nearest right name."""
+    options = list(callback.model_fields)
+    told = [_problem(options, each) for each in error.errors()]
+    return f"{callback.__name__}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{callback.__name__}:", *told])
+
+
+def _problem(options: list[str], error: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in error["loc"]) or "options"
+    if error["type"] == "extra_forbidden":
+        near = nearest(name, options)
+        return f"{name}: no such option{f'; did you mean {near!r}?' if near else '.'} options: {', '.join(options)}"
+    if error["type"] == "missing":
+        return f"{name}: needed, and not given"
+    said = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", said)
+        near = nearest(str(error["input"]), allowed)
+        said += f"; did you mean {near!r}?" if near else ""
+    return f"{name}={error['input']!r}: {said[:1].lower()}{said[1:]}"

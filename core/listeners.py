@@ -1,0 +1,94 @@
+"""A list of callbacks as the listeners of one run, checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any, NamedTuple, cast
+
+from .callback import Callback
+from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
+from .errors import SettingsError, TrainbusError
+from .hooks import check_plugin
+
+__all__ = ["Listed", "Listener", "listeners"]
+
+Listed = Callback | Mapping[str, Any] | str | object
+"""What may stand in a list of callbacks: a callback, its settings as plain data, the name of an installed callback or
+plugin, or any object with hook implementations."""
+
+
+class Listener(NamedTuple):
+    """A plugin, the name that stands for it in reasons and errors, and the callback that made it, if one did."""
+
+    name: str
+    plugin: object
+    callback: Callback | None = None
+
+
+def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, progress: bool = True) -> list[Listener]:
+    """The listeners for one run, those of the environment variable TRAINBUS_PLUGINS and progress last.
+
+    Args:
+        listed: callbacks and plugins, or a single one.
+        subject: what will be trained.
+        progress: whether progress is drawn where a callback's `verbose` asks for it, or only decisions are printed.
+
+    Raises:
+        SettingsError: naming every problem of the whole list.
+    """
+    items: list[Listed] = list(cast(Sequence[Listed], listed)) if isinstance(listed, (list, tuple)) else [listed]
+    items += plugins_of_environment()
+    found: list[Listener] = []
+    problems: list[TrainbusError] = []
+    for item in items:
+        try:
+            found.append(_listener(item, {each.name for each in found}))
+        except SettingsError as error:
+            problems.append(error)
+    for each in found:
+        if each.callback is not None:
+            problems += each.callback.problems(subject)
+    problems += _clashes([each.callback for each in found if each.callback is not None])
+    if problems:
+        lines = "\n".join(f"- {problem}" for problem in problems)
+        raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
+    levels = {each.name: getattr(each.callback, "verbose", 0) for each in found}
+    if any(levels.values()) and not any(each.name == "progress" for each in found):
+        found.append(Listener("progress", load("plugins", "progress")(levels, bar=progress)))
+    return found
+
+
+def _listener(item: Listed, taken: Collection[str]) -> Listener:
+    if isinstance(item, str):
+        try:
+            item = named_plugin(item)
+        except SettingsError as error:
+            source = f"{ENVIRONMENT}: " if item in plugins_of_environment() else ""
+            raise type(error)(f"{source}{error}") from None
+        return _listener(item, taken)
+    if isinstance(item, Mapping):
+        return _listener(callbacks_from([cast(Mapping[str, Any], item)])[0], taken)
+    kind = item if isinstance(item, type) else type(item)
+    name = next(name for name in _numbered(kind.__name__) if name not in taken)
+    if isinstance(item, Callback):
+        plugin = item.plugin()
+        check_plugin(name, plugin)
+        return Listener(name, plugin, item)
+    check_plugin(kind.__name__, item)
+    return Listener(name, item)
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
+
+
+def _clashes(callbacks: Sequence[Callback]) -> Iterator[SettingsError]:
+    claimed: dict[str, Callback] = {}
+    for callback in callbacks:
+        for claim in callback.claims():
+            other = claimed.setdefault(claim, callback)
+            if other is not callback:
+                names = " and ".join(dict.fromkeys([type(other).__name__, type(callback).__name__]))
+                yield SettingsError(f"{names}: two callbacks would write {claim!r}; give each a place of its own")

@@ -1,0 +1,366 @@
+"""What a training loop holds: one training run from its first event to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from .bus import Bus
+from .capabilities import HasLearningRate, missing
+from .catalog import subject_for
+from .checkpoints import Checkpoint
+from .decision import Decision, Stop, stop
+from .dispatch import Answers, CompiledHook
+from .errors import LoopError, MissingMetric, SettingsError
+from .listeners import Listed, listeners
+from .metrics import Means
+from .monitor import Monitor
+from .result import Result
+
+__all__ = ["Run", "watch"]
+
+T = TypeVar("T")
+
+
+class Run:
+    """One training run: a loop states what happens, plugins decide, the run carries it out and tells the loop.
+
+    ```python
+    with Run(subject, callbacks) as run:
+        for epoch in run.epochs(10):
+            for x, y in run.batches(loader):
+                run.log(loss=train_on(x, y), count=len(x))
+    ```
+
+    Args:
+        subject: what is trained, as its adapter presents it; None for a loop that only has numbers.
+        callbacks: callbacks, their settings as plain data, or objects with hook implementations; called in this order.
+        progress: whether to draw progress and lines per epoch, as far as the callbacks' `verbose` asks for it; without
+            it only decisions are printed.
+
+    Raises:
+        SettingsError: something in the list is wrong or cannot work with this subject; every problem is named.
+
+    >>> with Run() as run:
+    ...     for epoch in run.epochs(3):
+    ...         run.log(reward=float(epoch))
+    ...         if epoch == 1:
+    ...             run.stop("seen enough")
+    >>> run.history, run.result.reason
+    ({'reward': [0.0, 1.0]}, 'seen enough')
+    """
+
+    def __init__(
+        self, subject: object = None, callbacks: Listed | Sequence[Listed] = (), *, progress: bool = True
+    ) -> None:
+        self.subject = subject
+        self.epoch = 0
+        self.batch = 0
+        self.step = 0
+        """Weight updates made in the whole run."""
+        self.planned_epochs: int | None = None
+        self.planned_batches: int | None = None
+        self.validation_freq: int | Collection[int] | None = 1
+        """Which epochs have a validation, as in Keras: every n-th, or these (counted from 1); None where unknown."""
+        self.metrics: Mapping[str, Any] = {}
+        """The metrics of the last epoch that ended."""
+        self.error: BaseException | None = None
+        self.stop_reasons: list[str] = []
+        self.checkpoints: list[Checkpoint] = []
+        self._epochs: list[Mapping[str, Any]] = []
+        self._means = Means()
+        self._monitors: dict[tuple[str, str], Monitor] = {}
+        self._validating = self._validated = False
+        self._state: Literal["new", "open", "ended"] = "new"
+        found = listeners(callbacks, subject, progress=progress)
+        self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
+        """Name of the plugin to the callback that made it."""
+        self._bus = Bus(subject)
+        self._bus.register((each.name, each.plugin) for each in found)
+
+    # --- what plugins and loops read
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a decision asked for the end of the training."""
+        return bool(self.stop_reasons)
+
+    @property
+    def history(self) -> dict[str, list[Any]]:
+        """Name to values, one for each epoch that ended; None where an epoch did not log the metric."""
+        names = dict.fromkeys(name for metrics in self._epochs for name in metrics)
+        return {name: [metrics.get(name) for metrics in self._epochs] for name in names}
+
+    @property
+    def result(self) -> Result:
+        """How the run ended, or how it stands."""
+        written = dict.fromkeys(checkpoint.path for checkpoint in reversed(self.checkpoints))
+        best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
+        rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
+        reason = "; ".join(dict.fromkeys(self.stop_reasons)) or self._plain_reason()
+        return Result(len(self._epochs), self.stopped, reason, best, tuple(reversed(written)), rates)
+
+    def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
+        """The watched metric of this name; every plugin that asks for the same one gets the same.
+
+        Raises:
+            UnknownDirection: mode is "auto" and nothing tells which way the metric improves.
+        """
+        if (metric, mode) not in self._monitors:
+            self._monitors[metric, mode] = Monitor(self, metric, mode)
+        return self._monitors[metric, mode]
+
+    def validates(self, epoch: int) -> bool:
+        """Whether the epoch has had a validation, or should have had one by its end."""
+        freq = self.validation_freq
+        if self._validated or freq is None:
+            return self._validated
+        return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq
+
+    # --- the loop that a person writes
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(error)
+
+    def epochs(
+        self, epochs: int, *, initial_epoch: int = 0, validation_freq: int | Collection[int] = 1
+    ) -> Iterator[int]:
+        """Count the epochs from `initial_epoch` to `epochs` - 1, or until a decision stops the training.
+
+        Args:
+            epochs: number of the last epoch, counted from 1.
+            initial_epoch: the first epoch, counted from 0.
+            validation_freq: which epochs have a validation: every n-th, or these (counted from 1). Metrics whose
+                names begin with `val_` are missed in these only.
+        """
+        self._require("open", "epochs() belongs inside `with run:`")
+        self.planned_epochs, self.validation_freq = epochs, validation_freq
+        for epoch in range(initial_epoch, epochs):
+            if self.stopped:
+                return
+            self.begin_epoch(epoch)
+            if self.stopped:
+                return
+            yield epoch
+            self.end_epoch()
+
+    def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
+        """Go through the batches of one epoch, or until a decision stops the training.
+
+        Args:
+            loader: any iterable of batches.
+            accumulate: batches to one weight update, counted in `step`; None where the loop counts `run.step` itself.
+        """
+        self._require("open", "batches() belongs inside `with run:`")
+        self.planned_batches = len(loader) if hasattr(loader, "__len__") else None  # type: ignore[arg-type]
+        begin, end = self._bus.on_batch_begin, self._bus.on_batch_end
+        for batch, item in enumerate(loader):
+            self.batch = batch
+            if begin is not None and (answers := begin(self, self.epoch, batch)):
+                self._obey("on_batch_begin", answers)
+            yield item
+            if accumulate is not None and (batch + 1) % accumulate == 0:
+                self.step += 1
+            if end is not None and (answers := end(self, self.epoch, batch, self.step, self._means)):
+                self._obey("on_batch_end", answers)
+            if self.stop_reasons:
+                return
+
+    @contextmanager
+    def validation(self) -> Iterator[None]:
+        """What is logged inside gets the prefix `val_`."""
+        self.begin_validation()
+        self._validating = True
+        try:
+            yield
+        finally:
+            self._validating = False
+        self.end_validation()
+
+    def log(self, metrics: Mapping[str, Any] | None = None, /, *, count: float = 1, **named: Any) -> None:
+        """Take metrics into the epoch's running means.
+
+        Tensors stay on their device, and are not waited for, until somebody reads a mean.
+
+        Args:
+            metrics: metrics by name, where a name is no Python identifier.
+            count: number of samples that each value is the mean of; its weight in the epoch's mean.
+            named: metrics by name.
+
+        Raises:
+            SettingsError: a value is no number, or the count is not above 0.
+        """
+        for name, value in {**(metrics or {}), **named}.items():
+            prefix = "val_" if self._validating and not name.startswith("val_") else ""
+            self._means.add(prefix + name, value, count)
+
+    def stop(self, reason: str) -> None:
+        """End the training in good order: after this batch, with the epoch's end still told."""
+        self.decide(stop(reason))
+
+    def decide(self, decision: Decision) -> None:
+        """Carry out what the loop itself decides, as if a plugin had asked for it."""
+        self._require("open", "a run decides only inside `with run:`")
+        self._carry_out(decision.signed("loop"))
+
+    # --- the events that an adapter states
+
+    def begin(self) -> None:
+        """The training begins.
+
+        Raises:
+            SettingsError: a plugin refuses its options, at the last moment before training time is spent.
+        """
+        self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
+        self._state = "open"
+        try:
+            self._tell("on_train_begin", self._bus.on_train_begin)
+        except BaseException as error:
+            self.end(error)
+            raise
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The epoch, counted from 0, begins."""
+        self.epoch = epoch
+        self._means.clear()
+        self._validated = False
+        self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
+
+    def begin_batch(self, batch: int) -> None:
+        """The batch, counted from 0 in its epoch, begins."""
+        self.batch = batch
+        begin = self._bus.on_batch_begin
+        if begin is not None and (answers := begin(self, self.epoch, batch)):
+            self._obey("on_batch_begin", answers)
+
+    def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, *, steps: int = 1) -> None:
+        """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
+        self.batch = batch
+        self.step += steps
+        end = self._bus.on_batch_end
+        if end is not None and (
+            answers := end(self, self.epoch, batch, self.step, self._means if metrics is None else metrics)
+        ):
+            self._obey("on_batch_end", answers)
+
+    @property
+    def hears_batches(self) -> bool:
+        """Whether any plugin listens to batches, so that an adapter may leave them untold."""
+        return self._bus.on_batch_begin is not None or self._bus.on_batch_end is not None
+
+    def begin_validation(self) -> None:
+        """The epoch's validation begins."""
+        self._tell("on_validation_begin", self._bus.on_validation_begin, self.epoch)
+
+    def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
+        """The epoch's validation is over; `metrics`, where given, have names that begin with `val_`."""
+        self._validated = True
+        if self._bus.on_validation_end is not None:
+            shown = {name: self._means[name] for name in self._means if name.startswith("val_")}
+            self._tell("on_validation_end", self._bus.on_validation_end, self.epoch, metrics or shown)
+
+    def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
+        """The epoch is over; `metrics` are taken together with what was logged.
+
+        Raises:
+            MissingMetric: a monitored metric is not among them, though it should be.
+        """
+        self.metrics = {**self._means, **(metrics or {})}
+        if isinstance(self.subject, HasLearningRate) and missing(self.subject, HasLearningRate) is None:
+            self.metrics = {**self.subject.learning_rates(), **self.metrics}
+        self._watch()
+        self._epochs.append(self.metrics)
+        self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The training is over, by itself or by `error`; may be called again, without effect.
+
+        Every plugin is told even if one raises; what was raised first goes on, unless `error` is on its way already.
+        """
+        if self._state != "open":
+            self._state = "ended"
+            return
+        self._state = "ended"
+        self.error = error
+        errors: list[Exception] = []
+        if error is not None:
+            errors += self._bus.tell_all("on_exception", run=self, error=error)[1]
+        decision, raised = self._bus.tell_all("on_train_end", run=self)
+        errors += raised
+        try:
+            if decision:
+                self._carry_out(decision)
+        except Exception as failure:
+            errors.append(failure)
+        for more in errors if error is not None else errors[1:]:
+            (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
+        if errors and error is None:
+            raise errors[0]
+
+    # --- inner workings
+
+    def _require(self, state: str, otherwise: str) -> None:
+        if self._state != state:
+            raise LoopError(otherwise)
+
+    def _tell(self, name: str, hook: CompiledHook | None, *values: Any) -> None:
+        if hook is not None and (answers := hook(self, *values)):
+            self._obey(name, answers)
+
+    def _obey(self, hook: str, answers: Answers) -> None:
+        self._carry_out(self._bus.decision(hook, answers))
+
+    def _carry_out(self, decision: Decision) -> None:
+        for checkpoint in self._bus.carry_out(decision, self):
+            self.checkpoints.append(checkpoint)
+            if self._bus.on_checkpoint is not None:
+                self._bus.on_checkpoint(self, checkpoint)
+        self.stop_reasons += [action.reason for action in decision if isinstance(action, Stop)]
+        if decision and self._bus.on_decision is not None:
+            self._bus.on_decision(self, decision)
+
+    def _watch(self) -> None:
+        problems: list[str] = []
+        for monitor in self._monitors.values():
+            try:
+                monitor.watch(self.metrics, self.epoch)
+            except SettingsError as error:
+                if len(self._monitors) == 1:
+                    raise
+                problems.append(str(error))
+        if problems:
+            raise MissingMetric("\n".join(dict.fromkeys(problems)))
+
+    def _plain_reason(self) -> str:
+        if isinstance(self.error, KeyboardInterrupt):
+            return "interrupted"
+        if self.error is not None:
+            return f"{type(self.error).__name__}: {self.error}"
+        if self._state != "ended":
+            return "not over yet"
+        return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"
+
+
+def watch(model: object, *rest: Any, callbacks: Listed | Sequence[Listed] = (), **options: Any) -> Run:
+    """A run for `model`, whose adapter is found by its type among those installed.
+
+    ```python
+    with trainbus.watch(model, optimizer, callbacks=callbacks) as run:
+        ...
+    ```
+
+    Args:
+        model: a model of any framework that has an adapter, or a subject.
+        rest: what else the adapter takes, such as PyTorch's optimizers.
+        callbacks: as in `Run`.
+        options: options of the adapter, by keyword.
+    """
+    return Run(subject_for(model, *rest, **options), callbacks)

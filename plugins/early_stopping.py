@@ -1,0 +1,90 @@
+"""Stop the training when a metric has stopped improving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, NonNegativeInt
+
+from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
+from trainbus.capabilities import Snapshotable
+from trainbus.rules import Patience, stopping_rule
+
+__all__ = ["EarlyStopping"]
+
+
+class EarlyStopping(MonitoredCallback):
+    """Stop when the monitored metric has not improved for `patience` epochs.
+
+    Epochs that do not log the metric do not count. A value that is not finite is never an improvement. The rule is
+    that of Keras 3.15.1.
+
+    >>> EarlyStopping(monitor="val_loss", patience=3)
+    EarlyStopping(monitor='val_loss', verbose=0, mode='auto', min_delta=0.0, patience=3, baseline=None, ...
+    """
+
+    min_delta: Annotated[float, AfterValidator(abs)] = 0.0
+    """Least change that counts as an improvement; its sign does not matter."""
+    patience: NonNegativeInt = 0
+    """Epochs without improvement after which the training stops; 0 means 1."""
+    baseline: float | None = None
+    """Waiting starts anew only at improvements that also beat this value of the metric."""
+    restore_best_weights: bool = False
+    """Whether the weights of the best epoch are brought back at the end, whatever ended the training but an error."""
+    start_from_epoch: NonNegativeInt = 0
+    """First epoch, counted from 0, that is looked at."""
+
+    def requires(self) -> tuple[type, ...]:
+        """A subject that can be remembered, where the best weights shall be restored."""
+        return (Snapshotable,) if self.restore_best_weights else ()
+
+    def plugin(self) -> object:
+        """A new listener for one run."""
+        return _Stopper(self)
+
+
+class _Stopper:
+    def __init__(self, settings: EarlyStopping) -> None:
+        self.settings = settings
+        self.state = Patience()
+        self.slot = f"best {settings.monitor}"
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        self.monitor = run.monitor(self.settings.monitor, self.settings.mode)
+
+    @hookimpl
+    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        score = self.monitor.score(metrics)
+        if score is None:
+            return None
+        settings, monitor = self.settings, self.monitor
+        before = self.state
+        self.state, verdict = stopping_rule(
+            before,
+            score,
+            epoch,
+            patience=settings.patience,
+            min_delta=settings.min_delta,
+            baseline=-inf if settings.baseline is None else monitor.sign * settings.baseline,
+            start_from_epoch=settings.start_from_epoch,
+        )
+        if verdict.improved and settings.restore_best_weights:
+            return decision.keep(self.slot, monitor.improvement(before.best, score))
+        if verdict.stop:
+            return decision.stop(f"{monitor.metric} has not improved for {self.state.wait} epochs{self._best()}")
+        return None
+
+    @hookimpl
+    def on_train_end(self, run: Run) -> Decision | None:
+        # after an error the user wants to see the weights that led to it
+        if not self.settings.restore_best_weights or self.state.best_epoch < 0 or run.error is not None:
+            return None
+        return decision.restore(self.slot, f"back to the weights of epoch {self.state.best_epoch + 1}{self._best()}")
+
+    def _best(self) -> str:
+        if self.state.best_epoch < 0:
+            return ""
+        return f" (best {self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1})"

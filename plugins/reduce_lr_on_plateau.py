@@ -1,0 +1,82 @@
+"""Reduce the learning rate when a metric has stopped improving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
+
+from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
+from trainbus.capabilities import HasLearningRate
+from trainbus.rules import Plateau, plateau_rule
+
+__all__ = ["ReduceLROnPlateau"]
+
+
+class ReduceLROnPlateau(MonitoredCallback):
+    """Multiply every learning rate by `factor` when the monitored metric has not improved for `patience` epochs.
+
+    Epochs that do not log the metric do not count. A value that is not finite is never an improvement. The rule is
+    that of Keras 3.15.1.
+
+    >>> ReduceLROnPlateau(factor=1.5)
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.SettingsError: ReduceLROnPlateau: factor=1.5: input should be less than 1
+    """
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """New rate = factor x old rate."""
+    patience: NonNegativeInt = 10
+    """Epochs without improvement after which the rate is reduced; 0 means 1."""
+    min_delta: Annotated[float, AfterValidator(abs)] = 1e-4
+    """Least change that counts as an improvement; its sign does not matter."""
+    cooldown: NonNegativeInt = 0
+    """Epochs to rest after a reduction, that of the reduction counted: 0 and 1 both mean no rest."""
+    min_lr: NonNegativeFloat = 0.0
+    """No rate is reduced below this."""
+
+    def requires(self) -> tuple[type, ...]:
+        """A subject whose learning rate can be changed."""
+        return (HasLearningRate,)
+
+    def plugin(self) -> object:
+        """A new listener for one run."""
+        return _Reducer(self)
+
+
+class _Reducer:
+    def __init__(self, settings: ReduceLROnPlateau) -> None:
+        self.settings = settings
+        self.state = Plateau()
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        self.monitor = run.monitor(self.settings.monitor, self.settings.mode)
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
+        score = self.monitor.score(metrics)
+        subject = run.subject
+        if score is None or not isinstance(subject, HasLearningRate):
+            return None
+        settings = self.settings
+        rates = subject.learning_rates().values()
+        waited = self.state.wait + 1
+        self.state, verdict = plateau_rule(
+            self.state,
+            score,
+            patience=settings.patience,
+            min_delta=settings.min_delta,
+            cooldown=settings.cooldown,
+            reducible=any(rate > settings.min_lr for rate in rates),
+        )
+        if not verdict.reduce:
+            return None
+        lowered = max(max(rates) * settings.factor, settings.min_lr)
+        return decision.scale_learning_rate(
+            settings.factor,
+            floor=settings.min_lr,
+            reason=f"{self.monitor.metric} has not improved for {waited} epochs: learning rate down to {lowered:.4g}",
+        )
