@@ -8,7 +8,7 @@ the None of silent implementations left in so that each answer's place names its
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 
@@ -72,13 +72,13 @@ def call_each(hook: pluggy.HookCaller, values: Mapping[str, Any]) -> tuple[Answe
     if any(each.wrapper or each.hookwrapper for each in implementations):
         try:
             return _as_answers(hook(**values)), errors
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is handed on
             return (), [error]
     answers: list[Any] = []
     for each in implementations:
         try:
             answers.append(each.function(*(values[name] for name in each.argnames)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is handed on
             error.add_note(f"raised in {hook.name} by the plugin {each.plugin_name!r}")
             errors.append(error)
             answers.append(None)
@@ -87,5 +87,5 @@ def call_each(hook: pluggy.HookCaller, values: Mapping[str, Any]) -> tuple[Answe
 
 def _as_answers(result: Any) -> Answers:
     if isinstance(result, list):
-        return tuple(result)
+        return tuple(cast("list[Any]", result))
     return () if result is None else (result,)

@@ -37,7 +37,7 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
     Raises:
         SettingsError: naming every problem of the whole list.
     """
-    items: list[Listed] = list(cast(Sequence[Listed], listed)) if isinstance(listed, (list, tuple)) else [listed]
+    items: list[Listed] = list(cast("Sequence[Listed]", listed)) if isinstance(listed, (list, tuple)) else [listed]
     items += plugins_of_environment()
     found: list[Listener] = []
     problems: list[TrainbusError] = []
@@ -68,7 +68,7 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
             raise type(error)(f"{source}{error}") from None
         return _listener(item, taken)
     if isinstance(item, Mapping):
-        return _listener(callbacks_from([cast(Mapping[str, Any], item)])[0], taken)
+        return _listener(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)
     name = next(name for name in _numbered(kind.__name__) if name not in taken)
     if isinstance(item, Callback):

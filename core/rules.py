@@ -35,9 +35,10 @@ def _where(condition: Number, yes: Number, no: Number) -> Number:
     """`yes` where `condition` holds, else `no`."""
     if isinstance(condition, bool):
         return yes if condition else no
-    import numpy as np  # only arrays come here, so their library is loaded already
+    import numpy as np  # noqa: PLC0415 - only arrays come here, so their library is loaded already
 
-    return np.where(condition, yes, no)
+    chosen: Number = np.where(condition, yes, no)
+    return chosen
 
 
 def improves(score: Number, reference: Number, min_delta: Number = 0.0) -> Number:

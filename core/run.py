@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -175,7 +175,7 @@ class Run:
                 return
 
     @contextmanager
-    def validation(self) -> Iterator[None]:
+    def validation(self) -> Generator[None]:
         """What is logged inside gets the prefix `val_`."""
         self.begin_validation()
         self._validating = True
@@ -298,7 +298,7 @@ class Run:
         try:
             if decision:
                 self._carry_out(decision)
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001 - it goes on below
             errors.append(failure)
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
