@@ -1,6 +1,7 @@
 """temporary"""
 
 from pydantic import Field
+
 from trainbus import Callback
 
 
