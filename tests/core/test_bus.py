@@ -47,9 +47,7 @@ def one_epoch(subject: object, *callbacks: object) -> Run:
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 0.9), st.floats(0, 0.5)), min_size=1, max_size=4), st.randoms())
-def test_the_lowest_new_rate_wins_and_no_floor_is_broken_by_its_owner(
-    scales: list[tuple[float, float]], random
-) -> None:
+def test_the_lowest_new_rate_wins(scales: list[tuple[float, float]], random) -> None:
     """Requests to scale give the lowest of the rates that each alone would give, in any order."""
     wanted = [decision.scale_learning_rate(factor, floor=floor) for factor, floor in scales]
     alone = []

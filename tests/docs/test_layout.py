@@ -32,10 +32,7 @@ def test_every_file_is_installed() -> None:
 def test_every_folder_is_declared() -> None:
     """Each folder with Python files in core, adapters and plugins is a package in pyproject.toml."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"].values()
-    folders = {
-        str(file.parent.relative_to(ROOT))
-        for top in ("core", "adapters", "plugins")
-        for file in (ROOT / top).rglob("*.py")
-    }
+    files = [file for top in ("core", "adapters", "plugins") for file in (ROOT / top).rglob("*.py")]
+    folders = {str(file.parent.relative_to(ROOT)) for file in files}
 
     assert folders == set(declared)
