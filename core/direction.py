@@ -16,12 +16,15 @@ _Kind = Literal["name", "noun", "undirected", "measure", "circumstance", "negati
 _LONGEST_PHRASE: Final = 6
 _SHORTEST_PART: Final = 3
 _LONGEST_RUN: Final = 60
-
 _LONGEST_NAME: Final = 500
 
 _NEGATED: Final = re.compile(r"^\s*1\s*-\s*(?=[A-Za-z])|(?:^|(?<=[/_ ]))-(?=[A-Za-z])")
-_SUFFIX: Final = re.compile(r"(?:_step|_epoch|[_ ][0-9]+)+$")
-_PER: Final = re.compile(r"/(?=(?:s|sec|secs|second|it|step|batch|token|sample)$)", re.IGNORECASE)
+_SUFFIX: Final = re.compile(r"(?:[_/ ](?:step|epoch|mean|avg|val|valid|train|test|eval|dataloader_idx|[0-9]+))+$")
+_PER: Final = re.compile(
+    r"(?<=[a-z])/(?=(?:s|sec|second)(?:$|[_ ]|/(?!it|step|batch|token|sample)))"
+    r"|(?:(?<=^s)|(?<=[_/ ]s)|(?<=ms)|(?<=sec)|(?<=secs))/(?=(?:it|iter|step|batch|token|sample)(?:$|[_/ ]))",
+    re.IGNORECASE,
+)
 _SEGMENTS: Final = re.compile(r"[/\\|:]+")
 
 
@@ -50,14 +53,14 @@ def direction_of(name: str) -> Literal["min", "max"]:
         >>> direction_of("grad_norm")
         Traceback (most recent call last):
         ...
-        trainbus.errors.UnknownDirection: 'grad_norm' does not tell whether it improves when it rises or when it falls; \
+        trainbus.errors.UnknownDirection: 'grad_norm' does not tell whether it improves when it rises or falls; \
 write mode="max" or mode="min"
-
     """
     direction = _judged(name)
     if direction is None:
-        doubt = f"{name!r} does not tell whether it improves when it rises or when it falls"
-        raise UnknownDirection(f'{doubt}; write mode="max" or mode="min"')
+        doubt = f"{name!r} does not tell whether it improves when it rises or falls"
+        message = f'{doubt}; write mode="max" or mode="min"'
+        raise UnknownDirection(message)
     return direction
 
 
@@ -96,14 +99,15 @@ def _is_phoneme_error_rate(before: tuple[str, ...], after: tuple[str, ...]) -> b
 
 
 def _rate(before: tuple[str, ...], after: tuple[str, ...]) -> list[_Term]:
-    """Read `samples per second` and `ms per step`; in `errors per page` and `per class accuracy` another word decides."""
-    if before[-1] in vocabulary.TIME_UNITS:
-        return [_Term("time", "name", "min")]
+    """Read `samples per second` and `ms per step`; in `errors per page`, what is counted decides."""
     counted, among = _phrases(before), _phrases(after)
+    negations = [term for term in counted if term.kind == "negation"]
+    if before[-1] in vocabulary.TIME_UNITS:
+        return [*negations, _Term("time", "name", "min")]
     if _head(counted) is not None:
         return counted
-    if after[0] in vocabulary.TIME_UNITS:
-        return [_Term("speed", "name", "max")]
+    if after[0] in vocabulary.TIME_UNITS or ("per" in after and after[-1] in vocabulary.TIME_UNITS):
+        return [*negations, _Term("speed", "name", "max")]
     return among if _head(among) is not None else counted
 
 
@@ -167,7 +171,7 @@ def _head(terms: list[_Term]) -> Literal["min", "max"] | None:
     strange = scored = False
     for place in range(len(terms) - 1, -1, -1):
         term = terms[place]
-        if term.kind == "undirected" or (term.kind == "noun" and strange and not scored):
+        if term.kind == "undirected" or (term.kind == "noun" and strange):
             return None
         if term.direction is not None:
             return _flipped(term, terms[:place])
@@ -185,18 +189,18 @@ def _flipped(head: _Term, before: list[_Term]) -> Literal["min", "max"] | None:
 
 
 def _vocabulary() -> dict[str, _Term]:
-    """Gather what is known of each phrase; where it is known twice, the later line counts."""
-    terms: dict[str, _Term] = {}
-    terms.update((text, _Term(text, "measure")) for text in vocabulary.MEASURES)
-    terms.update((text, _Term(text, "undirected")) for text in vocabulary.UNDIRECTED)
-    terms.update((text, _Term(text, "undirected")) for text in vocabulary.SPREADS)
-    terms.update((text, _Term(text, "circumstance")) for text in vocabulary.CIRCUMSTANCES)
-    terms.update((text, _Term(text, "noun", "max")) for text in vocabulary.RISING_NOUNS)
-    terms.update((text, _Term(text, "noun", "min")) for text in vocabulary.FALLING_NOUNS)
-    terms.update((text, _Term(text, "name", "max")) for text in vocabulary.RISING_NAMES)
-    terms.update((text, _Term(text, "name", "min")) for text in vocabulary.FALLING_NAMES)
-    terms.update((text, _Term(text, "negation")) for text in vocabulary.NEGATIONS)
-    return terms
+    """Gather what is known of each phrase."""
+    groups: tuple[tuple[frozenset[str], _Kind, Literal["min", "max"] | None], ...] = (
+        (vocabulary.RISING_NAMES, "name", "max"),
+        (vocabulary.FALLING_NAMES, "name", "min"),
+        (vocabulary.RISING_NOUNS, "noun", "max"),
+        (vocabulary.FALLING_NOUNS, "noun", "min"),
+        (vocabulary.UNDIRECTED | vocabulary.SPREADS, "undirected", None),
+        (vocabulary.MEASURES, "measure", None),
+        (vocabulary.CIRCUMSTANCES, "circumstance", None),
+        (vocabulary.NEGATIONS, "negation", None),
+    )
+    return {text: _Term(text, kind, direction) for texts, kind, direction in groups for text in texts}
 
 
 _TERMS: Final = _vocabulary()

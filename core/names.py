@@ -13,8 +13,14 @@ _BOUNDARY: Final = re.compile(
 )
 _SEPARATORS: Final = re.compile(r"[^A-Za-z0-9]+")
 
-_PREFIX_ALIASES: Final = {"valid": "val", "validation": "val", "eval": "val", "evaluation": "val", "training": "train"}
-_ALIASES: Final = {
+_PREFIX_ALIASES: Final = {
+    "valid": "val",
+    "validation": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "training": "train",
+}
+_ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("acc",): ("accuracy",),
     ("auroc",): ("auc",),
     ("rocauc",): ("auc",),

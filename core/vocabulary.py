@@ -80,7 +80,8 @@ RISING_NAMES: Final = _entries(
     "bwt, fwt, backward transfer, forward transfer",
     # speed
     """throughput, fps, qps, goodput, speedup, ips, tps, hr at, ch score, ch index, em score, em at, clip sim, dino
-    sim, err ia""",
+    sim, err ia, distinct, sps, recip rank, tversky index, forecast skill, crpss, harrells c, flops utilization, win
+    loss ratio, speaker sim, truthful""",
 )
 FALLING_NAMES: Final = _entries(
     # classification and calibration
@@ -125,7 +126,9 @@ FALLING_NAMES: Final = _entries(
     # ranks: bare `rank` may be a setting or a process number
     "median rank, mean rank, avg rank, average rank, medr, meanr, mnr, mdr, anmrr",
     # speed
-    "latency, ttft, tpot, itl, runtime, rtf, real time factor, bad 1, bad 2, bad 3, bad 4",
+    """latency, ttft, tpot, itl, runtime, rtf, real time factor, bad 1, bad 2, bad 3, bad 4, missed detection, false
+    detection, db score, bpp, ber, cllr, tace, ksce, median ae, theil u2, interval width, id swap, fragmentation,
+    epoch duration, step duration, batch duration, foot skating""",
 )
 
 # Ordinary nouns decide only as the head of a name: in `error_code` or `time_limit` they are not.
@@ -142,11 +145,12 @@ FALLING_NOUNS: Final = _entries(
     residual, violation, failure, fail, crash, collision, off road, clash, wrong, incorrect, churn, bounce,
     jailbreak, harmful, harmfulness, forgetting, suboptimality, infeasibility, time, overhead, staleness, ms, dd,
     degradation, misalignment, downtime, dropped frames, complaint, waste, unfairness, slippage, tardiness,
-    makespan, shortfall, hd, nd, ce, bits, redundancy, miscalibration, abandonment, risk""",
+    makespan, shortfall, hd, nd, ce, bits, redundancy, miscalibration, abandonment, risk, time taken, fall, unsafe,
+    penetration""",
 )
 
 # How much a number varies says nothing of how good it is.
-SPREADS: Final = _entries("std, stddev, stdev, stderr, standard deviation, sem, variance of, ci95")
+SPREADS: Final = _entries("std, stddev, stdev, stderr, standard deviation, sem, variance, var, ci95")
 
 # Quantities, settings and pictures: no direction, whatever stands before them.
 UNDIRECTED: Final = _entries(
@@ -160,10 +164,9 @@ UNDIRECTED: Final = _entries(
     """memory, mem, ram, vram, gpu, cpu, util, utilization, power, energy, watt, load, disk, usage, allocated,
     reserved, mb, gb, mib, gib""",
     # gradients, activations and statistics of a distribution
-    """norm, gradient, grad, activation, histogram, hist, variance, var, skew, kurtosis, quantile, percentile, entropy,
-    perturbation, sparsity, saturation, magnitude, noise, hessian, trace, eigenvalue, logit, prediction, pred,
-    target, feature, embedding, output, input, value, q, advantage, statistic, stat, stat scores, group stat rates,
-    fairness, p value""",
+    """norm, gradient, grad, activation, histogram, hist, skew, kurtosis, quantile, percentile, entropy, perturbation,
+    sparsity, saturation, magnitude, noise, hessian, trace, eigenvalue, logit, prediction, pred, target, feature,
+    embedding, output, input, value, q, advantage, statistic, stat, stat scores, group stat rates, fairness, p value""",
     # pictures and reports
     """curve, curves, matrix, confusion, roc, det, report, table, plot, figure, summary, display, contingency, wrapper,
     collection, tracker, aggregator, transformer""",
@@ -182,7 +185,7 @@ UNDIRECTED: Final = _entries(
     mass, top p, top k, weight l1, weight l2, codebook perplexity, images, boxes, tokens, epochs, steps, episodes,
     batches, feature map, heat map, attention map, saliency map, thr, thresh, nms, nms iou, time index, date time,
     bin, ci, loss coef, loss coeff, loss coefficient, reward coef, reward coeff, reward coefficient, value coef, kl
-    coef, free bits, l1 reg, l2 reg, silhouette samples""",
+    coef, free bits, l1 reg, l2 reg, silhouette samples, iterations, num detections, n detections""",
 )
 
 # One of several losses that pull against each other falls when training goes badly as often as when it goes well.
@@ -219,7 +222,7 @@ CIRCUMSTANCES: Final = _entries(
     seconds, second, vgg, alex, squeeze""",
     """logits, with logits, percent, pct, percentage, db, mm, cm, px, points, relative, rel, absolute, abs, squared,
     root, log, linear, cosine, quadratic, scaled, torch, keras, sklearn, native, metrics, metric, perf, performance,
-    charts, rollout, objective, head d, head g, task d, task g, output d, output g""",
+    charts, rollout, objective, head d, head g, task d, task g, output d, output g, usd, eur""",
 )
 
 # Words that only build longer ones; knowing them lets `multiclassaccuracy` be taken apart.
