@@ -28,7 +28,7 @@ def test_after_an_error_the_weights_stay_as_they_are() -> None:
     """The user sees the weights that led to the error."""
     subject = LineSubject()
     with pytest.raises(ValueError, match="bad"), Run(subject, EarlyStopping(restore_best_weights=True)) as run:
-        for epoch in run.epochs(2):  # noqa: PT012
+        for epoch in run.epochs(2):
             subject.slope = np.array(float(epoch))
             run.log(val_loss=1)
             if epoch:

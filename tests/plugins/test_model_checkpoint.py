@@ -99,7 +99,7 @@ def test_best_only_at_batches_refuses_a_metric_that_batches_do_not_know() -> Non
     """val_loss is known at epoch ends only: the first epoch end says so and names what batches log."""
     run = Run(LineSubject(), ModelCheckpoint("x", save_best_only=True, save_freq=2))
     with pytest.raises(MissingMetric, match=r"'val_loss' is not known when a batch ends.*logged: .*loss.*epoch"), run:
-        for _ in run.epochs(2):  # noqa: PT012
+        for _ in run.epochs(2):
             for _ in run.batches("abcd"):
                 run.log(loss=1)
             run.log(val_loss=1)
