@@ -60,10 +60,15 @@ def loss(estimator: Any, X: Any, y: Any) -> float | None:
     if not hasattr(estimator, "__sklearn_tags__"):
         return None
     if is_classifier(estimator):
-        return float(_classifier_loss(estimator, X, np.asarray(y)))
-    if is_regressor(estimator):
-        return float(_regressor_loss(estimator, X, np.asarray(y)))
-    return None
+        own = _classifier_loss
+    elif is_regressor(estimator):
+        own = _regressor_loss
+    else:
+        return None
+    y, parts = np.asarray(y), list(inner(estimator).values())
+    if y.ndim == 2 and parts:
+        return float(np.mean([own(part, X, y[:, i]) for i, part in enumerate(parts)]))
+    return own(estimator, X, y)
 
 
 class Metrics:
@@ -117,8 +122,6 @@ class Metrics:
 
 
 def _classifier_loss(estimator: Any, X: Any, y: Array) -> float:
-    if y.ndim == 2 and inner(estimator):
-        return float(np.mean([loss(part, X, y[:, i]) for i, part in enumerate(inner(estimator).values())]))
     named = getattr(estimator, "loss", None)
     if named in MARGIN_LOSSES or named in DISTANCE_LOSSES:
         raw = estimator.decision_function(X)
@@ -139,8 +142,6 @@ def _classifier_loss(estimator: Any, X: Any, y: Array) -> float:
 
 
 def _regressor_loss(estimator: Any, X: Any, y: Array) -> float:
-    if y.ndim == 2 and inner(estimator):
-        return float(np.mean([loss(part, X, y[:, i]) for i, part in enumerate(inner(estimator).values())]))
     named = getattr(estimator, "loss", None)
     predicted = estimator.predict(X)
     if named == "poisson":

@@ -12,6 +12,9 @@ from trainbus.capabilities import Node
 
 __all__ = ["inner", "leaves", "nodes", "weights"]
 
+NO_WEIGHTS = ("classes_", "h_samples_")
+"""Fitted arrays that hold data: labels, and the samples from which BernoulliRBM goes on drawing."""
+
 
 def inner(estimator: Any) -> dict[str, Any]:
     """Name to each estimator that a meta-estimator trains: the fitted ones, before its first fit their pattern.
@@ -42,7 +45,7 @@ def leaves(estimator: Any) -> Iterator[Any]:
 def weights(estimator: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Name and array of all that was fitted: public attributes ending in "_" that hold floats, inner ones included."""
     for name, value in vars(estimator).items():
-        if not name.endswith("_") or name.startswith("_") or name == "classes_":
+        if not name.endswith("_") or name.startswith("_") or name in NO_WEIGHTS:
             continue
         listed = isinstance(value, list) and bool(value)
         for i, array in enumerate(value if listed else [value]):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from numbers import Real
 from typing import Any
 
 from sklearn import linear_model
@@ -121,6 +120,6 @@ def _rate(estimator: Any) -> Rate | str:
         return Rate(estimator, ("eta0",), getattr(estimator, "t_", 1.0) ** estimator.power_t if decays else 1.0)
     for parameter in PARAMETERS:
         value = getattr(estimator, parameter, None)
-        if isinstance(value, Real) and not isinstance(value, bool):
+        if isinstance(value, (int, float)):
             return Rate(estimator, (parameter,))
     return f"{name} has no learning rate: none of its parameters is {', '.join(PARAMETERS)}"
