@@ -22,7 +22,7 @@ from trainbus.capabilities import HasLearningRate, Node, Restorable, Saveable
 from .sklearn_batches import Rows, batches
 from .sklearn_files import read, unwritable, write
 from .sklearn_metrics import Metrics, Scoring, loss
-from .sklearn_parts import inner, leaves, nodes, weights
+from .sklearn_parts import by_column, flat, inner, leaves, nodes, weights
 from .sklearn_rates import rate_of, set_rate
 
 __all__ = ["SklearnSubject", "loss", "partial_fit"]
@@ -34,14 +34,19 @@ class SklearnSubject:
     Snapshots and checkpoints hold the whole estimator: what it counts and its optimizer's moments decide the next
     update as much as its weights do. Both are brought back into the same object.
 
-    ```python
-    with trainbus.Run(SklearnSubject(clf), callbacks) as run:  # data that does not fit into memory
-        for epoch in run.epochs(10):
-            for Xb, yb in run.batches(read_chunks()):
-                clf.partial_fit(Xb, yb, classes=classes)
-            with run.validation():
-                run.log(loss=loss(clf, Xv, yv), accuracy=clf.score(Xv, yv))
-    ```
+    In a loop of one's own, over data that need not fit into memory, it stands for the estimator:
+
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> clf = SGDClassifier(learning_rate="constant", eta0=0.1, random_state=0)
+    >>> chunks = [([[0.0], [3.0]], [0, 1]), ([[1.0], [2.0]], [0, 1])]  # or whatever reads them one by one
+    >>> with Run(SklearnSubject(clf), callbacks=[]) as run:
+    ...     for epoch in run.epochs(5):
+    ...         for X, y in run.batches(chunks):
+    ...             _ = clf.partial_fit(X, y, classes=[0, 1])
+    ...         with run.validation():
+    ...             run.log(loss=loss(clf, [[0.5], [2.5]], [0, 1]))
+    >>> list(run.history), run.step
+    (['learning_rate', 'val_loss'], 10)
 
     Args:
         estimator: what is trained.
@@ -49,10 +54,6 @@ class SklearnSubject:
 
     Raises:
         SettingsError: the estimator has no `partial_fit`, or is set to something that fails in it.
-
-    >>> from sklearn.linear_model import SGDClassifier
-    >>> SklearnSubject(SGDClassifier(learning_rate="constant", eta0=0.1)).learning_rates()
-    {'learning_rate': 0.1}
     """
 
     def __init__(self, estimator: Any, *, scoring: Scoring = None) -> None:
@@ -183,8 +184,8 @@ def partial_fit(
     for name, number in (("batch_size", batch_size), ("epochs", epochs)):
         if not isinstance(number, Integral) or number < 1:
             raise SettingsError(f"{name}={number!r}: give a whole number from 1")
-    rows = Rows("partial_fit", X, y, sample_weight)
-    held_out = _held_out(validation_data, y)
+    rows = Rows("partial_fit", X, flat(estimator, y), sample_weight)
+    held_out = _held_out(estimator, validation_data, y)
     _check_first_batch(estimator, min(batch_size, len(rows)))
     options = _class_options(estimator, rows, held_out, classes)
     if sample_weight is not None and not _takes(estimator, "sample_weight"):
@@ -232,14 +233,14 @@ def _check(estimator: Any) -> None:
             )
 
 
-def _held_out(data: Any, y: Any) -> Rows | None:
+def _held_out(estimator: Any, data: Any, y: Any) -> Rows | None:
     if data is None:
         return None
     if y is None and not isinstance(data, tuple):
         return Rows("validation_data", data)
     if not isinstance(data, tuple) or len(data) != 2:
         raise SettingsError("validation_data: give a pair (X, y)")
-    return Rows("validation_data", *data)
+    return Rows("validation_data", data[0], flat(estimator, data[1]))
 
 
 def _check_first_batch(estimator: Any, size: int) -> None:
@@ -276,7 +277,7 @@ def _class_options(estimator: Any, rows: Rows, held_out: Rows | None, classes: A
     if classes is None:
         classes = getattr(estimator, "classes_", None)
     y = np.asarray(rows.y)
-    several = y.ndim == 2 and y.shape[1] > 1 and bool(inner(estimator))
+    several = by_column(estimator) and y.ndim == 2
     if classes is None:
         classes = [np.unique(column) for column in y.T] if several else np.unique(y)
     for what, data in (("y", y), ("validation_data", None if held_out is None else np.asarray(held_out.y))):

@@ -18,7 +18,7 @@ from sklearn.metrics import (
 
 from trainbus import SettingsError
 
-from .sklearn_parts import inner
+from .sklearn_parts import by_column, flat, inner
 
 __all__ = ["Metrics", "loss"]
 
@@ -65,9 +65,9 @@ def loss(estimator: Any, X: Any, y: Any) -> float | None:
         own = _regressor_loss
     else:
         return None
-    y, parts = np.asarray(y), list(inner(estimator).values())
-    if y.ndim == 2 and parts:
-        return float(np.mean([own(part, X, y[:, i]) for i, part in enumerate(parts)]))
+    y = flat(estimator, np.asarray(y))
+    if by_column(estimator):
+        return float(np.mean([own(part, X, y[:, i]) for i, part in enumerate(inner(estimator).values())]))
     return own(estimator, X, y)
 
 

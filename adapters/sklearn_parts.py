@@ -7,10 +7,11 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
 from trainbus.capabilities import Node
 
-__all__ = ["inner", "leaves", "nodes", "weights"]
+__all__ = ["by_column", "flat", "inner", "leaves", "nodes", "weights"]
 
 NO_WEIGHTS = ("classes_", "h_samples_")
 """Fitted arrays that hold data: labels, and the samples from which BernoulliRBM goes on drawing."""
@@ -40,6 +41,16 @@ def leaves(estimator: Any) -> Iterator[Any]:
         yield estimator
     for part in parts.values():
         yield from leaves(part)
+
+
+def flat(estimator: Any, y: Any) -> Any:
+    """Targets of shape (rows, 1) as (rows,), unless the estimator trains one of its own for each column."""
+    return np.ravel(y) if getattr(y, "shape", ())[1:] == (1,) and not by_column(estimator) else y
+
+
+def by_column(estimator: Any) -> bool:
+    """Whether the estimator trains one of its own for each column of the targets."""
+    return isinstance(estimator, (MultiOutputClassifier, MultiOutputRegressor))
 
 
 def weights(estimator: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

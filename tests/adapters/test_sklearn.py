@@ -423,6 +423,17 @@ def test_labels_may_come_late():
     assert [each.classes_.tolist() for each in estimator.estimators_] == [[0, 1, 2], [0, 1]]
 
 
+@pytest.mark.parametrize("name", ["OneVsRestClassifier", "SGDRegressor"])
+def test_a_column_of_targets_is_taken_as_flat(name):
+    """Targets of shape (rows, 1) train and validate as those of shape (rows,) do, without a warning."""
+    flat, column = make(name), make(name)
+    y = data(name)[1]
+    for estimator, targets in ((flat, y), (column, y[:, None])):
+        partial_fit(estimator, X, targets, validation_data=(X, targets), random_state=0)
+    assert_equal(flat, column)
+    assert loss(column, X, y[:, None]) == loss(flat, X, y)
+
+
 def test_given_classes_hold_and_training_goes_on():
     """Labels that the data lacks may be given; a later call on other data goes on with the same ones."""
     estimator = make("SGDClassifier")
