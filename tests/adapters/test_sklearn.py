@@ -194,6 +194,17 @@ def test_what_is_brought_back_goes_on_to_the_bit(name, way, tmp_path):
     assert_equal(unbroken, subject.estimator)
 
 
+def test_what_was_untrained_is_untrained_again():
+    """A snapshot from before the training takes all that was fitted away, from the same object."""
+    estimator = make("SGDClassifier")
+    subject = SklearnSubject(estimator)
+    kept = subject.snapshot()
+    step("SGDClassifier", estimator)
+    subject.restore(kept)
+    assert subject.estimator is estimator
+    assert vars(estimator).keys() == vars(make("SGDClassifier")).keys()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_learning_rate_acts_or_is_refused(name):
     """Writing the rate changes the next update where there is one; elsewhere the plateau callback is refused."""
