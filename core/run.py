@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import length_hint
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -58,8 +59,6 @@ class Run:
         self.subject = subject
         self.epoch = 0
         self.batch = 0
-        self.step = 0
-        """Weight updates made in the whole run."""
         self.planned_epochs: int | None = None
         self.planned_batches: int | None = None
         self.validation_freq: int | Collection[int] | None = 1
@@ -71,6 +70,9 @@ class Run:
         self.checkpoints: list[Checkpoint] = []
         self._epochs: list[Mapping[str, Any]] = []
         self._means = Means()
+        self._steps = 0
+        self._accumulate: int | None = None
+        """Batches to a weight update while `step` follows from `batch`; None while `_steps` counts them."""
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._validating = self._validated = False
         self._state: Literal["new", "open", "ended"] = "new"
@@ -81,6 +83,15 @@ class Run:
         self._bus.register((each.name, each.plugin) for each in found)
 
     # --- what plugins and loops read
+
+    @property
+    def step(self) -> int:
+        """Weight updates made in the whole run; a loop with updates of its own counts them here."""
+        return self._steps + self.batch // self._accumulate if self._accumulate else self._steps
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._steps += step - self.step
 
     @property
     def stopped(self) -> bool:
@@ -160,19 +171,44 @@ class Run:
             accumulate: batches to one weight update, counted in `step`; None where the loop counts `run.step` itself.
         """
         self._require("open", "batches() belongs inside `with run:`")
-        self.planned_batches = len(loader) if hasattr(loader, "__len__") else None  # type: ignore[arg-type]
+        if accumulate is not None and accumulate < 1:
+            raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
+        planned = length_hint(loader, -1)  # len() itself fails where PyTorch streams a data set of unknown length
+        self.planned_batches = planned if planned >= 0 else None
+        return self._heard(loader, accumulate) if self.hears_batches else self._unheard(loader, accumulate)
+
+    def _heard(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         begin, end = self._bus.on_batch_begin, self._bus.on_batch_end
+        self._count_batches(None)
+        epoch, means, reasons = self.epoch, self._means, self.stop_reasons
         for batch, item in enumerate(loader):
             self.batch = batch
-            if begin is not None and (answers := begin(self, self.epoch, batch)):
+            if begin is not None and (answers := begin(self, epoch, batch)) is not None:
                 self._obey("on_batch_begin", answers)
             yield item
-            if accumulate is not None and (batch + 1) % accumulate == 0:
-                self.step += 1
-            if end is not None and (answers := end(self, self.epoch, batch, self.step, self._means)):
+            if accumulate == 1 or (accumulate and (batch + 1) % accumulate == 0):  # a remainder costs more than a test
+                self._steps += 1
+            if end is not None and (answers := end(self, epoch, batch, self._steps, means)) is not None:
                 self._obey("on_batch_end", answers)
-            if self.stop_reasons:
+            if reasons:
                 return
+
+    def _unheard(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
+        # a batch that nobody hears costs one stored number; `step` follows from it when somebody asks
+        self._count_batches(accumulate)
+        batch, reasons = 0, self.stop_reasons
+        for item in loader:
+            yield item
+            self.batch = batch = batch + 1
+            if reasons:
+                break
+        self._count_batches(None)
+        self.batch = max(batch - 1, 0)
+
+    def _count_batches(self, accumulate: int | None) -> None:
+        """Begin at batch 0, with `step` counting on, once in `accumulate` batches, from where it stands."""
+        self._steps, self._accumulate = self.step, accumulate
+        self.batch = 0
 
     @contextmanager
     def validation(self) -> Iterator[None]:
@@ -230,6 +266,7 @@ class Run:
     def begin_epoch(self, epoch: int) -> None:
         """The epoch, counted from 0, begins."""
         self.epoch = epoch
+        self._count_batches(None)
         self._means.clear()
         self._validated = False
         self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
@@ -238,17 +275,18 @@ class Run:
         """The batch, counted from 0 in its epoch, begins."""
         self.batch = batch
         begin = self._bus.on_batch_begin
-        if begin is not None and (answers := begin(self, self.epoch, batch)):
+        if begin is not None and (answers := begin(self, self.epoch, batch)) is not None:
             self._obey("on_batch_begin", answers)
 
-    def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, *, steps: int = 1) -> None:
+    def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
         self.batch = batch
-        self.step += steps
+        self._steps += steps
         end = self._bus.on_batch_end
-        if end is not None and (
-            answers := end(self, self.epoch, batch, self.step, self._means if metrics is None else metrics)
-        ):
+        if end is None:
+            return
+        answers = end(self, self.epoch, batch, self._steps, self._means if metrics is None else metrics)
+        if answers is not None:
             self._obey("on_batch_end", answers)
 
     @property
