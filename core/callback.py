@@ -13,7 +13,7 @@ from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
 from .names import nearest
 
-__all__ = ["Callback", "MonitoredCallback", "Mode", "Verbose"]
+__all__ = ["Callback", "Mode", "MonitoredCallback", "Verbose"]
 
 Mode = Literal["auto", "min", "max"]
 
@@ -106,7 +106,8 @@ class MonitoredCallback(Callback):
     """0 prints nothing; 1 a progress bar and every decision; 2 a line an epoch and every decision; "auto" is 1 on a
     terminal or in a notebook, else 2."""
     mode: Mode = "auto"
-    """Whether the metric improves downwards ("min") or upwards ("max"); "auto" asks the metric object, then the name."""
+    """Whether the metric improves downwards ("min") or upwards ("max"); "auto" asks the metric object, then the
+    name."""
 
     def monitors(self) -> bool:
         """Whether the options make the metric matter at all."""

@@ -182,4 +182,4 @@ def join(decisions: Iterable[Decision]) -> Decision:
     >>> join([]) == NOTHING
     True
     """
-    return Decision(frozenset().union(*(decision.actions for decision in decisions)))
+    return Decision(frozenset(action for decision in decisions for action in decision.actions))

@@ -73,13 +73,13 @@ def call_each(hook: pluggy.HookCaller, values: Mapping[str, Any]) -> tuple[Answe
     if any(each.wrapper or each.hookwrapper for each in implementations):
         try:
             return _as_answers(hook(**values)) or (), errors
-        except Exception as error:  # noqa: BLE001 - the caller raises it
+        except Exception as error:  # noqa: BLE001 - it is handed on
             return (), [error]
     answers: list[Any] = []
     for each in implementations:
         try:
             answers.append(each.function(*(values[name] for name in each.argnames)))
-        except Exception as error:  # noqa: BLE001 - the caller raises it
+        except Exception as error:  # noqa: BLE001 - it is handed on
             error.add_note(f"raised in {hook.name} by the plugin {each.plugin_name!r}")
             errors.append(error)
             answers.append(None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
@@ -25,16 +25,10 @@ __all__ = ["HOOKS", "PROJECT", "Hooks", "check_plugin", "hookimpl"]
 
 PROJECT = "trainbus"
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a method as a hook implementation; takes pluggy's tryfirst, trylast and wrapper."""
 
-_marker = pluggy.HookspecMarker(PROJECT)
-
-
-def _spec(function: F) -> F:
-    return cast(F, _marker(function))
+_spec = pluggy.HookspecMarker(PROJECT)
 
 
 class Hooks:
@@ -53,9 +47,7 @@ class Hooks:
         """The batch is about to be trained on."""
 
     @_spec
-    def on_batch_end(
-        self, run: Run, epoch: int, batch: int, step: int, metrics: Mapping[str, Any]
-    ) -> Decision | None:
+    def on_batch_end(self, run: Run, epoch: int, batch: int, step: int, metrics: Mapping[str, Any]) -> Decision | None:
         """The batch was trained on; `step` weight updates were made in the whole run.
 
         `metrics` is a live view of the running means since the epoch began; reading one may wait for the device.

@@ -11,7 +11,7 @@ from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of
 from .errors import SettingsError, TrainbusError
 from .hooks import check_plugin
 
-__all__ = ["Listed", "Listener", "listeners"]
+__all__ = ["Listed", "Listener", "as_list", "listeners"]
 
 Listed = Callback | Mapping[str, Any] | str | object
 """What may stand in a list of callbacks: a callback, its settings as plain data, the name of an installed callback or
@@ -37,8 +37,7 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
     Raises:
         SettingsError: naming every problem of the whole list.
     """
-    items: list[Listed] = list(cast(Sequence[Listed], listed)) if isinstance(listed, (list, tuple)) else [listed]
-    items += plugins_of_environment()
+    items = [*as_list(listed), *plugins_of_environment()]
     found: list[Listener] = []
     problems: list[TrainbusError] = []
     for item in items:
@@ -59,6 +58,11 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
     return found
 
 
+def as_list(listed: Listed | Sequence[Listed]) -> list[Listed]:
+    """The list itself, or a single callback as a list of one."""
+    return list(cast("Sequence[Listed]", listed)) if isinstance(listed, (list, tuple)) else [listed]
+
+
 def _listener(item: Listed, taken: Collection[str]) -> Listener:
     if isinstance(item, str):
         try:
@@ -68,7 +72,7 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
             raise type(error)(f"{source}{error}") from None
         return _listener(item, taken)
     if isinstance(item, Mapping):
-        return _listener(callbacks_from([cast(Mapping[str, Any], item)])[0], taken)
+        return _listener(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)
     name = next(name for name in _numbered(kind.__name__) if name not in taken)
     if isinstance(item, Callback):

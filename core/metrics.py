@@ -26,7 +26,7 @@ def as_number(value: Any) -> float:
         value = value.detach()
     size = math.prod(getattr(value, "shape", ()))
     if size != 1:
-        raise TypeError(f"an array of {size} values is no single number; log its mean, or each value under its own name")
+        raise TypeError(f"an array of {size} values is no single number; log its mean, or each value by itself")
     return float(value.item() if hasattr(value, "item") else value)
 
 

@@ -99,6 +99,10 @@ class Monitor:
         before = "None" if best == -inf else f"{self.sign * best:.5f}"
         return f"{self.metric} improved from {before} to {self.sign * score:.5f}"
 
+    def stalled(self, epochs: int) -> str:
+        """In words, that the metric has not improved for that many epochs."""
+        return f"{self.metric} has not improved for {epochs} epoch{'s' if epochs != 1 else ''}"
+
     def watch(self, metrics: Mapping[str, Any], epoch: int) -> None:
         """Take the epoch's value into account for `best`."""
         score = self.score(metrics)

@@ -11,7 +11,7 @@ The rules are those of Keras 3.15.1's callbacks with one exception: a score that
 from __future__ import annotations
 
 from math import inf
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 __all__ = [
     "Best",
@@ -35,9 +35,9 @@ def _where(condition: Number, yes: Number, no: Number) -> Number:
     """`yes` where `condition` holds, else `no`."""
     if isinstance(condition, bool):
         return yes if condition else no
-    import numpy as np  # only arrays come here, so their library is loaded already
+    import numpy as np  # noqa: PLC0415 - only arrays come here, so their library is loaded already
 
-    return np.where(condition, yes, no)
+    return cast("Number", np.where(condition, yes, no))
 
 
 def improves(score: Number, reference: Number, min_delta: Number = 0.0) -> Number:

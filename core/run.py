@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import length_hint
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -173,8 +172,7 @@ class Run:
         self._require("open", "batches() belongs inside `with run:`")
         if accumulate is not None and accumulate < 1:
             raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
-        planned = length_hint(loader, -1)  # len() itself fails where PyTorch streams a data set of unknown length
-        self.planned_batches = planned if planned >= 0 else None
+        self.planned_batches = _length(loader)
         return self._heard(loader, accumulate) if self.hears_batches else self._unheard(loader, accumulate)
 
     def _heard(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
@@ -211,7 +209,7 @@ class Run:
         self.batch = 0
 
     @contextmanager
-    def validation(self) -> Iterator[None]:
+    def validation(self) -> Generator[None]:
         """What is logged inside gets the prefix `val_`."""
         self.begin_validation()
         self._validating = True
@@ -336,7 +334,7 @@ class Run:
         try:
             if decision:
                 self._carry_out(decision)
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001 - it goes on below
             errors.append(failure)
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
@@ -385,6 +383,14 @@ class Run:
         if self._state != "ended":
             return "not over yet"
         return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"
+
+
+def _length(loader: Iterable[object]) -> int | None:
+    """Number of batches, None where the loader cannot tell: torch's DataLoader has a length that may raise."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def watch(model: object, *rest: Any, callbacks: Listed | Sequence[Listed] = (), **options: Any) -> Run:

@@ -74,7 +74,7 @@ class _Stopper:
         if verdict.improved and settings.restore_best_weights:
             return decision.keep(self.slot, monitor.improvement(before.best, score))
         if verdict.stop:
-            return decision.stop(f"{monitor.metric} has not improved for {self.state.wait} epochs{self._best()}")
+            return decision.stop(f"{monitor.stalled(self.state.wait)}{self._best()}")
         return None
 
     @hookimpl

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from math import nan
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
@@ -20,7 +21,7 @@ __all__ = ["ModelCheckpoint"]
 
 def _no_truth(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError('give "epoch" or a number of batches')
+        raise ValueError('give "epoch" or a number of batches')  # noqa: TRY004 - pydantic reports ValueError
     return value
 
 
@@ -60,16 +61,16 @@ class ModelCheckpoint(MonitoredCallback):
 
     def claims(self) -> tuple[str, ...]:
         """The template, as an absolute path."""
-        return (os.path.abspath(self.filepath),)
+        return (str(Path(self.filepath).absolute()),)
 
     def problems(self, subject: object) -> Iterator[TrainbusError]:
         """Also: the subject cannot write a file of this suffix, or the path is a directory."""
         yield from super().problems(subject)
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
-                path = self.template_for(subject)
-                if os.path.isdir(path):
-                    raise SettingsError(f"{path!r} is a directory; name a file, as {os.path.join(path, 'best')!r}")
+                path = Path(self.template_for(subject))
+                if path.is_dir():
+                    raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
             except SettingsError as error:
                 yield SettingsError(f"ModelCheckpoint: filepath={error}")
 

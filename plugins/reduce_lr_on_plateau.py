@@ -78,5 +78,5 @@ class _Reducer:
         return decision.scale_learning_rate(
             settings.factor,
             floor=settings.min_lr,
-            reason=f"{self.monitor.metric} has not improved for {waited} epochs: learning rate down to {lowered:.4g}",
+            reason=f"{self.monitor.stalled(waited)}: learning rate down to {lowered:.4g}",
         )

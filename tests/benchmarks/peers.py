@@ -162,7 +162,7 @@ class IgniteEngine(Peer):
                 self.engine.add_event_handler(event, listener)
 
     def _go(self, items: Sequence[int]) -> None:
-        fire, (started, completed) = self.engine._fire_event, self.events  # noqa: SLF001 - as its own loop does
+        fire, (started, completed) = self.engine._fire_event, self.events  # as its own loop does
         for _ in items:
             fire(started)
             fire(completed)

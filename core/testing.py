@@ -1,0 +1,216 @@
+"""A kit for authors of callbacks, plugins and adapters: a small subject, scripted runs, and the contracts to keep."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .callback import Callback
+from .capabilities import HasGraph, HasLearningRate, HasWeights, Node, Restorable, Saveable, Snapshotable, missing
+from .decision import Decision
+from .hooks import check_plugin, hookimpl
+from .listeners import Listed, as_list
+from .run import Run
+
+__all__ = ["LineSubject", "check_callback", "check_subject", "scripted"]
+
+
+class LineSubject:
+    """A straight line fitted by gradient descent: the smallest subject that has every capability.
+
+    >>> subject = LineSubject()
+    >>> float(subject.slope)
+    0.0
+    >>> for _ in range(100):
+    ...     loss = subject.train(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
+    >>> loss < 1e-3
+    True
+    """
+
+    def __init__(self, learning_rate: float = 0.5) -> None:
+        self.slope = np.zeros(())
+        self.offset = np.zeros(())
+        self.learning_rate = learning_rate
+
+    def train(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
+        """One step down the gradient; returns the loss before it."""
+        error = self.slope * x + self.offset - y
+        self.slope -= self.learning_rate * (error * x).mean()
+        self.offset -= self.learning_rate * error.mean()
+        return float((error**2).mean())
+
+    def suffixes(self, *, weights_only: bool) -> Sequence[str]:
+        """It writes NumPy archives."""
+        return (".npz",)
+
+    def save(self, path: Path, *, weights_only: bool) -> None:
+        """Write slope, offset and, unless only the weights are wanted, the learning rate."""
+        more = {} if weights_only else {"learning_rate": np.array(self.learning_rate)}
+        with path.open("wb") as file:
+            np.savez(file, slope=self.slope, offset=self.offset, **more)  # type: ignore[arg-type]
+
+    def load(self, path: Path) -> None:
+        """Take over what `save` wrote."""
+        with np.load(path) as arrays:
+            self.restore((arrays["slope"], arrays["offset"]))
+            if "learning_rate" in arrays:
+                self.learning_rate = float(arrays["learning_rate"])
+
+    def snapshot(self) -> object:
+        """Slope and offset, copied."""
+        return self.slope.copy(), self.offset.copy()
+
+    def restore(self, snapshot: Any) -> None:
+        """Take over slope and offset."""
+        self.slope, self.offset = (np.array(value) for value in snapshot)
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """The one rate."""
+        return {"learning_rate": self.learning_rate}
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Change the one rate."""
+        self.learning_rate = rates.get("learning_rate", self.learning_rate)
+
+    def weights(self) -> Iterable[tuple[str, Any]]:
+        """Slope and offset."""
+        return [("line/slope", self.slope), ("line/offset", self.offset)]
+
+    def graph(self) -> Sequence[Node]:
+        """Input and line."""
+        return [Node("input", "Input"), Node("line", "Line", ("input",), (("parameters", "2"),))]
+
+
+class _Recorder:
+    def __init__(self) -> None:
+        self.decisions: list[tuple[int, Decision]] = []
+
+    @hookimpl
+    def on_decision(self, run: Run, decision: Decision) -> None:
+        self.decisions.append((run.epoch, decision))
+
+
+def scripted(
+    history: Sequence[Mapping[str, Any]], callbacks: Listed | Sequence[Listed], subject: object = None
+) -> tuple[Run, list[tuple[int, Decision]]]:
+    """A run over a written history: a mapping of metrics for each epoch.
+
+    An epoch without any `val_` metric counts as one without validation, unless no epoch has one.
+
+    Returns:
+        The run, and everything that was decided, each with its epoch.
+
+    >>> from trainbus.plugins import EarlyStopping
+    >>> run, decided = scripted([{"loss": 2.0}, {"loss": 1.0}, {"loss": 1.0}], EarlyStopping(monitor="loss"))
+    >>> run.result.epochs, [epoch for epoch, _ in decided]
+    (3, [2])
+    """
+    recorder = _Recorder()
+    listed = as_list(callbacks)
+    validated = [epoch for epoch, metrics in enumerate(history, start=1) if any(n.startswith("val_") for n in metrics)]
+    with Run(subject, [*listed, recorder], progress=False) as run:
+        for epoch in run.epochs(len(history), validation_freq=validated or 1):
+            run.log(history[epoch])
+    return run, recorder.decisions
+
+
+def check_callback(
+    callback: Callback, history: Sequence[Mapping[str, Any]], make_subject: Callable[[], object] = LineSubject
+) -> None:
+    """Assert that a callback keeps the contract: a value without state, which decides the same in every run.
+
+    Args:
+        callback: one with any options.
+        history: metrics of some epochs, among them those that it monitors.
+        make_subject: makes a new subject, able to do what the callback needs.
+
+    Raises:
+        AssertionError: saying which part of the contract is broken.
+    """
+    kind = type(callback)
+    options = callback.settings()
+    assert options.pop("callback") == kind.__name__, "settings() names the class"
+    assert kind(**options) == callback, "settings() make an equal callback"
+    assert kind.model_validate_json(callback.model_dump_json()) == callback, "JSON makes an equal callback"
+    assert hash(kind(**options)) == hash(callback), "equal callbacks have equal hashes"
+    assert set(kind.model_json_schema()["properties"]) == set(kind.model_fields), "the JSON schema has every option"
+    assert callback.plugin() is not callback.plugin(), "plugin() makes a new listener each time"
+    check_plugin(kind.__name__, callback.plugin())
+    assert not list(callback.problems(make_subject())), "it works with the subject"
+    first, second = (scripted(history, callback, make_subject())[1] for _ in range(2))
+    assert first == second, "a second run decides as the first one did"
+
+
+def check_subject(make: Callable[[], object], train: Callable[[Any], object]) -> None:
+    """Assert that a subject keeps the contract of every capability that it has.
+
+    Args:
+        make: makes a new subject, ready to be trained; two of them need not be equal.
+        train: changes the weights of a subject by some steps.
+
+    Raises:
+        AssertionError: saying which part of the contract is broken.
+    """
+    subject = make()
+    train(subject)
+    if _has(subject, HasWeights) and isinstance(subject, HasWeights):
+        names = [name for name, _ in subject.weights()]
+        assert len(set(names)) == len(names), "names of weights are unique"
+        train(subject)
+        assert [name for name, _ in subject.weights()] == names, "names of weights stay the same and in order"
+    if _has(subject, Snapshotable) and isinstance(subject, Snapshotable):
+        _check_return(subject, train, subject.snapshot(), subject.restore, "a snapshot")
+    if _has(subject, HasLearningRate) and isinstance(subject, HasLearningRate):
+        halved = {name: rate / 2 for name, rate in subject.learning_rates().items()}
+        subject.set_learning_rates(halved)
+        _assert_close(subject.learning_rates(), halved, "learning rates are what was written")
+        train(subject)
+        _assert_close(subject.learning_rates(), halved, "learning rates stay what was written")
+    if _has(subject, HasGraph) and isinstance(subject, HasGraph):
+        nodes = subject.graph()
+        known = {node.name for node in nodes}
+        assert len(known) == len(nodes), "names of nodes are unique"
+        assert all(set(node.inputs) <= known for node in nodes), "inputs of nodes are nodes"
+    if _has(subject, Saveable) and isinstance(subject, Saveable) and isinstance(subject, Restorable):
+        with tempfile.TemporaryDirectory() as folder:
+            for weights_only in (False, True):
+                suffixes = subject.suffixes(weights_only=weights_only)
+                assert suffixes, "there is a suffix to write"
+                assert all(suffix.startswith(".") for suffix in suffixes), "suffixes have their dot"
+                path = Path(folder) / f"checkpoint{suffixes[0]}"
+                subject.save(path, weights_only=weights_only)
+                _check_return(subject, train, path, subject.load, f"a file of weights_only={weights_only}")
+
+
+def _has(subject: object, capability: type) -> bool:
+    return missing(subject, capability) is None
+
+
+def _weights(subject: object) -> dict[str, Any]:
+    return {name: np.array(array) for name, array in subject.weights()} if isinstance(subject, HasWeights) else {}
+
+
+def _check_return(
+    subject: object, train: Callable[[Any], object], kept: Any, back: Callable[[Any], None], what: str
+) -> None:
+    before = _weights(subject)
+    train(subject)
+    back(kept)
+    after = _weights(subject)
+    assert before.keys() == after.keys(), f"{what} brings back the same weights"
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array, err_msg=f"{what} brings back {name} to the bit")
+    train(subject)
+    back(kept)
+    again = _weights(subject)
+    assert all(np.array_equal(again[name], after[name]) for name in after), f"{what} can be brought back twice"
+
+
+def _assert_close(found: Mapping[str, float], wanted: Mapping[str, float], message: str) -> None:
+    assert found.keys() == wanted.keys(), message
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=f"{message}: {name}")

@@ -1,0 +1,57 @@
+"""The laws of decisions and their join."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import Decision, decision
+from trainbus.decision import NOTHING, Restore, Save, ScaleLearningRate, Stop, join
+
+names = st.sampled_from(["a", "b", "best.pt"])
+words = st.builds(decision.stop, names) | st.builds(decision.keep, names) | st.builds(decision.restore, names)
+words |= st.builds(decision.forget, names) | st.builds(decision.save, names, weights_only=st.booleans(), reason=names)
+words |= st.builds(decision.scale_learning_rate, st.sampled_from([0.1, 0.5]), floor=st.sampled_from([0.0, 0.01]))
+decisions = st.lists(words, max_size=4).map(join)
+
+
+@given(decisions, decisions, decisions)
+def test_join_is_a_semilattice(a: Decision, b: Decision, c: Decision) -> None:
+    """The join is commutative, associative and idempotent, with NOTHING as identity."""
+    assert a | b == b | a
+    assert (a | b) | c == a | (b | c)
+    assert a | a == a
+    assert a | NOTHING == a
+
+
+@given(st.lists(decisions), st.randoms())
+def test_order_of_answers_does_not_matter(answers: list[Decision], random) -> None:
+    """Shuffled or repeated answers give the same actions in the same order."""
+    shuffled = answers * 2
+    random.shuffle(shuffled)
+
+    assert list(join(shuffled)) == list(join(answers))
+
+
+@given(decisions)
+def test_actions_come_in_the_documented_order(each: Decision) -> None:
+    """Learning rate, keep, save, restore, forget, stop."""
+    orders = [action.order for action in each]
+
+    assert orders == sorted(orders)
+    assert ScaleLearningRate.order < Save.order < Restore.order < Stop.order
+
+
+@given(decisions, names)
+def test_signing_names_the_asker_once(each: Decision, name: str) -> None:
+    """Every action of a signed decision has an asker, and the first signature stays."""
+    signed = each.signed(name)
+
+    assert all(action.by == name for action in signed)
+    assert signed.signed("another") == signed
+
+
+@given(decisions)
+def test_stops_and_truth(each: Decision) -> None:
+    """A decision stops if and only if one of its actions is a stop; it is true if and only if it has actions."""
+    assert each.stops == any(isinstance(action, Stop) for action in each.actions)
+    assert bool(each) == (each != NOTHING)
+    assert set(each.reasons) == {action.reason for action in each} - {""}

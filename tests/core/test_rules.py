@@ -1,0 +1,141 @@
+"""The laws of the rules that all decisions follow."""
+
+from math import inf, isfinite, nan
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus.rules import (
+    Best,
+    Intervals,
+    Patience,
+    Plateau,
+    best_rule,
+    improves,
+    interval_rule,
+    plateau_rule,
+    stopping_rule,
+)
+
+scores = st.floats(-10, 10) | st.sampled_from([nan, inf, -inf, 0.0, 1.0])
+histories = st.lists(scores, min_size=1, max_size=25)
+deltas = st.sampled_from([0.0, 1e-4, 0.5])
+
+
+def stopping(history: list[float], **options) -> list[tuple[Patience, tuple]]:
+    """Every state and verdict of a history."""
+    state, steps = Patience(), []
+    for epoch, score in enumerate(history):
+        state, verdict = stopping_rule(state, score, epoch, **options)
+        steps.append((state, verdict))
+    return steps
+
+
+@given(scores, scores, deltas)
+def test_only_finite_scores_improve(score: float, reference: float, delta: float) -> None:
+    """An improvement is finite and strictly above its reference by more than min_delta."""
+    assert improves(score, reference, delta) == (isfinite(score) and score - delta > reference)
+
+
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False), st.floats(0, 1e6))
+def test_improving_downwards_is_the_mirror_image(value: float, reference: float, delta: float) -> None:
+    """Negating score and reference tells exactly whether a value falls below its reference by more than min_delta."""
+    assert improves(-value, -reference, delta) == (isfinite(value) and value + delta < reference)
+
+
+@given(histories)
+def test_best_is_the_first_maximum_of_the_finite(history: list[float]) -> None:
+    """The best score is the highest finite one, at the first epoch that reached it."""
+    state = Best()
+    for epoch, score in enumerate(history):
+        state, _ = best_rule(state, score, epoch)
+
+    finite = [score for score in history if isfinite(score)]
+    assert state.score == max(finite, default=-inf)
+    assert state.epoch == (history.index(max(finite)) if finite else -1)
+
+
+@given(histories, st.integers(0, 4), deltas, st.sampled_from([-inf, 0.0, 3.0]), st.integers(0, 4))
+def test_stopping_is_patience_without_improvement(
+    history: list[float], patience: int, delta: float, baseline: float, start: int
+) -> None:
+    """It stops at epochs that bring no improvement, patience or more looked-at epochs after the last that reset it."""
+    reset, best = start - 1, -inf
+    steps = stopping(history, patience=patience, min_delta=delta, baseline=baseline, start_from_epoch=start)
+    for epoch, (score, (state, verdict)) in enumerate(zip(history, steps, strict=True)):
+        improved = epoch >= start and improves(score, best, delta)
+        best = score if improved else best
+        reset = epoch if improved and improves(score, baseline, delta) else reset
+        waited = max(epoch - reset, 0) if epoch >= start else 0
+
+        assert state.best == best
+        assert verdict.improved == improved
+        assert verdict.stop == (epoch >= start and epoch > 0 and not improved and waited >= patience)
+
+
+@given(histories, st.integers(0, 4), deltas, st.integers(0, 4), st.lists(st.booleans(), min_size=25, max_size=25))
+def test_reductions_keep_their_distance(
+    history: list[float], patience: int, delta: float, cooldown: int, reducible: list[bool]
+) -> None:
+    """Reductions come at least max(patience, 1) + max(cooldown - 1, 0) epochs apart, and only where there is room."""
+    state, last, best = Plateau(), None, -inf
+    for epoch, score in enumerate(history):
+        state, verdict = plateau_rule(
+            state, score, patience=patience, min_delta=delta, cooldown=cooldown, reducible=reducible[epoch]
+        )
+        best = score if improves(score, best, delta) else best
+        assert state.best == best
+        if verdict.reduce:
+            assert reducible[epoch]
+            assert not verdict.improved
+            assert last is None or epoch - last >= max(patience, 1) + max(cooldown - 1, 0)
+            last = epoch
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=8), st.integers(1, 9))
+def test_interval_counts_batches_across_epochs(lengths: list[int], every: int) -> None:
+    """Acting falls on every n-th batch of the whole run, whatever the lengths of its epochs."""
+    state, acted, total = Intervals(), [], 0
+    for length in lengths:
+        for batch in range(length):
+            state, due = interval_rule(state, batch, every)
+            total += 1
+            if due:
+                acted.append(total)
+
+    assert acted == list(range(every, total + 1, every))
+
+
+@pytest.mark.parametrize("rule", ["stopping", "plateau", "best"])
+@given(st.lists(histories, min_size=1, max_size=5), st.data())
+def test_arrays_step_as_scalars_do(rule: str, runs: list[list[float]], data) -> None:
+    """Stepping many runs and settings at once gives what stepping each by itself gives."""
+    length = max(map(len, runs))
+    table = np.array([run + [nan] * (length - len(run)) for run in runs])
+    count = len(runs)
+    patience = np.array(data.draw(st.lists(st.integers(0, 4), min_size=count, max_size=count)))
+    delta = np.array(data.draw(st.lists(deltas, min_size=count, max_size=count)))
+
+    def step(state, score, epoch: int, patience, delta):
+        if rule == "stopping":
+            return stopping_rule(state, score, epoch, patience=patience, min_delta=delta, start_from_epoch=1)
+        if rule == "plateau":
+            return plateau_rule(state, score, patience=patience, min_delta=delta, cooldown=2)
+        return best_rule(state, score, epoch)
+
+    start = {"stopping": Patience(), "plateau": Plateau(), "best": Best()}[rule]
+    together, apart = start, [start] * count
+    for epoch in range(length):
+        together, verdicts = step(together, table[:, epoch], epoch, patience, delta)
+        for i in range(count):
+            apart[i], verdict = step(apart[i], float(table[i, epoch]), epoch, int(patience[i]), float(delta[i]))
+            for field, value in enumerate(apart[i]):
+                assert np.broadcast_to(together[field], count)[i] == value
+            for part, one in zip(_parts(verdicts), _parts(verdict), strict=True):
+                assert np.broadcast_to(part, count)[i] == one
+
+
+def _parts(verdict) -> tuple:
+    return verdict if isinstance(verdict, tuple) else (verdict,)

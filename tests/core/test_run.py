@@ -1,0 +1,436 @@
+"""The laws of a run: events in order, counters right, decisions obeyed, an end whatever happens."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+import trainbus
+from trainbus import Decision, LoopError, MissingMetric, Run, decision, hookimpl
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.testing import LineSubject
+
+
+class Listener:
+    """Writes down every event, and answers some of them."""
+
+    def __init__(self, answers: Mapping[tuple[str, int], Decision] | None = None) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.answers = answers or {}
+
+    def hear(self, name: str, *values: Any) -> Decision | None:
+        self.events.append((name, *values))
+        return self.answers.get((name, sum(event[0] == name for event in self.events)))
+
+    @hookimpl
+    def on_train_begin(self) -> Decision | None:
+        return self.hear("on_train_begin")
+
+    @hookimpl
+    def on_epoch_begin(self, epoch: int) -> Decision | None:
+        return self.hear("on_epoch_begin", epoch)
+
+    @hookimpl
+    def on_batch_begin(self, epoch: int, batch: int) -> Decision | None:
+        return self.hear("on_batch_begin", epoch, batch)
+
+    @hookimpl
+    def on_batch_end(self, epoch: int, batch: int, step: int, metrics: Mapping[str, Any]) -> Decision | None:
+        return self.hear("on_batch_end", epoch, batch, step, dict(metrics))
+
+    @hookimpl
+    def on_validation_begin(self, epoch: int) -> Decision | None:
+        return self.hear("on_validation_begin", epoch)
+
+    @hookimpl
+    def on_validation_end(self, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        return self.hear("on_validation_end", epoch, dict(metrics))
+
+    @hookimpl
+    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        return self.hear("on_epoch_end", epoch, dict(metrics))
+
+    @hookimpl
+    def on_train_end(self) -> Decision | None:
+        return self.hear("on_train_end")
+
+    @hookimpl
+    def on_exception(self, error: BaseException) -> None:
+        self.hear("on_exception", error)
+
+    @hookimpl
+    def on_decision(self, run: Run, decision: Decision) -> None:
+        self.hear("on_decision", run.epoch, decision)
+
+
+def names(listener: Listener) -> list[str]:
+    return [event[0] for event in listener.events]
+
+
+def test_events_of_a_whole_run_in_order() -> None:
+    """Train, epoch, batch, validation: each begins before its parts and ends after them."""
+    listener = Listener()
+    with Run(callbacks=[listener]) as run:
+        for _ in run.epochs(2):
+            for x in run.batches([1.0, 3.0]):
+                run.log(loss=x)
+            with run.validation():
+                run.log(loss=5.0)
+
+    epoch = lambda e: [  # noqa: E731
+        ("on_epoch_begin", e),
+        ("on_batch_begin", e, 0),
+        ("on_batch_end", e, 0, 2 * e + 1, {"loss": 1.0}),
+        ("on_batch_begin", e, 1),
+        ("on_batch_end", e, 1, 2 * e + 2, {"loss": 2.0}),
+        ("on_validation_begin", e),
+        ("on_validation_end", e, {"val_loss": 5.0}),
+        ("on_epoch_end", e, {"loss": 2.0, "val_loss": 5.0}),
+    ]
+    assert listener.events == [("on_train_begin",), *epoch(0), *epoch(1), ("on_train_end",)]
+
+
+@pytest.mark.parametrize(
+    ("event", "epochs", "batches"),
+    [
+        ("on_train_begin", 0, 0),
+        ("on_epoch_begin", 0, 0),
+        ("on_batch_begin", 1, 1),
+        ("on_batch_end", 1, 1),
+        ("on_validation_begin", 1, 3),
+        ("on_validation_end", 1, 3),
+        ("on_epoch_end", 1, 3),
+        ("on_train_end", 5, 15),
+    ],
+)
+def test_a_stop_is_obeyed_at_the_next_boundary(event: str, epochs: int, batches: int) -> None:
+    """A stop ends the batches at once, then the epoch, then the training; what has begun is told to its end."""
+    listener = Listener({(event, 1): decision.stop("enough")})
+    with Run(callbacks=[listener]) as run:
+        for _ in run.epochs(5):
+            for x in run.batches([1, 2, 3]):
+                run.log(loss=x)
+            with run.validation():
+                run.log(loss=1)
+
+    assert (run.result.epochs, run.step) == (epochs, batches)
+    assert run.result.stopped
+    assert run.result.reason == "enough"
+    assert names(listener).count("on_epoch_end") == epochs
+    assert names(listener)[-1 if event != "on_train_end" else -2] == "on_train_end"
+
+
+@given(st.lists(st.lists(st.tuples(st.floats(-100, 100), st.integers(1, 9)), min_size=1, max_size=6), max_size=5))
+def test_history_has_one_weighted_mean_an_epoch(epochs: list[list[tuple[float, int]]]) -> None:
+    """History holds, for each epoch, the mean of what was logged, weighted by count."""
+    with Run() as run:
+        for epoch in run.epochs(len(epochs)):
+            for value, count in run.batches(epochs[epoch]):
+                run.log(loss=value, count=count)
+
+    means = [sum(v * c for v, c in epoch) / sum(c for _, c in epoch) for epoch in epochs]
+    assert run.history == ({"loss": pytest.approx(means)} if means else {})
+    assert run.step == sum(map(len, epochs))
+
+
+def test_history_has_none_where_an_epoch_did_not_log() -> None:
+    """Every metric has one value an epoch, None where it was not logged."""
+    with Run() as run:
+        for epoch in run.epochs(3, validation_freq=2):
+            run.log(loss=epoch)
+            if epoch == 1:
+                run.log(val_loss=7)
+
+    assert run.history == {"loss": [0.0, 1.0, 2.0], "val_loss": [None, 7.0, None]}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3, None])
+def test_steps_are_weight_updates(accumulate: int | None) -> None:
+    """A step is counted every `accumulate` batches, or by the loop itself."""
+    with Run() as run:
+        for _ in run.epochs(2):
+            for _ in run.batches(range(6), accumulate=accumulate):
+                if accumulate is None:
+                    run.step += 5
+
+    assert run.step == (60 if accumulate is None else 12 // accumulate)
+
+
+def test_counters_are_right_inside_the_loop() -> None:
+    """Epoch, batch and step can be read in the body of the loop, whether anybody listens or not."""
+    for callbacks in ([], [Listener()]):
+        seen = []
+        with Run(callbacks=callbacks) as run:
+            for _ in run.epochs(2):
+                seen += [(run.epoch, run.batch, run.step) for _ in run.batches("ab")]
+
+        assert seen == [(0, 0, 0), (0, 1, 1), (1, 0, 2), (1, 1, 3)]
+
+
+def test_a_loop_may_stop_itself_and_break() -> None:
+    """run.stop ends the loop with its reason; a break ends it without any stop."""
+    with Run() as run:
+        for _ in run.epochs(9):
+            for batch in run.batches(range(9)):
+                if batch == 2:
+                    run.stop("by hand")
+    assert (run.result.epochs, run.step, run.result.reason) == (1, 3, "by hand")
+
+    with Run() as run:
+        for epoch in run.epochs(9):
+            if epoch == 2:
+                break
+    assert (run.result.epochs, run.result.stopped, run.result.reason) == (2, False, "the loop ended")
+
+
+@pytest.mark.parametrize("error", [ValueError("bad batch"), KeyboardInterrupt()])
+def test_an_error_ends_the_run_properly(error: BaseException) -> None:
+    """Every plugin hears of the error and of the end, once each, and the user gets the very error."""
+    listeners = [Listener(), Listener()]
+    with pytest.raises(type(error)) as raised, Run(callbacks=listeners) as run:  # noqa: PT012
+        for _ in run.epochs(2):
+            raise error
+
+    assert raised.value is error
+    assert run.error is error
+    for listener in listeners:
+        assert listener.events[-2:] == [("on_exception", error), ("on_train_end",)]
+    assert run.result.reason == ("interrupted" if isinstance(error, KeyboardInterrupt) else "ValueError: bad batch")
+
+
+class Raising:
+    """Raises at one hook."""
+
+    def __init__(self, hook: str) -> None:
+        self.hook = hook
+
+    @hookimpl
+    def on_train_begin(self) -> None:
+        self.go("on_train_begin")
+
+    @hookimpl
+    def on_epoch_end(self) -> None:
+        self.go("on_epoch_end")
+
+    @hookimpl
+    def on_batch_end(self) -> None:
+        self.go("on_batch_end")
+
+    @hookimpl
+    def on_train_end(self) -> None:
+        self.go("on_train_end")
+
+    def go(self, hook: str) -> None:
+        if hook == self.hook:
+            raise ZeroDivisionError(hook)
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_raising_plugin_is_named_and_the_others_hear_the_end(hook: str, place: int) -> None:
+    """The error names plugin and hook, and the other plugins hear the end exactly once, before or after it."""
+    listener = Listener()
+    callbacks: list[object] = [listener]
+    callbacks.insert(place, Raising(hook))
+
+    def train() -> None:
+        with Run(callbacks=callbacks) as run:
+            for _ in run.epochs(2):
+                for _ in run.batches([1]):
+                    run.log(loss=1)
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        train()
+
+    assert raised.value.__notes__ == [f"raised in {hook} by the plugin 'Raising'"]
+    assert names(listener).count("on_train_end") == 1
+
+
+def test_a_run_is_used_once() -> None:
+    """A second use, or a use outside `with`, is refused."""
+    run = Run()
+    with pytest.raises(LoopError, match="belongs inside"):
+        next(iter(run.epochs(1)))
+    with run:
+        pass
+    with pytest.raises(LoopError, match="make a new one"), run:
+        pass
+    with pytest.raises(LoopError):
+        run.stop("late")
+
+
+def test_the_same_callbacks_start_afresh() -> None:
+    """A second run with the same list decides as the first did."""
+    callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1)]
+    results = []
+    for _ in range(2):
+        subject = LineSubject()
+        with Run(subject, callbacks) as run:
+            for epoch in run.epochs(9):
+                run.log(loss=[3, 2, 2, 2, 1, 1, 1, 1, 1][epoch])
+        results.append((run.result.epochs, run.result.best, run.history["learning_rate"], subject.learning_rate))
+
+    assert results[0] == results[1]
+    assert results[0][0] == 4
+
+
+def test_what_a_loop_decides_is_carried_out() -> None:
+    """run.decide saves, keeps and restores at once."""
+    subject = LineSubject()
+    with Run(subject) as run:
+        subject.slope += 1
+        run.decide(decision.save("one.npz") | decision.keep("one"))
+        subject.slope += 1
+        run.decide(decision.restore("one"))
+        assert subject.slope == 1
+        subject.slope += 4
+        run.decide(decision.restore("one.npz"))
+        assert subject.slope == 1
+
+    assert [str(path) for path in run.result.checkpoints] == ["one.npz"]
+
+
+def test_missing_metrics_are_told_together_at_the_first_epoch_end() -> None:
+    """Names that nothing logs fail at the first epoch end, all at once, each with the nearest right name."""
+    callbacks = [EarlyStopping(monitor="var_loss", mode="min"), EarlyStopping(monitor="accurracy", mode="max")]
+    with pytest.raises(MissingMetric) as raised, Run(callbacks=callbacks) as run:  # noqa: PT012
+        for _ in run.epochs(5):
+            run.log(loss=1, accuracy=0.5, val_loss=2)
+
+    assert run.epoch == 0
+    assert "'var_loss' is not logged; did you mean 'val_loss'? logged: loss, accuracy, val_loss" in str(raised.value)
+    assert "did you mean 'accuracy'?" in str(raised.value)
+
+
+def test_validation_metrics_are_missed_only_where_validation_is_due() -> None:
+    """With validation_freq=3 the first two epochs may lack val_loss, the third may not."""
+    run = Run(callbacks=EarlyStopping(patience=2))
+    with pytest.raises(MissingMetric, match="val_loss"), run:  # noqa: PT012
+        for _ in run.epochs(9, validation_freq=3):
+            run.log(loss=1)
+
+    assert run.epoch == 2
+
+
+def test_aliases_are_understood() -> None:
+    """val_acc watches what is logged as val_accuracy."""
+    with Run(callbacks=EarlyStopping(monitor="val_acc", patience=1)) as run:
+        for _ in run.epochs(5):
+            run.log(val_accuracy=0.5)
+
+    assert run.result.epochs == 2
+    assert run.result.best["val_accuracy"] == (0.5, 0)
+
+
+def test_result_reads_well() -> None:
+    """The printed result says how long, why, what was best, what was saved and how the rate went."""
+    callbacks = [
+        EarlyStopping(patience=2),
+        ModelCheckpoint("best", save_best_only=True),
+        ReduceLROnPlateau(patience=1, factor=0.5),
+    ]
+    with Run(LineSubject(), callbacks) as run:
+        for epoch in run.epochs(9):
+            run.log(val_loss=[3, 2, 2, 2, 2][epoch])
+
+    assert str(run.result).splitlines() == [
+        "4 epochs: val_loss has not improved for 2 epochs (best 2.00000 in epoch 2)",
+        "best val_loss: 2 in epoch 2",
+        "checkpoint: best.npz",
+        "learning rate: 0.5 -> 0.25",
+    ]
+
+
+def test_watch_finds_subjects_and_refuses_strangers_with_arguments() -> None:
+    """An object that no adapter takes is a subject itself; with further arguments it is refused."""
+    subject = LineSubject()
+
+    assert trainbus.watch(subject).subject is subject
+    with pytest.raises(trainbus.SettingsError, match="no adapter takes a LineSubject"):
+        trainbus.watch(subject, object())
+
+
+class Loop(RuleBasedStateMachine):
+    """Any legal order of the events that an adapter states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listener = Listener()
+        self.run = Run(callbacks=[self.listener])
+        self.run.begin()
+        self.expected: list[str] = ["on_train_begin"]
+        self.inside: list[str] = []
+        self.epoch, self.batch, self.steps, self.over, self.logged = -1, 0, 0, False, {}
+
+    def tell(self, name: str) -> None:
+        self.expected.append(name)
+
+    @precondition(lambda self: not self.over and not self.inside)
+    @rule()
+    def begin_epoch(self) -> None:
+        self.epoch += 1
+        self.batch, self.logged = 0, {}
+        self.run.begin_epoch(self.epoch)
+        self.inside.append("epoch")
+        self.tell("on_epoch_begin")
+
+    @precondition(lambda self: self.inside == ["epoch"])
+    @rule(steps=st.integers(0, 3))
+    def train_batch(self, steps: int) -> None:
+        self.run.begin_batch(self.batch)
+        self.run.end_batch(self.batch, steps=steps)
+        self.batch += 1
+        self.steps += steps
+        self.tell("on_batch_begin")
+        self.tell("on_batch_end")
+
+    @precondition(lambda self: self.inside == ["epoch"])
+    @rule(value=st.floats(-5, 5))
+    def log(self, value: float) -> None:
+        self.run.log(loss=value)
+        self.logged.setdefault("loss", []).append(value)
+
+    @precondition(lambda self: self.inside == ["epoch"])
+    @rule(value=st.floats(-5, 5))
+    def validate(self, value: float) -> None:
+        with self.run.validation():
+            self.run.log(loss=value)
+        self.logged.setdefault("val_loss", []).append(value)
+        self.tell("on_validation_begin")
+        self.tell("on_validation_end")
+
+    @precondition(lambda self: self.inside == ["epoch"])
+    @rule()
+    def end_epoch(self) -> None:
+        self.run.end_epoch()
+        self.inside.pop()
+        self.tell("on_epoch_end")
+        means = {name: sum(values) / len(values) for name, values in self.logged.items()}
+        assert self.listener.events[-1] == ("on_epoch_end", self.epoch, pytest.approx(means))
+
+    @precondition(lambda self: not self.over)
+    @rule(error=st.sampled_from([None, ValueError("x")]))
+    def end(self, error: Exception | None) -> None:
+        self.run.end(error)
+        self.over, self.inside = True, ["nothing"]
+        self.expected += ["on_exception"] * (error is not None) + ["on_train_end"]
+
+    @precondition(lambda self: self.over)
+    @rule()
+    def end_again(self) -> None:
+        self.run.end()
+
+    @invariant()
+    def every_event_was_heard_once_in_order(self) -> None:
+        assert names(self.listener) == self.expected
+
+    @invariant()
+    def counters_are_right(self) -> None:
+        assert self.run.step == self.steps
+        assert self.run.epoch == max(self.epoch, 0)
+
+
+TestLoop = Loop.TestCase
