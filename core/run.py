@@ -24,6 +24,20 @@ __all__ = ["Run", "watch"]
 T = TypeVar("T")
 
 
+class _Unheard:
+    """A loop over batches that nobody hears: it does no more than count, and the run asks it when somebody asks."""
+
+    __slots__ = ("accumulate", "batch")
+
+    def __init__(self, accumulate: int | None) -> None:
+        self.accumulate = accumulate
+        self.batch = 0
+
+    @property
+    def steps(self) -> int:
+        return self.batch // self.accumulate if self.accumulate else 0
+
+
 class Run:
     """One training run: a loop states what happens, plugins decide, the run carries it out and tells the loop.
 
@@ -57,7 +71,6 @@ class Run:
     ) -> None:
         self.subject = subject
         self.epoch = 0
-        self.batch = 0
         self.planned_epochs: int | None = None
         self.planned_batches: int | None = None
         self.validation_freq: int | Collection[int] | None = 1
@@ -69,9 +82,8 @@ class Run:
         self.checkpoints: list[Checkpoint] = []
         self._epochs: list[Mapping[str, Any]] = []
         self._means = Means()
-        self._steps = 0
-        self._accumulate: int | None = None
-        """Batches to a weight update while `step` follows from `batch`; None while `_steps` counts them."""
+        self._batch = self._steps = 0
+        self._unheard: list[_Unheard] = []
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._validating = self._validated = False
         self._state: Literal["new", "open", "ended"] = "new"
@@ -84,9 +96,14 @@ class Run:
     # --- what plugins and loops read
 
     @property
+    def batch(self) -> int:
+        """The present batch of the epoch, or its last, counted from 0."""
+        return self._unheard[-1].batch if self._unheard else self._batch
+
+    @property
     def step(self) -> int:
         """Weight updates made in the whole run; a loop with updates of its own counts them here."""
-        return self._steps + self.batch // self._accumulate if self._accumulate else self._steps
+        return self._steps + sum(loop.steps for loop in self._unheard)
 
     @step.setter
     def step(self, step: int) -> None:
@@ -173,14 +190,14 @@ class Run:
         if accumulate is not None and accumulate < 1:
             raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
         self.planned_batches = _length(loader)
-        return self._heard(loader, accumulate) if self.hears_batches else self._unheard(loader, accumulate)
+        return self._tell_batches(loader, accumulate) if self.hears_batches else self._count_batches(loader, accumulate)
 
-    def _heard(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
+    def _tell_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         begin, end = self._bus.on_batch_begin, self._bus.on_batch_end
-        self._count_batches(None)
         epoch, means, reasons = self.epoch, self._means, self.stop_reasons
+        self._batch = 0
         for batch, item in enumerate(loader):
-            self.batch = batch
+            self._batch = batch
             if begin is not None and (answers := begin(self, epoch, batch)) is not None:
                 self._obey("on_batch_begin", answers)
             yield item
@@ -191,22 +208,20 @@ class Run:
             if reasons:
                 return
 
-    def _unheard(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
-        # a batch that nobody hears costs one stored number; `step` follows from it when somebody asks
-        self._count_batches(accumulate)
-        batch, reasons = 0, self.stop_reasons
-        for item in loader:
-            yield item
-            self.batch = batch = batch + 1
-            if reasons:
-                break
-        self._count_batches(None)
-        self.batch = max(batch - 1, 0)
-
-    def _count_batches(self, accumulate: int | None) -> None:
-        """Begin at batch 0, with `step` counting on, once in `accumulate` batches, from where it stands."""
-        self._steps, self._accumulate = self.step, accumulate
-        self.batch = 0
+    def _count_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
+        loop, batch, reasons = _Unheard(accumulate), 0, self.stop_reasons
+        self._unheard.append(loop)
+        try:
+            for item in loader:
+                yield item
+                loop.batch = batch = batch + 1
+                if reasons:
+                    break
+        finally:  # also where the loop's body breaks
+            self._unheard.remove(loop)
+            self._steps += loop.steps
+            self._batch = batch
+        self._batch = max(batch - 1, 0)
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -264,21 +279,20 @@ class Run:
     def begin_epoch(self, epoch: int) -> None:
         """The epoch, counted from 0, begins."""
         self.epoch = epoch
-        self._count_batches(None)
         self._means.clear()
         self._validated = False
         self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
 
     def begin_batch(self, batch: int) -> None:
         """The batch, counted from 0 in its epoch, begins."""
-        self.batch = batch
+        self._batch = batch
         begin = self._bus.on_batch_begin
         if begin is not None and (answers := begin(self, self.epoch, batch)) is not None:
             self._obey("on_batch_begin", answers)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
-        self.batch = batch
+        self._batch = batch
         self._steps += steps
         end = self._bus.on_batch_end
         if end is None:
