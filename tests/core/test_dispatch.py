@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import pluggy
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainbus.dispatch import call_each, compile_hook
@@ -139,7 +139,8 @@ def listed(result: object) -> list[object]:
     return [] if result is None else [result]
 
 
-@given(plans("plain", "wrapper", "hookwrapper"), st.sampled_from(["on_event", "on_choice"]))
+@given(plans("plain") | plans("plain", "wrapper", "hookwrapper"), st.sampled_from(["on_event", "on_choice"]))
+@example([Plan("plain", (), default=False, place=None, does="answers")] * 2, "on_choice")
 def test_a_compiled_hook_does_what_pluggy_does(planned: list[Plan], hook: str) -> None:
     """The same calls in the same order with the same arguments, the same answers, the same exception."""
     bench = Bench(planned, hook)
