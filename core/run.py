@@ -201,9 +201,10 @@ class Run:
             if begin is not None and (answers := begin(self, epoch, batch)) is not None:
                 self._obey("on_batch_begin", answers)
             yield item
+            step = self._steps
             if accumulate == 1 or (accumulate and (batch + 1) % accumulate == 0):  # a remainder costs more than a test
-                self._steps += 1
-            if end is not None and (answers := end(self, epoch, batch, self._steps, means)) is not None:
+                self._steps = step = step + 1
+            if end is not None and (answers := end(self, epoch, batch, step, means)) is not None:
                 self._obey("on_batch_end", answers)
             if reasons:
                 return

@@ -28,10 +28,10 @@ class Spread(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """Something to time: `go` does `count` of what is measured."""
+    """Something to time: `go` does `number` of what is measured."""
 
     go: Callable[[], object]
-    count: int
+    number: int
 
 
 def interleaved(timed: Mapping[K, Timed], rounds: int) -> dict[K, Spread]:
@@ -50,7 +50,7 @@ def interleaved(timed: Mapping[K, Timed], rounds: int) -> dict[K, Spread]:
             gc.disable()
             start = perf_counter_ns()
             each.go()
-            taken[name].append((perf_counter_ns() - start) / each.count)
+            taken[name].append((perf_counter_ns() - start) / each.number)
             gc.enable()
     return {name: Spread(median(values), min(values)) for name, values in taken.items()}
 

@@ -82,9 +82,11 @@ def sklearn(data: Digits) -> Train:
     """Batches of a perceptron's `partial_fit`."""
     from sklearn.metrics import accuracy_score, log_loss
     from sklearn.neural_network import MLPClassifier
+    from threadpoolctl import threadpool_limits
 
     from trainbus.adapters.sklearn import SklearnSubject
 
+    threadpool_limits(1)  # so small a model gains nothing from more threads, and the cores are shared
     classes = np.unique(data.y)
 
     def shuffled(random: np.random.Generator) -> Iterator[np.ndarray[Any, Any]]:
@@ -125,7 +127,7 @@ def torch(data: Digits) -> Train:
 
     from trainbus.adapters.torch import TorchSubject
 
-    torch.set_num_threads(1)  # so small a model gains nothing from more, and the cores are shared
+    torch.set_num_threads(1)  # as above
     x, y, x_val, y_val = (torch.from_numpy(array) for array in data)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=BATCH_SIZE, shuffle=True)
     loss_of = torch.nn.functional.cross_entropy

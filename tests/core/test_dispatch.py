@@ -17,7 +17,7 @@ from trainbus.dispatch import call_each, compile_hook
 spec, impl = pluggy.HookspecMarker("laws"), pluggy.HookimplMarker("laws")
 
 ARGUMENTS = ("run", "epoch", "metrics")
-VALUES = dict(zip(ARGUMENTS, ("the run", 3, {"loss": 0.5}), strict=True))
+VALUES: dict[str, Any] = dict(zip(ARGUMENTS, ("the run", 3, {"loss": 0.5}), strict=True))
 
 
 class Specified:
@@ -80,7 +80,7 @@ class Bench:
         if plan.default:
             names.append(Parameter("extra", Parameter.POSITIONAL_OR_KEYWORD, default=None))
         function.__signature__ = Signature(names)
-        options = {key: True for key in (plan.place, plan.kind) if key not in (None, "plain")}
+        options: Any = {key: True for key in (plan.place, plan.kind) if key not in (None, "plain")}
         return type("Plugin", (), {hook: impl(**options)(function)})()
 
     def plain(self, number: int, plan: Plan) -> Callable[..., object]:
