@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from .bus import Bus
-from .capabilities import HasLearningRate, missing
+from .capabilities import HasLearningRate
 from .catalog import subject_for
 from .checkpoints import Checkpoint
 from .decision import Decision, Stop, stop
@@ -160,7 +160,7 @@ class Run:
             accumulate: batches to one weight update, counted in `step`; None where the loop counts `run.step` itself.
         """
         self._require("open", "batches() belongs inside `with run:`")
-        self.planned_batches = len(loader) if hasattr(loader, "__len__") else None  # type: ignore[arg-type]
+        self.planned_batches = _length(loader)
         begin, end = self._bus.on_batch_begin, self._bus.on_batch_end
         for batch, item in enumerate(loader):
             self.batch = batch
@@ -274,7 +274,7 @@ class Run:
             MissingMetric: a monitored metric is not among them, though it should be.
         """
         self.metrics = {**self._means, **(metrics or {})}
-        if isinstance(self.subject, HasLearningRate) and missing(self.subject, HasLearningRate) is None:
+        if isinstance(self.subject, HasLearningRate):  # also where it can be read and not changed
             self.metrics = {**self.subject.learning_rates(), **self.metrics}
         self._watch()
         self._epochs.append(self.metrics)
@@ -347,6 +347,14 @@ class Run:
         if self._state != "ended":
             return "not over yet"
         return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"
+
+
+def _length(loader: Iterable[object]) -> int | None:
+    """Number of batches, None where the loader cannot tell: torch's DataLoader has a length that may raise."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def watch(model: object, *rest: Any, callbacks: Listed | Sequence[Listed] = (), **options: Any) -> Run:
