@@ -268,11 +268,11 @@ def _named(kind: str, given: Any, needed: str = "state_dict") -> dict[str, Any]:
     """One object, a sequence or a mapping of them, as names and objects."""
     if given is None:
         return {}
+    named: dict[str, Any] = {}
     if isinstance(given, Mapping):
-        named = dict(cast("Mapping[str, Any]", given))
+        named.update(cast("Mapping[str, Any]", given))
     else:
-        items = list(cast("Sequence[Any]", given)) if isinstance(given, (list, tuple)) else [given]
-        named: dict[str, Any] = {}
+        items = cast("Sequence[Any]", given) if isinstance(given, (list, tuple)) else [given]
         for each in items:
             name = kind if len(items) == 1 else type(each).__name__
             named[next(free for free in numbered(name) if free not in named)] = each

@@ -52,7 +52,7 @@ def _portable(value: Any, where: str, copied: bool, moved: dict[Any, Tensor]) ->
     if type(value) in PLAIN:
         return value
     if isinstance(value, dict):
-        return _portable_dict(cast("dict[Any, Any]", value), where, copied, moved)
+        return _portable_dict(value, where, copied, moved)
     if isinstance(value, (list, tuple, set)):
         given = enumerate(cast("Iterable[Any]", value))
         items = [_portable(item, f"{where}[{index}]", copied, moved) for index, item in given]
