@@ -71,6 +71,7 @@ class Run:
         self.checkpoints: list[Checkpoint] = []
         self._epochs: list[Mapping[str, Any]] = []
         self._means = Means()
+        self._rates: Mapping[str, float] = {}
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._validating = self._validated = False
         self._state: Literal["new", "open", "ended"] = "new"
@@ -161,6 +162,7 @@ class Run:
         """
         self._require("open", "batches() belongs inside `with run:`")
         self.planned_batches = _length(loader)
+        self._rates = self._learning_rates()  # by the end of the epoch a scheduler may have set the next one's
         begin, end = self._bus.on_batch_begin, self._bus.on_batch_end
         for batch, item in enumerate(loader):
             self.batch = batch
@@ -231,6 +233,7 @@ class Run:
         """The epoch, counted from 0, begins."""
         self.epoch = epoch
         self._means.clear()
+        self._rates = {}
         self._validated = False
         self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
 
@@ -273,9 +276,7 @@ class Run:
         Raises:
             MissingMetric: a monitored metric is not among them, though it should be.
         """
-        self.metrics = {**self._means, **(metrics or {})}
-        if isinstance(self.subject, HasLearningRate):  # also where it can be read and not changed
-            self.metrics = {**self.subject.learning_rates(), **self.metrics}
+        self.metrics = {**(self._rates or self._learning_rates()), **self._means, **(metrics or {})}
         self._watch()
         self._epochs.append(self.metrics)
         self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
@@ -326,6 +327,9 @@ class Run:
         self.stop_reasons += [action.reason for action in decision if isinstance(action, Stop)]
         if decision and self._bus.on_decision is not None:
             self._bus.on_decision(self, decision)
+
+    def _learning_rates(self) -> Mapping[str, float]:
+        return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}
 
     def _watch(self) -> None:
         problems: list[str] = []
