@@ -102,7 +102,7 @@ class TorchSubject:
         """.pt and .pth, which mean the same."""
         return (".pt", ".pth")
 
-    def save(self, path: Path, *, weights_only: bool) -> None:
+    def save(self, path: str | Path, *, weights_only: bool) -> None:
         """Write a file for `torch.load(path, weights_only=True)`, with all tensors on the CPU.
 
         With `weights_only` it holds the model's state_dict. Else a dictionary: "model", that state_dict; "optimizers",

@@ -181,6 +181,46 @@ def test_weights_alone_leave_the_rest_as_it_is() -> None:
     assert torch.equal(bare(X), training.model(X))
 
 
+def test_a_tensor_rate_is_loaded_in_place() -> None:
+    """Who holds the rate's tensor, such as a captured CUDA graph, sees the rate that the file holds."""
+    rate = torch.tensor(0.5)
+    model = tiny()
+    subject = TorchSubject(model, Adam(model.parameters(), lr=rate, foreach=False))
+    subject.save(Path("model.pt"), weights_only=False)
+    rate.fill_(0.25)
+    subject.load("model.pt")
+
+    assert (float(rate), subject.learning_rates()) == (0.5, {"learning_rate": 0.5})
+
+
+def test_modules_see_the_version_that_wrote_their_weights() -> None:
+    """A module that reads what an older version of its wrote is told that version, from a file and from memory."""
+    seen: list[int | None] = []
+
+    class Versioned(nn.Linear):
+        _version = 3
+
+        def _load_from_state_dict(self, state: Any, prefix: str, metadata: dict[str, int], *rest: Any) -> None:
+            seen.append(metadata.get("version"))
+            super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+    subject = TorchSubject(nn.DataParallel(nn.Sequential(Versioned(1, 1))))
+    subject.save(Path("model.pt"), weights_only=True)
+    subject.load("model.pt")
+    subject.restore(subject.snapshot())
+
+    assert seen == [3, 3]
+
+
+def test_a_scaler_that_was_off_leaves_one_that_is_on_as_it_is() -> None:
+    """Mixed precision may be switched on for a training that began without."""
+    off, on = (torch.amp.GradScaler("cpu", enabled=enabled, init_scale=8.0) for enabled in (False, True))
+    TorchSubject(tiny(), scaler=off).save(Path("model.pt"), weights_only=False)
+    TorchSubject(tiny(), scaler=on).load("model.pt")
+
+    assert on.get_scale() == 8.0
+
+
 def test_tied_weights_are_stored_once() -> None:
     """Two names of one tensor take the place of one, and are one again after loading."""
     model = nn.Sequential(nn.Linear(200, 200, bias=False), nn.Linear(200, 200, bias=False))
