@@ -17,7 +17,7 @@ from trainbus.names import nearest, resolve
 
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
 from .torch_state import portable, random_state, read, set_random_state, take_in_place
-from .torch_weights import arrays, differences, misfit, take_weights, unwrapped, weights_of
+from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
 __all__ = ["TorchSubject"]
 
@@ -72,7 +72,7 @@ class TorchSubject:
         scaler: Any = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
+        if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
             raise SettingsError(f"model is a {type(model).__name__}, no torch.nn.Module{hint}")
         self.model = model
@@ -92,7 +92,7 @@ class TorchSubject:
                 kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in self.optimizers.values()))
                 return f"{kinds} has no learning rate that acts while it trains"
             return undone_by(self.optimizers, self.schedulers)
-        if capability is HasDirections and not any(_declares(module) for module in self.model.modules()):
+        if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
         return None
 
@@ -210,14 +210,14 @@ class TorchSubject:
 
         The attribute's name is the metric's, with or without `val_` or `train_`, wherever in the model it is.
         """
-        found: dict[str, set[bool]] = {}
-        for path, module in self.model.named_modules():
-            if _declares(module):
-                found.setdefault(path.rpartition(".")[2], set()).add(bool(module.higher_is_better))
-        bare = metric.removeprefix("val_").removeprefix("train_")
-        name = resolve(metric, found) or resolve(bare, found)
-        flags = found[name] if name else set()
-        return ("max" if flags.pop() else "min") if len(flags) == 1 else None
+        found: dict[str, set[Literal["min", "max"]]] = {}
+        for path, module in modules_of(self.model):
+            direction = _declared(module)
+            if direction:
+                found.setdefault(path.rpartition(".")[2], set()).add(direction)
+        name = resolve(metric, found) or resolve(metric.removeprefix("val_").removeprefix("train_"), found)
+        directions = found[name] if name else set[Literal["min", "max"]]()
+        return directions.pop() if len(directions) == 1 else None
 
     # --- inner workings
 
@@ -254,7 +254,7 @@ class TorchSubject:
 def _difference(holder: Any, state: Mapping[str, Any], kind: str | None) -> str:
     """In words, why an optimizer or scheduler cannot take this state of an object of class `kind`."""
     if kind is not None and kind != type(holder).__name__:
-        return f"there is the state of a {kind} for a {type(holder).__name__}"
+        return f"the file has the state of {kind}, not of {type(holder).__name__}"
     if hasattr(holder, "param_groups"):
         there, here = (
             [len(group["params"]) for group in groups] for groups in (state["param_groups"], holder.param_groups)
@@ -277,11 +277,11 @@ def _named(kind: str, given: Any, needed: str = "state_dict") -> dict[str, Any]:
             name = kind if len(items) == 1 else type(each).__name__
             named[next(free for free in numbered(name) if free not in named)] = each
     for name, each in named.items():
-        methods = dict.fromkeys([needed, "state_dict", "load_state_dict"])
-        if isinstance(each, type) or not all(hasattr(each, method) for method in methods):
-            what = f"the class {each.__name__}" if isinstance(each, type) else f"a {type(each).__name__}"
+        lacking = [needs for needs in (needed, "state_dict", "load_state_dict") if not hasattr(each, needs)]
+        if lacking or isinstance(each, type):
+            what = f"the class {each.__name__}" if isinstance(each, type) else f"of type {type(each).__name__}"
             example = "; give torch.optim.Adam(model.parameters()), say" if kind == "optimizer" else ""
-            raise SettingsError(f"{kind} {name!r} is {what}, no object with {' and '.join(methods)}{example}")
+            raise SettingsError(f"{kind} {name!r} is {what}, no object with {needed} and load_state_dict{example}")
     return named
 
 
@@ -289,9 +289,11 @@ def _states(holders: Mapping[str, Any]) -> dict[str, Any]:
     return {name: holder.state_dict() for name, holder in holders.items()}
 
 
-def _declares(module: nn.Module) -> bool:
+def _declared(module: nn.Module) -> Literal["min", "max"] | None:
     flag = getattr(module, "higher_is_better", None)
-    return isinstance(flag, bool) and not any(kind.__name__ in MISLEADING_FLAGS for kind in type(module).__mro__)
+    if not isinstance(flag, bool) or any(kind.__name__ in MISLEADING_FLAGS for kind in type(module).__mro__):
+        return None
+    return "max" if flag else "min"
 
 
 def _nodes(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[Node], tuple[str, ...]]:

@@ -48,11 +48,11 @@ def _portable(value: Any, where: str, copied: bool, moved: dict[Any, Tensor]) ->
     if isinstance(value, Tensor):
         return _portable_tensor(value, where, copied, moved)
     if isinstance(value, np.generic):
-        return value.item()
+        return cast("Any", value).item()
     if type(value) in PLAIN:
         return value
     if isinstance(value, dict):
-        return _portable_dict(value, where, copied, moved)
+        return _portable_dict(value, where, copied, moved)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, (list, tuple, set)):
         given = enumerate(cast("Iterable[Any]", value))
         items = [_portable(item, f"{where}[{index}]", copied, moved) for index, item in given]

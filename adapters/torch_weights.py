@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus.names import nearest
 
-__all__ = ["arrays", "differences", "misfit", "plain_names", "take_weights", "unwrapped", "weights_of"]
+__all__ = ["arrays", "differences", "misfit", "modules_of", "plain_names", "take_weights", "unwrapped", "weights_of"]
 
 UNINITIALIZED = (UninitializedParameter, UninitializedBuffer)
 """What lazy modules hold until they see their first batch."""
@@ -33,7 +33,7 @@ def take_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
     plain = plain_names(model)
     state = OrderedDict((name, weights[plain(name)]) for name in model.state_dict())
     versions = getattr(weights, "_metadata", {})  # by which modules read what their older versions wrote
-    vars(state)["_metadata"] = {path: versions.get(plain(path), {}) for path, _ in model.named_modules()}
+    vars(state)["_metadata"] = {path: versions.get(plain(path), {}) for path, _ in modules_of(model)}
     model.load_state_dict(state)
 
 
@@ -101,7 +101,7 @@ def plain_names(model: nn.Module) -> Callable[[str], str]:
     >>> plain_names(nn.DataParallel(nn.Linear(1, 1)))("module.weight")
     'weight'
     """
-    inner = [f"{path}.{held}".lstrip(".") for path, module in model.named_modules() if (held := _held(module))]
+    inner = [f"{path}.{held}".lstrip(".") for path, module in modules_of(model) if (held := _held(module))]
     inner.sort(key=len, reverse=True)  # from the inside out, so that the outer paths still fit
 
     def plain(name: str) -> str:
@@ -111,6 +111,11 @@ def plain_names(model: nn.Module) -> Callable[[str], str]:
         return name
 
     return plain
+
+
+def modules_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Path and module of the model and of everything in it."""
+    return list(cast("Iterable[tuple[str, nn.Module]]", model.named_modules()))
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -401,7 +401,7 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda model: {"optimizer": SGD(model.parameters())}, "state of a Adam for a SGD"),
+        (lambda model: {"optimizer": SGD(model.parameters())}, "state of Adam, not of SGD"),
         (lambda model: {"optimizer": {"optimzer": Adam(model.parameters())}}, "'optimzer'.*'optimizer'"),
         (lambda model: {"optimizer": Adam(list(model.parameters())[:2])}, r"\[4\] parameters in the file and of \[2\]"),
         (
@@ -474,12 +474,12 @@ def test_weights_without_values_are_told(model: nn.Module) -> None:
     ("arguments", "options", "told"),
     [
         (lambda: (SGD(tiny().parameters()), tiny()), {}, "SGD, no torch.nn.Module; did you swap"),
-        (lambda: (tiny(), tiny().parameters()), {}, "optimizer 'optimizer' is a generator"),
+        (lambda: (tiny(), tiny().parameters()), {}, "optimizer 'optimizer' is of type generator"),
         (lambda: (tiny(), SGD), {}, "the class SGD"),
-        (lambda: (tiny(), {"a": 3}), {}, "optimizer 'a' is a int"),
-        (lambda: (tiny(),), {"scheduler": "cosine"}, "scheduler 'scheduler' is a str"),
-        (lambda: (tiny(),), {"scaler": 1.0}, "scaler 'scaler' is a float"),
-        (lambda: (tiny(),), {"extra": {"seed": 3}}, "extra 'seed' is a int"),
+        (lambda: (tiny(), {"a": 3}), {}, "optimizer 'a' is of type int"),
+        (lambda: (tiny(),), {"scheduler": "cosine"}, "scheduler 'scheduler' is of type str"),
+        (lambda: (tiny(),), {"scaler": 1.0}, "scaler 'scaler' is of type float"),
+        (lambda: (tiny(),), {"extra": {"seed": 3}}, "extra 'seed' is of type int"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: Callable[[], Any], options: dict[str, Any], told: str) -> None:
