@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from .bus import Bus
-from .capabilities import HasLearningRate, missing
+from .capabilities import HasLearningRate
 from .catalog import subject_for
 from .checkpoints import Checkpoint
 from .decision import Decision, Stop, stop
@@ -84,6 +84,7 @@ class Run:
         self._means = Means()
         self._batch = self._steps = 0
         self._unheard: list[_Unheard] = []
+        self._rates: Mapping[str, float] = {}
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._validating = self._validated = False
         self._state: Literal["new", "open", "ended"] = "new"
@@ -190,6 +191,7 @@ class Run:
         if accumulate is not None and accumulate < 1:
             raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
         self.planned_batches = _length(loader)
+        self._rates = self._learning_rates()  # by the end of the epoch a scheduler may have set the next one's
         return self._tell_batches(loader, accumulate) if self.hears_batches else self._count_batches(loader, accumulate)
 
     def _tell_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
@@ -281,6 +283,7 @@ class Run:
         """The epoch, counted from 0, begins."""
         self.epoch = epoch
         self._means.clear()
+        self._rates = {}
         self._validated = False
         self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
 
@@ -324,9 +327,7 @@ class Run:
         Raises:
             MissingMetric: a monitored metric is not among them, though it should be.
         """
-        self.metrics = {**self._means, **(metrics or {})}
-        if isinstance(self.subject, HasLearningRate) and missing(self.subject, HasLearningRate) is None:
-            self.metrics = {**self.subject.learning_rates(), **self.metrics}
+        self.metrics = {**(self._rates or self._learning_rates()), **self._means, **(metrics or {})}
         self._watch()
         self._epochs.append(self.metrics)
         self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
@@ -377,6 +378,9 @@ class Run:
         self.stop_reasons += [action.reason for action in decision if isinstance(action, Stop)]
         if decision and self._bus.on_decision is not None:
             self._bus.on_decision(self, decision)
+
+    def _learning_rates(self) -> Mapping[str, float]:
+        return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}
 
     def _watch(self) -> None:
         problems: list[str] = []
