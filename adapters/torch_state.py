@@ -19,6 +19,9 @@ from trainbus import CheckpointError
 
 __all__ = ["portable", "random_state", "read", "set_random_state", "take_in_place"]
 
+SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Bytes a number to a type of that size that NumPy has as well."""
+
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, torch.layout)
 
 
@@ -89,8 +92,17 @@ def _portable_tensor(tensor: Tensor, where: str, copied: bool, moved: dict[Any, 
     storage = (tensor.device, tensor.untyped_storage().data_ptr(), tensor.storage_offset())
     place = (*storage, tensor.shape, tensor.stride(), tensor.dtype)
     if place not in moved:
-        moved[place] = tensor.detach().to("cpu", copy=True)
+        moved[place] = _copy(tensor.detach())
     return moved[place]
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A copy on the CPU; of a CPU's tensor by NumPy, since torch's threads stall where cores are shared."""
+    alike = SAME_SIZE.get(tensor.element_size())
+    special = type(tensor) is not Tensor or tensor.is_quantized or tensor.is_conj() or tensor.is_neg()
+    if not tensor.is_cpu or alike is None or special:
+        return tensor.to("cpu", copy=True)
+    return torch.as_tensor(tensor.view(alike).numpy().copy(order="K")).view(tensor.dtype)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -252,6 +252,25 @@ def test_a_snapshot_is_never_aliased(kind: str, steps: int) -> None:
     assert all(torch.equal(snapshot[name], kept[name]) for name in kept)  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [torch.float64, torch.float32, torch.bfloat16, torch.float8_e5m2, torch.complex64, torch.complex128, torch.bool],
+)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_snapshots_hold_tensors_of_every_type(kind: torch.dtype, layout: torch.memory_format) -> None:
+    """A copy has the bits, the type, the shape and the layout of what it is a copy of, and its own memory."""
+    model = nn.Module()
+    model.register_buffer("kept", torch.randn(2, 3, 4, 5).to(kind).to(memory_format=layout))
+    model.register_buffer("scalar", torch.tensor(1.5).to(kind))
+    subject = TorchSubject(model)
+    snapshot: Any = subject.snapshot()
+    for name, tensor in model.named_buffers():
+        copied = snapshot[name]
+        assert (copied.dtype, copied.shape, copied.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
+        assert copied.data_ptr() != tensor.data_ptr()
+        assert torch.equal(copied, tensor)
+
+
 def test_the_subject_keeps_the_contract() -> None:
     """Names, rates, snapshots and files keep what trainbus.testing asks of every adapter."""
     check_subject(lambda: Training("noisy", "two", "").subject, _step)
