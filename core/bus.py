@@ -12,7 +12,7 @@ from .capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, m
 from .checkpoints import Checkpoint, commit
 from .decision import Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
-from .errors import LoopError, MissingCapability, SettingsError
+from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
 from .hooks import HOOKS, PROJECT, Hooks
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Bus:
 
         Raises:
             MissingCapability: the subject cannot do it.
-            CheckpointError: a file could not be written.
+            CheckpointError: a file could not be written, or is not there to be restored.
         """
         actions = list(decision)
         self._scale([action for action in actions if isinstance(action, ScaleLearningRate)])
@@ -155,8 +155,12 @@ class Bus:
                 self.subject.restore(self._slots[action.source])
             return
         self._require(Restorable, [action])
+        path = Path(action.source)
+        if not path.is_file():
+            kept = ", ".join(map(repr, self._slots)) or "nothing"
+            raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
         if isinstance(self.subject, Restorable):
-            self.subject.load(Path(action.source))
+            self.subject.load(path)
 
     def _forget(self, action: Forget) -> None:
         if self._slots.pop(action.source, None) is None:

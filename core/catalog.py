@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from .callback import Callback
 from .errors import MissingDependency, SettingsError, UnknownName
 from .names import nearest
 
-__all__ = ["Group", "callbacks_from", "installed", "load", "named_plugin", "plugins_of_environment", "subject_for"]
+__all__ = [
+    "Group",
+    "callbacks_from",
+    "installed",
+    "load",
+    "named_plugin",
+    "plugins_of_environment",
+    "subject_for",
+    "summary",
+]
 
 Group = Literal["callbacks", "adapters", "plugins"]
 
@@ -35,6 +47,29 @@ def installed(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
             packages = " and ".join(str(each.dist and each.dist.name) for each in (other, point))
             raise SettingsError(f"{packages} both offer {point.name!r} in trainbus.{group}; uninstall one of them")
     return found
+
+
+def summary(point: importlib.metadata.EntryPoint) -> str:
+    """The first sentence that the source says of what an entry point names, read without importing it.
+
+    >>> summary(installed("callbacks")["EarlyStopping"])
+    'Stop when the monitored metric has not improved for `patience` epochs.'
+    """
+    source = _source(point.module)
+    for node in ast.parse(source.read_text(encoding="utf-8")).body if source else ():
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == point.attr:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
+
+
+def _source(module: str) -> Path | None:
+    package, *inner = module.split(".")
+    spec = importlib.util.find_spec(package)  # finding the outermost package imports nothing
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent.joinpath(*inner)
+    files = [path.with_suffix(".py"), path / "__init__.py"] if inner else [Path(spec.origin)]
+    return next(filter(Path.is_file, files), None)
 
 
 def load(group: Group, name: str) -> Any:

@@ -61,7 +61,8 @@ def commit(path: Path, write: Callable[[Path], None]) -> None:
             raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
         path.parent.mkdir(parents=True, exist_ok=True)
         # an unguessable name that nobody owns yet: two runs never share it, and no planted link can stand there
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=suffix_of(path), dir=path.parent)
+        suffix = suffix_of(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name.removesuffix(suffix)}-", suffix=suffix, dir=path.parent)
         staged = Path(name)
         os.close(handle)
         write(staged)

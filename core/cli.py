@@ -1,1 +1,90 @@
-"""temporary"""
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from .catalog import Group, installed, summary
+from .errors import TrainbusError
+from .names import nearest
+
+__all__ = ["main"]
+
+FRAMEWORKS = ("sklearn", "torch", "keras")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            near = nearest(str(value), map(str, action.choices))
+            hint = f"; did you mean {near!r}?" if near else ""
+            allowed = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"{value!r} is none of {allowed}{hint}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C.
+
+    >>> main(["callbacks"])  # doctest: +ELLIPSIS
+    callbacks
+      EarlyStopping ...
+    0
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except TrainbusError as error:
+        print(f"trainbus: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    except KeyboardInterrupt:
+        print("trainbus: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="trainbus", description="One list of callbacks for every training loop.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    demo = commands.add_parser("demo", help="train on scanned digits with all four callbacks, and say what they did")
+    demo.add_argument("--framework", choices=FRAMEWORKS, default="sklearn", help="what trains (default: sklearn)")
+    demo.add_argument("--out", default="trainbus-demo", metavar="DIR", help="where files go (default: trainbus-demo)")
+    demo.add_argument("--epochs", type=_positive, default=40, metavar="N", help="at most so many epochs (default: 40)")
+    demo.set_defaults(command=_demo)
+
+    callbacks = commands.add_parser("callbacks", help="list the callbacks, adapters and plugins that are installed")
+    callbacks.set_defaults(command=_callbacks)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import demo  # noqa: PLC0415 - only this command needs it
+
+    demo(options.framework, options.out, options.epochs)
+    return 0
+
+
+def _callbacks(_: argparse.Namespace) -> int:
+    groups: tuple[Group, ...] = ("callbacks", "adapters", "plugins")
+    for group in groups:
+        print(group)
+        for name, point in installed(group).items():
+            package = point.dist.name if point.dist is not None else "unknown package"
+            print(f"  {name:<20}{summary(point) or point.value} [{package}]")
+    return 0

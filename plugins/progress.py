@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Collection, Mapping
-from typing import Any, Self
+from typing import Any
 
 from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
@@ -31,10 +31,10 @@ class Progress:
             are printed.
     """
 
-    def __new__(cls, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> Progress:
+    def __new__(cls, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> Progress:  # noqa: PYI034
         """Of a kind that listens to batches where a bar is drawn."""
         drawn = bar and _asked(levels) and 2 not in _asked(levels) and _can_draw()
-        return super().__new__(_Bar if drawn else Progress)
+        return object.__new__(_Bar if drawn else Progress)
 
     def __init__(self, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> None:
         self.levels = levels
@@ -45,16 +45,19 @@ class Progress:
 
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
+        """The epoch's clock starts."""
         self.inside = True
         self.began = time.monotonic()
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
+        """One line with all metrics, where asked for."""
         if self.counts:
             self.say(" - ".join([_epoch(run), f"{time.monotonic() - self.began:.1f}s", *_told(metrics)]))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
+        """A line for everything that a callback who may speak asked for."""
         lines = [_line(action, run) for action in decision if self.hears(action.by)]
         if any(lines):
             # a framework that draws its own bar has left its line open
@@ -63,6 +66,7 @@ class Progress:
 
     @hookimpl
     def on_train_end(self) -> None:
+        """What follows stands outside of every epoch."""
         self.inside = False
 
     def hears(self, name: str) -> bool:
@@ -71,7 +75,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print whole lines."""
-        print(text, flush=True)  # noqa: T201
+        print(text, flush=True)
 
 
 class _Bar(Progress):
@@ -88,7 +92,11 @@ class _Bar(Progress):
             from tqdm.auto import tqdm  # noqa: PLC0415 - takes longer than the whole of trainbus
 
             total = run.planned_epochs
-            form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}" if total else "{desc} {elapsed}{postfix}"
+            form = (
+                "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+                if total
+                else "{desc} {elapsed}{postfix}"
+            )
             self.drawing = tqdm(total=total, initial=run.epoch, bar_format=form, dynamic_ncols=True)
         self.draw(run.epoch, _epoch(run))
 

@@ -1,0 +1,54 @@
+"""The laws of the command line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from trainbus.cli import main
+
+
+def test_callbacks_lists_all_that_is_installed_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every callback, adapter and plugin has its name, what it does and its package in one line."""
+    assert main(["callbacks"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard", "keras", "progress"):
+        (line,) = [line for line in lines if line.split()[0] == name]
+        assert line.endswith("[trainbus]")
+        assert len(line.split()) > 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "arguments are required: COMMAND"),
+        (["dmo"], "'dmo' is none of demo, callbacks; did you mean 'demo'?"),
+        (["demo", "--framework", "pytorch"], "'pytorch' is none of sklearn, torch, keras; did you mean 'torch'?"),
+        (["demo", "--epochs", "0"], "'0' is no number above 0"),
+        (["demo", "--epochs", "many"], "'many' is no number above 0"),
+        (["demo", "--ot", "x", "y"], "unrecognized arguments"),
+    ],
+)
+def test_bad_arguments_give_one_clear_line(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong arguments end with exit code 2 and one line that says what is wrong."""
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+
+    assert raised.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert sentence in captured.err
+
+
+def test_the_command_is_installed() -> None:
+    """`trainbus` runs as a program, and its help names every command."""
+    result = subprocess.run(
+        [f"{sys.prefix}/bin/trainbus", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert "demo" in result.stdout
+    assert "callbacks" in result.stdout

@@ -1,0 +1,57 @@
+"""The laws of hooks: every one documented, heard, checked."""
+
+import pytest
+
+from trainbus import Hooks, SettingsError, hookimpl
+from trainbus.hooks import HOOKS, check_plugin
+
+
+def plugin(source: str) -> object:
+    """An object whose class has the body `source`."""
+    scope: dict[str, object] = {"hookimpl": hookimpl}
+    exec(f"class Plugin:\n    {source}", scope)
+    return scope["Plugin"]()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_has_a_sentence(hook: str) -> None:
+    """The specification says of each hook when it happens."""
+    assert getattr(Hooks, hook).__doc__.rstrip().endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("@hookimpl\n    def on_epoch_ends(self): ...", "no such hook; did you mean 'on_epoch_end'?"),
+        ("@hookimpl\n    def on_epoch_end(self, epochs): ...", "no argument 'epochs'; did you mean 'epoch'?"),
+        ("@hookimpl\n    def on_epoch_end(self, **kw): ...", "name the arguments: run, epoch, metrics"),
+        ("def on_epoch_end(self): ...", "would not be heard; mark it with @trainbus.hookimpl"),
+        ("def train(self): ...", "implements no hook"),
+    ],
+)
+def test_what_would_not_be_heard_is_refused(source: str, sentence: str) -> None:
+    """Misspelt hooks and arguments, forgotten markers and objects without hooks are refused with the fix."""
+    with pytest.raises(SettingsError) as raised:
+        check_plugin("Plugin", plugin(source))
+
+    assert sentence in str(raised.value)
+
+
+def test_a_class_is_refused() -> None:
+    """A plugin that was not made yet is refused."""
+    with pytest.raises(SettingsError, match=r"Plugin is a class; list an object of it: Plugin\(\.\.\.\)"):
+        check_plugin("Plugin", type(plugin("x = 1")))
+
+
+def test_properties_of_a_plugin_are_not_evaluated() -> None:
+    """Checking a plugin runs none of its code."""
+    source = "@property\n    def trap(self): raise RuntimeError\n    @hookimpl\n    def on_train_end(self): ..."
+
+    check_plugin("Plugin", plugin(source))
+
+
+def test_static_and_class_methods_and_defaults_are_heard() -> None:
+    """What pluggy accepts is accepted."""
+    check_plugin("Plugin", plugin("@staticmethod\n    @hookimpl\n    def on_train_end(run): ..."))
+    check_plugin("Plugin", plugin("@hookimpl\n    def on_epoch_end(self, epoch, memo=None): ..."))
+    check_plugin("Plugin", plugin("@hookimpl(specname='on_epoch_end')\n    def anything(self, epoch): ..."))

@@ -1,0 +1,92 @@
+"""README and docs are true: every block of Python in them runs, and what they list is all there is."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainbus import Hooks, capabilities, decision, installed
+from trainbus.hooks import HOOKS
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_block_of_python_runs(document: Path) -> None:
+    """The blocks of a document run one after the other, as a reader would type them."""
+    text = document.read_text(encoding="utf-8")
+    scope: dict[str, object] = {"__name__": "document"}
+    for block in PYTHON.finditer(text):
+        line = text[: block.start()].count("\n") + 1
+        exec(compile("\n" * line + block[1], str(document), "exec"), scope)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_inside_the_project_leads_somewhere(document: Path) -> None:
+    """Relative links name files that are there."""
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_documented_with_its_arguments(hook: str) -> None:
+    """docs/hooks.md has each hook as it is specified."""
+    arguments = list(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
+
+    assert f"`{hook}({', '.join(arguments)})`" in (ROOT / "docs/hooks.md").read_text(encoding="utf-8")
+
+
+def test_every_word_of_decisions_and_every_capability_is_documented() -> None:
+    """The tables of words and of capabilities leave none out."""
+    hooks, adapters = ((ROOT / "docs" / name).read_text() for name in ("hooks.md", "writing-an-adapter.md"))
+
+    for word in ("stop", "save", "forget", "keep", "restore", "scale_learning_rate"):
+        assert callable(getattr(decision, word))
+        assert f"| `{word}(" in hooks
+    for name in set(capabilities.__all__) - {"Node", "missing"}:
+        assert f"| `{name}` |" in adapters
+
+
+def test_readme_lists_every_callback_with_its_options_and_defaults() -> None:
+    """The table of callbacks has each installed one, each option and each default as it is."""
+    rows = {row.split("|")[1].strip(" `"): row for row in (ROOT / "README.md").read_text().splitlines() if "|" in row}
+    for name, point in installed("callbacks").items():
+        for option, field in point.load().model_fields.items():
+            if field.is_required():
+                assert f"`{option}`" in rows[name]
+                continue
+            (value,) = re.findall(rf"{option}`?=(.*?)(?:, \w+=| \|)", rows[name])
+            assert eval(value) == field.default, option
+
+
+def test_the_example_package_installs_and_is_found(tmp_path: Path) -> None:
+    """The example in docs, installed as a stranger's package, is listed, runs by its name, and keeps the contract."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    source = tmp_path / "source"
+    source.mkdir()
+    for file in ("pyproject.toml", "trainbus_target.py"):
+        (source / file).write_text((ROOT / "docs/trainbus-target" / file).read_text())
+    subprocess.run([*command, "--target", str(tmp_path / "site"), str(source)], check=True, timeout=300)
+    script = (
+        "import trainbus\n"
+        "assert 'StopAtTarget' in trainbus.installed('callbacks')\n"
+        "settings = {'callback': 'StopAtTarget', 'monitor': 'accuracy', 'target': 0.9}\n"
+        "with trainbus.Run(callbacks=[settings]) as run:\n"
+        "    for epoch in run.epochs(10):\n"
+        "        run.log(accuracy=epoch / 5)\n"
+        "from trainbus.testing import check_callback\n"
+        "check_callback(trainbus.callbacks_from([settings])[0], [{'accuracy': 0.5}, {'accuracy': 0.95}])\n"
+        "print(run.result.reason)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+    assert (result.stdout, result.stderr) == ("accuracy reached 0.9\n", "")

@@ -1,0 +1,34 @@
+"""Code as users write it; the type checkers of CI read it, nothing runs it."""
+
+from typing import assert_type
+
+import trainbus
+from trainbus import Decision, Monitor, Result, Run, decision
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+
+callbacks = [
+    TensorBoard("logs"),
+    EarlyStopping(monitor="val_loss", patience=3, verbose=1),
+    ModelCheckpoint("best", save_best_only=True, save_freq=10),
+    ReduceLROnPlateau(factor=0.5, min_lr=1e-5),
+    {"callback": "EarlyStopping"},
+]
+
+with Run(None, callbacks) as run:
+    for epoch in run.epochs(3):
+        assert_type(epoch, int)
+        for batch in run.batches([1.0, 2.0]):
+            assert_type(batch, float)
+            run.log(loss=batch, count=2)
+        with run.validation():
+            run.log({"a/b": 1.0})
+    assert_type(run.result, Result)
+    assert_type(run.monitor("loss"), Monitor)
+    run.decide(decision.stop("enough") | decision.keep("slot"))
+assert_type(decision.stop("x"), Decision)
+trainbus.watch(object(), callbacks=EarlyStopping())
+
+EarlyStopping(patiance=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+EarlyStopping(3)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
+ModelCheckpoint()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+EarlyStopping(mode="up")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
