@@ -33,8 +33,9 @@ class Progress:
 
     def __new__(cls, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> Progress:  # noqa: PYI034
         """Of a kind that listens to batches where a bar is drawn."""
-        drawn = bar and _asked(levels) and 2 not in _asked(levels) and _can_draw()
-        return object.__new__(_Bar if drawn else Progress)
+        wanted = bar and _asked(levels) and 2 not in _asked(levels)
+        visible = _in_notebook() or (sys.stderr and sys.stderr.isatty())
+        return object.__new__(_Bar if wanted and visible else Progress)
 
     def __init__(self, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> None:
         self.levels = levels
@@ -89,14 +90,13 @@ class _Bar(Progress):
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         if self.drawing is None:
-            from tqdm.auto import tqdm  # noqa: PLC0415 - takes longer than the whole of trainbus
+            from tqdm.auto import tqdm  # type: ignore[import-untyped] # noqa: PLC0415 - takes longer than the whole of trainbus
 
             total = run.planned_epochs
-            form = (
-                "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-                if total
-                else "{desc} {elapsed}{postfix}"
-            )
+            # in a terminal a bar as wide as there is room would leave none for the metrics
+            bar = "{bar}" if _in_notebook() else "{bar:20}"
+            form = f"{{percentage:3.0f}}%|{bar}| {{elapsed}}<{{remaining}}" if total else "{elapsed}"
+            form = f"{{desc}} {form}{{postfix}}"
             self.drawing = tqdm(total=total, initial=run.epoch, bar_format=form, dynamic_ncols=True)
         self.draw(run.epoch, _epoch(run))
 
@@ -142,13 +142,9 @@ def _asked(levels: Mapping[str, Verbose] | None) -> Collection[Verbose]:
     return {"auto"} if levels is None else set(levels.values()) - {0}
 
 
-def _can_draw() -> bool:
-    """Whether the standard error is a terminal, or the whole runs in a notebook."""
-    if "IPython" in sys.modules:
-        shell = sys.modules["IPython"].get_ipython()
-        if shell is not None and "IPKernelApp" in shell.config:
-            return True
-    return bool(sys.stderr and sys.stderr.isatty())
+def _in_notebook() -> bool:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and "IPKernelApp" in shell.config
 
 
 def _epoch(run: Run) -> str:
@@ -156,9 +152,9 @@ def _epoch(run: Run) -> str:
 
 
 def _told(metrics: Mapping[str, Any]) -> list[str]:
-    """The metrics that are single numbers, each as Keras prints it."""
+    """The metrics that are single numbers, each as Keras prints it, learning rates last."""
     told: list[str] = []
-    for name, value in metrics.items():
+    for name, value in sorted(metrics.items(), key=lambda item: item[0].startswith("learning_rate")):
         try:
             number = as_number(value)
         except (TypeError, ValueError):
@@ -179,7 +175,7 @@ def _line(action: Action, run: Run) -> str | None:
             values = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in rates))
             done = f"{action.by} reducing learning rate to {values}{because}"
         case Restore(source=source):
-            done = f"restoring {source}{because}"
+            done = f"restoring the model{because or f' from {source}'}"
         case Stop():
             done = f"early stopping{because}"
         case _:

@@ -24,7 +24,7 @@ def _palette() -> Array:
     stops = np.array([[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]], float)
     places = np.linspace(ZERO - _REACH, ZERO + _REACH, len(stops))
     scale: Array = np.stack([np.interp(np.arange(256), places, stops[:, each]) for each in range(3)], axis=1)
-    scale[GAP], scale[NOT_A_NUMBER] = (130, 130, 130), (0, 0, 0)
+    scale[GAP], scale[NOT_A_NUMBER] = (180, 180, 180), (0, 0, 0)
     palette: Array = np.rint(scale).astype(np.uint8)
     return palette
 
@@ -49,8 +49,9 @@ class Picture(NamedTuple):
 def picture(array: Any) -> Picture | None:
     """The weight as a picture; None where there is nothing to see.
 
-    The largest magnitude takes the end of the scale; what is not a number is black. A vector is one row, a matrix
-    itself, its rows downwards. More dimensions are kernels, tiled in one grid, the inputs of one output side by side.
+    The largest magnitude takes the end of the scale; what is not a number is black. A vector is one row; a matrix
+    lies, as in Keras, with its longer side across. More dimensions are kernels, tiled in one grid, the inputs of one
+    output side by side.
     Which of the dimensions are spatial is judged by their sizes, for frameworks differ: (out, in, height, width) in
     PyTorch, (height, width, in, out) in Keras. A matrix larger than `SIDE` shows the largest magnitude of each patch,
     a grid its first kernels.
@@ -62,13 +63,11 @@ def picture(array: Any) -> Picture | None:
     scale = float(np.abs(finite).max(initial=0)) or 1.0
     if floats.ndim == 1:
         row = _colours(_shrunk(floats[None]), scale)
-        image = row.repeat(max(1, row.shape[1] // 16), axis=0)
+        image = _enlarged(row.repeat(max(1, row.shape[1] // 16), axis=0))
     elif floats.ndim == 2:
-        image = _colours(_shrunk(floats), scale)
+        image = _enlarged(_colours(_shrunk(floats if floats.shape[0] <= floats.shape[1] else floats.T), scale))
     else:
         image = _grid(_kernels(floats), scale)
-    times = max(1, _READABLE // max(image.shape))
-    image = image.repeat(times, axis=0).repeat(times, axis=1)
     return Picture(image.shape[1], image.shape[0], _png(image))
 
 
@@ -103,19 +102,25 @@ def _kernels(array: Array) -> Array:
 
 
 def _grid(kernels: Array, scale: float) -> Array:
-    kernels = kernels[..., :SIDE, :SIDE]
-    height, width = kernels.shape[2] + 1, kernels.shape[3] + 1  # with the gap
-    kernels = kernels[:, : max(1, SIDE // width)]
-    inputs = kernels.shape[1]
+    kernels = kernels[:, : max(1, SIDE // kernels.shape[3]), :SIDE, :SIDE]
+    outputs, inputs, height, width = kernels.shape
     # outputs side by side, so that the whole is about square
-    wanted = round(sqrt(len(kernels) * height / (inputs * width)))
-    beside = max(1, min(wanted, len(kernels), SIDE // (inputs * width)))
-    rows = min(-(-len(kernels) // beside), max(1, SIDE // height))
-    colours = _colours(kernels[: rows * beside], scale)
+    beside = max(1, min(round(sqrt(outputs * height / (inputs * width))), SIDE // (inputs * width)))
+    rows = -(-outputs // beside)
+    beside = -(-outputs // rows)
+    rows = min(rows, max(1, SIDE // height))
+    kernels = kernels[: rows * beside]
+    times = max(1, _READABLE // max(rows * height, beside * inputs * width))
+    height, width = times * height + 1, times * width + 1  # with a line between two kernels
     canvas = np.full((rows * beside, inputs, height, width), GAP, np.uint8)
-    canvas[: len(colours), :, :-1, :-1] = colours
+    canvas[: len(kernels), :, :-1, :-1] = _colours(kernels, scale).repeat(times, axis=2).repeat(times, axis=3)
     tiles = canvas.reshape(rows, beside, inputs, height, width).transpose(0, 3, 1, 2, 4)
     return tiles.reshape(rows * height, beside * inputs * width)[:-1, :-1]
+
+
+def _enlarged(image: Array) -> Array:
+    times = max(1, _READABLE // max(image.shape))
+    return image.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _png(image: Array) -> bytes:
