@@ -20,17 +20,17 @@ RISING_NAMES: Final = _entries(
     predictive value, negative predictive value, predictive value, tpr, tnr, true positive, true positive rate, true
     negative, true negative rate, tp, tn, f1, f2, f3, f05, f beta, fmeasure, fscore, mcc, phi coefficient, phik,
     matthews, kappa, qwk, informedness, markedness, youden, youden j, youdens index, jaccard, gmean, geometric mean
-    score, uar, uap, exact match, subset accuracy, gini, normalized gini, lrap, lwlrap, critical success, csi, threat score,
-    gilbert skill, heidke, hss, bss, skill score, fowlkes mallows, log auc, positive likelihood ratio, hamming
-    score, top accuracy""",
+    score, uar, uap, exact match, subset accuracy, gini, normalized gini, lrap, lwlrap, critical success, csi,
+    threat score, gilbert skill, heidke, hss, bss, skill score, fowlkes mallows, log auc, positive likelihood ratio,
+    hamming score, top accuracy""",
     # An average of precisions or recalls is itself one; mAP is not the word `map` that stands in mape.
     "map, mar, ar, apsmall, apmedium, aplarge, aps, apm, apl, mean ap, box ap, mask ap, segm ap, wap",
     # detection, tracking, pose; MOTP is left out: libraries define it as an overlap or as a distance
     """iou, miou, giou, diou, ciou, eiou, siou, fwiou, biou, intersection over union, nds, mota, amota, hota, idf1,
     idp, idr, deta, assa, oks, pck, pckh, pcp, vpq, stq, vstq, lstq, mostly tracked""",
     # segmentation
-    """dice, cldice, dsc, nsd, surface dice, panoptic quality, segmentation quality, recognition quality, pq, sq, rq, pqth,
-    pqst, boundary f, boundary f1, s measure, e measure, aupro, oscr""",
+    """dice, cldice, dsc, nsd, surface dice, panoptic quality, segmentation quality, recognition quality, pq, sq, rq,
+    pqth, pqst, boundary f, boundary f1, s measure, e measure, aupro, oscr""",
     # retrieval, ranking, recommendation
     """mrr, rr at, p at, r at, reciprocal rank, dcg, ndcg, idcg, hit rate, hits, hit, bpref, infap, minp, cmc, ctr,
     cvr, click through, rprec, r precision, rbp, qini, uplift, rank 1, r 1, rank 5, rank 10, rank20""",
@@ -85,11 +85,11 @@ RISING_NAMES: Final = _entries(
 )
 FALLING_NAMES: Final = _entries(
     # classification and calibration
-    """error rate, misclassification, misclass, logloss, brier, ece, mce, ace, sce, tce, uce, calibration error, fpr, fnr, far,
-    frr, fdr, fmr, fnmr, false positive, false negative, false positive rate, false negative rate, false discovery,
-    false omission, false accept, false acceptance, false reject, false rejection, false alarm, false match, false
-    non match, fallout, miss rate, fp, fn, hter, eer, apcer, bpcer, acer, dcf, tdcf, hamming, zero one, negative
-    likelihood ratio, aurc, eaurc, fppi, lamr, log average miss rate""",
+    """error rate, misclassification, misclass, logloss, brier, ece, mce, ace, sce, tce, uce, calibration error, fpr,
+    fnr, far, frr, fdr, fmr, fnmr, false positive, false negative, false positive rate, false negative rate, false
+    discovery, false omission, false accept, false acceptance, false reject, false rejection, false alarm, false
+    match, false non match, fallout, miss rate, fp, fn, hter, eer, apcer, bpcer, acer, dcf, tdcf, hamming, zero one,
+    negative likelihood ratio, aurc, eaurc, fppi, lamr, log average miss rate""",
     # losses by name
     """loss, crossentropy, xent, bce, cce, bcewithlogits, hinge, huber, log cosh, nll, nelbo, infonce, nt xent,
     poisson, kld, kl div, kl divergence, ce loss, arcface, ctc, vlb, smooth l1, lovasz, dfl""",

@@ -190,7 +190,7 @@ def test_a_loop_may_stop_itself_and_break() -> None:
 def test_an_error_ends_the_run_properly(error: BaseException) -> None:
     """Every plugin hears of the error and of the end, once each, and the user gets the very error."""
     listeners = [Listener(), Listener()]
-    with pytest.raises(type(error)) as raised, Run(callbacks=listeners) as run:  # noqa: PT012
+    with pytest.raises(type(error)) as raised, Run(callbacks=listeners) as run:
         for _ in run.epochs(2):
             raise error
 
@@ -296,7 +296,7 @@ def test_what_a_loop_decides_is_carried_out() -> None:
 def test_missing_metrics_are_told_together_at_the_first_epoch_end() -> None:
     """Names that nothing logs fail at the first epoch end, all at once, each with the nearest right name."""
     callbacks = [EarlyStopping(monitor="var_loss", mode="min"), EarlyStopping(monitor="accurracy", mode="max")]
-    with pytest.raises(MissingMetric) as raised, Run(callbacks=callbacks) as run:  # noqa: PT012
+    with pytest.raises(MissingMetric) as raised, Run(callbacks=callbacks) as run:
         for _ in run.epochs(5):
             run.log(loss=1, accuracy=0.5, val_loss=2)
 
@@ -308,7 +308,7 @@ def test_missing_metrics_are_told_together_at_the_first_epoch_end() -> None:
 def test_validation_metrics_are_missed_only_where_validation_is_due() -> None:
     """With validation_freq=3 the first two epochs may lack val_loss, the third may not."""
     run = Run(callbacks=EarlyStopping(patience=2))
-    with pytest.raises(MissingMetric, match="val_loss"), run:  # noqa: PT012
+    with pytest.raises(MissingMetric, match="val_loss"), run:
         for _ in run.epochs(9, validation_freq=3):
             run.log(loss=1)
 
