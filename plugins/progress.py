@@ -143,7 +143,7 @@ def _asked(levels: Mapping[str, Verbose] | None) -> Collection[Verbose]:
 
 
 def _in_notebook() -> bool:
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell is not None and "IPKernelApp" in shell.config
 
 

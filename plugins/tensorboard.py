@@ -87,7 +87,7 @@ class _EpochWriter:
     def on_train_begin(self, run: Run) -> None:
         from .event_files import EventFiles  # noqa: PLC0415 - tensorboardX imports PyTorch, which takes seconds
 
-        log_dir = Path(self.settings.log_dir)
+        log_dir = Path(self.settings.log_dir).absolute()  # a loop may change its working directory
         try:
             log_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from trainbus.plugins.histogram import FINENESS, histogram
+from trainbus.plugins.histogram import histogram
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
@@ -62,7 +62,7 @@ def test_buckets_are_fine(value: float, dtype: str):
     low = np.array([made.minimum, *made.limits[:-1]])
     filled = made.counts > 0
     width = (made.limits - low)[filled]
-    assert (width <= np.maximum(abs(low), abs(made.limits))[filled] / FINENESS * (1 + 1e-6)).all()
+    assert (width <= np.maximum(abs(low), abs(made.limits))[filled] / 16 * (1 + 1e-6)).all()
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn"])

@@ -1,6 +1,5 @@
 """The laws of the TensorBoard callback, as TensorBoard's own reader sees its files."""
 
-import gc
 import json
 import os
 import resource
@@ -135,6 +134,18 @@ def test_batches_are_running_means():
     assert [scalars()["train", "batch_loss", step] for step in (1, 2, 3)] == [0.0, 0.5, 1.0]
 
 
+def test_a_validation_between_batches_is_no_batch():
+    """Metrics of a validation that came in the middle of an epoch are not written as those of a batch."""
+    with Run(None, TensorBoard("logs", update_freq="batch")) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+                with run.validation():
+                    run.log(loss=2.0)
+    assert {tag for _, tag, _ in scalars()} == {"batch_loss", "epoch_loss"}
+    assert scalars()["train", "batch_loss", 2] == 1.0
+
+
 def test_several_updates_in_a_batch_skip_no_interval():
     """Where a batch makes several updates, the first batch past each multiple of update_freq is written."""
     with Run(None, TensorBoard("logs", update_freq=10)) as run:
@@ -250,12 +261,9 @@ class Failing:
 def test_files_are_closed_whatever_ends_the_run(error: BaseException):
     """An error keeps what was written before it and leaves no file open; an interruption even gets its pictures."""
     subject = TorchLike()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with pytest.raises(type(error)):
-            train([TensorBoard("logs"), Failing(error)], epochs=3, batches=1, subject=subject)
-        gc.collect()
-    assert not [warning for warning in caught if issubclass(warning.category, ResourceWarning)]
+    with pytest.raises(type(error)):
+        train([TensorBoard("logs"), Failing(error)], epochs=3, batches=1, subject=subject)
+    assert not [file for file in Path("/proc/self/fd").glob("*") if "tfevents" in os.path.realpath(file)]
     assert {step for _, tag, step in scalars() if tag == "epoch_loss"} == {0, 1}
     assert bool(steps(read()["train"], "images")) == (not isinstance(error, Exception))
 
@@ -297,7 +305,9 @@ def test_a_full_disk_ends_the_writing_and_not_the_training():
     with warnings.catch_warnings(record=True) as caught, files_of_at_most(300):
         warnings.simplefilter("always")
         run = train(TensorBoard("logs", update_freq="batch"), epochs=40, batches=3)
-    assert [str(warning.message).partition(" gets nothing more")[0] for warning in caught] == ["TensorBoard: logs"]
+    assert [str(warning.message).partition(" gets nothing more")[0] for warning in caught] == [
+        f"TensorBoard: {Path('logs').absolute()}"
+    ]
     assert run.result.epochs == 40
     assert ("train", "epoch_loss", 0) in scalars()
 
@@ -313,6 +323,16 @@ def test_histograms_need_weights():
     """histogram_freq is refused where the subject has no weights."""
     with pytest.raises(MissingCapability, match="TensorBoard needs HasWeights"):
         Run(None, TensorBoard("logs", histogram_freq=1))
+
+
+def test_a_change_of_directory_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A relative log_dir is that of the beginning of the run."""
+    with Run(None, TensorBoard("logs")) as run:
+        run.begin_epoch(0)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        run.end_epoch({"val_loss": 1.0})
+    assert scalars(tmp_path / "logs") == {("validation", "epoch_loss", 0): 1.0}
 
 
 def test_one_directory_serves_one_callback():

@@ -79,6 +79,25 @@ def test_kernels_of_every_framework_are_tiled_whole(shape: tuple[int, ...], outp
     assert (len(lines) + 1) * (len(columns) + 1) >= outputs * 3
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_dimensional_kernels_are_one_tile_an_output(turned: bool):
+    """A kernel over time is a tile, its inputs downwards, whether time comes last (PyTorch) or first (Keras)."""
+    array = np.arange(1.0, 1 + 4 * 6 * 3).reshape(4, 6, 3)
+    image = pixels(array.transpose(2, 1, 0) if turned else array)
+    gaps = (image == PALETTE[GAP]).all(axis=2)
+    column = np.flatnonzero(gaps.all(axis=0))[0]
+    times = column // 3
+    expected = PALETTE[(np.rint(array[0] / array.max() * 126) + ZERO).astype(int)]
+    np.testing.assert_array_equal(image[: 6 * times : times, :column:times], expected)
+
+
+def test_a_long_matrix_lies():
+    """A matrix with more rows than columns is turned, its first row becoming the first column."""
+    matrix = np.random.default_rng(0).normal(size=(9, 4))
+    np.testing.assert_array_equal(pixels(matrix), pixels(matrix.T))
+    assert pixels(matrix).shape[0] < pixels(matrix).shape[1]
+
+
 def test_an_outlier_in_a_huge_matrix_is_seen():
     """A matrix larger than the picture may be shows the largest magnitude of every patch."""
     matrix = np.zeros((3000, 40), np.float32)
