@@ -148,7 +148,7 @@ def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
     model = keras.Sequential(
         [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10, "softmax")], name="digits"
     )
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     callback = KerasCallback(callbacks)
     model.fit(
         data.x, data.y, batch_size=32, validation_data=(data.x_val, data.y_val), epochs=epochs, callbacks=[callback]
