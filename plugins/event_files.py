@@ -1,7 +1,7 @@
 """TensorBoard's event files, written at once and in order.
 
 tensorboardX gives the messages and their checksum. Its writer is not used: that hands each scalar to a thread through
-a queue, costs ten times as much, and blocks the training for ever once the thread has died of a full disk.
+a queue, costs five times as much, and blocks the training for ever once the thread has died of a full disk.
 """
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
