@@ -88,8 +88,8 @@ def _callbacks(out: Path) -> list[Callback]:
     )
 
     return [
-        TensorBoard(out / "logs", histogram_freq=5),
-        ModelCheckpoint(out / "best", save_best_only=True, verbose="auto"),
+        TensorBoard(str(out / "logs"), histogram_freq=5),
+        ModelCheckpoint(str(out / "best"), save_best_only=True, verbose="auto"),
         ReduceLROnPlateau(factor=0.2, patience=2, min_lr=1e-4, verbose="auto"),
         EarlyStopping(patience=4, restore_best_weights=True, verbose="auto"),
     ]
@@ -130,7 +130,7 @@ def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
             for images, labels in run.batches(loader):
                 loss = loss_of(model(images), labels)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 run.log(loss=loss, count=len(images))
             with run.validation(), torch.no_grad():

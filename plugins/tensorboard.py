@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from trainbus import Callback, Run, SettingsError, hookimpl
+from trainbus.callback import PathText
 from trainbus.capabilities import HasGraph, HasWeights, missing
 from trainbus.metrics import as_number
 
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from .event_files import EventFiles
 
 __all__ = ["TensorBoard"]
-
-
-def _as_text(value: object) -> object:
-    return os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
 
 
 def _frequency(value: object) -> object:
@@ -48,7 +44,7 @@ class TensorBoard(Callback):
     trainbus.errors.SettingsError: TensorBoard: update_freq=True: give "epoch", "batch", or a number of ...
     """
 
-    log_dir: Annotated[str, BeforeValidator(_as_text), StringConstraints(min_length=1)] = Field("./logs", kw_only=False)
+    log_dir: PathText = Field("./logs", kw_only=False)
     """Directory to write into; made where it is not there."""
     histogram_freq: NonNegativeInt = 0
     """Epochs between two histograms of every weight, the first in the first epoch; 0 for none."""
