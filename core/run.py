@@ -101,6 +101,10 @@ class Run:
         """The present batch of the epoch, or its last, counted from 0."""
         return self._unheard[-1].batch if self._unheard else self._batch
 
+    @batch.setter
+    def batch(self, batch: int) -> None:
+        self._batch = batch
+
     @property
     def step(self) -> int:
         """Weight updates made in the whole run; a loop with updates of its own counts them here."""

@@ -49,9 +49,9 @@ def main(rounds: int = 9) -> None:
         results = interleaved(timed, rounds)
     batches = -(-len(data.x) // BATCH_SIZE)
     print(f"{versions('trainbus', 'scikit-learn', 'torch', 'keras', 'tensorboardX')}; {rounds} rounds\n")
-    print(f"Microseconds for an epoch of {batches} batches and a validation, median (minimum), of {EPOCHS} epochs:\n")
+    print(f"{EPOCHS} epochs of {batches} batches and a validation; microseconds an epoch, median (minimum):\n")
     rows = [[name, kind, each, _more(each, results[name, "bare loop"])] for (name, kind), each in results.items()]
-    print(table(["", "", "us an epoch", "over the bare loop"], rows))
+    print(table(["", "", "an epoch", "over the bare loop"], rows))
 
 
 def _go(train: Train, callbacks: Callable[[], Sequence[Callback]] | None) -> None:
@@ -75,7 +75,9 @@ def _kinds(folder: Path) -> dict[str, Callable[[], Sequence[Callback]] | None]:
 
 
 def _more(each: Spread, bare: Spread) -> str:
-    return f"{each.median - bare.median:+,.0f} ({each.median / bare.median - 1:+.1%})" if each is not bare else ""
+    if each is bare:
+        return ""
+    return f"{each.median / bare.median - 1:+.1%} ({each.minimum / bare.minimum - 1:+.1%})"
 
 
 def sklearn(data: Digits) -> Train:
