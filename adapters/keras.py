@@ -149,17 +149,16 @@ class KerasSubject:
 
     def weights(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         """Every weight under its path in the model, those that are not trained included."""
-        names: dict[str, int] = {}
+        taken: dict[str, int] = {}
         for variable in self.model.weights:
             array = keras.ops.convert_to_numpy(variable)
-            number = names[variable.path] = names.get(variable.path, 0) + 1
-            name = variable.path if number == 1 else f"{variable.path}_{number}"
             # NumPy itself has no bfloat16 and no float8
-            yield name, array if array.dtype.kind in "biufc" else array.astype("float32")
+            yield _unique(variable.path, taken), array if array.dtype.kind in "biufc" else array.astype("float32")
 
     def graph(self) -> Sequence[Node]:
         """A node for each layer, models inside the model as name scopes; without edges where layers are called freely."""
-        return list(_graph(self._model, ""))
+        taken: dict[str, int] = {}
+        return [node._replace(name=_unique(node.name, taken)) for node in _graph(self._model, "")]
 
     def iterations(self) -> int | None:
         """Weight updates that the optimizer has made in its life; None without one."""
@@ -185,11 +184,10 @@ class KerasSubject:
 
     def _rates(self) -> Iterator[tuple[str, Any]]:
         optimizers = self._optimizers()
-        names: dict[str, int] = {}
+        taken: dict[str, int] = {}
         for optimizer in optimizers:
-            number = names[optimizer.name] = names.get(optimizer.name, 0) + 1
-            name = optimizer.name if number == 1 else f"{optimizer.name}_{number}"
-            yield "learning_rate" if len(optimizers) == 1 else f"learning_rate/{name}", optimizer
+            name = f"learning_rate/{_unique(optimizer.name, taken)}"
+            yield name if len(optimizers) > 1 else "learning_rate", optimizer
 
     def _averages(self) -> list[Any]:
         held = [getattr(each, "_model_variables_moving_average", ()) for each in self._optimizers() if each.use_ema]
@@ -198,6 +196,12 @@ class KerasSubject:
     def _finalize(self) -> None:
         if self.finalized and self._averages():
             self._model.optimizer.finalize_variable_values(self._model.trainable_variables)
+
+
+def _unique(name: str, taken: dict[str, int]) -> str:
+    """The name, numbered if it is taken already."""
+    taken[name] = taken.get(name, 0) + 1
+    return name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
 def _copy(variable: Any) -> np.ndarray[Any, Any]:
@@ -288,7 +292,7 @@ class _Fit:
         self.run.validation_freq = _validation_freq(given)
         self.steers_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
         self.open = True
-        self.batches = 0
+        self.calls = self.batches = 0
         self.first_iteration = self.iteration = self.subject.iterations()
         # held weakly: once Keras's list of callbacks is gone, fit is over, whatever ended it
         self.events: Callable[[], Any] = lambda: None
@@ -298,17 +302,19 @@ class _Fit:
         self.watch_steps(model)
 
     def watch_steps(self, model: Any) -> None:
-        """Let what a training step raises end the run."""
+        """Count the training steps of an epoch, and let what one raises end the run."""
         step = model.train_function
 
         def train_function(*args: Any) -> Any:
             try:
-                return step(*args)
+                logs = step(*args)
             except BaseException as error:
                 # JAX and TensorFlow fetch the data in the step, and its end is no error
                 if not isinstance(error, StopIteration) and type(error).__name__ != "OutOfRangeError":
                     self.end(error)
                 raise
+            self.calls += 1
+            return logs
 
         self.unwatch: Callable[[], None] = lambda: None
         if step is not None:
@@ -320,13 +326,20 @@ class _Fit:
 
             self.unwatch = unwatch
 
-    def count(self, batch: int | None) -> int:
-        """Take note that batches up to this one were trained on; returns the weight updates made in them."""
-        batches = 0
-        if batch is not None:
-            # the last of several batches to an execution may be missing
-            batch = min(batch, (self.run.planned_batches or sys.maxsize) - 1)
-            batches, self.batches, self.run.batch = batch + 1 - self.batches, batch + 1, batch
+    def begin_epoch(self, epoch: int) -> None:
+        """Nothing of the epoch is trained yet."""
+        self.calls = self.batches = 0
+        self.run.begin_epoch(epoch)
+
+    def count(self, batch: int | None = None) -> int:
+        """Take note of the batches trained on, the last one being `batch`, where batches are told.
+
+        Returns the weight updates made since this was last asked.
+        """
+        done = self.calls * self.subject.model.steps_per_execution if batch is None else batch + 1
+        done = min(done, self.run.planned_batches or sys.maxsize)  # the last of several steps in one need not be full
+        done = max(done, self.batches)
+        batches, self.batches, self.run.batch = done - self.batches, done, max(done - 1, 0)
         now = self.subject.iterations()
         if now is None or (now == self.first_iteration and not self.subject.skips_updates):
             return batches  # this train_step has optimizers of its own
@@ -420,8 +433,7 @@ class KerasCallback(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """The epoch, counted from 0, begins."""
         if (fit := self._fit) is not None and fit.open:
-            fit.batches = 0
-            fit.run.begin_epoch(epoch)
+            fit.begin_epoch(epoch)
 
     @_ends_run
     def _begin_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -437,9 +449,8 @@ class KerasCallback(keras.callbacks.Callback):
     @_ends_run
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """A validation begins, if it is the one of this `fit`."""
-        events = _events()
-        if (fit := self._fit) is not None and fit.open and events is fit.events():
-            fit.run.step += fit.count(_locals_of_fit(events).get("end_step"))
+        if (fit := self._fit) is not None and fit.open and _events() is fit.events():
+            fit.run.step += fit.count()
             fit.run.begin_validation()
 
     @_ends_run
@@ -452,7 +463,7 @@ class KerasCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """The epoch is over; `logs` holds its metrics, those of a validation with `val_`."""
         if (fit := self._fit) is not None and fit.open:
-            fit.run.step += fit.count(_locals_of_fit(_events()).get("end_step"))
+            fit.run.step += fit.count()
             metrics = {**fit.subject.learning_rates(), **(logs or {})}
             if logs is not None and fit.steers_rates:
                 logs.update(metrics)  # before a decision changes the rates, as Keras's own callback does
