@@ -209,7 +209,11 @@ def _copy(variable: Any) -> np.ndarray[Any, Any]:
 
 
 def _number(value: Any) -> float:
-    return float(keras.ops.convert_to_numpy(value))
+    """The shortest decimal that the value's type of number takes for it: 0.001, not 0.0010000000474974513.
+
+    A rate that was set to a floor is then equal to the floor, and not above it by an error of rounding.
+    """
+    return float(str(keras.ops.convert_to_numpy(value)[()]))
 
 
 def _functional(operation: Any) -> Any:

@@ -303,6 +303,15 @@ def test_a_learning_rate_that_cannot_be_written_is_an_error() -> None:
         KerasSubject(line(optimizer)).set_learning_rates({"learning_rate": 0.4999})
 
 
+def test_the_floor_of_a_learning_rate_is_reached_once() -> None:
+    """A floor that the optimizer's type of number cannot hold exactly is reached, and then nothing is changed."""
+    assert float(np.float32(1e-3)) > 1e-3
+    callback = ReduceLROnPlateau(monitor="loss", mode="max", patience=1, min_lr=1e-3)
+    cb = KerasCallback(callback)
+    fit(line(keras.optimizers.SGD(0.005)), [cb], epochs=4, shuffle=False)
+    assert cb.run.history["learning_rate"] == [0.005, 0.005, 0.001, 0.001]
+
+
 def constant() -> float:
     return 0.1
 
@@ -510,16 +519,17 @@ def test_where_nobody_hears_batches_keras_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize("ears", [Ears, BatchEars])
 def test_unknown_numbers_of_batches(ears: type[Ears]) -> None:
-    """A generator without a length, or a number of steps that it is too short for, is counted as it comes."""
-    heard = ears()
+    """A generator without a length is counted as it comes, and so is one that gives fewer batches than it has."""
+    heard, model = ears(), line()
     cb = KerasCallback([heard])
-    line().fit(batches(4), shuffle=False, verbose=0, callbacks=[cb])
-    assert [event for event in heard.heard if isinstance(event, tuple)][-1][:3] == ("epoch 0 end", 3, 4)
+    model.fit(batches(4), shuffle=False, verbose=0, callbacks=[cb])
+    # TensorFlow's optimizer counts its vain try to get a fifth batch
+    assert heard.heard[-2][:3] == ("epoch 0 end", 3, int(model.optimizer.iterations))
     assert cb.run.planned_batches is None
 
     heard = ears()
     line().fit(batches(), steps_per_epoch=3, epochs=2, shuffle=False, verbose=0, callbacks=[KerasCallback([heard])])
-    assert [event for event in heard.heard if isinstance(event, tuple)][-1][:3] == ("epoch 1 end", 2, 6)
+    assert heard.heard[-2][:3] == ("epoch 1 end", 2, 6)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch has no steps_per_execution")
@@ -887,11 +897,12 @@ def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> N
     ears = Ears()
     cb = KerasCallback(ears)
     others = [KerasRaises()] if where == "callback" else []
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(Exception, match=r"no more|somebody else's"):  # TensorFlow makes an error of its own of it
         line().fit(batches(2) if others else broken(), shuffle=False, verbose=0, callbacks=[cb, *others])
     gc.collect()
     assert ears.heard[-1] == "train end"
-    assert isinstance(cb.run.error, LoopError if where == "callback" or BACKEND == "torch" else ZeroDivisionError)
+    # JAX and TensorFlow fetch the data in the training step
+    assert isinstance(cb.run.error, LoopError) == (where == "callback" or BACKEND == "torch")
 
 
 def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
