@@ -1,5 +1,9 @@
 """Keras 3, on any backend: a model as a subject, and a Keras callback that makes a run of every `fit`."""
 
+# Keras declares no types, and tells nobody but its own classes of calls between layers and of what fit was given
+# ruff: noqa: SLF001
+# pyright: basic, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import functools
@@ -10,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple, TypeVar
 
-import keras
+import keras  # type: ignore[import-untyped]
 import numpy as np
 
 import trainbus
@@ -107,7 +111,7 @@ class KerasSubject:
         self._finalize()
 
     def learning_rates(self) -> Mapping[str, float]:
-        """ "learning_rate", or one "learning_rate/<optimizer>" for each optimizer of a `MultiOptimizer`."""
+        """The one as "learning_rate", those of a `MultiOptimizer` as "learning_rate/<name of the optimizer>"."""
         return {name: _number(optimizer.learning_rate) for name, optimizer in self._rates()}
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
@@ -134,7 +138,7 @@ class KerasSubject:
         known: dict[str, str | None] = {"loss": "down"}
         losses = getattr(model, "_compile_loss", None)
         known |= {each.name: "down" for each in getattr(losses, "metrics", ())}
-        compiled = getattr(model, "_compile_metrics", None)
+        compiled: Any = getattr(model, "_compile_metrics", None)
         for each in model.metrics:
             if each is compiled:
                 # its results stand in the order of its metrics, under the names that are logged (`a_accuracy`)
@@ -156,7 +160,7 @@ class KerasSubject:
             yield _unique(variable.path, taken), array if array.dtype.kind in "biufc" else array.astype("float32")
 
     def graph(self) -> Sequence[Node]:
-        """A node for each layer, models inside the model as name scopes; without edges where layers are called freely."""
+        """A node for each layer, with models inside as name scopes; without edges where layers are called freely."""
         taken: dict[str, int] = {}
         return [node._replace(name=_unique(node.name, taken)) for node in _graph(self._model, "")]
 
@@ -378,7 +382,7 @@ def _ends_run(hook: F) -> F:
     return guarded  # type: ignore[return-value]
 
 
-class KerasCallback(keras.callbacks.Callback):
+class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Lets one list of trainbus callbacks hear, and decide about, every `fit` that it is given to.
 
     ```python
@@ -428,7 +432,7 @@ class KerasCallback(keras.callbacks.Callback):
         if fit.run.hears_batches:
             # Keras looks for overridden methods before a run can be made, so that a plugin's wish comes too late for
             # it; where nobody listens, nothing is overridden and no batch is slowed down
-            vars(self).update(on_train_batch_begin=self._begin_batch, on_train_batch_end=self._end_batch)
+            self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
             if events is not None:
                 events._async_train = False
         fit.run.begin()
@@ -482,7 +486,7 @@ class KerasCallback(keras.callbacks.Callback):
 
     def _end(self, error: BaseException | None = None) -> None:
         for name in ("on_train_batch_begin", "on_train_batch_end"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if self._fit is not None:
             self._fit.end(error)
 
@@ -507,9 +511,9 @@ def _events() -> Any:
 def _locals_of_fit(events: Any) -> Mapping[str, Any]:
     """The local variables of the `fit` that uses `events`, from which alone a callback learns of its validations."""
     for frame in _frames():
-        if frame.f_code.co_name == "fit" and "validation_freq" in frame.f_locals:
-            if events is not None and frame.f_locals.get("callbacks") is events:
-                return frame.f_locals
+        given = frame.f_locals
+        if frame.f_code.co_name == "fit" and "validation_freq" in given and given.get("callbacks") is events:
+            return given
     return {}
 
 

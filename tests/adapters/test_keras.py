@@ -260,6 +260,27 @@ def test_restoring_the_best_weights_keeps_their_averages(kind: str) -> None:
     for weight, average in zip(model.get_weights(), seen[0], strict=True):
         np.testing.assert_array_equal(weight, average)
 
+    # Keras's own callback brings back what was not averaged
+    model, raw = line(optimizer()), []
+    theirs = keras.callbacks.EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True)
+    fit(model, [Listens(lambda epoch: raw.append(model.get_weights())), theirs], epochs=5)
+    np.testing.assert_array_equal(model.get_weights()[0], raw[0][0])
+    assert not np.array_equal(raw[0][0], seen[0][0])
+
+
+def test_averages_that_are_swapped_in_are_not_lost() -> None:
+    """Listed before Keras's SwapEMAWeights the callback remembers weights and averages as they are."""
+    model = line(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
+    seen: list[Any] = []
+
+    def look(_: int) -> None:
+        seen.append([np.array(each) for each in KerasSubject(model).snapshot().averages])
+
+    stopper = EarlyStopping(monitor="loss", mode="max", patience=2, restore_best_weights=True)
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    fit(model, [Listens(look), KerasCallback(stopper), swap], epochs=9, validation_data=(X, Y))
+    np.testing.assert_allclose(model.get_weights()[0], seen[0][0], rtol=1e-6)
+
 
 def test_restores_raw_weights_and_averages_while_training_goes_on() -> None:
     """Before the end of a fit a restored model goes on from its raw weights, and its averages from theirs."""
@@ -330,6 +351,14 @@ def test_a_schedule_refuses_before_training(rate: Any, name: str) -> None:
         KerasSubject(model).set_learning_rates({"learning_rate": 0.1})
 
 
+def test_keras_finds_the_schedule_hours_later() -> None:
+    """Keras's own callback fails at its first reduction only."""
+    model = line(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)))
+    with pytest.raises(TypeError, match="is not settable"):
+        fit(model, [keras.callbacks.ReduceLROnPlateau("loss", mode="max", patience=1)], epochs=9)
+    assert int(model.optimizer.iterations) == 10
+
+
 def test_a_schedule_is_logged_where_nobody_steers_it() -> None:
     """A run's metrics hold the learning rate that the schedule gives."""
     cb = KerasCallback()
@@ -356,7 +385,10 @@ def test_directions_come_from_metric_objects() -> None:
     model.compile(
         "sgd",
         {"a": "mse", "b": "mse"},
-        metrics={"a": ["accuracy", "mae"], "b": [odd, keras.metrics.R2Score(name="r2"), keras.metrics.R2Score(name="r2")]},
+        metrics={
+            "a": ["accuracy", "mae"],
+            "b": [odd, keras.metrics.R2Score(name="r2"), keras.metrics.R2Score(name="r2")],
+        },
         weighted_metrics={"a": ["accuracy"], "b": []},
     )
     subject = KerasSubject(model)
@@ -366,7 +398,9 @@ def test_directions_come_from_metric_objects() -> None:
     told = {name: subject.direction_of(name) for name in history}
 
     down, up = ["loss", "a_loss", "b_loss", "a_mae"], ["a_accuracy", "a_weighted_accuracy", "b_r2", "b_r2_1"]
-    wanted = dict.fromkeys(down, "min") | dict.fromkeys([name for name in up if name in history], "max") | {"b_odd": None}
+    wanted = (
+        dict.fromkeys(down, "min") | dict.fromkeys([name for name in up if name in history], "max") | {"b_odd": None}
+    )
     assert told == wanted | {f"val_{name}": direction for name, direction in wanted.items()}
     assert subject.direction_of("val_a_acc") in ("max", None)
     assert subject.direction_of("nonsense") is None
@@ -461,7 +495,9 @@ def test_graph_of_other_models() -> None:
 # --- the events of a fit
 
 
-def epoch(number: int, steps: int, *, val: bool = False, last: int = 4, names: tuple[str, ...] = ("loss",)) -> list[Any]:
+def epoch(
+    number: int, steps: int, *, val: bool = False, last: int = 4, names: tuple[str, ...] = ("loss",)
+) -> list[Any]:
     """What Ears hear of an epoch that ends after `steps` weight updates, its last batch being number `last`."""
     told = [f"val_{name}" for name in names]
     validation = [f"validation {number} begin", (f"validation {number} end", told)] if val else []
@@ -535,14 +571,13 @@ def test_unknown_numbers_of_batches(ears: type[Ears]) -> None:
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch has no steps_per_execution")
 def test_steps_per_execution() -> None:
     """Several batches to an execution are one event, which counts each of their weight updates."""
-    ears = BatchEars()
-    fit(line(steps_per_execution=2), [KerasCallback(ears)], epochs=2)
+    ears, said = BatchEars(), []
+    keras_s = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: said.append(batch))
+    fit(line(steps_per_execution=2), [KerasCallback(ears), keras_s], epochs=2)
+    assert said == [1, 3, 5, 1, 3, 5], "Keras tells of a sixth batch that is not there"
     told = [event[:2] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
-    assert told == [("batch 1 end", 2), ("batch 3 end", 4), ("batch 4 end", 5)] + [
-        ("batch 1 end", 7),
-        ("batch 3 end", 9),
-        ("batch 4 end", 10),
-    ]
+    assert [int(name.split()[1]) for name, _ in told] == [1, 3, 4, 1, 3, 4]
+    assert [step for _, step in told] == [2, 4, 5, 7, 9, 10]
     assert ears.heard[-2][:3] == ("epoch 1 end", 4, 10)
 
 
@@ -605,10 +640,15 @@ def test_models_with_several_outputs() -> None:
     inputs = keras.Input((4,))
     model = keras.Model(inputs, [keras.layers.Dense(1, name=name)(inputs) for name in "ab"])
     model.compile("sgd", ["mse", "mse"], metrics=[["mae"], ["accuracy"]])
-    cb = KerasCallback([EarlyStopping(monitor="val_b_accuracy", patience=9), EarlyStopping(monitor="a_mae", patience=9)])
+    cb = KerasCallback(
+        [EarlyStopping(monitor="val_b_accuracy", patience=9), EarlyStopping(monitor="a_mae", patience=9)]
+    )
     model.fit(X, [Y, Y], validation_data=(X, [Y, Y]), verbose=0, callbacks=[cb])
     assert {"a_loss", "b_loss", "a_mae", "b_accuracy", "val_a_mae", "val_b_accuracy"} <= cb.run.history.keys()
     assert (cb.run.monitor("val_b_accuracy").direction, cb.run.monitor("a_mae").direction) == ("max", "min")
+
+    with pytest.raises(ValueError, match="isn't able to automatically determine"):
+        model.fit(X, [Y, Y], verbose=0, callbacks=[keras.callbacks.EarlyStopping("b_accuracy")])
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -691,7 +731,11 @@ def test_a_loop_that_drives_a_callback_list() -> None:
         events.on_train_batch_end(batch, model.train_on_batch(X, Y, return_dict=True))
     events.on_epoch_end(0, {"loss": 1.0})
     events.on_train_end()
-    told = [f"batch {b} {what}" if what == "begin" else (f"batch {b} end", b + 1, ["loss"]) for b in (0, 1) for what in ("begin", "end")]
+    told = [
+        f"batch {b} {what}" if what == "begin" else (f"batch {b} end", b + 1, ["loss"])
+        for b in (0, 1)
+        for what in ("begin", "end")
+    ]
     assert ears.heard == ["train begin", "epoch 0 begin", *told, *epoch(0, 2, last=1)[1:], "train end"]
 
 

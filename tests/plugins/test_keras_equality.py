@@ -25,6 +25,7 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 pytestmark = [
     pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
+    pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no double precision unless told so"),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
 ]
 
@@ -72,7 +73,7 @@ class Trained:
     def set_weights(self, weights: Any) -> None:
         self.restored = weights
 
-    def save(self, path: Any, overwrite: bool = True, *, weights_only: bool = False) -> None:  # noqa: FBT001, FBT002
+    def save(self, path: Any, overwrite: bool = True, *, weights_only: bool = False) -> None:
         if isinstance(path, Path):  # trainbus stages the file elsewhere
             path.touch()
             self.saved.append((self.moment, ""))
@@ -103,7 +104,9 @@ def logs(value: float | None) -> dict[str, float]:
     return {"loss": 1.0} | ({} if value is None else {"val_loss": value})
 
 
-def keras_run(callback: Any, history: History, *, initial_epoch: int = 0, harmless: bool = False) -> tuple[Trained, list[float]]:
+def keras_run(
+    callback: Any, history: History, *, initial_epoch: int = 0, harmless: bool = False
+) -> tuple[Trained, list[float]]:
     """Drive a Keras callback; the trained thing and the learning rate after each epoch.
 
     Where the history begins with a value that is not finite, `harmless` lets the search begin at the worst possible
@@ -119,9 +122,8 @@ def keras_run(callback: Any, history: History, *, initial_epoch: int = 0, harmle
         for epoch, value in enumerate(history, initial_epoch):
             model.moment = (epoch, -1)
             callback.on_epoch_begin(epoch)
-            if harmless and value == (math.inf if callback.mode == "max" else -math.inf):
-                value = math.nan
-            callback.on_epoch_end(epoch, logs(value))
+            best = math.inf if callback.mode == "max" else -math.inf
+            callback.on_epoch_end(epoch, logs(math.nan if harmless and value == best else value))
             rates.append(float(model.learning_rate))
             if model.stop_training:
                 break
@@ -368,7 +370,7 @@ def test_table_of_modes_ends_in_a_refusal() -> None:
 @pytest.mark.parametrize(
     ("score", "best", "improved"), [(0.75, 0, True), (0.5, -math.inf, True), (0.5, 0, False), (0.2, 0.5, False)]
 )
-def test_table_of_min_delta(score: float, best: float, improved: bool) -> None:  # noqa: FBT001
+def test_table_of_min_delta(score: float, best: float, improved: bool) -> None:
     """monitor_callback_test.test_min_delta."""
     assert trainbus.rules.improves(score, best, 0.5) is improved
 
@@ -395,7 +397,7 @@ def test_table_of_save_freq(suffix: str) -> None:
         ({"mode": "max", "initial_value_threshold": 1}, False),  # case 15
     ],
 )
-def test_table_of_thresholds(options: Any, saved: bool) -> None:  # noqa: FBT001
+def test_table_of_thresholds(options: Any, saved: bool) -> None:
     """model_checkpoint_test, cases 11 to 15."""
     _, _, run = trainbus_run(ModelCheckpoint("best", save_best_only=True, **options), [0.5])
     assert bool(run.checkpoints) is saved
@@ -429,6 +431,13 @@ def test_difference_infinity_is_never_the_best() -> None:
     assert trainbus_run(EarlyStopping(**options), history)[0].restored == 3
 
 
+def test_difference_no_best_epoch_restores_nothing() -> None:
+    """Where no value was finite Keras goes back to the first epoch; trainbus leaves the weights as they are."""
+    history, options = [math.nan, math.nan], {"restore_best_weights": True}
+    assert keras_run(keras.callbacks.EarlyStopping(**options), history)[0].restored == 0
+    assert trainbus_run(EarlyStopping(**options), history)[0].restored is None
+
+
 def test_difference_a_missing_metric_never_saves_the_best() -> None:
     """With save_best_only Keras overwrites the best file in each epoch without the metric; trainbus leaves it."""
     history = [1.0, None, 2.0]
@@ -447,15 +456,45 @@ def test_difference_a_metric_that_never_comes_is_an_error() -> None:
         trainbus_run(EarlyStopping(monitor="lss", mode="min"), [1.0])
 
 
+def test_difference_a_validation_that_never_comes_is_an_error() -> None:
+    """Without any validation Keras waits for val_loss for ever; trainbus raises when the first epoch ends."""
+    theirs, epochs = keras_run(keras.callbacks.EarlyStopping(), [None] * 5)
+    assert (len(epochs), theirs.stop_training) == (5, False)
+    run = Run(Trained(), EarlyStopping(), progress=False)
+    run.validation_freq = ()
+    run.begin()
+    run.begin_epoch(0)
+    with pytest.raises(MissingMetric, match="the run has no validation"):
+        run.end_epoch({"loss": 1.0})
+
+
+def test_difference_names_tell_directions() -> None:
+    """Without a metric object Keras fails when the first epoch ends; trainbus judges by the name, or refuses before."""
+    with pytest.raises(ValueError, match="isn't able to automatically determine"):
+        keras_run(keras.callbacks.EarlyStopping(monitor="val_f1"), [1.0])
+    assert Run(None, EarlyStopping(monitor="val_f1")).monitor("val_f1").direction == "max"
+    with pytest.raises(trainbus.UnknownDirection):
+        Run(None, EarlyStopping(monitor="val_gizmo"))
+
+
+def test_difference_a_validation_metric_in_a_path_may_be_missing() -> None:
+    """A path with {val_loss} kills Keras in an epoch without validation; trainbus writes nan, unless none comes."""
+    with pytest.raises(KeyError, match="Failed to format this callback filepath"):
+        keras_run(keras.callbacks.ModelCheckpoint("{val_loss:.1f}.keras"), [None, 1.0])
+    _, _, run = trainbus_run(ModelCheckpoint("{val_loss:.1f}.keras"), [None, 1.0])
+    assert [str(each.path) for each in run.checkpoints] == ["nan.keras", "1.0.keras"]
+
+
 def test_difference_the_best_can_be_saved_at_batches() -> None:
     """Keras fails at the second save of save_best_only with an integer save_freq; trainbus saves the best."""
     options: dict[str, Any] = {"monitor": "loss", "save_best_only": True, "save_freq": 2}
     checkpoint = keras.callbacks.ModelCheckpoint("best.keras", **options)
     checkpoint.set_model(Trained())
     checkpoint.on_epoch_begin(0)
+    for batch in range(3):
+        checkpoint.on_train_batch_end(batch, {"loss": 1.0 - batch / 8})
     with pytest.raises(TypeError, match="'NoneType' object is not callable"):
-        for batch in range(4):
-            checkpoint.on_train_batch_end(batch, {"loss": 1.0 - batch / 8})
+        checkpoint.on_train_batch_end(3, {"loss": 0.5})
 
     model = Trained()
     run = Run(model, ModelCheckpoint("best.keras", **options), progress=False)
@@ -478,11 +517,12 @@ def test_difference_a_metric_unknown_at_batches_is_an_error() -> None:
     assert len(theirs.saved) == 1
 
     mine = Trained()
+    run = Run(mine, ModelCheckpoint("best.keras", **options), progress=False)
+    run.begin()
+    run.begin_epoch(0)
+    run.end_batch(0, {"loss": 1.0})
     with pytest.raises(MissingMetric, match="'val_loss' is not known when a batch ends"):
-        with Run(mine, ModelCheckpoint("best.keras", **options), progress=False) as run:
-            run.begin_epoch(0)
-            run.end_batch(0, {"loss": 1.0})
-            run.end_epoch({"loss": 1.0, "val_loss": 1.0})
+        run.end_epoch({"loss": 1.0, "val_loss": 1.0})
     assert mine.saved == []
 
 
@@ -536,9 +576,6 @@ def test_difference_the_best_is_new_in_each_run() -> None:
 
 def test_difference_a_direction_never_leaks() -> None:
     """Reused for a metric of the other direction, Keras's callback keeps the old one; trainbus asks anew."""
-
-    class Metric(keras.metrics.Mean):
-        _direction = "up"
 
     class Knows(Trained):
         def __init__(self, direction: str) -> None:
