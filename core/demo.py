@@ -90,8 +90,8 @@ def _callbacks(out: Path) -> list[Callback]:
     return [
         TensorBoard(out / "logs", histogram_freq=5),
         ModelCheckpoint(out / "best", save_best_only=True, verbose="auto"),
-        ReduceLROnPlateau(factor=0.2, patience=2, min_delta=1e-3, min_lr=1e-4, verbose="auto"),
-        EarlyStopping(patience=5, min_delta=1e-3, restore_best_weights=True, verbose="auto"),
+        ReduceLROnPlateau(factor=0.2, patience=2, min_lr=1e-4, verbose="auto"),
+        EarlyStopping(patience=4, restore_best_weights=True, verbose="auto"),
     ]
 
 
@@ -108,7 +108,7 @@ def _train_sklearn(data: Digits, callbacks: Sequence[Callback], epochs: int) -> 
         batch_size=32,
         epochs=epochs,
         validation_data=(data.x_val, data.y_val),
-        scoring=["accuracy", "neg_log_loss"],
+        scoring="accuracy",
         callbacks=callbacks,
         random_state=0,
     )
@@ -148,7 +148,7 @@ def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
     model = keras.Sequential(
         [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10, "softmax")], name="digits"
     )
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     callback = KerasCallback(callbacks)
     model.fit(
         data.x, data.y, batch_size=32, validation_data=(data.x_val, data.y_val), epochs=epochs, callbacks=[callback]

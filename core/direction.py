@@ -13,6 +13,8 @@ from .errors import UnknownDirection
 from .names import words
 
 _Kind = Literal["name", "noun", "undirected", "measure", "circumstance", "negation", "unknown"]
+_RISING_ALONE: Final = ("score", "top")
+"""Measures that rise where the name tells nothing of what they measure."""
 _LONGEST_PHRASE: Final = 6
 _SHORTEST_PART: Final = 3
 _LONGEST_RUN: Final = 60
@@ -176,7 +178,7 @@ def _head(terms: list[_Term]) -> Literal["min", "max"] | None:
         if term.direction is not None:
             return _flipped(term, terms[:place])
         strange = strange or term.kind == "unknown"
-        scored = scored or (term.text == "score" and not strange)
+        scored = scored or (term.text in _RISING_ALONE and not strange)
     return _flipped(_Term("score", "name", "max"), terms) if scored else None
 
 

@@ -20,17 +20,17 @@ RISING_NAMES: Final = _entries(
     predictive value, negative predictive value, predictive value, tpr, tnr, true positive, true positive rate, true
     negative, true negative rate, tp, tn, f1, f2, f3, f05, f beta, fmeasure, fscore, mcc, phi coefficient, phik,
     matthews, kappa, qwk, informedness, markedness, youden, youden j, youdens index, jaccard, gmean, geometric mean
-    score, uar, uap, exact match, subset accuracy, gini, normalized gini, lrap, critical success, csi, threat score,
-    gilbert skill, heidke, hss, bss, skill score, fowlkes mallows, log auc, positive likelihood ratio, hamming
-    score, top accuracy""",
+    score, uar, uap, exact match, subset accuracy, gini, normalized gini, lrap, lwlrap, critical success, csi,
+    threat score, gilbert skill, heidke, hss, bss, skill score, fowlkes mallows, log auc, positive likelihood ratio,
+    hamming score, top accuracy""",
     # An average of precisions or recalls is itself one; mAP is not the word `map` that stands in mape.
     "map, mar, ar, apsmall, apmedium, aplarge, aps, apm, apl, mean ap, box ap, mask ap, segm ap, wap",
     # detection, tracking, pose; MOTP is left out: libraries define it as an overlap or as a distance
     """iou, miou, giou, diou, ciou, eiou, siou, fwiou, biou, intersection over union, nds, mota, amota, hota, idf1,
     idp, idr, deta, assa, oks, pck, pckh, pcp, vpq, stq, vstq, lstq, mostly tracked""",
     # segmentation
-    """dice, cldice, nsd, surface dice, panoptic quality, segmentation quality, recognition quality, pq, sq, rq, pqth,
-    pqst, boundary f, boundary f1, s measure, e measure, aupro, oscr""",
+    """dice, cldice, dsc, nsd, surface dice, panoptic quality, segmentation quality, recognition quality, pq, sq, rq,
+    pqth, pqst, boundary f, boundary f1, s measure, e measure, aupro, oscr""",
     # retrieval, ranking, recommendation
     """mrr, rr at, p at, r at, reciprocal rank, dcg, ndcg, idcg, hit rate, hits, hit, bpref, infap, minp, cmc, ctr,
     cvr, click through, rprec, r precision, rbp, qini, uplift, rank 1, r 1, rank 5, rank 10, rank20""",
@@ -85,11 +85,11 @@ RISING_NAMES: Final = _entries(
 )
 FALLING_NAMES: Final = _entries(
     # classification and calibration
-    """error rate, misclassification, logloss, brier, ece, mce, ace, sce, tce, uce, calibration error, fpr, fnr, far,
-    frr, fdr, fmr, fnmr, false positive, false negative, false positive rate, false negative rate, false discovery,
-    false omission, false accept, false acceptance, false reject, false rejection, false alarm, false match, false
-    non match, fallout, miss rate, fp, fn, hter, eer, apcer, bpcer, acer, dcf, tdcf, hamming, zero one, negative
-    likelihood ratio, aurc, eaurc, fppi, lamr, log average miss rate""",
+    """error rate, misclassification, misclass, logloss, brier, ece, mce, ace, sce, tce, uce, calibration error, fpr,
+    fnr, far, frr, fdr, fmr, fnmr, false positive, false negative, false positive rate, false negative rate, false
+    discovery, false omission, false accept, false acceptance, false reject, false rejection, false alarm, false
+    match, false non match, fallout, miss rate, fp, fn, hter, eer, apcer, bpcer, acer, dcf, tdcf, hamming, zero one,
+    negative likelihood ratio, aurc, eaurc, fppi, lamr, log average miss rate""",
     # losses by name
     """loss, crossentropy, xent, bce, cce, bcewithlogits, hinge, huber, log cosh, nll, nelbo, infonce, nt xent,
     poisson, kld, kl div, kl divergence, ce loss, arcface, ctc, vlb, smooth l1, lovasz, dfl""",
@@ -135,7 +135,7 @@ FALLING_NAMES: Final = _entries(
 RISING_NOUNS: Final = _entries(
     """return, success, win, similarity, agreement, correct, correctness, faithfulness, groundedness, relevance,
     relevancy, helpfulness, factuality, fluency, coherence, consistency, fidelity, quality, gain, utility,
-    retention, conversion, click, detection, solved, solve, completion, pass, overlap, match, certified, top,
+    retention, conversion, click, detection, solved, solve, completion, pass, overlap, match, certified,
     readability, naturalness, intelligibility, adequacy, completed, goal, margin, wealth, yield, engagement,
     satisfaction, harmlessness, truthfulness, honesty, uptime, availability, em, ef, evidence, lift, cohesion,
     fitness, welfare""",
@@ -194,10 +194,10 @@ OPPONENTS: Final = _entries(
     discriminator, dis, adversarial, adv, adversary, gan, wgan, real, fake, gp, penalty, minimax, clip fraction""",
 )
 
-# Looked through at what they measure: an error score falls, an accuracy score rises.
+# Looked through at what they measure: an error score falls, an accuracy score rises; so does `error_top1`.
 MEASURES: Final = _entries(
     """score, rate, ratio, count, number, num, coefficient, coeff, coef, measure, fraction, frac, prob, probability,
-    frequency, freq, factor, indicator, rating, area, characteristic""",
+    frequency, freq, factor, indicator, rating, area, characteristic, top""",
 )
 
 # Say where, when, over what or how a number was taken, never what it is.

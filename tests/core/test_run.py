@@ -1,6 +1,6 @@
 """The laws of a run: events in order, counters right, decisions obeyed, an end whatever happens."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -147,6 +147,36 @@ def test_history_has_none_where_an_epoch_did_not_log() -> None:
     assert run.history == {"loss": [0.0, 1.0, 2.0], "val_loss": [None, 7.0, None]}
 
 
+def test_an_epoch_tells_the_learning_rate_that_it_trained_with() -> None:
+    """A schedule that the loop steps after the epoch's batches does not show in that epoch but in the next."""
+    subject = LineSubject(learning_rate=0.4)
+    with Run(subject) as run:
+        for _ in run.epochs(3):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+            subject.learning_rate /= 2
+
+    assert run.history["learning_rate"] == [0.4, 0.2, 0.1]
+
+
+@pytest.mark.parametrize("error", [TypeError, NotImplementedError])
+def test_a_loader_whose_length_raises_has_none(error: type[Exception]) -> None:
+    """A loader over a stream has a length that raises; its batches come all the same, their number unknown."""
+
+    class Stream:
+        def __len__(self) -> int:
+            raise error
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(3))
+
+    with Run() as run:
+        for _ in run.epochs(1):
+            assert list(run.batches(Stream())) == [0, 1, 2]
+
+    assert (run.planned_batches, run.step) == (None, 3)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2, 3, None])
 def test_steps_are_weight_updates(accumulate: int | None) -> None:
     """A step is counted every `accumulate` batches, or by the loop itself."""
@@ -190,7 +220,7 @@ def test_a_loop_may_stop_itself_and_break() -> None:
 def test_an_error_ends_the_run_properly(error: BaseException) -> None:
     """Every plugin hears of the error and of the end, once each, and the user gets the very error."""
     listeners = [Listener(), Listener()]
-    with pytest.raises(type(error)) as raised, Run(callbacks=listeners) as run:  # noqa: PT012
+    with pytest.raises(type(error)) as raised, Run(callbacks=listeners) as run:
         for _ in run.epochs(2):
             raise error
 
@@ -296,7 +326,7 @@ def test_what_a_loop_decides_is_carried_out() -> None:
 def test_missing_metrics_are_told_together_at_the_first_epoch_end() -> None:
     """Names that nothing logs fail at the first epoch end, all at once, each with the nearest right name."""
     callbacks = [EarlyStopping(monitor="var_loss", mode="min"), EarlyStopping(monitor="accurracy", mode="max")]
-    with pytest.raises(MissingMetric) as raised, Run(callbacks=callbacks) as run:  # noqa: PT012
+    with pytest.raises(MissingMetric) as raised, Run(callbacks=callbacks) as run:
         for _ in run.epochs(5):
             run.log(loss=1, accuracy=0.5, val_loss=2)
 
@@ -308,7 +338,7 @@ def test_missing_metrics_are_told_together_at_the_first_epoch_end() -> None:
 def test_validation_metrics_are_missed_only_where_validation_is_due() -> None:
     """With validation_freq=3 the first two epochs may lack val_loss, the third may not."""
     run = Run(callbacks=EarlyStopping(patience=2))
-    with pytest.raises(MissingMetric, match="val_loss"), run:  # noqa: PT012
+    with pytest.raises(MissingMetric, match="val_loss"), run:
         for _ in run.epochs(9, validation_freq=3):
             run.log(loss=1)
 

@@ -1,0 +1,93 @@
+"""The kit for authors finds what breaks the contract, and lets what keeps it pass."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainbus import Callback, hookimpl
+from trainbus.testing import LineSubject, check_callback, check_subject, scripted
+
+
+def train(subject: LineSubject) -> None:
+    subject.train(np.array([0.1, 0.7]), np.array([1.0, 3.0]))
+
+
+def test_the_small_subject_keeps_the_contract() -> None:
+    """LineSubject has every capability and keeps each."""
+    check_subject(LineSubject, train)
+
+
+class Aliasing(LineSubject):
+    """Hands out its weights themselves as a snapshot."""
+
+    def snapshot(self) -> object:
+        return self.slope, self.offset
+
+    def restore(self, snapshot: Any) -> None:
+        self.slope, self.offset = snapshot
+
+
+class Forgetful(LineSubject):
+    """Takes no new learning rate."""
+
+    def set_learning_rates(self, rates: object) -> None: ...
+
+
+class Ambiguous(LineSubject):
+    """Has one name for two weights."""
+
+    def weights(self) -> Any:
+        return [("weight", self.slope), ("weight", self.offset)]
+
+
+class Lossy(LineSubject):
+    """Saves in half precision."""
+
+    def load(self, path: Any) -> None:
+        super().load(path)
+        self.slope = self.slope.astype("float16")
+
+
+@pytest.mark.parametrize(
+    ("subject", "sentence"),
+    [
+        (Aliasing, "a snapshot brings back line/slope to the bit"),
+        (Forgetful, "learning rates are what was written"),
+        (Ambiguous, "names of weights are unique"),
+        (Lossy, "a file of weights_only=False brings back line/slope to the bit"),
+    ],
+)
+def test_subjects_that_break_the_contract_are_found(subject: type[LineSubject], sentence: str) -> None:
+    """Aliased snapshots, ignored rates, ambiguous names and lossy files each fail with their sentence."""
+    with pytest.raises(AssertionError, match=sentence):
+        check_subject(subject, train)
+
+
+class Remembering(Callback):
+    """Keeps one listener for all its runs, and so leaks from one to the next."""
+
+    def plugin(self) -> object:
+        return LISTENER
+
+
+class _Listener:
+    @hookimpl
+    def on_epoch_end(self) -> None: ...
+
+
+LISTENER = _Listener()
+
+
+def test_a_callback_with_state_is_found() -> None:
+    """A plugin that is not made anew breaks the contract."""
+    with pytest.raises(AssertionError, match="makes a new listener each time"):
+        check_callback(Remembering(), [{"loss": 1.0}])
+
+
+def test_scripted_runs_tell_where_validation_was() -> None:
+    """Epochs without any val_ metric count as epochs without validation."""
+    run, _ = scripted([{"loss": 1}, {"loss": 1, "val_loss": 2}], [])
+
+    assert [run.validates(epoch) for epoch in range(2)] == [False, True]
+    assert run.history == {"loss": [1.0, 1.0], "val_loss": [None, 2.0]}

@@ -1,0 +1,31 @@
+"""The contract that every installed callback keeps, a stranger's as well as ours."""
+
+from typing import Any
+
+import pytest
+
+from trainbus import Callback, installed
+from trainbus.testing import check_callback
+
+HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float("nan"), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)]
+NEEDED = {"filepath": "saved-{epoch}", "target": 1.5}
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "EarlyStopping": [{"patience": 2, "restore_best_weights": True}, {"baseline": 1.0, "start_from_epoch": 2}],
+    "ModelCheckpoint": [{"save_best_only": True}, {"save_weights_only": True}, {"save_freq": 3}],
+    "ReduceLROnPlateau": [{"patience": 1, "cooldown": 2, "min_lr": 0.01}],
+    "TensorBoard": [{"histogram_freq": 2}, {"update_freq": "batch", "write_graph": False, "write_images": False}],
+}
+CASES = [
+    pytest.param(name, options, id=f"{name}-{number}")
+    for name in installed("callbacks")
+    for number, options in enumerate([{}, *VARIANTS.get(name, [])])
+]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_every_installed_callback_keeps_the_contract(name: str, options: dict[str, Any]) -> None:
+    """It is a value, survives JSON, tells its schema, and decides the same in every run."""
+    kind: type[Callback] = installed("callbacks")[name].load()
+    needed = {field: NEEDED[field] for field, info in kind.model_fields.items() if info.is_required()}
+
+    check_callback(kind(**needed, **options), HISTORY)

@@ -1,0 +1,60 @@
+"""The laws of EarlyStopping beyond those that it shares with Keras."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import MissingMetric, Run
+from trainbus.plugins import EarlyStopping
+from trainbus.testing import LineSubject, scripted
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=10), st.integers(0, 3))
+def test_the_weights_of_the_best_epoch_come_back_whatever_ended_the_training(losses: list[int], patience: int) -> None:
+    """After the run the subject is as it was at the first best epoch, whether it stopped early or not."""
+    subject = LineSubject()
+    callback = EarlyStopping(monitor="loss", patience=patience, restore_best_weights=True)
+    with Run(subject, callback) as run:
+        for epoch in run.epochs(len(losses)):
+            subject.slope = np.array(float(epoch))
+            run.log(loss=losses[epoch])
+
+    seen = losses[: run.result.epochs]
+    assert subject.slope == seen.index(min(seen))
+
+
+def test_after_an_error_the_weights_stay_as_they_are() -> None:
+    """The user sees the weights that led to the error."""
+    subject = LineSubject()
+    with pytest.raises(ValueError, match="bad"), Run(subject, EarlyStopping(restore_best_weights=True)) as run:
+        for epoch in run.epochs(2):
+            subject.slope = np.array(float(epoch))
+            run.log(val_loss=1)
+            if epoch:
+                raise ValueError("bad")
+
+    assert subject.slope == 1
+
+
+def test_a_metric_that_is_never_finite_keeps_nothing_and_stops() -> None:
+    """NaN consumes patience; there is no best epoch to go back to."""
+    subject = LineSubject()
+    run, _ = scripted([{"val_loss": float("nan")}] * 5, EarlyStopping(patience=2, restore_best_weights=True), subject)
+
+    assert run.result.epochs == 2
+    assert run.result.best == {}
+    assert run.result.reason == "val_loss has not improved for 2 epochs"
+
+
+def test_the_reason_says_metric_patience_and_best() -> None:
+    """The result tells why the run stopped in words that a reader can check."""
+    run, _ = scripted([{"val_loss": value} for value in (2.0, 1.0, 1.5)], EarlyStopping())
+
+    assert run.result.reason == "val_loss has not improved for 1 epoch (best 1.00000 in epoch 2)"
+
+
+def test_a_vector_is_refused_by_name() -> None:
+    """A metric of several values cannot be monitored, and the error says what to log instead."""
+    with pytest.raises(MissingMetric, match=r"'val_f1' cannot be monitored: an array of 3 values.*log its mean"):
+        scripted([{"val_f1": np.array([0.1, 0.2, 0.3])}], EarlyStopping(monitor="val_f1"))
