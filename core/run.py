@@ -74,7 +74,8 @@ class Run:
         self.planned_epochs: int | None = None
         self.planned_batches: int | None = None
         self.validation_freq: int | Collection[int] | None = 1
-        """Which epochs have a validation, as in Keras: every n-th, or these (counted from 1); None where unknown."""
+        """Which epochs have a validation, as in Keras: every n-th, or these (counted from 1), so none where this is
+        empty; None where unknown."""
         self.metrics: Mapping[str, Any] = {}
         """The metrics of the last epoch that ended."""
         self.error: BaseException | None = None
@@ -145,11 +146,12 @@ class Run:
         return self._monitors[metric, mode]
 
     def validates(self, epoch: int) -> bool:
-        """Whether the epoch has had a validation, or should have had one by its end."""
+        """Whether metrics named `val_` are due by the end of the epoch: it has had a validation, or should have had
+        one, or no epoch ever will, so that there is no use in waiting."""
         freq = self.validation_freq
         if self._validated or freq is None:
             return self._validated
-        return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq
+        return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
 
     # --- the loop that a person writes
 
