@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -151,7 +152,13 @@ def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     callback = KerasCallback(callbacks)
     model.fit(
-        data.x, data.y, batch_size=32, validation_data=(data.x_val, data.y_val), epochs=epochs, callbacks=[callback]
+        data.x,
+        data.y,
+        batch_size=32,
+        validation_data=(data.x_val, data.y_val),
+        epochs=epochs,
+        callbacks=[callback],
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar in a log file is a thousand lines
     )
     return callback.run
 
