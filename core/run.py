@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class _Unheard:
-    """A loop over batches that nobody hears: it does no more than count, and the run asks it when somebody asks."""
+    """A loop over batches that nobody hears: it counts them, and the run reads its counters there."""
 
     __slots__ = ("accumulate", "batch")
 
@@ -194,6 +194,9 @@ class Run:
         Args:
             loader: any iterable of batches.
             accumulate: batches to one weight update, counted in `step`; None where the loop counts `run.step` itself.
+
+        Raises:
+            SettingsError: `accumulate` is below 1.
         """
         self._require("open", "batches() belongs inside `with run:`")
         if accumulate is not None and accumulate < 1:
@@ -220,6 +223,7 @@ class Run:
                 return
 
     def _count_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
+        # one number is stored a batch; what `batch` and `step` are follows from it when somebody asks
         loop, batch, reasons = _Unheard(accumulate), 0, self.stop_reasons
         self._unheard.append(loop)
         try:
