@@ -347,12 +347,20 @@ class _Fit:
         done = self.calls * self.subject.model.steps_per_execution if batch is None else batch + 1
         done = min(done, self.run.planned_batches or sys.maxsize)  # the last of several steps in one need not be full
         done = max(done, self.batches)
-        batches, self.batches, self.run.batch = done - self.batches, done, max(done - 1, 0)
+        batches, self.batches = done - self.batches, done
         now = self.subject.iterations()
         if now is None or (now == self.first_iteration and not self.subject.skips_updates):
             return batches  # this train_step has optimizers of its own
         made, self.iteration = now - (self.iteration or 0), now
         return made
+
+    def catch_up(self) -> None:
+        """Tell the run of the batches that were not told one by one."""
+        steps = self.count()
+        if self.run.hears_batches:
+            self.run.step += steps
+        else:
+            self.run.end_batch(max(self.batches - 1, 0), steps=steps)
 
     def lose(self) -> None:
         """Fit has gone without a word."""
@@ -452,13 +460,13 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _end_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if (fit := self._fit) is not None and fit.open:
             steps = fit.count(batch)
-            fit.run.end_batch(fit.run.batch, logs or {}, steps=steps)
+            fit.run.end_batch(fit.batches - 1, logs or {}, steps=steps)
 
     @_ends_run
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """A validation begins, if it is the one of this `fit`."""
         if (fit := self._fit) is not None and fit.open and _events() is fit.events():
-            fit.run.step += fit.count()
+            fit.catch_up()
             fit.run.begin_validation()
 
     @_ends_run
@@ -471,11 +479,10 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """The epoch is over; `logs` holds its metrics, those of a validation with `val_`."""
         if (fit := self._fit) is not None and fit.open:
-            fit.run.step += fit.count()
-            metrics = {**fit.subject.learning_rates(), **(logs or {})}
+            fit.catch_up()
             if logs is not None and fit.steers_rates:
-                logs.update(metrics)  # before a decision changes the rates, as Keras's own callback does
-            fit.run.end_epoch(metrics)
+                logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does
+            fit.run.end_epoch(logs)
 
     @_ends_run
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
