@@ -206,21 +206,21 @@ class Run:
         return self._tell_batches(loader, accumulate) if self.hears_batches else self._count_batches(loader, accumulate)
 
     def _tell_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
-        begin, end = self._bus.on_batch_begin, self._bus.on_batch_end
-        epoch, means, reasons = self.epoch, self._means, self.stop_reasons
-        self._batch = 0
-        for batch, item in enumerate(loader):
+        begin, end = self._bus.on_batch_begin or _silent, self._bus.on_batch_end or _silent
+        epoch, means, reasons, every_batch = self.epoch, self._means, self.stop_reasons, accumulate == 1
+        self._batch = batch = 0
+        for item in loader:
             self._batch = batch
-            if begin is not None and (answers := begin(self, epoch, batch)) is not None:
+            if (answers := begin(self, epoch, batch)) is not None:
                 self._obey("on_batch_begin", answers)
             yield item
-            step = self._steps
-            if accumulate == 1 or (accumulate and (batch + 1) % accumulate == 0):  # a remainder costs more than a test
-                self._steps = step = step + 1
-            if end is not None and (answers := end(self, epoch, batch, step, means)) is not None:
+            if every_batch or (accumulate and (batch + 1) % accumulate == 0):
+                self._steps += 1
+            if (answers := end(self, epoch, batch, self._steps, means)) is not None:
                 self._obey("on_batch_end", answers)
             if reasons:
                 return
+            batch += 1  # cheaper than enumerate, which builds a pair for each batch
 
     def _count_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         # one number is stored a batch; what `batch` and `step` are follows from it when somebody asks
@@ -414,6 +414,10 @@ class Run:
         if self._state != "ended":
             return "not over yet"
         return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"
+
+
+def _silent(*_: object) -> None:
+    """A hook that nobody hears."""
 
 
 def _length(loader: Iterable[object]) -> int | None:
