@@ -142,8 +142,11 @@ class Run:
         return self._monitors[metric, mode]
 
     def validates(self, epoch: int) -> bool:
-        """Whether metrics named `val_` are due by the end of the epoch: it has had a validation, or should have had
-        one, or no epoch ever will, so that there is no use in waiting."""
+        """Whether metrics named `val_` are due by the end of the epoch.
+
+        They are where it has had a validation, or should have had one, or no epoch ever will: then there is no use in
+        waiting.
+        """
         freq = self.validation_freq
         if self._validated or freq is None:
             return self._validated
