@@ -155,7 +155,7 @@ class KerasSubject:
         """Every weight under its path in the model, those that are not trained included."""
         taken: dict[str, int] = {}
         for variable in self.model.weights:
-            array = keras.ops.convert_to_numpy(variable)
+            array = _array(variable)
             # NumPy itself has no bfloat16 and no float8
             yield _unique(variable.path, taken), array if array.dtype.kind in "biufc" else array.astype("float32")
 
@@ -208,8 +208,12 @@ def _unique(name: str, taken: dict[str, int]) -> str:
     return name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
+def _array(value: Any) -> Any:
+    return keras.ops.convert_to_numpy(value)
+
+
 def _copy(variable: Any) -> np.ndarray[Any, Any]:
-    return np.array(keras.ops.convert_to_numpy(variable), copy=True)
+    return np.array(_array(variable), copy=True)
 
 
 def _number(value: Any) -> float:
@@ -217,7 +221,7 @@ def _number(value: Any) -> float:
 
     A rate that was set to a floor is then equal to the floor, and not above it by an error of rounding.
     """
-    return float(str(keras.ops.convert_to_numpy(value)[()]))
+    return float(str(_array(value)[()]))
 
 
 def _functional(operation: Any) -> Any:
@@ -436,6 +440,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if outer is not None and any(frame.f_locals.get("callbacks") is outer for frame in _frames()):
                 raise LoopError("an outer fit() uses this KerasCallback already; make another one for the inner fit()")
             self._fit.lose()
+        self._end()
         fit = self._fit = _Fit(self.callbacks, self.model, self.params or {}, events, _locals_of_fit(events))
         if fit.run.hears_batches:
             # Keras looks for overridden methods before a run can be made, so that a plugin's wish comes too late for

@@ -11,6 +11,7 @@ from .bus import Bus
 from .capabilities import HasLearningRate
 from .catalog import subject_for
 from .checkpoints import Checkpoint
+from .counters import Counters, UnheardLoop
 from .decision import Decision, Stop, stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
@@ -22,20 +23,6 @@ from .result import Result
 __all__ = ["Run", "watch"]
 
 T = TypeVar("T")
-
-
-class _Unheard:
-    """A loop over batches that nobody hears: it counts them, and the run reads its counters there."""
-
-    __slots__ = ("accumulate", "batch")
-
-    def __init__(self, accumulate: int | None) -> None:
-        self.accumulate = accumulate
-        self.batch = 0
-
-    @property
-    def steps(self) -> int:
-        return self.batch // self.accumulate if self.accumulate else 0
 
 
 class Run:
@@ -83,8 +70,7 @@ class Run:
         self.checkpoints: list[Checkpoint] = []
         self._epochs: list[Mapping[str, Any]] = []
         self._means = Means()
-        self._batch = self._steps = 0
-        self._unheard: list[_Unheard] = []
+        self._counters = Counters()
         self._rates: Mapping[str, float] = {}
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._validating = self._validated = False
@@ -100,20 +86,20 @@ class Run:
     @property
     def batch(self) -> int:
         """The present batch of the epoch, or its last, counted from 0."""
-        return self._unheard[-1].batch if self._unheard else self._batch
+        return self._counters.present_batch
 
     @batch.setter
     def batch(self, batch: int) -> None:
-        self._batch = batch
+        self._counters.batch = batch
 
     @property
     def step(self) -> int:
         """Weight updates made in the whole run; a loop with updates of its own counts them here."""
-        return self._steps + sum(loop.steps for loop in self._unheard)
+        return self._counters.present_step
 
     @step.setter
     def step(self, step: int) -> None:
-        self._steps += step - self.step
+        self._counters.steps += step - self.step
 
     @property
     def stopped(self) -> bool:
@@ -148,7 +134,12 @@ class Run:
     def validates(self, epoch: int) -> bool:
         """Whether metrics named `val_` are due by the end of the epoch.
 
-        It has had a validation, or should have had one, or no epoch ever will, so that there is no use in waiting.
+        <<<<<<< HEAD
+                It has had a validation, or should have had one, or no epoch ever will, so that there is no use in waiting.
+        =======
+                They are where it has had a validation, or should have had one, or no epoch ever will: then there is no use in
+                waiting.
+        >>>>>>> keras
         """
         freq = self.validation_freq
         if self._validated or freq is None:
@@ -207,25 +198,25 @@ class Run:
 
     def _tell_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         begin, end = self._bus.on_batch_begin or _silent, self._bus.on_batch_end or _silent
-        epoch, means, reasons, every_batch = self.epoch, self._means, self.stop_reasons, accumulate == 1
-        self._batch = batch = 0
+        epoch, means, reasons, counters = self.epoch, self._means, self.stop_reasons, self._counters
+        every_batch, batch = accumulate == 1, 0
+        counters.batch = 0
         for item in loader:
-            self._batch = batch
+            counters.batch = batch
             if (answers := begin(self, epoch, batch)) is not None:
                 self._obey("on_batch_begin", answers)
             yield item
             if every_batch or (accumulate and (batch + 1) % accumulate == 0):
-                self._steps += 1
-            if (answers := end(self, epoch, batch, self._steps, means)) is not None:
+                counters.steps += 1
+            if (answers := end(self, epoch, batch, counters.steps, means)) is not None:
                 self._obey("on_batch_end", answers)
             if reasons:
                 return
             batch += 1  # cheaper than enumerate, which builds a pair for each batch
 
     def _count_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
-        # one number is stored a batch; what `batch` and `step` are follows from it when somebody asks
-        loop, batch, reasons = _Unheard(accumulate), 0, self.stop_reasons
-        self._unheard.append(loop)
+        loop, batch, reasons = UnheardLoop(accumulate), 0, self.stop_reasons
+        self._counters.loops.append(loop)
         try:
             for item in loader:
                 yield item
@@ -233,10 +224,8 @@ class Run:
                 if reasons:
                     break
         finally:  # also where the loop's body breaks
-            self._unheard.remove(loop)
-            self._steps += loop.steps
-            self._batch = batch
-        self._batch = max(batch - 1, 0)
+            self._counters.leave(loop)
+        self._counters.batch = max(batch - 1, 0)
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -301,19 +290,20 @@ class Run:
 
     def begin_batch(self, batch: int) -> None:
         """The batch, counted from 0 in its epoch, begins."""
-        self._batch = batch
+        self._counters.batch = batch
         begin = self._bus.on_batch_begin
         if begin is not None and (answers := begin(self, self.epoch, batch)) is not None:
             self._obey("on_batch_begin", answers)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
-        self._batch = batch
-        self._steps += steps
+        counters = self._counters
+        counters.batch = batch
+        counters.steps += steps
         end = self._bus.on_batch_end
         if end is None:
             return
-        answers = end(self, self.epoch, batch, self._steps, self._means if metrics is None else metrics)
+        answers = end(self, self.epoch, batch, counters.steps, self._means if metrics is None else metrics)
         if answers is not None:
             self._obey("on_batch_end", answers)
 
