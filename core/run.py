@@ -134,12 +134,7 @@ class Run:
     def validates(self, epoch: int) -> bool:
         """Whether metrics named `val_` are due by the end of the epoch.
 
-        <<<<<<< HEAD
-                It has had a validation, or should have had one, or no epoch ever will, so that there is no use in waiting.
-        =======
-                They are where it has had a validation, or should have had one, or no epoch ever will: then there is no use in
-                waiting.
-        >>>>>>> keras
+        It has had a validation, or should have had one, or no epoch ever will: then there is no use in waiting.
         """
         freq = self.validation_freq
         if self._validated or freq is None:
@@ -212,7 +207,7 @@ class Run:
                 self._obey("on_batch_end", answers)
             if reasons:
                 return
-            batch += 1  # cheaper than enumerate, which builds a pair for each batch
+            batch += 1  # noqa: SIM113 - cheaper than enumerate, which builds a pair for each batch
 
     def _count_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         loop, batch, reasons = UnheardLoop(accumulate), 0, self.stop_reasons
