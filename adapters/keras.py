@@ -17,7 +17,9 @@ import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
 
-from .keras_subject import KerasSubject, keras
+from .keras_subject import KerasSubject
+
+import keras  # isort: skip # after the import that says what to install where there is none
 
 __all__ = ["KerasCallback", "KerasSubject"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras  # type: ignore[import-untyped]
+import keras
 
 from trainbus.capabilities import Node
 

@@ -16,7 +16,7 @@ from trainbus.capabilities import HasLearningRate, Node
 from trainbus.names import resolve
 
 try:
-    import keras  # type: ignore[import-untyped]
+    import keras
 except ImportError as error:
     raise MissingDependency(
         f"{error}; pip install 'trainbus[keras]' and a backend (torch, jax or tensorflow), and name it in KERAS_BACKEND"

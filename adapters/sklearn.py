@@ -1,5 +1,8 @@
 """scikit-learn: every estimator that has `partial_fit`."""
 
+# scikit-learn ships no types
+# pyright: basic
+
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,5 +1,8 @@
 """Rows of whatever scikit-learn takes as data, in batches."""
 
+# scikit-learn ships no types
+# pyright: basic
+
 from __future__ import annotations
 
 from collections.abc import Iterator
