@@ -1,5 +1,8 @@
 """The main job on show: digits, scanned by people, learnt under all four callbacks."""
 
+# the frameworks that it trains with ship few types, or wrong ones
+# pyright: basic, reportArgumentType=false
+
 from __future__ import annotations
 
 import os
@@ -11,9 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .callback import Callback
-from .errors import MissingDependency, SettingsError
-from .run import Run
+from trainbus import Callback, MissingDependency, Run, SettingsError
 
 __all__ = ["Digits", "demo", "digits"]
 
