@@ -1,96 +1,173 @@
-"""Files that are complete or not there: staged beside the target, synced, renamed."""
+"""Checkpoints that nothing can spoil: a payload, and beside it a manifest that ties each content to its memory.
+
+Two files cannot be renamed at once, so the manifest is written ahead: before the payload's rename it lists the contents
+that may then be found, old and new, each with its digest and its memory; after the rename it drops the old. Whatever a
+crash leaves behind, the digest of the payload on the disk finds its own memory.
+"""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import CheckpointError
+from .files import digest_of, discard, publish, replace_text, stage
 
-__all__ = ["Checkpoint", "commit", "suffix_of"]
+__all__ = ["Checkpoint", "Content", "Manifest", "commit", "found_in", "manifest_of", "read", "remove"]
+
+MANIFEST = ".trainbus.json"
+"""What is added to a payload's name for the name of its manifest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A checkpoint that was committed, and the moment of the run that it holds."""
+class Content(BaseModel):
+    """One content of a payload, and the moment of the run that it holds."""
 
-    path: Path
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+    digest: str
+    """SHA-256 of the payload, in hexadecimal digits."""
+    size: int
+    """Length of the payload in bytes."""
     epoch: int
     step: int
     weights_only: bool = False
-    metrics: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
     reason: str = ""
+    metrics: dict[str, Any] = Field(default_factory=dict[str, Any])
+    written: datetime = Field(default_factory=lambda: datetime.now(timezone.utc))
+    memory: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """What the run and its plugins must remember to go on from here."""
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix of a file name, `.weights.h5` taken as one.
+class Manifest(BaseModel):
+    """What may be found at one payload's path, newest first."""
 
-    >>> suffix_of(Path("run.1/best.weights.h5")), suffix_of(Path("best.pt")), suffix_of(Path("best"))
-    ('.weights.h5', '.pt', '')
+    format: Literal[1] = 1
+    contents: list[Content]
+
+
+class Checkpoint(BaseModel):
+    """A payload that is complete and on the disk, with its content as the manifest has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    content: Content
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, counted from 0, in which it was saved."""
+        return self.content.epoch
+
+    @property
+    def step(self) -> int:
+        """Weight updates made until then."""
+        return self.content.step
+
+
+def manifest_of(path: Path) -> Path:
+    """Where the manifest of a payload lies.
+
+    >>> manifest_of(Path("runs/best.pt")).as_posix()
+    'runs/best.pt.trainbus.json'
     """
-    return "".join(path.suffixes[-2:]) if path.name.endswith(".weights.h5") else path.suffix
+    return path.with_name(path.name + MANIFEST)
 
 
-def commit(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside `path`, then put it in the place of `path` in one step.
+def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkpoint:
+    """Let `write` make a file beside `path`, then put it, with its memory, in the place of `path`.
 
-    At every instant `path` holds what it held before or the whole new content, also after a power cut: the content is
-    on the disk before the rename, the rename before this returns. Whatever goes wrong, `path` stays as it was and the
-    staged file is removed.
+    At every instant `path` holds what it held before or the whole new content, also after a power cut, and the manifest
+    has the memory of whichever it is.
 
     Args:
-        path: where the file shall stand; missing directories are made.
-        write: is called with a path of the same suffix in the same directory, and writes the content there.
+        path: where the payload shall stand; missing directories are made.
+        write: is called with a path of the same suffix in the same directory, and writes the payload there.
+        moment: fields of `Content` beside digest and size.
 
     Raises:
-        CheckpointError: the file could not be written; `path` is as it was.
+        CheckpointError: it could not be written; payload and memory are as they were.
 
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> commit(folder / "best.txt", lambda staged: staged.write_text("weights"))
-    >>> (folder / "best.txt").read_text(), len(list(folder.iterdir()))
-    ('weights', 1)
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "best.txt"
+    >>> _ = commit(path, lambda staged: staged.write_text("weights"), epoch=3, step=40)
+    >>> path.read_text(), read(path).epoch
+    ('weights', 3)
     """
-    staged: Path | None = None
     try:
-        if path.is_dir():
-            raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # an unguessable name that nobody owns yet: two runs never share it, and no planted link can stand there
-        suffix = suffix_of(path)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name.removesuffix(suffix)}-", suffix=suffix, dir=path.parent)
-        staged = Path(name)
-        os.close(handle)
-        write(staged)
-        # mkstemp's files are private; the committed one gets the rights that a plain open() would have given
-        umask = os.umask(0)
-        os.umask(umask)
-        staged.chmod(0o666 & ~umask)
-        _sync(staged)
-        staged.replace(path)
-        staged = None
-        _sync(path.parent)
+        before = _expected_at(path)
+        staged = stage(path, write)
+        try:
+            content = Content(digest=digest_of(staged), size=staged.stat().st_size, **moment)
+            _write_manifest(path, [content, *before])
+        except BaseException:
+            discard(staged)
+            raise
+        publish(staged, path)
+        _write_manifest(path, [content])
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
-    finally:
-        if staged is not None:
-            with suppress(OSError):
-                staged.unlink()
+    return Checkpoint(path=path, content=content)
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or the list of files in a directory, is on the disk."""
+def read(path: Path) -> Checkpoint:
+    """The checkpoint at `path`, every byte of it verified.
+
+    Raises:
+        CheckpointError: there is none, or its content is not one that was committed.
+    """
     try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        if os.name == "nt" and path.is_dir():  # Windows opens no directories and needs no sync of them
-            return
-        raise
+        contents = _contents(path)
+        digest = digest_of(path)
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
+    if not contents:
+        raise CheckpointError(f"{str(path)!r} has no manifest {manifest_of(path).name!r}, so nothing can verify it")
+    for content in contents:
+        if content.digest == digest:
+            return Checkpoint(path=path, content=content)
+    raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
+
+
+def found_in(directory: Path) -> Iterator[tuple[Path, Content]]:
+    """Payloads of a directory with the content that each should have, judged by size alone, latest step first.
+
+    A payload that is gone or has another size is left out.
+    """
+    found: list[tuple[Path, Content]] = []
+    for manifest in directory.glob(f"*{MANIFEST}"):
+        path = manifest.with_name(manifest.name.removesuffix(MANIFEST))
+        if path.is_file():
+            size = path.stat().st_size
+            found += [(path, content) for content in _contents(path) if content.size == size][:1]
+    yield from sorted(found, key=lambda each: (each[1].step, each[1].epoch, each[1].written), reverse=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a payload, then its manifest; one that is gone already is no error."""
+    path.unlink(missing_ok=True)
+    manifest_of(path).unlink(missing_ok=True)
+
+
+def _expected_at(path: Path) -> list[Content]:
+    """What may be found at `path` before it is written; a file that somebody else put there is one such content."""
+    contents = _contents(path)
+    if contents or not path.is_file():
+        return contents
+    return [Content(digest=digest_of(path), size=path.stat().st_size, epoch=-1, step=-1)]
+
+
+def _contents(path: Path) -> list[Content]:
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return Manifest.model_validate_json(manifest_of(path).read_bytes()).contents
+    except FileNotFoundError:
+        return []
+    except ValidationError:
+        return []
+
+
+def _write_manifest(path: Path, contents: list[Content]) -> None:
+    replace_text(manifest_of(path), Manifest(contents=contents).model_dump_json(indent=1))

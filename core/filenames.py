@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import suffix_of
+from .files import suffix_of
 from .errors import MissingMetric, SettingsError
 from .names import nearest, resolve
 
