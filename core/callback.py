@@ -116,7 +116,7 @@ class MonitoredCallback(Callback):
     def problems(self, subject: object) -> Iterator[TrainbusError]:
         """Also: a direction that neither the subject nor the name of the metric can tell."""
         yield from super().problems(subject)
-        if self.mode == "auto" and self.monitors() and not isinstance(subject, HasDirections):
+        if self.mode == "auto" and self.monitors() and missing(subject, HasDirections):
             try:
                 direction_of(self.monitor)
             except UnknownDirection as error:

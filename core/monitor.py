@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .capabilities import HasDirections
+from .capabilities import HasDirections, missing
 from .direction import direction_of
 from .errors import MissingMetric
 from .metrics import as_number
@@ -41,7 +41,7 @@ class Monitor:
         self._direction: Literal["min", "max"] | None = None if mode == "auto" else mode
         self._best = Best()
         # only a subject that knows its metrics as objects can tell more than the name, and perhaps not before training
-        if self._direction is None and not isinstance(run.subject, HasDirections):
+        if self._direction is None and missing(run.subject, HasDirections):
             self._direction = direction_of(metric)
 
     @property

@@ -1,0 +1,293 @@
+"""scikit-learn: every estimator that has `partial_fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import deepcopy
+from functools import cached_property
+from inspect import Parameter, signature
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Literal
+from warnings import warn
+
+import numpy as np
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import IncrementalPCA
+from sklearn.utils import check_random_state
+
+from trainbus import CheckpointError, Run, SettingsError
+from trainbus.capabilities import HasLearningRate, Node, Restorable, Saveable
+
+from .sklearn_batches import Rows, batches
+from .sklearn_files import read, unwritable, write
+from .sklearn_metrics import Metrics, Scoring, loss
+from .sklearn_parts import by_column, flat, inner, leaves, nodes, weights
+from .sklearn_rates import rate_of, set_rate
+
+__all__ = ["SklearnSubject", "loss", "partial_fit"]
+
+
+class SklearnSubject:
+    """A scikit-learn estimator that learns by `partial_fit`, or one that looks like it.
+
+    Snapshots and checkpoints hold the whole estimator: what it counts and its optimizer's moments decide the next
+    update as much as its weights do. Both are brought back into the same object.
+
+    In a loop of one's own, over data that need not fit into memory, it stands for the estimator:
+
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> clf = SGDClassifier(learning_rate="constant", eta0=0.1, random_state=0)
+    >>> chunks = [([[0.0], [3.0]], [0, 1]), ([[1.0], [2.0]], [0, 1])]  # or whatever reads them one by one
+    >>> with Run(SklearnSubject(clf), callbacks=[]) as run:
+    ...     for epoch in run.epochs(5):
+    ...         for X, y in run.batches(chunks):
+    ...             _ = clf.partial_fit(X, y, classes=[0, 1])
+    ...         with run.validation():
+    ...             run.log(loss=loss(clf, [[0.5], [2.5]], [0, 1]))
+    >>> list(run.history), run.step
+    (['learning_rate', 'val_loss'], 10)
+
+    Args:
+        estimator: what is trained.
+        scoring: the scorers whose values the loop logs, as in `partial_fit`; they tell which way these improve.
+
+    Raises:
+        SettingsError: the estimator has no `partial_fit`, or is set to something that fails in it.
+    """
+
+    def __init__(self, estimator: Any, *, scoring: Scoring = None) -> None:
+        _check(estimator)
+        self.estimator = estimator
+        self.metrics = Metrics(estimator, scoring)
+
+    def refusal(self, capability: type) -> str | None:
+        """Why this estimator lacks the capability: no learning rate that acts, or a type that skops cannot write."""
+        if capability is HasLearningRate:
+            found = rate_of(self.estimator)
+            return found if isinstance(found, str) else None
+        return self._unsaveable if capability in (Saveable, Restorable) else None
+
+    def suffixes(self, *, weights_only: bool) -> Sequence[str]:
+        """The format of skops, which runs no code when it is read."""
+        return (".skops",)
+
+    def save(self, path: Path, *, weights_only: bool) -> None:
+        """Write the whole estimator, also where only weights are asked for: it has no smaller part to go on from."""
+        write(self.estimator, path)
+
+    def load(self, path: Path) -> None:
+        """Take over the estimator that `path` holds, which may contain types of skops and scikit-learn only.
+
+        Raises:
+            CheckpointError: it is no skops file, holds other types, or another kind of estimator.
+        """
+        loaded = read(path)
+        if type(loaded) is not type(self.estimator):
+            holds, wanted = type(loaded).__name__, type(self.estimator).__name__
+            raise CheckpointError(f"{str(path)!r} holds a {holds}, which cannot be taken over by a {wanted}")
+        self._take_over(loaded)
+
+    def snapshot(self) -> object:
+        """A deep copy of the estimator: `partial_fit` changes its arrays in place."""
+        return deepcopy(self.estimator)
+
+    def restore(self, snapshot: Any) -> None:
+        """Take over a copy of the snapshot, which stays as it is."""
+        self._take_over(deepcopy(snapshot))
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """The rate of the next update; of several estimators inside, such as one a class, the largest."""
+        found = rate_of(self.estimator)
+        return {} if isinstance(found, str) else {"learning_rate": max(rate.value for rate in found)}
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Change the rate where the next update reads it; in estimators inside, all by the same factor."""
+        for name, value in rates.items():
+            if name != "learning_rate":
+                raise SettingsError(f"{name!r} is no learning rate of an estimator, which has one: 'learning_rate'")
+            set_rate(self.estimator, value)
+
+    def weights(self) -> Iterable[tuple[str, np.ndarray[Any, Any]]]:
+        """The fitted arrays, those of estimators inside as "estimators_/0/coef_"."""
+        return weights(self.estimator)
+
+    def graph(self) -> Sequence[Node]:
+        """The nesting of estimators, and the layers of a multi-layer perceptron."""
+        return list(nodes(self.estimator))
+
+    def direction_of(self, metric: str) -> Literal["min", "max"] | None:
+        """What a scorer gives improves upwards, the loss downwards."""
+        return self.metrics.direction_of(metric)
+
+    @cached_property
+    def _unsaveable(self) -> str | None:
+        return unwritable(self.estimator)
+
+    def _take_over(self, other: Any) -> None:
+        state = vars(self.estimator)
+        state.clear()
+        state.update(vars(other))
+
+
+def partial_fit(
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    batch_size: int = 32,
+    epochs: int = 1,
+    validation_data: Any = None,
+    validation_freq: int | Collection[int] = 1,
+    scoring: Scoring = None,
+    callbacks: object = (),
+    classes: Any = None,
+    sample_weight: Any = None,
+    shuffle: bool = True,
+    random_state: int | np.random.RandomState | None = None,
+) -> Run:
+    """Train an estimator batch by batch, as its `fit` would epoch by epoch, with callbacks.
+
+    Each epoch ends with the metrics on all of `X`, and those on the validation data with the prefix `val_`: "loss",
+    where the estimator is a classifier or regressor (see `loss`), and the scores of `scoring`.
+
+    Args:
+        estimator: trained in place; one that was trained before is trained on.
+        X: samples of shape (rows, features): an array, sparse matrix, data frame or list.
+        y: targets of shape (rows,) or (rows, outputs); None for estimators that need none.
+        batch_size: rows to one `partial_fit`; the last batch of an epoch may be smaller.
+        epochs: how often all rows are gone through, unless a callback stops before.
+        validation_data: `(X, y)` of rows to validate on, or X alone where y is None.
+        validation_freq: which epochs end with a validation: every n-th, or these (counted from 1).
+        scoring: a scorer's name, several, a mapping of names to scorers, or a callable `(estimator, X, y)` that gives
+            a number, named "score", or several by name; None is the estimator's `score`, where it has one.
+        callbacks: as in `trainbus.Run`.
+        classes: all labels that may come, per output where there are several; None takes them from all of `y`.
+        sample_weight: weights of shape (rows,) of the samples in training; metrics are not weighted.
+        shuffle: whether each epoch goes through the rows in an order of its own.
+        random_state: seed or generator of these orders.
+
+    Returns:
+        The run after its end: `run.history`, `run.result`.
+
+    Raises:
+        SettingsError: something does not fit together; told before any training.
+
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+    >>> clf = SGDClassifier(random_state=0)
+    >>> run = partial_fit(clf, X, y, batch_size=2, epochs=3, validation_data=(X, y), scoring="accuracy", random_state=0)
+    >>> list(run.history), run.step
+    (['loss', 'accuracy', 'val_loss', 'val_accuracy'], 6)
+    """
+    subject = SklearnSubject(estimator, scoring=scoring)
+    for name, number in (("batch_size", batch_size), ("epochs", epochs)):
+        if not isinstance(number, Integral) or number < 1:
+            raise SettingsError(f"{name}={number!r}: give a whole number from 1")
+    rows = Rows("partial_fit", X, flat(estimator, y), sample_weight)
+    held_out = _held_out(estimator, validation_data, y)
+    _check_first_batch(estimator, min(batch_size, len(rows)))
+    options = _class_options(estimator, rows, held_out, classes)
+    if sample_weight is not None and not _takes(estimator, "sample_weight"):
+        raise SettingsError(f"sample_weight: {type(estimator).__name__}.partial_fit takes none")
+    random = check_random_state(random_state) if shuffle else None
+
+    run = Run(subject, callbacks)
+    with run:
+        for epoch in run.epochs(epochs, validation_freq=validation_freq):
+            for numbers in run.batches(list(batches(len(rows), batch_size, random))):
+                X_batch, y_batch, weight = rows.take(numbers)
+                weighted = {} if weight is None else {"sample_weight": weight}
+                estimator.partial_fit(X_batch, *([] if y_batch is None else [y_batch]), **options, **weighted)
+            run.log(subject.metrics(rows.X, rows.y))
+            if held_out is not None and run.validates(epoch):
+                with run.validation():
+                    run.log(subject.metrics(held_out.X, held_out.y))
+    return run
+
+
+def _check(estimator: Any) -> None:
+    """Refuse what would fail at the first batch, and warn of what would go wrong unseen."""
+    name = type(estimator).__name__
+    if isinstance(estimator, type):
+        raise SettingsError(f"{estimator.__name__} is a class; give an object of it: {estimator.__name__}(...)")
+    for leaf in leaves(estimator):
+        kind = type(leaf).__name__
+        if getattr(leaf, "solver", None) == "lbfgs" and hasattr(leaf, "hidden_layer_sizes"):
+            raise SettingsError(f"{kind}(solver='lbfgs') trains on all rows at once; set solver='adam' or 'sgd'")
+        if getattr(leaf, "early_stopping", False):
+            raise SettingsError(
+                f"{kind}(early_stopping=True) splits off rows of its own, which partial_fit cannot; set "
+                "early_stopping=False and list trainbus's EarlyStopping"
+            )
+    if not hasattr(estimator, "partial_fit"):
+        steps = "; fit and apply the other steps first, then train the last" if hasattr(estimator, "steps") else ""
+        raise SettingsError(f"{name} has no partial_fit, so it cannot be trained batch by batch{steps}")
+    for leaf in leaves(estimator):
+        schedule = getattr(leaf, "learning_rate", None), getattr(leaf, "solver", None)
+        if schedule == ("adaptive", "sgd"):
+            warn(
+                f"{type(leaf).__name__}(learning_rate='adaptive') divides its rate by 5 on the noise of single "
+                "batches; set learning_rate='constant' and list ReduceLROnPlateau",
+                stacklevel=3,
+            )
+
+
+def _held_out(estimator: Any, data: Any, y: Any) -> Rows | None:
+    if data is None:
+        return None
+    if y is None and not isinstance(data, tuple):
+        return Rows("validation_data", data)
+    if not isinstance(data, tuple) or len(data) != 2:
+        raise SettingsError("validation_data: give a pair (X, y)")
+    return Rows("validation_data", data[0], flat(estimator, data[1]))
+
+
+def _check_first_batch(estimator: Any, size: int) -> None:
+    for kind, name, fitted in (
+        (MiniBatchKMeans, "n_clusters", "cluster_centers_"),
+        (IncrementalPCA, "n_components", "components_"),
+    ):
+        if isinstance(estimator, kind) and not hasattr(estimator, fitted):
+            needed = getattr(estimator, name)
+            if needed is not None and size < needed:
+                raise SettingsError(
+                    f"{kind.__name__}({name}={needed}) needs at least {needed} rows in its first batch, not {size}; "
+                    f"set batch_size={needed} or more"
+                )
+
+
+def _takes(estimator: Any, option: str) -> bool:
+    """Whether `partial_fit` takes the option, itself or for the estimators inside."""
+    parameters = signature(estimator.partial_fit).parameters
+    if option in parameters:
+        return True
+    passes_on = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    return passes_on and any(_takes(part, option) for part in inner(estimator).values())
+
+
+def _class_options(estimator: Any, rows: Rows, held_out: Rows | None, classes: Any) -> dict[str, Any]:
+    """The labels as an option of `partial_fit`, where it takes them, with every label of the data among them."""
+    if not _takes(estimator, "classes"):
+        if classes is not None:
+            raise SettingsError(f"classes: {type(estimator).__name__}.partial_fit takes none")
+        return {}
+    if rows.y is None:
+        raise SettingsError(f"y: {type(estimator).__name__} needs the label of every row")
+    if classes is None:
+        classes = getattr(estimator, "classes_", None)
+    y = np.asarray(rows.y)
+    several = by_column(estimator) and y.ndim == 2
+    if classes is None:
+        classes = [np.unique(column) for column in y.T] if several else np.unique(y)
+    for what, data in (("y", y), ("validation_data", None if held_out is None else np.asarray(held_out.y))):
+        if data is None:
+            continue
+        for known, found in zip(classes, data.T, strict=True) if several else [(classes, data)]:
+            late = np.setdiff1d(found, known)
+            if late.size:
+                raise SettingsError(
+                    f"{what} holds the labels {late.tolist()}, which are not among the classes "
+                    f"{np.asarray(known).tolist()}; give classes= with all that may come"
+                )
+    return {"classes": classes}
