@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
@@ -13,7 +14,7 @@ from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
 from .names import nearest
 
-__all__ = ["Callback", "Mode", "MonitoredCallback", "Verbose"]
+__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose"]
 
 Mode = Literal["auto", "min", "max"]
 
@@ -21,6 +22,13 @@ Mode = Literal["auto", "min", "max"]
 def _truth_as_number(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
+
+def _path_as_text(value: object) -> object:
+    return os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
+
+
+PathText = Annotated[str, BeforeValidator(_path_as_text), StringConstraints(min_length=1)]
+"""A path, kept as text so that it goes into JSON and TOML."""
 
 Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_truth_as_number)]
 

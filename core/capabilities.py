@@ -64,7 +64,10 @@ class HasLearningRate(Protocol):
     """Has learning rates that can be read and changed while it trains."""
 
     def learning_rates(self) -> Mapping[str, float]:
-        """Name to present value: the one rate as "learning_rate", several as "learning_rate/<group>"."""
+        """Name to present value: the one rate as "learning_rate", several as "learning_rate/<group>".
+
+        Also where a refusal says that they cannot be changed; empty where there are none.
+        """
         ...
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:

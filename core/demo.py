@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -88,10 +89,10 @@ def _callbacks(out: Path) -> list[Callback]:
     )
 
     return [
-        TensorBoard(out / "logs", histogram_freq=5),
-        ModelCheckpoint(out / "best", save_best_only=True, verbose="auto"),
-        ReduceLROnPlateau(factor=0.2, patience=2, min_delta=1e-3, min_lr=1e-4, verbose="auto"),
-        EarlyStopping(patience=5, min_delta=1e-3, restore_best_weights=True, verbose="auto"),
+        TensorBoard(str(out / "logs"), histogram_freq=5),
+        ModelCheckpoint(str(out / "best"), save_best_only=True, verbose="auto"),
+        ReduceLROnPlateau(factor=0.2, patience=2, min_lr=1e-4, verbose="auto"),
+        EarlyStopping(patience=4, restore_best_weights=True, verbose="auto"),
     ]
 
 
@@ -108,7 +109,7 @@ def _train_sklearn(data: Digits, callbacks: Sequence[Callback], epochs: int) -> 
         batch_size=32,
         epochs=epochs,
         validation_data=(data.x_val, data.y_val),
-        scoring=["accuracy", "neg_log_loss"],
+        scoring="accuracy",
         callbacks=callbacks,
         random_state=0,
     )
@@ -130,7 +131,7 @@ def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
             for images, labels in run.batches(loader):
                 loss = loss_of(model(images), labels)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 run.log(loss=loss, count=len(images))
             with run.validation(), torch.no_grad():
@@ -148,10 +149,16 @@ def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
     model = keras.Sequential(
         [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10, "softmax")], name="digits"
     )
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     callback = KerasCallback(callbacks)
     model.fit(
-        data.x, data.y, batch_size=32, validation_data=(data.x_val, data.y_val), epochs=epochs, callbacks=[callback]
+        data.x,
+        data.y,
+        batch_size=32,
+        validation_data=(data.x_val, data.y_val),
+        epochs=epochs,
+        callbacks=[callback],
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar in a log file is a thousand lines
     )
     return callback.run
 

@@ -7,7 +7,7 @@ the None of silent implementations left in so that each answer's place names its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pluggy
@@ -15,18 +15,19 @@ import pluggy
 __all__ = ["Answers", "CompiledHook", "call_each", "compile_hook"]
 
 Answers = tuple[Any, ...]
-"""What the implementations returned, in calling order; empty when none returned anything."""
+"""What the implementations returned, in calling order."""
 
-CompiledHook = Callable[..., Answers]
+CompiledHook = Callable[..., Answers | None]
+"""Takes the hook's specified arguments by position; returns None where every implementation was silent."""
 
 
 def compile_hook(hook: pluggy.HookCaller) -> CompiledHook | None:
-    """The hook as one function of its specified arguments, positional; None when nobody listens.
+    """The hook as one function; None when nobody listens.
 
-    Order, argument subsets and wrappers are pluggy's (last registered first, tryfirst, trylast). A hook with wrappers
-    keeps pluggy's own call, and its answers then have no places to name plugins by.
+    Order, argument subsets and wrappers are pluggy's (last registered first, tryfirst, trylast). Whatever an
+    implementation raises carries a note that names its plugin and the hook.
 
-    Whatever an implementation raises carries a note that names its plugin and the hook.
+    A hook with wrappers keeps pluggy's own call: its answers have no places to name plugins by, its errors no note.
     """
     implementations = hook.get_hookimpls()[::-1]
     if not implementations:
@@ -38,11 +39,12 @@ def compile_hook(hook: pluggy.HookCaller) -> CompiledHook | None:
         return lambda *values: _as_answers(hook(**dict(zip(arguments, values, strict=True))))
 
     # one line a call, so that the line on which an error passed tells whose call it was
-    lines = [f"def {hook.name}({', '.join(arguments)}):", "  try:"]
-    lines += [f"    r{i} = f{i}({', '.join(each.argnames)})" for i, each in enumerate(implementations)]
     results = [f"r{i}" for i in range(len(implementations))]
+    lines = [f"def {hook.name}({', '.join(arguments)}):", "  try:"]
+    first = len(lines) + 1
+    lines += [f"    r{i} = f{i}({', '.join(each.argnames)})" for i, each in enumerate(implementations)]
     lines += [
-        f"    return () if {' is '.join(results)} is None else ({', '.join(results)},)",
+        f"    return None if {' is None and '.join(results)} is None else ({', '.join(results)},)",
         "  except BaseException as error:",
         "    note(error)",
         "    raise",
@@ -50,15 +52,14 @@ def compile_hook(hook: pluggy.HookCaller) -> CompiledHook | None:
 
     def note(error: BaseException) -> None:
         trace = error.__traceback__
-        if trace is not None and 0 <= (place := trace.tb_lineno - 4) < len(implementations):
+        if trace is not None and 0 <= (place := trace.tb_lineno - first) < len(implementations):
             error.add_note(f"raised in {hook.name} by the plugin {implementations[place].plugin_name!r}")
 
+    # the calls are the function's globals: Python finds those faster than what a closure holds
     scope: dict[str, Any] = {f"f{i}": each.function for i, each in enumerate(implementations)}
     scope["note"] = note
-    maker = f"def make({', '.join(scope)}):\n" + "\n".join(f"  {line}" for line in lines) + f"\n  return {hook.name}"
-    made: dict[str, Any] = {}
-    exec(compile(maker, f"<trainbus hook {hook.name}>", "exec"), made)
-    compiled: CompiledHook = made["make"](**scope)
+    exec(compile("\n".join(lines), f"<trainbus hook {hook.name}>", "exec"), scope)
+    compiled: CompiledHook = scope[hook.name]
     return compiled
 
 
@@ -71,7 +72,7 @@ def call_each(hook: pluggy.HookCaller, values: Mapping[str, Any]) -> tuple[Answe
     errors: list[Exception] = []
     if any(each.wrapper or each.hookwrapper for each in implementations):
         try:
-            return _as_answers(hook(**values)), errors
+            return _as_answers(hook(**values)) or (), errors
         except Exception as error:  # noqa: BLE001 - it is handed on
             return (), [error]
     answers: list[Any] = []
@@ -85,7 +86,8 @@ def call_each(hook: pluggy.HookCaller, values: Mapping[str, Any]) -> tuple[Answe
     return tuple(answers), errors
 
 
-def _as_answers(result: Any) -> Answers:
-    if isinstance(result, list):
-        return tuple(cast("list[Any]", result))
-    return () if result is None else (result,)
+def _as_answers(result: Any) -> Answers | None:
+    """What pluggy's own call returned: a list without any None, unless a wrapper put something else in its place."""
+    if not isinstance(result, list):
+        return None if result is None else (result,)
+    return tuple(cast("Sequence[Any]", result)) or None

@@ -53,8 +53,10 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
         lines = "\n".join(f"- {problem}" for problem in problems)
         raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
     levels = {each.name: getattr(each.callback, "verbose", 0) for each in found}
-    if any(levels.values()) and not any(each.name == "progress" for each in found):
-        found.append(Listener("progress", load("plugins", "progress")(levels, bar=progress)))
+    if any(levels.values()):
+        told = load("plugins", "progress")
+        if not any(isinstance(each.plugin, told) for each in found):
+            found.append(Listener("progress", told(levels, bar=progress)))
     return found
 
 

@@ -30,6 +30,10 @@ def as_number(value: Any) -> float:
     return float(value.item() if hasattr(value, "item") else value)
 
 
+NO_NUMBERS = frozenset({"bool", "complex64", "complex128"})
+"""Types of arrays and tensors that have no mean that could be a metric."""
+
+
 class Means(Mapping[str, Any]):
     """The means of what was logged since the last `clear`, weighted by count, as a live read-only mapping.
 
@@ -50,12 +54,14 @@ class Means(Mapping[str, Any]):
         """Take in the mean `value` of `count` samples; None is passed over.
 
         Raises:
-            SettingsError: the value is text or a truth value, or the count is not above 0.
+            SettingsError: the value is text, a truth value or complex, or the count is not above 0.
         """
         if type(value) is not float:
             value = _summable(name, value)
             if value is None:
                 return
+        if type(count) is not int:
+            count = float(count)  # a tensor or array would be changed by the summing below
         if not count > 0:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
         entry = self._sums.get(name)
@@ -94,26 +100,28 @@ def _summable(name: str, value: Any) -> Any:
     """A float where that costs no wait, else the detached value in the widest float type of its device."""
     if value is None:
         return None
-    if isinstance(value, (bool, str, bytes)):
+    if hasattr(value, "is_cpu") and value.is_cpu and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, (bool, str, bytes, complex)):
         raise SettingsError(f"{name}={value!r} is no number; log numbers, a truth value as float(...)")
     if isinstance(value, (int, float)):
         return float(value)
+    if str(getattr(value, "dtype", "")).removeprefix("torch.") in NO_NUMBERS:
+        raise SettingsError(f"{name} holds values of {value.dtype}, no numbers; log numbers, truth values as floats")
     if hasattr(value, "is_cpu"):
-        return _summable_tensor(value.detach())
+        return _in_double(value.detach())
     if type(value).__module__.startswith("jax"):
         return value  # computes on by itself while Python goes on, and has no double precision by default
-    if hasattr(value, "astype"):
-        value = value.astype("float64")
-        return value.item() if value.size == 1 else value
     try:
+        if hasattr(value, "astype"):
+            value = value.astype("float64")
+            return value.item() if value.size == 1 else value
         return float(value)
     except (TypeError, ValueError):
         raise SettingsError(f"{name} is a {type(value).__name__}, no number; log numbers") from None
 
 
-def _summable_tensor(tensor: Any) -> Any:
-    if tensor.is_cpu:
-        return tensor.item() if tensor.numel() == 1 else tensor.double()
+def _in_double(tensor: Any) -> Any:
     try:
         return tensor.double()
     except (TypeError, RuntimeError):  # some devices (Apple's) have no double precision

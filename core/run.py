@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from .bus import Bus
-from .capabilities import HasLearningRate, missing
+from .capabilities import HasLearningRate
 from .catalog import subject_for
 from .checkpoints import Checkpoint
 from .decision import Decision, Stop, stop
@@ -22,6 +22,20 @@ from .result import Result
 __all__ = ["Run", "watch"]
 
 T = TypeVar("T")
+
+
+class _Unheard:
+    """A loop over batches that nobody hears: it does no more than count, and the run asks it when somebody asks."""
+
+    __slots__ = ("accumulate", "batch")
+
+    def __init__(self, accumulate: int | None) -> None:
+        self.accumulate = accumulate
+        self.batch = 0
+
+    @property
+    def steps(self) -> int:
+        return self.batch // self.accumulate if self.accumulate else 0
 
 
 class Run:
@@ -57,13 +71,11 @@ class Run:
     ) -> None:
         self.subject = subject
         self.epoch = 0
-        self.batch = 0
-        self.step = 0
-        """Weight updates made in the whole run."""
         self.planned_epochs: int | None = None
         self.planned_batches: int | None = None
         self.validation_freq: int | Collection[int] | None = 1
-        """Which epochs have a validation, as in Keras: every n-th, or these (counted from 1); None where unknown."""
+        """Which epochs have a validation, as in Keras: every n-th, or these (counted from 1), so none where this is
+        empty; None where unknown."""
         self.metrics: Mapping[str, Any] = {}
         """The metrics of the last epoch that ended."""
         self.error: BaseException | None = None
@@ -71,6 +83,9 @@ class Run:
         self.checkpoints: list[Checkpoint] = []
         self._epochs: list[Mapping[str, Any]] = []
         self._means = Means()
+        self._batch = self._steps = 0
+        self._unheard: list[_Unheard] = []
+        self._rates: Mapping[str, float] = {}
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._validating = self._validated = False
         self._state: Literal["new", "open", "ended"] = "new"
@@ -81,6 +96,24 @@ class Run:
         self._bus.register((each.name, each.plugin) for each in found)
 
     # --- what plugins and loops read
+
+    @property
+    def batch(self) -> int:
+        """The present batch of the epoch, or its last, counted from 0."""
+        return self._unheard[-1].batch if self._unheard else self._batch
+
+    @batch.setter
+    def batch(self, batch: int) -> None:
+        self._batch = batch
+
+    @property
+    def step(self) -> int:
+        """Weight updates made in the whole run; a loop with updates of its own counts them here."""
+        return self._steps + sum(loop.steps for loop in self._unheard)
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._steps += step - self.step
 
     @property
     def stopped(self) -> bool:
@@ -113,11 +146,14 @@ class Run:
         return self._monitors[metric, mode]
 
     def validates(self, epoch: int) -> bool:
-        """Whether the epoch has had a validation, or should have had one by its end."""
+        """Whether metrics named `val_` are due by the end of the epoch.
+
+        It has had a validation, or should have had one, or no epoch ever will, so that there is no use in waiting.
+        """
         freq = self.validation_freq
         if self._validated or freq is None:
             return self._validated
-        return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq
+        return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
 
     # --- the loop that a person writes
 
@@ -160,19 +196,43 @@ class Run:
             accumulate: batches to one weight update, counted in `step`; None where the loop counts `run.step` itself.
         """
         self._require("open", "batches() belongs inside `with run:`")
-        self.planned_batches = len(loader) if hasattr(loader, "__len__") else None  # type: ignore[arg-type]
+        if accumulate is not None and accumulate < 1:
+            raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
+        self.planned_batches = _length(loader)
+        self._rates = self._learning_rates()  # by the end of the epoch a scheduler may have set the next one's
+        return self._tell_batches(loader, accumulate) if self.hears_batches else self._count_batches(loader, accumulate)
+
+    def _tell_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         begin, end = self._bus.on_batch_begin, self._bus.on_batch_end
+        epoch, means, reasons = self.epoch, self._means, self.stop_reasons
+        self._batch = 0
         for batch, item in enumerate(loader):
-            self.batch = batch
-            if begin is not None and (answers := begin(self, self.epoch, batch)):
+            self._batch = batch
+            if begin is not None and (answers := begin(self, epoch, batch)) is not None:
                 self._obey("on_batch_begin", answers)
             yield item
-            if accumulate is not None and (batch + 1) % accumulate == 0:
-                self.step += 1
-            if end is not None and (answers := end(self, self.epoch, batch, self.step, self._means)):
+            step = self._steps
+            if accumulate == 1 or (accumulate and (batch + 1) % accumulate == 0):  # a remainder costs more than a test
+                self._steps = step = step + 1
+            if end is not None and (answers := end(self, epoch, batch, step, means)) is not None:
                 self._obey("on_batch_end", answers)
-            if self.stop_reasons:
+            if reasons:
                 return
+
+    def _count_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
+        loop, batch, reasons = _Unheard(accumulate), 0, self.stop_reasons
+        self._unheard.append(loop)
+        try:
+            for item in loader:
+                yield item
+                loop.batch = batch = batch + 1
+                if reasons:
+                    break
+        finally:  # also where the loop's body breaks
+            self._unheard.remove(loop)
+            self._steps += loop.steps
+            self._batch = batch
+        self._batch = max(batch - 1, 0)
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -231,24 +291,26 @@ class Run:
         """The epoch, counted from 0, begins."""
         self.epoch = epoch
         self._means.clear()
+        self._rates = {}
         self._validated = False
         self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
 
     def begin_batch(self, batch: int) -> None:
         """The batch, counted from 0 in its epoch, begins."""
-        self.batch = batch
+        self._batch = batch
         begin = self._bus.on_batch_begin
-        if begin is not None and (answers := begin(self, self.epoch, batch)):
+        if begin is not None and (answers := begin(self, self.epoch, batch)) is not None:
             self._obey("on_batch_begin", answers)
 
-    def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, *, steps: int = 1) -> None:
+    def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
-        self.batch = batch
-        self.step += steps
+        self._batch = batch
+        self._steps += steps
         end = self._bus.on_batch_end
-        if end is not None and (
-            answers := end(self, self.epoch, batch, self.step, self._means if metrics is None else metrics)
-        ):
+        if end is None:
+            return
+        answers = end(self, self.epoch, batch, self._steps, self._means if metrics is None else metrics)
+        if answers is not None:
             self._obey("on_batch_end", answers)
 
     @property
@@ -273,9 +335,7 @@ class Run:
         Raises:
             MissingMetric: a monitored metric is not among them, though it should be.
         """
-        self.metrics = {**self._means, **(metrics or {})}
-        if isinstance(self.subject, HasLearningRate) and missing(self.subject, HasLearningRate) is None:
-            self.metrics = {**self.subject.learning_rates(), **self.metrics}
+        self.metrics = {**(self._rates or self._learning_rates()), **self._means, **(metrics or {})}
         self._watch()
         self._epochs.append(self.metrics)
         self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
@@ -327,6 +387,9 @@ class Run:
         if decision and self._bus.on_decision is not None:
             self._bus.on_decision(self, decision)
 
+    def _learning_rates(self) -> Mapping[str, float]:
+        return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}
+
     def _watch(self) -> None:
         problems: list[str] = []
         for monitor in self._monitors.values():
@@ -347,6 +410,14 @@ class Run:
         if self._state != "ended":
             return "not over yet"
         return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"
+
+
+def _length(loader: Iterable[object]) -> int | None:
+    """Number of batches, None where the loader cannot tell: torch's DataLoader has a length that may raise."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def watch(model: object, *rest: Any, callbacks: Listed | Sequence[Listed] = (), **options: Any) -> Run:

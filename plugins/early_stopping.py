@@ -74,7 +74,8 @@ class _Stopper:
         if verdict.improved and settings.restore_best_weights:
             return decision.keep(self.slot, monitor.improvement(before.best, score))
         if verdict.stop:
-            return decision.stop(f"{monitor.stalled(self.state.wait)}{self._best()}")
+            seen = f" (best {self._best()})" if self.state.best_epoch >= 0 else ""
+            return decision.stop(f"{monitor.stalled(self.state.wait)}{seen}")
         return None
 
     @hookimpl
@@ -82,9 +83,7 @@ class _Stopper:
         # after an error the user wants to see the weights that led to it
         if not self.settings.restore_best_weights or self.state.best_epoch < 0 or run.error is not None:
             return None
-        return decision.restore(self.slot, f"back to the weights of epoch {self.state.best_epoch + 1}{self._best()}")
+        return decision.restore(self.slot, f"best {self.monitor.metric} {self._best()}")
 
     def _best(self) -> str:
-        if self.state.best_epoch < 0:
-            return ""
-        return f" (best {self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1})"
+        return f"{self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1}"

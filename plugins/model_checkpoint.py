@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from math import nan
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 from trainbus import Decision, MissingMetric, MonitoredCallback, Run, SettingsError, TrainbusError, decision, hookimpl
+from trainbus.callback import PathText
 from trainbus.capabilities import Saveable, missing
 from trainbus.filenames import check_template, fields, fill, with_suffix
 from trainbus.names import resolve
@@ -19,10 +19,10 @@ from trainbus.rules import Best, Intervals, best_rule, interval_rule
 __all__ = ["ModelCheckpoint"]
 
 
-def _no_truth(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError('give "epoch" or a number of batches')  # noqa: TRY004 - pydantic reports ValueError
-    return value
+def _frequency(value: object) -> object:
+    if value == "epoch" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError('give "epoch", or a number of batches above 0')
 
 
 class ModelCheckpoint(MonitoredCallback):
@@ -39,14 +39,14 @@ class ModelCheckpoint(MonitoredCallback):
     trainbus.errors.SettingsError: ModelCheckpoint: filepath='m-{val_loss.real}.pt': {val_loss.real}: a field is ...
     """
 
-    filepath: Annotated[str, BeforeValidator(os.fspath), AfterValidator(check_template)] = Field(kw_only=False)
+    filepath: Annotated[PathText, AfterValidator(check_template)] = Field(kw_only=False)
     """Path of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch} and
     {batch}, counted from 1, and every metric, as in "m-{epoch:02d}-{val_loss:.4f}"."""
     save_best_only: bool = False
     """Whether only a model whose monitored metric beats all before it is saved."""
     save_weights_only: bool = False
     """Whether the weights are saved without the optimizer."""
-    save_freq: Annotated[Literal["epoch"] | PositiveInt, BeforeValidator(_no_truth)] = "epoch"
+    save_freq: Annotated[Literal["epoch"] | PositiveInt, BeforeValidator(_frequency)] = "epoch"
     """ "epoch", or the number of batches between two saves, counted across epochs."""
     initial_value_threshold: float | None = None
     """Best value to begin with: with `save_best_only`, only a better one saves."""
@@ -61,7 +61,7 @@ class ModelCheckpoint(MonitoredCallback):
 
     def claims(self) -> tuple[str, ...]:
         """The template, as an absolute path."""
-        return (str(Path(self.filepath).absolute()),)
+        return (str(Path(self.filepath).resolve()),)
 
     def problems(self, subject: object) -> Iterator[TrainbusError]:
         """Also: the subject cannot write a file of this suffix, or the path is a directory."""

@@ -62,7 +62,6 @@ class _Reducer:
         if score is None or not isinstance(subject, HasLearningRate):
             return None
         settings = self.settings
-        rates = subject.learning_rates().values()
         waited = self.state.wait + 1
         self.state, verdict = plateau_rule(
             self.state,
@@ -70,13 +69,10 @@ class _Reducer:
             patience=settings.patience,
             min_delta=settings.min_delta,
             cooldown=settings.cooldown,
-            reducible=any(rate > settings.min_lr for rate in rates),
+            reducible=any(rate > settings.min_lr for rate in subject.learning_rates().values()),
         )
         if not verdict.reduce:
             return None
-        lowered = max(max(rates) * settings.factor, settings.min_lr)
         return decision.scale_learning_rate(
-            settings.factor,
-            floor=settings.min_lr,
-            reason=f"{self.monitor.stalled(waited)}: learning rate down to {lowered:.4g}",
+            settings.factor, floor=settings.min_lr, reason=self.monitor.stalled(waited)
         )

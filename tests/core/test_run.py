@@ -1,6 +1,6 @@
 """The laws of a run: events in order, counters right, decisions obeyed, an end whatever happens."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -145,6 +145,36 @@ def test_history_has_none_where_an_epoch_did_not_log() -> None:
                 run.log(val_loss=7)
 
     assert run.history == {"loss": [0.0, 1.0, 2.0], "val_loss": [None, 7.0, None]}
+
+
+def test_an_epoch_tells_the_learning_rate_that_it_trained_with() -> None:
+    """A schedule that the loop steps after the epoch's batches does not show in that epoch but in the next."""
+    subject = LineSubject(learning_rate=0.4)
+    with Run(subject) as run:
+        for _ in run.epochs(3):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+            subject.learning_rate /= 2
+
+    assert run.history["learning_rate"] == [0.4, 0.2, 0.1]
+
+
+@pytest.mark.parametrize("error", [TypeError, NotImplementedError])
+def test_a_loader_whose_length_raises_has_none(error: type[Exception]) -> None:
+    """A loader over a stream has a length that raises; its batches come all the same, their number unknown."""
+
+    class Stream:
+        def __len__(self) -> int:
+            raise error
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(3))
+
+    with Run() as run:
+        for _ in run.epochs(1):
+            assert list(run.batches(Stream())) == [0, 1, 2]
+
+    assert (run.planned_batches, run.step) == (None, 3)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, None])

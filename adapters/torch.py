@@ -1,0 +1,314 @@
+"""PyTorch: a module, its optimizers and what else takes part in the training, as one subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+from torch.nn import UninitializedParameter
+from torch.optim import Optimizer
+
+from trainbus import CheckpointError, SettingsError
+from trainbus.capabilities import HasDirections, HasLearningRate, Node
+from trainbus.names import nearest, resolve
+
+from .torch_rates import Rate, named_rates, numbered, scale, undone_by
+from .torch_state import portable, random_state, read, set_random_state, take_in_place
+from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
+
+__all__ = ["TorchSubject"]
+
+FORMAT = 1
+"""Number of the checkpoint's layout."""
+
+MISLEADING_FLAGS = frozenset(
+    {
+        # higher_is_better contradicts what the metric measures (torchmetrics 1.9)
+        "DaviesBouldinScore",
+        "SpectralDistortionIndex",
+        "PerceptualPathLength",
+        "WordInfoPreserved",
+        # not one score that could be better or worse
+        "BinaryFairness",
+        "BinaryGroupStatRates",
+        "RetrievalPrecisionRecallCurve",
+    }
+)
+
+
+class TorchSubject:
+    """A PyTorch training as trainbus sees it.
+
+    Wrappers (DataParallel, DistributedDataParallel, `torch.compile`) leave no trace in names and files. The model's
+    train or eval mode is never touched.
+
+    Args:
+        model: the module to train, wrapped or not.
+        optimizer: the optimizer; of several a mapping of names, or a sequence, whose names are then their classes'.
+        scheduler: what changes the learning rates, in the same forms. Give every one: its state belongs into a
+            checkpoint, and it would otherwise undo a learning rate that ReduceLROnPlateau has cut.
+        scaler: the GradScaler of mixed precision.
+        extra: whatever else has `state_dict` and `load_state_dict` and belongs into a checkpoint, by name: averaged
+            weights, a loss with weights of its own, a stateful data loader.
+
+    Raises:
+        SettingsError: an argument is not what its name says.
+
+    >>> model = nn.Linear(2, 1)
+    >>> subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    >>> subject.learning_rates()
+    {'learning_rate': 0.1}
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer] | None = None,
+        *,
+        scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
+        scaler: Any = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(cast("object", model), nn.Module):
+            hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
+            raise SettingsError(f"model is a {type(model).__name__}, no torch.nn.Module{hint}")
+        self.model = model
+        self.optimizers: dict[str, Any] = _named("optimizer", optimizer, "param_groups")
+        """Name to optimizer; the only one's name is "optimizer"."""
+        self.schedulers = _named("scheduler", scheduler)
+        """Name to scheduler; the only one's name is "scheduler"."""
+        self.scaler = None if scaler is None else _named("scaler", scaler)["scaler"]
+        self.extra = _named("extra", dict(extra or {}))
+
+    def refusal(self, capability: type) -> str | None:
+        """Why this training lacks the capability: no learning rate that acts and lasts, no metric objects."""
+        if capability is HasLearningRate:
+            if not self.optimizers:
+                return "no optimizer was given; give it: TorchSubject(model, optimizer)"
+            if not named_rates(self.optimizers):
+                kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in self.optimizers.values()))
+                return f"{kinds} has no learning rate that acts while it trains"
+            return undone_by(self.optimizers, self.schedulers)
+        if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
+            return "the model holds no metric objects"
+        return None
+
+    # --- files and snapshots
+
+    def suffixes(self, *, weights_only: bool) -> Sequence[str]:
+        """.pt and .pth, which mean the same."""
+        return (".pt", ".pth")
+
+    def save(self, path: str | Path, *, weights_only: bool) -> None:
+        """Write a file for `torch.load(path, weights_only=True)`, with all tensors on the CPU.
+
+        With `weights_only` it holds the model's state_dict. Else a dictionary: "model", that state_dict; "optimizers",
+        "schedulers" and "extra", each name to state_dict; "scaler"; "random", the state of the random generators of
+        Python, NumPy, torch and CUDA; "trainbus", the layout's number, torch's version and the classes of optimizers
+        and schedulers.
+
+        Raises:
+            CheckpointError: a part of the state would not load with weights_only=True, or has no values yet.
+        """
+        model = portable(weights_of(self.model), "model")
+        if weights_only:
+            torch.save(model, path)
+            return
+        parts = {kind: portable(_states(holders), kind) for kind, holders in self._holders().items()}
+        random = portable(random_state(), "random")
+        torch.save({"trainbus": self._header(), "model": model, **parts, "random": random}, path)
+
+    def load(self, path: str | Path) -> None:
+        """Take over what `save`, or a plain `torch.save(model.state_dict(), path)`, wrote, each tensor where it is.
+
+        A file of weights alone leaves all else as it is. Of a whole one, kinds of state that this training does not
+        have (no optimizer was given, say) are passed over.
+
+        Raises:
+            CheckpointError: the file cannot be read, or belongs to another model or other optimizers; nothing was
+                changed then.
+        """
+        path = Path(path)
+        found = read(path)
+        whole = isinstance(found.get("trainbus"), dict)
+        told = self._misfit(found) if whole else misfit(self.model, found)
+        if told:
+            raise CheckpointError(f"{str(path)!r} does not fit: {told}")
+        take_weights(self.model, found["model"] if whole else found)
+        if whole:
+            for kind, holders in self._holders().items():
+                for name, holder in holders.items():
+                    self._take(kind, holder, found[kind][name])
+            set_random_state(found["random"])
+
+    def snapshot(self) -> object:
+        """A copy of the model's state_dict in main memory, whatever device the model is on."""
+        return portable(weights_of(self.model), "model", copied=True)
+
+    def restore(self, snapshot: Any) -> None:
+        """Fill the model's tensors in place, so that optimizers still hold them."""
+        take_weights(self.model, snapshot)
+
+    # --- learning rates
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """The only rate as "learning_rate", several as "learning_rate/<optimizer>/<group>".
+
+        The optimizer's name is left out where there is one optimizer, the group's where the optimizer has one group.
+        A group is named by its key "name", or else by its number.
+        """
+        return {name: rate.value for name, rate in named_rates(self.optimizers).items()}
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Change rates, for good: a scheduler's later rates all change by the same factor.
+
+        Raises:
+            SettingsError: no rate has this name, the optimizer does not keep the change, or a schedule is at 0, which
+                no factor changes.
+        """
+        known = named_rates(self.optimizers)
+        for name in rates:
+            if name not in known:
+                near = nearest(name, known)
+                hint = f"; did you mean {near!r}?" if near else "."
+                raise SettingsError(f"{name!r} is no learning rate{hint} learning rates: {', '.join(known) or 'none'}")
+        for optimizer in self.optimizers.values():
+            changed = {name: known[name] for name in rates if known[name].optimizer is optimizer}
+            if changed:
+                self._change(optimizer, {rate: rates[name] for name, rate in changed.items()})
+
+    def _change(self, optimizer: Optimizer, rates: Mapping[Rate, float]) -> None:
+        schedulers = [each for each in self.schedulers.values() if getattr(each, "optimizer", None) is optimizer]
+        factors = [1.0] * len(optimizer.param_groups)
+        for rate, value in rates.items():
+            if rate.value:
+                factors[rate.group] = value / rate.value
+            elif schedulers and value:
+                raise SettingsError(f"the schedule is at 0, and no factor leads from there to {value}")
+            rate.write(value)
+        scale(optimizer, schedulers, factors)
+
+    # --- what can be looked at
+
+    def weights(self) -> Iterator[tuple[str, Any]]:
+        """Parameters, then the floating-point buffers that a checkpoint holds; tied ones once, none without values.
+
+        The arrays are read-only and may share memory with the model. NumPy knows no bfloat16, so every type below
+        single precision becomes single; a complex number is a pair of numbers in a last axis.
+        """
+        yield from arrays(self.model)
+
+    def graph(self) -> Sequence[Node]:
+        """The modules that hold no others, in the order of their registration; a Sequential's in a chain."""
+        return list(_nodes(unwrapped(self.model), "", ())[0])
+
+    def direction_of(self, metric: str) -> Literal["min", "max"] | None:
+        """What a torchmetrics metric that is an attribute of the model says of itself, where that is right.
+
+        The attribute's name is the metric's, with or without `val_` or `train_`, wherever in the model it is.
+        """
+        found: dict[str, set[Literal["min", "max"]]] = {}
+        for path, module in modules_of(self.model):
+            direction = _declared(module)
+            if direction:
+                found.setdefault(path.rpartition(".")[2], set()).add(direction)
+        name = resolve(metric, found) or resolve(metric.removeprefix("val_").removeprefix("train_"), found)
+        directions = found[name] if name else set[Literal["min", "max"]]()
+        return directions.pop() if len(directions) == 1 else None
+
+    # --- inner workings
+
+    def _holders(self) -> dict[str, dict[str, Any]]:
+        scaler = {} if self.scaler is None else {"scaler": self.scaler}
+        return {"optimizers": self.optimizers, "schedulers": self.schedulers, "scaler": scaler, "extra": self.extra}
+
+    def _header(self) -> dict[str, Any]:
+        classes = {
+            kind: {name: type(holder).__name__ for name, holder in self._holders()[kind].items()}
+            for kind in ("optimizers", "schedulers")
+        }
+        return {"format": FORMAT, "torch": str(torch.__version__), "classes": classes}
+
+    def _take(self, kind: str, holder: Any, state: Mapping[str, Any]) -> None:
+        if kind == "optimizers":
+            take_in_place(holder, state)
+        elif kind != "scaler" or state:  # a GradScaler that was not enabled has an empty state, and refuses it
+            holder.load_state_dict(state)
+
+    def _misfit(self, found: Mapping[str, Any]) -> str:
+        """In words, why a whole checkpoint does not fit this training; empty where it fits."""
+        header = found["trainbus"]
+        if header["format"] > FORMAT:
+            return f"a newer trainbus wrote it; this one reads format {FORMAT}"
+        told = misfit(self.model, found["model"])
+        for kind, holders in self._holders().items():
+            told = told or (differences(kind, holders, found[kind]) if holders else "")
+            for name, holder in holders.items():
+                told = told or _difference(holder, found[kind][name], header["classes"].get(kind, {}).get(name))
+        return told
+
+
+def _difference(holder: Any, state: Mapping[str, Any], kind: str | None) -> str:
+    """In words, why an optimizer or scheduler cannot take this state of an object of class `kind`."""
+    if kind is not None and kind != type(holder).__name__:
+        return f"the file has the state of {kind}, not of {type(holder).__name__}"
+    if hasattr(holder, "param_groups"):
+        there, here = (
+            [len(group["params"]) for group in groups] for groups in (state["param_groups"], holder.param_groups)
+        )
+        if there != here:
+            return f"{kind} has groups of {there} parameters in the file and of {here} here"
+    return ""
+
+
+def _named(kind: str, given: Any, needed: str = "state_dict") -> dict[str, Any]:
+    """One object, a sequence or a mapping of them, as names and objects."""
+    if given is None:
+        return {}
+    named: dict[str, Any] = {}
+    if isinstance(given, Mapping):
+        named.update(cast("Mapping[str, Any]", given))
+    else:
+        items = cast("Sequence[Any]", given) if isinstance(given, (list, tuple)) else [given]
+        for each in items:
+            name = kind if len(items) == 1 else type(each).__name__
+            named[next(free for free in numbered(name) if free not in named)] = each
+    for name, each in named.items():
+        lacking = [needs for needs in (needed, "state_dict", "load_state_dict") if not hasattr(each, needs)]
+        if lacking or isinstance(each, type):
+            what = f"the class {each.__name__}" if isinstance(each, type) else f"of type {type(each).__name__}"
+            example = "; give torch.optim.Adam(model.parameters()), say" if kind == "optimizer" else ""
+            raise SettingsError(f"{kind} {name!r} is {what}, no object with {needed} and load_state_dict{example}")
+    return named
+
+
+def _states(holders: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: holder.state_dict() for name, holder in holders.items()}
+
+
+def _declared(module: nn.Module) -> Literal["min", "max"] | None:
+    flag = getattr(module, "higher_is_better", None)
+    if not isinstance(flag, bool) or any(kind.__name__ in MISLEADING_FLAGS for kind in type(module).__mro__):
+        return None
+    return "max" if flag else "min"
+
+
+def _nodes(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[Node], tuple[str, ...]]:
+    """The nodes of a module, and the names of those whose output is its own, where that is known."""
+    children = list(module.named_children())
+    kind = type(module).__name__
+    if not children:
+        name = path or kind
+        size = sum(each.numel() for each in module.parameters() if not isinstance(each, UninitializedParameter))
+        facts = (("parameters", str(size)), ("settings", module.extra_repr()))
+        return [Node(name, kind, inputs, tuple(fact for fact in facts if fact[1] not in ("", "0")))], (name,)
+    nodes: list[Node] = []
+    chained = isinstance(module, nn.Sequential)
+    for name, child in children:
+        more, outputs = _nodes(unwrapped(child), f"{path}/{name}".lstrip("/"), inputs if chained else ())
+        nodes += more
+        inputs = outputs if chained else ()
+    return nodes, inputs

@@ -1,0 +1,141 @@
+"""A weight as a picture that people can read: blue below zero, white at zero, red above."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from math import prod, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .histogram import Array, as_floats
+
+__all__ = ["GAP", "NOT_A_NUMBER", "PALETTE", "SIDE", "ZERO", "Picture", "picture"]
+
+GAP, NOT_A_NUMBER, ZERO = 0, 1, 128
+"""Colours by number; those from 2 to 254 are the scale, with zero in its middle."""
+
+_REACH = 126  # colours on either side of zero
+
+
+def _palette() -> Array:
+    # ColorBrewer's RdBu, turned so that red is positive: readable with any colour vision
+    stops = np.array([[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]], float)
+    places = np.linspace(ZERO - _REACH, ZERO + _REACH, len(stops))
+    scale: Array = np.stack([np.interp(np.arange(256), places, stops[:, each]) for each in range(3)], axis=1)
+    scale[GAP], scale[NOT_A_NUMBER] = (180, 180, 180), (0, 0, 0)
+    palette: Array = np.rint(scale).astype(np.uint8)
+    return palette
+
+
+PALETTE = _palette()
+"""Red, green and blue of each of the 256 colours."""
+
+SIDE = 1024
+"""No picture gets wider or higher than this many values."""
+
+_READABLE = 256  # smaller pictures are enlarged to about this many pixels
+
+
+class Picture(NamedTuple):
+    """A PNG file in memory."""
+
+    width: int
+    height: int
+    png: bytes
+
+
+def picture(array: Any) -> Picture | None:
+    """The weight as a picture; None where there is nothing to see.
+
+    The largest magnitude takes the end of the scale; what is not a number is black. A vector is one row; a matrix
+    lies, as in Keras, with its longer side across. More dimensions are kernels, tiled in one grid, the inputs of one
+    output side by side.
+    Which of the dimensions are spatial is judged by their sizes, for frameworks differ: (out, in, height, width) in
+    PyTorch, (height, width, in, out) in Keras. A matrix larger than `SIDE` shows the largest magnitude of each patch,
+    a grid its first kernels.
+    """
+    floats = as_floats(array)
+    if floats is None or not floats.ndim or not floats.size:
+        return None
+    finite = floats[np.isfinite(floats)]
+    scale = float(np.abs(finite).max(initial=0)) or 1.0
+    if floats.ndim == 1:
+        row = _colours(_shrunk(floats[None]), scale)
+        image = _enlarged(row.repeat(max(1, row.shape[1] // 16), axis=0))
+    elif floats.ndim == 2:
+        image = _enlarged(_colours(_shrunk(floats if floats.shape[0] <= floats.shape[1] else floats.T), scale))
+    else:
+        image = _grid(_kernels(floats), scale)
+    return Picture(image.shape[1], image.shape[0], _png(image))
+
+
+def _colours(values: Array, scale: float) -> Array:
+    with np.errstate(invalid="ignore"):
+        steps = np.rint(np.clip(values.astype(np.float64) / scale, -1, 1) * _REACH) + ZERO
+    return np.where(np.isnan(steps), NOT_A_NUMBER, steps).astype(np.uint8)
+
+
+def _shrunk(matrix: Array) -> Array:
+    for axis in (0, 1):
+        patch = -(-matrix.shape[axis] // SIDE)
+        if patch > 1:
+            starts = list(range(0, matrix.shape[axis], patch))
+            low, high = (pick.reduceat(matrix, starts, axis) for pick in (np.minimum, np.maximum))
+            matrix = np.where(-low > high, low, high)
+    return matrix
+
+
+def _kernels(array: Array) -> Array:
+    """The array as (out, in, height, width)."""
+    if array.ndim == 3:
+        # one kernel an output, its inputs downwards
+        array = array if array.shape[2] <= array.shape[0] else array.transpose(2, 1, 0)
+        return array[:, None]
+    spatial = array.ndim - 2
+    leading, trailing = array.shape[:spatial], array.shape[2:]
+    squares = len(set(leading)) == 1, len(set(trailing)) == 1
+    if squares[0] > squares[1] or (squares[0] == squares[1] and prod(leading) < prod(trailing)):
+        array = array.transpose(-1, -2, *range(spatial))
+    return array.reshape(*array.shape[:2], -1, array.shape[-1])
+
+
+def _grid(kernels: Array, scale: float) -> Array:
+    kernels = kernels[:, : max(1, SIDE // kernels.shape[3]), :SIDE, :SIDE]
+    outputs, inputs, height, width = kernels.shape
+    # outputs side by side, so that the whole is about square
+    beside = max(1, min(round(sqrt(outputs * height / (inputs * width))), SIDE // (inputs * width)))
+    rows = -(-outputs // beside)
+    beside = -(-outputs // rows)
+    rows = min(rows, max(1, SIDE // height))
+    kernels = kernels[: rows * beside]
+    times = max(1, _READABLE // max(rows * height, beside * inputs * width))
+    height, width = times * height + 1, times * width + 1  # with a line between two kernels
+    canvas = np.full((rows * beside, inputs, height, width), GAP, np.uint8)
+    canvas[: len(kernels), :, :-1, :-1] = _colours(kernels, scale).repeat(times, axis=2).repeat(times, axis=3)
+    tiles = canvas.reshape(rows, beside, inputs, height, width).transpose(0, 3, 1, 2, 4)
+    return tiles.reshape(rows * height, beside * inputs * width)[:-1, :-1]
+
+
+def _enlarged(image: Array) -> Array:
+    times = max(1, _READABLE // max(image.shape))
+    return image.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _png(image: Array) -> bytes:
+    height, width = image.shape
+    lines = np.zeros((height, width + 1), np.uint8)  # each line begins with its filter, 0 for none
+    lines[:, 1:] = image
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits a pixel, colours from the palette
+    parts = [
+        (b"IHDR", header),
+        (b"PLTE", PALETTE.tobytes()),
+        (b"IDAT", zlib.compress(lines.tobytes(), 1)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,0 +1,39 @@
+"""The laws of importing: a framework, a writer or an array library is loaded by whoever uses it, and by nobody else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("jax", "keras", "lightning", "numpy", "pandas", "sklearn", "tensorboardX", "tensorflow", "torch", "tqdm")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Which of all modules a fresh interpreter has loaded after running `code`."""
+    told = f"{code}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import trainbus",
+        "from trainbus import *",
+        "from trainbus.plugins import *",
+        "import trainbus; trainbus.Run(callbacks=[{'callback': 'EarlyStopping', 'mode': 'min'}])",
+    ],
+)
+def test_importing_brings_no_framework_and_no_writer(code: str) -> None:
+    """Neither trainbus nor its callbacks load what only some of their users need."""
+    assert not loaded_by(code) & set(HEAVY)
+
+
+def test_finding_imports_nothing() -> None:
+    """What is installed can be listed without importing a single one of them."""
+    listing = "import trainbus; [trainbus.installed(group) for group in ('callbacks', 'adapters', 'plugins')]"
+    loaded = {name for name in loaded_by(listing) if name.startswith(("trainbus.plugins", "trainbus.adapters"))}
+    assert not loaded
+    assert not loaded_by(listing) & set(HEAVY)

@@ -1,0 +1,245 @@
+"""The laws of progress: who asked is told, lines stay whole, terminals get one bar and files none."""
+
+import os
+import re
+import sys
+import termios
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainbus import Run
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.plugins.progress import Progress
+from trainbus.testing import LineSubject
+
+LOSSES = [0.31, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+
+def train(callbacks: Any, losses: Any = LOSSES, *, batches: int = 0, progress: bool = True, first: int = 0) -> Run:
+    with Run(LineSubject(), callbacks, progress=progress) as run:
+        for epoch in run.epochs(len(losses), initial_epoch=first):
+            for _ in run.batches(range(batches)):
+                run.log(loss=1.0)
+            with run.validation():
+                run.log(loss=losses[epoch])
+    return run
+
+
+def callbacks(stopping: Any, saving: Any = 0, reducing: Any = 0) -> list[Any]:
+    return [
+        EarlyStopping(patience=3, verbose=stopping, restore_best_weights=True),
+        ModelCheckpoint("best.npz", save_best_only=True, verbose=saving),
+        ReduceLROnPlateau(patience=2, verbose=reducing),
+    ]
+
+
+STOPPING = [
+    "Epoch 5: early stopping: val_loss has not improved for 3 epochs (best 0.30000 in epoch 2)",
+    "Epoch 5: restoring the model: best val_loss 0.30000 in epoch 2",
+]
+SAVING = [
+    "Epoch 1: val_loss improved from None to 0.31000, saving model to best.npz",
+    "Epoch 2: val_loss improved from 0.31000 to 0.30000, saving model to best.npz",
+]
+REDUCING = ["Epoch 4: ReduceLROnPlateau reducing learning rate to 0.05: val_loss has not improved for 2 epochs"]
+EPOCH = re.compile(r"Epoch (\d)/6 - \d+\.\ds - val_loss: 0\.\d{4} - learning_rate: 0\.\d+$")
+
+
+def split(text: str) -> tuple[list[str], list[str]]:
+    """Numbers of the epochs that have a line, and all other lines."""
+    lines = text.splitlines()
+    return [match[1] for line in lines if (match := EPOCH.match(line))], [x for x in lines if not EPOCH.match(x)]
+
+
+def test_nobody_asked():
+    """With verbose=0 everywhere nothing is printed, and nobody listens to batches for it."""
+    assert not Run(LineSubject(), callbacks(0)).hears_batches
+
+
+def test_silence(capfd: pytest.CaptureFixture[str]):
+    """With verbose=0 everywhere nothing is printed."""
+    train(callbacks(0))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ((1, 0, 0), STOPPING),
+        ((0, 1, 0), SAVING),
+        ((0, 0, 1), REDUCING),
+        ((2, 2, 2), [*SAVING, *REDUCING, *STOPPING]),
+        (("auto", 0, 0), STOPPING),
+    ],
+)
+def test_those_who_asked_are_told(asked: Any, expected: list[str], capfd: pytest.CaptureFixture[str]):
+    """In a file each epoch has one line, each decision of a verbose callback another, and nothing is redrawn."""
+    train(callbacks(*asked))
+    out, err = capfd.readouterr()
+    epochs, lines = split(out)
+    assert lines == expected
+    assert epochs == ["1", "2", "3", "4", "5"]
+    assert "\r" not in out
+    assert err == ""
+
+
+def test_decisions_follow_their_epoch(capfd: pytest.CaptureFixture[str]):
+    """A decision's line stands below the line of the epoch that led to it."""
+    train(callbacks(0, 1))
+    lines = capfd.readouterr().out.splitlines()
+    assert [line[:8] for line in lines[:4]] == ["Epoch 1/", "Epoch 1:", "Epoch 2/", "Epoch 2:"]
+
+
+def test_the_loops_own_decisions(capfd: pytest.CaptureFixture[str]):
+    """What the loop itself decides is printed if anything is."""
+    with Run(None, EarlyStopping(monitor="loss", patience=9, verbose=1), progress=False) as run:
+        for _ in run.epochs(5):
+            run.log(loss=1.0)
+            run.stop("seen enough")
+    assert capfd.readouterr().out.strip() == "Epoch 1: early stopping: seen enough"
+
+
+def test_several_rates_and_whole_or_weights(capfd: pytest.CaptureFixture[str]):
+    """A checkpoint of every epoch has no reason to give, and one of weights says so."""
+    train(ModelCheckpoint("w-{epoch}.npz", save_weights_only=True, verbose=1), [0.5], progress=False)
+    assert capfd.readouterr().out == "\nEpoch 1: saving weights to w-1.npz\n"
+
+
+def test_lines_stay_whole_beside_a_framework_that_draws(capfd: pytest.CaptureFixture[str]):
+    """Where the framework has left its own bar's line open, decisions begin on a line of their own."""
+    with Run(LineSubject(), callbacks(1, 1, 1), progress=False) as run:
+        for epoch in run.epochs(6):
+            print(f"\rtheirs {epoch}", end="")
+            with run.validation():
+                run.log(loss=LOSSES[epoch])
+    text = re.sub("\rtheirs .", "", capfd.readouterr().out)
+    assert [line for line in text.splitlines() if line] == [*SAVING, *REDUCING, *STOPPING]
+    assert text.endswith("\n".join(["", *STOPPING, ""]))
+
+
+def test_metrics_that_are_no_numbers(capfd: pytest.CaptureFixture[str]):
+    """Vectors are left out of the lines, small numbers keep their digits, NaN is NaN."""
+    with Run(None, EarlyStopping(monitor="loss", verbose=2, patience=9)) as run:
+        for _ in run.epochs(1):
+            run.log(loss=float("nan"), small=0.00001234, zero=0, many=np.ones(3))
+    assert capfd.readouterr().out.partition("s - ")[2] == "loss: nan - small: 1.2340e-05 - zero: 0.0000\n"
+
+
+@contextmanager
+def terminal() -> Generator[list[str]]:
+    """Standard output and error are a terminal, 100 columns wide; afterwards its lines, as a person sees them."""
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (30, 100))
+    data = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):
+            while piece := os.read(master, 4096):
+                data.extend(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    lines: list[str] = []
+    try:
+        with os.fdopen(slave, "w") as file, redirect_stdout(file), redirect_stderr(file):
+            yield lines
+    finally:
+        reader.join()
+        os.close(master)
+    for line in data.decode().replace("\r\n", "\n").split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+
+
+@pytest.mark.parametrize("level", [1, "auto"])
+def test_a_terminal_gets_one_bar(level: Any):
+    """Several verbose callbacks share one bar, which stays below the decisions and ends where the training ended."""
+    with terminal() as lines:
+        train(callbacks(level, level, level), batches=3)
+    bars = [line for line in lines if "|" in line]
+    assert len(bars) == 1
+    assert re.fullmatch(r"Epoch 5/6  83%\|\S+ +\| \d\d:\d\d<\d\d:\d\d, .*loss: 1.0000 - val_loss: 0.6000.*", bars[0])
+    assert [line for line in lines if line not in bars] == [*SAVING, *REDUCING, STOPPING[0], STOPPING[1], ""]
+
+
+def test_level_two_has_no_bar():
+    """Who asks for lines gets lines, on a terminal too and though others would take a bar, as in Keras."""
+    with terminal() as lines:
+        train(callbacks(1, 2))
+    assert not [line for line in lines if "|" in line]
+    assert split("\n".join(lines))[0] == ["1", "2", "3", "4", "5"]
+
+
+def test_batches_are_heard_only_for_a_bar():
+    """Only a bar listens to batches: not lines, nor decisions beside a framework's own bar."""
+    with terminal():
+        heard = [Run(LineSubject(), callbacks(level)).hears_batches for level in (0, 1, 2)]
+        beside = Run(LineSubject(), callbacks(1), progress=False).hears_batches
+    assert (heard, beside) == ([False, True, False], False)
+
+
+def test_a_notebook_is_a_place_for_a_bar(monkeypatch: pytest.MonkeyPatch):
+    """In a notebook there is no terminal, and yet a bar can be drawn; in IPython's shell a terminal is needed."""
+    for application, drawn in [("IPKernelApp", True), ("TerminalIPythonApp", False)]:
+        shell = SimpleNamespace(config={application: {}})
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))  # type: ignore[misc]
+        assert Run(LineSubject(), callbacks(1)).hears_batches == drawn
+
+
+def test_an_interruption_leaves_a_clean_line():
+    """After Ctrl-C the bar's line is ended, so that what follows stands below it."""
+
+    def interrupted() -> Iterator[int]:
+        yield 0
+        raise KeyboardInterrupt
+
+    with terminal() as lines, suppress(KeyboardInterrupt), Run(None, EarlyStopping(monitor="loss", verbose=1)) as run:
+        for _ in run.epochs(5):
+            for _ in run.batches(interrupted()):
+                run.log(loss=1.0)
+    assert len([line for line in lines if line.startswith("Epoch 1/5")]) == 1
+    assert lines[-1] == ""
+
+
+def test_a_resumed_run_goes_on_where_it_was():
+    """A run that begins with a later epoch begins there on the bar too."""
+    with terminal() as lines:
+        train(callbacks(0, 1), first=4)
+    bar = [line for line in lines if "|" in line]
+    assert len(bar) == 1
+    assert bar[0].startswith("Epoch 6/6 100%")
+
+
+def test_nothing_known_beforehand():
+    """Without a planned number of epochs or batches the bar counts."""
+    with terminal() as lines, Run(None, EarlyStopping(monitor="loss", patience=9, verbose=1)) as run:
+        for epoch in range(3):
+            run.begin_epoch(epoch)
+            for _ in run.batches(iter(range(3))):
+                run.log(loss=0.25)
+            run.end_epoch()
+    assert len(lines) == 2
+    assert re.fullmatch(r"Epoch 3 \d\d:\d\d, loss: 0.2500", lines[0])
+
+
+def test_progress_can_be_listed_by_name(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Asked for by name, every decision is told, and told once, even where callbacks ask for it too."""
+    monkeypatch.setenv("TRAINBUS_PLUGINS", "progress")
+    train(callbacks(1))
+    epochs, lines = split(capfd.readouterr().out)
+    assert epochs == ["1", "2", "3", "4", "5"]
+    assert lines == [*SAVING, *REDUCING, *STOPPING]
+
+
+def test_progress_is_a_plugin_like_others(capfd: pytest.CaptureFixture[str]):
+    """An object of it can stand in the list."""
+    train([*callbacks(0), Progress({"ModelCheckpoint": 1}, bar=False)])
+    assert [line for line in capfd.readouterr().out.splitlines() if line] == SAVING

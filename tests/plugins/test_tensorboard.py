@@ -1,0 +1,386 @@
+"""The laws of the TensorBoard callback, as TensorBoard's own reader sees its files."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import MissingCapability, Run, SettingsError, callbacks_from, hookimpl
+from trainbus.capabilities import Node
+from trainbus.plugins import EarlyStopping, TensorBoard
+from trainbus.testing import LineSubject, check_callback, scripted
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+
+
+class TorchLike:
+    """A PyTorch model, presented as a subject with weights, two learning rates and a graph."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        self.model.to(torch.bfloat16)
+
+    def weights(self):
+        return [
+            (name.replace(".", "/"), value.detach().float().numpy()) for name, value in self.model.named_parameters()
+        ]
+
+    def learning_rates(self) -> Mapping[str, float]:
+        return {"learning_rate/body": 0.5, "learning_rate/head": 0.25}
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        raise NotImplementedError
+
+    def graph(self) -> Sequence[Node]:
+        names = ["input", *(name for name, _ in self.model.named_children())]
+        return [
+            Node(name, "Layer", tuple(names[i - 1 : i]), (("settings", f"größe {i}"),)) for i, name in enumerate(names)
+        ]
+
+
+def read(log_dir: str | Path = "logs") -> dict[str, Any]:
+    """Run to reader, of all runs in the directory."""
+    readers = {
+        path.name: EventAccumulator(str(path), size_guidance={"scalars": 0, "histograms": 0, "images": 0})
+        for path in sorted(Path(log_dir).iterdir())
+    }
+    return {name: reader.Reload() for name, reader in readers.items()}
+
+
+def scalars(log_dir: str | Path = "logs") -> dict[tuple[str, str, int], float]:
+    """Value by run, tag and step."""
+    return {
+        (run, tag, event.step): event.value
+        for run, reader in read(log_dir).items()
+        for tag in reader.Tags()["scalars"]
+        for event in reader.Scalars(tag)
+    }
+
+
+def steps(reader: Any, kind: str) -> set[tuple[str, int]]:
+    """Tag and step of everything of one kind in one run."""
+    get = {"histograms": reader.Histograms, "images": reader.Images}[kind]
+    return {(tag, event.step) for tag in reader.Tags()[kind] for event in get(tag)}
+
+
+numbers = st.one_of(st.floats(width=32), st.integers(-1000, 1000), st.none(), st.just(np.ones(3)))
+histories = st.lists(
+    st.dictionaries(st.sampled_from(["loss", "val_loss", "f1", "val_head/f1", "größe"]), numbers, max_size=4),
+    max_size=5,
+)
+
+
+@given(histories)
+def test_scalars_are_those_of_the_history(history: list[dict[str, Any]]):
+    """Every single number of every epoch, finite or not, and nothing else, stands where Keras has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        scripted(history, TensorBoard(folder))
+        expected = {
+            ("validation" if name.startswith("val_") else "train", f"epoch_{name.removeprefix('val_')}", epoch): value
+            for epoch, metrics in enumerate(history)
+            for name, value in metrics.items()
+            if isinstance(value, (int, float))
+        }
+        found = scalars(folder)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert np.float32(value) == np.float32(found[key]) or np.isnan([value, found[key]]).all()
+        assert len(list(Path(folder).iterdir())) == len({run for run, _, _ in expected})
+
+
+def train(callbacks: Any, epochs: int, batches: int, accumulate: int = 1, subject: object = None) -> Run:
+    with Run(subject, callbacks) as run:
+        for epoch in run.epochs(epochs):
+            for batch in run.batches(range(batches), accumulate=accumulate):
+                run.log(loss=float(epoch + batch))
+            with run.validation():
+                run.log(loss=0.5)
+    return run
+
+
+@given(st.sampled_from(["batch", 1, 2, 3, 7, 100]), st.integers(1, 3), st.integers(0, 7), st.integers(1, 3))
+def test_update_freq_adds_batches_and_takes_nothing(every: Any, epochs: int, batches: int, accumulate: int):
+    """Batches are written at each multiple of update_freq weight updates, once; epochs as without it."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as plain:
+        run = train(TensorBoard(folder, update_freq=every), epochs, batches, accumulate)
+        train(TensorBoard(plain), epochs, batches, accumulate)
+        found = scalars(folder)
+        by_batch = {key for key in found if key[1].startswith("batch_")}
+        freq = 1 if every == "batch" else every
+        assert by_batch == {("train", "batch_loss", step) for step in range(1, run.step + 1) if step % freq == 0}
+        assert {key: value for key, value in found.items() if key not in by_batch} == scalars(plain)
+
+
+def test_batches_are_running_means():
+    """What is written at a batch is the mean of the epoch until there."""
+    train(TensorBoard("logs", update_freq="batch"), epochs=1, batches=3)
+    assert [scalars()["train", "batch_loss", step] for step in (1, 2, 3)] == [0.0, 0.5, 1.0]
+
+
+def test_a_validation_between_batches_is_no_batch():
+    """Metrics of a validation that came in the middle of an epoch are not written as those of a batch."""
+    with Run(None, TensorBoard("logs", update_freq="batch")) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+                with run.validation():
+                    run.log(loss=2.0)
+    assert {tag for _, tag, _ in scalars()} == {"batch_loss", "epoch_loss"}
+    assert scalars()["train", "batch_loss", 2] == 1.0
+
+
+def test_several_updates_in_a_batch_skip_no_interval():
+    """Where a batch makes several updates, the first batch past each multiple of update_freq is written."""
+    with Run(None, TensorBoard("logs", update_freq=10)) as run:
+        run.begin_epoch(0)
+        for batch in range(8):
+            run.end_batch(batch, {"loss": 1.0}, steps=4)
+    assert [step for _, tag, step in scalars() if tag == "batch_loss"] == [12, 20, 32]
+
+
+def test_epochs_alone_leave_batches_unheard():
+    """With update_freq="epoch" nobody listens to batches."""
+    assert not Run(None, TensorBoard("logs")).hears_batches
+    assert Run(None, TensorBoard("logs", update_freq="batch")).hears_batches
+
+
+def test_each_learning_rate_has_a_curve():
+    """Learning rates are written with every epoch, each group under its name."""
+    train(TensorBoard("logs"), epochs=1, batches=1, subject=TorchLike())
+    assert scalars()["train", "epoch_learning_rate/body", 0] == 0.5
+    assert scalars()["train", "epoch_learning_rate/head", 0] == 0.25
+
+
+@pytest.mark.parametrize("freq", [1, 2, 3])
+@pytest.mark.parametrize("subject", [LineSubject, TorchLike])
+def test_weights_every_histogram_freq_epochs(freq: int, subject: Any):
+    """Every weight has a histogram, and a picture if it has any extent, in the epochs 0, freq, 2 freq and so on."""
+    made = subject()
+    train(TensorBoard("logs", histogram_freq=freq), epochs=4, batches=1, subject=made)
+    reader = read()["train"]
+    weights = dict(made.weights())
+    due = range(0, 4, freq)
+    assert steps(reader, "histograms") == {(f"{name}/histogram", epoch) for name in weights for epoch in due}
+    assert steps(reader, "images") == {
+        (f"{name}/image", epoch) for name, array in weights.items() if array.ndim for epoch in due
+    }
+    for name, array in weights.items():
+        value = reader.Histograms(f"{name}/histogram")[-1].histogram_value
+        assert (value.num, value.min, value.max) == (array.size, array.min(), array.max())
+        assert value.sum == pytest.approx(array.astype(float).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "histograms", "images"),
+    [
+        ({}, set[int](), {2}),
+        ({"write_images": False}, set[int](), set[int]()),
+        ({"write_images": False, "histogram_freq": 2}, {0, 2}, set[int]()),
+    ],
+)
+def test_pictures_without_histograms_come_once_at_the_end(settings: Any, histograms: set[int], images: set[int]):
+    """write_images alone shows the weights as they are at the end, and can be switched off."""
+    train(TensorBoard("logs", **settings), epochs=3, batches=1, subject=TorchLike())
+    reader = read()["train"]
+    assert {step for _, step in steps(reader, "histograms")} == histograms
+    assert {step for _, step in steps(reader, "images")} == images
+
+
+def test_weights_that_are_not_finite_do_not_end_the_run():
+    """NaN, infinite, empty and extreme weights are shown as far as they can be."""
+
+    class Broken:
+        def weights(self):
+            yield "nan", np.full(3, np.nan)
+            yield "mixed", np.array([1.0, np.inf, 2.0])
+            yield "empty", np.zeros((0, 2))
+            yield "huge", np.array([1e200, -1e200])
+
+    train(TensorBoard("logs", histogram_freq=1), epochs=1, batches=1, subject=Broken())
+    reader = read()["train"]
+    assert {tag for tag, _ in steps(reader, "histograms")} == {"mixed/histogram", "huge/histogram"}
+    assert {tag for tag, _ in steps(reader, "images")} == {"nan/image", "mixed/image", "huge/image"}
+
+
+def test_graph_is_the_subjects():
+    """The graph has the subject's nodes with their kinds, inputs and attributes."""
+    subject = TorchLike()
+    train(TensorBoard("logs"), epochs=1, batches=1, subject=subject)
+    nodes = GraphDef.FromString(read()["train"].Graph().SerializeToString()).node
+    found = [
+        Node(node.name, node.op, tuple(node.input), tuple((key, node.attr[key].s.decode()) for key in node.attr))
+        for node in nodes
+    ]
+    assert found == list(subject.graph())
+
+
+def test_graph_can_be_left_out():
+    """Without write_graph there is none, and a subject without one is no reason to complain."""
+    train(TensorBoard("off", write_graph=False), epochs=1, batches=1, subject=TorchLike())
+    train(TensorBoard("none", histogram_freq=0), epochs=1, batches=1)
+    assert not any(reader.Tags()["graph"] for folder in ("off", "none") for reader in read(folder).values())
+
+
+def test_no_run_without_an_event():
+    """A run that shows nothing leaves no files behind."""
+    with Run(None, TensorBoard("logs")):
+        pass
+    assert list(Path("logs").rglob("events*")) == []
+
+
+class Failing:
+    """Raises at the end of the second epoch."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    @hookimpl
+    def on_epoch_end(self, epoch: int) -> None:
+        if epoch == 1:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])
+def test_files_are_closed_whatever_ends_the_run(error: BaseException):
+    """An error keeps what was written before it and leaves no file open; an interruption even gets its pictures."""
+    subject = TorchLike()
+    with pytest.raises(type(error)):
+        train([TensorBoard("logs"), Failing(error)], epochs=3, batches=1, subject=subject)
+    assert not [file for file in Path("/proc/self/fd").glob("*") if "tfevents" in os.path.realpath(file)]
+    assert {step for _, tag, step in scalars() if tag == "epoch_loss"} == {0, 1}
+    assert bool(steps(read()["train"], "images")) == (not isinstance(error, Exception))
+
+
+def test_every_epoch_is_flushed():
+    """At the end of an epoch a running TensorBoard can read it."""
+    with Run(None, TensorBoard("logs")) as run:
+        for epoch in run.epochs(3):
+            if epoch:
+                assert ("train", "epoch_loss", epoch - 1) in scalars()
+            run.log(loss=1.0)
+
+
+def test_runs_share_nothing():
+    """One callback in two runs at once, and in another later, writes all three, each to files of its own."""
+    callback = TensorBoard("logs")
+    with Run(None, callback) as first, Run(None, callback) as second:
+        for epoch, _ in zip(first.epochs(2), second.epochs(2), strict=False):
+            first.log(first=float(epoch))
+            second.log(second=float(epoch))
+    train(callback, epochs=1, batches=1)
+    assert {tag for _, tag, _ in scalars()} == {"epoch_first", "epoch_second", "epoch_loss"}
+    assert len(list(Path("logs/train").iterdir())) == 3
+
+
+@contextmanager
+def files_of_at_most(size: int):
+    """No file can grow beyond `size` bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_ends_the_writing_and_not_the_training():
+    """When the files cannot grow any more, one warning tells so, the run goes on, and what was written can be read."""
+    with warnings.catch_warnings(record=True) as caught, files_of_at_most(300):
+        warnings.simplefilter("always")
+        run = train(TensorBoard("logs", update_freq="batch"), epochs=40, batches=3)
+    assert [str(warning.message).partition(" gets nothing more")[0] for warning in caught] == [
+        f"TensorBoard: {Path('logs').absolute()}"
+    ]
+    assert run.result.epochs == 40
+    assert ("train", "epoch_loss", 0) in scalars()
+
+
+def test_a_directory_that_cannot_be_made_is_refused_before_training():
+    """A log_dir below a file is refused, naming it, when the training begins."""
+    Path("file").touch()
+    with pytest.raises(SettingsError, match="log_dir='file/logs' cannot be made"), Run(None, TensorBoard("file/logs")):
+        raise AssertionError
+
+
+def test_histograms_need_weights():
+    """histogram_freq is refused where the subject has no weights."""
+    with pytest.raises(MissingCapability, match="TensorBoard needs HasWeights"):
+        Run(None, TensorBoard("logs", histogram_freq=1))
+
+
+def test_a_change_of_directory_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A relative log_dir is that of the beginning of the run."""
+    with Run(None, TensorBoard("logs")) as run:
+        run.begin_epoch(0)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        run.end_epoch({"val_loss": 1.0})
+    assert scalars(tmp_path / "logs") == {("validation", "epoch_loss", 0): 1.0}
+
+
+def test_one_directory_serves_one_callback():
+    """Two callbacks of one run cannot write to the same directory, however it is spelt."""
+    with pytest.raises(SettingsError, match="two callbacks would write"):
+        Run(None, [TensorBoard("logs"), TensorBoard(Path("./other/../logs").absolute())])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"update_freq": True},
+        {"update_freq": 0},
+        {"update_freq": "batches"},
+        {"update_freq": 1.5},
+        {"histogram_freq": -1},
+        {"batch_size": 0},
+        {"log_dir": ""},
+        {"log_dir": 5},
+        {"log_dri": "logs"},
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):
+    """A wrong option is named, in one line."""
+    with pytest.raises(SettingsError, match=f"^TensorBoard: {next(iter(wrong))}[^\n]*$"):
+        TensorBoard(**wrong)
+
+
+def test_settings_are_values():
+    """Defaults are the documented ones, paths become text, and settings come back from JSON."""
+    assert TensorBoard() == TensorBoard(
+        log_dir="./logs", histogram_freq=0, batch_size=32, write_graph=True, write_images=True, update_freq="epoch"
+    )
+    callback = TensorBoard(Path("a") / "b", update_freq=5)
+    assert callback.log_dir == os.path.join("a", "b")  # noqa: PTH118
+    assert callbacks_from([json.loads(json.dumps(callback.settings()))]) == [callback]
+
+
+def test_contract():
+    """The callback keeps the contract of all callbacks."""
+    check_callback(TensorBoard("logs", histogram_freq=1, update_freq="batch"), [{"loss": 1.0, "val_loss": 2.0}] * 3)
+    train([TensorBoard("more"), EarlyStopping(monitor="loss")], epochs=2, batches=1)
+
+
+def test_importing_is_cheap():
+    """The callback can be made without importing NumPy, PyTorch or tensorboardX."""
+    code = (
+        "import sys; from trainbus.plugins import TensorBoard; TensorBoard('logs').plugin();"
+        "assert not {'numpy', 'torch', 'tensorboardX'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
