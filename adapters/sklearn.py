@@ -1,5 +1,8 @@
 """scikit-learn: every estimator that has `partial_fit`."""
 
+# scikit-learn ships no types
+# pyright: basic
+
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,15 +15,18 @@ from typing import Any, Literal
 from warnings import warn
 
 import numpy as np
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.decomposition import IncrementalPCA
-from sklearn.utils import check_random_state
 
-from trainbus import CheckpointError, Run, SettingsError
+from trainbus import CheckpointError, MissingDependency, Run, SettingsError
 from trainbus.capabilities import HasLearningRate, Node, Restorable, Saveable
 
+try:
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.decomposition import IncrementalPCA
+    from sklearn.utils import check_random_state
+except ImportError as error:
+    raise MissingDependency(f"{error}; pip install 'trainbus[sklearn]'") from error
+
 from .sklearn_batches import Rows, batches
-from .sklearn_files import read, unwritable, write
 from .sklearn_metrics import Metrics, Scoring, loss
 from .sklearn_parts import by_column, flat, inner, leaves, nodes, weights
 from .sklearn_rates import rate_of, set_rate
@@ -74,6 +80,8 @@ class SklearnSubject:
 
     def save(self, path: Path, *, weights_only: bool) -> None:
         """Write the whole estimator, also where only weights are asked for: it has no smaller part to go on from."""
+        from .sklearn_files import write  # noqa: PLC0415 - skops imports all of scikit-learn
+
         write(self.estimator, path)
 
     def load(self, path: Path) -> None:
@@ -82,6 +90,8 @@ class SklearnSubject:
         Raises:
             CheckpointError: it is no skops file, holds other types, or another kind of estimator.
         """
+        from .sklearn_files import read  # noqa: PLC0415 - skops imports all of scikit-learn
+
         loaded = read(path)
         if type(loaded) is not type(self.estimator):
             holds, wanted = type(loaded).__name__, type(self.estimator).__name__
@@ -122,6 +132,10 @@ class SklearnSubject:
 
     @cached_property
     def _unsaveable(self) -> str | None:
+        try:
+            from .sklearn_files import unwritable  # noqa: PLC0415 - skops imports all of scikit-learn
+        except ImportError as error:
+            return f"{error}; pip install 'trainbus[sklearn]'"
         return unwritable(self.estimator)
 
     def _take_over(self, other: Any) -> None:

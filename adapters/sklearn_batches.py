@@ -1,5 +1,8 @@
 """Rows of whatever scikit-learn takes as data, in batches."""
 
+# scikit-learn ships no types
+# pyright: basic
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -35,9 +38,10 @@ class Rows:
                     "`for epoch in run.epochs(n):` and `for X, y in run.batches(chunks()):`"
                 )
         try:
-            self.X, self.y, self.sample_weight = indexable(X, y, sample_weight)
+            rows: Any = indexable(X, y, sample_weight)
         except (ValueError, TypeError) as error:
             raise SettingsError(f"{what}: {error}") from None
+        self.X, self.y, self.sample_weight = rows
 
     def __len__(self) -> int:
         return int(self.X.shape[0]) if hasattr(self.X, "shape") else len(self.X)

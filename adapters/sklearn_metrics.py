@@ -1,5 +1,8 @@
 """What an epoch of a scikit-learn estimator is judged by: its own loss, and scorers."""
 
+# scikit-learn ships no types
+# pyright: basic
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping

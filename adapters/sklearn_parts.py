@@ -1,5 +1,8 @@
 """What a scikit-learn estimator consists of: the estimators inside it, its fitted arrays, its layers."""
 
+# scikit-learn ships no types
+# pyright: basic
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

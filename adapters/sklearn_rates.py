@@ -4,6 +4,9 @@ Of the parameters called a learning rate many are read once, or never; `set_para
 the rules: scikit-learn 1.9.1, tried for every estimator that has `partial_fit`.
 """
 
+# scikit-learn ships no types
+# pyright: basic
+
 from __future__ import annotations
 
 from dataclasses import dataclass

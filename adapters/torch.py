@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import torch
-from torch import nn
-from torch.nn import UninitializedParameter
-from torch.optim import Optimizer
-
-from trainbus import CheckpointError, SettingsError
+from trainbus import CheckpointError, MissingDependency, SettingsError
 from trainbus.capabilities import HasDirections, HasLearningRate, Node
 from trainbus.names import nearest, resolve
+
+try:
+    import torch
+    from torch import nn
+    from torch.nn import UninitializedParameter
+    from torch.optim import Optimizer
+except ImportError as error:
+    raise MissingDependency(f"{error}; pip install 'trainbus[torch]'") from error
 
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
 from .torch_state import portable, random_state, read, set_random_state, take_in_place

@@ -1,18 +1,20 @@
 """The main job on show: digits, scanned by people, learnt under all four callbacks."""
 
+# the frameworks that it trains with ship few types, or wrong ones
+# pyright: basic, reportArgumentType=false
+
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .callback import Callback
-from .errors import MissingDependency, SettingsError
-from .run import Run
+from trainbus import Callback, MissingDependency, Run, SettingsError
 
 __all__ = ["Digits", "demo", "digits"]
 
@@ -73,10 +75,7 @@ def demo(framework: Framework, out: str | Path, epochs: int) -> Run:
 def _trainer(framework: Framework, trainer: Callable[..., Run]) -> Callable[..., Run]:
     if framework == "keras":
         os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras's own default, TensorFlow, is the heaviest of all
-    try:
-        __import__(f"trainbus.adapters.{framework}")
-    except ImportError as error:
-        raise MissingDependency(f"{error}: pip install 'trainbus[{framework}]'") from error
+    import_module(f"trainbus.adapters.{framework}")  # before any data is read; says what to install
     return trainer
 
 

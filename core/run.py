@@ -11,6 +11,7 @@ from .bus import Bus
 from .capabilities import HasLearningRate
 from .catalog import subject_for
 from .checkpoints import Checkpoint
+from .counters import Counters, UnheardLoop
 from .decision import Decision, Stop, stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
@@ -22,20 +23,6 @@ from .result import Result
 __all__ = ["Run", "watch"]
 
 T = TypeVar("T")
-
-
-class _Unheard:
-    """A loop over batches that nobody hears: it does no more than count, and the run asks it when somebody asks."""
-
-    __slots__ = ("accumulate", "batch")
-
-    def __init__(self, accumulate: int | None) -> None:
-        self.accumulate = accumulate
-        self.batch = 0
-
-    @property
-    def steps(self) -> int:
-        return self.batch // self.accumulate if self.accumulate else 0
 
 
 class Run:
@@ -83,8 +70,7 @@ class Run:
         self.checkpoints: list[Checkpoint] = []
         self._epochs: list[Mapping[str, Any]] = []
         self._means = Means()
-        self._batch = self._steps = 0
-        self._unheard: list[_Unheard] = []
+        self._counters = Counters()
         self._rates: Mapping[str, float] = {}
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._validating = self._validated = False
@@ -100,20 +86,20 @@ class Run:
     @property
     def batch(self) -> int:
         """The present batch of the epoch, or its last, counted from 0."""
-        return self._unheard[-1].batch if self._unheard else self._batch
+        return self._counters.present_batch
 
     @batch.setter
     def batch(self, batch: int) -> None:
-        self._batch = batch
+        self._counters.batch = batch
 
     @property
     def step(self) -> int:
         """Weight updates made in the whole run; a loop with updates of its own counts them here."""
-        return self._steps + sum(loop.steps for loop in self._unheard)
+        return self._counters.present_step
 
     @step.setter
     def step(self, step: int) -> None:
-        self._steps += step - self.step
+        self._counters.steps += step - self.step
 
     @property
     def stopped(self) -> bool:
@@ -148,7 +134,7 @@ class Run:
     def validates(self, epoch: int) -> bool:
         """Whether metrics named `val_` are due by the end of the epoch.
 
-        It has had a validation, or should have had one, or no epoch ever will, so that there is no use in waiting.
+        It has had a validation, or should have had one, or no epoch ever will: then there is no use in waiting.
         """
         freq = self.validation_freq
         if self._validated or freq is None:
@@ -194,6 +180,9 @@ class Run:
         Args:
             loader: any iterable of batches.
             accumulate: batches to one weight update, counted in `step`; None where the loop counts `run.step` itself.
+
+        Raises:
+            SettingsError: `accumulate` is below 1.
         """
         self._require("open", "batches() belongs inside `with run:`")
         if accumulate is not None and accumulate < 1:
@@ -203,25 +192,26 @@ class Run:
         return self._tell_batches(loader, accumulate) if self.hears_batches else self._count_batches(loader, accumulate)
 
     def _tell_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
-        begin, end = self._bus.on_batch_begin, self._bus.on_batch_end
-        epoch, means, reasons = self.epoch, self._means, self.stop_reasons
-        self._batch = 0
-        for batch, item in enumerate(loader):
-            self._batch = batch
-            if begin is not None and (answers := begin(self, epoch, batch)) is not None:
+        begin, end = self._bus.on_batch_begin or _silent, self._bus.on_batch_end or _silent
+        epoch, means, reasons, counters = self.epoch, self._means, self.stop_reasons, self._counters
+        every_batch, batch = accumulate == 1, 0
+        counters.batch = 0
+        for item in loader:
+            counters.batch = batch
+            if (answers := begin(self, epoch, batch)) is not None:
                 self._obey("on_batch_begin", answers)
             yield item
-            step = self._steps
-            if accumulate == 1 or (accumulate and (batch + 1) % accumulate == 0):  # a remainder costs more than a test
-                self._steps = step = step + 1
-            if end is not None and (answers := end(self, epoch, batch, step, means)) is not None:
+            if every_batch or (accumulate and (batch + 1) % accumulate == 0):
+                counters.steps += 1
+            if (answers := end(self, epoch, batch, counters.steps, means)) is not None:
                 self._obey("on_batch_end", answers)
             if reasons:
                 return
+            batch += 1  # noqa: SIM113 - cheaper than enumerate, which builds a pair for each batch
 
     def _count_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
-        loop, batch, reasons = _Unheard(accumulate), 0, self.stop_reasons
-        self._unheard.append(loop)
+        loop, batch, reasons = UnheardLoop(accumulate), 0, self.stop_reasons
+        self._counters.loops.append(loop)
         try:
             for item in loader:
                 yield item
@@ -229,10 +219,8 @@ class Run:
                 if reasons:
                     break
         finally:  # also where the loop's body breaks
-            self._unheard.remove(loop)
-            self._steps += loop.steps
-            self._batch = batch
-        self._batch = max(batch - 1, 0)
+            self._counters.leave(loop)
+        self._counters.batch = max(batch - 1, 0)
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -297,19 +285,20 @@ class Run:
 
     def begin_batch(self, batch: int) -> None:
         """The batch, counted from 0 in its epoch, begins."""
-        self._batch = batch
+        self._counters.batch = batch
         begin = self._bus.on_batch_begin
         if begin is not None and (answers := begin(self, self.epoch, batch)) is not None:
             self._obey("on_batch_begin", answers)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
-        self._batch = batch
-        self._steps += steps
+        counters = self._counters
+        counters.batch = batch
+        counters.steps += steps
         end = self._bus.on_batch_end
         if end is None:
             return
-        answers = end(self, self.epoch, batch, self._steps, self._means if metrics is None else metrics)
+        answers = end(self, self.epoch, batch, counters.steps, self._means if metrics is None else metrics)
         if answers is not None:
             self._obey("on_batch_end", answers)
 
@@ -410,6 +399,10 @@ class Run:
         if self._state != "ended":
             return "not over yet"
         return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"
+
+
+def _silent(*_: object) -> None:
+    """A hook that nobody hears."""
 
 
 def _length(loader: Iterable[object]) -> int | None:

@@ -73,6 +73,4 @@ class _Reducer:
         )
         if not verdict.reduce:
             return None
-        return decision.scale_learning_rate(
-            settings.factor, floor=settings.min_lr, reason=self.monitor.stalled(waited)
-        )
+        return decision.scale_learning_rate(settings.factor, floor=settings.min_lr, reason=self.monitor.stalled(waited))

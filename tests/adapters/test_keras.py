@@ -35,11 +35,7 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(10, 4)).astype("float32")
 Y = (X @ [[1.0], [-2.0], [0.5], [0.0]]).astype("float32")
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning"),
-    # Keras's own reading of variables, under NumPy 2
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
 
 
 class Ears:
@@ -539,9 +535,10 @@ def test_batches_never_come_in_threads(kind: str) -> None:
 
 
 def test_where_nobody_hears_batches_keras_is_left_as_it_is() -> None:
-    """Without a listener for batches the callback overrides no batch hook, also after a fit that had one."""
+    """Without a listener for batches the callback overrides no batch hook, also after a fit that had one and failed."""
     cb = KerasCallback([BatchEars()])
-    fit(line(), [cb])
+    with pytest.raises(ZeroDivisionError):
+        fit(line(), [cb, KerasRaises()])
     cb.callbacks = [Ears()]
     overridden: list[bool] = []
 
@@ -559,8 +556,9 @@ def test_unknown_numbers_of_batches(ears: type[Ears]) -> None:
     heard, model = ears(), line()
     cb = KerasCallback([heard])
     model.fit(batches(4), shuffle=False, verbose=0, callbacks=[cb])
-    # TensorFlow's optimizer counts its vain try to get a fifth batch
-    assert heard.heard[-2][:3] == ("epoch 0 end", 3, int(model.optimizer.iterations))
+    # JAX and TensorFlow begin a fifth batch before they find none; TensorFlow's optimizer counts it, too
+    last = 4 if ears is BatchEars and BACKEND != "torch" else 3
+    assert heard.heard[-2][:3] == ("epoch 0 end", last, int(model.optimizer.iterations))
     assert cb.run.planned_batches is None
 
     heard = ears()

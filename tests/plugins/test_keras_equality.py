@@ -26,7 +26,6 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 pytestmark = [
     pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
     pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no double precision unless told so"),
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
 ]
 
 History = Sequence[float | None]

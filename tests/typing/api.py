@@ -29,6 +29,5 @@ assert_type(decision.stop("x"), Decision)
 trainbus.watch(object(), callbacks=EarlyStopping())
 
 EarlyStopping(patiance=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-EarlyStopping(3)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
 ModelCheckpoint()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 EarlyStopping(mode="up")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,82 @@
+"""The layers of a Keras model as the nodes of a graph."""
+
+# Keras declares no types, and tells nobody but its own classes of calls between layers and of what fit was given
+# ruff: noqa: SLF001
+# pyright: basic, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from trainbus.capabilities import Node
+
+__all__ = ["nodes_of", "unique"]
+
+
+def unique(name: str, taken: dict[str, int]) -> str:
+    """The name, numbered if it is taken already."""
+    taken[name] = taken.get(name, 0) + 1
+    return name if taken[name] == 1 else f"{name}_{taken[name]}"
+
+
+def _array(value: Any) -> Any:
+    return keras.ops.convert_to_numpy(value)
+
+
+def _functional(operation: Any) -> Any:
+    """The graph of calls inside a functional or a built sequential model, None for anything else."""
+    if isinstance(operation, keras.Sequential):
+        return getattr(operation, "_functional", None)
+    return operation if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth") else None
+
+
+def nodes_of(model: Any, scope: str = "", sources: Sequence[tuple[str, ...]] = ()) -> Iterator[Node]:
+    """The nodes of `model`, named inside `scope`; `sources` are the nodes that feed each of its inputs."""
+    functional = _functional(model)
+    if functional is None:
+        before: tuple[str, ...] = ()
+        for layer in model.layers:
+            if isinstance(layer, keras.Model):
+                yield from nodes_of(layer, f"{scope}{layer.name}/")
+            else:
+                yield _node(layer, scope, before)
+            if isinstance(model, keras.Sequential):  # not built yet, but its layers follow one another
+                before = (scope + layer.name,)
+        return
+    calls = {node for nodes in functional._nodes_by_depth.values() for node in nodes}
+    fed = {
+        tensor._keras_history.operation.name: names for tensor, names in zip(functional.inputs, sources, strict=False)
+    }
+    for operation in functional.operations:
+        called = [node.input_tensors for node in operation._inbound_nodes if node in calls]
+        # one node a layer, however often it is called: it takes whatever any of the calls takes
+        incoming = [tuple(dict.fromkeys(_source(each, scope) for each in same)) for same in zip(*called, strict=False)]
+        if _functional(operation) is not None:
+            yield from nodes_of(operation, f"{scope}{operation.name}/", incoming)
+        else:
+            inputs = dict.fromkeys(name for names in incoming for name in names)
+            yield _node(operation, scope, fed.get(operation.name, ()) or tuple(inputs))
+
+
+def _source(tensor: Any, scope: str) -> str:
+    """The name of the node that makes a symbolic tensor, sought inside nested models."""
+    operation, _, index = tensor._keras_history
+    functional = _functional(operation)
+    if functional is None:
+        return f"{scope}{operation.name}"
+    return _source(functional.outputs[index], f"{scope}{operation.name}/")
+
+
+def _node(layer: Any, scope: str, inputs: tuple[str, ...]) -> Node:
+    attributes: dict[str, Any] = {}
+    if isinstance(layer, keras.Layer):
+        if layer.built and layer.weights:
+            attributes["parameters"] = layer.count_params()
+        attributes |= {"dtype": layer.dtype_policy.name, "trainable": layer.trainable}
+    calls = getattr(layer, "_inbound_nodes", ())
+    if calls:
+        attributes["output_shape"] = ", ".join(str(tensor.shape) for tensor in calls[0].output_tensors)
+    return Node(f"{scope}{layer.name}", type(layer).__name__, inputs, tuple((k, str(v)) for k, v in attributes.items()))

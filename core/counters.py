@@ -1,0 +1,58 @@
+"""Where a run stands: batch of the epoch, and weight updates of the whole run.
+
+Both are slots, and a loop that nobody hears stores one number a batch: these stores are most of what a batch costs.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Counters", "UnheardLoop"]
+
+
+class UnheardLoop:
+    """A loop over batches that nobody hears: it counts them, and the rest follows when somebody asks."""
+
+    __slots__ = ("accumulate", "batch")
+
+    def __init__(self, accumulate: int | None) -> None:
+        self.accumulate = accumulate
+        self.batch = 0
+
+    @property
+    def steps(self) -> int:
+        """Weight updates that the loop has made."""
+        return self.batch // self.accumulate if self.accumulate else 0
+
+
+class Counters:
+    """Batch and steps, as far as they were stored, and the loops that still count by themselves.
+
+    >>> counters = Counters()
+    >>> loop = UnheardLoop(accumulate=2)
+    >>> counters.loops.append(loop)
+    >>> loop.batch = 5
+    >>> counters.present_batch, counters.present_step
+    (5, 2)
+    """
+
+    __slots__ = ("batch", "loops", "steps")
+
+    def __init__(self) -> None:
+        self.batch = 0
+        self.steps = 0
+        self.loops: list[UnheardLoop] = []
+
+    @property
+    def present_batch(self) -> int:
+        """The present batch of the epoch, or its last, counted from 0."""
+        return self.loops[-1].batch if self.loops else self.batch
+
+    @property
+    def present_step(self) -> int:
+        """Weight updates made in the whole run."""
+        return self.steps + sum(loop.steps for loop in self.loops)
+
+    def leave(self, loop: UnheardLoop) -> None:
+        """Store what a loop has counted; the batch that it is left in stays the present one."""
+        self.loops.remove(loop)
+        self.steps += loop.steps
+        self.batch = loop.batch
