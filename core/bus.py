@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from .capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, missing
-from .checkpoints import Checkpoint, commit
+from .checkpoints import Checkpoint, commit, manifest_of, read, remove
 from .decision import Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
 from .hooks import HOOKS, PROJECT, Hooks
+from .metrics import numbers
 
 if TYPE_CHECKING:
     from .run import Run
@@ -144,9 +145,15 @@ class Bus:
         subject = self.subject
         assert isinstance(subject, Saveable)
         weights_only = all(action.weights_only for action in actions)
-        commit(path, lambda staged: subject.save(staged, weights_only=weights_only))
-        reason = "; ".join(dict.fromkeys(action.reason for action in actions if action.reason))
-        return Checkpoint(path, run.epoch, run.step, weights_only, dict(run.metrics), reason)
+        return commit(
+            path,
+            lambda staged: subject.save(staged, weights_only=weights_only),
+            epoch=run.epoch,
+            step=run.step,
+            weights_only=weights_only,
+            metrics=numbers(run.metrics),
+            reason="; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
+        )
 
     def _restore(self, action: Restore) -> None:
         if action.source in self._slots:
@@ -159,9 +166,11 @@ class Bus:
         if not path.is_file():
             kept = ", ".join(map(repr, self._slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
+        if manifest_of(path).exists():
+            read(path)  # so that a damaged file is refused before it changes anything
         if isinstance(self.subject, Restorable):
             self.subject.load(path)
 
     def _forget(self, action: Forget) -> None:
         if self._slots.pop(action.source, None) is None:
-            Path(action.source).unlink(missing_ok=True)
+            remove(Path(action.source))

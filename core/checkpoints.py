@@ -8,7 +8,7 @@ crash leaves behind, the digest of the payload on the disk finds its own memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,10 +36,11 @@ class Content(BaseModel):
     step: int
     weights_only: bool = False
     reason: str = ""
-    metrics: dict[str, Any] = Field(default_factory=dict[str, Any])
-    written: datetime = Field(default_factory=lambda: datetime.now(timezone.utc))
+    metrics: dict[str, float] = Field(default_factory=dict[str, float])
+    """The metrics that are single numbers, of the last epoch that had ended."""
+    written: datetime = Field(default_factory=lambda: datetime.now(UTC))
     memory: dict[str, Any] = Field(default_factory=dict[str, Any])
-    """What the run and its plugins must remember to go on from here."""
+    """What belongs to exactly this content, as plain data."""
 
 
 class Manifest(BaseModel):
@@ -66,6 +67,11 @@ class Checkpoint(BaseModel):
     def step(self) -> int:
         """Weight updates made until then."""
         return self.content.step
+
+    @property
+    def reason(self) -> str:
+        """Why it was saved, in words."""
+        return self.content.reason
 
 
 def manifest_of(path: Path) -> Path:

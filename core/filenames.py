@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import suffix_of
 from .errors import MissingMetric, SettingsError
+from .files import suffix_of
 from .names import nearest, resolve
 
 __all__ = ["check_template", "fields", "fill", "with_suffix"]
