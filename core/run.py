@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -15,7 +16,9 @@ from .counters import Counters, UnheardLoop
 from .decision import Decision, Stop, stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
+from .files import sweep
 from .listeners import Listed, listeners
+from .locks import owning
 from .metrics import Means
 from .monitor import Monitor
 from .result import Result
@@ -78,6 +81,7 @@ class Run:
         found = listeners(callbacks, subject, progress=progress)
         self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
         """Name of the plugin to the callback that made it."""
+        self._owned = ExitStack()
         self._bus = Bus(subject)
         self._bus.register((each.name, each.plugin) for each in found)
 
@@ -266,10 +270,15 @@ class Run:
 
         Raises:
             SettingsError: a plugin refuses its options, at the last moment before training time is spent.
+            CheckpointError: another run writes into the same directory.
         """
         self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self._state = "open"
         try:
+            directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
+            self._owned = owning(directories)
+            for directory in directories:
+                sweep(directory)
             self._tell("on_train_begin", self._bus.on_train_begin)
         except BaseException as error:
             self.end(error)
@@ -349,6 +358,7 @@ class Run:
                 self._carry_out(decision)
         except Exception as failure:  # noqa: BLE001 - it goes on below
             errors.append(failure)
+        self._owned.close()
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
         if errors and error is None:

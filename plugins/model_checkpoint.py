@@ -63,6 +63,13 @@ class ModelCheckpoint(MonitoredCallback):
         """The template, as an absolute path."""
         return (str(Path(self.filepath).resolve()),)
 
+    def owns(self) -> tuple[str, ...]:
+        """The directory of the files; where a field is part of it, the one above that."""
+        fixed = Path(self.filepath)
+        while fields(str(fixed.parent)):
+            fixed = fixed.parent
+        return (str(fixed.parent.resolve()),)
+
     def problems(self, subject: object) -> Iterator[TrainbusError]:
         """Also: the subject cannot write a file of this suffix, or the path is a directory."""
         yield from super().problems(subject)

@@ -824,7 +824,9 @@ def test_the_list_of_the_four() -> None:
     for each in (loaded, weights):
         assert each.evaluate(X, Y, verbose=0) == pytest.approx(best.value, rel=1e-5)
     values = cb.run.history["val_loss"]
-    assert {path.name for path in Path("all").iterdir()} == {f"{i + 1}-{v:.3f}.keras" for i, v in enumerate(values)}
+    assert {path.name for path in Path("all").glob("*.keras")} == {
+        f"{i + 1}-{v:.3f}.keras" for i, v in enumerate(values)
+    }
 
 
 def test_a_second_fit_starts_afresh() -> None:
@@ -992,3 +994,20 @@ def test_the_model_is_left_as_it_was() -> None:
     with pytest.raises(ValueError, match="mine"):
         fit(model, [KerasCallback(Raises(ValueError("mine")))])
     assert model.train_function is before
+
+
+def test_a_lost_fit_gives_its_directory_back_to_the_next() -> None:
+    """A fit that Ctrl-C ended in its data, whose traceback somebody still holds, does not keep another callback from saving."""
+
+    def dying() -> Any:
+        yield X[:2], Y[:2]
+        raise KeyboardInterrupt("in the data")
+
+    with pytest.raises(KeyboardInterrupt) as held:
+        dead = KerasCallback(ModelCheckpoint("runs/best"))
+        line().fit(dying(), steps_per_epoch=3, verbose=0, shuffle=False, callbacks=[dead])
+    cb = KerasCallback(ModelCheckpoint("runs/best"))
+    fit(line(), [cb], epochs=1)
+
+    assert held.value.args == ("in the data",)
+    assert [path.name for path in cb.run.result.checkpoints] == ["best.keras"]
