@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
+from trainbus.listeners import as_list
 
 from .keras_subject import KerasSubject
 
@@ -174,7 +175,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, callbacks: Any = ()) -> None:
         super().__init__()
-        self.callbacks: list[Any] = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        self.callbacks: list[Any] = as_list(callbacks)
         self._fit: _Fit | None = None
 
     @property

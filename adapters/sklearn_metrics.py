@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import (
     check_scoring,
+    get_scorer_names,
     hinge_loss,
     log_loss,
     mean_poisson_deviance,
@@ -20,6 +21,7 @@ from sklearn.metrics import (
 )
 
 from trainbus import SettingsError
+from trainbus.names import nearest
 
 from .sklearn_parts import by_column, flat, inner
 
@@ -100,6 +102,12 @@ class Metrics:
         self.names = {scoring} if isinstance(scoring, str) else set(scoring)
         if "loss" in self.names:
             raise SettingsError("scoring: 'loss' is what the estimator's own loss is called; choose another name")
+        asked = [scoring] if isinstance(scoring, str) else scoring.values() if isinstance(scoring, Mapping) else scoring
+        for name in asked:
+            if isinstance(name, str) and name not in get_scorer_names():
+                near = nearest(name, get_scorer_names())
+                hint = f"did you mean {near!r}?" if near else "sklearn.metrics.get_scorer_names() has all"
+                raise SettingsError(f"scoring: {name!r} is no scorer; {hint}")
         try:
             self._scorer = check_scoring(estimator, scoring=scoring)
         except (ValueError, TypeError) as error:

@@ -75,6 +75,15 @@ class Callback(BaseModel):
             except ValidationError as error:
                 raise SettingsError(_explained(type(self), error)) from None
 
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith(("on_", "set_")):  # a framework takes it for one of its own callbacks
+                own = type(self).__name__
+                raise AttributeError(
+                    f"{own} has no {name!r}: it is a trainbus callback, which a framework hears through its adapter; "
+                    f"with Keras, callbacks=[KerasCallback([{own}(...)])] of trainbus.adapters.keras"
+                )
+            return super().__getattr__(name)
+
     def __str__(self) -> str:
         return repr(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -157,15 +158,27 @@ def subject_for(model: object, *rest: Any, **options: Any) -> object:
     Keras's. An object of no such type is taken to be a subject itself.
 
     Raises:
-        SettingsError: further arguments were given for an object that no adapter takes.
+        SettingsError: further arguments were given that the adapter does not take, or for an object that none takes.
     """
     known = installed("adapters")
     for ancestor in type(model).__mro__:
         package = ancestor.__module__.partition(".")[0]
         if package in known:
-            return load("adapters", package)(model, *rest, **options)
+            adapter = load("adapters", package)
+            try:
+                inspect.signature(adapter).bind(model, *rest, **options)
+            except TypeError as error:
+                raise SettingsError(_unbound(adapter, options, error)) from None
+            return adapter(model, *rest, **options)
     if rest or options:
         raise SettingsError(
             f"no adapter takes a {type(model).__name__} with further arguments; adapters: {', '.join(known) or 'none'}"
         )
     return model
+
+
+def _unbound(adapter: Any, options: Iterable[str], error: TypeError) -> str:
+    known = list(inspect.signature(adapter).parameters)
+    near = {option: nearest(option, known) for option in options if option not in known}
+    hints = "".join(f"; did you mean {known!r}?" for known in near.values() if known)
+    return f"{adapter.__name__}: {error}{hints} It takes {', '.join(known)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, cast
 
@@ -16,6 +16,10 @@ __all__ = ["Listed", "Listener", "as_list", "listeners"]
 Listed = Callback | Mapping[str, Any] | str | object
 """What may stand in a list of callbacks: a callback, its settings as plain data, the name of an installed callback or
 plugin, or any object with hook implementations."""
+
+
+FOREIGN = frozenset({"ignite", "keras", "lightning", "pytorch_lightning", "skorch", "tensorflow", "transformers"})
+"""Packages whose callbacks hear other hooks under the same names."""
 
 
 class Listener(NamedTuple):
@@ -61,8 +65,10 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
 
 
 def as_list(listed: Listed | Sequence[Listed]) -> list[Listed]:
-    """The list itself, or a single callback as a list of one."""
-    return list(cast("Sequence[Listed]", listed)) if isinstance(listed, (list, tuple)) else [listed]
+    """The list itself, a single callback as a list of one, or none for None."""
+    if isinstance(listed, (list, tuple, set, frozenset)):
+        return list(cast("Iterable[Listed]", listed))
+    return [] if listed is None else [listed]
 
 
 def _listener(item: Listed, taken: Collection[str]) -> Listener:
@@ -81,6 +87,12 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
         plugin = item.plugin()
         check_plugin(name, plugin)
         return Listener(name, plugin, item)
+    package = kind.__module__.partition(".")[0]
+    if package in FOREIGN:
+        raise SettingsError(
+            f"{kind.__name__} is a callback of {package}; give it to {package} itself, beside trainbus, or list "
+            "trainbus's own, from trainbus.plugins"
+        )
     check_plugin(kind.__name__, item)
     return Listener(name, item)
 

@@ -116,9 +116,6 @@ class Monitor:
     def _missing_text(self, metrics: Mapping[str, Any]) -> str:
         near = nearest(self.metric, metrics)
         hint = f"; did you mean {near!r}?" if near else "."
-        why = "; the run has no validation" if canonical(self.metric).startswith("val_") and self._unvalidated() else ""
+        unvalidated = canonical(self.metric).startswith("val_") and not self.run.validated
+        why = "; there was no validation in this epoch" if unvalidated else ""
         return f"{self.metric!r} is not logged{hint} logged: {', '.join(metrics) or 'nothing'}{why}"
-
-    def _unvalidated(self) -> bool:
-        freq = self.run.validation_freq
-        return freq is not None and not isinstance(freq, int) and not freq

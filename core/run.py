@@ -76,7 +76,9 @@ class Run:
         self._counters = Counters()
         self._rates: Mapping[str, float] = {}
         self._monitors: dict[tuple[str, str], Monitor] = {}
-        self._validating = self._validated = False
+        self.validated = False
+        """Whether the present epoch has had a validation."""
+        self._validating = False
         self._state: Literal["new", "open", "ended"] = "new"
         found = listeners(callbacks, subject, progress=progress)
         self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
@@ -141,8 +143,8 @@ class Run:
         It has had a validation, or should have had one, or no epoch ever will: then there is no use in waiting.
         """
         freq = self.validation_freq
-        if self._validated or freq is None:
-            return self._validated
+        if self.validated or freq is None:
+            return self.validated
         return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
 
     # --- the loop that a person writes
@@ -289,7 +291,7 @@ class Run:
         self.epoch = epoch
         self._means.clear()
         self._rates = {}
-        self._validated = False
+        self.validated = False
         self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
 
     def begin_batch(self, batch: int) -> None:
@@ -322,7 +324,7 @@ class Run:
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """The epoch's validation is over; `metrics`, where given, have names that begin with `val_`."""
-        self._validated = True
+        self.validated = True
         if self._bus.on_validation_end is not None:
             shown = {name: self._means[name] for name in self._means if name.startswith("val_")}
             self._tell("on_validation_end", self._bus.on_validation_end, self.epoch, metrics or shown)

@@ -845,7 +845,7 @@ def test_a_second_fit_starts_afresh() -> None:
 @pytest.mark.parametrize(
     ("options", "epochs", "said"),
     [
-        ({}, 1, "'val_loss' is not logged; .*the run has no validation"),
+        ({}, 1, "'val_loss' is not logged; .*there was no validation"),
         ({"validation_data": (X, Y), "validation_freq": 3}, 3, None),
         ({"validation_data": (X, Y), "validation_freq": [2]}, 3, None),
         ({"validation_split": 0.5}, 3, None),

@@ -645,7 +645,7 @@ def test_an_estimator_that_would_fail_is_refused_before_training(estimator, sent
         ({"validation_data": (X, LABELS + 1)}, r"validation_data holds the labels \[3\]"),
         ({"validation_data": X}, r"validation_data: give a pair \(X, y\)"),
         ({"validation_data": (X[:3], LABELS)}, "validation_data: .*inconsistent"),
-        ({"scoring": "acuracy"}, "scoring='acuracy': "),
+        ({"scoring": "acuracy"}, "'acuracy' is no scorer; did you mean 'accuracy'"),
         ({"scoring": {"loss": "accuracy"}}, "'loss' is what the estimator's own loss is called"),
         ({"estimator": make("SGDRegressor"), "classes": [0]}, "classes: SGDRegressor.partial_fit takes none"),
         ({"estimator": BernoulliRBM(), "sample_weight": np.ones(60)}, "sample_weight: BernoulliRBM.* takes none"),

@@ -191,3 +191,24 @@ def test_two_packages_with_one_name_are_told_apart(stranger: Path) -> None:
     )
     with pytest.raises(SettingsError, match=r"both offer 'EarlyStopping' in trainbus.callbacks"):
         trainbus.callbacks_from([{"callback": "EarlyStopping"}])
+
+
+def test_nothing_and_sets_are_lists_too() -> None:
+    """None stands for no callbacks; the members of a set are listed like those of a list."""
+    assert listeners(None) == []
+    assert [each.name for each in listeners({EarlyStopping()})] == ["EarlyStopping"]
+
+
+def test_callbacks_of_other_libraries_are_told_apart() -> None:
+    """A callback of another library is refused with the way out, not for its missing marker."""
+    kind = type("EarlyStopping", (), {"__module__": "keras.src.callbacks", "on_epoch_end": lambda self: None})
+
+    with pytest.raises(SettingsError, match=r"is a callback of keras; give it to keras itself.*trainbus\.plugins"):
+        listeners([kind()])
+
+
+def test_a_callback_in_the_wrong_hands_says_where_it_belongs() -> None:
+    """A framework that takes a trainbus callback for its own gets an error that names the adapter."""
+    with pytest.raises(AttributeError, match=r"EarlyStopping has no 'set_model'.*KerasCallback\(\[EarlyStopping"):
+        EarlyStopping().set_model  # noqa: B018
+    assert not hasattr(EarlyStopping(), "anything_else")

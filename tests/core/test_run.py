@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sklearn.linear_model import SGDClassifier
 
 import trainbus
 from trainbus import Decision, LoopError, MissingMetric, Run, decision, hookimpl
@@ -381,6 +382,12 @@ def test_watch_finds_subjects_and_refuses_strangers_with_arguments() -> None:
     assert trainbus.watch(subject).subject is subject
     with pytest.raises(trainbus.SettingsError, match="no adapter takes a LineSubject"):
         trainbus.watch(subject, object())
+
+
+def test_watch_refuses_misspelt_options_of_the_adapter() -> None:
+    """An option that the adapter does not take is refused with the nearest that it takes."""
+    with pytest.raises(trainbus.SettingsError, match=r"SklearnSubject: .*'scorin'.*did you mean 'scoring'\?"):
+        trainbus.watch(SGDClassifier(), scorin="accuracy")
 
 
 class Loop(RuleBasedStateMachine):

@@ -463,7 +463,7 @@ def test_difference_a_validation_that_never_comes_is_an_error() -> None:
     run.validation_freq = ()
     run.begin()
     run.begin_epoch(0)
-    with pytest.raises(MissingMetric, match="the run has no validation"):
+    with pytest.raises(MissingMetric, match="there was no validation"):
         run.end_epoch({"loss": 1.0})
 
 
