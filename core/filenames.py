@@ -16,7 +16,7 @@ from .errors import MissingMetric, SettingsError
 from .files import suffix_of
 from .names import nearest, resolve
 
-__all__ = ["check_template", "fields", "fill", "sibling", "with_suffix"]
+__all__ = ["check_template", "fields", "fill", "sibling", "suffix_in", "with_suffix"]
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:!]*)(?:(![^{}:]*))?(?::([^{}]*))?\}|[{}]")
 _SEPARATORS = re.compile(r"([/\\])")
@@ -112,6 +112,15 @@ def sibling(template: str, stem: str, suffix: str) -> str:
     return fill(template[:directory], {}) + stem + suffix
 
 
+def suffix_in(template: str) -> str:
+    """The suffix that a template has, empty for none; dots inside braces begin none.
+
+    >>> suffix_in("m-{val_loss:.2f}"), suffix_in("{epoch}.weights.h5")
+    ('', '.weights.h5')
+    """
+    return suffix_of(Path(_FIELD.sub("0", template)))
+
+
 def with_suffix(template: str, suffixes: Iterable[str], writer: str) -> str:
     """The template with the first of the suffixes that `writer` can write, unless it ends in one already.
 
@@ -125,7 +134,7 @@ def with_suffix(template: str, suffixes: Iterable[str], writer: str) -> str:
     plain = _FIELD.sub("0", template)
     if any(plain.endswith(suffix) for suffix in suffixes):
         return template
-    suffix = suffix_of(Path(plain))
+    suffix = suffix_in(template)
     if suffix:
         raise SettingsError(f"{template!r}: {writer} cannot write {suffix}; it writes {', '.join(suffixes)}")
     return template + suffixes[0]
