@@ -19,6 +19,10 @@ from .saver import BatchSaver, EpochSaver
 __all__ = ["ModelCheckpoint"]
 
 
+def _one_as_several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value  # ("end") is no tuple, and means one all the same
+
+
 class ModelCheckpoint(MonitoredCallback):
     """Save the model at the end of every epoch, or every so often, and keep all of the files, the best or the last.
 
@@ -65,7 +69,7 @@ class ModelCheckpoint(MonitoredCallback):
     save_last: bool = False
     """Whether each save, also one that `save_best_only` or `keep` leaves out, goes to the file "last" as well, in
     the directory of `filepath` and with its suffix."""
-    save_on: tuple[Literal["end", "exception"], ...] = ()
+    save_on: Annotated[tuple[Literal["end", "exception"], ...], BeforeValidator(_one_as_several)] = ()
     """Also save when the training is over, to the file "end", or when an exception or an interrupt ended it, to the
     file "exception", beside "last": files of their own, so that a spoilt model replaces no good one. They hold the
     model as it is then, before other callbacks restore weights."""

@@ -84,7 +84,8 @@ class _Saver:
         if not verdict.save:
             return NOTHING
         if verdict.among_best and not reason:
-            reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is among the best {settings.keep}"
+            rank = f"among the best {settings.keep}" if settings.keep != 1 else "the best"
+            reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is {rank}"
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"
         return join([self.write(path, reason), *(decision.forget(old, why) for old in verdict.forget)])

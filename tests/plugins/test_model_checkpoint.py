@@ -202,7 +202,7 @@ def test_decisions_tell_why_files_are_saved_and_forgotten() -> None:
     )
 
     assert decided[1][1].reasons == (
-        "val_loss of 2.00000 is among the best 1",
+        "val_loss of 2.00000 is the best",
         "no longer among the best 1 or the last 1",
     )
 
@@ -368,3 +368,8 @@ def test_keeping_the_best_needs_a_direction() -> None:
     """With keep the monitored metric matters: a name that tells no direction is refused before training."""
     with pytest.raises(UnknownDirection, match="mode="):
         Run(LineSubject(), ModelCheckpoint("{epoch}", monitor="grad_norm", keep=2))
+
+
+def test_one_ending_may_go_without_a_comma() -> None:
+    """The parentheses of ("end") make no tuple; what is meant is taken."""
+    assert ModelCheckpoint("m", save_on=("end")) == ModelCheckpoint("m", save_on=("end",))  # type: ignore[arg-type]
