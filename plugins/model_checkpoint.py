@@ -50,7 +50,8 @@ class ModelCheckpoint(MonitoredCallback):
 
     filepath: Annotated[PathText, AfterValidator(check_template)] = Field(kw_only=False)
     """Path of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch} and
-    {batch}, counted from 1, and every metric, as in "m-{epoch:02d}-{val_loss:.4f}"."""
+    {batch}, counted from 1, {step}, the weight updates made, and every metric, as in
+    "m-{epoch:02d}-{val_loss:.4f}". What is filled in cannot leave the directory that is written here."""
     save_best_only: bool = False
     """Whether only a model whose monitored metric beats all before it is saved."""
     save_weights_only: bool = False

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Sequence
 from math import isfinite, nan
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import CheckpointError, MissingMetric, Run, SettingsError, UnknownDirection, hookimpl
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, frequency
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
 
 
@@ -237,59 +236,6 @@ def test_fixed_names_lie_where_no_field_moves_them() -> None:
     saved([{"loss": 1}, {"loss": 1}], filepath="d/{epoch}/m", save_last=True, save_on=("end",))
 
     assert on_disk("d") == {"last", "end"}
-
-
-def test_saving_every_other_epoch_goes_by_the_number_of_the_epoch() -> None:
-    """Every "2 epochs" saves epochs 2 and 4, and also in a run that begins at epoch 2."""
-    assert saved([{"loss": 1}] * 5, save_freq="2 epochs") == ["m-2.npz", "m-4.npz"]
-    with Run(LineSubject(), ModelCheckpoint("n-{epoch}", save_freq="2 epochs")) as run:
-        for _ in run.epochs(5, initial_epoch=1):
-            run.log(loss=1)
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == ["n-2", "n-4"]
-
-
-@pytest.mark.parametrize(("accumulate", "expected"), [(1, ["3", "6", "9"]), (2, ["3"]), (None, [])])
-def test_steps_are_weight_updates(accumulate: int | None, expected: list[str]) -> None:
-    """Every "3 steps" saves where the updates reach a multiple of 3, once, however many batches an update takes."""
-    with Run(LineSubject(), ModelCheckpoint("{step}", save_freq="3 steps")) as run:
-        for _ in run.epochs(2):
-            for _ in run.batches(range(5), accumulate=accumulate):
-                run.log(loss=1)
-
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == expected
-
-
-def test_steps_that_jump_over_a_multiple_still_save() -> None:
-    """Where several updates are told at once, the first end of a batch past a multiple saves."""
-    with Run(LineSubject(), ModelCheckpoint("{step}", save_freq="10 steps")) as run:
-        run.begin_epoch(0)
-        for batch in range(5, 40, 6):
-            run.end_batch(batch, {"loss": 1}, steps=6)
-
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == ["12", "24", "30"]
-
-
-def test_minutes_are_told_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every "2 minutes" saves at the first batch end at least 120 seconds after the start or the save before."""
-    clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(frequency, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    with Run(LineSubject(), ModelCheckpoint("{epoch}-{batch}", save_freq="2 minutes")) as run:
-        for epoch in run.epochs(2):
-            for seconds in run.batches([[50, 69, 1, 119], [1, 500, 0, 120]][epoch]):
-                clock.now += seconds
-
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == ["1-3", "2-1", "2-2", "2-4"]
-
-
-@pytest.mark.parametrize("words", ["1 batch", "1 batches", 1])
-def test_batches_in_words_are_batches(words: str | int) -> None:
-    """A number of batches means the same in words."""
-    with Run(LineSubject(), ModelCheckpoint("{batch}", save_freq=words)) as run:
-        for _ in run.epochs(1):
-            for _ in run.batches("ab"):
-                pass
-
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == ["1", "2"]
 
 
 def test_the_best_at_steps_refuses_a_metric_that_batches_do_not_know_and_still_saves_the_last() -> None:
