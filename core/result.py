@@ -23,7 +23,7 @@ class Result:
     best: dict[str, BestValue]
     """Per monitored metric its best value and the epoch, counted from 0, that reached it."""
     checkpoints: tuple[Path, ...]
-    """The files that were written, each once, in the order of their last writing."""
+    """The files that were written and not forgotten since, each once, in the order of their last writing."""
     learning_rates: dict[str, list[float | None]]
     """Per learning rate its value in each epoch."""
 

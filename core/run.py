@@ -13,7 +13,7 @@ from .capabilities import HasLearningRate
 from .catalog import subject_for
 from .checkpoints import Checkpoint
 from .counters import Counters, UnheardLoop
-from .decision import Decision, Stop, stop
+from .decision import Decision, Forget, Stop, stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
 from .files import sweep
@@ -71,6 +71,8 @@ class Run:
         self.error: BaseException | None = None
         self.stop_reasons: list[str] = []
         self.checkpoints: list[Checkpoint] = []
+        """All that were committed, also those that were replaced or forgotten since."""
+        self._files: dict[Path, None] = {}
         self._epochs: list[Mapping[str, Any]] = []
         self._means = Means()
         self._counters = Counters()
@@ -121,11 +123,10 @@ class Run:
     @property
     def result(self) -> Result:
         """How the run ended, or how it stands."""
-        written = dict.fromkeys(checkpoint.path for checkpoint in reversed(self.checkpoints))
         best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
         rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
         reason = "; ".join(dict.fromkeys(self.stop_reasons)) or self._plain_reason()
-        return Result(len(self._epochs), self.stopped, reason, best, tuple(reversed(written)), rates)
+        return Result(len(self._epochs), self.stopped, reason, best, tuple(self._files), rates)
 
     def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
         """The watched metric of this name; every plugin that asks for the same one gets the same.
@@ -380,8 +381,14 @@ class Run:
         self._carry_out(self._bus.decision(hook, answers))
 
     def _carry_out(self, decision: Decision) -> None:
-        for checkpoint in self._bus.carry_out(decision, self):
+        committed = self._bus.carry_out(decision, self)
+        for action in decision:
+            if isinstance(action, Forget):
+                self._files.pop(Path(action.source), None)
+        for checkpoint in committed:
             self.checkpoints.append(checkpoint)
+            self._files.pop(checkpoint.path, None)  # so that it goes to the end
+            self._files[checkpoint.path] = None
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
         self.stop_reasons += [action.reason for action in decision if isinstance(action, Stop)]
