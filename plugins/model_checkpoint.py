@@ -50,6 +50,9 @@ class ModelCheckpoint(MonitoredCallback):
     """ "epoch", or the number of batches between two saves, counted across epochs."""
     initial_value_threshold: float | None = None
     """Best value to begin with: with `save_best_only`, only a better one saves."""
+    on_error: Literal["raise", "warn"] = "raise"
+    """What happens where a file cannot be written: the run ends, or says so and goes on; the file that was there stays
+    whole either way, and the next model that is better than it is saved."""
 
     def requires(self) -> tuple[type, ...]:
         """A subject that can be written to a file."""
@@ -94,6 +97,7 @@ class _Saver:
     def __init__(self, settings: ModelCheckpoint) -> None:
         self.settings = settings
         self.best = Best()
+        self.asked: tuple[str, Best] | None = None  # the path of the last save, and what was the best before it
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -115,12 +119,21 @@ class _Saver:
             score = self.monitor.score(metrics)
             if score is None:
                 return None
-            before = self.best.score
-            self.best, improved = best_rule(self.best, score, run.epoch)
+            before = self.best
+            self.best, improved = best_rule(before, score, run.epoch)
             if not improved:
                 return None
-            reason = self.monitor.improvement(before, score)
-        return decision.save(path, weights_only=self.settings.save_weights_only, reason=reason)
+            reason = self.monitor.improvement(before.score, score)
+            self.asked = path, before
+        settings = self.settings
+        return decision.save(
+            path, weights_only=settings.save_weights_only, on_error=settings.on_error, reason=reason
+        )
+
+    @hookimpl
+    def on_checkpoint_error(self, path: Path) -> None:
+        if self.asked is not None and Path(self.asked[0]) == path:
+            self.best = self.asked[1]
 
     def path(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
         values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
