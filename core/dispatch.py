@@ -144,7 +144,7 @@ def _has_wrappers(implementations: Iterable[pluggy.HookImpl]) -> bool:
 def _guarded_call(
     name: str, implementations: Sequence[pluggy.HookImpl], report: Report, without: Collection[str]
 ) -> Callable[..., Any]:
-    """pluggy's own call of the implementations, each of which hands what it raises to `report`."""
+    """The implementations as pluggy itself calls them, each of which hands what it raises to `report`."""
     manager, mark = pluggy.PluginManager("guarded"), pluggy.HookimplMarker("guarded")
     for each in reversed(implementations):  # pluggy calls the last one registered first
         guard = (_guarded_wrapper if each.wrapper or each.hookwrapper else _guarded)(each, report, without)

@@ -125,7 +125,9 @@ class Run:
         best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
         rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
         reason = "; ".join(dict.fromkeys(self.stop_reasons)) or self._plain_reason()
-        return Result(len(self._epochs), self.stopped, reason, best, tuple(reversed(written)), rates, tuple(self.failures))
+        return Result(
+            len(self._epochs), self.stopped, reason, best, tuple(reversed(written)), rates, tuple(self.failures)
+        )
 
     def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
         """The watched metric of this name; every plugin that asks for the same one gets the same.

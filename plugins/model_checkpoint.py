@@ -126,9 +126,7 @@ class _Saver:
             reason = self.monitor.improvement(before.score, score)
             self.asked = path, before
         settings = self.settings
-        return decision.save(
-            path, weights_only=settings.save_weights_only, on_error=settings.on_error, reason=reason
-        )
+        return decision.save(path, weights_only=settings.save_weights_only, on_error=settings.on_error, reason=reason)
 
     @hookimpl
     def on_checkpoint_error(self, path: Path) -> None:

@@ -100,7 +100,7 @@ def test_defaults_are_those_of_keras() -> None:
     )
     assert repr(ModelCheckpoint("x")) == (
         "ModelCheckpoint(monitor='val_loss', verbose=0, mode='auto', filepath='x', save_best_only=False, "
-        "save_weights_only=False, save_freq='epoch', initial_value_threshold=None)"
+        "save_weights_only=False, save_freq='epoch', initial_value_threshold=None, on_error='raise')"
     )
 
 
