@@ -196,7 +196,7 @@ class Bus:
                 if any(action.on_error == "raise" for action in same):
                     error.add_note(f"asked for by {askers}")
                     raise
-                failure = self.failures.add(askers, "on_checkpoint_error", error)
+                failure = self.failures.add(askers, "", error)
                 LOG.warning("%s; the training goes on", failure)
                 unwritten[path] = error
         return committed, unwritten

@@ -21,12 +21,14 @@ class Failure(NamedTuple):
 
     plugin: str
     hook: str
+    """The hook in which an observer raised; empty where a checkpoint that the plugin asked for was not written."""
     error: Exception
     """What was raised, without its traceback: that would keep alive what the training wants to free. The traceback
     goes to the log, at level DEBUG."""
 
     def __str__(self) -> str:
-        return f"{self.plugin} in {self.hook}: {type(self.error).__name__}: {self.error}"
+        where = f"{self.plugin} in {self.hook}" if self.hook else self.plugin
+        return f"{where}: {type(self.error).__name__}: {self.error}"
 
 
 def observes(plugin: object) -> bool:
@@ -48,8 +50,9 @@ class Failures:
 
     def add(self, plugin: str, hook: str, error: Exception) -> Failure:
         """Take note of a failure."""
-        LOG.debug("%s failed in %s", plugin, hook, exc_info=error)
-        failure = Failure(plugin, hook, error.with_traceback(None))
+        failure = Failure(plugin, hook, error)
+        LOG.debug("%s", failure, exc_info=error)
+        error.with_traceback(None)
         self.all.append(failure)
         return failure
 

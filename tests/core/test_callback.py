@@ -10,7 +10,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trainbus
+import trainbus.testing
 from trainbus import Callback, SettingsError, UnknownDirection, callbacks_from
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 from trainbus import Decision, LoopError, Run, SettingsError, decision, hookimpl
 from trainbus.failures import LIMIT
 from trainbus.hooks import HOOKS
+from trainbus.plugins import TensorBoard
+from trainbus.plugins.progress import Progress
 from trainbus.testing import LineSubject
 
 
@@ -358,3 +362,23 @@ def test_a_failure_keeps_nothing_alive(caplog: pytest.LogCaptureFixture) -> None
     run, _ = train([Observes(lambda hook: hook == "on_epoch_begin")])
     assert all(each.error.__traceback__ is None for each in run.failures)
     assert any(record.exc_info and record.levelno == logging.DEBUG for record in caplog.records)
+
+
+def test_built_in_observers_do_not_end_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a subject whose weights cannot be read nor an output that is gone does, and event files are closed."""
+
+    class Unreadable(LineSubject):
+        def weights(self) -> Any:
+            raise OSError("device lost")
+
+    with (Path("closed.txt")).open("w") as output:
+        pass
+    monkeypatch.setattr(sys, "stdout", output)
+    with Run(Unreadable(), [TensorBoard("logs", histogram_freq=1), Progress(), Hears()]) as run:
+        for _ in run.epochs(5):
+            run.log(loss=1.0)
+
+    assert run.result.epochs == 5
+    told = {(each.plugin.strip("_"), each.hook, type(each.error)) for each in run.failures}
+    assert told == {("TensorBoard", "on_epoch_end", OSError), ("Progress", "on_epoch_end", ValueError)}
+    assert len(run.failures) == 2 * LIMIT
