@@ -16,6 +16,7 @@ from .counters import Counters, UnheardLoop
 from .decision import Decision, Forget, Stop, stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
+from .failures import Failure
 from .files import sweep
 from .listeners import Listed, listeners
 from .locks import owning
@@ -115,6 +116,11 @@ class Run:
         return bool(self.stop_reasons)
 
     @property
+    def failures(self) -> list[Failure]:
+        """What went wrong without ending the run: errors of observers, and checkpoints that could not be written."""
+        return list(self._bus.failures.all)
+
+    @property
     def history(self) -> dict[str, list[Any]]:
         """Name to values, one for each epoch that ended; None where an epoch did not log the metric."""
         names = dict.fromkeys(name for metrics in self._epochs for name in metrics)
@@ -126,7 +132,8 @@ class Run:
         best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
         rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
         reason = "; ".join(dict.fromkeys(self.stop_reasons)) or self._plain_reason()
-        return Result(len(self._epochs), self.stopped, reason, best, tuple(self._files), rates)
+        files, failures = tuple(self._files), tuple(self.failures)
+        return Result(len(self._epochs), self.stopped, reason, best, files, rates, failures)
 
     def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
         """The watched metric of this name; every plugin that asks for the same one gets the same.
@@ -290,6 +297,7 @@ class Run:
     def begin_epoch(self, epoch: int) -> None:
         """The epoch, counted from 0, begins."""
         self.epoch = epoch
+        self._bus.settle()
         self._means.clear()
         self._rates = {}
         self.validated = False
@@ -381,8 +389,8 @@ class Run:
         self._carry_out(self._bus.decision(hook, answers))
 
     def _carry_out(self, decision: Decision) -> None:
-        committed = self._bus.carry_out(decision, self)
-        for action in decision:
+        done, committed, unwritten = self._bus.carry_out(decision, self)
+        for action in done:
             if isinstance(action, Forget):
                 self._files.pop(Path(action.source), None)
         for checkpoint in committed:
@@ -391,9 +399,12 @@ class Run:
             self._files[checkpoint.path] = None
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
-        self.stop_reasons += [action.reason for action in decision if isinstance(action, Stop)]
-        if decision and self._bus.on_decision is not None:
-            self._bus.on_decision(self, decision)
+        if self._bus.on_checkpoint_error is not None:
+            for path, error in unwritten.items():
+                self._bus.on_checkpoint_error(self, path, error)
+        self.stop_reasons += [action.reason for action in done if isinstance(action, Stop)]
+        if done and self._bus.on_decision is not None:
+            self._bus.on_decision(self, done)
 
     def _learning_rates(self) -> Mapping[str, float]:
         return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}

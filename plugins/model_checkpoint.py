@@ -75,6 +75,10 @@ class ModelCheckpoint(MonitoredCallback):
     file "exception", beside "last": files of their own, so that a spoilt model replaces no good one. They hold the
     model as it is then, before other callbacks restore weights."""
 
+    on_error: Literal["raise", "warn"] = "raise"
+    """What happens where a file cannot be written: the run ends, or says so and goes on; the file that was there stays
+    whole either way, and the next model that is better than it is saved."""
+
     @field_validator("keep", "keep_last")
     @classmethod
     def _names_differ(cls, value: int | None, info: ValidationInfo) -> int | None:

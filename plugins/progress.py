@@ -31,6 +31,8 @@ class Progress:
             are printed.
     """
 
+    critical = False
+
     def __new__(cls, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> Progress:  # noqa: PYI034
         """Of a kind that listens to batches where a bar is drawn."""
         wanted = bar and _asked(levels) and 2 not in _asked(levels)

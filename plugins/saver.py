@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
@@ -30,6 +31,7 @@ class _Saver:
         self.frequency = frequency
         self.best = Best()
         self.kept: tuple[Kept, ...] = ()
+        self.asked: tuple[str, Best, tuple[Kept, ...]] | None = None  # the last path, and what stood before it
         self.template = ""
 
     @hookimpl
@@ -69,6 +71,7 @@ class _Saver:
     def chosen(self, run: Run, path: str, score: float | None) -> Decision:
         """What `save_best_only`, `keep` and `keep_last` make of a model."""
         settings, reason = self.settings, ""
+        self.asked = path, self.best, self.kept
         if settings.save_best_only:
             if score is None:
                 return NOTHING
@@ -91,7 +94,14 @@ class _Saver:
         return join([self.write(path, reason), *(decision.forget(old, why) for old in verdict.forget)])
 
     def write(self, path: str, reason: str = "") -> Decision:
-        return decision.save(path, weights_only=self.settings.save_weights_only, reason=reason)
+        settings = self.settings
+        return decision.save(path, weights_only=settings.save_weights_only, on_error=settings.on_error, reason=reason)
+
+    @hookimpl
+    def on_checkpoint_error(self, path: Path) -> None:
+        # what is on the disk decides what is the best, so the next better model is saved again
+        if self.asked is not None and Path(self.asked[0]) == path:
+            _, self.best, self.kept = self.asked
 
     def path(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
         values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}

@@ -74,6 +74,8 @@ class TensorBoard(Callback):
 
 
 class _EpochWriter:
+    critical = False
+
     def __init__(self, settings: TensorBoard) -> None:
         self.settings = settings
         self.files: EventFiles | None = None

@@ -1,7 +1,9 @@
 """The laws of ModelCheckpoint beyond those that it shares with Keras."""
 
+import resource
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import CheckpointError, MissingMetric, Run, SettingsError, UnknownDirection, hookimpl
+from trainbus import CheckpointError, MissingMetric, Run, SettingsError, UnknownDirection, decision, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
 
@@ -319,3 +321,136 @@ def test_keeping_the_best_needs_a_direction() -> None:
 def test_one_ending_may_go_without_a_comma() -> None:
     """The parentheses of ("end") make no tuple; what is meant is taken."""
     assert ModelCheckpoint("m", save_on=("end")) == ModelCheckpoint("m", save_on=("end",))  # type: ignore[arg-type]
+
+
+class SmallDisk(LineSubject):
+    """A subject whose files do not fit while `full` is set."""
+
+    full = False
+
+    def save(self, path: Path, *, weights_only: bool) -> None:
+        """Write the file, as far as it goes."""
+        with ExitStack() as stack:
+            if self.full:
+                limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+                stack.callback(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+            super().save(path, weights_only=weights_only)
+
+
+def trained(values: Sequence[float], full: Collection[int], *callbacks: object) -> tuple[Run, list[float]]:
+    """A run whose disk is full in some epochs, and after each epoch what best.npz holds: the value of which epoch."""
+    subject, held, back = SmallDisk(), list[float](), LineSubject()
+    with Run(subject, [ModelCheckpoint("best", save_best_only=True, on_error="warn"), *callbacks]) as run:
+        for epoch in run.epochs(len(values)):
+            if epoch:
+                held.append(float(back.slope) if not Path("best.npz").exists() else loaded(back))
+            subject.full = epoch in full
+            subject.slope = np.array(values[epoch])
+            run.log(val_loss=values[epoch])
+    return run, [*held, loaded(back) if Path("best.npz").exists() else 0.0]
+
+
+def loaded(subject: LineSubject) -> float:
+    """The slope that best.npz holds."""
+    subject.load(Path("best.npz"))
+    return float(subject.slope)
+
+
+@given(st.lists(st.tuples(st.floats(1, 9), st.booleans()), min_size=1, max_size=10))
+def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> None:
+    """With on_error="warn" every epoch that beats what is really on the disk is tried; the old file stays whole."""
+    Path("best.npz").unlink(missing_ok=True)
+    Path("best.npz.trainbus.json").unlink(missing_ok=True)
+    values, full = [value for value, _ in epochs], {epoch for epoch, (_, full) in enumerate(epochs) if full}
+    run, held = trained(values, full)
+
+    disk, expected, tried = np.inf, list[float](), 0
+    for epoch, value in enumerate(values):
+        if value < disk and epoch in full:
+            tried += 1
+        elif value < disk:
+            disk = value
+        expected.append(disk if np.isfinite(disk) else 0.0)
+    assert held == expected
+    assert [each.plugin for each in run.failures] == ["ModelCheckpoint"] * tried
+    assert sorted(path.name for path in Path().iterdir()) == ["best.npz", "best.npz.trainbus.json"] * bool(
+        disk < np.inf
+    )
+
+
+def test_a_save_that_failed_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """One line a time, on_checkpoint_error and the result tell of it; on_checkpoint and on_decision do not."""
+
+    class Hears:
+        def __init__(self) -> None:
+            self.heard: list[object] = []
+
+        @hookimpl
+        def on_checkpoint(self, run: Run) -> None:
+            self.heard.append(f"{run.epoch} saved")
+
+        @hookimpl
+        def on_checkpoint_error(self, run: Run, path: Path, error: CheckpointError) -> None:
+            self.heard.append(f"{run.epoch} {path} {type(error.__cause__).__name__}")
+
+        @hookimpl
+        def on_decision(self, run: Run) -> None:
+            self.heard.append(f"{run.epoch} decided")
+
+    ears = Hears()
+    run, held = trained([3, 2, 2.5], {1}, ears)
+
+    assert held == [3, 3, 2.5]
+    assert ears.heard == ["0 saved", "0 decided", "1 best.npz OSError", "2 saved", "2 decided"]
+    (line,) = caplog.messages
+    assert line.startswith("ModelCheckpoint: CheckpointError: the checkpoint 'best.npz' was not")
+    assert line.endswith("File too large; the training goes on")
+    assert "failed: ModelCheckpoint" in str(run.result)
+
+
+@pytest.mark.parametrize("other", [(), ("warn",), ("raise",)])
+def test_a_save_that_fails_ends_the_run_unless_everybody_agrees(other: tuple[str, ...]) -> None:
+    """With on_error="raise", the default, at the end of its epoch, naming who asked; of two for one path it wins."""
+
+    class Asks:
+        @hookimpl
+        def on_epoch_end(self) -> Any:
+            wanted = [decision.save("best.npz", on_error=each) for each in other]  # type: ignore[arg-type]
+            return wanted[0] if wanted else None
+
+    subject = SmallDisk()
+    subject.full = True
+    run = Run(subject, [ModelCheckpoint("best"), Asks()])
+    with pytest.raises(CheckpointError, match="File too large") as raised, run:
+        for _ in run.epochs(3):
+            run.log(loss=1)
+
+    assert run.epoch == 0
+    assert raised.value.__notes__ == [f"asked for by {'Asks and ' if other else ''}ModelCheckpoint"]
+    assert run.error is raised.value
+    assert list(Path().iterdir()) == []
+
+
+def test_whose_save_failed_forgets_nothing() -> None:
+    """What its asker wanted to delete for the new file stays; what others wanted to delete goes."""
+
+    class Rotates:
+        @hookimpl
+        def on_epoch_end(self) -> Any:
+            return decision.save("new.npz", on_error="warn") | decision.forget("old.npz")
+
+    class Tidies:
+        @hookimpl
+        def on_epoch_end(self) -> Any:
+            return decision.forget("other.npz")
+
+    for name in ("old.npz", "other.npz"):
+        Path(name).touch()
+    subject = SmallDisk()
+    subject.full = True
+    with Run(subject, [Rotates(), Tidies()]) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1)
+
+    assert sorted(path.name for path in Path().iterdir()) == ["old.npz"]
