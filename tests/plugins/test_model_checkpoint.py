@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import CheckpointError, MissingMetric, Run, SettingsError, UnknownDirection, decision, hookimpl
+from trainbus.locks import LOCK
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
 
@@ -25,9 +26,14 @@ def saved(history: Sequence[dict[str, Any]], **options: Any) -> list[str]:
     return [checkpoint.path.name for checkpoint in run.checkpoints]
 
 
+def visible(folder: Path | str = ".") -> set[str]:
+    """The files in a directory but the run's lock; what a writer has staged is shown."""
+    return {path.name for path in Path(folder).iterdir() if path.is_file()} - {LOCK}
+
+
 def on_disk(folder: Path | str = ".") -> set[str]:
     """The checkpoints in a directory; each has its manifest, and no manifest is left alone."""
-    names = {path.name for path in Path(folder).iterdir() if path.is_file()}
+    names = visible(folder)
     payloads = {name for name in names if not name.endswith(".trainbus.json")}
     assert names - payloads == {f"{name}.trainbus.json" for name in payloads}
     return {name.removesuffix(".npz") for name in payloads}
@@ -374,9 +380,7 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
         expected.append(disk if np.isfinite(disk) else 0.0)
     assert held == expected
     assert [each.plugin for each in run.failures] == ["ModelCheckpoint"] * tried
-    assert sorted(path.name for path in Path().iterdir()) == ["best.npz", "best.npz.trainbus.json"] * bool(
-        disk < np.inf
-    )
+    assert sorted(visible()) == ["best.npz", "best.npz.trainbus.json"] * bool(disk < np.inf)
 
 
 def test_a_save_that_failed_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -429,7 +433,7 @@ def test_a_save_that_fails_ends_the_run_unless_everybody_agrees(other: tuple[str
     assert run.epoch == 0
     assert raised.value.__notes__ == [f"asked for by {'Asks and ' if other else ''}ModelCheckpoint"]
     assert run.error is raised.value
-    assert list(Path().iterdir()) == []
+    assert visible() == set()
 
 
 def test_whose_save_failed_forgets_nothing() -> None:
@@ -453,4 +457,4 @@ def test_whose_save_failed_forgets_nothing() -> None:
         for _ in run.epochs(1):
             run.log(loss=1)
 
-    assert sorted(path.name for path in Path().iterdir()) == ["old.npz"]
+    assert visible() == {"old.npz"}
