@@ -7,17 +7,30 @@ crash leaves behind, the digest of the payload on the disk finds its own memory.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import CheckpointError
-from .files import digest_of, discard, publish, replace_text, stage
+from .files import STAGED, digest_of, discard, publish, replace_text, stage, suffix_of
 
-__all__ = ["Checkpoint", "Content", "Manifest", "commit", "found_in", "manifest_of", "read", "remove"]
+__all__ = [
+    "Checkpoint",
+    "Content",
+    "Found",
+    "Manifest",
+    "commit",
+    "found_in",
+    "manifest_of",
+    "newest_intact",
+    "read",
+    "remove",
+    "survey",
+]
 
 MANIFEST = ".trainbus.json"
 """What is added to a payload's name for the name of its manifest."""
@@ -119,17 +132,32 @@ def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkp
     return Checkpoint(path=path, content=content)
 
 
+class Found(NamedTuple):
+    """What a directory has at one payload's path."""
+
+    path: Path
+    content: Content | None
+    """What should be there; None where no manifest tells."""
+    flaw: str = ""
+    """What is wrong with it, as far as was looked."""
+
+
 def read(path: Path) -> Checkpoint:
-    """The checkpoint at `path`, every byte of it verified.
+    """The checkpoint at `path`, every byte of it verified; also while another process writes the next one there.
 
     Raises:
         CheckpointError: there is none, or its content is not one that was committed.
     """
-    try:
-        contents = _contents(path)
-        digest = digest_of(path)
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
+    while True:
+        try:
+            with path.open("rb") as payload:  # opened first: what is open stays what it is, whatever is renamed
+                contents = _contents(path)
+                digest = hashlib.file_digest(payload, "sha256").hexdigest()
+            changed = all(content.digest != digest for content in contents) and _contents(path) != contents
+        except OSError as error:
+            raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
+        if not changed:
+            break
     if not contents:
         raise CheckpointError(f"{str(path)!r} has no manifest {manifest_of(path).name!r}, so nothing can verify it")
     for content in contents:
@@ -138,18 +166,64 @@ def read(path: Path) -> Checkpoint:
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
 
 
+def survey(directory: Path, *, verify: bool = False) -> list[Found]:
+    """Everything in a directory that is a checkpoint or was one, latest step first; what no manifest tells comes last.
+
+    Args:
+        directory: is looked at itself, not what lies deeper.
+        verify: whether every byte is read. Otherwise a payload passes that has the size it should have.
+
+    Raises:
+        CheckpointError: the directory cannot be read.
+    """
+    try:
+        names = sorted(entry.name for entry in directory.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
+    told = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)}
+    # a file like the others that lost its manifest is named, or an older one would take its place in silence
+    kinds = {suffix_of(Path(name)) for name in told}
+    lost = {name for name in names if suffix_of(Path(name)) in kinds and not name.startswith(STAGED)} - told
+    found = [_look(directory / name, verify=verify) for name in sorted(told | lost) if not name.endswith(MANIFEST)]
+    return sorted(found, key=_age)
+
+
+def newest_intact(directory: Path) -> tuple[Checkpoint | None, list[Found]]:
+    """The checkpoint of the latest step whose bytes are all as they were written, None where there is none.
+
+    Clocks play no part. Also returned is what was passed over on the way to it: damaged, gone, or of unknown step.
+
+    Raises:
+        CheckpointError: the directory cannot be read.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for step in (1, 2):
+    ...     _ = commit(folder / f"{step}.txt", lambda staged: staged.write_text("weights"), epoch=0, step=step)
+    >>> _ = (folder / "2.txt").write_text("weighty")
+    >>> newest, passed_over = newest_intact(folder)
+    >>> newest.step, [found.path.name for found in passed_over]
+    (1, ['2.txt'])
+    """
+    newest: Checkpoint | None = None
+    passed_over: list[Found] = []
+    for found in survey(directory):
+        if found.content is not None and newest is not None:
+            continue
+        looked = found if found.flaw else _look(found.path, verify=True)
+        if looked.flaw or looked.content is None:
+            passed_over.append(looked)
+        else:
+            newest = Checkpoint(path=looked.path, content=looked.content)
+    return newest, passed_over
+
+
 def found_in(directory: Path) -> Iterator[tuple[Path, Content]]:
     """Payloads of a directory with the content that each should have, judged by size alone, latest step first.
 
     A payload that is gone or has another size is left out.
     """
-    found: list[tuple[Path, Content]] = []
-    for manifest in directory.glob(f"*{MANIFEST}"):
-        path = manifest.with_name(manifest.name.removesuffix(MANIFEST))
-        if path.is_file():
-            size = path.stat().st_size
-            found += [(path, content) for content in _contents(path) if content.size == size][:1]
-    yield from sorted(found, key=lambda each: (each[1].step, each[1].epoch, each[1].written), reverse=True)
+    yield from ((path, content) for path, content, flaw in survey(directory) if content is not None and not flaw)
 
 
 def remove(path: Path) -> None:
@@ -164,6 +238,35 @@ def _expected_at(path: Path) -> list[Content]:
     if contents or not path.is_file():
         return contents
     return [Content(digest=digest_of(path), size=path.stat().st_size, epoch=-1, step=-1)]
+
+
+def _look(path: Path, *, verify: bool) -> Found:
+    """One payload and its manifest; after a crash only the digest can tell which of several contents it is."""
+    try:
+        contents = _contents(path)
+    except OSError as error:
+        return Found(path, None, f"its manifest cannot be read: {error}")
+    if not contents:
+        state = "damaged" if manifest_of(path).exists() else "missing"
+        return Found(path, None, f"its manifest {manifest_of(path).name!r} is {state}")
+    if not path.is_file():
+        return Found(path, contents[0], "missing: it was removed, or its run died before it was there")
+    size = path.stat().st_size
+    if len(contents) == 1 and contents[0].size == size and not verify:
+        return Found(path, contents[0])
+    try:
+        return Found(path, read(path).content)
+    except CheckpointError as error:
+        same = any(content.size == size for content in contents)
+        told = "its bytes are not those that were written" if same else f"{size:,} bytes, not {contents[0].size:,}"
+        return Found(path, contents[0], f"unreadable: {error.__cause__}" if error.__cause__ else f"damaged: {told}")
+
+
+def _age(found: Found) -> tuple[float, ...]:
+    """What to sort by, latest step first."""
+    if found.content is None:
+        return (1,)
+    return (0, -found.content.step, -found.content.epoch, -found.content.written.timestamp())
 
 
 def _contents(path: Path) -> list[Content]:
