@@ -8,6 +8,7 @@ crash leaves behind, the digest of the payload on the disk finds its own memory.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,8 @@ __all__ = [
 
 MANIFEST = ".trainbus.json"
 """What is added to a payload's name for the name of its manifest."""
+SIGNED = re.compile(rb'(\{\s*"digest": ")([0-9a-f]*)')
+"""How a manifest begins."""
 
 
 class Content(BaseModel):
@@ -59,6 +62,9 @@ class Content(BaseModel):
 class Manifest(BaseModel):
     """What may be found at one payload's path, newest first."""
 
+    digest: str = ""
+    """SHA-256 of the manifest's own text, taken with nothing between these quotes; the first field, so that the text
+    can be taken apart before it is parsed."""
     format: Literal[1] = 1
     contents: list[Content]
 
@@ -159,7 +165,9 @@ def read(path: Path) -> Checkpoint:
         if not changed:
             break
     if not contents:
-        raise CheckpointError(f"{str(path)!r} has no manifest {manifest_of(path).name!r}, so nothing can verify it")
+        manifest = manifest_of(path)
+        state = "damaged" if manifest.exists() else "missing"
+        raise CheckpointError(f"nothing can verify {str(path)!r}: its manifest {manifest.name!r} is {state}")
     for content in contents:
         if content.digest == digest:
             return Checkpoint(path=path, content=content)
@@ -270,13 +278,27 @@ def _age(found: Found) -> tuple[float, ...]:
 
 
 def _contents(path: Path) -> list[Content]:
+    """What the manifest has; nothing where it is not there, or not the text that was written."""
     try:
-        return Manifest.model_validate_json(manifest_of(path).read_bytes()).contents
+        text = manifest_of(path).read_bytes()
     except FileNotFoundError:
         return []
+    signed = SIGNED.match(text)
+    if signed is None or _digest(signed[1] + text[signed.end(2) :]) != signed[2]:
+        return []
+    try:
+        return Manifest.model_validate_json(text).contents
     except ValidationError:
         return []
 
 
 def _write_manifest(path: Path, contents: list[Content]) -> None:
-    replace_text(manifest_of(path), Manifest(contents=contents).model_dump_json(indent=1))
+    text = Manifest(contents=contents).model_dump_json(indent=1)
+    unsigned = SIGNED.match(text.encode())
+    assert unsigned is not None, "digest is the first field"
+    start = unsigned[1].decode()
+    replace_text(manifest_of(path), start + _digest(text.encode()).decode() + text.removeprefix(start))
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

@@ -107,6 +107,21 @@ def test_no_flipped_bit_and_no_truncation_goes_unseen(content: bytes, data) -> N
             read(path)
 
 
+@given(st.data())
+def test_no_flipped_bit_of_a_manifest_changes_a_memory(data) -> None:
+    """A manifest that differs in any bit is as good as none, whatever the bit means."""
+    path = Path("best.bin")
+    put(path, "new", 1234567)
+    manifest = manifest_of(path)
+    flipped = bytearray(manifest.read_bytes())
+    position = data.draw(st.integers(0, 8 * len(flipped) - 1))
+    flipped[position // 8] ^= 1 << position % 8
+    manifest.write_bytes(flipped)
+
+    with pytest.raises(CheckpointError, match="manifest"):
+        read(path)
+
+
 @pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"format": 2, "contents": []}', '{"contents": [{"digest": 1}]}'])
 def test_a_spoilt_manifest_is_no_checkpoint(spoilt: str) -> None:
     """A manifest that is empty, torn, foreign or from the future is never taken for a memory."""
