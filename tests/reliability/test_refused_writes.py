@@ -124,13 +124,13 @@ def test_no_checkpoint_is_staged_elsewhere(kind: Kind, monkeypatch: pytest.Monke
     replace = os.replace
 
     def noted(source: str, target: str) -> None:
-        renamed.append((Path(source), Path(target)))
+        renamed.append((Path(source).absolute(), Path(target).absolute()))
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", noted)
     save(kind, path, 1)
 
     assert read(path).epoch == 1
-    assert path in [target for _, target in renamed]
+    assert path.absolute() in [target for _, target in renamed]
     assert all(source.parent == target.parent for source, target in renamed)
     assert not elsewhere.exists() or not os.listdir(elsewhere)
