@@ -12,6 +12,7 @@ import pytest
 
 from trainbus import CheckpointError, Run
 from trainbus.checkpoints import commit, manifest_of, read
+from trainbus.locks import LOCK
 from trainbus.plugins import ModelCheckpoint
 
 from .subjects import Kind, number_in
@@ -20,12 +21,18 @@ InChild = Callable[[Callable[[], None]], int]
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
-def save(kind: Kind, path: Path, number: int) -> None:
-    """Train for one epoch that ends with a save."""
+def save(kind: Kind, path: Path, number: int, mishap: Callable[[], object] = lambda: None) -> None:
+    """Train for one epoch that ends with a save; the mishap happens meanwhile."""
     with Run(kind.subject, ModelCheckpoint(str(path)), progress=False) as run:
         for _ in run.epochs(number + 1, initial_epoch=number):
             kind.carry(number)
             run.log(loss=0.0)
+            mishap()
+
+
+def left_in(directory: str = ".") -> list[str]:
+    """Everything but the lock."""
+    return sorted(set(os.listdir(directory)) - {LOCK})
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])
@@ -36,13 +43,12 @@ def test_a_file_too_large_for_the_disk_leaves_the_old_one_whole(kind: Kind, shar
     limit = int(path.stat().st_size * share)
 
     def fill() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         with pytest.raises(CheckpointError, match=rf"best{kind.suffix}.* was not written"):
-            save(kind, path, 2)
+            save(kind, path, 2, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
 
     assert in_child(fill) == 0
     assert number_in(kind, path) == read(path).epoch == 1
-    assert sorted(os.listdir()) == [path.name, manifest_of(path).name]
+    assert left_in() == [path.name, manifest_of(path).name]
     save(kind, path, 3)
     assert number_in(kind, path) == read(path).epoch == 3
 
@@ -66,9 +72,8 @@ def test_a_directory_that_was_removed_is_made_anew(kind: Kind) -> None:
     """Between two saves somebody removes the directory: the second save makes it again."""
     path = Path(f"runs/best{kind.suffix}")
     save(kind, path, 1)
-    shutil.rmtree("runs")
 
-    save(kind, path, 2)
+    save(kind, path, 2, lambda: shutil.rmtree("runs"))
     assert number_in(kind, path) == read(path).epoch == 2
 
 
@@ -76,27 +81,27 @@ def test_a_path_that_becomes_a_directory_is_left_alone(kind: Kind) -> None:
     """A directory at the path, full or empty, is never replaced; the error says what it is."""
     path = Path(f"best{kind.suffix}")
 
-    with (
-        pytest.raises(CheckpointError, match=r"best.* is a directory"),
-        Run(kind.subject, ModelCheckpoint(str(path)), progress=False) as run,
-    ):
-        for epoch in run.epochs(2):
-            kind.carry(epoch)
-            run.log(loss=0.0)
-            if epoch == 1:
-                path.unlink()
-                path.mkdir()
-                (path / "precious").touch()
+    def occupy() -> None:
+        path.unlink()
+        path.mkdir()
+        (path / "precious").touch()
+
+    save(kind, path, 1)
+    with pytest.raises(CheckpointError, match=r"best.* is a directory"):
+        save(kind, path, 2, occupy)
 
     assert os.listdir(path) == ["precious"]
 
 
 def test_a_directory_that_becomes_a_file_is_left_alone(kind: Kind) -> None:
     """Where the directory cannot be made or written, the error names the checkpoint."""
-    Path("runs").write_text("precious")
+
+    def occupy() -> None:
+        shutil.rmtree("runs", ignore_errors=True)
+        Path("runs").write_text("precious")
 
     with pytest.raises(CheckpointError, match=rf"runs/best{kind.suffix}"):
-        save(kind, Path(f"runs/best{kind.suffix}"), 1)
+        save(kind, Path(f"runs/best{kind.suffix}"), 1, occupy)
     assert Path("runs").read_text() == "precious"
 
 
@@ -112,17 +117,19 @@ def test_a_directory_without_permission_is_left_alone(kind: Kind, in_child: InCh
     """Where no file may be made any more, the old one stays whole and the error names it."""
     path = Path(f"runs/best{kind.suffix}")
     save(kind, path, 1)
-    path.parent.chmod(0o500)
+
+    def lose_permission() -> None:
+        path.parent.chmod(0o500)
+        give_up_root()
 
     def refused() -> None:
-        give_up_root()
         with pytest.raises(CheckpointError, match=rf"runs/best{kind.suffix}.*[Pp]ermission"):
-            save(kind, path, 2)
+            save(kind, path, 2, lose_permission)
 
     assert in_child(refused) == 0
     path.parent.chmod(0o700)
     assert number_in(kind, path) == read(path).epoch == 1
-    assert sorted(os.listdir("runs")) == [path.name, manifest_of(path).name]
+    assert left_in("runs") == [path.name, manifest_of(path).name]
 
 
 def test_no_checkpoint_is_staged_elsewhere(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
