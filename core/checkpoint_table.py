@@ -75,9 +75,8 @@ def _row(found: Found, now: datetime, *, verified: bool) -> tuple[str, ...]:
     content = found.content
     if content is None:
         return (name, "?", "?", "?", "?", state, "")
-    known = content.epoch >= 0  # else somebody else's file, which a first save was about to replace
     metrics = " ".join(f"{_printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
-    counters = (str(content.epoch + 1), f"{content.step:,}") if known else ("?", "?")
+    counters = (str(content.epoch + 1), f"{content.step:,}")
     return (name, *counters, _size(content.size), _age(now - content.written), state, metrics)
 
 

@@ -188,12 +188,13 @@ def survey(directory: Path, *, verify: bool = False) -> list[Found]:
         names = sorted(entry.name for entry in directory.iterdir())
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
-    told = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)}
+    told = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)} - {""}
     # a file like the others that lost its manifest is named, or an older one would take its place in silence
-    kinds = {suffix_of(Path(name)) for name in told}
+    kinds = {suffix_of(Path(name)) for name in told} - {""}
     lost = {name for name in names if suffix_of(Path(name)) in kinds and not name.startswith(STAGED)} - told
     found = [_look(directory / name, verify=verify) for name in sorted(told | lost) if not name.endswith(MANIFEST)]
-    return sorted(found, key=_age)
+    there = (each for each in found if each.path.exists() or manifest_of(each.path).exists())  # none removed meanwhile
+    return sorted(there, key=_age)
 
 
 def newest_intact(directory: Path) -> tuple[Checkpoint | None, list[Found]]:
@@ -257,13 +258,18 @@ def _look(path: Path, *, verify: bool) -> Found:
     if not contents:
         state = "damaged" if manifest_of(path).exists() else "missing"
         return Found(path, None, f"its manifest {manifest_of(path).name!r} is {state}")
-    if not path.is_file():
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except FileNotFoundError:  # removed between the two calls
+        size = None
+    if size is None:
         return Found(path, contents[0], "missing: it was removed, or its run died before it was there")
-    size = path.stat().st_size
     if len(contents) == 1 and contents[0].size == size and not verify:
         return Found(path, contents[0])
     try:
-        return Found(path, read(path).content)
+        content = read(path).content
+        foreign = "somebody else's file, whole; the save that was to replace it never came"
+        return Found(path, content) if content.step >= 0 else Found(path, None, foreign)
     except CheckpointError as error:
         same = any(content.size == size for content in contents)
         told = "its bytes are not those that were written" if same else f"{size:,} bytes, not {contents[0].size:,}"

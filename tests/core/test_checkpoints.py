@@ -266,6 +266,27 @@ def test_a_payload_whose_manifest_is_lost_is_passed_over_by_name() -> None:
     ]
 
 
+def test_a_file_of_somebody_else_is_never_the_newest_checkpoint() -> None:
+    """Where a first save died before its rename, the foreign file that still stands there is named and not taken."""
+    Path("best.bin").write_text("foreign")
+    for step in count():
+        if not dying_at(step, lambda: put(Path("best.bin"), "new", 1)):
+            break
+        newest, passed_over = newest_intact(Path())
+        assert (newest is None) == (Path("best.bin").read_text() == "foreign")
+        assert not passed_over or "somebody else" in passed_over[0].flaw
+
+
+def test_files_that_were_never_checkpoints_are_not_taken_for_them() -> None:
+    """Locks, directories, other suffixes, files without one, and a manifest of nothing are no part of the listing."""
+    put(Path("plain"), "one", 1)
+    for stranger in ("notes", ".trainbus.lock", ".trainbus.json", f"{STAGED}x", "log.txt"):
+        Path(stranger).touch()
+    Path("folder").mkdir()
+
+    assert [found.path.name for found in survey(Path())] == ["plain"]
+
+
 def test_a_manifest_that_cannot_be_read_is_a_flaw_and_no_end() -> None:
     """A directory in the place of a manifest spoils that one checkpoint only."""
     put(Path("1.bin"), "one", 1)
