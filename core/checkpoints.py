@@ -7,20 +7,36 @@ crash leaves behind, the digest of the payload on the disk finds its own memory.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import CheckpointError
-from .files import digest_of, discard, publish, replace_text, stage
+from .files import STAGED, digest_of, discard, publish, replace_text, stage, suffix_of
 
-__all__ = ["Checkpoint", "Content", "Manifest", "commit", "found_in", "manifest_of", "read", "remove"]
+__all__ = [
+    "Checkpoint",
+    "Content",
+    "Found",
+    "Manifest",
+    "commit",
+    "found_in",
+    "manifest_of",
+    "newest_intact",
+    "read",
+    "remove",
+    "survey",
+]
 
 MANIFEST = ".trainbus.json"
 """What is added to a payload's name for the name of its manifest."""
+SIGNED = re.compile(rb'(\{\s*"digest": ")([0-9a-f]*)')
+"""How a manifest begins."""
 
 
 class Content(BaseModel):
@@ -46,6 +62,9 @@ class Content(BaseModel):
 class Manifest(BaseModel):
     """What may be found at one payload's path, newest first."""
 
+    digest: str = ""
+    """SHA-256 of the manifest's own text, taken with nothing between these quotes; the first field, so that the text
+    can be taken apart before it is parsed."""
     format: Literal[1] = 1
     contents: list[Content]
 
@@ -119,23 +138,93 @@ def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkp
     return Checkpoint(path=path, content=content)
 
 
+class Found(NamedTuple):
+    """What a directory has at one payload's path."""
+
+    path: Path
+    content: Content | None
+    """What should be there; None where no manifest tells."""
+    flaw: str = ""
+    """What is wrong with it, as far as was looked."""
+
+
 def read(path: Path) -> Checkpoint:
-    """The checkpoint at `path`, every byte of it verified.
+    """The checkpoint at `path`, every byte of it verified; also while another process writes the next one there.
 
     Raises:
         CheckpointError: there is none, or its content is not one that was committed.
     """
-    try:
-        contents = _contents(path)
-        digest = digest_of(path)
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
+    while True:
+        try:
+            with path.open("rb") as payload:  # opened first: what is open stays what it is, whatever is renamed
+                contents = _contents(path)
+                digest = hashlib.file_digest(payload, "sha256").hexdigest()
+            changed = all(content.digest != digest for content in contents) and _contents(path) != contents
+        except OSError as error:
+            raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
+        if not changed:
+            break
     if not contents:
-        raise CheckpointError(f"{str(path)!r} has no manifest {manifest_of(path).name!r}, so nothing can verify it")
+        manifest = manifest_of(path)
+        state = "damaged" if manifest.exists() else "missing"
+        raise CheckpointError(f"nothing can verify {str(path)!r}: its manifest {manifest.name!r} is {state}")
     for content in contents:
         if content.digest == digest:
             return Checkpoint(path=path, content=content)
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
+
+
+def survey(directory: Path, *, verify: bool = False) -> list[Found]:
+    """Everything in a directory that is a checkpoint or was one, latest step first; what no manifest tells comes last.
+
+    Args:
+        directory: is looked at itself, not what lies deeper.
+        verify: whether every byte is read. Otherwise a payload passes that has the size it should have.
+
+    Raises:
+        CheckpointError: the directory cannot be read.
+    """
+    try:
+        names = sorted(entry.name for entry in directory.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
+    told = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)} - {""}
+    # a file like the others that lost its manifest is named, or an older one would take its place in silence
+    kinds = {suffix_of(Path(name)) for name in told} - {""}
+    lost = {name for name in names if suffix_of(Path(name)) in kinds and not name.startswith(STAGED)} - told
+    found = [_look(directory / name, verify=verify) for name in sorted(told | lost) if not name.endswith(MANIFEST)]
+    there = (each for each in found if each.path.exists() or manifest_of(each.path).exists())  # none removed meanwhile
+    return sorted(there, key=_age)
+
+
+def newest_intact(directory: Path) -> tuple[Checkpoint | None, list[Found]]:
+    """The checkpoint of the latest step whose bytes are all as they were written, None where there is none.
+
+    Clocks play no part. Also returned is what was passed over on the way to it: damaged, gone, or of unknown step.
+
+    Raises:
+        CheckpointError: the directory cannot be read.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for step in (1, 2):
+    ...     _ = commit(folder / f"{step}.txt", lambda staged: staged.write_text("weights"), epoch=0, step=step)
+    >>> _ = (folder / "2.txt").write_text("weighty")
+    >>> newest, passed_over = newest_intact(folder)
+    >>> newest.step, [found.path.name for found in passed_over]
+    (1, ['2.txt'])
+    """
+    newest: Checkpoint | None = None
+    passed_over: list[Found] = []
+    for found in survey(directory):
+        if found.content is not None and newest is not None:
+            continue
+        looked = found if found.flaw else _look(found.path, verify=True)
+        if looked.flaw or looked.content is None:
+            passed_over.append(looked)
+        else:
+            newest = Checkpoint(path=looked.path, content=looked.content)
+    return newest, passed_over
 
 
 def found_in(directory: Path) -> Iterator[tuple[Path, Content]]:
@@ -143,13 +232,7 @@ def found_in(directory: Path) -> Iterator[tuple[Path, Content]]:
 
     A payload that is gone or has another size is left out.
     """
-    found: list[tuple[Path, Content]] = []
-    for manifest in directory.glob(f"*{MANIFEST}"):
-        path = manifest.with_name(manifest.name.removesuffix(MANIFEST))
-        if path.is_file():
-            size = path.stat().st_size
-            found += [(path, content) for content in _contents(path) if content.size == size][:1]
-    yield from sorted(found, key=lambda each: (each[1].step, each[1].epoch, each[1].written), reverse=True)
+    yield from ((path, content) for path, content, flaw in survey(directory) if content is not None and not flaw)
 
 
 def remove(path: Path) -> None:
@@ -166,14 +249,62 @@ def _expected_at(path: Path) -> list[Content]:
     return [Content(digest=digest_of(path), size=path.stat().st_size, epoch=-1, step=-1)]
 
 
-def _contents(path: Path) -> list[Content]:
+def _look(path: Path, *, verify: bool) -> Found:
+    """One payload and its manifest; after a crash only the digest can tell which of several contents it is."""
     try:
-        return Manifest.model_validate_json(manifest_of(path).read_bytes()).contents
+        contents = _contents(path)
+    except OSError as error:
+        return Found(path, None, f"its manifest cannot be read: {error}")
+    if not contents:
+        state = "damaged" if manifest_of(path).exists() else "missing"
+        return Found(path, None, f"its manifest {manifest_of(path).name!r} is {state}")
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except FileNotFoundError:  # removed between the two calls
+        size = None
+    if size is None:
+        return Found(path, contents[0], "missing: it was removed, or its run died before it was there")
+    if len(contents) == 1 and contents[0].size == size and not verify:
+        return Found(path, contents[0])
+    try:
+        content = read(path).content
+        foreign = "somebody else's file, whole; the save that was to replace it never came"
+        return Found(path, content) if content.step >= 0 else Found(path, None, foreign)
+    except CheckpointError as error:
+        same = any(content.size == size for content in contents)
+        told = "its bytes are not those that were written" if same else f"{size:,} bytes, not {contents[0].size:,}"
+        return Found(path, contents[0], f"unreadable: {error.__cause__}" if error.__cause__ else f"damaged: {told}")
+
+
+def _age(found: Found) -> tuple[float, ...]:
+    """What to sort by, latest step first."""
+    if found.content is None:
+        return (1,)
+    return (0, -found.content.step, -found.content.epoch, -found.content.written.timestamp())
+
+
+def _contents(path: Path) -> list[Content]:
+    """What the manifest has; nothing where it is not there, or not the text that was written."""
+    try:
+        text = manifest_of(path).read_bytes()
     except FileNotFoundError:
         return []
+    signed = SIGNED.match(text)
+    if signed is None or _digest(signed[1] + text[signed.end(2) :]) != signed[2]:
+        return []
+    try:
+        return Manifest.model_validate_json(text).contents
     except ValidationError:
         return []
 
 
 def _write_manifest(path: Path, contents: list[Content]) -> None:
-    replace_text(manifest_of(path), Manifest(contents=contents).model_dump_json(indent=1))
+    text = Manifest(contents=contents).model_dump_json(indent=1)
+    unsigned = SIGNED.match(text.encode())
+    assert unsigned is not None, "digest is the first field"
+    start = unsigned[1].decode()
+    replace_text(manifest_of(path), start + _digest(text.encode()).decode() + text.removeprefix(start))
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

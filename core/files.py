@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["digest_of", "publish", "replace_text", "stage", "suffix_of", "sweep", "sync"]
+__all__ = ["digest_of", "make_directory", "publish", "replace_text", "stage", "suffix_of", "sweep", "sync"]
 
 STAGED = ".trainbus-staged-"
 
@@ -30,7 +30,7 @@ def stage(path: Path, write: Callable[[Path], object]) -> Path:
     """
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     # an unguessable name that nobody owns yet: two runs never share it, and no planted link can stand there
     handle, name = tempfile.mkstemp(prefix=STAGED, suffix=suffix_of(path), dir=path.parent)
     os.close(handle)
@@ -46,6 +46,14 @@ def stage(path: Path, write: Callable[[Path], object]) -> Path:
         discard(staged)
         raise
     return staged
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, where they are missing; they are there for good when this returns."""
+    if not directory.is_dir():
+        make_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        sync(directory.parent)
 
 
 def publish(staged: Path, path: Path) -> None:

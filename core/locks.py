@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import CheckpointError
+from .files import make_directory
 
 __all__ = ["LOCK", "owning"]
 
@@ -48,7 +49,7 @@ def _owned(directory: Path) -> FileLock:
     path = directory / LOCK
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         lock.acquire()
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
     except Timeout:

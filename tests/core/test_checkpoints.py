@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trainbus import CheckpointError
-from trainbus.checkpoints import commit, found_in, manifest_of, read, remove
-from trainbus.files import STAGED, sweep
+from trainbus.checkpoints import commit, found_in, manifest_of, newest_intact, read, remove, survey
+from trainbus.files import STAGED, make_directory, sweep
 
 
 def put(path: Path, text: str, number: int) -> None:
@@ -105,6 +105,21 @@ def test_no_flipped_bit_and_no_truncation_goes_unseen(content: bytes, data) -> N
         path.write_bytes(spoilt)
         with pytest.raises(CheckpointError, match=r"best.bin.*is damaged"):
             read(path)
+
+
+@given(st.data())
+def test_no_flipped_bit_of_a_manifest_changes_a_memory(data) -> None:
+    """A manifest that differs in any bit is as good as none, whatever the bit means."""
+    path = Path("best.bin")
+    put(path, "new", 1234567)
+    manifest = manifest_of(path)
+    flipped = bytearray(manifest.read_bytes())
+    position = data.draw(st.integers(0, 8 * len(flipped) - 1))
+    flipped[position // 8] ^= 1 << position % 8
+    manifest.write_bytes(flipped)
+
+    with pytest.raises(CheckpointError, match="manifest"):
+        read(path)
 
 
 @pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"format": 2, "contents": []}', '{"contents": [{"digest": 1}]}'])
@@ -200,6 +215,117 @@ def test_found_are_the_complete_latest_step_first() -> None:
     Path("stranger.txt").touch()
 
     assert [path.name for path, _ in found_in(Path())] == ["3.bin", "2.bin", "1.bin"]
+
+
+def test_after_a_death_between_the_renames_the_content_found_is_the_one_that_is_there() -> None:
+    """Where a manifest tells of two contents of one size, the digest and not the order decides which it is."""
+    for step in count():
+        path = Path(f"{step}/best.bin")
+        put(path, "old", 1)
+        died = dying_at(step, lambda path=path: put(path, "new", 2))
+        assert [content.memory for _, content in found_in(path.parent)] == [{"text": path.read_text()}]
+        if not died:
+            break
+
+
+@given(st.permutations(range(6)), st.sets(st.integers(0, 5)), st.sets(st.integers(0, 5)))
+def test_the_newest_intact_is_the_latest_step_that_nothing_spoilt(order, flipped: set[int], gone: set[int]) -> None:
+    """Whatever the order of writing and whatever is damaged, what is later and was passed over is named."""
+    root = Path(tempfile.mkdtemp())
+    for number in order:
+        put(root / f"{number}.bin", f"text {number}", number)
+    for number in flipped:
+        (root / f"{number}.bin").write_text("texT 0")
+    for number in gone:
+        (root / f"{number}.bin").unlink(missing_ok=True)
+
+    newest, passed_over = newest_intact(root)
+
+    sound = max(set(range(6)) - flipped - gone, default=-1)
+    assert (-1 if newest is None else newest.step) == sound
+    assert [found.path.stem for found in passed_over] == [str(number) for number in range(5, sound, -1)]
+    for found in passed_over:
+        assert found.flaw.startswith("missing" if int(found.path.stem) in gone else "damaged")
+
+
+def test_a_payload_whose_manifest_is_lost_is_passed_over_by_name() -> None:
+    """Without its manifest nobody knows how late it was, so it is named whatever else is found."""
+    put(Path("1.bin"), "one", 1)
+    put(Path("2.bin"), "two", 2)
+    put(Path("3.bin"), "three", 3)
+    manifest_of(Path("2.bin")).unlink()
+    manifest_of(Path("3.bin")).write_text("{")
+
+    newest, passed_over = newest_intact(Path())
+
+    assert newest is not None
+    assert newest.step == 1
+    assert [(found.path.name, found.flaw.split()[-1]) for found in passed_over] == [
+        ("2.bin", "missing"),
+        ("3.bin", "damaged"),
+    ]
+
+
+def test_a_file_of_somebody_else_is_never_the_newest_checkpoint() -> None:
+    """Where a first save died before its rename, the foreign file that still stands there is named and not taken."""
+    Path("best.bin").write_text("foreign")
+    for step in count():
+        if not dying_at(step, lambda: put(Path("best.bin"), "new", 1)):
+            break
+        newest, passed_over = newest_intact(Path())
+        assert (newest is None) == (Path("best.bin").read_text() == "foreign")
+        assert not passed_over or "somebody else" in passed_over[0].flaw
+
+
+def test_files_that_were_never_checkpoints_are_not_taken_for_them() -> None:
+    """Locks, directories, other suffixes, files without one, and a manifest of nothing are no part of the listing."""
+    put(Path("plain"), "one", 1)
+    for stranger in ("notes", ".trainbus.lock", ".trainbus.json", f"{STAGED}x", "log.txt"):
+        Path(stranger).touch()
+    Path("folder").mkdir()
+
+    assert [found.path.name for found in survey(Path())] == ["plain"]
+
+
+def test_a_manifest_that_cannot_be_read_is_a_flaw_and_no_end() -> None:
+    """A directory in the place of a manifest spoils that one checkpoint only."""
+    put(Path("1.bin"), "one", 1)
+    manifest_of(Path("2.bin")).mkdir()
+
+    assert [found.flaw.split(":")[0] for found in survey(Path())] == ["", "its manifest cannot be read"]
+    with pytest.raises(CheckpointError, match="cannot be searched"):
+        newest_intact(Path("nowhere"))
+
+
+def test_a_reader_is_never_told_of_damage_where_a_writer_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits at the worst moments of a reading leave it with a complete content and that one's memory."""
+    path = Path("best.bin")
+    put(path, "0", 0)
+    real = Path.read_bytes
+    numbers = iter(range(1, 5))
+    reading = []
+
+    def overtaken(self: Path) -> bytes:
+        if not reading and (number := next(numbers, None)):  # the writer's own readings pass
+            reading.append(number)
+            put(path, str(number), number)
+            reading.clear()
+        return real(self)
+
+    monkeypatch.setattr(Path, "read_bytes", overtaken)
+
+    assert read(path).content.memory == {"text": path.read_text()} == {"text": "4"}
+
+
+def test_new_directories_are_on_the_disk_before_what_lies_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each directory that is made is synced in the one above it, or a power cut would take it with all its files."""
+    synced: list[Path] = []
+    monkeypatch.setattr("trainbus.files.sync", synced.append)
+
+    make_directory(Path("a/b/c"))
+    make_directory(Path("a/b/c"))
+
+    assert synced == [Path(), Path("a"), Path("a/b")]
 
 
 class Store(RuleBasedStateMachine):
