@@ -7,15 +7,14 @@ the None of silent implementations left in so that each answer's place names its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from inspect import Parameter, Signature
-from types import SimpleNamespace
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import pluggy
 
 from .failures import Failures, observes
+from .guards import guarded, guarded_call, sign
 
 __all__ = ["Answers", "CompiledHook", "call_each", "compile_hook"]
 
@@ -24,9 +23,6 @@ Answers = tuple[Any, ...]
 
 CompiledHook = Callable[..., Answers | None]
 """Takes the hook's specified arguments by position; returns None where every implementation was silent."""
-
-Report: TypeAlias = Callable[["pluggy.HookImpl", BaseException], None]
-"""Takes what an implementation raised; raises it again if it shall go on."""
 
 
 def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> CompiledHook | None:
@@ -57,10 +53,10 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
             if observes(each.plugin) and isinstance(error, Exception):
                 failures.tolerate(each.plugin_name, hook.name, error)
             else:
-                _note(error, hook.name, each.plugin_name)
+                sign(error, hook.name, each.plugin_name)
                 raise error
 
-        call = _guarded_call(hook.name, implementations, report, failures.off)
+        call = guarded_call(hook.name, implementations, report, failures.off)
         return lambda *values: _as_answers(call(**dict(zip(arguments, values, strict=True))))
 
     lines = [f"def {hook.name}({', '.join(arguments)}):", "  try:"]
@@ -84,7 +80,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
     def note(error: BaseException) -> None:
         trace = error.__traceback__
         if trace is not None and 0 <= (place := trace.tb_lineno - first) < len(owners):
-            _note(error, hook.name, implementations[owners[place]].plugin_name)
+            sign(error, hook.name, implementations[owners[place]].plugin_name)
 
     def failed(place: int, error: Exception) -> None:
         failures.tolerate(implementations[place].plugin_name, hook.name, error)
@@ -119,90 +115,26 @@ def call_each(
 
     def report(each: pluggy.HookImpl, error: BaseException) -> None:
         if not isinstance(error, Exception):
-            _note(error, hook.name, each.plugin_name)
+            sign(error, hook.name, each.plugin_name)
             raise error
         if observes(each.plugin):
             failures.tolerate(each.plugin_name, hook.name, error)
         else:
-            _note(error, hook.name, each.plugin_name)
+            sign(error, hook.name, each.plugin_name)
             errors.append(error)
 
     implementations = hook.get_hookimpls()[::-1]
     if _has_wrappers(implementations):
         try:
-            return _as_answers(_guarded_call(hook.name, implementations, report, without)(**values)) or (), errors
+            return _as_answers(guarded_call(hook.name, implementations, report, without)(**values)) or (), errors
         except Exception as error:  # noqa: BLE001 - an old-style wrapper's; it is handed on
             return (), [*errors, error]
-    answers = [_guarded(each, report, without)(*(values[name] for name in each.argnames)) for each in implementations]
+    answers = [guarded(each, report, without)(*(values[name] for name in each.argnames)) for each in implementations]
     return tuple(answers), errors
 
 
 def _has_wrappers(implementations: Iterable[pluggy.HookImpl]) -> bool:
     return any(each.wrapper or each.hookwrapper for each in implementations)
-
-
-def _guarded_call(
-    name: str, implementations: Sequence[pluggy.HookImpl], report: Report, without: Collection[str]
-) -> Callable[..., Any]:
-    """The implementations as pluggy itself calls them, each of which hands what it raises to `report`."""
-    manager, mark = pluggy.PluginManager("guarded"), pluggy.HookimplMarker("guarded")
-    for each in reversed(implementations):  # pluggy calls the last one registered first
-        guard = (_guarded_wrapper if each.wrapper or each.hookwrapper else _guarded)(each, report, without)
-        guard.__signature__ = Signature(  # type: ignore[attr-defined]
-            [Parameter(argument, Parameter.POSITIONAL_OR_KEYWORD) for argument in each.argnames]
-        )
-        guard = mark(guard, wrapper=each.wrapper, hookwrapper=each.hookwrapper)
-        manager.register(SimpleNamespace(**{name: guard}), each.plugin_name)
-    call: Callable[..., Any] = getattr(manager.hook, name)
-    return call
-
-
-def _guarded(each: pluggy.HookImpl, report: Report, without: Collection[str]) -> Callable[..., Any]:
-    def call(*values: object) -> object:
-        if each.plugin_name in without:
-            return None
-        try:
-            return each.function(*values)
-        except BaseException as error:  # noqa: BLE001 - `report` decides
-            report(each, error)
-            return None
-
-    return call
-
-
-def _guarded_wrapper(each: pluggy.HookImpl, report: Report, without: Collection[str]) -> Callable[..., Any]:
-    def call(*values: object) -> Generator[None, Any, object]:
-        if each.plugin_name in without:
-            return (yield)
-        try:
-            wrapper = cast("Generator[None, Any, object]", each.function(*values))
-            next(wrapper)
-        except BaseException as error:  # noqa: BLE001 - `report` decides
-            report(each, RuntimeError("the wrapper did not yield") if isinstance(error, StopIteration) else error)
-            return (yield)
-        result, passing = None, None
-        try:
-            result = yield
-        except BaseException as error:  # noqa: BLE001 - it is handed on
-            passing = error
-        try:
-            wrapper.send(result) if passing is None else wrapper.throw(passing)
-            wrapper.close()
-            raise RuntimeError("the wrapper yielded twice")
-        except StopIteration as end:
-            return end.value
-        except BaseException as error:  # noqa: BLE001 - `report` decides
-            if error is not passing:
-                report(each, error)
-        if passing is not None:
-            raise passing
-        return result
-
-    return call
-
-
-def _note(error: BaseException, hook: str, plugin: str) -> None:
-    error.add_note(f"raised in {hook} by the plugin {plugin!r}")
 
 
 def _silent(*_: object) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .errors import MissingDependency, SettingsError
+from .guards import sign
 
 __all__ = ["LIMIT", "LOG", "Failure", "Failures", "observes"]
 
@@ -63,7 +64,7 @@ class Failures:
             SettingsError, MissingDependency: `error` itself, where the observer so refuses the run at its beginning.
         """
         if hook == "on_train_begin" and isinstance(error, (SettingsError, MissingDependency)):
-            error.add_note(f"raised in {hook} by the plugin {plugin!r}")
+            sign(error, hook, plugin)
             raise error
         failure = self.add(plugin, hook, error)
         count = sum(each.plugin == plugin for each in self.all)
