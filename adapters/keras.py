@@ -39,6 +39,10 @@ class _StopFit:
             self.model.stop_training = True
 
 
+_OPEN: weakref.WeakSet[_Fit] = weakref.WeakSet()
+"""Every call of `fit` whose run may be open."""
+
+
 class _Fit:
     """One call of `fit`, and its run."""
 
@@ -59,6 +63,13 @@ class _Fit:
             self.events = weakref.ref(events)
             self.net = weakref.finalize(events, self.lose)
         self.watch_steps(model)
+        _OPEN.add(self)
+
+    def gone(self) -> bool:
+        """Whether no thread is inside this call of `fit` any more."""
+        events = self.events()
+        frames = (frame for innermost in sys._current_frames().values() for frame in _frames(innermost))
+        return self.open and (events is None or not any(_uses(frame, events) for frame in frames))
 
     def watch_steps(self, model: Any) -> None:
         """Count the training steps of an epoch, and let what one raises end the run."""
@@ -184,10 +195,13 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         events = _events()
         if self._fit is not None and self._fit.open:
             outer = self._fit.events()
-            if outer is not None and any(frame.f_locals.get("callbacks") is outer for frame in _frames()):
+            if outer is not None and any(_uses(frame, outer) for frame in _frames()):
                 raise LoopError("an outer fit() uses this KerasCallback already; make another one for the inner fit()")
             self._fit.lose()
         self._end()
+        for other in list(_OPEN):  # of another KerasCallback, whose error somebody still holds, a notebook say
+            if other.gone():
+                other.lose()
         fit = self._fit = _Fit(self.callbacks, self.model, self.params or {}, events, _locals_of_fit(events))
         if fit.run.hears_batches:
             # Keras looks for overridden methods before a run can be made, so that a plugin's wish comes too late for
@@ -250,12 +264,17 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._fit.end(error)
 
 
-def _frames() -> Iterator[FrameType]:
-    """The calls that led here, the innermost first."""
-    frame: FrameType | None = sys._getframe(1)
+def _frames(frame: FrameType | None = None) -> Iterator[FrameType]:
+    """The calls that led to `frame`, or here, the innermost first."""
+    frame = frame or sys._getframe(1)
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def _uses(frame: FrameType, events: Any) -> bool:
+    """Whether this call tells `events`, Keras's list of callbacks."""
+    return frame.f_locals.get("callbacks") is events
 
 
 def _events() -> Any:

@@ -20,6 +20,7 @@ from .errors import (
     UnknownDirection,
     UnknownName,
 )
+from .failures import Failure
 from .hooks import Hooks, hookimpl
 from .monitor import BestValue, Monitor
 from .result import Result
@@ -31,6 +32,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Decision",
+    "Failure",
     "Hooks",
     "LoopError",
     "MissingCapability",

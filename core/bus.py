@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
 from .capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, missing
-from .checkpoints import Checkpoint, commit
-from .decision import Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
+from .checkpoints import Checkpoint, commit, manifest_of, read, remove
+from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
+from .failures import LOG, Failures, observes
 from .hooks import HOOKS, PROJECT, Hooks
+from .metrics import numbers
 
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["Bus"]
+__all__ = ["Bus", "Outcome"]
+
+
+class Outcome(NamedTuple):
+    """What became of a decision."""
+
+    done: Decision
+    """The actions that were carried out."""
+    committed: list[Checkpoint]
+    unwritten: dict[Path, CheckpointError]
+    """The files that could not be written, where whoever asked for them wants the training to go on."""
 
 
 class Bus:
@@ -36,12 +48,14 @@ class Bus:
     on_epoch_end: CompiledHook | None
     on_decision: CompiledHook | None
     on_checkpoint: CompiledHook | None
+    on_checkpoint_error: CompiledHook | None
 
     def __init__(self, subject: object = None) -> None:
         self.subject = subject
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
         self._slots: dict[str, object] = {}
+        self.failures = Failures()
         self._compile()
 
     def register(self, plugins: Iterable[tuple[str, object]]) -> None:
@@ -62,12 +76,19 @@ class Bus:
         """Name to plugin, in calling order."""
         return dict(reversed(self._manager.list_name_plugin()))
 
+    def settle(self) -> None:
+        """Leave out the plugins that were switched off, now that no loop holds a hook."""
+        if self._compiled_without != self.failures.off:
+            self._compile()
+
     def _compile(self) -> None:
         self._askers: dict[str, list[str]] = {}
+        self._compiled_without = off = set(self.failures.off)
         for name in HOOKS:
             hook: pluggy.HookCaller = getattr(self._manager.hook, name)
-            setattr(self, name, compile_hook(hook))
-            self._askers[name] = [each.plugin_name for each in reversed(hook.get_hookimpls())]
+            setattr(self, name, compile_hook(hook, self.failures))
+            names = [each.plugin_name for each in reversed(hook.get_hookimpls())]
+            self._askers[name] = [each for each in names if each not in off]
 
     def decision(self, hook: str, answers: Answers) -> Decision:
         """The answers to one event as one decision, each action signed by the plugin that asked for it.
@@ -75,22 +96,32 @@ class Bus:
         Raises:
             LoopError: a plugin answered with something else than a `Decision` or None.
         """
-        askers = self._askers[hook]
+        decision, errors = self._joined(hook, self._askers[hook], answers)
+        if errors:
+            raise errors[0]
+        return decision
+
+    def _joined(self, hook: str, askers: list[str], answers: Answers) -> tuple[Decision, list[Exception]]:
         if len(askers) != len(answers):
             askers = [""] * len(answers)
         decisions: list[Decision] = []
+        errors: list[Exception] = []
         for asker, answer in zip(askers, answers, strict=True):
             if isinstance(answer, Decision):
                 decisions.append(answer.signed(asker))
             elif answer is not None:
-                raise LoopError(f"{asker or 'a plugin'} answered {hook} with {answer!r}; answer a Decision or None")
-        return join(decisions)
+                error = LoopError(f"{asker or 'a plugin'} answered {hook} with {answer!r}; answer a Decision or None")
+                if observes(self._manager.get_plugin(asker)):
+                    self.failures.tolerate(asker, hook, error)
+                else:
+                    errors.append(error)
+        return join(decisions), errors
 
-    def carry_out(self, decision: Decision, run: Run) -> list[Checkpoint]:
-        """Do what the decision says, in the order of its actions; returns the checkpoints that were committed.
+    def carry_out(self, decision: Decision, run: Run) -> Outcome:
+        """Do what the decision says, in the order of its actions.
 
         Of several new learning rates the lowest wins; one file is written once, whole if anyone wants it whole; what
-        the same decision saves or keeps is not forgotten.
+        the same decision saves or keeps is not forgotten. Whose file could not be written forgets nothing.
 
         Raises:
             MissingCapability: the subject cannot do it.
@@ -99,7 +130,15 @@ class Bus:
         actions = list(decision)
         self._scale([action for action in actions if isinstance(action, ScaleLearningRate)])
         self._keep([action for action in actions if isinstance(action, Keep)])
-        committed = self._save([action for action in actions if isinstance(action, Save)], run)
+        committed, unwritten = self._save([action for action in actions if isinstance(action, Save)], run)
+        if unwritten:
+            losers = {action.by for action in actions if isinstance(action, Save) and Path(action.path) in unwritten}
+            actions = [
+                action
+                for action in actions
+                if not (isinstance(action, Save) and Path(action.path) in unwritten)
+                and not (isinstance(action, Forget) and action.by in losers)
+            ]
         for action in actions:
             if isinstance(action, Restore):
                 self._restore(action)
@@ -107,12 +146,21 @@ class Bus:
         for action in actions:
             if isinstance(action, Forget) and action.source not in made:
                 self._forget(action)
-        return committed
+        return Outcome(Decision(frozenset(actions)), committed, unwritten)
 
-    def tell_all(self, hook: str, **values: Any) -> tuple[Decision, list[Exception]]:
-        """Tell every plugin, also after one has raised; the joined answers of the others, and what was raised."""
-        answers, errors = call_each(getattr(self._manager.hook, hook), values)
-        return self.decision(hook, answers), errors
+    def tell_all(
+        self, hook: Literal["on_exception", "on_train_end"], **values: Any
+    ) -> tuple[Decision, list[Exception]]:
+        """Tell every plugin, also after one has raised; what the others decide at the end, and what was raised."""
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        # also one that is switched off is told of the end, so that it can close its files
+        without = () if hook == "on_train_end" else self.failures.off
+        answers, errors = call_each(caller, values, self.failures, without)
+        if hook != "on_train_end":
+            return NOTHING, errors
+        askers = [each.plugin_name for each in reversed(caller.get_hookimpls())]
+        decision, wrong = self._joined(hook, askers, answers)
+        return decision, errors + wrong
 
     def _require(self, capability: type, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -133,20 +181,39 @@ class Bus:
             snapshot = self.subject.snapshot()
             self._slots.update((action.slot, snapshot) for action in actions)
 
-    def _save(self, actions: list[Save], run: Run) -> list[Checkpoint]:
+    def _save(self, actions: list[Save], run: Run) -> tuple[list[Checkpoint], dict[Path, CheckpointError]]:
         self._require(Saveable, actions)
-        wanted: dict[str, list[Save]] = {}
+        wanted: dict[Path, list[Save]] = {}
         for action in actions:
-            wanted.setdefault(action.path, []).append(action)
-        return [self._write(Path(path), same, run) for path, same in wanted.items()]
+            wanted.setdefault(Path(action.path), []).append(action)
+        committed: list[Checkpoint] = []
+        unwritten: dict[Path, CheckpointError] = {}
+        for path, same in wanted.items():
+            try:
+                committed.append(self._write(path, same, run))
+            except CheckpointError as error:
+                askers = " and ".join(sorted({action.by or "the loop" for action in same}))
+                if any(action.on_error == "raise" for action in same):
+                    error.add_note(f"asked for by {askers}")
+                    raise
+                failure = self.failures.add(askers, "", error)
+                LOG.warning("%s; the training goes on", failure)
+                unwritten[path] = error
+        return committed, unwritten
 
     def _write(self, path: Path, actions: list[Save], run: Run) -> Checkpoint:
         subject = self.subject
         assert isinstance(subject, Saveable)
         weights_only = all(action.weights_only for action in actions)
-        commit(path, lambda staged: subject.save(staged, weights_only=weights_only))
-        reason = "; ".join(dict.fromkeys(action.reason for action in actions if action.reason))
-        return Checkpoint(path, run.epoch, run.step, weights_only, dict(run.metrics), reason)
+        return commit(
+            path,
+            lambda staged: subject.save(staged, weights_only=weights_only),
+            epoch=run.epoch,
+            step=run.step,
+            weights_only=weights_only,
+            metrics=numbers(run.metrics),
+            reason="; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
+        )
 
     def _restore(self, action: Restore) -> None:
         if action.source in self._slots:
@@ -159,9 +226,11 @@ class Bus:
         if not path.is_file():
             kept = ", ".join(map(repr, self._slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
+        if manifest_of(path).exists():
+            read(path)  # so that a damaged file is refused before it changes anything
         if isinstance(self.subject, Restorable):
             self.subject.load(path)
 
     def _forget(self, action: Forget) -> None:
         if self._slots.pop(action.source, None) is None:
-            Path(action.source).unlink(missing_ok=True)
+            remove(Path(action.source))

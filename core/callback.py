@@ -106,6 +106,10 @@ class Callback(BaseModel):
         """Absolute paths that only one callback of a run may write."""
         return ()
 
+    def owns(self) -> tuple[str, ...]:
+        """Absolute paths of directories into which no other run may write while this one goes on."""
+        return ()
+
     def settings(self) -> dict[str, Any]:
         """The callback as plain data, which `trainbus.callbacks_from` turns back into an equal one.
 

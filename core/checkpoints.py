@@ -1,96 +1,310 @@
-"""Files that are complete or not there: staged beside the target, synced, renamed."""
+"""Checkpoints that nothing can spoil: a payload, and beside it a manifest that ties each content to its memory.
+
+Two files cannot be renamed at once, so the manifest is written ahead: before the payload's rename it lists the contents
+that may then be found, old and new, each with its digest and its memory; after the rename it drops the old. Whatever a
+crash leaves behind, the digest of the payload on the disk finds its own memory.
+"""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import CheckpointError
+from .files import STAGED, digest_of, discard, publish, replace_text, stage, suffix_of
 
-__all__ = ["Checkpoint", "commit", "suffix_of"]
+__all__ = [
+    "Checkpoint",
+    "Content",
+    "Found",
+    "Manifest",
+    "commit",
+    "found_in",
+    "manifest_of",
+    "newest_intact",
+    "read",
+    "remove",
+    "survey",
+]
+
+MANIFEST = ".trainbus.json"
+"""What is added to a payload's name for the name of its manifest."""
+SIGNED = re.compile(rb'(\{\s*"digest": ")([0-9a-f]*)')
+"""How a manifest begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A checkpoint that was committed, and the moment of the run that it holds."""
+class Content(BaseModel):
+    """One content of a payload, and the moment of the run that it holds."""
 
-    path: Path
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+    digest: str
+    """SHA-256 of the payload, in hexadecimal digits."""
+    size: int
+    """Length of the payload in bytes."""
     epoch: int
     step: int
     weights_only: bool = False
-    metrics: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
     reason: str = ""
+    metrics: dict[str, float] = Field(default_factory=dict[str, float])
+    """The metrics that are single numbers, of the last epoch that had ended."""
+    written: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    memory: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """What belongs to exactly this content, as plain data."""
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix of a file name, `.weights.h5` taken as one.
+class Manifest(BaseModel):
+    """What may be found at one payload's path, newest first."""
 
-    >>> suffix_of(Path("run.1/best.weights.h5")), suffix_of(Path("best.pt")), suffix_of(Path("best"))
-    ('.weights.h5', '.pt', '')
+    digest: str = ""
+    """SHA-256 of the manifest's own text, taken with nothing between these quotes; the first field, so that the text
+    can be taken apart before it is parsed."""
+    format: Literal[1] = 1
+    contents: list[Content]
+
+
+class Checkpoint(BaseModel):
+    """A payload that is complete and on the disk, with its content as the manifest has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    content: Content
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, counted from 0, in which it was saved."""
+        return self.content.epoch
+
+    @property
+    def step(self) -> int:
+        """Weight updates made until then."""
+        return self.content.step
+
+    @property
+    def reason(self) -> str:
+        """Why it was saved, in words."""
+        return self.content.reason
+
+
+def manifest_of(path: Path) -> Path:
+    """Where the manifest of a payload lies.
+
+    >>> manifest_of(Path("runs/best.pt")).as_posix()
+    'runs/best.pt.trainbus.json'
     """
-    return "".join(path.suffixes[-2:]) if path.name.endswith(".weights.h5") else path.suffix
+    return path.with_name(path.name + MANIFEST)
 
 
-def commit(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside `path`, then put it in the place of `path` in one step.
+def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkpoint:
+    """Let `write` make a file beside `path`, then put it, with its memory, in the place of `path`.
 
-    At every instant `path` holds what it held before or the whole new content, also after a power cut: the content is
-    on the disk before the rename, the rename before this returns. Whatever goes wrong, `path` stays as it was and the
-    staged file is removed.
+    At every instant `path` holds what it held before or the whole new content, also after a power cut, and the manifest
+    has the memory of whichever it is.
 
     Args:
-        path: where the file shall stand; missing directories are made.
-        write: is called with a path of the same suffix in the same directory, and writes the content there.
+        path: where the payload shall stand; missing directories are made.
+        write: is called with a path of the same suffix in the same directory, and writes the payload there.
+        moment: fields of `Content` beside digest and size.
 
     Raises:
-        CheckpointError: the file could not be written; `path` is as it was.
+        CheckpointError: it could not be written; payload and memory are as they were.
 
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> commit(folder / "best.txt", lambda staged: staged.write_text("weights"))
-    >>> (folder / "best.txt").read_text(), len(list(folder.iterdir()))
-    ('weights', 1)
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "best.txt"
+    >>> _ = commit(path, lambda staged: staged.write_text("weights"), epoch=3, step=40)
+    >>> path.read_text(), read(path).epoch
+    ('weights', 3)
     """
-    staged: Path | None = None
     try:
-        if path.is_dir():
-            raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # an unguessable name that nobody owns yet: two runs never share it, and no planted link can stand there
-        suffix = suffix_of(path)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name.removesuffix(suffix)}-", suffix=suffix, dir=path.parent)
-        staged = Path(name)
-        os.close(handle)
-        write(staged)
-        # mkstemp's files are private; the committed one gets the rights that a plain open() would have given
-        umask = os.umask(0)
-        os.umask(umask)
-        staged.chmod(0o666 & ~umask)
-        _sync(staged)
-        staged.replace(path)
-        staged = None
-        _sync(path.parent)
+        before = _expected_at(path)
+        staged = stage(path, write)
+        try:
+            content = Content(digest=digest_of(staged), size=staged.stat().st_size, **moment)
+            _write_manifest(path, [content, *before])
+        except BaseException:
+            discard(staged)
+            raise
+        publish(staged, path)
+        _write_manifest(path, [content])
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
-    finally:
-        if staged is not None:
-            with suppress(OSError):
-                staged.unlink()
+    return Checkpoint(path=path, content=content)
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or the list of files in a directory, is on the disk."""
+class Found(NamedTuple):
+    """What a directory has at one payload's path."""
+
+    path: Path
+    content: Content | None
+    """What should be there; None where no manifest tells."""
+    flaw: str = ""
+    """What is wrong with it, as far as was looked."""
+
+
+def read(path: Path) -> Checkpoint:
+    """The checkpoint at `path`, every byte of it verified; also while another process writes the next one there.
+
+    Raises:
+        CheckpointError: there is none, or its content is not one that was committed.
+    """
+    while True:
+        try:
+            with path.open("rb") as payload:  # opened first: what is open stays what it is, whatever is renamed
+                contents = _contents(path)
+                digest = hashlib.file_digest(payload, "sha256").hexdigest()
+            changed = all(content.digest != digest for content in contents) and _contents(path) != contents
+        except OSError as error:
+            raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
+        if not changed:
+            break
+    if not contents:
+        manifest = manifest_of(path)
+        state = "damaged" if manifest.exists() else "missing"
+        raise CheckpointError(f"nothing can verify {str(path)!r}: its manifest {manifest.name!r} is {state}")
+    for content in contents:
+        if content.digest == digest:
+            return Checkpoint(path=path, content=content)
+    raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
+
+
+def survey(directory: Path, *, verify: bool = False) -> list[Found]:
+    """Everything in a directory that is a checkpoint or was one, latest step first; what no manifest tells comes last.
+
+    Args:
+        directory: is looked at itself, not what lies deeper.
+        verify: whether every byte is read. Otherwise a payload passes that has the size it should have.
+
+    Raises:
+        CheckpointError: the directory cannot be read.
+    """
     try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        if os.name == "nt" and path.is_dir():  # Windows opens no directories and needs no sync of them
-            return
-        raise
+        names = sorted(entry.name for entry in directory.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
+    told = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)} - {""}
+    # a file like the others that lost its manifest is named, or an older one would take its place in silence
+    kinds = {suffix_of(Path(name)) for name in told} - {""}
+    lost = {name for name in names if suffix_of(Path(name)) in kinds and not name.startswith(STAGED)} - told
+    found = [_look(directory / name, verify=verify) for name in sorted(told | lost) if not name.endswith(MANIFEST)]
+    there = (each for each in found if each.path.exists() or manifest_of(each.path).exists())  # none removed meanwhile
+    return sorted(there, key=_age)
+
+
+def newest_intact(directory: Path) -> tuple[Checkpoint | None, list[Found]]:
+    """The checkpoint of the latest step whose bytes are all as they were written, None where there is none.
+
+    Clocks play no part. Also returned is what was passed over on the way to it: damaged, gone, or of unknown step.
+
+    Raises:
+        CheckpointError: the directory cannot be read.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for step in (1, 2):
+    ...     _ = commit(folder / f"{step}.txt", lambda staged: staged.write_text("weights"), epoch=0, step=step)
+    >>> _ = (folder / "2.txt").write_text("weighty")
+    >>> newest, passed_over = newest_intact(folder)
+    >>> newest.step, [found.path.name for found in passed_over]
+    (1, ['2.txt'])
+    """
+    newest: Checkpoint | None = None
+    passed_over: list[Found] = []
+    for found in survey(directory):
+        if found.content is not None and newest is not None:
+            continue
+        looked = found if found.flaw else _look(found.path, verify=True)
+        if looked.flaw or looked.content is None:
+            passed_over.append(looked)
+        else:
+            newest = Checkpoint(path=looked.path, content=looked.content)
+    return newest, passed_over
+
+
+def found_in(directory: Path) -> Iterator[tuple[Path, Content]]:
+    """Payloads of a directory with the content that each should have, judged by size alone, latest step first.
+
+    A payload that is gone or has another size is left out.
+    """
+    yield from ((path, content) for path, content, flaw in survey(directory) if content is not None and not flaw)
+
+
+def remove(path: Path) -> None:
+    """Remove a payload, then its manifest; one that is gone already is no error."""
+    path.unlink(missing_ok=True)
+    manifest_of(path).unlink(missing_ok=True)
+
+
+def _expected_at(path: Path) -> list[Content]:
+    """What may be found at `path` before it is written; a file that somebody else put there is one such content."""
+    contents = _contents(path)
+    if contents or not path.is_file():
+        return contents
+    return [Content(digest=digest_of(path), size=path.stat().st_size, epoch=-1, step=-1)]
+
+
+def _look(path: Path, *, verify: bool) -> Found:
+    """One payload and its manifest; after a crash only the digest can tell which of several contents it is."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        contents = _contents(path)
+    except OSError as error:
+        return Found(path, None, f"its manifest cannot be read: {error}")
+    if not contents:
+        state = "damaged" if manifest_of(path).exists() else "missing"
+        return Found(path, None, f"its manifest {manifest_of(path).name!r} is {state}")
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except FileNotFoundError:  # removed between the two calls
+        size = None
+    if size is None:
+        return Found(path, contents[0], "missing: it was removed, or its run died before it was there")
+    if len(contents) == 1 and contents[0].size == size and not verify:
+        return Found(path, contents[0])
+    try:
+        content = read(path).content
+        foreign = "somebody else's file, whole; the save that was to replace it never came"
+        return Found(path, content) if content.step >= 0 else Found(path, None, foreign)
+    except CheckpointError as error:
+        same = any(content.size == size for content in contents)
+        told = "its bytes are not those that were written" if same else f"{size:,} bytes, not {contents[0].size:,}"
+        return Found(path, contents[0], f"unreadable: {error.__cause__}" if error.__cause__ else f"damaged: {told}")
+
+
+def _age(found: Found) -> tuple[float, ...]:
+    """What to sort by, latest step first."""
+    if found.content is None:
+        return (1,)
+    return (0, -found.content.step, -found.content.epoch, -found.content.written.timestamp())
+
+
+def _contents(path: Path) -> list[Content]:
+    """What the manifest has; nothing where it is not there, or not the text that was written."""
+    try:
+        text = manifest_of(path).read_bytes()
+    except FileNotFoundError:
+        return []
+    signed = SIGNED.match(text)
+    if signed is None or _digest(signed[1] + text[signed.end(2) :]) != signed[2]:
+        return []
+    try:
+        return Manifest.model_validate_json(text).contents
+    except ValidationError:
+        return []
+
+
+def _write_manifest(path: Path, contents: list[Content]) -> None:
+    text = Manifest(contents=contents).model_dump_json(indent=1)
+    unsigned = SIGNED.match(text.encode())
+    assert unsigned is not None, "digest is the first field"
+    start = unsigned[1].decode()
+    replace_text(manifest_of(path), start + _digest(text.encode()).decode() + text.removeprefix(start))
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from .catalog import Group, installed, summary
-from .errors import TrainbusError
+from .errors import SettingsError, TrainbusError
 from .names import nearest
 
 __all__ = ["main"]
@@ -64,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
 
     callbacks = commands.add_parser("callbacks", help="list the callbacks, adapters and plugins that are installed")
     callbacks.set_defaults(command=_callbacks)
+
+    checkpoints = commands.add_parser("checkpoints", help="list the checkpoints of a directory, latest step first")
+    checkpoints.add_argument("directory", metavar="DIR", help="where they lie")
+    checkpoints.add_argument(
+        "--verify", action="store_true", help="read all bytes; exit code 1 where one is not intact"
+    )
+    checkpoints.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
+    checkpoints.set_defaults(command=_checkpoints)
     return parser
 
 
@@ -88,3 +97,22 @@ def _callbacks(_: argparse.Namespace) -> int:
             package = point.dist.name if point.dist is not None else "unknown package"
             print(f"  {name:<20}{summary(point) or point.value} [{package}]")
     return 0
+
+
+def _checkpoints(options: argparse.Namespace) -> int:
+    from .checkpoint_table import as_json, table  # noqa: PLC0415 - only this command needs it
+    from .checkpoints import survey  # noqa: PLC0415
+
+    directory = Path(options.directory)
+    if not directory.is_dir():
+        raise SettingsError(
+            f"{str(directory)!r} is {'a file' if directory.exists() else 'not there'}; name a directory"
+        )
+    found = survey(directory, verify=options.verify)
+    if options.json:
+        print(as_json(found, verified=options.verify))
+    elif found:
+        print(table(found, verified=options.verify))
+    else:
+        print(f"no checkpoints in {str(directory)!r}")
+    return 1 if options.verify and any(each.flaw for each in found) else 0

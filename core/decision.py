@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 __all__ = [
     "NOTHING",
@@ -75,6 +75,9 @@ class Save(Action):
     order: ClassVar[int] = 2
     path: str
     weights_only: bool = False
+    on_error: Literal["raise", "warn"] = "raise"
+    """Whether the run ends where the file cannot be written, or goes on with a warning. Of several who ask for one
+    file anyone can have the run end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +154,14 @@ def stop(reason: str) -> Decision:
     return Decision(frozenset([Stop(reason=reason)]))
 
 
-def save(path: str, *, weights_only: bool = False, reason: str = "") -> Decision:
-    """Write the subject, or only its weights, to the file `path`."""
-    return Decision(frozenset([Save(path, weights_only, reason=reason)]))
+def save(
+    path: str, *, weights_only: bool = False, on_error: Literal["raise", "warn"] = "raise", reason: str = ""
+) -> Decision:
+    """Write the subject, or only its weights, to the file `path`.
+
+    Where that fails the run ends, or with `on_error="warn"` only says so and tells `on_checkpoint_error`.
+    """
+    return Decision(frozenset([Save(path, weights_only, on_error, reason=reason)]))
 
 
 def forget(source: str, reason: str = "") -> Decision:

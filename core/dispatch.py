@@ -7,10 +7,14 @@ the None of silent implementations left in so that each answer's place names its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import pluggy
+
+from .failures import Failures, observes
+from .guards import guarded, guarded_call, sign
 
 __all__ = ["Answers", "CompiledHook", "call_each", "compile_hook"]
 
@@ -21,28 +25,51 @@ CompiledHook = Callable[..., Answers | None]
 """Takes the hook's specified arguments by position; returns None where every implementation was silent."""
 
 
-def compile_hook(hook: pluggy.HookCaller) -> CompiledHook | None:
+def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> CompiledHook | None:
     """The hook as one function; None when nobody listens.
 
     Order, argument subsets and wrappers are pluggy's (last registered first, tryfirst, trylast). Whatever an
     implementation raises carries a note that names its plugin and the hook.
 
-    A hook with wrappers keeps pluggy's own call: its answers have no places to name plugins by, its errors no note.
+    A hook with wrappers keeps pluggy's own call: its answers have no places to name plugins by.
+
+    Args:
+        hook: pluggy's hook with its implementations.
+        failures: takes what observers raise, which then passes for silence; those switched off are left out, from
+            functions compiled before as well. None where nobody is a mere observer.
     """
-    implementations = hook.get_hookimpls()[::-1]
+    failures = failures or Failures()
+    implementations = [each for each in hook.get_hookimpls()[::-1] if each.plugin_name not in failures.off]
     if not implementations:
         return None
     spec = hook.spec
     assert spec is not None  # the bus refuses hooks that no specification names
     arguments = spec.argnames
-    if any(each.wrapper or each.hookwrapper for each in implementations) or spec.opts.get("firstresult"):
+    if spec.opts.get("firstresult"):
         return lambda *values: _as_answers(hook(**dict(zip(arguments, values, strict=True))))
+    if _has_wrappers(implementations):
 
-    # one line a call, so that the line on which an error passed tells whose call it was
-    results = [f"r{i}" for i in range(len(implementations))]
+        def report(each: pluggy.HookImpl, error: BaseException) -> None:
+            if observes(each.plugin) and isinstance(error, Exception):
+                failures.tolerate(each.plugin_name, hook.name, error)
+            else:
+                sign(error, hook.name, each.plugin_name)
+                raise error
+
+        call = guarded_call(hook.name, implementations, report, failures.off)
+        return lambda *values: _as_answers(call(**dict(zip(arguments, values, strict=True))))
+
     lines = [f"def {hook.name}({', '.join(arguments)}):", "  try:"]
     first = len(lines) + 1
-    lines += [f"    r{i} = f{i}({', '.join(each.argnames)})" for i, each in enumerate(implementations)]
+    owners: list[int] = []  # of each line, so that the line on which an error passed tells whose call it was
+    for i, each in enumerate(implementations):
+        call_line = f"r{i} = f{i}({', '.join(each.argnames)})"
+        if observes(each.plugin):  # costs nothing while nothing is raised
+            lines += [f"    try: {call_line}", f"    except Exception as raised: r{i} = failed({i}, raised)"]
+        else:
+            lines += [f"    {call_line}"]
+        owners += [i] * (len(lines) - first + 1 - len(owners))
+    results = [f"r{i}" for i in range(len(implementations))]
     lines += [
         f"    return None if {' is None and '.join(results)} is None else ({', '.join(results)},)",
         "  except BaseException as error:",
@@ -52,38 +79,66 @@ def compile_hook(hook: pluggy.HookCaller) -> CompiledHook | None:
 
     def note(error: BaseException) -> None:
         trace = error.__traceback__
-        if trace is not None and 0 <= (place := trace.tb_lineno - first) < len(implementations):
-            error.add_note(f"raised in {hook.name} by the plugin {implementations[place].plugin_name!r}")
+        if trace is not None and 0 <= (place := trace.tb_lineno - first) < len(owners):
+            sign(error, hook.name, implementations[owners[place]].plugin_name)
+
+    def failed(place: int, error: Exception) -> None:
+        failures.tolerate(implementations[place].plugin_name, hook.name, error)
 
     # the calls are the function's globals: Python finds those faster than what a closure holds
     scope: dict[str, Any] = {f"f{i}": each.function for i, each in enumerate(implementations)}
-    scope["note"] = note
+    scope |= {"note": note, "failed": failed}
     exec(compile("\n".join(lines), f"<trainbus hook {hook.name}>", "exec"), scope)
+    for i, each in enumerate(implementations):
+        if observes(each.plugin):
+            # a loop may hold the function for the rest of its epoch
+            failures.when_off(each.plugin_name, partial(scope.__setitem__, f"f{i}", _silent))
     compiled: CompiledHook = scope[hook.name]
     return compiled
 
 
-def call_each(hook: pluggy.HookCaller, values: Mapping[str, Any]) -> tuple[Answers, list[Exception]]:
+def call_each(
+    hook: pluggy.HookCaller, values: Mapping[str, Any], failures: Failures | None = None, without: Collection[str] = ()
+) -> tuple[Answers, list[Exception]]:
     """Call every implementation, also after one has raised: the answers in calling order, and what was raised.
 
-    Wrappers stand round all implementations at once, so a hook with wrappers is called as pluggy does it.
+    Wrappers see the answers alone; one that raises passes for one that is not there.
+
+    Args:
+        hook: pluggy's hook with its implementations.
+        values: the hook's arguments.
+        failures: takes what observers raise.
+        without: names of plugins that are not called.
     """
-    implementations = hook.get_hookimpls()[::-1]
+    failures = failures or Failures()
     errors: list[Exception] = []
-    if any(each.wrapper or each.hookwrapper for each in implementations):
-        try:
-            return _as_answers(hook(**values)) or (), errors
-        except Exception as error:  # noqa: BLE001 - it is handed on
-            return (), [error]
-    answers: list[Any] = []
-    for each in implementations:
-        try:
-            answers.append(each.function(*(values[name] for name in each.argnames)))
-        except Exception as error:  # noqa: BLE001 - it is handed on
-            error.add_note(f"raised in {hook.name} by the plugin {each.plugin_name!r}")
+
+    def report(each: pluggy.HookImpl, error: BaseException) -> None:
+        if not isinstance(error, Exception):
+            sign(error, hook.name, each.plugin_name)
+            raise error
+        if observes(each.plugin):
+            failures.tolerate(each.plugin_name, hook.name, error)
+        else:
+            sign(error, hook.name, each.plugin_name)
             errors.append(error)
-            answers.append(None)
+
+    implementations = hook.get_hookimpls()[::-1]
+    if _has_wrappers(implementations):
+        try:
+            return _as_answers(guarded_call(hook.name, implementations, report, without)(**values)) or (), errors
+        except Exception as error:  # noqa: BLE001 - an old-style wrapper's; it is handed on
+            return (), [*errors, error]
+    answers = [guarded(each, report, without)(*(values[name] for name in each.argnames)) for each in implementations]
     return tuple(answers), errors
+
+
+def _has_wrappers(implementations: Iterable[pluggy.HookImpl]) -> bool:
+    return any(each.wrapper or each.hookwrapper for each in implementations)
+
+
+def _silent(*_: object) -> None:
+    """A plugin that is switched off."""
 
 
 def _as_answers(result: Any) -> Answers | None:

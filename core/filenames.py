@@ -1,20 +1,32 @@
-"""Names of checkpoint files, from templates that cannot reach further than the numbers that they name."""
+"""Names of checkpoint files, from templates that cannot reach further than the numbers that they name.
+
+What is filled in can neither leave the place that the template writes down nor make a name that a file system refuses.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import suffix_of
 from .errors import MissingMetric, SettingsError
+from .files import suffix_of
 from .names import nearest, resolve
 
-__all__ = ["check_template", "fields", "fill", "with_suffix"]
+__all__ = ["check_template", "fields", "fill", "sibling", "suffix_in", "with_suffix"]
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:!]*)(?:(![^{}:]*))?(?::([^{}]*))?\}|[{}]")
+_SEPARATORS = re.compile(r"([/\\])")
+_FORBIDDEN = '/\\:*?"<>|'
+"""Separators, and what Windows gives a meaning."""
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
+_LONGEST = 240
+"""Bytes of one part of a path: file systems take 255, of which the suffix of a manifest needs 14."""
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)[ .]*(\..*)?", re.IGNORECASE)
+"""Names that are no files on Windows, with any suffix."""
 
 
 def fields(template: str) -> list[str]:
@@ -55,12 +67,18 @@ def check_template(template: str) -> str:
 def fill(template: str, values: Mapping[str, Any]) -> str:
     """The template with each field replaced by its value.
 
+    The path stays in the directory that the template names. In values, separators and what is not printable become
+    "_", and so do dots where they alone would be a part of the path; a part that a value has made too long is
+    shortened, with a digest that tells it from others; one that is reserved gets a "_" in front.
+
     Raises:
         MissingMetric: a field names nothing that is known; the message has the nearest name.
         SettingsError: a value does not take its format.
 
     >>> fill("m-{epoch:02d}-{val_loss:.2f}.pt", {"epoch": 3, "val_loss": 0.123})
     'm-03-0.12.pt'
+    >>> fill("runs/{name}/m.pt", {"name": ".."}), fill("{name}.pt", {"name": "../../a"})
+    ('runs/__/m.pt', '.._.._a.pt')
     """
 
     def value(match: re.Match[str]) -> str:
@@ -75,9 +93,32 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
             text = format(values[name], match[3] or "")
         except (TypeError, ValueError) as error:
             raise SettingsError(f"{template!r}: {match[0]} does not fit {values[name]!r}: {error}") from None
-        return text.replace("/", "_").replace("\\", "_")
+        return "".join(each if each.isprintable() and each not in _FORBIDDEN else "_" for each in text)
 
-    return _FIELD.sub(value, template)
+    # values have no separators, so the parts of both are the same ones; those that differ were made by values
+    written = _SEPARATORS.split(_FIELD.sub(lambda match: match[0][0] if match[1] is None else "0", template))
+    filled = _SEPARATORS.split(_FIELD.sub(value, template))
+    return "".join(part if part == plain else _sound(part) for plain, part in zip(written, filled, strict=True))
+
+
+def sibling(template: str, stem: str, suffix: str) -> str:
+    """A file of a fixed name in the template's directory: the innermost one without a field in its path.
+
+    >>> sibling("runs/{epoch}/m-{step}.pt", "last", ".pt"), sibling("best.weights.h5", "last", ".weights.h5")
+    ('runs/last.pt', 'last.weights.h5')
+    """
+    first = next((match.start() for match in _FIELD.finditer(template) if match[1] is not None), len(template))
+    directory = max(template.rfind(separator, 0, first) for separator in ("/", os.sep)) + 1
+    return fill(template[:directory], {}) + stem + suffix
+
+
+def suffix_in(template: str) -> str:
+    """The suffix that a template has, empty for none; dots inside braces begin none.
+
+    >>> suffix_in("m-{val_loss:.2f}"), suffix_in("{epoch}.weights.h5")
+    ('', '.weights.h5')
+    """
+    return suffix_of(Path(_FIELD.sub("0", template)))
 
 
 def with_suffix(template: str, suffixes: Iterable[str], writer: str) -> str:
@@ -93,7 +134,22 @@ def with_suffix(template: str, suffixes: Iterable[str], writer: str) -> str:
     plain = _FIELD.sub("0", template)
     if any(plain.endswith(suffix) for suffix in suffixes):
         return template
-    suffix = suffix_of(Path(plain))
+    suffix = suffix_in(template)
     if suffix:
         raise SettingsError(f"{template!r}: {writer} cannot write {suffix}; it writes {', '.join(suffixes)}")
     return template + suffixes[0]
+
+
+def _sound(part: str) -> str:
+    """A part of a path that a value has made, as a name that every file system takes and nobody has reserved."""
+    if not part.strip(". "):
+        return "_" * max(len(part), 1)
+    if _DEVICES.fullmatch(part) or part.startswith(".trainbus"):
+        part = "_" + part
+    whole = part.encode("utf-8", "surrogatepass")
+    if len(whole) <= _LONGEST:
+        return part
+    suffix = suffix_of(Path(part))
+    suffix = suffix if len(suffix) <= len(".weights.h5") and suffix.isascii() else ""
+    end = "~" + hashlib.sha256(whole).hexdigest()[:8] + suffix
+    return whole[: _LONGEST - len(end)].decode("utf-8", "ignore") + end

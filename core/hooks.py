@@ -2,7 +2,8 @@
 
 A plugin is any object with methods marked `@hookimpl` and named like the hooks below. Arguments go by name: an
 implementation takes those that it wants. What it returns, a `Decision` or None, joins with the other plugins' answers;
-answers to `on_exception`, `on_decision` and `on_checkpoint` are ignored. Epochs and batches count from 0.
+answers to `on_exception` and to those after it are ignored. A plugin whose attribute `critical` is False only observes:
+what it raises is reported, and the training goes on. Epochs and batches count from 0.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from .errors import SettingsError
 from .names import nearest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .checkpoints import Checkpoint
     from .decision import Decision
+    from .errors import CheckpointError
     from .run import Run
 
 __all__ = ["HOOKS", "PROJECT", "Hooks", "check_plugin", "hookimpl"]
@@ -80,6 +84,10 @@ class Hooks:
     @_spec
     def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
         """A checkpoint was committed: its file is complete and on the disk."""
+
+    @_spec
+    def on_checkpoint_error(self, run: Run, path: Path, error: CheckpointError) -> None:
+        """A checkpoint was not written, and the run goes on: `path` holds what it held before."""
 
 
 HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))

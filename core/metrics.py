@@ -8,7 +8,7 @@ from typing import Any
 
 from .errors import SettingsError
 
-__all__ = ["Means", "as_number"]
+__all__ = ["Means", "as_number", "numbers"]
 
 
 def as_number(value: Any) -> float:
@@ -32,6 +32,21 @@ def as_number(value: Any) -> float:
 
 NO_NUMBERS = frozenset({"bool", "complex64", "complex128"})
 """Types of arrays and tensors that have no mean that could be a metric."""
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Those metrics that are single numbers, as Python floats.
+
+    >>> numbers({"loss": 1, "per_class": [0.1, 0.2], "note": "good"})
+    {'loss': 1.0}
+    """
+    found: dict[str, float] = {}
+    for name, value in metrics.items():
+        try:
+            found[name] = as_number(value)
+        except (TypeError, ValueError):
+            continue
+    return found
 
 
 class Means(Mapping[str, Any]):

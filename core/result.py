@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .failures import Failure
 from .monitor import BestValue
 
 __all__ = ["Result"]
@@ -23,9 +24,11 @@ class Result:
     best: dict[str, BestValue]
     """Per monitored metric its best value and the epoch, counted from 0, that reached it."""
     checkpoints: tuple[Path, ...]
-    """The files that were written, each once, in the order of their last writing."""
+    """The files that were written and not forgotten since, each once, in the order of their last writing."""
     learning_rates: dict[str, list[float | None]]
     """Per learning rate its value in each epoch."""
+    failures: tuple[Failure, ...] = ()
+    """What went wrong without ending the run."""
 
     def __str__(self) -> str:
         lines = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}: {self.reason}"]
@@ -34,4 +37,5 @@ class Result:
         for name, rates in self.learning_rates.items():
             changes = [rate for i, rate in enumerate(rates) if rate is not None and (i == 0 or rate != rates[i - 1])]
             lines.append(f"{name.replace('_', ' ')}: {' -> '.join(f'{rate:.3g}' for rate in changes)}")
+        lines += [f"failed: {failure}" for failure in self.failures]
         return "\n".join(lines)

@@ -21,6 +21,7 @@ __all__ = [
     "PlateauVerdict",
     "StoppingVerdict",
     "best_rule",
+    "crossing_rule",
     "improves",
     "interval_rule",
     "plateau_rule",
@@ -170,3 +171,14 @@ def interval_rule(state: Intervals, batch: Number, every: Number) -> tuple[Inter
     waited = state.waited + _where(batch <= state.batch, batch + 1, batch - state.batch)
     due = waited >= every
     return Intervals(_where(due, 0, waited), batch), due
+
+
+def crossing_rule(before: Number, count: Number, every: Number) -> tuple[Number, Number]:
+    """Act when the count has reached or passed a multiple of `every`, once however many it has passed.
+
+    The state is the count itself, so that a run which goes on from any count acts where the unbroken one would have.
+
+    >>> crossing_rule(499, 501, every=500), crossing_rule(501, 501, every=500)
+    ((501, True), (501, False))
+    """
+    return count, count // every > before // every

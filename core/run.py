@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -12,10 +13,13 @@ from .capabilities import HasLearningRate
 from .catalog import subject_for
 from .checkpoints import Checkpoint
 from .counters import Counters, UnheardLoop
-from .decision import Decision, Stop, stop
+from .decision import Decision, Forget, Stop, stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
+from .failures import Failure
+from .files import sweep
 from .listeners import Listed, listeners
+from .locks import owning
 from .metrics import Means
 from .monitor import Monitor
 from .result import Result
@@ -68,6 +72,8 @@ class Run:
         self.error: BaseException | None = None
         self.stop_reasons: list[str] = []
         self.checkpoints: list[Checkpoint] = []
+        """All that were committed, also those that were replaced or forgotten since."""
+        self._files: dict[Path, None] = {}
         self._epochs: list[Mapping[str, Any]] = []
         self._means = Means()
         self._counters = Counters()
@@ -80,6 +86,7 @@ class Run:
         found = listeners(callbacks, subject, progress=progress)
         self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
         """Name of the plugin to the callback that made it."""
+        self._owned = ExitStack()
         self._bus = Bus(subject)
         self._bus.register((each.name, each.plugin) for each in found)
 
@@ -109,6 +116,11 @@ class Run:
         return bool(self.stop_reasons)
 
     @property
+    def failures(self) -> list[Failure]:
+        """What went wrong without ending the run: errors of observers, and checkpoints that could not be written."""
+        return list(self._bus.failures.all)
+
+    @property
     def history(self) -> dict[str, list[Any]]:
         """Name to values, one for each epoch that ended; None where an epoch did not log the metric."""
         names = dict.fromkeys(name for metrics in self._epochs for name in metrics)
@@ -117,11 +129,11 @@ class Run:
     @property
     def result(self) -> Result:
         """How the run ended, or how it stands."""
-        written = dict.fromkeys(checkpoint.path for checkpoint in reversed(self.checkpoints))
         best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
         rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
         reason = "; ".join(dict.fromkeys(self.stop_reasons)) or self._plain_reason()
-        return Result(len(self._epochs), self.stopped, reason, best, tuple(reversed(written)), rates)
+        files, failures = tuple(self._files), tuple(self.failures)
+        return Result(len(self._epochs), self.stopped, reason, best, files, rates, failures)
 
     def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
         """The watched metric of this name; every plugin that asks for the same one gets the same.
@@ -268,10 +280,15 @@ class Run:
 
         Raises:
             SettingsError: a plugin refuses its options, at the last moment before training time is spent.
+            CheckpointError: another run writes into the same directory.
         """
         self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self._state = "open"
         try:
+            directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
+            self._owned = owning(directories)
+            for directory in directories:
+                sweep(directory)
             self._tell("on_train_begin", self._bus.on_train_begin)
         except BaseException as error:
             self.end(error)
@@ -280,6 +297,7 @@ class Run:
     def begin_epoch(self, epoch: int) -> None:
         """The epoch, counted from 0, begins."""
         self.epoch = epoch
+        self._bus.settle()
         self._means.clear()
         self._rates = {}
         self.validated = False
@@ -351,6 +369,7 @@ class Run:
                 self._carry_out(decision)
         except Exception as failure:  # noqa: BLE001 - it goes on below
             errors.append(failure)
+        self._owned.close()
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
         if errors and error is None:
@@ -370,13 +389,22 @@ class Run:
         self._carry_out(self._bus.decision(hook, answers))
 
     def _carry_out(self, decision: Decision) -> None:
-        for checkpoint in self._bus.carry_out(decision, self):
+        done, committed, unwritten = self._bus.carry_out(decision, self)
+        for action in done:
+            if isinstance(action, Forget):
+                self._files.pop(Path(action.source), None)
+        for checkpoint in committed:
             self.checkpoints.append(checkpoint)
+            self._files.pop(checkpoint.path, None)  # so that it goes to the end
+            self._files[checkpoint.path] = None
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
-        self.stop_reasons += [action.reason for action in decision if isinstance(action, Stop)]
-        if decision and self._bus.on_decision is not None:
-            self._bus.on_decision(self, decision)
+        if self._bus.on_checkpoint_error is not None:
+            for path, error in unwritten.items():
+                self._bus.on_checkpoint_error(self, path, error)
+        self.stop_reasons += [action.reason for action in done if isinstance(action, Stop)]
+        if done and self._bus.on_decision is not None:
+            self._bus.on_decision(self, done)
 
     def _learning_rates(self) -> Mapping[str, float]:
         return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}

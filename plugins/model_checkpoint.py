@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from math import nan
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
 
-from trainbus import Decision, MissingMetric, MonitoredCallback, Run, SettingsError, TrainbusError, decision, hookimpl
+from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
 from trainbus.capabilities import Saveable, missing
-from trainbus.filenames import check_template, fields, fill, with_suffix
-from trainbus.names import resolve
-from trainbus.rules import Best, Intervals, best_rule, interval_rule
+from trainbus.filenames import check_template, fields, sibling, suffix_in, with_suffix
+
+from .frequency import Frequency, check_frequency
+from .saver import BatchSaver, EpochSaver
 
 __all__ = ["ModelCheckpoint"]
 
 
-def _frequency(value: object) -> object:
-    if value == "epoch" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise ValueError('give "epoch", or a number of batches above 0')
+def _one_as_several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value  # ("end") is no tuple, and means one all the same
 
 
 class ModelCheckpoint(MonitoredCallback):
-    """Save the model at the end of every epoch or every n batches, or only where the monitored metric is the best.
+    """Save the model at the end of every epoch, or every so often, and keep all of the files, the best or the last.
 
-    A file is staged beside its path, synced and renamed: the path always holds a complete checkpoint. With
-    `save_best_only` a metric that is missing or not finite never saves.
+    A file is staged beside its path, synced and renamed: the path always holds a complete checkpoint, and files that
+    are not kept are removed only once the new one is there. A metric that is missing or not finite never makes a
+    model one of the best.
+
+    `keep` and `keep_last` join: a file stays as long as it is one of the best or one of the last. `save_best_only`
+    comes before them: a model that is no new best is then not offered at all, so `keep=3` keeps the last three that
+    were the best of their time, where `keep=3` alone keeps the best three of all.
 
     >>> ModelCheckpoint("best.keras", save_best_only=True).filepath
     'best.keras'
+    >>> ModelCheckpoint("m-{epoch}", keep=3, keep_last=2, save_freq="500 steps").keep
+    3
+    >>> ModelCheckpoint("m", keep=3)
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.SettingsError: ModelCheckpoint: keep=3: filepath='m' gives every checkpoint the same name; put ...
     >>> ModelCheckpoint("m-{val_loss.real}.pt")
     Traceback (most recent call last):
         ...
@@ -41,27 +50,76 @@ class ModelCheckpoint(MonitoredCallback):
 
     filepath: Annotated[PathText, AfterValidator(check_template)] = Field(kw_only=False)
     """Path of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch} and
-    {batch}, counted from 1, and every metric, as in "m-{epoch:02d}-{val_loss:.4f}"."""
+    {batch}, counted from 1, {step}, the weight updates made, and every metric, as in
+    "m-{epoch:02d}-{val_loss:.4f}". What is filled in cannot leave the directory that is written here."""
     save_best_only: bool = False
     """Whether only a model whose monitored metric beats all before it is saved."""
     save_weights_only: bool = False
     """Whether the weights are saved without the optimizer."""
-    save_freq: Annotated[Literal["epoch"] | PositiveInt, BeforeValidator(_frequency)] = "epoch"
-    """ "epoch", or the number of batches between two saves, counted across epochs."""
+    save_freq: Annotated[int | str, BeforeValidator(check_frequency)] = "epoch"
+    """ "epoch", or the number of batches between two saves, counted across epochs; or in words: "2 epochs", where the
+    number of the epoch is a multiple; "500 steps", at the end of the batch in which the weight updates reach a
+    multiple; "10 minutes", at the end of the first batch that late after the save before."""
     initial_value_threshold: float | None = None
-    """Best value to begin with: with `save_best_only`, only a better one saves."""
+    """Best value to begin with, for `save_best_only`: only a better one saves."""
+    keep: PositiveInt | None = None
+    """Number of files to keep that are the best by the monitored metric; of equal ones the earlier. A model that is
+    not among them is not saved at all."""
+    keep_last: PositiveInt | None = None
+    """Number of files to keep that are the last, however good."""
+    save_last: bool = False
+    """Whether each save, also one that `save_best_only` or `keep` leaves out, goes to the file "last" as well, in
+    the directory of `filepath` and with its suffix."""
+    save_on: Annotated[tuple[Literal["end", "exception"], ...], BeforeValidator(_one_as_several)] = ()
+    """Also save when the training is over, to the file "end", or when an exception or an interrupt ended it, to the
+    file "exception", beside "last": files of their own, so that a spoilt model replaces no good one. They hold the
+    model as it is then, before other callbacks restore weights."""
+
+    on_error: Literal["raise", "warn"] = "raise"
+    """What happens where a file cannot be written: the run ends, or says so and goes on; the file that was there stays
+    whole either way, and the next model that is better than it is saved."""
+
+    @field_validator("keep", "keep_last")
+    @classmethod
+    def _names_differ(cls, value: int | None, info: ValidationInfo) -> int | None:
+        template: str | None = info.data.get("filepath")
+        if value and template and value + (info.data.get("keep") or 0) > 1 and not fields(template):
+            raise ValueError(
+                f"filepath={template!r} gives every checkpoint the same name; put {{epoch}} or {{step}} into it"
+            )
+        return value
+
+    @field_validator("save_last", "save_on")
+    @classmethod
+    def _names_are_free(cls, value: Any, info: ValidationInfo) -> Any:
+        template: str | None = info.data.get("filepath")
+        for stem in ("last",) if value is True else value or ():
+            if template and sibling(template, stem, suffix_in(template)) == template:
+                raise ValueError(f"this would write {template!r}, which is filepath itself; give filepath another name")
+        return value
 
     def requires(self) -> tuple[type, ...]:
         """A subject that can be written to a file."""
         return (Saveable,)
 
     def monitors(self) -> bool:
-        """The metric matters only where the best is asked for."""
-        return self.save_best_only
+        """The metric matters only where the best are asked for."""
+        return self.save_best_only or self.keep is not None
 
     def claims(self) -> tuple[str, ...]:
-        """The template, as an absolute path."""
-        return (str(Path(self.filepath).resolve()),)
+        """The template, and the files of fixed names beside it, as absolute paths."""
+        fixed = [sibling(self.filepath, stem, suffix_in(self.filepath)) for stem in self._stems()]
+        return tuple(str(Path(path).resolve()) for path in (self.filepath, *fixed))
+
+    def _stems(self) -> Sequence[str]:
+        return (*(["last"] if self.save_last else []), *dict.fromkeys(self.save_on))
+
+    def owns(self) -> tuple[str, ...]:
+        """The directory of the files; where a field is part of it, the one above that."""
+        fixed = Path(self.filepath)
+        while fields(str(fixed.parent)):
+            fixed = fixed.parent
+        return (str(fixed.parent.resolve()),)
 
     def problems(self, subject: object) -> Iterator[TrainbusError]:
         """Also: the subject cannot write a file of this suffix, or the path is a directory."""
@@ -76,7 +134,8 @@ class ModelCheckpoint(MonitoredCallback):
 
     def plugin(self) -> object:
         """A new listener for one run."""
-        return _BatchSaver(self) if isinstance(self.save_freq, int) else _EpochSaver(self)
+        frequency = Frequency.parse(self.save_freq)
+        return EpochSaver(self, frequency) if frequency.unit == "epoch" else BatchSaver(self, frequency)
 
     def template_for(self, subject: Saveable) -> str:
         """The template with a suffix that the subject can write.
@@ -86,85 +145,3 @@ class ModelCheckpoint(MonitoredCallback):
         """
         suffixes = subject.suffixes(weights_only=self.save_weights_only)
         return with_suffix(self.filepath, suffixes, type(subject).__name__)
-
-
-class _Saver:
-    """What saving at epochs and at batches have in common."""
-
-    def __init__(self, settings: ModelCheckpoint) -> None:
-        self.settings = settings
-        self.best = Best()
-
-    @hookimpl
-    def on_train_begin(self, run: Run) -> None:
-        settings = self.settings
-        assert isinstance(run.subject, Saveable)
-        self.template = settings.template_for(run.subject)
-        self.metrics = [name for name in fields(self.template) if name not in ("epoch", "batch", "step")]
-        self.seen: set[str] = set()
-        if settings.save_best_only:
-            self.monitor = run.monitor(settings.monitor, settings.mode)
-            if settings.initial_value_threshold is not None:
-                self.best = Best(self.monitor.sign * settings.initial_value_threshold)
-
-    def save(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> Decision | None:
-        # the path comes first, so that a field that names nothing is told at once and not at the first best epoch
-        path = self.path(run, metrics, **counters)
-        reason = ""
-        if self.settings.save_best_only:
-            score = self.monitor.score(metrics)
-            if score is None:
-                return None
-            before = self.best.score
-            self.best, improved = best_rule(self.best, score, run.epoch)
-            if not improved:
-                return None
-            reason = self.monitor.improvement(before, score)
-        return decision.save(path, weights_only=self.settings.save_weights_only, reason=reason)
-
-    def path(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
-        values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
-        for name in self.metrics:
-            try:
-                fill(f"{{{name}}}", values)
-                self.seen.add(name)
-            except MissingMetric:
-                # an epoch without validation has no val_ metrics; elsewhere a name that was never there is a mistake
-                if name not in self.seen and (not name.startswith("val_") or run.validates(run.epoch)):
-                    raise
-                values[name] = nan
-        return fill(self.template, values)
-
-
-class _EpochSaver(_Saver):
-    @hookimpl
-    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
-        return self.save(run, metrics)
-
-
-class _BatchSaver(_Saver):
-    def __init__(self, settings: ModelCheckpoint) -> None:
-        super().__init__(settings)
-        self.every = settings.save_freq
-        self.interval = Intervals()
-        self.known = self.missed = False
-
-    @hookimpl
-    def on_batch_end(self, run: Run, batch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        self.interval, due = interval_rule(self.interval, batch, self.every)
-        if not due:
-            return None
-        if self.settings.save_best_only:
-            known = resolve(self.monitor.metric, metrics) is not None
-            self.known, self.missed = self.known or known, self.missed or not known
-            if not known:
-                return None
-        return self.save(run, metrics, batch=batch + 1)
-
-    @hookimpl
-    def on_epoch_end(self, metrics: Mapping[str, Any]) -> None:
-        if self.missed and not self.known:
-            raise MissingMetric(
-                f"{self.settings.monitor!r} is not known when a batch ends, so save_freq={self.every} would never "
-                f'save; monitor one that is (logged: {", ".join(metrics)}), or set save_freq="epoch"'
-            )

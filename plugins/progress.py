@@ -11,7 +11,7 @@ from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate
 from trainbus.decision import Action, Restore, Save, ScaleLearningRate, Stop
-from trainbus.metrics import as_number
+from trainbus.metrics import numbers
 
 __all__ = ["Progress"]
 
@@ -30,6 +30,8 @@ class Progress:
         bar: whether a bar or lines for epochs may be drawn at all; where the framework draws its own, only decisions
             are printed.
     """
+
+    critical = False
 
     def __new__(cls, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> Progress:  # noqa: PYI034
         """Of a kind that listens to batches where a bar is drawn."""
@@ -153,14 +155,11 @@ def _epoch(run: Run) -> str:
 
 def _told(metrics: Mapping[str, Any]) -> list[str]:
     """The metrics that are single numbers, each as Keras prints it, learning rates last."""
-    told: list[str] = []
-    for name, value in sorted(metrics.items(), key=lambda item: item[0].startswith("learning_rate")):
-        try:
-            number = as_number(value)
-        except (TypeError, ValueError):
-            continue
-        told.append(f"{name}: {number:.4f}" if abs(number) > 1e-3 or not number else f"{name}: {number:.4e}")
-    return told
+    shown = sorted(numbers(metrics).items(), key=lambda item: item[0].startswith("learning_rate"))
+    return [
+        f"{name}: {number:.4f}" if abs(number) > 1e-3 or not number else f"{name}: {number:.4e}"
+        for name, number in shown
+    ]
 
 
 def _line(action: Action, run: Run) -> str | None:

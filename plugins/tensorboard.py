@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 from trainbus import Callback, Run, SettingsError, hookimpl
 from trainbus.callback import PathText
 from trainbus.capabilities import HasGraph, HasWeights, missing
-from trainbus.metrics import as_number
+from trainbus.metrics import numbers
 
 if TYPE_CHECKING:
     from .event_files import EventFiles
@@ -74,6 +74,8 @@ class TensorBoard(Callback):
 
 
 class _EpochWriter:
+    critical = False
+
     def __init__(self, settings: TensorBoard) -> None:
         self.settings = settings
         self.files: EventFiles | None = None
@@ -96,9 +98,9 @@ class _EpochWriter:
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
         assert self.files is not None
         self.last_epoch = epoch
-        numbers = _numbers(metrics)
-        train = {f"epoch_{name}": value for name, value in numbers.items() if not name.startswith("val_")}
-        validation = {f"epoch_{name[4:]}": value for name, value in numbers.items() if name.startswith("val_")}
+        shown = numbers(metrics)
+        train = {f"epoch_{name}": value for name, value in shown.items() if not name.startswith("val_")}
+        validation = {f"epoch_{name[4:]}": value for name, value in shown.items() if name.startswith("val_")}
         self.files.scalars("train", epoch, train)
         self.files.scalars("validation", epoch, validation)
         freq = self.settings.histogram_freq
@@ -138,19 +140,8 @@ class _BatchWriter(_EpochWriter):
         # a loop may make several updates in one batch, or several batches to one update
         if step // self.every > self.intervals and self.files is not None:
             self.intervals = step // self.every
-            shown = {f"batch_{name}": value for name, value in _numbers(metrics).items() if not name.startswith("val_")}
+            shown = {f"batch_{name}": value for name, value in numbers(metrics).items() if not name.startswith("val_")}
             self.files.scalars("train", step, shown)
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that are single numbers."""
-    numbers: dict[str, float] = {}
-    for name, value in metrics.items():
-        try:
-            numbers[name] = as_number(value)
-        except (TypeError, ValueError):
-            continue
-    return numbers
 
 
 def _weights(subject: object) -> Iterable[tuple[str, Any]]:

@@ -824,7 +824,9 @@ def test_the_list_of_the_four() -> None:
     for each in (loaded, weights):
         assert each.evaluate(X, Y, verbose=0) == pytest.approx(best.value, rel=1e-5)
     values = cb.run.history["val_loss"]
-    assert {path.name for path in Path("all").iterdir()} == {f"{i + 1}-{v:.3f}.keras" for i, v in enumerate(values)}
+    assert {path.name for path in Path("all").glob("*.keras")} == {
+        f"{i + 1}-{v:.3f}.keras" for i, v in enumerate(values)
+    }
 
 
 def test_a_second_fit_starts_afresh() -> None:
@@ -894,6 +896,62 @@ def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
         fit(line(), [cb], epochs=9)
     assert info.value is error is cb.run.error
     assert ears.heard[-2:] == [type(error), "train end"]
+
+
+class FailingObserver(BatchEars):
+    """Hears all, and raises at one hook, whenever it comes."""
+
+    critical = False
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        self.hook = hook
+
+    @hookimpl
+    def on_batch_end(self) -> None:
+        self.go("on_batch_end")
+
+    @hookimpl
+    def on_epoch_end(self) -> None:
+        self.go("on_epoch_end")
+
+    @hookimpl
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        self.go("on_train_end")
+
+    def go(self, hook: str) -> None:
+        if hook == self.hook:
+            raise ZeroDivisionError(hook)
+
+
+@pytest.mark.parametrize(("hook", "times"), [("on_batch_end", 3), ("on_epoch_end", 3), ("on_train_end", 1)])
+def test_a_failing_observer_disturbs_no_fit(hook: str, times: int) -> None:
+    """The fit and the other plugins go on as without it; it is switched off after three failures and closed once."""
+    undisturbed, healthy, failing = BatchEars(), BatchEars(), FailingObserver(hook)
+    plain = fit(line(), [KerasCallback(undisturbed)], epochs=5)
+    cb = KerasCallback([failing, healthy])
+    history = fit(line(), [cb], epochs=5)
+
+    assert history.history == plain.history
+    assert healthy.heard == undisturbed.heard
+    assert failing.heard.count("train end") == 1
+    assert [(each.plugin, each.hook) for each in cb.run.failures] == [("FailingObserver", hook)] * times
+    assert cb.run.error is None
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_failing_decider_is_named_to_fit(place: int) -> None:
+    """The very error leaves fit, with one note of plugin and hook, after the others have heard of it and of the end."""
+    error, ears = ZeroDivisionError("mine"), Ears()
+    plugins: list[object] = [ears]
+    plugins.insert(place, Raises(error))
+    with pytest.raises(ZeroDivisionError) as raised:
+        fit(line(), [KerasCallback(plugins)], epochs=5)
+    assert raised.value is error
+    assert error.__notes__ == ["raised in on_epoch_end by the plugin 'Raises'"]
+    assert ears.heard[-2:] == [ZeroDivisionError, "train end"]
+    assert ears.heard.count("train end") == 1
 
 
 class Breaks(keras.layers.Layer):
@@ -992,3 +1050,21 @@ def test_the_model_is_left_as_it_was() -> None:
     with pytest.raises(ValueError, match="mine"):
         fit(model, [KerasCallback(Raises(ValueError("mine")))])
     assert model.train_function is before
+
+
+def test_a_lost_fit_gives_its_directory_back_to_the_next() -> None:
+    """A fit that Ctrl-C ended in its data, whose traceback is still held, leaves its directory to others."""
+
+    def dying() -> Any:
+        for _ in range(20):  # Keras looks at the first few before fit begins
+            yield X[:2], Y[:2]
+        raise KeyboardInterrupt("in the data")
+
+    with pytest.raises(KeyboardInterrupt) as held:
+        dead = KerasCallback(ModelCheckpoint("runs/best"))
+        line().fit(dying(), steps_per_epoch=50, verbose=0, shuffle=False, callbacks=[dead])
+    cb = KerasCallback(ModelCheckpoint("runs/best"))
+    fit(line(), [cb], epochs=1)
+
+    assert held.value.args == ("in the data",)
+    assert [path.name for path in cb.run.result.checkpoints] == ["best.keras"]

@@ -10,7 +10,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trainbus
+import trainbus.testing
 from trainbus import Callback, SettingsError, UnknownDirection, callbacks_from
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 
@@ -50,12 +50,16 @@ callbacks = st.one_of(
     ),
     built(
         ModelCheckpoint,
-        {"filepath": st.sampled_from(["best", "m-{epoch:02d}.pt"])},
+        {"filepath": st.sampled_from(["m-{epoch}", "m-{epoch:02d}.pt"])},
         **monitored,
         save_best_only=st.booleans(),
         save_weights_only=st.booleans(),
-        save_freq=st.just("epoch") | st.integers(1, 99),
+        save_freq=st.sampled_from(["epoch", "2 epochs", "1 step", "10 minutes"]) | st.integers(1, 99),
         initial_value_threshold=st.none() | finite,
+        keep=st.none() | st.integers(1, 9),
+        keep_last=st.none() | st.integers(1, 9),
+        save_last=st.booleans(),
+        save_on=st.sets(st.sampled_from(["end", "exception"])).map(tuple),
     ),
     built(TensorBoard, {}, log_dir=st.sampled_from(["logs", "runs/1"])),
 )
@@ -100,7 +104,8 @@ def test_defaults_are_those_of_keras() -> None:
     )
     assert repr(ModelCheckpoint("x")) == (
         "ModelCheckpoint(monitor='val_loss', verbose=0, mode='auto', filepath='x', save_best_only=False, "
-        "save_weights_only=False, save_freq='epoch', initial_value_threshold=None)"
+        "save_weights_only=False, save_freq='epoch', initial_value_threshold=None, keep=None, keep_last=None, "
+        "save_last=False, save_on=(), on_error='raise')"
     )
 
 
@@ -125,7 +130,16 @@ def test_defaults_are_those_of_keras() -> None:
         (lambda: ModelCheckpoint("x", save_freq=True), ['save_freq=True: give "epoch", or a number of batches']),
         (lambda: ModelCheckpoint("x", save_freq=0), ["save_freq=0: give"]),
         (lambda: ModelCheckpoint(5), ["filepath=5: input should be a valid string"]),
-        (lambda: ModelCheckpoint("x", save_freq="batch"), ["save_freq"]),
+        (lambda: ModelCheckpoint("x", save_freq="batch"), ["save_freq='batch': give", '"2 epochs"']),
+        (lambda: ModelCheckpoint("x", save_freq="0 steps"), ["save_freq='0 steps': give"]),
+        (lambda: ModelCheckpoint("x", save_freq="ten minutes"), ["save_freq='ten minutes': give", '"10 minutes"']),
+        (lambda: ModelCheckpoint("x", keep=0, keep_last=-1), ["keep=0", "keep_last=-1"]),
+        (lambda: ModelCheckpoint("x", keep=2), ["keep=2: filepath='x' gives", "put {epoch} or {step} into it"]),
+        (lambda: ModelCheckpoint("{{x}}", keep_last=2), ["keep_last=2: filepath='{{x}}' gives"]),
+        (lambda: ModelCheckpoint("x", keep=1, keep_last=1), ["keep_last=1: filepath='x' gives"]),
+        (lambda: ModelCheckpoint("a/last.pt", save_last=True), ["save_last=True: this would write 'a/last.pt'"]),
+        (lambda: ModelCheckpoint("end", save_on=("end",)), ["save_on=('end',): this would write 'end'"]),
+        (lambda: ModelCheckpoint("x", save_on=("ends",)), ["did you mean 'end'?"]),
         (lambda: ModelCheckpoint("{epoch.real}"), ["a field is one name with a number format"]),
         (lambda: ModelCheckpoint("x", filepath="y"), ["filepath is given twice"]),
         (lambda: ModelCheckpoint("x", "val_loss"), ["only filepath may go without one"]),

@@ -13,6 +13,7 @@ from trainbus.rules import (
     Patience,
     Plateau,
     best_rule,
+    crossing_rule,
     improves,
     interval_rule,
     plateau_rule,
@@ -139,3 +140,17 @@ def test_arrays_step_as_scalars_do(rule: str, runs: list[list[float]], data) -> 
 
 def _parts(verdict) -> tuple:
     return verdict if isinstance(verdict, tuple) else (verdict,)
+
+
+@given(st.lists(st.integers(0, 7), max_size=30), st.integers(1, 9), st.integers(0, 30))
+def test_a_count_is_acted_upon_once_for_each_reached_multiple(
+    increments: list[int], every: int, broken_at: int
+) -> None:
+    """Steps of any size, of none too: acts exactly where a multiple lies, also in a run that goes on from a count."""
+    count, state = 0, 0
+    for number, increment in enumerate(increments):
+        before, count = count, count + increment
+        if number == broken_at:
+            state = before  # all that a run that goes on needs to know
+        state, due = crossing_rule(state, count, every)
+        assert due == any(multiple % every == 0 for multiple in range(before + 1, count + 1))

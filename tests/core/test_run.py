@@ -324,6 +324,18 @@ def test_what_a_loop_decides_is_carried_out() -> None:
     assert [str(path) for path in run.result.checkpoints] == ["one.npz"]
 
 
+def test_the_result_lists_the_files_that_are_there() -> None:
+    """Forgotten ones are left out, and one that is written again goes to the end."""
+    with Run(LineSubject()) as run:
+        for name in ("a", "b", "c", "a"):
+            run.decide(decision.save(f"{name}.npz"))
+        run.decide(decision.forget("b.npz") | decision.save("d.npz") | decision.forget("d.npz"))
+
+    assert [path.name for path in run.result.checkpoints] == ["c.npz", "a.npz", "d.npz"]
+    assert all(path.is_file() for path in run.result.checkpoints)
+    assert len(run.checkpoints) == 5
+
+
 def test_missing_metrics_are_told_together_at_the_first_epoch_end() -> None:
     """Names that nothing logs fail at the first epoch end, all at once, each with the nearest right name."""
     callbacks = [EarlyStopping(monitor="var_loss", mode="min"), EarlyStopping(monitor="accurracy", mode="max")]

@@ -11,7 +11,12 @@ HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float
 NEEDED = {"filepath": "saved-{epoch}", "target": 1.5}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "EarlyStopping": [{"patience": 2, "restore_best_weights": True}, {"baseline": 1.0, "start_from_epoch": 2}],
-    "ModelCheckpoint": [{"save_best_only": True}, {"save_weights_only": True}, {"save_freq": 3}],
+    "ModelCheckpoint": [
+        {"save_best_only": True},
+        {"save_weights_only": True},
+        {"save_freq": 3},
+        {"keep": 2, "keep_last": 1, "save_last": True, "save_on": ["end", "exception"], "save_freq": "2 epochs"},
+    ],
     "ReduceLROnPlateau": [{"patience": 1, "cooldown": 2, "min_lr": 0.01}],
     "TensorBoard": [{"histogram_freq": 2}, {"update_freq": "batch", "write_graph": False, "write_images": False}],
 }

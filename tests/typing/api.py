@@ -10,6 +10,7 @@ callbacks = [
     TensorBoard("logs"),
     EarlyStopping(monitor="val_loss", patience=3, verbose=1),
     ModelCheckpoint("best", save_best_only=True, save_freq=10),
+    ModelCheckpoint("m-{epoch}", keep=3, keep_last=2, save_freq="10 minutes", save_last=True, save_on=("end",)),
     ReduceLROnPlateau(factor=0.5, min_lr=1e-5),
     {"callback": "EarlyStopping"},
 ]

@@ -1,0 +1,77 @@
+"""What was reported instead of ending the run: observers that raise, checkpoints that could not be written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .errors import MissingDependency, SettingsError
+from .guards import sign
+
+__all__ = ["LIMIT", "LOG", "Failure", "Failures", "observes"]
+
+LIMIT = 3
+"""Failures of one observer in one run after which it is switched off."""
+
+LOG = logging.getLogger("trainbus")
+
+
+class Failure(NamedTuple):
+    """Something that went wrong and did not end the run."""
+
+    plugin: str
+    hook: str
+    """The hook in which an observer raised; empty where a checkpoint that the plugin asked for was not written."""
+    error: Exception
+    """What was raised, without its traceback: that would keep alive what the training wants to free. The traceback
+    goes to the log, at level DEBUG."""
+
+    def __str__(self) -> str:
+        where = f"{self.plugin} in {self.hook}" if self.hook else self.plugin
+        return f"{where}: {type(self.error).__name__}: {self.error}"
+
+
+def observes(plugin: object) -> bool:
+    """Whether a plugin says of itself that the training can do without it."""
+    return getattr(plugin, "critical", True) is False
+
+
+class Failures:
+    """The failures of one run, and the observers that are switched off because of theirs."""
+
+    def __init__(self) -> None:
+        self.all: list[Failure] = []
+        self.off: set[str] = set()
+        self._switches: dict[str, list[Callable[[], object]]] = {}
+
+    def when_off(self, plugin: str, switch: Callable[[], object]) -> None:
+        """Call `switch` as soon as the plugin is switched off."""
+        self._switches.setdefault(plugin, []).append(switch)
+
+    def add(self, plugin: str, hook: str, error: Exception) -> Failure:
+        """Take note of a failure."""
+        failure = Failure(plugin, hook, error)
+        LOG.debug("%s", failure, exc_info=error)
+        error.with_traceback(None)
+        self.all.append(failure)
+        return failure
+
+    def tolerate(self, plugin: str, hook: str, error: Exception) -> None:
+        """Report an observer's error; at the `LIMIT`-th the observer is switched off.
+
+        Raises:
+            SettingsError, MissingDependency: `error` itself, where the observer so refuses the run at its beginning.
+        """
+        if hook == "on_train_begin" and isinstance(error, (SettingsError, MissingDependency)):
+            sign(error, hook, plugin)
+            raise error
+        failure = self.add(plugin, hook, error)
+        count = sum(each.plugin == plugin for each in self.all)
+        if count == LIMIT:
+            LOG.warning("%s; that is failure %d: it is switched off, the training goes on", failure, count)
+            self.off.add(plugin)
+            for switch in self._switches.pop(plugin, ()):
+                switch()
+        elif count == 1 or count > LIMIT:
+            LOG.warning("%s; it only observes, so the training goes on", failure)

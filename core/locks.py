@@ -1,0 +1,62 @@
+"""One run to a directory of checkpoints."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .errors import CheckpointError
+from .files import make_directory
+
+__all__ = ["LOCK", "owning"]
+
+LOCK = ".trainbus.lock"
+"""Name of the file in a directory that its owner holds locked."""
+
+
+def owning(directories: Iterable[Path]) -> ExitStack:
+    """Own directories, made where they are missing, until the returned stack is closed or this process ends.
+
+    The operating system gives a lock back when its process dies, so a lock that is held has a living holder.
+
+    Raises:
+        CheckpointError: another run owns one of them, or it cannot be written.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with owning([folder]):
+    ...     owning([folder])
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.CheckpointError: another run (process ... on ...) saves its checkpoints in ...
+    """
+    owned = ExitStack()
+    try:
+        for directory in sorted(set(directories)):
+            owned.callback(_owned(directory).release)
+    except BaseException:
+        owned.close()
+        raise
+    return owned
+
+
+def _owned(directory: Path) -> FileLock:
+    path = directory / LOCK
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        make_directory(directory)
+        lock.acquire()
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    except Timeout:
+        holder = path.read_text(encoding="utf-8").strip() or "starting"
+        raise CheckpointError(
+            f"another run ({holder}) saves its checkpoints in {str(directory)!r}; give each run a directory of its own"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"checkpoints cannot be saved in {str(directory)!r}: {error}") from error
+    return lock

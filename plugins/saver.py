@@ -1,0 +1,167 @@
+"""What listens for ModelCheckpoint: at epochs or at batches, it decides what to save and what to forget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainbus import Decision, MissingMetric, Run, decision, hookimpl
+from trainbus.capabilities import Saveable
+from trainbus.decision import NOTHING, join
+from trainbus.filenames import fields, fill, sibling
+from trainbus.names import resolve
+from trainbus.retention import Kept, retention_rule
+from trainbus.rules import Best, best_rule
+
+from .frequency import BatchSchedule, Frequency
+
+if TYPE_CHECKING:
+    from .model_checkpoint import ModelCheckpoint
+
+__all__ = ["BatchSaver", "EpochSaver"]
+
+
+class _Saver:
+    """What saving at epochs and at batches have in common."""
+
+    def __init__(self, settings: ModelCheckpoint, frequency: Frequency) -> None:
+        self.settings = settings
+        self.frequency = frequency
+        self.best = Best()
+        self.kept: tuple[Kept, ...] = ()
+        self.asked: tuple[str, Best, tuple[Kept, ...]] | None = None  # the last path, and what stood before it
+        self.template = ""
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        settings = self.settings
+        assert isinstance(run.subject, Saveable)
+        self.template = settings.template_for(run.subject)
+        suffixes = run.subject.suffixes(weights_only=settings.save_weights_only)
+        self.suffix = max((suffix for suffix in suffixes if self.template.endswith(suffix)), key=len)
+        self.metrics = [name for name in fields(self.template) if name not in ("epoch", "batch", "step")]
+        self.seen: set[str] = set()
+        if settings.monitors():
+            self.monitor = run.monitor(settings.monitor, settings.mode)
+            if settings.save_best_only and settings.initial_value_threshold is not None:
+                self.best = Best(self.monitor.sign * settings.initial_value_threshold)
+
+    @hookimpl
+    def on_train_end(self, run: Run) -> Decision | None:
+        ending = "end" if run.error is None else "exception"
+        if not self.template or ending not in self.settings.save_on:  # without a template the training never began
+            return None
+        why = "the training is over" if run.error is None else f"{type(run.error).__name__} ended the training"
+        return self.write(sibling(self.template, ending, self.suffix), why)
+
+    def save(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> Decision:
+        # the path comes first, so that a field that names nothing is told at once and not at the first best epoch
+        path = self.path(run, metrics, **counters)
+        score = self.score(metrics) if self.settings.monitors() else None
+        return self.chosen(run, path, score) | self.last()
+
+    def score(self, metrics: Mapping[str, Any]) -> float | None:
+        return self.monitor.score(metrics)
+
+    def last(self) -> Decision:
+        return self.write(sibling(self.template, "last", self.suffix)) if self.settings.save_last else NOTHING
+
+    def chosen(self, run: Run, path: str, score: float | None) -> Decision:
+        """What `save_best_only`, `keep` and `keep_last` make of a model."""
+        settings, reason = self.settings, ""
+        self.asked = path, self.best, self.kept
+        if settings.save_best_only:
+            if score is None:
+                return NOTHING
+            before = self.best.score
+            self.best, improved = best_rule(self.best, score, run.epoch)
+            if not improved:
+                return NOTHING
+            reason = self.monitor.improvement(before, score)
+        if not (settings.keep or settings.keep_last):
+            return self.write(path, reason)
+        new = Kept(path, run.epoch, run.step, nan if score is None else score)
+        self.kept, verdict = retention_rule(self.kept, new, best=settings.keep or 0, last=settings.keep_last or 0)
+        if not verdict.save:
+            return NOTHING
+        if verdict.among_best and not reason:
+            rank = f"among the best {settings.keep}" if settings.keep != 1 else "the best"
+            reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is {rank}"
+        limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
+        why = f"no longer among {' or '.join(limits)}"
+        return join([self.write(path, reason), *(decision.forget(old, why) for old in verdict.forget)])
+
+    def write(self, path: str, reason: str = "") -> Decision:
+        settings = self.settings
+        return decision.save(path, weights_only=settings.save_weights_only, on_error=settings.on_error, reason=reason)
+
+    @hookimpl
+    def on_checkpoint_error(self, path: Path) -> None:
+        # what is on the disk decides what is the best, so the next better model is saved again
+        if self.asked is not None and Path(self.asked[0]) == path:
+            _, self.best, self.kept = self.asked
+
+    def path(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
+        values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
+        for name in self.metrics:
+            try:
+                fill(f"{{{name}}}", values)
+                self.seen.add(name)
+            except MissingMetric:
+                # an epoch without validation has no val_ metrics; elsewhere a name that was never there is a mistake
+                if name not in self.seen and (not name.startswith("val_") or run.validates(run.epoch)):
+                    raise
+                values[name] = nan
+        return fill(self.template, values)
+
+
+class EpochSaver(_Saver):
+    """Saves at the end of epochs whose number is a multiple."""
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        """Save, where the number of the epoch is a multiple."""
+        return None if (epoch + 1) % self.frequency.every else self.save(run, metrics)
+
+
+class BatchSaver(_Saver):
+    """Saves at the end of batches, every so many batches, steps or minutes."""
+
+    def __init__(self, settings: ModelCheckpoint, frequency: Frequency) -> None:
+        super().__init__(settings, frequency)
+        self.known = self.missed = False
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        """Also: the schedule begins."""
+        super().on_train_begin(run)
+        self.schedule = BatchSchedule(self.frequency, run.step)
+
+    @hookimpl
+    def on_batch_end(self, run: Run, batch: int, step: int, metrics: Mapping[str, Any]) -> Decision | None:
+        """Save, where it is due."""
+        if not self.schedule.due(batch, step):
+            return None
+        settings = self.settings
+        if settings.monitors():
+            known = resolve(self.monitor.metric, metrics) is not None
+            self.known, self.missed = self.known or known, self.missed or not known
+            if not known and (settings.save_best_only or not settings.keep_last):
+                return self.last()
+        return self.save(run, metrics, batch=batch + 1)
+
+    def score(self, metrics: Mapping[str, Any]) -> float | None:
+        """None also where the batch does not know the metric: only the end of the epoch can call that a mistake."""
+        return None if resolve(self.monitor.metric, metrics) is None else super().score(metrics)
+
+    @hookimpl
+    def on_epoch_end(self, metrics: Mapping[str, Any]) -> None:
+        """Refuse a metric that no batch of the epoch has known."""
+        if self.missed and not self.known:
+            settings = self.settings
+            raise MissingMetric(
+                f"{settings.monitor!r} is not known when a batch ends, so save_freq={settings.save_freq!r} would never "
+                f'save; monitor one that is (logged: {", ".join(metrics)}), or set save_freq="epoch"'
+            )

@@ -1,0 +1,112 @@
+"""What the proofs train: one kind a format, with weights that all carry one number, and how its framework reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["KINDS", "Kind", "number_in"]
+
+
+class Kind(NamedTuple):
+    """One format: what is saved, and how somebody without trainbus writes and reads it."""
+
+    subject: Any
+    suffix: str
+    carry: Callable[[int], object]
+    """Gives every weight this number."""
+    write: Callable[[Path], object]
+    """Writes the weights in place, as the framework's users do."""
+    read: Callable[[Path], list[Any]]
+    """The arrays of a whole checkpoint of the subject, or of what `write` wrote."""
+
+
+def number_in(kind: Kind, path: Path) -> int | None:
+    """The number that all weights in a file carry; None where they do not agree.
+
+    Raises:
+        Exception: the framework cannot read the file.
+    """
+    found = {number for array in kind.read(path) for number in np.unique(np.asarray(array)).tolist()}
+    return int(found.pop()) if len(found) == 1 else None
+
+
+def line(size: int) -> Kind:
+    """The line of `trainbus.testing`, in NumPy's .npz."""
+    from trainbus.testing import LineSubject
+
+    subject = LineSubject()
+
+    def carry(number: int) -> None:
+        subject.slope, subject.offset = np.full(size, float(number)), np.full(size, float(number))
+
+    def read(path: Path) -> list[Any]:
+        with np.load(path) as arrays:
+            return [arrays["slope"], arrays["offset"]]
+
+    return Kind(subject, ".npz", carry, lambda path: np.savez(path, slope=subject.slope, offset=subject.offset), read)
+
+
+def torch(size: int) -> Kind:
+    """A PyTorch module, in .pt."""
+    import torch
+
+    from trainbus.adapters.torch import TorchSubject
+
+    module = torch.nn.Linear(size, 1)
+
+    def carry(number: int) -> None:
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.fill_(number)
+
+    def read(path: Path) -> list[Any]:
+        found = torch.load(path, weights_only=True)
+        return [tensor.numpy() for tensor in found.get("model", found).values()]
+
+    return Kind(TorchSubject(module), ".pt", carry, lambda path: torch.save(module.state_dict(), path), read)
+
+
+def keras(size: int) -> Kind:
+    """A Keras model, in .keras."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras
+
+    from trainbus.adapters.keras import KerasSubject
+
+    model = keras.Sequential([keras.Input((size,)), keras.layers.Dense(1)])
+
+    def carry(number: int) -> None:
+        model.set_weights([np.full(array.shape, number, "float32") for array in model.get_weights()])
+
+    def read(path: Path) -> list[Any]:
+        return keras.models.load_model(path).get_weights()
+
+    return Kind(KerasSubject(model), ".keras", carry, lambda path: model.save(path, overwrite=True), read)
+
+
+def sklearn(size: int) -> Kind:
+    """A linear classifier of scikit-learn, in .skops."""
+    import skops.io
+    from sklearn.linear_model import SGDClassifier
+
+    from trainbus.adapters.sklearn import SklearnSubject
+
+    classifier = SGDClassifier().partial_fit(np.zeros((2, size)), [0, 1], classes=[0, 1])
+
+    def carry(number: int) -> None:
+        classifier.coef_[:] = classifier.intercept_[:] = number
+
+    def read(path: Path) -> list[Any]:
+        found = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+        return [found.coef_, found.intercept_]
+
+    return Kind(SklearnSubject(classifier), ".skops", carry, lambda path: skops.io.dump(classifier, path), read)
+
+
+KINDS: dict[str, Callable[[int], Kind]] = {"line": line, "torch": torch, "keras": keras, "sklearn": sklearn}
+"""Name to what makes the kind with so many weights."""

@@ -1,0 +1,87 @@
+"""What somebody else put into the directory runs no code and reaches no other file."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainbus import Run
+from trainbus.checkpoints import commit, manifest_of, read
+from trainbus.decision import restore, save
+
+from .subjects import Kind, number_in
+
+
+class Malicious:
+    """Unpickled, it makes a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("code-ran",)
+
+
+def bare(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Malicious()))
+
+
+def inside(path: Path) -> None:
+    """The pickle in a container that the framework of this suffix opens."""
+    if path.suffix == ".pt":
+        import torch
+
+        torch.save({"model": Malicious()}, path)
+    elif path.suffix == ".npz":
+        import numpy as np
+
+        np.savez(path, slope=np.array([Malicious()], dtype=object), offset=np.zeros(1))
+    elif path.suffix == ".skops":
+        import skops.io
+        from sklearn.preprocessing import FunctionTransformer
+
+        skops.io.dump(FunctionTransformer(os.mkdir), path)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("config.json", "metadata.json", "model.weights.h5"):
+                archive.writestr(name, pickle.dumps(Malicious()))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["without a manifest", "with a manifest that fits"])
+@pytest.mark.parametrize("make", [bare, inside])
+def test_a_malicious_pickle_runs_no_code(kind: Kind, make: Any, known: bool) -> None:
+    """Whatever the suffix, and even where its author forged the manifest, restoring it raises and runs nothing."""
+    path = Path(f"best{kind.suffix}")
+    if known:
+        commit(path, make, epoch=1, step=1)
+    else:
+        make(path)
+
+    with Run(kind.subject, progress=False) as run, pytest.raises(Exception, match=r".") as raised:
+        run.decide(restore(str(path)))
+
+    assert not isinstance(raised.value, AssertionError)
+    assert not Path("code-ran").exists()
+    pickle.loads(pickle.dumps(Malicious()))
+    assert Path("code-ran").exists(), "the pickle is one that runs code"
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_at_the_path_or_its_manifest_is_replaced_and_not_followed(kind: Kind, dangling: bool) -> None:
+    """What a planted link names stays as it is, and no file appears there."""
+    path, victim = Path(f"best{kind.suffix}"), Path("victim")
+    if not dangling:
+        victim.write_text("precious")
+    for planted in (path, manifest_of(path)):
+        planted.symlink_to(victim)
+    kind.carry(3)
+
+    with Run(kind.subject, progress=False) as run:
+        run.decide(save(str(path)))
+
+    assert victim.exists() != dangling
+    assert dangling or victim.read_text() == "precious"
+    assert not path.is_symlink()
+    assert not manifest_of(path).is_symlink()
+    assert number_in(kind, path) == 3
+    assert read(path).path == path
