@@ -55,8 +55,8 @@ def _owned(directory: Path) -> FileLock:
     except Timeout:
         holder = path.read_text(encoding="utf-8").strip() or "starting"
         raise CheckpointError(
-            f"another run ({holder}) saves its checkpoints in {str(directory)!r}; give each run a directory of its own, "
-            "or where several processes train one model, list ModelCheckpoint in one of them only"
+            f"another run ({holder}) saves its checkpoints in {str(directory)!r}; give each run a directory of its "
+            "own, or where several processes train one model, list ModelCheckpoint in one of them only"
         ) from None
     except OSError as error:
         raise CheckpointError(f"checkpoints cannot be saved in {str(directory)!r}: {error}") from error
