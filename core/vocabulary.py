@@ -80,8 +80,8 @@ RISING_NAMES: Final = _entries(
     "bwt, fwt, backward transfer, forward transfer",
     # speed
     """throughput, fps, qps, goodput, speedup, ips, tps, hr at, ch score, ch index, em score, em at, clip sim, dino
-    sim, err ia, distinct, sps, recip rank, tversky index, forecast skill, crpss, harrells c, flops utilization, win
-    loss ratio, speaker sim, truthful""",
+    sim, err ia, distinct, sps, recip rank, tversky index, forecast skill, crpss, harrells c, arhr, mosnet, gini
+    norm, ars, flops utilization, win loss ratio, speaker sim, truthful""",
 )
 FALLING_NAMES: Final = _entries(
     # classification and calibration
@@ -128,7 +128,8 @@ FALLING_NAMES: Final = _entries(
     # speed
     """latency, ttft, tpot, itl, runtime, rtf, real time factor, bad 1, bad 2, bad 3, bad 4, missed detection, false
     detection, db score, bpp, ber, cllr, tace, ksce, median ae, theil u2, interval width, id swap, fragmentation,
-    epoch duration, step duration, batch duration, foot skating""",
+    jerk, steps to goal, steps to success, repetition, rep rate, epoch duration, step duration, batch duration, foot
+    skating""",
 )
 
 # Ordinary nouns decide only as the head of a name: in `error_code` or `time_limit` they are not.
@@ -150,7 +151,7 @@ FALLING_NOUNS: Final = _entries(
 )
 
 # How much a number varies says nothing of how good it is.
-SPREADS: Final = _entries("std, stddev, stdev, stderr, standard deviation, sem, variance, var, ci95")
+SPREADS: Final = _entries("std, se, stddev, stdev, stderr, standard deviation, sem, variance, var, ci95")
 
 # Quantities, settings and pictures: no direction, whatever stands before them.
 UNDIRECTED: Final = _entries(
