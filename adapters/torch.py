@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
 from trainbus.capabilities import HasDirections, HasLearningRate, Node
-from trainbus.names import nearest, resolve
+from trainbus.names import hint, resolve
 
 try:
     import torch
@@ -175,9 +175,8 @@ class TorchSubject:
         known = named_rates(self.optimizers)
         for name in rates:
             if name not in known:
-                near = nearest(name, known)
-                hint = f"; did you mean {near!r}?" if near else "."
-                raise SettingsError(f"{name!r} is no learning rate{hint} learning rates: {', '.join(known) or 'none'}")
+                near = hint(name, known)
+                raise SettingsError(f"{name!r} is no learning rate{near} learning rates: {', '.join(known) or 'none'}")
         for optimizer in self.optimizers.values():
             changed = {name: known[name] for name in rates if known[name].optimizer is optimizer}
             if changed:

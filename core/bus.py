@@ -71,11 +71,6 @@ class Bus:
                 raise SettingsError(f"{name} is listed twice; list each plugin object once") from None
         self._compile()
 
-    @property
-    def plugins(self) -> dict[str, object]:
-        """Name to plugin, in calling order."""
-        return dict(reversed(self._manager.list_name_plugin()))
-
     def settle(self) -> None:
         """Leave out the plugins that were switched off, now that no loop holds a hook."""
         if self._compiled_without != self.failures.off:

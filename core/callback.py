@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from .capabilities import HasDirections, missing
 from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
-from .names import nearest
+from .names import hint
 
 __all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose"]
 
@@ -154,13 +154,11 @@ def _explained(callback: type[BaseModel], error: ValidationError) -> str:
 def _problem(options: list[str], error: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "options"
     if error["type"] == "extra_forbidden":
-        near = nearest(name, options)
-        return f"{name}: no such option{f'; did you mean {near!r}?' if near else '.'} options: {', '.join(options)}"
+        return f"{name}: no such option{hint(name, options)} options: {', '.join(options)}"
     if error["type"] == "missing":
         return f"{name}: needed, and not given"
     said = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error":
         allowed = re.findall(r"'([^']*)'", said)
-        near = nearest(str(error["input"]), allowed)
-        said += f"; did you mean {near!r}?" if near else ""
+        said += hint(str(error["input"]), allowed, otherwise="")
     return f"{name}={error['input']!r}: {said[:1].lower()}{said[1:]}"

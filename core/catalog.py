@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from .callback import Callback
 from .errors import MissingDependency, SettingsError, UnknownName
-from .names import nearest
+from .names import hint
 
 __all__ = [
     "Group",
@@ -85,9 +85,8 @@ def load(group: Group, name: str) -> Any:
     """
     known = installed(group)
     if name not in known:
-        near = nearest(name, known)
-        hint = f"; did you mean {near!r}?" if near else "."
-        raise UnknownName(f"{name!r} is not installed{hint} trainbus.{group}: {', '.join(known) or 'none'}")
+        near = hint(name, known)
+        raise UnknownName(f"{name!r} is not installed{near} trainbus.{group}: {', '.join(known) or 'none'}")
     try:
         return known[name].load()
     except MissingDependency:
@@ -140,9 +139,8 @@ def named_plugin(name: str) -> object:
         found = load("plugins", name)
         return found() if callable(found) else found
     known = [*installed("callbacks"), *installed("plugins")]
-    near = nearest(name, known)
-    hint = f"; did you mean {near!r}?" if near else "."
-    raise UnknownName(f"{name!r} is not installed{hint} callbacks and plugins: {', '.join(known) or 'none'}")
+    near = hint(name, known)
+    raise UnknownName(f"{name!r} is not installed{near} callbacks and plugins: {', '.join(known) or 'none'}")
 
 
 def plugins_of_environment() -> list[str]:
@@ -179,6 +177,5 @@ def subject_for(model: object, *rest: Any, **options: Any) -> object:
 
 def _unbound(adapter: Any, options: Iterable[str], error: TypeError) -> str:
     known = list(inspect.signature(adapter).parameters)
-    near = {option: nearest(option, known) for option in options if option not in known}
-    hints = "".join(f"; did you mean {known!r}?" for known in near.values() if known)
+    hints = "".join(hint(option, known, otherwise="") for option in options if option not in known)
     return f"{adapter.__name__}: {error}{hints} It takes {', '.join(known)}"

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from .catalog import Group, installed, summary
 from .errors import SettingsError, TrainbusError
-from .names import nearest
+from .names import hint
 
 __all__ = ["main"]
 
@@ -25,10 +25,9 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            near = nearest(str(value), map(str, action.choices))
-            hint = f"; did you mean {near!r}?" if near else ""
-            allowed = ", ".join(map(str, action.choices))
-            raise argparse.ArgumentError(action, f"{value!r} is none of {allowed}{hint}")
+            allowed = [str(choice) for choice in action.choices]
+            near = hint(str(value), allowed, otherwise="")
+            raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(allowed)}{near}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

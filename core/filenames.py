@@ -14,7 +14,7 @@ from typing import Any
 
 from .errors import MissingMetric, SettingsError
 from .files import suffix_of
-from .names import nearest, resolve
+from .names import hint, resolve
 
 __all__ = ["check_template", "fields", "fill", "sibling", "suffix_in", "with_suffix"]
 
@@ -86,9 +86,8 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
             return match[0][0]
         name = resolve(match[1], values)
         if name is None:
-            near = nearest(match[1], values)
-            hint = f"; did you mean {near!r}?" if near else "."
-            raise MissingMetric(f"{template!r}: {match[1]!r} is not known{hint} known: {', '.join(values)}")
+            near = hint(match[1], values)
+            raise MissingMetric(f"{template!r}: {match[1]!r} is not known{near} known: {', '.join(values)}")
         try:
             text = format(values[name], match[3] or "")
         except (TypeError, ValueError) as error:

@@ -9,13 +9,13 @@ what it raises is reported, and the training goes on. Epochs and batches count f
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
 from .errors import SettingsError
-from .names import nearest
+from .names import hint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,18 +130,13 @@ def check_plugin(name: str, plugin: object) -> None:
 
 def _check_implementation(name: str, hook: str, method: Callable[..., Any]) -> None:
     if hook not in HOOKS:
-        raise SettingsError(f"{name}.{hook}: no such hook{_hint(hook, HOOKS)} hooks: {', '.join(HOOKS)}")
+        raise SettingsError(f"{name}.{hook}: no such hook{hint(hook, HOOKS)} hooks: {', '.join(HOOKS)}")
     known = list(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             raise SettingsError(f"{name}.{hook} takes {parameter}; name the arguments: {', '.join(known)}")
         if parameter.default is parameter.empty and parameter.name not in known:
             raise SettingsError(
-                f"{name}.{hook}: no argument {parameter.name!r}{_hint(parameter.name, known)} "
+                f"{name}.{hook}: no argument {parameter.name!r}{hint(parameter.name, known)} "
                 f"arguments: {', '.join(known)}"
             )
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = nearest(name, known)
-    return f"; did you mean {near!r}?" if near else "."

@@ -10,7 +10,7 @@ from .capabilities import HasDirections, missing
 from .direction import direction_of
 from .errors import MissingMetric
 from .metrics import as_number
-from .names import canonical, nearest, resolve
+from .names import canonical, hint, resolve
 from .rules import Best, best_rule
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class Monitor:
         return not canonical(self.metric).startswith("val_") or self.run.validates(self.run.epoch)
 
     def _missing_text(self, metrics: Mapping[str, Any]) -> str:
-        near = nearest(self.metric, metrics)
-        hint = f"; did you mean {near!r}?" if near else "."
         unvalidated = canonical(self.metric).startswith("val_") and not self.run.validated
         why = "; there was no validation in this epoch" if unvalidated else ""
-        return f"{self.metric!r} is not logged{hint} logged: {', '.join(metrics) or 'nothing'}{why}"
+        return (
+            f"{self.metric!r} is not logged{hint(self.metric, metrics)} logged: {', '.join(metrics) or 'nothing'}{why}"
+        )

@@ -100,6 +100,19 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(choice for likeness, choice in scored if likeness == best) if best >= _NEAR else None
 
 
+def hint(name: str, known: Iterable[str], otherwise: str = ".") -> str:
+    """Say in an error which known name was probably meant; `otherwise` where nothing is near.
+
+    Examples:
+        >>> "'var_loss' is not logged" + hint("var_loss", ["loss", "val_loss"])
+        "'var_loss' is not logged; did you mean 'val_loss'?"
+        >>> hint("banana", ["loss"])
+        '.'
+    """
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else otherwise
+
+
 @lru_cache(maxsize=4096)
 def _canonical(name: str) -> str:
     pending = list(words(name))
