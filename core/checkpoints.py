@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,7 +25,6 @@ __all__ = [
     "Found",
     "Manifest",
     "commit",
-    "found_in",
     "manifest_of",
     "newest_intact",
     "read",
@@ -225,14 +224,6 @@ def newest_intact(directory: Path) -> tuple[Checkpoint | None, list[Found]]:
         else:
             newest = Checkpoint(path=looked.path, content=looked.content)
     return newest, passed_over
-
-
-def found_in(directory: Path) -> Iterator[tuple[Path, Content]]:
-    """Payloads of a directory with the content that each should have, judged by size alone, latest step first.
-
-    A payload that is gone or has another size is left out.
-    """
-    yield from ((path, content) for path, content, flaw in survey(directory) if content is not None and not flaw)
 
 
 def remove(path: Path) -> None:

@@ -360,16 +360,16 @@ class Run:
         self._state = "ended"
         self.error = error
         errors: list[Exception] = []
-        if error is not None:
-            errors += self._bus.tell_all("on_exception", run=self, error=error)[1]
-        decision, raised = self._bus.tell_all("on_train_end", run=self)
-        errors += raised
-        try:
-            if decision:
-                self._carry_out(decision)
-        except Exception as failure:  # noqa: BLE001 - it goes on below
-            errors.append(failure)
-        self._owned.close()
+        with self._owned:  # an interrupt, too, leaves the directories to others
+            if error is not None:
+                errors += self._bus.tell_all("on_exception", run=self, error=error)[1]
+            decision, raised = self._bus.tell_all("on_train_end", run=self)
+            errors += raised
+            try:
+                if decision:
+                    self._carry_out(decision)
+            except Exception as failure:  # noqa: BLE001 - it goes on below
+                errors.append(failure)
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
         if errors and error is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainbus import CheckpointError, Run
+from trainbus import CheckpointError, Run, hookimpl
 from trainbus.files import STAGED
 from trainbus.locks import LOCK, owning
 from trainbus.plugins import ModelCheckpoint
@@ -39,6 +39,23 @@ def test_runs_one_after_the_other_share_a_directory() -> None:
             continue
 
     assert len(list(Path("runs").glob("*.npz"))) == 3
+
+
+class Interrupting:
+    """Is interrupted by the user when it is told of the end."""
+
+    @hookimpl
+    def on_train_end(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_interrupted_at_its_end_gives_its_directory_back() -> None:
+    """Ctrl-C while plugins are told of the end keeps no later run from saving there."""
+    run = Run(LineSubject(), [ModelCheckpoint("runs/best"), Interrupting()])
+    with pytest.raises(KeyboardInterrupt), run:
+        pass
+
+    owning([Path("runs")]).close()
 
 
 def test_two_callbacks_of_one_run_share_a_directory() -> None:
