@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from trainbus import CheckpointError
+from trainbus import CheckpointError, checkpoints
 from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, survey
 from trainbus.files import STAGED, make_directory, sweep
 
@@ -387,3 +387,18 @@ class Store(RuleBasedStateMachine):
 
 
 TestStore = Store.TestCase
+
+
+def test_a_commit_while_reading_is_never_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a whole commit falls between opening the payload and reading its manifest, the new checkpoint is read."""
+    path = Path("best.bin")
+    put(path, "old", 1)
+    real, commits = checkpoints._contents, iter(["new"])
+
+    def overtaken(of: Path) -> object:
+        for text in commits:
+            put(of, text, 2)
+        return real(of)
+
+    monkeypatch.setattr(checkpoints, "_contents", overtaken)
+    assert read(path).content.memory == {"text": "new"}
