@@ -18,7 +18,7 @@ from .hooks import HOOKS, PROJECT, Hooks
 from .metrics import numbers
 
 if TYPE_CHECKING:
-    from .run import Run
+    from .events import Events
 
 __all__ = ["Bus", "Outcome"]
 
@@ -112,7 +112,7 @@ class Bus:
                     errors.append(error)
         return join(decisions), errors
 
-    def carry_out(self, decision: Decision, run: Run) -> Outcome:
+    def carry_out(self, decision: Decision, run: Events) -> Outcome:
         """Do what the decision says, in the order of its actions.
 
         Of several new learning rates the lowest wins; one file is written once, whole if anyone wants it whole; what
@@ -176,7 +176,7 @@ class Bus:
             snapshot = self.subject.snapshot()
             self._slots.update((action.slot, snapshot) for action in actions)
 
-    def _save(self, actions: list[Save], run: Run) -> tuple[list[Checkpoint], dict[Path, CheckpointError]]:
+    def _save(self, actions: list[Save], run: Events) -> tuple[list[Checkpoint], dict[Path, CheckpointError]]:
         self._require(Saveable, actions)
         wanted: dict[Path, list[Save]] = {}
         for action in actions:
@@ -196,7 +196,7 @@ class Bus:
                 unwritten[path] = error
         return committed, unwritten
 
-    def _write(self, path: Path, actions: list[Save], run: Run) -> Checkpoint:
+    def _write(self, path: Path, actions: list[Save], run: Events) -> Checkpoint:
         subject = self.subject
         assert isinstance(subject, Saveable)
         weights_only = all(action.weights_only for action in actions)

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from .bus import Bus
-from .capabilities import HasLearningRate
 from .catalog import subject_for
-from .checkpoints import Checkpoint
-from .counters import Counters, UnheardLoop
-from .decision import Decision, Forget, Stop, stop
-from .dispatch import Answers, CompiledHook
-from .errors import LoopError, MissingMetric, SettingsError
-from .failures import Failure
-from .files import sweep
-from .listeners import Listed, listeners
-from .locks import owning
-from .metrics import Means
-from .monitor import Monitor
-from .result import Result
+from .counters import UnheardLoop
+from .decision import Decision, stop
+from .errors import SettingsError
+from .events import Events
+from .listeners import Listed
 
 __all__ = ["Run", "watch"]
 
 T = TypeVar("T")
 
 
-class Run:
+class Run(Events):
     """One training run: a loop states what happens, plugins decide, the run carries it out and tells the loop.
 
     ```python
@@ -56,106 +46,6 @@ class Run:
     >>> run.history, run.result.reason
     ({'reward': [0.0, 1.0]}, 'seen enough')
     """
-
-    def __init__(
-        self, subject: object = None, callbacks: Listed | Sequence[Listed] = (), *, progress: bool = True
-    ) -> None:
-        self.subject = subject
-        self.epoch = 0
-        self.planned_epochs: int | None = None
-        self.planned_batches: int | None = None
-        self.validation_freq: int | Collection[int] | None = 1
-        """Which epochs have a validation, as in Keras: every n-th, or these (counted from 1), so none where this is
-        empty; None where unknown."""
-        self.metrics: Mapping[str, Any] = {}
-        """The metrics of the last epoch that ended."""
-        self.error: BaseException | None = None
-        self.stop_reasons: list[str] = []
-        self.checkpoints: list[Checkpoint] = []
-        """All that were committed, also those that were replaced or forgotten since."""
-        self._files: dict[Path, None] = {}
-        self._epochs: list[Mapping[str, Any]] = []
-        self._means = Means()
-        self._counters = Counters()
-        self._rates: Mapping[str, float] = {}
-        self._monitors: dict[tuple[str, str], Monitor] = {}
-        self.validated = False
-        """Whether the present epoch has had a validation."""
-        self._validating = False
-        self._state: Literal["new", "open", "ended"] = "new"
-        found = listeners(callbacks, subject, progress=progress)
-        self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
-        """Name of the plugin to the callback that made it."""
-        self._owned = ExitStack()
-        self._bus = Bus(subject)
-        self._bus.register((each.name, each.plugin) for each in found)
-
-    # --- what plugins and loops read
-
-    @property
-    def batch(self) -> int:
-        """The present batch of the epoch, or its last, counted from 0."""
-        return self._counters.present_batch
-
-    @batch.setter
-    def batch(self, batch: int) -> None:
-        self._counters.batch = batch
-
-    @property
-    def step(self) -> int:
-        """Weight updates made in the whole run; a loop with updates of its own counts them here."""
-        return self._counters.present_step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._counters.steps += step - self.step
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a decision asked for the end of the training."""
-        return bool(self.stop_reasons)
-
-    @property
-    def failures(self) -> list[Failure]:
-        """What went wrong without ending the run: errors of observers, and checkpoints that could not be written."""
-        return list(self._bus.failures.all)
-
-    @property
-    def history(self) -> dict[str, list[Any]]:
-        """Name to values, one for each epoch that ended; None where an epoch did not log the metric."""
-        names = dict.fromkeys(name for metrics in self._epochs for name in metrics)
-        return {name: [metrics.get(name) for metrics in self._epochs] for name in names}
-
-    @property
-    def result(self) -> Result:
-        """How the run ended, or how it stands."""
-        best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
-        rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
-        reason = "; ".join(dict.fromkeys(self.stop_reasons)) or self._plain_reason()
-        files, failures = tuple(self._files), tuple(self.failures)
-        return Result(len(self._epochs), self.stopped, reason, best, files, rates, failures)
-
-    def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
-        """The watched metric of this name; every plugin that asks for the same one gets the same.
-
-        Raises:
-            UnknownDirection: mode is "auto" and nothing tells which way the metric improves.
-        """
-        if (metric, mode) not in self._monitors:
-            self._monitors[metric, mode] = Monitor(self, metric, mode)
-        return self._monitors[metric, mode]
-
-    def validates(self, epoch: int) -> bool:
-        """Whether metrics named `val_` are due by the end of the epoch.
-
-        It has had a validation, or should have had one, or no epoch ever will: then there is no use in waiting.
-        """
-        freq = self.validation_freq
-        if self.validated or freq is None:
-            return self.validated
-        return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
-
-    # --- the loop that a person writes
 
     def __enter__(self) -> Self:
         self.begin()
@@ -272,163 +162,6 @@ class Run:
         """Carry out what the loop itself decides, as if a plugin had asked for it."""
         self._require("open", "a run decides only inside `with run:`")
         self._carry_out(decision.signed("loop"))
-
-    # --- the events that an adapter states
-
-    def begin(self) -> None:
-        """The training begins.
-
-        Raises:
-            SettingsError: a plugin refuses its options, at the last moment before training time is spent.
-            CheckpointError: another run writes into the same directory.
-        """
-        self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
-        self._state = "open"
-        try:
-            directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
-            self._owned = owning(directories)
-            for directory in directories:
-                sweep(directory)
-            self._tell("on_train_begin", self._bus.on_train_begin)
-        except BaseException as error:
-            self.end(error)
-            raise
-
-    def begin_epoch(self, epoch: int) -> None:
-        """The epoch, counted from 0, begins."""
-        self.epoch = epoch
-        self._bus.settle()
-        self._means.clear()
-        self._rates = {}
-        self.validated = False
-        self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
-
-    def begin_batch(self, batch: int) -> None:
-        """The batch, counted from 0 in its epoch, begins."""
-        self._counters.batch = batch
-        begin = self._bus.on_batch_begin
-        if begin is not None and (answers := begin(self, self.epoch, batch)) is not None:
-            self._obey("on_batch_begin", answers)
-
-    def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
-        """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
-        counters = self._counters
-        counters.batch = batch
-        counters.steps += steps
-        end = self._bus.on_batch_end
-        if end is None:
-            return
-        answers = end(self, self.epoch, batch, counters.steps, self._means if metrics is None else metrics)
-        if answers is not None:
-            self._obey("on_batch_end", answers)
-
-    @property
-    def hears_batches(self) -> bool:
-        """Whether any plugin listens to batches, so that an adapter may leave them untold."""
-        return self._bus.on_batch_begin is not None or self._bus.on_batch_end is not None
-
-    def begin_validation(self) -> None:
-        """The epoch's validation begins."""
-        self._tell("on_validation_begin", self._bus.on_validation_begin, self.epoch)
-
-    def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
-        """The epoch's validation is over; `metrics`, where given, have names that begin with `val_`."""
-        self.validated = True
-        if self._bus.on_validation_end is not None:
-            shown = {name: self._means[name] for name in self._means if name.startswith("val_")}
-            self._tell("on_validation_end", self._bus.on_validation_end, self.epoch, metrics or shown)
-
-    def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
-        """The epoch is over; `metrics` are taken together with what was logged.
-
-        Raises:
-            MissingMetric: a monitored metric is not among them, though it should be.
-        """
-        self.metrics = {**(self._rates or self._learning_rates()), **self._means, **(metrics or {})}
-        self._watch()
-        self._epochs.append(self.metrics)
-        self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """The training is over, by itself or by `error`; may be called again, without effect.
-
-        Every plugin is told even if one raises; what was raised first goes on, unless `error` is on its way already.
-        """
-        if self._state != "open":
-            self._state = "ended"
-            return
-        self._state = "ended"
-        self.error = error
-        errors: list[Exception] = []
-        with self._owned:  # an interrupt, too, leaves the directories to others
-            if error is not None:
-                errors += self._bus.tell_all("on_exception", run=self, error=error)[1]
-            decision, raised = self._bus.tell_all("on_train_end", run=self)
-            errors += raised
-            try:
-                if decision:
-                    self._carry_out(decision)
-            except Exception as failure:  # noqa: BLE001 - it goes on below
-                errors.append(failure)
-        for more in errors if error is not None else errors[1:]:
-            (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
-        if errors and error is None:
-            raise errors[0]
-
-    # --- inner workings
-
-    def _require(self, state: str, otherwise: str) -> None:
-        if self._state != state:
-            raise LoopError(otherwise)
-
-    def _tell(self, name: str, hook: CompiledHook | None, *values: Any) -> None:
-        if hook is not None and (answers := hook(self, *values)):
-            self._obey(name, answers)
-
-    def _obey(self, hook: str, answers: Answers) -> None:
-        self._carry_out(self._bus.decision(hook, answers))
-
-    def _carry_out(self, decision: Decision) -> None:
-        done, committed, unwritten = self._bus.carry_out(decision, self)
-        for action in done:
-            if isinstance(action, Forget):
-                self._files.pop(Path(action.source), None)
-        for checkpoint in committed:
-            self.checkpoints.append(checkpoint)
-            self._files.pop(checkpoint.path, None)  # so that it goes to the end
-            self._files[checkpoint.path] = None
-            if self._bus.on_checkpoint is not None:
-                self._bus.on_checkpoint(self, checkpoint)
-        if self._bus.on_checkpoint_error is not None:
-            for path, error in unwritten.items():
-                self._bus.on_checkpoint_error(self, path, error)
-        self.stop_reasons += [action.reason for action in done if isinstance(action, Stop)]
-        if done and self._bus.on_decision is not None:
-            self._bus.on_decision(self, done)
-
-    def _learning_rates(self) -> Mapping[str, float]:
-        return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}
-
-    def _watch(self) -> None:
-        problems: list[str] = []
-        for monitor in self._monitors.values():
-            try:
-                monitor.watch(self.metrics, self.epoch)
-            except SettingsError as error:
-                if len(self._monitors) == 1:
-                    raise
-                problems.append(str(error))
-        if problems:
-            raise MissingMetric("\n".join(dict.fromkeys(problems)))
-
-    def _plain_reason(self) -> str:
-        if isinstance(self.error, KeyboardInterrupt):
-            return "interrupted"
-        if self.error is not None:
-            return f"{type(self.error).__name__}: {self.error}"
-        if self._state != "ended":
-            return "not over yet"
-        return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"
 
 
 def _silent(*_: object) -> None:
