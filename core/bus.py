@@ -15,7 +15,9 @@ from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
 from .hooks import HOOKS, PROJECT, Hooks
+from .memory import Memory, capture
 from .metrics import numbers
+from .slots import Slots
 
 if TYPE_CHECKING:
     from .events import Events
@@ -54,7 +56,9 @@ class Bus:
         self.subject = subject
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
-        self._slots: dict[str, object] = {}
+        self.slots = Slots()
+        self.directories: tuple[Path, ...] = ()
+        """Those that the run owns."""
         self.failures = Failures()
         self._compile()
 
@@ -125,7 +129,7 @@ class Bus:
         actions = list(decision)
         self._scale([action for action in actions if isinstance(action, ScaleLearningRate)])
         self._keep([action for action in actions if isinstance(action, Keep)])
-        committed, unwritten = self._save([action for action in actions if isinstance(action, Save)], run)
+        committed, unwritten = self._save(decision, run)
         if unwritten:
             losers = {action.by for action in actions if isinstance(action, Save) and Path(action.path) in unwritten}
             actions = [
@@ -142,6 +146,22 @@ class Bus:
             if isinstance(action, Forget) and action.source not in made:
                 self._forget(action)
         return Outcome(Decision(frozenset(actions)), committed, unwritten)
+
+    def finish(self, decision: Decision, run: Events, checkpoint: Checkpoint) -> Outcome:
+        """Carry out to its end a decision of which saving `checkpoint` was a part, and after which the run died.
+
+        What else it saved is saved now where that is not there yet, and what it forgot is forgotten.
+        """
+        there = [_same_moment(action, checkpoint) for action in decision if isinstance(action, Save)]
+        committed = {each.path: each for each in there if each is not None}
+        left = frozenset(
+            action
+            for action in decision
+            if isinstance(action, Forget) or (isinstance(action, Save) and Path(action.path) not in committed)
+        )
+        outcome = self.carry_out(Decision(left), run)
+        done = decision.actions - (left - outcome.done.actions)
+        return Outcome(Decision(done), [*committed.values(), *outcome.committed], outcome.unwritten)
 
     def tell_all(
         self, hook: Literal["on_exception", "on_train_end"], **values: Any
@@ -174,10 +194,13 @@ class Bus:
         self._require(Snapshotable, actions)
         if actions and isinstance(self.subject, Snapshotable):
             snapshot = self.subject.snapshot()
-            self._slots.update((action.slot, snapshot) for action in actions)
+            for slot in {action.slot for action in actions}:
+                self.slots.keep(slot, snapshot)
 
-    def _save(self, actions: list[Save], run: Events) -> tuple[list[Checkpoint], dict[Path, CheckpointError]]:
+    def _save(self, decision: Decision, run: Events) -> tuple[list[Checkpoint], dict[Path, CheckpointError]]:
+        actions = [action for action in decision if isinstance(action, Save)]
         self._require(Saveable, actions)
+        memory = capture(run, decision, self.failures) if actions else None
         wanted: dict[Path, list[Save]] = {}
         for action in actions:
             wanted.setdefault(Path(action.path), []).append(action)
@@ -185,7 +208,8 @@ class Bus:
         unwritten: dict[Path, CheckpointError] = {}
         for path, same in wanted.items():
             try:
-                committed.append(self._write(path, same, run))
+                assert memory is not None
+                committed.append(self._write(path, same, run, memory))
             except CheckpointError as error:
                 askers = " and ".join(sorted({action.by or "the loop" for action in same}))
                 if any(action.on_error == "raise" for action in same):
@@ -194,9 +218,26 @@ class Bus:
                 failure = self.failures.add(askers, "", error)
                 LOG.warning("%s; the training goes on", failure)
                 unwritten[path] = error
+        self._write_slots(committed)
         return committed, unwritten
 
-    def _write(self, path: Path, actions: list[Save], run: Events) -> Checkpoint:
+    def _write_slots(self, committed: list[Checkpoint]) -> None:
+        """Bring what this decision has kept to the disk, where checkpoints will have to remember it."""
+        if not self.slots.fresh:
+            return
+        if committed:
+            self.slots.lie_in(committed[0])
+        elif self.directories and isinstance(self.subject, Saveable) and missing(self.subject, Saveable) is None:
+            subject = self.subject
+            suffix = subject.suffixes(weights_only=True)[0]
+            try:
+                self.slots.write(self.directories[0], suffix, lambda staged: subject.save(staged, weights_only=True))
+            except (OSError, RuntimeError) as error:
+                failure = self.failures.add("Keep", "", CheckpointError(f"what was kept is in memory only: {error}"))
+                LOG.warning("%s; the training goes on", failure)
+        self.slots.prune(self.directories)
+
+    def _write(self, path: Path, actions: list[Save], run: Events, memory: Memory) -> Checkpoint:
         subject = self.subject
         assert isinstance(subject, Saveable)
         weights_only = all(action.weights_only for action in actions)
@@ -208,18 +249,19 @@ class Bus:
             weights_only=weights_only,
             metrics=numbers(run.metrics),
             reason="; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
+            memory=memory.model_copy(update={"slots": self.slots.memory(path)}).model_dump(exclude_defaults=True),
         )
 
     def _restore(self, action: Restore) -> None:
-        if action.source in self._slots:
+        if action.source in self.slots:
             self._require(Snapshotable, [action])
             if isinstance(self.subject, Snapshotable):
-                self.subject.restore(self._slots[action.source])
+                self.subject.restore(self.slots[action.source])
             return
         self._require(Restorable, [action])
         path = Path(action.source)
         if not path.is_file():
-            kept = ", ".join(map(repr, self._slots)) or "nothing"
+            kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
         if manifest_of(path).exists():
             read(path)  # so that a damaged file is refused before it changes anything
@@ -227,5 +269,20 @@ class Bus:
             self.subject.load(path)
 
     def _forget(self, action: Forget) -> None:
-        if self._slots.pop(action.source, None) is None:
+        if not self.slots.drop(action.source):
             remove(Path(action.source))
+
+
+def _same_moment(action: Save, checkpoint: Checkpoint) -> Checkpoint | None:
+    """What the action has saved at the moment of this checkpoint; None where it had not come so far."""
+    path = Path(action.path)
+    try:
+        there = read(path)
+    except CheckpointError:
+        return None
+    return (
+        there
+        if there.content.memory.get("plugins") == checkpoint.content.memory.get("plugins")
+        and (there.epoch, there.step) == (checkpoint.epoch, checkpoint.step)
+        else None
+    )

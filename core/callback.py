@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from .capabilities import HasDirections, missing
 from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
-from .names import hint
+from .names import canonical, hint
 
 __all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose"]
 
@@ -110,6 +110,14 @@ class Callback(BaseModel):
         """Absolute paths of directories into which no other run may write while this one goes on."""
         return ()
 
+    def written(self) -> tuple[str, ...]:
+        """What the checkpoints that the callback may have written are called, as patterns for `glob`."""
+        return ()
+
+    def fits(self, earlier: Mapping[str, Any]) -> bool:
+        """Whether what its plugin remembered under these earlier settings means the same under the present ones."""
+        return True
+
     def settings(self) -> dict[str, Any]:
         """The callback as plain data, which `trainbus.callbacks_from` turns back into an equal one.
 
@@ -133,6 +141,13 @@ class MonitoredCallback(Callback):
     def monitors(self) -> bool:
         """Whether the options make the metric matter at all."""
         return True
+
+    def fits(self, earlier: Mapping[str, Any]) -> bool:
+        """The same metric is watched in the same direction, or it does not matter."""
+        if not self.monitors():
+            return True
+        before = canonical(str(earlier.get("monitor", ""))), earlier.get("mode")
+        return before == (canonical(self.monitor), self.mode)
 
     def problems(self, subject: object) -> Iterator[TrainbusError]:
         """Also: a direction that neither the subject nor the name of the metric can tell."""

@@ -14,9 +14,11 @@ __all__ = [
     "HasDirections",
     "HasGraph",
     "HasLearningRate",
+    "HasRandomState",
     "HasWeights",
     "Node",
     "Refuses",
+    "Remembers",
     "Restorable",
     "Saveable",
     "Snapshotable",
@@ -90,6 +92,32 @@ class HasWeights(Protocol):
 
     def weights(self) -> Iterable[tuple[str, Any]]:
         """Name and NumPy array of every weight, in a stable order; names are unique, parts joined by "/"."""
+        ...
+
+
+@runtime_checkable
+class HasRandomState(Protocol):
+    """Draws from random generators beside the global ones of Python and NumPy."""
+
+    def random_state(self) -> Mapping[str, Any]:
+        """Where they stand, as data that `trainbus.plain.to_plain` takes."""
+        ...
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Bring them back to where `random_state` found them."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """Knows what a checkpoint's file does not hold, and a resumed run needs; for plugins and subjects alike."""
+
+    def memory(self) -> Any:
+        """What it must know to go on as if nothing had happened, as data that `trainbus.plain.to_plain` takes."""
+        ...
+
+    def recall(self, memory: Any) -> None:
+        """Go on from what `memory` returned, tuples as lists."""
         ...
 
 

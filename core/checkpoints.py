@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import CheckpointError
-from .files import STAGED, digest_of, discard, publish, replace_text, stage, suffix_of
+from .files import RESERVED, digest_of, discard, publish, replace_text, stage, suffix_of
 
 __all__ = [
     "Checkpoint",
@@ -26,8 +26,12 @@ __all__ = [
     "Found",
     "Manifest",
     "commit",
+    "contents_of",
+    "look",
     "manifest_of",
+    "newest",
     "newest_intact",
+    "payloads_in",
     "read",
     "remove",
     "survey",
@@ -35,7 +39,7 @@ __all__ = [
 
 MANIFEST = ".trainbus.json"
 """What is added to a payload's name for the name of its manifest."""
-SIGNED = re.compile(rb'(\{\s*"digest": ")([0-9a-f]*)')
+SIGNED = re.compile(rb'(\{\s*"digest":\s*")([0-9a-f]*)')
 """How a manifest begins."""
 
 
@@ -157,7 +161,7 @@ def read(path: Path) -> Checkpoint:
     while True:
         try:
             with path.open("rb") as payload:  # opened first: what is open stays what it is, whatever is renamed
-                contents = _contents(path)
+                contents = contents_of(path)
                 digest = hashlib.file_digest(payload, "sha256").hexdigest()
                 # a manifest drops a content only after another payload took its place
                 changed = not os.path.samestat(os.fstat(payload.fileno()), path.stat())
@@ -193,10 +197,20 @@ def survey(directory: Path, *, verify: bool = False) -> list[Found]:
     told = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)} - {""}
     # a file like the others that lost its manifest is named, or an older one would take its place in silence
     kinds = {suffix_of(Path(name)) for name in told} - {""}
-    lost = {name for name in names if suffix_of(Path(name)) in kinds and not name.startswith(STAGED)} - told
-    found = [_look(directory / name, verify=verify) for name in sorted(told | lost) if not name.endswith(MANIFEST)]
+    lost = {name for name in names if suffix_of(Path(name)) in kinds and not name.startswith(RESERVED)} - told
+    return look([directory / name for name in told | lost if not name.endswith(MANIFEST)], verify=verify)
+
+
+def look(paths: Iterable[Path], *, verify: bool = False) -> list[Found]:
+    """What is at each path, latest step first, as `survey` tells it; without those where nothing is."""
+    found = [_look(path, verify=verify) for path in sorted(paths)]
     there = (each for each in found if each.path.exists() or manifest_of(each.path).exists())  # none removed meanwhile
     return sorted(there, key=_age)
+
+
+def payloads_in(directory: Path) -> list[Path]:
+    """The paths in a directory that have a manifest, whether there is a payload or not."""
+    return [path.with_name(path.name.removesuffix(MANIFEST)) for path in directory.glob(f"*{MANIFEST}")]
 
 
 def newest_intact(directory: Path) -> tuple[Checkpoint | None, list[Found]]:
@@ -216,17 +230,22 @@ def newest_intact(directory: Path) -> tuple[Checkpoint | None, list[Found]]:
     >>> newest.step, [found.path.name for found in passed_over]
     (1, ['2.txt'])
     """
-    newest: Checkpoint | None = None
+    return newest(survey(directory))
+
+
+def newest(candidates: Iterable[Found]) -> tuple[Checkpoint | None, list[Found]]:
+    """The first of the candidates whose bytes are all as they were written, and what was passed over, as above."""
+    first: Checkpoint | None = None
     passed_over: list[Found] = []
-    for found in survey(directory):
-        if found.content is not None and newest is not None:
+    for found in candidates:
+        if found.content is not None and first is not None:
             continue
         looked = found if found.flaw else _look(found.path, verify=True)
         if looked.flaw or looked.content is None:
             passed_over.append(looked)
         else:
-            newest = Checkpoint(path=looked.path, content=looked.content)
-    return newest, passed_over
+            first = Checkpoint(path=looked.path, content=looked.content)
+    return first, passed_over
 
 
 def remove(path: Path) -> None:
@@ -237,7 +256,7 @@ def remove(path: Path) -> None:
 
 def _expected_at(path: Path) -> list[Content]:
     """What may be found at `path` before it is written; a file that somebody else put there is one such content."""
-    contents = _contents(path)
+    contents = contents_of(path)
     if contents or not path.is_file():
         return contents
     return [Content(digest=digest_of(path), size=path.stat().st_size, epoch=-1, step=-1)]
@@ -246,7 +265,7 @@ def _expected_at(path: Path) -> list[Content]:
 def _look(path: Path, *, verify: bool) -> Found:
     """One payload and its manifest; after a crash only the digest can tell which of several contents it is."""
     try:
-        contents = _contents(path)
+        contents = contents_of(path)
     except OSError as error:
         return Found(path, None, f"its manifest cannot be read: {error}")
     if not contents:
@@ -277,8 +296,8 @@ def _age(found: Found) -> tuple[float, ...]:
     return (0, -found.content.step, -found.content.epoch, -found.content.written.timestamp())
 
 
-def _contents(path: Path) -> list[Content]:
-    """What the manifest has; nothing where it is not there, or not the text that was written."""
+def contents_of(path: Path) -> list[Content]:
+    """What the manifest of a payload has, newest first; nothing where it is not there, or not as it was written."""
     try:
         text = manifest_of(path).read_bytes()
     except FileNotFoundError:
@@ -293,7 +312,7 @@ def _contents(path: Path) -> list[Content]:
 
 
 def _write_manifest(path: Path, contents: list[Content]) -> None:
-    text = Manifest(contents=contents).model_dump_json(indent=1)
+    text = Manifest(contents=contents).model_dump_json()
     unsigned = SIGNED.match(text.encode())
     assert unsigned is not None, "digest is the first field"
     start = unsigned[1].decode()

@@ -11,16 +11,16 @@ __all__ = ["Counters", "UnheardLoop"]
 class UnheardLoop:
     """A loop over batches that nobody hears: it counts them, and the rest follows when somebody asks."""
 
-    __slots__ = ("accumulate", "batch")
+    __slots__ = ("accumulate", "batch", "first")
 
-    def __init__(self, accumulate: int | None) -> None:
+    def __init__(self, accumulate: int | None, first: int = 0) -> None:
         self.accumulate = accumulate
-        self.batch = 0
+        self.batch = self.first = first
 
     @property
     def steps(self) -> int:
-        """Weight updates that the loop has made."""
-        return self.batch // self.accumulate if self.accumulate else 0
+        """Weight updates that the loop has made since its first batch."""
+        return self.batch // self.accumulate - self.first // self.accumulate if self.accumulate else 0
 
 
 class Counters:
@@ -34,10 +34,11 @@ class Counters:
     (5, 2)
     """
 
-    __slots__ = ("batch", "loops", "steps")
+    __slots__ = ("batch", "done", "loops", "steps")
 
     def __init__(self) -> None:
         self.batch = 0
+        self.done = 0
         self.steps = 0
         self.loops: list[UnheardLoop] = []
 
@@ -45,6 +46,11 @@ class Counters:
     def present_batch(self) -> int:
         """The present batch of the epoch, or its last, counted from 0."""
         return self.loops[-1].batch if self.loops else self.batch
+
+    @property
+    def present_done(self) -> int:
+        """Batches of the present loop, or the last one, that were trained on."""
+        return self.loops[-1].batch if self.loops else self.done
 
     @property
     def present_step(self) -> int:
@@ -55,4 +61,4 @@ class Counters:
         """Store what a loop has counted; the batch that it is left in stays the present one."""
         self.loops.remove(loop)
         self.steps += loop.steps
-        self.batch = loop.batch
+        self.batch = self.done = loop.batch

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from .bus import Bus
+from .bus import Bus, Outcome
 from .capabilities import HasLearningRate
 from .checkpoints import Checkpoint
 from .counters import Counters
 from .decision import Decision, Forget, Stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
-from .failures import Failure
+from .failures import LOG, Failure
 from .files import sweep
 from .listeners import Listed, listeners
+from .loaders import bring_back, state_of
 from .locks import owning
+from .memory import Position
 from .metrics import Means
 from .monitor import Monitor
+from .plain import from_plain
+from .randomness import random_state
 from .result import Result
+from .resume import Resumption, find
 
 __all__ = ["Events"]
+
+T = TypeVar("T")
 
 
 class Events:
     """One training run from its first event to its last: what `Run` is to an adapter, and to plugins."""
 
     def __init__(
-        self, subject: object = None, callbacks: Listed | Sequence[Listed] = (), *, progress: bool = True
+        self,
+        subject: object = None,
+        callbacks: Listed | Sequence[Listed] = (),
+        *,
+        progress: bool = True,
+        resume: str | os.PathLike[str] | None = None,
+        resume_strict: bool = False,
     ) -> None:
         self.subject = subject
         self.epoch = 0
@@ -41,12 +55,24 @@ class Events:
         self.metrics: Mapping[str, Any] = {}
         """The metrics of the last epoch that ended."""
         self.error: BaseException | None = None
-        self.stop_reasons: list[str] = []
+        self.stops: list[Stop] = []
         self.checkpoints: list[Checkpoint] = []
         """All that were committed, also those that were replaced or forgotten since."""
+        self.resumed: Checkpoint | None = None
+        """The checkpoint that this run goes on from; None where it began afresh."""
+        self.past: list[tuple[int, Mapping[str, Any]]] = []
+        """Each epoch that is over, with its metrics."""
+        self.means = Means()
+        """The running means of the present epoch."""
+        self.loaders: list[Any] = []
+        """Of each loop over batches of the present epoch, or else of the last one, its loader."""
+        self.loop_random: Any = None
+        self.loop_loader: Any = None
+        self._resume, self._strict = resume, resume_strict
+        self._resumption: Resumption | None = None
         self._files: dict[Path, None] = {}
-        self._epochs: list[Mapping[str, Any]] = []
-        self._means = Means()
+        self._began = self._ended = 0  # numbers of epochs that began and that are over
+        self._loops = 0
         self._counters = Counters()
         self._rates: Mapping[str, float] = {}
         self._monitors: dict[tuple[str, str], Monitor] = {}
@@ -57,6 +83,7 @@ class Events:
         found = listeners(callbacks, subject, progress=progress)
         self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
         """Name of the plugin to the callback that made it."""
+        self.plugins = {each.name: each.plugin for each in found}
         self._owned = ExitStack()
         self._bus = Bus(subject)
         self._bus.register((each.name, each.plugin) for each in found)
@@ -82,9 +109,22 @@ class Events:
         self._counters.steps += step - self.step
 
     @property
+    def files(self) -> list[Path]:
+        """The checkpoints that were written and not forgotten since, in the order of their last writing."""
+        return list(self._files)
+
+    @property
+    def position(self) -> Position:
+        """How far the run has come."""
+        if self._began == self._ended:
+            return Position(epochs=self._ended)
+        loops, batches = max(self._loops - 1, 0), self._counters.present_done
+        return Position(epochs=self.epoch, inside=True, loops=loops, batches=batches)
+
+    @property
     def stopped(self) -> bool:
         """Whether a decision asked for the end of the training."""
-        return bool(self.stop_reasons)
+        return bool(self.stops)
 
     @property
     def failures(self) -> list[Failure]:
@@ -94,17 +134,17 @@ class Events:
     @property
     def history(self) -> dict[str, list[Any]]:
         """Name to values, one for each epoch that ended; None where an epoch did not log the metric."""
-        names = dict.fromkeys(name for metrics in self._epochs for name in metrics)
-        return {name: [metrics.get(name) for metrics in self._epochs] for name in names}
+        names = dict.fromkeys(name for _, metrics in self.past for name in metrics)
+        return {name: [metrics.get(name) for _, metrics in self.past] for name in names}
 
     @property
     def result(self) -> Result:
         """How the run ended, or how it stands."""
         best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
         rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
-        reason = "; ".join(dict.fromkeys(self.stop_reasons)) or self._plain_reason()
+        reason = "; ".join(dict.fromkeys(each.reason for each in self.stops)) or self._plain_reason()
         files, failures = tuple(self._files), tuple(self.failures)
-        return Result(len(self._epochs), self.stopped, reason, best, files, rates, failures)
+        return Result(len(self.past), self.stopped, reason, best, files, rates, failures)
 
     def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
         """The watched metric of this name; every plugin that asks for the same one gets the same.
@@ -142,19 +182,36 @@ class Events:
             self._owned = owning(directories)
             for directory in directories:
                 sweep(directory)
+            self._bus.directories = tuple(sorted(directories))
+            self._find()
             self._tell("on_train_begin", self._bus.on_train_begin)
+            self._go_on()
         except BaseException as error:
             self.end(error)
             raise
 
     def begin_epoch(self, epoch: int) -> None:
         """The epoch, counted from 0, begins."""
-        self.epoch = epoch
+        self.epoch, self._began = epoch, epoch + 1
         self._bus.settle()
-        self._means.clear()
+        self.means.clear()
         self._rates = {}
         self.validated = False
+        self._loops = self._counters.done = 0
+        resumption = self._resumption
+        if resumption is not None and resumption.inside:
+            if self._bus.on_epoch_begin is not None:
+                self._bus.on_epoch_begin(self, epoch)  # what was decided when it began first is done
+            resumption.recall(self.subject, self._bus.failures)
+            resumption.set_random(self.subject, loop=True)
+            self.loop_random = from_plain(resumption.memory.loop_random)
+            self.means.bring_back(from_plain(resumption.memory.means))
+            self.validated = resumption.memory.validated
+            self._counters.done = resumption.memory.position.batches
+            return
+        self._note_random()
         self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
+        self._note_random()
 
     def begin_batch(self, batch: int) -> None:
         """The batch, counted from 0 in its epoch, begins."""
@@ -166,12 +223,12 @@ class Events:
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
         counters = self._counters
-        counters.batch = batch
+        counters.batch, counters.done = batch, batch + 1
         counters.steps += steps
         end = self._bus.on_batch_end
         if end is None:
             return
-        answers = end(self, self.epoch, batch, counters.steps, self._means if metrics is None else metrics)
+        answers = end(self, self.epoch, batch, counters.steps, self.means if metrics is None else metrics)
         if answers is not None:
             self._obey("on_batch_end", answers)
 
@@ -188,7 +245,7 @@ class Events:
         """The epoch's validation is over; `metrics`, where given, have names that begin with `val_`."""
         self.validated = True
         if self._bus.on_validation_end is not None:
-            shown = {name: self._means[name] for name in self._means if name.startswith("val_")}
+            shown = {name: self.means[name] for name in self.means if name.startswith("val_")}
             self._tell("on_validation_end", self._bus.on_validation_end, self.epoch, metrics or shown)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
@@ -197,9 +254,10 @@ class Events:
         Raises:
             MissingMetric: a monitored metric is not among them, though it should be.
         """
-        self.metrics = {**(self._rates or self._learning_rates()), **self._means, **(metrics or {})}
+        self.metrics = {**(self._rates or self._learning_rates()), **self.means, **(metrics or {})}
         self._watch()
-        self._epochs.append(self.metrics)
+        self._ended = self.epoch + 1
+        self.past.append((self.epoch, self.metrics))
         self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
 
     def end(self, error: BaseException | None = None) -> None:
@@ -228,6 +286,87 @@ class Events:
         if errors and error is None:
             raise errors[0]
 
+    # --- going on from a checkpoint
+
+    def go_on(self) -> None:
+        """Take back every stop, so that a run that had stopped before it was resumed trains on."""
+        self.stops.clear()
+
+    @property
+    def to_skip(self) -> int:
+        """Batches of the present epoch that were trained on before the run was interrupted, 0 for none.
+
+        An adapter passes over so many without training, then calls `skipped`.
+        """
+        inside = self._resumption is not None and self._resumption.inside
+        return self._resumption.memory.position.batches if inside and self._resumption is not None else 0
+
+    def skipped(self) -> None:
+        """The batches to skip are passed over; whatever training them changed is now as it was then."""
+        if self._resumption is not None:
+            self._resumption.arrive(self.subject)
+
+    def begin_loop(self, loader: Iterable[T]) -> tuple[Iterable[T], int]:
+        """A loop over the batches of the epoch begins; what to go through, and the number of its first batch."""
+        number = self._loops
+        self._loops += 1
+        self.loaders[number : number + 1] = [loader]
+        resumption = self._resumption
+        if resumption is not None and resumption.inside:
+            self._counters.done = resumption.first_batch(number)
+            self.loop_loader = resumption.memory.loop_loader
+            return resumption.rest(number, loader, self.subject), self._counters.done
+        if resumption is not None:
+            bring_back(loader, resumption.loaders.pop(number, None))
+        self._counters.done = 0
+        if number:
+            self._note_random()
+        self.loop_loader = state_of(loader) if self._bus.directories else None
+        return loader, 0
+
+    def _find(self) -> None:
+        checkpoint = None if self._resume is None else find(self._resume, self.callbacks.values())
+        if checkpoint is None:
+            return
+        resumption = self._resumption = Resumption(checkpoint, self.plugins, self.callbacks)
+        resumption.tell(strict=self._strict)
+        resumption.bring_back(self.subject, self._bus.slots)
+        memory, position = resumption.memory, resumption.memory.position
+        self.resumed = checkpoint
+        self.past = [(epoch, from_plain(metrics)) for epoch, metrics in memory.history]
+        self.metrics = self.past[-1][1] if self.past else {}
+        self.epoch, self.step = checkpoint.epoch, checkpoint.step
+        self._began = self._ended = position.epochs
+        self._counters.done = position.batches
+        self.batch = max(position.batches - 1, 0)
+        self._files = dict.fromkeys(Path(file) for file in memory.files if Path(file).exists())
+        self.stops += resumption.stops()
+
+    def _go_on(self) -> None:
+        """What was decided last may not have been carried out to its end."""
+        resumption = self._resumption
+        if resumption is None:
+            return
+        resumption.recall(self.subject, self._bus.failures)
+        position = resumption.memory.position
+        if position.inside:
+            self._began = position.epochs + 1
+        decision = resumption.decision()
+        self._tell_outcome(self._bus.finish(decision, self, resumption.checkpoint))
+        if self.stopped:
+            LOG.warning(
+                "resumed from %s: this run had stopped: %s; it stays finished. To train on, change the settings of "
+                "whoever stopped it, or call go_on() of the run",
+                resumption.checkpoint.path,
+                self.result.reason,
+            )
+        if not resumption.inside:
+            resumption.set_random(self.subject)
+
+    def _note_random(self) -> None:
+        if self._bus.directories:
+            self.loop_random = random_state(self.subject)
+
     # --- inner workings
 
     def _require(self, state: str, otherwise: str) -> None:
@@ -242,7 +381,10 @@ class Events:
         self._carry_out(self._bus.decision(hook, answers))
 
     def _carry_out(self, decision: Decision) -> None:
-        done, committed, unwritten = self._bus.carry_out(decision, self)
+        self._tell_outcome(self._bus.carry_out(decision, self))
+
+    def _tell_outcome(self, outcome: Outcome) -> None:
+        done, committed, unwritten = outcome
         for action in done:
             if isinstance(action, Forget):
                 self._files.pop(Path(action.source), None)
@@ -255,7 +397,7 @@ class Events:
         if self._bus.on_checkpoint_error is not None:
             for path, error in unwritten.items():
                 self._bus.on_checkpoint_error(self, path, error)
-        self.stop_reasons += [action.reason for action in done if isinstance(action, Stop)]
+        self.stops += [action for action in done if isinstance(action, Stop)]
         if done and self._bus.on_decision is not None:
             self._bus.on_decision(self, done)
 

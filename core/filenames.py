@@ -5,6 +5,7 @@ What is filled in can neither leave the place that the template writes down nor 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -16,7 +17,7 @@ from .errors import MissingMetric, SettingsError
 from .files import suffix_of
 from .names import hint, resolve
 
-__all__ = ["check_template", "fields", "fill", "sibling", "suffix_in", "with_suffix"]
+__all__ = ["check_template", "fields", "fill", "pattern", "sibling", "suffix_in", "with_suffix"]
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:!]*)(?:(![^{}:]*))?(?::([^{}]*))?\}|[{}]")
 _SEPARATORS = re.compile(r"([/\\])")
@@ -109,6 +110,19 @@ def sibling(template: str, stem: str, suffix: str) -> str:
     first = next((match.start() for match in _FIELD.finditer(template) if match[1] is not None), len(template))
     directory = max(template.rfind(separator, 0, first) for separator in ("/", os.sep)) + 1
     return fill(template[:directory], {}) + stem + suffix
+
+
+def pattern(template: str) -> str:
+    """What the names made from a template look like, for `glob`.
+
+    >>> pattern("runs[1]/m-{epoch:02d}-{val_loss:.2f}.pt")
+    'runs[[]1]/m-*-*.pt'
+    """
+    found, end = "", 0
+    for match in _FIELD.finditer(template):
+        found += glob.escape(template[end : match.start()]) + (match[0][0] if match[1] is None else "*")
+        end = match.end()
+    return found + glob.escape(template[end:])
 
 
 def suffix_in(template: str) -> str:

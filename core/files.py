@@ -9,9 +9,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["digest_of", "make_directory", "publish", "replace_text", "stage", "suffix_of", "sweep", "sync"]
+__all__ = [
+    "RESERVED",
+    "STAGED",
+    "digest_of",
+    "discard",
+    "make_directory",
+    "publish",
+    "replace_text",
+    "stage",
+    "suffix_of",
+    "sweep",
+    "sync",
+]
 
-STAGED = ".trainbus-staged-"
+RESERVED = ".trainbus-"
+"""How the names of files begin that are trainbus's own."""
+STAGED = f"{RESERVED}staged-"
 
 
 def suffix_of(path: Path) -> str:

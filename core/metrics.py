@@ -90,6 +90,14 @@ class Means(Mapping[str, Any]):
         """Forget everything."""
         self._sums.clear()
 
+    def sums(self) -> dict[str, Any]:
+        """Name to sum and count: all that there is to know; reading it may wait for the device."""
+        return {name: (total, count) for name, (total, count) in self._sums.items()}
+
+    def bring_back(self, sums: Mapping[str, Any]) -> None:
+        """Go on from what `sums` returned."""
+        self._sums = {name: [total, count] for name, (total, count) in sums.items()}
+
     def __getitem__(self, name: str) -> Any:
         total, count = self._sums[name]
         mean = total / count

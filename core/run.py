@@ -12,6 +12,7 @@ from .counters import UnheardLoop
 from .decision import Decision, stop
 from .errors import SettingsError
 from .events import Events
+from .failures import LOG
 from .listeners import Listed
 
 __all__ = ["Run", "watch"]
@@ -34,6 +35,11 @@ class Run(Events):
         callbacks: callbacks, their settings as plain data, or objects with hook implementations; called in this order.
         progress: whether to draw progress and lines per epoch, as far as the callbacks' `verbose` asks for it; without
             it only decisions are printed.
+        resume: the checkpoint to go on from; a directory, of which the newest intact one is taken; or "auto", the
+            newest that the callbacks have written, and a fresh beginning where there is none. The subject is brought
+            back, and every later decision is that of a run that was never interrupted.
+        resume_strict: whether to refuse to resume where the callbacks are not those that the checkpoint was saved with.
+            Else each difference is said: the new settings win, and what still fits is kept.
 
     Raises:
         SettingsError: something in the list is wrong or cannot work with this subject; every problem is named.
@@ -69,7 +75,7 @@ class Run(Events):
         """
         self._require("open", "epochs() belongs inside `with run:`")
         self.planned_epochs, self.validation_freq = epochs, validation_freq
-        for epoch in range(initial_epoch, epochs):
+        for epoch in range(self._first_epoch(initial_epoch, epochs), epochs):
             if self.stopped:
                 return
             self.begin_epoch(epoch)
@@ -77,6 +83,13 @@ class Run(Events):
                 return
             yield epoch
             self.end_epoch()
+
+    def _first_epoch(self, initial_epoch: int, epochs: int) -> int:
+        if self.resumed is None:
+            return initial_epoch
+        if self.position.epochs >= epochs and not self.stopped:
+            LOG.warning("resumed from %s: all %d epochs are done; to train on, ask for more", self.resumed.path, epochs)
+        return max(initial_epoch, self.position.epochs)
 
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
         """Go through the batches of one epoch, or until a decision stops the training.
@@ -93,13 +106,14 @@ class Run(Events):
             raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
         self.planned_batches = _length(loader)
         self._rates = self._learning_rates()  # by the end of the epoch a scheduler may have set the next one's
-        return self._tell_batches(loader, accumulate) if self.hears_batches else self._count_batches(loader, accumulate)
+        go_through = self._tell_batches if self.hears_batches else self._count_batches
+        return go_through(*self.begin_loop(loader), accumulate)
 
-    def _tell_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
+    def _tell_batches(self, loader: Iterable[T], first: int, accumulate: int | None) -> Iterator[T]:
         begin, end = self._bus.on_batch_begin or _silent, self._bus.on_batch_end or _silent
-        epoch, means, reasons, counters = self.epoch, self._means, self.stop_reasons, self._counters
-        every_batch, batch = accumulate == 1, 0
-        counters.batch = 0
+        epoch, means, reasons, counters = self.epoch, self.means, self.stops, self._counters
+        every_batch, batch = accumulate == 1, first
+        counters.batch = first
         for item in loader:
             counters.batch = batch
             if (answers := begin(self, epoch, batch)) is not None:
@@ -107,14 +121,15 @@ class Run(Events):
             yield item
             if every_batch or (accumulate and (batch + 1) % accumulate == 0):
                 counters.steps += 1
+            counters.done = batch + 1
             if (answers := end(self, epoch, batch, counters.steps, means)) is not None:
                 self._obey("on_batch_end", answers)
             if reasons:
                 return
-            batch += 1  # noqa: SIM113 - cheaper than enumerate, which builds a pair for each batch
+            batch += 1
 
-    def _count_batches(self, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
-        loop, batch, reasons = UnheardLoop(accumulate), 0, self.stop_reasons
+    def _count_batches(self, loader: Iterable[T], first: int, accumulate: int | None) -> Iterator[T]:
+        loop, batch, reasons = UnheardLoop(accumulate, first), first, self.stops
         self._counters.loops.append(loop)
         try:
             for item in loader:
@@ -152,7 +167,7 @@ class Run(Events):
         """
         for name, value in {**(metrics or {}), **named}.items():
             prefix = "val_" if self._validating and not name.startswith("val_") else ""
-            self._means.add(prefix + name, value, count)
+            self.means.add(prefix + name, value, count)
 
     def stop(self, reason: str) -> None:
         """End the training in good order: after this batch, with the epoch's end still told."""

@@ -85,5 +85,11 @@ class _Stopper:
             return None
         return decision.restore(self.slot, f"best {self.monitor.metric} {self._best()}")
 
+    def memory(self) -> list[Any]:
+        return list(self.state)
+
+    def recall(self, memory: list[Any]) -> None:
+        self.state = Patience(*memory)
+
     def _best(self) -> str:
         return f"{self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Literal, NamedTuple, TypeAlias, cast
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from trainbus.rules import Intervals, crossing_rule, interval_rule
 
@@ -81,3 +82,12 @@ class BatchSchedule:
             due = now - self.since >= 60 * every
             self.since = now if due else self.since
         return bool(due)
+
+    def memory(self) -> dict[str, Any]:
+        """Where it stands; of minutes, how many seconds have passed."""
+        return {"interval": list(self.interval), "step": self.step, "passed": time.monotonic() - self.since}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from what `memory` returned."""
+        self.interval, self.step = Intervals(*memory["interval"]), memory["step"]
+        self.since = time.monotonic() - memory["passed"]

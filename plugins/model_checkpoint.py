@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
 from trainbus.capabilities import Saveable, missing
-from trainbus.filenames import check_template, fields, sibling, suffix_in, with_suffix
+from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
 
 from .frequency import Frequency, check_frequency
 from .saver import BatchSaver, EpochSaver
@@ -120,6 +120,12 @@ class ModelCheckpoint(MonitoredCallback):
         while fields(str(fixed.parent)):
             fixed = fixed.parent
         return (str(fixed.parent.resolve()),)
+
+    def written(self) -> tuple[str, ...]:
+        """What the template and the fixed names beside it make, with any suffix where none is written."""
+        suffix = suffix_in(self.filepath)
+        fixed = [pattern(sibling(self.filepath, stem, suffix)) for stem in self._stems()]
+        return tuple(each if suffix else f"{each}.*" for each in (pattern(self.filepath), *fixed))
 
     def problems(self, subject: object) -> Iterator[TrainbusError]:
         """Also: the subject cannot write a file of this suffix, or the path is a directory."""

@@ -74,3 +74,9 @@ class _Reducer:
         if not verdict.reduce:
             return None
         return decision.scale_learning_rate(settings.factor, floor=settings.min_lr, reason=self.monitor.stalled(waited))
+
+    def memory(self) -> list[Any]:
+        return list(self.state)
+
+    def recall(self, memory: list[Any]) -> None:
+        self.state = Plateau(*memory)

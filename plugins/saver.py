@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from math import nan
 from pathlib import Path
@@ -41,6 +42,8 @@ class _Saver:
         self.template = settings.template_for(run.subject)
         suffixes = run.subject.suffixes(weights_only=settings.save_weights_only)
         self.suffix = max((suffix for suffix in suffixes if self.template.endswith(suffix)), key=len)
+        self.directory = sibling(self.template, "", "")
+        self.begin = run.epoch, run.step
         self.metrics = [name for name in fields(self.template) if name not in ("epoch", "batch", "step")]
         self.seen: set[str] = set()
         if settings.monitors():
@@ -103,6 +106,19 @@ class _Saver:
         if self.asked is not None and Path(self.asked[0]) == path:
             _, self.best, self.kept = self.asked
 
+    def memory(self) -> dict[str, Any]:
+        """The best score, the files that are kept, and which metrics were ever there."""
+        kept = [each._replace(path=os.path.relpath(each.path, self.directory or None)) for each in self.kept]
+        return {"best": list(self.best), "kept": [list(each) for each in kept], "seen": sorted(self.seen)}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from what `memory` returned, without the files that somebody has removed."""
+        kept = [Kept(*each) for each in memory["kept"]]
+        kept = [each._replace(path=self.directory + each.path) for each in kept]
+        self.best, self.seen = Best(*memory["best"]), set(memory["seen"])
+        # the one of the moment of the checkpoint may be yet to be saved
+        self.kept = tuple(each for each in kept if (each.epoch, each.step) == self.begin or Path(each.path).exists())
+
     def path(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
         values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
         for name in self.metrics:
@@ -138,6 +154,17 @@ class BatchSaver(_Saver):
         """Also: the schedule begins."""
         super().on_train_begin(run)
         self.schedule = BatchSchedule(self.frequency, run.step)
+
+    def memory(self) -> dict[str, Any]:
+        """Also: where the schedule stands, and whether the metric came with batches."""
+        return {**super().memory(), "schedule": self.schedule.memory(), "known": self.known, "missed": self.missed}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from what `memory` returned."""
+        super().recall(memory)
+        if "schedule" in memory:  # else it was saved at epochs
+            self.schedule.recall(memory["schedule"])
+            self.known, self.missed = memory["known"], memory["missed"]
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: int, step: int, metrics: Mapping[str, Any]) -> Decision | None:

@@ -393,12 +393,12 @@ def test_a_commit_while_reading_is_never_taken_for_damage(monkeypatch: pytest.Mo
     """Where a whole commit falls between opening the payload and reading its manifest, the new checkpoint is read."""
     path = Path("best.bin")
     put(path, "old", 1)
-    real, commits = checkpoints._contents, iter(["new"])
+    real, commits = checkpoints.contents_of, iter(["new"])
 
     def overtaken(of: Path) -> object:
         for text in commits:
             put(of, text, 2)
         return real(of)
 
-    monkeypatch.setattr(checkpoints, "_contents", overtaken)
+    monkeypatch.setattr(checkpoints, "contents_of", overtaken)
     assert read(path).content.memory == {"text": "new"}

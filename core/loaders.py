@@ -1,0 +1,55 @@
+"""Where loaders of batches stand: by their own state where they have one, else by the random generators they draw from.
+
+Known by what they can do, so that no framework is needed: `state_dict` and `load_state_dict` (torchdata's
+StatefulDataLoader), or generators with `get_state` and `set_state` as their own or their sampler's attribute
+`generator` (PyTorch's DataLoader).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .plain import from_plain, to_plain
+
+__all__ = ["bring_back", "generators_of", "keeps_state", "state_of"]
+
+
+def keeps_state(loader: Any) -> bool:
+    """Whether a loader can say itself where it stands, and go on from there."""
+    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+
+
+def generators_of(loader: Any) -> Iterator[Any]:
+    """The generators of its own that a loader draws from, each once."""
+    found: list[Any] = []
+    for holder in (loader, getattr(loader, "sampler", None)):
+        generator = getattr(holder, "generator", None)
+        if hasattr(generator, "get_state") and hasattr(generator, "set_state"):
+            found += [generator] if all(generator is not each for each in found) else []
+    yield from found
+
+
+def state_of(loader: Any) -> Any:
+    """Where the loader stands, as plain data; None where nothing of its own tells."""
+    if keeps_state(loader):
+        try:
+            return {"state": to_plain(loader.state_dict())}
+        except TypeError:  # something in it is no plain data: its batches are counted then, as any loader's
+            return None
+    states = [to_plain(generator.get_state()) for generator in generators_of(loader)]
+    return {"generators": states} if states else None
+
+
+def bring_back(loader: Any, state: Any) -> bool:
+    """Let the loader stand where `state_of` found it; whether it goes on from the batch after that by itself."""
+    if state is None:
+        return False
+    if "state" in state and keeps_state(loader):
+        loader.load_state_dict(from_plain(state["state"]))
+        return True
+    for generator, its_state in zip(generators_of(loader), state.get("generators", ()), strict=False):
+        there = generator.get_state()
+        back = from_plain(its_state)
+        generator.set_state(type(there)(back) if not hasattr(there, "new_tensor") else there.new_tensor(back))
+    return False

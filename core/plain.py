@@ -1,0 +1,107 @@
+"""Plain data: what JSON holds, with marks for the few things that it does not know."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, cast
+
+__all__ = ["from_plain", "to_plain"]
+
+MARK = "$"
+"""The key that tells a mark from a mapping."""
+
+
+def to_plain(value: Any) -> Any:
+    """The value as JSON can hold it, exact to the bit.
+
+    Tuples become lists. Bytes, numbers that are not finite, and arrays (whatever NumPy makes an array of) are marked,
+    and come back as what they were, tensors as NumPy arrays.
+
+    Raises:
+        TypeError: something in it is none of these; the message says where.
+
+    >>> to_plain({"best": -float("inf"), "waited": (1, 2)})
+    {'best': {'$': 'float', 'value': '-inf'}, 'waited': [1, 2]}
+    >>> to_plain([{"file": object()}])
+    Traceback (most recent call last):
+        ...
+    TypeError: [0]['file'] is a object, which is no plain data; keep numbers, text, arrays, lists and mappings
+    """
+    return _to_plain(value, "")
+
+
+def _to_plain(value: Any, where: str) -> Any:
+    if value is None or type(value) in (bool, int, str):
+        return value
+    for kind in (int, str):
+        if isinstance(value, kind):  # of a subclass, such as a member of an enumeration
+            return kind(value)
+    if isinstance(value, float):
+        return float(value) if isfinite(value) else {MARK: "float", "value": repr(float(value))}
+    if isinstance(value, (bytes, bytearray)):
+        return {MARK: "bytes", "value": base64.b64encode(value).decode()}
+    if isinstance(value, (list, tuple)):
+        items = enumerate(cast("list[Any]", value))
+        return [_to_plain(item, f"{where}[{index}]") for index, item in items]
+    if isinstance(value, Mapping):
+        return _mapping_to_plain(value, where)  # pyright: ignore[reportUnknownArgumentType]
+    if hasattr(value, "__array__"):
+        return _array_to_plain(value, where)
+    raise TypeError(
+        f"{where or 'it'} is a {type(value).__name__}, which is no plain data; "
+        "keep numbers, text, arrays, lists and mappings"
+    )
+
+
+def _mapping_to_plain(given: Mapping[Any, Any], where: str) -> Any:
+    items = [(key, _to_plain(item, f"{where}[{key!r}]")) for key, item in given.items()]
+    if all(isinstance(key, str) for key in given) and MARK not in given:
+        return dict(items)
+    return {MARK: "mapping", "value": [[_to_plain(key, f"a key of {where}"), item] for key, item in items]}
+
+
+def _array_to_plain(value: Any, where: str) -> Any:
+    import numpy as np  # noqa: PLC0415 - the core is imported without it
+
+    if getattr(value, "requires_grad", False):
+        value = value.detach()
+    array = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+    if isinstance(value, np.generic) and array.dtype.kind in "biuf" and array.itemsize <= 8:  # NumPy's own numbers
+        return _to_plain(array.item(), where)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{where or 'it'} is an array of {array.dtype}, which is no plain data; keep arrays of numbers")
+    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    return {MARK: "array", "type": array.dtype.str, "shape": list(array.shape), "value": data}
+
+
+def from_plain(value: Any) -> Any:
+    """What `to_plain` was given, tuples as lists.
+
+    Raises:
+        ValueError: a mark is none that `to_plain` makes.
+
+    >>> from_plain(to_plain({"best": -float("inf")}))
+    {'best': -inf}
+    """
+    if isinstance(value, list):
+        return [from_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(value, dict):
+        return value
+    given = cast("dict[str, Any]", value)
+    mark = given.get(MARK)
+    if mark is None:
+        return {key: from_plain(item) for key, item in given.items()}
+    if mark == "float":
+        return float(given["value"])
+    if mark == "bytes":
+        return base64.b64decode(given["value"])
+    if mark == "mapping":
+        return {from_plain(key): from_plain(item) for key, item in given["value"]}
+    if mark == "array":
+        import numpy as np  # noqa: PLC0415 - the core is imported without it
+
+        data = base64.b64decode(given["value"])
+        return np.frombuffer(data, dtype=np.dtype(given["type"])).reshape(given["shape"]).copy()
+    raise ValueError(f"{mark!r} marks nothing that this version knows")

@@ -1,0 +1,133 @@
+"""Slots: states of the subject that decisions keep, in memory, and on the disk for whoever resumes the run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .checkpoints import Checkpoint, contents_of, payloads_in
+from .errors import CheckpointError
+from .files import RESERVED, digest_of, publish, stage, suffix_of
+
+__all__ = ["SlotFile", "Slots", "slot_files"]
+
+PREFIX = f"{RESERVED}slot-"
+"""How the name of a slot's file begins."""
+
+
+class SlotFile(NamedTuple):
+    """Where the state of a slot lies on the disk."""
+
+    path: Path
+    digest: str
+
+
+class Slots:
+    """What decisions have kept, by name.
+
+    A checkpoint's memory names the file of each slot, so that whoever resumes from it can restore what was kept long
+    before it. What the same decision keeps and saves lies in that checkpoint itself; the slot's file is then a second
+    name of it, which costs nothing and stays when the checkpoint is replaced.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, object] = {}
+        self._files: dict[str, SlotFile] = {}
+
+    def __contains__(self, slot: object) -> bool:
+        return slot in self._kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __getitem__(self, slot: str) -> object:
+        return self._kept[slot]
+
+    def keep(self, slot: str, snapshot: object, file: SlotFile | None = None) -> None:
+        """Remember a snapshot, and where it lies on the disk, if it does."""
+        self._kept[slot] = snapshot
+        self._files.pop(slot, None)
+        if file is not None:
+            self._files[slot] = file
+
+    @property
+    def fresh(self) -> list[str]:
+        """The slots that lie in no file yet."""
+        return [slot for slot in self._kept if slot not in self._files]
+
+    def drop(self, slot: str) -> bool:
+        """Forget a slot; whether there was one."""
+        self._files.pop(slot, None)
+        return self._kept.pop(slot, None) is not None
+
+    def memory(self, path: Path) -> dict[str, Any]:
+        """What a checkpoint at `path` remembers: slot to file and digest; no file for what lies in itself."""
+        remembered: dict[str, Any] = {}
+        for slot in self._kept:
+            file = self._files.get(slot)
+            there = None if file is None else os.path.relpath(file.path, path.parent)
+            remembered[slot] = {"file": there, "digest": "" if file is None else file.digest}
+        return remembered
+
+    def lie_in(self, checkpoint: Checkpoint) -> None:
+        """Give what was kept by the decision that saved this checkpoint a file: a second name of the checkpoint's."""
+        for slot in self.fresh:
+            path = checkpoint.path.with_name(_name(suffix_of(checkpoint.path)))
+            try:
+                os.link(checkpoint.path, path)
+            except OSError:  # a file system without links
+                publish(stage(path, lambda staged: shutil.copyfile(checkpoint.path, staged)), path)
+            self._files[slot] = SlotFile(path, checkpoint.content.digest)
+
+    def write(self, directory: Path, suffix: str, save: Callable[[Path], object]) -> None:
+        """Write what was kept, and lies in no file yet, by `save`, which writes the present state."""
+        path = directory / _name(suffix)
+        staged = stage(path, save)
+        file = SlotFile(path, digest_of(staged))
+        publish(staged, path)
+        self._files.update((slot, file) for slot in self.fresh)
+
+    def prune(self, directories: Iterable[Path], others: Iterable[Path] = ()) -> None:
+        """Remove files of slots in `directories` that no checkpoint there, nor any at `others`, remembers."""
+        directories = list(directories)
+        files = {path.resolve() for directory in directories for path in directory.glob(f"{PREFIX}*")}
+        unused = files - {file.path.resolve() for file in self._files.values()}
+        if not unused:
+            return
+        for payload in {*others, *(path for directory in directories for path in payloads_in(directory))}:
+            for content in contents_of(payload):
+                references = content.memory.get("slots", {}).values()
+                unused -= {(payload.parent / each["file"]).resolve() for each in references if each["file"]}
+        for path in unused:
+            path.unlink(missing_ok=True)
+
+
+def slot_files(checkpoint: Checkpoint, slots: Mapping[str, Any]) -> dict[str, SlotFile | None]:
+    """Slot to its file, verified, by what the checkpoint remembers; None for what lies in the checkpoint itself.
+
+    Raises:
+        CheckpointError: a file is not there, or not the one that was written.
+    """
+    return {slot: _slot_file(slot, checkpoint, reference) for slot, reference in slots.items()}
+
+
+def _slot_file(slot: str, checkpoint: Checkpoint, reference: Mapping[str, Any]) -> SlotFile | None:
+    if reference["file"] is None:
+        return None
+    path = checkpoint.path.parent / reference["file"]
+    told = f"{str(path)!r}, where {str(checkpoint.path)!r} has what was kept as {slot!r}"
+    try:
+        digest = digest_of(path)
+    except OSError as error:
+        raise CheckpointError(f"{told}, cannot be read: {error}") from error
+    if digest != reference["digest"]:
+        raise CheckpointError(f"{told}, is damaged: its bytes are not those that were written")
+    return SlotFile(path, reference["digest"])
+
+
+def _name(suffix: str) -> str:
+    return f"{PREFIX}{secrets.token_hex(8)}{suffix}"  # one that no other checkpoint remembers
