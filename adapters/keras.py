@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -47,15 +48,22 @@ class _Fit:
     """One call of `fit`, and its run."""
 
     def __init__(
-        self, callbacks: Sequence[Any], model: Any, params: Mapping[str, Any], events: Any, given: Mapping[str, Any]
+        self,
+        callbacks: Sequence[Any],
+        model: Any,
+        params: Mapping[str, Any],
+        events: Any,
+        given: Mapping[str, Any],
+        **resume: Any,
     ) -> None:
         self.subject = KerasSubject(model)
-        self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False)
+        self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **resume)
         self.run.planned_epochs, self.run.planned_batches = params.get("epochs"), params.get("steps")
         self.run.validation_freq = _validation_freq(given)
         self.steers_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
         self.open = True
-        self.calls = self.batches = 0
+        self.calls = self.batches = self.skip = 0
+        self.skipping = False
         self.first_iteration = self.iteration = self.subject.iterations()
         # held weakly: once Keras's list of callbacks is gone, fit is over, whatever ended it
         self.events: Callable[[], Any] = lambda: None
@@ -77,7 +85,7 @@ class _Fit:
 
         def train_function(*args: Any) -> Any:
             try:
-                logs = step(*args)
+                logs = self.pass_over(*args) if self.skip else step(*args)
             except BaseException as error:
                 # JAX and TensorFlow fetch the data in the step, and its end is no error
                 if not isinstance(error, StopIteration) and type(error).__name__ != "OutOfRangeError":
@@ -96,10 +104,32 @@ class _Fit:
 
             self.unwatch = unwatch
 
+    def begin(self) -> None:
+        """The run begins, and `fit` with the epoch that it goes on with."""
+        self.run.begin()
+        if self.run.resumed is not None:
+            self.first_iteration = self.iteration = self.subject.iterations()
+            epochs = self.run.planned_epochs or 0
+            first = self.run.first_epoch(0, epochs)
+            self.subject.model._initial_epoch = epochs if self.run.stopped else min(first, epochs)
+
     def begin_epoch(self, epoch: int) -> None:
-        """Nothing of the epoch is trained yet."""
-        self.calls = self.batches = 0
+        """The epoch begins, or goes on after the batches that are to be passed over."""
+        self.calls = 0
         self.run.begin_epoch(epoch)
+        self.batches = self.skip = self.run.to_skip
+
+    def pass_over(self, data: Any) -> Mapping[str, Any]:
+        """Leave out a training step that was made before the run was interrupted; the metrics until then."""
+        model = self.subject.model
+        steps = min(model.steps_per_execution, self.skip)
+        given = [next(data) for _ in range(steps)] if hasattr(data, "__next__") else data  # JAX fetches in the step
+        self.skip -= steps
+        if not self.skip:
+            self.subject.build(given[0])
+            self.run.skipped()
+        logs: Mapping[str, Any] = model.get_metrics_result()
+        return logs
 
     def count(self, batch: int | None = None) -> int:
         """Take note of the batches trained on, the last one being `batch`, where batches are told.
@@ -133,6 +163,7 @@ class _Fit:
         if self.open:
             self.open = False
             self.unwatch()
+            self.subject.model._initial_epoch = None
             if self.events() is not None:
                 self.net.detach()
             self.run.end(error)
@@ -171,11 +202,17 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         callbacks: callbacks, as in `trainbus.Run`, or a single one.
+        resume: as in `trainbus.Run`: a checkpoint, a directory or "auto". The first `fit` goes on from there: it begins
+            with the epoch after, its optimizer as it was, and ends with the same last epoch.
+        resume_strict: as in `trainbus.Run`.
     """
 
-    def __init__(self, callbacks: Any = ()) -> None:
+    def __init__(
+        self, callbacks: Any = (), *, resume: str | os.PathLike[str] | None = None, resume_strict: bool = False
+    ) -> None:
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
+        self._resume = {"resume": resume, "resume_strict": resume_strict}
         self._fit: _Fit | None = None
 
     @property
@@ -202,14 +239,15 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         for other in list(_OPEN):  # of another KerasCallback, whose error somebody still holds, a notebook say
             if other.gone():
                 other.lose()
-        fit = self._fit = _Fit(self.callbacks, self.model, self.params or {}, events, _locals_of_fit(events))
+        given, resume, self._resume = _locals_of_fit(events), self._resume, {}
+        fit = self._fit = _Fit(self.callbacks, self.model, self.params or {}, events, given, **resume)
         if fit.run.hears_batches:
             # Keras looks for overridden methods before a run can be made, so that a plugin's wish comes too late for
             # it; where nobody listens, nothing is overridden and no batch is slowed down
             self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
             if events is not None:
                 events._async_train = False
-        fit.run.begin()
+        fit.begin()
 
     @_ends_run
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -220,11 +258,13 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     @_ends_run
     def _begin_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if (fit := self._fit) is not None and fit.open:
-            fit.run.begin_batch(batch)
+            fit.skipping = fit.skip > 0
+            if not fit.skipping:
+                fit.run.begin_batch(batch)
 
     @_ends_run
     def _end_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if (fit := self._fit) is not None and fit.open:
+        if (fit := self._fit) is not None and fit.open and not fit.skipping:
             steps = fit.count(batch)
             fit.run.end_batch(fit.batches - 1, logs or {}, steps=steps)
 

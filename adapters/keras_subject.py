@@ -1,6 +1,7 @@
 """A Keras model as the subject of a run."""
 
 # Keras declares no types, and tells nobody but its own classes of calls between layers and of what fit was given
+# ruff: noqa: SLF001
 # pyright: basic, reportAttributeAccessIssue=false
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ except ImportError as error:
     ) from error
 
 from .keras_graph import nodes_of, unique
+from .keras_random import random_state, set_random_state
 
 __all__ = ["KerasSubject"]
 
@@ -109,6 +111,31 @@ class KerasSubject:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         self._finalize()
+
+    def memory(self) -> Sequence[Any]:
+        """The running metrics of the epoch, which no file holds."""
+        return [_array(variable) for variable in self.model.metrics_variables]
+
+    def recall(self, memory: Sequence[Any]) -> None:
+        """Bring the running metrics back, where they are as many."""
+        variables = self.model.metrics_variables
+        if len(variables) == len(memory):
+            for variable, value in zip(variables, memory, strict=True):
+                variable.assign(value)
+
+    def random_state(self) -> Mapping[str, Any]:
+        """Where Keras's own generator of seeds stands, and on the torch backend torch's generators."""
+        return random_state()
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Bring them back."""
+        set_random_state(state)
+
+    def build(self, data: Any) -> None:
+        """Let the metrics have their variables, which `fit` else makes in the first step."""
+        compiled = getattr(self._model, "_compile_metrics", None)
+        if compiled is not None and not compiled.built:
+            self._model._symbolic_build(data_batch=data)
 
     def learning_rates(self) -> Mapping[str, float]:
         """The one as "learning_rate", those of a `MultiOptimizer` as "learning_rate/<name of the optimizer>"."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
@@ -66,6 +67,8 @@ class SklearnSubject:
         _check(estimator)
         self.estimator = estimator
         self.metrics = Metrics(estimator, scoring)
+        self.random: np.random.RandomState | None = None
+        """The generator that the order of the rows is drawn from, if it is none of NumPy's."""
 
     def refusal(self, capability: type) -> str | None:
         """Why this estimator lacks the capability: no learning rate that acts, or a type that skops cannot write."""
@@ -105,6 +108,15 @@ class SklearnSubject:
     def restore(self, snapshot: Any) -> None:
         """Take over a copy of the snapshot, which stays as it is."""
         self._take_over(deepcopy(snapshot))
+
+    def random_state(self) -> Mapping[str, Any]:
+        """Where the generator of the orders stands; those inside the estimator are part of it."""
+        return {} if self.random is None else {"orders": self.random.get_state(legacy=False)}
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Bring the generator of the orders back."""
+        if self.random is not None and "orders" in state:
+            self.random.set_state(state["orders"])
 
     def learning_rates(self) -> Mapping[str, float]:
         """The rate of the next update; of several estimators inside, such as one a class, the largest."""
@@ -159,6 +171,8 @@ def partial_fit(
     sample_weight: Any = None,
     shuffle: bool = True,
     random_state: int | np.random.RandomState | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    resume_strict: bool = False,
 ) -> Run:
     """Train an estimator batch by batch, as its `fit` would epoch by epoch, with callbacks.
 
@@ -180,6 +194,8 @@ def partial_fit(
         sample_weight: weights of shape (rows,) of the samples in training; metrics are not weighted.
         shuffle: whether each epoch goes through the rows in an order of its own.
         random_state: seed or generator of these orders.
+        resume: as in `trainbus.Run`: a checkpoint, a directory or "auto", to go on from.
+        resume_strict: as in `trainbus.Run`.
 
     Returns:
         The run after its end: `run.history`, `run.result`.
@@ -204,9 +220,9 @@ def partial_fit(
     options = _class_options(estimator, rows, held_out, classes)
     if sample_weight is not None and not _takes(estimator, "sample_weight"):
         raise SettingsError(f"sample_weight: {type(estimator).__name__}.partial_fit takes none")
-    random = check_random_state(random_state) if shuffle else None
+    random = subject.random = check_random_state(random_state) if shuffle else None
 
-    run = Run(subject, callbacks)
+    run = Run(subject, callbacks, resume=resume, resume_strict=resume_strict)
     with run:
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for numbers in run.batches(list(batches(len(rows), batch_size, random))):

@@ -18,8 +18,9 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[torch]'") from error
 
+from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
-from .torch_state import portable, random_state, read, set_random_state, take_in_place
+from .torch_state import portable, read, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
 __all__ = ["TorchSubject"]
@@ -55,7 +56,7 @@ class TorchSubject:
             checkpoint, and it would otherwise undo a learning rate that ReduceLROnPlateau has cut.
         scaler: the GradScaler of mixed precision.
         extra: whatever else has `state_dict` and `load_state_dict` and belongs into a checkpoint, by name: averaged
-            weights, a loss with weights of its own, a stateful data loader.
+            weights, a loss with weights of its own. Loaders that go through `run.batches` need not be named.
 
     Raises:
         SettingsError: an argument is not what its name says.
@@ -154,6 +155,14 @@ class TorchSubject:
     def restore(self, snapshot: Any) -> None:
         """Fill the model's tensors in place, so that optimizers still hold them."""
         take_weights(self.model, snapshot)
+
+    def random_state(self) -> Mapping[str, Any]:
+        """Where torch's global generators stand, on the CPU and on every CUDA device."""
+        return torch_random_state()
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Bring them back; those of devices that are not here are passed over."""
+        set_torch_random_state(state)
 
     # --- learning rates
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
 
-__all__ = ["portable", "random_state", "read", "set_random_state", "take_in_place"]
+__all__ = ["portable", "read", "take_in_place"]
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes a number to a type of that size that NumPy has as well."""
@@ -131,24 +130,3 @@ def take_in_place(optimizer: Any, state: Mapping[str, Any]) -> None:
         for key, value in old.items():
             if isinstance(value, Tensor) and key in new:
                 new[key] = value.copy_(torch.as_tensor(new[key]))
-
-
-def random_state() -> dict[str, Any]:
-    """Where the global random generators of Python, NumPy and torch, on the CPU and on every CUDA device, stand."""
-    name, key, *rest = np.random.get_state()  # noqa: NPY002 - datasets and augmentations draw from the global one
-    return {
-        "python": random.getstate(),
-        "numpy": (name, np.asarray(key).tolist(), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Bring the generators back to `state`; those of devices that are not here are passed over."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available():
-        for device, generator in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
-            torch.cuda.set_rng_state(generator, device)

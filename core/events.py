@@ -292,6 +292,14 @@ class Events:
         """Take back every stop, so that a run that had stopped before it was resumed trains on."""
         self.stops.clear()
 
+    def first_epoch(self, initial_epoch: int, epochs: int) -> int:
+        """The epoch to begin with, counted from 0, where the loop by itself would begin with `initial_epoch`."""
+        if self.resumed is None:
+            return initial_epoch
+        if self.position.epochs >= epochs and not self.stopped:
+            LOG.warning("resumed from %s: all %d epochs are done; to train on, ask for more", self.resumed.path, epochs)
+        return max(initial_epoch, self.position.epochs)
+
     @property
     def to_skip(self) -> int:
         """Batches of the present epoch that were trained on before the run was interrupted, 0 for none.

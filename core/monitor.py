@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .capabilities import HasDirections, missing
 from .direction import direction_of
-from .errors import MissingMetric
+from .errors import MissingMetric, UnknownDirection
 from .metrics import as_number
 from .names import canonical, hint, resolve
 from .rules import Best, best_rule
@@ -40,6 +40,8 @@ class Monitor:
         self.seen = False
         self._direction: Literal["min", "max"] | None = None if mode == "auto" else mode
         self._best = Best()
+        self._past = list(run.past)
+        """Epochs that were over before anybody watched, of a run that was resumed."""
         # only a subject that knows its metrics as objects can tell more than the name, and perhaps not before training
         if self._direction is None and missing(run.subject, HasDirections):
             self._direction = direction_of(metric)
@@ -65,6 +67,7 @@ class Monitor:
     @property
     def best(self) -> BestValue | None:
         """The best value so far, None while there is none."""
+        self._catch_up()
         return BestValue(self.sign * self._best.score, self._best.epoch) if self._best.epoch >= 0 else None
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
@@ -105,9 +108,23 @@ class Monitor:
 
     def watch(self, metrics: Mapping[str, Any], epoch: int) -> None:
         """Take the epoch's value into account for `best`."""
+        self._catch_up()
         score = self.score(metrics)
         if score is not None:
             self._best, _ = best_rule(self._best, score, epoch)
+
+    def _catch_up(self) -> None:
+        """Watch the epochs of the past, once the direction is known."""
+        try:
+            sign = self.sign if self._past else 1
+        except UnknownDirection:  # the metric object that tells is not built yet
+            return
+        for epoch, metrics in self._past:
+            name = resolve(self.metric, metrics)
+            if name is not None and metrics[name] is not None:
+                self.metric, self.seen = name, True
+                self._best, _ = best_rule(self._best, sign * as_number(metrics[name]), epoch)
+        self._past = []
 
     def _expected(self) -> bool:
         """Whether this epoch's end should have carried the metric."""

@@ -12,7 +12,6 @@ from .counters import UnheardLoop
 from .decision import Decision, stop
 from .errors import SettingsError
 from .events import Events
-from .failures import LOG
 from .listeners import Listed
 
 __all__ = ["Run", "watch"]
@@ -75,7 +74,7 @@ class Run(Events):
         """
         self._require("open", "epochs() belongs inside `with run:`")
         self.planned_epochs, self.validation_freq = epochs, validation_freq
-        for epoch in range(self._first_epoch(initial_epoch, epochs), epochs):
+        for epoch in range(self.first_epoch(initial_epoch, epochs), epochs):
             if self.stopped:
                 return
             self.begin_epoch(epoch)
@@ -83,13 +82,6 @@ class Run(Events):
                 return
             yield epoch
             self.end_epoch()
-
-    def _first_epoch(self, initial_epoch: int, epochs: int) -> int:
-        if self.resumed is None:
-            return initial_epoch
-        if self.position.epochs >= epochs and not self.stopped:
-            LOG.warning("resumed from %s: all %d epochs are done; to train on, ask for more", self.resumed.path, epochs)
-        return max(initial_epoch, self.position.epochs)
 
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
         """Go through the batches of one epoch, or until a decision stops the training.

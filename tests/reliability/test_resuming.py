@@ -1,0 +1,33 @@
+"""A run that was killed and resumed decides and learns exactly as the one that was not."""
+
+from pathlib import Path
+
+import pytest
+
+from .resuming import TRAININGS, Moment, files_in, killed_and_resumed, suffix
+
+MOMENTS = [
+    *(Moment("epoch", number) for number in (1, 2, 4, 8, 12)),
+    *(Moment("checkpoint", number) for number in (1, 2, 3, 6, 9)),
+    *(Moment("decision", number) for number in (1, 4, 7)),
+    *(Moment("batch", number) for number in (1, 7, 23, 38)),
+]
+
+
+@pytest.mark.parametrize("batches", [False, True], ids=["epochs", "batches"])
+@pytest.mark.parametrize("name", TRAININGS)
+def test_whenever_it_is_killed_the_resumed_run_tells_what_the_unbroken_one_told(
+    name: str, tmp_path: Path, *, batches: bool
+) -> None:
+    """Decisions, rates, metrics, names and weights are the same to the bit, and so are the files that stay."""
+    folder = tmp_path / "run"
+    whole = killed_and_resumed(name, folder, batches=batches)
+    assert whole is not None
+    wrong: list[str] = []
+    for moment in MOMENTS:
+        found = killed_and_resumed(name, folder, moment, batches=batches)
+        if found is not None and (found[0] != suffix(found[0], whole[0]) or found[1] != whole[1]):
+            wrong.append(str(moment))
+
+    assert not wrong
+    assert len(files_in(folder)) > 2
