@@ -1,0 +1,199 @@
+"""The laws of resume: whatever kills a run, the one that goes on from its checkpoints decides as if nothing had been."""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from trainbus import Callback, Run, SettingsError, hookimpl
+from trainbus.checkpoints import read, survey
+from trainbus.decision import NOTHING, stop
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.testing import LineSubject
+
+KILLED = 9
+
+
+class Script(NamedTuple):
+    """A training: what its metric will be, how many batches an epoch has, and who listens."""
+
+    scores: list[float]
+    batches: int
+    callbacks: list[Callback]
+
+
+class Witness:
+    """Writes down what a run does, and dies at the event that it is told to."""
+
+    def __init__(self, told: Path, die_at: int | None) -> None:
+        self.told, self.left = told, die_at
+
+    def note(self, *what: Any) -> None:
+        with self.told.open("a") as file:
+            file.write(json.dumps(what) + "\n")
+        self.die()
+
+    def die(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                os._exit(KILLED)
+
+    @hookimpl
+    def on_checkpoint(self) -> None:
+        self.die()
+
+    @hookimpl
+    def on_decision(self, run: Run, decision: Any) -> None:
+        self.note("decision", run.epoch, run.step, [str(action) for action in decision])
+
+    @hookimpl
+    def on_batch_end(self, run: Run, epoch: int, step: int) -> None:
+        self.note("batch", epoch, step, float(run.subject.slope).hex())
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, epoch: int, metrics: Any) -> None:
+        values = {name: float(value).hex() for name, value in metrics.items()}
+        self.note("epoch", epoch, run.step, values, run.subject.learning_rate)
+
+
+def train(script: Script, epochs: int, *listeners: object, **options: Any) -> Run:
+    """Train a line on shuffled, noisy points, all of it drawn from NumPy's global generator."""
+    np.random.seed(3)  # noqa: NPY002 - the one that a run brings back by itself
+    subject = LineSubject(0.7)
+    with Run(subject, [*script.callbacks, *listeners], progress=False, **options) as run:
+        for epoch in run.epochs(epochs):
+            for row in run.batches(np.random.permutation(script.batches)):  # noqa: NPY002
+                x = np.array([row + np.random.rand()]) / script.batches  # noqa: NPY002
+                run.log(loss=subject.train(x, 2 * x))
+            with run.validation():
+                run.log(loss=script.scores[epoch])
+    return run
+
+
+def lived(script: Script, epochs: int, told: Path, *, die_at: int | None = None, resume: str | None = None) -> bool:
+    """Train in a process of its own; whether it came to its end, rather than being killed."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            told.unlink(missing_ok=True)
+            logging.disable()
+            run = train(script, epochs, Witness(told, die_at), resume=resume)
+            best = {name: float(value.value).hex() for name, value in run.result.best.items()}
+            end = ["end", run.result.reason, list(map(str, run.files)), best, float(run.subject.slope).hex()]
+            with told.open("a") as file:
+                file.write(json.dumps([*end, [list(map(repr, values)) for values in run.history.values()]]) + "\n")
+            code = 0
+        except BaseException:  # noqa: BLE001 - the test sees the exit code
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, KILLED)
+    return code == 0
+
+
+def saver(name: str, **options: Any) -> st.SearchStrategy[Callback]:
+    return st.builds(ModelCheckpoint, filepath=st.just("run/" + name), **options)
+
+
+SAVERS = st.one_of(
+    saver("every/m-{epoch}", keep_last=st.integers(1, 2), save_last=st.booleans()),
+    saver("best/m", save_best_only=st.just(True), save_last=st.booleans()),
+    saver("kept/m-{epoch}-{step}", keep=st.integers(1, 2), keep_last=st.none() | st.integers(1, 2)),
+    saver("steps/m-{step}", save_freq=st.sampled_from(["2 steps", "3 steps"]), keep_last=st.integers(1, 2)),
+    saver("second/m", save_freq=st.sampled_from([2, "2 epochs", "5 batches"])),
+)
+DECIDERS = st.one_of(
+    st.builds(
+        EarlyStopping,
+        patience=st.integers(0, 3),
+        restore_best_weights=st.booleans(),
+        start_from_epoch=st.integers(0, 2),
+    ),
+    st.builds(ReduceLROnPlateau, patience=st.integers(0, 2), cooldown=st.integers(0, 2), factor=st.just(0.5)),
+)
+MOST_EPOCHS = 8
+SCRIPTS = st.builds(
+    Script,
+    st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0, float("nan")]), min_size=MOST_EPOCHS, max_size=MOST_EPOCHS),
+    st.integers(1, 4),
+    st.tuples(st.lists(SAVERS, min_size=1, max_size=2, unique_by=lambda each: each.filepath), st.lists(DECIDERS, max_size=2)).flatmap(
+        lambda lists: st.permutations(lists[0] + lists[1])
+    ),
+)
+
+
+class Lives(RuleBasedStateMachine):
+    """A training that is killed at any of its events, resumed, killed again, finished, and asked for more epochs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path.cwd()
+        self.folder = Path(tempfile.mkdtemp())
+        os.chdir(self.folder)
+
+    def teardown(self) -> None:
+        os.chdir(self.home)
+        shutil.rmtree(self.folder)
+
+    @initialize(script=SCRIPTS, epochs=st.integers(2, MOST_EPOCHS - 1))
+    def begin(self, script: Script, epochs: int) -> None:
+        self.script = script
+        self.unbroken(epochs)
+
+    def unbroken(self, epochs: int) -> None:
+        """What a run of so many epochs tells and leaves where nothing happens to it."""
+        self.epochs = epochs
+        aside = self.folder / "aside"
+        aside.mkdir()
+        os.chdir(aside)
+        assert lived(self.script, epochs, Path("told"))
+        self.told, self.files = Path("told").read_text().splitlines(), files_in(Path("run"))
+        os.chdir(self.folder)
+        shutil.rmtree(aside)
+
+    @rule(event=st.integers(1, 50))
+    def is_killed(self, event: int) -> None:
+        lived(self.script, self.epochs, Path("told"), die_at=event, resume="auto")
+        self.tells_the_same()
+
+    @rule()
+    def finishes(self) -> None:
+        assert lived(self.script, self.epochs, Path("told"), resume="auto")
+        assert self.tells_the_same()[-1] == self.told[-1]
+        assert files_in(Path("run")) == self.files
+
+    @rule()
+    def gets_more_epochs(self) -> None:
+        if self.epochs < MOST_EPOCHS:
+            self.finishes()
+            self.unbroken(self.epochs + 1)
+
+    def tells_the_same(self) -> list[str]:
+        """What was told is a part of what the unbroken run told, without a gap."""
+        told = Path("told").read_text().splitlines() if Path("told").exists() else []
+        starts = [n for n, line in enumerate(self.told) if told[:1] in ([], [line])]
+        assert any(told == self.told[start : start + len(told)] for start in starts), (told, self.told)
+        return told
+
+
+def files_in(folder: Path) -> list[str]:
+    files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(file for file in files if ".trainbus-" not in file)
+
+
+Lives.TestCase.settings = settings(stateful_step_count=5)
+TestLives = Lives.TestCase
