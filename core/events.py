@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -254,11 +254,19 @@ class Events:
         Raises:
             MissingMetric: a monitored metric is not among them, though it should be.
         """
-        self.metrics = {**(self._rates or self._learning_rates()), **self.means, **(metrics or {})}
+        self.metrics = {**(self._rates or self._learning_rates()), **self.means.read(), **(metrics or {})}
         self._watch()
         self._ended = self.epoch + 1
         self.past.append((self.epoch, self.metrics))
         self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
+
+    def at_end(self, close: Callable[[], object]) -> None:
+        """Call `close` when the run is over, whatever ended it, and every plugin has heard of its last decision.
+
+        What was registered last is called first.
+        """
+        self._require("open", "a run has no end to wait for before it has begun or when it is over")
+        self._owned.callback(close)
 
     def end(self, error: BaseException | None = None) -> None:
         """The training is over, by itself or by `error`; may be called again, without effect.

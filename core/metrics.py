@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,12 +42,32 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     {'loss': 1.0}
     """
     found: dict[str, float] = {}
-    for name, value in metrics.items():
+    read = metrics.read() if isinstance(metrics, Means) else _on_host(metrics)
+    for name, value in read.items():
+        if type(value) is float:
+            found[name] = value
+            continue
         try:
             found[name] = as_number(value)
         except (TypeError, ValueError):
             continue
     return found
+
+
+def _on_host(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, where the single numbers that lie on one device are fetched together: one wait, not many."""
+    read = dict(values)
+    waiting: dict[Any, list[str]] = {}
+    for name, value in read.items():
+        if type(value) is float or getattr(value, "is_cpu", True):
+            continue
+        if value.numel() == 1 and value.is_floating_point():
+            waiting.setdefault((value.device, value.dtype), []).append(name)
+    for names in waiting.values():
+        if len(names) > 1:
+            stacked = sys.modules["torch"].stack([read[name].detach().reshape(()) for name in names])
+            read.update(zip(names, map(float, stacked.tolist()), strict=True))
+    return read
 
 
 class Means(Mapping[str, Any]):
@@ -94,17 +115,20 @@ class Means(Mapping[str, Any]):
         """Name to sum and count: all that there is to know; reading it may wait for the device."""
         return {name: (total, count) for name, (total, count) in self._sums.items()}
 
+    def read(self) -> dict[str, Any]:
+        """All means at once, which waits for each device once."""
+        means = {name: total / count for name, (total, count) in self._sums.items()}
+        if all(type(mean) is float for mean in means.values()):
+            return means
+        return {name: _plain_number(mean) for name, mean in _on_host(means).items()}
+
     def bring_back(self, sums: Mapping[str, Any]) -> None:
         """Go on from what `sums` returned."""
         self._sums = {name: [total, count] for name, (total, count) in sums.items()}
 
     def __getitem__(self, name: str) -> Any:
         total, count = self._sums[name]
-        mean = total / count
-        try:
-            return as_number(mean)
-        except TypeError:
-            return mean
+        return _plain_number(total / count)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sums)
@@ -117,6 +141,16 @@ class Means(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+def _plain_number(mean: Any) -> Any:
+    """A single number as a float, whatever else as it is."""
+    if type(mean) is float:
+        return mean
+    try:
+        return as_number(mean)
+    except TypeError:
+        return mean
 
 
 def _summable(name: str, value: Any) -> Any:

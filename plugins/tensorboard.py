@@ -1,20 +1,21 @@
-"""Show a run in TensorBoard: curves, histograms and pictures of weights, the graph."""
+"""Show a run in TensorBoard: curves, histograms and pictures of weights, the graph, decisions, embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
-from trainbus import Callback, Run, SettingsError, hookimpl
+from trainbus import Callback
 from trainbus.callback import PathText
-from trainbus.capabilities import HasGraph, HasWeights, missing
-from trainbus.metrics import numbers
+from trainbus.capabilities import HasWeights
 
-if TYPE_CHECKING:
-    from .event_files import EventFiles
+from .batch_charts import BatchCharts, ProfiledCharts
+from .charts import Charts
+from .tags import LayoutName
 
 __all__ = ["TensorBoard"]
 
@@ -25,16 +26,33 @@ def _frequency(value: object) -> object:
     raise ValueError('give "epoch", "batch", or a number of weight updates above 0')
 
 
+def _hyperparameter(value: object) -> object:
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError("give a number, a truth value or text")
+
+
+def _updates(value: str) -> str:
+    found = re.fullmatch(r"([1-9]\d{0,17}):([1-9]\d{0,17})", value)
+    if found is None or int(found[1]) > int(found[2]):
+        raise ValueError('give the first and the last weight update, such as "10:15"')
+    return value
+
+
 class TensorBoard(Callback):
     """Write a run so that TensorBoard shows it, laid out as Keras does it, without TensorFlow.
 
-    The directory gets two runs, which TensorBoard draws over each other: `train` with every metric as epoch_<name>,
-    the learning rate among them, and `validation` with those whose names begin with val_, called epoch_<name> too.
-    Steps are epochs, counted from 0. What is no single number is left out; NaN is shown as NaN. Weights appear in
-    `train` as <name>/histogram and <name>/image, with the graph.
+    With the default layout the directory gets two runs, which TensorBoard draws over each other: `train` with every
+    metric as epoch_<name>, the learning rate of every parameter group among them, and `validation` with those whose
+    names begin with val_, called epoch_<name> too. Steps are epochs, counted from 0. What is no single number is left
+    out; NaN is shown as NaN. Weights appear as <name>/histogram and <name>/image, decisions as decisions/<kind>: how
+    many of the kind fell in each epoch.
 
-    A second run with the same directory adds to it. Files are flushed at every epoch, and closed whatever ends the
-    run. Where they can be written no more (a full disk, say), one RuntimeWarning tells so and the training goes on.
+    A thread of its own writes the files: an event is in its file a second after it happened, and so is everything
+    that happened before a checkpoint when that is written. They are closed whatever ends the run. Where they can be
+    written no more (a full disk, say), one RuntimeWarning tells so and the training goes on.
+
+    A second run with the same directory adds to it; while another run writes there, it is refused.
 
     >>> TensorBoard("logs", histogram_freq=1).log_dir
     'logs'
@@ -59,90 +77,48 @@ class TensorBoard(Callback):
     update_freq: Annotated[Literal["epoch", "batch"] | PositiveInt, BeforeValidator(_frequency)] = "epoch"
     """ "batch", or every how many weight updates the metrics of the running epoch are written as batch_<name>, with
     the number of updates made in the whole run as step. Metrics of whole epochs are written in any case."""
+    layout: LayoutName = "keras"
+    """How series are named: "keras"; "lightning" (loss_epoch, val_loss, loss_step) or "slash" (loss/train, loss/val,
+    loss/batch), which both have one run, weight updates as steps, the number of the epoch as a series, and on the page
+    of custom scalars each metric's training and validation in one chart."""
+    write_grads: bool = False
+    """Whether gradients get histograms with the weights. Without effect in this version."""
+    embeddings_freq: NonNegativeInt = 0
+    """Epochs between two looks at the embeddings, which the projector shows as of the last one; 0 for none."""
+    embeddings_layer_names: tuple[str, ...] | None = None
+    """Layers whose tables are shown; None for all that the graph calls embeddings."""
+    embeddings_metadata: str | dict[str, str] | None = None
+    """A file with a label a line for each row of the table, or one for each layer by name; it is copied. With several
+    columns, divided by tabs, its first line holds their names."""
+    write_steps_per_second: bool = False
+    """Whether the speed is written: weight updates a second, as steps_per_second."""
+    profile: Annotated[str, AfterValidator(_updates)] | None = None
+    """The first and the last weight update, counted from 1, over which PyTorch's profiler writes a trace: "10:15"."""
+    max_images: PositiveInt = 3
+    """Most pictures of one weight. Each has one that shows all of its kernels."""
+    hparams: dict[str, Annotated[bool | int | float | str, BeforeValidator(_hyperparameter)]] | None = None
+    """Hyperparameters for the page that compares runs by them and by the metrics that they end with."""
+    purge: Literal["resume", "never"] = "resume"
+    """Whether a resumed run takes back what the interrupted one wrote after the checkpoint, so that no curve has a
+    step twice."""
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
     def requires(self) -> tuple[type, ...]:
-        """A subject with weights, where histograms are asked for."""
-        return (HasWeights,) if self.histogram_freq else ()
+        """A subject with weights, where histograms or embeddings are asked for."""
+        return (HasWeights,) if self.histogram_freq or self.embeddings_freq else ()
 
     def claims(self) -> tuple[str, ...]:
         """The directory, as an absolute path."""
         return (str(Path(self.log_dir).resolve()),)
 
+    def fits(self, earlier: Mapping[str, Any]) -> bool:
+        """The same directory is laid out in the same way."""
+        return (earlier.get("log_dir"), earlier.get("layout")) == (self.log_dir, self.layout)
+
     def plugin(self) -> object:
         """A new listener for one run."""
-        return _EpochWriter(self) if self.update_freq == "epoch" else _BatchWriter(self)
-
-
-class _EpochWriter:
-    critical = False
-
-    def __init__(self, settings: TensorBoard) -> None:
-        self.settings = settings
-        self.files: EventFiles | None = None
-        self.last_epoch: int | None = None
-
-    @hookimpl
-    def on_train_begin(self, run: Run) -> None:
-        from .event_files import EventFiles  # noqa: PLC0415 - tensorboardX imports PyTorch, which takes seconds
-
-        log_dir = Path(self.settings.log_dir).absolute()  # a loop may change its working directory
-        try:
-            log_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(f"TensorBoard: log_dir={self.settings.log_dir!r} cannot be made: {error}") from None
-        self.files = EventFiles(log_dir)
-        if self.settings.write_graph and isinstance(run.subject, HasGraph) and missing(run.subject, HasGraph) is None:
-            self.files.graph("train", run.subject.graph())
-
-    @hookimpl
-    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
-        assert self.files is not None
-        self.last_epoch = epoch
-        shown = numbers(metrics)
-        train = {f"epoch_{name}": value for name, value in shown.items() if not name.startswith("val_")}
-        validation = {f"epoch_{name[4:]}": value for name, value in shown.items() if name.startswith("val_")}
-        self.files.scalars("train", epoch, train)
-        self.files.scalars("validation", epoch, validation)
-        freq = self.settings.histogram_freq
-        if freq and epoch % freq == 0:
-            for name, array in _weights(run.subject):
-                self.files.histogram("train", epoch, f"{name}/histogram", array)
-                if self.settings.write_images:
-                    self.files.image("train", epoch, f"{name}/image", array)
-        self.files.flush()
-
-    @hookimpl
-    def on_train_end(self, run: Run) -> None:
-        if self.files is None:
-            return
-        try:
-            once = self.settings.write_images and not self.settings.histogram_freq and self.last_epoch is not None
-            # an error may have left the weights out of reach; an interruption by the user has not
-            if once and not isinstance(run.error, Exception):
-                for name, array in _weights(run.subject):
-                    self.files.image("train", self.last_epoch or 0, f"{name}/image", array)
-        finally:
-            self.files.close()
-
-
-class _BatchWriter(_EpochWriter):
-    def __init__(self, settings: TensorBoard) -> None:
-        super().__init__(settings)
-        self.every = settings.update_freq if isinstance(settings.update_freq, int) else 1
-        self.intervals = 0  # that have passed in the whole run, also before it was resumed
-
-    @hookimpl
-    def on_epoch_begin(self, run: Run) -> None:
-        self.intervals = run.step // self.every
-
-    @hookimpl
-    def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
-        # a loop may make several updates in one batch, or several batches to one update
-        if step // self.every > self.intervals and self.files is not None:
-            self.intervals = step // self.every
-            shown = {f"batch_{name}": value for name, value in numbers(metrics).items() if not name.startswith("val_")}
-            self.files.scalars("train", step, shown)
-
-
-def _weights(subject: object) -> Iterable[tuple[str, Any]]:
-    return subject.weights() if isinstance(subject, HasWeights) and missing(subject, HasWeights) is None else ()
+        if self.profile is not None:
+            return ProfiledCharts(self)
+        return Charts(self) if self.update_freq == "epoch" else BatchCharts(self)

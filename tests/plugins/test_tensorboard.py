@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from trainbus import MissingCapability, Run, SettingsError, callbacks_from, hookimpl
 from trainbus.capabilities import Node
-from trainbus.plugins import EarlyStopping, TensorBoard
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, TensorBoard
 from trainbus.testing import LineSubject, check_callback, scripted
 
 with warnings.catch_warnings():
@@ -57,9 +58,11 @@ class TorchLike:
 
 def read(log_dir: str | Path = "logs") -> dict[str, Any]:
     """Run to reader, of all runs in the directory."""
+    everything = {"scalars": 0, "histograms": 0, "images": 0, "tensors": 0}
+    folders = {path.parent for path in Path(log_dir).rglob("events.out.tfevents.*")}
     readers = {
-        path.name: EventAccumulator(str(path), size_guidance={"scalars": 0, "histograms": 0, "images": 0})
-        for path in sorted(Path(log_dir).iterdir())
+        str(path.relative_to(log_dir)): EventAccumulator(str(path), size_guidance=everything)
+        for path in sorted(folders)
     }
     return {name: reader.Reload() for name, reader in readers.items()}
 
@@ -102,7 +105,6 @@ def test_scalars_are_those_of_the_history(history: list[dict[str, Any]]):
         assert found.keys() == expected.keys()
         for key, value in expected.items():
             assert np.float32(value) == np.float32(found[key]) or np.isnan([value, found[key]]).all()
-        assert len(list(Path(folder).iterdir())) == len({run for run, _, _ in expected})
 
 
 def train(callbacks: Any, epochs: int, batches: int, accumulate: int = 1, subject: object = None) -> Run:
@@ -142,7 +144,7 @@ def test_a_validation_between_batches_is_no_batch():
                 run.log(loss=1.0)
                 with run.validation():
                     run.log(loss=2.0)
-    assert {tag for _, tag, _ in scalars()} == {"batch_loss", "epoch_loss"}
+    assert {tag for _, tag, _ in scalars()} == {"batch_loss", "epoch_loss", "evaluation_loss_vs_iterations"}
     assert scalars()["train", "batch_loss", 2] == 1.0
 
 
@@ -268,25 +270,47 @@ def test_files_are_closed_whatever_ends_the_run(error: BaseException):
     assert bool(steps(read()["train"], "images")) == (not isinstance(error, Exception))
 
 
-def test_every_epoch_is_flushed():
-    """At the end of an epoch a running TensorBoard can read it."""
+def test_a_running_tensorboard_is_seconds_behind():
+    """While the run goes on, what happened can soon be read, though nothing more happens."""
     with Run(None, TensorBoard("logs")) as run:
-        for epoch in run.epochs(3):
-            if epoch:
-                assert ("train", "epoch_loss", epoch - 1) in scalars()
+        for _ in run.epochs(1):
             run.log(loss=1.0)
+        until = time.monotonic() + 60
+        while ("train", "epoch_loss", 0) not in scalars():
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
 
 def test_runs_share_nothing():
     """One callback in two runs at once, and in another later, writes all three, each to files of its own."""
     callback = TensorBoard("logs")
-    with Run(None, callback) as first, Run(None, callback) as second:
-        for epoch, _ in zip(first.epochs(2), second.epochs(2), strict=False):
-            first.log(first=float(epoch))
-            second.log(second=float(epoch))
     train(callback, epochs=1, batches=1)
-    assert {tag for _, tag, _ in scalars()} == {"epoch_first", "epoch_second", "epoch_loss"}
-    assert len(list(Path("logs/train").iterdir())) == 3
+    with Run(None, callback) as run, Run(None, TensorBoard("others")) as other:
+        for epoch, _ in zip(run.epochs(2), other.epochs(2), strict=False):
+            run.log(mine=float(epoch))
+            other.log(other=float(epoch))
+    tags = {tag for _, tag, _ in scalars()}
+    assert tags == {"epoch_mine", "epoch_loss", "evaluation_loss_vs_iterations"}
+    assert {tag for _, tag, _ in scalars("others")} == {"epoch_other"}
+    assert len(list(Path("logs/train").iterdir())) == 2
+
+
+def test_two_runs_at_once_never_write_into_one_directory():
+    """While a run writes there, another is refused before it trains; afterwards it is not, whatever ended the first."""
+    callback = TensorBoard("logs")
+    with Run(None, callback):
+        with pytest.raises(SettingsError, match="another run .* saves its charts in .*; give each run a directory"):
+            Run(None, callback).begin()
+        with Run(None, TensorBoard("logs/other")):
+            pass
+    with pytest.raises(ValueError, match="no"), Run(None, callback):
+        raise ValueError("no")
+    train(callback, epochs=1, batches=1)
+
+
+def test_checkpoints_may_lie_in_the_same_directory():
+    """What one run writes there as charts and as checkpoints is no quarrel."""
+    train([TensorBoard("logs"), ModelCheckpoint("logs/best")], epochs=1, batches=1, subject=LineSubject())
 
 
 @contextmanager
@@ -302,20 +326,20 @@ def files_of_at_most(size: int):
 
 def test_a_full_disk_ends_the_writing_and_not_the_training():
     """When the files cannot grow any more, one warning tells so, the run goes on, and what was written can be read."""
-    with warnings.catch_warnings(record=True) as caught, files_of_at_most(300):
+    with warnings.catch_warnings(record=True) as caught, files_of_at_most(4000):
         warnings.simplefilter("always")
-        run = train(TensorBoard("logs", update_freq="batch"), epochs=40, batches=3)
+        run = train(TensorBoard("logs", update_freq="batch"), epochs=400, batches=3)
     assert [str(warning.message).partition(" gets nothing more")[0] for warning in caught] == [
         f"TensorBoard: {Path('logs').absolute()}"
     ]
-    assert run.result.epochs == 40
+    assert run.result.epochs == 400
     assert ("train", "epoch_loss", 0) in scalars()
 
 
 def test_a_directory_that_cannot_be_made_is_refused_before_training():
     """A log_dir below a file is refused, naming it, when the training begins."""
     Path("file").touch()
-    with pytest.raises(SettingsError, match="log_dir='file/logs' cannot be made"), Run(None, TensorBoard("file/logs")):
+    with pytest.raises(SettingsError, match="log_dir='file/logs': charts cannot be saved"), Run(None, TensorBoard("file/logs")):
         raise AssertionError
 
 
@@ -353,6 +377,12 @@ def test_one_directory_serves_one_callback():
         {"log_dir": ""},
         {"log_dir": 5},
         {"log_dri": "logs"},
+        {"layout": "tree"},
+        {"profile": "15:10"},
+        {"profile": 10},
+        {"purge": True},
+        {"max_images": 0},
+        {"hparams": {"layers": [1, 2]}},
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):

@@ -1,0 +1,102 @@
+"""What listens to the batches of a run and has TensorBoard show them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trainbus import Run, hookimpl
+from trainbus.metrics import numbers
+
+from .charts import Charts
+from .speed import Speed
+
+if TYPE_CHECKING:
+    from .event_writer import Made
+    from .tensorboard import TensorBoard
+    from .torch_profile import TorchProfile
+
+__all__ = ["BatchCharts", "ProfiledCharts"]
+
+
+class BatchCharts(Charts):
+    """Writes also what happens every few weight updates.
+
+    Args:
+        settings: what was asked for.
+    """
+
+    def __init__(self, settings: TensorBoard) -> None:
+        super().__init__(settings)
+        self.every = {"batch": 1, "epoch": sys.maxsize}.get(settings.update_freq, settings.update_freq)
+        self.intervals = 0  # that have passed in the whole run, also before it was resumed
+        self.tags: dict[str, str | None] = {}
+        self.batch_speed = Speed()
+
+    @hookimpl
+    def on_epoch_begin(self, run: Run) -> None:
+        """Also count the intervals that have passed."""
+        super().on_epoch_begin(run)
+        self.intervals = run.step // self.every
+        self.batch_speed.begin(run.step)
+
+    @hookimpl
+    def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Write the running means, where an interval is over."""
+        # a loop may make several updates in one batch, or several batches to one update
+        if step // self.every > self.intervals:
+            self.intervals = step // self.every
+            shown = numbers(metrics)
+            if self.settings.write_steps_per_second:
+                shown.setdefault("steps_per_second", self.batch_speed.until(step))
+            self.writer.put(self.layout.main, step, self._batch, shown)
+
+    def _batch(self, shown: Mapping[str, float]) -> Made:
+        """In the thread that writes: naming takes its time."""
+        from .summaries import scalars  # noqa: PLC0415 - as above
+
+        tags = self.tags
+        for name in shown:
+            if name not in tags:
+                tags[name] = self.layout.of_batch(name)
+        return scalars({tag: value for name, value in shown.items() if (tag := tags[name]) is not None})
+
+
+class ProfiledCharts(BatchCharts):
+    """Runs PyTorch's profiler over some weight updates.
+
+    Args:
+        settings: what was asked for.
+    """
+
+    profile: TorchProfile | None = None
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        """Also get the profiler ready."""
+        from .torch_profile import TorchProfile  # noqa: PLC0415 - PyTorch
+
+        super().on_train_begin(run)
+        first, last = map(int, (self.settings.profile or "").split(":"))
+        self.profile = TorchProfile(self.log_dir / self.layout.main, first, last)
+
+    @hookimpl
+    def on_batch_begin(self, run: Run) -> None:
+        """Begin to profile, where that is due."""
+        if self.profile is not None:
+            self.profile.before(run.step)
+
+    @hookimpl
+    def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Also end the profile, where that is due."""
+        super().on_batch_end(step, metrics)
+        if self.profile is not None:
+            self.profile.after(step)
+
+    @hookimpl
+    def on_train_end(self, run: Run) -> None:
+        """Also end a profile that is not over yet."""
+        if self.profile is not None:
+            self.profile.close()
+        super().on_train_end(run)

@@ -1,0 +1,245 @@
+"""What listens to a run and has TensorBoard show it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
+from trainbus.capabilities import HasGraph, HasWeights, missing
+from trainbus.locks import Use, owning
+from trainbus.metrics import numbers
+
+from .decision_log import DecisionLog
+from .speed import Speed
+from .tags import LAYOUTS
+
+if TYPE_CHECKING:
+    from .event_writer import EventWriter, Made
+    from .projector import Projector
+    from .tensorboard import TensorBoard
+
+__all__ = ["Charts"]
+
+CHARTS = Use(".trainbus.tensorboard.lock", "charts", "TensorBoard")
+
+
+class Charts:
+    """Writes what happens once an epoch.
+
+    Args:
+        settings: what was asked for.
+    """
+
+    critical = False
+    log_dir: Path
+    start: int
+    """The step after which a resumed run goes on."""
+    writer: EventWriter
+    opened = False
+
+    def __init__(self, settings: TensorBoard) -> None:
+        self.settings = settings
+        self.layout = LAYOUTS[settings.layout]
+        self.decisions = DecisionLog()
+        self.projector: Projector | None = None
+        self.introduced = self.described = self.recalled = False
+        self.step: int | None = None  # of the last epoch that is over
+        self.marked = True  # whether its decisions are written
+        self.earlier: dict[str, int] = {}  # the files of this run from before it was interrupted, with their sizes
+        self.speed = Speed()
+
+    # --- events
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        """Own the directory, and start the thread that writes."""
+        from .event_writer import EventWriter  # noqa: PLC0415 - tensorboardX imports PyTorch, which takes seconds
+
+        settings = self.settings
+        self.log_dir = Path(settings.log_dir).absolute()  # a loop may change its working directory
+        with ExitStack() as undone:
+            try:
+                undone.push(owning([self.log_dir], CHARTS))
+            except CheckpointError as error:
+                raise SettingsError(f"TensorBoard: log_dir={settings.log_dir!r}: {error}") from None
+            if settings.embeddings_freq:
+                from .projector import Projector  # noqa: PLC0415
+
+                layers, metadata = settings.embeddings_layer_names, settings.embeddings_metadata
+                self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
+            run.at_end(undone.pop_all().close)
+        self.start = max(run.step, run.epoch) + 1
+        self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4)), True
+        run.at_end(self._close)
+
+    @hookimpl
+    def on_epoch_begin(self, run: Run) -> None:
+        """Nothing more can be decided in the epoch before."""
+        self._introduce(run)
+        self._mark()
+        self.speed.begin(run.step)
+
+    @hookimpl
+    def on_validation_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Keras shows each validation over the weight updates, too."""
+        if self.layout.iterations is not None:
+            name, step = self.layout.iterations, max(run.step, epoch)
+            values = {name.format(each.removeprefix("val_")): value for each, value in numbers(metrics).items()}
+            self.writer.scalars(self.layout.validation, step, values)
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Write the epoch's metrics, and what is due of weights and embeddings."""
+        settings, layout = self.settings, self.layout
+        self.marked = False
+        self.step = step = epoch if layout.counts_epochs else max(run.step, epoch)
+        shown = numbers(metrics)
+        self._describe(shown, step)
+        if settings.write_steps_per_second:
+            shown.setdefault("steps_per_second", self.speed.until(run.step))
+        by_run: dict[str, dict[str, float]] = {name: {} for name in layout.runs}
+        for name, value in shown.items():
+            place = layout.of_epoch(name)
+            by_run[place.run][place.tag] = value
+        if not layout.counts_epochs:
+            by_run[layout.main]["epoch"] = float(epoch)
+        for name, values in by_run.items():
+            self.writer.scalars(name, step, values)
+        if settings.histogram_freq and epoch % settings.histogram_freq == 0:
+            self._weights(run, step, histograms=True, images=settings.write_images)
+        if self.projector is not None and epoch % settings.embeddings_freq == 0:
+            wanted = {table.weight for table in self.projector.tables}
+            tables = {name: array.copy() for name, array in _weights(run.subject) if name in wanted}
+            self._put(step, self.projector.write, tables, sum(array.nbytes for array in tables.values()))
+
+    @hookimpl
+    def on_decision(self, run: Run, decision: Decision) -> None:
+        """Write what was decided, and why."""
+        rows = self.decisions.add(run.epoch, decision)
+        step = run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
+        self._text(step, "decisions", rows)
+
+    @hookimpl
+    def on_train_end(self, run: Run) -> None:
+        """Write what is known at the end; decisions may still follow."""
+        if not self.opened:
+            return
+        try:
+            if self.step is not None:
+                self._conclude(run, self.step)
+        finally:
+            self.writer.flush()
+
+    # --- memory
+
+    def memory(self) -> dict[str, Any]:
+        """How long each file is, with everything in it that happened until here."""
+        self.writer.flush()  # so that no checkpoint is ahead of the charts
+        files = {path.relative_to(self.log_dir).as_posix(): size for path, size in self.writer.sizes().items()}
+        return {
+            "line": self.writer.line,
+            "files": {**self.earlier, **files},
+            "introduced": self.introduced,
+            "described": self.described,
+            "step": self.step,
+            "marked": self.marked,
+            "decisions": self.decisions.memory(),
+        }
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from there: what the interrupted run wrote after that is taken back."""
+        if self.recalled:  # already, and what was told since then is not to be forgotten
+            return
+        self.recalled = True
+        self.step, self.marked = memory["step"], memory["marked"]
+        self.decisions.recall(memory["decisions"])
+        files = {name: size for name, size in memory["files"].items() if (self.log_dir / name).exists()}
+        if files:
+            self.introduced, self.described = memory["introduced"], memory["described"]
+        if self.settings.purge == "resume":
+            from .event_file import cut_back  # noqa: PLC0415 - as above
+
+            self.earlier = files
+            self.writer.line, self.writer.start = memory["line"], self.start
+            directories = [self.log_dir / name for name in self.layout.runs]
+            cut_back(directories, self.writer.line, {self.log_dir / name: size for name, size in files.items()})
+
+    # --- inner workings
+
+    def _introduce(self, run: Run) -> None:
+        """What is known before anything is trained; of a resumed run, first what became of its files."""
+        if self.introduced:
+            return
+        self.introduced = True
+        from . import run_texts, summaries  # noqa: PLC0415 - as above
+
+        settings, subject = self.settings, run.subject
+        if settings.write_graph and isinstance(subject, HasGraph) and missing(subject, HasGraph) is None:
+            self._put(0, summaries.graph, subject.graph())
+        self._text(0, "settings", run_texts.settings(run))
+        self._text(0, "environment", run_texts.environment(run))
+
+    def _describe(self, shown: Mapping[str, float], step: int) -> None:
+        """What is known as soon as the names of the metrics are."""
+        if self.described:
+            return
+        self.described = True
+        from .summaries import charts, hparams  # noqa: PLC0415 - as above
+
+        if not self.layout.counts_epochs:
+            self._put(step, partial(charts, "training and validation"), self.layout.overlaid(shown))
+        if self.settings.hparams is not None:
+            self._put(step, partial(hparams, self.settings.hparams), [f"hparam/{name}" for name in shown])
+
+    def _conclude(self, run: Run, step: int) -> None:
+        """What is known at the end."""
+        from .summaries import hparams_end  # noqa: PLC0415 - as above
+
+        settings, failed = self.settings, isinstance(run.error, Exception)
+        # an error may have left the weights out of reach; an interruption by the user has not
+        if settings.write_images and not settings.histogram_freq and not failed:
+            self._weights(run, step, histograms=False, images=True)
+        if settings.hparams is not None:
+            last = {f"hparam/{name}": value for name, value in numbers(run.metrics).items()}
+            self.writer.scalars(self.layout.main, step, last)
+            self._put(step, lambda success: hparams_end(success=success), not failed)
+
+    def _mark(self) -> None:
+        """How many decisions of each kind fell in the epoch that is over."""
+        if self.step is not None and not self.marked:
+            self.marked = True
+            self.writer.scalars(self.layout.main, self.step, self.decisions.take())
+
+    def _close(self) -> None:
+        self._mark()
+        if self.step is not None:
+            self._text(self.step, "decisions", self.decisions.table())
+        self.writer.close()
+
+    def _weights(self, run: Run, step: int, *, histograms: bool, images: bool) -> None:
+        from . import summaries  # noqa: PLC0415 - as above
+
+        for name, array in _weights(run.subject):
+            kept = array.copy()  # the next step changes it
+            if histograms:
+                self._put(step, partial(summaries.histograms, f"{name}/histogram"), kept, kept.nbytes)
+            if images:
+                self._put(step, partial(summaries.images, f"{name}/image"), kept, kept.nbytes)
+
+    def _text(self, step: int, tag: str, markdown: str) -> None:
+        from .summaries import text  # noqa: PLC0415 - as above
+
+        if markdown:
+            self._put(step, partial(text, tag), markdown)
+
+    def _put(self, step: int, make: Callable[[Any], Made], material: Any, size: int = 0) -> None:
+        self.writer.put(self.layout.main, step, make, material, size)
+
+
+def _weights(subject: object) -> Iterable[tuple[str, Any]]:
+    return subject.weights() if isinstance(subject, HasWeights) and missing(subject, HasWeights) is None else ()

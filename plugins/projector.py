@@ -1,0 +1,111 @@
+"""Tables of embeddings, as files that TensorBoard's projector shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trainbus import SettingsError
+from trainbus.capabilities import HasGraph, HasWeights, missing
+from trainbus.names import hint
+
+__all__ = ["Projector", "Table"]
+
+CONFIG = "projector_config.pbtxt"
+FOLDER = "embeddings"
+
+
+class Table(NamedTuple):
+    """A weight whose rows are points."""
+
+    weight: str
+    layer: str
+
+
+def _layers(subject: object, names: Sequence[str] | None) -> tuple[str, ...]:
+    """The layers that are asked for, or else those that look up rows of a table."""
+    if names is not None:
+        return tuple(names)
+    if not isinstance(subject, HasGraph) or missing(subject, HasGraph):
+        return ()
+    return tuple(node.name for node in subject.graph() if node.kind.startswith("Embedding"))
+
+
+class Projector:
+    """The tables of one run, each with what its points are called.
+
+    Args:
+        directory: of a TensorBoard run; the projector looks there for its configuration.
+        subject: what is trained.
+        layers: names of layers; None for those that are embeddings.
+        metadata: a file of labels, a line a point, with a line of headings before them where there are tabs; one for
+            all tables, or one for each layer by name.
+
+    Raises:
+        SettingsError: a layer has no table, or a file is not there.
+    """
+
+    def __init__(
+        self, directory: Path, subject: object, layers: Sequence[str] | None, metadata: str | Mapping[str, str] | None
+    ) -> None:
+        self.directory = directory
+        shapes = {name: array.shape for name, array in subject.weights()} if isinstance(subject, HasWeights) else {}
+        tables = [name for name, shape in shapes.items() if len(shape) == 2]
+        self.tables = [
+            Table(weight, layer)
+            for layer in _layers(subject, layers)
+            for weight in tables
+            if weight == layer or weight.startswith(f"{layer}/")
+        ]
+        found = {table.layer for table in self.tables}
+        for layer in layers or ():
+            if layer not in found:
+                near = hint(layer, [name.rpartition("/")[0] or name for name in tables])
+                raise SettingsError(f"TensorBoard: embeddings_layer_names: {layer!r} has no table of rows{near}")
+        if isinstance(metadata, str):
+            metadata = dict.fromkeys(found, metadata)
+        self.metadata = {layer: Path(path).absolute() for layer, path in (metadata or {}).items()}
+        for layer, path in self.metadata.items():
+            if layer not in found:
+                near = hint(layer, sorted(found))
+                raise SettingsError(f"TensorBoard: embeddings_metadata: {layer!r} is no layer that is shown{near}")
+            if not path.is_file():
+                raise SettingsError(f"TensorBoard: embeddings_metadata: no such file: {str(path)!r}")
+
+    def write(self, arrays: Mapping[str, Any]) -> list[Any]:
+        """Show these tables, by name of the weight, in place of what was shown; no event is needed for that."""
+        folder = self.directory / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        entries: list[str] = []
+        for number, table in enumerate(self.tables):
+            array = arrays[table.weight]
+            stem = f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '_', table.weight)}"
+            lines = ("\t".join(map(repr, row)) for row in array.astype("float64").tolist())
+            _replace(folder / f"{stem}.tsv", "\n".join(lines) + "\n")
+            labels = self.metadata.get(table.layer)
+            if labels is not None:
+                shutil.copyfile(labels, folder / f"{stem}-metadata.tsv")
+            entries.append(_entry(table.weight, f"{FOLDER}/{stem}", array.shape, labels=labels is not None))
+        _replace(self.directory / CONFIG, "".join(entries))
+        return []
+
+
+def _entry(name: str, stem: str, shape: tuple[int, ...], *, labels: bool) -> str:
+    lines = [
+        f"tensor_name: {json.dumps(name, ensure_ascii=False)}",
+        f"tensor_path: {json.dumps(f'{stem}.tsv')}",
+        *(f"tensor_shape: {size}" for size in shape),
+        *([f"metadata_path: {json.dumps(f'{stem}-metadata.tsv')}"] if labels else []),
+    ]
+    return "embeddings {\n" + "".join(f"  {line}\n" for line in lines) + "}\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)
