@@ -24,9 +24,10 @@ from trainbus.capabilities import Node
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, TensorBoard
 from trainbus.testing import LineSubject, check_callback, scripted
 
+from .event_readers import read, scalars
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.compat.proto.graph_pb2 import GraphDef
 
 
@@ -54,27 +55,6 @@ class TorchLike:
         return [
             Node(name, "Layer", tuple(names[i - 1 : i]), (("settings", f"größe {i}"),)) for i, name in enumerate(names)
         ]
-
-
-def read(log_dir: str | Path = "logs") -> dict[str, Any]:
-    """Run to reader, of all runs in the directory."""
-    everything = {"scalars": 0, "histograms": 0, "images": 0, "tensors": 0}
-    folders = {path.parent for path in Path(log_dir).rglob("events.out.tfevents.*")}
-    readers = {
-        str(path.relative_to(log_dir)): EventAccumulator(str(path), size_guidance=everything)
-        for path in sorted(folders)
-    }
-    return {name: reader.Reload() for name, reader in readers.items()}
-
-
-def scalars(log_dir: str | Path = "logs") -> dict[tuple[str, str, int], float]:
-    """Value by run, tag and step."""
-    return {
-        (run, tag, event.step): event.value
-        for run, reader in read(log_dir).items()
-        for tag in reader.Tags()["scalars"]
-        for event in reader.Scalars(tag)
-    }
 
 
 def steps(reader: Any, kind: str) -> set[tuple[str, int]]:
@@ -339,7 +319,10 @@ def test_a_full_disk_ends_the_writing_and_not_the_training():
 def test_a_directory_that_cannot_be_made_is_refused_before_training():
     """A log_dir below a file is refused, naming it, when the training begins."""
     Path("file").touch()
-    with pytest.raises(SettingsError, match="log_dir='file/logs': charts cannot be saved"), Run(None, TensorBoard("file/logs")):
+    with (
+        pytest.raises(SettingsError, match="log_dir='file/logs': charts cannot be saved"),
+        Run(None, TensorBoard("file/logs")),
+    ):
         raise AssertionError
 
 

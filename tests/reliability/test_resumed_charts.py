@@ -1,0 +1,73 @@
+"""The charts of a run that was killed and resumed are those of the one that was not."""
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plugins.event_readers import everything
+from trainbus.plugins import TensorBoard
+
+from .resuming import TRAININGS, Moment, Witness, callbacks
+
+
+def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Moment]) -> dict[Any, Any]:
+    """What the charts show of a training that was killed at each of the moments, then resumed."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)  # forked processes have no pool of threads
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for number, moment in enumerate([*moments, None]):
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                with (folder / "told").open("w") as file:
+                    listed = [
+                        TensorBoard(folder / "logs", **settings),
+                        *callbacks(folder, batches=True),
+                        Witness(file, moment),
+                    ]
+                    TRAININGS[name](listed, "auto" if number else None)
+                code = 0
+            except BaseException as error:  # noqa: BLE001 - the parent sees the exit code
+                print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == (0 if moment is None else -signal.SIGKILL)
+    return everything(folder / "logs")
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "moments"),
+    [
+        ("torch", "keras", [Moment("epoch", 5), Moment("checkpoint", 3), Moment("decision", 5), Moment("batch", 23)]),
+        ("keras", "keras", [Moment("batch", 23)]),
+        ("mlp", "lightning", [Moment("checkpoint", 3), Moment("batch", 8)]),
+        ("sgd", "slash", [Moment("decision", 2)]),
+    ],
+)
+def test_whenever_it_is_killed_the_resumed_charts_are_those_of_the_unbroken_run(
+    name: str, layout: str, moments: list[Moment], tmp_path: Path
+) -> None:
+    """Every scalar, histogram, picture and decision is there once, at its step, and nothing else is."""
+    folder, settings = tmp_path / "run", {"layout": layout, "update_freq": 2, "histogram_freq": 2}
+    whole = charted(name, folder, settings, [])
+    assert len(whole) > 100
+    for moment in moments:
+        found = charted(name, folder, settings, [moment])
+        assert sorted(set(found) ^ set(whole)) == [], moment
+        assert found == whole, moment
+
+
+def test_a_run_may_be_killed_many_times(tmp_path: Path) -> None:
+    """Life after life, the charts grow as one."""
+    folder, settings = tmp_path / "run", {"update_freq": "batch"}
+    whole = charted("sgd", folder, settings, [])
+    moments = [Moment("batch", 9), Moment("checkpoint", 2), Moment("epoch", 2), Moment("decision", 1)]
+    assert charted("sgd", folder, settings, moments) == whole
