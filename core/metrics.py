@@ -41,12 +41,11 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     >>> numbers({"loss": 1, "per_class": [0.1, 0.2], "note": "good"})
     {'loss': 1.0}
     """
-    found: dict[str, float] = {}
     read = metrics.read() if isinstance(metrics, Means) else _on_host(metrics)
+    if set(map(type, read.values())) <= {float}:
+        return read
+    found: dict[str, float] = {}
     for name, value in read.items():
-        if type(value) is float:
-            found[name] = value
-            continue
         try:
             found[name] = as_number(value)
         except (TypeError, ValueError):
@@ -118,7 +117,7 @@ class Means(Mapping[str, Any]):
     def read(self) -> dict[str, Any]:
         """All means at once, which waits for each device once."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
-        if all(type(mean) is float for mean in means.values()):
+        if set(map(type, means.values())) <= {float}:
             return means
         return {name: _plain_number(mean) for name, mean in _on_host(means).items()}
 

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorboardX  # noqa: F401 - once, for all processes that are forked
 
+import trainbus.adapters.keras
+import trainbus.adapters.sklearn
+import trainbus.adapters.torch  # noqa: F401
 from tests.plugins.event_readers import everything
 from trainbus.plugins import TensorBoard
 
