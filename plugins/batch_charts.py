@@ -29,7 +29,8 @@ class BatchCharts(Charts):
 
     def __init__(self, settings: TensorBoard) -> None:
         super().__init__(settings)
-        self.every = {"batch": 1, "epoch": sys.maxsize}.get(settings.update_freq, settings.update_freq)
+        freq = settings.update_freq
+        self.every = freq if isinstance(freq, int) else 1 if freq == "batch" else sys.maxsize
         self.intervals = 0  # that have passed in the whole run, also before it was resumed
         self.tags: dict[str, str | None] = {}
         self.batch_speed = Speed()

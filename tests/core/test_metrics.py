@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.metrics import Means, as_number
+from trainbus.metrics import Means, as_number, numbers
 
 FINITE = st.floats(-60000, 60000, width=16)
 SAMPLES = st.lists(st.tuples(FINITE, st.integers(1, 1000)), min_size=1, max_size=20)
@@ -164,6 +164,39 @@ def test_adding_never_waits_for_a_device() -> None:
     assert list(means) == ["loss"]
     with pytest.raises(RuntimeError, match="meta"):
         means["loss"]
+
+
+class Far(torch.Tensor):
+    """A tensor that says it lies on another device, and counts how often somebody waits for it."""
+
+    waits = 0
+    is_cpu = False  # type: ignore[assignment]
+
+    def item(self) -> Any:
+        Far.waits += 1
+        return super().item()
+
+    def tolist(self) -> Any:
+        Far.waits += 1
+        return super().tolist()
+
+
+@given(values=st.lists(FINITE, min_size=1, max_size=9), vectors=st.integers(0, 2))
+def test_reading_all_means_waits_for_a_device_once(values: list[float], vectors: int) -> None:
+    """However many single numbers lie elsewhere, they come in one go, and are what they are read one by one."""
+    means = Means()
+    for number, value in enumerate(values):
+        means.add(f"far {number}", torch.tensor(value).as_subclass(Far), 3)
+        means.add(f"near {number}", value)
+    for number in range(vectors):
+        means.add(f"vector {number}", torch.ones(2).as_subclass(Far))
+    one_by_one = {name: means[name] for name in means if "vector" not in name}
+    for read in (means.read, lambda: numbers(means), lambda: numbers({name: means._sums[name][0] for name in means})):
+        Far.waits = 0
+        found = read()
+        assert Far.waits == 1
+        assert list(found) == list(means if read == means.read else one_by_one)
+    assert {name: means.read()[name] for name in one_by_one} == one_by_one == numbers(means)
 
 
 @given(value=st.integers(-(2**53), 2**53))
