@@ -203,7 +203,8 @@ class EventWriter:
             file = EventFile(self.log_dir / run, self.line)
             if self.start is not None:
                 log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-                file.write(time.time(), step=self.start, session_log=log)
+                for _ in range(2):  # TensorBoard takes the first one that it sees for no restart
+                    file.write(time.time(), step=self.start, session_log=log)
             self._files[run] = file
         return self._files[run]
 
