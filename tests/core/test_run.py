@@ -280,6 +280,41 @@ def test_a_raising_plugin_is_named_and_the_others_hear_the_end(hook: str, place:
     assert names(listener).count("on_train_end") == 1
 
 
+@pytest.mark.parametrize("error", [None, ValueError("no"), KeyboardInterrupt()])
+def test_what_waits_for_the_end_comes_after_the_last_decision(error: BaseException | None) -> None:
+    """Whatever ends a run, at_end's calls come last of all, in turned order, each once."""
+    told: list[str] = []
+
+    class Late:
+        @hookimpl
+        def on_train_begin(self, run: Run) -> None:
+            run.at_end(lambda: told.append("first"))
+            run.at_end(lambda: told.append("second"))
+
+        @hookimpl
+        def on_train_end(self) -> Decision:
+            told.append("end")
+            return decision.stop("late")
+
+        @hookimpl
+        def on_decision(self) -> None:
+            told.append("decision")
+
+    def train() -> None:
+        with Run(callbacks=Late()):
+            if error is not None:
+                raise error
+
+    if error is None:
+        train()
+    else:
+        with pytest.raises(type(error)):
+            train()
+    assert told == ["end", "decision", "second", "first"]
+    with pytest.raises(LoopError, match="no end to wait for"):
+        Run().at_end(print)
+
+
 def test_a_run_is_used_once() -> None:
     """A second use, or a use outside `with`, is refused."""
     run = Run()
