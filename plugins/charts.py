@@ -80,9 +80,9 @@ class Charts:
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Nothing more can be decided in the epoch before."""
-        self._introduce(run)
         self._mark()
         self.speed.begin(run.step)
+        self._introduce(run)
 
     @hookimpl
     def on_validation_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
@@ -179,10 +179,10 @@ class Charts:
         from . import run_texts, summaries  # noqa: PLC0415 - as above
 
         settings, subject = self.settings, run.subject
-        if settings.write_graph and isinstance(subject, HasGraph) and missing(subject, HasGraph) is None:
-            self._put(0, summaries.graph, subject.graph())
         self._text(0, "settings", run_texts.settings(run))
         self._text(0, "environment", run_texts.environment(run))
+        if settings.write_graph and isinstance(subject, HasGraph) and missing(subject, HasGraph) is None:
+            self._put(0, summaries.graph, subject.graph())
 
     def _describe(self, shown: Mapping[str, float], step: int) -> None:
         """What is known as soon as the names of the metrics are."""

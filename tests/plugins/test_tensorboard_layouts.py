@@ -1,6 +1,7 @@
 """The laws of the layouts, and of what TensorBoard shows beside curves, as its own reader and plugins see it."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tensorboard.plugins.projector import projector_plugin
 from werkzeug.test import Client
 
 from tests.reliability.resuming import TRAININGS
-from trainbus import Run, SettingsError, hookimpl
+from trainbus import MissingDependency, Run, SettingsError, hookimpl
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau, TensorBoard
 from trainbus.plugins.tags import LAYOUTS
 from trainbus.testing import LineSubject
@@ -292,3 +293,11 @@ def test_the_profiler_sees_the_updates_that_were_asked_for():
     shapes = {str(event["args"]["Input Dims"]) for event in events if event.get("name") == "aten::mm"}
     assert shapes == {"[[4, 7], [7, 3]]", "[[5, 7], [7, 3]]"}
     assert not any(tag.startswith("batch_") for _, tag, _ in scalars())
+
+
+def test_a_profile_without_pytorch_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch):
+    """Where PyTorch is not installed, the run ends before anything is trained, and says what to install."""
+    monkeypatch.delitem(sys.modules, "trainbus.plugins.torch_profile", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingDependency, match="pip install torch"):
+        Run(None, TensorBoard("logs", profile="3:4")).begin()
