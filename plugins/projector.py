@@ -36,6 +36,12 @@ def _layers(subject: object, names: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(node.name for node in subject.graph() if node.kind.startswith("Embedding"))
 
 
+def _tables_of(layer: str, tables: Sequence[str]) -> list[str]:
+    """Those of the weights that belong to a layer, whose name may lack that of the model around it."""
+    exact = [weight for weight in tables if f"{weight}/".startswith(f"{layer}/")]
+    return exact or [weight for weight in tables if weight.rpartition("/")[0].endswith(f"/{layer}")]
+
+
 class Projector:
     """The tables of one run, each with what its points are called.
 
@@ -57,16 +63,19 @@ class Projector:
         shapes = {name: array.shape for name, array in subject.weights()} if isinstance(subject, HasWeights) else {}
         tables = [name for name, shape in shapes.items() if len(shape) == 2]
         self.tables = [
-            Table(weight, layer)
-            for layer in _layers(subject, layers)
-            for weight in tables
-            if weight == layer or weight.startswith(f"{layer}/")
+            Table(weight, layer) for layer in _layers(subject, layers) for weight in _tables_of(layer, tables)
         ]
         found = {table.layer for table in self.tables}
         for layer in layers or ():
             if layer not in found:
                 near = hint(layer, [name.rpartition("/")[0] or name for name in tables])
                 raise SettingsError(f"TensorBoard: embeddings_layer_names: {layer!r} has no table of rows{near}")
+        if not found:
+            near = ", ".join(map(repr, tables)) or "none"
+            raise SettingsError(
+                "TensorBoard: embeddings_freq: the subject's graph has no embedding; name layers in "
+                f"embeddings_layer_names; tables: {near}"
+            )
         if isinstance(metadata, str):
             metadata = dict.fromkeys(found, metadata)
         self.metadata = {layer: Path(path).absolute() for layer, path in (metadata or {}).items()}

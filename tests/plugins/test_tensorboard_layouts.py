@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
@@ -20,6 +22,8 @@ from werkzeug.test import Client
 
 from tests.reliability.resuming import TRAININGS
 from trainbus import MissingDependency, Run, SettingsError, hookimpl
+from trainbus.adapters.keras_subject import KerasSubject
+from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau, TensorBoard
 from trainbus.plugins.tags import LAYOUTS
 from trainbus.testing import LineSubject
@@ -255,9 +259,27 @@ def test_the_projector_shows_embeddings_with_their_labels(layout: Any):
     assert client.get("/metadata", query_string={**asked, "num_rows": 100}).data == Path("labels.tsv").read_bytes()
 
 
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_embeddings_are_found_by_themselves(framework: str):
+    """Without names of layers, the tables of all embedding layers are shown, wherever in the model they are."""
+    if framework == "torch":
+        inner = torch.nn.Sequential(torch.nn.Embedding(5, 2), torch.nn.Linear(2, 3))
+        subject: Any = TorchSubject(torch.nn.Sequential(inner, torch.nn.EmbeddingBag(4, 3)))
+        shapes = [[5, 2], [4, 3]]
+    else:
+        layers = [keras.layers.Embedding(5, 2), keras.layers.Dense(3), keras.layers.Flatten(), keras.layers.Dense(1)]
+        subject, shapes = KerasSubject(keras.Sequential([keras.Input((3,)), *layers])), [[5, 2]]
+    with Run(subject, TensorBoard("logs", embeddings_freq=1)) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    found = json.loads(projector().get("/info", query_string={"run": "train"}).data)["embeddings"]
+    assert [each["tensorShape"] for each in found] == shapes
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({}, "no embedding; name layers in embeddings_layer_names; tables: 'words/table', 'dense/kernel'"),
         ({"embeddings_layer_names": ["word"]}, "'word' has no table of rows; did you mean 'words'"),
         ({"embeddings_layer_names": ["words"], "embeddings_metadata": "labels.tsv"}, "no such file: .*labels.tsv"),
         ({"embeddings_layer_names": ["words"], "embeddings_metadata": {"word": __file__}}, "did you mean 'words'"),
@@ -282,8 +304,6 @@ def test_speed_is_written_where_it_is_asked_for():
 
 def test_the_profiler_sees_the_updates_that_were_asked_for():
     """One trace is written, of the operations between the two weight updates and no others."""
-    import torch  # noqa: PLC0415
-
     with Run(None, TensorBoard("logs", profile="3:4")) as run:
         for _ in run.epochs(2):
             for batch in run.batches(range(4)):
