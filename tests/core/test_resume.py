@@ -1,4 +1,4 @@
-"""The laws of resume: whatever kills a run, the one that goes on from its checkpoints decides as if nothing had been."""
+"""The laws of resume: whatever kills a run, the one that goes on from its checkpoints decides as if nothing was."""
 
 import json
 import logging
