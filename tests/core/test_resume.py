@@ -3,10 +3,11 @@
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from trainbus import Callback, Run, SettingsError, hookimpl
-from trainbus.checkpoints import read, survey
-from trainbus.decision import NOTHING, stop
+from trainbus import Callback, CheckpointError, Run, SettingsError, hookimpl
+from trainbus.checkpoints import newest, survey
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
 
@@ -130,9 +130,9 @@ SCRIPTS = st.builds(
     Script,
     st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0, float("nan")]), min_size=MOST_EPOCHS, max_size=MOST_EPOCHS),
     st.integers(1, 4),
-    st.tuples(st.lists(SAVERS, min_size=1, max_size=2, unique_by=lambda each: each.filepath), st.lists(DECIDERS, max_size=2)).flatmap(
-        lambda lists: st.permutations(lists[0] + lists[1])
-    ),
+    st.tuples(
+        st.lists(SAVERS, min_size=1, max_size=2, unique_by=lambda each: each.filepath), st.lists(DECIDERS, max_size=2)
+    ).flatmap(lambda lists: st.permutations(lists[0] + lists[1])),
 )
 
 
@@ -197,3 +197,223 @@ def files_in(folder: Path) -> list[str]:
 
 Lives.TestCase.settings = settings(stateful_step_count=5)
 TestLives = Lives.TestCase
+
+
+def resumed(scores: list[float], *callbacks: object, resume: Any = "auto", **options: Any) -> Run:
+    """A run over these scores, resumed from `resume`."""
+    with Run(LineSubject(), list(callbacks), progress=False, resume=resume, **options) as run:
+        for epoch in run.epochs(len(scores)):
+            run.subject.train(np.array([1.0]), np.array([3.0]))
+            run.log(val_loss=scores[epoch])
+    return run
+
+
+SAVED = ModelCheckpoint("run/m-{epoch}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+def test_auto_begins_afresh_where_there_is_nothing_and_goes_on_where_there_is() -> None:
+    first = resumed([3.0, 2.0], SAVED)
+    second = resumed([3.0, 2.0, 1.0], SAVED)
+
+    assert first.resumed is None
+    assert second.resumed is not None
+    assert second.resumed.epoch == 1
+    assert second.history["val_loss"] == [3.0, 2.0, 1.0]
+    assert second.result.epochs == 3
+
+
+@pytest.mark.usefixtures("folder")
+def test_auto_needs_a_callback_that_saves() -> None:
+    with pytest.raises(SettingsError, match="list one, or give the path of a file"):
+        resumed([1.0])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_path_that_is_not_there_is_refused_with_the_nearest_name() -> None:
+    resumed([3.0], SAVED)
+
+    with pytest.raises(SettingsError, match=re.escape("no such file; did you mean 'm-1.npz'?")):
+        resumed([3.0], SAVED, resume="run/m-1.np")
+
+
+def test_a_directory_without_a_checkpoint_is_refused_with_the_way_to_begin_afresh(folder: Path) -> None:
+    with pytest.raises(SettingsError, match="no checkpoint of a run in this directory; resume='auto' starts afresh"):
+        resumed([3.0], SAVED, resume=folder)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_file_and_a_directory_are_gone_on_from_as_auto_is() -> None:
+    resumed([3.0, 2.0], SAVED)
+
+    assert resumed([3.0, 2.0, 1.0], resume="run/m-1.npz").history["val_loss"] == [3.0, 2.0, 1.0]
+    assert resumed([3.0, 2.0, 1.0], resume=Path("run")).resumed == newest(survey(Path("run")))[0]
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resumed([3.0, 2.0], SAVED)
+    path = folder / "run/m-2.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+
+    run = resumed([3.0, 2.0, 1.0], SAVED)
+
+    assert run.resumed is not None
+    assert run.resumed.epoch == 0
+    assert f"passed over: {path.relative_to(folder)}" in caplog.text
+    assert newest(survey(folder / "run"))[1] == []
+
+
+def test_a_damaged_checkpoint_that_is_named_is_refused(folder: Path) -> None:
+    resumed([3.0, 2.0], SAVED)
+    (folder / "run/m-2.npz").write_bytes(b"")
+
+    with pytest.raises(CheckpointError, match=re.escape("m-2.npz")):
+        resumed([3.0, 2.0, 1.0], SAVED, resume="run/m-2.npz")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_checkpoint_of_weights_alone_brings_back_weights_and_memory_and_says_that_the_rest_begins_afresh(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    saved = ModelCheckpoint("run/m", save_weights_only=True)
+    first = resumed([3.0, 2.0], saved, EarlyStopping(patience=2))
+    second = resumed([3.0, 2.0, 2.5, 2.5], saved, EarlyStopping(patience=2))
+
+    assert "was saved with save_weights_only: the rest begins afresh" in caplog.text
+    assert first.subject.slope != 0
+    assert second.result.reason.startswith("val_loss has not improved for 2 epochs")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_stopped_stays_finished_and_says_how_to_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    listed = SAVED, EarlyStopping(patience=1)
+    first = resumed([1.0, 2.0, 0.5], *listed)
+    second = resumed([1.0, 2.0, 0.5], *listed)
+
+    assert second.result.epochs == first.result.epochs == 2
+    assert second.result.reason == first.result.reason
+    assert "call go_on() of the run" in caplog.text
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_stopped_goes_on_when_it_is_told_to() -> None:
+    listed = [SAVED, EarlyStopping(patience=1)]
+    resumed([1.0, 2.0, 0.5], *listed)
+
+    with Run(LineSubject(), listed, progress=False, resume="auto") as run:
+        run.go_on()
+        for epoch in run.epochs(3):
+            run.log(val_loss=[1.0, 2.0, 0.5][epoch])
+
+    assert run.history["val_loss"] == [1.0, 2.0, 0.5]
+    assert run.result.reason == "all epochs done"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_whose_epochs_are_all_done_says_that_more_are_to_be_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    resumed([3.0, 2.0], SAVED)
+    run = resumed([3.0, 2.0], SAVED)
+
+    assert run.result.epochs == 2
+    assert "all 2 epochs are done; to train on, ask for more" in caplog.text
+
+
+BEFORE = [SAVED, EarlyStopping(patience=2, min_delta=0.1), ReduceLROnPlateau(patience=2)]
+CHANGES: list[tuple[list[Callback], list[str]]] = [
+    ([SAVED, EarlyStopping(patience=50, min_delta=0.1), BEFORE[2]], ["patience 2 -> 50: it keeps what it knew"]),
+    ([SAVED, BEFORE[2], BEFORE[1]], []),
+    (
+        [SAVED, EarlyStopping(monitor="val_loss_2", patience=2, min_delta=0.1, mode="min"), BEFORE[2]],
+        ["monitor 'val_loss' -> 'val_loss_2', mode 'auto' -> 'min': it begins afresh"],
+    ),
+    ([SAVED, BEFORE[1]], ["is gone: what it knew is dropped"]),
+    ([*BEFORE, EarlyStopping(patience=9)], ["is new: it begins afresh"]),
+    (
+        [SAVED, EarlyStopping(patience=3), BEFORE[2]],
+        ["min_delta 0.1 -> 0.0, patience 2 -> 3: it keeps what it knew"],
+    ),
+    ([SAVED, EarlyStopping(patience=2, min_delta=0.1, verbose=1), BEFORE[2]], []),
+]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("after", "said"), CHANGES)
+def test_the_new_settings_win_and_each_difference_is_said_in_one_line(
+    after: list[Callback], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    resumed([1.0, 1.0], *BEFORE)
+    with Run(LineSubject(), after, progress=False, resume="auto") as run:
+        pass
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert run.resumed is not None
+    assert len(lines) == len(said)
+    assert all(part in line for part, line in zip(said, lines, strict=True))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("after", "said"), CHANGES)
+def test_where_resuming_is_strict_every_difference_is_refused_at_once(after: list[Callback], said: list[str]) -> None:
+    resumed([1.0, 1.0], *BEFORE)
+
+    with ExitStack() as refused:
+        if said:
+            told = refused.enter_context(pytest.raises(SettingsError, match="resume_strict"))
+        refused.enter_context(Run(LineSubject(), after, progress=False, resume="auto", resume_strict=True))
+
+    if said:
+        assert all(part in str(told.value) for part in said)
+
+
+@pytest.mark.usefixtures("folder")
+def test_patience_that_grew_takes_back_the_stop_and_goes_on_counting() -> None:
+    resumed([1.0, 2.0, 2.0, 2.0], SAVED, EarlyStopping(patience=2))
+    run = resumed([1.0, *[2.0] * 9], SAVED, EarlyStopping(patience=4))
+
+    assert run.result.reason.startswith("val_loss has not improved for 4 epochs")
+    assert run.result.epochs == 5
+
+
+class Refuser:
+    """Remembers what no file can hold."""
+
+    @hookimpl
+    def on_train_begin(self) -> None:
+        """It listens."""
+
+    def memory(self) -> object:
+        return object()
+
+    def recall(self, memory: object) -> None:
+        """Nothing is ever remembered."""
+
+
+def test_a_plugin_that_remembers_no_plain_data_costs_the_run_before_anything_is_replaced(folder: Path) -> None:
+    with pytest.raises(TypeError) as refused:
+        resumed([1.0], SAVED, Refuser(), resume=None)
+
+    assert "memory" in "".join(refused.value.__notes__)
+    assert not list(folder.glob("run/m-*"))
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_its_loop_stopped_stays_finished_too() -> None:
+    with Run(LineSubject(), [SAVED], progress=False) as run:
+        for epoch in run.epochs(4):
+            run.log(val_loss=1.0)
+            if epoch == 1:
+                run.stop("seen enough")
+    again = resumed([1.0] * 4, SAVED)
+
+    assert run.result.reason == "seen enough"
+    assert again.result.epochs == 2
+    assert again.result.reason == "seen enough"
