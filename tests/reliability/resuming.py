@@ -6,6 +6,7 @@ prints a table.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -208,6 +209,17 @@ def trained(
         os._exit(code)
 
 
+@functools.cache
+def warm_up(name: str) -> None:
+    """Train once in this process, so that what a training imports is there in every process forked from it."""
+    if name in ("torch", "keras"):
+        import torch
+
+        torch.set_num_threads(1)  # forked processes have no pool of threads
+    with tempfile.TemporaryDirectory() as folder:
+        TRAININGS[name](callbacks(Path(folder), batches=False), None)
+
+
 def lines(told: Path) -> list[dict[str, Any]]:
     """What a training told."""
     return [json.loads(line) for line in told.read_text().splitlines()]
@@ -227,8 +239,7 @@ def killed_and_resumed(
     name: str, folder: Path, *moments: Moment, batches: bool
 ) -> tuple[list[dict[str, Any]], list[str]] | None:
     """What the last of several lives told, each killed at its moment but the last; None where none was reached."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)  # forked processes have no pool of threads
+    warm_up(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     told = folder.with_suffix(".told")
