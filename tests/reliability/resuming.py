@@ -289,8 +289,9 @@ def main() -> None:
                     str(root / f"{name}-{batches}"),
                 ],
                 cwd=Path(__file__).parents[2],
+                env={"KERAS_BACKEND": "torch", **os.environ},
                 check=True,
-                capture_output=True,
+                stdout=subprocess.PIPE,
                 text=True,
             )
             print(done.stdout, end="", flush=True)
