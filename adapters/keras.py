@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
 from trainbus.listeners import as_list
+from trainbus.signals import DEFAULT
 
 from .keras_subject import KerasSubject
 
@@ -54,13 +55,15 @@ class _Fit:
         params: Mapping[str, Any],
         events: Any,
         given: Mapping[str, Any],
-        **resume: Any,
+        hear_batches: Callable[[], object],
+        **options: Any,
     ) -> None:
         self.subject = KerasSubject(model)
-        self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **resume)
+        self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
         self.run.planned_epochs, self.run.planned_batches = params.get("epochs"), params.get("steps")
         self.run.validation_freq = _validation_freq(given)
         self.steers_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
+        self.hear_batches = hear_batches
         self.open = True
         self.calls = self.batches = self.skip = 0
         self.skipping = False
@@ -92,6 +95,8 @@ class _Fit:
                     self.end(error)
                 raise
             self.calls += 1
+            if self.run.requested:
+                self.hear_batches()  # so that the end of this one ends the run
             return logs
 
         self.unwatch: Callable[[], None] = lambda: None
@@ -205,13 +210,20 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         resume: as in `trainbus.Run`: a checkpoint, a directory or "auto". The first `fit` goes on from there: it begins
             with the epoch after, its optimizer as it was, and ends with the same last epoch.
         resume_strict: as in `trainbus.Run`.
+        signals: as in `trainbus.Run`.
     """
 
     def __init__(
-        self, callbacks: Any = (), *, resume: str | os.PathLike[str] | None = None, resume_strict: bool = False
+        self,
+        callbacks: Any = (),
+        *,
+        resume: str | os.PathLike[str] | None = None,
+        resume_strict: bool = False,
+        signals: Iterable[str] = DEFAULT,
     ) -> None:
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
+        self._signals = signals
         self._resume = {"resume": resume, "resume_strict": resume_strict}
         self._fit: _Fit | None = None
 
@@ -240,14 +252,20 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if other.gone():
                 other.lose()
         given, resume, self._resume = _locals_of_fit(events), self._resume, {}
-        fit = self._fit = _Fit(self.callbacks, self.model, self.params or {}, events, given, **resume)
+        options = {"signals": self._signals, **resume}
+        fit = _Fit(self.callbacks, self.model, self.params or {}, events, given, self._hear_batches, **options)
+        self._fit = fit
         if fit.run.hears_batches:
-            # Keras looks for overridden methods before a run can be made, so that a plugin's wish comes too late for
-            # it; where nobody listens, nothing is overridden and no batch is slowed down
-            self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
-            if events is not None:
-                events._async_train = False
+            self._hear_batches()
         fit.begin()
+
+    def _hear_batches(self) -> None:
+        # Keras looks for overridden methods before a run can be made, so that a plugin's wish comes too late for it;
+        # where nobody listens, nothing is overridden and no batch is slowed down
+        self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
+        events = None if self._fit is None else self._fit.events()
+        if events is not None:
+            events._async_train = False
 
     @_ends_run
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from trainbus import CheckpointError, MissingDependency, Run, SettingsError
 from trainbus.capabilities import HasLearningRate, Node, Restorable, Saveable
+from trainbus.signals import DEFAULT
 
 try:
     from sklearn.cluster import MiniBatchKMeans
@@ -173,6 +174,7 @@ def partial_fit(
     random_state: int | np.random.RandomState | None = None,
     resume: str | os.PathLike[str] | None = None,
     resume_strict: bool = False,
+    signals: Iterable[str] = DEFAULT,
 ) -> Run:
     """Train an estimator batch by batch, as its `fit` would epoch by epoch, with callbacks.
 
@@ -196,6 +198,7 @@ def partial_fit(
         random_state: seed or generator of these orders.
         resume: as in `trainbus.Run`: a checkpoint, a directory or "auto", to go on from.
         resume_strict: as in `trainbus.Run`.
+        signals: as in `trainbus.Run`.
 
     Returns:
         The run after its end: `run.history`, `run.result`.
@@ -222,7 +225,7 @@ def partial_fit(
         raise SettingsError(f"sample_weight: {type(estimator).__name__}.partial_fit takes none")
     random = subject.random = check_random_state(random_state) if shuffle else None
 
-    run = Run(subject, callbacks, resume=resume, resume_strict=resume_strict)
+    run = Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)
     with run:
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for numbers in run.batches(list(batches(len(rows), batch_size, random))):

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 __all__ = [
     "NOTHING",
+    "REQUEST",
     "Action",
     "Decision",
     "Forget",
@@ -28,6 +29,10 @@ __all__ = [
     "scale_learning_rate",
     "stop",
 ]
+
+
+REQUEST = "request"
+"""Who asks, where a signal or a stop file asks for the end of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from .bus import Bus, Outcome
+from .bus import Outcome
 from .capabilities import HasLearningRate
-from .checkpoints import Checkpoint
-from .counters import Counters
-from .decision import Decision, Forget, Stop
+from .decision import REQUEST, Decision, Forget, Stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
-from .failures import LOG, Failure
+from .failures import LOG
 from .files import sweep
 from .listeners import Listed, listeners
 from .loaders import bring_back, state_of
 from .locks import owning
-from .memory import Position
-from .metrics import Means
-from .monitor import Monitor
 from .plain import from_plain
 from .randomness import random_state
-from .result import Result
 from .resume import Resumption, find
+from .signals import DEFAULT, Signals
+from .status import Status
+from .stop_file import StopFile
 
 __all__ = ["Events"]
 
 T = TypeVar("T")
 
 
-class Events:
+class Events(Status):
     """One training run from its first event to its last: what `Run` is to an adapter, and to plugins."""
 
     def __init__(
@@ -44,127 +41,26 @@ class Events:
         progress: bool = True,
         resume: str | os.PathLike[str] | None = None,
         resume_strict: bool = False,
+        signals: Iterable[str] = DEFAULT,
     ) -> None:
-        self.subject = subject
-        self.epoch = 0
-        self.planned_epochs: int | None = None
-        self.planned_batches: int | None = None
-        self.validation_freq: int | Collection[int] | None = 1
-        """Which epochs have a validation, as in Keras: every n-th, or these (counted from 1), so none where this is
-        empty; None where unknown."""
-        self.metrics: Mapping[str, Any] = {}
-        """The metrics of the last epoch that ended."""
-        self.error: BaseException | None = None
-        self.stops: list[Stop] = []
-        self.checkpoints: list[Checkpoint] = []
-        """All that were committed, also those that were replaced or forgotten since."""
-        self.resumed: Checkpoint | None = None
-        """The checkpoint that this run goes on from; None where it began afresh."""
-        self.past: list[tuple[int, Mapping[str, Any]]] = []
-        """Each epoch that is over, with its metrics."""
-        self.means = Means()
-        """The running means of the present epoch."""
+        super().__init__(subject)
         self.loaders: list[Any] = []
         """Of each loop over batches of the present epoch, or else of the last one, its loader."""
         self.loop_random: Any = None
         self.loop_loader: Any = None
         self._resume, self._strict = resume, resume_strict
         self._resumption: Resumption | None = None
-        self._files: dict[Path, None] = {}
-        self._began = self._ended = 0  # numbers of epochs that began and that are over
-        self._loops = 0
-        self._counters = Counters()
+        self._listens_to = (signals,) if isinstance(signals, str) else tuple(signals)
+        self._signals: Signals | None = None
+        self._stop_file: StopFile | None = None
         self._rates: Mapping[str, float] = {}
-        self._monitors: dict[tuple[str, str], Monitor] = {}
-        self.validated = False
-        """Whether the present epoch has had a validation."""
         self._validating = False
-        self._state: Literal["new", "open", "ended"] = "new"
         found = listeners(callbacks, subject, progress=progress)
         self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
         """Name of the plugin to the callback that made it."""
         self.plugins = {each.name: each.plugin for each in found}
         self._owned = ExitStack()
-        self._bus = Bus(subject)
         self._bus.register((each.name, each.plugin) for each in found)
-
-    # --- what plugins and loops read
-
-    @property
-    def batch(self) -> int:
-        """The present batch of the epoch, or its last, counted from 0."""
-        return self._counters.present_batch
-
-    @batch.setter
-    def batch(self, batch: int) -> None:
-        self._counters.batch = batch
-
-    @property
-    def step(self) -> int:
-        """Weight updates made in the whole run; a loop with updates of its own counts them here."""
-        return self._counters.present_step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._counters.steps += step - self.step
-
-    @property
-    def files(self) -> list[Path]:
-        """The checkpoints that were written and not forgotten since, in the order of their last writing."""
-        return list(self._files)
-
-    @property
-    def position(self) -> Position:
-        """How far the run has come."""
-        if self._began == self._ended:
-            return Position(epochs=self._ended)
-        loops, batches = max(self._loops - 1, 0), self._counters.present_done
-        return Position(epochs=self.epoch, inside=True, loops=loops, batches=batches)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a decision asked for the end of the training."""
-        return bool(self.stops)
-
-    @property
-    def failures(self) -> list[Failure]:
-        """What went wrong without ending the run: errors of observers, and checkpoints that could not be written."""
-        return list(self._bus.failures.all)
-
-    @property
-    def history(self) -> dict[str, list[Any]]:
-        """Name to values, one for each epoch that ended; None where an epoch did not log the metric."""
-        names = dict.fromkeys(name for _, metrics in self.past for name in metrics)
-        return {name: [metrics.get(name) for _, metrics in self.past] for name in names}
-
-    @property
-    def result(self) -> Result:
-        """How the run ended, or how it stands."""
-        best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
-        rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
-        reason = "; ".join(dict.fromkeys(each.reason for each in self.stops)) or self._plain_reason()
-        files, failures = tuple(self._files), tuple(self.failures)
-        return Result(len(self.past), self.stopped, reason, best, files, rates, failures)
-
-    def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
-        """The watched metric of this name; every plugin that asks for the same one gets the same.
-
-        Raises:
-            UnknownDirection: mode is "auto" and nothing tells which way the metric improves.
-        """
-        if (metric, mode) not in self._monitors:
-            self._monitors[metric, mode] = Monitor(self, metric, mode)
-        return self._monitors[metric, mode]
-
-    def validates(self, epoch: int) -> bool:
-        """Whether metrics named `val_` are due by the end of the epoch.
-
-        It has had a validation, or should have had one, or no epoch ever will: then there is no use in waiting.
-        """
-        freq = self.validation_freq
-        if self.validated or freq is None:
-            return self.validated
-        return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
 
     # --- the events that an adapter states
 
@@ -183,6 +79,9 @@ class Events:
             for directory in directories:
                 sweep(directory)
             self._bus.directories = tuple(sorted(directories))
+            self._signals = Signals(self._listens_to, self._request)
+            self._stop_file = StopFile(self._bus.directories, self._request)
+            self._owned.callback(self._stop_file.close)
             self._find()
             self._tell("on_train_begin", self._bus.on_train_begin)
             self._go_on()
@@ -227,10 +126,12 @@ class Events:
         counters.steps += steps
         end = self._bus.on_batch_end
         if end is None:
+            self.obey_request()
             return
         answers = end(self, self.epoch, batch, counters.steps, self.means if metrics is None else metrics)
         if answers is not None:
             self._obey("on_batch_end", answers)
+        self.obey_request()
 
     @property
     def hears_batches(self) -> bool:
@@ -259,6 +160,29 @@ class Events:
         self._ended = self.epoch + 1
         self.past.append((self.epoch, self.metrics))
         self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
+        if self._stop_file is not None:
+            self._stop_file.look()
+        self.obey_request()
+
+    def obey_request(self) -> None:
+        """End the run here, between two batches or epochs, if a signal or a stop file has asked for it.
+
+        Raises:
+            KeyboardInterrupt: it has; plugins were told, and what raising this out of the loop ends is in order.
+        """
+        if not self.requested or self.interrupted:
+            return
+        self.interrupted = True
+        stops = [each for each in self.stops if each.by == REQUEST]
+        if self._bus.on_decision is not None:
+            self._bus.on_decision(self, Decision(frozenset(stops)))
+        raise KeyboardInterrupt(self.requested)
+
+    def _request(self, name: str) -> None:
+        """Take note that `name` asks for the end: called between any two instructions, or in another thread."""
+        if not self.requested:
+            self.requested = name
+            self.stops.append(Stop(reason=f"{name} asked for it", by=REQUEST))
 
     def at_end(self, close: Callable[[], object]) -> None:
         """Call `close` when the run is over, whatever ended it, and every plugin has heard of its last decision.
@@ -279,7 +203,9 @@ class Events:
         self._state = "ended"
         self.error = error
         errors: list[Exception] = []
-        with self._owned:  # an interrupt, too, leaves the directories to others
+        with ExitStack() as last, self._owned:  # an interrupt, too, leaves the directories to others
+            if self._signals is not None:
+                last.callback(self._signals.close)
             if error is not None:
                 errors += self._bus.tell_all("on_exception", run=self, error=error)[1]
             decision, raised = self._bus.tell_all("on_train_end", run=self)
@@ -291,8 +217,18 @@ class Events:
                 errors.append(failure)
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
+        if self._signals is not None:
+            self._tell_interrupted()
+            self._signals.exit(error)
         if errors and error is None:
             raise errors[0]
+
+    def _tell_interrupted(self) -> None:
+        if self.interrupted:
+            newest = f"resume='auto' goes on from {self.files[-1]}" if self.files else "nothing was saved"
+            LOG.warning(
+                "%s: the run ended in epoch %d after %d steps; %s", self.requested, self.epoch + 1, self.step, newest
+            )
 
     # --- going on from a checkpoint
 
@@ -356,6 +292,7 @@ class Events:
         self._counters.done = position.batches
         self.batch = max(position.batches - 1, 0)
         self._files = dict.fromkeys(Path(file) for file in memory.files if Path(file).exists())
+        self._files[checkpoint.path] = None
         self.stops += resumption.stops()
 
     def _go_on(self) -> None:
@@ -431,12 +368,3 @@ class Events:
                 problems.append(str(error))
         if problems:
             raise MissingMetric("\n".join(dict.fromkeys(problems)))
-
-    def _plain_reason(self) -> str:
-        if isinstance(self.error, KeyboardInterrupt):
-            return "interrupted"
-        if self.error is not None:
-            return f"{type(self.error).__name__}: {self.error}"
-        if self._state != "ended":
-            return "not over yet"
-        return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from . import decision as decisions
 from .capabilities import HasLearningRate, Remembers
-from .decision import Action, Decision
+from .decision import REQUEST, Action, Decision
 from .failures import Failures, observes
 from .guards import sign
 from .loaders import state_of
@@ -61,7 +61,8 @@ class Memory(BaseModel):
     """Checkpoints that were written and not forgotten."""
     stops: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     decision: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
-    """The actions of which saving this checkpoint was one; those that come after it may not have been carried out."""
+    """The actions of which saving this checkpoint was one; those that come after it may not have been carried out.
+    Empty where a signal has asked for it."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     rates: dict[str, float] = Field(default_factory=dict[str, float])
     random: Any = None
@@ -88,8 +89,8 @@ def capture(run: Events, decision: Decision, failures: Failures) -> Memory:
         means=_numbers(run.means.sums()) if inside else None,
         validated=run.validated,
         files=[str(file) for file in run.files],
-        stops=[action_to_plain(each) for each in run.stops],
-        decision=[action_to_plain(each) for each in decision],
+        stops=[action_to_plain(each) for each in run.stops if each.by != REQUEST],
+        decision=[action_to_plain(each) for each in decision if not run.interrupted],
         rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
         random=to_plain(random_state(subject)),
         loop_random=to_plain(run.loop_random) if inside else None,

@@ -14,7 +14,7 @@ from .names import canonical, hint, resolve
 from .rules import Best, best_rule
 
 if TYPE_CHECKING:
-    from .events import Events
+    from .status import Status
 
 __all__ = ["BestValue", "Monitor"]
 
@@ -32,7 +32,7 @@ class Monitor:
     A score is the metric's value turned so that higher is better.
     """
 
-    def __init__(self, run: Events, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> None:
+    def __init__(self, run: Status, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> None:
         self.run = run
         self.metric = metric
         """The name as asked for, and once it was seen, the name under which it is logged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -9,10 +10,11 @@ from typing import Any, Self, TypeVar
 
 from .catalog import subject_for
 from .counters import UnheardLoop
-from .decision import Decision, stop
+from .decision import REQUEST, Decision, stop
 from .errors import SettingsError
 from .events import Events
 from .listeners import Listed
+from .signals import DEFAULT
 
 __all__ = ["Run", "watch"]
 
@@ -39,6 +41,10 @@ class Run(Events):
             back, and every later decision is that of a run that was never interrupted.
         resume_strict: whether to refuse to resume where the callbacks are not those that the checkpoint was saved with.
             Else each difference is said: the new settings win, and what still fits is kept.
+        signals: which end the run in order: it finishes the batch, saves (`ModelCheckpoint(save_on=...)`), closes its
+            files, and the process goes as the signal would have had it. The same signal again takes effect at once. An
+            empty file named "stop" in a directory where the run saves does what Ctrl-C does. Where a job scheduler
+            sends another signal first, name it as well: ("SIGINT", "SIGTERM", "SIGUSR1").
 
     Raises:
         SettingsError: something in the list is wrong or cannot work with this subject; every problem is named.
@@ -75,10 +81,10 @@ class Run(Events):
         self._require("open", "epochs() belongs inside `with run:`")
         self.planned_epochs, self.validation_freq = epochs, validation_freq
         for epoch in range(self.first_epoch(initial_epoch, epochs), epochs):
-            if self.stopped:
+            if self._ends():
                 return
             self.begin_epoch(epoch)
-            if self.stopped:
+            if self._ends():
                 return
             yield epoch
             self.end_epoch()
@@ -116,9 +122,9 @@ class Run(Events):
             counters.done = batch + 1
             if (answers := end(self, epoch, batch, counters.steps, means)) is not None:
                 self._obey("on_batch_end", answers)
-            if reasons:
-                return
             batch += 1
+            if reasons and self._ends(batch, accumulate):
+                return
 
     def _count_batches(self, loader: Iterable[T], first: int, accumulate: int | None) -> Iterator[T]:
         loop, batch, reasons = UnheardLoop(accumulate, first), first, self.stops
@@ -127,11 +133,17 @@ class Run(Events):
             for item in loader:
                 yield item
                 loop.batch = batch = batch + 1
-                if reasons:
+                if reasons and self._ends(batch, accumulate):
                     break
         finally:  # also where the loop's body breaks
             self._counters.leave(loop)
         self._counters.batch = max(batch - 1, 0)
+
+    def _ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
+        """Whether a decision ends the loop here; a request does so itself, once the gradients at hand are used."""
+        if accumulate is None or batches % accumulate == 0:
+            self.obey_request()
+        return any(each.by != REQUEST for each in self.stops)
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -183,11 +195,19 @@ def _length(loader: Iterable[object]) -> int | None:
         return None
 
 
-def watch(model: object, *rest: Any, callbacks: Listed | Sequence[Listed] = (), **options: Any) -> Run:
+def watch(
+    model: object,
+    *rest: Any,
+    callbacks: Listed | Sequence[Listed] = (),
+    resume: str | os.PathLike[str] | None = None,
+    resume_strict: bool = False,
+    signals: Iterable[str] = DEFAULT,
+    **options: Any,
+) -> Run:
     """A run for `model`, whose adapter is found by its type among those installed.
 
     ```python
-    with trainbus.watch(model, optimizer, callbacks=callbacks) as run:
+    with trainbus.watch(model, optimizer, callbacks=callbacks, resume="auto") as run:
         ...
     ```
 
@@ -195,6 +215,10 @@ def watch(model: object, *rest: Any, callbacks: Listed | Sequence[Listed] = (), 
         model: a model of any framework that has an adapter, or a subject.
         rest: what else the adapter takes, such as PyTorch's optimizers.
         callbacks: as in `Run`.
+        resume: as in `Run`.
+        resume_strict: as in `Run`.
+        signals: as in `Run`.
         options: options of the adapter, by keyword.
     """
-    return Run(subject_for(model, *rest, **options), callbacks)
+    subject = subject_for(model, *rest, **options)
+    return Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)

@@ -70,10 +70,15 @@ class ModelCheckpoint(MonitoredCallback):
     save_last: bool = False
     """Whether each save, also one that `save_best_only` or `keep` leaves out, goes to the file "last" as well, in
     the directory of `filepath` and with its suffix."""
-    save_on: Annotated[tuple[Literal["end", "exception"], ...], BeforeValidator(_one_as_several)] = ()
-    """Also save when the training is over, to the file "end", or when an exception or an interrupt ended it, to the
-    file "exception", beside "last": files of their own, so that a spoilt model replaces no good one. They hold the
-    model as it is then, before other callbacks restore weights."""
+    save_on: Annotated[
+        tuple[Literal["end", "exception", "signal"], ...],
+        BeforeValidator(_one_as_several),
+        Field(validate_default=True),
+    ] = ("signal",)
+    """Also save when the training is over, to the file "end"; when an exception ended it, to the file "exception"; when
+    a signal, such as Ctrl-C, or a stop file did, to the file "signal". They lie beside "last": files of their own, so
+    that a spoilt model replaces no good one. They hold the model as it is then, before other callbacks restore weights.
+    The file "signal" goes when a run that was resumed from it is over."""
 
     on_error: Literal["raise", "warn"] = "raise"
     """What happens where a file cannot be written: the run ends, or says so and goes on; the file that was there stays
@@ -108,7 +113,9 @@ class ModelCheckpoint(MonitoredCallback):
 
     def claims(self) -> tuple[str, ...]:
         """The template, and the files of fixed names beside it, as absolute paths."""
-        fixed = [sibling(self.filepath, stem, suffix_in(self.filepath)) for stem in self._stems()]
+        # several may save to the one file "signal", since all save the same
+        stems = [stem for stem in self._stems() if stem != "signal"]
+        fixed = [sibling(self.filepath, stem, suffix_in(self.filepath)) for stem in stems]
         return tuple(str(Path(path).resolve()) for path in (self.filepath, *fixed))
 
     def _stems(self) -> Sequence[str]:

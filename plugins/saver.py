@@ -53,11 +53,23 @@ class _Saver:
 
     @hookimpl
     def on_train_end(self, run: Run) -> Decision | None:
-        ending = "end" if run.error is None else "exception"
-        if not self.template or ending not in self.settings.save_on:  # without a template the training never began
+        if not self.template:  # the training never began
             return None
-        why = "the training is over" if run.error is None else f"{type(run.error).__name__} ended the training"
-        return self.write(sibling(self.template, ending, self.suffix), why)
+        error, on_signal = run.error, sibling(self.template, "signal", self.suffix)
+        passed = Path(on_signal) in run.files and run.resumed is not None and error is None
+        done = decision.forget(on_signal, "the run has gone on from it") if passed else NOTHING
+        ending, why = "end", "the training is over"
+        if run.interrupted:
+            ending, why = "signal", f"{run.requested} ended the training"
+        elif error is not None:
+            ending, why = "exception", f"{type(error).__name__} ended the training"
+            if run.requested:  # and then Ctrl-C again: at once
+                return None
+        return (
+            done | self.write(sibling(self.template, ending, self.suffix), why)
+            if ending in self.settings.save_on
+            else done
+        )
 
     def save(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> Decision:
         # the path comes first, so that a field that names nothing is told at once and not at the first best epoch

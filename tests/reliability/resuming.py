@@ -34,10 +34,11 @@ ROWS, BATCH = 40, 8
 
 
 class Moment(NamedTuple):
-    """When to die: at which of the events of one kind, counted from 1."""
+    """When to die: at which of the events of one kind, counted from 1, and by which signal."""
 
     event: str
     number: int
+    signal: signal.Signals = signal.SIGKILL
 
 
 class Witness:
@@ -55,8 +56,8 @@ class Witness:
     def die(self, event: str) -> None:
         self.file.flush()
         self.seen[event] = self.seen.get(event, 0) + 1
-        if self.moment == (event, self.seen[event]):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.moment is not None and self.moment[:2] == (event, self.seen[event]):
+            os.kill(os.getpid(), self.moment.signal)
 
     @hookimpl
     def on_batch_end(self, run: Run) -> None:
@@ -203,6 +204,9 @@ def trained(
             end = {"reason": run.result.reason, "best": run.result.best, "files": [str(p) for p in run.files]}
             file.write(json.dumps({"event": "end", **end, "weights": digest(run.subject), "history": run.history}))
         code = 0
+    except KeyboardInterrupt:  # as Python does it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     except BaseException as error:  # noqa: BLE001 - the parent sees the exit code
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     finally:
@@ -247,7 +251,7 @@ def killed_and_resumed(
         code = trained(name, folder, told, batches=batches, moment=moment, resume="auto" if number else None)
         if moment is not None and code == 0:
             return None
-        assert code == (0 if moment is None else -signal.SIGKILL)
+        assert code == (0 if moment is None else -moment.signal)
     return lines(told), files_in(folder)
 
 
