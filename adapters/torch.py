@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,9 +19,10 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[torch]'") from error
 
+from .torch_file import write
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
-from .torch_state import portable, read, take_in_place
+from .torch_state import Buffers, portable, read, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
 __all__ = ["TorchSubject"]
@@ -86,6 +88,7 @@ class TorchSubject:
         """Name to scheduler; the only one's name is "scheduler"."""
         self.scaler = None if scaler is None else _named("scaler", scaler)["scaler"]
         self.extra = _named("extra", dict(extra or {}))
+        self._buffers = Buffers()
 
     def refusal(self, capability: type) -> str | None:
         """Why this training lacks the capability: no learning rate that acts and lasts, no metric objects."""
@@ -117,13 +120,17 @@ class TorchSubject:
         Raises:
             CheckpointError: a part of the state would not load with weights_only=True, or has no values yet.
         """
-        model = portable(weights_of(self.model), "model")
-        if weights_only:
-            torch.save(model, path)
-            return
-        parts = {kind: portable(_states(holders), kind) for kind, holders in self._holders().items()}
-        random = portable(random_state(), "random")
-        torch.save({"trainbus": self._header(), "model": model, **parts, "random": random}, path)
+        write(self._state(None, weights_only=weights_only), Path(path))
+
+    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+        """What writes the state as it is now: a copy in main memory, in the place of the last one.
+
+        Raises:
+            CheckpointError: as `save`.
+        """
+        state = self._state(self._buffers, weights_only=weights_only)
+        self._buffers.drop_unused()
+        return partial(write, state)
 
     def load(self, path: str | Path) -> None:
         """Take over what `save`, or a plain `torch.save(model.state_dict(), path)`, wrote, each tensor where it is.
@@ -231,6 +238,15 @@ class TorchSubject:
         return directions.pop() if len(directions) == 1 else None
 
     # --- inner workings
+
+    def _state(self, buffers: Buffers | None, *, weights_only: bool) -> Any:
+        """What a file holds."""
+        model = portable(weights_of(self.model), "model", buffers=buffers)
+        if weights_only:
+            return model
+        holders = self._holders().items()
+        parts = {kind: portable(_states(each), kind, buffers=buffers) for kind, each in holders}
+        return {"trainbus": self._header(), "model": model, **parts, "random": portable(random_state(), "random")}
 
     def _holders(self) -> dict[str, dict[str, Any]]:
         scaler = {} if self.scaler is None else {"scaler": self.scaler}

@@ -16,7 +16,7 @@ from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
 
-__all__ = ["portable", "read", "take_in_place"]
+__all__ = ["Buffers", "portable", "read", "take_in_place"]
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes a number to a type of that size that NumPy has as well."""
@@ -24,7 +24,31 @@ SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, torch.layout)
 
 
-def portable(value: Any, where: str, *, copied: bool = False) -> Any:
+class Buffers:
+    """Tensors on the CPU that one copy after the other fills, so that only the first has to find memory."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[str, Tensor] = {}
+        self._used: dict[str, Tensor] = {}
+
+    def filled(self, where: str, tensor: Tensor) -> Tensor:
+        """A copy of the tensor; in the memory of the last one of this place, where it is alike."""
+        buffer = self._tensors.get(where)
+        if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
+            buffer = _copy(tensor)
+        elif (numbers := _numbers(tensor)) is not None:
+            np.copyto(cast("Any", _numbers(buffer)), numbers)
+        else:
+            buffer.copy_(tensor)
+        self._used[where] = buffer
+        return buffer
+
+    def drop_unused(self) -> None:
+        """Give back the memory of places that were not filled since this was called last."""
+        self._tensors, self._used = self._used, {}
+
+
+def portable(value: Any, where: str, *, copied: bool = False, buffers: Buffers | None = None) -> Any:
     """The value with every tensor on the CPU, in types that load with weights_only=True on any machine.
 
     Args:
@@ -32,6 +56,7 @@ def portable(value: Any, where: str, *, copied: bool = False) -> Any:
         where: what the value is, for errors.
         copied: whether the value is a copy to keep in memory: tensors that are on the CPU already are copied too, and
             objects of any type are allowed.
+        buffers: where given, what tensors are copied into, those that are on the CPU already too.
 
     Raises:
         CheckpointError: something in it has no such type, or no values yet; the message says where it stands.
@@ -43,65 +68,75 @@ def portable(value: Any, where: str, *, copied: bool = False) -> Any:
         ...
     trainbus.errors.CheckpointError: extra['path'] is a PosixPath, which torch.load(weights_only=True) refuses; ...
     """
-    return _portable(value, where, copied, {})
+    return _Portable(copied=copied, buffers=buffers)(value, where)
 
 
-def _portable(value: Any, where: str, copied: bool, moved: dict[Any, Tensor]) -> Any:  # noqa: FBT001
-    if isinstance(value, Tensor):
-        return _portable_tensor(value, where, copied, moved)
-    if isinstance(value, np.generic):
-        return cast("Any", value).item()
-    if type(value) in PLAIN:
-        return value
-    if isinstance(value, dict):
-        return _portable_dict(value, where, copied, moved)  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(value, (list, tuple, set)):
-        given = enumerate(cast("Iterable[Any]", value))
-        items = [_portable(item, f"{where}[{index}]", copied, moved) for index, item in given]
-        return items if isinstance(value, list) else tuple(items) if isinstance(value, tuple) else set(items)
-    for plain in (int, float, str):  # a subclass, such as a member of an enumeration
-        if isinstance(value, plain):
-            return plain(value)
-    if copied:
-        return copy.deepcopy(value)
-    raise CheckpointError(
-        f"{where} is a {type(value).__name__}, which torch.load(weights_only=True) refuses; "
-        "keep tensors, numbers, text, lists and dictionaries in the state"
-    )
+class _Portable:
+    """Makes values portable, tied tensors of all of them in one piece."""
 
+    def __init__(self, *, copied: bool, buffers: Buffers | None) -> None:
+        self.lenient = copied
+        self.copies = copied or buffers is not None
+        self.buffers = Buffers() if buffers is None else buffers
+        self.moved: dict[Any, Tensor] = {}
 
-def _portable_dict(value: dict[Any, Any], where: str, copied: bool, moved: dict[Any, Tensor]) -> Any:  # noqa: FBT001
-    made: dict[Any, Any] = type(value)() if type(value) in (OrderedDict, Counter) else {}
-    for key, item in value.items():
-        plain = _portable(key, f"a key of {where}", copied, moved)
-        made[plain] = _portable(item, f"{where}[{key!r}]", copied, moved)
-    if isinstance(made, OrderedDict):
-        vars(made).update(vars(value))  # the versions of the modules, as `_metadata`
-    return made
+    def __call__(self, value: Any, where: str) -> Any:
+        if isinstance(value, Tensor):
+            return self.tensor(value, where)
+        if isinstance(value, np.generic):
+            return cast("Any", value).item()
+        if type(value) in PLAIN:
+            return value
+        if isinstance(value, dict):
+            return self.dict(value, where)  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(value, (list, tuple, set)):
+            items = [self(item, f"{where}[{index}]") for index, item in enumerate(cast("Iterable[Any]", value))]
+            return items if isinstance(value, list) else tuple(items) if isinstance(value, tuple) else set(items)
+        for plain in (int, float, str):  # a subclass, such as a member of an enumeration
+            if isinstance(value, plain):
+                return plain(value)
+        if self.lenient:
+            return copy.deepcopy(value)
+        raise CheckpointError(
+            f"{where} is a {type(value).__name__}, which torch.load(weights_only=True) refuses; "
+            "keep tensors, numbers, text, lists and dictionaries in the state"
+        )
 
+    def dict(self, value: dict[Any, Any], where: str) -> Any:
+        made: dict[Any, Any] = type(value)() if type(value) in (OrderedDict, Counter) else {}
+        for key, item in value.items():
+            made[self(key, f"a key of {where}")] = self(item, f"{where}[{key!r}]")
+        if isinstance(made, OrderedDict):
+            vars(made).update(vars(value))  # the versions of the modules, as `_metadata`
+        return made
 
-def _portable_tensor(tensor: Tensor, where: str, copied: bool, moved: dict[Any, Tensor]) -> Tensor:  # noqa: FBT001
-    if tensor.is_meta or isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
-        raise CheckpointError(f"{where} has no values yet; run one batch through the model, or move it to a device")
-    if tensor.is_cpu and not copied:
-        return tensor.detach()
-    if tensor.layout is not torch.strided:
-        return tensor.detach().to("cpu", copy=True)
-    # tied weights stay tied, and are stored once
-    storage = (tensor.device, tensor.untyped_storage().data_ptr(), tensor.storage_offset())
-    place = (*storage, tensor.shape, tensor.stride(), tensor.dtype)
-    if place not in moved:
-        moved[place] = _copy(tensor.detach())
-    return moved[place]
+    def tensor(self, tensor: Tensor, where: str) -> Tensor:
+        if tensor.is_meta or isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
+            raise CheckpointError(f"{where} has no values yet; run one batch through the model, or move it to a device")
+        if tensor.is_cpu and not self.copies:
+            return tensor.detach()
+        if tensor.layout is not torch.strided:
+            return tensor.detach().to("cpu", copy=True)
+        # tied weights stay tied, and are stored once
+        storage = (tensor.device, tensor.untyped_storage().data_ptr(), tensor.storage_offset())
+        place = (*storage, tensor.shape, tensor.stride(), tensor.dtype)
+        if place not in self.moved:
+            self.moved[place] = self.buffers.filled(where, tensor.detach())
+        return self.moved[place]
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """A copy on the CPU; of a CPU's tensor by NumPy, since torch's threads stall where cores are shared."""
+    numbers = _numbers(tensor)
+    if numbers is None:
+        return tensor.to("cpu", copy=True)
+    return torch.as_tensor(numbers.copy(order="K")).view(tensor.dtype)
+
+
+def _numbers(tensor: Tensor) -> np.ndarray[Any, Any] | None:
+    """The memory of a CPU's tensor, for NumPy to copy: torch's threads stall where cores are shared; else None."""
     alike = SAME_SIZE.get(tensor.element_size())
     special = type(tensor) is not Tensor or tensor.is_quantized or tensor.is_conj() or tensor.is_neg()
-    if not tensor.is_cpu or alike is None or special:
-        return tensor.to("cpu", copy=True)
-    return torch.as_tensor(tensor.view(alike).numpy().copy(order="K")).view(tensor.dtype)
+    return None if not tensor.is_cpu or alike is None or special else tensor.view(alike).numpy()
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
-from .capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, missing
-from .checkpoints import Checkpoint, commit, manifest_of, read, remove
+from .capabilities import Detachable, HasLearningRate, Restorable, Saveable, Snapshotable, missing
+from .checkpoints import Checkpoint, manifest_of, read, remove
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
@@ -18,6 +19,7 @@ from .hooks import HOOKS, PROJECT, Hooks
 from .memory import Memory, capture
 from .metrics import numbers
 from .slots import Slots
+from .writer import File, Job, Unwritten, Writer
 
 if TYPE_CHECKING:
     from .events import Events
@@ -29,10 +31,11 @@ class Outcome(NamedTuple):
     """What became of a decision."""
 
     done: Decision
-    """The actions that were carried out."""
+    """The actions that were carried out, those included that a thread now carries to their end."""
     committed: list[Checkpoint]
-    unwritten: dict[Path, CheckpointError]
-    """The files that could not be written, where whoever asked for them wants the training to go on."""
+    """The files that are complete since the last outcome."""
+    unwritten: list[Unwritten]
+    """Those that could not be written since then, where whoever asked for them wants the training to go on."""
 
 
 class Bus:
@@ -57,6 +60,7 @@ class Bus:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
         self.slots = Slots()
+        self.writer = Writer()
         self.directories: tuple[Path, ...] = ()
         """Those that the run owns."""
         self.failures = Failures()
@@ -120,32 +124,50 @@ class Bus:
         """Do what the decision says, in the order of its actions.
 
         Of several new learning rates the lowest wins; one file is written once, whole if anyone wants it whole; what
-        the same decision saves or keeps is not forgotten. Whose file could not be written forgets nothing.
+        the same decision saves or keeps is not forgotten. Whose file could not be written forgets nothing. Where all
+        who save allow it, files are written and forgotten in the background, from a copy of the present state.
 
         Raises:
             MissingCapability: the subject cannot do it.
-            CheckpointError: a file could not be written, or is not there to be restored.
+            CheckpointError: a file could not be written, now or in the background before, or is not there to be
+                restored.
         """
         actions = list(decision)
         self._scale([action for action in actions if isinstance(action, ScaleLearningRate)])
+        if not any(isinstance(action, (Keep, Save, Restore, Forget)) for action in actions):
+            return Outcome(decision, [], [])
+        before = self.written(wait=True)
         self._keep([action for action in actions if isinstance(action, Keep)])
-        committed, unwritten = self._save(decision, run)
-        if unwritten:
-            losers = {action.by for action in actions if isinstance(action, Save) and Path(action.path) in unwritten}
-            actions = [
-                action
-                for action in actions
-                if not (isinstance(action, Save) and Path(action.path) in unwritten)
-                and not (isinstance(action, Forget) and action.by in losers)
-            ]
-        for action in actions:
-            if isinstance(action, Restore):
-                self._restore(action)
-        made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in actions}
-        for action in actions:
-            if isinstance(action, Forget) and action.source not in made:
-                self._forget(action)
-        return Outcome(Decision(frozenset(actions)), committed, unwritten)
+        self._save(decision, run)
+        now = self.written(wait=False)
+        lost = {each.path for each in now.unwritten}
+        losers = self._losers(actions, lost)
+        done = frozenset(
+            action
+            for action in actions
+            if not (isinstance(action, Save) and Path(action.path) in lost)
+            and not (isinstance(action, Forget) and action.by in losers)
+        )
+        return Outcome(Decision(done), [*before.committed, *now.committed], [*before.unwritten, *now.unwritten])
+
+    def written(self, *, wait: bool) -> Outcome:
+        """What became of the files that were being written, and has not been told.
+
+        Raises:
+            CheckpointError: one could not be written, and whoever asked for it wants the training to end.
+        """
+        job = self.writer.take(wait=wait)
+        if job is None:
+            return Outcome(NOTHING, [], [])
+        for path, _, error in job.unwritten:
+            same = self._asked.get(path, [])
+            askers = " and ".join(sorted({action.by or "the loop" for action in same}))
+            if any(action.on_error == "raise" for action in same):
+                error.add_note(f"asked for by {askers}")
+                raise error
+            failure = self.failures.add(askers, "", error)
+            LOG.warning("%s; the training goes on", failure)
+        return Outcome(NOTHING, job.committed, job.unwritten)
 
     def finish(self, decision: Decision, run: Events, checkpoint: Checkpoint) -> Outcome:
         """Carry out to its end a decision of which saving `checkpoint` was a part, and after which the run died.
@@ -197,60 +219,85 @@ class Bus:
             for slot in {action.slot for action in actions}:
                 self.slots.keep(slot, snapshot)
 
-    def _save(self, decision: Decision, run: Events) -> tuple[list[Checkpoint], dict[Path, CheckpointError]]:
-        actions = [action for action in decision if isinstance(action, Save)]
-        self._require(Saveable, actions)
-        memory = capture(run, decision, self.failures) if actions else None
-        wanted: dict[Path, list[Save]] = {}
-        for action in actions:
-            wanted.setdefault(Path(action.path), []).append(action)
-        committed: list[Checkpoint] = []
-        unwritten: dict[Path, CheckpointError] = {}
-        for path, same in wanted.items():
-            try:
+    def _save(self, decision: Decision, run: Events) -> None:
+        """Write, restore and forget what the decision says, or begin to."""
+        saves = [action for action in decision if isinstance(action, Save)]
+        restores = [action for action in decision if isinstance(action, Restore)]
+        self._require(Saveable, saves)
+        self._asked: dict[Path, list[Save]] = {}
+        for action in saves:
+            self._asked.setdefault(Path(action.path), []).append(action)
+        able = missing(self.subject, Detachable) is None
+        able = able and all(action.background is not False for action in saves)
+        background = able and all(action.source in self.slots for action in restores)
+        memory = capture(run, decision, self.failures) if saves else None
+        write = self._writing(background=background)
+        job, slot = Job([], lambda job: self._then(job, decision, slot, () if background else restores)), None
+        try:
+            for path, same in self._asked.items():
                 assert memory is not None
-                committed.append(self._write(path, same, run, memory))
-            except CheckpointError as error:
-                askers = " and ".join(sorted({action.by or "the loop" for action in same}))
-                if any(action.on_error == "raise" for action in same):
-                    error.add_note(f"asked for by {askers}")
-                    raise
-                failure = self.failures.add(askers, "", error)
-                LOG.warning("%s; the training goes on", failure)
-                unwritten[path] = error
-        self._write_slots(committed)
-        return committed, unwritten
+                moment = self._moment(path, same, run, memory)
+                job.files.append(File(path, write(moment["weights_only"]), moment))
+            if self.slots.fresh and not saves and self.directories and missing(self.subject, Saveable) is None:
+                slot = write(True)  # noqa: FBT003
+        except CheckpointError as error:  # the state cannot be copied, so none of it can be written
+            job.unwritten = [Unwritten(path, run.step, error) for path in self._asked]
+            job.files.clear()
+        if background:
+            for restore in restores:
+                self._restore(restore)
+        self.writer.do(job, background=background and bool(job.files or slot))
 
-    def _write_slots(self, committed: list[Checkpoint]) -> None:
-        """Bring what this decision has kept to the disk, where checkpoints will have to remember it."""
-        if not self.slots.fresh:
-            return
-        if committed:
-            self.slots.lie_in(committed[0])
-        elif self.directories and isinstance(self.subject, Saveable) and missing(self.subject, Saveable) is None:
-            subject = self.subject
-            suffix = subject.suffixes(weights_only=True)[0]
+    def _writing(self, *, background: bool) -> Callable[[bool], Callable[[Path], object]]:
+        """What gives, for weights only or for the whole state, what writes them: one copy of each at most."""
+        subject = self.subject
+
+        @cache
+        def write(weights_only: bool) -> Callable[[Path], object]:  # noqa: FBT001
+            if background and isinstance(subject, Detachable):
+                return subject.detached(weights_only=weights_only)
+            assert isinstance(subject, Saveable)
+            return partial(subject.save, weights_only=weights_only)
+
+        return write
+
+    def _then(
+        self, job: Job, decision: Decision, slot: Callable[[Path], object] | None, restores: Iterable[Restore]
+    ) -> None:
+        """What comes after the files: those of slots, and the removal of what is no longer wanted."""
+        if self.slots.fresh and job.committed:
+            self.slots.lie_in(job.committed[0])
+            self.slots.prune(self.directories)
+        elif slot is not None and isinstance(self.subject, Saveable):
+            suffix = self.subject.suffixes(weights_only=True)[0]
             try:
-                self.slots.write(self.directories[0], suffix, lambda staged: subject.save(staged, weights_only=True))
+                self.slots.write(self.directories[0], suffix, slot)
             except (OSError, RuntimeError) as error:
                 failure = self.failures.add("Keep", "", CheckpointError(f"what was kept is in memory only: {error}"))
                 LOG.warning("%s; the training goes on", failure)
-        self.slots.prune(self.directories)
+            self.slots.prune(self.directories)
+        actions = list(decision)
+        for restore in restores:
+            self._restore(restore)
+        losers = self._losers(actions, {each.path for each in job.unwritten})
+        made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in actions}
+        for action in actions:
+            if isinstance(action, Forget) and action.source not in made and action.by not in losers:
+                self._forget(action)
 
-    def _write(self, path: Path, actions: list[Save], run: Events, memory: Memory) -> Checkpoint:
-        subject = self.subject
-        assert isinstance(subject, Saveable)
-        weights_only = all(action.weights_only for action in actions)
-        return commit(
-            path,
-            lambda staged: subject.save(staged, weights_only=weights_only),
-            epoch=run.epoch,
-            step=run.step,
-            weights_only=weights_only,
-            metrics=numbers(run.metrics),
-            reason="; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
-            memory=memory.model_copy(update={"slots": self.slots.memory(path)}).model_dump(exclude_defaults=True),
-        )
+    def _losers(self, actions: Iterable[Action], unwritten: Container[Path]) -> set[str]:
+        """Who has asked for a file that could not be written."""
+        return {action.by for action in actions if isinstance(action, Save) and Path(action.path) in unwritten}
+
+    def _moment(self, path: Path, actions: list[Save], run: Events, memory: Memory) -> dict[str, Any]:
+        return {
+            "epoch": run.epoch,
+            "step": run.step,
+            "weights_only": all(action.weights_only for action in actions),
+            "metrics": numbers(run.metrics),
+            "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
+            "memory": memory.model_copy(update={"slots": self.slots.memory(path)}).model_dump(exclude_defaults=True),
+        }
 
     def _restore(self, action: Restore) -> None:
         if action.source in self.slots:

@@ -6,11 +6,12 @@ cannot (an estimator without a learning rate, say), the subject's optional metho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
+    "Detachable",
     "HasDirections",
     "HasGraph",
     "HasLearningRate",
@@ -36,6 +37,18 @@ class Saveable(Protocol):
 
     def save(self, path: Path, *, weights_only: bool) -> None:
         """Write the whole training state, or only the weights, to `path`, whose suffix is one of `suffixes`."""
+        ...
+
+
+@runtime_checkable
+class Detachable(Protocol):
+    """Can be written to a file while it trains on."""
+
+    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+        """What writes the present state to the path that it is given, as `save` would, in whatever thread.
+
+        It may be called several times, until `detached` is called again: memory may be used again then.
+        """
         ...
 
 

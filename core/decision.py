@@ -83,6 +83,9 @@ class Save(Action):
     on_error: Literal["raise", "warn"] = "raise"
     """Whether the run ends where the file cannot be written, or goes on with a warning. Of several who ask for one
     file anyone can have the run end."""
+    background: bool | None = False
+    """Whether it is written while the training goes on, None for wherever the subject can be; anyone who asks for a
+    file of the same decision can have the training wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +163,19 @@ def stop(reason: str) -> Decision:
 
 
 def save(
-    path: str, *, weights_only: bool = False, on_error: Literal["raise", "warn"] = "raise", reason: str = ""
+    path: str,
+    *,
+    weights_only: bool = False,
+    on_error: Literal["raise", "warn"] = "raise",
+    background: bool | None = False,
+    reason: str = "",
 ) -> Decision:
     """Write the subject, or only its weights, to the file `path`.
 
-    Where that fails the run ends, or with `on_error="warn"` only says so and tells `on_checkpoint_error`.
+    Where that fails the run ends, or with `on_error="warn"` only says so and tells `on_checkpoint_error`. With
+    `background` a copy of the present state is written while the training goes on; None does so where that can be.
     """
-    return Decision(frozenset([Save(path, weights_only, on_error, reason=reason)]))
+    return Decision(frozenset([Save(path, weights_only, on_error, background, reason=reason)]))
 
 
 def forget(source: str, reason: str = "") -> Decision:

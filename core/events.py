@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 from .bus import Outcome
 from .capabilities import HasLearningRate
-from .decision import REQUEST, Decision, Forget, Stop
+from .decision import REQUEST, Decision, Forget, Save, Stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
 from .failures import LOG
@@ -79,8 +80,9 @@ class Events(Status):
             for directory in directories:
                 sweep(directory)
             self._bus.directories = tuple(sorted(directories))
-            self._signals = Signals(self._listens_to, self._request)
-            self._stop_file = StopFile(self._bus.directories, self._request)
+            request = _weak(self._request)
+            self._signals = Signals(self._listens_to, request)
+            self._stop_file = StopFile(self._bus.directories, request)
             self._owned.callback(self._stop_file.close)
             self._find()
             self._tell("on_train_begin", self._bus.on_train_begin)
@@ -159,6 +161,7 @@ class Events(Status):
         self._watch()
         self._ended = self.epoch + 1
         self.past.append((self.epoch, self.metrics))
+        self._tell_outcome(self._bus.written(wait=False))
         self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
         if self._stop_file is not None:
             self._stop_file.look()
@@ -210,9 +213,11 @@ class Events(Status):
                 errors += self._bus.tell_all("on_exception", run=self, error=error)[1]
             decision, raised = self._bus.tell_all("on_train_end", run=self)
             errors += raised
+            if isinstance(error, KeyboardInterrupt) and self.requested and not self.interrupted:
+                self._bus.writer.abandon()  # asked for twice: at once
             try:
-                if decision:
-                    self._carry_out(decision)
+                self._carry_out(decision)
+                self._tell_outcome(self._bus.written(wait=True))
             except Exception as failure:  # noqa: BLE001 - it goes on below
                 errors.append(failure)
         for more in errors if error is not None else errors[1:]:
@@ -338,18 +343,19 @@ class Events(Status):
 
     def _tell_outcome(self, outcome: Outcome) -> None:
         done, committed, unwritten = outcome
-        for action in done:
-            if isinstance(action, Forget):
-                self._files.pop(Path(action.source), None)
+        saved = [Path(action.path) for action in done if isinstance(action, Save)]
+        for path in (*saved, *(Path(action.source) for action in done if isinstance(action, Forget))):
+            self._files.pop(path, None)
+        self._files |= dict.fromkeys(saved)  # at the end, also those that were there before
         for checkpoint in committed:
             self.checkpoints.append(checkpoint)
-            self._files.pop(checkpoint.path, None)  # so that it goes to the end
-            self._files[checkpoint.path] = None
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
-        if self._bus.on_checkpoint_error is not None:
-            for path, error in unwritten.items():
-                self._bus.on_checkpoint_error(self, path, error)
+        for path, step, error in unwritten:
+            if not path.exists():
+                self._files.pop(path, None)
+            if self._bus.on_checkpoint_error is not None:
+                self._bus.on_checkpoint_error(self, path, step, error)
         self.stops += [action for action in done if isinstance(action, Stop)]
         if done and self._bus.on_decision is not None:
             self._bus.on_decision(self, done)
@@ -368,3 +374,15 @@ class Events(Status):
                 problems.append(str(error))
         if problems:
             raise MissingMetric("\n".join(dict.fromkeys(problems)))
+
+
+def _weak(method: Callable[[str], object]) -> Callable[[str], None]:
+    """Calls the method as long as its object lives: a run that is lost must not go on hearing signals."""
+    reference = weakref.WeakMethod(method)
+
+    def call(name: str) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(name)
+
+    return call

@@ -86,8 +86,8 @@ class Hooks:
         """A checkpoint was committed: its file is complete and on the disk."""
 
     @_spec
-    def on_checkpoint_error(self, run: Run, path: Path, error: CheckpointError) -> None:
-        """A checkpoint was not written, and the run goes on: `path` holds what it held before."""
+    def on_checkpoint_error(self, run: Run, path: Path, step: int, error: CheckpointError) -> None:
+        """The checkpoint of this step was not written, and the run goes on: `path` holds what it held before."""
 
 
 HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
-from trainbus.capabilities import Saveable, missing
+from trainbus.capabilities import Detachable, Saveable, missing
 from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
 
 from .frequency import Frequency, check_frequency
@@ -103,9 +103,14 @@ class ModelCheckpoint(MonitoredCallback):
                 raise ValueError(f"this would write {template!r}, which is filepath itself; give filepath another name")
         return value
 
+    background: bool | None = None
+    """Whether the files are written while the training goes on: the training only waits for a copy of the state, and
+    for the save before where that is still being written. None does so where the subject can. False waits for the
+    disk."""
+
     def requires(self) -> tuple[type, ...]:
-        """A subject that can be written to a file."""
-        return (Saveable,)
+        """A subject that can be written to a file, in the background where that is asked for."""
+        return (Saveable, Detachable) if self.background else (Saveable,)
 
     def monitors(self) -> bool:
         """The metric matters only where the best are asked for."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["BatchSaver", "EpochSaver"]
 
 
+class _Asked(NamedTuple):
+    """A model that was to be saved, and what stood before that."""
+
+    path: str
+    step: int
+    best: Best
+    kept: tuple[Kept, ...]
+
+
 class _Saver:
     """What saving at epochs and at batches have in common."""
 
@@ -32,7 +41,7 @@ class _Saver:
         self.frequency = frequency
         self.best = Best()
         self.kept: tuple[Kept, ...] = ()
-        self.asked: tuple[str, Best, tuple[Kept, ...]] | None = None  # the last path, and what stood before it
+        self.asked: _Asked | None = None  # the last model that was to be saved
         self.template = ""
 
     @hookimpl
@@ -86,7 +95,7 @@ class _Saver:
     def chosen(self, run: Run, path: str, score: float | None) -> Decision:
         """What `save_best_only`, `keep` and `keep_last` make of a model."""
         settings, reason = self.settings, ""
-        self.asked = path, self.best, self.kept
+        asked = _Asked(path, run.step, self.best, self.kept)
         if settings.save_best_only:
             if score is None:
                 return NOTHING
@@ -96,11 +105,13 @@ class _Saver:
                 return NOTHING
             reason = self.monitor.improvement(before, score)
         if not (settings.keep or settings.keep_last):
+            self.asked = asked
             return self.write(path, reason)
         new = Kept(path, run.epoch, run.step, nan if score is None else score)
         self.kept, verdict = retention_rule(self.kept, new, best=settings.keep or 0, last=settings.keep_last or 0)
         if not verdict.save:
             return NOTHING
+        self.asked = asked
         if verdict.among_best and not reason:
             rank = f"among the best {settings.keep}" if settings.keep != 1 else "the best"
             reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is {rank}"
@@ -110,13 +121,21 @@ class _Saver:
 
     def write(self, path: str, reason: str = "") -> Decision:
         settings = self.settings
-        return decision.save(path, weights_only=settings.save_weights_only, on_error=settings.on_error, reason=reason)
+        return decision.save(
+            path,
+            weights_only=settings.save_weights_only,
+            on_error=settings.on_error,
+            background=settings.background,
+            reason=reason,
+        )
 
     @hookimpl
-    def on_checkpoint_error(self, path: Path) -> None:
+    def on_checkpoint_error(self, path: Path, step: int) -> None:
         # what is on the disk decides what is the best, so the next better model is saved again
-        if self.asked is not None and Path(self.asked[0]) == path:
-            _, self.best, self.kept = self.asked
+        if self.asked is not None and (Path(self.asked.path), self.asked.step) == (path, step):
+            self.best, self.kept = self.asked.best, self.asked.kept
+        else:  # a later one is being saved already
+            self.kept = tuple(each for each in self.kept if (Path(each.path), each.step) != (path, step))
 
     def memory(self) -> dict[str, Any]:
         """The best score, the files that are kept, and which metrics were ever there."""

@@ -1,7 +1,9 @@
 """The laws of requests to end a run: signals are heard while it is open, and a stop file does the same."""
 
 import itertools
+import gc
 import signal
+import weakref
 import threading
 from pathlib import Path
 from types import FrameType
@@ -59,6 +61,20 @@ def test_a_signal_that_comes_too_late_is_not_lost() -> None:
 
     assert not run.interrupted
     assert run.requested == "SIGINT"
+
+
+def test_a_run_that_was_lost_hears_nothing() -> None:
+    gc.disable()
+    try:
+        lost = Run(progress=False)
+        lost.__enter__()
+        lost = weakref.ref(lost)
+        assert lost() is None, "nothing but its user holds a run"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

@@ -2,14 +2,16 @@
 
 import pytest
 
-from .kills import in_process
+from .kills import IN_BACKGROUND, in_process
 from .subjects import KINDS
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_a_killed_saver_leaves_the_last_or_the_next_whole(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "writer"), [*((name, "trainbus") for name in KINDS), *((name, "background") for name in IN_BACKGROUND)]
+)
+def test_a_killed_saver_leaves_the_last_or_the_next_whole(name: str, writer: str) -> None:
     """Of 16 kills none leaves a file that its framework cannot read, mixes two saves, or has not its own memory."""
-    counted = in_process(name, "trainbus", 16)
+    counted = in_process(name, writer, 16)
 
     assert counted["kills"] == counted["whole"] == 16
     assert counted["inside"] >= 8, "the kills fell into saves"

@@ -1,0 +1,127 @@
+"""What a decision writes and removes, carried out at once or in a thread of its own while the training goes on."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .checkpoints import Checkpoint, commit
+from .errors import CheckpointError
+
+__all__ = ["File", "Job", "Unwritten", "Writer"]
+
+
+class File(NamedTuple):
+    """One checkpoint to be written."""
+
+    path: Path
+    write: Callable[[Path], object]
+    """Writes the payload to the path that it is given, in whatever thread."""
+    moment: dict[str, Any]
+    """The fields of its `Content`."""
+
+
+class Unwritten(NamedTuple):
+    """A checkpoint that could not be written."""
+
+    path: Path
+    step: int
+    error: CheckpointError
+
+
+@dataclass
+class Job:
+    """The files of one decision, what comes after them, and what became of it all."""
+
+    files: list[File]
+    then: Callable[[Job], object] | None
+    """Called when the files were tried, in the same thread."""
+    committed: list[Checkpoint] = field(default_factory=list[Checkpoint])
+    unwritten: list[Unwritten] = field(default_factory=list[Unwritten])
+    error: BaseException | None = None
+    """What ended the job early."""
+    abandoned: bool = False
+
+    def run(self) -> None:
+        """Write each file, a failed one beside the others, and do what comes then."""
+        try:
+            for path, write, moment in self.files:
+                try:
+                    self.committed.append(commit(path, partial(self._write, write), **moment))
+                except CheckpointError as error:
+                    self.unwritten.append(Unwritten(path, moment["step"], error))
+            if self.then is not None:
+                self.then(self)
+        except BaseException as error:  # noqa: BLE001 - raised where the training waits for it
+            self.error = error
+        self.then = None  # a run that is lost, and never takes this, is not kept alive by it
+
+    def _write(self, write: Callable[[Path], object], staged: Path) -> None:
+        write(staged)
+        if self.abandoned:
+            raise CheckpointError("the run was interrupted twice")
+
+
+class Writer:
+    """Does one job at a time; whoever brings the next waits until it is done.
+
+    So nothing is left out, files appear in the order of the decisions, and one copy of the state is all the memory
+    that is needed, however slow the disk.
+    """
+
+    def __init__(self) -> None:
+        self._job: Job | None = None
+        self._thread: threading.Thread | None = None
+
+    def do(self, job: Job, *, background: bool) -> None:
+        """Do a job when the one before is done and was taken: before this returns, or in a thread of its own."""
+        self._job = job
+        if not background:
+            job.run()
+            return
+        # a daemon, so that Ctrl-C ends the process while a large file is being written; a plain exit waits
+        self._thread = threading.Thread(target=job.run, name="trainbus-writer", daemon=True)
+        atexit.register(self.wait)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until the job is done.
+
+        Raises:
+            KeyboardInterrupt: the waiting was interrupted; what has not been published will not be.
+        """
+        if self._thread is None:
+            return
+        try:
+            self._thread.join()
+        except BaseException:
+            self.abandon()
+            raise
+        atexit.unregister(self.wait)
+        self._thread = None
+
+    def abandon(self) -> None:
+        """Let the file that is being written not take its place, and wait no more."""
+        if self._job is not None:
+            self._job.abandoned = True
+        atexit.unregister(self.wait)
+        self._thread = None
+
+    def take(self, *, wait: bool) -> Job | None:
+        """The job that is done, once; None where there is none, or where it goes on and this does not wait.
+
+        Raises:
+            BaseException: what ended it early.
+        """
+        if not wait and self._thread is not None and self._thread.is_alive():
+            return None
+        self.wait()
+        job, self._job = self._job, None
+        if job is not None and job.error is not None:
+            raise job.error
+        return job
