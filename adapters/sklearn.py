@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import Parameter, signature
 from numbers import Integral
 from pathlib import Path
@@ -18,7 +18,7 @@ from warnings import warn
 import numpy as np
 
 from trainbus import CheckpointError, MissingDependency, Run, SettingsError
-from trainbus.capabilities import HasLearningRate, Node, Restorable, Saveable
+from trainbus.capabilities import Detachable, HasLearningRate, Node, Restorable, Saveable
 from trainbus.signals import DEFAULT
 
 try:
@@ -34,6 +34,9 @@ from .sklearn_parts import by_column, flat, inner, leaves, nodes, weights
 from .sklearn_rates import rate_of, set_rate
 
 __all__ = ["SklearnSubject", "loss", "partial_fit"]
+
+JOBLIB = ".joblib"
+"""Suffix of files that run code when they are read."""
 
 
 class SklearnSubject:
@@ -59,14 +62,17 @@ class SklearnSubject:
     Args:
         estimator: what is trained.
         scoring: the scorers whose values the loop logs, as in `partial_fit`; they tell which way these improve.
+        trusted: dotted names of classes beside skops's and scikit-learn's own that a checkpoint may hold; with
+            ".joblib" among them also files of that suffix, which run whatever code they hold when they are read.
 
     Raises:
         SettingsError: the estimator has no `partial_fit`, or is set to something that fails in it.
     """
 
-    def __init__(self, estimator: Any, *, scoring: Scoring = None) -> None:
+    def __init__(self, estimator: Any, *, scoring: Scoring = None, trusted: Iterable[str] = ()) -> None:
         _check(estimator)
         self.estimator = estimator
+        self.trusted = frozenset([trusted] if isinstance(trusted, str) else trusted)
         self.metrics = Metrics(estimator, scoring)
         self.random: np.random.RandomState | None = None
         """The generator that the order of the rows is drawn from, if it is none of NumPy's."""
@@ -76,31 +82,39 @@ class SklearnSubject:
         if capability is HasLearningRate:
             found = rate_of(self.estimator)
             return found if isinstance(found, str) else None
-        return self._unsaveable if capability in (Saveable, Restorable) else None
+        if capability in (Saveable, Restorable, Detachable) and JOBLIB not in self.trusted:
+            return self._unsaveable
+        return None
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """The format of skops, which runs no code when it is read."""
-        return (".skops",)
+        """.skops, which runs no code when it is read; .joblib where that is trusted."""
+        return (".skops", JOBLIB) if JOBLIB in self.trusted else (".skops",)
 
     def save(self, path: Path, *, weights_only: bool) -> None:
         """Write the whole estimator, also where only weights are asked for: it has no smaller part to go on from."""
-        from .sklearn_files import write  # noqa: PLC0415 - skops imports all of scikit-learn
+        self._files.write(self.estimator, path)
 
-        write(self.estimator, path)
+    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+        """What writes a deep copy of the estimator."""
+        return partial(self._files.write, deepcopy(self.estimator))
 
     def load(self, path: Path) -> None:
         """Take over the estimator that `path` holds, which may contain types of skops and scikit-learn only.
 
         Raises:
-            CheckpointError: it is no skops file, holds other types, or another kind of estimator.
+            CheckpointError: it cannot be read, holds types that are not trusted, or another kind of estimator.
         """
-        from .sklearn_files import read  # noqa: PLC0415 - skops imports all of scikit-learn
-
-        loaded = read(path)
+        loaded = self._files.read(path, self.trusted)
         if type(loaded) is not type(self.estimator):
             holds, wanted = type(loaded).__name__, type(self.estimator).__name__
             raise CheckpointError(f"{str(path)!r} holds a {holds}, which cannot be taken over by a {wanted}")
         self._take_over(loaded)
+
+    @property
+    def _files(self) -> Any:
+        from . import sklearn_files  # noqa: PLC0415 - skops imports all of scikit-learn
+
+        return sklearn_files
 
     def snapshot(self) -> object:
         """A deep copy of the estimator: `partial_fit` changes its arrays in place."""
@@ -146,10 +160,9 @@ class SklearnSubject:
     @cached_property
     def _unsaveable(self) -> str | None:
         try:
-            from .sklearn_files import unwritable  # noqa: PLC0415 - skops imports all of scikit-learn
+            return str(why) if (why := self._files.unwritable(self.estimator)) else None
         except ImportError as error:
             return f"{error}; pip install 'trainbus[sklearn]'"
-        return unwritable(self.estimator)
 
     def _take_over(self, other: Any) -> None:
         state = vars(self.estimator)
@@ -175,6 +188,7 @@ def partial_fit(
     resume: str | os.PathLike[str] | None = None,
     resume_strict: bool = False,
     signals: Iterable[str] = DEFAULT,
+    trusted: Iterable[str] = (),
 ) -> Run:
     """Train an estimator batch by batch, as its `fit` would epoch by epoch, with callbacks.
 
@@ -199,6 +213,7 @@ def partial_fit(
         resume: as in `trainbus.Run`: a checkpoint, a directory or "auto", to go on from.
         resume_strict: as in `trainbus.Run`.
         signals: as in `trainbus.Run`.
+        trusted: as in `SklearnSubject`: what a checkpoint may hold, or ".joblib".
 
     Returns:
         The run after its end: `run.history`, `run.result`.
@@ -213,7 +228,7 @@ def partial_fit(
     >>> list(run.history), run.step
     (['loss', 'accuracy', 'val_loss', 'val_accuracy'], 6)
     """
-    subject = SklearnSubject(estimator, scoring=scoring)
+    subject = SklearnSubject(estimator, scoring=scoring, trusted=trusted)
     for name, number in (("batch_size", batch_size), ("epochs", epochs)):
         if not isinstance(number, Integral) or number < 1:
             raise SettingsError(f"{name}={number!r}: give a whole number from 1")

@@ -1,15 +1,19 @@
-"""scikit-learn estimators in files of skops, which run no code when they are read."""
+"""scikit-learn estimators in files: of skops, which run no code when they are read, or of joblib, which do."""
 
 # scikit-learn ships no types
 # pyright: basic
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Container
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import joblib  # type: ignore[import-untyped, unused-ignore]
 import skops.io
 from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
@@ -17,17 +21,30 @@ from trainbus import CheckpointError
 
 __all__ = ["read", "unwritable", "write"]
 
+LOG = logging.getLogger("trainbus")
+
+JOBLIB = ".joblib"
+
 
 def write(estimator: Any, path: Path) -> None:
-    """Write the whole estimator.
+    """Write the whole estimator, by skops unless the path ends in `.joblib`.
 
     Raises:
-        CheckpointError: something in it has no place in a skops file.
+        CheckpointError: something in it has no place in such a file.
     """
+    if path.suffix == JOBLIB:
+        _warn()
+        joblib.dump(estimator, path)
+        return
     try:
         skops.io.dump(estimator, path)
     except UnsupportedTypeException as error:
         raise CheckpointError(f"{str(path)!r}: {error}") from None
+
+
+@cache
+def _warn() -> None:
+    LOG.warning("a .joblib file runs the code that it holds when it is read; where you can, use .skops")
 
 
 def unwritable(estimator: Any) -> str | None:
@@ -44,19 +61,33 @@ def unwritable(estimator: Any) -> str | None:
     return None
 
 
-def read(path: Path) -> Any:
-    """What the file holds, if that consists of types that skops trusts and classes of scikit-learn only.
+def read(path: Path, trusted: Container[str]) -> Any:
+    """What the file holds.
+
+    Args:
+        path: the file.
+        trusted: names of types beside those of skops and scikit-learn; ".joblib" for files of that suffix.
 
     Raises:
-        CheckpointError: it is no skops file, or holds anything else.
+        CheckpointError: it cannot be read, or holds what is not trusted.
     """
+    if path.suffix == JOBLIB:
+        if JOBLIB not in trusted:
+            raise CheckpointError(
+                f"{str(path)!r}: reading a .joblib file runs whatever code it holds; if you trust it, give "
+                'trusted=[".joblib"]'
+            )
+        try:
+            return joblib.load(path)
+        except Exception as error:
+            raise CheckpointError(f"{str(path)!r} is no joblib file that can be read: {error}") from error
     try:
         unknown = skops.io.get_untrusted_types(file=path)
-        others = [name for name in unknown if not _is_sklearn_class(name)]
+        others = [name for name in unknown if name not in trusted and not _is_sklearn_class(name)]
         if others:
             raise CheckpointError(
                 f"{str(path)!r} holds types that are neither skops's nor scikit-learn's: {', '.join(others)}; "
-                "if you trust them, read it with skops.io.load(path, trusted=[...])"
+                f"if you trust them, give trusted={others}"
             )
         return skops.io.load(path, trusted=unknown)
     except (BadZipFile, KeyError, UntrustedTypesFoundException) as error:

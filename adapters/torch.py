@@ -27,6 +27,7 @@ from .torch_weights import arrays, differences, misfit, modules_of, take_weights
 
 __all__ = ["TorchSubject"]
 
+SAFETENSORS = ".safetensors"
 FORMAT = 1
 """Number of the checkpoint's layout."""
 
@@ -106,8 +107,8 @@ class TorchSubject:
     # --- files and snapshots
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """.pt and .pth, which mean the same."""
-        return (".pt", ".pth")
+        """.pt and .pth, which mean the same; weights also as .safetensors."""
+        return (".pt", ".pth", SAFETENSORS) if weights_only else (".pt", ".pth")
 
     def save(self, path: str | Path, *, weights_only: bool) -> None:
         """Write a file for `torch.load(path, weights_only=True)`, with all tensors on the CPU.
@@ -115,12 +116,12 @@ class TorchSubject:
         With `weights_only` it holds the model's state_dict. Else a dictionary: "model", that state_dict; "optimizers",
         "schedulers" and "extra", each name to state_dict; "scaler"; "random", the state of the random generators of
         Python, NumPy, torch and CUDA; "trainbus", the layout's number, torch's version and the classes of optimizers
-        and schedulers.
+        and schedulers. A path that ends in .safetensors gets the weights in that format.
 
         Raises:
             CheckpointError: a part of the state would not load with weights_only=True, or has no values yet.
         """
-        write(self._state(None, weights_only=weights_only), Path(path))
+        _write(self._state(None, weights_only=weights_only), Path(path))
 
     def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the state as it is now: a copy in main memory, in the place of the last one.
@@ -130,7 +131,7 @@ class TorchSubject:
         """
         state = self._state(self._buffers, weights_only=weights_only)
         self._buffers.drop_unused()
-        return partial(write, state)
+        return partial(_write, state)
 
     def load(self, path: str | Path) -> None:
         """Take over what `save`, or a plain `torch.save(model.state_dict(), path)`, wrote, each tensor where it is.
@@ -143,7 +144,12 @@ class TorchSubject:
                 changed then.
         """
         path = Path(path)
-        found = read(path)
+        if path.suffix == SAFETENSORS:
+            from . import torch_safetensors  # noqa: PLC0415 - only who wants such files needs it
+
+            found: Any = torch_safetensors.read(path)
+        else:
+            found = read(path)
         whole = isinstance(found.get("trainbus"), dict)
         told = self._misfit(found) if whole else misfit(self.model, found)
         if told:
@@ -276,6 +282,15 @@ class TorchSubject:
             for name, holder in holders.items():
                 told = told or _difference(holder, found[kind][name], header["classes"].get(kind, {}).get(name))
         return told
+
+
+def _write(state: Any, path: Path) -> None:
+    if path.suffix == SAFETENSORS:
+        from . import torch_safetensors  # noqa: PLC0415 - only who wants such files needs it
+
+        torch_safetensors.write(state, path)
+    else:
+        write(state, path)
 
 
 def _difference(holder: Any, state: Mapping[str, Any], kind: str | None) -> str:

@@ -77,8 +77,6 @@ class _Pickler(pickle.Pickler):
             storage, length, kind = obj, obj.nbytes(), torch.UntypedStorage
         else:
             return None
-        if storage.device.type != "cpu":
-            raise ValueError(f"a tensor on {storage.device}: move it to the CPU")
         # an empty storage has no address of its own
         place = (storage.data_ptr(), kind) if storage.data_ptr() else len(self.storages)
         if place not in self._keys:

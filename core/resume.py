@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 AUTO = "auto"
 
-UNDECISIVE = frozenset({"verbose"})
+UNDECISIVE = frozenset({"background", "verbose"})
 """Settings that change no decision."""
 
 

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 
 from .callback import Callback
-from .capabilities import HasGraph, HasLearningRate, HasWeights, Node, Restorable, Saveable, Snapshotable, missing
+from .capabilities import (
+    Detachable,
+    HasGraph,
+    HasLearningRate,
+    HasWeights,
+    Node,
+    Restorable,
+    Saveable,
+    Snapshotable,
+    missing,
+)
 from .decision import Decision
 from .hooks import check_plugin, hookimpl
 from .listeners import Listed, as_list
@@ -20,7 +30,7 @@ __all__ = ["LineSubject", "check_callback", "check_subject", "scripted"]
 
 
 class LineSubject:
-    """A straight line fitted by gradient descent: the smallest subject that has every capability.
+    """A straight line fitted by gradient descent: the smallest subject that can be saved, changed and looked at.
 
     >>> subject = LineSubject()
     >>> float(subject.slope)
@@ -184,6 +194,12 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
                 path = Path(folder) / f"checkpoint{suffixes[0]}"
                 subject.save(path, weights_only=weights_only)
                 _check_return(subject, train, path, subject.load, f"a file of weights_only={weights_only}")
+                if _has(subject, Detachable) and isinstance(subject, Detachable):
+                    write, before = subject.detached(weights_only=weights_only), _weights(subject)
+                    train(subject)
+                    write(path)
+                    subject.load(path)
+                    _assert_same(_weights(subject), before, "what is written later is the state of before")
 
 
 def _has(subject: object, capability: type) -> bool:
@@ -201,13 +217,17 @@ def _check_return(
     train(subject)
     back(kept)
     after = _weights(subject)
-    assert before.keys() == after.keys(), f"{what} brings back the same weights"
-    for name, array in before.items():
-        np.testing.assert_array_equal(after[name], array, err_msg=f"{what} brings back {name} to the bit")
+    _assert_same(after, before, f"{what} brings back the weights")
     train(subject)
     back(kept)
     again = _weights(subject)
     assert all(np.array_equal(again[name], after[name]) for name in after), f"{what} can be brought back twice"
+
+
+def _assert_same(found: Mapping[str, Any], wanted: Mapping[str, Any], message: str) -> None:
+    assert found.keys() == wanted.keys(), message
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=f"{message}, {name} to the bit")
 
 
 def _assert_close(found: Mapping[str, float], wanted: Mapping[str, float], message: str) -> None:

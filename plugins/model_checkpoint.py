@@ -161,5 +161,11 @@ class ModelCheckpoint(MonitoredCallback):
         Raises:
             SettingsError: it has another suffix.
         """
-        suffixes = subject.suffixes(weights_only=self.save_weights_only)
-        return with_suffix(self.filepath, suffixes, type(subject).__name__)
+        only = self.save_weights_only
+        suffixes, others = subject.suffixes(weights_only=only), subject.suffixes(weights_only=not only)
+        try:
+            return with_suffix(self.filepath, suffixes, type(subject).__name__)
+        except SettingsError as error:
+            if suffix_in(self.filepath) not in others:
+                raise
+            raise SettingsError(f"{error}, or, with save_weights_only={not only}, {suffix_in(self.filepath)}") from None

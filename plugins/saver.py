@@ -41,7 +41,7 @@ class _Saver:
         self.frequency = frequency
         self.best = Best()
         self.kept: tuple[Kept, ...] = ()
-        self.asked: _Asked | None = None  # the last model that was to be saved
+        self.asked: list[_Asked] = []  # the last two models that were to be saved
         self.template = ""
 
     @hookimpl
@@ -105,13 +105,13 @@ class _Saver:
                 return NOTHING
             reason = self.monitor.improvement(before, score)
         if not (settings.keep or settings.keep_last):
-            self.asked = asked
+            self.asked = [*self.asked[-1:], asked]
             return self.write(path, reason)
         new = Kept(path, run.epoch, run.step, nan if score is None else score)
         self.kept, verdict = retention_rule(self.kept, new, best=settings.keep or 0, last=settings.keep_last or 0)
         if not verdict.save:
             return NOTHING
-        self.asked = asked
+        self.asked = [*self.asked[-1:], asked]
         if verdict.among_best and not reason:
             rank = f"among the best {settings.keep}" if settings.keep != 1 else "the best"
             reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is {rank}"
@@ -132,10 +132,13 @@ class _Saver:
     @hookimpl
     def on_checkpoint_error(self, path: Path, step: int) -> None:
         # what is on the disk decides what is the best, so the next better model is saved again
-        if self.asked is not None and (Path(self.asked.path), self.asked.step) == (path, step):
-            self.best, self.kept = self.asked.best, self.asked.kept
-        else:  # a later one is being saved already
-            self.kept = tuple(each for each in self.kept if (Path(each.path), each.step) != (path, step))
+        for asked in self.asked:
+            if (Path(asked.path), asked.step) == (path, step):
+                if asked is self.asked[-1]:
+                    self.best = asked.best
+                kept = [each for each in self.kept if (Path(each.path), each.step) != (path, step)]
+                # what was to go for it is still there
+                self.kept = (*(each for each in asked.kept if each not in kept), *kept)
 
     def memory(self) -> dict[str, Any]:
         """The best score, the files that are kept, and which metrics were ever there."""

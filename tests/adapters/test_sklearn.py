@@ -30,6 +30,7 @@ from sklearn.utils import all_estimators
 
 import trainbus
 from trainbus import CheckpointError, MissingCapability, SettingsError, hookimpl
+from trainbus.adapters import sklearn_files
 from trainbus.adapters.sklearn import SklearnSubject, loss, partial_fit
 from trainbus.adapters.sklearn_batches import batches
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
@@ -713,6 +714,42 @@ def test_files_that_could_run_code_are_refused(tmp_path):
             subject.load(tmp_path / f"{name}.skops")
     assert not Path("ran").exists()
     assert not fitted(subject.estimator)
+
+
+def test_what_the_user_trusts_is_read(tmp_path):
+    """Named types in .skops, and .joblib where that is named: nothing of it by itself."""
+    own = Own().partial_fit(X, LABELS, classes=[0, 1, 2])
+    name = f"{Own.__module__}.Own"
+    SklearnSubject(own).save(tmp_path / "own.skops", weights_only=False)
+    subject = SklearnSubject(Own(), trusted=[name])
+    subject.load(tmp_path / "own.skops")
+    assert np.array_equal(subject.estimator.coef_, own.coef_)
+
+    SklearnSubject(own, trusted=".joblib").save(tmp_path / "own.joblib", weights_only=False)
+    with pytest.raises(CheckpointError, match=r'runs whatever code it holds; .*trusted=\[".joblib"\]'):
+        subject.load(tmp_path / "own.joblib")
+    subject = SklearnSubject(Own(), trusted=[".joblib"])
+    subject.load(tmp_path / "own.joblib")
+    assert np.array_equal(subject.estimator.coef_, own.coef_)
+    (tmp_path / "cut.joblib").write_bytes((tmp_path / "own.joblib").read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="no joblib file that can be read"):
+        subject.load(tmp_path / "cut.joblib")
+
+
+def test_joblib_holds_what_skops_cannot(tmp_path, caplog):
+    """And says once what that means."""
+    with pytest.raises(MissingCapability, match="skops"):
+        partial_fit(Birch(), X, callbacks=ModelCheckpoint(str(tmp_path / "m.joblib")))
+    sklearn_files._warn.cache_clear()
+    run = partial_fit(
+        Birch(), X, epochs=3, callbacks=ModelCheckpoint(str(tmp_path / "m.joblib")), trusted=".joblib", resume="auto"
+    )
+    again = partial_fit(
+        Birch(), X, epochs=4, callbacks=ModelCheckpoint(str(tmp_path / "m.joblib")), trusted=".joblib", resume="auto"
+    )
+
+    assert [run.result.epochs, again.result.epochs] == [3, 4]
+    assert caplog.text.count("runs the code that it holds when it is read") == 1
 
 
 @pytest.mark.parametrize(("module", "name"), [("sklearn.utils._testing", "check_output"), ("sklearn.nothing", "X")])

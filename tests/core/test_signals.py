@@ -1,10 +1,10 @@
 """The laws of requests to end a run: signals are heard while it is open, and a stop file does the same."""
 
-import itertools
 import gc
+import itertools
 import signal
-import weakref
 import threading
+import weakref
 from pathlib import Path
 from types import FrameType
 
