@@ -49,6 +49,8 @@ class Signals:
         handler = _Handler(weakref.ref(self))
         for number in numbers:
             before = signal.getsignal(number)
+            while isinstance(before, _Handler) and before.signals() is None:  # of a run that was lost
+                before = before.before[number]
             if before not in (signal.SIG_IGN, None):  # None is a handler that only C knows
                 handler.before[number] = self._before[number] = before
                 signal.signal(number, handler)

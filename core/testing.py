@@ -199,7 +199,7 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
                     train(subject)
                     write(path)
                     subject.load(path)
-                    _assert_same(_weights(subject), before, "what is written later is the state of before")
+                    _assert_same(_weights(subject), before, "what is written later has the state of before, in")
 
 
 def _has(subject: object, capability: type) -> bool:
@@ -217,7 +217,7 @@ def _check_return(
     train(subject)
     back(kept)
     after = _weights(subject)
-    _assert_same(after, before, f"{what} brings back the weights")
+    _assert_same(after, before, f"{what} brings back")
     train(subject)
     back(kept)
     again = _weights(subject)
@@ -225,9 +225,9 @@ def _check_return(
 
 
 def _assert_same(found: Mapping[str, Any], wanted: Mapping[str, Any], message: str) -> None:
-    assert found.keys() == wanted.keys(), message
+    assert found.keys() == wanted.keys(), f"{message} the same weights"
     for name, array in wanted.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=f"{message}, {name} to the bit")
+        np.testing.assert_array_equal(found[name], array, err_msg=f"{message} {name} to the bit")
 
 
 def _assert_close(found: Mapping[str, float], wanted: Mapping[str, float], message: str) -> None:

@@ -452,6 +452,9 @@ class Loop(RuleBasedStateMachine):
     def tell(self, name: str) -> None:
         self.expected.append(name)
 
+    def teardown(self) -> None:
+        self.run.end()
+
     @precondition(lambda self: not self.over and not self.inside)
     @rule()
     def begin_epoch(self) -> None:

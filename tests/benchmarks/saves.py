@@ -1,0 +1,274 @@
+"""How long a training waits for a checkpoint: `python -m tests.benchmarks.saves [megabytes] [rounds]`.
+
+Each way saves the same float32 weights in every round, in an order shuffled anew. Blocked is the time until the call
+returns; complete the time until the file is. What the page cache still holds from one save is flushed before the next
+is timed. Afterwards: the memory that a save takes beside the state, and how long the thread that writes keeps a thread
+of pure Python from running.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter, thread_time
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainbus import Run, decision
+from trainbus.adapters.torch import TorchSubject
+
+from .measuring import table, versions
+
+WIDTH = 1024
+THREADS = ("trainbus-writer", "saver")
+"""Names of the threads that write."""
+
+
+class Way(NamedTuple):
+    """One way to save."""
+
+    save: Callable[[], object]
+    finish: Callable[[], object] = lambda: None
+    """Waits until what `save` began is complete."""
+
+
+def main(megabytes: int = 100, rounds: int = 15) -> None:
+    """Measure, and print the tables."""
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    layers = max(round(megabytes * 1e6 / (4 * WIDTH * (WIDTH + 1))), 1)
+    model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(layers)))
+    size = sum(each.nbytes for each in model.parameters())
+    print(
+        f"{versions('torch', 'safetensors', 'lightning', 'pytorch-ignite', 'keras')}; {size / 1e6:.0f} MB in", end=" "
+    )
+    print(f"{2 * layers} tensors; {rounds} rounds\n")
+    folder = Path(tempfile.mkdtemp())
+    with Run(TorchSubject(model), progress=False) as run:
+        for _ in run.epochs(1):
+            first = memory_of(Way(lambda: background(run, folder), lambda: finish(run)))
+            ways = {**own(run, folder), **others(model, folder, layers)}
+            print_times(measured(ways, rounds))
+            print("\nMemory beside the state, in its size:\n")
+            rows = [["trainbus in the background, the first time", f"{first / size:.2f}"]]
+            rows += [[name, f"{memory_of(way) / size:.2f}"] for name, way in ways.items() if name != MEMCPY]
+            print(table(["", "times"], rows))
+            print("\nA thread of pure Python beside the thread that writes:\n")
+            threads = {
+                "trainbus in the background": Way(lambda: background(run, folder), lambda: finish(run)),
+                "torch.save in a thread": in_thread(lambda: torch.save(model.state_dict(), folder / "thread.pt")),
+            }
+            print(
+                table(
+                    ["", "kept waiting", "of the time", "longest"], [[n, *kept_waiting(w)] for n, w in threads.items()]
+                )
+            )
+    shutil.rmtree(folder)
+
+
+MEMCPY = "one memcpy of the same bytes"
+BACKGROUND = "trainbus in the background"
+
+
+def background(run: Run, folder: Path) -> None:
+    run.decide(decision.save(str(folder / "background.pt"), background=True))
+
+
+def finish(run: Run) -> None:
+    run._bus.writer.wait()
+
+
+def own(run: Run, folder: Path) -> dict[str, Way]:
+    """What trainbus does, and the least that anyone who copies could do."""
+    assert isinstance(run.subject, TorchSubject)
+    source = np.ones(sum(each.numel() for each in run.subject.model.parameters()), np.float32)
+    target = np.zeros_like(source)
+    return {
+        MEMCPY: Way(lambda: np.copyto(target, source)),
+        BACKGROUND: Way(lambda: background(run, folder), lambda: finish(run)),
+        "trainbus, waiting": Way(lambda: run.decide(decision.save(str(folder / "waiting.pt")))),
+    }
+
+
+def others(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
+    """What others do, as far as they are installed."""
+    ways = {"torch.save": Way(lambda: torch.save(model.state_dict(), folder / "torch.pt"))}
+
+    def synced(path: Path) -> None:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def torch_synced() -> None:
+        torch.save(model.state_dict(), folder / "synced.pt")
+        synced(folder / "synced.pt")
+
+    ways["torch.save + fsync"] = Way(torch_synced)
+    from safetensors.torch import save_file
+
+    ways["safetensors"] = Way(lambda: save_file(model.state_dict(), folder / "weights.safetensors"))
+    for add in (lightning, ignite, keras, distributed):
+        try:
+            ways |= add(model, folder, layers)
+        except ImportError as error:
+            print(f"left out: {error}")
+    return ways
+
+
+def lightning(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
+    import lightning
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder
+    )
+    trainer.strategy.connect(Module())
+    path = folder / "lightning.ckpt"
+    return {"Lightning, save_checkpoint": Way(lambda: trainer.save_checkpoint(path, weights_only=True))}
+
+
+def ignite(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
+    from ignite.handlers import DiskSaver
+
+    saver = DiskSaver(folder / "ignite", create_dir=True, require_empty=False)
+    return {"Ignite, DiskSaver": Way(lambda: saver(model.state_dict(), "ignite.pt"))}
+
+
+def keras(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
+    import keras
+
+    twin = keras.Sequential([keras.Input((WIDTH,)), *(keras.layers.Dense(WIDTH) for _ in range(layers))])
+    return {
+        "Keras, save_weights": Way(lambda: twin.save_weights(folder / "keras.weights.h5", overwrite=True)),
+        "Keras, .keras": Way(lambda: twin.save(folder / "keras.keras", overwrite=True)),
+    }
+
+
+def distributed(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
+    import torch.distributed as dist
+    from torch.distributed import checkpoint
+
+    store = dist.HashStore()
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    begun: list[Any] = []
+
+    def save() -> None:
+        begun.append(checkpoint.async_save(model.state_dict(), checkpoint_id=folder / "distributed"))
+
+    return {"torch async_save": Way(save, lambda: begun.pop().result())}
+
+
+def measured(ways: dict[str, Way], rounds: int) -> dict[str, tuple[list[float], list[float]]]:
+    """Milliseconds blocked, and until complete, of each way."""
+    taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ways}
+    for way in ways.values():  # warm: files are there, buffers are made
+        way.save()
+        way.finish()
+    order = list(ways)
+    for _ in range(rounds):
+        random.shuffle(order)
+        for name in order:
+            os.sync()
+            gc.collect(0)
+            start = perf_counter()
+            ways[name].save()
+            blocked = perf_counter()
+            ways[name].finish()
+            taken[name][0].append((blocked - start) * 1e3)
+            taken[name][1].append((perf_counter() - start) * 1e3)
+    return taken
+
+
+def print_times(taken: dict[str, tuple[list[float], list[float]]]) -> None:
+    """One row for each way; how many times as long it blocks as trainbus in the background."""
+    base = median(taken[BACKGROUND][0])
+    rows = [
+        [
+            name,
+            spread(blocked),
+            f"{median(blocked) / base:.2f}",
+            spread(whole),
+        ]
+        for name, (blocked, whole) in taken.items()
+    ]
+    print(table(["milliseconds", "blocked", "times", "until complete"], rows), flush=True)
+
+
+def spread(values: list[float]) -> str:
+    return f"{median(values):,.1f} ({min(values):,.1f})"
+
+
+def memory_of(way: Way) -> int:
+    """Bytes by which a save lets the process grow, at most."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of before
+    before = status("VmRSS")
+    way.save()
+    way.finish()
+    return max(status("VmHWM") - before, 0)
+
+
+def status(name: str) -> int:
+    """A figure of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def in_thread(write: Callable[[], object]) -> Way:
+    """What a thread of its own does."""
+    threads: list[threading.Thread] = []
+
+    def save() -> None:
+        threads.append(threading.Thread(target=write, name=THREADS[1]))
+        threads[-1].start()
+
+    return Way(save, lambda: threads.pop().join())
+
+
+def kept_waiting(way: Way, saves: int = 9) -> tuple[str, str, str]:
+    """Milliseconds a save in which the main thread could run and did not, their share, and the longest.
+
+    That is the time neither on a processor nor in the queue for one.
+    """
+    waited, shares, longest = list[float](), list[float](), 0.0
+    for _ in range(saves):
+        os.sync()
+        way.save()
+        busy = [each for each in threading.enumerate() if each.name in THREADS]
+        start, cpu, queue, last = perf_counter(), thread_time(), queued(), perf_counter()
+        while any(each.is_alive() for each in busy):
+            for _ in range(1_000):
+                pass
+            now = perf_counter()
+            longest, last = max(longest, now - last), now
+        wall = perf_counter() - start
+        lost = max(wall - (thread_time() - cpu) - (queued() - queue), 0.0)
+        waited.append(lost * 1e3)
+        shares.append(lost / wall)
+        way.finish()
+    return f"{median(waited):.1f} ms", f"{median(shares):.1%}", f"{longest * 1e3:.1f} ms"
+
+
+def queued() -> float:
+    """Seconds that this thread has waited for a processor."""
+    return int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()[1]) / 1e9
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
