@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from .checkpoints import Checkpoint, commit
@@ -46,6 +48,8 @@ class Job:
     error: BaseException | None = None
     """What ended the job early."""
     abandoned: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+    """Set when a thread has done it."""
 
     def run(self) -> None:
         """Write each file, a failed one beside the others, and do what comes then."""
@@ -60,6 +64,7 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - raised where the training waits for it
             self.error = error
         self.then = None  # a run that is lost, and never takes this, is not kept alive by it
+        self.files = []
 
     def _write(self, write: Callable[[Path], object], staged: Path) -> None:
         write(staged)
@@ -76,7 +81,8 @@ class Writer:
 
     def __init__(self) -> None:
         self._job: Job | None = None
-        self._thread: threading.Thread | None = None
+        self._waits = False
+        self._jobs: SimpleQueue[Job | None] | None = None
 
     def do(self, job: Job, *, background: bool) -> None:
         """Do a job when the one before is done and was taken: before this returns, or in a thread of its own."""
@@ -84,10 +90,15 @@ class Writer:
         if not background:
             job.run()
             return
-        # a daemon, so that Ctrl-C ends the process while a large file is being written; a plain exit waits
-        self._thread = threading.Thread(target=job.run, name="trainbus-writer", daemon=True)
+        if self._jobs is None:
+            # it waits for its jobs: one that begins with a job would take the interpreter from whoever starts it
+            self._jobs = SimpleQueue()
+            # a daemon, so that Ctrl-C ends the process while a large file is being written; a plain exit waits
+            threading.Thread(target=_work, args=(self._jobs,), name="trainbus-writer", daemon=True).start()
+            weakref.finalize(self, self._jobs.put, None)
+        self._waits = True
         atexit.register(self.wait)
-        self._thread.start()
+        self._jobs.put(job)
 
     def wait(self) -> None:
         """Wait until the job is done.
@@ -95,22 +106,22 @@ class Writer:
         Raises:
             KeyboardInterrupt: the waiting was interrupted; what has not been published will not be.
         """
-        if self._thread is None:
+        if not self._waits or self._job is None:
             return
         try:
-            self._thread.join()
+            self._job.done.wait()
         except BaseException:
             self.abandon()
             raise
+        self._waits = False
         atexit.unregister(self.wait)
-        self._thread = None
 
     def abandon(self) -> None:
         """Let the file that is being written not take its place, and wait no more."""
         if self._job is not None:
             self._job.abandoned = True
+        self._waits = False
         atexit.unregister(self.wait)
-        self._thread = None
 
     def take(self, *, wait: bool) -> Job | None:
         """The job that is done, once; None where there is none, or where it goes on and this does not wait.
@@ -118,10 +129,17 @@ class Writer:
         Raises:
             BaseException: what ended it early.
         """
-        if not wait and self._thread is not None and self._thread.is_alive():
+        if not wait and self._waits and self._job is not None and not self._job.done.is_set():
             return None
         self.wait()
         job, self._job = self._job, None
         if job is not None and job.error is not None:
             raise job.error
         return job
+
+
+def _work(jobs: SimpleQueue[Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job.run()
+        job.done.set()
+        del job  # it holds a copy of the state

@@ -33,8 +33,6 @@ from trainbus.adapters.torch import TorchSubject
 from .measuring import table, versions
 
 WIDTH = 1024
-THREADS = ("trainbus-writer", "saver")
-"""Names of the threads that write."""
 
 
 class Way(NamedTuple):
@@ -43,6 +41,8 @@ class Way(NamedTuple):
     save: Callable[[], object]
     finish: Callable[[], object] = lambda: None
     """Waits until what `save` began is complete."""
+    busy: Callable[[], bool] = lambda: False
+    """Whether it is not complete yet."""
 
 
 def main(megabytes: int = 100, rounds: int = 15) -> None:
@@ -68,7 +68,7 @@ def main(megabytes: int = 100, rounds: int = 15) -> None:
             print(table(["", "times"], rows))
             print("\nA thread of pure Python beside the thread that writes:\n")
             threads = {
-                "trainbus in the background": Way(lambda: background(run, folder), lambda: finish(run)),
+                BACKGROUND: Way(lambda: background(run, folder), lambda: finish(run), lambda: going(run)),
                 "torch.save in a thread": in_thread(lambda: torch.save(model.state_dict(), folder / "thread.pt")),
             }
             print(
@@ -89,6 +89,10 @@ def background(run: Run, folder: Path) -> None:
 
 def finish(run: Run) -> None:
     run._bus.writer.wait()
+
+
+def going(run: Run) -> bool:
+    return not run._bus.writer._job.done.is_set()  # type: ignore[union-attr]
 
 
 def own(run: Run, folder: Path) -> dict[str, Way]:
@@ -151,6 +155,7 @@ def ignite(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
 
 
 def keras(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
 
     twin = keras.Sequential([keras.Input((WIDTH,)), *(keras.layers.Dense(WIDTH) for _ in range(layers))])
@@ -235,10 +240,13 @@ def in_thread(write: Callable[[], object]) -> Way:
     threads: list[threading.Thread] = []
 
     def save() -> None:
-        threads.append(threading.Thread(target=write, name=THREADS[1]))
+        threads.append(threading.Thread(target=write))
         threads[-1].start()
 
-    return Way(save, lambda: threads.pop().join())
+    def busy() -> bool:
+        return threads[-1].is_alive()
+
+    return Way(save, lambda: threads.pop().join(), busy)
 
 
 def kept_waiting(way: Way, saves: int = 9) -> tuple[str, str, str]:
@@ -250,9 +258,8 @@ def kept_waiting(way: Way, saves: int = 9) -> tuple[str, str, str]:
     for _ in range(saves):
         os.sync()
         way.save()
-        busy = [each for each in threading.enumerate() if each.name in THREADS]
         start, cpu, queue, last = perf_counter(), thread_time(), queued(), perf_counter()
-        while any(each.is_alive() for each in busy):
+        while way.busy():
             for _ in range(1_000):
                 pass
             now = perf_counter()

@@ -233,11 +233,12 @@ def test_ctrl_c_while_waiting_ends_at_once_and_spoils_nothing(tmp_path: Path) ->
             subject.gate.clear()
             subject.slope = subject.slope + 1
             run.decide(decision.save(str(path), background=True))
-            thread = next(each for each in threading.enumerate() if each.name == "trainbus-writer")
+            job = run._bus.writer._job
             with pytest.MonkeyPatch.context() as patch:  # the signal comes when the training waits
-                patch.setattr(thread, "join", lambda: signal.raise_signal(signal.SIGINT))
+                patch.setattr(job.done, "wait", lambda: signal.raise_signal(signal.SIGINT))
                 run.decide(decision.save(str(path), background=True))
 
+    patch.undo()
     subject.gate.set()
-    thread.join()
+    job.done.wait()
     assert path.read_bytes() == before[0]
