@@ -19,10 +19,10 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[torch]'") from error
 
-from .torch_file import write
+from . import torch_file
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
-from .torch_state import Buffers, portable, read, take_in_place
+from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
 __all__ = ["TorchSubject"]
@@ -144,12 +144,7 @@ class TorchSubject:
                 changed then.
         """
         path = Path(path)
-        if path.suffix == SAFETENSORS:
-            from . import torch_safetensors  # noqa: PLC0415 - only who wants such files needs it
-
-            found: Any = torch_safetensors.read(path)
-        else:
-            found = read(path)
+        found = _format(path).read(path)
         whole = isinstance(found.get("trainbus"), dict)
         told = self._misfit(found) if whole else misfit(self.model, found)
         if told:
@@ -284,13 +279,17 @@ class TorchSubject:
         return told
 
 
-def _write(state: Any, path: Path) -> None:
+def _format(path: Path) -> Any:
+    """What reads and writes files of the path's suffix."""
     if path.suffix == SAFETENSORS:
         from . import torch_safetensors  # noqa: PLC0415 - only who wants such files needs it
 
-        torch_safetensors.write(state, path)
-    else:
-        write(state, path)
+        return torch_safetensors
+    return torch_file
+
+
+def _write(state: Any, path: Path) -> None:
+    _format(path).write(state, path)
 
 
 def _difference(holder: Any, state: Mapping[str, Any], kind: str | None) -> str:

@@ -10,13 +10,16 @@ import io
 import pickle
 import sys
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, cast
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 import torch
 
-__all__ = ["write"]
+from trainbus import CheckpointError
+
+__all__ = ["read", "write"]
 
 ROOT = "archive"
 VERSION = b"3\n"
@@ -59,6 +62,24 @@ def write(state: Any, path: Path) -> None:
         for key, storage in enumerate(pickler.storages):
             _add(file, f"data/{key}", _bytes_of(storage))
         _add(file, "version", memoryview(VERSION))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a file, its tensors on the CPU.
+
+    Raises:
+        CheckpointError: there is no such file, it is damaged, or it holds more than plain data.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        reason = "torch.save did not write it, or it holds objects that could run code"
+        raise CheckpointError(f"{str(path)!r} does not load with weights_only=True: {reason}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{str(path)!r} holds a {type(found).__name__}, no state of a model")
+    return cast("dict[str, Any]", found)
 
 
 class _Pickler(pickle.Pickler):

@@ -22,9 +22,8 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[torch]'") from error
 
-__all__ = ["SUFFIX", "read", "write"]
+__all__ = ["read", "write"]
 
-SUFFIX = ".safetensors"
 VERSIONS = "trainbus.versions"
 """Key of the text that holds the versions of the modules, by which they read what older ones wrote."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +14,7 @@ from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
 
-__all__ = ["Buffers", "portable", "read", "take_in_place"]
+__all__ = ["Buffers", "portable", "take_in_place"]
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes a number to a type of that size that NumPy has as well."""
@@ -63,6 +61,7 @@ def portable(value: Any, where: str, *, copied: bool = False, buffers: Buffers |
 
     >>> portable({"lr": np.float64(0.1)}, "optimizer")
     {'lr': 0.1}
+    >>> from pathlib import Path
     >>> portable({"path": Path("data")}, "extra")
     Traceback (most recent call last):
         ...
@@ -137,24 +136,6 @@ def _numbers(tensor: Tensor) -> np.ndarray[Any, Any] | None:
     alike = SAME_SIZE.get(tensor.element_size())
     special = type(tensor) is not Tensor or tensor.is_quantized or tensor.is_conj() or tensor.is_neg()
     return None if not tensor.is_cpu or alike is None or special else tensor.view(alike).numpy()
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The content of a file, its tensors on the CPU.
-
-    Raises:
-        CheckpointError: there is no such file, it is damaged, or it holds more than plain data.
-    """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        reason = "torch.save did not write it, or it holds objects that could run code"
-        raise CheckpointError(f"{str(path)!r} does not load with weights_only=True: {reason}") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{str(path)!r} holds a {type(found).__name__}, no state of a model")
-    return cast("dict[str, Any]", found)
 
 
 def take_in_place(optimizer: Any, state: Mapping[str, Any]) -> None:
