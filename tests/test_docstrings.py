@@ -7,15 +7,8 @@ import pkgutil
 import pytest
 
 import trainbus
-import trainbus.adapters
-import trainbus.plugins
 
-MODULES = sorted(
-    info.name
-    for package in (trainbus, trainbus.adapters, trainbus.plugins)
-    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
-    if not info.ispkg
-)
+MODULES = sorted(info.name for info in pkgutil.walk_packages(trainbus.__path__, "trainbus.") if not info.ispkg)
 
 
 @pytest.mark.parametrize("name", MODULES)
