@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -132,7 +132,11 @@ def action_to_plain(action: Action) -> dict[str, Any]:
     >>> action_to_plain(decisions.Forget("a.pt", reason="old"))
     {'action': 'Forget', 'reason': 'old', 'by': '', 'source': 'a.pt'}
     """
-    return {"action": type(action).__name__, **to_plain(asdict(action))}
+    options = {each.name: getattr(action, each.name) for each in fields(action)}
+    for name in ("rule", "values"):
+        if not options[name]:
+            del options[name]
+    return {"action": type(action).__name__, **to_plain(options)}
 
 
 def action_from_plain(data: Mapping[str, Any]) -> Action:
