@@ -162,6 +162,11 @@ class Decision:
         return any(isinstance(action, Stop) for action in self.actions)
 
     @property
+    def askers(self) -> frozenset[str]:
+        """The names of those who asked."""
+        return frozenset(action.by for action in self.actions)
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why, in words: one reason an action, in the order of the actions, each said once."""
         return tuple(dict.fromkeys(action.reason for action in self if action.reason))

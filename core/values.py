@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import nan
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["Value", "Values"]
 
@@ -23,7 +23,7 @@ class Values(Mapping[str, Value]):
     __slots__ = ("_values",)
 
     def __init__(self, values: Mapping[str, Value] | None = None) -> None:
-        self._values = {name: nan if value != value else value for name, value in (values or {}).items()}
+        self._values = {name: _plain(value) for name, value in (values or {}).items()}
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
@@ -43,3 +43,9 @@ class Values(Mapping[str, Value]):
 
     def __repr__(self) -> str:
         return repr(self._values)
+
+
+def _plain(value: Any) -> Value:
+    """NumPy's numbers and tensors of one as Python's, and every NaN as the one."""
+    plain = value.item() if hasattr(value, "item") else value
+    return nan if plain != plain else plain

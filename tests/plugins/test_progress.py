@@ -47,10 +47,8 @@ SAVING = [
     "Epoch 1: val_loss improved from None to 0.31000, saving model to best.npz",
     "Epoch 2: val_loss improved from 0.31000 to 0.30000, saving model to best.npz",
 ]
-REDUCING = [
-    "Epoch 4: ReduceLROnPlateau reducing learning rate to 0.05: "
-    "val_loss 0.5 did not improve on 0.3 (epoch 2) by more than 0.0001 for the 2nd time"
-]
+STALLED = "val_loss 0.5 did not improve on 0.3 (epoch 2) by more than 0.0001 for the 2nd time"
+REDUCING = [f"Epoch 4: ReduceLROnPlateau reducing learning rate to 0.05: {STALLED}"]
 EPOCH = re.compile(r"Epoch (\d)/6 - \d+\.\ds - val_loss: 0\.\d{4} - learning_rate: 0\.\d+$")
 
 
