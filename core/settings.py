@@ -188,6 +188,5 @@ def _value(value: Any) -> str:
         given = cast("Mapping[str, Any]", value)
         return f"{{{', '.join(f'{_key(name)} = {_value(each)}' for name, each in given.items())}}}"
     if isinstance(value, list):
-        items: list[Any] = value
-        return f"[{', '.join(map(_value, items))}]"
+        return f"[{', '.join(map(_value, cast('Any', value)))}]"
     return tomli_w.dumps({"value": value}).removeprefix("value = ").removesuffix("\n")
