@@ -213,7 +213,9 @@ class Journalist:
         self.introduced = True
 
     def _close(self, run: Run) -> None:
-        if self.file is None or (run.resumed is not None and not self.introduced):  # nothing has happened
+        assert self.file is not None
+        if run.resumed is not None and not self.introduced:  # nothing has happened
+            self.file.close()
             return
         result = run.result
         event = Ended(
