@@ -11,7 +11,7 @@ from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of
 from .errors import SettingsError, TrainbusError
 from .hooks import check_plugin
 
-__all__ = ["Listed", "Listener", "as_list", "listeners"]
+__all__ = ["Listed", "Listener", "as_list", "listeners", "numbered"]
 
 Listed = Callback | Mapping[str, Any] | str | object
 """What may stand in a list of callbacks: a callback, its settings as plain data, the name of an installed callback or
@@ -82,7 +82,7 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
     if isinstance(item, Mapping):
         return _listener(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)
-    name = next(name for name in _numbered(kind.__name__) if name not in taken)
+    name = next(name for name in numbered(kind.__name__) if name not in taken)
     if isinstance(item, Callback):
         plugin = item.plugin()
         check_plugin(name, plugin)
@@ -97,7 +97,8 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
     return Listener(name, item)
 
 
-def _numbered(name: str) -> Iterator[str]:
+def numbered(name: str) -> Iterator[str]:
+    """The name itself, then "name-2", "name-3" and so on, for those that come after the first of that name."""
     yield name
     yield from (f"{name}-{number}" for number in count(2))
 

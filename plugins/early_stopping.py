@@ -11,6 +11,7 @@ from pydantic import AfterValidator, NonNegativeInt
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
 from trainbus.capabilities import Snapshotable
 from trainbus.rules import Patience, stopping_rule
+from trainbus.smoothing import Smoothing, check_smoothing
 
 __all__ = ["EarlyStopping"]
 
@@ -35,6 +36,13 @@ class EarlyStopping(MonitoredCallback):
     """Whether the weights of the best epoch are brought back at the end, whatever ended the training but an error."""
     start_from_epoch: NonNegativeInt = 0
     """First epoch, counted from 0, that is looked at."""
+    smoothing: Annotated[str | None, AfterValidator(check_smoothing)] = None
+    """What is looked at in place of the metric itself: such as "ema 0.9", its average of which that part stays at each
+    epoch, or "median 5", the median of its last values. The best epoch, too, is then that of the smooth metric."""
+
+    def fits(self, earlier: Mapping[str, Any]) -> bool:
+        """Also: it is smoothed in the same way."""
+        return super().fits(earlier) and earlier.get("smoothing") == self.smoothing
 
     def requires(self) -> tuple[type, ...]:
         """A subject that can be remembered, where the best weights shall be restored."""
@@ -49,6 +57,8 @@ class _Stopper:
     def __init__(self, settings: EarlyStopping) -> None:
         self.settings = settings
         self.state = Patience()
+        self.smoothing = Smoothing.parse(settings.smoothing) if settings.smoothing else None
+        self.smooth = self.smoothing.begin() if self.smoothing else ()
         self.slot = f"best {settings.monitor}"
 
     @hookimpl
@@ -60,6 +70,8 @@ class _Stopper:
         score = self.monitor.score(metrics)
         if score is None:
             return None
+        if self.smoothing is not None:
+            self.smooth, score = self.smoothing.step(self.smooth, score)
         settings, monitor = self.settings, self.monitor
         before = self.state
         self.state, verdict = stopping_rule(
@@ -86,10 +98,11 @@ class _Stopper:
         return decision.restore(self.slot, f"best {self.monitor.metric} {self._best()}")
 
     def memory(self) -> list[Any]:
-        return list(self.state)
+        return [*self.state, *self.smooth]
 
     def recall(self, memory: list[Any]) -> None:
-        self.state = Patience(*memory)
+        own = len(self.state)
+        self.state, self.smooth = Patience(*memory[:own]), tuple(memory[own:])
 
     def _best(self) -> str:
         return f"{self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1}"
