@@ -19,6 +19,7 @@ from .files import sweep
 from .listeners import Listed, listeners
 from .loaders import bring_back, state_of
 from .locks import owning
+from .memory import decision_from_plain
 from .plain import from_plain
 from .randomness import random_state
 from .resume import Resumption, find
@@ -176,9 +177,7 @@ class Events(Status):
         if not self.requested or self.interrupted:
             return
         self.interrupted = True
-        stops = [each for each in self.stops if each.by == REQUEST]
-        if self._bus.on_decision is not None:
-            self._bus.on_decision(self, Decision(frozenset(stops)))
+        self._tell_decision(Decision(frozenset(each for each in self.stops if each.by == REQUEST)))
         raise KeyboardInterrupt(self.requested)
 
     def _request(self, name: str) -> None:
@@ -292,6 +291,7 @@ class Events(Status):
         self.resumed = checkpoint
         self.past = [(epoch, from_plain(metrics)) for epoch, metrics in memory.history]
         self.metrics = self.past[-1][1] if self.past else {}
+        self.decided = [(epoch, decision_from_plain(actions)) for epoch, actions in memory.decided]
         self.epoch, self.step = checkpoint.epoch, checkpoint.step
         self._began = self._ended = position.epochs
         self._counters.done = position.batches
@@ -357,8 +357,13 @@ class Events(Status):
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
         self.stops += [action for action in done if isinstance(action, Stop)]
-        if done and self._bus.on_decision is not None:
-            self._bus.on_decision(self, done)
+        if done:
+            self._tell_decision(done)
+
+    def _tell_decision(self, decision: Decision) -> None:
+        self.decided.append((self.epoch, decision))
+        if self._bus.on_decision is not None:
+            self._bus.on_decision(self, decision)
 
     def _learning_rates(self) -> Mapping[str, float]:
         return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}

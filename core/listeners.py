@@ -22,6 +22,10 @@ FOREIGN = frozenset({"ignite", "keras", "lightning", "pytorch_lightning", "skorc
 """Packages whose callbacks hear other hooks under the same names."""
 
 
+JOURNAL = "Journal"
+"""The callback that every run with a place for its files has."""
+
+
 class Listener(NamedTuple):
     """A plugin, the name that stands for it in reasons and errors, and the callback that made it, if one did."""
 
@@ -31,7 +35,7 @@ class Listener(NamedTuple):
 
 
 def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, progress: bool = True) -> list[Listener]:
-    """The listeners for one run, those of the environment variable TRAINBUS_PLUGINS and progress last.
+    """The listeners for one run, those of the environment variable TRAINBUS_PLUGINS, journal and progress last.
 
     Args:
         listed: callbacks and plugins, or a single one.
@@ -56,6 +60,9 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
     if problems:
         lines = "\n".join(f"- {problem}" for problem in problems)
         raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
+    made = [each.callback for each in found if each.callback is not None]
+    if any(each.directories() for each in made) and not any(type(each).__name__ == JOURNAL for each in made):
+        found.append(_listener(load("callbacks", JOURNAL)(), {each.name for each in found}))
     levels = {each.name: getattr(each.callback, "verbose", 0) for each in found}
     if any(levels.values()):
         told = load("plugins", "progress")
