@@ -158,9 +158,7 @@ class Events(Continuation):
         if not self.requested or self.interrupted:
             return
         self.interrupted = True
-        stops = [each for each in self.stops if each.by == REQUEST]
-        if self._bus.on_decision is not None:
-            self._bus.on_decision(self, Decision(frozenset(stops)))
+        self._tell_decision(Decision(frozenset(each for each in self.stops if each.by == REQUEST)))
         raise KeyboardInterrupt(self.requested)
 
     def _request(self, name: str) -> None:
@@ -249,8 +247,13 @@ class Events(Continuation):
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
         self.stops += [action for action in done if isinstance(action, Stop)]
-        if done and self._bus.on_decision is not None:
-            self._bus.on_decision(self, done)
+        if done:
+            self._tell_decision(done)
+
+    def _tell_decision(self, decision: Decision) -> None:
+        self.decided.append((self.epoch, decision))
+        if self._bus.on_decision is not None:
+            self._bus.on_decision(self, decision)
 
     def _learning_rates(self) -> Mapping[str, float]:
         return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}

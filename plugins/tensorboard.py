@@ -113,6 +113,10 @@ class TensorBoard(Callback):
         """The directory, as an absolute path."""
         return (str(Path(self.log_dir).resolve()),)
 
+    def directories(self) -> tuple[str, ...]:
+        """The directory, as an absolute path."""
+        return self.claims()
+
     def fits(self, earlier: Mapping[str, Any]) -> bool:
         """The same directory is laid out in the same way."""
         return (earlier.get("log_dir"), earlier.get("layout")) == (self.log_dir, self.layout)
