@@ -22,6 +22,7 @@ except ImportError as error:
 
 from . import torch_file
 from .torch_gradients import hold_gradients, unheld
+from .torch_graph import parts
 from .torch_probe import Probe, outputs
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
@@ -234,7 +235,7 @@ class TorchSubject:
 
     def graph(self) -> Sequence[Node]:
         """The modules that hold no others, in the order of their registration; a Sequential's in a chain."""
-        return list(_nodes(unwrapped(self.model), "", ())[0])
+        return parts(unwrapped(self.model))
 
     def activations(self, batch_size: int) -> Iterator[tuple[str, Any]]:
         """What each module that calls no other one puts out for the probe; of several tensors, each with its number.
@@ -381,21 +382,3 @@ def _declared(module: nn.Module) -> Literal["min", "max"] | None:
     if not isinstance(flag, bool) or any(kind.__name__ in MISLEADING_FLAGS for kind in type(module).__mro__):
         return None
     return "max" if flag else "min"
-
-
-def _nodes(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[Node], tuple[str, ...]]:
-    """The nodes of a module, and the names of those whose output is its own, where that is known."""
-    children = list(module.named_children())
-    kind = type(module).__name__
-    if not children:
-        name = path or kind
-        size = sum(each.numel() for each in module.parameters() if not isinstance(each, UninitializedParameter))
-        facts = (("parameters", str(size)), ("settings", module.extra_repr()))
-        return [Node(name, kind, inputs, tuple(fact for fact in facts if fact[1] not in ("", "0")))], (name,)
-    nodes: list[Node] = []
-    chained = isinstance(module, nn.Sequential)
-    for name, child in children:
-        more, outputs = _nodes(unwrapped(child), f"{path}/{name}".lstrip("/"), inputs if chained else ())
-        nodes += more
-        inputs = outputs if chained else ()
-    return nodes, inputs

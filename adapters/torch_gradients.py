@@ -31,21 +31,22 @@ def hold_gradients(model: nn.Module, optimizers: Mapping[str, Any]) -> Callable[
     """
     names = {id(weight): name for name, weight in named(model)}
     found: dict[str, Any] = {}
+    done: set[int] = set()  # a hook that removes itself would disturb those after it
 
     def hold(optimizer: Any, _: Any, __: Any) -> None:
-        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        if id(optimizer) in done or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
             return  # a copy would end the capture
-        handles[id(optimizer)].remove()
+        done.add(id(optimizer))
         for group in optimizer.param_groups:
             for weight in group["params"]:
                 name, gradient = names.get(id(weight)), weight.grad
                 if name is not None and gradient is not None:
                     found[name] = as_array(gradient.coalesce().values() if gradient.is_sparse else gradient, copied=True)
 
-    handles = {id(each): each.register_step_pre_hook(hold) for each in optimizers.values()}
+    handles = [each.register_step_pre_hook(hold) for each in optimizers.values()]
 
     def gradients() -> Iterable[tuple[str, Any]]:
-        for handle in handles.values():
+        for handle in handles:
             handle.remove()
         return [(name, found[name]) for name in names.values() if name in found]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from trainbus.capabilities import HasActivations, HasGradients, HasWeights, missing
 from trainbus.failures import LOG
@@ -51,21 +51,16 @@ class Inspection:
     def begin_epoch(self, epoch: int) -> None:
         """The epoch begins: where it is due, its gradients are held."""
         self.held = None
-        if self.gradients and self.due(epoch) and isinstance(self.subject, HasGradients):
-            self.held = self.subject.hold_gradients()
+        if self.due(epoch):
+            self._try("gradients", self._hold_gradients)
 
     def end_epoch(self, epoch: int, step: int) -> None:
         """The epoch is over: where it is due, show all that is wanted."""
         if not self.due(epoch):
             return
         self.show_weights(step, histograms=True, images=self.images)
-        for each in (self._show_gradients, self._show_activations):
-            try:
-                each(step)
-            except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
-                what = each.__name__.rpartition("_")[2]
-                LOG.warning("TensorBoard: no %s from here on: %s: %s", what, type(error).__name__, error)
-                setattr(self, what, False)
+        self._try("gradients", lambda: self._show_gradients(step))
+        self._try("activations", lambda: self._show_activations(step))
 
     def show_weights(self, step: int, *, histograms: bool, images: bool) -> None:
         """Show every weight as it is now."""
@@ -82,10 +77,24 @@ class Inspection:
             if images:
                 self.put(step, partial(pictured, f"{name}/image"), kept, kept.nbytes)
 
+    def _try(self, what: Literal["gradients", "activations"], look: Callable[[], None]) -> None:
+        """Look, where that is wanted; what fails once is not tried again."""
+        if not getattr(self, what):
+            return
+        try:
+            look()
+        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
+            LOG.warning("TensorBoard: no %s from here on: %s: %s", what, type(error).__name__, error)
+            setattr(self, what, False)
+
+    def _hold_gradients(self) -> None:
+        if isinstance(self.subject, HasGradients):
+            self.held = self.subject.hold_gradients()
+
     def _show_gradients(self, step: int) -> None:
         from .summaries import histograms  # noqa: PLC0415 - as above
 
-        if not self.gradients or self.held is None:
+        if self.held is None:
             return
         found = list(self.held())
         if not found:
@@ -97,7 +106,7 @@ class Inspection:
         from .histogram import Tally  # noqa: PLC0415 - NumPy
         from .summaries import tallied  # noqa: PLC0415 - as above
 
-        if not self.activations or not isinstance(self.subject, HasActivations):
+        if not isinstance(self.subject, HasActivations):
             return
         tallies: dict[str, Tally] = {}
         with undrawn(self.subject):
