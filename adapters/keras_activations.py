@@ -92,6 +92,8 @@ def _unchanged(model: Any) -> Iterator[None]:
     layers = model._flatten_layers()
     own = [variable for layer in layers for variable in layer._non_trainable_variables]
     own += [generator.state for layer in layers for generator in layer._seed_generators]
+    states = [each for layer in layers for each in keras.tree.flatten(getattr(layer, "states", None))]
+    own += [each for each in states if isinstance(each, keras.Variable)]  # which recurrent layers tell nobody of
     values = [_copy(variable.value) for variable in own]
     try:
         yield

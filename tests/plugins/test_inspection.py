@@ -1,6 +1,5 @@
 """The laws of what is seen inside a subject: all of it, as it was, without a trace in the training."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -103,7 +102,12 @@ def test_all_that_is_inside_stands_where_it_belongs(framework: str, layout: Any)
     }
     texts = {"settings", "environment", "keras", "custom_scalars__config__"} & set(tags["tensors"])
     conceptual = {"keras"} if framework == "keras" else set[str]()
-    assert texts == {"settings", "environment", *conceptual, *(() if layout == "keras" else ["custom_scalars__config__"])}
+    assert texts == {
+        "settings",
+        "environment",
+        *conceptual,
+        *(() if layout == "keras" else ["custom_scalars__config__"]),
+    }
     assert all(len(reader.Tensors(tag)) == 1 for tag in texts)
     assert tags["graph"]
     every = [tag for kind in ("scalars", "histograms", "images", "tensors") for tag in tags[kind]]
@@ -122,11 +126,6 @@ def test_a_training_that_is_looked_at_is_the_training_that_is_not(framework: str
     for (name, array), (other, same) in zip(plain, looked, strict=True):
         assert name == other
         np.testing.assert_array_equal(array, same)
-
-
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The lines that a user saw."""
-    return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def fit(callbacks: Any, **options: Any) -> Any:
@@ -150,7 +149,7 @@ def torch_epoch(subject: Any, *callbacks: Any) -> None:
 INSIDE = TensorBoard("logs", histogram_freq=1)
 
 
-def test_without_data_weights_are_written_and_one_line_says_what_is_missing(caplog: pytest.LogCaptureFixture):
+def test_without_data_weights_are_written_and_one_line_says_what_is_missing(told: Any):
     """The line names the fix of each framework; where there are no layers to see, there is nothing to say."""
     torch_epoch(TorchSubject(torch.nn.Linear(6, 1)), INSIDE)
     fit(KerasCallback(INSIDE))
@@ -160,7 +159,7 @@ def test_without_data_weights_are_written_and_one_line_says_what_is_missing(capl
         for _ in run.epochs(1):
             run.log(loss=1.0)
     fixes = ["TorchSubject(..., probe=validation_loader)", "give fit validation_data=", "give partial_fit validation_"]
-    lines = told(caplog)
+    lines = told()
     assert len(lines) == 3
     for line, fix in zip(lines, fixes, strict=True):
         assert line.startswith("TensorBoard: no histograms of activations: ")
@@ -169,7 +168,7 @@ def test_without_data_weights_are_written_and_one_line_says_what_is_missing(capl
     assert {"weight/histogram", "m/only/kernel/histogram", "coefs_/0/histogram", "coef_/histogram"} <= shown
 
 
-def test_a_generator_of_validation_data_is_not_taken_from(caplog: pytest.LogCaptureFixture):
+def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
     """Keras gets each of its batches; a line names arrays as the way out, and that way works."""
     batches = [(HELD_OUT, np.zeros(15, "int64"))] * 3
 
@@ -179,8 +178,10 @@ def test_a_generator_of_validation_data_is_not_taken_from(caplog: pytest.LogCapt
     one_shot = generator()
     fit(KerasCallback(INSIDE), validation_data=one_shot, validation_steps=3)
     assert list(one_shot) == []
-    (line,) = told(caplog)
-    assert "generator, which can be gone through only once; give arrays or a data set: KerasCallback(callbacks, " in line
+    (line,) = told()
+    assert (
+        "generator, which can be gone through only once; give arrays or a data set: KerasCallback(callbacks, " in line
+    )
     assert "m/only/activation" not in read()["train"].Tags()["histograms"]
     bus = KerasCallback(TensorBoard("more", histogram_freq=1), validation_data=HELD_OUT)
     fit(bus, validation_data=generator(), validation_steps=3)
@@ -280,14 +281,14 @@ class Failing:
         raise ArithmeticError("nothing to follow")
 
 
-def test_what_fails_is_a_line_and_the_training_goes_on(caplog: pytest.LogCaptureFixture):
+def test_what_fails_is_a_line_and_the_training_goes_on(told: Any):
     """Each failing look is told once, the half-seen is not shown, and all else is."""
     with Run(Failing(), TensorBoard("logs", histogram_freq=1, write_grads=True)) as run:
         for _ in run.epochs(3):
             run.log(loss=1.0)
     assert run.result.epochs == 3
     assert run.failures == []
-    assert sorted(line.partition(": ArithmeticError")[0] for line in told(caplog)) == [
+    assert sorted(line.partition(": ArithmeticError")[0] for line in told()) == [
         "TensorBoard: no activations from here on",
         "TensorBoard: no gradients from here on",
         "TensorBoard: no graph",
@@ -307,7 +308,7 @@ def test_sparse_gradients_show_the_values_that_they_hold():
     assert (name, sorted(values.ravel())) == ("weight", [1.0, 1.0, 2.0, 2.0])
 
 
-def test_gradients_that_cannot_be_had_say_why(caplog: pytest.LogCaptureFixture):
+def test_gradients_that_cannot_be_had_say_why(told: Any):
     """No optimizer, a framework that tells none, an epoch without an update, no histograms: one line each."""
     grads: Mapping[str, Any] = {"log_dir": "logs", "write_grads": True}
     model = torch.nn.Linear(6, 1)
@@ -318,7 +319,7 @@ def test_gradients_that_cannot_be_had_say_why(caplog: pytest.LogCaptureFixture):
         for _ in run.epochs(1):
             run.log(loss=1.0)
     torch_epoch(subject, TensorBoard(**grads))
-    assert told(caplog) == [
+    assert told() == [
         "TensorBoard: no histograms of gradients: gradients are seen when an optimizer makes an update; give it: "
         "TorchSubject(model, optimizer)",
         "TensorBoard: no histograms of gradients: SklearnSubject knows none",
