@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .bus import Outcome
@@ -15,10 +13,11 @@ from .decision import REQUEST, Decision, Forget, Save, Stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
 from .failures import LOG
-from .files import sweep
 from .listeners import Listed, listeners
 from .loaders import bring_back, state_of
+from .locations import Source, location
 from .locks import owning
+from .places import at, present
 from .plain import from_plain
 from .randomness import random_state
 from .resume import Resumption, find
@@ -40,7 +39,7 @@ class Events(Status):
         callbacks: Listed | Sequence[Listed] = (),
         *,
         progress: bool = True,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
@@ -75,11 +74,11 @@ class Events(Status):
         self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self._state = "open"
         try:
-            directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
+            directories = {location(each) for callback in self.callbacks.values() for each in callback.owns()}
             self._owned = owning(directories)
             for directory in directories:
-                sweep(directory)
-            self._bus.directories = tuple(sorted(directories))
+                at(directory).sweep()
+            self._bus.directories = tuple(sorted(directories, key=str))
             request = _weak(self._request)
             self._signals = Signals(self._listens_to, request)
             self._stop_file = StopFile(self._bus.directories, request)
@@ -296,7 +295,7 @@ class Events(Status):
         self._began = self._ended = position.epochs
         self._counters.done = position.batches
         self.batch = max(position.batches - 1, 0)
-        self._files = dict.fromkeys(Path(file) for file in memory.files if Path(file).exists())
+        self._files = dict.fromkeys(present(map(location, memory.files)))
         self._files[checkpoint.path] = None
         self.stops += resumption.stops()
 
@@ -343,8 +342,8 @@ class Events(Status):
 
     def _tell_outcome(self, outcome: Outcome) -> None:
         done, committed, unwritten = outcome
-        saved = [Path(action.path) for action in done if isinstance(action, Save)]
-        for path in (*saved, *(Path(action.source) for action in done if isinstance(action, Forget))):
+        saved = [location(action.path) for action in done if isinstance(action, Save)]
+        for path in (*saved, *(location(action.source) for action in done if isinstance(action, Forget))):
             self._files.pop(path, None)
         self._files |= dict.fromkeys(saved)  # at the end, also those that were there before
         for checkpoint in committed:
@@ -352,7 +351,7 @@ class Events(Status):
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
         for path, step, error in unwritten:
-            if not path.exists():
+            if not present([path]):
                 self._files.pop(path, None)
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
