@@ -315,10 +315,13 @@ class Bus:
             return
         self._require(Restorable, [action])
         path = location(action.source)
-        if at(path).size() is None:
+        try:
+            there, verified = (at(each).size() is not None for each in (path, manifest_of(path)))
+        except OSError as error:
+            raise CheckpointError(f"{action.source!r} cannot be restored: {error}") from error
+        if not there:
             kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
-        verified = at(manifest_of(path)).size() is not None
         digest = read(path).content.digest if verified else ""  # a damaged file is refused before it changes anything
         if isinstance(self.subject, Restorable):
             with fetched(path, digest) as file:

@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from .errors import SettingsError
@@ -48,7 +48,7 @@ class RemotePath:
     @property
     def suffix(self) -> str:
         """The suffix of the last part, with its dot; empty for none."""
-        return posixpath.splitext(self.name)[1]
+        return PurePosixPath(self.key).suffix
 
     @property
     def parent(self) -> RemotePath:
@@ -90,11 +90,11 @@ def location(source: Source) -> Location:
         right = re.sub(r":[/\\]", "://", text, count=1)
         raise SettingsError(f"{text!r}: pathlib takes a slash out of URLs; give the text {right!r}")
     match = _URL.fullmatch(text)
+    if "::" in text and "://" in text:
+        raise SettingsError(f"{text!r} is a chain of URLs; checkpoints need the store itself, as s3://bucket/run")
     if match is None:
         return Path(source)
     protocol, key = match[1].lower(), match[2]
-    if "::" in text:
-        raise SettingsError(f"{text!r} is a chain of URLs; checkpoints need the store itself, as s3://bucket/run")
     if protocol in ("file", "local"):
         return Path(key)
     return RemotePath(protocol, posixpath.normpath(key) if key else "")

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 
 from . import staging
 from .errors import MissingDependency, SettingsError
+from .failures import LOG
 from .files import STAGED, discard, suffix_of
 from .leases import Lease, take
 from .locations import Location, RemotePath
@@ -164,13 +165,22 @@ class RemotePlace:
 
     def sweep(self) -> None:
         staging.sweep()
+        try:
+            self._sweep()
+        except FileNotFoundError:  # nobody has written there yet
+            return
+        except OSError as error:  # listing what was uploaded in part is a right of its own
+            LOG.warning("%s: what writers that died may have left is not removed: %s", self.path, error)
+
+    def _sweep(self) -> None:
+        if self.path.protocol not in WHOLE:
+            for name in self.names():
+                if name.startswith(STAGED):
+                    type(self)(self.path / name).remove()
+            return
         with _told(self.path):
             files = self._files
-            if self.path.protocol not in WHOLE:
-                for name in self.names():
-                    if name.startswith(STAGED):
-                        type(self)(self.path / name).remove()
-            elif hasattr(files, "list_multipart_uploads"):  # S3 keeps, unseen, what was uploaded in part
+            if hasattr(files, "list_multipart_uploads"):  # S3 keeps, unseen, what was uploaded in part
                 bucket, _, prefix = self._key.partition("/")
                 for upload in files.list_multipart_uploads(bucket):
                     if upload["Key"].startswith(f"{prefix}/" if prefix else ""):

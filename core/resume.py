@@ -48,6 +48,15 @@ def find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
         SettingsError: nothing is there, or no callback writes what "auto" could look for.
         CheckpointError: what is there is damaged, or tells nothing of its run.
     """
+    try:
+        return _find(source, callbacks)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"resume={str(source)!r}: {error}") from error
+
+
+def _find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
     if source == AUTO:
         patterns = [pattern for callback in callbacks for pattern in callback.written()]
         if not patterns:
