@@ -8,12 +8,12 @@ from itertools import count
 from typing import Any, NamedTuple, TypeGuard, cast
 
 from . import settings
-from .callback import Callback, clashes
+from .callback import Callback, clashes, home
 from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
 from .errors import SettingsError, TrainbusError
 from .hooks import check_plugin
 
-__all__ = ["Listed", "Listener", "as_list", "listeners"]
+__all__ = ["Listed", "Listener", "as_list", "listeners", "numbered"]
 
 Listed = Callback | Mapping[str, Any] | str | object
 """What may stand in a list of callbacks: a callback, its settings as plain data, the name of an installed callback or
@@ -63,7 +63,7 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
     if problems:
         lines = "\n".join(f"- {problem}" for problem in problems)
         raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
-    if any(each.directories() for each in made) and not any(type(each).__name__ == JOURNAL for each in made):
+    if home(made) is not None and not any(type(each).__name__ == JOURNAL for each in made):
         found.append(_listener(load("callbacks", JOURNAL)(), {each.name for each in found}))
     levels = {each.name: getattr(each.callback, "verbose", 0) for each in found}
     if any(levels.values()):
@@ -95,7 +95,7 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
     if isinstance(item, Mapping):
         return _listener(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)
-    name = next(name for name in _numbered(kind.__name__) if name not in taken)
+    name = next(name for name in numbered(kind.__name__) if name not in taken)
     if isinstance(item, Callback):
         plugin = item.plugin()
         check_plugin(name, plugin)
@@ -110,6 +110,7 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
     return Listener(name, item)
 
 
-def _numbered(name: str) -> Iterator[str]:
+def numbered(name: str) -> Iterator[str]:
+    """The name itself, then "name-2", "name-3" and so on, for those that come after the first of that name."""
     yield name
     yield from (f"{name}-{number}" for number in count(2))

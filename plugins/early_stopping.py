@@ -11,6 +11,7 @@ from pydantic import AfterValidator, NonNegativeInt
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
 from trainbus.capabilities import Snapshotable
 from trainbus.rules import Patience, stopping_rule
+from trainbus.smoothing import Smoothing, check_smoothing
 from trainbus.values import Value
 
 __all__ = ["EarlyStopping"]
@@ -38,6 +39,13 @@ class EarlyStopping(MonitoredCallback):
     """Whether the weights of the best epoch are brought back at the end, whatever ended the training but an error."""
     start_from_epoch: NonNegativeInt = 0
     """First epoch, counted from 0, that is looked at."""
+    smoothing: Annotated[str | None, AfterValidator(check_smoothing)] = None
+    """What is looked at in place of the metric itself: such as "ema 0.9", its average of which that part stays at each
+    epoch, or "median 5", the median of its last values. The best epoch, too, is then that of the smooth metric."""
+
+    def fits(self, earlier: Mapping[str, Any]) -> bool:
+        """Also: it is smoothed in the same way."""
+        return super().fits(earlier) and earlier.get("smoothing") == self.smoothing
 
     def requires(self) -> tuple[type, ...]:
         """A subject that can be remembered, where the best weights shall be restored."""
@@ -52,7 +60,10 @@ class _Stopper:
     def __init__(self, settings: EarlyStopping) -> None:
         self.settings = settings
         self.state = Patience()
+        self.smoothing = Smoothing.parse(settings.smoothing) if settings.smoothing else None
+        self.smooth = self.smoothing.begin() if self.smoothing else ()
         self.slot = f"best {settings.monitor}"
+        self._of = f"{settings.smoothing} of " if settings.smoothing else ""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -63,6 +74,8 @@ class _Stopper:
         score = self.monitor.score(metrics)
         if score is None:
             return None
+        if self.smoothing is not None:
+            self.smooth, score = self.smoothing.step(self.smooth, score)
         settings, monitor = self.settings, self.monitor
         before = self.state
         self.state, verdict = stopping_rule(
@@ -76,7 +89,7 @@ class _Stopper:
         )
         if verdict.improved and settings.restore_best_weights:
             reason = monitor.improvement(before.best, score)
-            return decision.keep(self.slot, reason, rule=RULE, values=self._seen(score, before))
+            return decision.keep(self.slot, self._of + reason, rule=RULE, values=self._seen(score, before))
         if verdict.stop:
             reason = monitor.stalled(
                 score,
@@ -86,7 +99,7 @@ class _Stopper:
                 min_delta=settings.min_delta,
                 baseline=settings.baseline,
             )
-            return decision.stop(reason, rule=RULE, values=self._seen(score, before))
+            return decision.stop(self._of + reason, rule=RULE, values=self._seen(score, before))
         return None
 
     @hookimpl
@@ -95,14 +108,15 @@ class _Stopper:
         if not self.settings.restore_best_weights or self.state.best_epoch < 0 or run.error is not None:
             return None
         best = f"{self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1}"
-        reason = f"best {self.monitor.metric} {best}"
+        reason = f"best {self._of}{self.monitor.metric} {best}"
         return decision.restore(self.slot, reason, rule=RULE, values=self._seen(None, self.state))
 
     def memory(self) -> list[Any]:
-        return list(self.state)
+        return [*self.state, *self.smooth]
 
     def recall(self, memory: list[Any]) -> None:
-        self.state = Patience(*memory)
+        own = len(self.state)
+        self.state, self.smooth = Patience(*memory[:own]), tuple(memory[own:])
 
     def _seen(self, score: float | None, before: Patience) -> dict[str, Value]:
         settings = self.settings
@@ -113,4 +127,5 @@ class _Stopper:
             "min_delta": settings.min_delta,
             "baseline": settings.baseline,
             "start_from_epoch": settings.start_from_epoch,
+            "smoothing": settings.smoothing,
         }

@@ -31,7 +31,7 @@ class Journal(Callback):
 
     path: PathText = Field("auto", kw_only=False)
     """Path of the file; "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
-    else in the working directory."""
+    else in the working directory; a directory behind a URL is passed over."""
     enabled: bool = True
     """Whether anything is written."""
 

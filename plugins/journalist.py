@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl
+from trainbus.callback import home
 from trainbus.capabilities import HasLearningRate
 from trainbus.decision import REQUEST, Action, ScaleLearningRate
 from trainbus.failures import LOG
@@ -83,7 +84,7 @@ class Journalist:
         """Open the file."""
         self.began = time.monotonic()
         if self.path == "auto":
-            path = _place(run) / NAME  # the run owns that directory already
+            path = (home(run.callbacks.values()) or Path()).absolute() / NAME  # the run owns that directory already
         else:
             path = Path(self.path).absolute()
             try:
@@ -234,14 +235,6 @@ class Journalist:
             LOG.warning("the journal %s has no end: %s", self.file.path, error)
         finally:
             self.file.close()
-
-
-def _place(run: Run) -> Path:
-    """The first directory that is owned, else the first that is written, else the working directory."""
-    callbacks = run.callbacks.values()
-    owned = [each for callback in callbacks for each in callback.owns()]
-    written = [each for callback in callbacks for each in callback.directories()]
-    return Path(next(iter([*owned, *written]), ".")).absolute()
 
 
 def _listed(run: Run, name: str) -> Listed:
