@@ -20,7 +20,7 @@ from trainbus.testing import LineSubject
 from .measuring import Timed, interleaved, table, versions
 
 EPOCHS = 1000
-BATCHES = 100_000
+BATCHES = 1_000_000
 METRICS = {f"metric_{number}": 0.123456789 for number in range(8)}
 
 
