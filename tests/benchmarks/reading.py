@@ -59,7 +59,7 @@ def accumulate(path: Path) -> None:
 
 def torch_scalars(number: int = SCALARS) -> Iterator[bytes]:
     """As `SummaryWriter.add_scalar` writes."""
-    from tests.core.replay.streams import event, scalar, summary_pb2
+    from tests.replay.streams import event, scalar, summary_pb2
 
     for index, value in enumerate(np.random.default_rng(0).random(number).tolist()):
         values = [scalar(f"loss/metric_{index % TAGS}", value)]
@@ -68,7 +68,7 @@ def torch_scalars(number: int = SCALARS) -> Iterator[bytes]:
 
 def keras_scalars() -> Iterator[bytes]:
     """As TensorFlow writes for Keras: tensors, each with its plugin's name."""
-    from tests.core.replay.streams import event, summary_pb2, tensor
+    from tests.replay.streams import event, summary_pb2, tensor
 
     for index, value in enumerate(np.random.default_rng(0).random(SCALARS).tolist()):
         made = tensor(f"epoch_metric_{index % TAGS}", value)
@@ -77,7 +77,7 @@ def keras_scalars() -> Iterator[bytes]:
 
 def pictures() -> Iterator[bytes]:
     """A picture of 200 kB and a histogram beside each scalar."""
-    from tests.core.replay.streams import event, summary_pb2
+    from tests.replay.streams import event, summary_pb2
 
     for index, record in enumerate(torch_scalars(PICTURES)):
         image = summary_pb2.Summary.Image(height=8, width=8, colorspace=3, encoded_image_string=bytes(200_000))
