@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
 from trainbus.listeners import as_list
+from trainbus.locations import Source
 from trainbus.signals import DEFAULT
 
 from .keras_subject import KerasSubject
@@ -223,7 +223,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         callbacks: Any = (),
         *,
         validation_data: Any = None,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property, partial
@@ -19,6 +18,7 @@ import numpy as np
 
 from trainbus import CheckpointError, MissingDependency, Run, SettingsError
 from trainbus.capabilities import Detachable, HasActivations, HasLearningRate, Node, Restorable, Saveable
+from trainbus.locations import Source
 from trainbus.signals import DEFAULT
 
 try:
@@ -197,7 +197,7 @@ def partial_fit(
     sample_weight: Any = None,
     shuffle: bool = True,
     random_state: int | np.random.RandomState | None = None,
-    resume: str | os.PathLike[str] | None = None,
+    resume: Source | None = None,
     resume_strict: bool = False,
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
