@@ -22,11 +22,9 @@ __all__ = ["TensorBoard"]
 
 
 def _on_disk(value: str) -> str:
-    if not isinstance(location(value), Path):
-        raise ValueError(
-            "its files grow while the run goes on, which no store allows; give a directory of this machine"
-        )
-    return value
+    if isinstance(location(value), Path):
+        return value
+    raise ValueError("its files grow while the run goes on, which no store allows; give a directory of this machine")
 
 
 def _frequency(value: object) -> object:

@@ -146,7 +146,7 @@ def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) ->
 
 @pytest.mark.usefixtures("hurried")
 def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog: pytest.LogCaptureFixture) -> None:
-    """A run whose directory was taken over is told at its next sign of life, and harms none of the new owner's files."""
+    """A run whose directory was taken over is told so, and harms none of the new owner's files."""
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
     run.begin()
     new = Entry(7, "elsewhere", "another machine", "new", 0)

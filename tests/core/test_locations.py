@@ -70,6 +70,6 @@ def test_a_url_that_pathlib_has_spoilt_is_refused_with_the_right_one(name: str) 
 
 
 def test_charts_are_written_on_this_machine() -> None:
-    """TensorBoard's files grow while they are written, which no store allows: a URL is refused, not taken for a path."""
+    """TensorBoard's files grow while a run goes on, which no store allows: a URL is refused."""
     with pytest.raises(SettingsError, match=r"s3://bucket/logs.*this machine"):
         TensorBoard("s3://bucket/logs")
