@@ -15,7 +15,7 @@ from .errors import LoopError, MissingMetric, SettingsError
 from .failures import LOG
 from .listeners import Listed, listeners
 from .loaders import bring_back, state_of
-from .locations import Source, location
+from .locations import Location, Source, location
 from .locks import owning
 from .places import at, present
 from .plain import from_plain
@@ -351,13 +351,20 @@ class Events(Status):
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
         for path, step, error in unwritten:
-            if not present([path]):
+            if not self._is_there(path):
                 self._files.pop(path, None)
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
         self.stops += [action for action in done if isinstance(action, Stop)]
         if done and self._bus.on_decision is not None:
             self._bus.on_decision(self, done)
+
+    def _is_there(self, path: Location) -> bool:
+        """Whether there is a file that was to be replaced; where that cannot be told, whether this run wrote one."""
+        try:
+            return at(path).size() is not None
+        except OSError:
+            return any(each.path == path for each in self.checkpoints)
 
     def _learning_rates(self) -> Mapping[str, float]:
         return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}

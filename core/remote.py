@@ -15,6 +15,7 @@ from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from weakref import WeakValueDictionary
 
 from . import staging
 from .errors import MissingDependency, SettingsError
@@ -44,8 +45,8 @@ FIXES = {
 }
 """Name of an error, by whatever library, to what can be done about it."""
 
-_LEASES: dict[RemotePath, Lease] = {}
-"""The directories that this process owns."""
+_LEASES: WeakValueDictionary[RemotePath, Lease] = WeakValueDictionary()
+"""The directories that runs of this process own."""
 
 
 @dataclass(frozen=True, slots=True)

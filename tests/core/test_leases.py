@@ -1,5 +1,6 @@
 """One run to a directory, also in a store that knows no locks."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -167,4 +168,14 @@ def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: Remote
     slate_in(directory).create("")
     owning([directory]).close()
     slate_in(directory).create("whatever\nthis\nis")
+    owning([directory]).close()
+
+
+def test_a_run_that_is_lost_gives_its_directory_back(directory: RemotePath) -> None:
+    """A run that nobody ended and nobody knows any more keeps no later one of its process from saving there."""
+    run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
+    run.begin()
+    del run
+    gc.collect()
+
     owning([directory]).close()
