@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 from .catalog import Group, installed, summary
 from .errors import CheckpointError, SettingsError, TrainbusError
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     options = _parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        cast("Any", sys.stdout).reconfigure(errors="replace")  # a terminal may know less than Unicode
     try:
         return int(options.command(options))
     except TrainbusError as error:
@@ -71,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     checkpoints.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
     checkpoints.set_defaults(command=_checkpoints)
+
+    story = commands.add_parser("explain", help="tell in words what a run decided and why, from its journal")
+    story.add_argument("run_path", metavar="RUN", help="a journal, or a directory with one in it")
+    story.add_argument("--run", type=_positive, metavar="N", help="the N-th run in the journal (default: the last)")
+    story.add_argument("--metric", metavar="NAME", help="what the plot shows (default: what decided most)")
+    story.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
+    story.set_defaults(command=_explain)
     return parser
 
 
@@ -119,3 +129,11 @@ def _checkpoints(options: argparse.Namespace) -> int:
     else:
         print(f"no checkpoints in {str(directory)!r}")
     return 1 if options.verify and any(each.flaw for each in found) else 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from .explain import as_json, explain, story_at  # noqa: PLC0415 - only this command needs it
+
+    story = story_at(Path(options.run_path), options.run)
+    print(as_json(story) if options.json else explain(story, options.metric))
+    return 0

@@ -10,6 +10,7 @@ from .decision import NOTHING
 from .failures import LOG
 from .loaders import bring_back, state_of
 from .locations import Source, location
+from .memory import decision_from_plain
 from .places import present
 from .plain import from_plain
 from .randomness import random_state
@@ -95,6 +96,7 @@ class Continuation(Status):
         self.resumed = checkpoint
         self.past = [(epoch, from_plain(metrics)) for epoch, metrics in memory.history]
         self.metrics = self.past[-1][1] if self.past else {}
+        self.decided = [(epoch, decision_from_plain(actions)) for epoch, actions in memory.decided]
         self.epoch, self.step = checkpoint.epoch, checkpoint.step
         self._began = self._ended = position.epochs
         self._counters.done = position.batches

@@ -157,9 +157,7 @@ class Events(Continuation):
         if not self.requested or self.interrupted:
             return
         self.interrupted = True
-        stops = [each for each in self.stops if each.by == REQUEST]
-        if self._bus.on_decision is not None:
-            self._bus.on_decision(self, Decision(frozenset(stops)))
+        self._tell_decision(Decision(frozenset(each for each in self.stops if each.by == REQUEST)))
         raise KeyboardInterrupt(self.requested)
 
     def _request(self, name: str) -> None:
@@ -248,8 +246,13 @@ class Events(Continuation):
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
         self.stops += [action for action in done if isinstance(action, Stop)]
-        if done and self._bus.on_decision is not None:
-            self._bus.on_decision(self, done)
+        if done:
+            self._tell_decision(done)
+
+    def _tell_decision(self, decision: Decision) -> None:
+        self.decided.append((self.epoch, decision))
+        if self._bus.on_decision is not None:
+            self._bus.on_decision(self, decision)
 
     def _is_there(self, path: Location) -> bool:
         """Whether there is a file that was to be replaced; where that cannot be told, whether this run wrote one."""

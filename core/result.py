@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .decision import Decision
 from .failures import Failure
 from .locations import Location
 from .monitor import BestValue
@@ -29,6 +30,8 @@ class Result:
     """Per learning rate its value in each epoch."""
     failures: tuple[Failure, ...] = ()
     """What went wrong without ending the run."""
+    decisions: tuple[tuple[int, Decision], ...] = ()
+    """Each decision that was carried out, with its epoch, counted from 0: actions with reason, plugin, rule, values."""
 
     def __str__(self) -> str:
         lines = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}: {self.reason}"]

@@ -16,7 +16,7 @@ from .failures import LOG, Failures, observes
 from .guards import sign
 from .loaders import bring_back, keeps_state
 from .locations import Location, Source, location
-from .memory import Memory, Remembered, action_from_plain
+from .memory import Memory, Remembered, action_from_plain, decision_from_plain
 from .names import hint
 from .places import at
 from .plain import from_plain
@@ -217,8 +217,8 @@ class Resumption:
 
     def decision(self) -> Decision:
         """What was decided when the checkpoint was saved, as far as it holds still."""
-        actions = (action_from_plain(each) for each in self.memory.decision)
-        return Decision(frozenset(each for each in actions if self._holds(each)))
+        decided = decision_from_plain(self.memory.decision)
+        return Decision(frozenset(each for each in decided if self._holds(each)))
 
     def _holds(self, action: Action) -> bool:
         return action.by in self.match.same or action.by not in {each.name for each in self.memory.plugins}

@@ -9,8 +9,9 @@ from .bus import Bus
 from .callback import Callback
 from .checkpoints import Checkpoint
 from .counters import Counters
-from .decision import Stop
+from .decision import Decision, Stop
 from .failures import Failure
+from .history import History
 from .locations import Location
 from .memory import Position
 from .metrics import Means
@@ -46,6 +47,8 @@ class Status:
         """The running means of the present epoch."""
         self.past: list[tuple[int, Mapping[str, Any]]] = []
         """Each epoch that is over, with its metrics."""
+        self.decided: list[tuple[int, Decision]] = []
+        """Each decision that was carried out, with its epoch; with those from before a resume."""
         self.error: BaseException | None = None
         self.stops: list[Stop] = []
         self.checkpoints: list[Checkpoint] = []
@@ -106,10 +109,9 @@ class Status:
         return list(self._bus.failures.all)
 
     @property
-    def history(self) -> dict[str, list[Any]]:
-        """Name to values, one for each epoch that ended; None where an epoch did not log the metric."""
-        names = dict.fromkeys(name for _, metrics in self.past for name in metrics)
-        return {name: [metrics.get(name) for _, metrics in self.past] for name in names}
+    def history(self) -> History:
+        """Name to values, one for each epoch that ended: a dict of lists that also gives arrays and frames."""
+        return History(self.past)
 
     @property
     def result(self) -> Result:
@@ -118,7 +120,8 @@ class Status:
         rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
         reason = "; ".join(dict.fromkeys(each.reason for each in self.stops)) or self._plain_reason()
         files, failures = tuple(self._files), tuple(self.failures)
-        return Result(len(self.past), self.stopped, reason, best, files, rates, failures)
+        decisions = tuple(self.decided)
+        return Result(len(self.past), self.stopped, reason, best, files, rates, failures, decisions)
 
     def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
         """The watched metric of this name; every plugin that asks for the same one gets the same.

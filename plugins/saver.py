@@ -15,6 +15,7 @@ from trainbus.names import resolve
 from trainbus.places import present
 from trainbus.retention import Kept, retention_rule
 from trainbus.rules import Best, best_rule
+from trainbus.values import Value
 
 from .frequency import BatchSchedule, Frequency
 
@@ -94,19 +95,20 @@ class _Saver:
 
     def chosen(self, run: Run, path: str, score: float | None) -> Decision:
         """What `save_best_only`, `keep` and `keep_last` make of a model."""
-        settings, reason = self.settings, ""
+        settings, reason, rule, seen = self.settings, "", "", {}
         asked = _Asked(path, run.step, self.best, self.kept)
         if settings.save_best_only:
             if score is None:
                 return NOTHING
-            before = self.best.score
-            self.best, improved = best_rule(self.best, score, run.epoch)
+            before = self.best
+            self.best, improved = best_rule(before, score, run.epoch)
             if not improved:
                 return NOTHING
-            reason = self.monitor.improvement(before, score)
+            reason, rule = self.monitor.improvement(before.score, score), best_rule.__name__
+            seen = self.monitor.values(score, *before)
         if not (settings.keep or settings.keep_last):
             self.asked = [*self.asked[-1:], asked]
-            return self.write(path, reason)
+            return self.write(path, reason, rule, seen)
         new = Kept(path, run.epoch, run.step, nan if score is None else score)
         self.kept, verdict = retention_rule(self.kept, new, best=settings.keep or 0, last=settings.keep_last or 0)
         if not verdict.save:
@@ -115,11 +117,16 @@ class _Saver:
         if verdict.among_best and not reason:
             rank = f"among the best {settings.keep}" if settings.keep != 1 else "the best"
             reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is {rank}"
+        rule = retention_rule.__name__
+        if settings.monitors():
+            seen = self.monitor.values(score, *asked.best)
+        seen |= {"keep": settings.keep, "keep_last": settings.keep_last, "kept": len(self.kept)}
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"
-        return join([self.write(path, reason), *(decision.forget(old, why) for old in verdict.forget)])
+        forget = (decision.forget(old, why, rule=rule, values=seen) for old in verdict.forget)
+        return join([self.write(path, reason, rule, seen), *forget])
 
-    def write(self, path: str, reason: str = "") -> Decision:
+    def write(self, path: str, reason: str = "", rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
         settings = self.settings
         return decision.save(
             path,
@@ -127,6 +134,8 @@ class _Saver:
             on_error=settings.on_error,
             background=settings.background,
             reason=reason,
+            rule=rule,
+            values=values,
         )
 
     @hookimpl
