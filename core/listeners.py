@@ -10,6 +10,7 @@ from .callback import Callback
 from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
 from .errors import SettingsError, TrainbusError
 from .hooks import check_plugin
+from .locations import on_disk
 
 __all__ = ["Listed", "Listener", "as_list", "listeners", "numbered"]
 
@@ -61,7 +62,8 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
         lines = "\n".join(f"- {problem}" for problem in problems)
         raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
     made = [each.callback for each in found if each.callback is not None]
-    if any(each.directories() for each in made) and not any(type(each).__name__ == JOURNAL for each in made):
+    places = [place for each in made for place in each.directories()]
+    if any(map(on_disk, places)) and not any(type(each).__name__ == JOURNAL for each in made):
         found.append(_listener(load("callbacks", JOURNAL)(), {each.name for each in found}))
     levels = {each.name: getattr(each.callback, "verbose", 0) for each in found}
     if any(levels.values()):

@@ -30,6 +30,7 @@ from trainbus.journal import (
     Resumed,
     Signalled,
 )
+from trainbus.locations import on_disk
 from trainbus.locks import Use, owning
 from trainbus.metrics import numbers
 
@@ -235,11 +236,11 @@ class Journalist:
 
 
 def _place(run: Run) -> Path:
-    """The first directory that is owned, else the first that is written, else the working directory."""
+    """The first directory on the disk that is owned, else the first that is written, else the working directory."""
     callbacks = run.callbacks.values()
     owned = [each for callback in callbacks for each in callback.owns()]
     written = [each for callback in callbacks for each in callback.directories()]
-    return Path(next(iter([*owned, *written]), ".")).absolute()
+    return Path(next(filter(on_disk, [*owned, *written]), ".")).absolute()
 
 
 def _listed(run: Run, name: str) -> Listed:
