@@ -49,7 +49,7 @@ def train(callbacks: Any, *, epochs: int = 7, **options: Any) -> Run:
 
 
 def files_in(directory: Location) -> list[str]:
-    return sorted(name for name in at(directory).names() if not name.startswith(".trainbus"))
+    return sorted(name for name in at(directory).names() if not name.startswith((".trainbus", "journal")))
 
 
 def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
