@@ -94,11 +94,12 @@ class RemotePlace:
 
     def matching(self) -> list[Location]:
         with _told(self.path):
-            found = [str(name) for name in self._files.glob(self._key)]
-        # a library's own names lack the host, or have a slash in front
-        more = len(self._key) - len(self.path.key)
-        keys = [name[more:] if more >= 0 else self.path.key[:-more] + name for name in found]
-        return [RemotePath(self.path.protocol, key) for key in keys]
+            found = [str(name).rstrip("/").split("/") for name in self._files.glob(self._key)]
+        # a library's own names may lack the host or the account, so that only what the pattern left open is theirs
+        parts = self.path.key.split("/")
+        known = next((number for number, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
+        keys = [[*parts[:known], *names[len(names) - len(parts) + known :]] for names in found]
+        return [RemotePath(self.path.protocol, "/".join(key)) for key in keys]
 
     def read(self) -> bytes:
         with _told(self.path):
