@@ -213,9 +213,9 @@ class RemotePlace:
 
     def _put(self, put: Callable[[str], object]) -> None:
         """Let `put` write to the name that it is given, and have it here in one step."""
-        for directory, lease in _LEASES.items():
-            if lease.lost and self.path.key.startswith(f"{directory.key}/"):
-                raise OSError(f"{str(directory)!r} now belongs to another run ({lease.lost})")
+        for lease in [reference() for reference in _LEASES.valuerefs()]:
+            if lease is not None and lease.lost and str(self.path).startswith(f"{lease.directory}/"):
+                raise OSError(f"{lease.directory!r} now belongs to another run ({lease.lost})")
         with _told(self.path):
             if self.path.protocol in WHOLE:
                 put(self._key)
