@@ -21,6 +21,16 @@ __all__ = ["LIBRARIES", "Library", "LibraryName", "Plateaus", "Stops", "in_words
 LibraryName = Literal["trainbus", "keras", "torch", "lightning", "ignite"]
 
 
+class KerasEarlyStopping(MonitoredCallback):
+    """The options of Keras's EarlyStopping."""
+
+    min_delta: float = 0.0
+    patience: NonNegativeInt = 0
+    baseline: float | None = None
+    restore_best_weights: bool = False
+    start_from_epoch: NonNegativeInt = 0
+
+
 class LightningEarlyStopping(MonitoredCallback):
     """The options of Lightning's EarlyStopping."""
 
@@ -105,7 +115,11 @@ def _own_stop(options: Arguments, sign: int) -> dict[str, Any]:
 
 def _keras_stop(options: Arguments, sign: int) -> dict[str, Any]:
     baseline = options.get("baseline")
-    return {**_own_stop(options, sign), "baseline": nan if baseline is None else _turned(baseline, sign, none=nan)}
+    return {
+        **_own_stop(options, sign),
+        "min_delta": abs(options.get("min_delta", 0.0)),
+        "baseline": nan if baseline is None else _turned(baseline, sign, none=nan),
+    }
 
 
 def _lightning_stop(options: Arguments, sign: int) -> dict[str, Any]:
@@ -174,7 +188,7 @@ LIBRARIES: Final[Mapping[LibraryName, Library]] = {
     "keras": Library(
         "keras",
         "Keras 3.15",
-        Stops(EarlyStopping, rules.keras_stopping_rule, rules.KerasPatience(), _keras_stop),
+        Stops(KerasEarlyStopping, rules.keras_stopping_rule, rules.KerasPatience(), _keras_stop),
         Plateaus(
             ReduceLROnPlateau,
             rules.keras_plateau_rule,

@@ -103,6 +103,10 @@ class Replay:
             "notes": list(self.notes),
         }
 
+    def as_rows(self) -> list[dict[str, Any]]:
+        """A line for each run, for tables that machines read."""
+        return [each.as_row() for each in self.outcomes]
+
 
 def replay(
     recordings: Sequence[Recording],
