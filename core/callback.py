@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
@@ -14,7 +14,7 @@ from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
 from .names import canonical, hint
 
-__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose"]
+__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "clashes"]
 
 Mode = Literal["auto", "min", "max"]
 
@@ -73,7 +73,7 @@ class Callback(BaseModel):
             try:
                 super().__init__(**options)
             except ValidationError as error:
-                raise SettingsError(_explained(type(self), error)) from None
+                raise _explained(type(self), error) from None
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith(("on_", "set_")):  # a framework takes it for one of its own callbacks
@@ -163,11 +163,26 @@ class MonitoredCallback(Callback):
                 yield UnknownDirection(f"{type(self).__name__}: {error}")
 
 
-def _explained(callback: type[BaseModel], error: ValidationError) -> str:
+def clashes(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
+    """Where two callbacks would write the same: the number of the later one, counted from 0, and what is wrong."""
+    claimed: dict[str, tuple[int, Callback]] = {}
+    for number, callback in enumerate(callbacks):
+        for claim in callback.claims():
+            first, other = claimed.setdefault(claim, (number, callback))
+            if first != number:
+                names = " and ".join(dict.fromkeys([type(other).__name__, type(callback).__name__]))
+                yield number, f"{names}: two callbacks would write {claim!r}; give each a place of its own"
+
+
+def _explained(callback: type[BaseModel], error: ValidationError) -> SettingsError:
     """Every problem in one line each, with the nearest right name."""
     options = list(callback.model_fields)
-    told = [_problem(options, each) for each in error.errors()]
-    return f"{callback.__name__}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{callback.__name__}:", *told])
+    problems = [(each["loc"], _problem(options, each)) for each in error.errors()]
+    told = [why for _, why in problems]
+    name = callback.__name__
+    explained = SettingsError(f"{name}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{name}:", *told]))
+    explained.problems = problems
+    return explained
 
 
 def _problem(options: list[str], error: Mapping[str, Any]) -> str:

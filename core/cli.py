@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NoReturn, cast
 from .catalog import Group, installed, summary
 from .errors import SettingsError, TrainbusError
 from .names import hint
+from .terminal import printable
 
 __all__ = ["main"]
 
@@ -81,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     story.add_argument("--metric", metavar="NAME", help="what the plot shows (default: what decided most)")
     story.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
     story.set_defaults(command=_explain)
+
+    check = commands.add_parser("check", help="name every problem of settings files, each with its line")
+    check.add_argument("files", metavar="FILE", nargs="+", help="trainbus.toml, or what you call it")
+    check.set_defaults(command=_check)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of settings files, or of the journal")
+    schema.add_argument(
+        "of", nargs="?", choices=("settings", "journal"), default="settings", help="(default: settings)"
+    )
+    schema.set_defaults(command=_schema)
     return parser
 
 
@@ -131,4 +143,26 @@ def _explain(options: argparse.Namespace) -> int:
 
     story = story_at(Path(options.run_path), options.run)
     print(as_json(story) if options.json else explain(story, options.metric))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .settings import find_problems, load  # noqa: PLC0415 - only this command needs it
+
+    wrong = False
+    for file in options.files:
+        problems = find_problems(file)
+        wrong = wrong or bool(problems)
+        for problem in problems:
+            print(printable(str(problem)))
+        if not problems:
+            number = len(load(file))
+            print(f"{file}: {number} callback{'s' * (number != 1)}, no problem")
+    return 2 if wrong else 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from . import journal, settings  # noqa: PLC0415 - only this command needs them
+
+    print(json.dumps((journal if options.of == "journal" else settings).schema(), indent=2))
     return 0

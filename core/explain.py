@@ -160,7 +160,7 @@ def _told(story: Story) -> Iterator[str]:
     heard = [event for event in story.events if not isinstance(event, (Began, EpochEnded, Committed, Ended))]
     for routine, group in groupby(heard, key=_routine):
         lines = [line for event in group for line in _lines(event)]
-        if routine and len(lines) > 2 * MANY:
+        if routine and len(lines) > 3 * MANY:
             lines[MANY:-MANY] = [f"... and {len(lines) - 2 * MANY} more of these"]
         yield from lines
 
