@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .callback import Callback
-from .errors import SettingsError
+from trainbus.callback import Callback
+from trainbus.errors import SettingsError
 
 if TYPE_CHECKING:
-    from .replay import Recording
+    from trainbus.replay import Recording
 
 __all__ = ["add_replay", "add_sweep"]
 
@@ -79,7 +79,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="files and directories with runs, whatever wrote them down"
     )
-    parser.add_argument("--monitor", metavar="NAME", help="the metric that decides (default: val_loss, or the likeliest)")
+    parser.add_argument(
+        "--monitor", metavar="NAME", help="the metric that decides (default: val_loss, or the likeliest)"
+    )
     parser.add_argument("--mode", choices=("auto", "min", "max"), default="auto", help="which way it improves")
     parser.add_argument(
         "--as",
@@ -95,17 +97,17 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from . import replay  # noqa: PLC0415 - only this command needs NumPy
-    from .replay.text_report import overview, replay_text  # noqa: PLC0415
+    from trainbus import replay  # noqa: PLC0415 - only this command needs NumPy
+    from trainbus.replay.text_report import overview, replay_text  # noqa: PLC0415
 
     recordings = _read(options.paths)
     callbacks = _callbacks(options)
-    common = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
+    common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     result = replay.replay(recordings, callbacks, **common) if callbacks else None
     found = None
     if result is None or options.html:
         chosen = result.choice if result is not None else None
-        metric = {"monitor": chosen.monitor, "mode": chosen.mode} if chosen is not None else {}
+        metric: dict[str, Any] = {"monitor": chosen.monitor, "mode": chosen.mode} if chosen is not None else {}
         found = replay.sweep(recordings, **{**common, **metric})
     if options.html:
         _write_page(options, recordings, result, found)
@@ -117,8 +119,8 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from . import replay  # noqa: PLC0415 - only this command needs NumPy
-    from .replay.text_report import sweep_text  # noqa: PLC0415
+    from trainbus import replay  # noqa: PLC0415 - only this command needs NumPy
+    from trainbus.replay.text_report import sweep_text  # noqa: PLC0415
 
     recordings = _read(options.paths)
     found = replay.sweep(
@@ -139,7 +141,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _read(paths: Sequence[str]) -> list[Recording]:
-    from .replay import read_all  # noqa: PLC0415
+    from trainbus.replay import read_all  # noqa: PLC0415
 
     return read_all(*paths, unread=lambda error: print(f"trainbus: left out: {error}", file=sys.stderr))
 
@@ -157,8 +159,8 @@ def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) ->
 
 
 def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], result: Any, found: Any) -> None:
-    from .files import replace_text  # noqa: PLC0415
-    from .replay.page import page  # noqa: PLC0415
+    from trainbus.files import replace_text  # noqa: PLC0415
+    from trainbus.replay.page import page  # noqa: PLC0415
 
     try:
         replace_text(Path(options.html), page(recordings, result, found))
@@ -172,20 +174,20 @@ def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], re
 
 def _callbacks(options: argparse.Namespace) -> list[Callback]:
     """What --config and the three options of callbacks say."""
-    from .settings import load  # noqa: PLC0415
+    from trainbus.settings import load  # noqa: PLC0415
 
     found: list[Callback] = list(load(options.config)) if options.config else []
     for option, (name, _) in OPTIONS.items():
-        for text in getattr(options, option) or ():
-            found.append(_callback(name, f"--{option.replace('_', '-')}", text, options.library))
+        flag = f"--{option.replace('_', '-')}"
+        found += [_callback(name, flag, text, options.library) for text in getattr(options, option) or ()]
     if options.config and not found:
         raise SettingsError(f"{options.config!r} lists no callbacks")
     return found
 
 
 def _callback(name: str, option: str, text: str, library: str) -> Callback:
-    from .replay.libraries import library as library_of  # noqa: PLC0415
-    from .replay.libraries import made  # noqa: PLC0415
+    from trainbus.replay.libraries import library as library_of  # noqa: PLC0415
+    from trainbus.replay.libraries import made  # noqa: PLC0415
 
     given = _options_in(option, text)
     whose = library_of(library)
@@ -194,10 +196,11 @@ def _callback(name: str, option: str, text: str, library: str) -> Callback:
             return made(whose.stops.settings, given)
         if name == "ReduceLROnPlateau":
             return made(whose.plateaus.settings, given)
-        from .plugins import ModelCheckpoint  # noqa: PLC0415 - the core stands without the built-ins
+        from trainbus.plugins import ModelCheckpoint  # noqa: PLC0415 - the core stands without the built-ins
 
         path = "checkpoint-{epoch}" if {"keep", "keep_last"} & set(given) else "checkpoint"
-        return ModelCheckpoint(**{"filepath": path, **given})
+        options: dict[str, Any] = {"filepath": path, **given}
+        return ModelCheckpoint(**options)
     except SettingsError as error:
         raise SettingsError(f"{option}: {error}") from None
 
@@ -262,4 +265,3 @@ def _integer(text: str) -> int:
 
 def _float(text: str) -> float:
     return float(text)
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .curves import Curves
 from .outcome import Outcome
@@ -38,8 +39,7 @@ def curve_chart(curves: Curves, row: int, outcome: Outcome | None, metric: str) 
     until = stop.epoch + 1 if stop is not None else float("inf")
     parts.append(axes.line([point for point in points if point[0] >= until], "curve after"))
     parts.append(axes.line([point for point in points if point[0] <= until], "curve"))
-    for each in outcome.cuts:
-        parts.append(axes.wedge(each.epoch + 1, "cut" if each.exact else "cut unsure"))
+    parts += [axes.wedge(each.epoch + 1, "cut" if each.exact else "cut unsure") for each in outcome.cuts]
     seen, kept = outcome.best_seen, outcome.best_at_stop
     if seen is not None and seen != kept:
         parts.append(axes.dot(seen.epoch + 1, seen.value, "missed", 4))
@@ -47,7 +47,7 @@ def curve_chart(curves: Curves, row: int, outcome: Outcome | None, metric: str) 
         parts.append(axes.dot(kept.epoch + 1, kept.value, "kept", 4))
     if stop is not None:
         parts.append(axes.upright(stop.epoch + 1, "stop" if stop.exact else "stop unsure"))
-        parts.append(axes.words(f"stop {stop.epoch + 1}", stop.epoch + 1, high, "stop-words"))
+        parts.append(axes.words(f"stop {stop.epoch + 1}", stop.epoch + 1, high - 0.12 * (high - low), "stop-words"))
     told = f"stops in epoch {stop.epoch + 1}" if stop is not None else "nothing stops it"
     cuts = f", learning rate first reduced in epoch {outcome.cuts[0].epoch + 1}" if outcome.cuts else ""
     description = f"{told}{cuts}; best kept {at_epoch(kept)}, best seen {at_epoch(seen)}"
@@ -76,7 +76,7 @@ def frontier_chart(found: Sweep) -> str:
         here = each.on_these
         parts.append(axes.dot(here.lost, here.saved, "recommended", 5))
         y = here.saved
-        while any(abs(axes.y(y) - other) < 14 for other in taken):  # noqa: PLR2004 - the height of a line of words
+        while any(abs(axes.y(y) - other) < 14 for other in taken):
             y -= high * 14 / (axes.y.begin - axes.y.end)
         taken.append(axes.y(y))
         parts.append(axes.words(each.advice, here.lost, y, "advice"))
@@ -87,7 +87,7 @@ def frontier_chart(found: Sweep) -> str:
     return drawing(parts, width, height, f"What {len(found.grid):,} policies save and lose", told)
 
 
-def _range(values: np.ndarray) -> tuple[float, float]:
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
     """From the lowest to the highest, without a first few that would flatten all the others."""
     if not values.size:
         return 0.0, 1.0
@@ -95,7 +95,8 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     middle_low, middle_high = (float(each) for each in np.percentile(values, [5, 95]))
     spread = middle_high - middle_low
     low, high = max(low, middle_low - 2 * spread), min(high, middle_high + 2 * spread)
-    return (low, high) if high > low and isfinite(high - low) else (low - 0.5, low + 0.5)
+    room = 0.04 * (high - low)
+    return (low - room, high + room) if high > low and isfinite(room) else (low - 0.5, low + 0.5)
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainbus.smoothing import Smoothing
+
 from .choice import Choice
 from .recording import Recording
 
@@ -58,7 +59,8 @@ class Curves:
         """The same with every score made smooth, by the rule that the live callback steps."""
         if smoothing is None:
             return self
-        state, smooth = smoothing.begin(), np.empty_like(self.scores)
+        state: tuple[Any, ...] = smoothing.begin()
+        smooth: NDArray[np.float64] = np.empty(self.scores.shape)
         for column in range(self.scores.shape[1]):
             state, smooth[:, column] = smoothing.step(state, self.scores[:, column])
         return replace(self, scores=smooth)

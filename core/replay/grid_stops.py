@@ -16,6 +16,7 @@ A property test holds the result equal to the straightforward way, policy by pol
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,9 +98,9 @@ def _records_stepped(curves: Curves, grid: Grid, start: int) -> Columns:
         stops[found[0][which], found[1][which], worn] = at
         waited[found] = reached
 
-    for place, column in enumerate(columns):
+    for place in range(len(columns)):
         active = int(np.searchsorted(-counts, -place, side="left"))
-        column, before = column[:active], Patience(best[:, :active], -1, 0)
+        column, before = columns[place, :active], Patience(best[:, :active], -1, 0)
         state, verdict = stopping_rule(
             before,
             scores[place, :active],
@@ -121,8 +122,8 @@ def _records_stepped(curves: Curves, grid: Grid, start: int) -> Columns:
 
 def _records(curves: Curves, begin: Columns) -> tuple[Columns, Columns]:
     """The columns of each run's strict records from its column `begin` on, [number, run], and how many there are."""
-    columns = np.arange(curves.scores.shape[1])
-    looked_at = np.isfinite(curves.scores) & (columns >= begin[:, None])
+    columns: Any = np.arange(curves.scores.shape[1])
+    looked_at: Any = np.isfinite(curves.scores) & (columns >= begin[:, None])
     scores = np.where(looked_at, curves.scores, -np.inf)
     above = np.full(scores.shape, -np.inf)
     np.maximum.accumulate(scores[:, :-1], axis=1, out=above[:, 1:])

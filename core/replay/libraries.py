@@ -14,6 +14,7 @@ from trainbus.errors import SettingsError
 from trainbus.names import hint
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.rules import Patience, Plateau, plateau_rule, stopping_rule
+
 from . import library_rules as rules
 
 __all__ = ["LIBRARIES", "Library", "LibraryName", "Plateaus", "Stops", "in_words_of", "library", "made"]
@@ -174,9 +175,7 @@ def _turned(baseline: Any, sign: int, none: float) -> Any:
 
 
 _OWN_STOPS = Stops(EarlyStopping, stopping_rule, Patience(), _own_stop)
-_TORCH = Plateaus(
-    TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor, asks=False
-)
+_TORCH = Plateaus(TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor, asks=False)
 
 LIBRARIES: Final[Mapping[LibraryName, Library]] = {
     "trainbus": Library(
@@ -247,9 +246,12 @@ def in_words_of(library: Library, callback: Callback) -> Callback:
     >>> in_words_of(LIBRARIES["torch"], ReduceLROnPlateau(patience=2, min_delta=0.1)).threshold
     0.1
     """
-    kinds = {EarlyStopping: library.stops.settings, ReduceLROnPlateau: library.plateaus.settings}
-    kind = kinds.get(type(callback), type(callback))
-    return callback if kind is type(callback) else made(kind, callback.model_dump(exclude_unset=True))
+    kind = None
+    if type(callback) is EarlyStopping:
+        kind = library.stops.settings
+    elif type(callback) is ReduceLROnPlateau:
+        kind = library.plateaus.settings
+    return callback if kind in (None, type(callback)) else made(kind, callback.model_dump(exclude_unset=True))
 
 
 def made(kind: type[MonitoredCallback], options: Mapping[str, Any]) -> MonitoredCallback:

@@ -10,7 +10,7 @@ from trainbus.monitor import BestValue
 __all__ = ["Action", "Decided", "Outcome"]
 
 Action: TypeAlias = Literal["scale_learning_rate", "keep", "save", "restore", "forget", "stop"]
-"""Named as the words of `trainbus.decision`."""
+"""Named as the words of `trainbus.decision`, in the order in which a run carries them out."""
 
 
 class Decided(NamedTuple):

@@ -16,7 +16,7 @@ from .page_style import STYLE
 from .recommend import ADVICE, Estimate
 from .recording import Recording
 from .replays import Replay
-from .snippets import python
+from .snippets import brief, python
 from .sweeps import Sweep
 from .words import at_epoch, duration, number, percent, plural, short
 
@@ -69,8 +69,8 @@ def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep |
 
 def _replayed(result: Replay) -> Iterator[str]:
     mean, worst = result.lost
-    yield f"<section><h2>By {_text(library(result.library).title)}’s rules</h2><ul class=code>"
-    yield "".join(f"<li><code>{_text(str(each))}</code></li>" for each in result.callbacks)
+    yield f"<section><h2>By {_text(library(result.library).title)}'s rules</h2><ul class=code>"
+    yield "".join(f"<li><code>{_text(brief(each))}</code></li>" for each in result.callbacks)
     yield "</ul><dl class=totals>"
     yield _total(percent(result.epochs_saved / max(result.epochs, 1)), f"of {plural(result.epochs, 'epoch')} saved")
     if result.seconds_saved is not None and result.seconds is not None:
@@ -79,7 +79,7 @@ def _replayed(result: Replay) -> Iterator[str]:
     yield _total(f"{result.censored}", f"of {plural(len(result.outcomes), 'run')} censored")
     yield "</dl>"
     timed, cut = result.seconds_saved is not None, any(each.cuts for each in result.outcomes)
-    header = ["run", "epochs", "stops in", "best kept", "best seen", "loses", "saves"]
+    header = ["run", "epochs", "stops in", "best kept", "best seen", "loses", "epochs saved"]
     header += ["time saved"] * timed + ["first LR cut"] * cut
     rows = (_row(each, timed=timed, cut=cut) for each in result.outcomes)
     yield _table("What the settings would have done, epochs counted from 1", header, rows)
@@ -96,12 +96,12 @@ def _row(outcome: Outcome, *, timed: bool, cut: bool) -> list[str]:
         "censored" if stop is None else f"{stop.epoch + 1}{'' if stop.exact else ' ?'}",
         at_epoch(outcome.best_at_stop),
         at_epoch(outcome.best_seen),
-        "–" if lost is None else number(lost),
+        "-" if lost is None else number(lost),
         str(outcome.epochs_saved),
     ]
     if timed:
         row.append("" if outcome.seconds_saved is None else duration(outcome.seconds_saved))
-    return [*row, f"{outcome.cuts[0].epoch + 1}" if outcome.cuts else "–"] if cut else row
+    return [*row, f"{outcome.cuts[0].epoch + 1}" if outcome.cuts else "-"] if cut else row
 
 
 def _swept(found: Sweep) -> Iterator[str]:
@@ -144,7 +144,7 @@ def _curves(curves: Curves, outcomes: dict[str, Outcome], metric: str) -> Iterat
 
 
 def _estimate(estimate: Estimate | None) -> list[str]:
-    return ["–"] * 3 if estimate is None else [percent(each) for each in estimate]
+    return ["-"] * 3 if estimate is None else [percent(each) for each in estimate]
 
 
 def _total(value: str, words: str) -> str:

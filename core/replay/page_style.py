@@ -64,6 +64,7 @@ svg .policy { fill: var(--curve); opacity: .3; }
 svg .frontier { fill: none; stroke: var(--curve); stroke-width: 2; }
 svg .recommended { fill: var(--kept); stroke: var(--paper); stroke-width: 1.5; }
 svg .advice { fill: var(--ink); font: 600 12px system-ui, sans-serif; }
+svg .advice, svg .stop-words { paint-order: stroke; stroke: var(--paper); stroke-width: 3; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; font-size: .875rem; }
 .legend li::before { content: ""; display: inline-block; width: .65rem; height: .65rem; margin-right: .4rem;
   border-radius: 50%; }

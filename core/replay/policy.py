@@ -87,7 +87,7 @@ class Grid:
     def __getitem__(self, number: int) -> Policy:
         axes = tuple(self.axes.values())
         places = np.unravel_index(number, [len(values) for values in axes])
-        return Policy(*(values[place] for values, place in zip(axes, places, strict=True)))
+        return Policy(*(values[int(place)] for values, place in zip(axes, places, strict=True)))
 
 
 def usual_grid(curves: Curves, library: Library, **axes: Sequence[Any] | None) -> Grid:

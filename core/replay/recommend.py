@@ -69,7 +69,7 @@ def left_out_estimate(saved: Parts, epochs: Parts, lost: Parts, limit: Limit) ->
         limit: what may be lost.
     """
     policies, runs = saved.shape
-    if runs < 2:  # noqa: PLR2004
+    if runs < 2:
         return None
     total, losses = saved.sum(axis=1), lost.sum(axis=1)
     worst = np.argmax(lost, axis=1)

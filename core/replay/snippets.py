@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from typing import Any, Final
 
-from trainbus.callback import MonitoredCallback
+from trainbus.callback import Callback, MonitoredCallback
 
 from .libraries import LibraryName
 
-__all__ = ["python"]
+__all__ = ["brief", "python"]
+
+_SHARED: Final = ("EarlyStopping", "ReduceLROnPlateau")
 
 _OPENINGS: Final = {
     "trainbus": "EarlyStopping(",
     "torch": "EarlyStopping(",
     "keras": "keras.callbacks.EarlyStopping(",
     "lightning": "lightning.pytorch.callbacks.EarlyStopping(",
-    "ignite": "ignite.handlers.EarlyStopping(score_function=lambda engine: engine.state.metrics[{monitor!r}], "
-    "trainer=trainer, ",
+    "ignite": "ignite.handlers.EarlyStopping(score_function=lambda engine: engine.state.metrics[{monitor}], "
+    "trainer=trainer, ",  # its own names of the metric and of the trainer are not known
 }
 
 
@@ -25,11 +28,27 @@ def python(callback: MonitoredCallback, library: LibraryName) -> str:
 
     >>> from trainbus.plugins import EarlyStopping
     >>> python(EarlyStopping(monitor="val_acc", mode="max", patience=3), "trainbus")
-    "EarlyStopping(monitor='val_acc', mode='max', patience=3)"
+    'EarlyStopping(monitor="val_acc", mode="max", patience=3)'
     """
-    options = callback.model_dump(exclude_defaults=True)
-    options = {"monitor": callback.monitor, "mode": callback.mode, **options}
+    options = {"monitor": callback.monitor, **callback.model_dump(exclude_defaults=True)}
     if library == "ignite":
         del options["monitor"]
-    opening = _OPENINGS[library].replace("{monitor!r}", repr(callback.monitor))
-    return opening + ", ".join(f"{name}={value!r}" for name, value in options.items()) + ")"
+    opening = _OPENINGS[library].replace("{monitor}", _written(callback.monitor))
+    return opening + ", ".join(f"{name}={_written(value)}" for name, value in options.items()) + ")"
+
+
+def brief(callback: Callback) -> str:
+    """The callback without what is at its default, under the name that every library gives it.
+
+    >>> from trainbus.plugins import EarlyStopping
+    >>> brief(EarlyStopping(patience=3))
+    'EarlyStopping(patience=3)'
+    """
+    options = callback.model_dump(exclude_defaults=True)
+    told = ", ".join(f"{name}={_written(value)}" for name, value in options.items())
+    kind = type(callback).__name__
+    return f"{next((name for name in _SHARED if kind.endswith(name)), kind)}({told})"
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -73,13 +73,11 @@ class Axes(NamedTuple):
             place = self.y(tick)
             parts.append(element("line", x1=self.x.begin, x2=self.x.end, y1=place, y2=place, class_="grid"))
             parts.append(element("text", _number(tick, percent=percent), x=self.x.begin - 5, y=place + 3.5, class_="y"))
-        for tick in self.x.ticks():
-            parts.append(
-                element("text", _number(tick, percent=percent), x=self.x(tick), y=self.y.begin + 14, class_="x")
-            )
-        parts.append(
-            element("line", x1=self.x.begin, x2=self.x.end, y1=self.y.begin, y2=self.y.begin, class_="axis")
-        )
+        parts += [
+            element("text", _number(tick, percent=percent), x=self.x(tick), y=self.y.begin + 14, class_="x")
+            for tick in self.x.ticks()
+        ]
+        parts.append(element("line", x1=self.x.begin, x2=self.x.end, y1=self.y.begin, y2=self.y.begin, class_="axis"))
         parts.append(element("text", escape(x_words), x=self.x.end, y=self.y.begin + 27, class_="words end"))
         parts.append(element("text", escape(y_words), x=self.x.begin, y=self.y.end - 8, class_="words"))
         return "".join(parts)

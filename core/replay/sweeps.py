@@ -16,7 +16,7 @@ from trainbus.errors import SettingsError
 from .choice import Choice, choose
 from .curves import Curves, curves_of
 from .grid_stops import grid_stops
-from .libraries import Library, LibraryName, library
+from .libraries import LibraryName, library
 from .policy import Grid, Policy, gains, usual_grid
 from .recommend import ADVICE, Advice, Estimate, frontier, left_out_estimate, most_saving
 from .recording import Recording
@@ -120,9 +120,7 @@ class Sweep:
 
     def estimate(self, number: int) -> Estimate:
         """What the policy of this number saves and loses on these runs."""
-        return Estimate(
-            float(self.part_saved[number]), float(self.mean_lost[number]), float(self.worst_lost[number])
-        )
+        return Estimate(float(self.part_saved[number]), float(self.mean_lost[number]), float(self.worst_lost[number]))
 
     def as_data(self) -> dict[str, Any]:
         """As plain data for machines; epochs count from 0."""

@@ -14,7 +14,7 @@ from .outcome import Outcome
 from .recommend import ADVICE, Estimate
 from .recording import Recording
 from .replays import Replay
-from .snippets import python
+from .snippets import brief, python
 from .sweeps import Recommendation, Sweep
 from .words import aligned, at_epoch, duration, number, percent, plural, short
 
@@ -28,13 +28,15 @@ _FRONTIER = 12
 def overview(recordings: Sequence[Recording], found: Sweep, paths: Sequence[str], *, every: bool = False) -> str:
     """What the recorded runs did, and which three policies are recommended."""
     lines = [*_head(recordings, found.choice), "", *_runs(found.curves, every=every), ""]
-    return "\n".join([*lines, *_recommended(found), "", *_pastes(found), *_notes(recordings, found.notes), *_next(paths)])
+    return "\n".join(
+        [*lines, *_recommended(found), "", *_pastes(found), *_notes(recordings, found.notes), *_next(paths)]
+    )
 
 
 def replay_text(recordings: Sequence[Recording], result: Replay, *, every: bool = False) -> str:
     """What a list of callbacks would have decided, a line for each run."""
     lines = [*_head(recordings, result.choice), f"by {library(result.library).title}'s rules:"]
-    lines += [f"  {short(str(each), 400)}" for each in result.callbacks]
+    lines += [f"  {short(brief(each), 400)}" for each in result.callbacks]
     return "\n".join([*lines, "", *_outcomes(result, every=every), *_notes(recordings, result.notes)])
 
 
@@ -42,7 +44,9 @@ def sweep_text(recordings: Sequence[Recording], found: Sweep) -> str:
     """What policies save and lose, and which three are recommended."""
     tried = ", ".join(f"{len(values)} {name}" for name, values in found.grid.axes.items() if len(values) > 1)
     lines = [*_head(recordings, found.choice), ""]
-    lines += [f"{plural(len(found.grid), 'policy').replace('policys', 'policies')} ({tried or 'one of each'}); of these"]
+    lines += [
+        f"{plural(len(found.grid), 'policy').replace('policys', 'policies')} ({tried or 'one of each'}); of these"
+    ]
     lines += ["no other both saves more and loses less than:", "", *_frontier(found), "", *_recommended(found), ""]
     return "\n".join([*lines, *_pastes(found), *_notes(recordings, found.notes)])
 
@@ -73,18 +77,21 @@ def _runs(curves: Curves, *, every: bool) -> list[str]:
                 number(best) if known else "-",
                 str(epoch + 1) if known else "-",
                 str(after) if known else "-",
-                duration(float(seconds)) if seconds == seconds else "",  # noqa: PLR0124
+                duration(float(seconds)) if seconds == seconds else "",
             ]
         )
-    return _cut(["run", "epochs", "best", "in epoch", "epochs after", "time"], rows, every=every)
+    header = ["run", "epochs", "best", "in epoch", "epochs after"]
+    if any(row[-1] for row in rows):
+        return _cut([*header, "time", ""], [[*row, ""] for row in rows], every=every)
+    return _cut([*header, ""], [[*row[:-1], ""] for row in rows], every=every)
 
 
 def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
     timed = result.seconds_saved is not None
     cut = any(each.cuts for each in result.outcomes)
     files = any(each.kept for each in result.outcomes)
-    header = ["run", "epochs", "stops in", "best kept", "best seen", "loses", "saves"]
-    header += ["time saved"] * timed + ["first LR cut"] * cut + ["files of epochs"] * files + [""]
+    header = ["run", "epochs", "stops in", "best kept", "best seen", "loses", "epochs saved"]
+    header += ["time saved"] * timed + ["first LR cut"] * cut + ["files"] * files + [""]
     yield from _cut(
         header,
         [_outcome_row(each, timed=timed, cut=cut, files=files) for each in result.outcomes],
@@ -98,7 +105,7 @@ def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
     yield f"quality lost: {number(mean)} on average, {number(worst)} at worst"
     if result.censored:
         yield ""
-        yield f"censored ({result.censored}): nothing stops the run up to its last recorded epoch; beyond it nothing is known"
+        yield f"censored ({result.censored}): not stopped up to the last recorded epoch, beyond which nothing is known"
     if any(not each.exact for outcome in result.outcomes for each in outcome.decisions):
         if not result.censored:
             yield ""
@@ -125,7 +132,7 @@ def _outcome_row(outcome: Outcome, *, timed: bool, cut: bool, files: bool) -> li
         row.append(f"{outcome.cuts[0].epoch + 1}{f' (+{more})' if more else ''}" if outcome.cuts else "-")
     if files:
         kept = [str(epoch + 1) for epoch in outcome.kept]
-        row.append(" ".join(kept) if len(kept) <= 4 else f"{len(kept)} files")  # noqa: PLR2004
+        row.append(" ".join(kept) if len(kept) <= 4 else f"{len(kept)} files")
     return [*row, ""]
 
 
@@ -140,8 +147,8 @@ def _frontier(found: Sweep) -> list[str]:
 
 def _recommended(found: Sweep) -> list[str]:
     several = any(each.on_others for each in found.recommendations)
-    header = ["", "saves", "loses", "at worst", *(["left out: saves", "loses", "at worst"] if several else []), "policy"]
-    rows = [[each.advice, *_row(each, several=several), str(each.policy)] for each in found.recommendations]
+    header = ["", "saves", "loses", "at worst", *(["left out: saves", "loses", "at worst"] if several else []), ""]
+    rows = [[each.advice, *_row(each, several=several), ""] for each in found.recommendations]
     lines = ["recommended, by how much they may lose:", "", *aligned(header, rows), ""]
     lines += [f"{name}: {limit.words}" for name, limit in ADVICE.items()]
     if several:

@@ -8,6 +8,8 @@ from datetime import timedelta
 from trainbus.monitor import BestValue
 from trainbus.terminal import printable
 
+_WIDTH, _NARROWEST = 110, 12
+
 __all__ = ["aligned", "at_epoch", "duration", "number", "percent", "plural", "short"]
 
 
@@ -22,7 +24,7 @@ def percent(part: float) -> str:
     >>> percent(0.1234), percent(0.0), percent(0.0004)
     ('12.3 %', '0 %', '<0.1 %')
     """
-    if 0 < part < 0.001:  # noqa: PLR2004
+    if 0 < part < 0.001:
         return "<0.1 %"
     return f"{100 * part:.1f} %".replace(".0 %", " %")
 
@@ -53,7 +55,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def short(name: str, width: int = 36) -> str:
+def short(name: str, width: int = 40) -> str:
     """A name that cannot steer a terminal, its middle left out where it is longer than so many characters.
 
     >>> short("a" * 30 + "b" * 30, 11)
@@ -67,8 +69,13 @@ def short(name: str, width: int = 36) -> str:
 
 
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of columns, the first and the last to the left and those between to the right."""
+    """Lines of columns, the first and the last to the left and those between to the right.
+
+    The first column holds names: those are shortened where a line would be too long for a terminal.
+    """
     table = [list(header), *map(list, rows)]
+    others = sum(max(map(len, column)) + 2 for column in list(zip(*table, strict=True))[1:])
+    table = [[short(row[0], max(_WIDTH - others, _NARROWEST)), *row[1:]] for row in table]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
 
     def cell(text: str, place: int) -> str:
