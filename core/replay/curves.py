@@ -65,12 +65,6 @@ class Curves:
             state, smooth[:, column] = smoothing.step(state, self.scores[:, column])
         return replace(self, scores=smooth)
 
-    def only(self, rows: NDArray[np.intp]) -> Curves:
-        """The runs of these rows."""
-        arrays = ("scores", "epochs", "lengths", "first", "last", "times", "end", "begin")
-        chosen = {name: getattr(self, name)[rows] for name in arrays}
-        return replace(self, names=tuple(self.names[row] for row in rows), **chosen)
-
 
 def curves_of(recordings: Sequence[Recording], choice: Choice) -> Curves:
     """The chosen metric of the recordings, each of which logs it at least once.

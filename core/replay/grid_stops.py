@@ -16,7 +16,6 @@ A property test holds the result equal to the straightforward way, policy by pol
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,8 +121,8 @@ def _records_stepped(curves: Curves, grid: Grid, start: int) -> Columns:
 
 def _records(curves: Curves, begin: Columns) -> tuple[Columns, Columns]:
     """The columns of each run's strict records from its column `begin` on, [number, run], and how many there are."""
-    columns: Any = np.arange(curves.scores.shape[1])
-    looked_at: Any = np.isfinite(curves.scores) & (columns >= begin[:, None])
+    columns = np.indices(curves.scores.shape, dtype=np.int32)[1]
+    looked_at = np.isfinite(curves.scores) & (columns >= begin[:, None])
     scores = np.where(looked_at, curves.scores, -np.inf)
     above = np.full(scores.shape, -np.inf)
     np.maximum.accumulate(scores[:, :-1], axis=1, out=above[:, 1:])
