@@ -179,7 +179,7 @@ def _lines(event: Event) -> Iterator[str]:
                 done = ", ".join(f"{_verb(action, event)} ({action.by})" for action in actions)
                 yield printable(": ".join(filter(None, [where, reason, done])))
         case Resumed():
-            yield printable(f"resumed from {event.checkpoint} after {event.epochs} epochs, {_clock(event)}")
+            yield printable(f"resumed from {event.checkpoint} after {_count(event.epochs)}, {_clock(event)}")
         case Failed():
             yield printable(f"{event.plugin}{f' in {event.hook}' if event.hook else ''} failed: {event.error}")
         case Raised():

@@ -71,13 +71,16 @@ def dumps(callbacks: Iterable[Callback]) -> str:
     patience = 3
     <BLANKLINE>
     """
-    tables: list[dict[str, Any]] = []
+    parts: list[str] = []
     for callback in callbacks:
         options = callback.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
         if callback != type(callback)(**options):
             raise SettingsError(f"{callback!r} cannot be written as TOML, which has no None")
-        tables.append({"callback": type(callback).__name__, **options})
-    return tomli_w.dumps({CALLBACKS: tables}, multiline_strings=False)
+        table = {"callback": type(callback).__name__, **options}
+        parts.append(
+            "\n".join([f"[[{CALLBACKS}]]", *(f"{_key(name)} = {_value(each)}" for name, each in table.items())])
+        )
+    return "\n\n".join(parts) + "\n" if parts else f"{CALLBACKS} = []\n"
 
 
 def schema() -> dict[str, Any]:
@@ -173,3 +176,17 @@ def _options(data: Mapping[str, Any], made: list[tuple[int, Callback]]) -> Itera
                 yield from (((*place, *option), f"{options['callback']}: {why}") for option, why in error.problems)
             else:
                 yield (*place, "callback"), str(error)
+
+
+def _key(name: str) -> str:
+    return tomli_w.dumps({name: 0}).removesuffix(" = 0\n")
+
+
+def _value(value: Any) -> str:
+    """The value in one line, where tomli_w would begin tables."""
+    if isinstance(value, Mapping):
+        given = cast("Mapping[str, Any]", value)
+        return f"{{{', '.join(f'{_key(name)} = {_value(each)}' for name, each in given.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, cast('Any', value)))}]"
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").removesuffix("\n")

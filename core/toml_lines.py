@@ -1,9 +1,9 @@
 """Where in a TOML text something stands.
 
 Python's parser tells no lines, nor do tomlkit and its like. But the text up to the end of any statement is TOML by
-itself, so a key stands in the first line with which the text until there holds it. That is right for every way of writing it
-(arrays of tables, dotted and quoted keys, inline tables, strings of many lines), and costs a few parses, where there is
-a problem to tell.
+itself, so a key stands in the first line with which the text until there holds it. That is right for every way of
+writing it (arrays of tables, dotted and quoted keys, inline tables, strings of many lines), and costs a few parses,
+where there is a problem to tell.
 """
 
 from __future__ import annotations
