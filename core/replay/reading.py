@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainbus.errors import SettingsError
 
 from .finding import find
 from .metric_names import listed
-from .recording import Recording
+from .recording import Recording, Series
 
 __all__ = ["read", "read_all"]
 
@@ -100,9 +101,9 @@ def _once(found: list[Recording]) -> list[Recording]:
     holder: dict[tuple[str, bytes], int] = {}
     for place, each in enumerate(found):
         keys = {
-            (name, series.values[series.logged].astype(np.float32).tobytes())
+            (name, _rounded(series).tobytes())
             for name, series in each.metrics.items()
-            if len(np.unique(series.values[series.logged])) > 1 and not name.startswith("learning_rate")
+            if len(np.unique(_rounded(series))) > 1 and not name.startswith("learning_rate")
         }
         first = next((holder[key] for key in keys if key in holder), None)
         if first is not None and kept[first].format != each.format:
@@ -112,3 +113,9 @@ def _once(found: list[Recording]) -> list[Recording]:
         kept[place] = each
         holder |= {key: place for key in keys if key not in holder}
     return list(kept.values())
+
+
+def _rounded(series: Series) -> NDArray[np.float32]:
+    """What was logged, as precisely as event files have it."""
+    with np.errstate(over="ignore"):
+        return series.values[series.logged].astype(np.float32)
