@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import Decision, MissingMetric, Run, SettingsError, hookimpl
+from trainbus import Decision, MissingMetric, Run, SettingsError, callbacks_from, hookimpl, journal
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras_subject import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
-from trainbus.replay import Decided, Outcome, replay
+from trainbus.replay import Decided, Outcome, read, replay
 
 from .recorded import History, deltas, finite, histories, recording, recording_of_run
 
@@ -232,6 +232,22 @@ def trained_by_sklearn(callbacks: list[Any]) -> Run:
     return partial_fit(estimator, x[:40], y[:40], epochs=30, validation_data=held_out, callbacks=callbacks)
 
 
+def assert_is_the_journal_s(path: str) -> None:
+    """What a journal tells of a run is what replaying the journal, under the settings in it, tells."""
+    (story,) = journal.read(Path(path))
+    callbacks = callbacks_from(each.settings for each in story.introduction.callbacks.values() if each.callback)
+    (outcome,) = replay([read(path)], callbacks).outcomes
+
+    stopped = any(action.kind == "stop" for event in story.decisions for action in event.actions)
+    expected = [
+        (event.epoch, action.by, action.kind)
+        for event in story.decisions
+        for action in event.actions
+        if stopped or action.kind != "restore"
+    ]
+    assert sorted((each.epoch, each.by, each.action) for each in outcome.decisions) == sorted(expected)
+
+
 @pytest.mark.parametrize("train", [trained_by_keras, trained_by_torch, trained_by_sklearn])
 def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train: Any) -> None:
     """A whole training by each framework: the same stop, saves, reductions and restored epoch."""
@@ -244,6 +260,7 @@ def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train
     run = train([*callbacks, noted])
 
     outcome = replay([recording_of_run(run)], callbacks).outcomes[0]
+    assert_is_the_journal_s("journal.jsonl")
     assert any(kind == "scale_learning_rate" for _, _, kind, _ in noted.decided)
     decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
     assert told(outcome) == sorted(decided)
