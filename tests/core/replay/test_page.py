@@ -57,7 +57,7 @@ def test_names_are_text_and_nothing_else(runs: list[tuple[str, list[float | None
     recordings = [recording({metric: [*history, 1.0]}, name) for name, history in runs]
     callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
     options = {"monitor": metric, "mode": "min"}
-    found = sweep(recordings, **options)
+    found = sweep(recordings, patience=[1, 3], min_delta=[0], start_from_epoch=[0], smoothing=[None], **options)
     read = Reader(page(recordings, replay(recordings, callbacks, **options), found))
 
     assert read.elements <= KNOWN
