@@ -15,6 +15,8 @@ from .words import at_epoch, percent, short
 
 __all__ = ["curve_chart", "frontier_chart"]
 
+_LINE = 14
+"""Height of a line of words."""
 _POINTS = 600
 """Policies that are drawn beside the frontier, and values of a curve: more are not to be told apart."""
 
@@ -75,11 +77,11 @@ def frontier_chart(found: Sweep) -> str:
     for each in recommended:
         here = each.on_these
         parts.append(axes.dot(here.lost, here.saved, "recommended", 5))
-        y = here.saved
-        while any(abs(axes.y(y) - other) < 14 for other in taken):
-            y -= high * 14 / (axes.y.begin - axes.y.end)
-        taken.append(axes.y(y))
-        parts.append(axes.words(each.advice, here.lost, y, "advice"))
+        place = axes.y(here.saved)
+        while any(abs(place - other) < _LINE for other in taken):
+            place -= _LINE  # words above words, not on them
+        taken.append(place)
+        parts.append(axes.words(each.advice, here.lost, here.saved, "advice", up=axes.y(here.saved) - place))
     told = "; ".join(
         f"{each.advice} saves {percent(each.on_these.saved)} and loses {percent(each.on_these.lost)}"
         for each in recommended

@@ -110,15 +110,15 @@ class Axes(NamedTuple):
         place, foot = round(self.x(x), 1), self.y.end + 8
         return element("path", d=f"M{place - 4} {foot - 8}h8l-4 8z", class_=kind)
 
-    def words(self, text: str, x: float, y: float, kind: str) -> str:
-        """Words at a place of the scales; beyond the middle they stand before it."""
+    def words(self, text: str, x: float, y: float, kind: str, up: float = 0) -> str:
+        """Words at a place of the scales, or so far above it; beyond the middle they stand before it."""
         place = self.x(x)
         late = place > (self.x.begin + self.x.end) / 2
         return element(
             "text",
             escape(text),
             x=round(place + (-5 if late else 5), 1),
-            y=round(self.y(y), 1),
+            y=round(self.y(y) - up, 1),
             class_=f"{kind}{' end' if late else ''}",
         )
 
