@@ -74,7 +74,7 @@ def test_a_page_needs_no_network_and_says_what_its_pictures_show() -> None:
     assert "default-src 'none'" in text
     assert "//" not in text
     assert text.count("<svg") == text.count("<desc>") == 3
-    assert "stops in epoch 5; best kept 2 @ 2, best seen 1 @ 6" in text
+    assert "stops in epoch 4; best kept 2 @ 2, best seen 1 @ 6" in text
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
 

@@ -25,7 +25,7 @@ def logs() -> str:
         path = Path("logs", run)
         path.mkdir(parents=True)
         lines = [f"{epoch},{loss},{loss * 2},0.1" for epoch, loss in enumerate(LOSSES)]
-        (path / "metrics.csv").write_text("\n".join(["epoch,val_loss,loss,lr", *lines]))
+        (path / "metrics.csv").write_text("\n".join(["epoch,val_loss,loss,lr", *lines, ""]))
     return "logs"
 
 
@@ -144,7 +144,7 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
         (["replay", "logs", "--monitor", "val_los"], "'val_los' is in no run; did you mean 'val_loss'?"),
         (["replay", "logs", "--monitor", "lr"], "write mode="),
         (["replay", "logs", "--config", "trainbus.tml"], "trainbus.tml"),
-        (["replay", "logs", "--html", "nowhere/report.html", "--early-stopping"], "cannot be written"),
+        (["replay", "logs", "--html", "logs", "--early-stopping"], "cannot be written"),
         (["sweep", "logs", "--patience", "1:x"], "'1:x' is no value; write values with commas between, or 1:20"),
         (["sweep", "logs", "--patience", "1:99999999"], "more than 10,000 values"),
         (["sweep", "logs", "--patience", "1:5:0"], "'1:5:0' is no value"),
