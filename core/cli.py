@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 from .catalog import Group, installed, summary
 from .errors import CheckpointError, SettingsError, TrainbusError
 from .names import hint
+from .replay_command import add_replay, add_sweep
 from .terminal import printable
 
 __all__ = ["main"]
@@ -24,6 +25,17 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Also: an option that is unknown is refused with the nearest right one."""
+        known, extras = super().parse_known_args(args, namespace)
+        if extras:
+            wrong = next((each.partition("=")[0] for each in extras if each.startswith("-")), "")
+            options = [each for each in self._option_string_actions if each.startswith("--")]
+            self.error(f"unrecognized arguments: {' '.join(extras)}{hint(wrong, options, otherwise='')}")
+        return known, extras
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -76,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     checkpoints.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
     checkpoints.set_defaults(command=_checkpoints)
+
+    add_replay(commands.add_parser)
+    add_sweep(commands.add_parser)
 
     story = commands.add_parser("explain", help="tell in words what a run decided and why, from its journal")
     story.add_argument("run_path", metavar="RUN", help="a journal, or a directory with one in it")
