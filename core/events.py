@@ -9,6 +9,7 @@ from typing import Any
 
 from .bus import Outcome
 from .capabilities import HasLearningRate
+from .checkpoints import sweep
 from .continuation import Continuation
 from .decision import REQUEST, Decision, Forget, Save, Stop
 from .dispatch import Answers, CompiledHook
@@ -17,7 +18,7 @@ from .failures import LOG
 from .listeners import Listed, listeners
 from .locations import Source, location
 from .locks import owning
-from .places import at, present
+from .places import present
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
 
@@ -64,7 +65,7 @@ class Events(Continuation):
             directories = {location(each) for callback in self.callbacks.values() for each in callback.owns()}
             self._owned = owning(directories)
             for directory in directories:
-                at(directory).sweep()
+                sweep(directory)
             self._bus.directories = tuple(sorted(directories, key=str))
             request = _weak(self._request)
             self._signals = Signals(self._listens_to, request)
