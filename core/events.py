@@ -9,6 +9,7 @@ from typing import Any
 
 from .bus import Outcome
 from .capabilities import HasLearningRate
+from .checkpoints import sweep
 from .continuation import Continuation
 from .decision import REQUEST, Decision, Forget, Save, Stop
 from .dispatch import Answers, CompiledHook
@@ -64,7 +65,7 @@ class Events(Continuation):
             directories = {location(each) for callback in self.callbacks.values() for each in callback.owns()}
             self._owned = owning(directories)
             for directory in directories:
-                at(directory).sweep()
+                sweep(directory)
             self._bus.directories = tuple(sorted(directories, key=str))
             request = _weak(self._request)
             self._signals = Signals(self._listens_to, request)
@@ -255,9 +256,9 @@ class Events(Continuation):
             self._bus.on_decision(self, decision)
 
     def _is_there(self, path: Location) -> bool:
-        """Whether there is a file that was to be replaced; where that cannot be told, whether this run wrote one."""
+        """Whether there is something that was to be replaced; where that cannot be told, whether this run wrote one."""
         try:
-            return at(path).size() is not None
+            return at(path).size() is not None or at(path).is_directory()
         except OSError:
             return any(each.path == path for each in self.checkpoints)
 

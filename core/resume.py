@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from .callback import Callback
 from .capabilities import HasLearningRate, Remembers, Restorable, Snapshotable, missing
-from .checkpoints import MANIFEST, Checkpoint, Found, fetched, look, newest, read, survey
+from .checkpoints import MANIFEST, Checkpoint, Found, contents_of, fetched, look, newest, read, survey
 from .decision import Action, Decision, Stop
 from .errors import CheckpointError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
@@ -63,7 +63,7 @@ def _find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
         return _newest(look(_payloads(patterns)))
     path = location(source)
-    if at(path).is_directory():
+    if at(path).is_directory() and not contents_of(path):
         found = _newest(survey(path))
         if found is None:
             raise SettingsError(

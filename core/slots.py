@@ -11,6 +11,7 @@ from .checkpoints import Checkpoint, contents_of, payloads_in
 from .errors import CheckpointError
 from .files import RESERVED, digest_of, suffix_of
 from .locations import Location, inside, relative
+from .parts import digest_of_parts, publish_parts, stage_parts
 from .places import at, digest_at
 
 __all__ = ["SlotFile", "Slots", "slot_files"]
@@ -86,12 +87,22 @@ class Slots:
             at(checkpoint.path).double(name)
             self._files[slot] = SlotFile(checkpoint.path.with_name(name), checkpoint.content.digest)
 
-    def write(self, directory: Location, suffix: str, save: Callable[[Path], object]) -> None:
-        """Write what was kept, and lies in no file yet, by `save`, which writes the present state."""
+    def write(
+        self, directory: Location, suffix: str, save: Callable[[Path], object], *, in_parts: bool = False
+    ) -> None:
+        """Write what was kept, and lies in no file yet, by `save`, which writes the present state.
+
+        With `in_parts` it fills a directory, laid out as `parts` says.
+        """
         path = directory / _name(suffix)
-        staged = at(path).stage(save)
-        file = SlotFile(path, digest_of(staged))
-        at(path).publish(staged)
+        if in_parts and isinstance(path, Path):
+            staged, parts = stage_parts(path, save)
+            file = SlotFile(path, digest_of_parts(parts))
+            publish_parts(staged, path, parts)
+        else:
+            staged = at(path).stage(save)
+            file = SlotFile(path, digest_of(staged))
+            at(path).publish(staged)
         self._files.update((slot, file) for slot in self.fresh)
 
     def prune(self, directories: Iterable[Location], others: Iterable[Location] = ()) -> None:
