@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -81,9 +82,12 @@ def publish(staged: Path, path: Path) -> None:
 
 
 def discard(staged: Path) -> None:
-    """Remove a staged file, where that is possible."""
+    """Remove a staged file, or a directory in which one was staged, where that is possible."""
     with suppress(OSError):
-        staged.unlink()
+        if staged.is_dir() and not staged.is_symlink():
+            shutil.rmtree(staged)
+        else:
+            staged.unlink()
 
 
 def replace_text(path: Path, text: str) -> None:
