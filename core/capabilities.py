@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "Detachable",
+    "DetachesSome",
     "HasDirections",
     "HasGraph",
     "HasLearningRate",
@@ -49,6 +50,15 @@ class Detachable(Protocol):
 
         It may be called several times, until `detached` is called again: memory may be used again then.
         """
+        ...
+
+
+@runtime_checkable
+class DetachesSome(Protocol):
+    """Is `Detachable`, but not for every file that it can write."""
+
+    def detaches(self, path: Path) -> bool:
+        """Whether what `detached` returns can write this file."""
         ...
 
 

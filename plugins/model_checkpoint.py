@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
-from trainbus.capabilities import Detachable, Saveable, missing
+from trainbus.capabilities import Detachable, DetachesSome, Saveable, missing
 from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
 
 from .frequency import Frequency, check_frequency
@@ -145,6 +145,12 @@ class ModelCheckpoint(MonitoredCallback):
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
                 path = Path(self.template_for(subject))
+                able = missing(subject, Detachable) is None and isinstance(subject, DetachesSome)
+                if self.background and able and not subject.detaches(path):
+                    raise SettingsError(
+                        f"{self.filepath!r} cannot be written in the background; save as "
+                        f"{subject.suffixes(weights_only=self.save_weights_only)[0]}, or leave background=True out"
+                    )
                 if path.is_dir():
                     raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
             except SettingsError as error:

@@ -1,4 +1,4 @@
-"""How other libraries save, each as its own training loop would let it: for the table of kills, no part of the suite."""
+"""How other libraries save, each as its own training loop would let it: for the table of kills, not for the suite."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def keras_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> None
 
 
 def skorch_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> None:
-    """skorch's Checkpoint, parameters only."""
+    """The Checkpoint of skorch, parameters only."""
     from skorch import NeuralNet
     from skorch.callbacks import Checkpoint
     from torch.nn import MSELoss
