@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 WEIGHTS = {"line": 1_000, "sklearn": 200_000, "joblib": 200_000}
 MANY = 1_000_000
 """Weights of the other kinds."""
-IN_BACKGROUND = ("torch", "safetensors", "sklearn", "joblib")
+IN_BACKGROUND = tuple(name for name in KINDS if name != "line")
 """The kinds that can be saved while the training goes on."""
 BETWEEN = 1_000
 """Numbers from one saver's first to the next one's; no saver lives for so many saves."""
