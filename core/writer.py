@@ -141,7 +141,7 @@ class Writer:
 
 
 def _work(jobs: SimpleQueue[Job | None]) -> None:
-    with suppress(AttributeError, OSError):  # where there is such a thing, waking this thread does not halt the training
+    with suppress(AttributeError, OSError):  # where the system has it: waking this thread then halts no other
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     while (job := jobs.get()) is not None:
         job.run()

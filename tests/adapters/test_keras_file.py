@@ -70,7 +70,8 @@ class Own(keras.Model):
 
 
 def sequential() -> Any:
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dropout(0.3, seed=1), Words(), layers.Dense(4)])
+    dropout = layers.Dropout(0.3, seed=1)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), dropout, Words(), layers.Dense(4)])
     model.compile("adam", "mse", metrics=["mae"])
     return model
 
