@@ -160,6 +160,9 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
     write = partial(save_as_peer, writer) if writer in PEERS else WRITERS[writer]
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)  # forked processes have no pool of threads
+    if writer in PEERS:  # what it imports is there in every process forked from this one
+        with tempfile.TemporaryDirectory() as folder:
+            PEERS[writer].save(kind, Path(folder) / file.replace("*", "1"), range(1), Tell(id, id))
     with tempfile.TemporaryDirectory() as folder:
         for trial in range(1, kills + 1):
             saved, going = killed(partial(write, kind, Path(folder) / file, trial * BETWEEN))
