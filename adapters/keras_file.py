@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from zipfile import ZipFile
 
-import h5py
+import h5py  # type: ignore[import-untyped, unused-ignore]
 import keras
 import numpy as np
 
@@ -63,7 +63,7 @@ class _Entry(NamedTuple):
     values: dict[str, Any]
 
 
-class _Taken(H5IOStore):
+class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
     """Takes what a model stores, for a file that is made later."""
 
     def __init__(self, buffers: Buffers | None) -> None:
@@ -102,7 +102,7 @@ class _Taken(H5IOStore):
         return self._values.keys()
 
 
-class _Laid(H5IOStore):
+class _Laid(H5IOStore):  # type: ignore[misc, unused-ignore]
     """Keras's store, in a file that is open."""
 
     def __init__(self, file: _Steady) -> None:
@@ -172,7 +172,7 @@ def recorded(model: Any, buffers: Buffers | None, *, weights_only: bool) -> Call
     return partial(_write_model, taken.entries, {METADATA: metadata, CONFIG: config}, assets)
 
 
-def _array(value: Any) -> np.ndarray[Any, Any]:
+def _array(value: Any) -> Any:
     """The value's memory where NumPy can use it, else a copy."""
     tensor = value.value if isinstance(value, keras.Variable) else value
     if getattr(tensor, "is_cpu", False) and hasattr(tensor, "detach"):  # Keras would copy a tensor of PyTorch's

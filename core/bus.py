@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
-from .capabilities import Detachable, DetachesSome, HasLearningRate, Restorable, Saveable, Snapshotable, missing
+from .capabilities import Detachable, HasLearningRate, Restorable, Saveable, Snapshotable, detaches, missing
 from .checkpoints import Checkpoint, manifest_of, read, remove
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
@@ -227,7 +227,7 @@ class Bus:
         self._asked: dict[Path, list[Save]] = {}
         for action in saves:
             self._asked.setdefault(Path(action.path), []).append(action)
-        able = missing(self.subject, Detachable) is None and all(_detaches(self.subject, path) for path in self._asked)
+        able = missing(self.subject, Detachable) is None and all(detaches(self.subject, path) for path in self._asked)
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
         memory = capture(run, decision, self.failures) if saves else None
@@ -318,11 +318,6 @@ class Bus:
     def _forget(self, action: Forget) -> None:
         if not self.slots.drop(action.source):
             remove(Path(action.source))
-
-
-def _detaches(subject: object, path: Path) -> bool:
-    """Whether the subject, where it can be written while it trains on, can be written to this file."""
-    return not isinstance(subject, DetachesSome) or subject.detaches(path)
 
 
 def _same_moment(action: Save, checkpoint: Checkpoint) -> Checkpoint | None:

@@ -24,6 +24,7 @@ __all__ = [
     "Restorable",
     "Saveable",
     "Snapshotable",
+    "detaches",
     "missing",
 ]
 
@@ -189,3 +190,8 @@ def missing(subject: object, capability: type) -> str | None:
         wanted = [name for name in vars(capability) if not name.startswith("_") and not hasattr(subject, name)]
         return f"{type(subject).__name__!r} has no {' and '.join(f'{name}()' for name in wanted)}"
     return subject.refusal(capability) if isinstance(subject, Refuses) else None
+
+
+def detaches(subject: object, path: Path) -> bool:
+    """Whether a `Detachable` subject can be written to this file while it trains on."""
+    return not isinstance(subject, DetachesSome) or subject.detaches(path)

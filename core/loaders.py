@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 from .plain import from_plain, to_plain
 
@@ -63,19 +63,18 @@ def bring_back(loader: Any, state: Any) -> bool:
 def _marked(state: Any) -> Any:
     """The state with its tensors told from arrays, as whose equals plain data brings them back."""
     if isinstance(state, Mapping):
-        return {key: _marked(item) for key, item in cast("Mapping[Any, Any]", state).items()}
+        return {key: _marked(item) for key, item in state.items()}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(state, (list, tuple)):
-        return [_marked(item) for item in cast("list[Any]", state)]
+        return [_marked(item) for item in state]  # pyright: ignore[reportUnknownVariableType]
     return {TENSOR: state} if hasattr(state, "new_tensor") else state
 
 
 def _unmarked(state: Any) -> Any:
     """What `_marked` was given, tuples as lists."""
     if isinstance(state, list):
-        return [_unmarked(item) for item in cast("list[Any]", state)]
+        return [_unmarked(item) for item in state]  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(state, dict):
         return state
-    given = cast("dict[Any, Any]", state)
-    if set(given) == {TENSOR}:
-        return sys.modules["torch"].from_numpy(given[TENSOR])
-    return {key: _unmarked(item) for key, item in given.items()}
+    if state.keys() == {TENSOR}:  # pyright: ignore[reportUnknownMemberType]
+        return sys.modules["torch"].from_numpy(state[TENSOR])
+    return {key: _unmarked(item) for key, item in state.items()}  # pyright: ignore[reportUnknownVariableType]

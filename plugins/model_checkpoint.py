@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
-from trainbus.capabilities import Detachable, DetachesSome, Saveable, missing
+from trainbus.capabilities import Detachable, Saveable, detaches, missing
 from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
 
 from .frequency import Frequency, check_frequency
@@ -145,8 +145,7 @@ class ModelCheckpoint(MonitoredCallback):
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
                 path = Path(self.template_for(subject))
-                able = missing(subject, Detachable) is None and isinstance(subject, DetachesSome)
-                if self.background and able and not subject.detaches(path):
+                if self.background and missing(subject, Detachable) is None and not detaches(subject, path):
                     raise SettingsError(
                         f"{self.filepath!r} cannot be written in the background; save as "
                         f"{subject.suffixes(weights_only=self.save_weights_only)[0]}, or leave background=True out"

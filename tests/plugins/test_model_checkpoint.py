@@ -16,14 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.dying import dying_at
 from trainbus import CheckpointError, MissingMetric, Run, SettingsError, UnknownDirection, decision, hookimpl
 from trainbus.checkpoints import Found, remove, survey
 from trainbus.files import sweep
 from trainbus.locks import LOCK
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
-
-from ..core.dying import dying_at
 
 
 def saved(history: Sequence[dict[str, Any]], **options: Any) -> list[str]:
