@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .bus import Outcome
 from .decision import NOTHING
 from .failures import LOG
 from .loaders import bring_back, state_of
+from .locations import Source, location
+from .memory import decision_from_plain
+from .places import present
 from .plain import from_plain
 from .randomness import random_state
 from .resume import Resumption, find
@@ -31,7 +32,7 @@ class Continuation(Status):
     """
 
     def __init__(
-        self, subject: object, *, resume: str | os.PathLike[str] | None = None, resume_strict: bool = False
+        self, subject: object, *, resume: Source | None = None, resume_strict: bool = False
     ) -> None:
         super().__init__(subject)
         self.loaders: list[Any] = []
@@ -97,11 +98,12 @@ class Continuation(Status):
         self.resumed = checkpoint
         self.past = [(epoch, from_plain(metrics)) for epoch, metrics in memory.history]
         self.metrics = self.past[-1][1] if self.past else {}
+        self.decided = [(epoch, decision_from_plain(actions)) for epoch, actions in memory.decided]
         self.epoch, self.step = checkpoint.epoch, checkpoint.step
         self._began = self._ended = position.epochs
         self._counters.done = position.batches
         self.batch = max(position.batches - 1, 0)
-        self._files = dict.fromkeys(Path(file) for file in memory.files if Path(file).exists())
+        self._files = dict.fromkeys(present(map(location, memory.files)))
         self._files[checkpoint.path] = None
         self.stops += resumption.stops()
 

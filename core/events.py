@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from .bus import Outcome
@@ -16,10 +14,11 @@ from .decision import REQUEST, Decision, Forget, Save, Stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
 from .failures import LOG
-from .files import sweep
 from .listeners import Listed, listeners
+from .locations import Source, location
 from .locks import owning
 from .names import check_name
+from .places import at, present
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
 
@@ -35,7 +34,7 @@ class Events(Continuation):
         callbacks: Listed | Sequence[Listed] = (),
         *,
         progress: bool = True,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
@@ -63,11 +62,11 @@ class Events(Continuation):
         self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self._state = "open"
         try:
-            directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
+            directories = {location(each) for callback in self.callbacks.values() for each in callback.owns()}
             self._owned = owning(directories)
             for directory in directories:
-                sweep(directory)
-            self._bus.directories = tuple(sorted(directories))
+                at(directory).sweep()
+            self._bus.directories = tuple(sorted(directories, key=str))
             request = _weak(self._request)
             self._signals = Signals(self._listens_to, request)
             self._stop_file = StopFile(self._bus.directories, request)
@@ -162,9 +161,7 @@ class Events(Continuation):
         if not self.requested or self.interrupted:
             return
         self.interrupted = True
-        stops = [each for each in self.stops if each.by == REQUEST]
-        if self._bus.on_decision is not None:
-            self._bus.on_decision(self, Decision(frozenset(stops)))
+        self._tell_decision(Decision(frozenset(each for each in self.stops if each.by == REQUEST)))
         raise KeyboardInterrupt(self.requested)
 
     def _request(self, name: str) -> None:
@@ -239,8 +236,8 @@ class Events(Continuation):
 
     def _tell_outcome(self, outcome: Outcome) -> None:
         done, committed, unwritten = outcome
-        saved = [Path(action.path) for action in done if isinstance(action, Save)]
-        for path in (*saved, *(Path(action.source) for action in done if isinstance(action, Forget))):
+        saved = [location(action.path) for action in done if isinstance(action, Save)]
+        for path in (*saved, *(location(action.source) for action in done if isinstance(action, Forget))):
             self._files.pop(path, None)
         self._files |= dict.fromkeys(saved)  # at the end, also those that were there before
         for checkpoint in committed:
@@ -248,13 +245,18 @@ class Events(Continuation):
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
         for path, step, error in unwritten:
-            if not path.exists():
+            if not present([path]):
                 self._files.pop(path, None)
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
         self.stops += [action for action in done if isinstance(action, Stop)]
-        if done and self._bus.on_decision is not None:
-            self._bus.on_decision(self, done)
+        if done:
+            self._tell_decision(done)
+
+    def _tell_decision(self, decision: Decision) -> None:
+        self.decided.append((self.epoch, decision))
+        if self._bus.on_decision is not None:
+            self._bus.on_decision(self, decision)
 
     def _learning_rates(self) -> Mapping[str, float]:
         return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}
