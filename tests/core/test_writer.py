@@ -79,9 +79,9 @@ def files(folder: Path) -> dict[str, Any]:
         slots = {slot: each["digest"] for slot, each in memory.pop("slots", {}).items()}
         for each in memory["plugins"]:
             each.pop("settings", None)
-            if each["name"].lower() == "journal":  # has a random name, too, and paths of its own
+            if each["name"] == "Journal":  # has a random name, too, and paths of its own
                 each.pop("memory")
-        for key in ("files", "decision", "random", "loop_random"):
+        for key in ("files", "decision", "decided", "random", "loop_random"):
             memory.pop(key, None)
         found[path.name] = (path.read_bytes(), content, slots)
     return found
