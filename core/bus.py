@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
-from .capabilities import Detachable, HasLearningRate, Restorable, Saveable, Snapshotable, missing
+from .capabilities import Detachable, HasLearningRate, Restorable, Saveable, Snapshotable, detaches, missing
 from .checkpoints import Checkpoint, fetched, manifest_of, read, remove
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
@@ -230,6 +230,7 @@ class Bus:
         for action in saves:
             self._asked.setdefault(location(action.path), []).append(action)
         able = missing(self.subject, Detachable) is None
+        able = able and all(detaches(self.subject, path.name) for path in self._asked)
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
         memory = capture(run, decision, self.failures) if saves else None

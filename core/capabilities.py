@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "Detachable",
+    "DetachesSome",
     "HasActivations",
     "HasConfig",
     "HasDirections",
@@ -27,6 +28,7 @@ __all__ = [
     "Restorable",
     "Saveable",
     "Snapshotable",
+    "detaches",
     "missing",
 ]
 
@@ -53,6 +55,15 @@ class Detachable(Protocol):
 
         It may be called several times, until `detached` is called again: memory may be used again then.
         """
+        ...
+
+
+@runtime_checkable
+class DetachesSome(Protocol):
+    """Is `Detachable`, but not for every file that it can write."""
+
+    def detaches(self, name: str) -> bool:
+        """Whether what `detached` returns can write a file of this name."""
         ...
 
 
@@ -229,3 +240,8 @@ def missing(subject: object, capability: type) -> str | None:
         wanted = [name for name in vars(capability) if not name.startswith("_") and not hasattr(subject, name)]
         return f"{type(subject).__name__!r} has no {' and '.join(f'{name}()' for name in wanted)}"
     return subject.refusal(capability) if isinstance(subject, Refuses) else None
+
+
+def detaches(subject: object, name: str) -> bool:
+    """Whether a `Detachable` subject can be written to a file of this name while it trains on."""
+    return not isinstance(subject, DetachesSome) or subject.detaches(name)

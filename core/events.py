@@ -18,6 +18,7 @@ from .failures import LOG
 from .listeners import Listed, listeners
 from .locations import Location, Source, location
 from .locks import owning
+from .names import check_name
 from .places import at
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
@@ -138,7 +139,10 @@ class Events(Continuation):
 
         Raises:
             MissingMetric: a monitored metric is not among them, though it should be.
+            SettingsError: a name holds what cannot be printed.
         """
+        for name in metrics or ():
+            check_name(name)
         self.metrics = {**(self._rates or self._learning_rates()), **self.means.read(), **(metrics or {})}
         self._watch()
         self._ended = self.epoch + 1

@@ -99,10 +99,11 @@ def publish(staged: Path, path: Path) -> None:
 
 def discard(staged: Path) -> None:
     """Remove a staged file or directory, where that is possible."""
-    if staged.is_dir():
-        shutil.rmtree(staged, ignore_errors=True)
     with suppress(OSError):
-        staged.unlink()
+        if staged.is_dir() and not staged.is_symlink():
+            shutil.rmtree(staged)
+        else:
+            staged.unlink()
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import SettingsError
+from .names import check_name
 
 __all__ = ["Means", "as_number", "numbers"]
 
@@ -84,13 +85,21 @@ class Means(Mapping[str, Any]):
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
+        self.coarse: set[str] = set()
+        """Metrics whose values came as bfloat16, which tells them apart by their first two or three digits."""
 
     def add(self, name: str, value: Any, count: float = 1) -> None:
         """Take in the mean `value` of `count` samples; None is passed over.
 
         Raises:
-            SettingsError: the value is text, a truth value or complex, or the count is not above 0.
+            SettingsError: the value is text, a truth value or complex, or the count is not above 0; or the name holds
+                what cannot be printed.
         """
+        entry = self._sums.get(name)
+        if entry is None:
+            check_name(name)
+            if str(getattr(value, "dtype", "")).endswith("bfloat16"):
+                self.coarse.add(name)
         if type(value) is not float:
             value = _summable(name, value)
             if value is None:
@@ -99,7 +108,6 @@ class Means(Mapping[str, Any]):
             count = float(count)  # a tensor or array would be changed by the summing below
         if not count > 0:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
-        entry = self._sums.get(name)
         if entry is None:
             self._sums[name] = [value * count, count]
         else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -140,6 +142,8 @@ class Writer:
 
 
 def _work(jobs: SimpleQueue[Job | None]) -> None:
+    with suppress(AttributeError, OSError):  # where the system has it: waking this thread then halts no other
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     while (job := jobs.get()) is not None:
         job.run()
         job.done.set()

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 
 from trainbus import MissingDependency, MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
-from trainbus.capabilities import Detachable, Saveable, missing
+from trainbus.capabilities import Detachable, Saveable, detaches, missing
 from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
 from trainbus.locations import location
 from trainbus.places import at
@@ -151,6 +151,11 @@ class ModelCheckpoint(MonitoredCallback):
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
                 path = location(self.template_for(subject))
+                if self.background and missing(subject, Detachable) is None and not detaches(subject, path.name):
+                    raise SettingsError(
+                        f"{self.filepath!r} cannot be written in the background; save as "
+                        f"{subject.suffixes(weights_only=self.save_weights_only)[0]}, or leave background=True out"
+                    )
                 if at(path).near and at(path).is_directory():  # one that is far is asked when the run begins
                     raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
             except MissingDependency as error:

@@ -15,8 +15,7 @@ from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remov
 from trainbus.files import STAGED
 from trainbus.parts import SHARDS
 
-from . import test_checkpoints
-from .test_checkpoints import in_child
+from .dying import dying_at, in_child
 
 
 def fill(directory: Path, text: str) -> None:
@@ -43,7 +42,7 @@ def put(path: Path, text: str, number: int = 1) -> None:
 def deaths(work) -> Iterator[int]:
     """Run `work`, which takes the number of its trial, dying right before its first call, its second, and so on."""
     for step in count():
-        died = test_checkpoints.dying_at(step, lambda step=step: work(step))
+        died = dying_at(step, lambda step=step: work(step))
         yield step
         if not died:
             return
