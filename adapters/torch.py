@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
-from trainbus.capabilities import HasDirections, HasLearningRate, Node
+from trainbus.capabilities import HasDirections, HasLearningRate, Node, Ranks
 from trainbus.names import hint, resolve
 
 try:
     import torch
+    import torch.distributed as dist
     from torch import nn
     from torch.nn import UninitializedParameter
     from torch.optim import Optimizer
@@ -26,6 +28,11 @@ from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
 __all__ = ["TorchSubject"]
+
+if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+    from .torch_ranks import warn_of_shared_store
+
+    warn_of_shared_store()  # here, since a script imports this file before it makes its process group
 
 SAFETENSORS = ".safetensors"
 FORMAT = 1
@@ -60,6 +67,7 @@ class TorchSubject:
         scaler: the GradScaler of mixed precision.
         extra: whatever else has `state_dict` and `load_state_dict` and belongs into a checkpoint, by name: averaged
             weights, a loss with weights of its own. Loaders that go through `run.batches` need not be named.
+        timeout: seconds that one process of a `torch.distributed` job waits for the others before it gives them up.
 
     Raises:
         SettingsError: an argument is not what its name says.
@@ -78,6 +86,7 @@ class TorchSubject:
         scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
         scaler: Any = None,
         extra: Mapping[str, Any] | None = None,
+        timeout: float = 1800,
     ) -> None:
         if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
@@ -89,6 +98,7 @@ class TorchSubject:
         """Name to scheduler; the only one's name is "scheduler"."""
         self.scaler = None if scaler is None else _named("scaler", scaler)["scaler"]
         self.extra = _named("extra", dict(extra or {}))
+        self.timeout = timeout
         self._buffers = Buffers()
 
     def refusal(self, capability: type) -> str | None:
@@ -103,6 +113,14 @@ class TorchSubject:
         if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
         return None
+
+    def ranks(self) -> Ranks | None:
+        """The processes of the default process group, None where there is no other."""
+        if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+            return None
+        from .torch_ranks import TorchRanks  # noqa: PLC0415 - not every build of torch has what it needs
+
+        return TorchRanks(self.timeout)
 
     # --- files and snapshots
 
