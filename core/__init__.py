@@ -11,6 +11,7 @@ from .decision import Decision
 from .direction import direction_of
 from .errors import (
     CheckpointError,
+    JournalError,
     LoopError,
     MissingCapability,
     MissingDependency,
@@ -35,6 +36,7 @@ __all__ = [
     "Decision",
     "Failure",
     "Hooks",
+    "JournalError",
     "LoopError",
     "MissingCapability",
     "MissingDependency",

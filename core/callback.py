@@ -110,6 +110,10 @@ class Callback(BaseModel):
         """Absolute paths of directories into which no other run may write while this one goes on."""
         return ()
 
+    def directories(self) -> tuple[str, ...]:
+        """Absolute paths of directories into which it writes; a journal lies in the first of them."""
+        return self.owns()
+
     def written(self) -> tuple[str, ...]:
         """What the checkpoints that the callback may have written are called, as patterns for `glob`."""
         return ()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from .checkpoints import Found
 from .direction import direction_of
 from .errors import UnknownDirection
+from .terminal import printable
 
 __all__ = ["as_json", "best_of", "table"]
 
@@ -23,10 +24,10 @@ def table(found: Sequence[Found], *, verified: bool) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     sound = [each for each in found if not each.flaw]
     if sound:
-        lines += ["", f"last: {_printable(sound[0].path.name)}"]
+        lines += ["", f"last: {printable(sound[0].path.name)}"]
     for metric, best in best_of(found).items():
         assert best.content is not None
-        lines.append(f"best {_printable(metric)}: {_printable(best.path.name)} ({best.content.metrics[metric]:.5g})")
+        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({best.content.metrics[metric]:.5g})")
     return "\n".join(lines)
 
 
@@ -71,11 +72,11 @@ def best_of(found: Sequence[Found]) -> dict[str, Found]:
 
 
 def _row(found: Found, now: datetime, *, verified: bool) -> tuple[str, ...]:
-    name, state = _printable(found.path.name), _printable(found.flaw) or ("intact" if verified else "not verified")
+    name, state = printable(found.path.name), printable(found.flaw) or ("intact" if verified else "not verified")
     content = found.content
     if content is None:
         return (name, "?", "?", "?", "?", state, "")
-    metrics = " ".join(f"{_printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
+    metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
     counters = (str(content.epoch + 1), f"{content.step:,}")
     return (name, *counters, _size(content.size), _age(now - content.written), state, metrics)
 
@@ -95,8 +96,3 @@ def _age(age: timedelta) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _printable(text: str) -> str:
-    """The text without what could steer a terminal: names in a directory may be anybody's."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from .catalog import Group, installed, summary
-from .errors import SettingsError, TrainbusError
+from .errors import CheckpointError, SettingsError, TrainbusError
 from .names import hint
 
 __all__ = ["main"]
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     options = _parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        cast("Any", sys.stdout).reconfigure(errors="replace")  # a terminal may know less than Unicode
     try:
         return int(options.command(options))
     except TrainbusError as error:
@@ -66,12 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     callbacks.set_defaults(command=_callbacks)
 
     checkpoints = commands.add_parser("checkpoints", help="list the checkpoints of a directory, latest step first")
-    checkpoints.add_argument("directory", metavar="DIR", help="where they lie")
+    checkpoints.add_argument("directory", metavar="DIR", help="where they lie, also a URL such as s3://bucket/run")
     checkpoints.add_argument(
         "--verify", action="store_true", help="read all bytes; exit code 1 where one is not intact"
     )
     checkpoints.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
     checkpoints.set_defaults(command=_checkpoints)
+
+    story = commands.add_parser("explain", help="tell in words what a run decided and why, from its journal")
+    story.add_argument("run_path", metavar="RUN", help="a journal, or a directory with one in it")
+    story.add_argument("--run", type=_positive, metavar="N", help="the N-th run in the journal (default: the last)")
+    story.add_argument("--metric", metavar="NAME", help="what the plot shows (default: what decided most)")
+    story.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
+    story.set_defaults(command=_explain)
     return parser
 
 
@@ -101,12 +110,17 @@ def _callbacks(_: argparse.Namespace) -> int:
 def _checkpoints(options: argparse.Namespace) -> int:
     from .checkpoint_table import as_json, table  # noqa: PLC0415 - only this command needs it
     from .checkpoints import survey  # noqa: PLC0415
+    from .locations import location  # noqa: PLC0415
+    from .places import at  # noqa: PLC0415
 
-    directory = Path(options.directory)
-    if not directory.is_dir():
-        raise SettingsError(
-            f"{str(directory)!r} is {'a file' if directory.exists() else 'not there'}; name a directory"
-        )
+    directory = location(options.directory)
+    place = at(directory)
+    try:
+        if not place.is_directory():
+            state = "not there" if place.size() is None else "a file"
+            raise SettingsError(f"{str(directory)!r} is {state}; name a directory")
+    except OSError as error:
+        raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
     found = survey(directory, verify=options.verify)
     if options.json:
         print(as_json(found, verified=options.verify))
@@ -115,3 +129,11 @@ def _checkpoints(options: argparse.Namespace) -> int:
     else:
         print(f"no checkpoints in {str(directory)!r}")
     return 1 if options.verify and any(each.flaw for each in found) else 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from .explain import as_json, explain, story_at  # noqa: PLC0415 - only this command needs it
+
+    story = story_at(Path(options.run_path), options.run)
+    print(as_json(story) if options.json else explain(story, options.metric))
+    return 0

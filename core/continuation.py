@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .checkpoints import Checkpoint
 from .failures import LOG
 from .loaders import bring_back, state_of
-from .memory import Share
+from .locations import Source, location
+from .memory import Share, decision_from_plain
+from .places import present
 from .plain import from_plain
 from .randomness import random_state
 from .resume import Resumption, find
@@ -30,9 +30,7 @@ class Continuation(Status):
         resume_strict: whether the callbacks must be those that the checkpoint was saved with.
     """
 
-    def __init__(
-        self, subject: object, *, resume: str | os.PathLike[str] | None = None, resume_strict: bool = False
-    ) -> None:
+    def __init__(self, subject: object, *, resume: Source | None = None, resume_strict: bool = False) -> None:
         super().__init__(subject)
         self.loaders: list[Any] = []
         """Of each loop over batches of the present epoch, or else of the last one, its loader."""
@@ -105,11 +103,12 @@ class Continuation(Status):
         self.resumed = checkpoint
         self.past = [(epoch, from_plain(metrics)) for epoch, metrics in memory.history]
         self.metrics = self.past[-1][1] if self.past else {}
+        self.decided = [(epoch, decision_from_plain(actions)) for epoch, actions in memory.decided]
         self.epoch, self.step = checkpoint.epoch, checkpoint.step
         self._began = self._ended = position.epochs
         self._counters.done = position.batches
         self.batch = max(position.batches - 1, 0)
-        self._files = dict.fromkeys(Path(file) for file in memory.files if Path(file).exists())
+        self._files = dict.fromkeys(present(map(location, memory.files)))
         self._files[checkpoint.path] = None
         self.stops += resumption.stops()
 

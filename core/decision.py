@@ -6,9 +6,11 @@ as identity: neither the order of the plugins nor a repeated answer can change w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
+
+from .values import Value, Values
 
 __all__ = [
     "NOTHING",
@@ -37,19 +39,30 @@ REQUEST = "request"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One thing to do, with its reason in words and the name of the plugin that asked."""
+    """One thing to do, with its reason in words and in values, and the name of the plugin that asked."""
 
+    kind: ClassVar[str]
+    """What it is called: the function below that makes it."""
     order: ClassVar[int]
     """When this kind of action is carried out, relative to the others of the same decision."""
 
     reason: str = ""
     by: str = ""
+    rule: str = ""
+    """The rule that asked for it: a function of `trainbus.rules`, say."""
+    values: Mapping[str, Value] = field(default=Values(), repr=False)
+    """What the rule saw, as the journal keeps it: the metric, its value, the best, how long it has waited ..."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, Values):
+            object.__setattr__(self, "values", Values(self.values))
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleLearningRate(Action):
     """Multiply every learning rate by `factor`, but take none below `floor`."""
 
+    kind: ClassVar[str] = "scale_learning_rate"
     order: ClassVar[int] = 0
     factor: float
     floor: float = 0.0
@@ -69,6 +82,7 @@ class ScaleLearningRate(Action):
 class Keep(Action):
     """Remember the subject's present state in memory under the name `slot`."""
 
+    kind: ClassVar[str] = "keep"
     order: ClassVar[int] = 1
     slot: str
 
@@ -77,6 +91,7 @@ class Keep(Action):
 class Save(Action):
     """Write the subject to the file `path`."""
 
+    kind: ClassVar[str] = "save"
     order: ClassVar[int] = 2
     path: str
     weights_only: bool = False
@@ -92,6 +107,7 @@ class Save(Action):
 class Restore(Action):
     """Bring the subject back to what `source`, a slot or a file, holds."""
 
+    kind: ClassVar[str] = "restore"
     order: ClassVar[int] = 3
     source: str
 
@@ -100,6 +116,7 @@ class Restore(Action):
 class Forget(Action):
     """Delete the file or the slot named `source`."""
 
+    kind: ClassVar[str] = "forget"
     order: ClassVar[int] = 4
     source: str
 
@@ -108,6 +125,7 @@ class Forget(Action):
 class Stop(Action):
     """End the training in good order."""
 
+    kind: ClassVar[str] = "stop"
     order: ClassVar[int] = 5
 
 
@@ -136,12 +154,17 @@ class Decision:
         return bool(self.actions)
 
     def __iter__(self) -> Iterator[Action]:
-        return iter(sorted(self.actions, key=lambda action: (action.order, repr(action))))
+        return iter(sorted(self.actions, key=lambda action: (action.order, repr(action), repr(action.values))))
 
     @property
     def stops(self) -> bool:
         """Whether the training ends."""
         return any(isinstance(action, Stop) for action in self.actions)
+
+    @property
+    def askers(self) -> frozenset[str]:
+        """The names of those who asked."""
+        return frozenset(action.by for action in self.actions)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -157,9 +180,12 @@ NOTHING = Decision()
 """The empty decision, identity of the join."""
 
 
-def stop(reason: str) -> Decision:
-    """End the training in good order, because of `reason`."""
-    return Decision(frozenset([Stop(reason=reason)]))
+def stop(reason: str, *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
+    """End the training in good order, because of `reason`.
+
+    As for every action, the journal keeps the name of the rule that asked for it, and the values that the rule saw.
+    """
+    return Decision(frozenset([Stop(reason=reason, rule=rule, values=Values(values))]))
 
 
 def save(
@@ -169,33 +195,44 @@ def save(
     on_error: Literal["raise", "warn"] = "raise",
     background: bool | None = False,
     reason: str = "",
+    rule: str = "",
+    values: Mapping[str, Value] | None = None,
 ) -> Decision:
     """Write the subject, or only its weights, to the file `path`.
 
     Where that fails the run ends, or with `on_error="warn"` only says so and tells `on_checkpoint_error`. With
     `background` a copy of the present state is written while the training goes on; None does so where that can be.
     """
-    return Decision(frozenset([Save(path, weights_only, on_error, background, reason=reason)]))
+    return Decision(
+        frozenset([Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=Values(values))])
+    )
 
 
-def forget(source: str, reason: str = "") -> Decision:
+def forget(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
     """Delete the file or the slot named `source`; one that the same decision saves or keeps stays."""
-    return Decision(frozenset([Forget(source, reason=reason)]))
+    return Decision(frozenset([Forget(source, reason=reason, rule=rule, values=Values(values))]))
 
 
-def keep(slot: str, reason: str = "") -> Decision:
+def keep(slot: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
     """Remember the subject's present state in memory under the name `slot`."""
-    return Decision(frozenset([Keep(slot, reason=reason)]))
+    return Decision(frozenset([Keep(slot, reason=reason, rule=rule, values=Values(values))]))
 
 
-def restore(source: str, reason: str = "") -> Decision:
+def restore(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
     """Bring the subject back to what `source` holds: a slot if there is one of that name, else a file."""
-    return Decision(frozenset([Restore(source, reason=reason)]))
+    return Decision(frozenset([Restore(source, reason=reason, rule=rule, values=Values(values))]))
 
 
-def scale_learning_rate(factor: float, *, floor: float = 0.0, reason: str = "") -> Decision:
+def scale_learning_rate(
+    factor: float,
+    *,
+    floor: float = 0.0,
+    reason: str = "",
+    rule: str = "",
+    values: Mapping[str, Value] | None = None,
+) -> Decision:
     """Multiply every learning rate by `factor`, down to `floor`; of several requests the lowest new rate wins."""
-    return Decision(frozenset([ScaleLearningRate(factor, floor, reason=reason)]))
+    return Decision(frozenset([ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=Values(values))]))
 
 
 def join(decisions: Iterable[Decision]) -> Decision:

@@ -33,8 +33,16 @@ class CheckpointError(TrainbusError, OSError):
     """A checkpoint could not be written or read."""
 
 
+class JournalError(TrainbusError, ValueError):
+    """A file is no journal, or a damaged one."""
+
+
 class LoopError(TrainbusError, RuntimeError):
     """The training loop called a run in an order that makes no sense."""
+
+
+class Held(TrainbusError, OSError):
+    """Somebody else owns a directory: the message says who."""
 
 
 class RankError(TrainbusError, RuntimeError):

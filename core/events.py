@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError
 from .failures import LOG, observes
-from .files import sweep
 from .listeners import Listed, listeners
+from .locations import Source, location
 from .locks import owning
+from .places import at
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
 from .together import Together
@@ -31,7 +30,7 @@ class Events(Together):
         callbacks: Listed | Sequence[Listed] = (),
         *,
         progress: bool = True,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
@@ -83,7 +82,7 @@ class Events(Together):
         self._loops = self._counters.done = 0
         if self._goes_on_inside:
             if self._bus.on_epoch_begin is not None:
-                self._bus.on_epoch_begin(self, epoch)  # what was decided when it began first is done
+                self._repeat(self._bus.on_epoch_begin, epoch)
             self._enter()
             return
         self._note_random()
@@ -193,12 +192,12 @@ class Events(Together):
 
     def _own(self) -> None:
         """Take the directories that callbacks write into, where this is the process that writes."""
-        directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
-        self._bus.directories = tuple(sorted(directories))
+        directories = {location(each) for callback in self.callbacks.values() for each in callback.owns()}
+        self._bus.directories = tuple(sorted(directories, key=str))
         if self.rank == 0:
             self._owned = owning(directories)
             for directory in directories:
-                sweep(directory)
+                at(directory).sweep()
 
     def _require(self, state: str, otherwise: str) -> None:
         if self._state != state:

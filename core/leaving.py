@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 
 from .continuation import Continuation
 from .decision import REQUEST, Decision, Stop
 from .departure import Departure
+from .locations import Source
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
 
@@ -28,7 +28,7 @@ class Leaving(Continuation):
         self,
         subject: object,
         *,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
@@ -47,14 +47,17 @@ class Leaving(Continuation):
         if not self.requested or self.interrupted or not self._leaves():
             return
         self.interrupted = True
-        stops = [each for each in self.stops if each.by == REQUEST]
-        if self._bus.on_decision is not None:
-            self._bus.on_decision(self, Decision(frozenset(stops)))
+        self._tell_decision(Decision(frozenset(each for each in self.stops if each.by == REQUEST)))
         raise KeyboardInterrupt(self.requested)
 
     def _leaves(self) -> bool:
         """Whether a loop that is to end ends here: where there are several ranks, all have come to the same batch."""
         return self._departure is None or self._departure.idle or self._departure.reached()
+
+    def _tell_decision(self, decision: Decision) -> None:
+        self.decided.append((self.epoch, decision))
+        if self._bus.on_decision is not None:
+            self._bus.on_decision(self, decision)
 
     def _request(self, name: str) -> None:
         """Take note that `name` asks for the end: called between any two instructions, or in another thread."""

@@ -11,7 +11,7 @@ from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of
 from .errors import SettingsError, TrainbusError
 from .hooks import check_plugin
 
-__all__ = ["Listed", "Listener", "as_list", "listeners"]
+__all__ = ["Listed", "Listener", "as_list", "listeners", "numbered"]
 
 Listed = Callback | Mapping[str, Any] | str | object
 """What may stand in a list of callbacks: a callback, its settings as plain data, the name of an installed callback or
@@ -20,6 +20,10 @@ plugin, or any object with hook implementations."""
 
 FOREIGN = frozenset({"ignite", "keras", "lightning", "pytorch_lightning", "skorch", "tensorflow", "transformers"})
 """Packages whose callbacks hear other hooks under the same names."""
+
+
+JOURNAL = "Journal"
+"""The callback that every run with a place for its files has."""
 
 
 class Listener(NamedTuple):
@@ -31,7 +35,7 @@ class Listener(NamedTuple):
 
 
 def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, progress: bool = True) -> list[Listener]:
-    """The listeners for one run, those of the environment variable TRAINBUS_PLUGINS and progress last.
+    """The listeners for one run, those of the environment variable TRAINBUS_PLUGINS, journal and progress last.
 
     Args:
         listed: callbacks and plugins, or a single one.
@@ -56,6 +60,9 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
     if problems:
         lines = "\n".join(f"- {problem}" for problem in problems)
         raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
+    made = [each.callback for each in found if each.callback is not None]
+    if any(each.directories() for each in made) and not any(type(each).__name__ == JOURNAL for each in made):
+        found.append(_listener(load("callbacks", JOURNAL)(), {each.name for each in found}))
     levels = {each.name: getattr(each.callback, "verbose", 0) for each in found}
     if any(levels.values()):
         told = load("plugins", "progress")
@@ -82,7 +89,7 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
     if isinstance(item, Mapping):
         return _listener(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)
-    name = next(name for name in _numbered(kind.__name__) if name not in taken)
+    name = next(name for name in numbered(kind.__name__) if name not in taken)
     if isinstance(item, Callback):
         plugin = item.plugin()
         check_plugin(name, plugin)
@@ -97,7 +104,8 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
     return Listener(name, item)
 
 
-def _numbered(name: str) -> Iterator[str]:
+def numbered(name: str) -> Iterator[str]:
+    """The name itself, then "name-2", "name-3" and so on, for those that come after the first of that name."""
     yield name
     yield from (f"{name}-{number}" for number in count(2))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from .callback import Callback
     from .continuation import Continuation
 
-__all__ = ["Memory", "Position", "Remembered", "Share", "action_from_plain", "action_to_plain", "capture", "share_of"]
+__all__ = [
+    "Memory",
+    "Position",
+    "Remembered",
+    "Share",
+    "action_from_plain",
+    "action_to_plain",
+    "capture",
+    "decision_from_plain",
+    "decision_to_plain",
+    "share_of",
+]
 
 
 class Position(BaseModel):
@@ -76,6 +88,8 @@ class Memory(Share):
     decision: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     """The actions of which saving this checkpoint was one; those that come after it may not have been carried out.
     Empty where a signal has asked for it."""
+    decided: list[tuple[int, Any]] = Field(default_factory=list[tuple[int, Any]])
+    """Each decision before that, with its epoch, without those of a signal."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     rates: dict[str, float] = Field(default_factory=dict[str, float])
     subject: Any = None
@@ -115,6 +129,7 @@ def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory
         files=[str(file) for file in run.files],
         stops=[action_to_plain(each) for each in run.stops if each.by != REQUEST],
         decision=[action_to_plain(each) for each in decision if not run.interrupted],
+        decided=[(epoch, decision_to_plain(each)) for epoch, each in run.decided if REQUEST not in each.askers],
         rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
         subject=to_plain(subject.memory()) if isinstance(subject, Remembers) else None,
         plugins=[_remembered(name, plugin, run.callbacks.get(name), failures) for name, plugin in run.plugins.items()],
@@ -168,13 +183,28 @@ def _joined(shares: Iterable[Share]) -> Any:
     return to_plain(means.sums())
 
 
+@lru_cache(maxsize=4096)
+def decision_to_plain(decision: Decision) -> list[dict[str, Any]]:
+    """The actions of a decision as plain data."""
+    return [action_to_plain(each) for each in decision]  # a run remembers all of them in each of its checkpoints
+
+
+def decision_from_plain(actions: Iterable[Mapping[str, Any]]) -> Decision:
+    """The decision of these actions."""
+    return Decision(frozenset(action_from_plain(each) for each in actions))
+
+
 def action_to_plain(action: Action) -> dict[str, Any]:
     """An action as plain data.
 
     >>> action_to_plain(decisions.Forget("a.pt", reason="old"))
     {'action': 'Forget', 'reason': 'old', 'by': '', 'source': 'a.pt'}
     """
-    return {"action": type(action).__name__, **to_plain(asdict(action))}
+    options = {each.name: getattr(action, each.name) for each in fields(action)}
+    for name in ("rule", "values"):
+        if not options[name]:
+            del options[name]
+    return {"action": type(action).__name__, **to_plain(options)}
 
 
 def action_from_plain(data: Mapping[str, Any]) -> Action:

@@ -12,6 +12,7 @@ from .errors import MissingMetric, UnknownDirection
 from .metrics import as_number
 from .names import canonical, hint, resolve
 from .rules import Best, best_rule
+from .values import Value
 
 if TYPE_CHECKING:
     from .status import Status
@@ -102,9 +103,49 @@ class Monitor:
         before = "None" if best == -inf else f"{self.sign * best:.5f}"
         return f"{self.metric} improved from {before} to {self.sign * score:.5f}"
 
-    def stalled(self, epochs: int) -> str:
-        """In words, that the metric has not improved for that many epochs."""
-        return f"{self.metric} has not improved for {epochs} epoch{'s' if epochs != 1 else ''}"
+    def stalled(
+        self,
+        score: float,
+        best: float,
+        epoch: int,
+        times: int,
+        *,
+        min_delta: float = 0.0,
+        baseline: float | None = None,
+    ) -> str:
+        """In words, that `score` did not improve on `best`, both turned so that higher is better.
+
+        Args:
+            score: the present one.
+            best: that of `epoch`; -inf for none.
+            epoch: counted from 0.
+            times: how often that has happened since.
+            min_delta: least change that would have counted.
+            baseline: the metric's value that was to be beaten, too.
+        """
+        often, now = f"for the {_ordinal(times)} time", f"{self.metric} {self.sign * score:.5g}"
+        if best == -inf:
+            return f"{now} is no finite number {often}"
+        least = f" by more than {min_delta:g}" if min_delta else ""
+        line = "" if baseline is None else f" and the baseline {baseline:.5g}"
+        return f"{now} did not improve on {self.sign * best:.5g} (epoch {epoch + 1}){line}{least} {often}"
+
+    def values(self, score: float | None, best: float, epoch: int) -> dict[str, Value]:
+        """What a rule saw of the metric: its present value, its best and when that came, as they are logged.
+
+        Args:
+            score: the present one, turned so that higher is better.
+            best: that of `epoch`, likewise; -inf for none.
+            epoch: counted from 0.
+        """
+        known = best != -inf
+        return {
+            "metric": self.metric,
+            "mode": self.direction,
+            "value": None if score is None else self.sign * score,
+            "best": self.sign * best if known else None,
+            "best_epoch": epoch if known and epoch >= 0 else None,
+        }
 
     def watch(self, metrics: Mapping[str, Any], epoch: int) -> None:
         """Take the epoch's value into account for `best`."""
@@ -136,3 +177,13 @@ class Monitor:
         return (
             f"{self.metric!r} is not logged{hint(self.metric, metrics)} logged: {', '.join(metrics) or 'nothing'}{why}"
         )
+
+
+def _ordinal(number: int) -> str:
+    """A number as one says which time it is.
+
+    >>> [_ordinal(number) for number in (1, 2, 3, 4, 11, 112, 23)]
+    ['1st', '2nd', '3rd', '4th', '11th', '112th', '23rd']
+    """
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

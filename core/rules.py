@@ -32,7 +32,7 @@ Number: TypeAlias = Any
 """A float, int or bool, or an array of them."""
 
 
-def _where(condition: Number, yes: Number, no: Number) -> Number:
+def where(condition: Number, yes: Number, no: Number) -> Number:
     """`yes` where `condition` holds, else `no`."""
     if isinstance(condition, bool):
         return yes if condition else no
@@ -60,7 +60,7 @@ class Best(NamedTuple):
 def best_rule(state: Best, score: Number, epoch: Number) -> tuple[Best, Number]:
     """The best of all scores so far; the verdict tells whether this one is it."""
     improved = improves(score, state.score)
-    return Best(_where(improved, score, state.score), _where(improved, epoch, state.epoch)), improved
+    return Best(where(improved, score, state.score), where(improved, epoch, state.epoch)), improved
 
 
 class Patience(NamedTuple):
@@ -101,10 +101,10 @@ def stopping_rule(
     """
     counts = epoch >= start_from_epoch
     improved = counts & improves(score, state.best, min_delta)
-    wait = _where(improved & improves(score, baseline, min_delta), 0, state.wait + counts)
+    wait = where(improved & improves(score, baseline, min_delta), 0, state.wait + counts)
     stop = counts & (improved ^ True) & (wait >= patience) & (epoch > 0)
-    best = _where(improved, score, state.best)
-    return Patience(best, _where(improved, epoch, state.best_epoch), wait), StoppingVerdict(improved, stop)
+    best = where(improved, score, state.best)
+    return Patience(best, where(improved, epoch, state.best_epoch), wait), StoppingVerdict(improved, stop)
 
 
 class Plateau(NamedTuple):
@@ -144,9 +144,9 @@ def plateau_rule(
     cooling = state.cooldown > 0
     rest = state.cooldown - cooling
     improved = improves(score, state.best, min_delta)
-    wait = _where(improved | cooling, 0, state.wait) + ((improved ^ True) & (rest == 0))
+    wait = where(improved | cooling, 0, state.wait) + ((improved ^ True) & (rest == 0))
     reduce = (improved ^ True) & (rest == 0) & (wait >= patience) & reducible
-    after = Plateau(_where(improved, score, state.best), _where(reduce, 0, wait), _where(reduce, cooldown, rest))
+    after = Plateau(where(improved, score, state.best), where(reduce, 0, wait), where(reduce, cooldown, rest))
     return after, PlateauVerdict(improved, reduce)
 
 
@@ -168,9 +168,9 @@ def interval_rule(state: Intervals, batch: Number, every: Number) -> tuple[Inter
     >>> interval_rule(Intervals(waited=2, batch=3), batch=0, every=3)
     (Intervals(waited=0, batch=0), True)
     """
-    waited = state.waited + _where(batch <= state.batch, batch + 1, batch - state.batch)
+    waited = state.waited + where(batch <= state.batch, batch + 1, batch - state.batch)
     due = waited >= every
-    return Intervals(_where(due, 0, waited), batch), due
+    return Intervals(where(due, 0, waited), batch), due
 
 
 def crossing_rule(before: Number, count: Number, every: Number) -> tuple[Number, Number]:

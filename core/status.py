@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from .bus import Bus
 from .callback import Callback
 from .checkpoints import Checkpoint
 from .counters import Counters
-from .decision import Stop
+from .decision import Decision, Stop
 from .errors import MissingMetric, SettingsError
 from .failures import Failure
+from .history import History
+from .locations import Location
 from .memory import Position
 from .metrics import Means
 from .monitor import Monitor
@@ -51,6 +52,8 @@ class Status:
         """The running means of the present epoch."""
         self.past: list[tuple[int, Mapping[str, Any]]] = []
         """Each epoch that is over, with its metrics."""
+        self.decided: list[tuple[int, Decision]] = []
+        """Each decision that was carried out, with its epoch; with those from before a resume."""
         self.error: BaseException | None = None
         self.stops: list[Stop] = []
         self.checkpoints: list[Checkpoint] = []
@@ -61,7 +64,7 @@ class Status:
         """The signal, or the stop file, that asked for the end of the run; empty for none."""
         self.interrupted = False
         """Whether that has ended the run, between two batches and before the planned end."""
-        self._files: dict[Path, None] = {}
+        self._files: dict[Location, None] = {}
         self._began = self._ended = 0  # numbers of epochs that began and that are over
         self._loops: int = 0
         self._counters = Counters()
@@ -88,7 +91,7 @@ class Status:
         self._counters.steps += step - self.step
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> list[Location]:
         """The checkpoints that were written and not forgotten since, in the order of their last writing."""
         return list(self._files)
 
@@ -111,10 +114,9 @@ class Status:
         return list(self._bus.failures.all)
 
     @property
-    def history(self) -> dict[str, list[Any]]:
-        """Name to values, one for each epoch that ended; None where an epoch did not log the metric."""
-        names = dict.fromkeys(name for _, metrics in self.past for name in metrics)
-        return {name: [metrics.get(name) for _, metrics in self.past] for name in names}
+    def history(self) -> History:
+        """Name to values, one for each epoch that ended: a dict of lists that also gives arrays and frames."""
+        return History(self.past)
 
     @property
     def result(self) -> Result:
@@ -123,7 +125,8 @@ class Status:
         rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
         reason = "; ".join(dict.fromkeys(each.reason for each in self.stops)) or self._plain_reason()
         files, failures = tuple(self._files), tuple(self.failures)
-        return Result(len(self.past), self.stopped, reason, best, files, rates, failures)
+        decisions = tuple(self.decided)
+        return Result(len(self.past), self.stopped, reason, best, files, rates, failures, decisions)
 
     def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
         """The watched metric of this name; every plugin that asks for the same one gets the same.

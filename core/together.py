@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from .agreement import Agreement, Meeting, Point, Verdict, told, words_of
@@ -20,8 +18,10 @@ from .dispatch import CompiledHook
 from .errors import CheckpointError, RankError, SettingsError
 from .failures import observes
 from .leaving import Leaving
-from .memory import Share, action_from_plain, action_to_plain, share_of
+from .locations import Source, location
+from .memory import Share, decision_from_plain, decision_to_plain, share_of
 from .metrics import Means
+from .places import present
 from .reduction import Reduction
 from .signals import DEFAULT
 from .writer import Unwritten
@@ -55,7 +55,7 @@ class Together(Leaving):
         self,
         subject: object,
         *,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
@@ -66,6 +66,7 @@ class Together(Leaving):
         """What this rank has failed by, and tells when the ranks meet next."""
         self._proposed = self._heeded = NOTHING  # what loops decide: this one, since the last meeting, and all of them
         self._news = Outcome(NOTHING, [], [])
+        self._repeats = False
         self._uneven = False  # whether another rank has no batches any more
         ranks = subject.ranks() if isinstance(subject, HasRanks) and missing(subject, HasRanks) is None else None
         if ranks is not None:
@@ -116,7 +117,7 @@ class Together(Leaving):
                 self._take(checkpoint or self._same_file(*found))
 
     def _same_file(self, path: str, digest: str) -> Checkpoint:
-        checkpoint = read(Path(path))
+        checkpoint = read(location(path))
         if checkpoint.content.digest != digest:
             raise CheckpointError(f"{path!r} is not the file that rank 0 has there; let every rank see the same files")
         return checkpoint
@@ -178,10 +179,10 @@ class Together(Leaving):
         try:
             if self._agreement is not None:
                 failure = next((each for each in errors if each is not self.error), None)
-                met = self._agreement.meet("answer", value=_decision_to_plain(decision), error=failure)
+                met = self._agreement.meet("answer", value=decision_to_plain(decision), error=failure)
                 assert met is not None
                 errors += [RankError(told(met.failed))] if met.failed and failure is None else []
-                decision = _decision_from_plain(met.value) | self._take_heeded()
+                decision = decision_from_plain(met.value) | self._take_heeded()
             self._carry_out(decision)
             self._tell_of(self._all_written())
         except Exception as failure:  # noqa: BLE001 - it goes on where the run ends
@@ -199,10 +200,13 @@ class Together(Leaving):
         return partial(self._decide if self._bus.decides(name) else self._observe, name, hook)
 
     def _observe(self, name: str, hook: CompiledHook, run: object, *values: Any) -> None:
-        if (answers := hook(run, *values)) is not None:
+        if (answers := hook(run, *values)) is not None and not self._repeats:
             self._proposed |= self._bus.decision(name, answers)
 
     def _decide(self, name: str, hook: CompiledHook, run: object, *values: Any) -> None:
+        if self._repeats:
+            hook(run, *values)
+            return
         if name in BATCHES and self._uneven:
             return
         if name in MEASURED:
@@ -218,9 +222,9 @@ class Together(Leaving):
         except Exception as raised:  # noqa: BLE001 - raised on every rank
             error = raised
         point = "answer" if name in MEASURED or name == "on_epoch_end" else cast("Point", name)
-        met = self._meet(point, value=_decision_to_plain(decision), error=error)
+        met = self._meet(point, value=decision_to_plain(decision), error=error)
         if met is not None:
-            self._carry_out(_decision_from_plain(met.value) | self._take_heeded())
+            self._carry_out(decision_from_plain(met.value) | self._take_heeded())
 
     def _measured(self, point: Point) -> Means | None:
         """The metrics of all ranks; None where other ranks have no such batch."""
@@ -281,6 +285,14 @@ class Together(Leaving):
         plain = self._agreed(_outcome_to_plain(outcome), error)
         return outcome if self.rank == 0 else _outcome_from_plain(plain)
 
+    def _repeat(self, hook: CompiledHook, *values: Any) -> None:
+        """Tell what was told before the run was interrupted; what was decided then is done."""
+        self._repeats = True
+        try:
+            hook(self, *values)
+        finally:
+            self._repeats = False
+
     # --- what is decided
 
     def _propose(self, decision: Decision) -> None:
@@ -337,8 +349,8 @@ class Together(Leaving):
 
     def _tell_outcome(self, outcome: Outcome) -> None:
         done, committed, unwritten = outcome
-        saved = [Path(action.path) for action in done if isinstance(action, Save)]
-        for path in (*saved, *(Path(action.source) for action in done if isinstance(action, Forget))):
+        saved = [location(action.path) for action in done if isinstance(action, Save)]
+        for path in (*saved, *(location(action.source) for action in done if isinstance(action, Forget))):
             self._files.pop(path, None)
         self._files |= dict.fromkeys(saved)  # at the end, also those that were there before
         for checkpoint in committed:
@@ -346,13 +358,13 @@ class Together(Leaving):
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
         for path, step, error in unwritten:
-            if not path.exists():
+            if not present([path]):
                 self._files.pop(path, None)
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
         self.stops += [action for action in done if isinstance(action, Stop) and action not in self.stops]
-        if done and self._bus.on_decision is not None:
-            self._bus.on_decision(self, done)
+        if done:
+            self._tell_decision(done)
 
     # --- meetings
 
@@ -419,7 +431,7 @@ class Together(Leaving):
         if self.requested:
             said["requested"] = self.requested
         if self._proposed:
-            said["decision"] = _decision_to_plain(self._proposed)
+            said["decision"] = decision_to_plain(self._proposed)
         if self.rank == 0 and point == "on_epoch_end" and any(self._news):
             said["news"] = _outcome_to_plain(self._news)
         return said
@@ -430,7 +442,7 @@ class Together(Leaving):
                 self._hear({"request": aside["requested"]})
                 if self._departure is not None:
                     self._departure.settle()
-            self._heeded |= _decision_from_plain(aside.get("decision", ()))
+            self._heeded |= decision_from_plain(aside.get("decision", ()))
             if "news" in aside and self.rank:
                 self._news = _outcome_from_plain(aside["news"])
 
@@ -473,18 +485,10 @@ def _difference(first: Mapping[str, Any], other: Mapping[str, Any], rank: int) -
     return f"rank {rank} lists other callbacks than rank 0; {same}"
 
 
-def _decision_to_plain(decision: Decision) -> list[dict[str, Any]]:
-    return [action_to_plain(action) for action in decision]
-
-
-def _decision_from_plain(plain: Iterable[Mapping[str, Any]]) -> Decision:
-    return Decision(frozenset(action_from_plain(action) for action in plain))
-
-
 def _outcome_to_plain(outcome: Outcome) -> dict[str, Any]:
     """What ranks tell each other: without what checkpoints remember, which can be much."""
     return {
-        "done": _decision_to_plain(outcome.done),
+        "done": decision_to_plain(outcome.done),
         "committed": [
             [str(path), content.model_dump(mode="json", exclude={"memory"})]
             for path, content in ((each.path, each.content) for each in outcome.committed)
@@ -495,7 +499,7 @@ def _outcome_to_plain(outcome: Outcome) -> dict[str, Any]:
 
 def _outcome_from_plain(plain: Mapping[str, Any]) -> Outcome:
     return Outcome(
-        _decision_from_plain(plain["done"]),
-        [Checkpoint(path=Path(path), content=Content.model_validate(each)) for path, each in plain["committed"]],
-        [Unwritten(Path(path), step, CheckpointError(words)) for path, step, words in plain["unwritten"]],
+        decision_from_plain(plain["done"]),
+        [Checkpoint(path=location(path), content=Content.model_validate(each)) for path, each in plain["committed"]],
+        [Unwritten(location(path), step, CheckpointError(words)) for path, step, words in plain["unwritten"]],
     )

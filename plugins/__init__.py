@@ -1,8 +1,9 @@
 """The built-in callbacks."""
 
 from .early_stopping import EarlyStopping
+from .journal import Journal
 from .model_checkpoint import ModelCheckpoint
 from .reduce_lr_on_plateau import ReduceLROnPlateau
 from .tensorboard import TensorBoard
 
-__all__ = ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"]
+__all__ = ["EarlyStopping", "Journal", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"]

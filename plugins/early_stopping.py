@@ -11,8 +11,12 @@ from pydantic import AfterValidator, NonNegativeInt
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
 from trainbus.capabilities import Snapshotable
 from trainbus.rules import Patience, stopping_rule
+from trainbus.smoothing import Smoothing, check_smoothing
+from trainbus.values import Value
 
 __all__ = ["EarlyStopping"]
+
+RULE = stopping_rule.__name__
 
 
 class EarlyStopping(MonitoredCallback):
@@ -35,6 +39,13 @@ class EarlyStopping(MonitoredCallback):
     """Whether the weights of the best epoch are brought back at the end, whatever ended the training but an error."""
     start_from_epoch: NonNegativeInt = 0
     """First epoch, counted from 0, that is looked at."""
+    smoothing: Annotated[str | None, AfterValidator(check_smoothing)] = None
+    """What is looked at in place of the metric itself: such as "ema 0.9", its average of which that part stays at each
+    epoch, or "median 5", the median of its last values. The best epoch, too, is then that of the smooth metric."""
+
+    def fits(self, earlier: Mapping[str, Any]) -> bool:
+        """Also: it is smoothed in the same way."""
+        return super().fits(earlier) and earlier.get("smoothing") == self.smoothing
 
     def requires(self) -> tuple[type, ...]:
         """A subject that can be remembered, where the best weights shall be restored."""
@@ -49,7 +60,10 @@ class _Stopper:
     def __init__(self, settings: EarlyStopping) -> None:
         self.settings = settings
         self.state = Patience()
+        self.smoothing = Smoothing.parse(settings.smoothing) if settings.smoothing else None
+        self.smooth = self.smoothing.begin() if self.smoothing else ()
         self.slot = f"best {settings.monitor}"
+        self._of = f"{settings.smoothing} of " if settings.smoothing else ""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -60,6 +74,8 @@ class _Stopper:
         score = self.monitor.score(metrics)
         if score is None:
             return None
+        if self.smoothing is not None:
+            self.smooth, score = self.smoothing.step(self.smooth, score)
         settings, monitor = self.settings, self.monitor
         before = self.state
         self.state, verdict = stopping_rule(
@@ -72,10 +88,18 @@ class _Stopper:
             start_from_epoch=settings.start_from_epoch,
         )
         if verdict.improved and settings.restore_best_weights:
-            return decision.keep(self.slot, monitor.improvement(before.best, score))
+            reason = monitor.improvement(before.best, score)
+            return decision.keep(self.slot, self._of + reason, rule=RULE, values=self._seen(score, before))
         if verdict.stop:
-            seen = f" (best {self._best()})" if self.state.best_epoch >= 0 else ""
-            return decision.stop(f"{monitor.stalled(self.state.wait)}{seen}")
+            reason = monitor.stalled(
+                score,
+                before.best,
+                before.best_epoch,
+                self.state.wait,
+                min_delta=settings.min_delta,
+                baseline=settings.baseline,
+            )
+            return decision.stop(self._of + reason, rule=RULE, values=self._seen(score, before))
         return None
 
     @hookimpl
@@ -83,13 +107,25 @@ class _Stopper:
         # after an error the user wants to see the weights that led to it
         if not self.settings.restore_best_weights or self.state.best_epoch < 0 or run.error is not None:
             return None
-        return decision.restore(self.slot, f"best {self.monitor.metric} {self._best()}")
+        best = f"{self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1}"
+        reason = f"best {self._of}{self.monitor.metric} {best}"
+        return decision.restore(self.slot, reason, rule=RULE, values=self._seen(None, self.state))
 
     def memory(self) -> list[Any]:
-        return list(self.state)
+        return [*self.state, *self.smooth]
 
     def recall(self, memory: list[Any]) -> None:
-        self.state = Patience(*memory)
+        own = len(self.state)
+        self.state, self.smooth = Patience(*memory[:own]), tuple(memory[own:])
 
-    def _best(self) -> str:
-        return f"{self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1}"
+    def _seen(self, score: float | None, before: Patience) -> dict[str, Value]:
+        settings = self.settings
+        return {
+            **self.monitor.values(score, before.best, before.best_epoch),
+            "wait": self.state.wait,
+            "patience": settings.patience,
+            "min_delta": settings.min_delta,
+            "baseline": settings.baseline,
+            "start_from_epoch": settings.start_from_epoch,
+            "smoothing": settings.smoothing,
+        }

@@ -50,33 +50,48 @@ class _Reducer:
     def __init__(self, settings: ReduceLROnPlateau) -> None:
         self.settings = settings
         self.state = Plateau()
+        self.best_epoch = -1  # the rule does not need it, people do
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
         self.monitor = run.monitor(self.settings.monitor, self.settings.mode)
 
     @hookimpl
-    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
+    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
         score = self.monitor.score(metrics)
         subject = run.subject
         if score is None or not isinstance(subject, HasLearningRate):
             return None
-        settings = self.settings
-        waited = self.state.wait + 1
+        settings, monitor, before, best_epoch = self.settings, self.monitor, self.state, self.best_epoch
         self.state, verdict = plateau_rule(
-            self.state,
+            before,
             score,
             patience=settings.patience,
             min_delta=settings.min_delta,
             cooldown=settings.cooldown,
             reducible=any(rate > settings.min_lr for rate in subject.learning_rates().values()),
         )
+        if verdict.improved:
+            self.best_epoch = epoch
         if not verdict.reduce:
             return None
-        return decision.scale_learning_rate(settings.factor, floor=settings.min_lr, reason=self.monitor.stalled(waited))
+        waited = before.wait + 1
+        return decision.scale_learning_rate(
+            settings.factor,
+            floor=settings.min_lr,
+            reason=monitor.stalled(score, before.best, best_epoch, waited, min_delta=settings.min_delta),
+            rule=plateau_rule.__name__,
+            values={
+                **monitor.values(score, before.best, best_epoch),
+                "wait": waited,
+                "patience": settings.patience,
+                "min_delta": settings.min_delta,
+                "cooldown": settings.cooldown,
+            },
+        )
 
-    def memory(self) -> list[Any]:
-        return list(self.state)
+    def memory(self) -> dict[str, Any]:
+        return {"state": list(self.state), "best_epoch": self.best_epoch}
 
-    def recall(self, memory: list[Any]) -> None:
-        self.state = Plateau(*memory)
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        self.state, self.best_epoch = Plateau(*memory["state"]), memory["best_epoch"]

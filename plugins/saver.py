@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from math import nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable
 from trainbus.decision import NOTHING, join
 from trainbus.filenames import fields, fill, sibling
+from trainbus.locations import Location, location
 from trainbus.names import resolve
+from trainbus.places import present
 from trainbus.retention import Kept, retention_rule
 from trainbus.rules import Best, best_rule
+from trainbus.values import Value
 
 from .frequency import BatchSchedule, Frequency
 
@@ -65,7 +66,7 @@ class _Saver:
         if not self.template:  # the training never began
             return None
         error, on_signal = run.error, sibling(self.template, "signal", self.suffix)
-        passed = Path(on_signal) in run.files and run.resumed is not None and error is None
+        passed = location(on_signal) in run.files and run.resumed is not None and error is None
         done = decision.forget(on_signal, "the run has gone on from it") if passed else NOTHING
         ending, why = "end", "the training is over"
         if run.interrupted:
@@ -94,19 +95,20 @@ class _Saver:
 
     def chosen(self, run: Run, path: str, score: float | None) -> Decision:
         """What `save_best_only`, `keep` and `keep_last` make of a model."""
-        settings, reason = self.settings, ""
+        settings, reason, rule, seen = self.settings, "", "", {}
         asked = _Asked(path, run.step, self.best, self.kept)
         if settings.save_best_only:
             if score is None:
                 return NOTHING
-            before = self.best.score
-            self.best, improved = best_rule(self.best, score, run.epoch)
+            before = self.best
+            self.best, improved = best_rule(before, score, run.epoch)
             if not improved:
                 return NOTHING
-            reason = self.monitor.improvement(before, score)
+            reason, rule = self.monitor.improvement(before.score, score), best_rule.__name__
+            seen = self.monitor.values(score, *before)
         if not (settings.keep or settings.keep_last):
             self.asked = [*self.asked[-1:], asked]
-            return self.write(path, reason)
+            return self.write(path, reason, rule, seen)
         new = Kept(path, run.epoch, run.step, nan if score is None else score)
         self.kept, verdict = retention_rule(self.kept, new, best=settings.keep or 0, last=settings.keep_last or 0)
         if not verdict.save:
@@ -115,11 +117,16 @@ class _Saver:
         if verdict.among_best and not reason:
             rank = f"among the best {settings.keep}" if settings.keep != 1 else "the best"
             reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is {rank}"
+        rule = retention_rule.__name__
+        if settings.monitors():
+            seen = self.monitor.values(score, *asked.best)
+        seen |= {"keep": settings.keep, "keep_last": settings.keep_last, "kept": len(self.kept)}
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"
-        return join([self.write(path, reason), *(decision.forget(old, why) for old in verdict.forget)])
+        forget = (decision.forget(old, why, rule=rule, values=seen) for old in verdict.forget)
+        return join([self.write(path, reason, rule, seen), *forget])
 
-    def write(self, path: str, reason: str = "") -> Decision:
+    def write(self, path: str, reason: str = "", rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
         settings = self.settings
         return decision.save(
             path,
@@ -127,22 +134,24 @@ class _Saver:
             on_error=settings.on_error,
             background=settings.background,
             reason=reason,
+            rule=rule,
+            values=values,
         )
 
     @hookimpl
-    def on_checkpoint_error(self, path: Path, step: int) -> None:
+    def on_checkpoint_error(self, path: Location, step: int) -> None:
         # what is on the disk decides what is the best, so the next better model is saved again
         for asked in self.asked:
-            if (Path(asked.path), asked.step) == (path, step):
+            if (location(asked.path), asked.step) == (path, step):
                 if asked is self.asked[-1]:
                     self.best = asked.best
-                kept = [each for each in self.kept if (Path(each.path), each.step) != (path, step)]
+                kept = [each for each in self.kept if (location(each.path), each.step) != (path, step)]
                 # what was to go for it is still there
                 self.kept = (*(each for each in asked.kept if each not in kept), *kept)
 
     def memory(self) -> dict[str, Any]:
         """The best score, the files that are kept, and which metrics were ever there."""
-        kept = [each._replace(path=os.path.relpath(each.path, self.directory or None)) for each in self.kept]
+        kept = [each._replace(path=each.path.removeprefix(self.directory)) for each in self.kept]
         return {"best": list(self.best), "kept": [list(each) for each in kept], "seen": sorted(self.seen)}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
@@ -150,8 +159,11 @@ class _Saver:
         kept = [Kept(*each) for each in memory["kept"]]
         kept = [each._replace(path=self.directory + each.path) for each in kept]
         self.best, self.seen = Best(*memory["best"]), set(memory["seen"])
+        there = set(present(location(each.path) for each in kept))
         # the one of the moment of the checkpoint may be yet to be saved
-        self.kept = tuple(each for each in kept if (each.epoch, each.step) == self.begin or Path(each.path).exists())
+        self.kept = tuple(
+            each for each in kept if (each.epoch, each.step) == self.begin or location(each.path) in there
+        )
 
     def path(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
         values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}

@@ -290,7 +290,7 @@ def test_a_checkpoint_of_weights_alone_brings_back_weights_and_memory_and_says_t
 
     assert "was saved with save_weights_only: the rest begins afresh" in caplog.text
     assert first.subject.slope != 0
-    assert second.result.reason.startswith("val_loss has not improved for 2 epochs")
+    assert second.result.reason == "val_loss 2.5 did not improve on 2 (epoch 2) for the 2nd time"
 
 
 @pytest.mark.usefixtures("folder")
@@ -379,7 +379,7 @@ def test_patience_that_grew_takes_back_the_stop_and_goes_on_counting() -> None:
     resumed([1.0, 2.0, 2.0, 2.0], SAVED, EarlyStopping(patience=2))
     run = resumed([1.0, *[2.0] * 9], SAVED, EarlyStopping(patience=4))
 
-    assert run.result.reason.startswith("val_loss has not improved for 4 epochs")
+    assert run.result.reason == "val_loss 2 did not improve on 1 (epoch 1) for the 4th time"
     assert run.result.epochs == 5
 
 

@@ -415,7 +415,7 @@ def test_result_reads_well() -> None:
             run.log(val_loss=[3, 2, 2, 2, 2][epoch])
 
     assert str(run.result).splitlines() == [
-        "4 epochs: val_loss has not improved for 2 epochs (best 2.00000 in epoch 2)",
+        "4 epochs: val_loss 2 did not improve on 2 (epoch 2) for the 2nd time",
         "best val_loss: 2 in epoch 2",
         "checkpoint: best.npz",
         "learning rate: 0.5 -> 0.25",

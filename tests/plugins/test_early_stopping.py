@@ -44,14 +44,14 @@ def test_a_metric_that_is_never_finite_keeps_nothing_and_stops() -> None:
 
     assert run.result.epochs == 2
     assert run.result.best == {}
-    assert run.result.reason == "val_loss has not improved for 2 epochs"
+    assert run.result.reason == "val_loss nan is no finite number for the 2nd time"
 
 
 def test_the_reason_says_metric_patience_and_best() -> None:
     """The result tells why the run stopped in words that a reader can check."""
     run, _ = scripted([{"val_loss": value} for value in (2.0, 1.0, 1.5)], EarlyStopping())
 
-    assert run.result.reason == "val_loss has not improved for 1 epoch (best 1.00000 in epoch 2)"
+    assert run.result.reason == "val_loss 1.5 did not improve on 1 (epoch 2) for the 1st time"
 
 
 def test_a_vector_is_refused_by_name() -> None:

@@ -40,14 +40,15 @@ def callbacks(stopping: Any, saving: Any = 0, reducing: Any = 0) -> list[Any]:
 
 
 STOPPING = [
-    "Epoch 5: early stopping: val_loss has not improved for 3 epochs (best 0.30000 in epoch 2)",
+    "Epoch 5: early stopping: val_loss 0.6 did not improve on 0.3 (epoch 2) for the 3rd time",
     "Epoch 5: restoring the model: best val_loss 0.30000 in epoch 2",
 ]
 SAVING = [
     "Epoch 1: val_loss improved from None to 0.31000, saving model to best.npz",
     "Epoch 2: val_loss improved from 0.31000 to 0.30000, saving model to best.npz",
 ]
-REDUCING = ["Epoch 4: ReduceLROnPlateau reducing learning rate to 0.05: val_loss has not improved for 2 epochs"]
+STALLED = "val_loss 0.5 did not improve on 0.3 (epoch 2) by more than 0.0001 for the 2nd time"
+REDUCING = [f"Epoch 4: ReduceLROnPlateau reducing learning rate to 0.05: {STALLED}"]
 EPOCH = re.compile(r"Epoch (\d)/6 - \d+\.\ds - val_loss: 0\.\d{4} - learning_rate: 0\.\d+$")
 
 

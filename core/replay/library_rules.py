@@ -1,0 +1,206 @@
+"""How other libraries decide, rule by rule, where that differs from trainbus's own rules.
+
+As in `trainbus.rules` each is (state, observation) -> (state, verdict) without branches, so that it steps one run or
+thousands; scores improve upwards, which IEEE arithmetic mirrors exactly, relative thresholds excepted: those are turned
+by whoever calls. Each is held against the real object by a differential test.
+"""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainbus.rules import Plateau, PlateauVerdict, StoppingVerdict
+
+__all__ = [
+    "IgnitePatience",
+    "KerasPatience",
+    "KerasPlateau",
+    "LightningPatience",
+    "ignite_stopping_rule",
+    "keras_plateau_rule",
+    "keras_stopping_rule",
+    "lightning_stopping_rule",
+    "torch_plateau_rule",
+]
+
+
+def _single(value: Any) -> Any:
+    """The value in single precision, in which Keras and Lightning compare."""
+    with np.errstate(over="ignore"):
+        return np.asarray(value, dtype=np.float64).astype(np.float32)
+
+
+class KerasPatience(NamedTuple):
+    """What Keras's early stopping remembers."""
+
+    best: Any = -inf
+    best_epoch: Any = -1
+    wait: Any = 0
+    seen: Any = False
+    """Whether any score has been looked at: the first is the best, be it NaN."""
+
+
+def keras_stopping_rule(
+    state: KerasPatience,
+    score: Any,
+    epoch: Any,
+    *,
+    patience: Any = 0,
+    min_delta: Any = 0.0,
+    baseline: Any = nan,
+    start_from_epoch: Any = 0,
+) -> tuple[KerasPatience, StoppingVerdict]:
+    """As trainbus's rule, but compared in single precision, and with a first score that is the best even if it is NaN.
+
+    A `baseline` of NaN is none.
+
+    Source: keras 3.15.1, `EarlyStopping.on_epoch_end`.
+    """
+    counts = np.asarray(epoch >= start_from_epoch)
+    lowered = _single(score - min_delta)
+    improved = counts & (~np.asarray(state.seen) | (lowered > _single(state.best)))
+    wait = state.wait + counts
+    resets = improved & (np.isnan(baseline) | (lowered > _single(baseline)))
+    wait = np.where(resets, 0, wait)
+    stop = counts & ~improved & (wait >= patience) & (epoch > 0)
+    after = np.where(improved, score, state.best), np.where(improved, epoch, state.best_epoch)
+    return KerasPatience(*after, wait, state.seen | counts), StoppingVerdict(improved, stop)
+
+
+class LightningPatience(NamedTuple):
+    """What Lightning's early stopping remembers."""
+
+    best: Any = -inf
+    best_epoch: Any = -1
+    wait: Any = 0
+
+
+def lightning_stopping_rule(
+    state: LightningPatience,
+    score: Any,
+    epoch: Any,
+    *,
+    patience: Any = 3,
+    min_delta: Any = 0.0,
+    check_finite: Any = True,
+    stopping_threshold: Any = inf,
+    divergence_threshold: Any = -inf,
+) -> tuple[LightningPatience, StoppingVerdict]:
+    """Stop at a score that is not finite, that is good enough or bad enough, or after `patience` without improvement.
+
+    Single precision, in which metrics are logged; an epoch of -1 is none. Thresholds are scores, infinite for none.
+
+    Source: lightning 2.6.6, `EarlyStopping._evaluate_stopping_criteria`.
+    """
+    counts, current = np.asarray(epoch >= 0), _single(score)
+    ends = check_finite & ~np.isfinite(current)
+    ends = ends | (current > _single(stopping_threshold)) | (current < _single(divergence_threshold))
+    with np.errstate(invalid="ignore", over="ignore"):
+        better = current - _single(min_delta) > state.best
+    improved = counts & ~ends & better
+    wait = np.where(improved, 0, state.wait + (counts & ~ends))
+    stop = counts & (ends | (~improved & (wait >= patience)))
+    after = np.where(improved, current, state.best), np.where(improved, epoch, state.best_epoch)
+    return LightningPatience(*after, wait), StoppingVerdict(improved, stop)
+
+
+class IgnitePatience(NamedTuple):
+    """What Ignite's early stopping remembers."""
+
+    best: Any = -inf
+    best_epoch: Any = -1
+    wait: Any = 0
+    seen: Any = False
+
+
+def ignite_stopping_rule(
+    state: IgnitePatience,
+    score: Any,
+    epoch: Any,
+    *,
+    patience: Any,
+    threshold: Any = 0.0,
+    scale: Any = nan,
+    cumulative: Any = False,
+) -> tuple[IgnitePatience, StoppingVerdict]:
+    """Stop after `patience` scores that do not improve; one that is NaN improves.
+
+    The best creeps up also by steps that are too small to improve, unless `cumulative`. A threshold that is relative is
+    given as `scale`, by which the best is multiplied; NaN where it is not. An epoch of -1 is none.
+
+    Source: pytorch-ignite 0.5.5, `EarlyStopping.__call__`.
+    """
+    counts, seen = np.asarray(epoch >= 0), np.asarray(state.seen)
+    with np.errstate(invalid="ignore"):
+        limit = np.where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
+        stalled = counts & seen & (score <= limit)
+        crept = np.where(np.asarray(cumulative), state.best, np.maximum(score, state.best))
+    improved = counts & ~stalled
+    wait = np.where(improved, 0, state.wait + stalled)
+    best = np.where(improved, score, np.where(stalled, crept, state.best))
+    best_epoch = np.where(improved, epoch, state.best_epoch)
+    return IgnitePatience(best, best_epoch, wait, seen | counts), StoppingVerdict(improved, stalled & (wait >= patience))
+
+
+class KerasPlateau(NamedTuple):
+    """What Keras's reducing on a plateau remembers."""
+
+    best: Any = -inf
+    wait: Any = 0
+    cooldown: Any = 0
+    seen: Any = False
+
+
+def keras_plateau_rule(
+    state: KerasPlateau,
+    score: Any,
+    *,
+    patience: Any = 10,
+    min_delta: Any = 1e-4,
+    cooldown: Any = 0,
+    reducible: Any = True,
+) -> tuple[KerasPlateau, PlateauVerdict]:
+    """As trainbus's rule, but compared in single precision, and with a first score that is the best even if it is NaN.
+
+    Source: keras 3.15.1, `ReduceLROnPlateau.on_epoch_end`.
+    """
+    cooling = np.asarray(state.cooldown > 0)
+    rest = state.cooldown - cooling
+    improved = ~np.asarray(state.seen) | (_single(score - min_delta) > _single(state.best))
+    waiting = ~improved & (rest == 0)
+    wait = np.where(improved | cooling, 0, state.wait) + waiting
+    reduce = waiting & (wait >= patience) & reducible
+    best = np.where(improved, score, state.best)
+    after = KerasPlateau(best, np.where(reduce, 0, wait), np.where(reduce, cooldown, rest), np.asarray(True))  # noqa: FBT003
+    return after, PlateauVerdict(improved, reduce)
+
+
+def torch_plateau_rule(
+    state: Plateau,
+    score: Any,
+    *,
+    patience: Any = 10,
+    threshold: Any = 1e-4,
+    scale: Any = nan,
+    cooldown: Any = 0,
+) -> tuple[Plateau, PlateauVerdict]:
+    """Reduce once the score has failed to improve more often than `patience`, then rest for `cooldown` epochs.
+
+    A threshold that is relative is given as `scale`, by which the best is multiplied; NaN where it is not. It reduces,
+    and rests, also where the rate is at its floor.
+
+    Source: torch 2.13, `torch.optim.lr_scheduler.ReduceLROnPlateau.step`.
+    """
+    with np.errstate(invalid="ignore"):
+        limit = np.where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
+    improved = np.asarray(score > limit)
+    cooling = np.asarray(state.cooldown > 0)
+    wait = np.where(improved | cooling, 0, state.wait + 1)
+    reduce = wait > patience
+    rest = np.where(reduce, cooldown, state.cooldown - cooling)
+    return Plateau(np.where(improved, score, state.best), np.where(reduce, 0, wait), rest), PlateauVerdict(
+        improved, reduce
+    )

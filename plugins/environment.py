@@ -1,0 +1,46 @@
+"""Where a run runs: machine, process, and the packages that it uses."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["environment"]
+
+_PACKAGES = {
+    "trainbus": "trainbus",
+    "numpy": "numpy",
+    "torch": "torch",
+    "keras": "keras",
+    "jax": "jax",
+    "tensorflow": "tensorflow",
+    "sklearn": "scikit-learn",
+    "tensorboardX": "tensorboardX",
+}
+"""Name under which it is imported to the name of the package."""
+
+
+def environment() -> dict[str, str | int | None]:
+    """Machine, process, and the version of each package that this run has imported.
+
+    >>> environment()["process"] == os.getpid()
+    True
+    """
+    versions = {package: _version(package) for module, package in _PACKAGES.items() if module in sys.modules}
+    return {
+        "host": platform.node(),
+        "process": os.getpid(),
+        "processors": os.cpu_count(),
+        "platform": platform.platform(),
+        "Python": platform.python_version(),
+        **versions,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

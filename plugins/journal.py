@@ -1,0 +1,46 @@
+"""Write down what a run does and why it decides as it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from trainbus import Callback
+from trainbus.callback import PathText
+
+from .journalist import Journalist, Silent
+
+__all__ = ["Journal"]
+
+
+class Journal(Callback):
+    """Keep the journal of the run: a line of JSON for each epoch, each decision with its reason, and all that happens.
+
+    Every run that has a place for its files, a checkpoint's directory or else a log_dir, keeps one there by itself,
+    called journal.jsonl. List this callback to place it elsewhere, or to have none. `trainbus explain` tells it in
+    words, `trainbus schema journal` what is in it.
+
+    A second run with the same file adds to it, and so does one that is resumed.
+
+    >>> Journal("runs/first.jsonl").path
+    'runs/first.jsonl'
+    >>> Journal(enabled=False).enabled
+    False
+    """
+
+    path: PathText = Field("auto", kw_only=False)
+    """Path of the file; "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
+    else in the working directory."""
+    enabled: bool = True
+    """Whether anything is written."""
+
+    def claims(self) -> tuple[str, ...]:
+        """The file, as an absolute path."""
+        if not self.enabled:
+            return ()
+        return ("the one journal of the run" if self.path == "auto" else str(Path(self.path).resolve()),)
+
+    def plugin(self) -> object:
+        """A new listener for one run."""
+        return Journalist(self.path) if self.enabled else Silent()

@@ -1,0 +1,49 @@
+"""Recorded runs to test with: histories, strategies for them, and how they become recordings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from trainbus.replay import Recording, Series
+
+__all__ = ["History", "deltas", "finite", "histories", "recording", "recording_of_run", "value"]
+
+History = Sequence[float | None]
+"""The values of a metric, None where an epoch does not log it."""
+
+# mostly from a coarse grid, so that ties and differences of just min_delta are common
+coarse = st.integers(-4, 4).map(lambda number: number / 2)
+finite = st.one_of(coarse, coarse, st.floats(-2, 2, width=16), st.sampled_from([0.6, 1.0 - 1e-9, 0.1, 1e9]))
+value = st.one_of(finite, finite, finite, st.sampled_from([math.nan, math.inf, -math.inf, None]))
+histories = st.lists(value, min_size=1, max_size=25)
+deltas = st.sampled_from([0.0, 1e-4, 0.1, 0.5])
+
+
+def recording(
+    histories: Mapping[str, History] | History, name: str = "run", first_epoch: int = 0, seconds: float | None = None
+) -> Recording:
+    """A recording of these metrics, or of this history of val_loss, that lasts so many seconds an epoch."""
+    told = histories if isinstance(histories, Mapping) else {"val_loss": histories}
+    length = max(map(len, told.values()))
+    metrics = {
+        metric: Series(
+            np.array([math.nan if each is None else each for each in history], dtype=np.float64),
+            np.array([each is not None for each in history], dtype=np.bool_),
+        )
+        for metric, history in told.items()
+    }
+    times = None if seconds is None else 1e9 + seconds * np.arange(length)
+    return Recording(name, np.arange(first_epoch, first_epoch + length), metrics, times)
+
+
+def recording_of_run(run: Any, name: str = "run") -> Recording:
+    """What a live run's own history records of it."""
+    history = {
+        metric: [None if each is None else float(each) for each in values] for metric, values in run.history.items()
+    }
+    return recording(history, name, run.past[0][0])
