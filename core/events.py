@@ -10,18 +10,18 @@ from typing import Any
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError
 from .failures import LOG, observes
+from .joining import Joining
 from .listeners import Listed, listeners
 from .locations import Source, location
 from .locks import owning
 from .places import at
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
-from .together import Together
 
 __all__ = ["Events"]
 
 
-class Events(Together):
+class Events(Joining):
     """One training run from its first event to its last: what `Run` is to an adapter, and to plugins."""
 
     def __init__(

@@ -83,7 +83,7 @@ def test_metrics_are_reduced_over_batches_and_ranks(told: Told) -> None:
 
 def test_a_metric_that_one_rank_logs_is_that_of_all(told: Told) -> None:
     """Where rank 0 alone validates, all stop together by its metric; one that nobody logs is missed by all."""
-    assert told[4][0]["validation_on_rank_0"]["reason"].startswith("val_loss has not improved for 2 epochs")
+    assert told[4][0]["validation_on_rank_0"]["reason"].startswith("val_loss 1 did not improve")
     assert told[4][0]["missing_metric"].startswith("MissingMetric: 'val_loss' is not logged")
 
 
@@ -127,8 +127,9 @@ def test_a_full_disk_on_rank_0_is_everybody_s(told: Told) -> None:
         scene = each["full_disk"]
         error, events, files = scene["full-0-raise"]
         assert error.startswith("CheckpointError: the checkpoint" if rank == 0 else "RankError: rank 0: CheckpointErr")
-        assert (events, files) == ([], [".trainbus.lock"])
-        assert scene["full-0-warn"] == ["nothing", [], [".trainbus.lock"]]
+        assert (events, [file for file in files if file.startswith("m-")]) == ([], [])
+        error, events, files = scene["full-0-warn"]
+        assert (error, events, [file for file in files if file.startswith("m-")]) == ("nothing", [], [])
         for on_error in ("raise", "warn"):
             assert scene[f"full-1-{on_error}"][0] == "nothing"
             assert "m-2.pt" in scene[f"full-1-{on_error}"][2]
