@@ -11,12 +11,12 @@ from .bus import Outcome
 from .decision import NOTHING, Decision, Forget, Restore, Save, Stop
 from .dispatch import CompiledHook
 from .errors import SettingsError
-from .locations import Source, location
+from .locations import Location, Source, location
 from .meetings import BATCHES, Meetings
 from .memory import Share, decision_from_plain, decision_to_plain, share_of
 from .metrics import Means
 from .outcomes import outcome_from_plain, outcome_to_plain
-from .places import present
+from .places import at
 from .signals import DEFAULT
 
 __all__ = ["Together"]
@@ -174,13 +174,20 @@ class Together(Meetings):
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
         for path, step, error in unwritten:
-            if not present([path]):
+            if not self._is_there(path):
                 self._files.pop(path, None)
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
         self.stops += [action for action in done if isinstance(action, Stop) and action not in self.stops]
         if done:
             self._tell_decision(done)
+
+    def _is_there(self, path: Location) -> bool:
+        """Whether there is a file that was to be replaced; where that cannot be told, whether this run wrote one."""
+        try:
+            return at(path).size() is not None
+        except OSError:
+            return any(each.path == path for each in self.checkpoints)
 
     def _carry_out_heeded(self) -> None:
         """Carry out what loops have decided, where no plugin's decision has taken it along."""
