@@ -139,7 +139,10 @@ def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
         ]
         each |= {"actions": actions} if "actions" in each else {}
         if each.get("actions") != [] and "asked for it" not in each.get("ended", ""):
-            last[each["step"], "ended" in each, "actions" in each, "Restore" in line] = each
+            moment = "end" if "ended" in each else (each["step"], "actions" in each, "Restore" in line)
+            if "ended" in each:  # attempts before have come to a bad end
+                last.pop(moment, None)
+            last[moment] = each
     return list(last.values())
 
 
