@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
-from trainbus.capabilities import HasActivations, HasDirections, HasGradients, HasLearningRate, HasTrace, Node
+from trainbus.capabilities import HasActivations, HasDirections, HasGradients, HasLearningRate, HasTrace, Node, Ranks
 from trainbus.names import hint, resolve
 
 try:
     import torch
+    import torch.distributed as dist
     from torch import nn
     from torch.nn import UninitializedParameter
     from torch.optim import Optimizer
@@ -30,6 +32,11 @@ from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
 __all__ = ["TorchSubject"]
+
+if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+    from .torch_ranks import warn_of_shared_store
+
+    warn_of_shared_store()  # here, since a script imports this file before it makes its process group
 
 SAFETENSORS = ".safetensors"
 FORMAT = 1
@@ -67,6 +74,7 @@ class TorchSubject:
         probe: data to look at the model with, for the activations and the graph that TensorBoard shows, as if it were
             never run: a loader of batches, such as the validation's, or tensors. `forward` tells what the model takes
             of a batch: the first elements of a tuple, as many as it needs; arguments by name of a mapping.
+        timeout: seconds that one process of a `torch.distributed` job waits for the others before it gives them up.
 
     Raises:
         SettingsError: an argument is not what its name says.
@@ -86,6 +94,7 @@ class TorchSubject:
         scaler: Any = None,
         extra: Mapping[str, Any] | None = None,
         probe: Any = None,
+        timeout: float = 1800,
     ) -> None:
         if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
@@ -98,6 +107,7 @@ class TorchSubject:
         self.scaler = None if scaler is None else _named("scaler", scaler)["scaler"]
         self.extra = _named("extra", dict(extra or {}))
         self.probe = None if probe is None else Probe(probe)
+        self.timeout = timeout
         self._buffers = Buffers()
 
     def refusal(self, capability: type) -> str | None:
@@ -116,6 +126,14 @@ class TorchSubject:
         if capability in (HasActivations, HasTrace):
             return self._unprobed()
         return None
+
+    def ranks(self) -> Ranks | None:
+        """The processes of the default process group, None where there is no other."""
+        if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+            return None
+        from .torch_ranks import TorchRanks  # noqa: PLC0415 - not every build of torch has what it needs
+
+        return TorchRanks(self.timeout)
 
     # --- files and snapshots
 

@@ -50,3 +50,7 @@ class LoopError(TrainbusError, RuntimeError):
 
 class Held(TrainbusError, OSError):
     """Somebody else owns a directory: the message says who."""
+
+
+class RankError(TrainbusError, RuntimeError):
+    """Of several processes that train one model, another failed, left, or does not answer."""

@@ -1,0 +1,199 @@
+"""A training as a user would write it for torchrun, which may be killed, asked to end, and started again.
+
+`python -m tests.distributed.elastic 10` kills it at random ten times for each number of processes, and prints a table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from trainbus import Decision, Run, hookimpl
+from trainbus.adapters.torch import TorchSubject
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+
+from .jobs import job, torchrun
+
+MODULE = "tests.distributed.elastic"
+SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
+"""What `val_score` is in each epoch, as the mean over the ranks."""
+BATCH = 4
+
+
+class Witness:
+    """Writes down what this rank is told at epochs and of decisions."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def note(self, run: Run, **told: Any) -> None:
+        with self.file.open("a") as file:
+            file.write(json.dumps({"epoch": run.epoch, "step": run.step, **told}) + "\n")
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
+        values = {name: float(value) for name, value in metrics.items()}
+        self.note(run, metrics=values, weights=digest(run.subject))
+
+    @hookimpl
+    def on_decision(self, run: Run, decision: Decision) -> None:
+        self.note(run, actions=[str(action) for action in decision])
+
+    @hookimpl
+    def on_train_end(self, run: Run) -> None:
+        batches, weights = run.position.batches, digest(run.subject)
+        resumed = None if run.resumed is None else run.resumed.path.name
+        self.note(run, ended=run.result.reason, batches=batches, weights=weights, resumed=resumed)
+
+
+def digest(subject: Any) -> str:
+    """A digest of all weights."""
+    weights = hashlib.sha256()
+    for name, array in subject.weights():
+        weights.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return weights.hexdigest()[:16]
+
+
+def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq: str = "epoch") -> None:
+    """One rank of the training, which does to itself and others what `acts` say."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(1 + rank)  # dropout differs by rank
+    random.seed(rank)
+    x = torch.from_numpy(np.random.RandomState(0).randn(rows, 6).astype("float32"))
+    data = TensorDataset(x, x.sum(1, keepdim=True))
+    sampler: DistributedSampler[Any] = DistributedSampler(data, seed=3)
+    loader = DataLoader(data, batch_size=BATCH, sampler=sampler)
+    model = DistributedDataParallel(nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
+    watch = {"monitor": "val_score", "mode": "min"}
+    callbacks = [
+        EarlyStopping(**watch, patience=4, restore_best_weights=True),
+        ReduceLROnPlateau(**watch, patience=2, factor=0.5),
+        ModelCheckpoint(str(folder / "run" / "best"), **watch, save_best_only=True, save_last=True),
+        *([ModelCheckpoint(str(folder / "run" / "s-{step}"), save_freq=save_freq)] if save_freq != "epoch" else []),
+        Witness(folder / f"lines-{rank}.jsonl"),
+    ]
+    with Run(TorchSubject(model, optimizer, timeout=60), callbacks, progress=False, resume="auto") as run:
+        for epoch in run.epochs(len(SCORES)):
+            sampler.set_epoch(epoch)
+            for batch, (inputs, targets) in enumerate(run.batches(loader)):
+                loss = nn.functional.mse_loss(model(inputs + 0.01 * random.random()), targets)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                run.log(loss=loss, count=len(inputs))
+                for act in acts:
+                    if (act["rank"], act["epoch"], act["batch"]) == (rank, epoch, batch):
+                        do(act["do"], folder)
+            run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
+
+
+def do(what: str, folder: Path) -> None:
+    """Harm this rank, or ask for the end."""
+    if what == "stop":
+        (folder / "run" / "stop").touch()
+    elif what == "agent":
+        os.kill(os.getppid(), signal.SIGTERM)
+    elif what == "raise":
+        raise ValueError("no more data")
+    else:
+        os.kill(os.getpid(), signal.Signals[what])
+
+
+def rank(folder: str, words: str = "{}") -> None:
+    """One rank."""
+    given = json.loads(words)
+    attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    acts = [act for act in given.pop("acts", []) if act.get("attempt", 0) == attempt]
+    dist.init_process_group("gloo")
+    train(Path(folder), acts, **given)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
+    """What a rank has written down of a training that may have been interrupted: the last telling of each moment."""
+    last: dict[Any, Any] = {}
+    for line in (folder / f"lines-{rank}.jsonl").read_text().replace(str(folder), "").splitlines():
+        each = json.loads(line)
+        each.pop("resumed", None)
+        # of the request to end, and of its file, a training that was left alone has nothing to tell
+        actions = [
+            action for action in each.get("actions", ()) if "signal.pt" not in action and "request" not in action
+        ]
+        each |= {"actions": actions} if "actions" in each else {}
+        if each.get("actions") != [] and "asked for it" not in each.get("ended", ""):
+            moment = "end" if "ended" in each else (each["step"], "actions" in each, "Restore" in line)
+            if "ended" in each:  # attempts before have come to a bad end
+                last.pop(moment, None)
+            last[moment] = each
+    return list(last.values())
+
+
+def killed(size: int, kills: int, chance: random.Random, *, then: int | None = None) -> tuple[Path, int]:
+    """A job whose random ranks are killed at random batches; where it wrote, and the exit code of its last part.
+
+    Args:
+        size: how many ranks.
+        kills: how many of them are killed, one after the other.
+        chance: decides which and when.
+        then: how many ranks go on after the last kill; as many as before where it is not given.
+    """
+    folder = Path(tempfile.mkdtemp())
+    batches = 96 // BATCH // size
+    epochs = sorted(chance.sample(range(1, len(SCORES)), kills))
+    acts = [
+        {
+            "rank": chance.randrange(size),
+            "epoch": epoch,
+            "batch": chance.randrange(batches),
+            "do": "SIGKILL",
+            "attempt": n,
+        }
+        for n, epoch in enumerate(epochs)
+    ]
+    ended = torchrun(folder, size, MODULE, json.dumps({"acts": acts}), restarts=kills - (then is not None))
+    if then is not None:
+        ended = job(folder, then, MODULE)
+    return folder, max(map(abs, ended.codes))
+
+
+def main(trials: int) -> None:
+    """The table in docs/reliability.md."""
+    print("| ranks | kills | came to the end | same decisions | same weights, bit for bit |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    chance = random.Random(0)
+    for size, then, kills in ((2, None, 2), (4, None, 2), (4, 2, 1)):
+        whole = Path(tempfile.mkdtemp())
+        job(whole, size, MODULE)
+        count = Counter[str]()
+        for _ in range(trials):
+            folder, code = killed(size, kills, chance, then=then)
+            first, other = told(folder), told(whole)
+            count["end"] += code == 0
+            count["decisions"] += [each.get("actions") for each in first] == [each.get("actions") for each in other]
+            count["weights"] += [each.get("weights") for each in first] == [each.get("weights") for each in other]
+        name = f"{size}" if then is None else f"{size}, then {then}"
+        weights = f"{count['weights']}/{trials}" if then is None else "not promised"
+        found = f"{count['end']}/{trials} | {count['decisions']}/{trials} | {weights}"
+        print(f"| {name} | {trials * kills} | {found} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1])) if sys.argv[1].isdigit() else rank(*sys.argv[1:])

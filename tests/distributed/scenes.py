@@ -1,0 +1,466 @@
+"""What ranks go through together, one scene after the other in the same processes, and what each tells of it.
+
+`python -m tests.distributed.scenes FOLDER [SCENE ...]` is one rank; the job's size and its own number come from the
+environment, as for `torch.distributed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import random
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+import trainbus
+from trainbus import Decision, Run, decision, hookimpl
+from trainbus.adapters.torch import TorchSubject
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+
+from .jobs import tell
+
+SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
+SCENES: dict[str, Callable[[int, int], Any]] = {}
+
+
+def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+    SCENES[play.__name__] = play
+    return play
+
+
+def subject(seed: int = 1, *, wrapped: bool = True) -> TorchSubject:
+    """A small network, its replicas kept alike by DDP."""
+    torch.manual_seed(seed)
+    model: nn.Module = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+    if wrapped and dist.is_initialized():
+        model = nn.parallel.DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    return TorchSubject(model, optimizer, timeout=60)
+
+
+def step(trained: TorchSubject, x: torch.Tensor) -> float:
+    trained.optimizers["optimizer"].zero_grad()
+    loss = (trained.model(x) - x.sum(1, keepdim=True)).square().mean()
+    loss.backward()
+    trained.optimizers["optimizer"].step()
+    return float(loss.detach())
+
+
+def digest(trained: TorchSubject) -> str:
+    weights = hashlib.sha256()
+    for name, array in trained.weights():
+        weights.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return weights.hexdigest()[:16]
+
+
+def callbacks(folder: str, **options: Any) -> list[Any]:
+    watch = {"monitor": "val_score", "mode": "min"}
+    return [
+        EarlyStopping(**watch, patience=4, restore_best_weights=True),
+        ReduceLROnPlateau(**watch, patience=2, factor=0.5),
+        ModelCheckpoint(f"{folder}/m-{{epoch}}", **watch, keep=2, save_last=True, **options),
+    ]
+
+
+class Witness:
+    """Writes down what is decided, on every rank."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    @hookimpl
+    def on_decision(self, run: Run, decision: Decision) -> None:
+        self.told.append([run.epoch, run.batch, sorted(str(action) for action in decision)])
+
+    @hookimpl
+    def on_checkpoint(self, run: Run, checkpoint: Any) -> None:
+        self.told.append([run.epoch, run.batch, f"committed {checkpoint.path}"])
+
+
+def outcome(run: Run, **more: Any) -> dict[str, Any]:
+    assert isinstance(run.subject, TorchSubject)
+    history = {name: [float(value) for value in values] for name, values in run.history.items()}
+    return {
+        "history": history,
+        "reason": run.result.reason,
+        "files": [str(path) for path in run.files],
+        "rates": dict(run.subject.learning_rates()),
+        "weights": digest(run.subject),
+        "step": run.step,
+        **more,
+    }
+
+
+def caught(play: Callable[[], Any]) -> str:
+    """What a run raises, in words."""
+    try:
+        play()
+    except BaseException as error:  # noqa: BLE001 - it is what the scene is about
+        notes = "".join(f" [{note}]" for note in getattr(error, "__notes__", ()))
+        return f"{type(error).__name__}: {error}{notes}"
+    return "nothing"
+
+
+@scene
+def training(rank: int, size: int) -> Any:
+    """A whole training, in which every rank has other data, and logs other scores, whose mean is the scripted one."""
+    random.seed(rank)
+    witness = Witness()
+    trained = subject()
+    torch.manual_seed(100 + rank)
+    with Run(trained, [*callbacks("training"), witness], progress=False) as run:
+        for epoch in run.epochs(len(SCORES)):
+            for _ in run.batches(range(4)):
+                run.log(loss=step(trained, torch.randn(8, 6)), count=8)
+            run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
+    return outcome(run, told=witness.told)
+
+
+@scene
+def plain_epochs(rank: int, size: int) -> Any:
+    """Epochs at which nothing is decided, and how many messages each of them costs."""
+    trained = subject()
+    messages = []
+    with Run(trained, EarlyStopping(monitor="loss", patience=100), progress=False) as run:
+        for _ in run.epochs(5):
+            messages.append(run._agreement.exchanges)
+            for _ in run.batches(range(50)):
+                run.log(loss=1.0)
+    return [after - before for before, after in itertools.pairwise(messages)]
+
+
+@scene
+def reductions(rank: int, size: int) -> Any:
+    """Every way to reduce, in two batches."""
+    with Run(subject(), progress=False) as run:
+        for _ in run.epochs(2):
+            for batch in run.batches(range(2)):
+                value = float(10 * batch + rank)
+                run.log(mean=value, count=rank + 1)
+                run.log({f"{how}": value for how in ("sum",)}, reduce="sum")
+                run.log(max=value, reduce="max")
+                run.log(min=value, reduce="min")
+                run.log(own=value, reduce=None)
+                run.log(array=np.array([value, -value]))
+            if rank == 0:
+                run.log(val_only=7.0)
+            if rank == size - 1 and run.epoch == 1:
+                run.log(late=8.0)
+    return {name: [np.asarray(value).tolist() for value in values] for name, values in run.history.items()}
+
+
+@scene
+def batches(rank: int, size: int) -> Any:
+    """Saves inside of epochs."""
+    witness = Witness()
+    trained = subject()
+    with Run(trained, [ModelCheckpoint("batches/m-{step}", save_freq=3), witness], progress=False) as run:
+        for _ in run.epochs(2):
+            for _ in run.batches(range(5)):
+                run.log(loss=step(trained, torch.randn(8, 6)))
+    return outcome(run, told=witness.told)
+
+
+@scene
+def uneven_batches(rank: int, size: int) -> Any:
+    """Every rank has one batch more than the one before."""
+    witness = Witness()
+    trained = subject(wrapped=False)
+    with Run(trained, [ModelCheckpoint("uneven/m-{epoch}-{batch}", save_freq=2), witness], progress=False) as run:
+        for _ in run.epochs(2):
+            for _ in run.batches(range(4 + rank)):
+                run.log(loss=1.0)
+    return {"told": witness.told, "epochs": run.result.epochs, "steps": run.step}
+
+
+@scene
+def stop_of_the_loop(rank: int, size: int) -> Any:
+    """One rank's loop has seen enough, in an epoch without end."""
+    trained = subject()
+    with Run(trained, EarlyStopping(monitor="loss", patience=50), progress=False) as run:
+        for _ in run.epochs(3):
+            for batch in run.batches(itertools.count()):
+                run.log(loss=step(trained, torch.randn(8, 6)))
+                if (rank, batch) == (size - 1, 3):
+                    run.stop("seen enough")
+    return outcome(run, epochs=run.result.epochs)
+
+
+HOOKS = [hook for hook in trainbus.Hooks.__dict__ if hook.startswith("on_") and hook not in
+         ("on_exception", "on_checkpoint_error")]  # fmt: skip
+"""Those that a training of which nothing else fails tells."""
+
+
+def raises(hook: str) -> object:
+    """A plugin that raises in one hook."""
+
+    def fail() -> None:
+        raise ValueError(f"no {hook}")
+
+    plugin = SimpleNamespace()
+    setattr(plugin, hook, hookimpl(fail))
+    return plugin
+
+
+def hears(hook: str) -> object:
+    """The same plugin where nothing is wrong."""
+    plugin = SimpleNamespace()
+    setattr(plugin, hook, hookimpl(lambda: None))
+    return plugin
+
+
+def short(listed: list[Any]) -> Callable[[], None]:
+    """A training in which every hook is told."""
+
+    def play() -> None:
+        trained = subject()
+        with Run(trained, listed, progress=False) as run:
+            for _ in run.epochs(2):
+                for _ in run.batches(range(2)):
+                    run.log(loss=step(trained, torch.randn(8, 6)))
+                with run.validation():
+                    run.log(loss=1.0)
+
+    return play
+
+
+@scene
+def raising_plugins(rank: int, size: int) -> Any:
+    """A plugin that raises on the last rank, in each hook."""
+    return {
+        hook: caught(short([(raises if rank == size - 1 else hears)(hook), ModelCheckpoint(f"raising/{hook}")]))
+        for hook in HOOKS
+    }
+
+
+@scene
+def raising_observer(rank: int, size: int) -> Any:
+    """An observer that raises: it is there on rank 0 only."""
+    plugin: Any = raises("on_epoch_end")
+    plugin.critical = False
+    return caught(short([plugin]))
+
+
+@scene
+def raising_loop(rank: int, size: int) -> Any:
+    """The loop of the last rank raises; the others do not need it to come to the end of the epoch."""
+
+    def play() -> None:
+        with Run(subject(wrapped=False), EarlyStopping(monitor="loss"), progress=False) as run:
+            for _ in run.epochs(2):
+                for batch in run.batches(range(2)):
+                    run.log(loss=1.0)
+                    if (rank, batch) == (size - 1, 1):
+                        raise ValueError("no more data")
+
+    return caught(play)
+
+
+@scene
+def full_disk(rank: int, size: int) -> Any:
+    """A disk that has no more room: on rank 0, which writes, and then on the others, which do not."""
+    told = {}
+    for where in (0, 1):
+        for on_error in ("raise", "warn"):
+            folder = f"full-{where}-{on_error}"
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            listed = [ModelCheckpoint(f"{folder}/m-{{epoch}}", on_error=on_error, background=False), Witness()]
+            if rank == where:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+            try:
+                error = caught(short(listed))
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            dist.barrier()
+            told[folder] = [error, listed[1].told, sorted(os.listdir(folder))]
+    return told
+
+
+@scene
+def other_files(rank: int, size: int) -> Any:
+    """Ranks that do not see the same files resume from what rank 0 has, or not at all."""
+    Path(f"seen-{rank}").mkdir()
+    os.chdir(f"seen-{rank}")
+    try:
+        for seed in range(2):  # what the others have under the same name has another content
+            torch.manual_seed(seed + rank)
+            model = nn.Linear(2, 1)
+            alone = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
+            alone.ranks = lambda: None  # type: ignore[method-assign]
+            with Run(alone, ModelCheckpoint("m"), progress=False) as run:
+                for _ in run.epochs(1):
+                    run.log(loss=1.0)
+        model = nn.Linear(2, 1)
+
+        def play() -> None:
+            with Run(TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1)), ModelCheckpoint("m"),
+                     progress=False, resume="auto"):  # fmt: skip
+                pass
+
+        return caught(play)
+    finally:
+        os.chdir("..")
+
+
+@scene
+def validation_on_rank_0(rank: int, size: int) -> Any:
+    """Only rank 0 validates: what it logs counts for all."""
+    with Run(subject(), EarlyStopping(monitor="val_loss", patience=2), progress=False) as run:
+        for _ in run.epochs(9):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+            if rank == 0:
+                with run.validation():
+                    run.log(loss=1.0)
+    return outcome(run)
+
+
+@scene
+def decided_by_the_loop(rank: int, size: int) -> Any:
+    """What one rank's loop decides, all carry out at the end of the epoch."""
+    witness = Witness()
+    with Run(subject(), witness, progress=False) as run:
+        for epoch in run.epochs(3):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+            if (rank, epoch) == (size - 1, 1):
+                run.decide(decision.save("by-hand.pt") | decision.scale_learning_rate(0.5))
+    return outcome(run, told=witness.told)
+
+
+@scene
+def missing_metric(rank: int, size: int) -> Any:
+    """No rank logs what is monitored."""
+
+    def play() -> None:
+        with Run(subject(), EarlyStopping(monitor="val_loss"), progress=False) as run:
+            for _ in run.epochs(2):
+                run.log(loss=1.0)
+
+    return caught(play)
+
+
+@scene
+def other_callbacks(rank: int, size: int) -> Any:
+    """One rank lists what the others do not."""
+
+    def play(listed: list[Any]) -> str:
+        def one() -> None:
+            with Run(subject(), listed, progress=False):
+                pass
+
+        return caught(one)
+
+    return [
+        play([EarlyStopping(monitor="loss", patience=1 + rank)]),
+        play([ModelCheckpoint("other/m")] if rank == 0 else []),
+    ]
+
+
+@scene
+def drifting_rates(rank: int, size: int) -> Any:
+    """A schedule that only one rank follows."""
+    trained = subject()
+
+    def play() -> None:
+        with Run(trained, progress=False) as run:
+            for _ in run.epochs(3):
+                run.log(loss=1.0)
+                if rank == 1:
+                    trained.set_learning_rates({"learning_rate": 0.05})
+
+    return caught(play)
+
+
+@scene
+def different_loops(rank: int, size: int) -> Any:
+    """Rank 0 leaves its loop over epochs before the others."""
+
+    def play() -> None:
+        with Run(subject(), progress=False) as run:
+            for epoch in run.epochs(3):
+                if rank == 0 and epoch == 1:
+                    break
+                run.log(loss=1.0)
+
+    return caught(play)
+
+
+@scene
+def asked_to_end(rank: int, size: int) -> Any:
+    """A signal or a stop file in an epoch without end; who would die of the signal afterwards only takes note of it."""
+    cases = {"SIGTERM": [[0], [size - 1], list(range(size))], "SIGINT": [[1]], "stop": [[1]]}
+    return {
+        f"{what} at {who}": asked(what, rank in who, rank, f"asked-{what}-{len(who)}-{who[0]}")
+        for what, whom in cases.items()
+        for who in whom
+    }
+
+
+def asked(what: str, here: bool, rank: int, folder: str) -> Any:
+    noted: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
+    trained = subject()
+    run = Run(trained, ModelCheckpoint(f"{folder}/m"), progress=False)
+
+    def play() -> None:
+        with run:
+            for _ in run.epochs(3):
+                for batch in run.batches(itertools.count()):
+                    run.log(loss=step(trained, torch.randn(8, 6)))
+                    if here and batch == 3 + rank and what == "stop":
+                        Path(folder, "stop").touch()
+                    elif here and batch == 3 + rank:
+                        os.kill(os.getpid(), signal.Signals[what])
+
+    error = caught(play)
+    signal.signal(signal.SIGTERM, before)
+    return [error, run.requested, run.position.batches, digest(trained), [str(path) for path in run.files], noted]
+
+
+@scene
+def resized(rank: int, size: int) -> Any:
+    """A training that goes on with as many ranks as there are now, for as many epochs as there are ranks, at least."""
+    witness = Witness()
+    trained = subject()
+    with Run(trained, [*callbacks("resized"), witness], progress=False, resume="auto") as run:
+        for epoch in run.epochs({4: 4, 2: 8, 1: 12}[size]):
+            for _ in run.batches(range(4)):
+                run.log(loss=step(trained, torch.randn(8, 6)), count=8)
+            run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
+    return outcome(run, told=witness.told, resumed=run.resumed and str(run.resumed.path))
+
+
+def main() -> None:
+    """One rank."""
+    os.chdir(sys.argv[1])
+    dist.init_process_group("gloo")
+    rank, size = dist.get_rank(), dist.get_world_size()
+    told: dict[str, Any] = {"folder": sys.argv[1]}
+    for name in sys.argv[2:] or SCENES:
+        begin = time.monotonic()
+        try:
+            told[name] = SCENES[name](rank, size)
+        except Exception:  # noqa: BLE001
+            told[name] = f"failed: {traceback.format_exc()}"
+        print(name, rank, round(time.monotonic() - begin, 2), flush=True)
+    tell(told)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
