@@ -2,7 +2,8 @@
 
 Two files cannot be renamed at once, so the manifest is written ahead: before the payload's rename it lists the contents
 that may then be found, old and new, each with its digest and its memory; after the rename it drops the old. Whatever a
-crash leaves behind, the digest of the payload on the disk finds its own memory.
+crash leaves behind, the digest of the payload on the disk finds its own memory. A payload may be a directory, laid out
+as `parts` says.
 """
 
 from __future__ import annotations
@@ -19,6 +20,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import CheckpointError
 from .files import RESERVED, digest_of, discard, publish, replace_text, stage, suffix_of
+from .files import sweep as sweep_staged
+from .parts import (
+    Part,
+    damage,
+    digest_of_parts,
+    drop_old_parts,
+    holds_parts,
+    parts_in,
+    present,
+    publish_parts,
+    remove_parts,
+    stage_parts,
+)
 
 __all__ = [
     "Checkpoint",
@@ -35,6 +49,7 @@ __all__ = [
     "read",
     "remove",
     "survey",
+    "sweep",
 ]
 
 MANIFEST = ".trainbus.json"
@@ -49,9 +64,11 @@ class Content(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
     digest: str
-    """SHA-256 of the payload, in hexadecimal digits."""
+    """SHA-256 of the payload, in hexadecimal digits; of a directory that of the list of its parts."""
     size: int
     """Length of the payload in bytes."""
+    parts: tuple[Part, ...] = ()
+    """The files of a payload that is a directory."""
     epoch: int
     step: int
     weights_only: bool = False
@@ -106,7 +123,7 @@ def manifest_of(path: Path) -> Path:
     return path.with_name(path.name + MANIFEST)
 
 
-def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkpoint:
+def commit(path: Path, write: Callable[[Path], object], *, directory: bool = False, **moment: Any) -> Checkpoint:
     """Let `write` make a file beside `path`, then put it, with its memory, in the place of `path`.
 
     At every instant `path` holds what it held before or the whole new content, also after a power cut, and the manifest
@@ -115,7 +132,9 @@ def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkp
     Args:
         path: where the payload shall stand; missing directories are made.
         write: is called with a path of the same suffix in the same directory, and writes the payload there.
-        moment: fields of `Content` beside digest and size.
+        directory: whether the payload is a directory, laid out as `parts` says; `write` finds it empty, and may return
+            the list of its parts where it has read them back already.
+        moment: fields of `Content` beside those that the payload tells.
 
     Raises:
         CheckpointError: it could not be written; payload and memory are as they were.
@@ -128,18 +147,30 @@ def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkp
     """
     try:
         before = _expected_at(path)
-        staged = stage(path, write)
+        staged, parts = stage_parts(path, write) if directory else (stage(path, write), ())
         try:
-            content = Content(digest=digest_of(staged), size=staged.stat().st_size, **moment)
+            content = Content(**_measured(staged, parts), **moment)
             _write_manifest(path, [content, *before])
+            if directory:
+                publish_parts(staged, path, parts)
+            else:
+                publish(staged, path)
         except BaseException:
             discard(staged)
             raise
-        publish(staged, path)
         _write_manifest(path, [content])
+        if directory:
+            drop_old_parts(path, [parts])
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
     return Checkpoint(path=path, content=content)
+
+
+def _measured(payload: Path, parts: tuple[Part, ...]) -> dict[str, Any]:
+    """The fields of `Content` that a payload tells."""
+    if parts:
+        return {"digest": digest_of_parts(parts), "size": sum(part.size for part in parts), "parts": parts}
+    return {"digest": digest_of(payload), "size": payload.stat().st_size}
 
 
 class Found(NamedTuple):
@@ -158,6 +189,8 @@ def read(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: there is none, or its content is not one that was committed.
     """
+    if path.is_dir():
+        return _read_directory(path)
     while True:
         try:
             with path.open("rb") as payload:  # opened first: what is open stays what it is, whatever is renamed
@@ -171,13 +204,36 @@ def read(path: Path) -> Checkpoint:
         if not changed:
             break
     if not contents:
-        manifest = manifest_of(path)
-        state = "damaged" if manifest.exists() else "missing"
-        raise CheckpointError(f"nothing can verify {str(path)!r}: its manifest {manifest.name!r} is {state}")
+        raise _unverifiable(path)
     for content in contents:
         if content.digest == digest:
             return Checkpoint(path=path, content=content)
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
+
+
+def _read_directory(path: Path) -> Checkpoint:
+    """As `read`. The index tells which of several contents it is; that one's parts are compared."""
+    while True:
+        contents = contents_of(path)
+        if not contents:
+            raise _unverifiable(path)
+        there = _there(path, contents)
+        flaw = damage(path, there[0].parts) if there else "its index is not one that was written"
+        if not flaw:
+            return Checkpoint(path=path, content=there[0])
+        if contents_of(path) == contents and _there(path, contents) == there:  # else a writer was faster
+            raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: {flaw}")
+
+
+def _there(path: Path, contents: Iterable[Content]) -> list[Content]:
+    """Those whose index is in the directory; mostly one."""
+    return [content for content in contents if present(path, content.parts)]
+
+
+def _unverifiable(path: Path) -> CheckpointError:
+    manifest = manifest_of(path)
+    state = "damaged" if manifest.exists() else "missing"
+    return CheckpointError(f"nothing can verify {str(path)!r}: its manifest {manifest.name!r} is {state}")
 
 
 def survey(directory: Path, *, verify: bool = False) -> list[Found]:
@@ -249,17 +305,37 @@ def newest(candidates: Iterable[Found]) -> tuple[Checkpoint | None, list[Found]]
 
 
 def remove(path: Path) -> None:
-    """Remove a payload, then its manifest; one that is gone already is no error."""
-    path.unlink(missing_ok=True)
+    """Remove a payload, then its manifest; one that is gone already is no error.
+
+    Raises:
+        CheckpointError: it is a directory that is no payload.
+    """
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+    elif holds_parts(path):
+        remove_parts(path)
+    else:
+        raise CheckpointError(f"{str(path)!r} is not removed: the directory holds more than a checkpoint")
     manifest_of(path).unlink(missing_ok=True)
+
+
+def sweep(directory: Path) -> list[Path]:
+    """Remove what writers that died have left in `directory`; only for whoever owns the directory's lock."""
+    debris = sweep_staged(directory)
+    for path in payloads_in(directory):
+        there = _there(path, contents_of(path))
+        if there and holds_parts(path):
+            debris += drop_old_parts(path, [content.parts for content in there])
+    return debris
 
 
 def _expected_at(path: Path) -> list[Content]:
     """What may be found at `path` before it is written; a file that somebody else put there is one such content."""
     contents = contents_of(path)
-    if contents or not path.is_file():
+    if contents or not path.exists():
         return contents
-    return [Content(digest=digest_of(path), size=path.stat().st_size, epoch=-1, step=-1)]
+    parts = parts_in(path) if holds_parts(path) else ()
+    return [Content(**_measured(path, parts), epoch=-1, step=-1)] if parts or path.is_file() else []
 
 
 def _look(path: Path, *, verify: bool) -> Found:
@@ -271,10 +347,7 @@ def _look(path: Path, *, verify: bool) -> Found:
     if not contents:
         state = "damaged" if manifest_of(path).exists() else "missing"
         return Found(path, None, f"its manifest {manifest_of(path).name!r} is {state}")
-    try:
-        size = path.stat().st_size if path.is_file() else None
-    except FileNotFoundError:  # removed between the two calls
-        size = None
+    size = _size(path, contents[0])
     if size is None:
         return Found(path, contents[0], "missing: it was removed, or its run died before it was there")
     if len(contents) == 1 and contents[0].size == size and not verify:
@@ -285,8 +358,20 @@ def _look(path: Path, *, verify: bool) -> Found:
         return Found(path, content) if content.step >= 0 else Found(path, None, foreign)
     except CheckpointError as error:
         same = any(content.size == size for content in contents)
+        if path.is_dir():
+            return Found(path, contents[0], f"damaged: {str(error).partition(' is damaged: ')[2]}")
         told = "its bytes are not those that were written" if same else f"{size:,} bytes, not {contents[0].size:,}"
         return Found(path, contents[0], f"unreadable: {error.__cause__}" if error.__cause__ else f"damaged: {told}")
+
+
+def _size(path: Path, content: Content) -> int | None:
+    """The size of a payload; of a directory that of the parts it should have. None where nothing is there."""
+    try:
+        if path.is_file():
+            return path.stat().st_size
+        return sum((path / part.name).stat().st_size for part in content.parts) if path.is_dir() else None
+    except FileNotFoundError:  # removed between the two calls
+        return 0 if path.is_dir() else None
 
 
 def _age(found: Found) -> tuple[float, ...]:

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from .bus import Outcome
 from .capabilities import HasLearningRate
+from .checkpoints import sweep
 from .decision import REQUEST, Decision, Forget, Save, Stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
 from .failures import LOG
-from .files import sweep
 from .listeners import Listed, listeners
 from .loaders import bring_back, state_of
 from .locks import owning

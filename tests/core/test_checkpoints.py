@@ -40,7 +40,7 @@ def dying_at(step: int, work: Callable[[], None]) -> bool:
 
     def run() -> None:
         calls = count()
-        for name in ("open", "fsync", "replace", "unlink", "chmod", "close", "mkdir"):
+        for name in ("open", "fsync", "replace", "rename", "unlink", "chmod", "close", "mkdir", "rmdir"):
             real = getattr(os, name)
 
             def counted(*args, real=real, **options):
