@@ -22,12 +22,15 @@ except ImportError as error:
 from . import torch_file
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
+from .torch_sharded import is_sharded, lay_out, place_of, take_up
 from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
 __all__ = ["TorchSubject"]
 
 SAFETENSORS = ".safetensors"
+SHARDS = ".dcp"
+"""Suffix of a directory that all ranks fill together."""
 FORMAT = 1
 """Number of the checkpoint's layout."""
 
@@ -107,8 +110,10 @@ class TorchSubject:
     # --- files and snapshots
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """.pt and .pth, which mean the same; weights also as .safetensors."""
-        return (".pt", ".pth", SAFETENSORS) if weights_only else (".pt", ".pth")
+        """.pt and .pth, which mean the same; weights also as .safetensors; .dcp, and only that where it is sharded."""
+        if is_sharded(self.model):
+            return (SHARDS,)
+        return (".pt", ".pth", SAFETENSORS, SHARDS) if weights_only else (".pt", ".pth", SHARDS)
 
     def save(self, path: str | Path, *, weights_only: bool) -> None:
         """Write a file for `torch.load(path, weights_only=True)`, with all tensors on the CPU.
@@ -144,17 +149,25 @@ class TorchSubject:
                 changed then.
         """
         path = Path(path)
-        found = _format(path).read(path)
+        shards = _shards(path)
+        found = _format(path).read(path) if shards is None else take_up(shards.outline(), self.model, self.optimizers)
         whole = isinstance(found.get("trainbus"), dict)
         told = self._misfit(found) if whole else misfit(self.model, found)
         if told:
             raise CheckpointError(f"{str(path)!r} does not fit: {told}")
+        if shards is not None:
+            found = take_up(shards.read(self._place(whole=whole)), self.model, self.optimizers)
         take_weights(self.model, found["model"] if whole else found)
         if whole:
             for kind, holders in self._holders().items():
                 for name, holder in holders.items():
                     self._take(kind, holder, found[kind][name])
-            set_random_state(found["random"])
+            if "random" in found:
+                set_random_state(found["random"])
+            elif found["own"] is not None:
+                random, buffers = found["own"]
+                set_random_state(random)
+                take_buffers(self.model, buffers)
 
     def snapshot(self) -> object:
         """A copy of the model's state_dict in main memory, whatever device the model is on."""
