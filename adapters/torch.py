@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
-from trainbus.capabilities import HasDirections, HasLearningRate, Node
+from trainbus.capabilities import HasDirections, HasLearningRate, Node, Ranks
 from trainbus.names import hint, resolve
 
 try:
     import torch
+    import torch.distributed as dist
     from torch import nn
     from torch.nn import UninitializedParameter
     from torch.optim import Optimizer
@@ -27,6 +29,11 @@ from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
 __all__ = ["TorchSubject"]
+
+if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+    from .torch_ranks import warn_of_shared_store
+
+    warn_of_shared_store()  # here, since a script imports this file before it makes its process group
 
 SAFETENSORS = ".safetensors"
 SHARDS = ".dcp"
@@ -63,6 +70,7 @@ class TorchSubject:
         scaler: the GradScaler of mixed precision.
         extra: whatever else has `state_dict` and `load_state_dict` and belongs into a checkpoint, by name: averaged
             weights, a loss with weights of its own. Loaders that go through `run.batches` need not be named.
+        timeout: seconds that one process of a `torch.distributed` job waits for the others before it gives them up.
 
     Raises:
         SettingsError: an argument is not what its name says.
@@ -81,6 +89,7 @@ class TorchSubject:
         scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
         scaler: Any = None,
         extra: Mapping[str, Any] | None = None,
+        timeout: float = 1800,
     ) -> None:
         if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
@@ -92,7 +101,9 @@ class TorchSubject:
         """Name to scheduler; the only one's name is "scheduler"."""
         self.scaler = None if scaler is None else _named("scaler", scaler)["scaler"]
         self.extra = _named("extra", dict(extra or {}))
+        self.timeout = timeout
         self._buffers = Buffers()
+        self._sharing: Any = None
 
     def refusal(self, capability: type) -> str | None:
         """Why this training lacks the capability: no learning rate that acts and lasts, no metric objects."""
@@ -106,6 +117,26 @@ class TorchSubject:
         if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
         return None
+
+    def ranks(self) -> Ranks | None:
+        """The processes of the default process group, None where there is no other."""
+        if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+            return None
+        from .torch_ranks import TorchRanks  # noqa: PLC0415 - not every build of torch has what it needs
+
+        return TorchRanks(self.timeout)
+
+    def in_parts(self, suffix: str) -> bool:
+        """Whether it is .dcp."""
+        return suffix == SHARDS
+
+    def sharing(self) -> Ranks | None:
+        """The processes of the default process group where the model is sharded over them."""
+        if is_sharded(self.model) and self._sharing is None:
+            self._sharing = self.ranks()
+            if self._sharing is not None:
+                self._sharing.broadcast(None)  # makes its group, which all ranks have to do in the same order
+        return self._sharing
 
     # --- files and snapshots
 
@@ -123,10 +154,16 @@ class TorchSubject:
         Python, NumPy, torch and CUDA; "trainbus", the layout's number, torch's version and the classes of optimizers
         and schedulers. A path that ends in .safetensors gets the weights in that format.
 
+        A path that ends in .dcp gets a directory for `torch.distributed.checkpoint`: the same nested dictionary, with
+        the state of optimizers under the names of the parameters, and what each rank has alone under "ranks". Of a
+        sharded model (`fully_shard`) every rank calls this at the same time.
+
         Raises:
             CheckpointError: a part of the state would not load with weights_only=True, or has no values yet.
+            OSError: it cannot be written, on this rank or on another.
         """
-        _write(self._state(None, weights_only=weights_only), Path(path))
+        self.sharing()
+        self._write(self._state(None, weights_only=weights_only), Path(path))
 
     def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the state as it is now: a copy in main memory, in the place of the last one.
@@ -134,12 +171,15 @@ class TorchSubject:
         Raises:
             CheckpointError: as `save`.
         """
+        self.sharing()
         state = self._state(self._buffers, weights_only=weights_only)
         self._buffers.drop_unused()
-        return partial(_write, state)
+        return partial(self._write, state)
 
     def load(self, path: str | Path) -> None:
         """Take over what `save`, or a plain `torch.save(model.state_dict(), path)`, wrote, each tensor where it is.
+
+        A directory of shards fits whatever the number of ranks was and is: each rank reads what it needs.
 
         A file of weights alone leaves all else as it is. Of a whole one, kinds of state that this training does not
         have (no optimizer was given, say) are passed over.
@@ -149,7 +189,7 @@ class TorchSubject:
                 changed then.
         """
         path = Path(path)
-        shards = _shards(path)
+        shards = self._shards(path)
         found = _format(path).read(path) if shards is None else take_up(shards.outline(), self.model, self.optimizers)
         whole = isinstance(found.get("trainbus"), dict)
         told = self._misfit(found) if whole else misfit(self.model, found)
@@ -157,17 +197,16 @@ class TorchSubject:
             raise CheckpointError(f"{str(path)!r} does not fit: {told}")
         if shards is not None:
             found = take_up(shards.read(self._place(whole=whole)), self.model, self.optimizers)
-        take_weights(self.model, found["model"] if whole else found)
+        random, buffers = found.get("own") or (found.get("random"), {})
+        weights = found["model"] if whole else found
+        weights.update(buffers)
+        take_weights(self.model, weights)
         if whole:
             for kind, holders in self._holders().items():
                 for name, holder in holders.items():
                     self._take(kind, holder, found[kind][name])
-            if "random" in found:
-                set_random_state(found["random"])
-            elif found["own"] is not None:
-                random, buffers = found["own"]
-                set_random_state(random)
-                take_buffers(self.model, buffers)
+        if random is not None:
+            set_random_state(random)
 
     def snapshot(self) -> object:
         """A copy of the model's state_dict in main memory, whatever device the model is on."""
@@ -253,6 +292,26 @@ class TorchSubject:
 
     # --- inner workings
 
+    def _write(self, state: Any, path: Path) -> object:
+        if path.suffix != SHARDS:
+            return _format(path).write(state, path)
+        from . import torch_shards  # noqa: PLC0415 - not every build of torch has what it needs
+
+        group = None if self._sharing is None else self._sharing.group
+        return torch_shards.write(lay_out(state, self.model, self.optimizers), path, group)
+
+    def _shards(self, path: Path) -> Any:
+        if path.suffix != SHARDS:
+            return None
+        from . import torch_shards  # noqa: PLC0415
+
+        return torch_shards.Shards(path)
+
+    def _place(self, *, whole: bool) -> Callable[[tuple[str, ...]], Any]:
+        weights = weights_of(self.model)
+        extra = _states(self.extra) if whole else {}
+        return place_of({"model": weights, "extra": extra} if whole else weights, self.model, self.optimizers)
+
     def _state(self, buffers: Buffers | None, *, weights_only: bool) -> Any:
         """What a file holds."""
         model = portable(weights_of(self.model), "model", buffers=buffers)
@@ -299,10 +358,6 @@ def _format(path: Path) -> Any:
 
         return torch_safetensors
     return torch_file
-
-
-def _write(state: Any, path: Path) -> None:
-    _format(path).write(state, path)
 
 
 def _difference(holder: Any, state: Mapping[str, Any], kind: str | None) -> str:

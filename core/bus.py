@@ -22,7 +22,7 @@ from .slots import Slots
 from .writer import File, Job, Unwritten, Writer
 
 if TYPE_CHECKING:
-    from .events import Events
+    from .continuation import Continuation
 
 __all__ = ["Bus", "Outcome"]
 
@@ -120,7 +120,7 @@ class Bus:
                     errors.append(error)
         return join(decisions), errors
 
-    def carry_out(self, decision: Decision, run: Events) -> Outcome:
+    def carry_out(self, decision: Decision, run: Continuation) -> Outcome:
         """Do what the decision says, in the order of its actions.
 
         Of several new learning rates the lowest wins; one file is written once, whole if anyone wants it whole; what
@@ -169,7 +169,7 @@ class Bus:
             LOG.warning("%s; the training goes on", failure)
         return Outcome(NOTHING, job.committed, job.unwritten)
 
-    def finish(self, decision: Decision, run: Events, checkpoint: Checkpoint) -> Outcome:
+    def finish(self, decision: Decision, run: Continuation, checkpoint: Checkpoint) -> Outcome:
         """Carry out to its end a decision of which saving `checkpoint` was a part, and after which the run died.
 
         What else it saved is saved now where that is not there yet, and what it forgot is forgotten.
@@ -219,7 +219,7 @@ class Bus:
             for slot in {action.slot for action in actions}:
                 self.slots.keep(slot, snapshot)
 
-    def _save(self, decision: Decision, run: Events) -> None:
+    def _save(self, decision: Decision, run: Continuation) -> None:
         """Write, restore and forget what the decision says, or begin to."""
         saves = [action for action in decision if isinstance(action, Save)]
         restores = [action for action in decision if isinstance(action, Restore)]
@@ -289,7 +289,7 @@ class Bus:
         """Who has asked for a file that could not be written."""
         return {action.by for action in actions if isinstance(action, Save) and Path(action.path) in unwritten}
 
-    def _moment(self, path: Path, actions: list[Save], run: Events, memory: Memory) -> dict[str, Any]:
+    def _moment(self, path: Path, actions: list[Save], run: Continuation, memory: Memory) -> dict[str, Any]:
         return {
             "epoch": run.epoch,
             "step": run.step,

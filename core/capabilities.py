@@ -16,12 +16,15 @@ __all__ = [
     "HasGraph",
     "HasLearningRate",
     "HasRandomState",
+    "HasRanks",
     "HasWeights",
     "Node",
+    "Ranks",
     "Refuses",
     "Remembers",
     "Restorable",
     "Saveable",
+    "Sharded",
     "Snapshotable",
     "missing",
 ]
@@ -48,6 +51,23 @@ class Detachable(Protocol):
         """What writes the present state to the path that it is given, as `save` would, in whatever thread.
 
         It may be called several times, until `detached` is called again: memory may be used again then.
+        """
+        ...
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """Is written to directories, in parts, by all ranks that hold a part of it."""
+
+    def in_parts(self, suffix: str) -> bool:
+        """Whether what it writes under this suffix is a directory, laid out as `trainbus.parts` says."""
+        ...
+
+    def sharing(self) -> Ranks | None:
+        """The ranks that have to save and load together; None where each holds the whole.
+
+        They exchange by connections of their own, so that a thread may write while the training exchanges. All ranks
+        ask for them at the same time, outside of that thread.
         """
         ...
 
@@ -131,6 +151,65 @@ class Remembers(Protocol):
 
     def recall(self, memory: Any) -> None:
         """Go on from what `memory` returned, tuples as lists."""
+        ...
+
+
+class Ranks(Protocol):
+    """The processes that train one model together, seen from one of them.
+
+    Whatever all of them have to call, they call in the same order, with values of the same shape: the first four
+    methods wait for each other. What is exchanged is plain data, as JSON holds it. Another process that fails or does
+    not answer in time is a `RankError`, after which nothing can be exchanged any more.
+    """
+
+    @property
+    def rank(self) -> int:
+        """The number of this process, counted from 0; number 0 writes the files."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        ...
+
+    def sum(self, numbers: Sequence[float]) -> list[float]:
+        """The sums over all ranks, place by place, the same to the bit on each of them."""
+        ...
+
+    def maximum(self, numbers: Sequence[float]) -> list[float]:
+        """The largest of all ranks, place by place."""
+        ...
+
+    def broadcast(self, value: Any) -> Any:
+        """The value of rank 0; what the others give does not matter."""
+        ...
+
+    def gather(self, value: Any) -> list[Any]:
+        """On rank 0 the values of all ranks, in their order; elsewhere nothing."""
+        ...
+
+    def note(self, name: str, text: str) -> str:
+        """Put up a note for all ranks, from whatever thread, and wait for nobody; the first one of a name stays.
+
+        Returns the note of this name that stands.
+        """
+        ...
+
+    def noted(self, name: str) -> str | None:
+        """The note of this name, None where nobody has put one up."""
+        ...
+
+    def close(self) -> None:
+        """Exchange nothing any more: whoever waits for this rank learns that it is gone."""
+        ...
+
+
+@runtime_checkable
+class HasRanks(Protocol):
+    """May be trained by several processes at once."""
+
+    def ranks(self) -> Ranks | None:
+        """The processes that train it, anew for each run; None where this one trains alone."""
         ...
 
 

@@ -35,3 +35,7 @@ class CheckpointError(TrainbusError, OSError):
 
 class LoopError(TrainbusError, RuntimeError):
     """The training loop called a run in an order that makes no sense."""
+
+
+class RankError(TrainbusError, RuntimeError):
+    """Of several processes that train one model, another failed, left, or does not answer."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .bus import Bus
+from .callback import Callback
 from .checkpoints import Checkpoint
 from .counters import Counters
 from .decision import Stop
@@ -28,6 +29,9 @@ class Status:
 
     def __init__(self, subject: object = None) -> None:
         self.subject = subject
+        self.callbacks: dict[str, Callback] = {}
+        """Name of a plugin to the callback that made it."""
+        self.plugins: dict[str, object] = {}
         self.epoch = 0
         self.planned_epochs: int | None = None
         self.planned_batches: int | None = None
