@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
 from trainbus.capabilities import HasDirections, HasLearningRate, Node, Ranks
@@ -27,6 +27,9 @@ from .torch_rates import Rate, named_rates, numbered, scale, undone_by
 from .torch_sharded import is_sharded, lay_out, place_of, take_up
 from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
+
+if TYPE_CHECKING:
+    from .torch_ranks import TorchRanks
 
 __all__ = ["TorchSubject"]
 
@@ -103,7 +106,7 @@ class TorchSubject:
         self.extra = _named("extra", dict(extra or {}))
         self.timeout = timeout
         self._buffers = Buffers()
-        self._sharing: Any = None
+        self._sharing: TorchRanks | None = None
 
     def refusal(self, capability: type) -> str | None:
         """Why this training lacks the capability: no learning rate that acts and lasts, no metric objects."""
@@ -118,7 +121,7 @@ class TorchSubject:
             return "the model holds no metric objects"
         return None
 
-    def ranks(self) -> Ranks | None:
+    def ranks(self) -> TorchRanks | None:
         """The processes of the default process group, None where there is no other."""
         if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
             return None
@@ -197,7 +200,8 @@ class TorchSubject:
             raise CheckpointError(f"{str(path)!r} does not fit: {told}")
         if shards is not None:
             found = take_up(shards.read(self._place(whole=whole)), self.model, self.optimizers)
-        random, buffers = found.get("own") or (found.get("random"), {})
+        own: tuple[Any, Any] = found.get("own") or (found.get("random"), {})
+        random, buffers = own
         weights = found["model"] if whole else found
         weights.update(buffers)
         take_weights(self.model, weights)

@@ -58,7 +58,7 @@ def read_index(path: Path) -> Metadata:
         CheckpointError: it is not there, or damaged, or holds what DCP puts into none.
     """
     try:
-        found = _Unpickler(io.BytesIO(path.read_bytes())).load()
+        found: Any = _Unpickler(io.BytesIO(path.read_bytes())).load()
         names = [each.relative_path for each in found.storage_data.values()] if isinstance(found, Metadata) else None
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{str(path)!r} cannot be read: {error}") from error
@@ -69,7 +69,8 @@ def read_index(path: Path) -> Metadata:
     for name in names:
         if not isinstance(name, str) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise CheckpointError(f"{str(path)!r} names {name!r}, which lies outside its directory")
-    return found
+    index: Metadata = found
+    return index
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,5 +1,8 @@
 """What of a training's state is different where it is sharded over ranks: names, what each rank has alone, where to."""
 
+# states are nested values of any kind
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import sys
@@ -10,7 +13,7 @@ from typing import Any, TypeGuard
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .torch_weights import plain_names
+from .torch_weights import plain_names, weights_of
 
 __all__ = ["is_sharded", "lay_out", "parameter_names", "place_of", "rank_and_size", "sharded_like", "take_up"]
 
@@ -59,8 +62,10 @@ def lay_out(state: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str,
         model: the module that it is of.
         optimizers: name to optimizer.
     """
+    laid: dict[str, Any]
     if "trainbus" not in state:
-        return _packed(state)
+        laid = _packed(state)
+        return laid
     rank, size = rank_and_size()
     versions = {path: dict(each) for path, each in getattr(state["model"], "_metadata", {}).items()}
     laid = {kind: _packed(value) for kind, value in state.items() if kind not in ("trainbus", "optimizers", "random")}
@@ -69,7 +74,8 @@ def lay_out(state: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str,
         name: _renamed(each, dict(enumerate(parameter_names(model, optimizers[name]))))
         for name, each in state["optimizers"].items()
     }
-    buffers = {name: value for name, value in state["model"].items() if not is_sharded(value)} if size > 1 else {}
+    alone = state["model"].items() if is_sharded(model) else ()
+    buffers = {name: value for name, value in alone if not is_sharded(value)}
     laid[RANKS] = {str(rank): (state["random"], buffers)}
     return laid
 
@@ -79,9 +85,11 @@ def take_up(found: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str,
 
     Instead of "random" it has under "own" what this rank had alone, None where the number of ranks was another.
     """
-    state = _unpacked(found)
+    state: dict[str, Any] = _unpacked(found)
     if not isinstance(state.get("trainbus"), dict):
-        return state
+        weights = OrderedDict(state)
+        vars(weights)["_metadata"] = getattr(weights_of(model), "_metadata")  # noqa: B009 - torch adds it
+        return weights
     for kind in ("model", "optimizers", "schedulers", "scaler", "extra"):
         state.setdefault(kind, {})
     weights = state["model"] = OrderedDict(state["model"])

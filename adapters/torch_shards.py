@@ -10,16 +10,18 @@ import io
 import secrets
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.futures import Future
 
@@ -55,7 +57,7 @@ def write(state: Mapping[str, Any], path: Path, group: Any = None) -> list[Part]
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is")  # one process needs no group
-            dcp.save(
+            state_dict_saver.save(
                 dict(state),
                 storage_writer=writer,
                 planner=DefaultSavePlanner(dedup_save_to_lowest_rank=True),
@@ -73,7 +75,7 @@ def _failures(error: CheckpointException) -> str:
     return "; ".join(f"rank {rank}: {each}" for rank, each in told.items())
 
 
-class _Writer(dcp.FileSystemWriter):
+class _Writer(FileSystemWriter):
     """Lays the parts into a subdirectory of a new name, and gathers their digests with them."""
 
     def __init__(self, path: Path, folder: str) -> None:
@@ -152,7 +154,8 @@ class Shards:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "torch.distributed is")
                 # each rank finds by itself what it needs: nothing is exchanged
-                dcp.load(wanted, storage_reader=_Reader(self.path, self.metadata), planner=_Planner(), no_dist=True)
+                reader = _Reader(self.path, self.metadata)
+                state_dict_loader.load(wanted, storage_reader=reader, planner=_Planner(), no_dist=True)
         except CheckpointException as error:
             raise CheckpointError(f"{str(self.path)!r} cannot be read: {_failures(error)}") from error
         nested: dict[str, Any] = {}
@@ -161,7 +164,7 @@ class Shards:
         return nested
 
 
-class _Reader(dcp.FileSystemReader):
+class _Reader(FileSystemReader):
     """Goes by an index that was read with care."""
 
     def __init__(self, path: Path, metadata: Metadata) -> None:
@@ -188,14 +191,17 @@ class _Planner(DefaultLoadPlanner):
             raise ValueError(f"{name!r} holds objects that could run code") from error
 
 
-def _put(nested: Any, path: tuple[str | int, ...], value: Any) -> None:
+def _put(nested: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
     """Lay a value where a path of keys leads, making the dictionaries and lists on the way."""
-    for key, after in zip(path, (*path[1:], None), strict=True):
-        if isinstance(nested, list):
-            nested.extend([None] * (int(key) + 1 - len(nested)))
-        there = nested[key] if isinstance(nested, list) else nested.get(key)
+    place: Any = nested
+    for key, after in pairwise((*path, None)):
+        assert key is not None
+        if isinstance(key, int):
+            place.extend([None] * (key + 1 - len(place)))
+        elif key not in place:
+            place[key] = None
         if after is None:
-            nested[key] = value
-        elif there is None:
-            nested[key] = there = [] if isinstance(after, int) else {}
-        nested = there
+            place[key] = value
+        elif place[key] is None:
+            place[key] = [] if isinstance(after, int) else {}
+        place = place[key]

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
-from .capabilities import Detachable, HasLearningRate, Restorable, Saveable, Snapshotable, missing
+from .capabilities import Detachable, HasLearningRate, Restorable, Saveable, Sharded, Snapshotable, missing
 from .checkpoints import Checkpoint, manifest_of, read, remove
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
+from .files import suffix_of
 from .hooks import HOOKS, PROJECT, Hooks
 from .memory import Memory, capture
 from .metrics import numbers
+from .parts import holds_parts
 from .slots import Slots
 from .writer import File, Job, Unwritten, Writer
 
@@ -231,13 +233,16 @@ class Bus:
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
         memory = capture(run, decision, self.failures) if saves else None
+        sharing = self.subject.sharing() if isinstance(self.subject, Sharded) else None
         write = self._writing(background=background)
         job, slot = Job([], lambda job: self._then(job, decision, slot, () if background else restores)), None
         try:
             for path, same in self._asked.items():
                 assert memory is not None
                 moment = self._moment(path, same, run, memory)
-                job.files.append(File(path, write(moment["weights_only"]), moment))
+                job.files.append(
+                    File(path, write(moment["weights_only"]), moment, self._in_parts(suffix_of(path)), sharing)
+                )
             if self.slots.fresh and not saves and self.directories and missing(self.subject, Saveable) is None:
                 slot = write(True)  # noqa: FBT003
         except CheckpointError as error:  # the state cannot be copied, so none of it can be written
@@ -270,8 +275,9 @@ class Bus:
             self.slots.prune(self.directories)
         elif slot is not None and isinstance(self.subject, Saveable):
             suffix = self.subject.suffixes(weights_only=True)[0]
+            sharing = self.subject.sharing() if isinstance(self.subject, Sharded) else None
             try:
-                self.slots.write(self.directories[0], suffix, slot)
+                self.slots.write(self.directories[0], suffix, slot, in_parts=self._in_parts(suffix), sharing=sharing)
             except (OSError, RuntimeError) as error:
                 failure = self.failures.add("Keep", "", CheckpointError(f"what was kept is in memory only: {error}"))
                 LOG.warning("%s; the training goes on", failure)
@@ -284,6 +290,9 @@ class Bus:
         for action in actions:
             if isinstance(action, Forget) and action.source not in made and action.by not in losers:
                 self._forget(action)
+
+    def _in_parts(self, suffix: str) -> bool:
+        return isinstance(self.subject, Sharded) and self.subject.in_parts(suffix)
 
     def _losers(self, actions: Iterable[Action], unwritten: Container[Path]) -> set[str]:
         """Who has asked for a file that could not be written."""
@@ -307,7 +316,7 @@ class Bus:
             return
         self._require(Restorable, [action])
         path = Path(action.source)
-        if not path.is_file():
+        if not path.is_file() and not holds_parts(path):
             kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
         if manifest_of(path).exists():

@@ -8,6 +8,7 @@ them. What no index names is removed afterwards.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -27,6 +28,7 @@ __all__ = [
     "drop_old_parts",
     "holds_parts",
     "index_in",
+    "link_parts",
     "parts_in",
     "present",
     "publish_parts",
@@ -157,6 +159,29 @@ def damage(directory: Path, parts: Iterable[Part]) -> str:
         except OSError as error:
             return f"{part.name!r} cannot be read: {error}"
     return ""
+
+
+def link_parts(source: Path, path: Path) -> None:
+    """Make `path`, where nothing is, a second name of a payload; its files are the same, or copies without links."""
+    staged = stage_directory(path)
+    try:
+        for part in sorted(source.rglob("*")):
+            place = staged / part.relative_to(source)
+            if part.is_dir():
+                place.mkdir()
+                continue
+            try:
+                os.link(part, place)
+            except OSError:  # a file system without links
+                shutil.copyfile(part, place)
+                sync(place)
+        for place in (staged, *(each for each in staged.rglob("*") if each.is_dir())):
+            sync(place)
+        staged.rename(path)
+    except BaseException:
+        discard(staged)
+        raise
+    sync(path.parent)
 
 
 def publish_parts(staged: Path, path: Path, parts: Iterable[Part]) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from .callback import Callback
 from .capabilities import HasLearningRate, Remembers, Restorable, Snapshotable, missing
-from .checkpoints import MANIFEST, Checkpoint, Found, look, newest, read, survey
+from .checkpoints import MANIFEST, Checkpoint, Found, contents_of, look, newest, read, survey
 from .decision import Action, Decision, Stop
 from .errors import CheckpointError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
@@ -55,7 +55,7 @@ def find(source: str | os.PathLike[str], callbacks: Iterable[Callback]) -> Check
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
         return _newest(look(_payloads(patterns)))
     path = Path(source)
-    if path.is_dir():
+    if path.is_dir() and not contents_of(path):
         found = _newest(survey(path))
         if found is None:
             raise SettingsError(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .capabilities import Ranks
 from .checkpoints import Checkpoint, contents_of, payloads_in
 from .errors import CheckpointError
-from .files import RESERVED, digest_of, publish, stage, suffix_of
+from .files import RESERVED, digest_of, discard, publish, stage, suffix_of
+from .parts import digest_of_parts, link_parts, parts_in, publish_parts, stage_parts
+from .together import Write, write_together
 
 __all__ = ["SlotFile", "Slots", "slot_files"]
 
@@ -77,19 +80,39 @@ class Slots:
         """Give what was kept by the decision that saved this checkpoint a file: a second name of the checkpoint's."""
         for slot in self.fresh:
             path = checkpoint.path.with_name(_name(suffix_of(checkpoint.path)))
-            try:
-                os.link(checkpoint.path, path)
-            except OSError:  # a file system without links
-                publish(stage(path, lambda staged: shutil.copyfile(checkpoint.path, staged)), path)
+            if checkpoint.path.is_dir():
+                link_parts(checkpoint.path, path)
+            else:
+                _link(checkpoint.path, path)
             self._files[slot] = SlotFile(path, checkpoint.content.digest)
 
-    def write(self, directory: Path, suffix: str, save: Callable[[Path], object]) -> None:
-        """Write what was kept, and lies in no file yet, by `save`, which writes the present state."""
+    def write(
+        self, directory: Path, suffix: str, save: Write, *, in_parts: bool = False, sharing: Ranks | None = None
+    ) -> None:
+        """Write what was kept, and lies in no file yet, by `save`, which writes the present state.
+
+        Args:
+            directory: where to.
+            suffix: of the file.
+            save: writes to the path that it is given.
+            in_parts: whether it fills a directory, laid out as `parts` says.
+            sharing: the ranks that call this together.
+        """
         path = directory / _name(suffix)
-        staged = stage(path, save)
-        file = SlotFile(path, digest_of(staged))
-        publish(staged, path)
-        self._files.update((slot, file) for slot in self.fresh)
+
+        def put(save: Write) -> list[str]:
+            if not in_parts:
+                staged = stage(path, save)
+                digest = digest_of(staged)
+                publish(staged, path)
+            else:
+                staged, parts = stage_parts(path, save)
+                digest = digest_of_parts(parts)
+                publish_parts(staged, path, parts)
+            return [str(path), digest]
+
+        place, digest = put(save) if sharing is None else write_together(sharing, save, put)
+        self._files.update((slot, SlotFile(Path(place), digest)) for slot in self.fresh)
 
     def prune(self, directories: Iterable[Path], others: Iterable[Path] = ()) -> None:
         """Remove files of slots in `directories` that no checkpoint there, nor any at `others`, remembers."""
@@ -103,7 +126,7 @@ class Slots:
                 references = content.memory.get("slots", {}).values()
                 unused -= {(payload.parent / each["file"]).resolve() for each in references if each["file"]}
         for path in unused:
-            path.unlink(missing_ok=True)
+            discard(path)
 
 
 def slot_files(checkpoint: Checkpoint, slots: Mapping[str, Any]) -> dict[str, SlotFile | None]:
@@ -121,12 +144,19 @@ def _slot_file(slot: str, checkpoint: Checkpoint, reference: Mapping[str, Any]) 
     path = checkpoint.path.parent / reference["file"]
     told = f"{str(path)!r}, where {str(checkpoint.path)!r} has what was kept as {slot!r}"
     try:
-        digest = digest_of(path)
+        digest = digest_of_parts(parts_in(path)) if path.is_dir() else digest_of(path)
     except OSError as error:
         raise CheckpointError(f"{told}, cannot be read: {error}") from error
     if digest != reference["digest"]:
         raise CheckpointError(f"{told}, is damaged: its bytes are not those that were written")
     return SlotFile(path, reference["digest"])
+
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        os.link(source, path)
+    except OSError:  # a file system without links
+        publish(stage(path, lambda staged: shutil.copyfile(source, staged)), path)
 
 
 def _name(suffix: str) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from .capabilities import Ranks
 from .checkpoints import Checkpoint, commit
 from .errors import CheckpointError
+from .together import commit_together
 
 __all__ = ["File", "Job", "Unwritten", "Writer"]
 
@@ -26,6 +28,16 @@ class File(NamedTuple):
     """Writes the payload to the path that it is given, in whatever thread."""
     moment: dict[str, Any]
     """The fields of its `Content`."""
+    in_parts: bool = False
+    """Whether it is a directory, laid out as `parts` says."""
+    sharing: Ranks | None = None
+    """The ranks that write it together; None where this process writes it alone."""
+
+    def commit(self, write: Callable[[Path], object]) -> Checkpoint:
+        """Put it where it shall stand."""
+        if self.sharing is not None:
+            return commit_together(self.sharing, self.path, write, **self.moment)
+        return commit(self.path, write, directory=self.in_parts, **self.moment)
 
 
 class Unwritten(NamedTuple):
@@ -54,11 +66,11 @@ class Job:
     def run(self) -> None:
         """Write each file, a failed one beside the others, and do what comes then."""
         try:
-            for path, write, moment in self.files:
+            for file in self.files:
                 try:
-                    self.committed.append(commit(path, partial(self._write, write), **moment))
+                    self.committed.append(file.commit(partial(self._write, file.write)))
                 except CheckpointError as error:
-                    self.unwritten.append(Unwritten(path, moment["step"], error))
+                    self.unwritten.append(Unwritten(file.path, file.moment["step"], error))
             if self.then is not None:
                 self.then(self)
         except BaseException as error:  # noqa: BLE001 - raised where the training waits for it
@@ -66,10 +78,11 @@ class Job:
         self.then = None  # a run that is lost, and never takes this, is not kept alive by it
         self.files = []
 
-    def _write(self, write: Callable[[Path], object], staged: Path) -> None:
-        write(staged)
+    def _write(self, write: Callable[[Path], object], staged: Path) -> object:
+        told = write(staged)
         if self.abandoned:
             raise CheckpointError("the run was interrupted twice")
+        return told
 
 
 class Writer:

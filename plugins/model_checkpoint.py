@@ -10,8 +10,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
-from trainbus.capabilities import Detachable, Saveable, missing
+from trainbus.capabilities import Detachable, Saveable, Sharded, missing
 from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
+from trainbus.files import suffix_of
+from trainbus.parts import holds_parts
 
 from .frequency import Frequency, check_frequency
 from .saver import BatchSaver, EpochSaver
@@ -145,7 +147,8 @@ class ModelCheckpoint(MonitoredCallback):
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
                 path = Path(self.template_for(subject))
-                if path.is_dir():
+                in_parts = isinstance(subject, Sharded) and subject.in_parts(suffix_of(path))
+                if path.is_dir() and not (in_parts and holds_parts(path)):
                     raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
             except SettingsError as error:
                 yield SettingsError(f"ModelCheckpoint: filepath={error}")
