@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
 from trainbus.capabilities import Node
 
-__all__ = ["by_column", "flat", "inner", "leaves", "nodes", "weights"]
+__all__ = ["by_column", "flat", "inner", "leaves", "nodes", "takes", "weights"]
 
 NO_WEIGHTS = ("classes_", "h_samples_")
 """Fitted arrays that hold data: labels, and the samples from which BernoulliRBM goes on drawing."""
@@ -44,6 +44,15 @@ def leaves(estimator: Any) -> Iterator[Any]:
         yield estimator
     for part in parts.values():
         yield from leaves(part)
+
+
+def takes(estimator: Any, option: str) -> bool:
+    """Whether `partial_fit` takes the option, itself or for the estimators inside."""
+    parameters = signature(estimator.partial_fit).parameters
+    if option in parameters:
+        return True
+    passes_on = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    return passes_on and any(takes(part, option) for part in inner(estimator).values())
 
 
 def flat(estimator: Any, y: Any) -> Any:
