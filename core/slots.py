@@ -14,7 +14,7 @@ from .checkpoints import Checkpoint, contents_of, payloads_in
 from .errors import CheckpointError
 from .files import RESERVED, digest_of, discard, publish, stage, suffix_of
 from .parts import digest_of_parts, link_parts, parts_in, publish_parts, stage_parts
-from .together import Write, write_together
+from .sharing import Write, write_together
 
 __all__ = ["SlotFile", "Slots", "slot_files"]
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from .capabilities import Ranks
 from .checkpoints import Checkpoint, commit
 from .errors import CheckpointError
-from .together import commit_together
+from .sharing import commit_together
 
 __all__ = ["File", "Job", "Unwritten", "Writer"]
 
