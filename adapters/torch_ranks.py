@@ -95,8 +95,10 @@ class TorchRanks:
             return str(self._store.compare_set(name, "", text).decode())
 
     def noted(self, name: str) -> str | None:
-        """The note of this name, None where there is none."""
+        """The note of this name, None where there is none; whoever looks also answers a roll call."""
         with self._reaching():
+            if self._store.check(["trouble"]):
+                self._store.set(f"alive/{self.rank}", "yes")
             return self._store.get(name).decode() if self._store.check([name]) else None
 
     def close(self) -> None:
@@ -152,7 +154,6 @@ class TorchRanks:
         """Who has failed, as far as can be told: those that have said so, or else those that do not answer."""
         try:
             self.note("trouble", str(self.rank))
-            self.note(f"alive/{self.rank}", "")
             until = time.monotonic() + ROLL_CALL
             while True:
                 left = {rank: text for rank in range(self.size) if (text := self.noted(f"left/{rank}"))}

@@ -26,7 +26,7 @@ from .writer import File, Job, Unwritten, Writer
 if TYPE_CHECKING:
     from .continuation import Continuation
 
-__all__ = ["Bus", "Outcome"]
+__all__ = ["Bus", "Outcome", "unfinished"]
 
 
 class Outcome(NamedTuple):
@@ -66,6 +66,8 @@ class Bus:
         self.directories: tuple[Path, ...] = ()
         """Those that the run owns."""
         self.failures = Failures()
+        self.through: Callable[[str, CompiledHook], CompiledHook] | None = None
+        """What each hook that somebody hears is made into."""
         self._compile()
 
     def register(self, plugins: Iterable[tuple[str, object]]) -> None:
@@ -91,9 +93,15 @@ class Bus:
         self._compiled_without = off = set(self.failures.off)
         for name in HOOKS:
             hook: pluggy.HookCaller = getattr(self._manager.hook, name)
-            setattr(self, name, compile_hook(hook, self.failures))
+            compiled = compile_hook(hook, self.failures)
+            setattr(self, name, compiled if compiled is None or self.through is None else self.through(name, compiled))
             names = [each.plugin_name for each in reversed(hook.get_hookimpls())]
             self._askers[name] = [each for each in names if each not in off]
+
+    def decides(self, hook: str) -> bool:
+        """Whether anybody listens who does not only observe."""
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        return any(not observes(each.plugin) for each in caller.get_hookimpls())
 
     def decision(self, hook: str, answers: Answers) -> Decision:
         """The answers to one event as one decision, each action signed by the plugin that asked for it.
@@ -171,21 +179,28 @@ class Bus:
             LOG.warning("%s; the training goes on", failure)
         return Outcome(NOTHING, job.committed, job.unwritten)
 
-    def finish(self, decision: Decision, run: Continuation, checkpoint: Checkpoint) -> Outcome:
-        """Carry out to its end a decision of which saving `checkpoint` was a part, and after which the run died.
+    def accompany(self, decision: Decision) -> None:
+        """Do what comes before the files, where another process writes them.
 
-        What else it saved is saved now where that is not there yet, and what it forgot is forgotten.
+        Raises:
+            MissingCapability: the subject cannot do it.
         """
-        there = [_same_moment(action, checkpoint) for action in decision if isinstance(action, Save)]
-        committed = {each.path: each for each in there if each is not None}
-        left = frozenset(
-            action
-            for action in decision
-            if isinstance(action, Forget) or (isinstance(action, Save) and Path(action.path) not in committed)
-        )
-        outcome = self.carry_out(Decision(left), run)
-        done = decision.actions - (left - outcome.done.actions)
-        return Outcome(Decision(done), [*committed.values(), *outcome.committed], outcome.unwritten)
+        self._scale([action for action in decision if isinstance(action, ScaleLearningRate)])
+        self._keep([action for action in decision if isinstance(action, Keep)])
+
+    def follow(self, decision: Decision) -> None:
+        """Do what comes after the files, where another process has written them.
+
+        Raises:
+            MissingCapability: the subject cannot do it.
+            CheckpointError: a file is not there to be restored.
+        """
+        kept = {action.slot for action in decision if isinstance(action, Keep)}
+        for action in decision:
+            if isinstance(action, Restore):
+                self._restore(action)
+            elif isinstance(action, Forget) and action.source not in kept:
+                self.slots.drop(action.source)
 
     def tell_all(
         self, hook: Literal["on_exception", "on_train_end"], **values: Any
@@ -327,6 +342,22 @@ class Bus:
     def _forget(self, action: Forget) -> None:
         if not self.slots.drop(action.source):
             remove(Path(action.source))
+
+
+def unfinished(decision: Decision, checkpoint: Checkpoint) -> tuple[Decision, list[Checkpoint]]:
+    """What is left of a decision of which saving `checkpoint` was a part, and after which the run died.
+
+    What else it saved is to be saved where it is not there yet, and what it forgot is to be forgotten. What is there
+    comes second.
+    """
+    there = [_same_moment(action, checkpoint) for action in decision if isinstance(action, Save)]
+    committed = {each.path: each for each in there if each is not None}
+    left = frozenset(
+        action
+        for action in decision
+        if isinstance(action, Forget) or (isinstance(action, Save) and Path(action.path) not in committed)
+    )
+    return Decision(left), list(committed.values())
 
 
 def _same_moment(action: Save, checkpoint: Checkpoint) -> Checkpoint | None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .bus import Outcome
-from .decision import NOTHING
+from .checkpoints import Checkpoint
 from .failures import LOG
 from .loaders import bring_back, state_of
+from .memory import Share
 from .plain import from_plain
 from .randomness import random_state
 from .resume import Resumption, find
@@ -38,6 +38,8 @@ class Continuation(Status):
         """Of each loop over batches of the present epoch, or else of the last one, its loader."""
         self.loop_random: Any = None
         self.loop_loader: Any = None
+        self.shares: list[Share] = []
+        """Of the present save, what each rank after the first remembers by itself."""
         self._resume, self._strict = resume, resume_strict
         self._resumption: Resumption | None = None
 
@@ -49,7 +51,7 @@ class Continuation(Status):
         """The epoch to begin with, counted from 0, where the loop by itself would begin with `initial_epoch`."""
         if self.resumed is None:
             return initial_epoch
-        if self.position.epochs >= epochs and not self.stopped:
+        if self.position.epochs >= epochs and not self.stopped and self.rank == 0:
             LOG.warning("resumed from %s: all %d epochs are done; to train on, ask for more", self.resumed.path, epochs)
         return max(initial_epoch, self.position.epochs)
 
@@ -85,13 +87,19 @@ class Continuation(Status):
         self.loop_loader = state_of(loader) if self._bus.directories else None
         return loader, 0
 
-    def _find(self) -> None:
-        """Look for the checkpoint, and let run and subject stand where it has them."""
-        checkpoint = None if self._resume is None else find(self._resume, self.callbacks.values())
+    def _look(self) -> Checkpoint | None:
+        """Look for the checkpoint."""
+        return None if self._resume is None else find(self._resume, self.callbacks.values())
+
+    def _take(self, checkpoint: Checkpoint | None) -> None:
+        """Let run and subject stand where the checkpoint has them."""
         if checkpoint is None:
             return
-        resumption = self._resumption = Resumption(checkpoint, self.plugins, self.callbacks)
-        resumption.tell(strict=self._strict)
+        resumption = self._resumption = Resumption(
+            checkpoint, self.plugins, self.callbacks, rank=self.rank, world_size=self.world_size
+        )
+        if self.rank == 0:
+            resumption.tell(strict=self._strict)
         resumption.bring_back(self.subject, self._bus.slots)
         memory, position = resumption.memory, resumption.memory.position
         self.resumed = checkpoint
@@ -105,23 +113,20 @@ class Continuation(Status):
         self._files[checkpoint.path] = None
         self.stops += resumption.stops()
 
-    def _carry_over(self) -> Outcome:
-        """Let plugins know again what they knew, and carry what was decided last to its end."""
+    def _recall(self) -> None:
+        """Let plugins know again what they knew."""
         resumption = self._resumption
-        if resumption is None:
-            return Outcome(NOTHING, [], [])
-        resumption.recall(self.subject, self._bus.failures)
-        position = resumption.memory.position
-        if position.inside:
-            self._began = position.epochs + 1
-        return self._bus.finish(resumption.decision(), self, resumption.checkpoint)
+        if resumption is not None:
+            resumption.recall(self.subject, self._bus.failures)
+            if resumption.inside:
+                self._began = resumption.memory.position.epochs + 1
 
     def _stand(self) -> None:
         """The run stands where it was interrupted, or it had stopped before and says so."""
         resumption = self._resumption
         if resumption is None:
             return
-        if self.stopped:
+        if self.stopped and self.rank == 0:
             LOG.warning(
                 "resumed from %s: this run had stopped: %s; it stays finished. To train on, change the settings of "
                 "whoever stopped it, or call go_on() of the run",

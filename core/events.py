@@ -9,23 +9,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .bus import Outcome
-from .capabilities import HasLearningRate
 from .checkpoints import sweep
-from .continuation import Continuation
-from .decision import REQUEST, Decision, Forget, Save, Stop
 from .dispatch import Answers, CompiledHook
-from .errors import LoopError, MissingMetric, SettingsError
-from .failures import LOG
+from .errors import LoopError
+from .failures import LOG, observes
 from .listeners import Listed, listeners
 from .locks import owning
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
+from .together import Together
 
 __all__ = ["Events"]
 
 
-class Events(Continuation):
+class Events(Together):
     """One training run from its first event to its last: what `Run` is to an adapter, and to plugins."""
 
     def __init__(
@@ -38,14 +35,13 @@ class Events(Continuation):
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
-        super().__init__(subject, resume=resume, resume_strict=resume_strict)
-        self._listens_to = (signals,) if isinstance(signals, str) else tuple(signals)
-        self._signals: Signals | None = None
-        self._stop_file: StopFile | None = None
+        super().__init__(subject, resume=resume, resume_strict=resume_strict, signals=signals)
         self._rates: Mapping[str, float] = {}
         self._validating = False
         found = listeners(callbacks, subject, progress=progress)
         self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
+        if self.rank:
+            found = [each for each in found if not observes(each.plugin)]
         self.plugins = {each.name: each.plugin for each in found}
         self._owned = ExitStack()
         self._bus.register((each.name, each.plugin) for each in found)
@@ -62,18 +58,16 @@ class Events(Continuation):
         self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self._state = "open"
         try:
-            directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
-            self._owned = owning(directories)
-            for directory in directories:
-                sweep(directory)
-            self._bus.directories = tuple(sorted(directories))
+            self._greet()
+            with self._sharing():
+                self._own()
             request = _weak(self._request)
             self._signals = Signals(self._listens_to, request)
-            self._stop_file = StopFile(self._bus.directories, request)
+            self._stop_file = StopFile(self._bus.directories if self.rank == 0 else (), request)
             self._owned.callback(self._stop_file.close)
             self._find()
             self._tell("on_train_begin", self._bus.on_train_begin)
-            self._tell_outcome(self._carry_over())
+            self._carry_over()
             self._stand()
         except BaseException as error:
             self.end(error)
@@ -139,35 +133,16 @@ class Events(Continuation):
         Raises:
             MissingMetric: a monitored metric is not among them, though it should be.
         """
-        self.metrics = {**(self._rates or self._learning_rates()), **self.means.read(), **(metrics or {})}
-        self._watch()
+        self.metrics = {**(self._rates or self._learning_rates()), **self._means_of_all(), **(metrics or {})}
+        self._watch_for_all()
         self._ended = self.epoch + 1
         self.past.append((self.epoch, self.metrics))
-        self._tell_outcome(self._bus.written(wait=False))
+        self._tell_of(self._written())
         self._tell("on_epoch_end", self._bus.on_epoch_end, self.epoch, self.metrics)
+        self._carry_out_heeded()
         if self._stop_file is not None:
             self._stop_file.look()
         self.obey_request()
-
-    def obey_request(self) -> None:
-        """End the run here, between two batches or epochs, if a signal or a stop file has asked for it.
-
-        Raises:
-            KeyboardInterrupt: it has; plugins were told, and what raising this out of the loop ends is in order.
-        """
-        if not self.requested or self.interrupted:
-            return
-        self.interrupted = True
-        stops = [each for each in self.stops if each.by == REQUEST]
-        if self._bus.on_decision is not None:
-            self._bus.on_decision(self, Decision(frozenset(stops)))
-        raise KeyboardInterrupt(self.requested)
-
-    def _request(self, name: str) -> None:
-        """Take note that `name` asks for the end: called between any two instructions, or in another thread."""
-        if not self.requested:
-            self.requested = name
-            self.stops.append(Stop(reason=f"{name} asked for it", by=REQUEST))
 
     def at_end(self, close: Callable[[], object]) -> None:
         """Call `close` when the run is over, whatever ended it, and every plugin has heard of its last decision.
@@ -186,22 +161,19 @@ class Events(Continuation):
             self._state = "ended"
             return
         self._state = "ended"
-        self.error = error
         errors: list[Exception] = []
         with ExitStack() as last, self._owned:  # an interrupt, too, leaves the directories to others
             if self._signals is not None:
                 last.callback(self._signals.close)
-            if error is not None:
-                errors += self._bus.tell_all("on_exception", run=self, error=error)[1]
+            self.error = self._arrive(error)
+            if self.error is not None:
+                errors += [self.error] if error is None and isinstance(self.error, Exception) else []
+                errors += self._bus.tell_all("on_exception", run=self, error=self.error)[1]
             decision, raised = self._bus.tell_all("on_train_end", run=self)
             errors += raised
             if isinstance(error, KeyboardInterrupt) and self.requested and not self.interrupted:
                 self._bus.writer.abandon()  # asked for twice: at once
-            try:
-                self._carry_out(decision)
-                self._tell_outcome(self._bus.written(wait=True))
-            except Exception as failure:  # noqa: BLE001 - it goes on below
-                errors.append(failure)
+            self._conclude(decision, errors)
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
         if self._signals is not None:
@@ -211,13 +183,22 @@ class Events(Continuation):
             raise errors[0]
 
     def _tell_interrupted(self) -> None:
-        if self.interrupted:
+        if self.interrupted and self.rank == 0:
             newest = f"resume='auto' goes on from {self.files[-1]}" if self.files else "nothing was saved"
             LOG.warning(
                 "%s: the run ended in epoch %d after %d steps; %s", self.requested, self.epoch + 1, self.step, newest
             )
 
     # --- inner workings
+
+    def _own(self) -> None:
+        """Take the directories that callbacks write into, where this is the process that writes."""
+        directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
+        self._bus.directories = tuple(sorted(directories))
+        if self.rank == 0:
+            self._owned = owning(directories)
+            for directory in directories:
+                sweep(directory)
 
     def _require(self, state: str, otherwise: str) -> None:
         if self._state != state:
@@ -229,43 +210,6 @@ class Events(Continuation):
 
     def _obey(self, hook: str, answers: Answers) -> None:
         self._carry_out(self._bus.decision(hook, answers))
-
-    def _carry_out(self, decision: Decision) -> None:
-        self._tell_outcome(self._bus.carry_out(decision, self))
-
-    def _tell_outcome(self, outcome: Outcome) -> None:
-        done, committed, unwritten = outcome
-        saved = [Path(action.path) for action in done if isinstance(action, Save)]
-        for path in (*saved, *(Path(action.source) for action in done if isinstance(action, Forget))):
-            self._files.pop(path, None)
-        self._files |= dict.fromkeys(saved)  # at the end, also those that were there before
-        for checkpoint in committed:
-            self.checkpoints.append(checkpoint)
-            if self._bus.on_checkpoint is not None:
-                self._bus.on_checkpoint(self, checkpoint)
-        for path, step, error in unwritten:
-            if not path.exists():
-                self._files.pop(path, None)
-            if self._bus.on_checkpoint_error is not None:
-                self._bus.on_checkpoint_error(self, path, step, error)
-        self.stops += [action for action in done if isinstance(action, Stop)]
-        if done and self._bus.on_decision is not None:
-            self._bus.on_decision(self, done)
-
-    def _learning_rates(self) -> Mapping[str, float]:
-        return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}
-
-    def _watch(self) -> None:
-        problems: list[str] = []
-        for monitor in self._monitors.values():
-            try:
-                monitor.watch(self.metrics, self.epoch)
-            except SettingsError as error:
-                if len(self._monitors) == 1:
-                    raise
-                problems.append(str(error))
-        if problems:
-            raise MissingMetric("\n".join(dict.fromkeys(problems)))
 
 
 def _weak(method: Callable[[str], object]) -> Callable[[str], None]:

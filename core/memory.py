@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from .decision import REQUEST, Action, Decision
 from .failures import Failures, observes
 from .guards import sign
 from .loaders import state_of
+from .metrics import Means
 from .plain import from_plain, to_plain
 from .randomness import random_state
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .callback import Callback
     from .continuation import Continuation
 
-__all__ = ["Memory", "Position", "Remembered", "action_from_plain", "action_to_plain", "capture"]
+__all__ = ["Memory", "Position", "Remembered", "Share", "action_from_plain", "action_to_plain", "capture", "share_of"]
 
 
 class Position(BaseModel):
@@ -49,13 +50,25 @@ class Remembered(BaseModel):
     memory: Any = None
 
 
-class Memory(BaseModel):
+class Share(BaseModel):
+    """What one rank of several remembers by itself."""
+
+    means: Any = None
+    random: Any = None
+    loop_random: Any = None
+    """The random generators before the present loop over batches began, which draws their order."""
+    loaders: list[Any] = Field(default_factory=list[Any])
+    """Of each loop over batches of an epoch, where its loader stands."""
+    loop_loader: Any = None
+    """Where the loader of the present loop stood before it began."""
+
+
+class Memory(Share):
     """What a checkpoint remembers."""
 
     position: Position
     history: list[tuple[int, Any]]
     """Each epoch that is over, with its metrics."""
-    means: Any = None
     validated: bool = False
     files: list[str] = Field(default_factory=list[str])
     """Checkpoints that were written and not forgotten."""
@@ -65,15 +78,26 @@ class Memory(BaseModel):
     Empty where a signal has asked for it."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     rates: dict[str, float] = Field(default_factory=dict[str, float])
-    random: Any = None
-    loop_random: Any = None
-    """The random generators before the present loop over batches began, which draws their order."""
-    loaders: list[Any] = Field(default_factory=list[Any])
-    """Of each loop over batches of an epoch, where its loader stands."""
-    loop_loader: Any = None
-    """Where the loader of the present loop stood before it began."""
     subject: Any = None
     plugins: list[Remembered] = Field(default_factory=list[Remembered])
+    world_size: int = 1
+    others: list[Share] = Field(default_factory=list[Share])
+    """What the ranks after the first remember."""
+
+    def of(self, rank: int, world_size: int) -> Memory:
+        """The memory as one rank of now needs it.
+
+        Where there are as many ranks as then, each remembers what it did. Else rank 0 goes on from the metrics that all
+        of them had, every rank from as many samples as all had trained on, and the others draw afresh.
+        """
+        if world_size == self.world_size:
+            return self if rank == 0 else self.model_copy(update=dict((self.others[rank - 1 : rank] or [Share()])[0]))
+        batches = self.position.batches * self.world_size // world_size
+        position = self.position.model_copy(update={"batches": batches})
+        share = self.model_copy(update={"means": _joined([self, *self.others])}) if rank == 0 else Share()
+        return self.model_copy(
+            update={**{name: getattr(share, name) for name in Share.model_fields}, "position": position}
+        )
 
 
 def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory:
@@ -82,22 +106,32 @@ def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory
     Raises:
         TypeError: a plugin or the subject remembers what is no plain data.
     """
-    subject, inside = run.subject, run.position.inside
+    subject = run.subject
     return Memory(
+        **dict(share_of(run)),
         position=run.position,
         history=[(epoch, _numbers(metrics)) for epoch, metrics in run.past],
-        means=_numbers(run.means.sums()) if inside else None,
         validated=run.validated,
         files=[str(file) for file in run.files],
         stops=[action_to_plain(each) for each in run.stops if each.by != REQUEST],
         decision=[action_to_plain(each) for each in decision if not run.interrupted],
         rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
-        random=to_plain(random_state(subject)),
+        subject=to_plain(subject.memory()) if isinstance(subject, Remembers) else None,
+        plugins=[_remembered(name, plugin, run.callbacks.get(name), failures) for name, plugin in run.plugins.items()],
+        world_size=run.world_size,
+        others=run.shares,
+    )
+
+
+def share_of(run: Continuation) -> Share:
+    """What this rank remembers by itself."""
+    inside = run.position.inside
+    return Share(
+        means=_numbers(run.means.sums()) if inside else None,
+        random=to_plain(random_state(run.subject)),
         loop_random=to_plain(run.loop_random) if inside else None,
         loaders=[state_of(loader) for loader in run.loaders],
         loop_loader=run.loop_loader if inside else None,
-        subject=to_plain(subject.memory()) if isinstance(subject, Remembers) else None,
-        plugins=[_remembered(name, plugin, run.callbacks.get(name), failures) for name, plugin in run.plugins.items()],
     )
 
 
@@ -124,6 +158,14 @@ def _numbers(metrics: Mapping[str, Any]) -> Any:
         except TypeError:
             continue
     return found
+
+
+def _joined(shares: Iterable[Share]) -> Any:
+    """The metrics of all ranks as one's."""
+    means = Means()
+    for share in shares:
+        means.join(from_plain(share.means) or {})
+    return to_plain(means.sums())
 
 
 def action_to_plain(action: Action) -> dict[str, Any]:

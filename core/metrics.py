@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, get_args
 
 from .errors import SettingsError
 
-__all__ = ["Means", "as_number", "numbers"]
+__all__ = ["Means", "Reduce", "as_number", "numbers", "on_host"]
+
+Reduce = Literal["mean", "sum", "max", "min"] | None
+"""What becomes of a metric's values, over batches and over ranks; None is their mean over the batches of rank 0."""
 
 
 def as_number(value: Any) -> float:
@@ -41,7 +44,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     >>> numbers({"loss": 1, "per_class": [0.1, 0.2], "note": "good"})
     {'loss': 1.0}
     """
-    read = metrics.read() if isinstance(metrics, Means) else _on_host(metrics)
+    read = metrics.read() if isinstance(metrics, Means) else on_host(metrics)
     if set(map(type, read.values())) <= {float}:
         return read
     found: dict[str, float] = {}
@@ -53,7 +56,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _on_host(values: Mapping[str, Any]) -> dict[str, Any]:
+def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values, where the single numbers that lie on one device are fetched together: one wait, not many."""
     read = dict(values)
     waiting: dict[Any, list[str]] = {}
@@ -69,27 +72,36 @@ def _on_host(values: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
+REDUCTIONS: tuple[Any, ...] = (*get_args(get_args(Reduce)[0]), None)
+
+
 class Means(Mapping[str, Any]):
     """The means of what was logged since the last `clear`, weighted by count, as a live read-only mapping.
 
     Adding never waits for a device: a tensor elsewhere than on the CPU is summed where it lies, and only reading the
     mean waits. Sums are kept in double precision where the device has it. Arrays are averaged element by element.
+    Metrics that say so are summed, or their largest or least value is taken, instead.
 
     >>> means = Means()
     >>> means.add("loss", 1.0, 3)
     >>> means.add("loss", 2.0, 1)
+    >>> means.add("tokens", 512.0, reduce="sum")
+    >>> means.add("tokens", 500.0, reduce="sum")
     >>> dict(means)
-    {'loss': 1.25}
+    {'loss': 1.25, 'tokens': 1012.0}
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
+        self.reduced: dict[str, Reduce] = {}
+        """Name of each metric that is no mean over all ranks to what it is."""
 
-    def add(self, name: str, value: Any, count: float = 1) -> None:
-        """Take in the mean `value` of `count` samples; None is passed over.
+    def add(self, name: str, value: Any, count: float = 1, reduce: Reduce = "mean") -> None:
+        """Take in the mean `value` of `count` samples, or a value to sum or to choose from; None is passed over.
 
         Raises:
-            SettingsError: the value is text, a truth value or complex, or the count is not above 0.
+            SettingsError: the value is text, a truth value or complex, the count is not above 0, or `reduce` is not
+                what it was.
         """
         if type(value) is not float:
             value = _summable(name, value)
@@ -100,30 +112,56 @@ class Means(Mapping[str, Any]):
         if not count > 0:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
         entry = self._sums.get(name)
+        if reduce != "mean" or name in self.reduced:
+            self._check(name, reduce)
+            if reduce is not None:
+                self._sums[name] = [value if entry is None else _COMBINED[reduce](entry[0], value), 1]
+                return
         if entry is None:
             self._sums[name] = [value * count, count]
         else:
             entry[0] = entry[0] + value * count
             entry[1] += count
 
+    def _check(self, name: str, reduce: Reduce) -> None:
+        if reduce not in REDUCTIONS:
+            raise SettingsError(f"reduce={reduce!r} of {name!r}: give one of {', '.join(map(repr, REDUCTIONS))}")
+        before = self.reduced.get(name, "mean" if name in self._sums else reduce)
+        if before != reduce:
+            raise SettingsError(f"{name!r} was logged with reduce={before!r} before, now with reduce={reduce!r}")
+        self.reduced[name] = reduce
+
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget all values."""
         self._sums.clear()
 
     def sums(self) -> dict[str, Any]:
-        """Name to sum and count: all that there is to know; reading it may wait for the device."""
-        return {name: (total, count) for name, (total, count) in self._sums.items()}
+        """Name to sum and count, and to how it is reduced: all there is to know; reading it may wait for the device."""
+        reduced = {name: (how,) for name, how in self.reduced.items()}
+        return {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
 
     def read(self) -> dict[str, Any]:
         """All means at once, which waits for each device once."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
         if set(map(type, means.values())) <= {float}:
             return means
-        return {name: _plain_number(mean) for name, mean in _on_host(means).items()}
+        return {name: _plain_number(mean) for name, mean in on_host(means).items()}
 
     def bring_back(self, sums: Mapping[str, Any]) -> None:
         """Go on from what `sums` returned."""
-        self._sums = {name: [total, count] for name, (total, count) in sums.items()}
+        self._sums = {name: [total, count] for name, (total, count, *_) in sums.items()}
+        self.reduced |= {name: reduced[0] for name, (_, _, *reduced) in sums.items() if reduced}
+
+    def join(self, sums: Mapping[str, Any]) -> None:
+        """Take in what another's `sums` returned."""
+        for name, (total, count, *reduced) in sums.items():
+            before, how = self._sums.get(name), reduced[0] if reduced else "mean"
+            if before is None:
+                self.bring_back({**self.sums(), name: (total, count, *reduced)})
+            elif how == "mean":
+                self._sums[name] = [before[0] + total, before[1] + count]
+            elif how is not None:
+                self._sums[name] = [_COMBINED[how](before[0], total), 1]
 
     def __getitem__(self, name: str) -> Any:
         total, count = self._sums[name]
@@ -182,3 +220,22 @@ def _in_double(tensor: Any) -> Any:
         return tensor.double()
     except (TypeError, RuntimeError):  # some devices (Apple's) have no double precision
         return tensor.float()
+
+
+def _larger(one: Any, other: Any) -> Any:
+    """The larger one, element by element; what is not a number stays so."""
+    if type(one) is float and type(other) is float:
+        return one if one >= other or one != one else other  # NaN is not itself
+    if hasattr(one, "is_cpu") or hasattr(other, "is_cpu"):
+        torch = sys.modules["torch"]
+        return torch.maximum(torch.as_tensor(one), torch.as_tensor(other))
+    import numpy as np  # noqa: PLC0415 - the core is imported without it
+
+    return np.maximum(one, other)
+
+
+_COMBINED: dict[str, Callable[[Any, Any], Any]] = {
+    "sum": lambda one, other: one + other,
+    "max": _larger,
+    "min": lambda one, other: -_larger(-one, -other),
+}

@@ -171,16 +171,29 @@ class Resumption:
         checkpoint: where it goes on from.
         plugins: name to plugin of all that listen now.
         callbacks: name of a plugin to the callback that made it.
+        rank: the number of this process.
+        world_size: how many there are.
 
     Raises:
         CheckpointError: the checkpoint tells nothing of its run.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, plugins: Mapping[str, object], callbacks: Mapping[str, Callback]
+        self,
+        checkpoint: Checkpoint,
+        plugins: Mapping[str, object],
+        callbacks: Mapping[str, Callback],
+        *,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.checkpoint = checkpoint
-        self.memory = memory_of(checkpoint)
+        whole = memory_of(checkpoint)
+        self.memory = whole.of(rank, world_size)
+        if rank == 0 and len(whole.others) + 1 < world_size == whole.world_size:
+            LOG.warning(
+                "%s was saved by rank 0 alone: random generators of the others begin afresh", self.checkpoint.path
+            )
         self.plugins = plugins
         self.match = match(self.memory.plugins, plugins, callbacks)
         self.loaders = dict(enumerate(self.memory.loaders))

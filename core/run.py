@@ -14,6 +14,7 @@ from .decision import REQUEST, Decision, stop
 from .errors import SettingsError
 from .events import Events
 from .listeners import Listed
+from .metrics import Reduce
 from .signals import DEFAULT
 
 __all__ = ["Run", "watch"]
@@ -143,7 +144,7 @@ class Run(Events):
         """Whether a decision ends the loop here; a request does so itself, once the gradients at hand are used."""
         if accumulate is None or batches % accumulate == 0:
             self.obey_request()
-        return any(each.by != REQUEST for each in self.stops)
+        return any(each.by != REQUEST for each in self.stops) and self._leaves()
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -156,7 +157,9 @@ class Run(Events):
             self._validating = False
         self.end_validation()
 
-    def log(self, metrics: Mapping[str, Any] | None = None, /, *, count: float = 1, **named: Any) -> None:
+    def log(
+        self, metrics: Mapping[str, Any] | None = None, /, *, count: float = 1, reduce: Reduce = "mean", **named: Any
+    ) -> None:
         """Take metrics into the epoch's running means.
 
         Tensors stay on their device, and are not waited for, until somebody reads a mean.
@@ -164,6 +167,8 @@ class Run(Events):
         Args:
             metrics: metrics by name, where a name is no Python identifier.
             count: number of samples that each value is the mean of; its weight in the epoch's mean.
+            reduce: what the epoch makes of the values of all batches and ranks: their "mean", "sum", "max" or "min";
+                None, the mean of those of rank 0, where they are the same on every rank already.
             named: metrics by name.
 
         Raises:
@@ -171,16 +176,20 @@ class Run(Events):
         """
         for name, value in {**(metrics or {}), **named}.items():
             prefix = "val_" if self._validating and not name.startswith("val_") else ""
-            self.means.add(prefix + name, value, count)
+            self.means.add(prefix + name, value, count, reduce)
 
     def stop(self, reason: str) -> None:
         """End the training in good order: after this batch, with the epoch's end still told."""
         self.decide(stop(reason))
 
     def decide(self, decision: Decision) -> None:
-        """Carry out what the loop itself decides, as if a plugin had asked for it."""
+        """Carry out what the loop itself decides, as if a plugin had asked for it.
+
+        Where several processes train together, whichever of them decides, all carry it out when they meet next: at the
+        end of the epoch, at the latest.
+        """
         self._require("open", "a run decides only inside `with run:`")
-        self._carry_out(decision.signed("loop"))
+        self._propose(decision.signed("loop"))
 
 
 def _silent(*_: object) -> None:

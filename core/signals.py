@@ -40,6 +40,7 @@ class Signals:
     def __init__(self, names: Iterable[str], ask: Callable[[str], object]) -> None:
         self.came: list[signal.Signals] = []
         """Those that came, in order."""
+        self._elsewhere: signal.Signals | None = None
         self._ask = ask
         self._owner = os.getpid()
         self._before: dict[signal.Signals, Any] = {}
@@ -65,15 +66,20 @@ class Signals:
             if signal.getsignal(number) is self._handler:
                 signal.signal(number, handler)
 
+    def came_elsewhere(self, name: str) -> None:
+        """Another process that this one goes with has heard a signal; this one's own may still come, as the first."""
+        if name in signal.Signals.__members__:
+            self._elsewhere = signal.Signals[name]
+
     def exit(self, error: BaseException | None) -> None:
         """After closing: do what the first signal would have done, had nobody listened.
 
         Args:
             error: what is on its way already; a KeyboardInterrupt is all that Ctrl-C would have done.
         """
-        if not self.came:
+        number = self.came[0] if self.came else self._elsewhere
+        if number is None:
             return
-        number = self.came[0]
         default = signal.getsignal(number) is signal.default_int_handler
         if not (default and isinstance(error, KeyboardInterrupt)):
             os.kill(os.getpid(), number)

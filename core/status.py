@@ -11,6 +11,7 @@ from .callback import Callback
 from .checkpoints import Checkpoint
 from .counters import Counters
 from .decision import Stop
+from .errors import MissingMetric, SettingsError
 from .failures import Failure
 from .memory import Position
 from .metrics import Means
@@ -32,6 +33,10 @@ class Status:
         self.callbacks: dict[str, Callback] = {}
         """Name of a plugin to the callback that made it."""
         self.plugins: dict[str, object] = {}
+        self.rank = 0
+        """Number of this process among those that train the subject together, counted from 0."""
+        self.world_size = 1
+        """How many processes train the subject together."""
         self.epoch = 0
         self.planned_epochs: int | None = None
         self.planned_batches: int | None = None
@@ -58,7 +63,7 @@ class Status:
         """Whether that has ended the run, between two batches and before the planned end."""
         self._files: dict[Path, None] = {}
         self._began = self._ended = 0  # numbers of epochs that began and that are over
-        self._loops = 0
+        self._loops: int = 0
         self._counters = Counters()
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._state: Literal["new", "open", "ended"] = "new"
@@ -139,6 +144,23 @@ class Status:
         if self.validated or freq is None:
             return self.validated
         return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
+
+    def _watch(self) -> None:
+        """Let every watched metric see the epoch that is over.
+
+        Raises:
+            MissingMetric: one is not among the metrics, though it should be.
+        """
+        problems: list[str] = []
+        for monitor in self._monitors.values():
+            try:
+                monitor.watch(self.metrics, self.epoch)
+            except SettingsError as error:
+                if len(self._monitors) == 1:
+                    raise
+                problems.append(str(error))
+        if problems:
+            raise MissingMetric("\n".join(dict.fromkeys(problems)))
 
     def _plain_reason(self) -> str:
         if isinstance(self.error, KeyboardInterrupt):
