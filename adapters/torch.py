@@ -24,7 +24,7 @@ except ImportError as error:
 from . import torch_file
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
-from .torch_sharded import is_sharded, lay_out, place_of, take_up
+from .torch_sharded import Layout, is_sharded, place_of, take_up
 from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
@@ -135,7 +135,7 @@ class TorchSubject:
 
     def sharing(self) -> Ranks | None:
         """The processes of the default process group where the model is sharded over them."""
-        if is_sharded(self.model) and self._sharing is None:
+        if is_sharded(self.model) and (self._sharing is None or self._sharing.closed):
             self._sharing = self.ranks()
             if self._sharing is not None:
                 self._sharing.broadcast(None)  # makes its group, which all ranks have to do in the same order
@@ -166,7 +166,7 @@ class TorchSubject:
             OSError: it cannot be written, on this rank or on another.
         """
         self.sharing()
-        self._write(self._state(None, weights_only=weights_only), Path(path))
+        self._writer(self._state(None, weights_only=weights_only))(Path(path))
 
     def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the state as it is now: a copy in main memory, in the place of the last one.
@@ -177,7 +177,7 @@ class TorchSubject:
         self.sharing()
         state = self._state(self._buffers, weights_only=weights_only)
         self._buffers.drop_unused()
-        return partial(self._write, state)
+        return self._writer(state)
 
     def load(self, path: str | Path) -> None:
         """Take over what `save`, or a plain `torch.save(model.state_dict(), path)`, wrote, each tensor where it is.
@@ -296,13 +296,11 @@ class TorchSubject:
 
     # --- inner workings
 
-    def _write(self, state: Any, path: Path) -> object:
-        if path.suffix != SHARDS:
-            return _format(path).write(state, path)
-        from . import torch_shards  # noqa: PLC0415 - not every build of torch has what it needs
-
+    def _writer(self, state: Any) -> Callable[[Path], object]:
+        """What writes the state to a path, in whatever thread."""
+        layout = Layout(self.model, self.optimizers)
         group = None if self._sharing is None else self._sharing.group
-        return torch_shards.write(lay_out(state, self.model, self.optimizers), path, group)
+        return partial(_write, state, layout, group)
 
     def _shards(self, path: Path) -> Any:
         if path.suffix != SHARDS:
@@ -353,6 +351,14 @@ class TorchSubject:
             for name, holder in holders.items():
                 told = told or _difference(holder, found[kind][name], header["classes"].get(kind, {}).get(name))
         return told
+
+
+def _write(state: Any, layout: Layout, group: Any, path: Path) -> object:
+    if path.suffix != SHARDS:
+        return _format(path).write(state, path)
+    from . import torch_shards  # noqa: PLC0415 - not every build of torch has what it needs
+
+    return torch_shards.write(layout(state), path, group)
 
 
 def _format(path: Path) -> Any:

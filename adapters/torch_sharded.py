@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .torch_weights import plain_names, weights_of
 
-__all__ = ["is_sharded", "lay_out", "parameter_names", "place_of", "rank_and_size", "sharded_like", "take_up"]
+__all__ = ["Layout", "is_sharded", "parameter_names", "place_of", "rank_and_size", "sharded_like", "take_up"]
 
 RANKS = "ranks"
 """Key of what each rank has alone: rank to its random generators and its buffers, as a tuple, which DCP keeps whole."""
@@ -54,34 +54,41 @@ def parameter_names(model: nn.Module, optimizer: Any) -> list[str]:
     return found if all(found) else [str(number) for number in range(len(parameters))]
 
 
-def lay_out(state: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str, Any]) -> dict[str, Any]:
-    """A state as it goes into shards: by names, as `torch.distributed.checkpoint.state_dict` has it.
+class Layout:
+    """How a state goes into shards: by names, as `torch.distributed.checkpoint.state_dict` has it.
+
+    It is made by the thread that trains, between two steps: while FSDP computes, parameters are others.
 
     Args:
-        state: all of it, or the model's weights alone.
-        model: the module that it is of.
+        model: the module that is trained.
         optimizers: name to optimizer.
     """
-    laid: dict[str, Any]
-    if "trainbus" not in state:
-        laid = _packed(state)
+
+    def __init__(self, model: nn.Module, optimizers: Mapping[str, Any]) -> None:
+        self.names = {name: dict(enumerate(parameter_names(model, each))) for name, each in optimizers.items()}
+        self.sharded = is_sharded(model)
+        self.rank, self.size = rank_and_size()
+
+    def __call__(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """All of a state, or the model's weights alone, laid out."""
+        laid: dict[str, Any]
+        if "trainbus" not in state:
+            laid = _packed(state)
+            return laid
+        model: Mapping[str, Any] = state["model"]
+        versions = {path: dict(each) for path, each in getattr(model, "_metadata", {}).items()}
+        kinds = [kind for kind in state if kind not in ("trainbus", "optimizers", "random")]
+        laid = {kind: _packed(state[kind]) for kind in kinds}
+        laid["trainbus"] = _packed({**state["trainbus"], "ranks": self.size, "versions": versions})
+        optimizers: Mapping[str, Any] = state["optimizers"]
+        laid["optimizers"] = {name: _renamed(each, self.names[name]) for name, each in optimizers.items()}
+        buffers = {name: value for name, value in model.items() if self.sharded and not is_sharded(value)}
+        laid[RANKS] = {str(self.rank): (state["random"], buffers)}
         return laid
-    rank, size = rank_and_size()
-    versions = {path: dict(each) for path, each in getattr(state["model"], "_metadata", {}).items()}
-    laid = {kind: _packed(value) for kind, value in state.items() if kind not in ("trainbus", "optimizers", "random")}
-    laid["trainbus"] = _packed({**state["trainbus"], "ranks": size, "versions": versions})
-    laid["optimizers"] = {
-        name: _renamed(each, dict(enumerate(parameter_names(model, optimizers[name]))))
-        for name, each in state["optimizers"].items()
-    }
-    alone = state["model"].items() if is_sharded(model) else ()
-    buffers = {name: value for name, value in alone if not is_sharded(value)}
-    laid[RANKS] = {str(rank): (state["random"], buffers)}
-    return laid
 
 
 def take_up(found: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str, Any]) -> dict[str, Any]:
-    """What `lay_out` has laid out, and was read again, as `lay_out` was given it.
+    """What `Layout` has laid out, and was read again, as `Layout` was given it.
 
     Instead of "random" it has under "own" what this rank had alone, None where the number of ranks was another.
     """

@@ -76,13 +76,18 @@ class Slots:
             remembered[slot] = {"file": there, "digest": "" if file is None else file.digest}
         return remembered
 
-    def lie_in(self, checkpoint: Checkpoint) -> None:
-        """Give what was kept by the decision that saved this checkpoint a file: a second name of the checkpoint's."""
+    def lie_in(self, checkpoint: Checkpoint, *, linked: bool = True) -> None:
+        """Give what was kept by the decision that saved this checkpoint a file: a second name of the checkpoint's.
+
+        Args:
+            checkpoint: what was saved.
+            linked: whether this process makes the file; otherwise another rank does, and remembers its name.
+        """
         for slot in self.fresh:
             path = checkpoint.path.with_name(_name(suffix_of(checkpoint.path)))
-            if checkpoint.path.is_dir():
+            if linked and checkpoint.path.is_dir():
                 link_parts(checkpoint.path, path)
-            else:
+            elif linked:
                 _link(checkpoint.path, path)
             self._files[slot] = SlotFile(path, checkpoint.content.digest)
 

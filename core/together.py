@@ -13,7 +13,7 @@ from .agreement import Agreement, Departed, Meeting, Point, Verdict, told
 from .bus import Outcome, unfinished
 from .callback import Callback
 from .capabilities import HasLearningRate, HasRanks, missing
-from .checkpoints import Checkpoint, Content, read
+from .checkpoints import Checkpoint, Content, glance
 from .decision import NOTHING, Decision, Forget, Restore, Save, Stop
 from .departure import Departure
 from .dispatch import CompiledHook
@@ -116,7 +116,7 @@ class Together(Leaving):
                 self._take(checkpoint or self._same_file(*found))
 
     def _same_file(self, path: str, digest: str) -> Checkpoint:
-        checkpoint = read(Path(path))
+        checkpoint = glance(Path(path))
         if checkpoint.content.digest != digest:
             raise CheckpointError(f"{path!r} is not the file that rank 0 has there; let every rank see the same files")
         return checkpoint
@@ -163,6 +163,7 @@ class Together(Leaving):
                 ranks.note(f"left/{self.rank}", f"{type(error).__name__}: {error}")
         except RankError:  # the note would be seen by none
             pass
+        self._bus.leave()
         ranks.close()
 
     def _conclude(self, decision: Decision, errors: list[Exception]) -> None:
@@ -181,6 +182,7 @@ class Together(Leaving):
         except Exception as failure:  # noqa: BLE001 - it goes on where the run ends
             errors.append(failure)
         if self._agreement is not None:
+            self._bus.leave()
             self._agreement.ranks.close()
 
     # --- the same events everywhere
@@ -304,7 +306,7 @@ class Together(Leaving):
             if self.rank == 0:
                 outcome = self._bus.carry_out(decision, self)
             else:
-                self._bus.accompany(decision)
+                self._bus.accompany(decision, self)
         except Exception as raised:  # noqa: BLE001 - raised on every rank
             error = raised
         plain = self._agreed(_outcome_to_plain(outcome), error)

@@ -89,8 +89,8 @@ def main() -> None:
                 if options.parquet:
                     path = f"{folder}/rows.parquet"
                     fresh(f"from tests.benchmarks import streaming as s; s.write_parquet(s.Path({path!r}), {rows})")
-                code = f"import json; from tests.benchmarks.streaming import measure; m = measure({rows}, {how!r}, {path!r})"
-                found = json.loads(fresh(f"{code}; print(json.dumps(m))"))
+                call = f"s.measure({rows}, {how!r}, {path!r})"
+                found = json.loads(fresh(f"from tests.benchmarks import streaming as s; print(s.json.dumps({call}))"))
             data = f"{rows * FEATURES * 4 / 1e6:,.0f}"
             seconds, peak = f"{found['seconds']:.1f}", f"{found['peak']:,.0f}"
             lines.append((f"{rows:,}", data, how, seconds, peak, f"{found['accuracy']:.3f}"))
