@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from .capabilities import Ranks
 from .errors import RankError
 
-__all__ = ["Agreement", "Departed", "Meeting", "Point", "Verdict", "told"]
+__all__ = ["Agreement", "Meeting", "Point", "Verdict", "told", "words_of"]
 
 Point = Literal[
     "on_batch_begin",
@@ -63,13 +63,8 @@ class Meeting(NamedTuple):
 class Verdict(RankError):
     """What all ranks raise together, so that they can still meet at the end of the run."""
 
-
-class Departed(Verdict):
-    """Other ranks have left the loop over epochs."""
-
-    def __init__(self, asides: list[dict[str, Any]], failed: dict[int, str]) -> None:
-        super().__init__(told(failed) if failed else "other ranks have left the loop over epochs, and this one has not")
-        self.asides = asides
+    asides: Sequence[dict[str, Any]] = ()
+    """What was said besides by ranks that have left, or are left behind."""
 
 
 class Agreement:
@@ -125,7 +120,7 @@ class Agreement:
             present: list[Point] = [each for each, count in zip(POINTS, sums[AT:ROOM], strict=True) if count]
             if present == [point]:
                 break
-            if not self._waits(point, present, asides, failed):
+            if not self._waits(point, present, asides):
                 return None
         if not failed and not self._same(sums[PLACE:LAYOUT]):
             self._drifted(place)
@@ -155,20 +150,23 @@ class Agreement:
         self.exchanges += 2
         return list(self.ranks.broadcast(self.ranks.gather(value)))
 
-    def _waits(self, point: Point, present: list[Point], asides: list[dict[str, Any]], failed: dict[int, str]) -> bool:
+    def _waits(self, point: Point, present: list[Point], asides: list[dict[str, Any]]) -> bool:
         """Whether this rank waits for those that stand elsewhere, or has nothing to do where it stands."""
-        if END in present:
-            if point != END:
-                raise Departed(asides, failed)
-            return True
         batches = [each for each in present if each in BATCHES]
-        if len(batches) == 1 and len(present) == 2 and "answer" not in present:
+        if len(batches) == 1 and len(present) == 2 and END not in present and "answer" not in present:
             return point not in BATCHES
-        where = ", ".join(f"rank {rank} at {at}" for rank, at in enumerate(self.everywhere(point)))
-        raise Verdict(f"the ranks stand at different events: {where}; state the same events on every rank")
+        groups: dict[str, list[int]] = {}
+        for rank, each in enumerate(self.everywhere(point)):
+            groups.setdefault(each, []).append(rank)
+        if END in present and point == END:
+            return True
+        where = ", ".join(f"{_named(ranks)} at {each}" for each, ranks in groups.items())
+        verdict = Verdict(f"the ranks stand at different events: {where}; state the same events on every rank")
+        verdict.asides = asides
+        raise verdict
 
     def _failed(self, error: BaseException | None) -> dict[int, str]:
-        words = self.everywhere(None if error is None else f"{type(error).__name__}: {error}")
+        words = self.everywhere(None if error is None else words_of(error))
         return {rank: each for rank, each in enumerate(words) if each is not None}
 
     def _same(self, sums: Sequence[float]) -> bool:
@@ -204,6 +202,11 @@ def told(failed: dict[int, str]) -> str:
     for rank, words in failed.items():
         groups.setdefault(words, []).append(rank)
     return "; ".join(f"{_named(ranks)}: {words}" for words, ranks in groups.items())
+
+
+def words_of(error: BaseException) -> str:
+    """An error in words."""
+    return str(error) if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
 
 
 def _named(ranks: list[int]) -> str:

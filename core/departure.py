@@ -47,12 +47,15 @@ class Departure:
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._lost = ""
+        self._end: Callable[[], object] | None = None
 
     def begin(self) -> None:
         """Begin to watch."""
         watch = threading.Thread(target=_watch, args=(weakref.ref(self), self._closed), daemon=True)
         watch.name = "trainbus-ranks"
         watch.start()
+        # a thread that the end of the process meets inside of a store would abort it
+        self._end = weakref.finalize(self, _end, watch, self._closed)
 
     def ask(self, what: dict[str, str]) -> None:
         """Ask all ranks to leave; may be called between any two instructions, and returns at once."""
@@ -85,7 +88,8 @@ class Departure:
 
     def close(self) -> None:
         """Look no more."""
-        self._closed.set()
+        if self._end is not None:
+            self._end()
 
     def look(self) -> None:
         """Look for notes, and answer them."""
@@ -95,7 +99,7 @@ class Departure:
             except RankError as error:
                 self._lost = str(error)
                 self._known.set()
-                self.close()
+                self._closed.set()
 
     def _look(self) -> None:
         ranks, number = self._ranks, self._number
@@ -141,3 +145,9 @@ def _watch(departure: weakref.ref[Departure], closed: threading.Event) -> None:
             return
         watched.look()
         del watched
+
+
+def _end(watch: threading.Thread, closed: threading.Event) -> None:
+    closed.set()
+    if watch is not threading.current_thread():
+        watch.join()

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from .agreement import Agreement, Departed, Meeting, Point, Verdict, told
+from .agreement import Agreement, Meeting, Point, Verdict, told, words_of
 from .bus import Outcome, unfinished
 from .callback import Callback
 from .capabilities import HasLearningRate, HasRanks, missing
@@ -158,9 +158,11 @@ class Together(Leaving):
         """Exchange nothing any more, and let the others know why."""
         assert self._agreement is not None
         ranks, self._agreement, self.shares = self._agreement.ranks, None, []
+        if self._departure is not None:
+            self._departure.close()
         try:
             if not isinstance(error, RankError):
-                ranks.note(f"left/{self.rank}", f"{type(error).__name__}: {error}")
+                ranks.note(f"left/{self.rank}", words_of(error))
         except RankError:  # the note would be seen by none
             pass
         self._bus.leave()
@@ -172,16 +174,17 @@ class Together(Leaving):
             return
         try:
             if self._agreement is not None:
-                failure = errors[0] if errors else None
+                failure = next((each for each in errors if each is not self.error), None)
                 met = self._agreement.meet("answer", value=_decision_to_plain(decision), error=failure)
                 assert met is not None
-                errors += [RankError(told(met.failed))] if met.failed and not errors else []
+                errors += [RankError(told(met.failed))] if met.failed and failure is None else []
                 decision = _decision_from_plain(met.value) | self._take_heeded()
             self._carry_out(decision)
             self._tell_of(self._all_written())
         except Exception as failure:  # noqa: BLE001 - it goes on where the run ends
             errors.append(failure)
-        if self._agreement is not None:
+        if self._agreement is not None and self._departure is not None:
+            self._departure.close()
             self._bus.leave()
             self._agreement.ranks.close()
 
@@ -363,12 +366,10 @@ class Together(Leaving):
         proposed, aside = self._proposed, self._aside(point)
         try:
             met = self._agreement.meet(point, self._common(point), aside=aside, **said)
-        except Departed as departed:
-            self._heed(departed.asides)
-            self.obey_request()
-            raise self._shared(departed) from None
         except Verdict as verdict:
-            raise self._shared(verdict) from None
+            self._heed(verdict.asides)
+            self.obey_request()
+            raise self._shared(RankError(str(verdict))) from None
         if met is None:
             self._uneven = True
             return None

@@ -1,0 +1,99 @@
+"""Jobs of several real processes, each bounded in time: one that hangs is killed as a whole, and fails its test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+LIMIT = 120.0
+"""Seconds after which a job hangs: many times what any of them takes."""
+
+
+class Ended(NamedTuple):
+    """A job that is over."""
+
+    codes: list[int]
+    """Exit code of each rank, negative for a signal; torchrun's alone, where it started the ranks."""
+    told: list[Any]
+    """What each rank has told; None for one that told nothing."""
+    errors: str
+
+
+def job(size: int, module: str, *words: str, meanwhile: Callable[[list[int]], object] | None = None) -> Ended:
+    """Run `python -m module folder words...` in `size` processes, and hear what they tell.
+
+    Args:
+        size: how many ranks.
+        module: takes the folder of the job, the present directory, as its first word; told is what `tell` writes.
+        words: more of them.
+        meanwhile: called with the ids of the processes as soon as all have started.
+    """
+    folder = Path.cwd()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
+    ranks = [
+        _start(["-m", module, str(folder), *words], {**environment, "RANK": str(rank)}, folder / f"errors-{rank}")
+        for rank in range(size)
+    ]
+    return _watched(ranks, folder, size, meanwhile)
+
+
+def torchrun(
+    size: int,
+    module: str,
+    *words: str,
+    restarts: int = 0,
+    meanwhile: Callable[[list[int]], object] | None = None,
+    shared_store: bool = False,
+) -> Ended:
+    """The same under torchrun, whose own process is the one that `meanwhile` is called with."""
+    folder = Path.cwd()
+    options = ["--standalone", "--nproc-per-node", str(size), "--max-restarts", str(restarts), "--monitor-interval"]
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "0" if shared_store else "1"}
+    start = ["-m", "torch.distributed.run", *options, "0.1", "-m", module, str(folder), *words]
+    return _watched([_start(start, environment, folder / "errors-0")], folder, size, meanwhile)
+
+
+def tell(what: Any) -> None:
+    """Called in a rank: what the test shall hear of it."""
+    Path(sys.argv[1], f"told-{os.environ['RANK']}.json").write_text(json.dumps(what))
+
+
+def _start(words: Sequence[str], environment: dict[str, str], errors: Path) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).parents[2])
+    environment = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **environment, "PYTHONPATH": root}
+    with errors.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, *words], env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+
+
+def _watched(
+    processes: list[subprocess.Popen[bytes]], folder: Path, size: int, meanwhile: Callable[[list[int]], object] | None
+) -> Ended:
+    try:
+        if meanwhile is not None:
+            meanwhile([each.pid for each in processes])
+        codes = [each.wait(timeout=LIMIT) for each in processes]
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"the job hangs:\n{_errors(folder)}") from None
+    finally:
+        for each in processes:
+            with suppress(ProcessLookupError):  # its session, so that workers of torchrun go as well
+                os.killpg(each.pid, signal.SIGKILL)
+            each.wait()
+    files = [folder / f"told-{rank}.json" for rank in range(size)]
+    return Ended(codes, [json.loads(file.read_text()) if file.exists() else None for file in files], _errors(folder))
+
+
+def _errors(folder: Path) -> str:
+    return "\n".join(f"{file.name}:\n{file.read_text(errors='replace')}" for file in sorted(folder.glob("errors-*")))
