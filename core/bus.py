@@ -67,6 +67,10 @@ class Bus:
         self.directories: tuple[Path, ...] = ()
         """Those that the run owns."""
         self._shared: Ranks | None = None
+        self._follows = False
+        """Whether this process writes together with rank 0."""
+        self._left = False
+        """Whether it wrote together with others, and does no more."""
         self.failures = Failures()
         self.through: Callable[[str, CompiledHook], CompiledHook] | None = None
         """What each hook that somebody hears is made into."""
@@ -178,10 +182,10 @@ class Bus:
             if any(action.on_error == "raise" for action in same):
                 error.add_note(f"asked for by {askers}")
                 raise error
-            if not self._follows():
+            if not self._follows:
                 failure = self.failures.add(askers, "", error)
                 LOG.warning("%s; the training goes on", failure)
-        if self._follows():  # rank 0 tells of it
+        if self._follows:  # rank 0 tells of it
             return Outcome(NOTHING, [], [])
         return Outcome(NOTHING, job.committed, job.unwritten)
 
@@ -261,13 +265,16 @@ class Bus:
         able = missing(self.subject, Detachable) is None
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
-        follows = self._follows()
+        _ = self._sharing()
+        follows = self._follows
         later = () if background or follows else restores
         job, slot = Job([], lambda job: self._then(job, decision, slot, later)), None
         with self._calling_off():
             memory = capture(run, decision, self.failures) if saves and not follows else None
             write = self._writing(background=background)
             try:
+                if self._left and saves:
+                    raise CheckpointError("a sharded model is saved by all ranks together, and they have parted")
                 job.files += [self._file(path, same, run, memory, write) for path, same in self._asked.items()]
                 if self.slots.fresh and not saves and self.directories and missing(self.subject, Saveable) is None:
                     slot = write(True)  # noqa: FBT003
@@ -316,19 +323,17 @@ class Bus:
         """Write together with other ranks no more; whoever waits for this one learns so at once."""
         sharing, self._shared = self._shared, None
         if sharing is not None:
+            self._left = True
             with suppress(Exception):
                 self.writer.wait()
             sharing.close()
 
     def _sharing(self) -> Ranks | None:
         """The ranks that write together, None where this process, or rank 0, writes alone."""
-        if self._shared is None and isinstance(self.subject, Sharded):
+        if self._shared is None and isinstance(self.subject, Sharded) and not self._left:
             self._shared = self.subject.sharing()
+            self._follows = self._shared is not None and self._shared.rank > 0
         return self._shared
-
-    def _follows(self) -> bool:
-        sharing = self._sharing()
-        return sharing is not None and sharing.rank > 0
 
     def _writing(self, *, background: bool) -> Callable[[bool], Callable[[Path], object]]:
         """What gives, for weights only or for the whole state, what writes them: one copy of each at most."""
@@ -347,7 +352,7 @@ class Bus:
         self, job: Job, decision: Decision, slot: Callable[[Path], object] | None, restores: Iterable[Restore]
     ) -> None:
         """What comes after the files: those of slots, and the removal of what is no longer wanted."""
-        follows = self._follows()
+        follows = self._follows
         if self.slots.fresh and job.committed:
             self.slots.lie_in(job.committed[0], linked=not follows)
             self.slots.prune(() if follows else self.directories)

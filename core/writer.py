@@ -107,8 +107,9 @@ class Writer:
             # it waits for its jobs: one that begins with a job would take the interpreter from whoever starts it
             self._jobs = SimpleQueue()
             # a daemon, so that Ctrl-C ends the process while a large file is being written; a plain exit waits
-            threading.Thread(target=_work, args=(self._jobs,), name="trainbus-writer", daemon=True).start()
-            weakref.finalize(self, self._jobs.put, None)
+            thread = threading.Thread(target=_work, args=(self._jobs,), name="trainbus-writer", daemon=True)
+            thread.start()
+            weakref.finalize(self, _end, thread, self._jobs)
         self._waits = True
         atexit.register(self.wait)
         self._jobs.put(job)
@@ -156,3 +157,10 @@ def _work(jobs: SimpleQueue[Job | None]) -> None:
         job.run()
         job.done.set()
         del job  # it holds a copy of the state
+
+
+def _end(thread: threading.Thread, jobs: SimpleQueue[Job | None]) -> None:
+    """Let an idle thread end: one that the end of the process overtakes would abort it where it has exchanged."""
+    jobs.put(None)
+    if thread is not threading.current_thread():
+        thread.join(0.2)

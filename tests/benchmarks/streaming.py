@@ -46,8 +46,9 @@ def from_parquet(path: Path) -> Iterator[tuple[Any, Any]]:
     """Its rows in chunks."""
     from pyarrow import parquet
 
-    for batch in parquet.ParquetFile(path).iter_batches(CHUNK):
-        columns = [column.to_numpy() for column in batch.columns]
+    file = parquet.ParquetFile(path)
+    for group in range(file.num_row_groups):  # iter_batches() holds on to what it has read
+        columns = [column.to_numpy() for column in file.read_row_group(group).columns]
         yield np.stack(columns[:-1], axis=1), columns[-1]
 
 
