@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import secrets
 import time
 import traceback
@@ -145,8 +146,10 @@ class TorchRanks:
             raise
         except RuntimeError as error:  # of gloo, and of the store
             traceback.clear_frames(error.__traceback__)  # they hold the group, whose end the others wait for
+            formed = "_store" in self.__dict__
             self._close("one of them has failed")
-            raise RankError(f"{self._missing()}: {_first_line(error)}") from error
+            why = self._missing() if formed else "the ranks cannot form a group of their own"
+            raise RankError(f"{why}: {_first_line(error)}") from error
 
     @contextmanager
     def _reaching(self) -> Generator[None]:
@@ -190,7 +193,8 @@ def _tensor(data: bytes, length: int) -> torch.Tensor:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+    """What torch says, without the place in its sources and its advice."""
+    return re.sub(r"^\[\S+\] ", "", str(error).strip().partition("\n")[0]).partition(". This is typically")[0]
 
 
 def warn_of_shared_store() -> None:

@@ -155,14 +155,18 @@ class Together(Leaving):
         return error or (RankError(told(met.failed)) if met.failed else None)
 
     def _part(self, error: BaseException) -> None:
-        """Exchange nothing any more, and let the others know why."""
+        """Exchange nothing any more, and let the others know why; or learn from the others why this one has failed."""
         assert self._agreement is not None
         ranks, self._agreement, self.shares = self._agreement.ranks, None, []
         if self._departure is not None:
             self._departure.close()
         try:
             if not isinstance(error, RankError):
+                left = {rank: ranks.noted(f"left/{rank}") for rank in range(ranks.size)}
                 ranks.note(f"left/{self.rank}", words_of(error))
+                for rank, why in left.items():
+                    if why is not None:
+                        error.add_note(f"rank {rank} had left before: {why}")
         except RankError:  # the note would be seen by none
             pass
         self._bus.leave()

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,16 +27,15 @@ class Ended(NamedTuple):
     errors: str
 
 
-def job(size: int, module: str, *words: str, meanwhile: Callable[[list[int]], object] | None = None) -> Ended:
+def job(folder: Path, size: int, module: str, *words: str) -> Ended:
     """Run `python -m module folder words...` in `size` processes, and hear what they tell.
 
     Args:
+        folder: where the job may write.
         size: how many ranks.
-        module: takes the folder of the job, the present directory, as its first word; told is what `tell` writes.
+        module: takes the folder as its first word; told is what `tell` writes.
         words: more of them.
-        meanwhile: called with the ids of the processes as soon as all have started.
     """
-    folder = Path.cwd()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
@@ -44,23 +43,15 @@ def job(size: int, module: str, *words: str, meanwhile: Callable[[list[int]], ob
         _start(["-m", module, str(folder), *words], {**environment, "RANK": str(rank)}, folder / f"errors-{rank}")
         for rank in range(size)
     ]
-    return _watched(ranks, folder, size, meanwhile)
+    return _watched(ranks, folder, size)
 
 
-def torchrun(
-    size: int,
-    module: str,
-    *words: str,
-    restarts: int = 0,
-    meanwhile: Callable[[list[int]], object] | None = None,
-    shared_store: bool = False,
-) -> Ended:
-    """The same under torchrun, whose own process is the one that `meanwhile` is called with."""
-    folder = Path.cwd()
-    options = ["--standalone", "--nproc-per-node", str(size), "--max-restarts", str(restarts), "--monitor-interval"]
+def torchrun(folder: Path, size: int, module: str, *words: str, restarts: int = 0, shared_store: bool = False) -> Ended:
+    """The same under torchrun."""
+    options = ["--standalone", f"--nproc-per-node={size}", f"--max-restarts={restarts}", "--monitor-interval=0.1"]
     environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "0" if shared_store else "1"}
-    start = ["-m", "torch.distributed.run", *options, "0.1", "-m", module, str(folder), *words]
-    return _watched([_start(start, environment, folder / "errors-0")], folder, size, meanwhile)
+    start = ["-m", "torch.distributed.run", *options, "-m", module, str(folder), *words]
+    return _watched([_start(start, environment, folder / "errors-0")], folder, size)
 
 
 def tell(what: Any) -> None:
@@ -77,12 +68,8 @@ def _start(words: Sequence[str], environment: dict[str, str], errors: Path) -> s
         )
 
 
-def _watched(
-    processes: list[subprocess.Popen[bytes]], folder: Path, size: int, meanwhile: Callable[[list[int]], object] | None
-) -> Ended:
+def _watched(processes: list[subprocess.Popen[bytes]], folder: Path, size: int) -> Ended:
     try:
-        if meanwhile is not None:
-            meanwhile([each.pid for each in processes])
         codes = [each.wait(timeout=LIMIT) for each in processes]
     except subprocess.TimeoutExpired:
         raise AssertionError(f"the job hangs:\n{_errors(folder)}") from None

@@ -10,10 +10,14 @@ import hashlib
 import itertools
 import os
 import random
+import resource
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +25,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from trainbus import Decision, Run, hookimpl
+import trainbus
+from trainbus import Decision, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
@@ -36,14 +41,14 @@ def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
     return play
 
 
-def subject(seed: int = 1, *, wrapped: bool = True, **options: Any) -> TorchSubject:
+def subject(seed: int = 1, *, wrapped: bool = True) -> TorchSubject:
     """A small network, its replicas kept alike by DDP."""
     torch.manual_seed(seed)
     model: nn.Module = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1))
-    if wrapped:
+    if wrapped and dist.is_initialized():
         model = nn.parallel.DistributedDataParallel(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
-    return TorchSubject(model, optimizer, timeout=60, **options)
+    return TorchSubject(model, optimizer, timeout=60)
 
 
 def step(trained: TorchSubject, x: torch.Tensor) -> float:
@@ -117,13 +122,11 @@ def training(rank: int, size: int) -> Any:
     trained = subject()
     torch.manual_seed(100 + rank)
     with Run(trained, [*callbacks("training"), witness], progress=False) as run:
-        meetings = []
         for epoch in run.epochs(len(SCORES)):
             for _ in run.batches(range(4)):
                 run.log(loss=step(trained, torch.randn(8, 6)), count=8)
             run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
-            meetings.append(run._agreement.exchanges)
-    return outcome(run, told=witness.told, seconds=0)
+    return outcome(run, told=witness.told)
 
 
 @scene
@@ -196,36 +199,146 @@ def stop_of_the_loop(rank: int, size: int) -> Any:
     return outcome(run, epochs=run.result.epochs)
 
 
-class Raises:
-    """Raises in one hook of one rank."""
+HOOKS = [hook for hook in trainbus.Hooks.__dict__ if hook.startswith("on_") and hook not in
+         ("on_exception", "on_checkpoint_error")]  # fmt: skip
+"""Those that a training of which nothing else fails tells."""
 
-    def __init__(self, hook: str, here: bool) -> None:
-        def fail(self: object) -> None:
-            if here:
-                raise ValueError(f"no {hook}")
 
-        self.__dict__[hook] = hookimpl(lambda: fail(self))
+def raises(hook: str) -> object:
+    """A plugin that raises in one hook."""
+
+    def fail() -> None:
+        raise ValueError(f"no {hook}")
+
+    plugin = SimpleNamespace()
+    setattr(plugin, hook, hookimpl(fail))
+    return plugin
+
+
+def hears(hook: str) -> object:
+    """The same plugin where nothing is wrong."""
+    plugin = SimpleNamespace()
+    setattr(plugin, hook, hookimpl(lambda: None))
+    return plugin
+
+
+def short(listed: list[Any]) -> Callable[[], None]:
+    """A training in which every hook is told."""
+
+    def play() -> None:
+        trained = subject()
+        with Run(trained, listed, progress=False) as run:
+            for _ in run.epochs(2):
+                for _ in run.batches(range(2)):
+                    run.log(loss=step(trained, torch.randn(8, 6)))
+                with run.validation():
+                    run.log(loss=1.0)
+
+    return play
 
 
 @scene
 def raising_plugins(rank: int, size: int) -> Any:
     """A plugin that raises on the last rank, in each hook."""
+    return {
+        hook: caught(short([(raises if rank == size - 1 else hears)(hook), ModelCheckpoint(f"raising/{hook}")]))
+        for hook in HOOKS
+    }
+
+
+@scene
+def raising_observer(rank: int, size: int) -> Any:
+    """An observer that raises: it is there on rank 0 only."""
+    plugin: Any = raises("on_epoch_end")
+    plugin.critical = False
+    return caught(short([plugin]))
+
+
+@scene
+def raising_loop(rank: int, size: int) -> Any:
+    """The loop of the last rank raises; the others do not need it to come to the end of the epoch."""
+
+    def play() -> None:
+        with Run(subject(wrapped=False), EarlyStopping(monitor="loss"), progress=False) as run:
+            for _ in run.epochs(2):
+                for batch in run.batches(range(2)):
+                    run.log(loss=1.0)
+                    if batch == rank - size + 2:
+                        raise ValueError("no more data")
+
+    return caught(play)
+
+
+@scene
+def full_disk(rank: int, size: int) -> Any:
+    """A disk that has no more room: on rank 0, which writes, and then on the others, which do not."""
     told = {}
-    for hook in ["on_train_begin", "on_epoch_begin", "on_batch_begin", "on_batch_end", "on_validation_begin",
-                 "on_validation_end", "on_epoch_end", "on_decision", "on_checkpoint", "on_train_end"]:  # fmt: skip
-        trained = subject()
+    for where in (0, 1):
+        for on_error in ("raise", "warn"):
+            folder = f"full-{where}-{on_error}"
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            listed = [ModelCheckpoint(f"{folder}/m-{{epoch}}", on_error=on_error, background=False), Witness()]
+            if rank == where:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+            try:
+                error = caught(short(listed))
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            dist.barrier()
+            told[folder] = [error, listed[1].told, sorted(os.listdir(folder))]
+    return told
+
+
+@scene
+def other_files(rank: int, size: int) -> Any:
+    """Ranks that do not see the same files resume from what rank 0 has, or not at all."""
+    Path(f"seen-{rank}").mkdir()
+    os.chdir(f"seen-{rank}")
+    try:
+        for seed in range(2):  # what the others have under the same name has another content
+            torch.manual_seed(seed + rank)
+            model = nn.Linear(2, 1)
+            alone = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
+            alone.ranks = lambda: None  # type: ignore[method-assign]
+            with Run(alone, ModelCheckpoint("m"), progress=False) as run:
+                for _ in run.epochs(1):
+                    run.log(loss=1.0)
+        model = nn.Linear(2, 1)
 
         def play() -> None:
-            listed = [Raises(hook, rank == size - 1), ModelCheckpoint(f"raising-{hook}/m")]
-            with Run(trained, listed, progress=False) as run:
-                for _ in run.epochs(2):
-                    for _ in run.batches(range(2)):
-                        run.log(loss=step(trained, torch.randn(8, 6)))
-                    with run.validation():
-                        run.log(loss=1.0)
+            with Run(TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1)), ModelCheckpoint("m"),
+                     progress=False, resume="auto"):  # fmt: skip
+                pass
 
-        told[hook] = caught(play)
-    return told
+        return caught(play)
+    finally:
+        os.chdir("..")
+
+
+@scene
+def validation_on_rank_0(rank: int, size: int) -> Any:
+    """Only rank 0 validates: what it logs counts for all."""
+    with Run(subject(), EarlyStopping(monitor="val_loss", patience=2), progress=False) as run:
+        for _ in run.epochs(9):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+            if rank == 0:
+                with run.validation():
+                    run.log(loss=1.0)
+    return outcome(run)
+
+
+@scene
+def decided_by_the_loop(rank: int, size: int) -> Any:
+    """What one rank's loop decides, all carry out at the end of the epoch."""
+    witness = Witness()
+    with Run(subject(), witness, progress=False) as run:
+        for epoch in run.epochs(3):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+            if (rank, epoch) == (size - 1, 1):
+                run.decide(decision.save("by-hand.pt") | decision.scale_learning_rate(0.5))
+    return outcome(run, told=witness.told)
 
 
 @scene
@@ -286,12 +399,57 @@ def different_loops(rank: int, size: int) -> Any:
     return caught(play)
 
 
+@scene
+def asked_to_end(rank: int, size: int) -> Any:
+    """A signal or a stop file in an epoch without end; who would die of the signal afterwards only takes note of it."""
+    cases = {"SIGTERM": [[0], [size - 1], list(range(size))], "SIGINT": [[1]], "stop": [[1]]}
+    return {
+        f"{what} at {who}": asked(what, rank in who, rank, f"asked-{what}-{len(who)}-{who[0]}")
+        for what, whom in cases.items()
+        for who in whom
+    }
+
+
+def asked(what: str, here: bool, rank: int, folder: str) -> Any:
+    noted: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
+    trained = subject()
+    run = Run(trained, ModelCheckpoint(f"{folder}/m"), progress=False)
+
+    def play() -> None:
+        with run:
+            for _ in run.epochs(3):
+                for batch in run.batches(itertools.count()):
+                    run.log(loss=step(trained, torch.randn(8, 6)))
+                    if here and batch == 3 + rank and what == "stop":
+                        Path(folder, "stop").touch()
+                    elif here and batch == 3 + rank:
+                        os.kill(os.getpid(), signal.Signals[what])
+
+    error = caught(play)
+    signal.signal(signal.SIGTERM, before)
+    return [error, run.requested, run.position.batches, digest(trained), [str(path) for path in run.files], noted]
+
+
+@scene
+def resized(rank: int, size: int) -> Any:
+    """A training that goes on with as many ranks as there are now, for as many epochs as there are ranks, at least."""
+    witness = Witness()
+    trained = subject()
+    with Run(trained, [*callbacks("resized"), witness], progress=False, resume="auto") as run:
+        for epoch in run.epochs({4: 4, 2: 8, 1: 12}[size]):
+            for _ in run.batches(range(4)):
+                run.log(loss=step(trained, torch.randn(8, 6)), count=8)
+            run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
+    return outcome(run, told=witness.told, resumed=run.resumed and str(run.resumed.path))
+
+
 def main() -> None:
     """One rank."""
     os.chdir(sys.argv[1])
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
-    told = {}
+    told: dict[str, Any] = {"folder": sys.argv[1]}
     for name in sys.argv[2:] or SCENES:
         begin = time.monotonic()
         try:

@@ -1,0 +1,73 @@
+"""A job under torchrun whose processes are killed, or asked to end, decides in the end as one that was left alone."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .jobs import job, torchrun
+
+
+def lines(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
+    """What a rank has written down, the last telling of each moment."""
+    last = {
+        (each["epoch"], "ended" in each, "actions" in each): each
+        for each in map(json.loads, (folder / f"lines-{rank}.jsonl").read_text().splitlines())
+        if "signal.pt" not in str(each) and "request" not in str(each)
+    }
+    return [{key: value for key, value in each.items() if key != "resumed"} for each in last.values()]
+
+
+def told(folder: Path, rank: int) -> list[dict[str, Any]]:
+    """The same without the folder's name."""
+    return json.loads(json.dumps(lines(folder, rank)).replace(str(folder), ""))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of two ranks that nobody has disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    ended = job(folder, 2, "tests.distributed.elastic")
+    assert ended.codes == [0, 0], ended.errors
+    return folder
+
+
+def test_a_job_that_is_killed_and_asked_to_end_ends_as_the_unbroken_one(whole: Path, tmp_path: Path) -> None:
+    """A rank is killed, torchrun starts all again and is told to end; the next job ends with the same weights."""
+    acts = [
+        {"rank": 1, "epoch": 3, "batch": 5, "do": "SIGKILL", "attempt": 0},
+        {"rank": 0, "epoch": 6, "batch": 2, "do": "agent", "attempt": 1},
+    ]
+    words = json.dumps({"acts": acts, "save_freq": "3 steps"})
+    stopped = torchrun(tmp_path, 2, "tests.distributed.elastic", words, restarts=1)
+    assert stopped.codes == [1], stopped.errors
+    assert "SIGTERM: the run ended in epoch 7" in stopped.errors
+    assert (tmp_path / "run" / "signal.pt").exists()
+    ended = job(tmp_path, 2, "tests.distributed.elastic", json.dumps({"save_freq": "3 steps"}))
+    assert ended.codes == [0, 0], ended.errors
+    assert not (tmp_path / "run" / "signal.pt").exists()
+    for rank in range(2):
+        last = [each for each in told(tmp_path, rank) if "weights" in each]
+        assert last == [each for each in told(whole, rank) if "weights" in each]
+
+
+def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
+    """In an epoch that nobody listens to all leave after the same batch, and go as the signal would have it."""
+    acts = [{"rank": 1, "epoch": 0, "batch": 100, "do": "SIGTERM"}]
+    ended = job(tmp_path, 2, "tests.distributed.elastic", json.dumps({"rows": 40_000, "acts": acts}))
+    assert ended.codes == [-signal.SIGTERM] * 2, ended.errors
+    first, second = (lines(tmp_path, rank) for rank in range(2))
+    assert first == second
+    assert not Path(tmp_path, "run", "last.pt").exists()
+    assert Path(tmp_path, "run", "signal.pt").exists()
+
+
+def test_a_rank_that_dies_is_named_by_the_others(tmp_path: Path) -> None:
+    """Four ranks that meet at every batch: three of them end with an error that says who is gone."""
+    acts = [{"rank": 2, "epoch": 1, "batch": 3, "do": "SIGKILL"}]
+    words = json.dumps({"acts": acts, "save_freq": "100 steps"})
+    ended = job(tmp_path, 4, "tests.distributed.elastic", words)
+    assert ended.codes == [1, 1, -signal.SIGKILL, 1], ended.errors
+    assert "RankError: rank 2 of 4 gone" in ended.errors
