@@ -20,10 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def four(folder: Path) -> list[dict[str, Any]]:
     """What four ranks tell of all scenes, in one launch."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        scenes = ("unbroken", "foreground", "broken", "first_part", "whole_training", "snapshots", "full_disk", "last")
-        ended = job(4, "tests.distributed.shards", *scenes)
+    scenes = ("unbroken", "foreground", "broken", "first_part", "whole_training", "snapshots", "full_disk", "last")
+    ended = job(folder, 4, "tests.distributed.shards", *scenes)
     assert ended.codes == [0] * 4, ended.errors
     return ended.told
 
@@ -32,7 +30,7 @@ def test_a_save_in_the_background_changes_nothing(four: list[dict[str, Any]]) ->
     """Decisions, names, metrics and weights are those of a run that waits for its files, on each rank."""
     for told in four:
         assert told["unbroken"] == told["foreground"]
-    assert four[0]["unbroken"]["reason"].startswith("val_score has not improved for 4 epochs")
+    assert four[0]["unbroken"]["reason"].startswith("val_score has not improved for 3 epochs")
 
 
 def test_a_broken_training_goes_on_to_the_bit(four: list[dict[str, Any]]) -> None:
@@ -80,7 +78,7 @@ def test_other_numbers_of_ranks_decide_the_same(
     """What 4 ranks began, 2 ranks or 1 end with the same decisions, and with the weights but for rounding."""
     shutil.copytree(folder / "part", "part")
     shutil.copytree(folder / "unbroken", "unbroken")
-    ended = job(size, "tests.distributed.shards", "second_part", "last", *(["plain"] if size == 1 else []))
+    ended = job(Path.cwd(), size, "tests.distributed.shards", "second_part", "last", *(["plain"] if size == 1 else []))
 
     assert ended.codes == [0] * size, ended.errors
     whole = four[0]["whole_training"]
@@ -90,8 +88,8 @@ def test_other_numbers_of_ranks_decide_the_same(
         assert [again[name] for name in ("reason", "rates", "files")] == [
             whole[name] for name in ("reason", "rates", "files")
         ]
-        assert again["loss"][:4] == whole["loss"][:4]
-        assert again["loss"] == pytest.approx(whole["loss"], rel=0.2)
+        assert again["loss"][:3] == whole["loss"][:3]
+        assert again["loss"] == pytest.approx(whole["loss"], rel=1e-3)
     assert ended.told[0]["last"] == four[0]["last"]
     if size == 1:
         assert ended.told[0]["plain"] == four[0]["last"]
@@ -99,7 +97,7 @@ def test_other_numbers_of_ranks_decide_the_same(
 
 def test_a_rank_that_is_killed_while_it_writes_costs_nothing() -> None:
     """Killed in the middle of its part, under torchrun; what is on the disk is whole, and the run ends as unbroken."""
-    ended = torchrun(2, "tests.distributed.shards", "killed", "unbroken", restarts=2)
+    ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "unbroken", restarts=2)
 
     assert ended.codes == [0], ended.errors
     assert Path("killed-once").exists()
