@@ -11,6 +11,8 @@ import os
 import random
 import signal
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ from trainbus import Decision, Run, hookimpl
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
+from .jobs import job, torchrun
+
+MODULE = "tests.distributed.elastic"
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
 """What `val_score` is in each epoch, as the mean over the ranks."""
 BATCH = 4
@@ -112,7 +117,7 @@ def do(what: str, folder: Path) -> None:
         os.kill(os.getpid(), signal.Signals[what])
 
 
-def main(folder: str, words: str = "{}") -> None:
+def rank(folder: str, words: str = "{}") -> None:
     """One rank."""
     given = json.loads(words)
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
@@ -123,5 +128,67 @@ def main(folder: str, words: str = "{}") -> None:
     dist.destroy_process_group()
 
 
+def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
+    """What a rank has written down, the last telling of each moment, without the request to end and the folder."""
+    last: dict[Any, Any] = {}
+    for line in (folder / f"lines-{rank}.jsonl").read_text().replace(str(folder), "").splitlines():
+        each = json.loads(line)
+        each.pop("resumed", None)
+        if "signal.pt" not in line and "request" not in line:
+            last[each["epoch"], "ended" in each, "actions" in each] = each
+    return list(last.values())
+
+
+def killed(size: int, kills: int, chance: random.Random, *, then: int | None = None) -> tuple[Path, int]:
+    """A job whose random ranks are killed at random batches; where it wrote, and the exit code of its last part.
+
+    Args:
+        size: how many ranks.
+        kills: how many of them are killed, one after the other.
+        chance: decides which and when.
+        then: how many ranks go on after the last kill; as many as before where it is not given.
+    """
+    folder = Path(tempfile.mkdtemp())
+    batches = 96 // BATCH // size
+    epochs = sorted(chance.sample(range(1, len(SCORES)), kills))
+    acts = [
+        {
+            "rank": chance.randrange(size),
+            "epoch": epoch,
+            "batch": chance.randrange(batches),
+            "do": "SIGKILL",
+            "attempt": n,
+        }
+        for n, epoch in enumerate(epochs)
+    ]
+    ended = torchrun(folder, size, MODULE, json.dumps({"acts": acts}), restarts=kills - (then is not None))
+    if then is not None:
+        ended = job(folder, then, MODULE)
+    return folder, max(map(abs, ended.codes))
+
+
+def main(trials: int) -> None:
+    """The table in docs/reliability.md."""
+    print("| ranks | kills | came to the end | same decisions | same weights, bit for bit |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    chance = random.Random(0)
+    for size, then, kills in ((2, None, 2), (4, None, 2), (4, 2, 1)):
+        whole = Path(tempfile.mkdtemp())
+        job(whole, size, MODULE)
+        count = Counter[str]()
+        for _ in range(trials):
+            folder, code = killed(size, kills, chance, then=then)
+            first, other = told(folder), told(whole)
+            count["end"] += code == 0
+            count["decisions"] += [each.get("actions") for each in first] == [each.get("actions") for each in other]
+            count["weights"] += [each.get("weights") for each in first] == [each.get("weights") for each in other]
+        name = f"{size}" if then is None else f"{size}, then {then}"
+        weights = f"{count['weights']}/{trials}" if then is None else "not promised"
+        print(
+            f"| {name} | {trials * kills} | {count['end']}/{trials} | {count['decisions']}/{trials} | {weights} |",
+            flush=True,
+        )
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(int(sys.argv[1])) if sys.argv[1].isdigit() else rank(*sys.argv[1:])
