@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
-from trainbus.capabilities import HasDirections, HasLearningRate, Node, Ranks
+from trainbus.capabilities import HasDirections, HasLearningRate, HasWeights, Node
 from trainbus.names import hint, resolve
 
 try:
@@ -109,7 +109,7 @@ class TorchSubject:
         self._sharing: TorchRanks | None = None
 
     def refusal(self, capability: type) -> str | None:
-        """Why this training lacks the capability: no learning rate that acts and lasts, no metric objects."""
+        """Why this training lacks the capability: no learning rate that acts and lasts, no whole weights, no metrics."""
         if capability is HasLearningRate:
             if not self.optimizers:
                 return "no optimizer was given; give it: TorchSubject(model, optimizer)"
@@ -117,6 +117,8 @@ class TorchSubject:
                 kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in self.optimizers.values()))
                 return f"{kinds} has no learning rate that acts while it trains"
             return undone_by(self.optimizers, self.schedulers)
+        if capability is HasWeights and is_sharded(self.model):
+            return "its weights are sharded over the ranks, and none of them has a whole one"
         if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
         return None
