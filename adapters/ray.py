@@ -20,6 +20,9 @@ TorchTrainer(
 ```
 """
 
+# Ray's own types are partly unknown, and it is not installed where types are checked
+# pyright: basic, reportMissingImports=false
+
 from __future__ import annotations
 
 import os
@@ -94,7 +97,7 @@ def reported() -> str | None:
     checkpoint = ray_train.get_checkpoint()
     if checkpoint is None:
         return None
-    folder = checkpoint.to_directory()
+    folder = str(checkpoint.to_directory())
     return folder if payloads_in(Path(folder)) else None
 
 

@@ -109,7 +109,7 @@ class TorchSubject:
         self._sharing: TorchRanks | None = None
 
     def refusal(self, capability: type) -> str | None:
-        """Why this training lacks the capability: no learning rate that acts and lasts, no whole weights, no metrics."""
+        """Why this training lacks the capability: no learning rate that acts, no whole weights, no metric objects."""
         if capability is HasLearningRate:
             if not self.optimizers:
                 return "no optimizer was given; give it: TorchSubject(model, optimizer)"
@@ -135,7 +135,7 @@ class TorchSubject:
         """Whether it is .dcp."""
         return suffix == SHARDS
 
-    def sharing(self) -> Ranks | None:
+    def sharing(self) -> TorchRanks | None:
         """The processes of the default process group where the model is sharded over them."""
         if is_sharded(self.model) and (self._sharing is None or self._sharing.closed):
             self._sharing = self.ranks()

@@ -1,4 +1,4 @@
-"""Under Ray Train a killed worker costs an epoch at most."""
+"""Under Ray Train a killed worker costs what was not reported yet."""
 
 import importlib.util
 import json
