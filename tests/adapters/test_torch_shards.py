@@ -60,6 +60,7 @@ def training(seed: int, extra: Any = None) -> TorchSubject:
 
 def step(subject: TorchSubject) -> None:
     optimizer = subject.optimizers["optimizer"]
+    optimizer.zero_grad()
     subject.model(torch.randn(8, 3)).sum().backward()
     optimizer.step()
     subject.schedulers["scheduler"].step()
