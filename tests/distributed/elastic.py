@@ -57,10 +57,9 @@ class Witness:
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
-        ended = {"reason": run.result.reason, "requested": run.requested, "weights": digest(run.subject)}
-        self.note(
-            run, ended=ended, batch=run.position.batches, resumed=run.resumed is not None and run.resumed.path.name
-        )
+        batches, weights = run.position.batches, digest(run.subject)
+        resumed = None if run.resumed is None else run.resumed.path.name
+        self.note(run, ended=run.result.reason, batches=batches, weights=weights, resumed=resumed)
 
 
 def digest(subject: Any) -> str:
@@ -129,13 +128,18 @@ def rank(folder: str, words: str = "{}") -> None:
 
 
 def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
-    """What a rank has written down, the last telling of each moment, without the request to end and the folder."""
+    """What a rank has written down of a training that may have been interrupted: the last telling of each moment."""
     last: dict[Any, Any] = {}
     for line in (folder / f"lines-{rank}.jsonl").read_text().replace(str(folder), "").splitlines():
         each = json.loads(line)
         each.pop("resumed", None)
-        if "signal.pt" not in line and "request" not in line:
-            last[each["epoch"], "ended" in each, "actions" in each] = each
+        # of the request to end, and of its file, a training that was left alone has nothing to tell
+        actions = [
+            action for action in each.get("actions", ()) if "signal.pt" not in action and "request" not in action
+        ]
+        each |= {"actions": actions} if "actions" in each else {}
+        if each.get("actions") != [] and "asked for it" not in each.get("ended", ""):
+            last[each["step"], "ended" in each, "actions" in each, "Restore" in line] = each
     return list(last.values())
 
 
@@ -184,10 +188,8 @@ def main(trials: int) -> None:
             count["weights"] += [each.get("weights") for each in first] == [each.get("weights") for each in other]
         name = f"{size}" if then is None else f"{size}, then {then}"
         weights = f"{count['weights']}/{trials}" if then is None else "not promised"
-        print(
-            f"| {name} | {trials * kills} | {count['end']}/{trials} | {count['decisions']}/{trials} | {weights} |",
-            flush=True,
-        )
+        found = f"{count['end']}/{trials} | {count['decisions']}/{trials} | {weights}"
+        print(f"| {name} | {trials * kills} | {found} |", flush=True)
 
 
 if __name__ == "__main__":

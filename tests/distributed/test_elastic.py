@@ -14,7 +14,7 @@ from .jobs import job, torchrun
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of two ranks that nobody has disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    ended = job(folder, 2, "tests.distributed.elastic")
+    ended = job(folder, 2, "tests.distributed.elastic", json.dumps({"save_freq": "3 steps"}))
     assert ended.codes == [0, 0], ended.errors
     return folder
 
@@ -34,9 +34,7 @@ def test_a_job_that_is_killed_and_asked_to_end_ends_as_the_unbroken_one(whole: P
     assert ended.codes == [0, 0], ended.errors
     assert not (tmp_path / "run" / "signal.pt").exists()
     for rank in range(2):
-        last = [each for each in told(tmp_path, rank) if "weights" in each]
-        assert last == [each for each in told(whole, rank) if "weights" in each]
-        assert len(last) > 12
+        assert told(tmp_path, rank) == told(whole, rank)
 
 
 def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
