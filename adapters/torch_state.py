@@ -14,6 +14,8 @@ from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
 
+from .torch_sharded import is_sharded, sharded_like
+
 __all__ = ["Buffers", "portable", "take_in_place"]
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -113,6 +115,8 @@ class _Portable:
         return made
 
     def tensor(self, tensor: Tensor, where: str) -> Tensor:
+        if is_sharded(tensor):
+            return sharded_like(self.tensor(tensor.to_local(), where), tensor)
         if tensor.is_meta or isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
             raise CheckpointError(f"{where} has no values yet; run one batch through the model, or move it to a device")
         if tensor.is_cpu and not self.copies:

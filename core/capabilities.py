@@ -29,6 +29,7 @@ __all__ = [
     "Remembers",
     "Restorable",
     "Saveable",
+    "Sharded",
     "Snapshotable",
     "detaches",
     "missing",
@@ -66,6 +67,23 @@ class DetachesSome(Protocol):
 
     def detaches(self, name: str) -> bool:
         """Whether what `detached` returns can write a file of this name."""
+        ...
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """Is written to directories, in parts, by all ranks that hold a part of it."""
+
+    def in_parts(self, suffix: str) -> bool:
+        """Whether what it writes under this suffix is a directory, laid out as `trainbus.parts` says."""
+        ...
+
+    def sharing(self) -> Ranks | None:
+        """The ranks that have to save and load together; None where each holds the whole.
+
+        They exchange by connections of their own, so that a thread may write while the training exchanges. All ranks
+        ask for them at the same time, outside of that thread.
+        """
         ...
 
 

@@ -195,6 +195,7 @@ class Resumption:
         world_size: int = 1,
     ) -> None:
         self.checkpoint = checkpoint
+        self.rank = rank
         whole = memory_of(checkpoint)
         self.memory = whole.of(rank, world_size)
         if rank == 0 and len(whole.others) + 1 < world_size == whole.world_size:
@@ -258,7 +259,7 @@ class Resumption:
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):
                 slots.keep(slot, subject.snapshot())
-        slots.lie_in(self.checkpoint)
+        slots.lie_in(self.checkpoint, linked=self.rank == 0)
         if self.checkpoint.content.weights_only:
             LOG.warning("%s was saved with save_weights_only: the rest begins afresh", self.checkpoint.path)
             if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):

@@ -139,7 +139,7 @@ class Together(Meetings):
             if self.rank == 0:
                 outcome = self._bus.carry_out(decision, self)
             else:
-                self._bus.accompany(decision)
+                self._bus.accompany(decision, self)
         except Exception as raised:  # noqa: BLE001 - raised on every rank
             error = raised
         plain = self._agreed(outcome_to_plain(outcome), error)
