@@ -30,7 +30,7 @@ def test_a_save_in_the_background_changes_nothing(four: list[dict[str, Any]]) ->
     """Decisions, names, metrics and weights are those of a run that waits for its files, on each rank."""
     for told in four:
         assert told["unbroken"] == told["foreground"]
-    assert four[0]["unbroken"]["reason"].startswith("val_score has not improved for 3 epochs")
+    assert four[0]["unbroken"]["reason"].startswith("val_score 2.7 did not improve on 2 (epoch 5)")
 
 
 def test_a_broken_training_goes_on_to_the_bit(four: list[dict[str, Any]]) -> None:
@@ -56,7 +56,7 @@ def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, 
         assert [entry for entry in story if entry[1:] != [["Save"]]] == [["best.dcp", 0, story[1][2]]]
         assert "rank 3" in story[1][2]
         assert "File too large" in story[1][2]
-        assert set(between) == {".trainbus.lock", "best.dcp", "best.dcp.trainbus.json"}
+        assert set(between) == {".trainbus.lock", "best.dcp", "best.dcp.trainbus.json", "journal.jsonl"}
 
 
 def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> None:
