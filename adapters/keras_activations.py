@@ -55,7 +55,7 @@ def _inputs(data: Any) -> Any:
 
 def _batches(x: Any, batch_size: int, steps: int | None) -> Iterator[Any]:
     if isinstance(x, keras.utils.PyDataset):  # by number: going through it as fit does would tell it of an epoch's end
-        given = (x[number] for number in range(steps or x.num_batches or 0))
+        given: Iterator[Any] = (x[number] for number in range(steps or x.num_batches or 0))
     else:
         given = islice(get_data_adapter(x, batch_size=batch_size).get_numpy_iterator(), steps)
     for batch in given:

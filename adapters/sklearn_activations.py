@@ -37,7 +37,7 @@ def activations(estimator: Any, X: Any, batch_size: int) -> Iterator[tuple[str, 
 def _layers(estimator: Any, X: Any, prefix: str) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     if hasattr(estimator, "coefs_") and hasattr(estimator, "hidden_layer_sizes"):
         last = len(estimator.coefs_)
-        values = check_array(X, accept_sparse=["csr", "csc"], dtype=estimator.coefs_[0].dtype)
+        values = check_array(X, accept_sparse=True, dtype=estimator.coefs_[0].dtype)
         for number, (weights, offsets) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True), start=1):
             values = safe_sparse_dot(values, weights) + offsets
             ACTIVATIONS[estimator.activation if number < last else estimator.out_activation_](values)

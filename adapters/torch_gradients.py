@@ -41,7 +41,9 @@ def hold_gradients(model: nn.Module, optimizers: Mapping[str, Any]) -> Callable[
             for weight in group["params"]:
                 name, gradient = names.get(id(weight)), weight.grad
                 if name is not None and gradient is not None:
-                    found[name] = as_array(gradient.coalesce().values() if gradient.is_sparse else gradient, copied=True)
+                    found[name] = as_array(
+                        gradient.coalesce().values() if gradient.is_sparse else gradient, copied=True
+                    )
 
     handles = [each.register_step_pre_hook(hold) for each in optimizers.values()]
 

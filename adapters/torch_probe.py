@@ -1,6 +1,8 @@
 """What a PyTorch model is looked at with: data, and a look that leaves no trace."""
 
-# ruff: noqa: SLF001 # modules tell nobody else which of their buffers were replaced
+# modules tell nobody else which of their buffers were replaced
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -78,7 +80,7 @@ def _arguments(model: nn.Module, batch: Any) -> Arguments:
             taken = given
         return Arguments((), taken) if taken and needed <= taken.keys() else Arguments((given,), {})
     if isinstance(batch, (tuple, list)):
-        parts = cast("tuple[Any, ...]", tuple(batch))
+        parts: tuple[Any, ...] = tuple(cast("Any", batch))
         if parts and isinstance(parts[0], (tuple, list, Mapping)):
             return _arguments(model, parts[0])
         needs = [each for each in parameters.values() if each.kind in PLACED and each.default is Parameter.empty]
@@ -102,8 +104,8 @@ def _tensors(value: Any) -> Iterator[Any]:
     if isinstance(value, (Tensor, np.ndarray)):
         yield value
     elif isinstance(value, Mapping):
-        for item in cast("Mapping[Any, Any]", value).values():
-            yield from _tensors(item)
+        for key in cast("Any", value):
+            yield from _tensors(value[key])
     elif isinstance(value, (tuple, list)):
         for item in cast("tuple[Any, ...]", value):
             yield from _tensors(item)
@@ -122,7 +124,7 @@ def _cut(value: Any, rows: int | None, part: slice | None, device: torch.device)
         cut = value[part] if part is not None and value.ndim and value.shape[0] == rows else value
         return cut.to(device)
     if isinstance(value, Mapping):
-        return {key: _cut(item, rows, part, device) for key, item in cast("Mapping[Any, Any]", value).items()}
+        return {key: _cut(value[key], rows, part, device) for key in cast("Any", value)}
     if isinstance(value, (tuple, list)):
         items = [_cut(item, rows, part, device) for item in cast("tuple[Any, ...]", value)]
         return tuple(items) if isinstance(value, tuple) else items
@@ -193,4 +195,4 @@ def outputs(model: nn.Module, arguments: Arguments) -> list[tuple[str, Any]]:
 
 def _plain(output: Any) -> Any:
     """What dataclasses hold, for some models put them out."""
-    return vars(output) if hasattr(output, "__dataclass_fields__") else output
+    return cast("Any", vars(output)) if hasattr(output, "__dataclass_fields__") else output

@@ -55,13 +55,16 @@ def _silence() -> Iterator[None]:
 def _traced(model: nn.Module, arguments: Arguments) -> list[Node]:
     from torch.utils.tensorboard._pytorch_graph import parse  # noqa: PLC0415 - needs tensorboard
 
-    given = {"example_kwarg_inputs": arguments.kwargs} if arguments.kwargs else {"example_inputs": arguments.args}
     if arguments.kwargs and arguments.args:
         raise TypeError("torch.jit.trace takes either positional arguments or named ones")
-    traced = torch.jit.trace(model, strict=False, check_trace=False, **given)
+    given: dict[str, Any] = {"example_inputs": arguments.args} if arguments.args else {}
+    if arguments.kwargs:
+        given["example_kwarg_inputs"] = arguments.kwargs
+    follow: Any = torch.jit.trace
+    traced = follow(model, strict=False, check_trace=False, **given)
     graph = traced.graph
     torch._C._jit_pass_inline(graph)
-    protos = parse(graph, traced)
+    protos: list[Any] = parse(graph, traced)  # type: ignore[no-untyped-call]
     known = {each.name for each in protos}  # the parser leaves out what holds the weights, yet names it
     return [_node(each, known) for each in protos]
 

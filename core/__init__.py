@@ -26,6 +26,7 @@ from .hooks import Hooks, hookimpl
 from .monitor import BestValue, Monitor
 from .result import Result
 from .run import Run, watch
+from .settings import dumps, load
 
 __all__ = [
     "BestValue",
@@ -52,8 +53,10 @@ __all__ = [
     "capabilities",
     "decision",
     "direction_of",
+    "dumps",
     "hookimpl",
     "installed",
+    "load",
     "rules",
     "watch",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
@@ -12,9 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from .capabilities import HasDirections, missing
 from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
+from .locations import location
 from .names import canonical, hint
 
-__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose"]
+__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "clashes", "home"]
 
 Mode = Literal["auto", "min", "max"]
 
@@ -73,7 +75,7 @@ class Callback(BaseModel):
             try:
                 super().__init__(**options)
             except ValidationError as error:
-                raise SettingsError(_explained(type(self), error)) from None
+                raise _explained(type(self), error) from None
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith(("on_", "set_")):  # a framework takes it for one of its own callbacks
@@ -163,11 +165,38 @@ class MonitoredCallback(Callback):
                 yield UnknownDirection(f"{type(self).__name__}: {error}")
 
 
-def _explained(callback: type[BaseModel], error: ValidationError) -> str:
+def home(callbacks: Iterable[Callback]) -> Path | None:
+    """The directory on this machine's disk where the records of a run lie; None where there is no place for them.
+
+    It is the first that is owned, as that of checkpoints is, else the first into which a callback writes.
+    """
+    callbacks = list(callbacks)
+    owned = (each for callback in callbacks for each in callback.owns())
+    written = (each for callback in callbacks for each in callback.directories())
+    places = map(location, (*owned, *written))
+    return next((place for place in places if isinstance(place, Path)), None)
+
+
+def clashes(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
+    """Where two callbacks would write the same: the number of the later one, counted from 0, and what is wrong."""
+    claimed: dict[str, tuple[int, Callback]] = {}
+    for number, callback in enumerate(callbacks):
+        for claim in callback.claims():
+            first, other = claimed.setdefault(claim, (number, callback))
+            if first != number:
+                names = " and ".join(dict.fromkeys([type(other).__name__, type(callback).__name__]))
+                yield number, f"{names}: two callbacks would write {claim!r}; give each a place of its own"
+
+
+def _explained(callback: type[BaseModel], error: ValidationError) -> SettingsError:
     """Every problem in one line each, with the nearest right name."""
     options = list(callback.model_fields)
-    told = [_problem(options, each) for each in error.errors()]
-    return f"{callback.__name__}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{callback.__name__}:", *told])
+    problems = [(each["loc"], _problem(options, each)) for each in error.errors()]
+    told = [why for _, why in problems]
+    name = callback.__name__
+    explained = SettingsError(f"{name}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{name}:", *told]))
+    explained.problems = problems
+    return explained
 
 
 def _problem(options: list[str], error: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from .names import hint
 
 __all__ = [
     "Group",
+    "callback_from",
     "callbacks_from",
     "installed",
     "load",
@@ -108,7 +109,7 @@ def callbacks_from(settings: Iterable[Mapping[str, Any]]) -> list[Callback]:
     problems: list[str] = []
     for number, options in enumerate(settings, start=1):
         try:
-            made.append(_callback_from(options))
+            made.append(callback_from(options))
         except SettingsError as error:
             problems.append(f"callback {number}: {error}")
     if problems:
@@ -116,7 +117,12 @@ def callbacks_from(settings: Iterable[Mapping[str, Any]]) -> list[Callback]:
     return made
 
 
-def _callback_from(settings: Mapping[str, Any]) -> Callback:
+def callback_from(settings: Mapping[str, Any]) -> Callback:
+    """One callback from plain data.
+
+    Raises:
+        SettingsError: something is wrong.
+    """
     options = dict(settings)
     name = options.pop("callback", None)
     if not isinstance(name, str):

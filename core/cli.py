@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, NoReturn, cast
 from .catalog import Group, installed, summary
 from .errors import CheckpointError, SettingsError, TrainbusError
 from .names import hint
+from .replay_command import add_replay, add_sweep
+from .terminal import printable
 
 __all__ = ["main"]
 
@@ -22,6 +25,17 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Also: an option that is unknown is refused with the nearest right one."""
+        known, extras = super().parse_known_args(args, namespace)
+        if extras:
+            wrong = next((each.partition("=")[0] for each in extras if each.startswith("-")), "")
+            options = [each for each in self._option_string_actions if each.startswith("--")]
+            self.error(f"unrecognized arguments: {' '.join(extras)}{hint(wrong, options, otherwise='')}")
+        return known, extras
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -75,12 +89,25 @@ def _parser() -> argparse.ArgumentParser:
     checkpoints.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
     checkpoints.set_defaults(command=_checkpoints)
 
+    add_replay(commands.add_parser)
+    add_sweep(commands.add_parser)
+
     story = commands.add_parser("explain", help="tell in words what a run decided and why, from its journal")
     story.add_argument("run_path", metavar="RUN", help="a journal, or a directory with one in it")
     story.add_argument("--run", type=_positive, metavar="N", help="the N-th run in the journal (default: the last)")
     story.add_argument("--metric", metavar="NAME", help="what the plot shows (default: what decided most)")
     story.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
     story.set_defaults(command=_explain)
+
+    check = commands.add_parser("check", help="name every problem of settings files, each with its line")
+    check.add_argument("files", metavar="FILE", nargs="+", help="trainbus.toml, or what you call it")
+    check.set_defaults(command=_check)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of settings files, or of the journal")
+    schema.add_argument(
+        "of", nargs="?", choices=("settings", "journal"), default="settings", help="(default: settings)"
+    )
+    schema.set_defaults(command=_schema)
     return parser
 
 
@@ -136,4 +163,26 @@ def _explain(options: argparse.Namespace) -> int:
 
     story = story_at(Path(options.run_path), options.run)
     print(as_json(story) if options.json else explain(story, options.metric))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .settings import find_problems, load  # noqa: PLC0415 - only this command needs it
+
+    wrong = False
+    for file in options.files:
+        problems = find_problems(file)
+        wrong = wrong or bool(problems)
+        for problem in problems:
+            print(printable(str(problem)))
+        if not problems:
+            number = len(load(file))
+            print(f"{file}: {number} callback{'s' * (number != 1)}, no problem")
+    return 2 if wrong else 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from . import journal, settings  # noqa: PLC0415 - only this command needs them
+
+    print(json.dumps((journal if options.of == "journal" else settings).schema(), indent=2))
     return 0

@@ -31,9 +31,7 @@ class Continuation(Status):
         resume_strict: whether the callbacks must be those that the checkpoint was saved with.
     """
 
-    def __init__(
-        self, subject: object, *, resume: Source | None = None, resume_strict: bool = False
-    ) -> None:
+    def __init__(self, subject: object, *, resume: Source | None = None, resume_strict: bool = False) -> None:
         super().__init__(subject)
         self.loaders: list[Any] = []
         """Of each loop over batches of the present epoch, or else of the last one, its loader."""

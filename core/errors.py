@@ -1,5 +1,9 @@
 """Everything that trainbus raises on purpose."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class TrainbusError(Exception):
     """Base of every error that trainbus raises on purpose."""
@@ -7,6 +11,9 @@ class TrainbusError(Exception):
 
 class SettingsError(TrainbusError, ValueError):
     """What was asked for is wrong: an option, a path, a name, or a combination of them."""
+
+    problems: Sequence[tuple[tuple[str | int, ...], str]] = ()
+    """Where options of a callback are wrong: of each its place, as keys from the outermost in, and what is wrong."""
 
 
 class UnknownName(SettingsError):

@@ -15,10 +15,10 @@ from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
 from .failures import LOG
 from .listeners import Listed, listeners
-from .locations import Source, location
+from .locations import Location, Source, location
 from .locks import owning
 from .names import check_name
-from .places import at, present
+from .places import at
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
 
@@ -245,7 +245,7 @@ class Events(Continuation):
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
         for path, step, error in unwritten:
-            if not present([path]):
+            if not self._is_there(path):
                 self._files.pop(path, None)
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
@@ -257,6 +257,13 @@ class Events(Continuation):
         self.decided.append((self.epoch, decision))
         if self._bus.on_decision is not None:
             self._bus.on_decision(self, decision)
+
+    def _is_there(self, path: Location) -> bool:
+        """Whether there is a file that was to be replaced; where that cannot be told, whether this run wrote one."""
+        try:
+            return at(path).size() is not None
+        except OSError:
+            return any(each.path == path for each in self.checkpoints)
 
     def _learning_rates(self) -> Mapping[str, float]:
         return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}

@@ -160,7 +160,7 @@ def _told(story: Story) -> Iterator[str]:
     heard = [event for event in story.events if not isinstance(event, (Began, EpochEnded, Committed, Ended))]
     for routine, group in groupby(heard, key=_routine):
         lines = [line for event in group for line in _lines(event)]
-        if routine and len(lines) > 2 * MANY:
+        if routine and len(lines) > 3 * MANY:
             lines[MANY:-MANY] = [f"... and {len(lines) - 2 * MANY} more of these"]
         yield from lines
 
@@ -179,7 +179,7 @@ def _lines(event: Event) -> Iterator[str]:
                 done = ", ".join(f"{_verb(action, event)} ({action.by})" for action in actions)
                 yield printable(": ".join(filter(None, [where, reason, done])))
         case Resumed():
-            yield printable(f"resumed from {event.checkpoint} after {event.epochs} epochs, {_clock(event)}")
+            yield printable(f"resumed from {event.checkpoint} after {_count(event.epochs)}, {_clock(event)}")
         case Failed():
             yield printable(f"{event.plugin}{f' in {event.hook}' if event.hook else ''} failed: {event.error}")
         case Raised():

@@ -127,6 +127,7 @@ class Lease:
         """Who has taken it over, since nothing was heard of this process for too long; empty for nobody."""
         self._ended = threading.Event()
         _MINE.add(entry.token)
+        weakref.finalize(self, _MINE.discard, entry.token)  # what a run that is lost has owned is free
         beating = threading.Thread(target=_beat, args=(weakref.ref(self), self._ended), daemon=True)
         beating.name = "trainbus-lease"
         beating.start()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeGuard, cast
 
-from .callback import Callback
+from . import settings
+from .callback import Callback, clashes, home
 from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
 from .errors import SettingsError, TrainbusError
 from .hooks import check_plugin
@@ -15,7 +17,7 @@ __all__ = ["Listed", "Listener", "as_list", "listeners", "numbered"]
 
 Listed = Callback | Mapping[str, Any] | str | object
 """What may stand in a list of callbacks: a callback, its settings as plain data, the name of an installed callback or
-plugin, or any object with hook implementations."""
+plugin, the path of a settings file, or any object with hook implementations."""
 
 
 FOREIGN = frozenset({"ignite", "keras", "lightning", "pytorch_lightning", "skorch", "tensorflow", "transformers"})
@@ -50,18 +52,18 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
     problems: list[TrainbusError] = []
     for item in items:
         try:
-            found.append(_listener(item, {each.name for each in found}))
+            for each in settings.load(item) if _is_file(item) else [item]:
+                found.append(_listener(each, {each.name for each in found}))
         except SettingsError as error:
             problems.append(error)
-    for each in found:
-        if each.callback is not None:
-            problems += each.callback.problems(subject)
-    problems += _clashes([each.callback for each in found if each.callback is not None])
+    made = [each.callback for each in found if each.callback is not None]
+    for callback in made:
+        problems += callback.problems(subject)
+    problems += [SettingsError(why) for _, why in clashes(made)]
     if problems:
         lines = "\n".join(f"- {problem}" for problem in problems)
         raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
-    made = [each.callback for each in found if each.callback is not None]
-    if any(each.directories() for each in made) and not any(type(each).__name__ == JOURNAL for each in made):
+    if home(made) is not None and not any(type(each).__name__ == JOURNAL for each in made):
         found.append(_listener(load("callbacks", JOURNAL)(), {each.name for each in found}))
     levels = {each.name: getattr(each.callback, "verbose", 0) for each in found}
     if any(levels.values()):
@@ -69,6 +71,10 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
         if not any(isinstance(each.plugin, told) for each in found):
             found.append(Listener("progress", told(levels, bar=progress)))
     return found
+
+
+def _is_file(item: Listed) -> TypeGuard[str | os.PathLike[str]]:
+    return isinstance(item, (str, os.PathLike)) and str(cast("object", item)).endswith(".toml")
 
 
 def as_list(listed: Listed | Sequence[Listed]) -> list[Listed]:
@@ -108,13 +114,3 @@ def numbered(name: str) -> Iterator[str]:
     """The name itself, then "name-2", "name-3" and so on, for those that come after the first of that name."""
     yield name
     yield from (f"{name}-{number}" for number in count(2))
-
-
-def _clashes(callbacks: Sequence[Callback]) -> Iterator[SettingsError]:
-    claimed: dict[str, Callback] = {}
-    for callback in callbacks:
-        for claim in callback.claims():
-            other = claimed.setdefault(claim, callback)
-            if other is not callback:
-                names = " and ".join(dict.fromkeys([type(other).__name__, type(callback).__name__]))
-                yield SettingsError(f"{names}: two callbacks would write {claim!r}; give each a place of its own")

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from .errors import SettingsError
 
-__all__ = ["Location", "RemotePath", "Source", "inside", "location", "relative"]
+__all__ = ["Location", "RemotePath", "Source", "inside", "location", "on_disk", "relative"]
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 _SQUEEZED = re.compile(r"(abfss?|az|gcs|gs|hdfs|https?|memory|s3a?|sftp):[/\\](?![/\\])", re.IGNORECASE)
@@ -98,6 +98,15 @@ def location(source: Source) -> Location:
     if protocol in ("file", "local"):
         return Path(key)
     return RemotePath(protocol, posixpath.normpath(key) if key else "")
+
+
+def on_disk(source: Source) -> bool:
+    """Whether it is a path of this machine, where a file can grow while it is written; in a store none can.
+
+    >>> on_disk("runs"), on_disk("s3://bucket/runs")
+    (True, False)
+    """
+    return isinstance(location(source), Path)
 
 
 def relative(path: Location, directory: Location) -> str:

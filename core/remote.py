@@ -15,6 +15,7 @@ from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from weakref import WeakValueDictionary
 
 from . import staging
 from .errors import MissingDependency, SettingsError
@@ -44,8 +45,8 @@ FIXES = {
 }
 """Name of an error, by whatever library, to what can be done about it."""
 
-_LEASES: dict[RemotePath, Lease] = {}
-"""The directories that this process owns."""
+_LEASES: WeakValueDictionary[RemotePath, Lease] = WeakValueDictionary()
+"""The directories that runs of this process own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,12 @@ class RemotePlace:
 
     def matching(self) -> list[Location]:
         with _told(self.path):
-            found = [str(name) for name in self._files.glob(self._key)]
-        # a library's own names lack the host, or have a slash in front
-        more = len(self._key) - len(self.path.key)
-        keys = [name[more:] if more >= 0 else self.path.key[:-more] + name for name in found]
-        return [RemotePath(self.path.protocol, key) for key in keys]
+            found = [str(name).rstrip("/").split("/") for name in self._files.glob(self._key)]
+        # a library's own names may lack the host or the account, so that only what the pattern left open is theirs
+        parts = self.path.key.split("/")
+        known = next((number for number, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
+        keys = [[*parts[:known], *names[len(names) - len(parts) + known :]] for names in found]
+        return [RemotePath(self.path.protocol, "/".join(key)) for key in keys]
 
     def read(self) -> bytes:
         with _told(self.path):
@@ -211,9 +213,9 @@ class RemotePlace:
 
     def _put(self, put: Callable[[str], object]) -> None:
         """Let `put` write to the name that it is given, and have it here in one step."""
-        for directory, lease in _LEASES.items():
-            if lease.lost and self.path.key.startswith(f"{directory.key}/"):
-                raise OSError(f"{str(directory)!r} now belongs to another run ({lease.lost})")
+        for lease in [reference() for reference in _LEASES.valuerefs()]:
+            if lease is not None and lease.lost and str(self.path).startswith(f"{lease.directory}/"):
+                raise OSError(f"{lease.directory!r} now belongs to another run ({lease.lost})")
         with _told(self.path):
             if self.path.protocol in WHOLE:
                 put(self._key)

@@ -62,7 +62,7 @@ class Smoothing(NamedTuple):
         if self.kind == "ema":
             (average,) = state
             # a step towards the score: a score that stays the same must not drift upwards by rounding
-            moved = where(average == average, average + (1 - self.amount) * (score - average), score)  # noqa: PLR0124
+            moved = where(average == average, average + (1 - self.amount) * (score - average), score)
             after = (where(finite, moved, average),)
             return after, where(finite, after[0], nan)
         after = tuple(where(finite, new, old) for new, old in zip((*state[1:], score), state, strict=True))
@@ -81,12 +81,12 @@ def check_smoothing(text: str | None) -> str | None:
 def _median(window: tuple[Any, ...]) -> Any:
     """The median of what is there; NaN where nothing is."""
     if not any(hasattr(each, "shape") for each in window):
-        there = sorted(each for each in window if each == each)  # noqa: PLR0124
+        there = sorted(each for each in window if each == each)
         return (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2 if there else nan
     import numpy as np  # noqa: PLC0415 - only arrays come here, so their library is loaded already
 
     ranked = cast("Any", np.sort(np.stack(np.broadcast_arrays(*window)), axis=0))  # NaN comes last
-    count = (ranked == ranked).sum(axis=0)  # noqa: PLR0124
+    count = (ranked == ranked).sum(axis=0)
     lower, upper = (
         np.take_along_axis(ranked, np.maximum(place, 0)[None], axis=0)[0] for place in ((count - 1) // 2, count // 2)
     )

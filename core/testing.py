@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 from .callback import Callback
 from .capabilities import (
     Detachable,
+    HasActivations,
     HasGraph,
     HasLearningRate,
     HasWeights,
@@ -158,7 +161,7 @@ def check_callback(
     runs = [scripted(history, callback, make_subject()) for _ in range(2)]
     assert runs[0][1] == runs[1][1], "a second run decides as the first one did"
     for name, plugin in runs[1][0].plugins.items():
-        if isinstance(plugin, Remembers):
+        if isinstance(plugin, Remembers) and runs[1][0].callbacks.get(name) == callback:
             _check_memory(name, plugin, callback, make_subject())
 
 
@@ -205,6 +208,11 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
         known = {node.name for node in nodes}
         assert len(known) == len(nodes), "names of nodes are unique"
         assert all(set(node.inputs) <= known for node in nodes), "inputs of nodes are nodes"
+    if _has(subject, HasActivations) and isinstance(subject, HasActivations):
+        before = _weights(subject)
+        slices, whole = (_sizes(subject.activations(batch_size)) for batch_size in (2, sys.maxsize))
+        assert slices == whole, "layers put out as much in small slices as in one"
+        _assert_same(_weights(subject), before, "looking at activations leaves")
     if _has(subject, Saveable) and isinstance(subject, Saveable) and isinstance(subject, Restorable):
         with tempfile.TemporaryDirectory() as folder:
             for weights_only in (False, True):
@@ -228,6 +236,13 @@ def _has(subject: object, capability: type) -> bool:
 
 def _weights(subject: object) -> dict[str, Any]:
     return {name: np.array(array) for name, array in subject.weights()} if isinstance(subject, HasWeights) else {}
+
+
+def _sizes(activations: Iterable[tuple[str, Any]]) -> Counter[str]:
+    sizes = Counter[str]()
+    for name, array in activations:
+        sizes[name] += np.asarray(array).size
+    return sizes
 
 
 def _check_return(

@@ -123,11 +123,7 @@ class Charts:
         for name, values in by_run.items():
             self.writer.scalars(name, step, values)
         self.inspection.end_epoch(epoch, step)
-        if (
-            self.projector is not None
-            and epoch % settings.embeddings_freq == 0
-            and isinstance(run.subject, HasWeights)
-        ):
+        if self.projector is not None and epoch % settings.embeddings_freq == 0 and isinstance(run.subject, HasWeights):
             wanted = {table.weight for table in self.projector.tables}
             tables = {name: array.copy() for name, array in run.subject.weights() if name in wanted}
             self._put(step, self.projector.write, tables, sum(array.nbytes for array in tables.values()))

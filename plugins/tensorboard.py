@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 from trainbus import Callback
 from trainbus.callback import PathText
 from trainbus.capabilities import HasWeights
-from trainbus.locations import location
+from trainbus.locations import on_disk
 
 from .batch_charts import BatchCharts, ProfiledCharts
 from .charts import Charts
@@ -21,12 +21,10 @@ from .tags import LayoutName
 __all__ = ["TensorBoard"]
 
 
-def _on_disk(value: str) -> str:
-    if not isinstance(location(value), Path):
-        raise ValueError(
-            "its files grow while the run goes on, which no store allows; give a directory of this machine"
-        )
-    return value
+def _growing(value: str) -> str:
+    if on_disk(value):
+        return value
+    raise ValueError("its files grow while the run goes on, which no store allows; give a directory of this machine")
 
 
 def _frequency(value: object) -> object:
@@ -71,7 +69,7 @@ class TensorBoard(Callback):
     trainbus.errors.SettingsError: TensorBoard: update_freq=True: give "epoch", "batch", or a number of ...
     """
 
-    log_dir: Annotated[PathText, AfterValidator(_on_disk)] = Field("./logs", kw_only=False)
+    log_dir: Annotated[PathText, AfterValidator(_growing)] = Field("./logs", kw_only=False)
     """Directory to write into; made where it is not there."""
     histogram_freq: NonNegativeInt = 0
     """Epochs between two looks inside, the first in the first epoch; 0 for none. Every weight gets a histogram, and so

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from trainbus.direction import direction_of
 from trainbus.errors import MissingMetric, SettingsError, UnknownDirection
 from trainbus.names import canonical, hint, resolve
+
 from .recording import Recording
 
 __all__ = ["Choice", "candidates", "choose"]

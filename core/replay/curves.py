@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainbus.smoothing import Smoothing
+
 from .choice import Choice
 from .recording import Recording
 
@@ -58,16 +59,11 @@ class Curves:
         """The same with every score made smooth, by the rule that the live callback steps."""
         if smoothing is None:
             return self
-        state, smooth = smoothing.begin(), np.empty_like(self.scores)
+        state: tuple[Any, ...] = smoothing.begin()
+        smooth: NDArray[np.float64] = np.empty(self.scores.shape)
         for column in range(self.scores.shape[1]):
             state, smooth[:, column] = smoothing.step(state, self.scores[:, column])
         return replace(self, scores=smooth)
-
-    def only(self, rows: NDArray[np.intp]) -> Curves:
-        """The runs of these rows."""
-        arrays = ("scores", "epochs", "lengths", "first", "last", "times", "end", "begin")
-        chosen = {name: getattr(self, name)[rows] for name in arrays}
-        return replace(self, names=tuple(self.names[row] for row in rows), **chosen)
 
 
 def curves_of(recordings: Sequence[Recording], choice: Choice) -> Curves:

@@ -7,7 +7,7 @@ at, and the same bytes are taken out of all that are like it, at once. What is l
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,10 +97,10 @@ class _Found:
 
     def _tags(self, texts: NDArray[np.uint8]) -> NDArray[np.int32]:
         count, length = texts.shape
-        if not length:
-            return np.full(count, self.names.setdefault(b"", len(self.names)), np.int32)
-        joined: NDArray[np.void] = np.ascontiguousarray(texts).view(f"V{length}")
-        names = cast("list[bytes]", joined[:, 0].tolist())
+        names = [b""] * count
+        if length:
+            joined: NDArray[Any] = np.ascontiguousarray(texts).view(f"V{length}")
+            names = cast("list[bytes]", joined[:, 0].tolist())
         for name in dict.fromkeys(names):
             self.names.setdefault(name, len(self.names))
         return np.array([self.names[name] for name in names], np.int32)

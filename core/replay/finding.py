@@ -36,9 +36,12 @@ class Found(NamedTuple):
             SettingsError: there are none, or one is damaged or cannot be read.
         """
         try:
-            return self.format.read(self.files, self._name)
+            found = self.format.read(self.files, self._name)
         except OSError as error:
             raise _unreadable(Path(error.filename or self.files[0]), error) from None
+        if not any(recording.epochs.size for recording in found):
+            raise SettingsError(f"{str(self.files[0])!r} tells of no epoch that was over")
+        return [recording for recording in found if recording.epochs.size]
 
     def _name(self, place: Path) -> str:
         """A run's path below the one that was asked for."""
@@ -58,8 +61,10 @@ def find(path: Path) -> list[Found]:
     if not path.exists():
         there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SettingsError(f"{str(path)!r} is not there{hint(path.name, there)}")
+    if not path.is_dir() and not path.is_file():
+        raise SettingsError(f"{str(path)!r} is neither a file nor a directory")
     try:
-        files = [path] if not path.is_dir() else sorted(_below(path))
+        files = [path] if path.is_file() else sorted(_below(path))
         by_format: dict[int, list[Path]] = {}
         for file in files:
             claimed = _claimed(file)

@@ -97,9 +97,9 @@ def _records_stepped(curves: Curves, grid: Grid, start: int) -> Columns:
         stops[found[0][which], found[1][which], worn] = at
         waited[found] = reached
 
-    for place, column in enumerate(columns):
+    for place in range(len(columns)):
         active = int(np.searchsorted(-counts, -place, side="left"))
-        column, before = column[:active], Patience(best[:, :active], -1, 0)
+        column, before = columns[place, :active], Patience(best[:, :active], -1, 0)
         state, verdict = stopping_rule(
             before,
             scores[place, :active],
@@ -121,7 +121,7 @@ def _records_stepped(curves: Curves, grid: Grid, start: int) -> Columns:
 
 def _records(curves: Curves, begin: Columns) -> tuple[Columns, Columns]:
     """The columns of each run's strict records from its column `begin` on, [number, run], and how many there are."""
-    columns = np.arange(curves.scores.shape[1])
+    columns = np.indices(curves.scores.shape, dtype=np.int32)[1]
     looked_at = np.isfinite(curves.scores) & (columns >= begin[:, None])
     scores = np.where(looked_at, curves.scores, -np.inf)
     above = np.full(scores.shape, -np.inf)

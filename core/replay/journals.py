@@ -32,7 +32,7 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
     """The runs in a journal.
 
     Raises:
-        SettingsError: it is none, is damaged, or no epoch of any run was over.
+        SettingsError: it is none, or is damaged.
         OSError: it cannot be read.
     """
     (path,) = files
@@ -41,8 +41,6 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
     except JournalError as error:
         raise SettingsError(str(error)) from None
     told = [story for story in stories if story.epochs]
-    if not told:
-        raise SettingsError(f"{str(path)!r} tells of no epoch that was over")
     name = name_of(path)
     names = [name] if len(told) == 1 else [f"{name}#{number}" for number in range(1, len(told) + 1)]
     return [_recording(*each) for each in zip(names, told, strict=True)]

@@ -14,11 +14,22 @@ from trainbus.errors import SettingsError
 from trainbus.names import hint
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.rules import Patience, Plateau, plateau_rule, stopping_rule
+
 from . import library_rules as rules
 
 __all__ = ["LIBRARIES", "Library", "LibraryName", "Plateaus", "Stops", "in_words_of", "library", "made"]
 
 LibraryName = Literal["trainbus", "keras", "torch", "lightning", "ignite"]
+
+
+class KerasEarlyStopping(MonitoredCallback):
+    """The options of Keras's EarlyStopping."""
+
+    min_delta: float = 0.0
+    patience: NonNegativeInt = 0
+    baseline: float | None = None
+    restore_best_weights: bool = False
+    start_from_epoch: NonNegativeInt = 0
 
 
 class LightningEarlyStopping(MonitoredCallback):
@@ -105,7 +116,11 @@ def _own_stop(options: Arguments, sign: int) -> dict[str, Any]:
 
 def _keras_stop(options: Arguments, sign: int) -> dict[str, Any]:
     baseline = options.get("baseline")
-    return {**_own_stop(options, sign), "baseline": nan if baseline is None else _turned(baseline, sign, none=nan)}
+    return {
+        **_own_stop(options, sign),
+        "min_delta": abs(options.get("min_delta", 0.0)),
+        "baseline": nan if baseline is None else _turned(baseline, sign, none=nan),
+    }
 
 
 def _lightning_stop(options: Arguments, sign: int) -> dict[str, Any]:
@@ -160,9 +175,7 @@ def _turned(baseline: Any, sign: int, none: float) -> Any:
 
 
 _OWN_STOPS = Stops(EarlyStopping, stopping_rule, Patience(), _own_stop)
-_TORCH = Plateaus(
-    TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor, asks=False
-)
+_TORCH = Plateaus(TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor, asks=False)
 
 LIBRARIES: Final[Mapping[LibraryName, Library]] = {
     "trainbus": Library(
@@ -174,7 +187,7 @@ LIBRARIES: Final[Mapping[LibraryName, Library]] = {
     "keras": Library(
         "keras",
         "Keras 3.15",
-        Stops(EarlyStopping, rules.keras_stopping_rule, rules.KerasPatience(), _keras_stop),
+        Stops(KerasEarlyStopping, rules.keras_stopping_rule, rules.KerasPatience(), _keras_stop),
         Plateaus(
             ReduceLROnPlateau,
             rules.keras_plateau_rule,
@@ -233,9 +246,12 @@ def in_words_of(library: Library, callback: Callback) -> Callback:
     >>> in_words_of(LIBRARIES["torch"], ReduceLROnPlateau(patience=2, min_delta=0.1)).threshold
     0.1
     """
-    kinds = {EarlyStopping: library.stops.settings, ReduceLROnPlateau: library.plateaus.settings}
-    kind = kinds.get(type(callback), type(callback))
-    return callback if kind is type(callback) else made(kind, callback.model_dump(exclude_unset=True))
+    kind = None
+    if type(callback) is EarlyStopping:
+        kind = library.stops.settings
+    elif type(callback) is ReduceLROnPlateau:
+        kind = library.plateaus.settings
+    return callback if kind in (None, type(callback)) else made(kind, callback.model_dump(exclude_unset=True))
 
 
 def made(kind: type[MonitoredCallback], options: Mapping[str, Any]) -> MonitoredCallback:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainbus.rules import Plateau, PlateauVerdict, StoppingVerdict
+from trainbus.rules import Plateau, PlateauVerdict, StoppingVerdict, where
 
 __all__ = [
     "IgnitePatience",
@@ -64,9 +64,9 @@ def keras_stopping_rule(
     improved = counts & (~np.asarray(state.seen) | (lowered > _single(state.best)))
     wait = state.wait + counts
     resets = improved & (np.isnan(baseline) | (lowered > _single(baseline)))
-    wait = np.where(resets, 0, wait)
+    wait = where(resets, 0, wait)
     stop = counts & ~improved & (wait >= patience) & (epoch > 0)
-    after = np.where(improved, score, state.best), np.where(improved, epoch, state.best_epoch)
+    after = where(improved, score, state.best), where(improved, epoch, state.best_epoch)
     return KerasPatience(*after, wait, state.seen | counts), StoppingVerdict(improved, stop)
 
 
@@ -101,9 +101,9 @@ def lightning_stopping_rule(
     with np.errstate(invalid="ignore", over="ignore"):
         better = current - _single(min_delta) > state.best
     improved = counts & ~ends & better
-    wait = np.where(improved, 0, state.wait + (counts & ~ends))
+    wait = where(improved, 0, state.wait + (counts & ~ends))
     stop = counts & (ends | (~improved & (wait >= patience)))
-    after = np.where(improved, current, state.best), np.where(improved, epoch, state.best_epoch)
+    after = where(improved, current, state.best), where(improved, epoch, state.best_epoch)
     return LightningPatience(*after, wait), StoppingVerdict(improved, stop)
 
 
@@ -135,14 +135,17 @@ def ignite_stopping_rule(
     """
     counts, seen = np.asarray(epoch >= 0), np.asarray(state.seen)
     with np.errstate(invalid="ignore"):
-        limit = np.where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
+        limit = where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
         stalled = counts & seen & (score <= limit)
-        crept = np.where(np.asarray(cumulative), state.best, np.maximum(score, state.best))
+        higher: Any = np.maximum(score, state.best)
+    crept = where(np.asarray(cumulative), state.best, higher)
     improved = counts & ~stalled
-    wait = np.where(improved, 0, state.wait + stalled)
-    best = np.where(improved, score, np.where(stalled, crept, state.best))
-    best_epoch = np.where(improved, epoch, state.best_epoch)
-    return IgnitePatience(best, best_epoch, wait, seen | counts), StoppingVerdict(improved, stalled & (wait >= patience))
+    wait = where(improved, 0, state.wait + stalled)
+    best = where(improved, score, where(stalled, crept, state.best))
+    best_epoch = where(improved, epoch, state.best_epoch)
+    return IgnitePatience(best, best_epoch, wait, seen | counts), StoppingVerdict(
+        improved, stalled & (wait >= patience)
+    )
 
 
 class KerasPlateau(NamedTuple):
@@ -171,10 +174,10 @@ def keras_plateau_rule(
     rest = state.cooldown - cooling
     improved = ~np.asarray(state.seen) | (_single(score - min_delta) > _single(state.best))
     waiting = ~improved & (rest == 0)
-    wait = np.where(improved | cooling, 0, state.wait) + waiting
+    wait = where(improved | cooling, 0, state.wait) + waiting
     reduce = waiting & (wait >= patience) & reducible
-    best = np.where(improved, score, state.best)
-    after = KerasPlateau(best, np.where(reduce, 0, wait), np.where(reduce, cooldown, rest), np.asarray(True))  # noqa: FBT003
+    best = where(improved, score, state.best)
+    after = KerasPlateau(best, where(reduce, 0, wait), where(reduce, cooldown, rest), np.asarray(True))  # noqa: FBT003
     return after, PlateauVerdict(improved, reduce)
 
 
@@ -195,12 +198,10 @@ def torch_plateau_rule(
     Source: torch 2.13, `torch.optim.lr_scheduler.ReduceLROnPlateau.step`.
     """
     with np.errstate(invalid="ignore"):
-        limit = np.where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
-    improved = np.asarray(score > limit)
+        limit = where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
+    improved: Any = np.asarray(score > limit)
     cooling = np.asarray(state.cooldown > 0)
-    wait = np.where(improved | cooling, 0, state.wait + 1)
+    wait = where(improved | cooling, 0, state.wait + 1)
     reduce = wait > patience
-    rest = np.where(reduce, cooldown, state.cooldown - cooling)
-    return Plateau(np.where(improved, score, state.best), np.where(reduce, 0, wait), rest), PlateauVerdict(
-        improved, reduce
-    )
+    rest = where(reduce, cooldown, state.cooldown - cooling)
+    return Plateau(where(improved, score, state.best), where(reduce, 0, wait), rest), PlateauVerdict(improved, reduce)

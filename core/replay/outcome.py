@@ -10,7 +10,7 @@ from trainbus.monitor import BestValue
 __all__ = ["Action", "Decided", "Outcome"]
 
 Action: TypeAlias = Literal["scale_learning_rate", "keep", "save", "restore", "forget", "stop"]
-"""Named as the words of `trainbus.decision`."""
+"""Named as the words of `trainbus.decision`, in the order in which a run carries them out."""
 
 
 class Decided(NamedTuple):
@@ -108,3 +108,13 @@ class Outcome:
             "checkpoints": list(self.kept),
             "decisions": [each._asdict() for each in self.decisions],
         }
+
+    def as_row(self) -> dict[str, Any]:
+        """As one line of a table for machines: the same without what has no single value."""
+        data = self.as_data()
+        for name in ("best_seen", "best_at_stop"):
+            best = data.pop(name) or {"value": None, "epoch": None}
+            data |= {name: best["value"], f"{name}_epoch": best["epoch"]}
+        del data["decisions"]
+        data["checkpoints"] = " ".join(map(str, data["checkpoints"]))
+        return {**data, "first_cut": self.cuts[0].epoch if self.cuts else None, "cuts": len(self.cuts)}

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainbus.callback import MonitoredCallback
-from trainbus.errors import SettingsError
+from trainbus.direction import direction_of
+from trainbus.errors import SettingsError, UnknownDirection
 from trainbus.plugins import EarlyStopping
 
 from .curves import Curves
@@ -37,7 +38,8 @@ class Policy(NamedTuple):
 
     def callback(self, monitor: str, mode: str, library: Library) -> MonitoredCallback:
         """The callback that stops so, in the words of the library."""
-        return made(library.stops.settings, {"monitor": monitor, "mode": mode, **self.options})
+        told = {} if library.name in ("trainbus", "torch") and _tells(monitor, mode) else {"mode": mode}
+        return made(library.stops.settings, {"monitor": monitor, **told, **self.options})
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" if name != "smoothing" else value for name, value in self.options.items())
@@ -85,7 +87,7 @@ class Grid:
     def __getitem__(self, number: int) -> Policy:
         axes = tuple(self.axes.values())
         places = np.unravel_index(number, [len(values) for values in axes])
-        return Policy(*(values[place] for values, place in zip(axes, places, strict=True)))
+        return Policy(*(values[int(place)] for values, place in zip(axes, places, strict=True)))
 
 
 def usual_grid(curves: Curves, library: Library, **axes: Sequence[Any] | None) -> Grid:
@@ -119,6 +121,14 @@ def gains(curves: Curves) -> Any:
     first = np.take_along_axis(curves.scores, finite.argmax(axis=1)[:, None], axis=1)[:, 0]
     best = curves.best[:, -1]
     return np.where(finite.any(axis=1), best - first, 0.0)
+
+
+def _tells(monitor: str, mode: str) -> bool:
+    """Whether trainbus finds by the name alone which way the metric improves."""
+    try:
+        return direction_of(monitor) == mode
+    except UnknownDirection:
+        return False
 
 
 def _round(value: float) -> float:

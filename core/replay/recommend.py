@@ -29,6 +29,7 @@ ADVICE: Final[Mapping[Advice, Limit]] = {
 
 _NOTHING = 1e-12
 """A part that is lost below which nothing is: sums round."""
+_DIGITS = 12
 
 
 class Estimate(NamedTuple):
@@ -50,7 +51,8 @@ def most_saving(saved: Parts, mean: Parts, worst: Parts, limit: Limit) -> int:
     >>> most_saving(np.array([0.2, 0.5, 0.9]), np.array([0.0, 0.0, 0.5]), np.array([0.0, 0.0, 0.9]), ADVICE["careful"])
     1
     """
-    within = (mean <= limit.mean + _NOTHING) & (worst <= limit.worst + _NOTHING)
+    saved, mean = np.round(saved, _DIGITS), np.round(mean, _DIGITS)  # equal ones must not differ by how they were added
+    within = (mean <= limit.mean) & (worst <= limit.worst + _NOTHING)
     if not within.any():
         return int(np.lexsort((-saved, mean))[0])
     places = np.flatnonzero(within)
@@ -69,7 +71,7 @@ def left_out_estimate(saved: Parts, epochs: Parts, lost: Parts, limit: Limit) ->
         limit: what may be lost.
     """
     policies, runs = saved.shape
-    if runs < 2:  # noqa: PLR2004
+    if runs < 2:
         return None
     total, losses = saved.sum(axis=1), lost.sum(axis=1)
     worst = np.argmax(lost, axis=1)

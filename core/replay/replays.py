@@ -16,21 +16,19 @@ from trainbus.listeners import Listed, as_list, numbered
 from trainbus.monitor import BestValue
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.rules import Best, best_rule
-from trainbus.smoothing import Smoothing
 
 from .choice import Choice, choose
 from .curves import Curves, curves_of
+from .decisions import add_cuts, add_stops, in_order, save_decisions
 from .libraries import Library, LibraryName, in_words_of, library
 from .outcome import Decided, Outcome
-from .rates import Rates, rates_of
+from .rates import rates_of
 from .recording import Recording
-from .saves import Saved, in_epochs, saves
-from .stepping import cuts, stopped
+from .saves import in_epochs, saves
 
 __all__ = ["Replay", "replay", "with_metrics"]
 
 _SHOWN = 5
-_ORDER = ("scale_learning_rate", "keep", "save", "restore", "forget", "stop")
 
 
 @dataclass(frozen=True)
@@ -103,6 +101,10 @@ class Replay:
             "notes": list(self.notes),
         }
 
+    def as_rows(self) -> list[dict[str, Any]]:
+        """A line for each run, for tables that machines read."""
+        return [each.as_row() for each in self.outcomes]
+
 
 def replay(
     recordings: Sequence[Recording],
@@ -155,17 +157,17 @@ def replay(
     for name, callback in deciders.items():
         choice = choices[name]
         if isinstance(callback, whose.stops.settings) and choice is not None:
-            stops = np.minimum(stops, _stop(name, callback, curves[choice], whose, decided))
+            stops = np.minimum(stops, add_stops(name, callback, curves[choice], whose, decided))
     for name, callback in deciders.items():
         choice = choices[name]
         if isinstance(callback, whose.plateaus.settings) and choice is not None:
-            _cut(name, callback, curves[choice], whose, rates_of(runs, curves[choice]), decided)
+            add_cuts(name, callback, curves[choice], whose, rates_of(runs, curves[choice]), decided)
     kept: list[set[int]] = [set() for _ in runs]
     for name, callback in deciders.items():
         if isinstance(callback, ModelCheckpoint) and in_epochs(callback):
             for row, run in enumerate(runs):
                 saved, held = saves(callback, run, choices[name], int(stops[row]))
-                decided[row] += _saved(name, callback, saved)
+                decided[row] += save_decisions(name, saved)
                 kept[row].update(held)
     outcomes = _outcomes(runs, curves[first], stops, decided, kept)
     notes = (*left_out, *_unknown(named, deciders, whose))
@@ -179,7 +181,10 @@ def _kinds(whose: Library) -> tuple[type[MonitoredCallback], ...]:
 def _named(callbacks: Listed | Sequence[Listed], whose: Library) -> Iterator[tuple[str, Callback]]:
     """Each callback by the name that a run gives it, in the words of the library."""
     taken: set[str] = set()
-    usual = {whose.stops.settings: "EarlyStopping", whose.plateaus.settings: "ReduceLROnPlateau"}
+    usual: dict[type[Callback], str] = {
+        whose.stops.settings: "EarlyStopping",
+        whose.plateaus.settings: "ReduceLROnPlateau",
+    }
     for item in as_list(callbacks):
         made = callbacks_from([cast("Mapping[str, Any]", item)])[0] if isinstance(item, Mapping) else item
         if not isinstance(made, Callback):
@@ -224,49 +229,6 @@ def with_metrics(recordings: Sequence[Recording], choices: Sequence[Choice]) -> 
     return runs, [f"{len(others)} {verb} not log {names} and {'is' if len(others) == 1 else 'are'} left out: {listed}."]
 
 
-def _stop(
-    name: str, callback: MonitoredCallback, curves: Curves, whose: Library, decided: list[list[Decided]]
-) -> NDArray[np.int64]:
-    """Add what early stopping decides; the epoch in which it stops each run, beyond all epochs where it does not."""
-    options = callback.model_dump()
-    text, restores = options.get("smoothing"), bool(options.get("restore_best_weights"))
-    smooth = curves.smoothed(Smoothing.parse(text) if text else None)
-    columns, improved = stopped(smooth, whose.stops, options, improvements=True)
-    rows = np.arange(len(columns))
-    epochs = np.where(columns < 0, np.iinfo(np.int64).max, curves.epochs[rows, columns])
-    for row, column in enumerate(columns.tolist()):
-        if column >= 0:
-            epoch = int(epochs[row])
-            decided[row].append(Decided(epoch, name, "stop", epoch))
-        if restores and improved is not None:
-            kept = curves.epochs[row, np.flatnonzero(improved[:, row])].tolist()
-            decided[row] += [Decided(epoch, name, "keep", epoch) for epoch in kept]
-            if column >= 0 and kept:
-                decided[row].append(Decided(int(epochs[row]), name, "restore", kept[-1]))
-    return epochs
-
-
-def _cut(
-    name: str,
-    callback: MonitoredCallback,
-    curves: Curves,
-    whose: Library,
-    rates: Rates,
-    decided: list[list[Decided]],
-) -> None:
-    """Add the reductions of the learning rate, and mark what comes after one that the record does not show."""
-    found = cuts(curves, whose.plateaus, callback.model_dump(), rates)
-    for row, column in np.argwhere(found.cut).tolist():
-        epoch = int(curves.epochs[row, column])
-        decided[row].append(Decided(epoch, name, "scale_learning_rate", epoch, bool(found.recorded[row, column])))
-
-
-def _saved(name: str, callback: ModelCheckpoint, saved: Sequence[Saved]) -> Iterator[Decided]:
-    for epoch, forgotten in saved:
-        yield Decided(epoch, name, "save", epoch)
-        yield from (Decided(epoch, name, "forget", old) for old in forgotten)
-
-
 def _outcomes(
     runs: Sequence[Recording],
     curves: Curves,
@@ -284,7 +246,7 @@ def _outcomes(
             run.name,
             first_epoch=int(curves.first[row]),
             last_epoch=int(curves.last[row]),
-            decisions=_in_order(decided[row], stop),
+            decisions=in_order(decided[row], stop),
             best_seen=_best(scores[: len(seen)], seen, curves.sign),
             best_at_stop=_best(scores[:until], seen, curves.sign),
             kept=tuple(sorted(kept[row])),
@@ -301,22 +263,11 @@ def _best(scores: NDArray[np.float64], epochs: NDArray[np.int64], sign: int) -> 
     return BestValue(sign * best.score, best.epoch) if best.epoch >= 0 else None
 
 
-def _in_order(decided: Sequence[Decided], stop: int) -> tuple[Decided, ...]:
-    """What is decided up to the stop, in order; exact as long as no reduction went before that was not recorded."""
-    # the first reduction itself is exact, and so is all that the same epoch brings
-    unshown = [each.epoch for each in decided if each.action == "scale_learning_rate" and not each.exact]
-    limit = min(unshown, default=stop)
-    ranked = sorted(decided, key=lambda each: (each.epoch, _ORDER.index(each.action), each.by, each.of))
-    return tuple(each._replace(exact=each.epoch <= limit) for each in ranked if each.epoch <= stop)
-
-
 def _known(seconds: Any) -> float | None:
     return None if np.isnan(seconds) else float(seconds)
 
 
-def _unknown(
-    named: Mapping[str, Callback], deciders: Mapping[str, MonitoredCallback], whose: Library
-) -> Iterator[str]:
+def _unknown(named: Mapping[str, Callback], deciders: Mapping[str, MonitoredCallback], whose: Library) -> Iterator[str]:
     """What cannot be known of what was asked for."""
     others = [name for name in named if name not in deciders]
     if others:

@@ -95,7 +95,7 @@ def _known(
     have = np.isfinite(epochs)
     ended = bool((epochs[have] != np.floor(epochs[have])).any())
     if ended:
-        told.append("Epochs are counted there by what is over of them.")
+        told.append("Epochs have fractions there: each row is taken for the epoch in which it was logged.")
     if steps is None or have.all() or not (have & np.isfinite(steps)).any():
         return epochs, ended
     lacking = np.flatnonzero(~have & np.isfinite(steps))

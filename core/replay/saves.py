@@ -56,7 +56,8 @@ def saves(
             best, improved = best_rule(best, score, epoch)
             if not improved:
                 continue
-        path, forgotten = _path(callback.filepath, recording, place), ()
+        path = _path(callback.filepath, recording, place)
+        forgotten: tuple[str, ...] = ()
         if callback.keep or callback.keep_last:
             new = Kept(path, epoch, epoch, nan if score is None else score)
             kept, verdict = retention_rule(kept, new, best=callback.keep or 0, last=callback.keep_last or 0)

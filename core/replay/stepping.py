@@ -24,9 +24,7 @@ class Stopped(NamedTuple):
     """Which values were improvements up to there, [column, run]; only where it was asked for."""
 
 
-def stopped(
-    curves: Curves, stops: Stops, options: Mapping[str, Any], *, improvements: bool = False
-) -> Stopped:
+def stopped(curves: Curves, stops: Stops, options: Mapping[str, Any], *, improvements: bool = False) -> Stopped:
     """Where runs stop under these options, each a number or a column of numbers with a row for each policy."""
     arguments = stops.arguments(options, curves.sign)
     runs, columns = curves.scores.shape

@@ -11,17 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus.callback import MonitoredCallback
+from trainbus.errors import SettingsError
 
 from .choice import Choice, choose
 from .curves import Curves, curves_of
 from .grid_stops import grid_stops
-from .libraries import Library, LibraryName, library
+from .libraries import LibraryName, library
 from .policy import Grid, Policy, gains, usual_grid
 from .recommend import ADVICE, Advice, Estimate, frontier, left_out_estimate, most_saving
 from .recording import Recording
 from .replays import with_metrics
 
 __all__ = ["Recommendation", "Sweep", "sweep"]
+
+_MOST = 20_000_000
+"""Policies times runs that fit into the memory of a small machine."""
 
 
 class Recommendation(NamedTuple):
@@ -116,9 +120,7 @@ class Sweep:
 
     def estimate(self, number: int) -> Estimate:
         """What the policy of this number saves and loses on these runs."""
-        return Estimate(
-            float(self.part_saved[number]), float(self.mean_lost[number]), float(self.worst_lost[number])
-        )
+        return Estimate(float(self.part_saved[number]), float(self.mean_lost[number]), float(self.worst_lost[number]))
 
     def as_data(self) -> dict[str, Any]:
         """As plain data for machines; epochs count from 0."""
@@ -141,6 +143,20 @@ class Sweep:
             },
             "notes": list(self.notes),
         }
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """A line for each policy, for tables that machines read."""
+        best = set(self.frontier.tolist())
+        return [
+            {
+                **{name: getattr(policy, name) for name in reversed(policy._fields)},
+                **self.estimate(number)._asdict(),
+                "quality_lost_mean": float(self.lost[number].mean()),
+                "quality_lost_worst": float(self.lost[number].max()),
+                "on_frontier": number in best,
+            }
+            for number, policy in enumerate(self.grid)
+        ]
 
     def _recommended(self, advice: Advice) -> Recommendation:
         limit, whose = ADVICE[advice], library(self.library)
@@ -204,6 +220,10 @@ def sweep(
         "smoothing": smoothing,
     }
     grid = usual_grid(curves, whose, **axes)
+    if len(grid) * len(runs) > _MOST:
+        raise SettingsError(
+            f"{len(grid):,} policies on {len(runs):,} runs are more than {_MOST:,} stops to find; give fewer values"
+        )
     return Sweep(grid, whose.name, choice, curves, grid_stops(curves, grid, whose), tuple(notes))
 
 

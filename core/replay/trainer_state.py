@@ -55,7 +55,7 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
     (path,) = files
     held = json_of(path)
     history: Any = cast("dict[str, Any]", held).get("log_history") if isinstance(held, dict) else None
-    entries = cast("list[Any]", history) if isinstance(history, list) else list[Any]()
+    entries: list[Any] = history if isinstance(history, list) else []  # pyright: ignore[reportUnknownVariableType]
     logged = [cast("dict[str, Any]", each) for each in entries if isinstance(each, dict) and _SUMMARY not in each]
     if not logged:
         raise SettingsError(f"{str(path)!r} has no 'log_history' with anything in it")

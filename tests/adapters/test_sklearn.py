@@ -168,7 +168,7 @@ def test_every_estimator_trains_with_callbacks(name):
 @pytest.mark.parametrize("name", CASES)
 def test_every_estimator_keeps_the_contract_of_subjects(name):
     """Weights, snapshots, files, rates and graphs are as the contract says, for each estimator."""
-    check_subject(lambda: SklearnSubject(make(name)), lambda subject: step(name, subject.estimator))
+    check_subject(lambda: SklearnSubject(make(name), probe=X), lambda subject: step(name, subject.estimator))
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def _tensors(value: Any) -> list[Any]:
 @pytest.mark.parametrize("once", [iter([X]), (batch for batch in [X])])
 def test_what_can_be_gone_through_only_once_is_refused(once: Any):
     """A generator is named before training, and not a batch of it is taken."""
-    with pytest.raises(SettingsError, match="probe is a .*, which can be gone through only once; give tensors, or a"):
+    with pytest.raises(SettingsError, match=r"probe is a .*, which can be gone through only once; give tensors, or a"):
         TorchSubject(One(), probe=once)
     assert len(list(once)) == 1
 
@@ -107,7 +107,7 @@ def test_a_look_leaves_no_trace():
     generator = torch.Generator().manual_seed(3)
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), Counting(), nn.ReLU(inplace=True), nn.Dropout())
     model[1].eval()  # frozen by its user
-    held = {name: tensor for name, tensor in model.state_dict(keep_vars=True).items()}
+    held = dict(model.state_dict(keep_vars=True))
     before = copy.deepcopy(model.state_dict()), [module.training for module in model.modules()], generator.get_state()
     subject = TorchSubject(model, probe=loader(X, shuffle=True, generator=generator))
     with torch.random.fork_rng():

@@ -1,10 +1,11 @@
-"""Stores that fsspec reaches, for tests: in memory, on the disk, on a server that speaks S3; each may die at any call."""
+"""Stores that fsspec reaches: in memory, on the disk, on a server that speaks S3; each may die at any call."""
 
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, ClassVar
 
 import fsspec
@@ -30,8 +31,8 @@ class Disk(LocalFileSystem):
         return LocalFileSystem._strip_protocol(str(path).removeprefix("disk://"))
 
     def put_file(self, lpath: str, rpath: str, *args: Any, **options: Any) -> None:
-        with open(lpath, "rb") as source, open(rpath, "wb") as target:
-            data = source.read()
+        data = Path(lpath).read_bytes()
+        with Path(rpath).open("wb") as target:
             target.write(data[: len(data) // 2])
             target.flush()
             self.half_written()

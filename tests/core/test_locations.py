@@ -2,15 +2,17 @@
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import SettingsError
+from trainbus import Run, SettingsError
 from trainbus.files import suffix_of
 from trainbus.locations import RemotePath, inside, location, relative
-from trainbus.plugins import ModelCheckpoint, TensorBoard
+from trainbus.plugins import Journal, ModelCheckpoint, TensorBoard
+from trainbus.testing import LineSubject
 
 NAMES = st.text(st.sampled_from("ab.{}[]é -"), min_size=1, max_size=12).filter(lambda name: name.strip("."))
 KEYS = st.lists(NAMES, min_size=2, max_size=4).map("/".join)
@@ -69,7 +71,12 @@ def test_a_url_that_pathlib_has_spoilt_is_refused_with_the_right_one(name: str) 
     assert not os.listdir()
 
 
-def test_charts_are_written_on_this_machine() -> None:
-    """TensorBoard's files grow while they are written, which no store allows: a URL is refused, not taken for a path."""
+@pytest.mark.parametrize("callback", [TensorBoard, Journal])
+def test_what_grows_is_written_on_this_machine(callback: Any) -> None:
+    """Charts and journals grow while a run goes on, which no store allows: a URL is refused."""
     with pytest.raises(SettingsError, match=r"s3://bucket/logs.*this machine"):
-        TensorBoard("s3://bucket/logs")
+        callback("s3://bucket/logs")
+    with Run(LineSubject(), ModelCheckpoint("memory://tests/grows/best")) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1)
+    assert not os.listdir()

@@ -37,19 +37,21 @@ OPTIONS = [
 ]
 
 DEEP = """
+const inside = (each) => each.shadowRoot || each.contentDocument;
 const deep = (selector, root = document) => {
   const found = [...root.querySelectorAll(selector)];
   for (const each of root.querySelectorAll('*'))
-    if (each.shadowRoot) found.push(...deep(selector, each.shadowRoot));
+    if (inside(each)) found.push(...deep(selector, inside(each)));
   return found;
 };
 const text = (root) => {
   if (root.nodeType === Node.TEXT_NODE) return root.textContent;
-  if (['STYLE', 'SCRIPT', 'TEMPLATE'].includes(root.nodeName)) return '';
-  return [...(root.shadowRoot ? root.shadowRoot.childNodes : []), ...root.childNodes].map(text).join(' ');
+  if (['STYLE', 'SCRIPT', 'TEMPLATE', 'NOSCRIPT'].includes(root.nodeName)) return '';
+  return [...(inside(root) ? inside(root).childNodes : []), ...root.childNodes].map(text).join(' ');
 };
+const words = (selector) => deep(selector).map(each => text(each).replace(/\\s+/g, ' ').trim());
 """
-"""What every script may use: elements by selector, and all text of an element, in shadow roots too."""
+"""What every script may use: elements by selector, their texts, also in shadow roots and frames."""
 
 
 class Browser:
@@ -69,7 +71,7 @@ class Browser:
         self._ask("Page.navigate", {"url": address})
 
     def run(self, script: str) -> Any:
-        """What a JavaScript expression gives; it may use `deep(selector)` and `text(element)`."""
+        """What a JavaScript expression gives; it may use `deep`, `text` and `words`."""
         expression = f"(() => {{ {DEEP} return ({script}); }})()"
         found = self._ask("Runtime.evaluate", {"expression": expression, "returnByValue": True, "awaitPromise": True})
         assert "exceptionDetails" not in found, found["exceptionDetails"]

@@ -33,8 +33,8 @@ def saved(history: Sequence[dict[str, Any]], **options: Any) -> list[str]:
 
 
 def visible(folder: Path | str = ".") -> set[str]:
-    """The files in a directory but the run's lock; what a writer has staged is shown."""
-    return {path.name for path in Path(folder).iterdir() if path.is_file()} - {LOCK}
+    """The files in a directory but the run's lock and journal; what a writer has staged is shown."""
+    return {path.name for path in Path(folder).iterdir() if path.is_file()} - {LOCK, "journal.jsonl"}
 
 
 def on_disk(folder: Path | str = ".") -> set[str]:

@@ -58,7 +58,7 @@ def train_keras(callbacks: list[Any], epochs: int = 3) -> Run:
     layers = keras.layers
     model = keras.Sequential(
         [
-            keras.Input((6,)),
+            keras.Input((6,), name="rows"),
             layers.Dense(8, "relu", name="first"),
             layers.BatchNormalization(name="norm"),
             layers.Dropout(0.3, name="drop"),
@@ -96,7 +96,7 @@ def activations(subject: Any) -> dict[str, np.ndarray[Any, Any]]:
     """What each layer puts out for the held-out rows, computed by other means."""
     if isinstance(subject, TorchSubject):
         x, found = torch.from_numpy(HELD_OUT), {}
-        layers = {name: layer for name, layer in subject.model.named_children()}
+        layers = dict(subject.model.named_children())
         modes = {name: layer.training for name, layer in layers.items()}
         with torch.no_grad():
             for name, layer in layers.items():

@@ -163,7 +163,7 @@ def test_plateaus_as_keras(history: History, options: dict[str, Any]) -> None:
     ),
 )
 def test_plateaus_as_torch(history: History, options: dict[str, Any]) -> None:
-    """torch's own scheduler reduces in the same epochs, also where it looks at thresholds relatively."""
+    """Torch's own scheduler reduces in the same epochs, also where it looks at thresholds relatively."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **options)
     rates, reduced = [], []
@@ -180,7 +180,7 @@ def test_plateaus_as_torch(history: History, options: dict[str, Any]) -> None:
 
 
 def test_patience_counts_differ_by_one() -> None:
-    """torch reduces one epoch later than Keras for the same patience."""
+    """Torch reduces one epoch later than Keras for the same patience."""
     history = [1.0] * 8
     callback = ReduceLROnPlateau(monitor="val_loss", patience=2)
 
@@ -307,7 +307,7 @@ def test_options_that_a_library_does_not_have_are_refused_by_name() -> None:
     """Ignite needs a patience, and Lightning knows no start_from_epoch; what changes no stop is let be."""
     with pytest.raises(SettingsError, match="patience: needed"):
         in_words_of(library("ignite"), EarlyStopping())
-    with pytest.raises(SettingsError, match="start_from_epoch: no such option.*options: .*check_finite"):
+    with pytest.raises(SettingsError, match=r"start_from_epoch: no such option.*options: .*check_finite"):
         in_words_of(library("lightning"), EarlyStopping(start_from_epoch=3))
     assert in_words_of(library("ignite"), EarlyStopping(patience=2, verbose=1, restore_best_weights=True))
 

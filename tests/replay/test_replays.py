@@ -1,4 +1,4 @@
-"""Replaying a recorded run under its own settings gives its own decisions; under others, what those would have given."""
+"""Replaying a recorded run under its own settings gives its own decisions, under others what those would have."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import Decision, MissingMetric, Run, SettingsError, hookimpl
+from trainbus import Decision, MissingMetric, Run, SettingsError, callbacks_from, hookimpl, journal
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras_subject import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
-from trainbus.replay import Decided, Outcome, replay
+from trainbus.replay import Decided, Outcome, read, replay
 
 from .recorded import History, deltas, finite, histories, recording, recording_of_run
 
-MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
 """Where syncing a file costs nothing."""
 ACTIONS = {
     Stop: "stop",
@@ -100,14 +100,16 @@ def sklearn_subject() -> BriefSklearn:
     return BriefSklearn(estimator.partial_fit([[0.0], [1.0]], [0, 1], classes=[0, 1]))
 
 
-@pytest.fixture(scope="module", params=[keras_subject, torch_subject, sklearn_subject], ids=["Keras", "torch", "sklearn"])
+@pytest.fixture(
+    scope="module", params=[keras_subject, torch_subject, sklearn_subject], ids=["Keras", "torch", "sklearn"]
+)
 def subject(request: pytest.FixtureRequest) -> Any:
     return request.param()
 
 
 smoothings = st.sampled_from([None, None, "ema 0.5", "median 3"])
 stoppers = st.builds(
-    lambda **options: EarlyStopping(**options),
+    EarlyStopping,
     monitor=st.sampled_from(["val_loss", "val_accuracy"]),
     patience=st.integers(0, 4),
     min_delta=deltas,
@@ -117,7 +119,7 @@ stoppers = st.builds(
     smoothing=smoothings,
 )
 reducers = st.builds(
-    lambda **options: ReduceLROnPlateau(**options),
+    ReduceLROnPlateau,
     monitor=st.sampled_from(["val_loss", "val_accuracy"]),
     patience=st.integers(0, 3),
     min_delta=deltas,
@@ -230,6 +232,23 @@ def trained_by_sklearn(callbacks: list[Any]) -> Run:
     return partial_fit(estimator, x[:40], y[:40], epochs=30, validation_data=held_out, callbacks=callbacks)
 
 
+def assert_is_the_journal_s(path: str) -> None:
+    """What a journal tells of a run is what replaying the journal, under the settings in it, tells."""
+    (story,) = journal.read(Path(path))
+    listed = [each for each in story.callbacks.values() if each.callback]
+    callbacks = callbacks_from({"callback": each.callback, **each.settings} for each in listed)
+    (outcome,) = replay([read(path)], callbacks).outcomes
+
+    stopped = any(action.kind == "stop" for event in story.decisions for action in event.actions)
+    expected = [
+        (event.epoch, action.by, action.kind)
+        for event in story.decisions
+        for action in event.actions
+        if stopped or action.kind != "restore"
+    ]
+    assert sorted((each.epoch, each.by, each.action) for each in outcome.decisions) == sorted(expected)
+
+
 @pytest.mark.parametrize("train", [trained_by_keras, trained_by_torch, trained_by_sklearn])
 def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train: Any) -> None:
     """A whole training by each framework: the same stop, saves, reductions and restored epoch."""
@@ -242,6 +261,7 @@ def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train
     run = train([*callbacks, noted])
 
     outcome = replay([recording_of_run(run)], callbacks).outcomes[0]
+    assert_is_the_journal_s("journal.jsonl")
     assert any(kind == "scale_learning_rate" for _, _, kind, _ in noted.decided)
     decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
     assert told(outcome) == sorted(decided)
@@ -334,7 +354,7 @@ def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
 def test_a_metric_that_is_asked_for_must_be_there() -> None:
     """The nearest name is told; runs that lack it are left out by name, unless none is left."""
     runs = [recording({"val_loss": [1.0]}, "a"), recording({"loss": [1.0]}, "b")]
-    with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss, loss"):
+    with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss"):
         replay(runs, EarlyStopping(monitor="var_loss"))
     with pytest.raises(MissingMetric, match="no run logs loss and val_loss"):
         replay(runs, [EarlyStopping(monitor="loss"), EarlyStopping(monitor="val_loss")])
@@ -383,4 +403,3 @@ def test_as_data_is_json_without_anything_that_json_does_not_know() -> None:
     """Also where nothing was finite."""
     result = replay([recording([math.nan, math.nan, math.nan])], EarlyStopping(patience=1))
     assert json.loads(json.dumps(result.as_data(), allow_nan=False))["runs"][0]["best_seen"] is None
-

@@ -1,4 +1,4 @@
-"""Stepping thousands of runs and policies at once is stepping each by itself, and a grid's short cut is no other rule."""
+"""Stepping many runs and policies at once is stepping each by itself, and a grid's short cut the same rule."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+"""Charts as SVG inside a page: scales, axes, lines and marks; colours are those of the page's style."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from math import ceil, floor, isfinite, log10
+from typing import NamedTuple
+
+__all__ = ["Axes", "Scale", "drawing", "element"]
+
+
+def element(name: str, content: str = "", **attributes: object) -> str:
+    """An element; attributes are escaped, `class_` is class, and content is taken as it is.
+
+    >>> element("text", "a", x=1, class_="<b>")
+    '<text x="1" class="&lt;b&gt;">a</text>'
+    """
+    told = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_plain(value))}"' for key, value in attributes.items()
+    )
+    return f"<{name}{told}>{content}</{name}>"
+
+
+def drawing(parts: Iterable[str], width: int, height: int, title: str, description: str) -> str:
+    """A drawing that scales with the page, and is told to those who do not see it."""
+    told = element("title", escape(title)) + element("desc", escape(description))
+    return element(
+        "svg", told + "".join(parts), viewBox=f"0 0 {width} {height}", role="img", aria_label=f"{title}: {description}"
+    )
+
+
+class Scale(NamedTuple):
+    """Numbers to places."""
+
+    low: float
+    high: float
+    begin: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The place of a value; one outside has the place of the nearest end."""
+        part = (min(max(value, self.low), self.high) - self.low) / ((self.high - self.low) or 1)
+        return self.begin + part * (self.end - self.begin)
+
+    def ticks(self, count: int = 4) -> list[float]:
+        """Round numbers within, about so many.
+
+        >>> Scale(0, 0.95, 0, 100).ticks()
+        [0.0, 0.2, 0.4, 0.6, 0.8]
+        """
+        span = self.high - self.low
+        if not span > 0:
+            return [self.low]
+        raw = span / count
+        unit = 10.0 ** floor(log10(raw))
+        step = next((factor * unit for factor in (1, 2, 5) if factor * unit >= raw), 10 * unit)
+        first = ceil(self.low / step - 1e-9)
+        numbers = [first + place for place in range(2 * count + 2)]
+        return [float(f"{each * step:.10g}") for each in numbers if each * step <= self.high + 1e-9 * span]
+
+
+class Axes(NamedTuple):
+    """A pair of scales and what is drawn on them."""
+
+    x: Scale
+    y: Scale
+
+    def frame(self, x_words: str, y_words: str, *, percent: bool = False) -> str:
+        """Grid, numbers and words of both axes."""
+        parts: list[str] = []
+        for tick in self.y.ticks():
+            place = self.y(tick)
+            parts.append(element("line", x1=self.x.begin, x2=self.x.end, y1=place, y2=place, class_="grid"))
+            parts.append(element("text", _number(tick, percent=percent), x=self.x.begin - 5, y=place + 3.5, class_="y"))
+        parts += [
+            element("text", _number(tick, percent=percent), x=self.x(tick), y=self.y.begin + 14, class_="x")
+            for tick in self.x.ticks()
+        ]
+        parts.append(element("line", x1=self.x.begin, x2=self.x.end, y1=self.y.begin, y2=self.y.begin, class_="axis"))
+        parts.append(element("text", escape(x_words), x=self.x.end, y=self.y.begin + 27, class_="words end"))
+        parts.append(element("text", escape(y_words), x=self.x.begin, y=self.y.end - 8, class_="words"))
+        return "".join(parts)
+
+    def line(self, points: Sequence[tuple[float, float]], kind: str, *, steps: bool = False) -> str:
+        """A line through the points, broken where one is not finite."""
+        path: list[str] = []
+        pen = "M"
+        for x, y in points:
+            if not (isfinite(x) and isfinite(y)):
+                pen = "M"
+                continue
+            if steps and pen == "L":
+                path.append(f"H{self.x(x):.1f}")
+            path.append(f"{pen}{self.x(x):.1f} {self.y(y):.1f}")
+            pen = "L"
+        return element("path", d="".join(path), class_=kind) if path else ""
+
+    def dot(self, x: float, y: float, kind: str, radius: float = 3) -> str:
+        """A round mark."""
+        return element("circle", cx=round(self.x(x), 1), cy=round(self.y(y), 1), r=radius, class_=kind)
+
+    def upright(self, x: float, kind: str) -> str:
+        """A line from top to bottom."""
+        place = round(self.x(x), 1)
+        return element("line", x1=place, x2=place, y1=self.y.begin, y2=self.y.end, class_=kind)
+
+    def wedge(self, x: float, kind: str) -> str:
+        """A small triangle on the axis, pointing down."""
+        place, foot = round(self.x(x), 1), self.y.end + 8
+        return element("path", d=f"M{place - 4} {foot - 8}h8l-4 8z", class_=kind)
+
+    def words(self, text: str, x: float, y: float, kind: str, up: float = 0) -> str:
+        """Words at a place of the scales, or so far above it; beyond the middle they stand before it."""
+        place = self.x(x)
+        late = place > (self.x.begin + self.x.end) / 2
+        return element(
+            "text",
+            escape(text),
+            x=round(place + (-5 if late else 5), 1),
+            y=round(self.y(y) - up, 1),
+            class_=f"{kind}{' end' if late else ''}",
+        )
+
+
+def _plain(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: float, *, percent: bool) -> str:
+    return f"{100 * value:.4g} %" if percent else f"{value:.4g}"

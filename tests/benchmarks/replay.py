@@ -1,0 +1,147 @@
+"""What a sweep costs, beside Keras's own objects and a plain loop: `python -m tests.benchmarks.replay [rounds]`.
+
+1,000 runs of 200 epochs under 128 policies (4 min_delta, 2 baselines, 16 patiences). Keras's objects get so few of the
+runs that it takes seconds, and the loop in Python all of them; every way must find the same stops. Time is that of the
+processor, since others use the machine: no way has more than one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from math import inf
+from statistics import median
+from time import process_time
+
+import numpy as np
+
+from trainbus.replay import Recording, Series
+from trainbus.replay.choice import Choice
+from trainbus.replay.curves import Curves, curves_of
+from trainbus.replay.grid_stops import grid_stops
+from trainbus.replay.libraries import LIBRARIES
+from trainbus.replay.policy import Grid
+from trainbus.replay.stepping import stopped
+
+from .measuring import table, versions
+
+RUNS, EPOCHS, OF_KERAS = 1000, 200, 4
+GRID = Grid(patience=range(1, 17), min_delta=(0.0, 1e-4, 1e-3, 1e-2), baseline=(None, 0.5))
+
+
+def main(rounds: int = 7) -> None:
+    """Measure, and print the table."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras  # noqa: F401 - its import is not what is measured
+
+    warnings.simplefilter("ignore")
+    losses = learning_curves()
+    curves = recorded(losses)
+    ways: dict[str, tuple[int, Callable[[], np.ndarray]]] = {
+        "trainbus, a grid": (RUNS, lambda: grid_stops(curves, GRID)),
+        "trainbus, every policy stepped": (RUNS, lambda: stepped(curves)),
+        "a loop in Python, with early exit": (RUNS, lambda: in_a_loop(losses)),
+        "Keras's EarlyStopping": (OF_KERAS, lambda: by_keras(losses[:OF_KERAS])),
+    }
+    expected = grid_stops(curves, GRID)
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds):
+        for name, (runs, go) in ways.items():
+            if turn and name == "Keras's EarlyStopping":
+                continue
+            before = process_time()
+            found = go()
+            taken[name].append((process_time() - before) * RUNS / runs)
+            assert (found == expected[:, :runs]).mean() > (0.999 if runs == OF_KERAS else 0.9999999), name
+    best = median(taken["trainbus, a grid"])
+    print(f"{versions('numpy', 'keras')}; {rounds} rounds\n")
+    rows = [
+        [
+            name,
+            f"{1000 * median(times):,.1f} ({1000 * min(times):,.1f})",
+            f"{RUNS * EPOCHS * len(GRID) / median(times) / 1e6:,.1f}",
+            f"{median(times) / best:,.1f}",
+        ]
+        for name, times in taken.items()
+    ]
+    print(table(["", "milliseconds", "million run-epoch-policies a second", "times"], rows))
+
+
+def learning_curves() -> np.ndarray:
+    """Losses that fall, turn and are noisy, each in its own way."""
+    random = np.random.default_rng(0)
+    epochs = np.arange(EPOCHS)
+    falling = np.exp(-epochs / random.uniform(20, 80, (RUNS, 1)))
+    return falling + random.uniform(0, 0.002, (RUNS, 1)) * epochs + random.normal(0, 0.02, (RUNS, EPOCHS))
+
+
+def recorded(losses: np.ndarray) -> Curves:
+    """The losses as curves; reading them from files is measured elsewhere."""
+    logged = np.ones(EPOCHS, dtype=np.bool_)
+    recordings = [
+        Recording(str(run), np.arange(EPOCHS), {"val_loss": Series(values, logged)})
+        for run, values in enumerate(losses)
+    ]
+    return curves_of(recordings, Choice("val_loss", "min", ""))
+
+
+def stepped(curves: Curves) -> np.ndarray:
+    """The rule stepped over all values, all policies at once."""
+    policies = list(GRID)
+    options = {
+        name: np.array([getattr(each, name) for each in policies], dtype=float)[:, None]
+        for name in ("patience", "min_delta", "start_from_epoch", "baseline")
+    }
+    return stopped(curves, LIBRARIES["trainbus"].stops, options).column
+
+
+def in_a_loop(losses: np.ndarray) -> np.ndarray:
+    """As somebody would write it who has no arrays."""
+    found = np.full((len(GRID), len(losses)), -1)
+    table = losses.tolist()
+    for number, policy in enumerate(GRID):
+        patience, delta = policy.patience, policy.min_delta
+        baseline = inf if policy.baseline is None else policy.baseline
+        for run, values in enumerate(table):
+            best, wait = inf, 0
+            for epoch, value in enumerate(values):
+                wait += 1
+                if value + delta < best:
+                    best = value
+                    if value + delta < baseline:
+                        wait = 0
+                elif wait >= patience and epoch > 0:
+                    found[number, run] = epoch
+                    break
+    return found
+
+
+def by_keras(losses: np.ndarray) -> np.ndarray:
+    """By Keras's own objects, one for each policy and run."""
+    import keras
+
+    class Model:
+        metrics = ()
+        stop_training = False
+
+    found = np.full((len(GRID), len(losses)), -1)
+    for number, policy in enumerate(GRID):
+        for run, values in enumerate(losses.tolist()):
+            callback = keras.callbacks.EarlyStopping(
+                mode="min", patience=policy.patience, min_delta=policy.min_delta, baseline=policy.baseline
+            )
+            model = Model()
+            callback.set_model(model)
+            callback.on_train_begin()
+            for epoch, value in enumerate(values):
+                callback.on_epoch_end(epoch, {"val_loss": value})
+                if model.stop_training:
+                    found[number, run] = epoch
+                    break
+    return found
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

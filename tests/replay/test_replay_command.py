@@ -1,0 +1,185 @@
+"""The laws of `trainbus replay` and `trainbus sweep`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from trainbus import callbacks_from
+from trainbus.cli import main
+from trainbus.plugins import EarlyStopping
+
+LOSSES = [3.0, 2.0, 2.5, 2.6, 1.0, *[1.1] * 15]
+
+
+@pytest.fixture
+def logs() -> str:
+    """Two runs, as a CSV logger writes them."""
+    for run in ("a", "b"):
+        path = Path("logs", run)
+        path.mkdir(parents=True)
+        lines = [f"{epoch},{loss},{loss * 2},0.1" for epoch, loss in enumerate(LOSSES)]
+        (path / "metrics.csv").write_text("\n".join(["epoch,val_loss,loss,lr", *lines, ""]))
+    return "logs"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_without_settings_it_says_what_runs_did_and_recommends_three(
+    logs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first thing that a new user sees: runs, their best, and settings that can be pasted."""
+    text = printed(capsys, "replay", logs)
+
+    assert "2 runs, 40 epochs" in text
+    assert "decided by val_loss, lower is better (the usual one)" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("a ")]
+    assert row.split() == ["a", "20", "1", "5", "15"]
+    settings = text.split("in trainbus.toml:\n")[1].split("# in Python")[0]
+    (pasted,) = callbacks_from(tomllib.loads(settings)["callbacks"])
+    code = text.split("# in Python:\n")[1].splitlines()[0]
+    assert eval(code, {"EarlyStopping": EarlyStopping}) == EarlyStopping(monitor="val_loss", **_given(pasted))
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def _given(callback: object) -> dict[str, object]:
+    assert isinstance(callback, EarlyStopping)
+    return {name: value for name, value in callback.model_dump(exclude_unset=True).items() if name != "monitor"}
+
+
+def test_settings_come_from_a_file_or_from_options(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both say the same, to people and to machines."""
+    Path("trainbus.toml").write_text('[[callbacks]]\ncallback = "EarlyStopping"\npatience = 2\n')
+    by_file = printed(capsys, "replay", logs, "--config", "trainbus.toml", "--json")
+    by_option = printed(capsys, "replay", logs, "--early-stopping", "patience=2", "--json")
+
+    assert json.loads(by_file) == json.loads(by_option)
+    assert [each["stopped_epoch"] for each in json.loads(by_file)["runs"]] == [3, 3]
+    (row,) = [
+        line
+        for line in printed(capsys, "replay", logs, "--early-stopping", "patience=2").splitlines()
+        if line.startswith("a ")
+    ]
+    assert row.split() == ["a", "20", "4", "2", "@", "2", "1", "@", "5", "1", "16"]
+
+
+def test_all_three_callbacks_are_replayed_at_once(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cut that the record does not show makes what follows hypothetical, and the text says so."""
+    options = [
+        "--early-stopping",
+        "patience=9",
+        "--model-checkpoint",
+        "save_best_only=true",
+        "--reduce-lr",
+        "patience=2",
+    ]
+    text = printed(capsys, "replay", logs, *options)
+
+    (row,) = [line for line in text.splitlines() if line.startswith("a ")]
+    assert row.split()[2:4] == ["14", "?"]
+    assert "4 (+" in row
+    assert "the first cut is exact" in text
+
+
+def test_a_run_that_is_not_stopped_is_censored(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is said of what lies beyond the record."""
+    text = printed(capsys, "replay", logs, "--early-stopping", "patience=50")
+
+    assert "censored (2): not stopped up to the last recorded epoch, beyond which nothing is known" in text
+
+
+def test_machines_get_a_line_a_run_or_a_line_a_policy(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As CSV with a header."""
+    of_runs = list(
+        csv.DictReader(io.StringIO(printed(capsys, "replay", logs, "--early-stopping", "patience=2", "--csv")))
+    )
+    of_policies = list(
+        csv.DictReader(io.StringIO(printed(capsys, "sweep", logs, "--patience", "1:3", "--min-delta", "0", "--csv")))
+    )
+
+    assert [(each["run"], each["stopped_epoch"], each["best_seen_epoch"]) for each in of_runs] == [
+        ("a", "3", "4"),
+        ("b", "3", "4"),
+    ]
+    assert {each["patience"] for each in of_policies} == {"1", "2", "3"}
+    assert math.isclose(float(of_policies[0]["saved"]), 0.85)
+
+
+def test_a_library_s_own_words_are_taken_and_given(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its options, and code to paste that is its own."""
+    replayed = ["--as", "lightning", "--early-stopping", "patience=2,check_finite=false", "--json"]
+    assert json.loads(printed(capsys, "replay", logs, *replayed))["library"] == "lightning"
+
+    text = printed(capsys, "sweep", logs, "--as", "keras")
+    assert 'keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=' in text
+    assert "toml" not in text
+
+
+def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With settings and without."""
+    for command in (["replay", logs], ["replay", logs, "--early-stopping", "patience=2"], ["sweep", logs]):
+        Path("report.html").unlink(missing_ok=True)
+        printed(capsys, *command, "--html", "report.html")
+        assert Path("report.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["replay", "log"], "'log' is not there; did you mean 'logs'?"),
+        (["replay", "logs", "--early-stopping", "patiance=2"], "patiance: no such option; did you mean 'patience'?"),
+        (["replay", "logs", "--early-stopping", "patience"], "'patience' is no option; write name=value"),
+        (["replay", "logs", "--early-stopping", "patience=1,patience=2"], "patience is given twice"),
+        (["replay", "logs", "--early-stopping", "", "--as", "ignite"], "patience: needed, and not given"),
+        (["replay", "logs", "--reduce-lr", "factor=2"], "factor=2: input should be less than 1"),
+        (["replay", "logs", "--monitor", "val_los"], "'val_los' is in no run; did you mean 'val_loss'?"),
+        (["replay", "logs", "--monitor", "lr"], "write mode="),
+        (["replay", "logs", "--config", "trainbus.tml"], "trainbus.tml"),
+        (["replay", "logs", "--html", "logs", "--early-stopping"], "cannot be written"),
+        (["sweep", "logs", "--patience", "1:x"], "'1:x' is no value; write values with commas between, or 1:20"),
+        (["sweep", "logs", "--patience", "1:99999999"], "more than 10,000 values"),
+        (["sweep", "logs", "--patience", "1:5:0"], "'1:5:0' is no value"),
+        (["sweep", "logs", "--smoothing", "ema"], 'give such as "ema 0.9"'),
+        (["sweep", "logs", "--as", "ignite", "--baseline", "1"], "the EarlyStopping of Ignite 0.5 has no baseline"),
+    ],
+)
+def test_mistakes_are_named_with_what_is_right(
+    logs: str, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, one line, nothing printed."""
+    assert main(arguments) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert sentence in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["replay", "logs", "--early-stoping", "patience=2"], "did you mean '--early-stopping'?"),
+        (["sweep", "logs", "--patients", "2"], "did you mean '--patience'?"),
+        (["replay", "logs", "--as", "tourch"], "did you mean 'torch'?"),
+        (["replay"], "the following arguments are required: PATH"),
+    ],
+)
+def test_options_that_are_not_there_are_refused_with_the_nearest(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and one line, before anything is read."""
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+
+    captured = capsys.readouterr()
+    assert (raised.value.code, captured.out, captured.err.count("\n")) == (2, "", 1)
+    assert sentence in captured.err
