@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
 from trainbus.listeners import as_list
+from trainbus.locations import Source
 from trainbus.signals import DEFAULT
 
 from .keras_subject import KerasSubject
@@ -56,9 +56,12 @@ class _Fit:
         events: Any,
         given: Mapping[str, Any],
         hear_batches: Callable[[], object],
+        validation_data: Any = None,
         **options: Any,
     ) -> None:
-        self.subject = KerasSubject(model)
+        steps = given.get("validation_steps") if validation_data is None else None
+        data = given.get("validation_data") if validation_data is None else validation_data
+        self.subject = KerasSubject(model, validation_data=data, validation_steps=steps)
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
         self.run.planned_epochs, self.run.planned_batches = params.get("epochs"), params.get("steps")
         self.run.validation_freq = _validation_freq(given)
@@ -211,19 +214,22 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             with the epoch after, its optimizer as it was, and ends with the same last epoch.
         resume_strict: as in `trainbus.Run`.
         signals: as in `trainbus.Run`.
+        validation_data: what TensorBoard shows the activations on, in the forms that `fit` takes; None for the
+            validation data of `fit`.
     """
 
     def __init__(
         self,
         callbacks: Any = (),
         *,
-        resume: str | os.PathLike[str] | None = None,
+        validation_data: Any = None,
+        resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
-        self._signals = signals
+        self._signals, self._validation_data = signals, validation_data
         self._resume = {"resume": resume, "resume_strict": resume_strict}
         self._fit: _Fit | None = None
 
@@ -252,7 +258,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if other.gone():
                 other.lose()
         given, resume, self._resume = _locals_of_fit(events), self._resume, {}
-        options = {"signals": self._signals, **resume}
+        options = {"signals": self._signals, "validation_data": self._validation_data, **resume}
         fit = _Fit(self.callbacks, self.model, self.params or {}, events, given, self._hear_batches, **options)
         self._fit = fit
         if fit.run.hears_batches:

@@ -13,7 +13,7 @@ import keras
 
 from trainbus.capabilities import Node
 
-__all__ = ["nodes_of", "unique"]
+__all__ = ["is_chart", "layers_of", "nodes_of", "unique"]
 
 
 def unique(name: str, taken: dict[str, int]) -> str:
@@ -22,15 +22,32 @@ def unique(name: str, taken: dict[str, int]) -> str:
     return name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
-def _array(value: Any) -> Any:
-    return keras.ops.convert_to_numpy(value)
-
-
 def _functional(operation: Any) -> Any:
     """The graph of calls inside a functional or a built sequential model, None for anything else."""
     if isinstance(operation, keras.Sequential):
         return getattr(operation, "_functional", None)
     return operation if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth") else None
+
+
+def is_chart(model: Any) -> bool:
+    """Whether the calls between its layers are fixed, and known."""
+    return _functional(model) is not None and type(model).__name__ in ("Functional", "Sequential", "Model")
+
+
+def layers_of(model: Any) -> Iterator[tuple[str, Any]]:
+    """Every layer once, those of models inside too, under the names that its weights begin with."""
+    taken: dict[str, int] = {}
+    seen: set[int] = set()
+
+    def walk(model: Any, scope: str) -> Iterator[tuple[str, Any]]:
+        for layer in model.layers:
+            if isinstance(layer, keras.Model):
+                yield from walk(layer, f"{scope}{layer.name}/")
+            elif id(layer) not in seen:
+                seen.add(id(layer))
+                yield unique(layer.path or f"{scope}{layer.name}", taken), layer
+
+    return walk(model, "")
 
 
 def nodes_of(model: Any, scope: str = "", sources: Sequence[tuple[str, ...]] = ()) -> Iterator[Node]:
@@ -76,7 +93,9 @@ def _node(layer: Any, scope: str, inputs: tuple[str, ...]) -> Node:
         if layer.built and layer.weights:
             attributes["parameters"] = layer.count_params()
         attributes |= {"dtype": layer.dtype_policy.name, "trainable": layer.trainable}
-    calls = getattr(layer, "_inbound_nodes", ())
+    calls, shape = getattr(layer, "_inbound_nodes", ()), None
     if calls:
+        shape = tuple(calls[0].output_tensors[0].shape)
         attributes["output_shape"] = ", ".join(str(tensor.shape) for tensor in calls[0].output_tensors)
-    return Node(f"{scope}{layer.name}", type(layer).__name__, inputs, tuple((k, str(v)) for k, v in attributes.items()))
+    told = tuple((key, str(value)) for key, value in attributes.items())
+    return Node(f"{scope}{layer.name}", type(layer).__name__, inputs, told, shape)

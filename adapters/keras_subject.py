@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from trainbus import MissingDependency, SettingsError
-from trainbus.capabilities import HasLearningRate, Node
+from trainbus.capabilities import HasActivations, HasConfig, HasGradients, HasLearningRate, Node
 from trainbus.names import resolve
 
 try:
@@ -23,7 +23,8 @@ except ImportError as error:
         f"{error}; pip install 'trainbus[keras]' and a backend (torch, jax or tensorflow), and name it in KERAS_BACKEND"
     ) from error
 
-from .keras_graph import nodes_of, unique
+from .keras_activations import activations, why_unreadable
+from .keras_graph import is_chart, nodes_of, unique
 from .keras_random import random_state, set_random_state
 
 __all__ = ["KerasSubject"]
@@ -45,15 +46,18 @@ class KerasSubject:
 
     Args:
         model: any model; its learning rates are those of the optimizer that it is compiled with.
+        validation_data: what its layers are looked at with, in the forms that `fit` takes.
+        validation_steps: batches of a data set to look at; None for all.
 
     Raises:
         SettingsError: it is no `keras.Model`.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, validation_data: Any = None, validation_steps: int | None = None) -> None:
         if not isinstance(model, keras.Model):
             raise SettingsError(f"KerasSubject takes a keras.Model; this is a {type(model).__name__}")
         self._model = model
+        self._validation = validation_data, validation_steps
         self.finalized = False
         """Whether the optimizer's moving averages took the place of the weights, as `fit` does when it ends; what is
         restored from then on is finalized too."""
@@ -66,7 +70,13 @@ class KerasSubject:
         return self._model
 
     def refusal(self, capability: type) -> str | None:
-        """No learning rate can be changed without an optimizer, or where a schedule or a function gives it."""
+        """What this model lacks: a rate that can be set, data to look at, gradients, a description of its layers."""
+        if capability is HasActivations:
+            return why_unreadable(self._validation[0])
+        if capability is HasGradients and keras.backend.backend() != "torch":
+            return f"Keras keeps no gradients on the backend {keras.backend.backend()!r}; it does on 'torch'"
+        if capability is HasConfig and not is_chart(self._model):
+            return "only models of the classes Functional and Sequential have one"
         if capability is not HasLearningRate:
             return None
         optimizers = self._optimizers()
@@ -190,6 +200,32 @@ class KerasSubject:
         """A node for each layer, with models inside as name scopes; without edges where layers are called freely."""
         taken: dict[str, int] = {}
         return [node._replace(name=unique(node.name, taken)) for node in nodes_of(self._model)]
+
+    def config(self) -> str:
+        """As `to_json` writes it."""
+        json: str = self._model.to_json()
+        return json
+
+    def activations(self, batch_size: int) -> Iterator[tuple[str, Any]]:
+        """What each layer puts out for the validation data, those of models inside in their scopes.
+
+        What comes out of a layer in several parts has their numbers in its names.
+        """
+        data, steps = self._validation
+        return activations(self.model, data, batch_size, steps)
+
+    def hold_gradients(self) -> Callable[[], Iterable[tuple[str, Any]]]:
+        """Those of the last update, which the torch backend keeps until the next one."""
+        return self._gradients
+
+    def _gradients(self) -> Iterator[tuple[str, Any]]:
+        taken: dict[str, int] = {}
+        trained = {id(variable) for variable in self._model.trainable_variables}
+        for variable in self._model.weights:
+            name = unique(variable.path, taken)
+            gradient = variable.value.grad if id(variable) in trained else None
+            if gradient is not None:
+                yield name, np.array(gradient.detach().float().cpu())
 
     def iterations(self) -> int | None:
         """Weight updates that the optimizer has made in its life; None without one."""

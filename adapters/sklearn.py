@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property, partial
@@ -18,7 +17,8 @@ from warnings import warn
 import numpy as np
 
 from trainbus import CheckpointError, MissingDependency, Run, SettingsError
-from trainbus.capabilities import Detachable, HasLearningRate, Node, Restorable, Saveable
+from trainbus.capabilities import Detachable, HasActivations, HasLearningRate, Node, Restorable, Saveable
+from trainbus.locations import Source
 from trainbus.signals import DEFAULT
 
 try:
@@ -28,9 +28,11 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[sklearn]'") from error
 
+from .sklearn_activations import activations, has_layers
 from .sklearn_batches import Rows, batches
+from .sklearn_graph import nodes
 from .sklearn_metrics import Metrics, Scoring, loss
-from .sklearn_parts import by_column, flat, inner, leaves, nodes, weights
+from .sklearn_parts import by_column, flat, inner, leaves, weights
 from .sklearn_rates import rate_of, set_rate
 
 __all__ = ["SklearnSubject", "loss", "partial_fit"]
@@ -64,24 +66,30 @@ class SklearnSubject:
         scoring: the scorers whose values the loop logs, as in `partial_fit`; they tell which way these improve.
         trusted: dotted names of classes beside skops's and scikit-learn's own that a checkpoint may hold; with
             ".joblib" among them also files of that suffix, which run whatever code they hold when they are read.
+        probe: samples, one a row, to look at the layers of a multi-layer perceptron with.
 
     Raises:
         SettingsError: the estimator has no `partial_fit`, or is set to something that fails in it.
     """
 
-    def __init__(self, estimator: Any, *, scoring: Scoring = None, trusted: Iterable[str] = ()) -> None:
+    def __init__(
+        self, estimator: Any, *, scoring: Scoring = None, trusted: Iterable[str] = (), probe: Any = None
+    ) -> None:
         _check(estimator)
         self.estimator = estimator
+        self.probe = probe
         self.trusted = frozenset([trusted] if isinstance(trusted, str) else trusted)
         self.metrics = Metrics(estimator, scoring)
         self.random: np.random.RandomState | None = None
         """The generator that the order of the rows is drawn from, if it is none of NumPy's."""
 
     def refusal(self, capability: type) -> str | None:
-        """Why this estimator lacks the capability: no learning rate that acts, or a type that skops cannot write."""
+        """Why this estimator lacks the capability: no rate that acts, a type that skops cannot write, no samples."""
         if capability is HasLearningRate:
             found = rate_of(self.estimator)
             return found if isinstance(found, str) else None
+        if capability is HasActivations and self.probe is None and has_layers(self.estimator):
+            return "there is no validation data to see them on; give partial_fit validation_data=(X, y)"
         if capability in (Saveable, Restorable, Detachable) and JOBLIB not in self.trusted:
             return self._unsaveable
         return None
@@ -149,8 +157,12 @@ class SklearnSubject:
         """The fitted arrays, those of estimators inside as "estimators_/0/coef_"."""
         return weights(self.estimator)
 
+    def activations(self, batch_size: int) -> Iterable[tuple[str, np.ndarray[Any, Any]]]:
+        """What the layers of multi-layer perceptrons put out for the probe; nothing for other estimators."""
+        return () if self.probe is None else activations(self.estimator, self.probe, batch_size)
+
     def graph(self) -> Sequence[Node]:
-        """The nesting of estimators, and the layers of a multi-layer perceptron."""
+        """How data goes through the estimators, and the layers of a multi-layer perceptron."""
         return list(nodes(self.estimator))
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
@@ -185,7 +197,7 @@ def partial_fit(
     sample_weight: Any = None,
     shuffle: bool = True,
     random_state: int | np.random.RandomState | None = None,
-    resume: str | os.PathLike[str] | None = None,
+    resume: Source | None = None,
     resume_strict: bool = False,
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
@@ -234,6 +246,7 @@ def partial_fit(
             raise SettingsError(f"{name}={number!r}: give a whole number from 1")
     rows = Rows("partial_fit", X, flat(estimator, y), sample_weight)
     held_out = _held_out(estimator, validation_data, y)
+    subject.probe = None if held_out is None else held_out.X
     _check_first_batch(estimator, min(batch_size, len(rows)))
     options = _class_options(estimator, rows, held_out, classes)
     if sample_weight is not None and not _takes(estimator, "sample_weight"):

@@ -1,20 +1,17 @@
-"""What a scikit-learn estimator consists of: the estimators inside it, its fitted arrays, its layers."""
+"""What a scikit-learn estimator consists of: the estimators inside it, and its fitted arrays."""
 
 # scikit-learn ships no types
 # pyright: basic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from inspect import signature
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
-from trainbus.capabilities import Node
-
-__all__ = ["by_column", "flat", "inner", "leaves", "nodes", "weights"]
+__all__ = ["by_column", "flat", "inner", "leaves", "weights"]
 
 NO_WEIGHTS = ("classes_", "h_samples_")
 """Fitted arrays that hold data: labels, and the samples from which BernoulliRBM goes on drawing."""
@@ -67,40 +64,3 @@ def weights(estimator: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray[
                 yield f"{prefix}{name}/{i}" if listed else f"{prefix}{name}", array
     for name, part in inner(estimator).items():
         yield from weights(part, f"{prefix}{name}/")
-
-
-def nodes(estimator: Any, name: str = "") -> Iterator[Node]:
-    """A box for the estimator, one for each inside it, and one for each layer of a multi-layer perceptron."""
-    name = name or type(estimator).__name__
-    yield Node(name, type(estimator).__name__, attributes=tuple(_changed(estimator).items()))
-    if hasattr(estimator, "hidden_layer_sizes"):
-        yield from _layers(estimator, name)
-    for part_name, part in inner(estimator).items():
-        yield from nodes(part, f"{name}/{part_name}")
-
-
-def _changed(estimator: Any) -> Mapping[str, str]:
-    """Name and value of each parameter that is not as its class has it, other estimators left out."""
-    if not hasattr(estimator, "get_params"):
-        return {}
-    usual = signature(type(estimator)).parameters
-    return {
-        name: repr(value)
-        for name, value in estimator.get_params(deep=False).items()
-        if not hasattr(value, "get_params") and (name not in usual or repr(usual[name].default) != repr(value))
-    }
-
-
-def _layers(estimator: Any, name: str) -> Iterator[Node]:
-    sizes = [int(size) for size in np.ravel(estimator.hidden_layer_sizes)]
-    layers: list[tuple[str, int | None, str | None]] = [
-        (f"hidden_{i}", size, estimator.activation) for i, size in enumerate(sizes, start=1)
-    ]
-    outputs = getattr(estimator, "n_outputs_", None)  # unknown before the first batch
-    layers.append(("output", outputs, getattr(estimator, "out_activation_", None)))
-    before: tuple[str, ...] = ()
-    for layer, units, activation in layers:
-        told = {"units": units, "activation": activation}
-        attributes = tuple((key, str(value)) for key, value in told.items() if value is not None)
-        yield Node(f"{name}/{layer}", "Dense", before, attributes)
-        before = (f"{name}/{layer}",)

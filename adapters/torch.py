@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
-from trainbus.capabilities import HasDirections, HasLearningRate, Node
+from trainbus.capabilities import HasActivations, HasDirections, HasGradients, HasLearningRate, HasTrace, Node
 from trainbus.names import hint, resolve
 
 try:
@@ -20,6 +21,9 @@ except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[torch]'") from error
 
 from . import torch_file
+from .torch_gradients import hold_gradients, unheld
+from .torch_graph import parts
+from .torch_probe import Probe, outputs
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
 from .torch_state import Buffers, portable, take_in_place
@@ -50,7 +54,7 @@ class TorchSubject:
     """A PyTorch training as trainbus sees it.
 
     Wrappers (DataParallel, DistributedDataParallel, `torch.compile`) leave no trace in names and files. The model's
-    train or eval mode is never touched.
+    train or eval mode is never touched, but while `probe` is run through it.
 
     Args:
         model: the module to train, wrapped or not.
@@ -60,6 +64,9 @@ class TorchSubject:
         scaler: the GradScaler of mixed precision.
         extra: whatever else has `state_dict` and `load_state_dict` and belongs into a checkpoint, by name: averaged
             weights, a loss with weights of its own. Loaders that go through `run.batches` need not be named.
+        probe: data to look at the model with, for the activations and the graph that TensorBoard shows, as if it were
+            never run: a loader of batches, such as the validation's, or tensors. `forward` tells what the model takes
+            of a batch: the first elements of a tuple, as many as it needs; arguments by name of a mapping.
 
     Raises:
         SettingsError: an argument is not what its name says.
@@ -78,6 +85,7 @@ class TorchSubject:
         scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
         scaler: Any = None,
         extra: Mapping[str, Any] | None = None,
+        probe: Any = None,
     ) -> None:
         if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
@@ -89,6 +97,7 @@ class TorchSubject:
         """Name to scheduler; the only one's name is "scheduler"."""
         self.scaler = None if scaler is None else _named("scaler", scaler)["scaler"]
         self.extra = _named("extra", dict(extra or {}))
+        self.probe = None if probe is None else Probe(probe)
         self._buffers = Buffers()
 
     def refusal(self, capability: type) -> str | None:
@@ -102,6 +111,10 @@ class TorchSubject:
             return undone_by(self.optimizers, self.schedulers)
         if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
+        if capability is HasGradients:
+            return unheld(self.optimizers)
+        if capability in (HasActivations, HasTrace):
+            return self._unprobed()
         return None
 
     # --- files and snapshots
@@ -222,7 +235,32 @@ class TorchSubject:
 
     def graph(self) -> Sequence[Node]:
         """The modules that hold no others, in the order of their registration; a Sequential's in a chain."""
-        return list(_nodes(unwrapped(self.model), "", ())[0])
+        return parts(unwrapped(self.model))
+
+    def activations(self, batch_size: int) -> Iterator[tuple[str, Any]]:
+        """What each module that calls no other one puts out for the probe; of several tensors, each with its number.
+
+        The modules are in evaluation mode meanwhile, and not compiled; afterwards they, their buffers and the
+        generators of the probe's loader are as they were.
+        """
+        if self.probe is not None:
+            model = unwrapped(self.model)
+            for arguments in self.probe.slices(model, batch_size):
+                yield from outputs(model, arguments)
+
+    def hold_gradients(self) -> Callable[[], Iterable[tuple[str, Any]]]:
+        """Copy those that each optimizer takes at its next update."""
+        return hold_gradients(self.model, self.optimizers)
+
+    def trace(self, batch_size: int) -> Sequence[Node]:
+        """The operations that the first samples of the probe go through, each inside the module that does it."""
+        from .torch_trace import trace  # noqa: PLC0415 - only who writes graphs needs it
+
+        if self.probe is None:
+            return ()
+        model = unwrapped(self.model)
+        with closing(self.probe.slices(model, batch_size)) as slices:
+            return trace(model, next(slices))
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """What a torchmetrics metric that is an attribute of the model says of itself, where that is right.
@@ -239,6 +277,15 @@ class TorchSubject:
         return directions.pop() if len(directions) == 1 else None
 
     # --- inner workings
+
+    def _unprobed(self) -> str | None:
+        if self.probe is None:
+            return "there is no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)"
+        if any(hasattr(each, "device_mesh") for each in self.model.parameters()):
+            return "the model lies on several processes, which would all have to be looked at together"
+        if any(isinstance(each, UninitializedParameter) for each in self.model.parameters()):
+            return "the model has weights without values until its first batch"
+        return None
 
     def _state(self, buffers: Buffers | None, *, weights_only: bool) -> Any:
         """What a file holds."""
@@ -335,21 +382,3 @@ def _declared(module: nn.Module) -> Literal["min", "max"] | None:
     if not isinstance(flag, bool) or any(kind.__name__ in MISLEADING_FLAGS for kind in type(module).__mro__):
         return None
     return "max" if flag else "min"
-
-
-def _nodes(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[Node], tuple[str, ...]]:
-    """The nodes of a module, and the names of those whose output is its own, where that is known."""
-    children = list(module.named_children())
-    kind = type(module).__name__
-    if not children:
-        name = path or kind
-        size = sum(each.numel() for each in module.parameters() if not isinstance(each, UninitializedParameter))
-        facts = (("parameters", str(size)), ("settings", module.extra_repr()))
-        return [Node(name, kind, inputs, tuple(fact for fact in facts if fact[1] not in ("", "0")))], (name,)
-    nodes: list[Node] = []
-    chained = isinstance(module, nn.Sequential)
-    for name, child in children:
-        more, outputs = _nodes(unwrapped(child), f"{path}/{name}".lstrip("/"), inputs if chained else ())
-        nodes += more
-        inputs = outputs if chained else ()
-    return nodes, inputs

@@ -13,7 +13,19 @@ from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus.names import nearest
 
-__all__ = ["arrays", "differences", "misfit", "modules_of", "plain_names", "take_weights", "unwrapped", "weights_of"]
+__all__ = [
+    "arrays",
+    "as_array",
+    "differences",
+    "has_numbers",
+    "misfit",
+    "modules_of",
+    "named",
+    "plain_names",
+    "take_weights",
+    "unwrapped",
+    "weights_of",
+]
 
 UNINITIALIZED = (UninitializedParameter, UninitializedBuffer)
 """What lazy modules hold until they see their first batch."""
@@ -52,20 +64,46 @@ def misfit(model: nn.Module, weights: Mapping[str, Any]) -> str:
     return ""
 
 
-def arrays(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Parameters, then the floating-point buffers of the state_dict; tied ones once, none without values."""
+def named(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters, then the buffers of the state_dict that hold fractions; tied ones once, none without values."""
     kept, plain = model.state_dict().keys(), plain_names(model)
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
-        numeric = tensor.is_floating_point() or tensor.is_complex()
-        if name in kept and numeric and not tensor.is_meta and not isinstance(tensor, UNINITIALIZED):
-            yield plain(name).replace(".", "/"), _array(tensor)
+        if name in kept and has_numbers(tensor):
+            yield plain(name).replace(".", "/"), tensor
 
 
-def _array(tensor: Tensor) -> Any:
-    tensor = tensor.detach().to("cpu")
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    array = (tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()).numpy()
+def arrays(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The same as arrays."""
+    for name, tensor in named(model):
+        yield name, as_array(tensor)
+
+
+def has_numbers(tensor: Tensor) -> bool:
+    """Whether it holds fractions, or what stands for some, and has them at hand."""
+    fractions = tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized
+    return fractions and not tensor.is_meta and not isinstance(tensor, UNINITIALIZED)
+
+
+def as_array(tensor: Tensor, *, copied: bool = False) -> Any:
+    """The numbers in NumPy's types, quantised ones as what they stand for, sparse ones with their zeros.
+
+    Args:
+        tensor: one that `has_numbers`.
+        copied: whether the array shares no memory with the tensor; else it may, and cannot be written to.
+    """
+    tensor = tensor.detach()
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.is_nested:
+        tensor = cast("Any", tensor).values()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    moved = tensor.to("cpu").resolve_conj().resolve_neg()
+    if moved.is_complex():
+        moved = torch.view_as_real(moved)
+    array = (moved if moved.dtype in (torch.float32, torch.float64) else moved.float()).numpy()
+    if copied:
+        return array.copy()
     array.setflags(write=False)
     return array
 

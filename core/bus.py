@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pluggy
 
 from .capabilities import Detachable, HasLearningRate, Restorable, Saveable, Snapshotable, missing
-from .checkpoints import Checkpoint, manifest_of, read, remove
+from .checkpoints import Checkpoint, fetched, manifest_of, read, remove
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
 from .hooks import HOOKS, PROJECT, Hooks
+from .locations import Location, location
 from .memory import Memory, capture
 from .metrics import numbers
+from .places import at
 from .slots import Slots
 from .writer import File, Job, Unwritten, Writer
 
 if TYPE_CHECKING:
-    from .events import Events
+    from .continuation import Continuation
 
 __all__ = ["Bus", "Outcome"]
 
@@ -61,7 +63,7 @@ class Bus:
         self._manager.add_hookspecs(Hooks)
         self.slots = Slots()
         self.writer = Writer()
-        self.directories: tuple[Path, ...] = ()
+        self.directories: tuple[Location, ...] = ()
         """Those that the run owns."""
         self.failures = Failures()
         self._compile()
@@ -120,7 +122,7 @@ class Bus:
                     errors.append(error)
         return join(decisions), errors
 
-    def carry_out(self, decision: Decision, run: Events) -> Outcome:
+    def carry_out(self, decision: Decision, run: Continuation) -> Outcome:
         """Do what the decision says, in the order of its actions.
 
         Of several new learning rates the lowest wins; one file is written once, whole if anyone wants it whole; what
@@ -145,7 +147,7 @@ class Bus:
         done = frozenset(
             action
             for action in actions
-            if not (isinstance(action, Save) and Path(action.path) in lost)
+            if not (isinstance(action, Save) and location(action.path) in lost)
             and not (isinstance(action, Forget) and action.by in losers)
         )
         return Outcome(Decision(done), [*before.committed, *now.committed], [*before.unwritten, *now.unwritten])
@@ -169,7 +171,7 @@ class Bus:
             LOG.warning("%s; the training goes on", failure)
         return Outcome(NOTHING, job.committed, job.unwritten)
 
-    def finish(self, decision: Decision, run: Events, checkpoint: Checkpoint) -> Outcome:
+    def finish(self, decision: Decision, run: Continuation, checkpoint: Checkpoint) -> Outcome:
         """Carry out to its end a decision of which saving `checkpoint` was a part, and after which the run died.
 
         What else it saved is saved now where that is not there yet, and what it forgot is forgotten.
@@ -179,7 +181,7 @@ class Bus:
         left = frozenset(
             action
             for action in decision
-            if isinstance(action, Forget) or (isinstance(action, Save) and Path(action.path) not in committed)
+            if isinstance(action, Forget) or (isinstance(action, Save) and location(action.path) not in committed)
         )
         outcome = self.carry_out(Decision(left), run)
         done = decision.actions - (left - outcome.done.actions)
@@ -219,14 +221,14 @@ class Bus:
             for slot in {action.slot for action in actions}:
                 self.slots.keep(slot, snapshot)
 
-    def _save(self, decision: Decision, run: Events) -> None:
+    def _save(self, decision: Decision, run: Continuation) -> None:
         """Write, restore and forget what the decision says, or begin to."""
         saves = [action for action in decision if isinstance(action, Save)]
         restores = [action for action in decision if isinstance(action, Restore)]
         self._require(Saveable, saves)
-        self._asked: dict[Path, list[Save]] = {}
+        self._asked: dict[Location, list[Save]] = {}
         for action in saves:
-            self._asked.setdefault(Path(action.path), []).append(action)
+            self._asked.setdefault(location(action.path), []).append(action)
         able = missing(self.subject, Detachable) is None
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
@@ -265,17 +267,16 @@ class Bus:
         self, job: Job, decision: Decision, slot: Callable[[Path], object] | None, restores: Iterable[Restore]
     ) -> None:
         """What comes after the files: those of slots, and the removal of what is no longer wanted."""
-        if self.slots.fresh and job.committed:
-            self.slots.lie_in(job.committed[0])
-            self.slots.prune(self.directories)
-        elif slot is not None and isinstance(self.subject, Saveable):
-            suffix = self.subject.suffixes(weights_only=True)[0]
-            try:
-                self.slots.write(self.directories[0], suffix, slot)
-            except (OSError, RuntimeError) as error:
-                failure = self.failures.add("Keep", "", CheckpointError(f"what was kept is in memory only: {error}"))
-                LOG.warning("%s; the training goes on", failure)
-            self.slots.prune(self.directories)
+        try:
+            if self.slots.fresh and job.committed:
+                self.slots.lie_in(job.committed[0])
+                self.slots.prune(self.directories)
+            elif slot is not None and isinstance(self.subject, Saveable):
+                self.slots.write(self.directories[0], self.subject.suffixes(weights_only=True)[0], slot)
+                self.slots.prune(self.directories)
+        except (OSError, RuntimeError) as error:
+            self.slots.give_up()
+            self._tolerate("Keep", f"what was kept is in memory only: {error}")
         actions = list(decision)
         for restore in restores:
             self._restore(restore)
@@ -283,13 +284,20 @@ class Bus:
         made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in actions}
         for action in actions:
             if isinstance(action, Forget) and action.source not in made and action.by not in losers:
-                self._forget(action)
+                try:
+                    self._forget(action)
+                except OSError as error:
+                    self._tolerate(action.by, f"{action.source!r} could not be removed: {error}")
 
-    def _losers(self, actions: Iterable[Action], unwritten: Container[Path]) -> set[str]:
+    def _tolerate(self, who: str, what: str) -> None:
+        failure = self.failures.add(who, "", CheckpointError(what))
+        LOG.warning("%s; the training goes on", failure)
+
+    def _losers(self, actions: Iterable[Action], unwritten: Container[Location]) -> set[str]:
         """Who has asked for a file that could not be written."""
-        return {action.by for action in actions if isinstance(action, Save) and Path(action.path) in unwritten}
+        return {action.by for action in actions if isinstance(action, Save) and location(action.path) in unwritten}
 
-    def _moment(self, path: Path, actions: list[Save], run: Events, memory: Memory) -> dict[str, Any]:
+    def _moment(self, path: Location, actions: list[Save], run: Continuation, memory: Memory) -> dict[str, Any]:
         return {
             "epoch": run.epoch,
             "step": run.step,
@@ -306,23 +314,27 @@ class Bus:
                 self.subject.restore(self.slots[action.source])
             return
         self._require(Restorable, [action])
-        path = Path(action.source)
-        if not path.is_file():
+        path = location(action.source)
+        try:
+            there, verified = (at(each).size() is not None for each in (path, manifest_of(path)))
+        except OSError as error:
+            raise CheckpointError(f"{action.source!r} cannot be restored: {error}") from error
+        if not there:
             kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
-        if manifest_of(path).exists():
-            read(path)  # so that a damaged file is refused before it changes anything
+        digest = read(path).content.digest if verified else ""  # a damaged file is refused before it changes anything
         if isinstance(self.subject, Restorable):
-            self.subject.load(path)
+            with fetched(path, digest) as file:
+                self.subject.load(file)
 
     def _forget(self, action: Forget) -> None:
         if not self.slots.drop(action.source):
-            remove(Path(action.source))
+            remove(location(action.source))
 
 
 def _same_moment(action: Save, checkpoint: Checkpoint) -> Checkpoint | None:
     """What the action has saved at the moment of this checkpoint; None where it had not come so far."""
-    path = Path(action.path)
+    path = location(action.path)
     try:
         there = read(path)
     except CheckpointError:

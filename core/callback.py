@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
@@ -12,9 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from .capabilities import HasDirections, missing
 from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
+from .locations import location
 from .names import canonical, hint
 
-__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "clashes"]
+__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "clashes", "home"]
 
 Mode = Literal["auto", "min", "max"]
 
@@ -161,6 +163,18 @@ class MonitoredCallback(Callback):
                 direction_of(self.monitor)
             except UnknownDirection as error:
                 yield UnknownDirection(f"{type(self).__name__}: {error}")
+
+
+def home(callbacks: Iterable[Callback]) -> Path | None:
+    """The directory on this machine's disk where the records of a run lie; None where there is no place for them.
+
+    It is the first that is owned, as that of checkpoints is, else the first into which a callback writes.
+    """
+    callbacks = list(callbacks)
+    owned = (each for callback in callbacks for each in callback.owns())
+    written = (each for callback in callbacks for each in callback.directories())
+    places = map(location, (*owned, *written))
+    return next((place for place in places if isinstance(place, Path)), None)
 
 
 def clashes(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:

@@ -12,10 +12,14 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "Detachable",
+    "HasActivations",
+    "HasConfig",
     "HasDirections",
+    "HasGradients",
     "HasGraph",
     "HasLearningRate",
     "HasRandomState",
+    "HasTrace",
     "HasWeights",
     "Node",
     "Refuses",
@@ -109,6 +113,32 @@ class HasWeights(Protocol):
 
 
 @runtime_checkable
+class HasGradients(Protocol):
+    """Knows how the loss changes with each weight."""
+
+    def hold_gradients(self) -> Callable[[], Iterable[tuple[str, Any]]]:
+        """Keep the gradients of one weight update from here on; what is returned gives them then.
+
+        They come as NumPy arrays under the names of their weights; of a sparse one, the values that it holds.
+        """
+        ...
+
+
+@runtime_checkable
+class HasActivations(Protocol):
+    """Can show what its layers put out for data that it is not trained on."""
+
+    def activations(self, batch_size: int) -> Iterable[tuple[str, Any]]:
+        """Name of a layer and NumPy array of what it puts out, for all of the data, at most so many samples at a time.
+
+        A layer comes once in each slice, or more often if it is called more often. Training goes on afterwards as if
+        nothing had been looked at, but for the random generators of Python, NumPy and `HasRandomState`, which whoever
+        asks brings back.
+        """
+        ...
+
+
+@runtime_checkable
 class HasRandomState(Protocol):
     """Draws from random generators beside the global ones of Python and NumPy."""
 
@@ -145,6 +175,8 @@ class Node(NamedTuple):
     """Names of the nodes whose output it takes."""
     attributes: tuple[tuple[str, str], ...] = ()
     """Names and values worth reading."""
+    shape: tuple[int | None, ...] | None = None
+    """Of what it puts out, None for a size that varies; None as a whole where it is unknown."""
 
 
 @runtime_checkable
@@ -153,6 +185,24 @@ class HasGraph(Protocol):
 
     def graph(self) -> Sequence[Node]:
         """The parts, each naming those whose output it takes."""
+        ...
+
+
+@runtime_checkable
+class HasTrace(Protocol):
+    """Can be followed through one pass over data that it is not trained on."""
+
+    def trace(self, batch_size: int) -> Sequence[Node]:
+        """The operations of a pass over at most so many samples; training goes on as after `activations`."""
+        ...
+
+
+@runtime_checkable
+class HasConfig(Protocol):
+    """Is described by what Keras's `model.to_json` writes, which TensorBoard draws as its conceptual graph."""
+
+    def config(self) -> str:
+        """The description, as JSON."""
         ...
 
 

@@ -8,9 +8,9 @@ crash leaves behind, the digest of the payload on the disk finds its own memory.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,7 +18,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import CheckpointError
-from .files import RESERVED, digest_of, discard, publish, replace_text, stage, suffix_of
+from .files import RESERVED, digest_of, discard, suffix_of
+from .locations import Location
+from .places import at, digest_at
 
 __all__ = [
     "Checkpoint",
@@ -27,6 +29,7 @@ __all__ = [
     "Manifest",
     "commit",
     "contents_of",
+    "fetched",
     "look",
     "manifest_of",
     "newest",
@@ -76,9 +79,9 @@ class Manifest(BaseModel):
 class Checkpoint(BaseModel):
     """A payload that is complete and on the disk, with its content as the manifest has it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
-    path: Path
+    path: Location
     content: Content
 
     @property
@@ -97,7 +100,7 @@ class Checkpoint(BaseModel):
         return self.content.reason
 
 
-def manifest_of(path: Path) -> Path:
+def manifest_of(path: Location) -> Location:
     """Where the manifest of a payload lies.
 
     >>> manifest_of(Path("runs/best.pt")).as_posix()
@@ -106,15 +109,16 @@ def manifest_of(path: Path) -> Path:
     return path.with_name(path.name + MANIFEST)
 
 
-def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkpoint:
-    """Let `write` make a file beside `path`, then put it, with its memory, in the place of `path`.
+def commit(path: Location, write: Callable[[Path], object], **moment: Any) -> Checkpoint:
+    """Let `write` make a file, then put it, with its memory, in the place of `path`.
 
     At every instant `path` holds what it held before or the whole new content, also after a power cut, and the manifest
     has the memory of whichever it is.
 
     Args:
         path: where the payload shall stand; missing directories are made.
-        write: is called with a path of the same suffix in the same directory, and writes the payload there.
+        write: is called with a path of the same suffix on this machine (in the same directory, where `path` lies on
+            its disk), and writes the payload there.
         moment: fields of `Content` beside digest and size.
 
     Raises:
@@ -127,15 +131,15 @@ def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkp
     ('weights', 3)
     """
     try:
-        before = _expected_at(path)
-        staged = stage(path, write)
+        place, before = at(path), _expected_at(path)
+        staged = place.stage(write)
         try:
             content = Content(digest=digest_of(staged), size=staged.stat().st_size, **moment)
             _write_manifest(path, [content, *before])
         except BaseException:
             discard(staged)
             raise
-        publish(staged, path)
+        place.publish(staged)
         _write_manifest(path, [content])
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
@@ -145,14 +149,14 @@ def commit(path: Path, write: Callable[[Path], object], **moment: Any) -> Checkp
 class Found(NamedTuple):
     """What a directory has at one payload's path."""
 
-    path: Path
+    path: Location
     content: Content | None
     """What should be there; None where no manifest tells."""
     flaw: str = ""
     """What is wrong with it, as far as was looked."""
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: Location) -> Checkpoint:
     """The checkpoint at `path`, every byte of it verified; also while another process writes the next one there.
 
     Raises:
@@ -160,27 +164,25 @@ def read(path: Path) -> Checkpoint:
     """
     while True:
         try:
-            with path.open("rb") as payload:  # opened first: what is open stays what it is, whatever is renamed
+            with at(path).reading() as payload:  # opened first: what is open stays what it is, whatever is renamed
                 contents = contents_of(path)
-                digest = hashlib.file_digest(payload, "sha256").hexdigest()
+                digest = hashlib.file_digest(payload.file, "sha256").hexdigest()
                 # a manifest drops a content only after another payload took its place
-                changed = not os.path.samestat(os.fstat(payload.fileno()), path.stat())
+                changed = payload.replaced()
                 changed = changed and all(content.digest != digest for content in contents)
         except OSError as error:
             raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
         if not changed:
             break
     if not contents:
-        manifest = manifest_of(path)
-        state = "damaged" if manifest.exists() else "missing"
-        raise CheckpointError(f"nothing can verify {str(path)!r}: its manifest {manifest.name!r} is {state}")
+        raise CheckpointError(f"nothing can verify {str(path)!r}: {_manifest_is(path)}")
     for content in contents:
         if content.digest == digest:
             return Checkpoint(path=path, content=content)
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
 
 
-def survey(directory: Path, *, verify: bool = False) -> list[Found]:
+def survey(directory: Location, *, verify: bool = False) -> list[Found]:
     """Everything in a directory that is a checkpoint or was one, latest step first; what no manifest tells comes last.
 
     Args:
@@ -191,7 +193,7 @@ def survey(directory: Path, *, verify: bool = False) -> list[Found]:
         CheckpointError: the directory cannot be read.
     """
     try:
-        names = sorted(entry.name for entry in directory.iterdir())
+        names = sorted(at(directory).names())
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
     told = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)} - {""}
@@ -201,19 +203,18 @@ def survey(directory: Path, *, verify: bool = False) -> list[Found]:
     return look([directory / name for name in told | lost if not name.endswith(MANIFEST)], verify=verify)
 
 
-def look(paths: Iterable[Path], *, verify: bool = False) -> list[Found]:
+def look(paths: Iterable[Location], *, verify: bool = False) -> list[Found]:
     """What is at each path, latest step first, as `survey` tells it; without those where nothing is."""
-    found = [_look(path, verify=verify) for path in sorted(paths)]
-    there = (each for each in found if each.path.exists() or manifest_of(each.path).exists())  # none removed meanwhile
-    return sorted(there, key=_age)
+    found = [_look(path, verify=verify) for path in sorted(paths, key=str)]
+    return sorted((each for each in found if each is not None), key=_age)
 
 
-def payloads_in(directory: Path) -> list[Path]:
+def payloads_in(directory: Location) -> list[Location]:
     """The paths in a directory that have a manifest, whether there is a payload or not."""
-    return [path.with_name(path.name.removesuffix(MANIFEST)) for path in directory.glob(f"*{MANIFEST}")]
+    return [directory / name.removesuffix(MANIFEST) for name in at(directory).names() if name.endswith(MANIFEST)]
 
 
-def newest_intact(directory: Path) -> tuple[Checkpoint | None, list[Found]]:
+def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[Found]]:
     """The checkpoint of the latest step whose bytes are all as they were written, None where there is none.
 
     Clocks play no part. Also returned is what was passed over on the way to it: damaged, gone, or of unknown step.
@@ -241,6 +242,8 @@ def newest(candidates: Iterable[Found]) -> tuple[Checkpoint | None, list[Found]]
         if found.content is not None and first is not None:
             continue
         looked = found if found.flaw else _look(found.path, verify=True)
+        if looked is None:  # removed meanwhile
+            continue
         if looked.flaw or looked.content is None:
             passed_over.append(looked)
         else:
@@ -248,33 +251,45 @@ def newest(candidates: Iterable[Found]) -> tuple[Checkpoint | None, list[Found]]
     return first, passed_over
 
 
-def remove(path: Path) -> None:
+def remove(path: Location) -> None:
     """Remove a payload, then its manifest; one that is gone already is no error."""
-    path.unlink(missing_ok=True)
-    manifest_of(path).unlink(missing_ok=True)
+    at(path).remove()
+    at(manifest_of(path)).remove()
 
 
-def _expected_at(path: Path) -> list[Content]:
+@contextmanager
+def fetched(path: Location, digest: str = "") -> Generator[Path]:
+    """A file on this machine that holds what `path` does, for whoever loads it.
+
+    Raises:
+        CheckpointError: it cannot be read, or what was fetched from elsewhere has not this digest.
+    """
+    with ExitStack() as open_files:
+        try:
+            file = open_files.enter_context(at(path).local())
+        except OSError as error:
+            raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
+        if digest and file != path and digest_of(file) != digest:
+            raise CheckpointError(f"{str(path)!r} is no longer what it was: somebody has written there meanwhile")
+        yield file
+
+
+def _expected_at(path: Location) -> list[Content]:
     """What may be found at `path` before it is written; a file that somebody else put there is one such content."""
     contents = contents_of(path)
-    if contents or not path.is_file():
-        return contents
-    return [Content(digest=digest_of(path), size=path.stat().st_size, epoch=-1, step=-1)]
+    size = None if contents else at(path).size()
+    return contents if size is None else [Content(digest=digest_at(path), size=size, epoch=-1, step=-1)]
 
 
-def _look(path: Path, *, verify: bool) -> Found:
-    """One payload and its manifest; after a crash only the digest can tell which of several contents it is."""
+def _look(path: Location, *, verify: bool) -> Found | None:
+    """One payload and its manifest, None for neither; after a crash only the digest can tell which content it is."""
     try:
-        contents = contents_of(path)
+        contents, size = contents_of(path), at(path).size()
     except OSError as error:
         return Found(path, None, f"its manifest cannot be read: {error}")
     if not contents:
-        state = "damaged" if manifest_of(path).exists() else "missing"
-        return Found(path, None, f"its manifest {manifest_of(path).name!r} is {state}")
-    try:
-        size = path.stat().st_size if path.is_file() else None
-    except FileNotFoundError:  # removed between the two calls
-        size = None
+        flaw = _manifest_is(path)
+        return None if size is None and flaw.endswith("missing") else Found(path, None, flaw)
     if size is None:
         return Found(path, contents[0], "missing: it was removed, or its run died before it was there")
     if len(contents) == 1 and contents[0].size == size and not verify:
@@ -289,6 +304,12 @@ def _look(path: Path, *, verify: bool) -> Found:
         return Found(path, contents[0], f"unreadable: {error.__cause__}" if error.__cause__ else f"damaged: {told}")
 
 
+def _manifest_is(path: Location) -> str:
+    """What is wrong with the manifest of a payload, where it tells of no content."""
+    manifest = manifest_of(path)
+    return f"its manifest {manifest.name!r} is {'missing' if at(manifest).size() is None else 'damaged'}"
+
+
 def _age(found: Found) -> tuple[float, ...]:
     """What to sort by, latest step first."""
     if found.content is None:
@@ -296,10 +317,10 @@ def _age(found: Found) -> tuple[float, ...]:
     return (0, -found.content.step, -found.content.epoch, -found.content.written.timestamp())
 
 
-def contents_of(path: Path) -> list[Content]:
+def contents_of(path: Location) -> list[Content]:
     """What the manifest of a payload has, newest first; nothing where it is not there, or not as it was written."""
     try:
-        text = manifest_of(path).read_bytes()
+        text = at(manifest_of(path)).read()
     except FileNotFoundError:
         return []
     signed = SIGNED.match(text)
@@ -311,12 +332,12 @@ def contents_of(path: Path) -> list[Content]:
         return []
 
 
-def _write_manifest(path: Path, contents: list[Content]) -> None:
+def _write_manifest(path: Location, contents: list[Content]) -> None:
     text = Manifest(contents=contents).model_dump_json()
     unsigned = SIGNED.match(text.encode())
     assert unsigned is not None, "digest is the first field"
     start = unsigned[1].decode()
-    replace_text(manifest_of(path), start + _digest(text.encode()).decode() + text.removeprefix(start))
+    at(manifest_of(path)).replace(start + _digest(text.encode()).decode() + text.removeprefix(start))
 
 
 def _digest(text: bytes) -> bytes:

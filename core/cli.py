@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from .catalog import Group, installed, summary
-from .errors import SettingsError, TrainbusError
+from .errors import CheckpointError, SettingsError, TrainbusError
 from .names import hint
 from .replay_command import add_replay, add_sweep
 from .terminal import printable
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     callbacks.set_defaults(command=_callbacks)
 
     checkpoints = commands.add_parser("checkpoints", help="list the checkpoints of a directory, latest step first")
-    checkpoints.add_argument("directory", metavar="DIR", help="where they lie")
+    checkpoints.add_argument("directory", metavar="DIR", help="where they lie, also a URL such as s3://bucket/run")
     checkpoints.add_argument(
         "--verify", action="store_true", help="read all bytes; exit code 1 where one is not intact"
     )
@@ -137,12 +137,17 @@ def _callbacks(_: argparse.Namespace) -> int:
 def _checkpoints(options: argparse.Namespace) -> int:
     from .checkpoint_table import as_json, table  # noqa: PLC0415 - only this command needs it
     from .checkpoints import survey  # noqa: PLC0415
+    from .locations import location  # noqa: PLC0415
+    from .places import at  # noqa: PLC0415
 
-    directory = Path(options.directory)
-    if not directory.is_dir():
-        raise SettingsError(
-            f"{str(directory)!r} is {'a file' if directory.exists() else 'not there'}; name a directory"
-        )
+    directory = location(options.directory)
+    place = at(directory)
+    try:
+        if not place.is_directory():
+            state = "not there" if place.size() is None else "a file"
+            raise SettingsError(f"{str(directory)!r} is {state}; name a directory")
+    except OSError as error:
+        raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
     found = survey(directory, verify=options.verify)
     if options.json:
         print(as_json(found, verified=options.verify))

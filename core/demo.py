@@ -125,7 +125,7 @@ def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=32, shuffle=True)
     loss_of = torch.nn.functional.cross_entropy
-    with Run(TorchSubject(model, optimizer), callbacks) as run:
+    with Run(TorchSubject(model, optimizer, probe=x_val), callbacks) as run:
         for _ in run.epochs(epochs):
             for images, labels in run.batches(loader):
                 loss = loss_of(model(images), labels)

@@ -46,3 +46,7 @@ class JournalError(TrainbusError, ValueError):
 
 class LoopError(TrainbusError, RuntimeError):
     """The training loop called a run in an order that makes no sense."""
+
+
+class Held(TrainbusError, OSError):
+    """Somebody else owns a directory: the message says who."""

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from .bus import Outcome
 from .capabilities import HasLearningRate
+from .continuation import Continuation
 from .decision import REQUEST, Decision, Forget, Save, Stop
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError, MissingMetric, SettingsError
 from .failures import LOG
-from .files import sweep
 from .listeners import Listed, listeners
-from .loaders import bring_back, state_of
+from .locations import Location, Source, location
 from .locks import owning
-from .memory import decision_from_plain
-from .plain import from_plain
-from .randomness import random_state
-from .resume import Resumption, find
+from .places import at
 from .signals import DEFAULT, Signals
-from .status import Status
 from .stop_file import StopFile
 
 __all__ = ["Events"]
 
-T = TypeVar("T")
 
-
-class Events(Status):
+class Events(Continuation):
     """One training run from its first event to its last: what `Run` is to an adapter, and to plugins."""
 
     def __init__(
@@ -41,17 +33,11 @@ class Events(Status):
         callbacks: Listed | Sequence[Listed] = (),
         *,
         progress: bool = True,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
-        super().__init__(subject)
-        self.loaders: list[Any] = []
-        """Of each loop over batches of the present epoch, or else of the last one, its loader."""
-        self.loop_random: Any = None
-        self.loop_loader: Any = None
-        self._resume, self._strict = resume, resume_strict
-        self._resumption: Resumption | None = None
+        super().__init__(subject, resume=resume, resume_strict=resume_strict)
         self._listens_to = (signals,) if isinstance(signals, str) else tuple(signals)
         self._signals: Signals | None = None
         self._stop_file: StopFile | None = None
@@ -59,7 +45,6 @@ class Events(Status):
         self._validating = False
         found = listeners(callbacks, subject, progress=progress)
         self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
-        """Name of the plugin to the callback that made it."""
         self.plugins = {each.name: each.plugin for each in found}
         self._owned = ExitStack()
         self._bus.register((each.name, each.plugin) for each in found)
@@ -76,18 +61,19 @@ class Events(Status):
         self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self._state = "open"
         try:
-            directories = {Path(each) for callback in self.callbacks.values() for each in callback.owns()}
+            directories = {location(each) for callback in self.callbacks.values() for each in callback.owns()}
             self._owned = owning(directories)
             for directory in directories:
-                sweep(directory)
-            self._bus.directories = tuple(sorted(directories))
+                at(directory).sweep()
+            self._bus.directories = tuple(sorted(directories, key=str))
             request = _weak(self._request)
             self._signals = Signals(self._listens_to, request)
             self._stop_file = StopFile(self._bus.directories, request)
             self._owned.callback(self._stop_file.close)
             self._find()
             self._tell("on_train_begin", self._bus.on_train_begin)
-            self._go_on()
+            self._tell_outcome(self._carry_over())
+            self._stand()
         except BaseException as error:
             self.end(error)
             raise
@@ -100,16 +86,10 @@ class Events(Status):
         self._rates = {}
         self.validated = False
         self._loops = self._counters.done = 0
-        resumption = self._resumption
-        if resumption is not None and resumption.inside:
+        if self._goes_on_inside:
             if self._bus.on_epoch_begin is not None:
                 self._bus.on_epoch_begin(self, epoch)  # what was decided when it began first is done
-            resumption.recall(self.subject, self._bus.failures)
-            resumption.set_random(self.subject, loop=True)
-            self.loop_random = from_plain(resumption.memory.loop_random)
-            self.means.bring_back(from_plain(resumption.memory.means))
-            self.validated = resumption.memory.validated
-            self._counters.done = resumption.memory.position.batches
+            self._enter()
             return
         self._note_random()
         self._tell("on_epoch_begin", self._bus.on_epoch_begin, epoch)
@@ -234,97 +214,6 @@ class Events(Status):
                 "%s: the run ended in epoch %d after %d steps; %s", self.requested, self.epoch + 1, self.step, newest
             )
 
-    # --- going on from a checkpoint
-
-    def go_on(self) -> None:
-        """Take back every stop, so that a run that had stopped before it was resumed trains on."""
-        self.stops.clear()
-
-    def first_epoch(self, initial_epoch: int, epochs: int) -> int:
-        """The epoch to begin with, counted from 0, where the loop by itself would begin with `initial_epoch`."""
-        if self.resumed is None:
-            return initial_epoch
-        if self.position.epochs >= epochs and not self.stopped:
-            LOG.warning("resumed from %s: all %d epochs are done; to train on, ask for more", self.resumed.path, epochs)
-        return max(initial_epoch, self.position.epochs)
-
-    @property
-    def to_skip(self) -> int:
-        """Batches of the present epoch that were trained on before the run was interrupted, 0 for none.
-
-        An adapter passes over so many without training, then calls `skipped`.
-        """
-        inside = self._resumption is not None and self._resumption.inside
-        return self._resumption.memory.position.batches if inside and self._resumption is not None else 0
-
-    def skipped(self) -> None:
-        """The batches to skip are passed over; whatever training them changed is now as it was then."""
-        if self._resumption is not None:
-            self._resumption.arrive(self.subject)
-
-    def begin_loop(self, loader: Iterable[T]) -> tuple[Iterable[T], int]:
-        """A loop over the batches of the epoch begins; what to go through, and the number of its first batch."""
-        number = self._loops
-        self._loops += 1
-        self.loaders[number : number + 1] = [loader]
-        resumption = self._resumption
-        if resumption is not None and resumption.inside:
-            self._counters.done = resumption.first_batch(number)
-            self.loop_loader = resumption.memory.loop_loader
-            return resumption.rest(number, loader, self.subject), self._counters.done
-        if resumption is not None:
-            bring_back(loader, resumption.loaders.pop(number, None))
-        self._counters.done = 0
-        if number:
-            self._note_random()
-        self.loop_loader = state_of(loader) if self._bus.directories else None
-        return loader, 0
-
-    def _find(self) -> None:
-        checkpoint = None if self._resume is None else find(self._resume, self.callbacks.values())
-        if checkpoint is None:
-            return
-        resumption = self._resumption = Resumption(checkpoint, self.plugins, self.callbacks)
-        resumption.tell(strict=self._strict)
-        resumption.bring_back(self.subject, self._bus.slots)
-        memory, position = resumption.memory, resumption.memory.position
-        self.resumed = checkpoint
-        self.past = [(epoch, from_plain(metrics)) for epoch, metrics in memory.history]
-        self.metrics = self.past[-1][1] if self.past else {}
-        self.decided = [(epoch, decision_from_plain(actions)) for epoch, actions in memory.decided]
-        self.epoch, self.step = checkpoint.epoch, checkpoint.step
-        self._began = self._ended = position.epochs
-        self._counters.done = position.batches
-        self.batch = max(position.batches - 1, 0)
-        self._files = dict.fromkeys(Path(file) for file in memory.files if Path(file).exists())
-        self._files[checkpoint.path] = None
-        self.stops += resumption.stops()
-
-    def _go_on(self) -> None:
-        """What was decided last may not have been carried out to its end."""
-        resumption = self._resumption
-        if resumption is None:
-            return
-        resumption.recall(self.subject, self._bus.failures)
-        position = resumption.memory.position
-        if position.inside:
-            self._began = position.epochs + 1
-        decision = resumption.decision()
-        self._tell_outcome(self._bus.finish(decision, self, resumption.checkpoint))
-        if self.stopped:
-            LOG.warning(
-                "resumed from %s: this run had stopped: %s; it stays finished. To train on, change the settings of "
-                "whoever stopped it, or call go_on() of the run",
-                resumption.checkpoint.path,
-                self.result.reason,
-            )
-        if not resumption.inside:
-            resumption.set_random(self.subject)
-
-    def _note_random(self) -> None:
-        if self._bus.directories:
-            self.loop_random = random_state(self.subject)
-
     # --- inner workings
 
     def _require(self, state: str, otherwise: str) -> None:
@@ -343,8 +232,8 @@ class Events(Status):
 
     def _tell_outcome(self, outcome: Outcome) -> None:
         done, committed, unwritten = outcome
-        saved = [Path(action.path) for action in done if isinstance(action, Save)]
-        for path in (*saved, *(Path(action.source) for action in done if isinstance(action, Forget))):
+        saved = [location(action.path) for action in done if isinstance(action, Save)]
+        for path in (*saved, *(location(action.source) for action in done if isinstance(action, Forget))):
             self._files.pop(path, None)
         self._files |= dict.fromkeys(saved)  # at the end, also those that were there before
         for checkpoint in committed:
@@ -352,7 +241,7 @@ class Events(Status):
             if self._bus.on_checkpoint is not None:
                 self._bus.on_checkpoint(self, checkpoint)
         for path, step, error in unwritten:
-            if not path.exists():
+            if not self._is_there(path):
                 self._files.pop(path, None)
             if self._bus.on_checkpoint_error is not None:
                 self._bus.on_checkpoint_error(self, path, step, error)
@@ -364,6 +253,13 @@ class Events(Status):
         self.decided.append((self.epoch, decision))
         if self._bus.on_decision is not None:
             self._bus.on_decision(self, decision)
+
+    def _is_there(self, path: Location) -> bool:
+        """Whether there is a file that was to be replaced; where that cannot be told, whether this run wrote one."""
+        try:
+            return at(path).size() is not None
+        except OSError:
+            return any(each.path == path for each in self.checkpoints)
 
     def _learning_rates(self) -> Mapping[str, float]:
         return self.subject.learning_rates() if isinstance(self.subject, HasLearningRate) else {}

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from .locations import Location
+
 __all__ = [
     "RESERVED",
     "STAGED",
@@ -26,15 +28,16 @@ __all__ = [
 RESERVED = ".trainbus-"
 """How the names of files begin that are trainbus's own."""
 STAGED = f"{RESERVED}staged-"
+WEIGHTS = ".weights.h5"
 
 
-def suffix_of(path: Path) -> str:
+def suffix_of(path: Location) -> str:
     """The suffix of a file name, `.weights.h5` taken as one.
 
     >>> suffix_of(Path("run.1/best.weights.h5")), suffix_of(Path("best.pt")), suffix_of(Path("best"))
     ('.weights.h5', '.pt', '')
     """
-    return "".join(path.suffixes[-2:]) if path.name.endswith(".weights.h5") else path.suffix
+    return WEIGHTS if path.name.endswith(WEIGHTS) and path.name != WEIGHTS else path.suffix
 
 
 def stage(path: Path, write: Callable[[Path], object]) -> Path:

@@ -18,11 +18,10 @@ from .errors import SettingsError
 from .names import hint
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .checkpoints import Checkpoint
     from .decision import Decision
     from .errors import CheckpointError
+    from .locations import Location
     from .run import Run
 
 __all__ = ["HOOKS", "PROJECT", "Hooks", "check_plugin", "hookimpl"]
@@ -86,7 +85,7 @@ class Hooks:
         """A checkpoint was committed: its file is complete and on the disk."""
 
     @_spec
-    def on_checkpoint_error(self, run: Run, path: Path, step: int, error: CheckpointError) -> None:
+    def on_checkpoint_error(self, run: Run, path: Location, step: int, error: CheckpointError) -> None:
         """The checkpoint of this step was not written, and the run goes on: `path` holds what it held before."""
 
 

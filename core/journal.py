@@ -310,9 +310,10 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
         data = path.read_bytes()
     except OSError as error:
         raise JournalError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+    data = data.rstrip(b"\0")  # which may follow where the machine died
     if not data:
         raise JournalError(f"{str(path)!r} is empty")
-    lines = data.rstrip(b"\0").split(b"\n")  # where the machine died, zeros may follow
+    lines = data.split(b"\n")
     last, end = len(lines) - (lines[-1] == b""), 0
     for number, line in enumerate(lines[:last], start=1):
         end += len(line) + 1

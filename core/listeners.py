@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, NamedTuple, TypeGuard, cast
 
 from . import settings
-from .callback import Callback, clashes
+from .callback import Callback, clashes, home
 from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
 from .errors import SettingsError, TrainbusError
 from .hooks import check_plugin
@@ -63,7 +63,7 @@ def listeners(listed: Listed | Sequence[Listed], subject: object = None, *, prog
     if problems:
         lines = "\n".join(f"- {problem}" for problem in problems)
         raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
-    if any(each.directories() for each in made) and not any(type(each).__name__ == JOURNAL for each in made):
+    if home(made) is not None and not any(type(each).__name__ == JOURNAL for each in made):
         found.append(_listener(load("callbacks", JOURNAL)(), {each.name for each in found}))
     levels = {each.name: getattr(each.callback, "verbose", 0) for each in found}
     if any(levels.values()):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
-from .errors import CheckpointError
-from .files import make_directory
+from .errors import CheckpointError, Held
+from .locations import Location
+from .places import at
 
 __all__ = ["LOCK", "Use", "owning"]
 
@@ -34,15 +30,17 @@ class Use(NamedTuple):
 CHECKPOINTS = Use(LOCK, "checkpoints", "ModelCheckpoint")
 
 
-def owning(directories: Iterable[Path], use: Use = CHECKPOINTS) -> ExitStack:
+def owning(directories: Iterable[Location], use: Use = CHECKPOINTS) -> ExitStack:
     """Own directories, made where they are missing, until the returned stack is closed or this process ends.
 
-    The operating system gives a lock back when its process dies, so a lock that is held has a living holder.
+    What a process owned that died is free: on this machine's disk at once, in a store when its owner is known to be
+    dead or was not heard of for a while.
 
     Raises:
         CheckpointError: another run owns one of them, or it cannot be written.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> folder = Path(tempfile.mkdtemp())
     >>> with owning([folder]):
     ...     owning([folder])
@@ -52,27 +50,21 @@ def owning(directories: Iterable[Path], use: Use = CHECKPOINTS) -> ExitStack:
     """
     owned = ExitStack()
     try:
-        for directory in sorted(set(directories)):
-            owned.callback(_owned(directory, use).release)
+        for directory in sorted(set(directories), key=str):
+            owned.callback(_owned(directory, use))
     except BaseException:
         owned.close()
         raise
     return owned
 
 
-def _owned(directory: Path, use: Use) -> FileLock:
-    path = directory / use.lock
-    lock = FileLock(path, timeout=0, thread_local=False)
+def _owned(directory: Location, use: Use) -> Callable[[], object]:
     try:
-        make_directory(directory)
-        lock.acquire()
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
-    except Timeout:
-        holder = path.read_text(encoding="utf-8").strip() or "starting"
+        return at(directory).own(use.lock)
+    except Held as error:
         raise CheckpointError(
-            f"another run ({holder}) saves its {use.what} in {str(directory)!r}; give each run a directory of its own, "
-            f"or where several processes train one model, list {use.callback} in one of them only"
+            f"another run ({str(error) or 'starting'}) saves its {use.what} in {str(directory)!r}; give each run a "
+            f"directory of its own, or where several processes train one model, list {use.callback} in one of them only"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{use.what} cannot be saved in {str(directory)!r}: {error}") from error
-    return lock

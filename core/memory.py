@@ -20,7 +20,7 @@ from .randomness import random_state
 
 if TYPE_CHECKING:
     from .callback import Callback
-    from .events import Events
+    from .continuation import Continuation
 
 __all__ = ["Memory", "Position", "Remembered", "action_from_plain", "action_to_plain", "capture", "decision_from_plain"]
 
@@ -79,7 +79,7 @@ class Memory(BaseModel):
     plugins: list[Remembered] = Field(default_factory=list[Remembered])
 
 
-def capture(run: Events, decision: Decision, failures: Failures) -> Memory:
+def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory:
     """All that a resumed run needs to decide as this one will, after the answers that joined into `decision`.
 
     Raises:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from .capabilities import HasRandomState
 
-__all__ = ["random_state", "set_random_state"]
+__all__ = ["random_state", "set_random_state", "undrawn"]
 
 WORDS = "<625Q"
 """Python's generator: 624 words and a position."""
@@ -42,3 +43,19 @@ def set_random_state(state: Mapping[str, Any], subject: object = None) -> None:
         np.random.set_state(state["numpy"])  # noqa: NPY002
     if "subject" in state and isinstance(subject, HasRandomState):
         subject.set_random_state(state["subject"])
+
+
+@contextmanager
+def undrawn(subject: object = None) -> Generator[None]:
+    """Whatever is drawn inside, every generator stands afterwards where it stood before.
+
+    >>> with undrawn():
+    ...     first = random.random()
+    >>> first == random.random()
+    True
+    """
+    state = random_state(subject)
+    try:
+        yield
+    finally:
+        set_random_state(state, subject)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from .decision import Decision
 from .failures import Failure
+from .locations import Location
 from .monitor import BestValue
 
 __all__ = ["Result"]
@@ -24,7 +24,7 @@ class Result:
     """Why the training ended, in words."""
     best: dict[str, BestValue]
     """Per monitored metric its best value and the epoch, counted from 0, that reached it."""
-    checkpoints: tuple[Path, ...]
+    checkpoints: tuple[Location, ...]
     """The files that were written and not forgotten since, each once, in the order of their last writing."""
     learning_rates: dict[str, list[float | None]]
     """Per learning rate its value in each epoch."""

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from .callback import Callback
 from .capabilities import HasLearningRate, Remembers, Restorable, Snapshotable, missing
-from .checkpoints import MANIFEST, Checkpoint, Found, look, newest, read, survey
+from .checkpoints import MANIFEST, Checkpoint, Found, fetched, look, newest, read, survey
 from .decision import Action, Decision, Stop
 from .errors import CheckpointError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
 from .guards import sign
 from .loaders import bring_back, keeps_state
+from .locations import Location, Source, location
 from .memory import Memory, Remembered, action_from_plain, decision_from_plain
 from .names import hint
+from .places import at
 from .plain import from_plain
 from .randomness import set_random_state
 from .slots import Slots, slot_files
@@ -34,7 +33,7 @@ UNDECISIVE = frozenset({"background", "verbose"})
 """Settings that change no decision."""
 
 
-def find(source: str | os.PathLike[str], callbacks: Iterable[Callback]) -> Checkpoint | None:
+def find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
     """The checkpoint to resume from.
 
     Args:
@@ -49,13 +48,22 @@ def find(source: str | os.PathLike[str], callbacks: Iterable[Callback]) -> Check
         SettingsError: nothing is there, or no callback writes what "auto" could look for.
         CheckpointError: what is there is damaged, or tells nothing of its run.
     """
+    try:
+        return _find(source, callbacks)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"resume={str(source)!r}: {error}") from error
+
+
+def _find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
     if source == AUTO:
         patterns = [pattern for callback in callbacks for pattern in callback.written()]
         if not patterns:
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
         return _newest(look(_payloads(patterns)))
-    path = Path(source)
-    if path.is_dir():
+    path = location(source)
+    if at(path).is_directory():
         found = _newest(survey(path))
         if found is None:
             raise SettingsError(
@@ -63,10 +71,9 @@ def find(source: str | os.PathLike[str], callbacks: Iterable[Callback]) -> Check
                 "there is none"
             )
         return found
-    if not path.exists():
-        near = hint(
-            path.name, [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else [], otherwise=""
-        )
+    if at(path).size() is None:
+        beside = at(path.parent)
+        near = hint(path.name, beside.names() if beside.is_directory() else [], otherwise="")
         raise SettingsError(f"resume={str(source)!r}: no such file{near}")
     checkpoint = read(path)
     memory_of(checkpoint)
@@ -85,9 +92,9 @@ def memory_of(checkpoint: Checkpoint) -> Memory:
         raise CheckpointError(f"{str(checkpoint.path)!r} tells nothing of the run that it belongs to") from None
 
 
-def _payloads(patterns: Iterable[str]) -> set[Path]:
-    found = {path for pattern in patterns for path in (*glob.glob(pattern), *glob.glob(pattern + MANIFEST))}  # noqa: PTH207
-    return {Path(path.removesuffix(MANIFEST)) for path in found}
+def _payloads(patterns: Iterable[str]) -> set[Location]:
+    places = [at(location(pattern + suffix)) for pattern in patterns for suffix in ("", MANIFEST)]
+    return {found.with_name(found.name.removesuffix(MANIFEST)) for place in places for found in place.matching()}
 
 
 def _newest(found: list[Found]) -> Checkpoint | None:
@@ -230,9 +237,11 @@ class Resumption:
         files = slot_files(self.checkpoint, self.memory.slots)
         for slot, file in files.items():
             if file is not None and isinstance(subject, Snapshotable):
-                subject.load(file.path)
+                with fetched(file.path, file.digest) as there:
+                    subject.load(there)
                 slots.keep(slot, subject.snapshot(), file)
-        subject.load(self.checkpoint.path)
+        with fetched(self.checkpoint.path, self.checkpoint.content.digest) as there:
+            subject.load(there)
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):
                 slots.keep(slot, subject.snapshot())

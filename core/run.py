@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -14,6 +13,7 @@ from .decision import REQUEST, Decision, stop
 from .errors import SettingsError
 from .events import Events
 from .listeners import Listed
+from .locations import Source
 from .signals import DEFAULT
 
 __all__ = ["Run", "watch"]
@@ -199,7 +199,7 @@ def watch(
     model: object,
     *rest: Any,
     callbacks: Listed | Sequence[Listed] = (),
-    resume: str | os.PathLike[str] | None = None,
+    resume: Source | None = None,
     resume_strict: bool = False,
     signals: Iterable[str] = DEFAULT,
     **options: Any,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .checkpoints import Checkpoint, contents_of, payloads_in
 from .errors import CheckpointError
-from .files import RESERVED, digest_of, publish, stage, suffix_of
+from .files import RESERVED, digest_of, suffix_of
+from .locations import Location, inside, relative
+from .places import at, digest_at
 
 __all__ = ["SlotFile", "Slots", "slot_files"]
 
@@ -22,7 +22,7 @@ PREFIX = f"{RESERVED}slot-"
 class SlotFile(NamedTuple):
     """Where the state of a slot lies on the disk."""
 
-    path: Path
+    path: Location
     digest: str
 
 
@@ -37,6 +37,7 @@ class Slots:
     def __init__(self) -> None:
         self._kept: dict[str, object] = {}
         self._files: dict[str, SlotFile] = {}
+        self._lost: set[str] = set()
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._kept
@@ -51,59 +52,62 @@ class Slots:
         """Remember a snapshot, and where it lies on the disk, if it does."""
         self._kept[slot] = snapshot
         self._files.pop(slot, None)
+        self._lost.discard(slot)
         if file is not None:
             self._files[slot] = file
 
     @property
     def fresh(self) -> list[str]:
         """The slots that lie in no file yet."""
-        return [slot for slot in self._kept if slot not in self._files]
+        return [slot for slot in self._kept if slot not in self._files and slot not in self._lost]
+
+    def give_up(self) -> None:
+        """What lies in no file yet could not be written: it is in memory only, and no checkpoint shall name it."""
+        self._lost.update(self.fresh)
 
     def drop(self, slot: str) -> bool:
         """Forget a slot; whether there was one."""
         self._files.pop(slot, None)
         return self._kept.pop(slot, None) is not None
 
-    def memory(self, path: Path) -> dict[str, Any]:
+    def memory(self, path: Location) -> dict[str, Any]:
         """What a checkpoint at `path` remembers: slot to file and digest; no file for what lies in itself."""
         remembered: dict[str, Any] = {}
-        for slot in self._kept:
+        for slot in self._kept.keys() - self._lost:
             file = self._files.get(slot)
-            there = None if file is None else os.path.relpath(file.path, path.parent)
+            there = None if file is None else relative(file.path, path.parent)
             remembered[slot] = {"file": there, "digest": "" if file is None else file.digest}
         return remembered
 
     def lie_in(self, checkpoint: Checkpoint) -> None:
         """Give what was kept by the decision that saved this checkpoint a file: a second name of the checkpoint's."""
         for slot in self.fresh:
-            path = checkpoint.path.with_name(_name(suffix_of(checkpoint.path)))
-            try:
-                os.link(checkpoint.path, path)
-            except OSError:  # a file system without links
-                publish(stage(path, lambda staged: shutil.copyfile(checkpoint.path, staged)), path)
-            self._files[slot] = SlotFile(path, checkpoint.content.digest)
+            name = _name(suffix_of(checkpoint.path))
+            at(checkpoint.path).double(name)
+            self._files[slot] = SlotFile(checkpoint.path.with_name(name), checkpoint.content.digest)
 
-    def write(self, directory: Path, suffix: str, save: Callable[[Path], object]) -> None:
+    def write(self, directory: Location, suffix: str, save: Callable[[Path], object]) -> None:
         """Write what was kept, and lies in no file yet, by `save`, which writes the present state."""
         path = directory / _name(suffix)
-        staged = stage(path, save)
+        staged = at(path).stage(save)
         file = SlotFile(path, digest_of(staged))
-        publish(staged, path)
+        at(path).publish(staged)
         self._files.update((slot, file) for slot in self.fresh)
 
-    def prune(self, directories: Iterable[Path], others: Iterable[Path] = ()) -> None:
+    def prune(self, directories: Iterable[Location], others: Iterable[Location] = ()) -> None:
         """Remove files of slots in `directories` that no checkpoint there, nor any at `others`, remembers."""
         directories = list(directories)
-        files = {path.resolve() for directory in directories for path in directory.glob(f"{PREFIX}*")}
+        listed = [(directory, name) for directory in directories for name in at(directory).names()]
+        files = {(directory / name).resolve() for directory, name in listed if name.startswith(PREFIX)}
         unused = files - {file.path.resolve() for file in self._files.values()}
         if not unused:
             return
         for payload in {*others, *(path for directory in directories for path in payloads_in(directory))}:
             for content in contents_of(payload):
                 references = content.memory.get("slots", {}).values()
-                unused -= {(payload.parent / each["file"]).resolve() for each in references if each["file"]}
+                unused -= {inside(payload.parent, each["file"]).resolve() for each in references if each["file"]}
         for path in unused:
-            path.unlink(missing_ok=True)
+            at(path).remove()
 
 
 def slot_files(checkpoint: Checkpoint, slots: Mapping[str, Any]) -> dict[str, SlotFile | None]:
@@ -118,10 +122,10 @@ def slot_files(checkpoint: Checkpoint, slots: Mapping[str, Any]) -> dict[str, Sl
 def _slot_file(slot: str, checkpoint: Checkpoint, reference: Mapping[str, Any]) -> SlotFile | None:
     if reference["file"] is None:
         return None
-    path = checkpoint.path.parent / reference["file"]
+    path = inside(checkpoint.path.parent, reference["file"])
     told = f"{str(path)!r}, where {str(checkpoint.path)!r} has what was kept as {slot!r}"
     try:
-        digest = digest_of(path)
+        digest = digest_at(path)
     except OSError as error:
         raise CheckpointError(f"{told}, cannot be read: {error}") from error
     if digest != reference["digest"]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from .bus import Bus
+from .callback import Callback
 from .checkpoints import Checkpoint
 from .counters import Counters
 from .decision import Decision, Stop
 from .failures import Failure
 from .history import History
+from .locations import Location
 from .memory import Position
 from .metrics import Means
 from .monitor import Monitor
@@ -29,6 +30,9 @@ class Status:
 
     def __init__(self, subject: object = None) -> None:
         self.subject = subject
+        self.callbacks: dict[str, Callback] = {}
+        """Name of a plugin to the callback that made it."""
+        self.plugins: dict[str, object] = {}
         self.epoch = 0
         self.planned_epochs: int | None = None
         self.planned_batches: int | None = None
@@ -55,7 +59,7 @@ class Status:
         """The signal, or the stop file, that asked for the end of the run; empty for none."""
         self.interrupted = False
         """Whether that has ended the run, between two batches and before the planned end."""
-        self._files: dict[Path, None] = {}
+        self._files: dict[Location, None] = {}
         self._began = self._ended = 0  # numbers of epochs that began and that are over
         self._loops = 0
         self._counters = Counters()
@@ -82,7 +86,7 @@ class Status:
         self._counters.steps += step - self.step
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> list[Location]:
         """The checkpoints that were written and not forgotten since, in the order of their last writing."""
         return list(self._files)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from itertools import count
 
 from .failures import LOG
+from .locations import Location
+from .places import at
 
 __all__ = ["NAME", "SECONDS", "StopFile"]
 
@@ -16,6 +18,9 @@ NAME = "stop"
 
 SECONDS = 0.5
 """How long such a file may stay unseen."""
+
+FAR = 20
+"""How many of these times it may stay unseen in a store, which lies far away and charges for each look."""
 
 
 class StopFile:
@@ -28,7 +33,7 @@ class StopFile:
         ask: called with the path of the file, in a thread of its own.
     """
 
-    def __init__(self, directories: Iterable[Path], ask: Callable[[str], object]) -> None:
+    def __init__(self, directories: Iterable[Location], ask: Callable[[str], object]) -> None:
         self._paths = [directory / NAME for directory in directories]
         self._closed = threading.Event()
         for path in self._paths:
@@ -40,10 +45,10 @@ class StopFile:
             watch.name = "trainbus-stop-file"
             watch.start()
 
-    def look(self) -> None:
-        """Ask for the end, if the file is there now."""
+    def look(self, *, far: bool = False) -> None:
+        """Ask for the end, if the file is there now; with `far` also where looking takes its time."""
         for path in self._paths:
-            if _taken(path):
+            if (far or at(path).near) and _taken(path):
                 self._ask(str(path))
 
     def close(self) -> None:
@@ -52,19 +57,21 @@ class StopFile:
 
 
 def _watch(file: weakref.ref[StopFile], closed: threading.Event) -> None:
+    looks = count(1)
     while not closed.wait(SECONDS):
         watched = file()
         if watched is None:  # its run was lost
             return
-        watched.look()
+        watched.look(far=next(looks) % FAR == 0)
+        del watched
 
 
-def _taken(path: Path) -> bool:
+def _taken(path: Location) -> bool:
     """Whether an empty file is there and could be taken away."""
     try:
-        if not path.is_file() or path.stat().st_size:
+        if at(path).size() != 0:
             return False
-        path.unlink()
+        at(path).remove()
     except OSError:  # no longer there, or not ours to take: then it would end every run that comes
         return False
     return True

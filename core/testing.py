@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 from .callback import Callback
 from .capabilities import (
     Detachable,
+    HasActivations,
     HasGraph,
     HasLearningRate,
     HasWeights,
@@ -185,6 +188,11 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
         known = {node.name for node in nodes}
         assert len(known) == len(nodes), "names of nodes are unique"
         assert all(set(node.inputs) <= known for node in nodes), "inputs of nodes are nodes"
+    if _has(subject, HasActivations) and isinstance(subject, HasActivations):
+        before = _weights(subject)
+        slices, whole = (_sizes(subject.activations(batch_size)) for batch_size in (2, sys.maxsize))
+        assert slices == whole, "layers put out as much in small slices as in one"
+        _assert_same(_weights(subject), before, "looking at activations leaves")
     if _has(subject, Saveable) and isinstance(subject, Saveable) and isinstance(subject, Restorable):
         with tempfile.TemporaryDirectory() as folder:
             for weights_only in (False, True):
@@ -208,6 +216,13 @@ def _has(subject: object, capability: type) -> bool:
 
 def _weights(subject: object) -> dict[str, Any]:
     return {name: np.array(array) for name, array in subject.weights()} if isinstance(subject, HasWeights) else {}
+
+
+def _sizes(activations: Iterable[tuple[str, Any]]) -> Counter[str]:
+    sizes = Counter[str]()
+    for name, array in activations:
+        sizes[name] += np.asarray(array).size
+    return sizes
 
 
 def _check_return(

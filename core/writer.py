@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .checkpoints import Checkpoint, commit
 from .errors import CheckpointError
+from .locations import Location
 
 __all__ = ["File", "Job", "Unwritten", "Writer"]
 
@@ -21,7 +22,7 @@ __all__ = ["File", "Job", "Unwritten", "Writer"]
 class File(NamedTuple):
     """One checkpoint to be written."""
 
-    path: Path
+    path: Location
     write: Callable[[Path], object]
     """Writes the payload to the path that it is given, in whatever thread."""
     moment: dict[str, Any]
@@ -31,7 +32,7 @@ class File(NamedTuple):
 class Unwritten(NamedTuple):
     """A checkpoint that could not be written."""
 
-    path: Path
+    path: Location
     step: int
     error: CheckpointError
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
-from trainbus.capabilities import HasGraph, HasWeights, missing
+from trainbus.capabilities import HasWeights
 from trainbus.locks import Use, owning
 from trainbus.metrics import numbers
 
 from .decision_log import DecisionLog
+from .graphs import config_of, graph_of
+from .inspection import Inspection
 from .speed import Speed
 from .tags import LAYOUTS
 
@@ -40,6 +42,7 @@ class Charts:
     start: int
     """The step after which a resumed run goes on."""
     writer: EventWriter
+    inspection: Inspection
     opened = False
 
     def __init__(self, settings: TensorBoard) -> None:
@@ -76,6 +79,14 @@ class Charts:
         self.start = max(run.step, run.epoch) + 1
         self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4)), True
         run.at_end(self._close)
+        self.inspection = Inspection(
+            run.subject,
+            self._put,
+            every=settings.histogram_freq,
+            batch_size=settings.batch_size,
+            gradients=settings.write_grads,
+            images=settings.write_images,
+        )
 
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
@@ -83,6 +94,7 @@ class Charts:
         self._mark()
         self.speed.begin(run.step)
         self._introduce(run)
+        self.inspection.begin_epoch(run.epoch)
 
     @hookimpl
     def on_validation_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
@@ -110,11 +122,10 @@ class Charts:
             by_run[layout.main]["epoch"] = float(epoch)
         for name, values in by_run.items():
             self.writer.scalars(name, step, values)
-        if settings.histogram_freq and epoch % settings.histogram_freq == 0:
-            self._weights(run, step, histograms=True, images=settings.write_images)
-        if self.projector is not None and epoch % settings.embeddings_freq == 0:
+        self.inspection.end_epoch(epoch, step)
+        if self.projector is not None and epoch % settings.embeddings_freq == 0 and isinstance(run.subject, HasWeights):
             wanted = {table.weight for table in self.projector.tables}
-            tables = {name: array.copy() for name, array in _weights(run.subject) if name in wanted}
+            tables = {name: array.copy() for name, array in run.subject.weights() if name in wanted}
             self._put(step, self.projector.write, tables, sum(array.nbytes for array in tables.values()))
 
     @hookimpl
@@ -178,11 +189,13 @@ class Charts:
         self.introduced = True
         from . import run_texts, summaries  # noqa: PLC0415 - as above
 
-        settings, subject = self.settings, run.subject
         self._text(0, "settings", run_texts.settings(run))
         self._text(0, "environment", run_texts.environment(run))
-        if settings.write_graph and isinstance(subject, HasGraph) and missing(subject, HasGraph) is None:
-            self._put(0, summaries.graph, subject.graph())
+        if self.settings.write_graph:
+            if nodes := graph_of(run.subject, self.settings.batch_size):
+                self._put(0, summaries.graph, nodes)
+            if json := config_of(run.subject):
+                self._put(0, summaries.config, json)
 
     def _describe(self, shown: Mapping[str, float], step: int) -> None:
         """What is known as soon as the names of the metrics are."""
@@ -203,7 +216,7 @@ class Charts:
         settings, failed = self.settings, isinstance(run.error, Exception)
         # an error may have left the weights out of reach; an interruption by the user has not
         if settings.write_images and not settings.histogram_freq and not failed:
-            self._weights(run, step, histograms=False, images=True)
+            self.inspection.show_weights(step, histograms=False, images=True)
         if settings.hparams is not None:
             last = {f"hparam/{name}": value for name, value in numbers(run.metrics).items()}
             self.writer.scalars(self.layout.main, step, last)
@@ -221,16 +234,6 @@ class Charts:
             self._text(self.step, "decisions", self.decisions.table())
         self.writer.close()
 
-    def _weights(self, run: Run, step: int, *, histograms: bool, images: bool) -> None:
-        from . import summaries  # noqa: PLC0415 - as above
-
-        for name, array in _weights(run.subject):
-            kept = array.copy()  # the next step changes it
-            if histograms:
-                self._put(step, partial(summaries.histograms, f"{name}/histogram"), kept, kept.nbytes)
-            if images:
-                self._put(step, partial(summaries.images, f"{name}/image"), kept, kept.nbytes)
-
     def _text(self, step: int, tag: str, markdown: str) -> None:
         from .summaries import text  # noqa: PLC0415 - as above
 
@@ -239,7 +242,3 @@ class Charts:
 
     def _put(self, step: int, make: Callable[[Any], Made], material: Any, size: int = 0) -> None:
         self.writer.put(self.layout.main, step, make, material, size)
-
-
-def _weights(subject: object) -> Iterable[tuple[str, Any]]:
-    return subject.weights() if isinstance(subject, HasWeights) and missing(subject, HasWeights) is None else ()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["FINENESS", "Histogram", "as_floats", "histogram"]
+__all__ = ["FINENESS", "Histogram", "Tally", "as_floats", "histogram"]
 
 FINENESS = 16
 """Buckets between two neighbouring powers of two."""
@@ -51,41 +51,68 @@ def as_floats(array: Any) -> Array | None:
     return floats
 
 
-def histogram(array: Any) -> Histogram | None:
-    """The histogram of all finite numbers in `array`, of any float, integer or truth type; None where there is none.
+class Tally:
+    """A histogram that grows by one array after the other; none of them is kept.
 
-    >>> histogram([0.5, 1.0, 1.0, float("nan")])[:5]
+    Numbers are counted in the precision of the first array.
+
+    >>> tally = Tally()
+    >>> for part in ([0.5, 1.0], [1.0, float("nan")]):
+    ...     tally.add(part)
+    >>> tally.histogram()[:5]
     (0.5, 1.0, 3, 2.5, 2.25)
     """
-    floats = as_floats(array)
-    if floats is None:
-        return None
-    flat = floats.ravel(order="K")
-    edges = _edges(flat.dtype)
-    half = len(edges) // 2
-    sides = np.zeros((2, _bins(flat.dtype)), np.int64)  # upwards from zero, downwards from zero
-    low, high, size, total, squares = np.inf, -np.inf, 0, 0.0, 0.0
-    for start in range(0, flat.size, _BLOCK):
-        block = flat[start : start + _BLOCK]
+
+    def __init__(self) -> None:
+        self._sides: Array | None = None  # counts upwards from zero, and downwards from zero
+        self._dtype = np.dtype(np.float32)
+        self._low, self._high, self._size, self._total, self._squares = np.inf, -np.inf, 0, 0.0, 0.0
+
+    def add(self, array: Any) -> None:
+        """Count in all finite numbers of an array, of any float, integer or truth type."""
+        floats = as_floats(array)
+        if floats is None:
+            return
+        if self._sides is None:
+            self._dtype = floats.dtype.newbyteorder("=")
+            self._sides = np.zeros((2, _bins(self._dtype)), np.int64)
+        flat = floats.astype(self._dtype, copy=False).ravel(order="K")
+        for start in range(0, flat.size, _BLOCK):
+            self._count(flat[start : start + _BLOCK], self._sides)
+
+    def _count(self, block: Array, sides: Array) -> None:
         found = _counted(block)
-        if found[:, half:].any():
+        if found[:, len(_edges(self._dtype)) // 2 :].any():
             block = block[np.isfinite(block)]
             if not block.size:
-                continue
+                return
         sides += found
-        low, high, size = min(low, float(block.min())), max(high, float(block.max())), size + block.size
+        self._low, self._high = min(self._low, float(block.min())), max(self._high, float(block.max()))
+        self._size += block.size
         exact = block.astype(np.float64)
         with np.errstate(over="ignore"):
-            total += float(exact.sum())
-            squares += float(np.square(exact, out=exact).sum())  # a dot product would set the threads of BLAS going
-    if not size:
-        return None
-    counts = np.concatenate([sides[1, :half][::-1], sides[0, :half]])
-    filled = np.flatnonzero(counts)
-    shown = np.union1d(filled, filled[1:] - 1)  # an empty bucket before a filled one closes the gap
-    limits = edges[shown + 1]
-    limits[-1] = high
-    return Histogram(low, high, size, total, squares, limits, counts[shown])
+            self._total += float(exact.sum())
+            self._squares += float(np.square(exact, out=exact).sum())  # a dot product would set BLAS's threads going
+
+    def histogram(self) -> Histogram | None:
+        """The histogram of all that was counted in; None where there was no finite number."""
+        if self._sides is None or not self._size:
+            return None
+        edges = _edges(self._dtype)
+        half = len(edges) // 2
+        counts = np.concatenate([self._sides[1, :half][::-1], self._sides[0, :half]])
+        filled = np.flatnonzero(counts)
+        shown = np.union1d(filled, filled[1:] - 1)  # an empty bucket before a filled one closes the gap
+        limits = edges[shown + 1]
+        limits[-1] = self._high
+        return Histogram(self._low, self._high, self._size, self._total, self._squares, limits, counts[shown])
+
+
+def histogram(array: Any) -> Histogram | None:
+    """The histogram of all finite numbers in `array`, of any float, integer or truth type; None where there is none."""
+    tally = Tally()
+    tally.add(array)
+    return tally.histogram()
 
 
 def _layout(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], int]:

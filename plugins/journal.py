@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from trainbus import Callback
 from trainbus.callback import PathText
+from trainbus.locations import on_disk
 
 from .journalist import Journalist, Silent
 
 __all__ = ["Journal"]
+
+
+def _growing(value: str) -> str:
+    if on_disk(value):
+        return value
+    raise ValueError("a journal grows while the run goes on, which no store allows; give a path of this machine")
 
 
 class Journal(Callback):
@@ -29,9 +37,10 @@ class Journal(Callback):
     False
     """
 
-    path: PathText = Field("auto", kw_only=False)
+    path: Annotated[PathText, AfterValidator(_growing)] = Field("auto", kw_only=False)
     """Path of the file; "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
-    else in the working directory."""
+    else in the working directory. A store (s3://) lets no file grow: a run that has no other place keeps one only where
+    this callback is listed."""
     enabled: bool = True
     """Whether anything is written."""
 

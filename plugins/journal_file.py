@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,11 +35,12 @@ class JournalFile:
         _check(path)
         self.path = path
         # without a buffer of Python's own, which a kill would lose and a forked process would write a second time
-        self._file = path.open("a+b", buffering=0)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._closing = weakref.finalize(self, os.close, self._file)  # also of a run that is lost
         self.size = _whole(path)
         """Bytes of whole lines."""
-        if self.size < os.fstat(self._file.fileno()).st_size:
-            os.ftruncate(self._file.fileno(), self.size)
+        if self.size < os.fstat(self._file).st_size:
+            os.ftruncate(self._file, self.size)
 
     def write(self, line: str) -> None:
         """Append one line; where that fails halfway, nothing of it stays."""
@@ -46,16 +48,16 @@ class JournalFile:
         written = 0
         try:
             while written < len(data):
-                written += os.write(self._file.fileno(), data[written:])
+                written += os.write(self._file, data[written:])
         except BaseException:
             with suppress(OSError):
-                os.ftruncate(self._file.fileno(), self.size)
+                os.ftruncate(self._file, self.size)
             raise
         self.size += len(data)
 
     def close(self) -> None:
         """Write no more; may be called again, without effect."""
-        self._file.close()
+        self._closing()
 
 
 def _check(path: Path) -> None:

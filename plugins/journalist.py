@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl
+from trainbus.callback import home
 from trainbus.capabilities import HasLearningRate
 from trainbus.decision import REQUEST, Action, ScaleLearningRate
 from trainbus.failures import LOG
@@ -83,7 +84,7 @@ class Journalist:
         """Open the file."""
         self.began = time.monotonic()
         if self.path == "auto":
-            path = _place(run) / NAME  # the run owns that directory already
+            path = (home(run.callbacks.values()) or Path()).absolute() / NAME  # the run owns that directory already
         else:
             path = Path(self.path).absolute()
             try:
@@ -213,7 +214,9 @@ class Journalist:
         self.introduced = True
 
     def _close(self, run: Run) -> None:
-        if self.file is None or (run.resumed is not None and not self.introduced):  # nothing has happened
+        assert self.file is not None
+        if run.resumed is not None and not self.introduced:  # nothing has happened
+            self.file.close()
             return
         result = run.result
         event = Ended(
@@ -232,14 +235,6 @@ class Journalist:
             LOG.warning("the journal %s has no end: %s", self.file.path, error)
         finally:
             self.file.close()
-
-
-def _place(run: Run) -> Path:
-    """The first directory that is owned, else the first that is written, else the working directory."""
-    callbacks = run.callbacks.values()
-    owned = [each for callback in callbacks for each in callback.owns()]
-    written = [each for callback in callbacks for each in callback.directories()]
-    return Path(next(iter([*owned, *written]), ".")).absolute()
 
 
 def _listed(run: Run, name: str) -> Listed:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
 
-from trainbus import MonitoredCallback, SettingsError, TrainbusError
+from trainbus import MissingDependency, MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
 from trainbus.capabilities import Detachable, Saveable, missing
 from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
+from trainbus.locations import location
+from trainbus.places import at
 
 from .frequency import Frequency, check_frequency
 from .saver import BatchSaver, EpochSaver
@@ -21,6 +22,11 @@ __all__ = ["ModelCheckpoint"]
 
 def _one_as_several(value: object) -> object:
     return (value,) if isinstance(value, str) else value  # ("end") is no tuple, and means one all the same
+
+
+def _reachable(path: str) -> str:
+    location(path)  # refuses URLs that are none
+    return path
 
 
 class ModelCheckpoint(MonitoredCallback):
@@ -48,9 +54,9 @@ class ModelCheckpoint(MonitoredCallback):
     trainbus.errors.SettingsError: ModelCheckpoint: filepath='m-{val_loss.real}.pt': {val_loss.real}: a field is ...
     """
 
-    filepath: Annotated[PathText, AfterValidator(check_template)] = Field(kw_only=False)
-    """Path of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch} and
-    {batch}, counted from 1, {step}, the weight updates made, and every metric, as in
+    filepath: Annotated[PathText, AfterValidator(_reachable), AfterValidator(check_template)] = Field(kw_only=False)
+    """Path or URL of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch}
+    and {batch}, counted from 1, {step}, the weight updates made, and every metric, as in
     "m-{epoch:02d}-{val_loss:.4f}". What is filled in cannot leave the directory that is written here."""
     save_best_only: bool = False
     """Whether only a model whose monitored metric beats all before it is saved."""
@@ -121,14 +127,14 @@ class ModelCheckpoint(MonitoredCallback):
         # several may save to the one file "signal", since all save the same
         stems = [stem for stem in self._stems() if stem != "signal"]
         fixed = [sibling(self.filepath, stem, suffix_in(self.filepath)) for stem in stems]
-        return tuple(str(Path(path).resolve()) for path in (self.filepath, *fixed))
+        return tuple(str(location(path).resolve()) for path in (self.filepath, *fixed))
 
     def _stems(self) -> Sequence[str]:
         return (*(["last"] if self.save_last else []), *dict.fromkeys(self.save_on))
 
     def owns(self) -> tuple[str, ...]:
         """The directory of the files; where a field is part of it, the one above that."""
-        fixed = Path(self.filepath)
+        fixed = location(self.filepath)
         while fields(str(fixed.parent)):
             fixed = fixed.parent
         return (str(fixed.parent.resolve()),)
@@ -144,9 +150,11 @@ class ModelCheckpoint(MonitoredCallback):
         yield from super().problems(subject)
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
-                path = Path(self.template_for(subject))
-                if path.is_dir():
+                path = location(self.template_for(subject))
+                if at(path).near and at(path).is_directory():  # one that is far is asked when the run begins
                     raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
+            except MissingDependency as error:
+                yield error
             except SettingsError as error:
                 yield SettingsError(f"ModelCheckpoint: filepath={error}")
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from math import nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable
 from trainbus.decision import NOTHING, join
 from trainbus.filenames import fields, fill, sibling
+from trainbus.locations import Location, location
 from trainbus.names import resolve
+from trainbus.places import present
 from trainbus.retention import Kept, retention_rule
 from trainbus.rules import Best, best_rule
 from trainbus.values import Value
@@ -66,7 +66,7 @@ class _Saver:
         if not self.template:  # the training never began
             return None
         error, on_signal = run.error, sibling(self.template, "signal", self.suffix)
-        passed = Path(on_signal) in run.files and run.resumed is not None and error is None
+        passed = location(on_signal) in run.files and run.resumed is not None and error is None
         done = decision.forget(on_signal, "the run has gone on from it") if passed else NOTHING
         ending, why = "end", "the training is over"
         if run.interrupted:
@@ -139,19 +139,19 @@ class _Saver:
         )
 
     @hookimpl
-    def on_checkpoint_error(self, path: Path, step: int) -> None:
+    def on_checkpoint_error(self, path: Location, step: int) -> None:
         # what is on the disk decides what is the best, so the next better model is saved again
         for asked in self.asked:
-            if (Path(asked.path), asked.step) == (path, step):
+            if (location(asked.path), asked.step) == (path, step):
                 if asked is self.asked[-1]:
                     self.best = asked.best
-                kept = [each for each in self.kept if (Path(each.path), each.step) != (path, step)]
+                kept = [each for each in self.kept if (location(each.path), each.step) != (path, step)]
                 # what was to go for it is still there
                 self.kept = (*(each for each in asked.kept if each not in kept), *kept)
 
     def memory(self) -> dict[str, Any]:
         """The best score, the files that are kept, and which metrics were ever there."""
-        kept = [each._replace(path=os.path.relpath(each.path, self.directory or None)) for each in self.kept]
+        kept = [each._replace(path=each.path.removeprefix(self.directory)) for each in self.kept]
         return {"best": list(self.best), "kept": [list(each) for each in kept], "seen": sorted(self.seen)}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
@@ -159,8 +159,11 @@ class _Saver:
         kept = [Kept(*each) for each in memory["kept"]]
         kept = [each._replace(path=self.directory + each.path) for each in kept]
         self.best, self.seen = Best(*memory["best"]), set(memory["seen"])
+        there = set(present(location(each.path) for each in kept))
         # the one of the moment of the checkpoint may be yet to be saved
-        self.kept = tuple(each for each in kept if (each.epoch, each.step) == self.begin or Path(each.path).exists())
+        self.kept = tuple(
+            each for each in kept if (each.epoch, each.step) == self.begin or location(each.path) in there
+        )
 
     def path(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
         values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}

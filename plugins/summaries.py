@@ -21,10 +21,22 @@ from tensorboardX.proto import (  # type: ignore[import-untyped]
 
 from trainbus.capabilities import Node
 
-from .histogram import histogram
+from .histogram import Tally
 from .weight_image import picture
 
-__all__ = ["Value", "charts", "graph", "histograms", "hparams", "hparams_end", "images", "scalars", "text"]
+__all__ = [
+    "Value",
+    "charts",
+    "config",
+    "graph",
+    "histograms",
+    "hparams",
+    "hparams_end",
+    "images",
+    "scalars",
+    "tallied",
+    "text",
+]
 
 Value: TypeAlias = Any
 """One `Summary.Value`: a tag with what it has at one step."""
@@ -37,7 +49,14 @@ def scalars(values: Mapping[str, float]) -> list[Value]:
 
 def histograms(tag: str, array: Any) -> list[Value]:
     """The histogram of an array; nothing where it has no finite number."""
-    made = histogram(array)
+    tally = Tally()
+    tally.add(array)
+    return tallied(tag, tally)
+
+
+def tallied(tag: str, tally: Tally) -> list[Value]:
+    """The histogram of all that was counted; nothing where there was no finite number."""
+    made = tally.histogram()
     if made is None:
         return []
     message = summary_pb2.HistogramProto(
@@ -71,8 +90,16 @@ def graph(nodes: Iterable[Node]) -> bytes:
         node = made.node.add(name=each.name, op=each.kind, input=each.inputs)
         for name, value in each.attributes:
             node.attr[name].s = value.encode()
+        if each.shape is not None:  # TensorBoard writes it at the edges that begin here
+            sizes = [tensor_shape_pb2.TensorShapeProto.Dim(size=-1 if size is None else size) for size in each.shape]
+            node.attr["_output_shapes"].list.shape.add(dim=sizes)
     data: bytes = made.SerializeToString()
     return data
+
+
+def config(json: str) -> list[Value]:
+    """A model as Keras describes it, which the page of graphs draws as conceptual graph."""
+    return [_tensor("keras", "graph_keras_model", b"1", json.encode(), tensor_shape_pb2.TensorShapeProto())]
 
 
 def text(tag: str, markdown: str) -> list[Value]:

@@ -12,12 +12,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 from trainbus import Callback
 from trainbus.callback import PathText
 from trainbus.capabilities import HasWeights
+from trainbus.locations import on_disk
 
 from .batch_charts import BatchCharts, ProfiledCharts
 from .charts import Charts
 from .tags import LayoutName
 
 __all__ = ["TensorBoard"]
+
+
+def _growing(value: str) -> str:
+    if on_disk(value):
+        return value
+    raise ValueError("its files grow while the run goes on, which no store allows; give a directory of this machine")
 
 
 def _frequency(value: object) -> object:
@@ -45,8 +52,8 @@ class TensorBoard(Callback):
     With the default layout the directory gets two runs, which TensorBoard draws over each other: `train` with every
     metric as epoch_<name>, the learning rate of every parameter group among them, and `validation` with those whose
     names begin with val_, called epoch_<name> too. Steps are epochs, counted from 0. What is no single number is left
-    out; NaN is shown as NaN. Weights appear as <name>/histogram and <name>/image, decisions as decisions/<kind>: how
-    many of the kind fell in each epoch.
+    out; NaN is shown as NaN. Weights appear as <name>/histogram and <name>/image, their gradients as <name>/gradient,
+    what a layer puts out as <layer>/activation, decisions as decisions/<kind>: how many of the kind fell in each epoch.
 
     A thread of its own writes the files: an event is in its file a second after it happened, and so is everything
     that happened before a checkpoint when that is written. They are closed whatever ends the run. Where they can be
@@ -62,15 +69,16 @@ class TensorBoard(Callback):
     trainbus.errors.SettingsError: TensorBoard: update_freq=True: give "epoch", "batch", or a number of ...
     """
 
-    log_dir: PathText = Field("./logs", kw_only=False)
+    log_dir: Annotated[PathText, AfterValidator(_growing)] = Field("./logs", kw_only=False)
     """Directory to write into; made where it is not there."""
     histogram_freq: NonNegativeInt = 0
-    """Epochs between two histograms of every weight, the first in the first epoch; 0 for none."""
+    """Epochs between two looks inside, the first in the first epoch; 0 for none. Every weight gets a histogram, and so
+    does what every layer puts out for the validation data, where the subject knows any."""
     batch_size: PositiveInt = 32
-    """Samples at a time that are run through the model to see its activations. Without effect in this version, which
-    shows histograms of weights only; accepted as Keras once did."""
+    """Samples at a time that are run through the subject, to see what its layers put out and to follow its graph."""
     write_graph: bool = True
-    """Whether the graph is written, where the trained subject has one."""
+    """Whether the graph is written, where the trained subject has one: the operations where it can be followed through
+    a pass over validation data, else its parts."""
     write_images: bool = True
     """Whether pictures of the weights are written, where the trained subject has any: together with the histograms,
     and with `histogram_freq=0` once, at the end."""
@@ -82,7 +90,7 @@ class TensorBoard(Callback):
     loss/batch), which both have one run, weight updates as steps, the number of the epoch as a series, and on the page
     of custom scalars each metric's training and validation in one chart."""
     write_grads: bool = False
-    """Whether gradients get histograms with the weights. Without effect in this version."""
+    """Whether the gradient of each weight, as of one update in the epoch, gets a histogram with the weights."""
     embeddings_freq: NonNegativeInt = 0
     """Epochs between two looks at the embeddings, which the projector shows as of the last one; 0 for none."""
     embeddings_layer_names: tuple[str, ...] | None = None

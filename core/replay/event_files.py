@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
@@ -70,16 +70,18 @@ class _Reader:
         data = b""
         while more := self._more(_BLOCK):
             data += more
-            at, places, lengths = self._split(data)
-            yield from self._checked(data, places, lengths)
+            at = 0
+            while True:
+                at, places, lengths = self._split(data, at)
+                yield from self._checked(data, places, lengths)
+                header = data[at : at + _HEADER]
+                if header == _ZEROS:
+                    self._zeros(self.start + at)
+                    return
+                if len(header) < _HEADER or self._length(header, self.start + at) <= LONG:
+                    break
+                data, at = yield from self._long(data, at)
             self.start, data = self.start + at, data[at:]
-            header = data[:_HEADER]
-            if header == _ZEROS:
-                self._zeros()
-                return
-            if len(header) == _HEADER and self._length(header, self.start) > LONG:
-                yield from self._long(data)
-                data = b""
         if data:
             self._torn()
 
@@ -92,11 +94,11 @@ class _Reader:
             number -= len(part)
         return b"".join(parts)
 
-    def _split(self, data: bytes) -> tuple[int, list[int], list[int]]:
+    def _split(self, data: bytes, at: int) -> tuple[int, list[int], list[int]]:
         """Where the whole records end, and where the content of each begins and how long it is."""
         places: list[int] = []
         lengths: list[int] = []
-        at, last, known = 0, len(data) - _HEADER, self.lengths
+        last, known = len(data) - _HEADER, self.lengths
         while at <= last:
             header = data[at : at + _HEADER]
             length = known.get(header, -1)
@@ -136,34 +138,36 @@ class _Reader:
                 raise self._damage(self.start + int(begins[bad.argmax()]) - _HEADER)
             yield Records(self.start + begins, rows[:, :length])
 
-    def _long(self, data: bytes) -> Iterator[Records]:
-        """The long record that begins with the data, if it is wanted; the file stands after it then."""
-        length = self._length(data[:_HEADER], self.start)
-        after = self.start + _HEADER + length + _FOOTER
-        if after > self.size:
+    def _long(self, data: bytes, at: int) -> Generator[Records, None, tuple[bytes, int]]:
+        """The long record that begins there, if it is wanted; the data to go on with, and where in it."""
+        length = self._length(data[at : at + _HEADER], self.start + at)
+        after = at + _HEADER + length + _FOOTER
+        if self.start + after > self.size:
             self._torn()
-            after = self.size
+            after = self.size - self.start
         else:
-            data += self._more(max(0, LONG - len(data)))
-            if self.wanted(data[_HEADER : _HEADER + LONG]):
+            data += self._more(min(after, at + LONG) - len(data))
+            if self.wanted(data[at + _HEADER : at + LONG]):
                 if length > _LONGEST:
-                    self.notes.append(f"{self.path.name}: a record of {length:,} bytes was left out.")
+                    self.notes.append(f"{self.path.name}: a record of {length:,} bytes is left out.")
                 else:
-                    data = data[: after - self.start]
-                    data += self._more(after - self.start - len(data))
-                    yield from self._checked(data, [_HEADER], [length])
-        self.file.seek(after)
-        self.start = after
+                    data += self._more(after - len(data))
+                    yield from self._checked(data, [at + _HEADER], [length])
+        if after <= len(data):
+            return data, after
+        self.start += after
+        self.file.seek(self.start)
+        return b"", 0
 
     def _torn(self) -> None:
         self.notes.append(f"{self.path.name} ends inside a record, as a killed run leaves it: that record is left out.")
 
-    def _zeros(self) -> None:
+    def _zeros(self, place: int) -> None:
         """Zeros may stand at the end of a file whose machine died, and nowhere else."""
-        self.file.seek(self.start)
+        self.file.seek(place)
         while block := self._more(_BLOCK):
             if block.strip(b"\0"):
-                raise self._damage(self.start)
+                raise self._damage(place)
         self.notes.append(f"{self.path.name} ends in zeros, as after a power failure: what they replaced is lost.")
 
     def _damage(self, place: int) -> SettingsError:

@@ -6,19 +6,18 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainbus.errors import SettingsError
 
 from .finding import find
 from .metric_names import listed
-from .recording import Recording, Series
+from .recording import Recording
 
 __all__ = ["read", "read_all"]
 
@@ -34,7 +33,10 @@ def read(path: _Path) -> Recording:
     Raises:
         SettingsError: nothing is there, or several runs, or what is there is damaged.
     """
-    found = read_all(path)
+    unread: list[SettingsError] = []
+    found = read_all(path, unread=unread.append)
+    for failure in unread:
+        warnings.warn(f"A run is left out: {failure}", RuntimeWarning, stacklevel=2)
     if len(found) > 1:
         raise SettingsError(
             f"{os.fspath(path)!r} has {len(found)} runs, {listed(each.name for each in found)}: "
@@ -58,11 +60,11 @@ def read_all(*paths: _Path, unread: Callable[[SettingsError], object] | None = N
     if not paths:
         raise SettingsError("No path was given: name a file or a directory with recorded runs")
     failures: list[SettingsError] = []
-    found: list[tuple[Path, Recording]] = []
+    found: list[_Placed] = []
     for path in dict.fromkeys(map(Path, paths)):
         for each in find(path):
             try:
-                found += [(path, recording) for recording in each.read()]
+                found += [_Placed(path, each.files[0].parent, recording) for recording in each.read()]
             except SettingsError as error:
                 failures.append(error)
     if not found:
@@ -73,16 +75,24 @@ def read_all(*paths: _Path, unread: Callable[[SettingsError], object] | None = N
             warnings.warn(f"A run is left out: {failure}", RuntimeWarning, stacklevel=2)
         else:
             unread(failure)
-    return sorted(_once(_told_apart(found)), key=lambda each: _natural(each.name))
+    return sorted(_told_apart(_once(found)), key=lambda each: _natural(each.name))
 
 
-def _told_apart(found: list[tuple[Path, Recording]]) -> list[Recording]:
+class _Placed(NamedTuple):
+    """A recording, and where it was found."""
+
+    asked: Path
+    directory: Path
+    recording: Recording
+
+
+def _told_apart(found: Collection[_Placed]) -> list[Recording]:
     """Each with a name of its own: with the path that was asked for, and else its format, where two have the same."""
-    names = Counter(each.name for _, each in found)
-    full = [f"{path.as_posix()}/{each.name}" if names[each.name] > 1 else each.name for path, each in found]
+    names = Counter(each.name for *_, each in found)
+    full = [f"{path.as_posix()}/{each.name}" if names[each.name] > 1 else each.name for path, _, each in found]
     again, taken = Counter(full), Counter[str]()
     recordings: list[Recording] = []
-    for name, (_, each) in zip(full, found, strict=True):
+    for name, (*_, each) in zip(full, found, strict=True):
         name = f"{name} ({each.format})" if again[name] > 1 else name  # noqa: PLW2901
         taken[name] += 1
         name = f"{name} {taken[name]}" if taken[name] > 1 else name  # noqa: PLW2901
@@ -95,27 +105,47 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _once(found: list[Recording]) -> list[Recording]:
-    """Each run once, also where several formats tell of it: those hold the same numbers."""
-    kept: dict[int, Recording] = {}
-    holder: dict[tuple[str, bytes], int] = {}
-    for place, each in enumerate(found):
-        keys = {
-            (name, _rounded(series).tobytes())
-            for name, series in each.metrics.items()
-            if len(np.unique(_rounded(series))) > 1 and not name.startswith("learning_rate")
-        }
-        first = next((holder[key] for key in keys if key in holder), None)
-        if first is not None and kept[first].format != each.format:
-            note = f"{each.name!r} ({each.format}) holds the same run, and is left out."
-            kept[first] = replace(kept[first], notes=(*kept[first].notes, note))
+def _once(found: list[_Placed]) -> list[_Placed]:
+    """Each run once, also where several formats tell of it: those hold the same numbers.
+
+    One value may be that of many runs. It tells of the same one where the one directory is in the other.
+    """
+    kept: list[_Placed] = []
+    holders: dict[tuple[str, bytes, bytes], list[int]] = {}
+    for each in found:
+        keys = dict(_keys(each.recording))
+        same = next(
+            (
+                place
+                for key, distinct in keys.items()
+                for place in holders.get(key, [])
+                if kept[place].recording.format != each.recording.format
+                and (distinct or _nested(kept[place].directory, each.directory))
+            ),
+            None,
+        )
+        if same is None:
+            for key in keys:
+                holders.setdefault(key, []).append(len(kept))
+            kept.append(each)
+        else:
+            note = f"{each.recording.name!r} ({each.recording.format}) holds the same run, and is left out."
+            first = kept[same].recording
+            kept[same] = kept[same]._replace(recording=replace(first, notes=(*first.notes, note)))
+    return kept
+
+
+def _keys(recording: Recording) -> Iterator[tuple[tuple[str, bytes, bytes], bool]]:
+    """What each metric was, as precisely as event files have it, and whether no two runs will have that."""
+    for name, series in recording.metrics.items():
+        if name.startswith("learning_rate") or not series.logged.any():
             continue
-        kept[place] = each
-        holder |= {key: place for key in keys if key not in holder}
-    return list(kept.values())
+        with np.errstate(over="ignore"):
+            values = series.values[series.logged].astype(np.float32)
+        values[np.isnan(values)] = np.nan  # there are many
+        epochs = recording.epochs[series.logged]
+        yield (name, epochs.tobytes(), values.tobytes()), len(np.unique(values)) > 1
 
 
-def _rounded(series: Series) -> NDArray[np.float32]:
-    """What was logged, as precisely as event files have it."""
-    with np.errstate(over="ignore"):
-        return series.values[series.logged].astype(np.float32)
+def _nested(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)

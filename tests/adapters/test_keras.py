@@ -159,7 +159,10 @@ def test_keeps_the_contract_of_every_capability(optimizer: Callable[[], Any]) ->
     capabilities = (Saveable, Restorable, Snapshotable, HasLearningRate, HasDirections, HasWeights, HasGraph)
     assert [missing(KerasSubject(line(optimizer())), capability) for capability in capabilities] == [None] * 7
 
-    check_subject(lambda: KerasSubject(line(optimizer())), lambda subject: subject.model.train_on_batch(X, Y))
+    check_subject(
+        lambda: KerasSubject(line(optimizer()), validation_data=(X, Y)),
+        lambda subject: subject.model.train_on_batch(X, Y),
+    )
 
 
 def test_is_found_by_the_type_of_the_model() -> None:

@@ -168,7 +168,7 @@ def test_every_estimator_trains_with_callbacks(name):
 @pytest.mark.parametrize("name", CASES)
 def test_every_estimator_keeps_the_contract_of_subjects(name):
     """Weights, snapshots, files, rates and graphs are as the contract says, for each estimator."""
-    check_subject(lambda: SklearnSubject(make(name)), lambda subject: step(name, subject.estimator))
+    check_subject(lambda: SklearnSubject(make(name), probe=X), lambda subject: step(name, subject.estimator))
 
 
 @pytest.mark.parametrize(
@@ -784,14 +784,15 @@ def test_the_graph_shows_layers_and_nesting():
     graph = SklearnSubject(nested).graph()
     inside = "SelectFromModel/estimator"
     assert [(node.name, node.kind, node.inputs) for node in graph] == [
-        ("SelectFromModel", "SelectFromModel", ()),
-        (inside, "MLPClassifier", ()),
-        (f"{inside}/hidden_1", "Dense", ()),
+        ("input", "Input", ()),
+        (f"{inside}/hidden_1", "Dense", ("input",)),
         (f"{inside}/hidden_2", "Dense", (f"{inside}/hidden_1",)),
         (f"{inside}/output", "Dense", (f"{inside}/hidden_2",)),
+        (inside, "MLPClassifier", (f"{inside}/output",)),
+        ("SelectFromModel", "SelectFromModel", (inside,)),
     ]
-    assert graph[1].attributes == (("hidden_layer_sizes", "(4, 3)"), ("learning_rate_init", "0.01"))
-    assert graph[3].attributes == (("units", "3"), ("activation", "relu"))
+    assert graph[4].attributes == (("hidden_layer_sizes", "(4, 3)"), ("learning_rate_init", "0.01"))
+    assert graph[2].attributes == (("units", "3"), ("activation", "relu"))
 
 
 def test_watch_finds_the_adapter_by_type():

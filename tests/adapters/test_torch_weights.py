@@ -1,6 +1,7 @@
 """Weights and modules go by the names that they would have if nothing were wrapped."""
 
 import datetime
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from trainbus.adapters.torch import TorchSubject
+from trainbus.adapters.torch_weights import as_array, has_numbers
 from trainbus.capabilities import Node
+from trainbus.plugins.histogram import histogram
 
 
 def plain() -> nn.Sequential:
@@ -150,3 +155,66 @@ def test_the_graph_nests_modules_and_chains_sequentials() -> None:
         Node("head", "Linear", (), (("parameters", "3"), ("settings", linear.format(2, 1)))),
     ]
     assert [node.name for node in TorchSubject(nn.Linear(1, 1)).graph()] == ["Linear"]
+
+
+TYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]
+MADE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "strided": lambda tensor: tensor,
+    "turned": lambda tensor: tensor.T,
+    "gradient": lambda tensor: tensor.clone().requires_grad_(),
+    "coo": lambda tensor: tensor.to_sparse(),
+    "csr": lambda tensor: tensor.to_sparse_csr(),
+}
+VALUES = st.lists(st.floats(width=16), max_size=24)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
+@given(VALUES, st.sampled_from(TYPES), st.sampled_from(sorted(MADE)))
+def test_tensors_of_every_type_and_layout_show_their_numbers(values: list[float], dtype: torch.dtype, made: str):
+    """The histogram of each has the statistics that NumPy computes of what it holds, zeros and infinities included."""
+    tensor = torch.tensor(values, dtype=torch.float32).reshape(-1, 1).to(dtype)
+    if made in ("coo", "csr") and dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+        made = "strided"  # PyTorch has no such ones
+    tensor = MADE[made](tensor)
+    assert has_numbers(tensor)
+    array = as_array(tensor, copied=True)
+    wanted = tensor.detach().to_dense().to(torch.float64) if made in ("coo", "csr") else tensor.detach().double()
+    finite = wanted[wanted.isfinite()].numpy()
+    found = histogram(array)
+    assert array.shape == tensor.shape
+    assert (found is None) == (finite.size == 0)
+    if found is not None:
+        assert (found.minimum, found.maximum, found.size) == (finite.min(), finite.max(), finite.size)
+        np.testing.assert_allclose(found.total, finite.sum(), rtol=1e-12, atol=1e-12 * np.abs(finite).sum())
+        np.testing.assert_allclose(found.squares, (finite**2).sum(), rtol=1e-12)
+        assert found.counts.sum() == finite.size
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.floats(0.01, 10))
+def test_quantised_tensors_show_what_they_stand_for(values: list[float], scale: float):
+    """The numbers are those of `dequantize`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tensor = torch.quantize_per_tensor(torch.tensor(values), scale, 3, torch.qint8)
+    assert has_numbers(tensor)
+    np.testing.assert_array_equal(as_array(tensor), tensor.dequantize().numpy())
+
+
+def test_nested_tensors_and_views_show_their_numbers():
+    """Rows of different lengths one after the other; a conjugated or negated view is what it shows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nested = torch.nested.nested_tensor([torch.ones(2), torch.zeros(3)], layout=torch.jagged)
+    np.testing.assert_array_equal(as_array(nested), [1, 1, 0, 0, 0])
+    turned = torch.tensor([1 + 2j]).conj()
+    np.testing.assert_array_equal(as_array(turned), [[1, -2]])
+    np.testing.assert_array_equal(as_array(turned.imag), [-2])
+
+
+@pytest.mark.parametrize("tensor", [torch.ones(2, device="meta"), torch.ones(2, dtype=torch.int64), torch.ones(2) > 0])
+def test_what_has_no_fractions_is_left_out(tensor: torch.Tensor):
+    """Tensors without values, counters and masks are no numbers to count; a model with some is shown without them."""
+    model = plain()
+    model.register_buffer("more", tensor)
+    assert not has_numbers(tensor)
+    assert [name for name, _ in TorchSubject(model).weights()] == [name for name, _ in TorchSubject(plain()).weights()]

@@ -3,7 +3,8 @@
 Scalars: ten tags a step over many steps, written by each library to a file that is closed at the end. The caller's
 share is the time until the last one was handed over; processor time is that of all threads until the file is closed.
 Everything is measured with the crc32c wheel and without, each in a process of its own, in an order shuffled anew in
-every round. Histograms: one array, the caller's time.
+every round. Histograms: one array, the caller's time. TensorFlow, by which Keras's own callback writes, is measured
+where it is installed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from time import perf_counter_ns, process_time_ns
@@ -74,6 +76,7 @@ def child(rounds: int) -> None:
         "trainbus, the whole callback at a batch": own_callback,
         "tensorboardX `add_scalar`": tensorboardx,
         "torch `add_scalar`": torch,
+        **({"TensorFlow `tf.summary.scalar`, as Keras calls it": tensorflow} if find_spec("tensorflow") else {}),
     }
     scalars: dict[str, list[list[float]]] = {name: [] for name in makers}
     histograms: dict[str, dict[str, list[float]]] = {}
@@ -140,6 +143,21 @@ def torch(folder: Path) -> Writer:
     return _each(SummaryWriter(str(folder)))
 
 
+def tensorflow(folder: Path) -> Writer:
+    """A call for each scalar, as Keras's callback does it."""
+    import tensorflow as tf
+
+    writer = tf.summary.create_file_writer(str(folder))
+
+    def write() -> None:
+        with writer.as_default():
+            for step in range(STEPS):
+                for name in NAMES:
+                    tf.summary.scalar(name, 0.5, step=step)
+
+    return write, writer.close
+
+
 def _each(writer: Any) -> Writer:
     def write() -> None:
         for step in range(STEPS):
@@ -169,6 +187,18 @@ def pictured(values: np.ndarray[Any, Any], fresh: Callable[[], Path]) -> list[tu
         "tensorboardX `add_histogram`": lambda: others[0].add_histogram("other", values, 0, bins="tensorflow"),
         "torch `add_histogram`": lambda: others[1].add_histogram("other", values, 0),
     }
+    if find_spec("tensorflow"):
+        import tensorflow as tf
+
+        with tf.summary.create_file_writer(str(fresh())).as_default():
+            tf.summary.histogram("warm", values[:10], step=0)
+        keras = tf.summary.create_file_writer(str(fresh()))
+
+        def as_keras() -> None:
+            with keras.as_default():
+                tf.summary.histogram("other", values, step=0)
+
+        timed["TensorFlow `tf.summary.histogram`, as Keras calls it"] = as_keras
     found: list[tuple[str, int]] = []
     for name in random.sample(list(timed), len(timed)):
         began = perf_counter_ns()

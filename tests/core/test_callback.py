@@ -96,7 +96,7 @@ def test_defaults_are_those_of_keras() -> None:
     """Options that are not given have Keras's values."""
     assert repr(EarlyStopping()) == (
         "EarlyStopping(monitor='val_loss', verbose=0, mode='auto', min_delta=0.0, patience=0, baseline=None, "
-        "restore_best_weights=False, start_from_epoch=0)"
+        "restore_best_weights=False, start_from_epoch=0, smoothing=None)"
     )
     assert repr(ReduceLROnPlateau()) == (
         "ReduceLROnPlateau(monitor='val_loss', verbose=0, mode='auto', factor=0.1, patience=10, min_delta=0.0001, "

@@ -49,12 +49,29 @@ class Lossy(LineSubject):
         self.slope = self.slope.astype("float16")
 
 
+class Touching(LineSubject):
+    """Trains on while it is looked at."""
+
+    def activations(self, batch_size: int) -> Any:
+        train(self)
+        return [("line", np.ones(3))]
+
+
+class Skipping(LineSubject):
+    """Shows one slice only."""
+
+    def activations(self, batch_size: int) -> Any:
+        return [("line", np.ones(min(batch_size, 3)))]
+
+
 @pytest.mark.parametrize(
     ("subject", "sentence"),
     [
         (Aliasing, "a snapshot brings back line/slope to the bit"),
         (Forgetful, "learning rates are what was written"),
         (Ambiguous, "names of weights are unique"),
+        (Touching, "looking at activations leaves line/slope to the bit"),
+        (Skipping, "layers put out as much in small slices as in one"),
         (Lossy, "a file of weights_only=False brings back line/slope to the bit"),
     ],
 )

@@ -105,6 +105,7 @@ def test_the_values_of_a_stop_are_those_that_the_rule_compared() -> None:
         "min_delta": 0.25,
         "baseline": None,
         "start_from_epoch": 0,
+        "smoothing": None,
     }
 
 
@@ -403,3 +404,13 @@ def test_the_metrics_of_an_epoch_are_told_with_how_long_it_took() -> None:
     assert all(each.seconds >= 0 for each in found)
     assert sum(each.seconds for each in found) <= found[-1].time - story(Path("a.jsonl")).events[0].time + 0.1
     assert [each.time for each in found] == sorted(each.time for each in found)
+
+
+def test_checkpoints_behind_a_url_have_no_journal_beside_them() -> None:
+    """It would have to be appended to; it lies in the log_dir, or nowhere."""
+    far = ModelCheckpoint("memory://far/m")
+    train([1.0, 2.0], far)
+    assert list(Path().rglob("*.jsonl")) == []
+
+    train([1.0, 2.0], far, TensorBoard("logs"))
+    assert [path.as_posix() for path in Path().rglob("*.jsonl")] == ["logs/journal.jsonl"]

@@ -19,10 +19,12 @@ from .test_tensorboard_resume import checkpoint, train
 
 
 @contextmanager
-def server(*options: str) -> Iterator[Any]:
-    """A TensorBoard of the directory; gives a function that asks it for data."""
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir=logs", "--port=0", "--reload_interval=1", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+def server(folder: str, *options: str) -> Iterator[Any]:
+    """A TensorBoard of the directory; gives a function that asks it for data, and knows its address."""
+    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={folder}", "--port=0", "--reload_interval=1"]
+    with subprocess.Popen(
+        [*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             assert process.stderr is not None
             address = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
@@ -31,6 +33,7 @@ def server(*options: str) -> Iterator[Any]:
                 with urllib.request.urlopen(f"{address}data/{path}?{urlencode(query)}", timeout=60) as answer:
                     return json.load(answer)
 
+            ask.address = address
             yield ask
         finally:
             process.terminate()
@@ -59,7 +62,7 @@ def test_a_running_tensorboard_follows_a_resumed_run(layout: Any, options: list[
     train(layout=layout)
     epochs = [*range(6)] if layout == "keras" else [*range(2, 13, 2)]
 
-    with server(*options) as ask:
+    with server("logs", *options) as ask:
 
         def steps() -> Any:
             tags = ask("plugin/scalars/tags").get(main, {})

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainbus import CheckpointError, Run, hookimpl
+from trainbus import CheckpointError, Run, hookimpl, journal
 from trainbus.checkpoints import Checkpoint, manifest_of, read
 from trainbus.files import STAGED, sweep
 from trainbus.plugins import ModelCheckpoint
@@ -157,7 +157,7 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
             counted["unusable inside"] += going != 0 and found != "whole"
             counted["debris"] += any(each.name.startswith(STAGED) for each in Path(folder).iterdir())
             sweep(Path(folder))
-            known = {path.name, manifest_of(path).name, ".trainbus.lock"}
+            known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME}
             counted["left after the sweep"] += not {each.name for each in Path(folder).iterdir()} <= known
     return {**counted, "kills": kills}
 

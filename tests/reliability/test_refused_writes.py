@@ -31,8 +31,8 @@ def save(kind: Kind, path: Path, number: int, mishap: Callable[[], object] = lam
 
 
 def left_in(directory: str = ".") -> list[str]:
-    """Everything but the lock."""
-    return sorted(set(os.listdir(directory)) - {LOCK})
+    """Everything but the lock and the journal."""
+    return sorted(set(os.listdir(directory)) - {LOCK, "journal.jsonl"})
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])

@@ -1,10 +1,12 @@
 """Code as users write it; the type checkers of CI read it, nothing runs it."""
 
+from pathlib import Path
 from typing import assert_type
 
 import trainbus
 from trainbus import Decision, Monitor, Result, Run, decision
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.replay import Recording, read, read_all
 
 callbacks = [
     TensorBoard("logs"),
@@ -32,3 +34,5 @@ trainbus.watch(object(), callbacks=EarlyStopping())
 EarlyStopping(patiance=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 ModelCheckpoint()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 EarlyStopping(mode="up")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+assert_type(read("run"), Recording)
+assert_type(read_all("runs", Path("more"), unread=print), list[Recording])

@@ -1,12 +1,14 @@
 """The laws of finding runs: all of them, each once, by a name that tells it from the others."""
 
+import math
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from trainbus import SettingsError
+from trainbus import Run, SettingsError
+from trainbus.plugins import TensorBoard
 from trainbus.replay import read, read_all
 
 from .streams import write
@@ -24,6 +26,18 @@ def test_several_formats_of_one_run_are_one(tmp_path: Path):
         assert f"{other!r} (" in told
     assert read(tmp_path / "all/keras").name == "keras"
     assert read(tmp_path / "all/keras.csv").name == "keras.csv"
+
+
+def test_a_run_of_trainbus_is_one_with_its_journal(tmp_path: Path):
+    """Even one epoch with one value, which other runs may have had, is the journal's and the charts' same run."""
+    for name, value in [("a", 1.0), ("b", 1.0), ("c", math.nan)]:
+        with Run(None, TensorBoard(tmp_path / name / "logs"), progress=False) as run:
+            for _ in run.epochs(1):
+                run.log(loss=value)
+    found = read_all(tmp_path)
+
+    assert [each.format for each in found] == ["trainbus journal"] * 3
+    assert [each.name for each in found] == ["a/logs", "b/logs", "c/logs"]
 
 
 def test_one_bad_run_does_not_hinder_the_others(tmp_path: Path):

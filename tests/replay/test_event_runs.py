@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch.utils import tensorboard
 
 from trainbus import Run, SettingsError
-from trainbus.plugins import TensorBoard
+from trainbus.plugins import Journal, TensorBoard
 from trainbus.replay import Recording, read, read_all
 from trainbus.replay.metric_names import metric_names
 
@@ -84,7 +84,7 @@ def test_layouts_of_trainbus_are_read_back(layout, epochs, batches):
     """Whatever was logged, in each layout, with batches or without: the same metrics at the same epochs."""
     with tempfile.TemporaryDirectory() as folder:
         callback = TensorBoard(folder, layout=layout, update_freq="batch", write_steps_per_second=False)
-        with Run(None, callback, progress=False) as run:
+        with Run(None, [callback, Journal(enabled=False)], progress=False) as run:
             for _, metrics in zip(run.epochs(len(epochs)), epochs, strict=True):
                 for batch in range(batches):
                     run.begin_batch(batch)

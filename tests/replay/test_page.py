@@ -14,9 +14,23 @@ from trainbus.replay.page import page
 
 from .recorded import histories, recording
 
-KNOWN = {"html", "head", "meta", "title", "style", "body", "main", "header", "section", "h1", "h2", "h3", "p", "b"}
-KNOWN |= {"ul", "li"}
-KNOWN |= {
+KNOWN = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "main",
+    "header",
+    "section",
+    "h1",
+    "h2",
+    "h3",
+    "p",
+    "b",
+    "ul",
+    "li",
     "dl",
     "div",
     "dt",
@@ -31,8 +45,14 @@ KNOWN |= {
     "figure",
     "figcaption",
     "pre",
+    "code",
+    "svg",
+    "desc",
+    "line",
+    "text",
+    "path",
+    "circle",
 }
-KNOWN |= {"code", "svg", "desc", "line", "text", "path", "circle"}
 
 
 class Reader(HTMLParser):

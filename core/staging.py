@@ -1,0 +1,54 @@
+"""Where files are staged that will be uploaded, and put that were downloaded: one temporary directory a process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+__all__ = ["directory", "sweep"]
+
+PREFIX = "trainbus-staging-"
+LOCK = "lock"
+"""Held by the process whose directory it is; the operating system gives it back when that dies."""
+
+
+def directory() -> Path:
+    """This process's own, removed when it ends."""
+    return _directory(os.getpid())
+
+
+@cache
+def _directory(process: int) -> Path:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        lock = FileLock(path / LOCK, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except OSError:  # somebody swept it before it was locked
+            continue
+        atexit.register(_close, path, lock, process)
+        return path
+
+
+def _close(path: Path, lock: FileLock, process: int) -> None:
+    if os.getpid() == process:  # a forked process that ends takes nothing from its parent
+        shutil.rmtree(path, ignore_errors=True)
+        lock.release()
+
+
+def sweep() -> None:
+    """Remove the directories of processes that died."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            theirs = path.is_symlink() or (hasattr(os, "getuid") and path.lstat().st_uid != os.getuid())
+            if theirs or not (path / LOCK).exists():
+                continue
+            with suppress(Timeout), FileLock(path / LOCK, timeout=0):
+                shutil.rmtree(path, ignore_errors=True)

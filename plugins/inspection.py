@@ -1,0 +1,133 @@
+"""What is seen inside a subject every so many epochs: its weights, their gradients, what its layers put out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Literal, Protocol
+
+from trainbus.capabilities import HasActivations, HasGradients, HasWeights, missing
+from trainbus.failures import LOG
+from trainbus.randomness import undrawn
+
+__all__ = ["Inspection"]
+
+
+class Put(Protocol):
+    """Hands over what is to be made into a message by the thread that writes."""
+
+    def __call__(self, step: int, make: Callable[[Any], Any], material: Any, size: int = 0) -> None:
+        """At this step, `make(material)`; `size` is the material's in bytes."""
+        ...
+
+
+class Inspection:
+    """Has the inside of one subject shown, as histograms and pictures.
+
+    Args:
+        subject: what is trained.
+        put: where to.
+        every: epochs between two looks, the first in the first epoch; 0 for none.
+        batch_size: samples at a time that are run through the subject to see what its layers put out.
+        gradients: whether gradients are wanted.
+        images: whether pictures of weights are wanted.
+    """
+
+    def __init__(
+        self, subject: object, put: Put, *, every: int, batch_size: int, gradients: bool, images: bool
+    ) -> None:
+        self.subject, self.put = subject, put
+        self.every, self.batch_size, self.images = every, batch_size, images
+        self.activations = bool(every) and self._can("activations", HasActivations)
+        self.gradients = bool(every) and gradients and self._can("gradients", HasGradients, wanted=True)
+        self.held: Callable[[], Iterable[tuple[str, Any]]] | None = None
+        if gradients and not every:
+            LOG.warning("TensorBoard: no histograms of gradients: write_grads needs histogram_freq=1 or more")
+
+    def due(self, epoch: int) -> bool:
+        """Whether this epoch, counted from 0, is looked at."""
+        return bool(self.every) and epoch % self.every == 0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The epoch begins: where it is due, its gradients are held."""
+        self.held = None
+        if self.due(epoch):
+            self._try("gradients", self._hold_gradients)
+
+    def end_epoch(self, epoch: int, step: int) -> None:
+        """The epoch is over: where it is due, show all that is wanted."""
+        if not self.due(epoch):
+            return
+        self.show_weights(step, histograms=True, images=self.images)
+        self._try("gradients", lambda: self._show_gradients(step))
+        self._try("activations", lambda: self._show_activations(step))
+
+    def show_weights(self, step: int, *, histograms: bool, images: bool) -> None:
+        """Show every weight as it is now."""
+        from .summaries import histograms as counted  # noqa: PLC0415 - tensorboardX imports PyTorch
+        from .summaries import images as pictured  # noqa: PLC0415
+
+        subject = self.subject
+        if not isinstance(subject, HasWeights) or missing(subject, HasWeights) is not None:
+            return
+        for name, array in subject.weights():
+            kept = array.copy()  # the next step changes it
+            if histograms:
+                self.put(step, partial(counted, f"{name}/histogram"), kept, kept.nbytes)
+            if images:
+                self.put(step, partial(pictured, f"{name}/image"), kept, kept.nbytes)
+
+    def _try(self, what: Literal["gradients", "activations"], look: Callable[[], None]) -> None:
+        """Look, where that is wanted; what fails once is not tried again."""
+        if not getattr(self, what):
+            return
+        try:
+            look()
+        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
+            LOG.warning("TensorBoard: no %s from here on: %s: %s", what, type(error).__name__, error)
+            setattr(self, what, False)
+
+    def _hold_gradients(self) -> None:
+        if isinstance(self.subject, HasGradients):
+            self.held = self.subject.hold_gradients()
+
+    def _show_gradients(self, step: int) -> None:
+        from .summaries import histograms  # noqa: PLC0415 - as above
+
+        if self.held is None:
+            return
+        found = list(self.held())
+        if not found:
+            LOG.warning("TensorBoard: no gradients of this epoch: none was there when the weights were updated")
+        for name, array in found:
+            self.put(step, partial(histograms, f"{name}/gradient"), array, array.nbytes)
+
+    def _show_activations(self, step: int) -> None:
+        from .histogram import Tally  # noqa: PLC0415 - NumPy
+        from .summaries import tallied  # noqa: PLC0415 - as above
+
+        if not isinstance(self.subject, HasActivations):
+            return
+        tallies: dict[str, Tally] = {}
+        with undrawn(self.subject):
+            for name, array in self.subject.activations(self.batch_size):
+                tally = tallies.setdefault(name, Tally())
+                self.put(step, partial(_count, tally), array, array.nbytes)
+        for name, tally in tallies.items():
+            self.put(step, partial(tallied, f"{name}/activation"), tally)
+
+    def _can(self, what: str, capability: type, *, wanted: bool = False) -> bool:
+        """Whether the subject shows it; where it could, or where it was asked for, a line says what is missing."""
+        why = missing(self.subject, capability)
+        if isinstance(self.subject, capability):
+            if why is not None:
+                LOG.warning("TensorBoard: no histograms of %s: %s", what, why)
+        elif wanted:
+            LOG.warning("TensorBoard: no histograms of %s: %s knows none", what, type(self.subject).__name__)
+        return why is None
+
+
+def _count(tally: Any, array: Any) -> list[Any]:
+    """No message yet: the last slice makes it."""
+    tally.add(array)
+    return []

@@ -1,0 +1,12 @@
+"""What the tests of plugins share."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Gives the lines that a user has seen so far, whoever logged them."""
+    return lambda: [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]

@@ -1,0 +1,239 @@
+"""A training with its checkpoints in a store is saved, killed, resumed and stopped as one that has them on its disk."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from trainbus import CheckpointError, MissingDependency, Run, decision, hookimpl, stop_file
+from trainbus.checkpoints import fetched, manifest_of, read, survey
+from trainbus.cli import main
+from trainbus.locations import Location, location
+from trainbus.places import at
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.testing import LineSubject
+
+from .kills import BETWEEN, killed, save_with_trainbus
+from .resuming import Moment, lines, suffix, trained, warm_up
+from .subjects import KINDS, number_in
+
+SCORES = [0.9, 0.5, 0.7, 0.4, 0.8, 0.85, 0.6]
+
+
+@pytest.fixture(params=["disk", "memory", "s3"])
+def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """An empty directory on this machine's disk, in memory and on the server in turn."""
+    if request.param == "disk":
+        return tmp_path / "run"
+    root = "memory://tests" if request.param == "memory" else request.getfixturevalue("s3")
+    return location(f"{root}/{secrets.token_hex(8)}")
+
+
+def train(callbacks: Any, *, epochs: int = 7, **options: Any) -> Run:
+    """A line that learns a little in each epoch, with scripted scores."""
+    subject = LineSubject()
+    with Run(subject, callbacks, progress=False, **options) as run:
+        for epoch in run.epochs(epochs):
+            for _ in run.batches(range(2)):
+                subject.slope = subject.slope + 1
+                run.log(loss=0.0)
+            run.log(val_loss=SCORES[epoch])
+    return run
+
+
+def files_in(directory: Location) -> list[str]:
+    return sorted(name for name in at(directory).names() if not name.startswith((".trainbus", "journal")))
+
+
+def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
+    """Names, retention, fixed names and the restored weights are those of a run on the disk; nothing else is left."""
+    saver = ModelCheckpoint(
+        f"{directory}/m-{{epoch:02d}}-{{val_loss:.2f}}", keep=2, keep_last=1, save_last=True, save_on=("end",)
+    )
+    run = train([saver, EarlyStopping(patience=2, restore_best_weights=True)])
+
+    names = ["end.npz", "last.npz", "m-02-0.50.npz", "m-04-0.40.npz", "m-06-0.85.npz"]
+    assert files_in(directory) == sorted(name + more for name in names for more in ("", ".trainbus.json"))
+    assert sorted(path.name for path in run.files) == names
+    assert [read(directory / name).step for name in names] == [12, 12, 4, 8, 12]
+    assert run.subject.slope == 8, "restored from the best epoch"
+
+
+def test_a_run_goes_on_from_a_file_a_directory_or_what_it_finds(directory: Location) -> None:
+    """Each way of naming a checkpoint finds it; where the newest is damaged, the one before is taken."""
+    saver = ModelCheckpoint(f"{directory}/m-{{epoch}}")
+    with pytest.raises(ValueError, match=rf"resume='{directory}/m-3\.npz': no such file"):
+        train(saver, resume=f"{directory}/m-3.npz")
+    assert train(saver, epochs=3, resume="auto").resumed is None
+    for source in (f"{directory}/m-3.npz", str(directory), "auto", directory / "m-3.npz"):
+        run = train([], epochs=3, resume=source) if source != "auto" else train(saver, epochs=3, resume=source)
+        assert run.resumed is not None
+        assert (run.resumed.path, run.step, run.subject.slope) == (directory / "m-3.npz", 6, 6)
+    at(directory / "m-3.npz").replace("damaged")
+
+    run = train(saver, epochs=4, resume="auto")
+
+    assert run.resumed is not None
+    assert run.resumed.path == directory / "m-2.npz"
+    assert (run.step, run.subject.slope) == (8, 8)
+    assert [found.flaw for found in survey(directory, verify=True)] == [""] * 4
+
+
+def test_what_the_best_epoch_held_comes_back_after_a_resume(directory: Location) -> None:
+    """What is kept in memory lies beside the checkpoints, and comes back also where no checkpoint has it."""
+    callbacks = [
+        ModelCheckpoint(f"{directory}/last", save_freq="3 epochs"),
+        EarlyStopping(patience=9, restore_best_weights=True),
+    ]
+    train(callbacks, epochs=6, signals=())
+    assert read(directory / "last.npz").epoch == 5
+
+    run = train(callbacks, resume="auto")
+
+    assert run.subject.slope == 8
+
+
+def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Location) -> None:
+    """Restoring reads the whole file, from wherever, before it changes anything."""
+    train(ModelCheckpoint(f"{directory}/m-{{epoch}}"), epochs=2)
+
+    class Restores:
+        @hookimpl
+        def on_epoch_end(self) -> Any:
+            return decision.restore(f"{directory}/m-1.npz")
+
+    assert train(Restores(), epochs=1).subject.slope == 2
+    at(directory / "m-1.npz").replace("damaged")
+    with pytest.raises(CheckpointError, match=r"m-1\.npz.*is damaged"):
+        train(Restores(), epochs=1)
+
+
+def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command lists what is there, verifies it, and says what is no directory of checkpoints."""
+    train(ModelCheckpoint(f"{directory}/m-{{epoch}}"), epochs=2)
+    assert main(["checkpoints", str(directory), "--verify"]) == 0
+    assert capsys.readouterr().out.count("intact") == 2
+    at(manifest_of(directory / "m-1.npz")).replace("{")
+    assert main(["checkpoints", str(directory), "--verify"]) == 1
+    assert "its manifest 'm-1.npz.trainbus.json' is damaged" in capsys.readouterr().out
+    for missing, state in (("nowhere", "not there"), ("m-2.npz", "a file")):
+        assert main(["checkpoints", f"{directory}/{missing}"]) == 2
+        assert f"{missing}' is {state}; name a directory" in capsys.readouterr().err
+
+
+def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the checkpoints lie, an empty file named stop beside them is seen, taken away and obeyed."""
+    monkeypatch.setattr(stop_file, "SECONDS", 0.001)
+    subject = LineSubject()
+    run = Run(subject, ModelCheckpoint(f"{directory}/m"), progress=False)
+    with pytest.raises(KeyboardInterrupt), run:
+        at(directory / "stop").replace("")
+        for _ in run.epochs(10**6):
+            run.log(loss=1.0)
+
+    assert run.requested == f"{directory}/stop"
+    assert "signal.npz" in files_in(directory)
+    assert "stop" not in files_in(directory)
+
+
+@pytest.mark.parametrize("policy", ["raise", "warn"])
+def test_a_store_that_fails_ends_the_run_or_not_as_asked(
+    policy: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line says what could not be written and why; the file that was there is whole, and the next save succeeds."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    directory = location(f"memory://tests/{secrets.token_hex(8)}")
+    real = MemoryFileSystem.put_file
+
+    class Fails:
+        @hookimpl
+        def on_epoch_begin(self, epoch: int) -> None:
+            def refuse(*_: Any, **__: Any) -> None:
+                raise ConnectionError("the store is\nnot reached")
+
+            monkeypatch.setattr(MemoryFileSystem, "put_file", refuse if epoch == 1 else real)
+
+    callbacks = [Fails(), ModelCheckpoint(f"{directory}/m", on_error=policy)]
+    if policy == "raise":
+        with pytest.raises(CheckpointError, match=r"m\.npz' was not written: the store is not reached"):
+            train(callbacks)
+        assert read(directory / "m.npz").epoch == 0
+    else:
+        run = train(callbacks, epochs=3)
+        assert len(run.failures) == 1
+        assert caplog.text.count("was not written: the store is not reached; the training goes on") == 1
+        assert read(directory / "m.npz").epoch == 2
+
+
+def test_who_is_not_logged_in_is_told_before_training(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing credentials and a bucket that does not exist are told in one line when the run begins."""
+    with pytest.raises(CheckpointError, match=r"^checkpoints cannot be saved in 's3://nowhere': .*does not exist$"):
+        Run(LineSubject(), ModelCheckpoint("s3://nowhere/m")).begin()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    for run in (Run(LineSubject(), ModelCheckpoint(f"{s3}/m")), Run(LineSubject(), resume=f"{s3}/m.pt")):
+        with pytest.raises(CheckpointError, match=r"Unable to locate credentials; set AWS_ACCESS_KEY_ID and .*\)$"):
+            run.begin()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.mark.parametrize(
+    ("missing", "url", "command"),
+    [("fsspec", "s3://b/m", "pip install 'trainbus[remote]'"), ("s3fs", "s3://b/m", "pip install s3fs")],
+)
+def test_what_is_not_installed_is_told_before_training(missing: str, url: str, command: str) -> None:
+    """A run with a URL cannot be made without the package that reaches it; the error has the command."""
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from trainbus import Run, MissingDependency; from trainbus.plugins import ModelCheckpoint\n"
+        "from trainbus.testing import LineSubject\n"
+        f"try: Run(LineSubject(), ModelCheckpoint({url!r}))\n"
+        "except MissingDependency as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip().endswith(command)
+    assert MissingDependency.__doc__
+
+
+def test_a_killed_saver_leaves_the_last_or_the_next_whole(s3: str) -> None:
+    """Of 6 kills at random moments of saves to the server none leaves a mixture, a loss, or another's memory."""
+    kind = KINDS["line"](1000)
+    directory = location(f"{s3}/{secrets.token_hex(8)}")
+    path, inside = directory / "best.npz", 0
+    for trial in range(1, 7):
+        saved, going = killed(partial(save_with_trainbus, kind, path, trial * BETWEEN))  # type: ignore[arg-type]
+        inside += going != 0
+        found = read(path)
+        with fetched(path, found.content.digest) as file:
+            assert number_in(kind, file) == found.epoch
+        assert saved <= found.epoch <= max(saved, going)
+    assert inside >= 2, "the kills fell into saves"
+
+    train(ModelCheckpoint(str(path)), epochs=1)
+    assert at(directory).names() == ["best.npz", "best.npz.trainbus.json"]
+
+
+def test_killed_and_resumed_it_tells_what_the_unbroken_run_told(s3: str, tmp_path: Path) -> None:
+    """PyTorch, saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
+    warm_up("torch")
+    directory, told = location(f"{s3}/{secrets.token_hex(8)}"), tmp_path / "told"
+    run = partial(trained, "torch", directory, told, batches=True)  # type: ignore[arg-type]
+    assert run() == 0
+    whole, files = lines(told), files_in(directory)
+    fsspec.filesystem("s3").rm(str(directory), recursive=True)
+
+    assert run(moment=Moment("batch", 23)) == -signal.SIGKILL
+    assert run(resume="auto") == 0
+
+    assert lines(told) == suffix(lines(told), whole)
+    assert 0 < len(lines(told)) < len(whole)
+    assert files_in(directory) == files
+    assert os.listdir(tmp_path) == ["told"]
