@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trainbus import SettingsError
 from trainbus.plugins import EarlyStopping
 from trainbus.smoothing import Smoothing
-from trainbus.testing import scripted
+from trainbus.testing import check_callback, scripted
 
 scores = st.floats(-10, 10) | st.sampled_from([nan, inf, -inf, 0.0, 1.0])
 histories = st.lists(scores, min_size=1, max_size=20)
@@ -93,3 +93,11 @@ def test_a_smoothing_is_kept_in_one_form() -> None:
     """Equal ones are equal, however they were written."""
     assert EarlyStopping(smoothing="ema .90") == EarlyStopping(smoothing="ema 0.9")
     assert not EarlyStopping(smoothing="ema 0.9").fits(EarlyStopping().settings())
+
+
+@pytest.mark.parametrize("way", ["ema 0.5", "median 3"])
+def test_what_is_smoothed_goes_on_where_it_was(way: str) -> None:
+    """A run that is resumed at any epoch decides as the unbroken one, its average or window kept."""
+    losses = [{"val_loss": value} for value in (1.0, 0.8, nan, 0.9, 0.7, 0.95, 0.9, 0.99)]
+
+    check_callback(EarlyStopping(patience=2, smoothing=way), losses)
