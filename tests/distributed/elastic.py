@@ -79,7 +79,9 @@ def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq
     data = TensorDataset(x, x.sum(1, keepdim=True))
     sampler: DistributedSampler[Any] = DistributedSampler(data, seed=3)
     loader = DataLoader(data, batch_size=BATCH, sampler=sampler)
-    model = DistributedDataParallel(nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1)))
+    net = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+    # otherwise DDP orders its buckets anew after the first step of a process, and more than two ranks add up otherwise
+    model = DistributedDataParallel(net, find_unused_parameters=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
     watch = {"monitor": "val_score", "mode": "min"}
     callbacks = [
