@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from trainbus import MissingDependency, SettingsError
-from trainbus.capabilities import HasActivations, HasConfig, HasGradients, HasLearningRate, Node
+from trainbus.capabilities import Detachable, HasActivations, HasConfig, HasGradients, HasLearningRate, Node
 from trainbus.names import resolve
 
 try:
@@ -26,6 +26,13 @@ except ImportError as error:
 from .keras_activations import activations, why_unreadable
 from .keras_graph import is_chart, nodes_of, unique
 from .keras_random import random_state, set_random_state
+
+try:
+    from . import keras_file
+except ImportError as error:  # what it builds on is Keras's own affair, and may be another's in a later version
+    WHY_NOT = str(error)
+else:
+    WHY_NOT = ""
 
 __all__ = ["KerasSubject"]
 
@@ -57,6 +64,7 @@ class KerasSubject:
         if not isinstance(model, keras.Model):
             raise SettingsError(f"KerasSubject takes a keras.Model; this is a {type(model).__name__}")
         self._model = model
+        self._buffers = None if WHY_NOT else keras_file.Buffers()
         self._validation = validation_data, validation_steps
         self.finalized = False
         """Whether the optimizer's moving averages took the place of the weights, as `fit` does when it ends; what is
@@ -71,6 +79,8 @@ class KerasSubject:
 
     def refusal(self, capability: type) -> str | None:
         """What this model lacks: a rate that can be set, data to look at, gradients, a description of its layers."""
+        if capability is Detachable and WHY_NOT:
+            return WHY_NOT
         if capability is HasActivations:
             return why_unreadable(self._validation[0])
         if capability is HasGradients and keras.backend.backend() != "torch":
@@ -94,11 +104,29 @@ class KerasSubject:
         return (".weights.h5",) if weights_only else (".keras", ".h5")
 
     def save(self, path: Path, *, weights_only: bool) -> None:
-        """Write the model with its optimizer, or only the weights; Keras adds the optimizer's state to these too."""
-        if weights_only:
+        """Write the model with its optimizer, or only the weights; Keras adds the optimizer's state to these too.
+
+        Raises:
+            CheckpointError: the model has no weights yet.
+        """
+        if self.detaches(path.name):
+            keras_file.recorded(self.model, None, weights_only=weights_only)(path)
+        elif weights_only:
             self.model.save_weights(str(path), overwrite=True)
         else:
             self.model.save(str(path), overwrite=True)
+
+    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+        """What writes the model as it is now: a copy in main memory, in the place of the last one.
+
+        Raises:
+            CheckpointError: as `save`.
+        """
+        return keras_file.recorded(self.model, self._buffers, weights_only=weights_only)
+
+    def detaches(self, name: str) -> bool:
+        """Not a legacy `.h5` model, which Keras writes while it walks through it."""
+        return not WHY_NOT and (name.endswith(".weights.h5") or not name.endswith(".h5"))
 
     def load(self, path: Path) -> None:
         """Take over weights and, except from a legacy `.h5` model, the optimizer's state."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property, partial
-from inspect import Parameter, signature
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +31,7 @@ from .sklearn_activations import activations, has_layers
 from .sklearn_batches import Rows, batches
 from .sklearn_graph import nodes
 from .sklearn_metrics import Metrics, Scoring, loss
-from .sklearn_parts import by_column, flat, inner, leaves, weights
+from .sklearn_parts import by_column, flat, leaves, takes, weights
 from .sklearn_rates import rate_of, set_rate
 
 __all__ = ["SklearnSubject", "loss", "partial_fit"]
@@ -249,7 +248,7 @@ def partial_fit(
     subject.probe = None if held_out is None else held_out.X
     _check_first_batch(estimator, min(batch_size, len(rows)))
     options = _class_options(estimator, rows, held_out, classes)
-    if sample_weight is not None and not _takes(estimator, "sample_weight"):
+    if sample_weight is not None and not takes(estimator, "sample_weight"):
         raise SettingsError(f"sample_weight: {type(estimator).__name__}.partial_fit takes none")
     random = subject.random = check_random_state(random_state) if shuffle else None
 
@@ -318,18 +317,9 @@ def _check_first_batch(estimator: Any, size: int) -> None:
                 )
 
 
-def _takes(estimator: Any, option: str) -> bool:
-    """Whether `partial_fit` takes the option, itself or for the estimators inside."""
-    parameters = signature(estimator.partial_fit).parameters
-    if option in parameters:
-        return True
-    passes_on = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
-    return passes_on and any(_takes(part, option) for part in inner(estimator).values())
-
-
 def _class_options(estimator: Any, rows: Rows, held_out: Rows | None, classes: Any) -> dict[str, Any]:
     """The labels as an option of `partial_fit`, where it takes them, with every label of the data among them."""
-    if not _takes(estimator, "classes"):
+    if not takes(estimator, "classes"):
         if classes is not None:
             raise SettingsError(f"classes: {type(estimator).__name__}.partial_fit takes none")
         return {}

@@ -33,9 +33,8 @@ class Rows:
         for name, data in (("X", X), ("y", y)):
             if data is not None and not hasattr(data, "shape") and not hasattr(data, "__len__"):
                 raise SettingsError(
-                    f"{what}: {name} is a {type(data).__name__}, which has no rows to shuffle; give an array, or write "
-                    "the loop: `with trainbus.Run(SklearnSubject(estimator), callbacks) as run:`, in it "
-                    "`for epoch in run.epochs(n):` and `for X, y in run.batches(chunks()):`"
+                    f"{what}: {name} is a {type(data).__name__}, which has no rows to shuffle; give an array, or "
+                    "batches to trainbus.adapters.sklearn_stream.partial_fit_stream"
                 )
         try:
             rows: Any = indexable(X, y, sample_weight)

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
-__all__ = ["by_column", "flat", "inner", "leaves", "weights"]
+__all__ = ["by_column", "flat", "inner", "leaves", "takes", "weights"]
 
 NO_WEIGHTS = ("classes_", "h_samples_")
 """Fitted arrays that hold data: labels, and the samples from which BernoulliRBM goes on drawing."""
@@ -41,6 +42,15 @@ def leaves(estimator: Any) -> Iterator[Any]:
         yield estimator
     for part in parts.values():
         yield from leaves(part)
+
+
+def takes(estimator: Any, option: str) -> bool:
+    """Whether `partial_fit` takes the option, itself or for the estimators inside."""
+    parameters = signature(estimator.partial_fit).parameters
+    if option in parameters:
+        return True
+    passes_on = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    return passes_on and any(takes(part, option) for part in inner(estimator).values())
 
 
 def flat(estimator: Any, y: Any) -> Any:

@@ -7,10 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
-from trainbus.capabilities import HasActivations, HasDirections, HasGradients, HasLearningRate, HasTrace, Node, Ranks
+from trainbus.capabilities import (
+    HasActivations,
+    HasDirections,
+    HasGradients,
+    HasLearningRate,
+    HasTrace,
+    HasWeights,
+    Node,
+)
 from trainbus.names import hint, resolve
 
 try:
@@ -28,8 +36,12 @@ from .torch_graph import parts
 from .torch_probe import Probe, outputs
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
+from .torch_sharded import Layout, is_sharded, place_of, take_up
 from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
+
+if TYPE_CHECKING:
+    from .torch_ranks import TorchRanks
 
 __all__ = ["TorchSubject"]
 
@@ -39,6 +51,8 @@ if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
     warn_of_shared_store()  # here, since a script imports this file before it makes its process group
 
 SAFETENSORS = ".safetensors"
+SHARDS = ".dcp"
+"""Suffix of a directory that all ranks fill together."""
 FORMAT = 1
 """Number of the checkpoint's layout."""
 
@@ -109,9 +123,10 @@ class TorchSubject:
         self.probe = None if probe is None else Probe(probe)
         self.timeout = timeout
         self._buffers = Buffers()
+        self._sharing: TorchRanks | None = None
 
     def refusal(self, capability: type) -> str | None:
-        """Why this training lacks the capability: no learning rate that acts and lasts, no metric objects."""
+        """Why this training lacks the capability: no learning rate that acts, no whole weights, no metric objects."""
         if capability is HasLearningRate:
             if not self.optimizers:
                 return "no optimizer was given; give it: TorchSubject(model, optimizer)"
@@ -119,6 +134,8 @@ class TorchSubject:
                 kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in self.optimizers.values()))
                 return f"{kinds} has no learning rate that acts while it trains"
             return undone_by(self.optimizers, self.schedulers)
+        if capability is HasWeights and is_sharded(self.model):
+            return "its weights are sharded over the ranks, and none of them has a whole one"
         if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
         if capability is HasGradients:
@@ -127,7 +144,7 @@ class TorchSubject:
             return self._unprobed()
         return None
 
-    def ranks(self) -> Ranks | None:
+    def ranks(self) -> TorchRanks | None:
         """The processes of the default process group, None where there is no other."""
         if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
             return None
@@ -135,11 +152,25 @@ class TorchSubject:
 
         return TorchRanks(self.timeout)
 
+    def in_parts(self, suffix: str) -> bool:
+        """Whether it is .dcp."""
+        return suffix == SHARDS
+
+    def sharing(self) -> TorchRanks | None:
+        """The processes of the default process group where the model is sharded over them."""
+        if is_sharded(self.model) and (self._sharing is None or self._sharing.closed):
+            self._sharing = self.ranks()
+            if self._sharing is not None:
+                self._sharing.broadcast(None)  # makes its group, which all ranks have to do in the same order
+        return self._sharing
+
     # --- files and snapshots
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """.pt and .pth, which mean the same; weights also as .safetensors."""
-        return (".pt", ".pth", SAFETENSORS) if weights_only else (".pt", ".pth")
+        """.pt and .pth, which mean the same; weights also as .safetensors; .dcp, and only that where it is sharded."""
+        if is_sharded(self.model):
+            return (SHARDS,)
+        return (".pt", ".pth", SAFETENSORS, SHARDS) if weights_only else (".pt", ".pth", SHARDS)
 
     def save(self, path: str | Path, *, weights_only: bool) -> None:
         """Write a file for `torch.load(path, weights_only=True)`, with all tensors on the CPU.
@@ -149,10 +180,16 @@ class TorchSubject:
         Python, NumPy, torch and CUDA; "trainbus", the layout's number, torch's version and the classes of optimizers
         and schedulers. A path that ends in .safetensors gets the weights in that format.
 
+        A path that ends in .dcp gets a directory for `torch.distributed.checkpoint`: the same nested dictionary, with
+        the state of optimizers under the names of the parameters, and what each rank has alone under "ranks". Of a
+        sharded model (`fully_shard`) every rank calls this at the same time.
+
         Raises:
             CheckpointError: a part of the state would not load with weights_only=True, or has no values yet.
+            OSError: it cannot be written, on this rank or on another.
         """
-        _write(self._state(None, weights_only=weights_only), Path(path))
+        self.sharing()
+        self._writer(self._state(None, weights_only=weights_only))(Path(path))
 
     def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the state as it is now: a copy in main memory, in the place of the last one.
@@ -160,12 +197,15 @@ class TorchSubject:
         Raises:
             CheckpointError: as `save`.
         """
+        self.sharing()
         state = self._state(self._buffers, weights_only=weights_only)
         self._buffers.drop_unused()
-        return partial(_write, state)
+        return self._writer(state)
 
     def load(self, path: str | Path) -> None:
         """Take over what `save`, or a plain `torch.save(model.state_dict(), path)`, wrote, each tensor where it is.
+
+        A directory of shards fits whatever the number of ranks was and is: each rank reads what it needs.
 
         A file of weights alone leaves all else as it is. Of a whole one, kinds of state that this training does not
         have (no optimizer was given, say) are passed over.
@@ -175,17 +215,25 @@ class TorchSubject:
                 changed then.
         """
         path = Path(path)
-        found = _format(path).read(path)
+        shards = self._shards(path)
+        found = _format(path).read(path) if shards is None else take_up(shards.outline(), self.model, self.optimizers)
         whole = isinstance(found.get("trainbus"), dict)
         told = self._misfit(found) if whole else misfit(self.model, found)
         if told:
             raise CheckpointError(f"{str(path)!r} does not fit: {told}")
-        take_weights(self.model, found["model"] if whole else found)
+        if shards is not None:
+            found = take_up(shards.read(self._place(whole=whole)), self.model, self.optimizers)
+        own: tuple[Any, Any] = found.get("own") or (found.get("random"), {})
+        random, buffers = own
+        weights = found["model"] if whole else found
+        weights.update(buffers)
+        take_weights(self.model, weights)
         if whole:
             for kind, holders in self._holders().items():
                 for name, holder in holders.items():
                     self._take(kind, holder, found[kind][name])
-            set_random_state(found["random"])
+        if random is not None:
+            set_random_state(random)
 
     def snapshot(self) -> object:
         """A copy of the model's state_dict in main memory, whatever device the model is on."""
@@ -305,6 +353,24 @@ class TorchSubject:
             return "the model has weights without values until its first batch"
         return None
 
+    def _writer(self, state: Any) -> Callable[[Path], object]:
+        """What writes the state to a path, in whatever thread."""
+        layout = Layout(self.model, self.optimizers)
+        group = None if self._sharing is None else self._sharing.group
+        return partial(_write, state, layout, group)
+
+    def _shards(self, path: Path) -> Any:
+        if path.suffix != SHARDS:
+            return None
+        from . import torch_shards  # noqa: PLC0415
+
+        return torch_shards.Shards(path)
+
+    def _place(self, *, whole: bool) -> Callable[[tuple[str, ...]], Any]:
+        weights = weights_of(self.model)
+        extra = _states(self.extra) if whole else {}
+        return place_of({"model": weights, "extra": extra} if whole else weights, self.model, self.optimizers)
+
     def _state(self, buffers: Buffers | None, *, weights_only: bool) -> Any:
         """What a file holds."""
         model = portable(weights_of(self.model), "model", buffers=buffers)
@@ -344,6 +410,14 @@ class TorchSubject:
         return told
 
 
+def _write(state: Any, layout: Layout, group: Any, path: Path) -> object:
+    if path.suffix != SHARDS:
+        return _format(path).write(state, path)
+    from . import torch_shards  # noqa: PLC0415 - not every build of torch has what it needs
+
+    return torch_shards.write(layout(state), path, group)
+
+
 def _format(path: Path) -> Any:
     """What reads and writes files of the path's suffix."""
     if path.suffix == SAFETENSORS:
@@ -351,10 +425,6 @@ def _format(path: Path) -> Any:
 
         return torch_safetensors
     return torch_file
-
-
-def _write(state: Any, path: Path) -> None:
-    _format(path).write(state, path)
 
 
 def _difference(holder: Any, state: Mapping[str, Any], kind: str | None) -> str:

@@ -102,6 +102,11 @@ class TorchRanks:
                 self._store.set(f"alive/{self.rank}", "yes")
             return self._store.get(name).decode() if self._store.check([name]) else None
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is exchanged any more."""
+        return bool(self._closed)
+
     def close(self) -> None:
         """Leave the group: whoever waits for this rank in it learns so at once."""
         self._close("this rank has left it")

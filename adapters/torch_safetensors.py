@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,7 +54,11 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
             alone = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
             tensors[name] = tensor if alone else tensor.clone(memory_format=torch.contiguous_format)
     try:
-        save_file(tensors, path, metadata)
+        # safetensors stages too: in a directory whose name tells whose it is, so that a sweep takes what a kill leaves
+        with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as folder:
+            staged = Path(folder) / path.name
+            save_file(tensors, staged, metadata)
+            staged.replace(path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
 

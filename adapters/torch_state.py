@@ -14,11 +14,14 @@ from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
 
+from .torch_sharded import is_sharded, sharded_like
+
 __all__ = ["Buffers", "portable", "take_in_place"]
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes a number to a type of that size that NumPy has as well."""
 
+SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, torch.layout)
 
 
@@ -88,6 +91,8 @@ class _Portable:
             return value
         if isinstance(value, dict):
             return self.dict(value, where)  # pyright: ignore[reportUnknownArgumentType]
+        if type(value) in (list, tuple) and SCALARS.issuperset(map(type, cast("Iterable[Any]", value))):
+            return type(value)(value)  # the hundreds of words of a random generator, say
         if isinstance(value, (list, tuple, set)):
             items = [self(item, f"{where}[{index}]") for index, item in enumerate(cast("Iterable[Any]", value))]
             return items if isinstance(value, list) else tuple(items) if isinstance(value, tuple) else set(items)
@@ -110,6 +115,8 @@ class _Portable:
         return made
 
     def tensor(self, tensor: Tensor, where: str) -> Tensor:
+        if is_sharded(tensor):
+            return sharded_like(self.tensor(tensor.to_local(), where), tensor)
         if tensor.is_meta or isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
             raise CheckpointError(f"{where} has no values yet; run one batch through the model, or move it to a device")
         if tensor.is_cpu and not self.copies:

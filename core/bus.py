@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Generator, Iterable
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
-from .capabilities import Detachable, HasLearningRate, Restorable, Saveable, Snapshotable, missing
+from .capabilities import (
+    Detachable,
+    HasLearningRate,
+    Ranks,
+    Restorable,
+    Saveable,
+    Sharded,
+    Snapshotable,
+    detaches,
+    missing,
+)
 from .checkpoints import Checkpoint, fetched, manifest_of, read, remove
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
+from .files import suffix_of
 from .hooks import HOOKS, PROJECT, Hooks
 from .locations import Location, location
 from .memory import Memory, capture
 from .metrics import numbers
+from .parts import holds_parts
 from .places import at
 from .slots import Slots
 from .writer import File, Job, Unwritten, Writer
@@ -65,6 +78,11 @@ class Bus:
         self.writer = Writer()
         self.directories: tuple[Location, ...] = ()
         """Those that the run owns."""
+        self._shared: Ranks | None = None
+        self._follows = False
+        """Whether this process writes together with rank 0."""
+        self._left = False
+        """Whether it wrote together with others, and does no more."""
         self.failures = Failures()
         self.through: Callable[[str, CompiledHook], CompiledHook] | None = None
         """What each hook that somebody hears is made into."""
@@ -146,8 +164,9 @@ class Bus:
         self._scale([action for action in actions if isinstance(action, ScaleLearningRate)])
         if not any(isinstance(action, (Keep, Save, Restore, Forget)) for action in actions):
             return Outcome(decision, [], [])
-        before = self.written(wait=True)
-        self._keep([action for action in actions if isinstance(action, Keep)])
+        with self._calling_off():
+            before = self.written(wait=True)
+            self._keep([action for action in actions if isinstance(action, Keep)])
         self._save(decision, run)
         now = self.written(wait=False)
         lost = {each.path for each in now.unwritten}
@@ -175,18 +194,29 @@ class Bus:
             if any(action.on_error == "raise" for action in same):
                 error.add_note(f"asked for by {askers}")
                 raise error
-            failure = self.failures.add(askers, "", error)
-            LOG.warning("%s; the training goes on", failure)
+            if not self._follows:
+                failure = self.failures.add(askers, "", error)
+                LOG.warning("%s; the training goes on", failure)
+        if self._follows:  # rank 0 tells of it
+            return Outcome(NOTHING, [], [])
         return Outcome(NOTHING, job.committed, job.unwritten)
 
-    def accompany(self, decision: Decision) -> None:
-        """Do what comes before the files, where another process writes them.
+    def accompany(self, decision: Decision, run: Continuation) -> None:
+        """Do what comes before the files where rank 0 writes them, and write along where all ranks have to.
 
         Raises:
             MissingCapability: the subject cannot do it.
+            CheckpointError: what all ranks have written in the background ended early.
         """
         self._scale([action for action in decision if isinstance(action, ScaleLearningRate)])
-        self._keep([action for action in decision if isinstance(action, Keep)])
+        if self._sharing() is not None and any(isinstance(each, (Keep, Save, Restore, Forget)) for each in decision):
+            with self._calling_off():
+                self.written(wait=True)
+                self._keep([action for action in decision if isinstance(action, Keep)])
+            self._save(decision, run)
+            self.written(wait=False)
+        else:
+            self._keep([action for action in decision if isinstance(action, Keep)])
 
     def follow(self, decision: Decision) -> None:
         """Do what comes after the files, where another process has written them.
@@ -245,25 +275,78 @@ class Bus:
         for action in saves:
             self._asked.setdefault(location(action.path), []).append(action)
         able = missing(self.subject, Detachable) is None
+        able = able and all(detaches(self.subject, path.name) for path in self._asked)
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
-        memory = capture(run, decision, self.failures) if saves else None
-        write = self._writing(background=background)
-        job, slot = Job([], lambda job: self._then(job, decision, slot, () if background else restores)), None
-        try:
-            for path, same in self._asked.items():
-                assert memory is not None
-                moment = self._moment(path, same, run, memory)
-                job.files.append(File(path, write(moment["weights_only"]), moment))
-            if self.slots.fresh and not saves and self.directories and missing(self.subject, Saveable) is None:
-                slot = write(True)  # noqa: FBT003
-        except CheckpointError as error:  # the state cannot be copied, so none of it can be written
-            job.unwritten = [Unwritten(path, run.step, error) for path in self._asked]
-            job.files.clear()
-        if background:
+        _ = self._sharing()
+        follows = self._follows
+        later = () if background or follows else restores
+        job, slot = Job([], lambda job: self._then(job, decision, slot, later)), None
+        with self._calling_off():
+            memory = capture(run, decision, self.failures) if saves and not follows else None
+            write = self._writing(background=background)
+            try:
+                if self._left and saves:
+                    raise CheckpointError("a sharded model is saved by all ranks together, and they have parted")
+                job.files += [self._file(path, same, run, memory, write) for path, same in self._asked.items()]
+                if self.slots.fresh and not saves and self.directories and missing(self.subject, Saveable) is None:
+                    slot = write(True)  # noqa: FBT003
+            except CheckpointError as error:  # the state cannot be copied, so none of it can be written
+                self._lose(job, run.step, error)
+        if self._called_off(bool(job.unwritten)):
+            slot = None
+            if not job.unwritten:
+                self._lose(job, run.step, CheckpointError("another rank cannot write its part of the state"))
+        if background and not follows:
             for restore in restores:
                 self._restore(restore)
         self.writer.do(job, background=background and bool(job.files or slot))
+
+    def _file(
+        self,
+        path: Location,
+        actions: list[Save],
+        run: Continuation,
+        memory: Memory | None,
+        write: Callable[[bool], Callable[[Path], object]],
+    ) -> File:
+        moment = self._moment(path, actions, run, memory)
+        in_parts = self._in_parts(suffix_of(path))
+        return File(path, write(moment["weights_only"]), moment, in_parts, self._sharing())
+
+    def _lose(self, job: Job, step: int, error: CheckpointError) -> None:
+        job.unwritten = [Unwritten(path, step, error) for path in self._asked]
+        job.files.clear()
+
+    @contextmanager
+    def _calling_off(self) -> Generator[None]:
+        """What fails inside on one rank keeps all from writing: those that did not fail are about to ask whether."""
+        try:
+            yield
+        except BaseException:
+            self._called_off(True)  # noqa: FBT003
+            raise
+
+    def _called_off(self, failed: bool) -> bool:  # noqa: FBT001
+        """Whether one of the ranks that write together cannot."""
+        sharing = self._sharing()
+        return failed if sharing is None else bool(sharing.maximum([float(failed)])[0])
+
+    def leave(self) -> None:
+        """Write together with other ranks no more; whoever waits for this one learns so at once."""
+        sharing, self._shared = self._shared, None
+        if sharing is not None:
+            self._left = True
+            with suppress(Exception):
+                self.writer.wait()
+            sharing.close()
+
+    def _sharing(self) -> Ranks | None:
+        """The ranks that write together, None where this process, or rank 0, writes alone."""
+        if self._shared is None and isinstance(self.subject, Sharded) and not self._left:
+            self._shared = self.subject.sharing()
+            self._follows = self._shared is not None and self._shared.rank > 0
+        return self._shared
 
     def _writing(self, *, background: bool) -> Callable[[bool], Callable[[Path], object]]:
         """What gives, for weights only or for the whole state, what writes them: one copy of each at most."""
@@ -282,16 +365,21 @@ class Bus:
         self, job: Job, decision: Decision, slot: Callable[[Path], object] | None, restores: Iterable[Restore]
     ) -> None:
         """What comes after the files: those of slots, and the removal of what is no longer wanted."""
+        follows = self._follows
         try:
             if self.slots.fresh and job.committed:
-                self.slots.lie_in(job.committed[0])
-                self.slots.prune(self.directories)
+                self.slots.lie_in(job.committed[0], linked=not follows)
+                self.slots.prune(() if follows else self.directories)
             elif slot is not None and isinstance(self.subject, Saveable):
-                self.slots.write(self.directories[0], self.subject.suffixes(weights_only=True)[0], slot)
-                self.slots.prune(self.directories)
+                suffix = self.subject.suffixes(weights_only=True)[0]
+                in_parts, sharing = self._in_parts(suffix), self._sharing()
+                self.slots.write(self.directories[0], suffix, slot, in_parts=in_parts, sharing=sharing)
+                self.slots.prune(() if follows else self.directories)
         except (OSError, RuntimeError) as error:
             self.slots.give_up()
             self._tolerate("Keep", f"what was kept is in memory only: {error}")
+        if follows:
+            return
         actions = list(decision)
         for restore in restores:
             self._restore(restore)
@@ -308,11 +396,16 @@ class Bus:
         failure = self.failures.add(who, "", CheckpointError(what))
         LOG.warning("%s; the training goes on", failure)
 
+    def _in_parts(self, suffix: str) -> bool:
+        return isinstance(self.subject, Sharded) and self.subject.in_parts(suffix)
+
     def _losers(self, actions: Iterable[Action], unwritten: Container[Location]) -> set[str]:
         """Who has asked for a file that could not be written."""
         return {action.by for action in actions if isinstance(action, Save) and location(action.path) in unwritten}
 
-    def _moment(self, path: Location, actions: list[Save], run: Continuation, memory: Memory) -> dict[str, Any]:
+    def _moment(self, path: Location, actions: list[Save], run: Continuation, memory: Memory | None) -> dict[str, Any]:
+        if memory is None:  # rank 0 has it
+            return {"step": run.step, "weights_only": all(action.weights_only for action in actions)}
         return {
             "epoch": run.epoch,
             "step": run.step,
@@ -334,7 +427,7 @@ class Bus:
             there, verified = (at(each).size() is not None for each in (path, manifest_of(path)))
         except OSError as error:
             raise CheckpointError(f"{action.source!r} cannot be restored: {error}") from error
-        if not there:
+        if not there and not (isinstance(path, Path) and holds_parts(path)):
             kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
         digest = read(path).content.digest if verified else ""  # a damaged file is refused before it changes anything

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "Detachable",
+    "DetachesSome",
     "HasActivations",
     "HasConfig",
     "HasDirections",
@@ -28,7 +29,9 @@ __all__ = [
     "Remembers",
     "Restorable",
     "Saveable",
+    "Sharded",
     "Snapshotable",
+    "detaches",
     "missing",
 ]
 
@@ -54,6 +57,32 @@ class Detachable(Protocol):
         """What writes the present state to the path that it is given, as `save` would, in whatever thread.
 
         It may be called several times, until `detached` is called again: memory may be used again then.
+        """
+        ...
+
+
+@runtime_checkable
+class DetachesSome(Protocol):
+    """Is `Detachable`, but not for every file that it can write."""
+
+    def detaches(self, name: str) -> bool:
+        """Whether what `detached` returns can write a file of this name."""
+        ...
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """Is written to directories, in parts, by all ranks that hold a part of it."""
+
+    def in_parts(self, suffix: str) -> bool:
+        """Whether what it writes under this suffix is a directory, laid out as `trainbus.parts` says."""
+        ...
+
+    def sharing(self) -> Ranks | None:
+        """The ranks that have to save and load together; None where each holds the whole.
+
+        They exchange by connections of their own, so that a thread may write while the training exchanges. All ranks
+        ask for them at the same time, outside of that thread.
         """
         ...
 
@@ -290,3 +319,8 @@ def missing(subject: object, capability: type) -> str | None:
         wanted = [name for name in vars(capability) if not name.startswith("_") and not hasattr(subject, name)]
         return f"{type(subject).__name__!r} has no {' and '.join(f'{name}()' for name in wanted)}"
     return subject.refusal(capability) if isinstance(subject, Refuses) else None
+
+
+def detaches(subject: object, name: str) -> bool:
+    """Whether a `Detachable` subject can be written to a file of this name while it trains on."""
+    return not isinstance(subject, DetachesSome) or subject.detaches(name)

@@ -2,7 +2,8 @@
 
 Two files cannot be renamed at once, so the manifest is written ahead: before the payload's rename it lists the contents
 that may then be found, old and new, each with its digest and its memory; after the rename it drops the old. Whatever a
-crash leaves behind, the digest of the payload on the disk finds its own memory.
+crash leaves behind, the digest of the payload on the disk finds its own memory. A payload may be a directory, laid out
+as `parts` says.
 """
 
 from __future__ import annotations
@@ -20,6 +21,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import CheckpointError
 from .files import RESERVED, digest_of, discard, suffix_of
 from .locations import Location
+from .parts import (
+    Part,
+    damage,
+    digest_of_parts,
+    drop_old_parts,
+    holds_parts,
+    parts_in,
+    present,
+    publish_parts,
+    stage_parts,
+)
 from .places import at, digest_at
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "commit",
     "contents_of",
     "fetched",
+    "glance",
     "look",
     "manifest_of",
     "newest",
@@ -38,6 +51,7 @@ __all__ = [
     "read",
     "remove",
     "survey",
+    "sweep",
 ]
 
 MANIFEST = ".trainbus.json"
@@ -52,9 +66,11 @@ class Content(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
     digest: str
-    """SHA-256 of the payload, in hexadecimal digits."""
+    """SHA-256 of the payload, in hexadecimal digits; of a directory that of the list of its parts."""
     size: int
     """Length of the payload in bytes."""
+    parts: tuple[Part, ...] = ()
+    """The files of a payload that is a directory."""
     epoch: int
     step: int
     weights_only: bool = False
@@ -109,7 +125,7 @@ def manifest_of(path: Location) -> Location:
     return path.with_name(path.name + MANIFEST)
 
 
-def commit(path: Location, write: Callable[[Path], object], **moment: Any) -> Checkpoint:
+def commit(path: Location, write: Callable[[Path], object], *, directory: bool = False, **moment: Any) -> Checkpoint:
     """Let `write` make a file, then put it, with its memory, in the place of `path`.
 
     At every instant `path` holds what it held before or the whole new content, also after a power cut, and the manifest
@@ -119,7 +135,9 @@ def commit(path: Location, write: Callable[[Path], object], **moment: Any) -> Ch
         path: where the payload shall stand; missing directories are made.
         write: is called with a path of the same suffix on this machine (in the same directory, where `path` lies on
             its disk), and writes the payload there.
-        moment: fields of `Content` beside digest and size.
+        directory: whether the payload is a directory, laid out as `parts` says; `write` finds it empty, and may return
+            the list of its parts where it has read them back already.
+        moment: fields of `Content` beside those that the payload tells.
 
     Raises:
         CheckpointError: it could not be written; payload and memory are as they were.
@@ -131,10 +149,12 @@ def commit(path: Location, write: Callable[[Path], object], **moment: Any) -> Ch
     ('weights', 3)
     """
     try:
+        if directory:
+            return _commit_directory(_on_disk(path), write, moment)
         place, before = at(path), _expected_at(path)
         staged = place.stage(write)
         try:
-            content = Content(digest=digest_of(staged), size=staged.stat().st_size, **moment)
+            content = Content(**_measured(staged), **moment)
             _write_manifest(path, [content, *before])
         except BaseException:
             discard(staged)
@@ -144,6 +164,34 @@ def commit(path: Location, write: Callable[[Path], object], **moment: Any) -> Ch
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
     return Checkpoint(path=path, content=content)
+
+
+def _commit_directory(path: Path, write: Callable[[Path], object], moment: dict[str, Any]) -> Checkpoint:
+    before = _expected_at(path)
+    staged, parts = stage_parts(path, write)
+    try:
+        content = Content(**_measured(staged, parts), **moment)
+        _write_manifest(path, [content, *before])
+        publish_parts(staged, path, parts)
+    except BaseException:
+        discard(staged)
+        raise
+    _write_manifest(path, [content])
+    drop_old_parts(path, [parts])
+    return Checkpoint(path=path, content=content)
+
+
+def _on_disk(path: Location) -> Path:
+    if isinstance(path, Path):
+        return path
+    raise CheckpointError("a directory of parts needs a path on a file system; upload it from there")
+
+
+def _measured(payload: Path, parts: tuple[Part, ...] = ()) -> dict[str, Any]:
+    """The fields of `Content` that a payload tells."""
+    if parts:
+        return {"digest": digest_of_parts(parts), "size": sum(part.size for part in parts), "parts": parts}
+    return {"digest": digest_of(payload), "size": payload.stat().st_size}
 
 
 class Found(NamedTuple):
@@ -162,6 +210,8 @@ def read(path: Location) -> Checkpoint:
     Raises:
         CheckpointError: there is none, or its content is not one that was committed.
     """
+    if isinstance(path, Path) and path.is_dir():
+        return _read_directory(path)
     while True:
         try:
             with at(path).reading() as payload:  # opened first: what is open stays what it is, whatever is renamed
@@ -180,6 +230,35 @@ def read(path: Location) -> Checkpoint:
         if content.digest == digest:
             return Checkpoint(path=path, content=content)
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
+
+
+def glance(path: Location) -> Checkpoint:
+    """As `read`, for one of several processes: of a directory, which another has read, only the index is compared.
+
+    Raises:
+        CheckpointError: there is none, or its content is not one that was committed.
+    """
+    there = _there(path, contents_of(path)) if isinstance(path, Path) and path.is_dir() else []
+    return Checkpoint(path=path, content=there[0]) if there else read(path)
+
+
+def _read_directory(path: Path) -> Checkpoint:
+    """As `read`. The index tells which of several contents it is; that one's parts are compared."""
+    while True:
+        contents = contents_of(path)
+        if not contents:
+            raise CheckpointError(f"nothing can verify {str(path)!r}: {_manifest_is(path)}")
+        there = _there(path, contents)
+        flaw = damage(path, there[0].parts) if there else "its index is not one that was written"
+        if not flaw:
+            return Checkpoint(path=path, content=there[0])
+        if contents_of(path) == contents and _there(path, contents) == there:  # else a writer was faster
+            raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: {flaw}")
+
+
+def _there(path: Path, contents: Iterable[Content]) -> list[Content]:
+    """Those whose index is in the directory; mostly one."""
+    return [content for content in contents if present(path, content.parts)]
 
 
 def survey(directory: Location, *, verify: bool = False) -> list[Found]:
@@ -257,6 +336,15 @@ def remove(path: Location) -> None:
     at(manifest_of(path)).remove()
 
 
+def sweep(directory: Location) -> None:
+    """Remove what writers that died have left in `directory`; only for its owner."""
+    at(directory).sweep()
+    for path in payloads_in(directory) if isinstance(directory, Path) else ():
+        there = _there(path, contents_of(path)) if isinstance(path, Path) and holds_parts(path) else []
+        if there and isinstance(path, Path):
+            drop_old_parts(path, [content.parts for content in there])
+
+
 @contextmanager
 def fetched(path: Location, digest: str = "") -> Generator[Path]:
     """A file on this machine that holds what `path` does, for whoever loads it.
@@ -277,6 +365,9 @@ def fetched(path: Location, digest: str = "") -> Generator[Path]:
 def _expected_at(path: Location) -> list[Content]:
     """What may be found at `path` before it is written; a file that somebody else put there is one such content."""
     contents = contents_of(path)
+    if not contents and isinstance(path, Path) and holds_parts(path):
+        parts = parts_in(path)
+        return [Content(**_measured(path, parts), epoch=-1, step=-1)] if parts else []
     size = None if contents else at(path).size()
     return contents if size is None else [Content(digest=digest_at(path), size=size, epoch=-1, step=-1)]
 
@@ -284,7 +375,8 @@ def _expected_at(path: Location) -> list[Content]:
 def _look(path: Location, *, verify: bool) -> Found | None:
     """One payload and its manifest, None for neither; after a crash only the digest can tell which content it is."""
     try:
-        contents, size = contents_of(path), at(path).size()
+        contents = contents_of(path)
+        size = _size(path, contents)
     except OSError as error:
         return Found(path, None, f"its manifest cannot be read: {error}")
     if not contents:
@@ -299,9 +391,21 @@ def _look(path: Location, *, verify: bool) -> Found | None:
         foreign = "somebody else's file, whole; the save that was to replace it never came"
         return Found(path, content) if content.step >= 0 else Found(path, None, foreign)
     except CheckpointError as error:
+        if isinstance(path, Path) and path.is_dir():
+            return Found(path, contents[0], f"damaged: {str(error).partition(' is damaged: ')[2]}")
         same = any(content.size == size for content in contents)
         told = "its bytes are not those that were written" if same else f"{size:,} bytes, not {contents[0].size:,}"
         return Found(path, contents[0], f"unreadable: {error.__cause__}" if error.__cause__ else f"damaged: {told}")
+
+
+def _size(path: Location, contents: list[Content]) -> int | None:
+    """The size of a payload; of a directory that of the parts it should have. None where nothing is there."""
+    if not isinstance(path, Path) or not holds_parts(path):
+        return at(path).size()
+    try:
+        return sum((path / part.name).stat().st_size for part in (contents[0].parts if contents else ()))
+    except FileNotFoundError:
+        return 0 if path.is_dir() else None
 
 
 def _manifest_is(path: Location) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from .checkpoints import sweep
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError
 from .failures import LOG, observes
@@ -14,7 +15,7 @@ from .joining import Joining
 from .listeners import Listed, listeners
 from .locations import Source, location
 from .locks import owning
-from .places import at
+from .names import check_name
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
 
@@ -131,7 +132,10 @@ class Events(Joining):
 
         Raises:
             MissingMetric: a monitored metric is not among them, though it should be.
+            SettingsError: a name holds what cannot be printed.
         """
+        for name in metrics or ():
+            check_name(name)
         self.metrics = {**(self._rates or self._learning_rates()), **self._means_of_all(), **(metrics or {})}
         self._watch_for_all()
         self._ended = self.epoch + 1
@@ -197,7 +201,7 @@ class Events(Joining):
         if self.rank == 0:
             self._owned = owning(directories)
             for directory in directories:
-                at(directory).sweep()
+                sweep(directory)
 
     def _require(self, state: str, otherwise: str) -> None:
         if self._state != state:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,7 @@ __all__ = [
     "publish",
     "replace_text",
     "stage",
+    "stage_directory",
     "suffix_of",
     "sweep",
     "sync",
@@ -55,14 +57,26 @@ def stage(path: Path, write: Callable[[Path], object]) -> Path:
     try:
         write(staged)
         # mkstemp's files are private; a published one gets the rights that a plain open() would have given
-        umask = os.umask(0)
-        os.umask(umask)
-        staged.chmod(0o666 & ~umask)
+        staged.chmod(0o666 & ~_umask())
         sync(staged)
     except BaseException:
         discard(staged)
         raise
     return staged
+
+
+def stage_directory(path: Path) -> Path:
+    """An empty directory beside `path` and of the same suffix, for whoever fills it."""
+    make_directory(path.parent)
+    staged = Path(tempfile.mkdtemp(prefix=STAGED, suffix=suffix_of(path), dir=path.parent))
+    staged.chmod(0o777 & ~_umask())
+    return staged
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def make_directory(directory: Path) -> None:
@@ -84,9 +98,12 @@ def publish(staged: Path, path: Path) -> None:
 
 
 def discard(staged: Path) -> None:
-    """Remove a staged file, where that is possible."""
+    """Remove a staged file or directory, where that is possible."""
     with suppress(OSError):
-        staged.unlink()
+        if staged.is_dir() and not staged.is_symlink():
+            shutil.rmtree(staged)
+        else:
+            staged.unlink()
 
 
 def replace_text(path: Path, text: str) -> None:

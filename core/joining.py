@@ -8,7 +8,7 @@ from typing import Any
 from .agreement import told, words_of
 from .bus import Outcome, unfinished
 from .callback import Callback
-from .checkpoints import Checkpoint, read
+from .checkpoints import Checkpoint, glance
 from .decision import Decision
 from .errors import CheckpointError, RankError, SettingsError
 from .failures import observes
@@ -57,7 +57,7 @@ class Joining(Together):
                 self._take(checkpoint or self._same_file(*found))
 
     def _same_file(self, path: str, digest: str) -> Checkpoint:
-        checkpoint = read(location(path))
+        checkpoint = glance(location(path))
         if checkpoint.content.digest != digest:
             raise CheckpointError(f"{path!r} is not the file that rank 0 has there; let every rank see the same files")
         return checkpoint
@@ -110,6 +110,7 @@ class Joining(Together):
                         error.add_note(f"rank {rank} had left before: {why}")
         except RankError:  # the note would be seen by none
             pass
+        self._bus.leave()
         ranks.close()
 
     def _conclude(self, decision: Decision, errors: list[Exception]) -> None:
@@ -129,6 +130,7 @@ class Joining(Together):
             errors.append(failure)
         if self._agreement is not None and self._departure is not None:
             self._departure.close()
+            self._bus.leave()
             self._agreement.ranks.close()
 
     def _all_written(self) -> Outcome:

@@ -7,12 +7,17 @@ StatefulDataLoader), or generators with `get_state` and `set_state` as their own
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .plain import from_plain, to_plain
 
 __all__ = ["bring_back", "generators_of", "keeps_state", "state_of"]
+
+
+TENSOR = "$tensor"
+"""The key that tells an array that was a tensor from a mapping."""
 
 
 def keeps_state(loader: Any) -> bool:
@@ -34,7 +39,7 @@ def state_of(loader: Any) -> Any:
     """Where the loader stands, as plain data; None where nothing of its own tells."""
     if keeps_state(loader):
         try:
-            return {"state": to_plain(loader.state_dict())}
+            return {"state": to_plain(_marked(loader.state_dict()))}
         except TypeError:  # something in it is no plain data: its batches are counted then, as any loader's
             return None
     states = [to_plain(generator.get_state()) for generator in generators_of(loader)]
@@ -46,10 +51,30 @@ def bring_back(loader: Any, state: Any) -> bool:
     if state is None:
         return False
     if "state" in state and keeps_state(loader):
-        loader.load_state_dict(from_plain(state["state"]))
+        loader.load_state_dict(_unmarked(from_plain(state["state"])))
         return True
     for generator, its_state in zip(generators_of(loader), state.get("generators", ()), strict=False):
         there = generator.get_state()
         back = from_plain(its_state)
         generator.set_state(type(there)(back) if not hasattr(there, "new_tensor") else there.new_tensor(back))
     return False
+
+
+def _marked(state: Any) -> Any:
+    """The state with its tensors told from arrays, as whose equals plain data brings them back."""
+    if isinstance(state, Mapping):
+        return {key: _marked(item) for key, item in state.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(state, (list, tuple)):
+        return [_marked(item) for item in state]  # pyright: ignore[reportUnknownVariableType]
+    return {TENSOR: state} if hasattr(state, "new_tensor") else state
+
+
+def _unmarked(state: Any) -> Any:
+    """What `_marked` was given, tuples as lists."""
+    if isinstance(state, list):
+        return [_unmarked(item) for item in state]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(state, dict):
+        return state
+    if state.keys() == {TENSOR}:  # pyright: ignore[reportUnknownMemberType]
+        return sys.modules["torch"].from_numpy(state[TENSOR])
+    return {key: _unmarked(item) for key, item in state.items()}  # pyright: ignore[reportUnknownVariableType]

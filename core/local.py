@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from .errors import Held
 from .files import make_directory, publish, replace_text, stage, sweep
 from .locations import Location
+from .parts import link_parts, remove_parts
 
 __all__ = ["LocalPlace", "LocalReading"]
 
@@ -79,13 +80,19 @@ class LocalPlace:
 
     def double(self, name: str) -> None:
         path = self.path.with_name(name)
+        if self.path.is_dir():
+            link_parts(self.path, path)
+            return
         try:
             os.link(self.path, path)
         except OSError:  # a file system without links
             publish(stage(path, lambda staged: shutil.copyfile(self.path, staged)), path)
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        if self.path.is_dir() and not self.path.is_symlink():
+            remove_parts(self.path)
+        else:
+            self.path.unlink(missing_ok=True)
 
     def own(self, name: str) -> Callable[[], object]:
         """The operating system gives the lock back when its process dies, so one that is held has a living holder."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from .errors import SettingsError
+from .names import check_name
 
 __all__ = ["Means", "Reduce", "as_number", "numbers", "on_host"]
 
@@ -93,6 +94,8 @@ class Means(Mapping[str, Any]):
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
+        self.coarse: set[str] = set()
+        """Metrics whose values came as bfloat16, which tells them apart by their first two or three digits."""
         self.reduced: dict[str, Reduce] = {}
         """Name of each metric that is no mean over all ranks to what it is."""
 
@@ -101,8 +104,13 @@ class Means(Mapping[str, Any]):
 
         Raises:
             SettingsError: the value is text, a truth value or complex, the count is not above 0, or `reduce` is not
-                what it was.
+                what it was; or the name holds what cannot be printed.
         """
+        entry = self._sums.get(name)
+        if entry is None:
+            check_name(name)
+            if str(getattr(value, "dtype", "")).endswith("bfloat16"):
+                self.coarse.add(name)
         if type(value) is not float:
             value = _summable(name, value)
             if value is None:
@@ -111,7 +119,6 @@ class Means(Mapping[str, Any]):
             count = float(count)  # a tensor or array would be changed by the summing below
         if not count > 0:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
-        entry = self._sums.get(name)
         if reduce != "mean" or name in self.reduced:
             self._check(name, reduce)
             if reduce is not None:

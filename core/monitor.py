@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from .capabilities import HasDirections, missing
 from .direction import direction_of
 from .errors import MissingMetric, UnknownDirection
+from .failures import LOG
 from .metrics import as_number
 from .names import canonical, hint, resolve
 from .rules import Best, best_rule
@@ -41,6 +42,7 @@ class Monitor:
         self.seen = False
         self._direction: Literal["min", "max"] | None = None if mode == "auto" else mode
         self._best = Best()
+        self._told = False
         self._past = list(run.past)
         """Epochs that were over before anybody watched, of a run that was resumed."""
         # only a subject that knows its metrics as objects can tell more than the name, and perhaps not before training
@@ -151,6 +153,13 @@ class Monitor:
         """Take the epoch's value into account for `best`."""
         self._catch_up()
         score = self.score(metrics)
+        if self.metric in self.run.means.coarse and not self._told:
+            self._told = True
+            LOG.warning(
+                "%r is logged in bfloat16, which has two or three digits: small improvements do not show; "
+                "log it in float32, as by loss.float()",
+                self.metric,
+            )
         if score is not None:
             self._best, _ = best_rule(self._best, score, epoch)
 

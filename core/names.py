@@ -7,6 +7,8 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Final
 
+from .errors import SettingsError
+
 # "BERTScore" is BERT Score, "top5" is top 5.
 _BOUNDARY: Final = re.compile(
     r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])"
@@ -36,6 +38,18 @@ _ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
 # Words that make two names near, but not the same: a hook that other libraries have may differ in its arguments.
 _KIN: Final = {"start": "begin", "finish": "end", "finished": "end", "stop": "end", "started": "begin"}
 _NEAR: Final = 0.65
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that would spoil a line or a screen that shows it.
+
+    Raises:
+        SettingsError: it holds a line break, an escape sequence or anything else that cannot be printed.
+
+    >>> check_name("val/accuracy@5")
+    """
+    if not name.isprintable():
+        raise SettingsError(f"{name!r} is no name of a metric: use what can be printed")
 
 
 def words(name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 
 from .local import LocalPlace
 from .locations import Location
+from .parts import digest_of_parts, parts_in
 
 __all__ = ["Place", "Reading", "at", "digest_at", "present"]
 
@@ -127,6 +128,8 @@ def present(locations: Iterable[Location]) -> list[Location]:
 
 
 def digest_at(location: Location) -> str:
-    """The SHA-256 digest of a file, in hexadecimal digits."""
+    """The SHA-256 digest of a file, or of the parts of a directory, in hexadecimal digits."""
+    if isinstance(location, Path) and location.is_dir():
+        return digest_of_parts(parts_in(location))
     with at(location).reading() as reading:
         return hashlib.file_digest(reading.file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from .callback import Callback
 from .capabilities import HasLearningRate, Remembers, Restorable, Snapshotable, missing
-from .checkpoints import MANIFEST, Checkpoint, Found, fetched, look, newest, read, survey
+from .checkpoints import MANIFEST, Checkpoint, Found, contents_of, fetched, look, newest, read, survey
 from .decision import Action, Decision, Stop
 from .errors import CheckpointError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
@@ -63,7 +63,7 @@ def _find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
         return _newest(look(_payloads(patterns)))
     path = location(source)
-    if at(path).is_directory():
+    if at(path).is_directory() and not contents_of(path):
         found = _newest(survey(path))
         if found is None:
             raise SettingsError(
@@ -195,6 +195,7 @@ class Resumption:
         world_size: int = 1,
     ) -> None:
         self.checkpoint = checkpoint
+        self.rank = rank
         whole = memory_of(checkpoint)
         self.memory = whole.of(rank, world_size)
         if rank == 0 and len(whole.others) + 1 < world_size == whole.world_size:
@@ -258,7 +259,7 @@ class Resumption:
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):
                 slots.keep(slot, subject.snapshot())
-        slots.lie_in(self.checkpoint)
+        slots.lie_in(self.checkpoint, linked=self.rank == 0)
         if self.checkpoint.content.weights_only:
             LOG.warning("%s was saved with save_weights_only: the rest begins afresh", self.checkpoint.path)
             if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .capabilities import Ranks
 from .checkpoints import Checkpoint, contents_of, payloads_in
 from .errors import CheckpointError
 from .files import RESERVED, digest_of, suffix_of
-from .locations import Location, inside, relative
+from .locations import Location, inside, location, relative
+from .parts import digest_of_parts, publish_parts, stage_parts
 from .places import at, digest_at
+from .sharing import Write, write_together
 
 __all__ = ["SlotFile", "Slots", "slot_files"]
 
@@ -79,20 +82,46 @@ class Slots:
             remembered[slot] = {"file": there, "digest": "" if file is None else file.digest}
         return remembered
 
-    def lie_in(self, checkpoint: Checkpoint) -> None:
-        """Give what was kept by the decision that saved this checkpoint a file: a second name of the checkpoint's."""
+    def lie_in(self, checkpoint: Checkpoint, *, linked: bool = True) -> None:
+        """Give what was kept by the decision that saved this checkpoint a file: a second name of the checkpoint's.
+
+        Args:
+            checkpoint: what was saved.
+            linked: whether this process makes the file; otherwise another rank does, and remembers its name.
+        """
         for slot in self.fresh:
             name = _name(suffix_of(checkpoint.path))
-            at(checkpoint.path).double(name)
+            if linked:
+                at(checkpoint.path).double(name)
             self._files[slot] = SlotFile(checkpoint.path.with_name(name), checkpoint.content.digest)
 
-    def write(self, directory: Location, suffix: str, save: Callable[[Path], object]) -> None:
-        """Write what was kept, and lies in no file yet, by `save`, which writes the present state."""
+    def write(
+        self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, sharing: Ranks | None = None
+    ) -> None:
+        """Write what was kept, and lies in no file yet, by `save`, which writes the present state.
+
+        Args:
+            directory: where to.
+            suffix: of the file.
+            save: writes to the path that it is given.
+            in_parts: whether it fills a directory, laid out as `parts` says.
+            sharing: the ranks that call this together.
+        """
         path = directory / _name(suffix)
-        staged = at(path).stage(save)
-        file = SlotFile(path, digest_of(staged))
-        at(path).publish(staged)
-        self._files.update((slot, file) for slot in self.fresh)
+
+        def put(save: Write) -> list[str]:
+            if in_parts and isinstance(path, Path):
+                staged, parts = stage_parts(path, save)
+                digest = digest_of_parts(parts)
+                publish_parts(staged, path, parts)
+            else:
+                staged = at(path).stage(save)
+                digest = digest_of(staged)
+                at(path).publish(staged)
+            return [str(path), digest]
+
+        place, digest = put(save) if sharing is None else write_together(sharing, save, put)
+        self._files.update((slot, SlotFile(location(place), digest)) for slot in self.fresh)
 
     def prune(self, directories: Iterable[Location], others: Iterable[Location] = ()) -> None:
         """Remove files of slots in `directories` that no checkpoint there, nor any at `others`, remembers."""

@@ -10,7 +10,7 @@ from .callback import Callback
 from .checkpoints import Checkpoint
 from .counters import Counters
 from .decision import Decision, Stop
-from .errors import MissingMetric, SettingsError
+from .errors import LoopError, MissingMetric, SettingsError
 from .failures import Failure
 from .history import History
 from .locations import Location
@@ -88,6 +88,11 @@ class Status:
 
     @step.setter
     def step(self, step: int) -> None:
+        if step < self.step:
+            raise LoopError(
+                f"step={step} after step {self.step}: checkpoints and curves are told apart by the step, which only "
+                "grows; count the weight updates of the whole run"
+            )
         self._counters.steps += step - self.step
 
     @property

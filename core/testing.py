@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from .capabilities import (
     HasLearningRate,
     HasWeights,
     Node,
+    Remembers,
     Restorable,
     Saveable,
     Snapshotable,
@@ -27,6 +30,7 @@ from .capabilities import (
 from .decision import Decision
 from .hooks import check_plugin, hookimpl
 from .listeners import Listed, as_list
+from .plain import from_plain, to_plain
 from .run import Run
 
 __all__ = ["LineSubject", "check_callback", "check_subject", "scripted"]
@@ -154,8 +158,24 @@ def check_callback(
     assert callback.plugin() is not callback.plugin(), "plugin() makes a new listener each time"
     check_plugin(kind.__name__, callback.plugin())
     assert not list(callback.problems(make_subject())), "it works with the subject"
-    first, second = (scripted(history, callback, make_subject())[1] for _ in range(2))
-    assert first == second, "a second run decides as the first one did"
+    runs = [scripted(history, callback, make_subject()) for _ in range(2)]
+    assert runs[0][1] == runs[1][1], "a second run decides as the first one did"
+    for name, plugin in runs[1][0].plugins.items():
+        if isinstance(plugin, Remembers) and runs[1][0].callbacks.get(name) == callback:
+            _check_memory(name, plugin, callback, make_subject())
+
+
+def _check_memory(name: str, plugin: Remembers, callback: Callback, subject: object) -> None:
+    kept = json.dumps(to_plain(plugin.memory()))
+    with suppress(InterruptedError), Run(subject, callback, progress=False) as run:
+        again = run.plugins[name]
+        assert isinstance(again, Remembers), "each of its plugins remembers"
+        again.recall(from_plain(json.loads(kept)))
+        now = json.dumps(to_plain(again.memory()))
+        # fractions may be of a clock that runs on
+        same = json.loads(now, parse_float=lambda _: "") == json.loads(kept, parse_float=lambda _: "")
+        assert same, "what recalls a memory remembers the same"
+        raise InterruptedError("so that nothing comes of what it recalls")
 
 
 def check_subject(make: Callable[[], object], train: Callable[[Any], object]) -> None:

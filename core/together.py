@@ -139,7 +139,7 @@ class Together(Meetings):
             if self.rank == 0:
                 outcome = self._bus.carry_out(decision, self)
             else:
-                self._bus.accompany(decision)
+                self._bus.accompany(decision, self)
         except Exception as raised:  # noqa: BLE001 - raised on every rank
             error = raised
         plain = self._agreed(outcome_to_plain(outcome), error)
@@ -183,9 +183,9 @@ class Together(Meetings):
             self._tell_decision(done)
 
     def _is_there(self, path: Location) -> bool:
-        """Whether there is a file that was to be replaced; where that cannot be told, whether this run wrote one."""
+        """Whether there is something that was to be replaced; where that cannot be told, whether this run wrote one."""
         try:
-            return at(path).size() is not None
+            return at(path).size() is not None or at(path).is_directory()
         except OSError:
             return any(each.path == path for each in self.checkpoints)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from .capabilities import Ranks
 from .checkpoints import Checkpoint, commit
 from .errors import CheckpointError
 from .locations import Location
+from .sharing import commit_together
 
 __all__ = ["File", "Job", "Unwritten", "Writer"]
 
@@ -27,6 +31,16 @@ class File(NamedTuple):
     """Writes the payload to the path that it is given, in whatever thread."""
     moment: dict[str, Any]
     """The fields of its `Content`."""
+    in_parts: bool = False
+    """Whether it is a directory, laid out as `parts` says."""
+    sharing: Ranks | None = None
+    """The ranks that write it together; None where this process writes it alone."""
+
+    def commit(self, write: Callable[[Path], object]) -> Checkpoint:
+        """Put it where it shall stand."""
+        if self.sharing is not None:
+            return commit_together(self.sharing, self.path, write, **self.moment)
+        return commit(self.path, write, directory=self.in_parts, **self.moment)
 
 
 class Unwritten(NamedTuple):
@@ -55,11 +69,11 @@ class Job:
     def run(self) -> None:
         """Write each file, a failed one beside the others, and do what comes then."""
         try:
-            for path, write, moment in self.files:
+            for file in self.files:
                 try:
-                    self.committed.append(commit(path, partial(self._write, write), **moment))
+                    self.committed.append(file.commit(partial(self._write, file.write)))
                 except CheckpointError as error:
-                    self.unwritten.append(Unwritten(path, moment["step"], error))
+                    self.unwritten.append(Unwritten(file.path, file.moment["step"], error))
             if self.then is not None:
                 self.then(self)
         except BaseException as error:  # noqa: BLE001 - raised where the training waits for it
@@ -67,10 +81,11 @@ class Job:
         self.then = None  # a run that is lost, and never takes this, is not kept alive by it
         self.files = []
 
-    def _write(self, write: Callable[[Path], object], staged: Path) -> None:
-        write(staged)
+    def _write(self, write: Callable[[Path], object], staged: Path) -> object:
+        told = write(staged)
         if self.abandoned:
             raise CheckpointError("the run was interrupted twice")
+        return told
 
 
 class Writer:
@@ -95,8 +110,9 @@ class Writer:
             # it waits for its jobs: one that begins with a job would take the interpreter from whoever starts it
             self._jobs = SimpleQueue()
             # a daemon, so that Ctrl-C ends the process while a large file is being written; a plain exit waits
-            threading.Thread(target=_work, args=(self._jobs,), name="trainbus-writer", daemon=True).start()
-            weakref.finalize(self, self._jobs.put, None)
+            thread = threading.Thread(target=_work, args=(self._jobs,), name="trainbus-writer", daemon=True)
+            thread.start()
+            weakref.finalize(self, _end, thread, self._jobs)
         self._waits = True
         atexit.register(self.wait)
         self._jobs.put(job)
@@ -140,7 +156,16 @@ class Writer:
 
 
 def _work(jobs: SimpleQueue[Job | None]) -> None:
+    with suppress(AttributeError, OSError):  # where the system has it: waking this thread then halts no other
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     while (job := jobs.get()) is not None:
         job.run()
         job.done.set()
         del job  # it holds a copy of the state
+
+
+def _end(thread: threading.Thread, jobs: SimpleQueue[Job | None]) -> None:
+    """Let an idle thread end: one that the end of the process overtakes would abort it where it has exchanged."""
+    jobs.put(None)
+    if thread is not threading.current_thread():
+        thread.join(0.2)

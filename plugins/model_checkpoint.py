@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
 
 from trainbus import MissingDependency, MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
-from trainbus.capabilities import Detachable, Saveable, missing
+from trainbus.capabilities import Detachable, Saveable, Sharded, detaches, missing
 from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
+from trainbus.files import suffix_of
 from trainbus.locations import location
+from trainbus.parts import holds_parts
 from trainbus.places import at
 
 from .frequency import Frequency, check_frequency
@@ -151,7 +154,18 @@ class ModelCheckpoint(MonitoredCallback):
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
                 path = location(self.template_for(subject))
-                if at(path).near and at(path).is_directory():  # one that is far is asked when the run begins
+                if self.background and missing(subject, Detachable) is None and not detaches(subject, path.name):
+                    raise SettingsError(
+                        f"{self.filepath!r} cannot be written in the background; save as "
+                        f"{subject.suffixes(weights_only=self.save_weights_only)[0]}, or leave background=True out"
+                    )
+                in_parts = isinstance(subject, Sharded) and subject.in_parts(suffix_of(path))
+                if in_parts and not isinstance(path, Path):
+                    raise SettingsError(
+                        f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"
+                    )
+                shards = in_parts and isinstance(path, Path) and holds_parts(path)
+                if at(path).near and at(path).is_directory() and not shards:  # one that is far is asked later
                     raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
             except MissingDependency as error:
                 yield error

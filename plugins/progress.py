@@ -10,7 +10,7 @@ from typing import Any
 from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate
-from trainbus.decision import Action, Restore, Save, ScaleLearningRate, Stop
+from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
 from trainbus.metrics import numbers
 
 __all__ = ["Progress"]
@@ -45,6 +45,12 @@ class Progress:
         self.counts = bar and bool(_asked(levels))
         self.began = 0.0
         self.inside = False
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        """A line tells where a run that goes on from a checkpoint stands."""
+        if run.resumed is not None and _asked(self.levels):
+            self.say(f"Resumed from {run.resumed.path}: epoch {run.resumed.epoch + 1}, step {run.resumed.step}")
 
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
@@ -175,6 +181,8 @@ def _line(action: Action, run: Run) -> str | None:
             done = f"{action.by} reducing learning rate to {values}{because}"
         case Restore(source=source):
             done = f"restoring the model{because or f' from {source}'}"
+        case Stop(by=by) if by == REQUEST:
+            done = f"interrupted{because}"
         case Stop():
             done = f"early stopping{because}"
         case _:

@@ -54,7 +54,7 @@ class Scale(NamedTuple):
             return [self.low]
         raw = span / count
         unit = 10.0 ** floor(log10(raw))
-        step = next((factor * unit for factor in (1, 2, 5) if factor * unit >= raw), 10 * unit)
+        step = unit * min((1, 2, 5, 10), key=lambda factor: abs(log10(factor * unit / raw)))
         first = ceil(self.low / step - 1e-9)
         numbers = [first + place for place in range(2 * count + 2)]
         return [float(f"{each * step:.10g}") for each in numbers if each * step <= self.high + 1e-9 * span]

@@ -24,7 +24,9 @@ def without(package: str, code: str) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize(("adapter", "package"), [("keras", "keras"), ("torch", "torch"), ("sklearn", "sklearn")])
+@pytest.mark.parametrize(
+    ("adapter", "package"), [("keras", "keras"), ("ray", "ray"), ("torch", "torch"), ("sklearn", "sklearn")]
+)
 def test_a_missing_framework_gives_the_pip_command(adapter: str, package: str) -> None:
     """Importing the adapter raises MissingDependency, which is an ImportError, with the command that helps."""
     line = without(package, f"import trainbus.adapters.{adapter}")

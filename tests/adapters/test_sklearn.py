@@ -636,7 +636,7 @@ def test_an_estimator_that_would_fail_is_refused_before_training(estimator, sent
     [
         (
             {"X": (row for row in X)},
-            r"X is a generator, which has no rows to shuffle; .* write the loop: .*run.batches",
+            r"X is a generator, which has no rows to shuffle; .*sklearn_stream.partial_fit_stream",
         ),
         ({"y": LABELS[:5]}, "partial_fit: .*inconsistent numbers of samples"),
         ({"y": None}, "y: SGDClassifier needs the label of every row"),

@@ -98,7 +98,8 @@ def going(run: Run) -> bool:
 def own(run: Run, folder: Path) -> dict[str, Way]:
     """What trainbus does, and the least that anyone who copies could do."""
     assert isinstance(run.subject, TorchSubject)
-    source = np.ones(sum(each.numel() for each in run.subject.model.parameters()), np.float32)
+    # of memory that PyTorch has found, as the weights are: NumPy would ask for huge pages
+    source = torch.ones(sum(each.numel() for each in run.subject.model.parameters())).numpy()
     target = np.zeros_like(source)
     return {
         MEMCPY: Way(lambda: np.copyto(target, source)),
@@ -158,8 +159,20 @@ def keras(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
 
+    from trainbus.adapters.keras import KerasSubject
+
     twin = keras.Sequential([keras.Input((WIDTH,)), *(keras.layers.Dense(WIDTH) for _ in range(layers))])
+    run = Run(KerasSubject(twin), progress=False)
+    run.begin()
+    run.begin_epoch(0)
+
+    def save(name: str, *, weights_only: bool) -> Way:
+        what = decision.save(str(folder / name), weights_only=weights_only, background=True)
+        return Way(lambda: run.decide(what), lambda: finish(run))
+
     return {
+        "trainbus in the background, Keras weights": save("background.weights.h5", weights_only=True),
+        "trainbus in the background, .keras": save("background.keras", weights_only=False),
         "Keras, save_weights": Way(lambda: twin.save_weights(folder / "keras.weights.h5", overwrite=True)),
         "Keras, .keras": Way(lambda: twin.save(folder / "keras.keras", overwrite=True)),
     }

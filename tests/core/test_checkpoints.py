@@ -3,7 +3,6 @@
 import os
 import stat
 import tempfile
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -16,42 +15,12 @@ from trainbus import CheckpointError, checkpoints
 from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, survey
 from trainbus.files import STAGED, make_directory, sweep
 
+from .dying import dying_at
+
 
 def put(path: Path, text: str, number: int) -> None:
     """Commit a content that says which one it is, with a memory that says the same."""
     commit(path, lambda staged: staged.write_text(text), epoch=number, step=number, memory={"text": text})
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Run `work` in a forked process; returns its exit code."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def dying_at(step: int, work: Callable[[], None]) -> bool:
-    """Run `work` in a process that dies right before its `step`-th call to the file system; whether it died."""
-
-    def run() -> None:
-        calls = count()
-        for name in ("open", "fsync", "replace", "unlink", "chmod", "close", "mkdir"):
-            real = getattr(os, name)
-
-            def counted(*args, real=real, **options):
-                if next(calls) == step:
-                    os._exit(9)
-                return real(*args, **options)
-
-            setattr(os, name, counted)
-        work()
-
-    return in_child(run) == 9
 
 
 @pytest.mark.parametrize("first", [False, True])

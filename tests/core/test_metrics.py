@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainbus import SettingsError
+from trainbus import Run, SettingsError
 from trainbus.metrics import Means, as_number, numbers
+from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.testing import LineSubject, scripted
 
 FINITE = st.floats(-60000, 60000, width=16)
 SAMPLES = st.lists(st.tuples(FINITE, st.integers(1, 1000)), min_size=1, max_size=20)
@@ -112,6 +114,40 @@ def test_what_is_no_number_is_refused(value: Any) -> None:
         means.add("correct", value)
 
     assert not means
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\x00", "tab\t"], ids=repr)
+def test_names_that_would_spoil_a_screen_are_refused(name: str) -> None:
+    """Line breaks and escape sequences are refused when they are logged, by the loop and by a framework."""
+    with Run(None, progress=False) as run:
+        for _ in run.epochs(1):
+            with pytest.raises(SettingsError, match="no name of a metric"):
+                run.log({name: 1.0})
+    with pytest.raises(SettingsError, match="no name of a metric"), Run(None, progress=False) as run:
+        run.begin_epoch(0)
+        run.end_epoch({name: 1.0})
+
+
+@settings(max_examples=10)
+@given(values=st.lists(st.sampled_from([0.5, 0.25, 1.5, 2.0, 1024.0, float("nan"), float("inf")]), min_size=1))
+def test_decisions_do_not_depend_on_the_form_of_a_number(values: list[float]) -> None:
+    """Python's, NumPy's and PyTorch's numbers of any width, with no or any number of axes, stop and reduce alike."""
+    callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1)]
+    told = [
+        scripted([{"loss": form(value)} for value in values], callbacks, LineSubject())[1] for form in FORMS.values()
+    ]
+
+    assert all(each == told[0] for each in told)
+
+
+def test_bfloat16_is_told_once_and_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    """Where a monitored metric comes in bfloat16, which hides small improvements, one line says so; elsewhere none."""
+    history = [{"loss": torch.tensor(value, dtype=torch.bfloat16), "fine": torch.tensor(value)} for value in (2.0, 1.0)]
+    scripted(history, [EarlyStopping(monitor="fine", mode="min")])
+    assert not caplog.records
+    scripted(history, [EarlyStopping(monitor="loss"), ReduceLROnPlateau(monitor="loss")], LineSubject())
+
+    assert [record.getMessage()[:28] for record in caplog.records] == ["'loss' is logged in bfloat16"]
 
 
 @pytest.mark.parametrize("count", [0, -1, math.nan, torch.tensor(0)], ids=repr)

@@ -190,6 +190,27 @@ def test_steps_are_weight_updates(accumulate: int | None) -> None:
     assert run.step == (60 if accumulate is None else 12 // accumulate)
 
 
+@pytest.mark.parametrize("large", [2**31 + 1, 2**53 + 1, 2**62 + 1])
+def test_steps_beyond_what_a_float_can_count_are_exact(large: int) -> None:
+    """In the names of files, their memory, and a run that goes on from them."""
+    for more in (large, 1):
+        with Run(LineSubject(), ModelCheckpoint("m-{step}"), progress=False, resume="auto") as run:
+            for _ in run.epochs(1 if more == large else 2):
+                run.step += more
+
+    assert [checkpoint.step for checkpoint in run.checkpoints[-1:]] == [large + 1]
+    assert [path.stem for path in run.files] == [f"m-{large}", f"m-{large + 1}"]
+
+
+def test_a_step_that_goes_back_is_refused() -> None:
+    """Checkpoints are told apart by it."""
+    with Run(progress=False) as run:
+        run.step = 7
+        with pytest.raises(LoopError, match="step=5 after step 7"):
+            run.step = 5
+        assert run.step == 7
+
+
 def test_counters_are_right_inside_the_loop() -> None:
     """Epoch, batch and step can be read in the body of the loop, whether anybody listens or not."""
     for callbacks in ([], [Listener()]):

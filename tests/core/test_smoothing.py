@@ -1,14 +1,17 @@
 """The laws of a smoothed score."""
 
+import json
 from math import inf, isfinite, isnan, nan
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import SettingsError
+from trainbus import Run, SettingsError
+from trainbus.plain import from_plain, to_plain
 from trainbus.plugins import EarlyStopping
 from trainbus.smoothing import Smoothing
 from trainbus.testing import scripted
@@ -93,3 +96,29 @@ def test_a_smoothing_is_kept_in_one_form() -> None:
     """Equal ones are equal, however they were written."""
     assert EarlyStopping(smoothing="ema .90") == EarlyStopping(smoothing="ema 0.9")
     assert not EarlyStopping(smoothing="ema 0.9").fits(EarlyStopping().settings())
+
+
+def stop_of(callback: EarlyStopping, losses: list[float], cut: int) -> int | None:
+    """The epoch that stops, of a run whose plugin is made anew at one epoch from what it remembered."""
+    plugin: Any = callback.plugin()
+    for begin, end in ((0, cut), (cut, len(losses))):
+        run = Run(callbacks=[plugin], progress=False)
+        run.begin()
+        for epoch in range(begin, end):
+            run.begin_epoch(epoch)
+            run.end_epoch({"val_loss": losses[epoch]})
+            if run.stopped:
+                return epoch
+        memory = from_plain(json.loads(json.dumps(to_plain(plugin.memory()))))
+        run.end()
+        plugin = callback.plugin()
+        plugin.recall(memory)
+    return None
+
+
+@given(histories, ways, st.integers(1, 3), st.integers(0, 20))
+def test_what_is_smoothed_goes_on_where_it_was(losses: list[float], way: str, patience: int, cut: int) -> None:
+    """A run that goes on from what the plugin remembered at any epoch stops where the unbroken one does."""
+    callback = EarlyStopping(patience=patience, smoothing=way)
+
+    assert stop_of(callback, losses, min(cut, len(losses))) == stop_of(callback, losses, len(losses))

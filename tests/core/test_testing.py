@@ -1,5 +1,6 @@
 """The kit for authors finds what breaks the contract, and lets what keeps it pass."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,33 @@ def test_a_callback_with_state_is_found() -> None:
     """A plugin that is not made anew breaks the contract."""
     with pytest.raises(AssertionError, match="makes a new listener each time"):
         check_callback(Remembering(), [{"loss": 1.0}])
+
+
+class Counting(Callback):
+    """Remembers how many epochs it has heard."""
+
+    def plugin(self) -> object:
+        return _Counter()
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self.epochs = 0
+
+    @hookimpl
+    def on_epoch_end(self) -> None:
+        self.epochs += 1
+
+    def memory(self) -> dict[str, int]:
+        return {"epochs": self.epochs}
+
+    def recall(self, memory: Mapping[str, int]) -> None: ...
+
+
+def test_a_memory_that_is_not_recalled_is_found() -> None:
+    """What a plugin remembers goes through JSON and comes back, or a resumed run would decide otherwise."""
+    with pytest.raises(AssertionError, match="remembers the same"):
+        check_callback(Counting(), [{"loss": 1.0}])
 
 
 def test_scripted_runs_tell_where_validation_was() -> None:

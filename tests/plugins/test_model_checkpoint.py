@@ -1,9 +1,12 @@
 """The laws of ModelCheckpoint beyond those that it shares with Keras."""
 
+import os
 import resource
+import shutil
 import tempfile
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from itertools import count
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.dying import dying_at
 from trainbus import CheckpointError, MissingMetric, Run, SettingsError, UnknownDirection, decision, hookimpl
+from trainbus.checkpoints import Found, remove, survey
+from trainbus.files import sweep
 from trainbus.locks import LOCK
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
@@ -200,6 +206,63 @@ def test_an_epoch_without_the_metric_is_kept_as_one_of_the_last_only() -> None:
 
     saved(history, keep=1, keep_last=1)
     assert on_disk() == {"m-2", "m-5"}
+
+
+def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[Found]]:
+    """What is on the disk when a process died before its `step`-th call to the file system in a last epoch."""
+    folder = Path(f"death-{step}")
+    shutil.copytree("before", folder)
+
+    def last_epoch() -> None:
+        os.chdir(folder)
+        train_on(losses)
+
+    died = dying_at(step, last_epoch)
+    for moment, path in enumerate(sorted(folder.glob("*.npz"), reverse=True)):
+        os.utime(path, (moment, moment))  # clocks say the contrary
+    sweep(folder)
+    return died, survey(folder, verify=True)
+
+
+def train_on(losses: Sequence[float]) -> None:
+    saver = ModelCheckpoint("m-{epoch}", monitor="loss", keep=2, keep_last=1, save_on=())
+    with Run(LineSubject(), saver, progress=False, resume="auto") as run:
+        for epoch in run.epochs(len(losses)):
+            run.log(loss=losses[epoch])
+
+
+@pytest.mark.parametrize("last", [1.0, 9.0], ids=["a new best", "no best"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_death_at_any_step_of_pruning_leaves_the_best_and_the_last(last: float, monkeypatch) -> None:
+    """At every moment those that were the best and the last, or those that now are, are whole, ordered by step."""
+    losses = [3.0, 2.0, 8.0, 5.0]
+    Path("before").mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir("before")
+        train_on(losses)
+    before, after = {1, 2, 4}, ({5, 2} if last < min(losses) else {1, 2, 5})
+    seen = set()
+    for step in count():
+        died, found = survivors(step, [*losses, last])
+        intact = [int(each.path.stem[2:]) for each in found if not each.flaw]
+        assert intact == sorted(intact, reverse=True)
+        assert before <= set(intact) or after <= set(intact), (step, intact)
+        seen.add(frozenset(intact))
+        if not died:
+            break
+
+    assert set(intact) == after
+    assert len(seen) > 2
+    assert step > 20
+
+
+def test_a_file_that_somebody_removed_is_no_longer_counted() -> None:
+    """After a resume as many are kept as were asked for, not one less for each that is gone."""
+    train_on([3.0, 2.0, 8.0])
+    remove(Path("m-1.npz"))
+    train_on([3.0, 2.0, 8.0, 5.0, 9.0])
+
+    assert on_disk() == {"m-2", "m-4", "m-5"}
 
 
 def test_decisions_tell_why_files_are_saved_and_forgotten() -> None:

@@ -106,6 +106,25 @@ def test_the_loops_own_decisions(capfd: pytest.CaptureFixture[str]):
     assert capfd.readouterr().out.strip() == "Epoch 1: early stopping: seen enough"
 
 
+def test_a_resumed_run_says_where_from(capfd: pytest.CaptureFixture[str]):
+    """One line before all others, where anyone may speak; a fresh beginning says nothing."""
+    for verbose, epochs in ((1, 2), (1, 3), (0, 4)):
+        with Run(LineSubject(), ModelCheckpoint("run/m-{epoch}", verbose=verbose), resume="auto") as run:
+            for _ in run.epochs(epochs):
+                for _ in run.batches(range(3)):
+                    pass
+    first, second = [line for line in capfd.readouterr().out.splitlines() if "Epoch 1/" in line or "Resumed" in line]
+    assert (first.startswith("Epoch 1/2"), second) == (True, "Resumed from run/m-2.npz: epoch 2, step 6")
+
+
+def test_an_interruption_is_no_early_stop(capfd: pytest.CaptureFixture[str]):
+    """What a signal has asked for is told as what it is."""
+    with suppress(KeyboardInterrupt), Run(None, [Progress()], progress=False, signals=()) as run:
+        for _ in run.epochs(5):
+            run._request("SIGTERM")
+    assert capfd.readouterr().out.splitlines()[-1] == "Epoch 1: interrupted: SIGTERM asked for it"
+
+
 def test_several_rates_and_whole_or_weights(capfd: pytest.CaptureFixture[str]):
     """A checkpoint of every epoch has no reason to give, and one of weights says so."""
     train(ModelCheckpoint("w-{epoch}.npz", save_weights_only=True, verbose=1), [0.5], progress=False)

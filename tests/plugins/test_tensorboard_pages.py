@@ -96,7 +96,7 @@ def test_weights_are_pictures(page: Any):
     ("run", "nodes"),
     [
         ("torch/train", {"input", "Sequential", "output"}),
-        ("keras/train", {"input_layer", "first", "norm", "drop", "second"}),
+        ("keras/train", {"rows", "first", "norm", "drop", "second"}),
         ("sklearn/train", {"input", "MLPClassifier"}),
     ],
 )

@@ -58,7 +58,7 @@ def train_keras(callbacks: list[Any], epochs: int = 3) -> Run:
     layers = keras.layers
     model = keras.Sequential(
         [
-            keras.Input((6,)),
+            keras.Input((6,), name="rows"),
             layers.Dense(8, "relu", name="first"),
             layers.BatchNormalization(name="norm"),
             layers.Dropout(0.3, name="drop"),

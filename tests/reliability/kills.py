@@ -1,7 +1,8 @@
 """SIGKILL at random moments of saves that follow each other without a pause, and what is found at the path afterwards.
 
-`python -m tests.reliability.kills 250` kills so many savers of each kind as trainbus writes, a quarter of that as the
-framework writes in place, and prints a table. All weights of a save carry one number, so that a mixture is seen.
+`python -m tests.reliability.kills 250` kills so many savers of each format as trainbus writes, a quarter of that as the
+framework writes in place and as other libraries do, where they are installed (the extra `bench`), and prints a table.
+All weights of a save carry one number, so that a mixture is seen.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import mmap
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -28,11 +30,14 @@ from trainbus.checkpoints import Checkpoint, manifest_of, read
 from trainbus.files import STAGED, sweep
 from trainbus.plugins import ModelCheckpoint
 
+from .peers import PEERS, Tell
 from .subjects import KINDS, Kind, number_in
 
 ROOT = Path(__file__).parents[2]
-WEIGHTS = {"line": 1_000, "torch": 1_000_000, "keras": 1_000_000, "sklearn": 200_000}
-IN_BACKGROUND = ("torch", "sklearn")
+WEIGHTS = {"line": 1_000, "sklearn": 200_000, "joblib": 200_000}
+MANY = 1_000_000
+"""Weights of the other kinds."""
+IN_BACKGROUND = tuple(name for name in KINDS if name != "line")
 """The kinds that can be saved while the training goes on."""
 BETWEEN = 1_000
 """Numbers from one saver's first to the next one's; no saver lives for so many saves."""
@@ -74,7 +79,7 @@ def save_with_trainbus(kind: Kind, path: Path, first: int, progress: Progress, *
         def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
             progress.end(checkpoint.epoch, run.epoch if run.epoch > checkpoint.epoch else 0)
 
-    saver = ModelCheckpoint(str(path), background=background)
+    saver = ModelCheckpoint(str(path), save_weights_only=kind.weights_only, background=background)
     with Run(kind.subject, [Tell(), saver], progress=False) as run:
         for epoch in run.epochs(first + BETWEEN, initial_epoch=first):
             kind.carry(epoch)
@@ -95,6 +100,11 @@ WRITERS: dict[str, Callable[[Kind, Path, int, Progress], None]] = {
     "background": partial(save_with_trainbus, background=True),
     "in place": save_in_place,
 }
+
+
+def save_as_peer(name: str, kind: Kind, path: Path, first: int, progress: Progress) -> None:
+    """What users of another library do."""
+    PEERS[name].save(kind, path, range(first, first + BETWEEN), Tell(progress.begin, progress.end))
 
 
 def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
@@ -144,14 +154,20 @@ def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_memory: bool)
 
 def trials(name: str, writer: str, kills: int) -> dict[str, int]:
     """Kill so many savers of one kind over one path; how often each verdict fell, and what was left behind."""
-    kind, counted = KINDS[name](WEIGHTS[name]), Counter[str]()
+    kind, counted = KINDS[name](WEIGHTS.get(name, MANY)), Counter[str]()
+    own = writer in ("trainbus", "background")
+    file = PEERS[writer].name if writer in PEERS else f"best{kind.suffix}"
+    write = partial(save_as_peer, writer) if writer in PEERS else WRITERS[writer]
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)  # forked processes have no pool of threads
+    if writer in PEERS:  # what it imports is there in every process forked from this one
+        with tempfile.TemporaryDirectory() as folder:
+            PEERS[writer].save(kind, Path(folder) / file.replace("*", "1"), range(1), Tell(id, id))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"best{kind.suffix}"
         for trial in range(1, kills + 1):
-            saved, going = killed(partial(WRITERS[writer], kind, path, trial * BETWEEN))
-            found = verdict(kind, path, saved, going, has_memory=writer != "in place")
+            saved, going = killed(partial(write, kind, Path(folder) / file, trial * BETWEEN))
+            path = max(Path(folder).glob(file), key=lambda each: each.stat().st_mtime_ns, default=Path(folder) / file)
+            found = verdict(kind, path, saved, going, has_memory=own)
             counted[found] += 1
             counted["inside"] += going != 0
             counted["unusable inside"] += going != 0 and found != "whole"
@@ -159,15 +175,23 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
             sweep(Path(folder))
             known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME}
             counted["left after the sweep"] += not {each.name for each in Path(folder).iterdir()} <= known
+            if not own:
+                clear(Path(folder))
     return {**counted, "kills": kills}
 
 
+def clear(folder: Path) -> None:
+    """Let the next saver find nothing, so that what it leaves is its own."""
+    for left in folder.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table, or with --json what one kind and writer came to."""
+    """Print the table, or what one kind and writer came to."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kills", type=int)
     parser.add_argument("--kind", choices=KINDS)
-    parser.add_argument("--writer", choices=WRITERS, default="trainbus")
+    parser.add_argument("--writer", choices=[*WRITERS, *PEERS], default="trainbus")
     options = parser.parse_args(arguments)
     if options.kind:
         print(json.dumps(trials(options.kind, options.writer, options.kills)))
@@ -175,17 +199,24 @@ def main(arguments: list[str] | None = None) -> None:
     print("| format | writer | kills | inside a save | unusable | P(unusable \\| killed inside) | debris, all swept |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for kind in KINDS:
-        writers = [("trainbus", 1), ("background", 1), ("in place", 4)]
-        for writer, share in [each for each in writers if each[0] != "background" or kind in IN_BACKGROUND]:
-            print(row(kind, writer, in_process(kind, writer, options.kills // share)), flush=True)
+        own = ["trainbus", *(["background"] if kind in IN_BACKGROUND else [])]
+        for writer, kills in [*((each, options.kills) for each in own), ("in place", options.kills // 4)]:
+            print(row(kind, writer, in_process(kind, writer, kills)), flush=True)
+    for name, peer in PEERS.items():
+        try:
+            print(row(peer.kind, name, in_process(peer.kind, name, options.kills // 4)), flush=True)
+        except ImportError as error:
+            print(f"left out: {name}: {error}", file=sys.stderr)
 
 
 def in_process(kind: str, writer: str, kills: int) -> dict[str, Any]:
     """The same in a process of its own, which imports the one framework and forks the savers."""
     command = [sys.executable, "-m", "tests.reliability.kills", str(kills), "--kind", kind, "--writer", writer]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if "ModuleNotFoundError" in done.stderr:
+        raise ImportError(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def row(kind: str, writer: str, counted: dict[str, Any]) -> str:
@@ -193,6 +224,8 @@ def row(kind: str, writer: str, counted: dict[str, Any]) -> str:
     kills, inside, bad = counted["kills"], counted["inside"], counted["unusable inside"]
     words = [f"{counted[word]} {word}" for word in UNUSABLE if counted.get(word)]
     debris = f"{counted['debris']}, {'no' if counted['left after the sweep'] else 'yes'}"
+    if writer not in ("trainbus", "background"):
+        debris = ""
     return f"| {kind} | {writer} | {kills} | {inside} | {', '.join(words) or 0} | {bad / inside:.2f} | {debris} |"
 
 

@@ -23,6 +23,12 @@ class Kind(NamedTuple):
     """Writes the weights in place, as the framework's users do."""
     read: Callable[[Path], list[Any]]
     """The arrays of a whole checkpoint of the subject, or of what `write` wrote."""
+    weights_only: bool = False
+    """Whether files of this format hold weights and nothing else."""
+
+    def save(self, path: Path) -> None:
+        """Let the subject write itself."""
+        self.subject.save(path, weights_only=self.weights_only)
 
 
 def number_in(kind: Kind, path: Path) -> int | None:
@@ -66,9 +72,25 @@ def torch(size: int) -> Kind:
 
     def read(path: Path) -> list[Any]:
         found = torch.load(path, weights_only=True)
-        return [tensor.numpy() for tensor in found.get("model", found).values()]
+        found = found.get("state_dict", found.get("model", found))  # Lightning's, trainbus's, or the bare one
+        return [tensor.numpy() for tensor in found.values()]
 
     return Kind(TorchSubject(module), ".pt", carry, lambda path: torch.save(module.state_dict(), path), read)
+
+
+def safetensors(size: int) -> Kind:
+    """The same module, in .safetensors."""
+    from safetensors.torch import load_file, save_file
+
+    kind = torch(size)
+    module = kind.subject.model
+
+    def read(path: Path) -> list[Any]:
+        return [tensor.numpy() for tensor in load_file(path).values()]
+
+    return kind._replace(
+        suffix=".safetensors", write=lambda path: save_file(module.state_dict(), path), read=read, weights_only=True
+    )
 
 
 def keras(size: int) -> Kind:
@@ -87,6 +109,24 @@ def keras(size: int) -> Kind:
         return keras.models.load_model(path).get_weights()
 
     return Kind(KerasSubject(model), ".keras", carry, lambda path: model.save(path, overwrite=True), read)
+
+
+def weights_h5(size: int) -> Kind:
+    """The same model, its weights in .weights.h5."""
+    kind = KINDS["keras"](size)  # which chooses the backend
+    import keras
+
+    model = kind.subject.model
+    reader = keras.models.clone_model(model)
+
+    def read(path: Path) -> list[Any]:
+        reader.load_weights(path)
+        return reader.get_weights()
+
+    def write(path: Path) -> None:
+        model.save_weights(path, overwrite=True)
+
+    return kind._replace(suffix=".weights.h5", write=write, read=read, weights_only=True)
 
 
 def sklearn(size: int) -> Kind:
@@ -108,5 +148,32 @@ def sklearn(size: int) -> Kind:
     return Kind(SklearnSubject(classifier), ".skops", carry, lambda path: skops.io.dump(classifier, path), read)
 
 
-KINDS: dict[str, Callable[[int], Kind]] = {"line": line, "torch": torch, "keras": keras, "sklearn": sklearn}
+def joblib(size: int) -> Kind:
+    """The same classifier, in .joblib, which runs what it holds and so has to be trusted."""
+    import joblib
+
+    from trainbus.adapters.sklearn import SklearnSubject
+
+    kind = sklearn(size)
+    classifier = kind.subject.estimator
+
+    def read(path: Path) -> list[Any]:
+        found = joblib.load(path)
+        return [found.coef_, found.intercept_]
+
+    trusting = SklearnSubject(classifier, trusted=[".joblib"])
+    return kind._replace(
+        subject=trusting, suffix=".joblib", write=lambda path: joblib.dump(classifier, path), read=read
+    )
+
+
+KINDS: dict[str, Callable[[int], Kind]] = {
+    "line": line,
+    "torch": torch,
+    "safetensors": safetensors,
+    "keras": keras,
+    "weights.h5": weights_h5,
+    "sklearn": sklearn,
+    "joblib": joblib,
+}
 """Name to what makes the kind with so many weights."""

@@ -148,7 +148,7 @@ def test_a_next_commit_leaves_the_old_or_the_new(interrupted: bool, monkeypatch:
     put(path, "old", 1)
     if interrupted:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("trainbus.checkpoints.publish", interrupt)
+            patch.setattr("trainbus.local.publish", interrupt)
             put(path, "cut", 2)
 
     def check(root: Path, done: bool) -> None:

@@ -45,7 +45,7 @@ def test_a_reader_beside_a_writer_sees_whole_checkpoints_only() -> None:
 
     def put(number: int) -> None:
         kind.carry(number)
-        commit(path, lambda staged: kind.subject.save(staged, weights_only=False), epoch=number, step=number)
+        commit(path, kind.save, epoch=number, step=number)
 
     put(0)
     writer = os.fork()

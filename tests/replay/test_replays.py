@@ -235,7 +235,8 @@ def trained_by_sklearn(callbacks: list[Any]) -> Run:
 def assert_is_the_journal_s(path: str) -> None:
     """What a journal tells of a run is what replaying the journal, under the settings in it, tells."""
     (story,) = journal.read(Path(path))
-    callbacks = callbacks_from(each.settings for each in story.introduction.callbacks.values() if each.callback)
+    listed = [each for each in story.callbacks.values() if each.callback]
+    callbacks = callbacks_from({"callback": each.callback, **each.settings} for each in listed)
     (outcome,) = replay([read(path)], callbacks).outcomes
 
     stopped = any(action.kind == "stop" for event in story.decisions for action in event.actions)

@@ -14,10 +14,45 @@ from trainbus.replay.page import page
 
 from .recorded import histories, recording
 
-KNOWN = set(
-    "html head meta title style body main header section h1 h2 h3 p b ul li dl div dt dd table caption thead tbody tr "
-    "th td figure figcaption pre code svg desc line text path circle".split()
-)
+KNOWN = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "main",
+    "header",
+    "section",
+    "h1",
+    "h2",
+    "h3",
+    "p",
+    "b",
+    "ul",
+    "li",
+    "dl",
+    "div",
+    "dt",
+    "dd",
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "figure",
+    "figcaption",
+    "pre",
+    "code",
+    "svg",
+    "desc",
+    "line",
+    "text",
+    "path",
+    "circle",
+}
 
 
 class Reader(HTMLParser):

@@ -1,0 +1,118 @@
+"""Ray Train: epochs and committed checkpoints are reported to it; it starts workers again, and the run goes on.
+
+The loop inside `train_loop_per_worker` is the one without Ray, with a `RayReport` in its list:
+
+```python
+def train_loop(config):
+    model = ray.train.torch.prepare_model(make_model())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    callbacks = [ModelCheckpoint("run/m-{epoch}", keep_last=2), EarlyStopping(patience=3), RayReport()]
+    with Run(TorchSubject(model, optimizer), callbacks, resume=reported()) as run:
+        for epoch in run.epochs(20):
+            ...
+
+
+TorchTrainer(
+    train_loop,
+    scaling_config=ScalingConfig(num_workers=2),
+    run_config=RunConfig(storage_path=..., failure_config=FailureConfig(max_failures=3)),
+).fit()
+```
+"""
+
+# Ray's own types are partly unknown, and it is not installed where types are checked
+# pyright: basic, reportMissingImports=false
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainbus import MissingDependency, Run, hookimpl
+from trainbus.checkpoints import Checkpoint, contents_of, manifest_of, payloads_in
+from trainbus.locations import Location, inside
+from trainbus.metrics import numbers
+from trainbus.places import at, present
+
+try:
+    import ray.train as ray_train
+except ImportError as error:
+    raise MissingDependency(f"{error}; pip install 'trainbus[ray]'") from error
+
+__all__ = ["RayReport", "reported"]
+
+
+class RayReport:
+    """Reports each epoch to Ray Train, with the newest checkpoint that was committed since the last report.
+
+    It reports when what the epoch has decided is on the disk: as the next epoch begins, and when the run is over. Every
+    worker lists one, since a report waits for all of them; the checkpoint is that of the worker that wrote it, with its
+    manifest and the slots that it remembers. Ray copies it to its storage and keeps as many as its `CheckpointConfig`
+    says; trainbus's own files stay where they are.
+    """
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Any] | None = None
+        self._checkpoint: Checkpoint | None = None
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        """The end of the run is reported, too."""
+        run.at_end(lambda: self._report() if run.error is None else None)
+
+    @hookimpl
+    def on_epoch_begin(self) -> None:
+        """Report the epoch before."""
+        self._report()
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Take note of the metrics that are numbers."""
+        self._metrics = {**numbers(metrics), "epoch": epoch, "step": run.step}
+
+    @hookimpl
+    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Take note of what was committed."""
+        self._checkpoint = checkpoint
+
+    def _report(self) -> None:
+        metrics, self._metrics = self._metrics, None
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if metrics is None:
+            return
+        files = [] if checkpoint is None else present(_files_of(checkpoint.path))
+        if not files:  # none was committed, or it was forgotten again
+            ray_train.report(metrics)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for file in files:
+                _copy(file, Path(folder) / file.name)
+            ray_train.report(metrics, checkpoint=ray_train.Checkpoint.from_directory(folder))
+
+
+def reported() -> str | None:
+    """A directory with the newest checkpoint that was reported to Ray, for `resume=`; None where there is none yet."""
+    checkpoint = ray_train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    folder = str(checkpoint.to_directory())
+    return folder if payloads_in(Path(folder)) else None
+
+
+def _files_of(path: Location) -> list[Location]:
+    """A payload, its manifest, and the slots that it remembers, which lie beside it."""
+    slots = [slot["file"] for content in contents_of(path) for slot in content.memory.get("slots", {}).values()]
+    beside = [inside(path.parent, file) for file in dict.fromkeys(slots) if file and os.sep not in file]
+    return [path, manifest_of(path), *beside]
+
+
+def _copy(file: Location, target: Path) -> None:
+    with at(file).local() as source:
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)

@@ -1,0 +1,81 @@
+"""A loader that knows where it stands is asked, and goes on from there: torchdata's own."""
+
+import shutil
+from typing import Any
+
+import pytest
+import torch
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from trainbus import Run
+from trainbus.adapters.torch import TorchSubject
+from trainbus.plugins import ModelCheckpoint
+
+ROWS, BATCH, EPOCHS = 30, 4, 3
+# torchdata 0.11 still calls what torch 2.13 has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated", "ignore:This process .* multi-threaded")
+
+
+class Rows(torch.utils.data.Dataset[torch.Tensor]):
+    """Numbered rows, and which of them were fetched."""
+
+    def __init__(self) -> None:
+        self.fetched: list[int] = []
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        self.fetched.append(row)
+        return torch.tensor(float(row)) + torch.rand(())  # augmented, from the generator that is brought back
+
+
+def train(rows: Rows, die_at: int | None = None, *, workers: int = 0, resume: str | None = None) -> Any:
+    """Numbers of the batches with what was in them; the weights at the end."""
+    torch.manual_seed(1)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+    loader = StatefulDataLoader(rows, BATCH, shuffle=True, num_workers=workers)
+    saver = ModelCheckpoint("run/m-{step}", save_freq="1 steps", keep_last=1, background=False)
+    seen: list[tuple[int, int, list[float]]] = []
+    with Run(TorchSubject(model, optimizer), saver, progress=False, resume=resume) as run:
+        for epoch in run.epochs(EPOCHS):
+            for batch in run.batches(loader):
+                if len(seen) == die_at:
+                    raise SystemExit
+                optimizer.zero_grad()
+                model(batch[:, None]).pow(2).mean().backward()
+                optimizer.step()
+                seen.append((epoch, run.batch, batch.tolist()))
+    return seen, {name: weight.tolist() for name, weight in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("die_at", [1, 7, 8, 13, 22])
+def test_the_batches_after_a_resume_are_those_of_the_unbroken_run_and_no_other_is_fetched(die_at: int) -> None:
+    """Wherever in an epoch it was interrupted: same rows, same order, same weights, and none is drawn for nothing."""
+    unbroken, weights = train(Rows())
+    shutil.rmtree("run")
+    with pytest.raises(SystemExit):
+        train(Rows(), die_at)
+
+    rows = Rows()
+    seen, found = train(rows, resume="auto")
+
+    assert seen == unbroken[die_at:]
+    assert found == weights
+    assert len(rows.fetched) == sum(len(batch) for *_, batch in seen)
+
+
+def test_workers_go_on_too() -> None:
+    """Where workers fetch the rows, none is trained on twice or left out."""
+    unbroken, _ = train(Rows(), workers=2)
+    shutil.rmtree("run")
+    with pytest.raises(SystemExit):
+        train(Rows(), 5, workers=2)
+    seen, _ = train(Rows(), workers=2, resume="auto")
+
+    whole = [int(row) for epoch, _, batch in unbroken for row in batch if epoch == 0]
+    assert [[int(row) for row in batch] for *_, batch in seen] == [
+        [int(row) for row in batch] for *_, batch in unbroken[5:]
+    ]
+    assert sorted(whole) == list(range(ROWS))

@@ -1,0 +1,41 @@
+"""Processes that die between two calls to the file system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import count
+
+__all__ = ["dying_at", "in_child"]
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run `work` in a forked process; returns its exit code."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def dying_at(step: int, work: Callable[[], None]) -> bool:
+    """Run `work` in a process that dies right before its `step`-th call to the file system; whether it died."""
+
+    def run() -> None:
+        calls = count()
+        for name in ("open", "fsync", "replace", "rename", "unlink", "chmod", "close", "mkdir", "rmdir"):
+            real = getattr(os, name)
+
+            def counted(*args, real=real, **options):
+                if next(calls) == step:
+                    os._exit(9)
+                return real(*args, **options)
+
+            setattr(os, name, counted)
+        work()
+
+    return in_child(run) == 9

@@ -1,0 +1,263 @@
+"""What ranks go through together whose model is sharded over them (FSDP2), one scene after the other.
+
+`python -m tests.distributed.shards FOLDER SCENE...` is one rank, as in `scenes`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+
+from trainbus import CheckpointError, Decision, Run, hookimpl
+from trainbus.adapters.torch import TorchSubject
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+
+from .jobs import tell
+
+SCORES = [5.0, 3.0, 3.5, 3.6, 2.0, 2.5, 2.6, 2.7, 2.8]
+ROWS, BATCH = 32, 8
+SCENES: dict[str, Callable[[int, int], Any]] = {}
+
+
+def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+    SCENES[play.__name__] = play
+    return play
+
+
+def subject(seed: int = 1, *, alone: bool = True, sharded: bool = True) -> TorchSubject:
+    """A small network, its parameters sharded over the ranks; 9 rows do not go evenly into 2 or 4.
+
+    With `alone` each rank has buffers and random numbers of its own, so that the number of ranks matters.
+    """
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Linear(6, 9), nn.BatchNorm1d(9) if alone else nn.Tanh(), nn.Dropout(0.3 * alone), nn.Linear(9, 1)
+    )
+    if sharded:
+        for layer in (model[0], model[3]):
+            fully_shard(layer)
+        fully_shard(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [4, 8], gamma=0.5)
+    return TorchSubject(model, optimizer, scheduler=scheduler, timeout=60)
+
+
+def whole(trained: TorchSubject) -> dict[str, torch.Tensor]:
+    """The weights, gathered."""
+    state = trained.model.state_dict()
+    return {
+        name: (each.full_tensor() if hasattr(each, "full_tensor") else each).clone() for name, each in state.items()
+    }
+
+
+def digest(trained: TorchSubject) -> str:
+    """Of all weights, and of the buffers that this rank has alone."""
+    data = hashlib.sha256()
+    for name, tensor in whole(trained).items():
+        data.update(name.encode() + tensor.numpy().tobytes())
+    return data.hexdigest()[:16]
+
+
+class Breaks(Exception):
+    """As if the job had been killed."""
+
+
+def train(
+    folder: str,
+    rank: int,
+    size: int,
+    *,
+    breaks: tuple[int, int] | None = None,
+    alone: bool = True,
+    listed: tuple[Any, ...] = (),
+    resume: str | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """A training whose every global batch has the same rows whatever the number of ranks."""
+    trained = subject(alone=alone)
+    torch.manual_seed(100 + rank)
+    x = torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(7))
+    watch = {"monitor": "val_score", "mode": "min"}
+    callbacks = [
+        EarlyStopping(**watch, patience=3, restore_best_weights=True),
+        ReduceLROnPlateau(**watch, patience=2, factor=0.5),
+        ModelCheckpoint(f"{folder}/m-{{epoch}}", **watch, keep=2, save_last=True, **options),
+        *listed,
+    ]
+    with Run(trained, callbacks, resume=resume, progress=False) as run:
+        for epoch in run.epochs(len(SCORES)):
+            order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(epoch))
+            for batch, rows in enumerate(run.batches(order.split(BATCH))):
+                if (epoch, batch) == breaks:
+                    raise Breaks
+                own = x[rows[rank::size]]
+                trained.optimizers["optimizer"].zero_grad()
+                loss = (trained.model(own) - own.sum(1, keepdim=True)).square().mean()
+                loss.backward()
+                trained.optimizers["optimizer"].step()
+                run.log(loss=loss, count=len(own))
+            trained.schedulers["scheduler"].step()
+            run.log(val_score=SCORES[epoch])
+    return {
+        "loss": [float(value) for value in run.history["loss"]],
+        "rates": [float(value) for value in run.history["learning_rate"]],
+        "reason": run.result.reason,
+        "files": [str(Path(path).name) for path in run.files],
+        "weights": digest(trained),
+        "resumed": None if run.resumed is None else run.resumed.step,
+    }
+
+
+@scene
+def unbroken(rank: int, size: int) -> Any:
+    """The training, its checkpoints written while it goes on."""
+    return train("unbroken", rank, size)
+
+
+@scene
+def foreground(rank: int, size: int) -> Any:
+    """The same, waiting for its checkpoints."""
+    return train("foreground", rank, size, background=False)
+
+
+@scene
+def broken(rank: int, size: int) -> Any:
+    """The same, broken twice, once inside of an epoch, and gone on with."""
+    for at in ((3, 0), (6, 2)):
+        with suppress(Breaks):
+            train("broken", rank, size, breaks=at, resume="auto")
+    return train("broken", rank, size, resume="auto")
+
+
+@scene
+def first_part(rank: int, size: int) -> Any:
+    """Half of a training that the number of ranks does not matter to, for other numbers of ranks to go on with."""
+    with suppress(Breaks):
+        train("part", rank, size, breaks=(3, 0), alone=False)
+    return None
+
+
+@scene
+def second_part(rank: int, size: int) -> Any:
+    """The other half."""
+    return train("part", rank, size, alone=False, resume="auto")
+
+
+@scene
+def whole_training(rank: int, size: int) -> Any:
+    """The two halves in one."""
+    return train("whole", rank, size, alone=False)
+
+
+@scene
+def snapshots(rank: int, size: int) -> Any:
+    """Each checkpoint that was written while the training went on, against the weights when it was decided."""
+    seen: dict[int, str] = {}
+
+    class Looks:
+        @hookimpl
+        def on_epoch_end(self, run: Run, epoch: int) -> None:
+            seen[epoch] = digest(run.subject)
+
+    train("snapshots", rank, size, listed=(Looks(), ModelCheckpoint("snapshots/each-{epoch}")))
+    found = {}
+    for epoch in seen:
+        again = subject(seed=epoch + 50)
+        again.load(f"snapshots/each-{epoch + 1}.dcp")
+        found[epoch] = digest(again)
+    return [seen, found]
+
+
+@scene
+def full_disk(rank: int, size: int) -> Any:
+    """The disk is full for the last rank alone, in one epoch."""
+    told: list[Any] = []
+
+    class Fills:
+        @hookimpl
+        def on_epoch_end(self, run: Run, epoch: int) -> None:
+            if rank == size - 1:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1_000 if epoch == 1 else hard, hard))
+
+        @hookimpl
+        def on_checkpoint_error(self, path: Any, step: int, error: CheckpointError) -> None:
+            told.append([Path(path).name, step, str(error)])
+
+        @hookimpl
+        def on_decision(self, run: Run, decision: Decision) -> None:
+            told.append([run.epoch, sorted(type(action).__name__ for action in decision)])
+
+    saver = ModelCheckpoint("full/best.dcp", on_error="warn", background=False)
+    trained = subject()
+    with Run(trained, [Fills(), saver], progress=False) as run:
+        for epoch in run.epochs(3):
+            run.log(val_loss=float(-epoch))
+            if epoch == 2:
+                between = {path.name: path.is_dir() for path in Path("full").iterdir()}
+    return [told, between]
+
+
+@scene
+def killed(rank: int, size: int) -> Any:
+    """Under torchrun: the last rank dies in the middle of writing its part, once."""
+    mark = Path("killed-once")
+
+    class Dies:
+        @hookimpl
+        def on_epoch_begin(self, run: Run, epoch: int) -> None:
+            if epoch == 2 and rank == size - 1 and not mark.exists():
+                mark.touch()
+                real = os.fsync
+
+                def dying(handle: Any) -> None:
+                    real(handle)
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+                os.fsync = dying
+
+    return train("killed", rank, size, listed=(Dies(),), resume="auto")
+
+
+@scene
+def plain(rank: int, size: int) -> Any:
+    """What several ranks have saved, in a model that is not sharded."""
+    trained = subject(seed=9, sharded=False)
+    trained.load("unbroken/last.dcp")
+    return digest(trained)
+
+
+@scene
+def last(rank: int, size: int) -> Any:
+    """The last checkpoint, in a model that is sharded over as many ranks as there are now."""
+    trained = subject(seed=9)
+    trained.load("unbroken/last.dcp")
+    return digest(trained)
+
+
+def main() -> None:
+    """Be one rank."""
+    os.chdir(sys.argv[1])
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank, size = dist.get_rank(), dist.get_world_size()
+    told = {name: SCENES[name](rank, size) for name in sys.argv[2:]}
+    tell(told)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

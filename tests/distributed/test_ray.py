@@ -1,0 +1,38 @@
+"""Under Ray Train a killed worker costs what was not reported yet."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+if importlib.util.find_spec("ray") is None:  # it is large, and its import takes seconds
+    pytest.skip("needs Ray Train: pip install 'trainbus[ray]'", allow_module_level=True)
+
+
+def trained(folder: Path, how: str) -> dict[str, Any]:
+    """What a training on two workers tells, in a process of its own."""
+    folder.mkdir()
+    command = [sys.executable, "-m", "tests.distributed.ray_training", str(folder), how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return told
+
+
+def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
+    """Started again by Ray, the run goes on from what was reported, and ends as the one that nobody killed."""
+    unbroken, killed = trained(tmp_path / "unbroken", "no"), trained(tmp_path / "killed", "kill")
+
+    assert killed["killed"]
+    for whole, again in zip(unbroken["ranks"], killed["ranks"], strict=True):
+        assert whole.pop("resumed") is None
+        assert again.pop("resumed") is not None
+        assert whole == again
+    assert unbroken["metrics"]["epoch"] == killed["metrics"]["epoch"] == 5
+    assert killed["files"] == unbroken["files"] == ["m-6.pt", "m-6.pt.trainbus.json"]

@@ -1,0 +1,111 @@
+"""The laws of a model that is sharded over several processes: saved by all, committed by one, read by any number."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainbus.checkpoints import newest_intact, survey
+
+from .jobs import job, torchrun
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the four ranks have been."""
+    return tmp_path_factory.mktemp("four")
+
+
+@pytest.fixture(scope="module")
+def four(folder: Path) -> list[dict[str, Any]]:
+    """What four ranks tell of all scenes, in one launch."""
+    scenes = ("unbroken", "foreground", "broken", "first_part", "whole_training", "snapshots", "full_disk", "last")
+    ended = job(folder, 4, "tests.distributed.shards", *scenes)
+    assert ended.codes == [0] * 4, ended.errors
+    return ended.told
+
+
+def test_a_save_in_the_background_changes_nothing(four: list[dict[str, Any]]) -> None:
+    """Decisions, names, metrics and weights are those of a run that waits for its files, on each rank."""
+    for told in four:
+        assert told["unbroken"] == told["foreground"]
+    assert four[0]["unbroken"]["reason"].startswith("val_score 2.7 did not improve on 2 (epoch 5)")
+
+
+def test_a_broken_training_goes_on_to_the_bit(four: list[dict[str, Any]]) -> None:
+    """Broken at an epoch's beginning and inside of one, it ends as the unbroken one, each rank's buffers included."""
+    for told in four:
+        assert told["broken"].pop("resumed") is not None
+        told["unbroken"].pop("resumed", None)
+        assert told["broken"] == told["unbroken"]
+
+
+def test_a_snapshot_is_the_state_at_the_decision(four: list[dict[str, Any]]) -> None:
+    """Written while the ranks train on and exchange, each checkpoint holds the weights of the moment it was decided."""
+    for told in four:
+        seen, found = told["snapshots"]
+        assert seen == found
+        assert len(set(seen.values())) == len(seen) > 5
+
+
+def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, Any]]) -> None:
+    """The old checkpoint stays, whole; every rank is told who failed; nothing is left over; the next save succeeds."""
+    for told in four:
+        story, between = told["full_disk"]
+        assert [entry for entry in story if entry[1:] != [["Save"]]] == [["best.dcp", 0, story[1][2]]]
+        assert "rank 3" in story[1][2]
+        assert "File too large" in story[1][2]
+        assert set(between) == {".trainbus.lock", "best.dcp", "best.dcp.trainbus.json", "journal.jsonl"}
+
+
+def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> None:
+    """Every checkpoint of every scene is intact, and has parts of all ranks."""
+    for name in ("unbroken", "foreground", "broken", "snapshots", "full"):
+        for found in survey(folder / name, verify=True):
+            assert not found.flaw
+            assert found.content is not None
+            assert {part.name.rpartition("/")[2] for part in found.content.parts} == {
+                ".metadata",
+                *(f"__{rank}_0.distcp" for rank in range(4)),
+            }
+
+
+@pytest.mark.parametrize("size", [2, 1])
+def test_other_numbers_of_ranks_decide_the_same(
+    size: int, four: list[dict[str, Any]], folder: Path, tmp_path: Path
+) -> None:
+    """What 4 ranks began, 2 ranks or 1 end with the same decisions, and with the weights but for rounding."""
+    shutil.copytree(folder / "part", "part")
+    shutil.copytree(folder / "unbroken", "unbroken")
+    ended = job(Path.cwd(), size, "tests.distributed.shards", "second_part", "last", *(["plain"] if size == 1 else []))
+
+    assert ended.codes == [0] * size, ended.errors
+    whole = four[0]["whole_training"]
+    for told in ended.told:
+        again = told["second_part"]
+        assert again["resumed"] is not None
+        assert [again[name] for name in ("reason", "rates", "files")] == [
+            whole[name] for name in ("reason", "rates", "files")
+        ]
+        assert again["loss"][:3] == whole["loss"][:3]
+        assert again["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+    assert ended.told[0]["last"] == four[0]["last"]
+    if size == 1:
+        assert ended.told[0]["plain"] == four[0]["last"]
+
+
+def test_a_rank_that_is_killed_while_it_writes_costs_nothing() -> None:
+    """Killed in the middle of its part, under torchrun; what is on the disk is whole, and the run ends as unbroken."""
+    ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "unbroken", restarts=2)
+
+    assert ended.codes == [0], ended.errors
+    assert Path("killed-once").exists()
+    for told in ended.told:
+        assert told["killed"].pop("resumed") is not None
+        told["unbroken"].pop("resumed")
+        assert told["killed"] == told["unbroken"]
+    newest, passed_over = newest_intact(Path("killed"))
+    assert newest is not None
+    assert not passed_over
+    assert not list(Path("killed").glob(".trainbus-staged-*"))
