@@ -400,7 +400,7 @@ def _look(path: Location, *, verify: bool) -> Found | None:
 
 def _size(path: Location, contents: list[Content]) -> int | None:
     """The size of a payload; of a directory that of the parts it should have. None where nothing is there."""
-    if not isinstance(path, Path) or not holds_parts(path):
+    if not isinstance(path, Path) or not holds_parts(path) or (contents and not contents[0].parts):
         return at(path).size()
     try:
         return sum((path / part.name).stat().st_size for part in (contents[0].parts if contents else ()))
