@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
 from .capabilities import HasDirections, missing
 from .direction import direction_of
@@ -29,7 +29,15 @@ def _path_as_text(value: object) -> object:
     return os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
 
 
-PathText = Annotated[str, BeforeValidator(_path_as_text), StringConstraints(min_length=1)]
+def _without_null(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("a path cannot hold a null character")
+    return path
+
+
+PathText = Annotated[
+    str, BeforeValidator(_path_as_text), StringConstraints(min_length=1), AfterValidator(_without_null)
+]
 """A path, kept as text so that it goes into JSON and TOML."""
 
 Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_truth_as_number)]

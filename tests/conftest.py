@@ -1,6 +1,7 @@
 """What every test stands on: hypothesis profiles, one Keras backend, no plugins but those that a test names."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from hypothesis import settings
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.pop("TRAINBUS_PLUGINS", None)
+
+# whoever starts the tests in the background, or with nohup, lets them ignore what they test
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("fast", max_examples=30, deadline=None)
 settings.register_profile("thorough", max_examples=200, deadline=None, print_blob=True)

@@ -21,6 +21,7 @@ from trainbus.toml_lines import Lines
 
 SCHEMA = jsonschema.Draft7Validator(schema())
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+paths = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 callbacks = st.one_of(
     st.builds(
         EarlyStopping,
@@ -38,7 +39,7 @@ callbacks = st.one_of(
         log_dir=st.just("logs"),
         hparams=st.none() | st.dictionaries(text, st.booleans() | st.integers() | st.floats(-9, 9) | text, max_size=3),
     ),
-    st.builds(Journal, path=text, enabled=st.booleans()),
+    st.builds(Journal, path=paths, enabled=st.booleans()),
 )
 
 
