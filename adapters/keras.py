@@ -17,8 +17,8 @@ import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
 from trainbus.listeners import as_list
-from trainbus.locations import Source
 from trainbus.signals import DEFAULT
+from trainbus.storage.locations import Source
 
 from .keras_subject import KerasSubject
 

@@ -33,10 +33,10 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, Run, hookimpl
-from trainbus.checkpoints import Checkpoint, contents_of, manifest_of, payloads_in
-from trainbus.locations import Location, inside
 from trainbus.metrics import numbers
-from trainbus.places import at, present
+from trainbus.storage.checkpoints import Checkpoint, contents_of, manifest_of, payloads_in
+from trainbus.storage.locations import Location, inside
+from trainbus.storage.places import at, present
 
 try:
     import ray.train as ray_train

@@ -17,8 +17,8 @@ import numpy as np
 
 from trainbus import CheckpointError, MissingDependency, Run, SettingsError
 from trainbus.capabilities import Detachable, HasActivations, HasLearningRate, Node, Restorable, Saveable
-from trainbus.locations import Source
 from trainbus.signals import DEFAULT
+from trainbus.storage.locations import Source
 
 try:
     from sklearn.cluster import MiniBatchKMeans

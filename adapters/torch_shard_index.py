@@ -14,7 +14,7 @@ import torch
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 
 from trainbus import CheckpointError
-from trainbus.files import publish, stage
+from trainbus.storage.files import publish, stage
 
 __all__ = ["INDEX", "read_index", "write_index"]
 

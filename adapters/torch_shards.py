@@ -26,8 +26,8 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.futures import Future
 
 from trainbus import CheckpointError
-from trainbus.files import digest_of
-from trainbus.parts import SHARDS, Part
+from trainbus.storage.files import digest_of
+from trainbus.storage.parts import SHARDS, Part
 
 from .torch_shard_index import INDEX, read_index, write_index
 

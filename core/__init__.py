@@ -6,7 +6,6 @@ A training loop states facts, plugins answer with decisions, decisions join into
 from . import capabilities, decision, rules
 from .callback import Callback, MonitoredCallback
 from .catalog import callbacks_from, installed
-from .checkpoints import Checkpoint
 from .decision import Decision
 from .direction import direction_of
 from .errors import (
@@ -28,6 +27,7 @@ from .monitor import BestValue, Monitor
 from .result import Result
 from .run import Run, watch
 from .settings import dumps, load
+from .storage.checkpoints import Checkpoint
 
 __all__ = [
     "BestValue",

@@ -21,19 +21,19 @@ from .capabilities import (
     detaches,
     missing,
 )
-from .checkpoints import Checkpoint, fetched, manifest_of, read, remove
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
-from .files import suffix_of
 from .hooks import HOOKS, PROJECT, Hooks
-from .locations import Location, location
 from .memory import Memory, capture
 from .metrics import numbers
-from .parts import holds_parts
-from .places import at
 from .slots import Slots
+from .storage.checkpoints import Checkpoint, fetched, manifest_of, read, remove
+from .storage.files import suffix_of
+from .storage.locations import Location, location
+from .storage.parts import holds_parts
+from .storage.places import at
 from .writer import File, Job, Unwritten, Writer
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Str
 from .capabilities import HasDirections, missing
 from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
-from .locations import location
 from .names import canonical, hint
+from .storage.locations import location
 
 __all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "clashes", "home"]
 

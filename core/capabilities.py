@@ -75,7 +75,7 @@ class Sharded(Protocol):
     """Is written to directories, in parts, by all ranks that hold a part of it."""
 
     def in_parts(self, suffix: str) -> bool:
-        """Whether what it writes under this suffix is a directory, laid out as `trainbus.parts` says."""
+        """Whether what it writes under this suffix is a directory, laid out as `trainbus.storage.parts` says."""
         ...
 
     def sharing(self) -> Ranks | None:

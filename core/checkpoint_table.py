@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from .checkpoints import Found
 from .direction import direction_of
 from .errors import UnknownDirection
+from .storage.checkpoints import Found
 from .terminal import printable
 
 __all__ = ["as_json", "best_of", "table"]

@@ -136,9 +136,9 @@ def _callbacks(_: argparse.Namespace) -> int:
 
 def _checkpoints(options: argparse.Namespace) -> int:
     from .checkpoint_table import as_json, table  # noqa: PLC0415 - only this command needs it
-    from .checkpoints import survey  # noqa: PLC0415
-    from .locations import location  # noqa: PLC0415
-    from .places import at  # noqa: PLC0415
+    from .storage.checkpoints import survey  # noqa: PLC0415
+    from .storage.locations import location  # noqa: PLC0415
+    from .storage.places import at  # noqa: PLC0415
 
     directory = location(options.directory)
     place = at(directory)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from .checkpoints import Checkpoint
 from .failures import LOG
 from .loaders import bring_back, state_of
-from .locations import Source, location
 from .memory import Share, decision_from_plain
-from .places import present
 from .plain import from_plain
 from .randomness import random_state
 from .resume import Resumption, find
 from .status import Status
+from .storage.checkpoints import Checkpoint
+from .storage.locations import Source, location
+from .storage.places import present
 
 __all__ = ["Continuation"]
 

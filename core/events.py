@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .checkpoints import sweep
 from .dispatch import Answers, CompiledHook
 from .errors import LoopError
 from .failures import LOG, observes
-from .joining import Joining
 from .listeners import Listed, listeners
-from .locations import Source, location
-from .locks import owning
 from .names import check_name
+from .ranks.joining import Joining
 from .signals import DEFAULT, Signals
 from .stop_file import StopFile
+from .storage.checkpoints import sweep
+from .storage.locations import Source, location
+from .storage.locks import owning
 
 __all__ = ["Events"]
 

@@ -18,11 +18,11 @@ from .errors import SettingsError
 from .names import hint
 
 if TYPE_CHECKING:
-    from .checkpoints import Checkpoint
     from .decision import Decision
     from .errors import CheckpointError
-    from .locations import Location
     from .run import Run
+    from .storage.checkpoints import Checkpoint
+    from .storage.locations import Location
 
 __all__ = ["HOOKS", "PROJECT", "Hooks", "check_plugin", "hookimpl"]
 

@@ -98,7 +98,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _replay(options: argparse.Namespace) -> int:
     from trainbus import replay  # noqa: PLC0415 - only this command needs NumPy
-    from trainbus.replay.text_report import overview, replay_text  # noqa: PLC0415
+    from trainbus.replay.report.text_report import overview, replay_text  # noqa: PLC0415
 
     recordings = _read(options.paths)
     callbacks = _callbacks(options)
@@ -120,7 +120,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     from trainbus import replay  # noqa: PLC0415 - only this command needs NumPy
-    from trainbus.replay.text_report import sweep_text  # noqa: PLC0415
+    from trainbus.replay.report.text_report import sweep_text  # noqa: PLC0415
 
     recordings = _read(options.paths)
     found = replay.sweep(
@@ -159,8 +159,8 @@ def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) ->
 
 
 def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], result: Any, found: Any) -> None:
-    from trainbus.files import replace_text  # noqa: PLC0415
-    from trainbus.replay.page import page  # noqa: PLC0415
+    from trainbus.replay.report.page import page  # noqa: PLC0415
+    from trainbus.storage.files import replace_text  # noqa: PLC0415
 
     try:
         replace_text(Path(options.html), page(recordings, result, found))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from .decision import Decision
 from .failures import Failure
-from .locations import Location
 from .monitor import BestValue
+from .storage.locations import Location
 
 __all__ = ["Result"]
 

@@ -9,19 +9,19 @@ from pydantic import ValidationError
 
 from .callback import Callback
 from .capabilities import HasLearningRate, Remembers, Restorable, Snapshotable, missing
-from .checkpoints import MANIFEST, Checkpoint, Found, contents_of, fetched, look, newest, read, survey
 from .decision import Action, Decision, Stop
 from .errors import CheckpointError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
 from .guards import sign
 from .loaders import bring_back, keeps_state
-from .locations import Location, Source, location
 from .memory import Memory, Remembered, action_from_plain, decision_from_plain
 from .names import hint
-from .places import at
 from .plain import from_plain
 from .randomness import set_random_state
 from .slots import Slots, slot_files
+from .storage.checkpoints import MANIFEST, Checkpoint, Found, contents_of, fetched, look, newest, read, survey
+from .storage.locations import Location, Source, location
+from .storage.places import at
 
 __all__ = ["AUTO", "Match", "Resumption", "find", "match"]
 

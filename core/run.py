@@ -13,9 +13,9 @@ from .decision import REQUEST, Decision, stop
 from .errors import SettingsError
 from .events import Events
 from .listeners import Listed
-from .locations import Source
 from .metrics import Reduce
 from .signals import DEFAULT
+from .storage.locations import Source
 
 __all__ = ["Run", "watch"]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .capabilities import Ranks
-from .checkpoints import Checkpoint, contents_of, payloads_in
 from .errors import CheckpointError
-from .files import RESERVED, digest_of, suffix_of
-from .locations import Location, inside, location, relative
-from .parts import digest_of_parts, publish_parts, stage_parts
-from .places import at, digest_at
-from .sharing import Write, write_together
+from .storage.checkpoints import Checkpoint, contents_of, payloads_in
+from .storage.files import RESERVED, digest_of, suffix_of
+from .storage.locations import Location, inside, location, relative
+from .storage.parts import digest_of_parts, publish_parts, stage_parts
+from .storage.places import at, digest_at
+from .storage.sharing import Write, write_together
 
 __all__ = ["SlotFile", "Slots", "slot_files"]
 

@@ -7,17 +7,17 @@ from typing import Any, Literal
 
 from .bus import Bus
 from .callback import Callback
-from .checkpoints import Checkpoint
 from .counters import Counters
 from .decision import Decision, Stop
 from .errors import LoopError, MissingMetric, SettingsError
 from .failures import Failure
 from .history import History
-from .locations import Location
 from .memory import Position
 from .metrics import Means
 from .monitor import Monitor
 from .result import Result
+from .storage.checkpoints import Checkpoint
+from .storage.locations import Location
 
 __all__ = ["Status"]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from .failures import LOG
-from .locations import Location
-from .places import at
+from .storage.locations import Location
+from .storage.places import at
 
 __all__ = ["NAME", "SECONDS", "StopFile"]
 

@@ -15,10 +15,10 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from .capabilities import Ranks
-from .checkpoints import Checkpoint, commit
 from .errors import CheckpointError
-from .locations import Location
-from .sharing import commit_together
+from .storage.checkpoints import Checkpoint, commit
+from .storage.locations import Location
+from .storage.sharing import commit_together
 
 __all__ = ["File", "Job", "Unwritten", "Writer"]
 

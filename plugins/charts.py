@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.capabilities import HasWeights
-from trainbus.locks import Use, owning
 from trainbus.metrics import numbers
+from trainbus.storage.locks import Use, owning
 
 from .decision_log import DecisionLog
 from .graphs import config_of, graph_of

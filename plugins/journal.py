@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from trainbus import Callback
 from trainbus.callback import PathText
-from trainbus.locations import on_disk
+from trainbus.storage.locations import on_disk
 
 from .journalist import Journalist, Silent
 

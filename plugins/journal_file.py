@@ -7,8 +7,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-from trainbus.files import make_directory
 from trainbus.journal import parse
+from trainbus.storage.files import make_directory
 
 __all__ = ["JournalFile"]
 

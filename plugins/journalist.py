@@ -31,8 +31,8 @@ from trainbus.journal import (
     Resumed,
     Signalled,
 )
-from trainbus.locks import Use, owning
 from trainbus.metrics import numbers
+from trainbus.storage.locks import Use, owning
 
 from .environment import environment
 from .journal_file import JournalFile

@@ -11,11 +11,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 from trainbus import MissingDependency, MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
 from trainbus.capabilities import Detachable, Saveable, Sharded, detaches, missing
-from trainbus.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
-from trainbus.files import suffix_of
-from trainbus.locations import location
-from trainbus.parts import holds_parts
-from trainbus.places import at
+from trainbus.storage.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
+from trainbus.storage.files import suffix_of
+from trainbus.storage.locations import location
+from trainbus.storage.parts import holds_parts
+from trainbus.storage.places import at
 
 from .frequency import Frequency, check_frequency
 from .saver import BatchSaver, EpochSaver

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 from trainbus import Callback
 from trainbus.callback import PathText
 from trainbus.capabilities import HasWeights
-from trainbus.locations import on_disk
+from trainbus.storage.locations import on_disk
 
 from .batch_charts import BatchCharts, ProfiledCharts
 from .charts import Charts

@@ -15,8 +15,8 @@ import numpy as np
 
 from trainbus.errors import SettingsError
 
-from .finding import find
-from .metric_names import listed
+from .readers.finding import find
+from .readers.metric_names import listed
 from .recording import Recording
 
 __all__ = ["read", "read_all"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import nan
 from typing import NamedTuple
 
-from trainbus.filenames import fields, fill
 from trainbus.names import resolve
 from trainbus.plugins import ModelCheckpoint
 from trainbus.plugins.frequency import Frequency
 from trainbus.retention import Kept, retention_rule
 from trainbus.rules import Best, best_rule
+from trainbus.storage.filenames import fields, fill
 
 from .choice import Choice
 from .recording import Recording

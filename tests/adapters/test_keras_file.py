@@ -16,8 +16,8 @@ from keras import layers
 from trainbus import CheckpointError, Run, SettingsError
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras_subject import KerasSubject
-from trainbus.checkpoints import read
 from trainbus.plugins import ModelCheckpoint
+from trainbus.storage.checkpoints import read
 
 X = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
 

@@ -22,7 +22,7 @@ SCALARS, TAGS, PICTURES = 300_000, 10, 300
 
 def main(rounds: int = 5) -> None:
     """Measure, and print the table."""
-    from trainbus.replay import event_scalars
+    from trainbus.replay.readers import event_scalars
 
     print(f"{versions('numpy', 'tensorboard')}; {rounds} rounds\n")
     with tempfile.TemporaryDirectory() as folder:

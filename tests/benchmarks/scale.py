@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from trainbus.memory import Share
-from trainbus.parts import Part
 from trainbus.plain import to_plain
 from trainbus.randomness import random_state
+from trainbus.storage.parts import Part
 
 from .measuring import table
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trainbus.checkpoints import commit, manifest_of
 from trainbus.cli import main
+from trainbus.storage.checkpoints import commit, manifest_of
 
 
 def put(path: str, step: int, **metrics: float) -> None:

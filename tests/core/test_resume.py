@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from trainbus import Callback, CheckpointError, Run, SettingsError, hookimpl
-from trainbus.checkpoints import newest, survey
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.storage.checkpoints import newest, survey
 from trainbus.testing import LineSubject
 
 KILLED = 9

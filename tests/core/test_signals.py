@@ -11,8 +11,8 @@ from types import FrameType
 import pytest
 
 from trainbus import Run, SettingsError
-from trainbus.checkpoints import newest_intact
 from trainbus.plugins import ModelCheckpoint
+from trainbus.storage.checkpoints import newest_intact
 from trainbus.testing import LineSubject
 
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import CheckpointError, MissingCapability, Run, decision, hookimpl
-from trainbus.checkpoints import manifest_of, newest_intact, read
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
+from trainbus.storage.checkpoints import manifest_of, newest_intact, read
 from trainbus.testing import LineSubject
 
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.dying import dying_at
+from tests.storage.dying import dying_at
 from trainbus import CheckpointError, MissingMetric, Run, SettingsError, UnknownDirection, decision, hookimpl
-from trainbus.checkpoints import Found, remove, survey
-from trainbus.files import sweep
-from trainbus.locks import LOCK
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.storage.checkpoints import Found, remove, survey
+from trainbus.storage.files import sweep
+from trainbus.storage.locks import LOCK
 from trainbus.testing import LineSubject, scripted
 
 

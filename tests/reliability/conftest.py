@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from tests.core import dying
+from tests.storage import dying
 
 from .subjects import KINDS, Kind
 

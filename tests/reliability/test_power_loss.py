@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from trainbus.checkpoints import commit, manifest_of, newest_intact, read
-from trainbus.files import publish, stage, sync
+from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read
+from trainbus.storage.files import publish, stage, sync
 
 Disk = dict[Path, bytes]
 
@@ -148,7 +148,7 @@ def test_a_next_commit_leaves_the_old_or_the_new(interrupted: bool, monkeypatch:
     put(path, "old", 1)
     if interrupted:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("trainbus.local.publish", interrupt)
+            patch.setattr("trainbus.storage.local.publish", interrupt)
             put(path, "cut", 2)
 
     def check(root: Path, done: bool) -> None:
@@ -191,7 +191,7 @@ def test_the_model_finds_what_a_weaker_commit_loses(left_out: str, monkeypatch: 
             return
         skip = Path.is_file if left_out == "file" else Path.is_dir
         with monkeypatch.context() as patch:
-            patch.setattr("trainbus.files.sync", lambda place: None if skip(place) else sync(place))
+            patch.setattr("trainbus.storage.files.sync", lambda place: None if skip(place) else sync(place))
             put(path, "new", 2)
 
     def check(root: Path, done: bool) -> None:

@@ -13,11 +13,11 @@ import fsspec
 import pytest
 
 from trainbus import CheckpointError, MissingDependency, Run, decision, hookimpl, stop_file
-from trainbus.checkpoints import fetched, manifest_of, read, survey
 from trainbus.cli import main
-from trainbus.locations import Location, location
-from trainbus.places import at
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.storage.checkpoints import fetched, manifest_of, read, survey
+from trainbus.storage.locations import Location, location
+from trainbus.storage.places import at
 from trainbus.testing import LineSubject
 
 from .kills import BETWEEN, killed, save_with_trainbus

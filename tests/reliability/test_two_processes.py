@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from trainbus import CheckpointError
-from trainbus.checkpoints import commit, newest_intact, read
-from trainbus.locks import owning
+from trainbus.storage.checkpoints import commit, newest_intact, read
+from trainbus.storage.locks import owning
 
 from .subjects import KINDS, number_in
 
 OWN = """
 from pathlib import Path
-from trainbus.locks import owning
+from trainbus.storage.locks import owning
 owned = owning([Path("runs")])
 print("owned", flush=True)
 input()

@@ -16,7 +16,7 @@ with warnings.catch_warnings():
 from tensorboardX.record_writer import masked_crc32c
 
 from tests.plugins.event_readers import read as accumulate
-from trainbus.replay import event_scalars
+from trainbus.replay.readers import event_scalars
 
 __all__ = [
     "Number",

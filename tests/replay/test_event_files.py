@@ -17,8 +17,8 @@ from tensorboardX import SummaryWriter
 from trainbus import SettingsError
 from trainbus.plugins.event_writer import EventWriter
 from trainbus.plugins.summaries import histograms, text
-from trainbus.replay import event_files, event_scalars
-from trainbus.replay.checksums import masked_crc32c, masked_crc32c_of
+from trainbus.replay.readers import event_files, event_scalars
+from trainbus.replay.readers.checksums import masked_crc32c, masked_crc32c_of
 
 from .streams import assert_reads_as_tensorboard, event, event_pb2, framed, read, scalar, summary_pb2, tensor, write
 

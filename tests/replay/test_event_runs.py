@@ -18,7 +18,7 @@ from torch.utils import tensorboard
 from trainbus import Run, SettingsError
 from trainbus.plugins import Journal, TensorBoard
 from trainbus.replay import Recording, read, read_all
-from trainbus.replay.metric_names import metric_names
+from trainbus.replay.readers.metric_names import metric_names
 
 from .streams import assert_reads_as_tensorboard, event, event_pb2, scalar, summary_pb2, write
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import replay, sweep
-from trainbus.replay.page import page
+from trainbus.replay.report.page import page
 
 from .recorded import histories, recording
 

@@ -1,0 +1,1 @@
+"""What each tool writes down of a run, read into one form."""

@@ -1,0 +1,55 @@
+"""What is read: every format, in the order in which they are tried and, of several of one run, preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from trainbus.replay.recording import Recording
+
+from . import csv_files, event_files, event_runs, journals, keras_history, trainer_state
+
+__all__ = ["FORMATS", "Format"]
+
+
+class Format(NamedTuple):
+    """A way in which runs are written down."""
+
+    words: str
+    patterns: tuple[str, ...]
+    """What the names of its files are like."""
+    claims: Callable[[Path], bool]
+    """Whether a file that is called so is one, by its beginning."""
+    together: Callable[[Iterable[Path]], list[list[Path]]]
+    """Files of which some may tell of one run, put together."""
+    read: Callable[[Sequence[Path], Callable[[Path], str]], list[Recording]]
+    """The runs in files that were put together; what one is called is asked for its file or directory."""
+
+
+def _any(_: Path) -> bool:
+    return True
+
+
+def _newest(files: Iterable[Path]) -> list[list[Path]]:
+    return _each(trainer_state.newest(files))
+
+
+def _each(files: Iterable[Path]) -> list[list[Path]]:
+    return [[file] for file in files]
+
+
+FORMATS = (
+    Format("trainbus journals", journals.PATTERNS, journals.claims, _each, journals.read),
+    Format("TensorBoard event files", (event_files.PATTERN,), _any, event_runs.grouped, event_runs.read),
+    Format(
+        "Hugging Face trainer states",
+        (trainer_state.NAME,),
+        trainer_state.claims,
+        _newest,
+        trainer_state.read,
+    ),
+    Format("CSV", csv_files.PATTERNS, csv_files.claims, _each, csv_files.read),
+    Format("Keras History", keras_history.PATTERNS, keras_history.claims, _each, keras_history.read),
+)
+"""A file is of the first one that claims it."""

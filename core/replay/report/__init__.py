@@ -1,0 +1,1 @@
+"""What replay and sweep say: as text, and as a page."""

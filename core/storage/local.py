@@ -1,0 +1,111 @@
+"""What can be done with a file on this machine's disk."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import ClassVar
+
+from filelock import FileLock, Timeout
+
+from trainbus.errors import Held
+
+from .files import make_directory, publish, replace_text, stage, sweep
+from .locations import Location
+from .parts import link_parts, remove_parts
+
+__all__ = ["LocalPlace", "LocalReading"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReading:
+    """A file that was opened: it stays what it is, whatever is renamed to its path."""
+
+    file: BufferedReader
+    path: Path
+
+    def replaced(self) -> bool:
+        """Whether another file is at the path now."""
+        return not os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPlace:
+    """A path on this machine; `trainbus.storage.places.Place` says what each method means."""
+
+    near: ClassVar[bool] = True
+    path: Path
+
+    def size(self) -> int | None:
+        try:
+            return self.path.stat().st_size if self.path.is_file() else None
+        except FileNotFoundError:  # removed between the two calls
+            return None
+
+    def is_directory(self) -> bool:
+        return self.path.is_dir()
+
+    def names(self) -> list[str]:
+        return [entry.name for entry in self.path.iterdir()]
+
+    def matching(self) -> list[Location]:
+        return [Path(found) for found in glob.glob(str(self.path))]  # noqa: PTH207
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()
+
+    @contextmanager
+    def reading(self) -> Generator[LocalReading]:
+        with self.path.open("rb") as file:
+            yield LocalReading(file, self.path)
+
+    @contextmanager
+    def local(self) -> Generator[Path]:
+        yield self.path
+
+    def stage(self, write: Callable[[Path], object]) -> Path:
+        return stage(self.path, write)
+
+    def publish(self, staged: Path) -> None:
+        publish(staged, self.path)
+
+    def replace(self, text: str) -> None:
+        replace_text(self.path, text)
+
+    def double(self, name: str) -> None:
+        path = self.path.with_name(name)
+        if self.path.is_dir():
+            link_parts(self.path, path)
+            return
+        try:
+            os.link(self.path, path)
+        except OSError:  # a file system without links
+            publish(stage(path, lambda staged: shutil.copyfile(self.path, staged)), path)
+
+    def remove(self) -> None:
+        if self.path.is_dir() and not self.path.is_symlink():
+            remove_parts(self.path)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def own(self, name: str) -> Callable[[], object]:
+        """The operating system gives the lock back when its process dies, so one that is held has a living holder."""
+        path = self.path / name
+        lock = FileLock(path, timeout=0, thread_local=False)
+        make_directory(self.path)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise Held(path.read_text(encoding="utf-8").strip()) from None
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        return lock.release
+
+    def sweep(self) -> None:
+        sweep(self.path)
