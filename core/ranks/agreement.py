@@ -12,8 +12,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
-from trainbus.capabilities import Ranks
-from trainbus.errors import RankError
+from ..capabilities import Ranks
+from ..errors import RankError
 
 __all__ = ["Agreement", "Meeting", "Point", "Verdict", "told", "words_of"]
 

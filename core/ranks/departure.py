@@ -14,8 +14,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from trainbus.capabilities import Ranks
-from trainbus.errors import RankError
+from ..capabilities import Ranks
+from ..errors import RankError
 
 __all__ = ["Departure"]
 

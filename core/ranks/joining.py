@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trainbus.bus import Outcome, unfinished
-from trainbus.callback import Callback
-from trainbus.decision import Decision
-from trainbus.errors import CheckpointError, RankError, SettingsError
-from trainbus.failures import observes
-from trainbus.memory import decision_from_plain, decision_to_plain
-from trainbus.storage.checkpoints import Checkpoint, glance
-from trainbus.storage.locations import location
-
+from ..bus import Outcome, unfinished
+from ..callback import Callback
+from ..decision import Decision
+from ..errors import CheckpointError, RankError, SettingsError
+from ..failures import observes
+from ..memory import decision_from_plain, decision_to_plain
+from ..storage.checkpoints import Checkpoint, glance
+from ..storage.locations import location
 from .agreement import told, words_of
 from .outcomes import NO_NEWS, outcome_from_plain, outcome_to_plain
 from .together import Together

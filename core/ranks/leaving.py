@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from trainbus.continuation import Continuation
-from trainbus.decision import REQUEST, Decision, Stop
-from trainbus.signals import DEFAULT, Signals
-from trainbus.stop_file import StopFile
-from trainbus.storage.locations import Source
-
+from ..continuation import Continuation
+from ..decision import REQUEST, Decision, Stop
+from ..signals import DEFAULT, Signals
+from ..stop_file import StopFile
+from ..storage.locations import Source
 from .departure import Departure
 
 __all__ = ["Leaving"]

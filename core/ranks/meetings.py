@@ -6,15 +6,14 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from trainbus.bus import Outcome
-from trainbus.capabilities import HasLearningRate, HasRanks, missing
-from trainbus.decision import NOTHING, Decision
-from trainbus.errors import RankError, SettingsError
-from trainbus.memory import decision_from_plain, decision_to_plain
-from trainbus.metrics import Means
-from trainbus.signals import DEFAULT
-from trainbus.storage.locations import Source
-
+from ..bus import Outcome
+from ..capabilities import HasLearningRate, HasRanks, missing
+from ..decision import NOTHING, Decision
+from ..errors import RankError, SettingsError
+from ..memory import decision_from_plain, decision_to_plain
+from ..metrics import Means
+from ..signals import DEFAULT
+from ..storage.locations import Source
 from .agreement import Agreement, Meeting, Point, Verdict, told
 from .departure import Departure
 from .leaving import Leaving

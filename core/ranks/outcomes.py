@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trainbus.bus import Outcome
-from trainbus.decision import NOTHING
-from trainbus.errors import CheckpointError
-from trainbus.memory import decision_from_plain, decision_to_plain
-from trainbus.storage.checkpoints import Checkpoint, Content
-from trainbus.storage.locations import location
-from trainbus.writer import Unwritten
+from ..bus import Outcome
+from ..decision import NOTHING
+from ..errors import CheckpointError
+from ..memory import decision_from_plain, decision_to_plain
+from ..storage.checkpoints import Checkpoint, Content
+from ..storage.locations import location
+from ..writer import Unwritten
 
 __all__ = ["NO_NEWS", "outcome_from_plain", "outcome_to_plain"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from math import inf, isnan, nan, prod
 from typing import Any, NamedTuple
 
-from trainbus.errors import SettingsError
-from trainbus.metrics import Means, Reduce, on_host
+from ..errors import SettingsError
+from ..metrics import Means, Reduce, on_host
 
 __all__ = ["Reduction"]
 

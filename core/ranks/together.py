@@ -6,16 +6,15 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, cast
 
-from trainbus.bus import Outcome
-from trainbus.decision import NOTHING, Decision, Forget, Restore, Save, Stop
-from trainbus.dispatch import CompiledHook
-from trainbus.errors import SettingsError
-from trainbus.memory import Share, decision_from_plain, decision_to_plain, share_of
-from trainbus.metrics import Means
-from trainbus.signals import DEFAULT
-from trainbus.storage.locations import Location, Source, location
-from trainbus.storage.places import at
-
+from ..bus import Outcome
+from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
+from ..dispatch import CompiledHook
+from ..errors import SettingsError
+from ..memory import Share, decision_from_plain, decision_to_plain, share_of
+from ..metrics import Means
+from ..signals import DEFAULT
+from ..storage.locations import Location, Source, location
+from ..storage.places import at
 from .agreement import Point
 from .meetings import BATCHES, Meetings
 from .outcomes import outcome_from_plain, outcome_to_plain

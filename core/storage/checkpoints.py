@@ -18,8 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trainbus.errors import CheckpointError
-
+from ..errors import CheckpointError
 from .files import RESERVED, digest_of, discard, suffix_of
 from .locations import Location
 from .parts import (

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainbus.errors import MissingMetric, SettingsError
-from trainbus.names import hint, resolve
-
+from ..errors import MissingMetric, SettingsError
+from ..names import hint, resolve
 from .files import suffix_of
 
 __all__ = ["check_template", "fields", "fill", "pattern", "sibling", "suffix_in", "with_suffix"]

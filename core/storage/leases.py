@@ -17,9 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from trainbus.errors import Held
-from trainbus.failures import LOG
-
+from ..errors import Held
+from ..failures import LOG
 from .files import RESERVED
 
 __all__ = ["Lease", "Slate", "take"]

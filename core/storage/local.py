@@ -15,8 +15,7 @@ from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
-from trainbus.errors import Held
-
+from ..errors import Held
 from .files import make_directory, publish, replace_text, stage, sweep
 from .locations import Location
 from .parts import link_parts, remove_parts

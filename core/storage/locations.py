@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from trainbus.errors import SettingsError
+from ..errors import SettingsError
 
 __all__ = ["Location", "RemotePath", "Source", "inside", "location", "on_disk", "relative"]
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from trainbus.errors import CheckpointError, Held
-
+from ..errors import CheckpointError, Held
 from .locations import Location
 from .places import at
 

@@ -17,8 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from trainbus.errors import CheckpointError
-
+from ..errors import CheckpointError
 from .files import digest_of, discard, stage_directory, sync
 
 __all__ = [

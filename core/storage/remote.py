@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 from weakref import WeakValueDictionary
 
-from trainbus.errors import MissingDependency, SettingsError
-from trainbus.failures import LOG
-from trainbus.names import hint
-
+from ..errors import MissingDependency, SettingsError
+from ..failures import LOG
+from ..names import hint
 from . import staging
 from .files import STAGED, discard, suffix_of
 from .leases import Lease, take

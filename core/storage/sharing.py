@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainbus.capabilities import Ranks
-from trainbus.errors import CheckpointError, RankError
-
+from ..capabilities import Ranks
+from ..errors import CheckpointError, RankError
 from .checkpoints import Checkpoint, commit
 from .locations import Location
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus.replay.recording import Series
+from ..recording import Series
 
 __all__ = ["Column", "by_epoch", "holding"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from trainbus.errors import SettingsError
-from trainbus.replay.recording import Recording
 
+from ..recording import Recording
 from .metric_names import listed
 from .rows import MISSING, Cells, recording_of
 

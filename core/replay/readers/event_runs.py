@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus.errors import SettingsError
-from trainbus.replay.recording import Recording
 
+from ..recording import Recording
 from .columns import Column, by_epoch, holding
 from .event_scalars import read as read_file
 from .event_steps import Steps, guessed, marked

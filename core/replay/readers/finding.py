@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from trainbus.errors import SettingsError
 from trainbus.names import hint
-from trainbus.replay.recording import Recording
 
+from ..recording import Recording
 from .formats import FORMATS, Format
 from .metric_names import listed
 

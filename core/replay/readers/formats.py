@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from trainbus.replay.recording import Recording
-
+from ..recording import Recording
 from . import csv_files, event_files, event_runs, journals, keras_history, trainer_state
 
 __all__ = ["FORMATS", "Format"]

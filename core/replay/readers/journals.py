@@ -10,8 +10,8 @@ import numpy as np
 
 from trainbus import journal
 from trainbus.errors import JournalError, SettingsError
-from trainbus.replay.recording import Recording
 
+from ..recording import Recording
 from .columns import Column, by_epoch
 
 __all__ = ["PATTERNS", "claims", "read"]

@@ -12,8 +12,8 @@ import numpy as np
 
 from trainbus.direction import direction_of
 from trainbus.errors import SettingsError, UnknownDirection
-from trainbus.replay.recording import Recording
 
+from ..recording import Recording
 from .json_files import json_of, number_of
 from .metric_names import listed
 from .rows import Cells, recording_of

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 
 from trainbus.errors import SettingsError
-from trainbus.replay.recording import Recording
 
+from ..recording import Recording
 from .json_files import json_of, number_of
 from .rows import Cells, recording_of
 

@@ -7,10 +7,9 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus.replay.curves import Curves
-from trainbus.replay.outcome import Outcome
-from trainbus.replay.sweeps import Sweep
-
+from ..curves import Curves
+from ..outcome import Outcome
+from ..sweeps import Sweep
 from .svg import Axes, Scale, drawing
 from .words import at_epoch, percent, short
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from trainbus.replay.curves import Curves, curves_of
-from trainbus.replay.libraries import library
-from trainbus.replay.outcome import Outcome
-from trainbus.replay.recommend import ADVICE, Estimate
-from trainbus.replay.recording import Recording
-from trainbus.replay.replays import Replay
-from trainbus.replay.sweeps import Sweep
 from trainbus.settings import dumps
 from trainbus.terminal import printable
 
+from ..curves import Curves, curves_of
+from ..libraries import library
+from ..outcome import Outcome
+from ..recommend import ADVICE, Estimate
+from ..recording import Recording
+from ..replays import Replay
+from ..sweeps import Sweep
 from .charts import curve_chart, frontier_chart
 from .page_style import STYLE
 from .snippets import brief, python

@@ -6,7 +6,8 @@ import json
 from typing import Any, Final
 
 from trainbus.callback import Callback, MonitoredCallback
-from trainbus.replay.libraries import LibraryName
+
+from ..libraries import LibraryName
 
 __all__ = ["brief", "python"]
 

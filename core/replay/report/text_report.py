@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from trainbus.replay.choice import Choice
-from trainbus.replay.curves import Curves
-from trainbus.replay.libraries import library
-from trainbus.replay.outcome import Outcome
-from trainbus.replay.recommend import ADVICE, Estimate
-from trainbus.replay.recording import Recording
-from trainbus.replay.replays import Replay
-from trainbus.replay.sweeps import Recommendation, Sweep
 from trainbus.settings import dumps
 
+from ..choice import Choice
+from ..curves import Curves
+from ..libraries import library
+from ..outcome import Outcome
+from ..recommend import ADVICE, Estimate
+from ..recording import Recording
+from ..replays import Replay
+from ..sweeps import Recommendation, Sweep
 from .snippets import brief, python
 from .words import aligned, at_epoch, duration, number, percent, plural, short
 
