@@ -90,6 +90,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default="trainbus",
         help="by whose rules (default: trainbus); options are then those of that library",
     )
+    parser.add_argument(
+        "--steps-per-epoch",
+        dest="steps_per_epoch",
+        type=int,
+        metavar="N",
+        help="training steps of an epoch, for event files that do not tell it (default: guessed)",
+    )
     out = parser.add_mutually_exclusive_group()
     out.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
     out.add_argument("--csv", action="store_true", help="a line for each run, or for each policy; epochs count from 0")
@@ -100,7 +107,7 @@ def _replay(options: argparse.Namespace) -> int:
     from trainbus import replay  # noqa: PLC0415 - only this command needs NumPy
     from trainbus.replay.report.text_report import overview, replay_text  # noqa: PLC0415
 
-    recordings = _read(options.paths)
+    recordings = _read(options)
     callbacks = _callbacks(options)
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     result = replay.replay(recordings, callbacks, **common) if callbacks else None
@@ -122,7 +129,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from trainbus import replay  # noqa: PLC0415 - only this command needs NumPy
     from trainbus.replay.report.text_report import sweep_text  # noqa: PLC0415
 
-    recordings = _read(options.paths)
+    recordings = _read(options)
     found = replay.sweep(
         recordings,
         patience=_values(options.patience, "patience", _integer, ranges=True),
@@ -140,10 +147,14 @@ def _sweep(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(paths: Sequence[str]) -> list[Recording]:
+def _read(options: argparse.Namespace) -> list[Recording]:
     from trainbus.replay import read_all  # noqa: PLC0415
 
-    return read_all(*paths, unread=lambda error: print(f"trainbus: left out: {error}", file=sys.stderr))
+    return read_all(
+        *options.paths,
+        unread=lambda error: print(f"trainbus: left out: {error}", file=sys.stderr),
+        steps_per_epoch=options.steps_per_epoch,
+    )
 
 
 def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) -> None:

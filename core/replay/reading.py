@@ -24,17 +24,19 @@ __all__ = ["read", "read_all"]
 _Path: TypeAlias = "str | os.PathLike[str]"
 
 
-def read(path: _Path) -> Recording:
+def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
     """What was recorded of one run.
 
     Args:
         path: a file, or the directory of the run; what wrote it is found out.
+        steps_per_epoch: how many training steps an epoch has, for event files that do not tell it; None guesses, and a
+            note of the recording says what.
 
     Raises:
-        SettingsError: nothing is there, or several runs, or what is there is damaged.
+        SettingsError: nothing is there, or several runs, or what is there is damaged; or no epoch has so few steps.
     """
     unread: list[SettingsError] = []
-    found = read_all(path, unread=unread.append)
+    found = read_all(path, unread=unread.append, steps_per_epoch=steps_per_epoch)
     for failure in unread:
         warnings.warn(f"A run is left out: {failure}", RuntimeWarning, stacklevel=2)
     if len(found) > 1:
@@ -45,7 +47,9 @@ def read(path: _Path) -> Recording:
     return found[0]
 
 
-def read_all(*paths: _Path, unread: Callable[[SettingsError], object] | None = None) -> list[Recording]:
+def read_all(
+    *paths: _Path, unread: Callable[[SettingsError], object] | None = None, steps_per_epoch: int | None = None
+) -> list[Recording]:
     """What was recorded of all runs below some paths, each run once.
 
     A run that cannot be read does not hinder the others.
@@ -53,18 +57,21 @@ def read_all(*paths: _Path, unread: Callable[[SettingsError], object] | None = N
     Args:
         *paths: files or directories.
         unread: is given what is wrong with each run that cannot be read; by default that is said in a warning.
+        steps_per_epoch: as in `read`.
 
     Raises:
-        SettingsError: nothing is at a path, or no run can be read.
+        SettingsError: nothing is at a path, or no run can be read; or no epoch has so few steps.
     """
     if not paths:
         raise SettingsError("No path was given: name a file or a directory with recorded runs")
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise SettingsError(f"steps_per_epoch={steps_per_epoch}: an epoch has at least one step; None guesses")
     failures: list[SettingsError] = []
     found: list[_Placed] = []
     for path in dict.fromkeys(map(Path, paths)):
         for each in find(path):
             try:
-                found += [_Placed(path, each.files[0].parent, recording) for recording in each.read()]
+                found += [_Placed(path, each.files[0].parent, recording) for recording in each.read(steps_per_epoch)]
             except SettingsError as error:
                 failures.append(error)
     if not found:

@@ -167,6 +167,25 @@ def test_what_steps_mean_is_guessed_and_said(case: str, tmp_path: Path):
     assert any("taken for" in note for note in found.notes)
 
 
+@given(epochs=st.integers(1, 5), steps=st.integers(1, 40), first=st.integers(0, 1), every=st.integers(1, 7))
+def test_steps_of_an_epoch_can_be_told(epochs: int, steps: int, first: int, every: int):
+    """Each epoch has the last value that was written in it, whether its steps count from 0 or from 1."""
+    logged = [step for step in range(first, first + epochs * steps) if (step + 1 - first) % min(every, steps) == 0]
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder, "events.out.tfevents.1"), curve("loss", [*logged, first + epochs * steps - 1]))
+        found = read(folder, steps_per_epoch=steps)
+
+    last = {(step - first) // steps: float(step) for step in [*logged, first + epochs * steps - 1]}
+    assert dict(zip(found.epochs.tolist(), found.metrics["loss"].values.tolist(), strict=True)) == last
+
+
+def test_an_epoch_has_steps(tmp_path: Path):
+    """A number that cannot be is refused, in the shell and in Python."""
+    write(tmp_path / "events.out.tfevents.1", curve("loss", range(4)))
+    with pytest.raises(SettingsError, match="steps_per_epoch=0: an epoch has at least one step"):
+        read(tmp_path, steps_per_epoch=0)
+
+
 def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
     """Of several files the later one holds from its first step on, whatever the names of the files are."""
     write(tmp_path / "events.out.tfevents.2", curve("loss", range(6)))

@@ -15,7 +15,7 @@ from trainbus.errors import SettingsError
 from ..recording import Recording
 from .columns import Column, by_epoch, holding
 from .event_scalars import read as read_file
-from .event_steps import Steps, guessed, marked
+from .event_steps import Steps, counted, guessed, marked
 from .metric_names import STAGES, listed, metric_names
 
 __all__ = ["grouped", "read"]
@@ -48,12 +48,13 @@ def grouped(files: Iterable[Path]) -> list[list[Path]]:
     return list(groups.values())
 
 
-def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recording]:
+def read(files: Sequence[Path], name_of: Callable[[Path], str], steps_per_epoch: int | None = None) -> list[Recording]:
     """The runs in event files that may belong together.
 
     Args:
         files: what `grouped` has put together.
         name_of: what the run of a directory is called.
+        steps_per_epoch: what tells epochs where the files do not; None guesses.
 
     Raises:
         SettingsError: a file is damaged, or no numbers are there.
@@ -78,7 +79,7 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
         run = runs.setdefault(home, _Run({}, []))
         run.tags.update(tags)
         run.notes.extend(notes)
-    found = [_recording(name_of(home), *run) for home, run in runs.items() if run.tags]
+    found = [_recording(name_of(home), *run, steps_per_epoch) for home, run in runs.items() if run.tags]
     if not found:
         raise SettingsError(f"{str(min(runs))!r} has event files, and no numbers in them")
     return found
@@ -149,12 +150,14 @@ def _tags(paths: Iterable[Path], notes: list[str]) -> dict[str, _Written]:
     return found
 
 
-def _recording(name: str, tags: Mapping[str, _Written], notes: Sequence[str]) -> Recording:
+def _recording(name: str, tags: Mapping[str, _Written], notes: Sequence[str], steps_per_epoch: int | None) -> Recording:
     wanted, steps, words, said = _keras(tags) or _other(tags)
     told = [*notes, *said]
     naming = metric_names(wanted)
     told += naming.notes
     series = {called: tags[wanted[label]] for label, called in naming.names.items()}
+    if steps is None and steps_per_epoch is not None:
+        steps = counted(np.concatenate([written.steps for written in series.values()]), steps_per_epoch)
     if steps is None:
         steps = guessed({called: written.steps for called, written in series.items()})
     columns: dict[str, Column] = {}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Steps", "guessed", "marked"]
+__all__ = ["Steps", "counted", "guessed", "marked"]
 
 _Integers = NDArray[np.int64]
 
@@ -51,6 +51,23 @@ def marked(steps: _Integers, epochs: NDArray[np.float64], *, ended: bool) -> Ste
     ends, first = np.unique(steps[good], return_index=True)
     numbers = epochs[good][first]
     return Steps(ends, (np.maximum(np.ceil(numbers) - 1, 0) if ended else np.floor(numbers)).astype(np.int64))
+
+
+def counted(steps: _Integers, steps_per_epoch: int) -> Steps:
+    """By the number of steps an epoch, where a person tells it.
+
+    Args:
+        steps: all that are there; they count from 1 if the last one ends an epoch so, or the first one
+            is 1 and the last one ends none.
+        steps_per_epoch: how many there are in one.
+
+    >>> counted(np.array([0, 9, 10, 19]), 10).epochs.tolist(), counted(np.array([1, 10, 11, 20]), 10).epochs.tolist()
+    ([0, 0, 1, 1], [0, 0, 1, 1])
+    """
+    ends = np.unique(steps)
+    rest = ends[-1] % steps_per_epoch
+    from_1 = ends[0] > 0 and (not rest or (ends[0] == 1 and rest != steps_per_epoch - 1))
+    return Steps(ends, (ends - from_1) // steps_per_epoch)
 
 
 def guessed(series: Mapping[str, _Integers]) -> Steps:

@@ -29,14 +29,17 @@ class Found(NamedTuple):
     format: Format
     files: tuple[Path, ...]
 
-    def read(self) -> list[Recording]:
+    def read(self, steps_per_epoch: int | None = None) -> list[Recording]:
         """The runs in them.
+
+        Args:
+            steps_per_epoch: how many there are, where nothing in the files tells; None guesses.
 
         Raises:
             SettingsError: there are none, or one is damaged or cannot be read.
         """
         try:
-            found = self.format.read(self.files, self._name)
+            found = self.format.read(self.files, self._name, steps_per_epoch)
         except OSError as error:
             raise _unreadable(Path(error.filename or self.files[0]), error) from None
         if not any(recording.epochs.size for recording in found):

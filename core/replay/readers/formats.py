@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ..recording import Recording
 from . import csv_files, event_files, event_runs, journals, keras_history, trainer_state
 
 __all__ = ["FORMATS", "Format"]
+
+
+_Name: TypeAlias = Callable[[Path], str]
+_Read: TypeAlias = Callable[[Sequence[Path], _Name, int | None], list[Recording]]
 
 
 class Format(NamedTuple):
@@ -22,8 +26,9 @@ class Format(NamedTuple):
     """Whether a file that is called so is one, by its beginning."""
     together: Callable[[Iterable[Path]], list[list[Path]]]
     """Files of which some may tell of one run, put together."""
-    read: Callable[[Sequence[Path], Callable[[Path], str]], list[Recording]]
-    """The runs in files that were put together; what one is called is asked for its file or directory."""
+    read: _Read
+    """The runs in files that were put together; what one is called is asked for its file or directory. Steps an epoch
+    are taken where nothing else tells of epochs."""
 
 
 def _any(_: Path) -> bool:
@@ -38,17 +43,21 @@ def _each(files: Iterable[Path]) -> list[list[Path]]:
     return [[file] for file in files]
 
 
+def _with_epochs(read: Callable[[Sequence[Path], _Name], list[Recording]]) -> _Read:
+    return lambda files, name_of, _: read(files, name_of)
+
+
 FORMATS = (
-    Format("trainbus journals", journals.PATTERNS, journals.claims, _each, journals.read),
+    Format("trainbus journals", journals.PATTERNS, journals.claims, _each, _with_epochs(journals.read)),
     Format("TensorBoard event files", (event_files.PATTERN,), _any, event_runs.grouped, event_runs.read),
     Format(
         "Hugging Face trainer states",
         (trainer_state.NAME,),
         trainer_state.claims,
         _newest,
-        trainer_state.read,
+        _with_epochs(trainer_state.read),
     ),
-    Format("CSV", csv_files.PATTERNS, csv_files.claims, _each, csv_files.read),
-    Format("Keras History", keras_history.PATTERNS, keras_history.claims, _each, keras_history.read),
+    Format("CSV", csv_files.PATTERNS, csv_files.claims, _each, _with_epochs(csv_files.read)),
+    Format("Keras History", keras_history.PATTERNS, keras_history.claims, _each, _with_epochs(keras_history.read)),
 )
 """A file is of the first one that claims it."""
