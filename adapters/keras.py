@@ -76,14 +76,14 @@ class _Fit:
         if events is not None:
             self.events = weakref.ref(events)
             self.net = weakref.finalize(events, self.lose)
+        # in a loop that a person writes round a list of callbacks, no frame is known
+        self.goes_on = functools.partial(_used, self.events) if given else (lambda: True)
         self.watch_steps(model)
         _OPEN.add(self)
 
     def gone(self) -> bool:
         """Whether no thread is inside this call of `fit` any more."""
-        events = self.events()
-        frames = (frame for innermost in sys._current_frames().values() for frame in _frames(innermost))
-        return self.open and (events is None or not any(_uses(frame, events) for frame in frames))
+        return self.open and not _used(self.events)
 
     def watch_steps(self, model: Any) -> None:
         """Count the training steps of an epoch, and let what one raises end the run."""
@@ -114,7 +114,7 @@ class _Fit:
 
     def begin(self) -> None:
         """The run begins, and `fit` with the epoch that it goes on with."""
-        self.run.begin()
+        self.run.begin(goes_on=self.goes_on)
         if self.run.resumed is not None:
             self.first_iteration = self.iteration = self.subject.iterations()
             epochs = self.run.planned_epochs or 0
@@ -339,6 +339,13 @@ def _frames(frame: FrameType | None = None) -> Iterator[FrameType]:
 def _uses(frame: FrameType, events: Any) -> bool:
     """Whether this call tells `events`, Keras's list of callbacks."""
     return frame.f_locals.get("callbacks") is events
+
+
+def _used(reference: Callable[[], Any]) -> bool:
+    """Whether any thread is inside the `fit` that tells this list of callbacks."""
+    events = reference()
+    frames = (frame for innermost in sys._current_frames().values() for frame in _frames(innermost))
+    return events is not None and any(_uses(frame, events) for frame in frames)
 
 
 def _events() -> Any:

@@ -48,8 +48,12 @@ class Events(Joining):
 
     # --- the events that an adapter states
 
-    def begin(self) -> None:
+    def begin(self, goes_on: Callable[[], bool] = lambda: True) -> None:
         """The training begins.
+
+        Args:
+            goes_on: whether the loop is still there, asked when a signal comes: for loops that may be left without a
+                word. A signal that no loop would obey does what it would have done without the run.
 
         Raises:
             SettingsError: a plugin refuses its options, at the last moment before training time is spent.
@@ -62,7 +66,7 @@ class Events(Joining):
             with self._sharing():
                 self._own()
             request = _weak(self._request)
-            self._signals = Signals(self._listens_to, request)
+            self._signals = Signals(self._listens_to, request, goes_on)
             self._stop_file = StopFile(self._bus.directories if self.rank == 0 else (), request)
             self._owned.callback(self._stop_file.close)
             self._find()

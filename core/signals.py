@@ -32,16 +32,19 @@ class Signals:
     Args:
         names: of the signals, as "SIGTERM".
         ask: called with the name of a signal when it comes, inside the handler; called again only for another one.
+        goes_on: whether there is still a loop that will obey; without one, a signal does what it would have done.
 
     Raises:
         SettingsError: there is no such signal here.
     """
 
-    def __init__(self, names: Iterable[str], ask: Callable[[str], object]) -> None:
+    def __init__(
+        self, names: Iterable[str], ask: Callable[[str], object], goes_on: Callable[[], bool] = lambda: True
+    ) -> None:
         self.came: list[signal.Signals] = []
         """Those that came, in order."""
         self._elsewhere: signal.Signals | None = None
-        self._ask = ask
+        self._ask, self._goes_on = ask, goes_on
         self._owner = os.getpid()
         self._before: dict[signal.Signals, Any] = {}
         numbers = [_number(name) for name in names]
@@ -86,7 +89,7 @@ class Signals:
 
     def hears(self, number: signal.Signals) -> bool:
         """Take note of a signal; False where it is to do at once what it would have done."""
-        if number in self.came or number not in self._before:
+        if number in self.came or number not in self._before or not self._goes_on():
             return False
         self.came.append(number)
         self._ask(number.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -1020,6 +1021,26 @@ def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
     fit(line(), [cb])
     assert ears.heard.count("train end") == 2
     assert "left by an error" in first.result.reason
+
+
+def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
+    """It is not kept for a run whose loop is gone, while somebody still holds the error; inside `fit` it is heard."""
+
+    class Asks(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    cb = KerasCallback()
+    with pytest.raises(ZeroDivisionError) as info:
+        fit(line(), [cb, KerasRaises()])
+    assert info.value is not None
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert not cb.run.requested
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(line(), [cb, Asks()])
+    assert cb.run.requested == "SIGINT"
 
 
 def test_the_end_of_python_ends_a_run() -> None:
