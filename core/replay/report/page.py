@@ -16,9 +16,10 @@ from ..recording import Recording
 from ..replays import Replay
 from ..sweeps import Sweep
 from .charts import curve_chart, frontier_chart
+from .outcome_table import outcome_table
 from .page_style import STYLE
 from .snippets import brief, python
-from .words import at_epoch, duration, number, percent, plural, short
+from .words import duration, number, percent, plural, short
 
 __all__ = ["page"]
 
@@ -78,30 +79,10 @@ def _replayed(result: Replay) -> Iterator[str]:
     yield _total(number(mean), f"quality lost on average, {number(worst)} at worst")
     yield _total(f"{result.censored}", f"of {plural(len(result.outcomes), 'run')} censored")
     yield "</dl>"
-    timed, cut = result.seconds_saved is not None, any(each.cuts for each in result.outcomes)
-    header = ["run", "epochs", "stops in", "best kept", "best seen", "loses", "epochs saved"]
-    header += ["time saved"] * timed + ["first LR cut"] * cut
-    rows = (_row(each, timed=timed, cut=cut) for each in result.outcomes)
-    yield _table("What the settings would have done, epochs counted from 1", header, rows)
+    yield _table("What the settings would have done, epochs counted from 1", *outcome_table(result))
     yield "<p class=small><b>censored</b>: nothing stops the run up to its last recorded epoch; beyond it nothing is "
     yield "known. <b>?</b>: hypothetical, since it comes after a learning rate cut that the record does not show; the "
     yield "first cut is exact.</p></section>\n"
-
-
-def _row(outcome: Outcome, *, timed: bool, cut: bool) -> list[str]:
-    stop, lost = outcome.stop, outcome.lost
-    row = [
-        outcome.name,
-        str(outcome.epochs),
-        "censored" if stop is None else f"{stop.epoch + 1}{'' if stop.exact else ' ?'}",
-        at_epoch(outcome.best_at_stop),
-        at_epoch(outcome.best_seen),
-        "-" if lost is None else number(lost),
-        str(outcome.epochs_saved),
-    ]
-    if timed:
-        row.append("" if outcome.seconds_saved is None else duration(outcome.seconds_saved))
-    return [*row, f"{outcome.cuts[0].epoch + 1}" if outcome.cuts else "-"] if cut else row
 
 
 def _swept(found: Sweep) -> Iterator[str]:

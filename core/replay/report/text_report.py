@@ -10,13 +10,13 @@ from trainbus.settings import dumps
 from ..choice import Choice
 from ..curves import Curves
 from ..libraries import library
-from ..outcome import Outcome
 from ..recommend import ADVICE, Estimate
 from ..recording import Recording
 from ..replays import Replay
 from ..sweeps import Recommendation, Sweep
+from .outcome_table import outcome_table
 from .snippets import brief, python
-from .words import aligned, at_epoch, duration, number, percent, plural, short
+from .words import aligned, duration, number, percent, plural, short
 
 __all__ = ["overview", "replay_text", "sweep_text"]
 
@@ -87,19 +87,12 @@ def _runs(curves: Curves, *, every: bool) -> list[str]:
 
 
 def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
-    timed = result.seconds_saved is not None
-    cut = any(each.cuts for each in result.outcomes)
-    files = any(each.kept for each in result.outcomes)
-    header = ["run", "epochs", "stops in", "best kept", "best seen", "loses", "epochs saved"]
-    header += ["time saved"] * timed + ["first LR cut"] * cut + ["files"] * files + [""]
-    yield from _cut(
-        header,
-        [_outcome_row(each, timed=timed, cut=cut, files=files) for each in result.outcomes],
-        every=every,
-    )
+    header, rows = outcome_table(result)
+    yield from _cut([*header, ""], [[short(row[0]), *row[1:], ""] for row in rows], every=every)
     mean, worst = result.lost
     part = result.epochs_saved / max(result.epochs, 1)
-    time = f" and {duration(result.seconds_saved or 0)} of {duration(result.seconds or 0)}" if timed else ""
+    saved, seconds = result.seconds_saved, result.seconds
+    time = "" if saved is None or seconds is None else f" and {duration(saved)} of {duration(seconds)}"
     yield ""
     yield f"in total {result.epochs_saved:,} of {plural(result.epochs, 'epoch')} saved ({percent(part)}){time};"
     yield f"quality lost: {number(mean)} on average, {number(worst)} at worst"
@@ -111,29 +104,6 @@ def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
             yield ""
         yield "?: after a learning rate cut that the record does not show, the run would have gone on otherwise;"
         yield "   the first cut is exact, what is marked is what would follow from the values as they were recorded"
-
-
-def _outcome_row(outcome: Outcome, *, timed: bool, cut: bool, files: bool) -> list[str]:
-    stop, seconds = outcome.stop, outcome.seconds_saved
-    lost = outcome.lost
-    row = [
-        short(outcome.name),
-        str(outcome.epochs),
-        "censored" if stop is None else f"{stop.epoch + 1}{'' if stop.exact else ' ?'}",
-        at_epoch(outcome.best_at_stop),
-        at_epoch(outcome.best_seen),
-        "-" if lost is None else number(lost),
-        str(outcome.epochs_saved),
-    ]
-    if timed:
-        row.append("" if seconds is None else duration(seconds))
-    if cut:
-        more = len(outcome.cuts) - 1
-        row.append(f"{outcome.cuts[0].epoch + 1}{f' (+{more})' if more else ''}" if outcome.cuts else "-")
-    if files:
-        kept = [str(epoch + 1) for epoch in outcome.kept]
-        row.append(" ".join(kept) if len(kept) <= 4 else f"{len(kept)} files")
-    return [*row, ""]
 
 
 def _frontier(found: Sweep) -> list[str]:
