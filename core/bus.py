@@ -34,6 +34,7 @@ from .storage.files import suffix_of
 from .storage.locations import Location, location
 from .storage.parts import holds_parts
 from .storage.places import at
+from .storage.staging import downloads_kept
 from .writer import File, Job, Unwritten, Writer
 
 if TYPE_CHECKING:
@@ -430,10 +431,11 @@ class Bus:
         if not there and not (isinstance(path, Path) and holds_parts(path)):
             kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
-        digest = read(path).content.digest if verified else ""  # a damaged file is refused before it changes anything
-        if isinstance(self.subject, Restorable):
-            with fetched(path, digest) as file:
-                self.subject.load(file)
+        with downloads_kept():  # a damaged file is refused before it changes anything
+            digest = read(path).content.digest if verified else ""
+            if isinstance(self.subject, Restorable):
+                with fetched(path, digest) as file:
+                    self.subject.load(file)
 
     def _forget(self, action: Forget) -> None:
         if not self.slots.drop(action.source):
@@ -459,6 +461,8 @@ def unfinished(decision: Decision, checkpoint: Checkpoint) -> tuple[Decision, li
 def _same_moment(action: Save, checkpoint: Checkpoint) -> Checkpoint | None:
     """What the action has saved at the moment of this checkpoint; None where it had not come so far."""
     path = location(action.path)
+    if path == checkpoint.path:
+        return checkpoint
     try:
         there = read(path)
     except CheckpointError:
