@@ -422,6 +422,11 @@ class Bus:
             if isinstance(self.subject, Snapshotable):
                 self.subject.restore(self.slots[action.source])
             return
+        if self.slots.lost(action.source):
+            self._tolerate(
+                action.by, f"{action.source!r} is not restored: it was kept in the memory of a run that died"
+            )
+            return
         self._require(Restorable, [action])
         path = location(action.source)
         try:
