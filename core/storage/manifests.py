@@ -56,6 +56,7 @@ class Manifest(BaseModel):
 def manifest_of(path: Location) -> Location:
     """Where the manifest of a payload lies.
 
+    >>> from pathlib import Path
     >>> manifest_of(Path("runs/best.pt")).as_posix()
     'runs/best.pt.trainbus.json'
     """

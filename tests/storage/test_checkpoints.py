@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trainbus import CheckpointError
-from trainbus.storage import checkpoints
+from trainbus.storage import commits
 from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read, remove, survey
 from trainbus.storage.files import STAGED, make_directory, sweep
 
@@ -363,12 +363,12 @@ def test_a_commit_while_reading_is_never_taken_for_damage(monkeypatch: pytest.Mo
     """Where a whole commit falls between opening the payload and reading its manifest, the new checkpoint is read."""
     path = Path("best.bin")
     put(path, "old", 1)
-    real, commits = checkpoints.contents_of, iter(["new"])
+    real, new = commits.contents_of, iter(["new"])
 
     def overtaken(of: Path) -> object:
-        for text in commits:
+        for text in new:
             put(of, text, 2)
         return real(of)
 
-    monkeypatch.setattr(checkpoints, "contents_of", overtaken)
+    monkeypatch.setattr(commits, "contents_of", overtaken)
     assert read(path).content.memory == {"text": "new"}
