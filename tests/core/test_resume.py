@@ -17,6 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from tests.storage.dying import MEMORY
 from trainbus import Callback, CheckpointError, Run, SettingsError, hookimpl
 from trainbus.packed import unpacked
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
@@ -143,7 +144,7 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.home = Path.cwd()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         os.chdir(self.folder)
 
     def teardown(self) -> None:
