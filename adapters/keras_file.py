@@ -23,6 +23,7 @@ import keras
 import numpy as np
 
 from trainbus import CheckpointError
+from trainbus.copying import Copier, Copy
 
 try:
     from keras.src.saving import saving_lib
@@ -44,14 +45,14 @@ class Buffers:
     """Arrays that one copy after the other fills, so that only the first has to find memory."""
 
     def __init__(self) -> None:
+        self.copier = Copier()
         self._arrays: dict[str, np.ndarray[Any, Any]] = {}
 
-    def filled(self, where: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """A copy of the array, in the memory of the last one of this place where it is alike."""
+    def like(self, where: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """An array for a copy of this one: the last one of this place where it is alike."""
         buffer = self._arrays.get(where)
         if buffer is None or (buffer.shape, buffer.dtype) != (array.shape, array.dtype):
             buffer = self._arrays[where] = np.empty_like(array, order="C", subok=False)
-        np.copyto(buffer, array)
         return buffer
 
 
@@ -70,6 +71,13 @@ class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
         self.mode = "w"  # all else that Keras keeps here belongs to a file
         self.entries: list[_Entry] = []
         self._buffers = buffers
+        self._left: list[Copy] = []
+
+    def finish(self) -> None:
+        """Copy what has not been copied yet."""
+        left, self._left = self._left, []
+        if self._buffers is not None:
+            self._buffers.copier.copy(left)
 
     @property
     def _values(self) -> dict[str, Any]:
@@ -81,9 +89,15 @@ class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
 
     def __setitem__(self, key: str, value: Any) -> None:
         array, place = _array(value), f"{self.entries[-1].path}/{key}"
-        self._values[key] = array if self._buffers is None else self._buffers.filled(place, array)
+        if self._buffers is not None:
+            source, array = array, self._buffers.like(place, array)
+            self._left.append((array, source))
+            if not isinstance(value, keras.Variable):  # whoever has made it may go on to change it
+                self.finish()
+        self._values[key] = array
 
     def __getitem__(self, key: str) -> Any:
+        self.finish()
         return self._values[key]
 
     def __delitem__(self, key: str) -> None:
@@ -160,6 +174,7 @@ def recorded(model: Any, buffers: Buffers | None, *, weights_only: bool) -> Call
     taken = _Taken(buffers)
     if weights_only:
         _save_state(model, weights_store=taken, assets_store=None, inner_path="", visited_saveables=set())
+        taken.finish()
         return partial(_write_weights, taken.entries)
     config, metadata = _serialize_model_as_json(model)
     assets = io.BytesIO()
@@ -169,6 +184,7 @@ def recorded(model: Any, buffers: Buffers | None, *, weights_only: bool) -> Call
             _save_state(model, weights_store=taken, assets_store=store, inner_path="", visited_saveables=set())
         finally:
             store.close()
+    taken.finish()
     return partial(_write_model, taken.entries, {METADATA: metadata, CONFIG: config}, assets)
 
 

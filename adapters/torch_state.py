@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
+from trainbus.copying import Copier, Copy
 
 from .torch_sharded import is_sharded, sharded_like
 
@@ -29,18 +30,22 @@ class Buffers:
     """Tensors on the CPU that one copy after the other fills, so that only the first has to find memory."""
 
     def __init__(self) -> None:
+        self.copier = Copier()
         self._tensors: dict[str, Tensor] = {}
         self._used: dict[str, Tensor] = {}
 
-    def filled(self, where: str, tensor: Tensor) -> Tensor:
-        """A copy of the tensor; in the memory of the last one of this place, where it is alike."""
-        buffer = self._tensors.get(where)
+    def taken(self, where: str, tensor: Tensor, copies: list[Copy]) -> Tensor:
+        """A tensor for a copy of this one, in the memory of the last one of this place, where it is alike.
+
+        It is filled already, or by what is added to `copies`.
+        """
+        numbers, buffer = _numbers(tensor), self._tensors.get(where)
         if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
-            buffer = _copy(tensor)
-        elif (numbers := _numbers(tensor)) is not None:
-            np.copyto(cast("Any", _numbers(buffer)), numbers)
-        else:
+            buffer = tensor.to("cpu", copy=True) if numbers is None else _like(tensor, numbers)
+        elif numbers is None:
             buffer.copy_(tensor)
+        if numbers is not None:
+            copies.append((cast("Any", _numbers(buffer)), numbers))
         self._used[where] = buffer
         return buffer
 
@@ -70,7 +75,10 @@ def portable(value: Any, where: str, *, copied: bool = False, buffers: Buffers |
         ...
     trainbus.errors.CheckpointError: extra['path'] is a PosixPath, which torch.load(weights_only=True) refuses; ...
     """
-    return _Portable(copied=copied, buffers=buffers)(value, where)
+    made = _Portable(copied=copied, buffers=buffers)
+    found = made(value, where)
+    made.buffers.copier.copy(made.left)
+    return found
 
 
 class _Portable:
@@ -81,6 +89,8 @@ class _Portable:
         self.copies = copied or buffers is not None
         self.buffers = Buffers() if buffers is None else buffers
         self.moved: dict[Any, Tensor] = {}
+        self.left: list[Copy] = []
+        """What is to be copied when the walk is over."""
 
     def __call__(self, value: Any, where: str) -> Any:
         if isinstance(value, Tensor):
@@ -127,15 +137,12 @@ class _Portable:
         storage = (tensor.device, tensor.untyped_storage().data_ptr(), tensor.storage_offset())
         place = (*storage, tensor.shape, tensor.stride(), tensor.dtype)
         if place not in self.moved:
-            self.moved[place] = self.buffers.filled(where, tensor.detach())
+            self.moved[place] = self.buffers.taken(where, tensor.detach(), self.left)
         return self.moved[place]
 
 
-def _copy(tensor: Tensor) -> Tensor:
-    numbers = _numbers(tensor)
-    if numbers is None:
-        return tensor.to("cpu", copy=True)
-    return torch.as_tensor(numbers.copy(order="K")).view(tensor.dtype)
+def _like(tensor: Tensor, numbers: np.ndarray[Any, Any]) -> Tensor:
+    return torch.as_tensor(np.empty_like(numbers)).view(tensor.dtype)
 
 
 def _numbers(tensor: Tensor) -> np.ndarray[Any, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from .failures import LOG
 from .loaders import bring_back, state_of
 from .memory import Share, decision_from_plain
+from .packed import Packed, unpacked
 from .plain import from_plain
 from .randomness import random_state
 from .resume import Resumption, find
@@ -36,6 +37,8 @@ class Continuation(Status):
         """Of each loop over batches of the present epoch, or else of the last one, its loader."""
         self.loop_random: Any = None
         self.loop_loader: Any = None
+        self.packed_past, self.packed_decided = Packed(), Packed()
+        """`past` and `decided` as checkpoints have them."""
         self.shares: list[Share] = []
         """Of the present save, what each rank after the first remembers by itself."""
         self._resume, self._strict = resume, resume_strict
@@ -101,9 +104,9 @@ class Continuation(Status):
         resumption.bring_back(self.subject, self._bus.slots)
         memory, position = resumption.memory, resumption.memory.position
         self.resumed = checkpoint
-        self.past = [(epoch, from_plain(metrics)) for epoch, metrics in memory.history]
+        self.past = [(epoch, from_plain(metrics)) for epoch, metrics in unpacked(memory.history)]
         self.metrics = self.past[-1][1] if self.past else {}
-        self.decided = [(epoch, decision_from_plain(actions)) for epoch, actions in memory.decided]
+        self.decided = [(epoch, decision_from_plain(actions)) for epoch, actions in unpacked(memory.decided)]
         self.epoch, self.step = checkpoint.epoch, checkpoint.step
         self._began = self._ended = position.epochs
         self._counters.done = position.batches

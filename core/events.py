@@ -18,6 +18,7 @@ from .stop_file import StopFile
 from .storage.checkpoints import sweep
 from .storage.locations import Source, location
 from .storage.locks import owning
+from .storage.staging import downloads_kept
 
 __all__ = ["Events"]
 
@@ -69,7 +70,8 @@ class Events(Joining):
             self._signals = Signals(self._listens_to, request, goes_on)
             self._stop_file = StopFile(self._bus.directories if self.rank == 0 else (), request)
             self._owned.callback(self._stop_file.close)
-            self._find()
+            with downloads_kept():
+                self._find()
             self._tell("on_train_begin", self._bus.on_train_begin)
             self._carry_over()
             self._stand()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -79,8 +78,8 @@ class Memory(Share):
     """What a checkpoint remembers."""
 
     position: Position
-    history: list[tuple[int, Any]]
-    """Each epoch that is over, with its metrics."""
+    history: str | list[Any]
+    """Each epoch that is over, with its metrics, packed."""
     validated: bool = False
     files: list[str] = Field(default_factory=list[str])
     """Checkpoints that were written and not forgotten."""
@@ -88,8 +87,8 @@ class Memory(Share):
     decision: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     """The actions of which saving this checkpoint was one; those that come after it may not have been carried out.
     Empty where a signal has asked for it."""
-    decided: list[tuple[int, Any]] = Field(default_factory=list[tuple[int, Any]])
-    """Each decision before that, with its epoch, without those of a signal."""
+    decided: str | list[Any] = ""
+    """Each decision before that, with its epoch, without those of a signal; packed."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     rates: dict[str, float] = Field(default_factory=dict[str, float])
     subject: Any = None
@@ -124,12 +123,14 @@ def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory
     return Memory(
         **dict(share_of(run)),
         position=run.position,
-        history=[(epoch, _numbers(metrics)) for epoch, metrics in run.past],
+        history=run.packed_past.text(run.past, lambda each: (each[0], _numbers(each[1]))),
         validated=run.validated,
         files=[str(file) for file in run.files],
         stops=[action_to_plain(each) for each in run.stops if each.by != REQUEST],
         decision=[action_to_plain(each) for each in decision if not run.interrupted],
-        decided=[(epoch, decision_to_plain(each)) for epoch, each in run.decided if REQUEST not in each.askers],
+        decided=run.packed_decided.text(
+            run.decided, lambda each: None if REQUEST in each[1].askers else (each[0], decision_to_plain(each[1]))
+        ),
         rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
         subject=to_plain(subject.memory()) if isinstance(subject, Remembers) else None,
         plugins=[_remembered(name, plugin, run.callbacks.get(name), failures) for name, plugin in run.plugins.items()],
@@ -183,10 +184,9 @@ def _joined(shares: Iterable[Share]) -> Any:
     return to_plain(means.sums())
 
 
-@lru_cache(maxsize=4096)
 def decision_to_plain(decision: Decision) -> list[dict[str, Any]]:
     """The actions of a decision as plain data."""
-    return [action_to_plain(each) for each in decision]  # a run remembers all of them in each of its checkpoints
+    return [action_to_plain(each) for each in decision]
 
 
 def decision_from_plain(actions: Iterable[Mapping[str, Any]]) -> Decision:

@@ -249,6 +249,14 @@ class Resumption:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert isinstance(subject, Restorable)
         files = slot_files(self.checkpoint, self.memory.slots)
+        for slot in self.memory.slots.keys() - files.keys():
+            slots.lose(slot)
+            if self.rank == 0:
+                LOG.warning(
+                    "resumed from %s: what was kept as %r could not be written before the run ended, and is lost",
+                    self.checkpoint.path,
+                    slot,
+                )
         for slot, file in files.items():
             if file is not None and isinstance(subject, Snapshotable):
                 with fetched(file.path, file.digest) as there:

@@ -41,6 +41,7 @@ class Slots:
         self._kept: dict[str, object] = {}
         self._files: dict[str, SlotFile] = {}
         self._lost: set[str] = set()
+        """Those that could not be written: they are in memory only, or were in that of a run that is gone."""
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._kept
@@ -65,17 +66,28 @@ class Slots:
         return [slot for slot in self._kept if slot not in self._files and slot not in self._lost]
 
     def give_up(self) -> None:
-        """What lies in no file yet could not be written: it is in memory only, and no checkpoint shall name it."""
+        """What lies in no file yet could not be written: whoever resumes from a checkpoint shall not look for it."""
         self._lost.update(self.fresh)
+
+    def lose(self, slot: str) -> None:
+        """What was kept is gone with the run that this one goes on from."""
+        self._lost.add(slot)
+
+    def lost(self, slot: str) -> bool:
+        """Whether what was kept is gone."""
+        return slot in self._lost and slot not in self._kept
 
     def drop(self, slot: str) -> bool:
         """Forget a slot; whether there was one."""
         self._files.pop(slot, None)
-        return self._kept.pop(slot, None) is not None
+        there = slot in self._kept or slot in self._lost
+        self._kept.pop(slot, None)
+        self._lost.discard(slot)
+        return there
 
     def memory(self, path: Location) -> dict[str, Any]:
-        """What a checkpoint at `path` remembers: slot to file and digest; no file for what lies in itself."""
-        remembered: dict[str, Any] = {}
+        """What a checkpoint at `path` remembers: slot to file and digest; no file for what lies in it, or is lost."""
+        remembered: dict[str, Any] = {slot: {"file": None, "digest": "", "lost": True} for slot in self._lost}
         for slot in self._kept.keys() - self._lost:
             file = self._files.get(slot)
             there = None if file is None else relative(file.path, path.parent)
@@ -142,10 +154,12 @@ class Slots:
 def slot_files(checkpoint: Checkpoint, slots: Mapping[str, Any]) -> dict[str, SlotFile | None]:
     """Slot to its file, verified, by what the checkpoint remembers; None for what lies in the checkpoint itself.
 
+    What is lost is left out.
+
     Raises:
         CheckpointError: a file is not there, or not the one that was written.
     """
-    return {slot: _slot_file(slot, checkpoint, reference) for slot, reference in slots.items()}
+    return {slot: _slot_file(slot, checkpoint, each) for slot, each in slots.items() if not each.get("lost")}
 
 
 def _slot_file(slot: str, checkpoint: Checkpoint, reference: Mapping[str, Any]) -> SlotFile | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..bus import Outcome, unfinished
 from ..callback import Callback
 from ..decision import Decision
 from ..errors import CheckpointError, RankError, SettingsError
+from ..execution import Outcome
 from ..failures import observes
 from ..memory import decision_from_plain, decision_to_plain
 from ..storage.checkpoints import Checkpoint, glance
 from ..storage.locations import location
+from ..unfinished import unfinished
 from .agreement import told, words_of
 from .outcomes import NO_NEWS, outcome_from_plain, outcome_to_plain
 from .together import Together

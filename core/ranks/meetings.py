@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from ..bus import Outcome
 from ..capabilities import HasLearningRate, HasRanks, missing
 from ..decision import NOTHING, Decision
 from ..errors import RankError, SettingsError
+from ..execution import Outcome
 from ..memory import decision_from_plain, decision_to_plain
 from ..metrics import Means
 from ..signals import DEFAULT

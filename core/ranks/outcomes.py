@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..bus import Outcome
 from ..decision import NOTHING
 from ..errors import CheckpointError
+from ..execution import Outcome
 from ..memory import decision_from_plain, decision_to_plain
 from ..storage.checkpoints import Checkpoint, Content
 from ..storage.locations import location

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, cast
 
-from ..bus import Outcome
 from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
 from ..dispatch import CompiledHook
 from ..errors import SettingsError
+from ..execution import Outcome
 from ..memory import Share, decision_from_plain, decision_to_plain, share_of
 from ..metrics import Means
 from ..signals import DEFAULT

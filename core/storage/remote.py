@@ -108,18 +108,30 @@ class RemotePlace:
     @contextmanager
     def reading(self) -> Generator[RemoteReading]:
         version = self.version()
-        with self.local() as copy, copy.open("rb") as file:
-            yield RemoteReading(file, self, version)
+        copy = self._download()
+        try:
+            with copy.open("rb") as file:
+                yield RemoteReading(file, self, version)
+        finally:
+            staging.keep(f"{self.path} {version}", copy)
 
     @contextmanager
     def local(self) -> Generator[Path]:
+        copy = staging.kept(lambda: f"{self.path} {self.version()}") or self._download()
+        try:
+            yield copy
+        finally:
+            discard(copy)
+
+    def _download(self) -> Path:
         copy = _new_file(self.path)
         try:
             with _told(self.path):
                 self._files.get_file(self._key, str(copy))
-            yield copy
-        finally:
+        except BaseException:
             discard(copy)
+            raise
+        return copy
 
     def version(self) -> str:
         """What changes with the object."""

@@ -6,17 +6,23 @@ import atexit
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["directory", "sweep"]
+from .files import discard
+
+__all__ = ["directory", "downloads_kept", "keep", "kept", "sweep"]
 
 PREFIX = "trainbus-staging-"
 LOCK = "lock"
 """Held by the process whose directory it is; the operating system gives it back when that dies."""
+
+_KEPT: ContextVar[dict[str, Path] | None] = ContextVar("downloads that are kept", default=None)
 
 
 def directory() -> Path:
@@ -52,3 +58,29 @@ def sweep() -> None:
                 continue
             with suppress(Timeout), FileLock(path / LOCK, timeout=0):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def downloads_kept() -> Generator[None]:
+    """What is downloaded inside to be verified is kept, so that whoever then loads it downloads nothing."""
+    copies: dict[str, Path] = {}
+    before = _KEPT.set(copies)
+    try:
+        yield
+    finally:
+        _KEPT.reset(before)
+        for copy in copies.values():
+            discard(copy)
+
+
+def keep(name: str, copy: Path) -> None:
+    """Keep a copy where `downloads_kept`, else remove it."""
+    kept = _KEPT.get()
+    if kept is None or kept.setdefault(name, copy) is not copy:
+        discard(copy)
+
+
+def kept(name: Callable[[], str]) -> Path | None:
+    """The copy of this name, now the caller's, who is to remove it; None where there is none."""
+    copies = _KEPT.get()
+    return copies.pop(name(), None) if copies else None

@@ -1,4 +1,4 @@
-"""How long a training waits for a checkpoint: `python -m tests.benchmarks.saves [megabytes] [rounds]`.
+"""How long a training waits for a checkpoint: `python -m tests.benchmarks.saves [megabytes] [rounds] [--only ways]`.
 
 Each way saves the same float32 weights in every round, in an order shuffled anew. Blocked is the time until the call
 returns; complete the time until the file is. What the page cache still holds from one save is flushed before the next
@@ -8,11 +8,12 @@ of pure Python from running.
 
 from __future__ import annotations
 
+import argparse
 import gc
 import logging
 import os
 import random
-import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -45,8 +46,22 @@ class Way(NamedTuple):
     """Whether it is not complete yet."""
 
 
-def main(megabytes: int = 100, rounds: int = 15) -> None:
+def main() -> None:
     """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.saves", description=__doc__.partition(":")[0])
+    parser.add_argument("megabytes", type=int, nargs="?", default=100)
+    parser.add_argument("rounds", type=int, nargs="?", default=15)
+    parser.add_argument(
+        "--only", default="", help="measure only the waiting, of ways with one of these in their names: memcpy,async"
+    )
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the files are removed
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), asked.megabytes, asked.rounds, [each for each in asked.only.lower().split(",") if each])
+
+
+def measure(folder: Path, megabytes: int, rounds: int, only: list[str]) -> None:
+    """Measure, and print the tables; with `only`, the first of them, and of the ways that have such names."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     layers = max(round(megabytes * 1e6 / (4 * WIDTH * (WIDTH + 1))), 1)
@@ -56,11 +71,15 @@ def main(megabytes: int = 100, rounds: int = 15) -> None:
         f"{versions('torch', 'safetensors', 'lightning', 'pytorch-ignite', 'keras')}; {size / 1e6:.0f} MB in", end=" "
     )
     print(f"{2 * layers} tensors; {rounds} rounds\n")
-    folder = Path(tempfile.mkdtemp())
-    with Run(TorchSubject(model), progress=False) as run:
+    # no signals: between two batches, where a run hears them, lies the whole benchmark
+    with Run(TorchSubject(model), progress=False, signals=()) as run:
         for _ in run.epochs(1):
             first = memory_of(Way(lambda: background(run, folder), lambda: finish(run)))
             ways = {**own(run, folder), **others(model, folder, layers)}
+            if only:
+                chosen = {n: w for n, w in ways.items() if n == BACKGROUND or any(each in n.lower() for each in only)}
+                print_times(measured(chosen, rounds))
+                break
             print_times(measured(ways, rounds))
             print("\nMemory beside the state, in its size:\n")
             rows = [["trainbus in the background, the first time", f"{first / size:.2f}"]]
@@ -76,7 +95,6 @@ def main(megabytes: int = 100, rounds: int = 15) -> None:
                     ["", "kept waiting", "of the time", "longest"], [[n, *kept_waiting(w)] for n, w in threads.items()]
                 )
             )
-    shutil.rmtree(folder)
 
 
 MEMCPY = "one memcpy of the same bytes"
@@ -162,7 +180,7 @@ def keras(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
     from trainbus.adapters.keras import KerasSubject
 
     twin = keras.Sequential([keras.Input((WIDTH,)), *(keras.layers.Dense(WIDTH) for _ in range(layers))])
-    run = Run(KerasSubject(twin), progress=False)
+    run = Run(KerasSubject(twin), progress=False, signals=())
     run.begin()
     run.begin_epoch(0)
 
@@ -291,4 +309,4 @@ def queued() -> float:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -17,9 +17,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from tests.storage.dying import MEMORY
 from trainbus import Callback, CheckpointError, Run, SettingsError, hookimpl
+from trainbus.packed import unpacked
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.storage.checkpoints import newest, survey
+from trainbus.storage.checkpoints import commit, contents_of, newest, survey
 from trainbus.testing import LineSubject
 
 KILLED = 9
@@ -142,7 +144,7 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.home = Path.cwd()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         os.chdir(self.folder)
 
     def teardown(self) -> None:
@@ -255,6 +257,21 @@ def test_a_file_and_a_directory_are_gone_on_from_as_auto_is() -> None:
 
     assert resumed([3.0, 2.0, 1.0], resume="run/m-1.npz").history["val_loss"] == [3.0, 2.0, 1.0]
     assert resumed([3.0, 2.0, 1.0], resume=Path("run")).resumed == newest(survey(Path("run")))[0]
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_was_not_packed_is_read() -> None:
+    """A manifest that has history and decisions as lists, as they were written before, is gone on from alike."""
+    first = resumed([3.0, 2.0], SAVED)
+    path = Path("run/m-2.npz")
+    (content,) = contents_of(path)
+    lists = {name: unpacked(content.memory[name]) for name in ("history", "decided")}
+    moment = content.model_dump(include={"epoch", "step", "metrics"})
+    commit(path, lambda staged: shutil.copy("run/m-2.npz", staged), **moment, memory={**content.memory, **lists})
+
+    second = resumed([3.0, 2.0, 1.0], SAVED)
+    assert second.history["val_loss"] == [3.0, 2.0, 1.0]
+    assert second.result.decisions[: len(first.decided)] == tuple(first.decided)
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(

@@ -11,10 +11,12 @@ from typing import Any
 
 import fsspec
 import pytest
+from s3fs import S3FileSystem
 
-from trainbus import CheckpointError, MissingDependency, Run, decision, hookimpl, stop_file
+from trainbus import CheckpointError, Run, decision, hookimpl, stop_file
 from trainbus.cli import main
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.storage import staging
 from trainbus.storage.checkpoints import fetched, manifest_of, read, survey
 from trainbus.storage.locations import Location, location
 from trainbus.storage.places import at
@@ -115,6 +117,35 @@ def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Loca
         train(Restores(), epochs=1)
 
 
+def test_whoever_reads_a_checkpoint_downloads_it_once(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is verified is what is loaded: at a resume, also of what was kept, and when a file is restored."""
+    directory, got = location(f"{s3}/{secrets.token_hex(8)}"), list[str]()
+    last, early = ModelCheckpoint(f"{directory}/last", save_freq="3 epochs"), EarlyStopping(restore_best_weights=True)
+    train([last, early, ModelCheckpoint(f"{directory}/m")], epochs=6, signals=())
+    real = S3FileSystem._call_s3
+
+    async def counted(self: Any, method: str, *args: Any, **options: Any) -> Any:
+        if method == "get_object" and options["Key"].endswith(".npz"):
+            got.append(options["Key"].rpartition("/")[2])
+        return await real(self, method, *args, **options)
+
+    class Restores:
+        @hookimpl
+        def on_epoch_end(self) -> Any:
+            return decision.restore(f"{directory}/m.npz")
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
+    assert train([], resume=f"{directory}/last.npz", signals=()).resumed is not None
+    (kept,) = set(got) - {"last.npz"}
+    assert sorted(got) == [kept, "last.npz"]
+    assert kept.startswith(".trainbus-slot-")
+
+    got.clear()
+    train(Restores(), epochs=1)
+    assert got == ["m.npz"]
+    assert os.listdir(staging.directory()) == [staging.LOCK]
+
+
 def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixture[str]) -> None:
     """The command lists what is there, verifies it, and says what is no directory of checkpoints."""
     train(ModelCheckpoint(f"{directory}/m-{{epoch}}"), epochs=2)
@@ -186,21 +217,26 @@ def test_who_is_not_logged_in_is_told_before_training(s3: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("missing", "url", "command"),
-    [("fsspec", "s3://b/m", "pip install 'trainbus[remote]'"), ("s3fs", "s3://b/m", "pip install s3fs")],
+    "commands",
+    [
+        {"fsspec s3": "pip install 'trainbus[remote]'"},
+        {"s3fs s3": "pip install s3fs", "gcsfs gs": "pip install gcsfs", "adlfs az": "pip install adlfs"},
+    ],
+    ids=["fsspec", "drivers"],
 )
-def test_what_is_not_installed_is_told_before_training(missing: str, url: str, command: str) -> None:
+def test_what_is_not_installed_is_told_before_training(commands: dict[str, str]) -> None:
     """A run with a URL cannot be made without the package that reaches it; the error has the command."""
     code = (
-        f"import sys; sys.modules[{missing!r}] = None\n"
-        "from trainbus import Run, MissingDependency; from trainbus.plugins import ModelCheckpoint\n"
+        "import sys; from trainbus import Run, MissingDependency; from trainbus.plugins import ModelCheckpoint\n"
         "from trainbus.testing import LineSubject\n"
-        f"try: Run(LineSubject(), ModelCheckpoint({url!r}))\n"
-        "except MissingDependency as error: print(error)\n"
+        "for package, protocol in map(str.split, sys.argv[1:]):\n"
+        "    sys.modules[package] = None\n"
+        "    try: Run(LineSubject(), ModelCheckpoint(f'{protocol}://b/m'))\n"
+        "    except MissingDependency as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip().endswith(command)
-    assert MissingDependency.__doc__
+    done = subprocess.run([sys.executable, "-c", code, *commands], check=True, capture_output=True, text=True)
+    told = done.stdout.splitlines()
+    assert [line.endswith(command) for line, command in zip(told, commands.values(), strict=True)] == [True] * len(told)
 
 
 def test_a_killed_saver_leaves_the_last_or_the_next_whole(s3: str) -> None:
@@ -221,11 +257,14 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(s3: str) -> None:
     assert at(directory).names() == ["best.npz", "best.npz.trainbus.json"]
 
 
-def test_killed_and_resumed_it_tells_what_the_unbroken_run_told(s3: str, tmp_path: Path) -> None:
-    """PyTorch, saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
-    warm_up("torch")
+@pytest.mark.parametrize(("name", "batches"), [("torch", True), ("keras", False), ("sgd", False)])
+def test_killed_and_resumed_it_tells_what_the_unbroken_run_told(
+    name: str, batches: bool, s3: str, tmp_path: Path
+) -> None:
+    """Saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
+    warm_up(name)
     directory, told = location(f"{s3}/{secrets.token_hex(8)}"), tmp_path / "told"
-    run = partial(trained, "torch", directory, told, batches=True)  # type: ignore[arg-type]
+    run = partial(trained, name, directory, told, batches=batches)  # type: ignore[arg-type]
     assert run() == 0
     whole, files = lines(told), files_in(directory)
     fsspec.filesystem("s3").rm(str(directory), recursive=True)

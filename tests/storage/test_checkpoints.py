@@ -1,22 +1,23 @@
 """The laws of checkpoints: complete, with their own memory, at every instant."""
 
 import os
+import shutil
 import stat
 import tempfile
 from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trainbus import CheckpointError
-from trainbus.storage import checkpoints
+from trainbus.storage import commits
 from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read, remove, survey
 from trainbus.storage.files import STAGED, make_directory, sweep
 
-from .dying import dying_at
+from .dying import MEMORY, dying_at
 
 
 def put(path: Path, text: str, number: int) -> None:
@@ -203,15 +204,15 @@ def test_after_a_death_between_the_renames_the_content_found_is_the_one_that_is_
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)), st.sets(st.integers(0, 5)))
 def test_the_newest_intact_is_the_latest_step_that_nothing_spoilt(order, flipped: set[int], gone: set[int]) -> None:
     """Whatever the order of writing and whatever is damaged, what is later and was passed over is named."""
-    root = Path(tempfile.mkdtemp())
-    for number in order:
-        put(root / f"{number}.bin", f"text {number}", number)
-    for number in flipped:
-        (root / f"{number}.bin").write_text("texT 0")
-    for number in gone:
-        (root / f"{number}.bin").unlink(missing_ok=True)
-
-    newest, passed_over = newest_intact(root)
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        root = Path(folder)
+        for number in order:
+            put(root / f"{number}.bin", f"text {number}", number)
+        for number in flipped:
+            (root / f"{number}.bin").write_text("texT 0")
+        for number in gone:
+            (root / f"{number}.bin").unlink(missing_ok=True)
+        newest, passed_over = newest_intact(root)
 
     sound = max(set(range(6)) - flipped - gone, default=-1)
     assert (-1 if newest is None else newest.step) == sound
@@ -307,7 +308,7 @@ class Store(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.root = Path(tempfile.mkdtemp())
+        self.root = Path(tempfile.mkdtemp(dir=MEMORY))
         self.numbers = count()
         self.possible: dict[Path, set[str]] = {}
 
@@ -355,20 +356,24 @@ class Store(RuleBasedStateMachine):
                 assert path.read_text() in texts
                 assert found.content.memory == {"text": path.read_text()}
 
+    def teardown(self) -> None:
+        shutil.rmtree(self.root)
+
 
 TestStore = Store.TestCase
+TestStore.settings = settings(stateful_step_count=25)
 
 
 def test_a_commit_while_reading_is_never_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a whole commit falls between opening the payload and reading its manifest, the new checkpoint is read."""
     path = Path("best.bin")
     put(path, "old", 1)
-    real, commits = checkpoints.contents_of, iter(["new"])
+    real, new = commits.contents_of, iter(["new"])
 
     def overtaken(of: Path) -> object:
-        for text in commits:
+        for text in new:
             put(of, text, 2)
         return real(of)
 
-    monkeypatch.setattr(checkpoints, "contents_of", overtaken)
+    monkeypatch.setattr(commits, "contents_of", overtaken)
     assert read(path).content.memory == {"text": "new"}
