@@ -24,7 +24,7 @@ from .capabilities import (
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, join
 from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
-from .failures import LOG, Failures, observes
+from .failures import Failures, observes
 from .hooks import HOOKS, PROJECT, Hooks
 from .memory import Memory, capture
 from .metrics import numbers
@@ -195,8 +195,7 @@ class Bus:
                 error.add_note(f"asked for by {askers}")
                 raise error
             if not self._follows:
-                failure = self.failures.add(askers, "", error)
-                LOG.warning("%s; the training goes on", failure)
+                self.failures.note(askers, error)
         if self._follows:  # rank 0 tells of it
             return Outcome(NOTHING, [], [])
         return Outcome(NOTHING, job.committed, job.unwritten)
@@ -393,8 +392,7 @@ class Bus:
                     self._tolerate(action.by, f"{action.source!r} could not be removed: {error}")
 
     def _tolerate(self, who: str, what: str) -> None:
-        failure = self.failures.add(who, "", CheckpointError(what))
-        LOG.warning("%s; the training goes on", failure)
+        self.failures.note(who, CheckpointError(what))
 
     def _in_parts(self, suffix: str) -> bool:
         return isinstance(self.subject, Sharded) and self.subject.in_parts(suffix)

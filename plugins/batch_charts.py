@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainbus import Run, hookimpl
@@ -85,19 +85,26 @@ class ProfiledCharts(BatchCharts):
     @hookimpl
     def on_batch_begin(self, run: Run) -> None:
         """Begin to profile, where that is due."""
-        if self.profile is not None:
-            self.profile.before(run.step)
+        self._profile(lambda profile: profile.before(run.step))
 
     @hookimpl
     def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Also end the profile, where that is due."""
         super().on_batch_end(step, metrics)
-        if self.profile is not None:
-            self.profile.after(step)
+        self._profile(lambda profile: profile.after(step))
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
         """Also end a profile that is not over yet."""
-        if self.profile is not None:
-            self.profile.close()
+        self._profile(lambda profile: profile.close())
         super().on_train_end(run)
+
+    def _profile(self, do: Callable[[TorchProfile], None]) -> None:
+        """Have the profiler do something, where there is one; one that fails is done without."""
+        if self.profile is None:
+            return
+        try:
+            do(self.profile)
+        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
+            self.profile = None
+            self._note("no profile", error)

@@ -104,7 +104,7 @@ def own_writer(folder: Path) -> Writer:
     """One event a step, as the callback hands it over."""
     from trainbus.plugins.event_writer import EventWriter
 
-    writer = EventWriter(folder, "benchmark")
+    writer = EventWriter(folder, "benchmark", print)
     writer.scalars(".", 0, {"warm": 1.0})
     writer.flush()
 
@@ -175,7 +175,7 @@ def pictured(values: np.ndarray[Any, Any], fresh: Callable[[], Path]) -> list[tu
     from trainbus.plugins.event_writer import EventWriter
     from trainbus.plugins.summaries import histograms
 
-    own = EventWriter(fresh(), "benchmark")
+    own = EventWriter(fresh(), "benchmark", print)
     others = [tensorboardX.SummaryWriter(str(fresh())), tensorboard.SummaryWriter(str(fresh()))]
 
     def hand_over() -> None:
