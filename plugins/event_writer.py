@@ -51,7 +51,7 @@ PATIENCE_SECONDS = 10.0
 """How long the training waits for a thread that does not get on, before it goes on without it."""
 
 _MANY = 500  # events that wake the thread before its time
-_FEW = 8  # events after which the thread lets the training go first
+_SOME = 64  # events after which the thread lets the training go first
 
 Made: TypeAlias = "list[Value] | bytes"
 """What an event shows: values of tags, or a graph."""
@@ -237,7 +237,7 @@ class EventWriter:
                     self._wake.notify_all()
                 if time.monotonic() - self._flushed > FLUSH_SECONDS:
                     self._flush()
-            elif number % _FEW == 0:
+            elif number % _SOME == 0:
                 time.sleep(0)  # else the training would wait for the interpreter, 5 ms at a time
 
     def _write(self, wall_time: float, run: str, step: int, make: Callable[[Any], Made], material: Any, _: int) -> None:
