@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
 from trainbus.capabilities import (
+    Detachable,
     HasActivations,
     HasDirections,
     HasGradients,
@@ -18,6 +19,9 @@ from trainbus.capabilities import (
     HasTrace,
     HasWeights,
     Node,
+    Restorable,
+    Saveable,
+    Snapshotable,
 )
 from trainbus.names import hint, resolve
 
@@ -36,7 +40,7 @@ from .torch_graph import parts
 from .torch_probe import Probe, outputs
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
-from .torch_sharded import Layout, is_sharded, place_of, take_up
+from .torch_sharded import Layout, is_classic, is_sharded, place_of, take_up
 from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
@@ -55,6 +59,9 @@ SHARDS = ".dcp"
 """Suffix of a directory that all ranks fill together."""
 FORMAT = 1
 """Number of the checkpoint's layout."""
+
+TOUCHING = (Detachable, HasActivations, HasGradients, HasTrace, HasWeights, Restorable, Saveable, Snapshotable)
+"""Capabilities that read or change the weights."""
 
 MISLEADING_FLAGS = frozenset(
     {
@@ -134,8 +141,14 @@ class TorchSubject:
                 kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in self.optimizers.values()))
                 return f"{kinds} has no learning rate that acts while it trains"
             return undone_by(self.optimizers, self.schedulers)
-        if capability is HasWeights and is_sharded(self.model):
-            return "its weights are sharded over the ranks, and none of them has a whole one"
+        if capability in TOUCHING and is_classic(self.model):
+            return (
+                "FullyShardedDataParallel has sharded its weights in a way that no rank can use alone; shard the model "
+                "with torch.distributed.fsdp.fully_shard"
+            )
+        if capability in (HasGradients, HasWeights) and is_sharded(self.model):
+            what = "weights" if capability is HasWeights else "gradients"
+            return f"its {what} are sharded over the ranks, and none of them has a whole one"
         if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
         if capability is HasGradients:

@@ -50,7 +50,7 @@ MOST_BYTES = 512 << 20
 PATIENCE_SECONDS = 10.0
 """How long the training waits for a thread that does not get on, before it goes on without it."""
 
-_MANY = 500  # events that wake the thread before its time
+_MANY, _MUCH = 500, 8 << 20  # events, and bytes, that wake the thread before its time
 _SOME = 64  # events after which the thread lets the training go first
 
 Made: TypeAlias = "list[Value] | bytes"
@@ -160,8 +160,9 @@ class EventWriter:
             return len(self._queue) < MOST_EVENTS and self._bytes <= MOST_BYTES
 
         with self._wake:
-            self._awake = True
-            self._wake.notify_all()
+            if not self._awake and (self._bytes + size >= _MUCH or len(self._queue) >= _MANY or not room()):
+                self._awake = True
+                self._wake.notify_all()
             self._wait(lambda: room() or self._refused)
             admitted = room() and not self._ended
             if admitted:

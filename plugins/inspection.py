@@ -12,6 +12,10 @@ from trainbus.randomness import undrawn
 
 __all__ = ["Inspection"]
 
+_PIECE = (
+    4 << 20
+)  # bytes of what layers put out that are handed over together, since each time costs a switch of threads
+
 
 class Put(Protocol):
     """Hands over what is to be made into a message by the thread that writes."""
@@ -128,11 +132,23 @@ class Inspection:
             return
         tallies: dict[str, Tally] = {}
         partly: set[str] = set()
+        pairs: list[tuple[str, Any]] = []
+
+        def hand_over() -> None:
+            counted = [(tallies.setdefault(name, Tally()), array) for name, array in pairs]
+            if not self.put(step, _count, counted, sum(array.nbytes for _, array in pairs)):
+                partly.update(name for name, _ in pairs)
+            pairs.clear()
+
+        size = 0
         with undrawn(self.subject):
             for name, array in self.subject.activations(self.batch_size):
-                tally = tallies.setdefault(name, Tally())
-                if not self.put(step, partial(_count, tally), array, array.nbytes):
-                    partly.add(name)
+                pairs.append((name, array))
+                size += array.nbytes
+                if size >= _PIECE:
+                    hand_over()
+                    size = 0
+        hand_over()
         for name, tally in tallies.items():
             if name not in partly:
                 self.put(step, partial(tallied, f"{name}/activation"), tally)
@@ -148,7 +164,8 @@ class Inspection:
         return why is None
 
 
-def _count(tally: Any, array: Any) -> list[Any]:
+def _count(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
     """No message yet: the last slice makes it."""
-    tally.add(array)
+    for tally, array in pairs:
+        tally.add(array)
     return []
