@@ -84,11 +84,11 @@ def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in read.items():
         if getattr(value, "is_cpu", True):
             continue
-        if value.numel() == 1 and value.is_floating_point():
-            waiting.setdefault((value.device, value.dtype), []).append(name)
+        if value.numel() == 1 and str(value.dtype).removeprefix("torch.") not in NO_NUMBERS:
+            waiting.setdefault(value.device, []).append(name)
     for names in waiting.values():
         if len(names) > 1:
-            stacked = sys.modules["torch"].stack([read[name].detach().reshape(()) for name in names])
+            stacked = sys.modules["torch"].stack([_in_double(read[name].detach().reshape(())) for name in names])
             read.update(zip(names, map(float, stacked.tolist()), strict=True))
     return read
 
@@ -170,9 +170,9 @@ class Means(Mapping[str, Any]):
         reduced = {name: (how,) for name, how in self.reduced.items()}
         return {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
 
-    def read(self) -> dict[str, Any]:
-        """All means at once, which waits for each device once."""
-        means = {name: total / count for name, (total, count) in self._sums.items()}
+    def read(self, prefix: str = "") -> dict[str, Any]:
+        """All means whose names begin with `prefix` at once, which waits for each device once."""
+        means = {name: total / count for name, (total, count) in self._sums.items() if name.startswith(prefix)}
         if self._plain:
             return means
         return {name: _plain_number(mean) for name, mean in on_host(means).items()}

@@ -19,11 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import MissingCapability, Run, SettingsError, callbacks_from, hookimpl, journal
+from trainbus.adapters.torch import TorchSubject
 from trainbus.capabilities import Node
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, TensorBoard, event_writer
 from trainbus.testing import LineSubject, check_callback, scripted
 
 from .event_readers import read, scalars
+from .far_tensors import Far, far
 from .full_disk import files_of_at_most
 
 with warnings.catch_warnings():
@@ -428,3 +430,39 @@ def test_importing_is_cheap():
         "assert not {'numpy', 'torch', 'tensorboardX'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("layout", ["keras", "slash"])
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_a_device_is_waited_for_once_an_interval(every: int, layout: Any):
+    """However many metrics of whatever types lie there: once an interval of batches, a validation, an epoch.
+
+    All learning rates, where they lie there too, are one more wait an epoch, before its first batch.
+    """
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    groups = [{"params": [each], "lr": far(0.5)} for each in model.parameters()]
+    stopping = EarlyStopping(monitor="val_a", mode="min", patience=9)
+    callbacks = [TensorBoard("logs", update_freq=every, layout=layout), stopping]
+    types = {"a": torch.float32, "b": torch.float64, "c": torch.bfloat16, "d": torch.int64}
+    steps, waits = 0, [0]
+
+    def waited() -> int:
+        waits.append(Far.waits)
+        return waits[-1] - waits[-2]
+
+    with Run(TorchSubject(model, torch.optim.SGD(groups)), callbacks) as run:
+        waited()
+        for epoch in run.epochs(2):
+            assert waited() <= 1  # the end of the epoch before
+            for batch in run.batches(range(7)):
+                assert waited() == (batch == 0 if steps % every or not batch else 1)
+                run.log({name: far(epoch + batch, dtype) for name, dtype in types.items()}, plain=1.0)
+                steps += 1
+            assert waited() == (steps % every == 0)
+            with run.validation():
+                for _ in range(3):
+                    run.log({name: far(epoch, dtype) for name, dtype in types.items()})
+                assert waited() == 0
+            assert waited() == 1
+    assert len(run.history["learning_rate/0"]) == 2
+    assert run.history["d"] == [3.0, 4.0]
