@@ -40,7 +40,8 @@ Writer = tuple[Callable[[], None], Callable[[], object]]
 
 def main(rounds: int = 11) -> None:
     """Measure, and print the tables."""
-    print(f"{versions('tensorboardX', 'torch', 'tensorboard', 'crc32c')}; {rounds} rounds\n")
+    packages = "tensorboardX", "torch", "tensorboard", "tensorflow", "tensorflow_cpu", "crc32c"
+    print(f"{versions(*packages)}; {rounds} rounds\n")
     for wheel in (True, False):
         command = [sys.executable, "-m", __spec__.name, "wheel" if wheel else "pure", str(rounds)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
