@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
 from trainbus.capabilities import (
+    Detachable,
     HasActivations,
     HasDirections,
     HasGradients,
@@ -18,7 +19,11 @@ from trainbus.capabilities import (
     HasTrace,
     HasWeights,
     Node,
+    Restorable,
+    Saveable,
+    Snapshotable,
 )
+from trainbus.metrics import numbers
 from trainbus.names import hint, resolve
 
 try:
@@ -36,7 +41,7 @@ from .torch_graph import parts
 from .torch_probe import Probe, outputs
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
 from .torch_rates import Rate, named_rates, numbered, scale, undone_by
-from .torch_sharded import Layout, is_sharded, place_of, take_up
+from .torch_sharded import Layout, is_classic, is_sharded, place_of, take_up
 from .torch_state import Buffers, portable, take_in_place
 from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
 
@@ -55,6 +60,9 @@ SHARDS = ".dcp"
 """Suffix of a directory that all ranks fill together."""
 FORMAT = 1
 """Number of the checkpoint's layout."""
+
+TOUCHING = (Detachable, HasActivations, HasGradients, HasTrace, HasWeights, Restorable, Saveable, Snapshotable)
+"""Capabilities that read or change the weights."""
 
 MISLEADING_FLAGS = frozenset(
     {
@@ -134,8 +142,14 @@ class TorchSubject:
                 kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in self.optimizers.values()))
                 return f"{kinds} has no learning rate that acts while it trains"
             return undone_by(self.optimizers, self.schedulers)
-        if capability is HasWeights and is_sharded(self.model):
-            return "its weights are sharded over the ranks, and none of them has a whole one"
+        if capability in TOUCHING and is_classic(self.model):
+            return (
+                "FullyShardedDataParallel has sharded its weights in a way that no rank can use alone; shard the model "
+                "with torch.distributed.fsdp.fully_shard"
+            )
+        if capability in (HasGradients, HasWeights) and is_sharded(self.model):
+            what = "weights" if capability is HasWeights else "gradients"
+            return f"its {what} are sharded over the ranks, and none of them has a whole one"
         if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
         if capability is HasGradients:
@@ -259,7 +273,7 @@ class TorchSubject:
         The optimizer's name is left out where there is one optimizer, the group's where the optimizer has one group.
         A group is named by its key "name", or else by its number.
         """
-        return {name: rate.value for name, rate in named_rates(self.optimizers).items()}
+        return numbers({name: rate.stored for name, rate in named_rates(self.optimizers).items()})
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
         """Change rates, for good: a scheduler's later rates all change by the same factor.

@@ -27,29 +27,33 @@ def hold_gradients(model: nn.Module, optimizers: Mapping[str, Any]) -> Callable[
     """Copy, at the next update of each optimizer, the gradients that it takes; what is returned gives them.
 
     They are taken there because a loop may do away with them right after the update. What comes before, clipping say,
-    is in them.
+    is in them. Where they cannot be read, whoever asks for them hears why, and the update is made.
     """
     names = {id(weight): name for name, weight in named(model)}
     found: dict[str, Any] = {}
+    failed: list[Exception] = []  # for whoever asks: the training is not to fail by this
     done: set[int] = set()  # a hook that removes itself would disturb those after it
 
     def hold(optimizer: Any, _: Any, __: Any) -> None:
         if id(optimizer) in done or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
             return  # a copy would end the capture
         done.add(id(optimizer))
-        for group in optimizer.param_groups:
-            for weight in group["params"]:
+        try:
+            for weight in (each for group in optimizer.param_groups for each in group["params"]):
                 name, gradient = names.get(id(weight)), weight.grad
                 if name is not None and gradient is not None:
-                    found[name] = as_array(
-                        gradient.coalesce().values() if gradient.is_sparse else gradient, copied=True
-                    )
+                    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+                    found[name] = as_array(values, copied=True)
+        except Exception as error:  # noqa: BLE001 - handed on
+            failed.append(error)
 
     handles = [each.register_step_pre_hook(hold) for each in optimizers.values()]
 
     def gradients() -> Iterable[tuple[str, Any]]:
         for handle in handles:
             handle.remove()
+        if failed:
+            raise failed[0]
         return [(name, found[name]) for name in names.values() if name in found]
 
     return gradients

@@ -138,7 +138,7 @@ def looking(model: nn.Module) -> Generator[None]:
     `eval` itself is not called: some modules fold weights into others when it is.
     """
     modules = list(model.modules())
-    modes = [module.training for module in modules]
+    training = [module for module in modules if module.training]
     held = [(module, dict(module._buffers)) for module in modules if module._buffers]
     buffers = {id(each): each for _, own in held for each in own.values() if each is not None and not each.is_meta}
     copies = [(each, each._version, each.detach().clone()) for each in buffers.values()]
@@ -147,12 +147,12 @@ def looking(model: nn.Module) -> Generator[None]:
             stack.enter_context(torch.no_grad())
             if "torch._dynamo" in sys.modules:  # something may be compiled, which is not to be compiled anew for this
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
-            for module in modules:
+            for module in training:
                 module.training = False
             yield
     finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
+        for module in training:
+            module.training = True
         for module, own in held:
             module._buffers.clear()
             module._buffers.update(own)

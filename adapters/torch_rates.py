@@ -33,9 +33,14 @@ class Rate(NamedTuple):
     group: int
 
     @property
+    def stored(self) -> Any:
+        """The present rate as the optimizer has it: a number, or a tensor that may lie on a device."""
+        return self.optimizer.param_groups[self.group]["lr"]
+
+    @property
     def value(self) -> float:
         """The present rate; waits for the device where the rate is a tensor."""
-        return float(self.optimizer.param_groups[self.group]["lr"])
+        return float(self.stored)
 
     def write(self, value: float) -> None:
         """Change the rate, in place where it is a tensor, since a captured CUDA graph reads that one.

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from .torch_weights import plain_names, weights_of
 
-__all__ = ["Layout", "is_sharded", "parameter_names", "place_of", "rank_and_size", "sharded_like", "take_up"]
+__all__ = [
+    "Layout",
+    "is_classic",
+    "is_sharded",
+    "parameter_names",
+    "place_of",
+    "rank_and_size",
+    "sharded_like",
+    "take_up",
+]
 
 RANKS = "ranks"
 """Key of what each rank has alone: rank to its random generators and its buffers, as a tuple, which DCP keeps whole."""
@@ -30,6 +39,17 @@ def is_sharded(value: object) -> TypeGuard[Any]:
         return False
     tensors = value.parameters() if isinstance(value, nn.Module) else [value]
     return any(isinstance(tensor, module.DTensor) for tensor in tensors)
+
+
+def is_classic(model: nn.Module) -> bool:
+    """Whether `FullyShardedDataParallel`, the wrapper that came before `fully_shard`, shards it over several ranks.
+
+    Whatever is asked of such a model, be it only the names of its weights, is answered by all ranks together or never.
+    """
+    module = sys.modules.get("torch.distributed.fsdp")
+    if module is None:
+        return False
+    return any(isinstance(each, module.FullyShardedDataParallel) and each.world_size > 1 for each in model.modules())
 
 
 def sharded_like(local: Tensor, model: Any) -> Tensor:

@@ -134,7 +134,8 @@ def _listed(names: list[str], most: int = 5) -> str:
 def plain_names(model: nn.Module) -> Callable[[str], str]:
     """What a weight or module would be called if nothing in the model were wrapped.
 
-    Wrappers are DataParallel, DistributedDataParallel and what `torch.compile` makes of a module, wherever they stand.
+    Wrappers are DataParallel, DistributedDataParallel, FullyShardedDataParallel and what `torch.compile` makes of a
+    module, wherever they stand.
 
     >>> plain_names(nn.DataParallel(nn.Linear(1, 1)))("module.weight")
     'weight'
@@ -167,4 +168,5 @@ def _held(module: nn.Module) -> str | None:
     """The name under which a wrapper holds what it wraps."""
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return "module"
-    return "_orig_mod" if "_orig_mod" in dict(module.named_children()) else None
+    inner = dict(module.named_children())
+    return next((name for name in ("_orig_mod", "_fsdp_wrapped_module") if name in inner), None)

@@ -130,8 +130,8 @@ class Events(Joining):
         """The epoch's validation is over; `metrics`, where given, have names that begin with `val_`."""
         self.validated = True
         if self._bus.on_validation_end is not None:
-            shown = {name: self.means[name] for name in self.means if name.startswith("val_")}
-            self._tell("on_validation_end", self._bus.on_validation_end, self.epoch, metrics or shown)
+            shown = metrics or self.means.read("val_")
+            self._tell("on_validation_end", self._bus.on_validation_end, self.epoch, shown)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
         """The epoch is over; `metrics` are taken together with what was logged.

@@ -21,7 +21,7 @@ from .capabilities import (
 )
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
 from .errors import CheckpointError, MissingCapability
-from .failures import LOG, Failures
+from .failures import Failures
 from .memory import Memory, capture
 from .metrics import numbers
 from .slots import Slots
@@ -117,8 +117,7 @@ class Execution:
                 error.add_note(f"asked for by {askers}")
                 raise error
             if not self._follows:
-                failure = self.failures.add(askers, "", error)
-                LOG.warning("%s; the training goes on", failure)
+                self.failures.note(askers, error)
         if self._follows:  # rank 0 tells of it
             return Outcome(NOTHING, [], [])
         return Outcome(NOTHING, job.committed, job.unwritten)
@@ -301,8 +300,7 @@ class Execution:
                     self._tolerate(action.by, f"{action.source!r} could not be removed: {error}")
 
     def _tolerate(self, who: str, what: str) -> None:
-        failure = self.failures.add(who, "", CheckpointError(what))
-        LOG.warning("%s; the training goes on", failure)
+        self.failures.note(who, CheckpointError(what))
 
     def _in_parts(self, suffix: str) -> bool:
         return isinstance(self.subject, Sharded) and self.subject.in_parts(suffix)

@@ -181,7 +181,8 @@ def _lines(event: Event) -> Iterator[str]:
         case Resumed():
             yield printable(f"resumed from {event.checkpoint} after {_count(event.epochs)}, {_clock(event)}")
         case Failed():
-            yield printable(f"{event.plugin}{f' in {event.hook}' if event.hook else ''} failed: {event.error}")
+            where = f"{event.plugin}{f' in {event.hook}' if event.hook else ''}"
+            yield printable(f"{where}: {event.lost}: {event.error}" if event.lost else f"{where} failed: {event.error}")
         case Raised():
             yield printable(f"epoch {event.epoch + 1}: {event.error}")
         case Signalled():

@@ -1,4 +1,4 @@
-"""What was reported instead of ending the run: observers that raise, checkpoints that could not be written."""
+"""What was reported instead of ending the run: observers that raise, what plugins and checkpoints go without."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ class Failure(NamedTuple):
 
     plugin: str
     hook: str
-    """The hook in which an observer raised; empty where a checkpoint that the plugin asked for was not written."""
+    """The hook in which an observer raised; empty where the plugin itself goes on without something, or a checkpoint
+    that it asked for was not written."""
     error: Exception
     """What was raised, without its traceback: that would keep alive what the training wants to free. The traceback
     goes to the log, at level DEBUG."""
+    lost: str = ""
+    """What the plugin goes on without: "no graph", say; empty where the error tells it all."""
 
     def __str__(self) -> str:
         where = f"{self.plugin} in {self.hook}" if self.hook else self.plugin
-        return f"{where}: {type(self.error).__name__}: {self.error}"
+        return ": ".join(filter(None, [where, self.lost, type(self.error).__name__, str(self.error)]))
 
 
 def observes(plugin: object) -> bool:
@@ -49,11 +52,13 @@ class Failures:
         """Call `switch` as soon as the plugin is switched off."""
         self._switches.setdefault(plugin, []).append(switch)
 
-    def add(self, plugin: str, hook: str, error: Exception) -> Failure:
-        """Take note of a failure."""
-        failure = Failure(plugin, hook, error)
-        LOG.debug("%s", failure, exc_info=error)
-        error.with_traceback(None)
+    def note(self, plugin: str, error: Exception, lost: str = "") -> None:
+        """Take note of what a plugin goes on without, in one line; from whatever thread."""
+        LOG.warning("%s; the training goes on", self._add(Failure(plugin, "", error, lost)))
+
+    def _add(self, failure: Failure) -> Failure:
+        LOG.debug("%s", failure, exc_info=failure.error)
+        failure.error.with_traceback(None)
         self.all.append(failure)
         return failure
 
@@ -66,8 +71,8 @@ class Failures:
         if hook == "on_train_begin" and isinstance(error, (SettingsError, MissingDependency)):
             sign(error, hook, plugin)
             raise error
-        failure = self.add(plugin, hook, error)
-        count = sum(each.plugin == plugin for each in self.all)
+        failure = self._add(Failure(plugin, hook, error))
+        count = sum(each.plugin == plugin and bool(each.hook) for each in self.all)
         if count == LIMIT:
             LOG.warning("%s; that is failure %d: it is switched off, the training goes on", failure, count)
             self.off.add(plugin)

@@ -185,8 +185,10 @@ class Failed(_Event):
     event: Literal["failure"] = "failure"
     plugin: str
     hook: str
-    """The hook in which an observer raised; empty for a checkpoint that the plugin asked for and that was not
-    written."""
+    """The hook in which an observer raised; empty where the plugin goes on without something, or a checkpoint that it
+    asked for was not written."""
+    lost: str = ""
+    """What the plugin goes on without, in a few words; empty where the error tells it all."""
     error: str
     """The type of what was raised, and what it says."""
 

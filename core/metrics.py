@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, get_args
 
 from .errors import SettingsError
 from .names import check_name
 
-__all__ = ["Means", "Reduce", "as_number", "numbers", "on_host"]
+__all__ = ["Means", "Reduce", "as_number", "numbers", "numbers_then", "on_host"]
 
 Reduce = Literal["mean", "sum", "max", "min"] | None
 """What becomes of a metric's values, over batches and over ranks; None is their mean over the batches of rank 0."""
@@ -57,18 +58,37 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def numbers_then(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float]]:
+    """What gives `numbers` as they are now, at any later time and in any thread.
+
+    Nothing is computed before that which can be computed then; only numbers on a device are fetched, all at once.
+
+    >>> means = Means()
+    >>> means.add("loss", 1.0)
+    >>> then = numbers_then(means)
+    >>> means.add("loss", 3.0)
+    >>> then(), numbers(means)
+    ({'loss': 1.0}, {'loss': 2.0})
+    """
+    if isinstance(metrics, Means):
+        return metrics.then()
+    return partial(numbers, on_host(metrics))
+
+
 def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values, where the single numbers that lie on one device are fetched together: one wait, not many."""
     read = dict(values)
+    if set(map(type, read.values())) <= {float}:
+        return read
     waiting: dict[Any, list[str]] = {}
     for name, value in read.items():
-        if type(value) is float or getattr(value, "is_cpu", True):
+        if getattr(value, "is_cpu", True):
             continue
-        if value.numel() == 1 and value.is_floating_point():
-            waiting.setdefault((value.device, value.dtype), []).append(name)
+        if value.numel() == 1 and str(value.dtype).removeprefix("torch.") not in NO_NUMBERS:
+            waiting.setdefault(value.device, []).append(name)
     for names in waiting.values():
         if len(names) > 1:
-            stacked = sys.modules["torch"].stack([read[name].detach().reshape(()) for name in names])
+            stacked = sys.modules["torch"].stack([_in_double(read[name].detach().reshape(())) for name in names])
             read.update(zip(names, map(float, stacked.tolist()), strict=True))
     return read
 
@@ -94,6 +114,7 @@ class Means(Mapping[str, Any]):
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
+        self._plain = True  # whether all sums are Python floats
         self.coarse: set[str] = set()
         """Metrics whose values came as bfloat16, which tells them apart by their first two or three digits."""
         self.reduced: dict[str, Reduce] = {}
@@ -115,6 +136,7 @@ class Means(Mapping[str, Any]):
             value = _summable(name, value)
             if value is None:
                 return
+            self._plain &= type(value) is float
         if type(count) is not int:
             count = float(count)  # a tensor or array would be changed by the summing below
         if not count > 0:
@@ -141,22 +163,30 @@ class Means(Mapping[str, Any]):
     def clear(self) -> None:
         """Forget all values."""
         self._sums.clear()
+        self._plain = True
 
     def sums(self) -> dict[str, Any]:
         """Name to sum and count, and to how it is reduced: all there is to know; reading it may wait for the device."""
         reduced = {name: (how,) for name, how in self.reduced.items()}
         return {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
 
-    def read(self) -> dict[str, Any]:
-        """All means at once, which waits for each device once."""
-        means = {name: total / count for name, (total, count) in self._sums.items()}
-        if set(map(type, means.values())) <= {float}:
+    def read(self, prefix: str = "") -> dict[str, Any]:
+        """All means whose names begin with `prefix` at once, which waits for each device once."""
+        means = {name: total / count for name, (total, count) in self._sums.items() if name.startswith(prefix)}
+        if self._plain:
             return means
         return {name: _plain_number(mean) for name, mean in on_host(means).items()}
+
+    def then(self) -> Callable[[], dict[str, float]]:
+        """What `numbers_then` gives."""
+        if not self._plain:
+            return partial(numbers, self.read())
+        return partial(_divided, tuple(self._sums), list(map(tuple, self._sums.values())))
 
     def bring_back(self, sums: Mapping[str, Any]) -> None:
         """Go on from what `sums` returned."""
         self._sums = {name: [total, count] for name, (total, count, *_) in sums.items()}
+        self._look()
         self.reduced |= {name: reduced[0] for name, (_, _, *reduced) in sums.items() if reduced}
 
     def join(self, sums: Mapping[str, Any]) -> None:
@@ -169,6 +199,10 @@ class Means(Mapping[str, Any]):
                 self._sums[name] = [before[0] + total, before[1] + count]
             elif how is not None:
                 self._sums[name] = [_COMBINED[how](before[0], total), 1]
+        self._look()
+
+    def _look(self) -> None:
+        self._plain = all(type(total) is float for total, _ in self._sums.values())
 
     def __getitem__(self, name: str) -> Any:
         total, count = self._sums[name]
@@ -185,6 +219,11 @@ class Means(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+def _divided(names: tuple[str, ...], sums: list[tuple[float, float]]) -> dict[str, float]:
+    """Name to mean, by sums and counts."""
+    return {name: total / count for name, (total, count) in zip(names, sums, strict=True)}
 
 
 def _plain_number(mean: Any) -> Any:

@@ -115,8 +115,22 @@ class Status:
 
     @property
     def failures(self) -> list[Failure]:
-        """What went wrong without ending the run: errors of observers, and checkpoints that could not be written."""
+        """What went wrong without ending the run: errors of observers, what plugins go without, lost checkpoints."""
         return list(self._bus.failures.all)
+
+    def note_failure(self, plugin: object, lost: str, error: Exception) -> None:
+        """Tell of what a plugin goes on without: in one line, in `failures` and so in the journal.
+
+        It does not count towards the failures after which an observer is switched off. A plugin's thread may call it,
+        too.
+
+        Args:
+            plugin: which goes on.
+            lost: what is lost, in a few words: "no graph".
+            error: why.
+        """
+        name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
+        self._bus.failures.note(name, error, lost)
 
     @property
     def history(self) -> History:

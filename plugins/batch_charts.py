@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainbus import Run, hookimpl
-from trainbus.metrics import numbers
+from trainbus.metrics import numbers_then
 
 from .charts import Charts
 from .speed import Speed
@@ -33,6 +33,8 @@ class BatchCharts(Charts):
         self.every = freq if isinstance(freq, int) else 1 if freq == "batch" else sys.maxsize
         self.intervals = 0  # that have passed in the whole run, also before it was resumed
         self.tags: dict[str, str | None] = {}
+        self.shows_speed = settings.write_steps_per_second
+        self.main, self.batch = self.layout.main, self._batch
         self.batch_speed = Speed()
 
     @hookimpl
@@ -46,18 +48,19 @@ class BatchCharts(Charts):
     def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Write the running means, where an interval is over."""
         # a loop may make several updates in one batch, or several batches to one update
-        if step // self.every > self.intervals:
-            self.intervals = step // self.every
-            shown = numbers(metrics)
-            if self.settings.write_steps_per_second:
-                shown.setdefault("steps_per_second", self.batch_speed.until(step))
-            self.writer.put(self.layout.main, step, self._batch, shown)
+        interval = step // self.every
+        if interval > self.intervals:
+            self.intervals = interval
+            speed = self.batch_speed.until(step) if self.shows_speed else None
+            self.writer.put(self.main, step, self.batch, (numbers_then(metrics), speed))
 
-    def _batch(self, shown: Mapping[str, float]) -> Made:
-        """In the thread that writes: naming takes its time."""
+    def _batch(self, then: tuple[Callable[[], dict[str, float]], float | None]) -> Made:
+        """In the thread that writes: computing means and naming them takes its time."""
         from .summaries import scalars  # noqa: PLC0415 - as above
 
-        tags = self.tags
+        tags, shown = self.tags, then[0]()
+        if then[1] is not None:
+            shown.setdefault("steps_per_second", then[1])
         for name in shown:
             if name not in tags:
                 tags[name] = self.layout.of_batch(name)
@@ -85,19 +88,26 @@ class ProfiledCharts(BatchCharts):
     @hookimpl
     def on_batch_begin(self, run: Run) -> None:
         """Begin to profile, where that is due."""
-        if self.profile is not None:
-            self.profile.before(run.step)
+        self._profile(lambda profile: profile.before(run.step))
 
     @hookimpl
     def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Also end the profile, where that is due."""
         super().on_batch_end(step, metrics)
-        if self.profile is not None:
-            self.profile.after(step)
+        self._profile(lambda profile: profile.after(step))
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
         """Also end a profile that is not over yet."""
-        if self.profile is not None:
-            self.profile.close()
+        self._profile(lambda profile: profile.close())
         super().on_train_end(run)
+
+    def _profile(self, do: Callable[[TorchProfile], None]) -> None:
+        """Have the profiler do something, where there is one; one that fails is done without."""
+        if self.profile is None:
+            return
+        try:
+            do(self.profile)
+        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
+            self.profile = None
+            self._note("no profile", error)

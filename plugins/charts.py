@@ -43,6 +43,7 @@ class Charts:
     """The step after which a resumed run goes on."""
     writer: EventWriter
     inspection: Inspection
+    _note: Callable[[str, Exception], object]
     opened = False
 
     def __init__(self, settings: TensorBoard) -> None:
@@ -77,11 +78,13 @@ class Charts:
                 self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
             run.at_end(undone.pop_all().close)
         self.start = max(run.step, run.epoch) + 1
-        self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4)), True
+        self._note = partial(run.note_failure, self)
+        self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4), self._note), True
         run.at_end(self._close)
         self.inspection = Inspection(
             run.subject,
             self._put,
+            self._note,
             every=settings.histogram_freq,
             batch_size=settings.batch_size,
             gradients=settings.write_grads,
@@ -123,10 +126,8 @@ class Charts:
         for name, values in by_run.items():
             self.writer.scalars(name, step, values)
         self.inspection.end_epoch(epoch, step)
-        if self.projector is not None and epoch % settings.embeddings_freq == 0 and isinstance(run.subject, HasWeights):
-            wanted = {table.weight for table in self.projector.tables}
-            tables = {name: array.copy() for name, array in run.subject.weights() if name in wanted}
-            self._put(step, self.projector.write, tables, sum(array.nbytes for array in tables.values()))
+        if self.projector is not None and epoch % settings.embeddings_freq == 0:
+            self._show_embeddings(run.subject, self.projector, step)
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
@@ -192,9 +193,9 @@ class Charts:
         self._text(0, "settings", run_texts.settings(run))
         self._text(0, "environment", run_texts.environment(run))
         if self.settings.write_graph:
-            if nodes := graph_of(run.subject, self.settings.batch_size):
+            if nodes := graph_of(run.subject, self.settings.batch_size, self._note):
                 self._put(0, summaries.graph, nodes)
-            if json := config_of(run.subject):
+            if json := config_of(run.subject, self._note):
                 self._put(0, summaries.config, json)
 
     def _describe(self, shown: Mapping[str, float], step: int) -> None:
@@ -222,6 +223,18 @@ class Charts:
             self.writer.scalars(self.layout.main, step, last)
             self._put(step, lambda success: hparams_end(success=success), not failed)
 
+    def _show_embeddings(self, subject: object, projector: Projector, step: int) -> None:
+        if not isinstance(subject, HasWeights):
+            return
+        wanted = {table.weight for table in projector.tables}
+        try:
+            tables = {name: array.copy() for name, array in subject.weights() if name in wanted}
+        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
+            self.projector = None
+            self._note("no embeddings from here on", error)
+            return
+        self._put(step, projector.write, tables, sum(array.nbytes for array in tables.values()))
+
     def _mark(self) -> None:
         """How many decisions of each kind fell in the epoch that is over."""
         if self.step is not None and not self.marked:
@@ -240,5 +253,5 @@ class Charts:
         if markdown:
             self._put(step, partial(text, tag), markdown)
 
-    def _put(self, step: int, make: Callable[[Any], Made], material: Any, size: int = 0) -> None:
-        self.writer.put(self.layout.main, step, make, material, size)
+    def _put(self, step: int, make: Callable[[Any], Made], material: Any, size: int = 0) -> bool:
+        return self.writer.put(self.layout.main, step, make, material, size)

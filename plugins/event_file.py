@@ -15,7 +15,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,13 @@ class EventFile:
     Args:
         directory: of one TensorBoard run.
         line: what tells the files of one training run, also where it is resumed, from those of others.
+        start: the first step of a run that was resumed: TensorBoard drops what it holds from there on.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be made.
     """
 
-    def __init__(self, directory: Path, line: str) -> None:
+    def __init__(self, directory: Path, line: str, start: int | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         there = (_SECONDS.match(path.name) for path in directory.glob(f"{PREFIX}*"))
         seconds = max([int(time.time()), *(int(found[1]) + 1 for found in there if found)])
@@ -53,6 +54,11 @@ class EventFile:
         self.size = 0
         """Bytes that were flushed."""
         self.write(time.time(), file_version="brain.Event:2")
+        if start is not None:
+            log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            for _ in range(2):  # TensorBoard takes the first one that it sees for no restart
+                self.write(time.time(), step=start, session_log=log)
+        self._headings = len(self._pending)  # of which none is an event of the training
 
     def write(self, wall_time: float, **content: Any) -> None:
         """Append one event."""
@@ -61,20 +67,27 @@ class EventFile:
         checks = struct.pack("<I", masked_crc32c(length)), struct.pack("<I", masked_crc32c(data))
         self._pending.append(b"".join([length, checks[0], data, checks[1]]))
 
+    @property
+    def waiting(self) -> int:
+        """How many events are not flushed."""
+        return max(len(self._pending) - self._headings, 0)
+
     def flush(self) -> None:
-        """Hand everything to the operating system; where that fails halfway, only whole records stay."""
-        records, self._pending = self._pending, []
-        data = memoryview(b"".join(records))
+        """Hand everything to the operating system; where that fails halfway, whole records stay, the others wait."""
+        data = memoryview(b"".join(self._pending))
         written = 0
         try:
             while written < len(data):
                 written += self._file.write(data[written:]) or 0
         finally:
-            ends = accumulate(map(len, records), initial=0)
-            whole = max(end for end in ends if end <= written)
+            ends = list(takewhile(lambda end: end <= written, accumulate(map(len, self._pending))))
+            whole = ends[-1] if ends else 0
             self.size += whole
+            del self._pending[: len(ends)]
+            self._headings = max(self._headings - len(ends), 0)
             if whole < written:
-                os.ftruncate(self._file.fileno(), self.size)
+                self._file.seek(self.size)
+                self._file.truncate()
 
     def sync(self) -> None:
         """Bring what was flushed to the disk."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from trainbus.capabilities import HasActivations, HasGradients, HasWeights, missing
 from trainbus.failures import LOG
@@ -12,12 +12,16 @@ from trainbus.randomness import undrawn
 
 __all__ = ["Inspection"]
 
+_PIECE = (
+    4 << 20
+)  # bytes of what layers put out that are handed over together, since each time costs a switch of threads
+
 
 class Put(Protocol):
     """Hands over what is to be made into a message by the thread that writes."""
 
-    def __call__(self, step: int, make: Callable[[Any], Any], material: Any, size: int = 0) -> None:
-        """At this step, `make(material)`; `size` is the material's in bytes."""
+    def __call__(self, step: int, make: Callable[[Any], Any], material: Any, size: int = 0) -> bool:
+        """At this step, `make(material)`; `size` is the material's in bytes. Whether there was room for it."""
         ...
 
 
@@ -27,6 +31,7 @@ class Inspection:
     Args:
         subject: what is trained.
         put: where to.
+        note: hears what is lost, and why.
         every: epochs between two looks, the first in the first epoch; 0 for none.
         batch_size: samples at a time that are run through the subject to see what its layers put out.
         gradients: whether gradients are wanted.
@@ -34,13 +39,26 @@ class Inspection:
     """
 
     def __init__(
-        self, subject: object, put: Put, *, every: int, batch_size: int, gradients: bool, images: bool
+        self,
+        subject: object,
+        put: Put,
+        note: Callable[[str, Exception], object],
+        *,
+        every: int,
+        batch_size: int,
+        gradients: bool,
+        images: bool,
     ) -> None:
-        self.subject, self.put = subject, put
+        self.subject, self.put, self.note = subject, put, note
         self.every, self.batch_size, self.images = every, batch_size, images
-        self.activations = bool(every) and self._can("activations", HasActivations)
-        self.gradients = bool(every) and gradients and self._can("gradients", HasGradients, wanted=True)
+        self.seen = {"weights"}
+        """What can be seen, and is wanted."""
+        if every and self._can("activations", HasActivations):
+            self.seen.add("activations")
+        if every and gradients and self._can("gradients", HasGradients, wanted=True):
+            self.seen.add("gradients")
         self.held: Callable[[], Iterable[tuple[str, Any]]] | None = None
+        self.complained = False
         if gradients and not every:
             LOG.warning("TensorBoard: no histograms of gradients: write_grads needs histogram_freq=1 or more")
 
@@ -52,18 +70,21 @@ class Inspection:
         """The epoch begins: where it is due, its gradients are held."""
         self.held = None
         if self.due(epoch):
-            self._try("gradients", self._hold_gradients)
+            self._look("gradients", self._hold_gradients)
 
     def end_epoch(self, epoch: int, step: int) -> None:
         """The epoch is over: where it is due, show all that is wanted."""
         if not self.due(epoch):
             return
         self.show_weights(step, histograms=True, images=self.images)
-        self._try("gradients", lambda: self._show_gradients(step))
-        self._try("activations", lambda: self._show_activations(step))
+        self._look("gradients", lambda: self._show_gradients(step))
+        self._look("activations", lambda: self._show_activations(step))
 
     def show_weights(self, step: int, *, histograms: bool, images: bool) -> None:
         """Show every weight as it is now."""
+        self._look("weights", lambda: self._show_weights(step, histograms=histograms, images=images))
+
+    def _show_weights(self, step: int, *, histograms: bool, images: bool) -> None:
         from .summaries import histograms as counted  # noqa: PLC0415 - tensorboardX imports PyTorch
         from .summaries import images as pictured  # noqa: PLC0415
 
@@ -77,15 +98,15 @@ class Inspection:
             if images:
                 self.put(step, partial(pictured, f"{name}/image"), kept, kept.nbytes)
 
-    def _try(self, what: Literal["gradients", "activations"], look: Callable[[], None]) -> None:
-        """Look, where that is wanted; what fails once is not tried again."""
-        if not getattr(self, what):
+    def _look(self, what: str, look: Callable[[], None]) -> None:
+        """Look, where that can be seen; what fails once is not tried again."""
+        if what not in self.seen:
             return
         try:
             look()
         except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
-            LOG.warning("TensorBoard: no %s from here on: %s: %s", what, type(error).__name__, error)
-            setattr(self, what, False)
+            self.note(f"no {what} from here on", error)
+            self.seen.remove(what)
 
     def _hold_gradients(self) -> None:
         if isinstance(self.subject, HasGradients):
@@ -97,8 +118,9 @@ class Inspection:
         if self.held is None:
             return
         found = list(self.held())
-        if not found:
-            LOG.warning("TensorBoard: no gradients of this epoch: none was there when the weights were updated")
+        if not found and not self.complained:
+            self.complained = True
+            LOG.warning("TensorBoard: no histograms of gradients: none was there when the weights were updated")
         for name, array in found:
             self.put(step, partial(histograms, f"{name}/gradient"), array, array.nbytes)
 
@@ -109,12 +131,27 @@ class Inspection:
         if not isinstance(self.subject, HasActivations):
             return
         tallies: dict[str, Tally] = {}
+        partly: set[str] = set()
+        pairs: list[tuple[str, Any]] = []
+
+        def hand_over() -> None:
+            counted = [(tallies.setdefault(name, Tally()), array) for name, array in pairs]
+            if not self.put(step, _count, counted, sum(array.nbytes for _, array in pairs)):
+                partly.update(name for name, _ in pairs)
+            pairs.clear()
+
+        size = 0
         with undrawn(self.subject):
             for name, array in self.subject.activations(self.batch_size):
-                tally = tallies.setdefault(name, Tally())
-                self.put(step, partial(_count, tally), array, array.nbytes)
+                pairs.append((name, array))
+                size += array.nbytes
+                if size >= _PIECE:
+                    hand_over()
+                    size = 0
+        hand_over()
         for name, tally in tallies.items():
-            self.put(step, partial(tallied, f"{name}/activation"), tally)
+            if name not in partly:
+                self.put(step, partial(tallied, f"{name}/activation"), tally)
 
     def _can(self, what: str, capability: type, *, wanted: bool = False) -> bool:
         """Whether the subject shows it; where it could, or where it was asked for, a line says what is missing."""
@@ -127,7 +164,8 @@ class Inspection:
         return why is None
 
 
-def _count(tally: Any, array: Any) -> list[Any]:
+def _count(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
     """No message yet: the last slice makes it."""
-    tally.add(array)
+    for tally, array in pairs:
+        tally.add(array)
     return []

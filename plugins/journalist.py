@@ -6,6 +6,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,6 @@ from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, S
 from trainbus.callback import home
 from trainbus.capabilities import HasLearningRate
 from trainbus.decision import REQUEST, Action, ScaleLearningRate
-from trainbus.failures import LOG
 from trainbus.journal import (
     NAME,
     Began,
@@ -69,6 +69,7 @@ class Journalist:
     def __init__(self, path: str) -> None:
         self.path = path
         self.file: JournalFile | None = None
+        self.owned = ExitStack()
         self.run = secrets.token_hex(8)
         self.held = 0  # bytes of the file that hold still
         self.introduced = False
@@ -79,6 +80,11 @@ class Journalist:
 
     # --- events
 
+    @hookimpl(specname="on_train_begin", tryfirst=True)
+    def register(self, run: Run) -> None:
+        """The journal is closed last, for others may fail as they are closed."""
+        run.at_end(lambda: self._close(run))
+
     @hookimpl(trylast=True)  # whoever refuses the run, because another one writes here, say, does so before
     def on_train_begin(self, run: Run) -> None:
         """Open the file."""
@@ -88,8 +94,8 @@ class Journalist:
         else:
             path = Path(self.path).absolute()
             try:
-                owned = owning([path.parent], Use(f".trainbus.{path.name}.lock", f"journal {path.name}", "Journal"))
-                run.at_end(owned.close)
+                use = Use(f".trainbus.{path.name}.lock", f"journal {path.name}", "Journal")
+                self.owned = owning([path.parent], use)
             except CheckpointError as error:
                 raise SettingsError(f"Journal: path={self.path!r}: {error}") from None
         try:
@@ -98,7 +104,6 @@ class Journalist:
             if self.path == "auto":
                 raise
             raise SettingsError(f"Journal: path={self.path!r}: {getattr(error, 'strerror', None) or error}") from None
-        run.at_end(lambda: self._close(run))
 
     @hookimpl(tryfirst=True)
     def on_epoch_begin(self, run: Run) -> None:
@@ -189,9 +194,15 @@ class Journalist:
             return
         self._introduce(run)
         for failure in run.failures[self.told :]:
-            self.told += 1
-            told = Failed(time=time.time(), plugin=failure.plugin, hook=failure.hook, error=_told(failure.error))
+            told = Failed(
+                time=time.time(),
+                plugin=failure.plugin,
+                hook=failure.hook,
+                lost=failure.lost,
+                error=_told(failure.error),
+            )
             self.file.write(told.model_dump_json())
+            self.told += 1
 
     def _introduce(self, run: Run) -> None:
         if self.introduced or self.file is None:
@@ -214,9 +225,13 @@ class Journalist:
         self.introduced = True
 
     def _close(self, run: Run) -> None:
-        assert self.file is not None
+        with self.owned:
+            if self.file is not None:
+                self._conclude(run)
+                self.file.close()
+
+    def _conclude(self, run: Run) -> None:
         if run.resumed is not None and not self.introduced:  # nothing has happened
-            self.file.close()
             return
         result = run.result
         event = Ended(
@@ -232,9 +247,7 @@ class Journalist:
         try:
             self._write(run, event)
         except OSError as error:
-            LOG.warning("the journal %s has no end: %s", self.file.path, error)
-        finally:
-            self.file.close()
+            run.note_failure(self, f"no end in {self.path}", error)
 
 
 def _listed(run: Run, name: str) -> Listed:

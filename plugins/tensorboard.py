@@ -56,8 +56,8 @@ class TensorBoard(Callback):
     what a layer puts out as <layer>/activation, decisions as decisions/<kind>: how many of the kind fell in each epoch.
 
     A thread of its own writes the files: an event is in its file a second after it happened, and so is everything
-    that happened before a checkpoint when that is written. They are closed whatever ends the run. Where they can be
-    written no more (a full disk, say), one RuntimeWarning tells so and the training goes on.
+    that happened before a checkpoint when that is written. They are closed whatever ends the run. What cannot be seen,
+    drawn or written (on a full disk, say) is one line and one of `run.failures`, and the training goes on.
 
     A second run with the same directory adds to it; while another run writes there, it is refused.
 

@@ -1076,6 +1076,7 @@ def test_the_model_is_left_as_it_was() -> None:
     assert model.train_function is before
 
 
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tf.data makes another error of it")
 def test_a_lost_fit_gives_its_directory_back_to_the_next() -> None:
     """A fit that Ctrl-C ended in its data, whose traceback is still held, leaves its directory to others."""
 

@@ -40,7 +40,8 @@ Writer = tuple[Callable[[], None], Callable[[], object]]
 
 def main(rounds: int = 11) -> None:
     """Measure, and print the tables."""
-    print(f"{versions('tensorboardX', 'torch', 'tensorboard', 'crc32c')}; {rounds} rounds\n")
+    packages = "tensorboardX", "torch", "tensorboard", "tensorflow", "tensorflow_cpu", "crc32c"
+    print(f"{versions(*packages)}; {rounds} rounds\n")
     for wheel in (True, False):
         command = [sys.executable, "-m", __spec__.name, "wheel" if wheel else "pure", str(rounds)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -104,7 +105,7 @@ def own_writer(folder: Path) -> Writer:
     """One event a step, as the callback hands it over."""
     from trainbus.plugins.event_writer import EventWriter
 
-    writer = EventWriter(folder, "benchmark")
+    writer = EventWriter(folder, "benchmark", print)
     writer.scalars(".", 0, {"warm": 1.0})
     writer.flush()
 
@@ -175,7 +176,7 @@ def pictured(values: np.ndarray[Any, Any], fresh: Callable[[], Path]) -> list[tu
     from trainbus.plugins.event_writer import EventWriter
     from trainbus.plugins.summaries import histograms
 
-    own = EventWriter(fresh(), "benchmark")
+    own = EventWriter(fresh(), "benchmark", print)
     others = [tensorboardX.SummaryWriter(str(fresh())), tensorboard.SummaryWriter(str(fresh()))]
 
     def hand_over() -> None:

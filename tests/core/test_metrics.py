@@ -3,6 +3,7 @@
 import gc
 import math
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainbus import Run, SettingsError
-from trainbus.metrics import Means, as_number, numbers
+from trainbus.metrics import Means, as_number, numbers, numbers_then
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
@@ -243,3 +244,34 @@ def test_integers_up_to_double_precision_are_exact(value: int) -> None:
         means.add("tokens", number)
         assert means["tokens"] == value
         assert as_number(number) == value
+
+
+LOGGED = st.lists(
+    st.tuples(st.sampled_from("abc"), FINITE, st.sampled_from(sorted(FORMS)), st.sampled_from(["mean", "max", "sum"])),
+    max_size=6,
+)
+
+
+@given(before=LOGGED, after=LOGGED, plain=st.booleans())
+def test_numbers_of_a_moment_stay_those_of_the_moment(before: Any, after: Any, plain: bool) -> None:
+    """Asked for later, in another thread, they are what they were, whatever is logged, forgotten or joined since."""
+    means = Means()
+
+    def log(logged: Any) -> None:
+        for name, value, form, reduce in logged:
+            means.add(f"{name}-{reduce}", value if plain else FORMS[form](value), 3, reduce)
+
+    log(before)
+    if before and not plain:
+        means.add("vector", np.ones(2))
+    expected, then, of_dict = numbers(means), numbers_then(means), numbers_then(logs := dict(means))
+    sums = means.sums()
+    log(after)
+    means.join(sums)
+    logs["later"] = 1.0
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(then).result() == pool.submit(of_dict).result() == expected
+    means.clear()
+    assert (then(), numbers(means)) == (expected, {})
+    means.bring_back(sums)
+    assert numbers(means) == expected

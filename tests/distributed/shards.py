@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging.handlers
 import os
 import resource
 import signal
@@ -18,11 +19,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
-from trainbus import CheckpointError, Decision, Run, hookimpl
+from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.capabilities import HasActivations, HasGradients, HasTrace, missing
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 
 from .jobs import tell
 
@@ -246,6 +248,39 @@ def last(rank: int, size: int) -> Any:
     trained = subject(seed=9)
     trained.load("unbroken/last.dcp")
     return digest(trained)
+
+
+@scene
+def looked_at(rank: int, size: int) -> Any:
+    """TensorBoard with all that it could look at, on rank 0, and what it and others say of what they cannot."""
+    lines = logging.handlers.BufferingHandler(1000)
+    logging.getLogger("trainbus").addHandler(lines)
+    found: dict[str, Any] = {}
+    for kind in ("classic", "sharded"):
+        torch.manual_seed(1)
+        model: Any = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 1))
+        model = FullyShardedDataParallel(model, device_id=torch.device("cpu")) if kind == "classic" else model
+        if kind == "sharded":
+            fully_shard(model)
+        x = torch.randn(8, 6)
+        trained = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.02), probe=x, timeout=60)
+        with Run(trained, [TensorBoard(f"{kind}-logs"), EarlyStopping(monitor="loss")], progress=False) as run:
+            for _ in run.epochs(2):
+                loss = model(x).square().mean()
+                loss.backward()
+                trained.optimizers["optimizer"].step()
+                run.log(loss=loss)
+        refused: list[str] = []
+        inside = TensorBoard("inside", histogram_freq=1)
+        for callback in (inside, ModelCheckpoint("m"), EarlyStopping(monitor="loss", restore_best_weights=True)):
+            try:
+                Run(trained, callback)
+            except SettingsError as error:
+                refused.append(str(error))
+        nodes = [node.name for node in trained.graph()]
+        looks = (HasActivations, HasTrace, HasGradients)
+        found[kind] = [run.result.epochs, nodes, refused, [str(missing(trained, each)) for each in looks]]
+    return found, [record.getMessage() for record in lines.buffer]
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def four(folder: Path) -> list[dict[str, Any]]:
     """What four ranks tell of all scenes, in one launch."""
-    scenes = ("unbroken", "foreground", "broken", "first_part", "whole_training", "snapshots", "full_disk", "last")
-    ended = job(folder, 4, "tests.distributed.shards", *scenes)
+    scenes = "unbroken foreground broken first_part whole_training snapshots full_disk last looked_at"
+    ended = job(folder, 4, "tests.distributed.shards", *scenes.split())
     assert ended.codes == [0] * 4, ended.errors
     return ended.told
 
@@ -57,6 +57,26 @@ def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, 
         assert "rank 3" in story[1][2]
         assert "File too large" in story[1][2]
         assert set(between) == {".trainbus.lock", "best.dcp", "best.dcp.trainbus.json", "journal.jsonl"}
+
+
+def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str, Any]]) -> None:
+    """Charts are written of what a rank can see by itself; what would need all of them says so before the training.
+
+    That goes for `FullyShardedDataParallel` too, which needs all ranks even to save; how it can be saved is told.
+    """
+    for told in four:
+        found, lines = told["looked_at"]
+        assert lines == []
+        epochs, nodes, refused, looks = found["classic"]
+        assert (epochs, nodes) == (2, ["0", "1", "2"])
+        assert len(refused) == len(looks) == 3
+        assert all("shard the model with torch.distributed.fsdp.fully_shard" in each for each in [*refused, *looks])
+        epochs, nodes, refused, looks = found["sharded"]
+        assert (epochs, nodes) == (2, ["0", "1", "2"])
+        (refusal,) = refused
+        assert "its weights are sharded over the ranks" in refusal
+        assert looks[:2] == ["the model lies on several processes, which would all have to be looked at together"] * 2
+        assert looks[2] == "its gradients are sharded over the ranks, and none of them has a whole one"
 
 
 def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> None:

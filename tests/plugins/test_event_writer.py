@@ -1,5 +1,6 @@
 """The laws of the thread that writes TensorBoard's files."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from trainbus.plugins.event_writer import EventWriter
 from trainbus.plugins.summaries import scalars as scalar_values
 
 from .event_readers import read, scalars
+from .full_disk import files_of_at_most
+
+
+def refuse(lost: str, error: Exception) -> None:
+    """Where nothing may fail."""
+    raise AssertionError(f"{lost}: {error}")
 
 
 def tfevents(folder: str | Path) -> list[Path]:
@@ -32,7 +39,7 @@ def tfevents(folder: str | Path) -> list[Path]:
 def test_what_was_handed_over_is_in_the_files_in_its_order(handed: list[tuple[str, float]]):
     """After close, each run holds what was handed over for it: nothing lost, nothing twice, in the same order."""
     with tempfile.TemporaryDirectory() as folder:
-        writer = EventWriter(Path(folder), "line")
+        writer = EventWriter(Path(folder), "line", refuse)
         for step, (run, value) in enumerate(handed):
             writer.scalars(run, step, {"tag": value})
         writer.close()
@@ -73,7 +80,7 @@ def test_what_was_flushed_survives_sigkill(tmp_path: Path):
     """Of a process that is killed, all is there that it had flushed, and each event that came a second before."""
     code = (
         "import sys, time; from pathlib import Path; from trainbus.plugins.event_writer import EventWriter\n"
-        "writer = EventWriter(Path(sys.argv[1]), 'line')\n"
+        "writer = EventWriter(Path(sys.argv[1]), 'line', print)\n"
         "for step in range(1000): writer.scalars('.', step, {'tag': 1.0})\n"
         "writer.flush(); print('flushed', flush=True)\n"
         "writer.scalars('.', 1000, {'tag': 1.0})\n"
@@ -97,7 +104,7 @@ def test_the_end_of_the_interpreter_closes_the_files(tmp_path: Path):
     """A program that ends without closing, in order or by an exception, loses nothing."""
     code = (
         "import sys; from pathlib import Path; from trainbus.plugins.event_writer import EventWriter\n"
-        "writer = EventWriter(Path(sys.argv[1]), 'line')\n"
+        "writer = EventWriter(Path(sys.argv[1]), 'line', print)\n"
         "for step in range(100): writer.scalars('.', step, {'tag': 1.0})\n"
         "raise SystemExit(int(sys.argv[2]))"
     )
@@ -109,7 +116,7 @@ def test_the_end_of_the_interpreter_closes_the_files(tmp_path: Path):
 
 def test_a_forked_process_writes_nothing(tmp_path: Path):
     """A child inherits the writer and neither writes to the files, nor waits for the thread that it has not."""
-    writer = EventWriter(tmp_path, "line")
+    writer = EventWriter(tmp_path, "line", refuse)
     writer.scalars(".", 0, {"tag": 1.0})
     child = os.fork()
     if not child:
@@ -128,7 +135,7 @@ def test_who_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.M
     """Never do more events wait than are allowed, nor more bytes than that and one array."""
     monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
     monkeypatch.setattr(event_writer, "MOST_BYTES", 1000)
-    writer, most, bytes_waiting, lock = EventWriter(tmp_path, "line"), 0, [0], threading.Lock()
+    writer, most, bytes_waiting, lock = EventWriter(tmp_path, "line", refuse), 0, [0], threading.Lock()
     largest = 0
 
     def make(size: int) -> list[Any]:
@@ -149,38 +156,163 @@ def test_who_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.M
     assert len(scalars(tmp_path)) == 2000
 
 
-def test_what_cannot_be_made_is_said_once_and_the_rest_is_written(tmp_path: Path):
-    """An error in the making of a message costs this message."""
+Notes = list[tuple[str, Exception]]
 
-    def make(step: int) -> list[Any]:
+
+@pytest.fixture
+def notes() -> Notes:
+    """What a writer has noted."""
+    return []
+
+
+def noting(folder: Path, notes: Notes) -> EventWriter:
+    """A writer that notes its failures."""
+    return EventWriter(folder, "line", lambda lost, error: notes.append((lost, error)))
+
+
+def test_what_cannot_be_made_is_said_once_and_the_rest_is_written(tmp_path: Path, notes: Notes):
+    """An error in the making of a message costs this message; a kind of them is told by the first one's tag."""
+
+    def make(tag: str, step: int) -> list[Any]:
         if step % 2:
             raise ArithmeticError("no")
-        return scalar_values({"tag": float(step)})
+        return scalar_values({tag: float(step)})
 
-    writer = EventWriter(tmp_path, "line")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for step in range(10):
-            writer.put(".", step, make, step)
-        writer.close()
-    assert [str(each.message) for each in caught] == ["TensorBoard: something is not shown: ArithmeticError: no"]
+    writer = noting(tmp_path, notes)
+    for step in range(10):
+        writer.put(".", step, partial(make, f"tag/{step % 4}"), step)
+    writer.close()
+    assert [(lost, repr(error)) for lost, error in notes] == [("no tag/1", "ArithmeticError('no')")]
     assert {step for *_, step in scalars(tmp_path)} == {0, 2, 4, 6, 8}
 
 
-def test_a_directory_that_goes_away_hangs_nothing(tmp_path: Path):
-    """When the thread has ended of an error, one warning says so, and handing over, flushing and closing return."""
+def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: Path, notes: Notes):
+    """Handing over, flushing and closing return, one failure tells the beginning and one how many are lost."""
     folder = tmp_path / "file"
     folder.touch()
-    writer = EventWriter(folder, "line")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for step in range(30_000):
-            writer.scalars("run", step, {"tag": 1.0})
+    writer = noting(folder, notes)
+    for step in range(30_000):
+        writer.scalars("run", step, {"tag": 1.0})
+    writer.flush()
+    writer.close()
+    writer.close()
+    told = [f"{folder} is not written to", f"30,000 events of this run are not in {folder}"]
+    assert [lost for lost, _ in notes] == told
+    assert all(isinstance(error, NotADirectoryError) for _, error in notes)
+
+
+def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, notes: Notes):
+    """A failure is told when it begins; where all found room to wait in, nothing is lost, and no count is told."""
+    folder = tmp_path / "runs"
+    folder.touch()
+    writer = noting(folder, notes)
+    for step in range(1000):
+        writer.scalars(".", step, {"tag": float(step)})
+    writer.flush()
+    assert [lost for lost, _ in notes] == [f"{folder} is not written to"]
+    folder.unlink()
+    writer.close()
+    assert scalars(folder) == {(".", "tag", step): float(step) for step in range(1000)}
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("freed", [True, False])
+@pytest.mark.parametrize("size", [30, 7000])
+def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: Notes, size: int, freed: bool):
+    """Whole records stay, what is there and what is told to be missing are all; with room again nothing is missing."""
+    writer = noting(tmp_path, notes)
+    with files_of_at_most(size):
+        for step in range(500):
+            writer.scalars(".", step, {"tag": 1.0})
+            if step % 100 == 0:
+                writer.flush()
+        if not freed:
+            writer.close()
+    writer.close()
+    shown = sorted(step for *_, step in scalars(tmp_path))
+    assert shown == list(range(500 if freed else len(shown)))
+    told = [f"{tmp_path} is not written to", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
+    assert [lost for lost, _ in notes] == told[: 1 if freed else 2]
+    assert {getattr(error, "errno", None) for _, error in notes} == {errno.EFBIG}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little room, and little patience."""
+    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "_MANY", 10)
+    monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
+    """While a thread is held in a system call training goes on; what is written and what is counted are all.
+
+    Where the disk answers again, what had found room is written.
+    """
+    silent = tmp_path / "silent"
+    os.mkfifo(silent)
+
+    def hang(step: int) -> list[Any]:
+        silent.open("w").close()  # until somebody reads
+        return scalar_values({"tag": float(step)})
+
+    writer = noting(tmp_path, notes)
+    writer.put(".", 0, hang, 0)
+    for step in range(1, 200):
+        writer.scalars(".", step, {"tag": float(step)})
+        if step == 120:
+            writer.flush()
+    assert [(lost, str(error)) for lost, error in notes] == [
+        (f"{tmp_path} is not written to", "nothing could be written for 0.05 seconds")
+    ]
+    dropped = writer.dropped
+    assert 0 < dropped == 200 - len(writer._queue)
+    silent.open().close()
+    while writer._queue:  # it answers
         writer.flush()
-        writer.close()
-        writer.close()
-    assert len(caught) == 1
-    assert "gets nothing more from this run, which goes on" in str(caught[0].message)
+    writer.scalars(".", 200, {"tag": 200.0})
+    writer.close()
+    assert sorted(step for *_, step in scalars(tmp_path)) == [*range(200 - dropped), 200]
+    assert [lost for lost, _ in notes][1:] == [f"{dropped} events of this run are not in {tmp_path}"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path, notes: Notes):
+    """Close returns, and counts as lost what the thread had not taken up."""
+    answers = threading.Event()
+    writer = noting(tmp_path, notes)
+    writer.put(".", 0, lambda _: answers.wait() and [], None)
+    for step in range(20):
+        writer.scalars(".", step, {"tag": 1.0})
+    writer.close()
+    answers.set()
+    writer._thread.join()
+    assert [lost for lost, _ in notes] == [
+        f"{tmp_path} is not written to",
+        f"21 events of this run are not in {tmp_path}",
+    ]
+    assert scalars(tmp_path) == {}
+
+
+def test_a_thread_that_dies_holds_nobody_up(tmp_path: Path, notes: Notes):
+    """What it had taken up is in the file, and what comes later is counted."""
+
+    def die(_: None) -> list[Any]:
+        raise SystemExit
+
+    writer = noting(tmp_path, notes)
+    writer.scalars(".", 0, {"tag": 1.0})
+    writer.put(".", 1, die, None)
+    writer.flush()
+    for step in range(2, 1000):
+        assert not writer.put(".", step, scalar_values, {"tag": 1.0})
+    writer.close()
+    assert [(lost, str(error)) for lost, error in notes] == [
+        (f"{tmp_path} is not written to", "the thread that writes has ended: SystemExit()"),
+        (f"999 events of this run are not in {tmp_path}", "the thread that writes has ended: SystemExit()"),
+    ]
+    assert set(scalars(tmp_path)) == {(".", "tag", 0)}
 
 
 def test_the_newest_file_is_read_last(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The laws of what is seen inside a subject: all of it, as it was, without a trace in the training."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ import torch
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
 
-from trainbus import Run, hookimpl
+from trainbus import Run, hookimpl, journal
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras_subject import KerasSubject
 from trainbus.adapters.sklearn import partial_fit
@@ -19,8 +20,11 @@ from trainbus.plugins import TensorBoard
 from trainbus.plugins.tags import LAYOUTS
 from trainbus.testing import LineSubject
 
-from .event_readers import read
+from .event_readers import everything, read
 from .trainings import HELD_OUT, LABELS, ROWS, TRAININGS, activations
+
+GRADIENTS = {"torch": True, "keras": keras.backend.backend() == "torch", "sklearn": False}
+"""Which frameworks tell of them."""
 
 
 class Witness:
@@ -57,7 +61,7 @@ class Witness:
         self.steps.append(run.step)
         self.weights.append({name: np.array(array) for name, array in subject.weights()})
         self.activations.append(activations(subject))
-        if isinstance(subject, KerasSubject):
+        if isinstance(subject, KerasSubject) and GRADIENTS["keras"]:
             trained = subject.model.trainable_variables
             self.gradients.append({each.path: each.value.grad.numpy().copy() for each in trained})
 
@@ -264,37 +268,50 @@ def test_a_layer_that_always_draws_goes_on_drawing_as_before():
     np.testing.assert_array_equal(before, np.array(model.layers[0].seeds.state))
 
 
-class Failing:
-    """Puts out something, and then fails; and its gradients are nowhere."""
+class Blinds:
+    """Lets all that could be seen of a subject but its weights fail, some of it half seen."""
 
-    def weights(self) -> Any:
-        return [("w", np.ones(3))]
+    LOOKS = ("trace", "graph", "config", "activations", "hold_gradients")
 
-    def activations(self, batch_size: int) -> Any:
-        yield "layer", np.ones(batch_size)
-        raise ArithmeticError("no more")
+    @hookimpl(tryfirst=True)
+    def on_train_begin(self, run: Run) -> None:
+        def failing(*_: Any) -> Any:
+            raise ArithmeticError("no")
 
-    def hold_gradients(self) -> Any:
-        raise ArithmeticError("none")
+        def half(batch_size: int) -> Any:
+            yield "layer", np.ones(batch_size)
+            raise ArithmeticError("no more")
 
-    def trace(self, batch_size: int) -> Any:
-        raise ArithmeticError("nothing to follow")
+        for look in self.LOOKS:
+            if hasattr(run.subject, look):
+                setattr(run.subject, look, half if look == "activations" else failing)
 
 
-def test_what_fails_is_a_line_and_the_training_goes_on(told: Any):
-    """Each failing look is told once, the half-seen is not shown, and all else is."""
-    with Run(Failing(), TensorBoard("logs", histogram_freq=1, write_grads=True)) as run:
-        for _ in run.epochs(3):
-            run.log(loss=1.0)
-    assert run.result.epochs == 3
-    assert run.failures == []
-    assert sorted(line.partition(": ArithmeticError")[0] for line in told()) == [
-        "TensorBoard: no activations from here on",
-        "TensorBoard: no gradients from here on",
-        "TensorBoard: no graph",
-    ]
-    assert read()["train"].Tags()["histograms"] == ["w/histogram"]
-    assert [event.step for event in read()["train"].Histograms("w/histogram")] == [0, 1, 2]
+@pytest.mark.parametrize("framework", sorted(TRAININGS))
+def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever(framework: str, told: Any):
+    """The log tells each loss once, so do the run and its journal; the training and all else that is shown stay."""
+    options: Any = {"histogram_freq": 1, "write_grads": GRADIENTS[framework], "batch_size": 4}
+    plain = TRAININGS[framework]([TensorBoard("plain", **options)])
+    assert told() == []
+    run = TRAININGS[framework]([TensorBoard("logs", **options), Blinds()])
+    lost = {"no graph": "no", "no gradients from here on": "no", "no activations from here on": "no more"}
+    if framework == "keras":
+        lost["no conceptual graph"] = "no"
+    if not GRADIENTS[framework]:
+        del lost["no gradients from here on"]
+    expected = sorted(f"TensorBoard: {each}: ArithmeticError: {why}" for each, why in lost.items())
+    (story,) = journal.read(Path("logs/journal.jsonl"))
+    failures = [each for each in story.events if isinstance(each, journal.Failed)]
+
+    assert sorted(told()) == [f"{each}; the training goes on" for each in expected]
+    assert sorted(map(str, run.failures)) == expected
+    assert sorted(f"{each.plugin}: {each.lost}: {each.error}" for each in failures) == expected
+    assert story.events[-1] is story.end
+    assert run.history == plain.history
+    kept, whole = everything("logs"), everything("plain")
+    unseen = {key for key in whole if key[1] in ("graph", "keras") or key[1].endswith(("/activation", "/gradient"))}
+    assert kept.keys() == whole.keys() - unseen
+    assert all(kept[key] == whole[key] for key in kept if key[1] != "settings")
 
 
 def test_sparse_gradients_show_the_values_that_they_hold():
@@ -324,6 +341,6 @@ def test_gradients_that_cannot_be_had_say_why(told: Any):
     assert told() == [
         f"{no}{seen}",
         f"{no}SklearnSubject knows none",
-        "TensorBoard: no gradients of this epoch: none was there when the weights were updated",
+        f"{no}none was there when the weights were updated",
         f"{no}write_grads needs histogram_freq=1 or more",
     ]

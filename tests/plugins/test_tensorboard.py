@@ -2,14 +2,13 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import MissingCapability, Run, SettingsError, callbacks_from, hookimpl
+from trainbus import MissingCapability, Run, SettingsError, callbacks_from, hookimpl, journal
+from trainbus.adapters.torch import TorchSubject
 from trainbus.capabilities import Node
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, TensorBoard
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, TensorBoard, event_writer
 from trainbus.testing import LineSubject, check_callback, scripted
 
 from .event_readers import read, scalars
+from .far_tensors import Far, far
+from .full_disk import files_of_at_most
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -293,27 +295,58 @@ def test_checkpoints_may_lie_in_the_same_directory():
     train([TensorBoard("logs"), ModelCheckpoint("logs/best")], epochs=1, batches=1, subject=LineSubject())
 
 
-@contextmanager
-def files_of_at_most(size: int):
-    """No file can grow beyond `size` bytes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def failures_told(run: Run) -> list[str]:
+    """What the journal tells of failures, which is what the run knows, after which it has an end."""
+    (story,) = journal.read(Path("logs/journal.jsonl"))
+    told = [each for each in story.events if isinstance(each, journal.Failed)]
+    assert [(each.plugin, each.lost) for each in told] == [(each.plugin, each.lost) for each in run.failures]
+    assert story.events[-1] is story.end
+    return [each.lost for each in told]
 
 
-def test_a_full_disk_ends_the_writing_and_not_the_training():
-    """When the files cannot grow any more, one warning tells so, the run goes on, and what was written can be read."""
-    with warnings.catch_warnings(record=True) as caught, files_of_at_most(4000):
-        warnings.simplefilter("always")
-        run = train(TensorBoard("logs", update_freq="batch"), epochs=400, batches=3)
-    assert [str(warning.message).partition(" gets nothing more")[0] for warning in caught] == [
-        f"TensorBoard: {Path('logs').absolute()}"
+def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
+    """The journal tells once that the charts cannot be written, and how many are missing; what is there can be read."""
+    with files_of_at_most(20_000):
+        run = train(TensorBoard("logs", update_freq="batch"), epochs=4, batches=400)
+    shown = sum(len(reader.Scalars(tag)) for reader in read().values() for tag in reader.Tags()["scalars"])
+    texts = len(read()["train"].Tags()["tensors"])
+    logs = Path("logs").absolute()
+    assert run.result.epochs == 4
+    assert failures_told(run) == [
+        f"{logs} is not written to",
+        # of each epoch: its batches, itself, its validation by epoch and by update
+        f"{4 * 400 + 4 * 3 + 2 - shown - texts:,} events of this run are not in {logs}",
     ]
-    assert run.result.epochs == 400
-    assert ("train", "epoch_loss", 0) in scalars()
+    assert told() == [f"{each}; the training goes on" for each in run.failures]
+
+
+def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monkeypatch: pytest.MonkeyPatch, told: Any):
+    """While the thread that writes is held up, batches, epochs, checkpoints and the end go on after a while."""
+    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "_MANY", 10)
+    monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
+    answers = threading.Event()
+
+    class Held(Sequence[Node]):
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, number: Any) -> Any:
+            answers.wait()
+            raise IndexError
+
+    class Holding(LineSubject):
+        def graph(self) -> Sequence[Node]:
+            return Held()
+
+    logs = Path("logs").absolute()
+    run = train([TensorBoard("logs", update_freq="batch"), ModelCheckpoint("logs/m")], 4, 40, subject=Holding())
+    answers.set()
+    assert run.result.epochs == 4
+    began, ended = failures_told(run)
+    assert began == f"{logs} is not written to"
+    assert ended.endswith(f" events of this run are not in {logs}")
+    assert told() == [f"{each}; the training goes on" for each in run.failures]
 
 
 def test_a_directory_that_cannot_be_made_is_refused_before_training():
@@ -397,3 +430,39 @@ def test_importing_is_cheap():
         "assert not {'numpy', 'torch', 'tensorboardX'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("layout", ["keras", "slash"])
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_a_device_is_waited_for_once_an_interval(every: int, layout: Any):
+    """However many metrics of whatever types lie there: once an interval of batches, a validation, an epoch.
+
+    All learning rates, where they lie there too, are one more wait an epoch, before its first batch.
+    """
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    groups = [{"params": [each], "lr": far(0.5)} for each in model.parameters()]
+    stopping = EarlyStopping(monitor="val_a", mode="min", patience=9)
+    callbacks = [TensorBoard("logs", update_freq=every, layout=layout), stopping]
+    types = {"a": torch.float32, "b": torch.float64, "c": torch.bfloat16, "d": torch.int64}
+    steps, waits = 0, [0]
+
+    def waited() -> int:
+        waits.append(Far.waits)
+        return waits[-1] - waits[-2]
+
+    with Run(TorchSubject(model, torch.optim.SGD(groups)), callbacks) as run:
+        waited()
+        for epoch in run.epochs(2):
+            assert waited() <= 1  # the end of the epoch before
+            for batch in run.batches(range(7)):
+                assert waited() == (batch == 0 if steps % every or not batch else 1)
+                run.log({name: far(epoch + batch, dtype) for name, dtype in types.items()}, plain=1.0)
+                steps += 1
+            assert waited() == (steps % every == 0)
+            with run.validation():
+                for _ in range(3):
+                    run.log({name: far(epoch, dtype) for name, dtype in types.items()})
+                assert waited() == 0
+            assert waited() == 1
+    assert len(run.history["learning_rate/0"]) == 2
+    assert run.history["d"] == [3.0, 4.0]

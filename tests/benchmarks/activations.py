@@ -1,0 +1,110 @@
+"""What looking inside a model costs: `python -m tests.benchmarks.activations [rounds]`.
+
+A histogram of every weight, and of what every layer puts out for 1,797 digits, 32 at a time: by trainbus, which the
+training waits for until the last slice is handed over; and as one would write it with forward hooks and SummaryWriter,
+which keep all outputs and count them at the end. Each in an order shuffled anew in every round, to a file that is
+closed at the end. Processor time is that of all threads. The pass alone, in one thread, shows what any look pays.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from time import perf_counter_ns, process_time_ns
+from typing import Any
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from trainbus.adapters.torch import TorchSubject
+
+from .measuring import Spread, median, table, versions
+
+SLICE = 32
+
+
+def main(rounds: int = 11) -> None:
+    """Measure, and print the table."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)  # several wait for each other where others use the machine
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(512, 128), nn.ReLU(), nn.Linear(128, 10)),
+    )
+    images = torch.from_numpy(load_digits().images).float().unsqueeze(1)
+    folder, numbers = Path(tempfile.mkdtemp()), count()
+    looks: dict[str, Callable[[Path], Callable[[], object]]] = {
+        "the pass alone": partial(alone, model, images),
+        "trainbus": partial(own, model, images),
+        "hooks and tensorboardX": partial(hooked, "tensorboardX", model, images),
+        "hooks and torch's SummaryWriter": partial(hooked, "torch.utils.tensorboard", model, images),
+    }
+    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in looks}
+    try:
+        for _ in range(rounds):
+            for name in random.sample(list(looks), len(looks)):
+                began, busy = perf_counter_ns(), process_time_ns()
+                close = looks[name](folder / str(next(numbers)))
+                handed = perf_counter_ns()
+                close()
+                ended = perf_counter_ns()
+                taken[name].append((handed - began, ended - began, process_time_ns() - busy))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{versions('tensorboardX', 'torch', 'tensorboard')}; {rounds} rounds; milliseconds\n")
+    rows = [
+        [name, *(Spread(median(each) / 1e6, min(each) / 1e6) for each in zip(*values, strict=True))]
+        for name, values in taken.items()
+    ]
+    print(table(["", "training", "until closed", "processor"], rows))
+
+
+def alone(model: nn.Module, images: torch.Tensor, _: Path) -> Callable[[], object]:
+    """Nothing is looked at."""
+    with torch.no_grad():
+        for part in images.split(SLICE):
+            model(part)
+    return lambda: None
+
+
+def own(model: nn.Module, images: torch.Tensor, folder: Path) -> Callable[[], object]:
+    """As the callback does it at the end of an epoch."""
+    from trainbus.plugins.event_writer import EventWriter
+    from trainbus.plugins.inspection import Inspection
+
+    writer = EventWriter(folder, "benchmark", print)
+    subject, put = TorchSubject(model, probe=images), partial(writer.put, ".")
+    Inspection(subject, put, print, every=1, batch_size=SLICE, gradients=False, images=False).end_epoch(0, 0)
+    return writer.close
+
+
+def hooked(package: str, model: nn.Module, images: torch.Tensor, folder: Path) -> Callable[[], object]:
+    """As one would write it."""
+    from importlib import import_module
+
+    writer: Any = import_module(package).SummaryWriter(str(folder))
+    found: dict[str, list[torch.Tensor]] = {}
+
+    def keep(name: str, _: object, __: object, output: torch.Tensor) -> None:
+        found.setdefault(name, []).append(output.detach().clone())
+
+    handles = [module.register_forward_hook(partial(keep, name)) for name, module in model.named_children()]
+    alone(model, images, folder)
+    for handle in handles:
+        handle.remove()
+    for name, weight in model.named_parameters():
+        writer.add_histogram(name, weight, 0)
+    for name, outputs in found.items():
+        writer.add_histogram(f"{name}/activation", torch.cat(outputs), 0)
+    return writer.close
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""A disk that is full, for a while."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["files_of_at_most"]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
