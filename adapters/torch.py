@@ -147,9 +147,9 @@ class TorchSubject:
                 "FullyShardedDataParallel has sharded its weights in a way that no rank can use alone; shard the model "
                 "with torch.distributed.fsdp.fully_shard"
             )
-        if capability in (HasGradients, HasWeights) and is_sharded(self.model):
-            what = "weights" if capability is HasWeights else "gradients"
-            return f"its {what} are sharded over the ranks, and none of them has a whole one"
+        for each, whole in (HasWeights, "weights"), (HasGradients, "gradients"):
+            if capability is each and is_sharded(self.model):
+                return f"its {whole} are sharded over the ranks, and none of them has a whole one"
         if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
             return "the model holds no metric objects"
         if capability is HasGradients:

@@ -49,7 +49,8 @@ def is_classic(model: nn.Module) -> bool:
     module = sys.modules.get("torch.distributed.fsdp")
     if module is None:
         return False
-    return any(isinstance(each, module.FullyShardedDataParallel) and each.world_size > 1 for each in model.modules())
+    wrapped: list[Any] = [each for each in model.modules() if isinstance(each, module.FullyShardedDataParallel)]
+    return any(each.world_size > 1 for each in wrapped)
 
 
 def sharded_like(local: Tensor, model: Any) -> Tensor:

@@ -133,7 +133,8 @@ def _plotted(story: Story, metric: str | None) -> Iterator[str]:
     if metric is not None and resolve(metric, logged) is None:
         near = hint(metric, logged)
         raise SettingsError(f"--metric {metric!r} is not in this run{near} logged: {', '.join(logged) or 'nothing'}")
-    name = resolve(metric or _decisive(story), logged) or next(iter(logged), None)
+    shown = sorted(logged, key=lambda each: each.split("/")[0] == "learning_rate")  # only where there is nothing else
+    name = resolve(metric or _decisive(story), logged) or next(iter(shown), None)
     if name is None:
         return
     values = {each.epoch: each.metrics[name] for each in story.epochs if name in each.metrics}

@@ -6,6 +6,8 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain
+from operator import truediv
 from typing import Any, Literal, get_args
 
 from .errors import SettingsError
@@ -181,7 +183,8 @@ class Means(Mapping[str, Any]):
         """What `numbers_then` gives."""
         if not self._plain:
             return partial(numbers, self.read())
-        return partial(_divided, tuple(self._sums), list(map(tuple, self._sums.values())))
+        # all in one tuple: many small ones would keep the garbage collector busy
+        return partial(_divided, tuple(self._sums), tuple(chain.from_iterable(self._sums.values())))
 
     def bring_back(self, sums: Mapping[str, Any]) -> None:
         """Go on from what `sums` returned."""
@@ -221,9 +224,9 @@ class Means(Mapping[str, Any]):
         return repr(dict(self))
 
 
-def _divided(names: tuple[str, ...], sums: list[tuple[float, float]]) -> dict[str, float]:
-    """Name to mean, by sums and counts."""
-    return {name: total / count for name, (total, count) in zip(names, sums, strict=True)}
+def _divided(names: tuple[str, ...], sums: tuple[float, ...]) -> dict[str, float]:
+    """Name to mean, where sums and counts stand in turns."""
+    return dict(zip(names, map(truediv, sums[::2], sums[1::2]), strict=True))
 
 
 def _plain_number(mean: Any) -> Any:

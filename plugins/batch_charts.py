@@ -38,6 +38,14 @@ class BatchCharts(Charts):
         self.batch_speed = Speed()
 
     @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        """Also get ready what batches need."""
+        from .summaries import scalars  # noqa: PLC0415 - tensorboardX imports PyTorch
+
+        super().on_train_begin(run)
+        self.scalars = scalars
+
+    @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Also count the intervals that have passed."""
         super().on_epoch_begin(run)
@@ -56,15 +64,12 @@ class BatchCharts(Charts):
 
     def _batch(self, then: tuple[Callable[[], dict[str, float]], float | None]) -> Made:
         """In the thread that writes: computing means and naming them takes its time."""
-        from .summaries import scalars  # noqa: PLC0415 - as above
-
         tags, shown = self.tags, then[0]()
         if then[1] is not None:
             shown.setdefault("steps_per_second", then[1])
-        for name in shown:
-            if name not in tags:
-                tags[name] = self.layout.of_batch(name)
-        return scalars({tag: value for name, value in shown.items() if (tag := tags[name]) is not None})
+        if not shown.keys() <= tags.keys():
+            tags.update((name, self.layout.of_batch(name)) for name in shown)
+        return self.scalars({tag: value for name, value in shown.items() if (tag := tags[name]) is not None})
 
 
 class ProfiledCharts(BatchCharts):

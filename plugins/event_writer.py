@@ -50,7 +50,7 @@ MOST_BYTES = 512 << 20
 PATIENCE_SECONDS = 10.0
 """How long the training waits for a thread that does not get on, before it goes on without it."""
 
-_MANY, _MUCH = 500, 8 << 20  # events, and bytes, that wake the thread before its time
+_MANY, _MUCH = MOST_EVENTS // 2, 8 << 20  # events, and bytes, that wake the thread before its time
 _SOME = 64  # events after which the thread lets the training go first
 
 Made: TypeAlias = "list[Value] | bytes"
