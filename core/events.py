@@ -97,6 +97,10 @@ class Events(Joining):
         if begin is not None and (answers := begin(self, self.epoch, batch)) is not None:
             self._obey("on_batch_begin", answers)
 
+    def trained(self, batches: int) -> None:
+        """So many batches of the epoch were trained on: for an adapter that tells of them later, or not one by one."""
+        self._counters.done = batches
+
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""
         counters = self._counters

@@ -73,6 +73,7 @@ class Share(BaseModel):
     """Of each loop over batches of an epoch, where its loader stands."""
     loop_loader: Any = None
     """Where the loader of the present loop stood before it began."""
+    subject: Any = None
 
 
 class Memory(Share):
@@ -92,7 +93,6 @@ class Memory(Share):
     """Each decision before that, with its epoch, without those of a signal."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     rates: dict[str, float] = Field(default_factory=dict[str, float])
-    subject: Any = None
     plugins: list[Remembered] = Field(default_factory=list[Remembered])
     world_size: int = 1
     others: list[Share] = Field(default_factory=list[Share])
@@ -102,13 +102,18 @@ class Memory(Share):
         """The memory as one rank of now needs it.
 
         Where there are as many ranks as then, each remembers what it did. Else rank 0 goes on from the metrics that all
-        of them had, every rank from as many samples as all had trained on, and the others draw afresh.
+        of them had, every rank from as many samples as all had trained on and from what rank 0's subject knew, and the
+        others draw afresh.
         """
         if world_size == self.world_size:
             return self if rank == 0 else self.model_copy(update=dict((self.others[rank - 1 : rank] or [Share()])[0]))
         batches = self.position.batches * self.world_size // world_size
         position = self.position.model_copy(update={"batches": batches})
-        share = self.model_copy(update={"means": _joined([self, *self.others])}) if rank == 0 else Share()
+        share = (
+            self.model_copy(update={"means": _joined([self, *self.others])})
+            if rank == 0
+            else Share(subject=self.subject)
+        )
         return self.model_copy(
             update={**{name: getattr(share, name) for name in Share.model_fields}, "position": position}
         )
@@ -131,7 +136,6 @@ def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory
         decision=[action_to_plain(each) for each in decision if not run.interrupted],
         decided=[(epoch, decision_to_plain(each)) for epoch, each in run.decided if REQUEST not in each.askers],
         rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
-        subject=to_plain(subject.memory()) if isinstance(subject, Remembers) else None,
         plugins=[_remembered(name, plugin, run.callbacks.get(name), failures) for name, plugin in run.plugins.items()],
         world_size=run.world_size,
         others=run.shares,
@@ -147,6 +151,7 @@ def share_of(run: Continuation) -> Share:
         loop_random=to_plain(run.loop_random) if inside else None,
         loaders=[state_of(loader) for loader in run.loaders],
         loop_loader=run.loop_loader if inside else None,
+        subject=to_plain(run.subject.memory()) if isinstance(run.subject, Remembers) else None,
     )
 
 
