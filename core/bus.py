@@ -26,13 +26,13 @@ from .dispatch import Answers, CompiledHook, call_each, compile_hook
 from .errors import CheckpointError, LoopError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
 from .hooks import HOOKS, PROJECT, Hooks
-from .memory import Memory, capture
+from .memory import Memory, capture, share_of
 from .metrics import numbers
 from .slots import Slots
 from .storage.checkpoints import Checkpoint, fetched, manifest_of, read, remove
 from .storage.files import suffix_of
 from .storage.locations import Location, location
-from .storage.parts import holds_parts
+from .storage.parts import EVERYTHING, Portion, holds_parts
 from .storage.places import at
 from .writer import File, Job, Unwritten, Writer
 
@@ -209,7 +209,7 @@ class Bus:
             CheckpointError: what all ranks have written in the background ended early.
         """
         self._scale([action for action in decision if isinstance(action, ScaleLearningRate)])
-        if self._sharing() is not None and any(isinstance(each, (Keep, Save, Restore, Forget)) for each in decision):
+        if self.sharing() is not None and any(isinstance(each, (Keep, Save, Restore, Forget)) for each in decision):
             with self._calling_off():
                 self.written(wait=True)
                 self._keep([action for action in decision if isinstance(action, Keep)])
@@ -278,17 +278,18 @@ class Bus:
         able = able and all(detaches(self.subject, path.name) for path in self._asked)
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
-        _ = self._sharing()
+        _ = self.sharing()
         follows = self._follows
         later = () if background or follows else restores
         job, slot = Job([], lambda job: self._then(job, decision, slot, later)), None
         with self._calling_off():
             memory = capture(run, decision, self.failures) if saves and not follows else None
+            own = share_of(run).model_dump_json(exclude_defaults=True) if saves and follows else ""
             write = self._writing(background=background)
             try:
                 if self._left and saves:
                     raise CheckpointError("a sharded model is saved by all ranks together, and they have parted")
-                job.files += [self._file(path, same, run, memory, write) for path, same in self._asked.items()]
+                job.files += [self._file(path, same, run, memory, own, write) for path, same in self._asked.items()]
                 if self.slots.fresh and not saves and self.directories and missing(self.subject, Saveable) is None:
                     slot = write(True)  # noqa: FBT003
             except CheckpointError as error:  # the state cannot be copied, so none of it can be written
@@ -308,11 +309,12 @@ class Bus:
         actions: list[Save],
         run: Continuation,
         memory: Memory | None,
+        own: str,
         write: Callable[[bool], Callable[[Path], object]],
     ) -> File:
         moment = self._moment(path, actions, run, memory)
         in_parts = self._in_parts(suffix_of(path))
-        return File(path, write(moment["weights_only"]), moment, in_parts, self._sharing())
+        return File(path, write(moment["weights_only"]), moment, in_parts, self.sharing(), own)
 
     def _lose(self, job: Job, step: int, error: CheckpointError) -> None:
         job.unwritten = [Unwritten(path, step, error) for path in self._asked]
@@ -329,7 +331,7 @@ class Bus:
 
     def _called_off(self, failed: bool) -> bool:  # noqa: FBT001
         """Whether one of the ranks that write together cannot."""
-        sharing = self._sharing()
+        sharing = self.sharing()
         return failed if sharing is None else bool(sharing.maximum([float(failed)])[0])
 
     def leave(self) -> None:
@@ -341,8 +343,11 @@ class Bus:
                 self.writer.wait()
             sharing.close()
 
-    def _sharing(self) -> Ranks | None:
-        """The ranks that write together, None where this process, or rank 0, writes alone."""
+    def sharing(self) -> Ranks | None:
+        """The ranks that write together, None where this process, or rank 0, writes alone.
+
+        All ranks ask for them at the same time.
+        """
         if self._shared is None and isinstance(self.subject, Sharded) and not self._left:
             self._shared = self.subject.sharing()
             self._follows = self._shared is not None and self._shared.rank > 0
@@ -372,7 +377,7 @@ class Bus:
                 self.slots.prune(() if follows else self.directories)
             elif slot is not None and isinstance(self.subject, Saveable):
                 suffix = self.subject.suffixes(weights_only=True)[0]
-                in_parts, sharing = self._in_parts(suffix), self._sharing()
+                in_parts, sharing = self._in_parts(suffix), self.sharing()
                 self.slots.write(self.directories[0], suffix, slot, in_parts=in_parts, sharing=sharing)
                 self.slots.prune(() if follows else self.directories)
         except (OSError, RuntimeError) as error:
@@ -430,7 +435,10 @@ class Bus:
         if not there and not (isinstance(path, Path) and holds_parts(path)):
             kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
-        digest = read(path).content.digest if verified else ""  # a damaged file is refused before it changes anything
+        sharing = self.sharing()
+        mine = EVERYTHING if sharing is None else Portion(sharing.rank, sharing.size)
+        # a damaged file is refused before it changes anything
+        digest = read(path, mine).content.digest if verified else ""
         if isinstance(self.subject, Restorable):
             with fetched(path, digest) as file:
                 self.subject.load(file)

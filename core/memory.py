@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from .failures import Failures, observes
 from .guards import sign
 from .loaders import state_of
 from .metrics import Means
-from .plain import from_plain, to_plain
+from .plain import from_plain, packed, to_plain
 from .randomness import random_state
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class Remembered(BaseModel):
     memory: Any = None
 
 
+State = dict[str, Any] | None
+GENERATORS = ("random", "loop_random")
+"""What of a share is the state of random generators, by name of the library that has them."""
+
+
 class Share(BaseModel):
     """What one rank of several remembers by itself."""
 
@@ -74,6 +79,23 @@ class Share(BaseModel):
     loop_loader: Any = None
     """Where the loader of the present loop stood before it began."""
     subject: Any = None
+
+    def packed(self) -> Share:
+        """The same in less space."""
+        states = {name: getattr(self, name) for name in GENERATORS}
+        small = {name: state and {each: packed(state[each]) for each in state} for name, state in states.items()}
+        return self.model_copy(update=small)
+
+    def beside(self, first: Share) -> Share:
+        """What of it the first rank's share does not tell: without generators that stand where the first one's do."""
+        return self._each(first, _without)
+
+    def along(self, first: Share) -> Share:
+        """What `beside` was called on."""
+        return self._each(first, _within)
+
+    def _each(self, first: Share, put: Callable[[State, State], State]) -> Share:
+        return self.model_copy(update={each: put(getattr(self, each), getattr(first, each)) for each in GENERATORS})
 
 
 class Memory(Share):
@@ -106,7 +128,8 @@ class Memory(Share):
         others draw afresh.
         """
         if world_size == self.world_size:
-            return self if rank == 0 else self.model_copy(update=dict((self.others[rank - 1 : rank] or [Share()])[0]))
+            own = (self.others[rank - 1 : rank] or [Share()])[0] if rank else self
+            return self.model_copy(update=dict(own.along(self))) if rank else self
         batches = self.position.batches * self.world_size // world_size
         position = self.position.model_copy(update={"batches": batches})
         share = (
@@ -140,6 +163,15 @@ def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory
         world_size=run.world_size,
         others=run.shares,
     )
+
+
+def _without(state: State, known: State) -> State:
+    first = known or {}
+    return state and {name: each for name, each in state.items() if first.get(name) != each}
+
+
+def _within(state: State, known: State) -> State:
+    return state if state is None else {**(known or {}), **state}
 
 
 def share_of(run: Continuation) -> Share:

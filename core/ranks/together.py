@@ -132,9 +132,10 @@ class Together(Meetings):
         outcome, error, actions = Outcome(decision, [], []), None, decision.actions
         if all(isinstance(action, Stop) for action in actions):
             return outcome
-        if any(isinstance(action, Save) for action in actions):
-            shares = self._agreement.gather(share_of(self).model_dump())
-            self.shares = [Share.model_validate(share) for share in shares[1:]]
+        if any(isinstance(action, Save) for action in actions) and self._bus.sharing() is None:
+            plain = self._agreement.gather(share_of(self).packed().model_dump())
+            shares = [Share.model_validate(share) for share in plain]
+            self.shares = [share.beside(shares[0]) for share in shares[1:]]
         try:
             if self.rank == 0:
                 outcome = self._bus.carry_out(decision, self)

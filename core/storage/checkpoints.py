@@ -22,7 +22,9 @@ from ..errors import CheckpointError
 from .files import RESERVED, digest_of, discard, suffix_of
 from .locations import Location
 from .parts import (
+    EVERYTHING,
     Part,
+    Portion,
     damage,
     digest_of_parts,
     drop_old_parts,
@@ -42,7 +44,6 @@ __all__ = [
     "commit",
     "contents_of",
     "fetched",
-    "glance",
     "look",
     "manifest_of",
     "newest",
@@ -204,14 +205,18 @@ class Found(NamedTuple):
     """What is wrong with it, as far as was looked."""
 
 
-def read(path: Location) -> Checkpoint:
+def read(path: Location, mine: Portion = EVERYTHING) -> Checkpoint:
     """The checkpoint at `path`, every byte of it verified; also while another process writes the next one there.
+
+    Args:
+        path: where it lies.
+        mine: what to verify of a directory, where other processes verify the rest.
 
     Raises:
         CheckpointError: there is none, or its content is not one that was committed.
     """
     if isinstance(path, Path) and path.is_dir():
-        return _read_directory(path)
+        return _read_directory(path, mine)
     while True:
         try:
             with at(path).reading() as payload:  # opened first: what is open stays what it is, whatever is renamed
@@ -232,24 +237,14 @@ def read(path: Location) -> Checkpoint:
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
 
 
-def glance(path: Location) -> Checkpoint:
-    """As `read`, for one of several processes: of a directory, which another has read, only the index is compared.
-
-    Raises:
-        CheckpointError: there is none, or its content is not one that was committed.
-    """
-    there = _there(path, contents_of(path)) if isinstance(path, Path) and path.is_dir() else []
-    return Checkpoint(path=path, content=there[0]) if there else read(path)
-
-
-def _read_directory(path: Path) -> Checkpoint:
+def _read_directory(path: Path, mine: Portion) -> Checkpoint:
     """As `read`. The index tells which of several contents it is; that one's parts are compared."""
     while True:
         contents = contents_of(path)
         if not contents:
             raise CheckpointError(f"nothing can verify {str(path)!r}: {_manifest_is(path)}")
         there = _there(path, contents)
-        flaw = damage(path, there[0].parts) if there else "its index is not one that was written"
+        flaw = damage(path, mine.of(there[0].parts)) if there else "its index is not one that was written"
         if not flaw:
             return Checkpoint(path=path, content=there[0])
         if contents_of(path) == contents and _there(path, contents) == there:  # else a writer was faster
@@ -313,14 +308,14 @@ def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[Found]]:
     return newest(survey(directory))
 
 
-def newest(candidates: Iterable[Found]) -> tuple[Checkpoint | None, list[Found]]:
+def newest(candidates: Iterable[Found], mine: Portion = EVERYTHING) -> tuple[Checkpoint | None, list[Found]]:
     """The first of the candidates whose bytes are all as they were written, and what was passed over, as above."""
     first: Checkpoint | None = None
     passed_over: list[Found] = []
     for found in candidates:
         if found.content is not None and first is not None:
             continue
-        looked = found if found.flaw else _look(found.path, verify=True)
+        looked = found if found.flaw else _look(found.path, verify=True, mine=mine)
         if looked is None:  # removed meanwhile
             continue
         if looked.flaw or looked.content is None:
@@ -372,7 +367,7 @@ def _expected_at(path: Location) -> list[Content]:
     return contents if size is None else [Content(digest=digest_at(path), size=size, epoch=-1, step=-1)]
 
 
-def _look(path: Location, *, verify: bool) -> Found | None:
+def _look(path: Location, *, verify: bool, mine: Portion = EVERYTHING) -> Found | None:
     """One payload and its manifest, None for neither; after a crash only the digest can tell which content it is."""
     try:
         contents = contents_of(path)
@@ -387,7 +382,7 @@ def _look(path: Location, *, verify: bool) -> Found | None:
     if len(contents) == 1 and contents[0].size == size and not verify:
         return Found(path, contents[0])
     try:
-        content = read(path).content
+        content = read(path, mine).content
         foreign = "somebody else's file, whole; the save that was to replace it never came"
         return Found(path, content) if content.step >= 0 else Found(path, None, foreign)
     except CheckpointError as error:
