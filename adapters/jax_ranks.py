@@ -12,9 +12,12 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-import jax  # type: ignore[import-not-found, unused-ignore]
+from trainbus import MissingDependency, RankError
 
-from trainbus import RankError
+try:
+    import jax  # type: ignore[import-not-found, unused-ignore]
+except ImportError as error:
+    raise MissingDependency(f"{error}; pip install jax") from error
 
 __all__ = ["JaxRanks"]
 

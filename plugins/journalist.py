@@ -88,7 +88,7 @@ class Journalist:
         else:
             path = Path(self.path).absolute()
             try:
-                owned = owning([path.parent], Use(f".trainbus.{path.name}.lock", f"journal {path.name}", "Journal"))
+                owned = owning([path.parent], Use(f".trainbus.{path.name}.lock", f"journal {path.name}"))
                 run.at_end(owned.close)
             except CheckpointError as error:
                 raise SettingsError(f"Journal: path={self.path!r}: {error}") from None
