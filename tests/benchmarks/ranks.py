@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import traceback
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -40,8 +41,8 @@ def listener(*, critical: bool) -> Any:
 def epochs() -> float:
     """Nanoseconds of an epoch's boundary."""
     model = torch.nn.Linear(1, 1)
-    with Run(TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1)), EarlyStopping("loss", patience=10**6),
-             progress=False) as run:  # fmt: skip
+    subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    with Run(subject, EarlyStopping(monitor="loss", patience=10**6), progress=False) as run:
         for epoch in run.epochs(EPOCHS + 1):
             run.log(loss=1.0)
             if epoch == 0:  # the first one has made the group
@@ -98,6 +99,8 @@ def rank_of(rank: int, size: int, folder: str) -> int:
         if rank == 0:
             Path(folder, "found").write_text(json.dumps(found))
         status = 0
+    except BaseException:  # noqa: BLE001 - nobody else would say it
+        traceback.print_exc()
     finally:
         os._exit(status)
 
