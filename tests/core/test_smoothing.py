@@ -102,15 +102,13 @@ def stop_of(callback: EarlyStopping, losses: list[float], cut: int) -> int | Non
     """The epoch that stops, of a run whose plugin is made anew at one epoch from what it remembered."""
     plugin: Any = callback.plugin()
     for begin, end in ((0, cut), (cut, len(losses))):
-        run = Run(callbacks=[plugin], progress=False)
-        run.begin()
-        for epoch in range(begin, end):
-            run.begin_epoch(epoch)
-            run.end_epoch({"val_loss": losses[epoch]})
-            if run.stopped:
-                return epoch
+        with Run(callbacks=[plugin], progress=False) as run:
+            for epoch in range(begin, end):
+                run.begin_epoch(epoch)
+                run.end_epoch({"val_loss": losses[epoch]})
+                if run.stopped:
+                    return epoch
         memory = from_plain(json.loads(json.dumps(to_plain(plugin.memory()))))
-        run.end()
         plugin = callback.plugin()
         plugin.recall(memory)
     return None
