@@ -44,6 +44,7 @@ class Events(Joining):
             found = [each for each in found if not observes(each.plugin)]
         self.plugins = {each.name: each.plugin for each in found}
         self._owned = ExitStack()
+        self._bus.through = None if self._agreement is None else self._through
         self._bus.register((each.name, each.plugin) for each in found)
 
     # --- the events that an adapter states

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -12,8 +11,7 @@ from ..dispatch import CompiledHook
 from ..errors import SettingsError
 from ..memory import Share, decision_from_plain, decision_to_plain, share_of
 from ..metrics import Means
-from ..signals import DEFAULT
-from ..storage.locations import Location, Source, location
+from ..storage.locations import Location, location
 from ..storage.places import at
 from .agreement import Point
 from .meetings import BATCHES, Meetings
@@ -33,29 +31,12 @@ class Together(Meetings):
     Every rank tells every plugin that decides the same events with the same metrics. What rank 0's decide is sent to
     all, and all carry it out at once; rank 0 alone writes files, and has plugins that only observe. Whatever fails on
     one rank is raised on all. Where there is one process nothing of this happens.
-
-    Args:
-        subject: what is trained.
-        resume: as in `Run`.
-        resume_strict: as in `Run`.
-        signals: as in `Run`.
     """
 
-    def __init__(
-        self,
-        subject: object,
-        *,
-        resume: Source | None = None,
-        resume_strict: bool = False,
-        signals: Iterable[str] = DEFAULT,
-    ) -> None:
-        super().__init__(subject, resume=resume, resume_strict=resume_strict, signals=signals)
-        self._held: Exception | None = None
-        """What this rank has failed by, and tells when the ranks meet next."""
-        self._repeats = False
-        """Whether hooks are told what they were told before the run was interrupted."""
-        if self._agreement is not None:
-            self._bus.through = self._through
+    _held: Exception | None = None
+    """What this rank has failed by, and tells when the ranks meet next."""
+    _repeats = False
+    """Whether hooks are told what they were told before the run was interrupted."""
 
     # --- the same events everywhere
 
