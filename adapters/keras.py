@@ -17,6 +17,7 @@ import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
 from trainbus.listeners import as_list
+from trainbus.metrics import Means
 from trainbus.signals import DEFAULT
 from trainbus.storage.locations import Source
 
@@ -41,6 +42,9 @@ class _StopFit:
             self.model.stop_training = True
 
 
+JAX_STATE = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
+"""What a training step of JAX's is given, in this order."""
+
 _OPEN: weakref.WeakSet[_Fit] = weakref.WeakSet()
 """Every call of `fit` whose run may be open."""
 
@@ -57,11 +61,12 @@ class _Fit:
         given: Mapping[str, Any],
         hear_batches: Callable[[], object],
         validation_data: Any = None,
+        timeout: float = 1800,
         **options: Any,
     ) -> None:
         steps = given.get("validation_steps") if validation_data is None else None
         data = given.get("validation_data") if validation_data is None else validation_data
-        self.subject = KerasSubject(model, validation_data=data, validation_steps=steps)
+        self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
         self.run.planned_epochs, self.run.planned_batches = params.get("epochs"), params.get("steps")
         self.run.validation_freq = _validation_freq(given)
@@ -69,6 +74,7 @@ class _Fit:
         self.hear_batches = hear_batches
         self.open = True
         self.calls = self.batches = self.skip = 0
+        self.samples = 0.0
         self.skipping = False
         self.first_iteration = self.iteration = self.subject.iterations()
         # held weakly: once Keras's list of callbacks is gone, fit is over, whatever ended it
@@ -98,6 +104,7 @@ class _Fit:
                     self.end(error)
                 raise
             self.calls += 1
+            self.run.trained(self.calls * model.steps_per_execution)
             if self.run.requested:
                 self.hear_batches()  # so that the end of this one ends the run
             return logs
@@ -123,13 +130,17 @@ class _Fit:
 
     def begin_epoch(self, epoch: int) -> None:
         """The epoch begins, or goes on after the batches that are to be passed over."""
-        self.calls = 0
+        self.calls, self.samples = 0, 0.0
         self.run.begin_epoch(epoch)
         self.batches = self.skip = self.run.to_skip
 
-    def pass_over(self, data: Any) -> Mapping[str, Any]:
-        """Leave out a training step that was made before the run was interrupted; the metrics until then."""
-        model = self.subject.model
+    def pass_over(self, *args: Any) -> Any:
+        """Leave out a training step that was made before the run was interrupted; what Keras expects of one."""
+        model, data = self.subject.model, args[-1]
+        of_jax = len(args) > 1  # there a step is given the variables' values, and returns them
+        if of_jax:
+            model._jax_state = dict(zip(JAX_STATE, args[0], strict=True))
+            model.jax_state_sync()
         steps = min(model.steps_per_execution, self.skip)
         given = [next(data) for _ in range(steps)] if hasattr(data, "__next__") else data  # JAX fetches in the step
         self.skip -= steps
@@ -137,7 +148,7 @@ class _Fit:
             self.subject.build(given[0])
             self.run.skipped()
         logs: Mapping[str, Any] = model.get_metrics_result()
-        return logs
+        return (logs, model._get_jax_state(**dict.fromkeys(JAX_STATE, True))) if of_jax else logs
 
     def count(self, batch: int | None = None) -> int:
         """Take note of the batches trained on, the last one being `batch`, where batches are told.
@@ -154,8 +165,27 @@ class _Fit:
         made, self.iteration = now - (self.iteration or 0), now
         return made
 
+    def told(self, logs: Mapping[str, Any], samples: float) -> Mapping[str, Any] | None:
+        """What to give the run of Keras's metrics of so many samples: nothing where other processes have others.
+
+        They are then what this process has logged, in the place of what it had before.
+        """
+        if self.run.world_size == 1:
+            return logs
+        mine = Means()
+        for name, value in logs.items():
+            mine.add(name, value, samples or max(self.batches, 1), None if self.subject.same_on_all else "mean")
+        self.run.means.bring_back({**self.run.means.sums(), **mine.sums()})
+        return None
+
+    def present_samples(self) -> float:
+        """How many samples Keras's running metrics are those of, where that matters; else 0."""
+        alike = self.run.world_size == 1 or self.subject.same_on_all
+        return 0.0 if alike else self.subject.samples()
+
     def catch_up(self) -> None:
         """Tell the run of the batches that were not told one by one."""
+        self.samples = self.samples or self.present_samples()  # a validation is about to count anew
         steps = self.count()
         if self.run.hears_batches:
             self.run.step += steps
@@ -216,6 +246,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         signals: as in `trainbus.Run`.
         validation_data: what TensorBoard shows the activations on, in the forms that `fit` takes; None for the
             validation data of `fit`.
+        timeout: seconds that one of several processes waits for the others before it gives them up.
     """
 
     def __init__(
@@ -223,13 +254,14 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         callbacks: Any = (),
         *,
         validation_data: Any = None,
+        timeout: float = 1800,
         resume: Source | None = None,
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
-        self._signals, self._validation_data = signals, validation_data
+        self._options = {"signals": signals, "validation_data": validation_data, "timeout": timeout}
         self._resume = {"resume": resume, "resume_strict": resume_strict}
         self._fit: _Fit | None = None
 
@@ -258,7 +290,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if other.gone():
                 other.lose()
         given, resume, self._resume = _locals_of_fit(events), self._resume, {}
-        options = {"signals": self._signals, "validation_data": self._validation_data, **resume}
+        options = {**self._options, **resume}
         fit = _Fit(self.callbacks, self.model, self.params or {}, events, given, self._hear_batches, **options)
         self._fit = fit
         if fit.run.hears_batches:
@@ -268,10 +300,11 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _hear_batches(self) -> None:
         # Keras looks for overridden methods before a run can be made, so that a plugin's wish comes too late for it;
         # where nobody listens, nothing is overridden and no batch is slowed down
-        self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
         events = None if self._fit is None else self._fit.events()
         if events is not None:
             events._async_train = False
+            events._flush_futures()  # a batch that a thread tells still is none that anybody has asked for
+        self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
 
     @_ends_run
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -290,7 +323,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _end_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if (fit := self._fit) is not None and fit.open and not fit.skipping:
             steps = fit.count(batch)
-            fit.run.end_batch(fit.batches - 1, logs or {}, steps=steps)
+            fit.run.end_batch(fit.batches - 1, fit.told(logs or {}, fit.present_samples()), steps=steps)
 
     @_ends_run
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -303,16 +336,21 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """The validation is over, if it is the one of this `fit`."""
         if (fit := self._fit) is not None and fit.open and _events() is fit.events():
-            fit.run.end_validation({f"val_{name}": value for name, value in (logs or {}).items()})
+            validated = {f"val_{name}": value for name, value in (logs or {}).items()}
+            fit.run.end_validation(fit.told(validated, fit.present_samples()))
 
     @_ends_run
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """The epoch is over; `logs` holds its metrics, those of a validation with `val_`."""
         if (fit := self._fit) is not None and fit.open:
             fit.catch_up()
+            validated = {name for name in fit.run.means if name.startswith("val_")}  # of several processes, told before
+            told = {name: value for name, value in (logs or {}).items() if name not in validated}
             if logs is not None and fit.steers_rates:
                 logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does
-            fit.run.end_epoch(logs)
+            fit.run.end_epoch(fit.told(told, fit.samples))
+            if logs is not None and fit.run.world_size > 1:
+                logs.update((name, fit.run.metrics[name]) for name in logs.keys() & fit.run.metrics.keys())
 
     @_ends_run
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:

@@ -13,7 +13,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from trainbus import MissingDependency, SettingsError
-from trainbus.capabilities import Detachable, HasActivations, HasConfig, HasGradients, HasLearningRate, Node
+from trainbus.capabilities import (
+    Detachable,
+    HasActivations,
+    HasConfig,
+    HasGradients,
+    HasLearningRate,
+    Node,
+    Ranks,
+    Saveable,
+    Snapshotable,
+)
 from trainbus.names import resolve
 
 try:
@@ -26,6 +36,7 @@ except ImportError as error:
 from .keras_activations import activations, why_unreadable
 from .keras_graph import is_chart, nodes_of, unique
 from .keras_random import random_state, set_random_state
+from .keras_ranks import alone, is_sharded, ranks, same_on_all
 
 try:
     from . import keras_file
@@ -55,17 +66,21 @@ class KerasSubject:
         model: any model; its learning rates are those of the optimizer that it is compiled with.
         validation_data: what its layers are looked at with, in the forms that `fit` takes.
         validation_steps: batches of a data set to look at; None for all.
+        timeout: seconds that one of several processes waits for the others before it gives them up.
 
     Raises:
         SettingsError: it is no `keras.Model`.
     """
 
-    def __init__(self, model: Any, *, validation_data: Any = None, validation_steps: int | None = None) -> None:
+    def __init__(
+        self, model: Any, *, validation_data: Any = None, validation_steps: int | None = None, timeout: float = 1800
+    ) -> None:
         if not isinstance(model, keras.Model):
             raise SettingsError(f"KerasSubject takes a keras.Model; this is a {type(model).__name__}")
         self._model = model
         self._buffers = None if WHY_NOT else keras_file.Buffers()
         self._validation = validation_data, validation_steps
+        self.timeout = timeout
         self.finalized = False
         """Whether the optimizer's moving averages took the place of the weights, as `fit` does when it ends; what is
         restored from then on is finalized too."""
@@ -85,6 +100,8 @@ class KerasSubject:
             return why_unreadable(self._validation[0])
         if capability is HasGradients and keras.backend.backend() != "torch":
             return f"Keras keeps no gradients on the backend {keras.backend.backend()!r}; it does on 'torch'"
+        if capability in (Saveable, Snapshotable) and is_sharded(self.model):
+            return "its weights are sharded over several processes, and none of them has all"
         if capability is HasConfig and not is_chart(self._model):
             return "only models of the classes Functional and Sequential have one"
         if capability is not HasLearningRate:
@@ -99,10 +116,15 @@ class KerasSubject:
                 )
         return None if optimizers else "the model is not compiled with an optimizer"
 
+    def ranks(self) -> Ranks | None:
+        """The processes of torch's default process group, or those that JAX has connected; None for one alone."""
+        return ranks(self.timeout)
+
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
         """Keras's own."""
         return (".weights.h5",) if weights_only else (".keras", ".h5")
 
+    @alone()
     def save(self, path: Path, *, weights_only: bool) -> None:
         """Write the model with its optimizer, or only the weights; Keras adds the optimizer's state to these too.
 
@@ -116,6 +138,7 @@ class KerasSubject:
         else:
             self.model.save(str(path), overwrite=True)
 
+    @alone()
     def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the model as it is now: a copy in main memory, in the place of the last one.
 
@@ -128,6 +151,7 @@ class KerasSubject:
         """Not a legacy `.h5` model, which Keras writes while it walks through it."""
         return not WHY_NOT and (name.endswith(".weights.h5") or not name.endswith(".h5"))
 
+    @alone()
     def load(self, path: Path) -> None:
         """Take over weights and, except from a legacy `.h5` model, the optimizer's state."""
         model = self.model
@@ -142,6 +166,7 @@ class KerasSubject:
         weights = self.model.weights
         return Snapshot([_copy(each) for each in weights], [_copy(each) for each in self._averages()])
 
+    @alone()
     def restore(self, snapshot: Snapshot) -> None:
         """Bring weights and averages back; the rest of the optimizer's state stays."""
         pairs = [(self.model.weights, snapshot.weights), (self._averages(), snapshot.averages)]
@@ -154,6 +179,7 @@ class KerasSubject:
         """The running metrics of the epoch, which no file holds."""
         return [_array(variable) for variable in self.model.metrics_variables]
 
+    @alone()
     def recall(self, memory: Sequence[Any]) -> None:
         """Bring the running metrics back, where they are as many."""
         variables = self.model.metrics_variables
@@ -162,12 +188,13 @@ class KerasSubject:
                 variable.assign(value)
 
     def random_state(self) -> Mapping[str, Any]:
-        """Where Keras's own generator of seeds stands, and on the torch backend torch's generators."""
-        return random_state()
+        """Where Keras's own generators of seeds stand, and on the torch backend torch's generators."""
+        return random_state(self.model)
 
+    @alone()
     def set_random_state(self, state: Mapping[str, Any]) -> None:
         """Bring them back."""
-        set_random_state(state)
+        set_random_state(self.model, state)
 
     def build(self, data: Any) -> None:
         """Let the metrics have their variables, which `fit` else makes in the first step."""
@@ -179,6 +206,7 @@ class KerasSubject:
         """The one as "learning_rate", those of a `MultiOptimizer` as "learning_rate/<name of the optimizer>"."""
         return {name: _number(optimizer.learning_rate) for name, optimizer in self._rates()}
 
+    @alone()
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
         """Assign the optimizers' variables, and read them back.
 
@@ -259,6 +287,16 @@ class KerasSubject:
         """Weight updates that the optimizer has made in its life; None without one."""
         optimizer = getattr(self.model, "optimizer", None)
         return None if optimizer is None else int(_number(optimizer.iterations))
+
+    def samples(self) -> float:
+        """How many samples the running metrics are those of, as far as the model's loss counts them; else 0."""
+        count = getattr(getattr(self.model, "_loss_tracker", None), "count", None)
+        return 0.0 if count is None else float(_array(count))
+
+    @property
+    def same_on_all(self) -> bool:
+        """Whether the running metrics are those of all processes' samples."""
+        return same_on_all()
 
     @property
     def skips_updates(self) -> bool:

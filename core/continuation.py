@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 from .failures import LOG
@@ -14,7 +14,8 @@ from .randomness import random_state
 from .resume import Resumption, find
 from .status import Status
 from .storage.checkpoints import Checkpoint
-from .storage.locations import Source, location
+from .storage.locations import Location, Source, location
+from .storage.parts import EVERYTHING, Portion
 from .storage.places import present
 
 __all__ = ["Continuation"]
@@ -88,9 +89,9 @@ class Continuation(Status):
         self.loop_loader = state_of(loader) if self._bus.directories else None
         return loader, 0
 
-    def _look(self) -> Checkpoint | None:
+    def _look(self, mine: Portion = EVERYTHING, without: Collection[Location] = ()) -> Checkpoint | None:
         """Look for the checkpoint."""
-        return None if self._resume is None else find(self._resume, self.callbacks.values())
+        return None if self._resume is None else find(self._resume, self.callbacks.values(), mine, without)
 
     def _take(self, checkpoint: Checkpoint | None) -> None:
         """Let run and subject stand where the checkpoint has them."""

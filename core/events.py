@@ -45,6 +45,7 @@ class Events(Joining):
             found = [each for each in found if not observes(each.plugin)]
         self.plugins = {each.name: each.plugin for each in found}
         self._owned = ExitStack()
+        self._bus.through = None if self._agreement is None else self._through
         self._bus.register((each.name, each.plugin) for each in found)
 
     # --- the events that an adapter states
@@ -102,6 +103,10 @@ class Events(Joining):
         begin = self._bus.on_batch_begin
         if begin is not None and (answers := begin(self, self.epoch, batch)) is not None:
             self._obey("on_batch_begin", answers)
+
+    def trained(self, batches: int) -> None:
+        """So many batches of the epoch were trained on: for an adapter that tells of them later, or not one by one."""
+        self._counters.done = batches
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """The batch was trained on, in `steps` weight updates; `metrics` are the epoch's means until here."""

@@ -22,13 +22,13 @@ from .capabilities import (
 from .decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
 from .errors import CheckpointError, MissingCapability
 from .failures import Failures
-from .memory import Memory, capture
+from .memory import Memory, capture, share_of
 from .metrics import numbers
 from .slots import Slots
 from .storage.checkpoints import Checkpoint, fetched, manifest_of, read, remove
 from .storage.files import suffix_of
 from .storage.locations import Location, location
-from .storage.parts import holds_parts
+from .storage.parts import EVERYTHING, Portion, holds_parts
 from .storage.places import at
 from .storage.staging import downloads_kept
 from .writer import File, Job, Unwritten, Writer
@@ -130,7 +130,7 @@ class Execution:
             CheckpointError: what all ranks have written in the background ended early.
         """
         self._scale([action for action in decision if isinstance(action, ScaleLearningRate)])
-        if self._sharing() is not None and any(isinstance(each, (Keep, Save, Restore, Forget)) for each in decision):
+        if self.sharing() is not None and any(isinstance(each, (Keep, Save, Restore, Forget)) for each in decision):
             with self._calling_off():
                 self.written(wait=True)
                 self._keep([action for action in decision if isinstance(action, Keep)])
@@ -185,17 +185,18 @@ class Execution:
         able = able and all(detaches(self.subject, path.name) for path in self._asked)
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
-        _ = self._sharing()
+        _ = self.sharing()
         follows = self._follows
         later = () if background or follows else restores
         job, slot = Job([], lambda job: self._then(job, decision, slot, later)), None
         with self._calling_off():
             memory = capture(run, decision, self.failures) if saves and not follows else None
+            own = share_of(run).model_dump_json(exclude_defaults=True) if saves and follows else ""
             write = self._writing(background=background)
             try:
                 if self._left and saves:
                     raise CheckpointError("a sharded model is saved by all ranks together, and they have parted")
-                job.files += [self._file(path, same, run, memory, write) for path, same in self._asked.items()]
+                job.files += [self._file(path, same, run, memory, own, write) for path, same in self._asked.items()]
                 if self.slots.fresh and not saves and self.directories and missing(self.subject, Saveable) is None:
                     slot = write(True)  # noqa: FBT003
             except CheckpointError as error:  # the state cannot be copied, so none of it can be written
@@ -215,11 +216,12 @@ class Execution:
         actions: list[Save],
         run: Continuation,
         memory: Memory | None,
+        own: str,
         write: Callable[[bool], Callable[[Path], object]],
     ) -> File:
         moment = self._moment(path, actions, run, memory)
         in_parts = self._in_parts(suffix_of(path))
-        return File(path, write(moment["weights_only"]), moment, in_parts, self._sharing())
+        return File(path, write(moment["weights_only"]), moment, in_parts, self.sharing(), own)
 
     def _lose(self, job: Job, step: int, error: CheckpointError) -> None:
         job.unwritten = [Unwritten(path, step, error) for path in self._asked]
@@ -236,7 +238,7 @@ class Execution:
 
     def _called_off(self, failed: bool) -> bool:  # noqa: FBT001
         """Whether one of the ranks that write together cannot."""
-        sharing = self._sharing()
+        sharing = self.sharing()
         return failed if sharing is None else bool(sharing.maximum([float(failed)])[0])
 
     def leave(self) -> None:
@@ -248,8 +250,11 @@ class Execution:
                 self.writer.wait()
             sharing.close()
 
-    def _sharing(self) -> Ranks | None:
-        """The ranks that write together, None where this process, or rank 0, writes alone."""
+    def sharing(self) -> Ranks | None:
+        """The ranks that write together, None where this process, or rank 0, writes alone.
+
+        All ranks ask for them at the same time.
+        """
         if self._shared is None and isinstance(self.subject, Sharded) and not self._left:
             self._shared = self.subject.sharing()
             self._follows = self._shared is not None and self._shared.rank > 0
@@ -279,7 +284,7 @@ class Execution:
                 self.slots.prune(() if follows else self.directories)
             elif slot is not None and isinstance(self.subject, Saveable):
                 suffix = self.subject.suffixes(weights_only=True)[0]
-                in_parts, sharing = self._in_parts(suffix), self._sharing()
+                in_parts, sharing = self._in_parts(suffix), self.sharing()
                 self.slots.write(self.directories[0], suffix, slot, in_parts=in_parts, sharing=sharing)
                 self.slots.prune(() if follows else self.directories)
         except (OSError, RuntimeError) as error:
@@ -341,8 +346,10 @@ class Execution:
         if not there and not (isinstance(path, Path) and holds_parts(path)):
             kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
+        sharing = self.sharing()
+        mine = EVERYTHING if sharing is None else Portion(sharing.rank, sharing.size)
         with downloads_kept():  # a damaged file is refused before it changes anything
-            digest = read(path).content.digest if verified else ""
+            digest = read(path, mine).content.digest if verified else ""
             if isinstance(self.subject, Restorable):
                 with fetched(path, digest) as file:
                     self.subject.load(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from .failures import Failures, observes
 from .guards import sign
 from .loaders import state_of
 from .metrics import Means
-from .plain import from_plain, to_plain
+from .plain import from_plain, packed, to_plain
 from .randomness import random_state
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ class Remembered(BaseModel):
     memory: Any = None
 
 
+State = dict[str, Any] | None
+GENERATORS = ("random", "loop_random")
+"""What of a share is the state of random generators, by name of the library that has them."""
+
+
 class Share(BaseModel):
     """What one rank of several remembers by itself."""
 
@@ -72,6 +77,24 @@ class Share(BaseModel):
     """Of each loop over batches of an epoch, where its loader stands."""
     loop_loader: Any = None
     """Where the loader of the present loop stood before it began."""
+    subject: Any = None
+
+    def packed(self) -> Share:
+        """The same in less space."""
+        states = {name: getattr(self, name) for name in GENERATORS}
+        small = {name: state and {each: packed(state[each]) for each in state} for name, state in states.items()}
+        return self.model_copy(update=small)
+
+    def beside(self, first: Share) -> Share:
+        """What of it the first rank's share does not tell: without generators that stand where the first one's do."""
+        return self._each(first, _without)
+
+    def along(self, first: Share) -> Share:
+        """What `beside` was called on."""
+        return self._each(first, _within)
+
+    def _each(self, first: Share, put: Callable[[State, State], State]) -> Share:
+        return self.model_copy(update={each: put(getattr(self, each), getattr(first, each)) for each in GENERATORS})
 
 
 class Memory(Share):
@@ -91,7 +114,6 @@ class Memory(Share):
     """Each decision before that, with its epoch, without those of a signal; packed."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     rates: dict[str, float] = Field(default_factory=dict[str, float])
-    subject: Any = None
     plugins: list[Remembered] = Field(default_factory=list[Remembered])
     world_size: int = 1
     others: list[Share] = Field(default_factory=list[Share])
@@ -101,13 +123,19 @@ class Memory(Share):
         """The memory as one rank of now needs it.
 
         Where there are as many ranks as then, each remembers what it did. Else rank 0 goes on from the metrics that all
-        of them had, every rank from as many samples as all had trained on, and the others draw afresh.
+        of them had, every rank from as many samples as all had trained on and from what rank 0's subject knew, and the
+        others draw afresh.
         """
         if world_size == self.world_size:
-            return self if rank == 0 else self.model_copy(update=dict((self.others[rank - 1 : rank] or [Share()])[0]))
+            own = (self.others[rank - 1 : rank] or [Share()])[0] if rank else self
+            return self.model_copy(update=dict(own.along(self))) if rank else self
         batches = self.position.batches * self.world_size // world_size
         position = self.position.model_copy(update={"batches": batches})
-        share = self.model_copy(update={"means": _joined([self, *self.others])}) if rank == 0 else Share()
+        share = (
+            self.model_copy(update={"means": _joined([self, *self.others])})
+            if rank == 0
+            else Share(subject=self.subject)
+        )
         return self.model_copy(
             update={**{name: getattr(share, name) for name in Share.model_fields}, "position": position}
         )
@@ -132,11 +160,19 @@ def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory
             run.decided, lambda each: None if REQUEST in each[1].askers else (each[0], decision_to_plain(each[1]))
         ),
         rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
-        subject=to_plain(subject.memory()) if isinstance(subject, Remembers) else None,
         plugins=[_remembered(name, plugin, run.callbacks.get(name), failures) for name, plugin in run.plugins.items()],
         world_size=run.world_size,
         others=run.shares,
     )
+
+
+def _without(state: State, known: State) -> State:
+    first = known or {}
+    return state and {name: each for name, each in state.items() if first.get(name) != each}
+
+
+def _within(state: State, known: State) -> State:
+    return state if state is None else {**(known or {}), **state}
 
 
 def share_of(run: Continuation) -> Share:
@@ -148,6 +184,7 @@ def share_of(run: Continuation) -> Share:
         loop_random=to_plain(run.loop_random) if inside else None,
         loaders=[state_of(loader) for loader in run.loaders],
         loop_loader=run.loop_loader if inside else None,
+        subject=to_plain(run.subject.memory()) if isinstance(run.subject, Remembers) else None,
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, cast
 
-__all__ = ["from_plain", "to_plain"]
+__all__ = ["from_plain", "packed", "to_plain"]
 
 MARK = "$"
 """The key that tells a mark from a mapping."""
@@ -76,6 +77,23 @@ def _array_to_plain(value: Any, where: str) -> Any:
     return {MARK: "array", "type": array.dtype.str, "shape": list(array.shape), "value": data}
 
 
+def packed(plain: Any) -> Any:
+    """The same plain data with its bytes and arrays compressed, for what lies there in large numbers.
+
+    >>> from_plain(packed(to_plain([b"0" * 1000]))) == [b"0" * 1000]
+    True
+    """
+    if isinstance(plain, list):
+        return [packed(each) for each in plain]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(plain, dict):
+        return plain
+    given = cast("dict[str, Any]", plain)
+    if given.get(MARK) in ("bytes", "array"):
+        data = zlib.compress(base64.b64decode(given["value"]))
+        return {**given, "value": base64.b85encode(data).decode(), "packed": True}
+    return {key: packed(each) for key, each in given.items()}
+
+
 def from_plain(value: Any) -> Any:
     """What `to_plain` was given, tuples as lists.
 
@@ -96,12 +114,15 @@ def from_plain(value: Any) -> Any:
     if mark == "float":
         return float(given["value"])
     if mark == "bytes":
-        return base64.b64decode(given["value"])
+        return _bytes_of(given)
     if mark == "mapping":
         return {from_plain(key): from_plain(item) for key, item in given["value"]}
     if mark == "array":
         import numpy as np  # noqa: PLC0415 - the core is imported without it
 
-        data = base64.b64decode(given["value"])
-        return np.frombuffer(data, dtype=np.dtype(given["type"])).reshape(given["shape"]).copy()
+        return np.frombuffer(_bytes_of(given), dtype=np.dtype(given["type"])).reshape(given["shape"]).copy()
     raise ValueError(f"{mark!r} marks nothing that this version knows")
+
+
+def _bytes_of(given: dict[str, Any]) -> bytes:
+    return zlib.decompress(base64.b85decode(given["value"])) if "packed" in given else base64.b64decode(given["value"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -14,14 +15,16 @@ from .errors import CheckpointError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
 from .guards import sign
 from .loaders import bring_back, keeps_state
-from .memory import Memory, Remembered, action_from_plain, decision_from_plain
+from .memory import Memory, Remembered, Share, action_from_plain, decision_from_plain
 from .names import hint
 from .plain import from_plain
 from .randomness import set_random_state
 from .slots import Slots, slot_files
 from .storage.checkpoints import MANIFEST, Checkpoint, Found, contents_of, fetched, look, newest, read, survey
 from .storage.locations import Location, Source, location
+from .storage.parts import EVERYTHING, Portion, read_part
 from .storage.places import at
+from .storage.sharing import OWN
 
 __all__ = ["AUTO", "Match", "Resumption", "find", "match"]
 
@@ -33,13 +36,17 @@ UNDECISIVE = frozenset({"background", "verbose"})
 """Settings that change no decision."""
 
 
-def find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
+def find(
+    source: Source, callbacks: Iterable[Callback], mine: Portion = EVERYTHING, without: Collection[Location] = ()
+) -> Checkpoint | None:
     """The checkpoint to resume from.
 
     Args:
         source: the path of one; a directory, of which the newest intact one is taken; or "auto", which looks for the
             files that the callbacks write.
         callbacks: those that are listed.
+        mine: what to verify of a directory, where other processes verify the rest.
+        without: checkpoints in which these have found damage.
 
     Returns:
         The checkpoint, every byte of it verified; None for "auto" where there is none.
@@ -49,22 +56,24 @@ def find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
         CheckpointError: what is there is damaged, or tells nothing of its run.
     """
     try:
-        return _find(source, callbacks)
+        return _find(source, callbacks, mine, without)
     except CheckpointError:
         raise
     except OSError as error:
         raise CheckpointError(f"resume={str(source)!r}: {error}") from error
 
 
-def _find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
+def _find(
+    source: Source, callbacks: Iterable[Callback], mine: Portion, without: Collection[Location]
+) -> Checkpoint | None:
     if source == AUTO:
         patterns = [pattern for callback in callbacks for pattern in callback.written()]
         if not patterns:
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
-        return _newest(look(_payloads(patterns)))
+        return _newest(look(_payloads(patterns) - set(without)), mine)
     path = location(source)
     if at(path).is_directory() and not contents_of(path):
-        found = _newest(survey(path))
+        found = _newest([each for each in survey(path) if each.path not in without], mine)
         if found is None:
             raise SettingsError(
                 f"resume={str(source)!r}: no checkpoint of a run in this directory; resume='auto' starts afresh where "
@@ -75,7 +84,7 @@ def _find(source: Source, callbacks: Iterable[Callback]) -> Checkpoint | None:
         beside = at(path.parent)
         near = hint(path.name, beside.names() if beside.is_directory() else [], otherwise="")
         raise SettingsError(f"resume={str(source)!r}: no such file{near}")
-    checkpoint = read(path)
+    checkpoint = read(path, mine)
     memory_of(checkpoint)
     return checkpoint
 
@@ -97,14 +106,28 @@ def _payloads(patterns: Iterable[str]) -> set[Location]:
     return {found.with_name(found.name.removesuffix(MANIFEST)) for place in places for found in place.matching()}
 
 
-def _newest(found: list[Found]) -> Checkpoint | None:
+def _newest(found: list[Found], mine: Portion) -> Checkpoint | None:
     """The newest intact one that remembers its run; one with weights alone only where no other holds more."""
     runs = [each for each in found if each.content is None or each.content.memory]
     runs.sort(key=lambda each: each.content is not None and each.content.weights_only)
-    first, passed_over = newest(runs)
+    first, passed_over = newest(runs, mine)
     for each in passed_over:
         LOG.warning("passed over: %s: %s", each.path, each.flaw or "it tells nothing of its run")
     return first
+
+
+def _with_shares(checkpoint: Checkpoint, memory: Memory, rank: int, world_size: int) -> Memory:
+    """With what other ranks than the first remember, as far as this one needs it, where it lies beside their parts."""
+    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.content.parts}
+    needed: Iterable[int] = [rank] if world_size == memory.world_size else []
+    if rank == 0 and not needed and memory.position.inside:  # it goes on from the metrics that all had
+        needed = range(1, memory.world_size)
+    others = [Share()] * (memory.world_size - 1)
+    for each in needed:
+        part = parts.get(OWN.format(each))
+        if part is not None and isinstance(checkpoint.path, Path):
+            others[each - 1] = Share.model_validate_json(read_part(checkpoint.path, part))
+    return memory.model_copy(update={"others": others}) if OWN.format(1) in parts else memory
 
 
 class Match(NamedTuple):
@@ -196,7 +219,7 @@ class Resumption:
     ) -> None:
         self.checkpoint = checkpoint
         self.rank = rank
-        whole = memory_of(checkpoint)
+        whole = _with_shares(checkpoint, memory_of(checkpoint), rank, world_size)
         self.memory = whole.of(rank, world_size)
         if rank == 0 and len(whole.others) + 1 < world_size == whole.world_size:
             LOG.warning(
@@ -248,7 +271,7 @@ class Resumption:
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert isinstance(subject, Restorable)
-        files = slot_files(self.checkpoint, self.memory.slots)
+        files = slot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
         for slot in self.memory.slots.keys() - files.keys():
             slots.lose(slot)
             if self.rank == 0:

@@ -35,11 +35,13 @@ class File(NamedTuple):
     """Whether it is a directory, laid out as `parts` says."""
     sharing: Ranks | None = None
     """The ranks that write it together; None where this process writes it alone."""
+    own: str = ""
+    """What this rank remembers by itself, where rank 0 has not gathered it."""
 
     def commit(self, write: Callable[[Path], object]) -> Checkpoint:
         """Put it where it shall stand."""
         if self.sharing is not None:
-            return commit_together(self.sharing, self.path, write, **self.moment)
+            return commit_together(self.sharing, self.path, write, self.own, **self.moment)
         return commit(self.path, write, directory=self.in_parts, **self.moment)
 
 

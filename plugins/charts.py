@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Charts"]
 
-CHARTS = Use(".trainbus.tensorboard.lock", "charts", "TensorBoard")
+CHARTS = Use(".trainbus.tensorboard.lock", "charts")
 
 
 class Charts:

@@ -94,8 +94,7 @@ class Journalist:
         else:
             path = Path(self.path).absolute()
             try:
-                use = Use(f".trainbus.{path.name}.lock", f"journal {path.name}", "Journal")
-                self.owned = owning([path.parent], use)
+                self.owned = owning([path.parent], Use(f".trainbus.{path.name}.lock", f"journal {path.name}"))
             except CheckpointError as error:
                 raise SettingsError(f"Journal: path={self.path!r}: {error}") from None
         try:

@@ -9,10 +9,11 @@ from ..callback import Callback
 from ..decision import Decision
 from ..errors import CheckpointError, RankError, SettingsError
 from ..execution import Outcome
-from ..failures import observes
+from ..failures import LOG, observes
 from ..memory import decision_from_plain, decision_to_plain
-from ..storage.checkpoints import Checkpoint, glance
-from ..storage.locations import location
+from ..storage.checkpoints import Checkpoint, contents_of, read
+from ..storage.locations import Location, location
+from ..storage.parts import Portion
 from ..unfinished import unfinished
 from .agreement import told, words_of
 from .outcomes import NO_NEWS, outcome_from_plain, outcome_to_plain
@@ -41,26 +42,44 @@ class Joining(Together):
         self._departure.begin()
 
     def _find(self) -> None:
-        """Go on from the checkpoint that rank 0 finds, if it finds one."""
+        """Go on from the checkpoint that rank 0 finds, if it finds one, and in which none of the ranks finds damage."""
         if self._agreement is None:
             self._take(self._look())
             return
-        checkpoint, error = None, None
-        if self.rank == 0:
-            try:
-                checkpoint = self._look()
-            except Exception as raised:  # noqa: BLE001 - raised on every rank
-                error = raised
-        found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.content.digest]
-        found = self._agreed(found, error)
-        if found:
+        mine, damaged = Portion(self.rank, self.world_size), list[Location]()
+        while True:
+            checkpoint, error = None, None
+            if self.rank == 0:
+                try:
+                    checkpoint = self._look(mine, damaged)
+                except Exception as raised:  # noqa: BLE001 - raised on every rank
+                    error = raised
+            found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.content.digest]
+            found = self._agreed(found, error)
+            if not found:
+                return
+            flaw = ""
             with self._sharing():
-                self._take(checkpoint or self._same_file(*found))
+                try:
+                    checkpoint = checkpoint or self._same_file(found[0], found[1], mine)
+                except CheckpointError as raised:
+                    flaw = str(raised)
+            flaws = {rank: each for rank, each in enumerate(self._agreement.everywhere(flaw)) if each}
+            if not flaws:
+                break
+            damaged.append(location(found[0]))
+            if self._resume is not None and location(self._resume) == damaged[-1]:
+                raise self._shared(CheckpointError(told(flaws)))
+            if self.rank == 0:
+                LOG.warning("passed over: %s: %s", found[0], told(flaws))
+        with self._sharing():
+            self._take(checkpoint)
 
-    def _same_file(self, path: str, digest: str) -> Checkpoint:
-        checkpoint = glance(location(path))
-        if checkpoint.content.digest != digest:
-            raise CheckpointError(f"{path!r} is not the file that rank 0 has there; let every rank see the same files")
+    def _same_file(self, path: str, digest: str, mine: Portion) -> Checkpoint:
+        known = any(content.digest == digest for content in contents_of(location(path)))
+        checkpoint = read(location(path), mine) if known else None
+        if checkpoint is None or checkpoint.content.digest != digest:
+            raise SettingsError(f"{path!r} is not the file that rank 0 has there; let every rank see the same files")
         return checkpoint
 
     def _carry_over(self) -> None:

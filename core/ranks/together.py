@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -12,8 +11,7 @@ from ..errors import SettingsError
 from ..execution import Outcome
 from ..memory import Share, decision_from_plain, decision_to_plain, share_of
 from ..metrics import Means
-from ..signals import DEFAULT
-from ..storage.locations import Location, Source, location
+from ..storage.locations import Location, location
 from ..storage.places import at
 from .agreement import Point
 from .meetings import BATCHES, Meetings
@@ -33,29 +31,12 @@ class Together(Meetings):
     Every rank tells every plugin that decides the same events with the same metrics. What rank 0's decide is sent to
     all, and all carry it out at once; rank 0 alone writes files, and has plugins that only observe. Whatever fails on
     one rank is raised on all. Where there is one process nothing of this happens.
-
-    Args:
-        subject: what is trained.
-        resume: as in `Run`.
-        resume_strict: as in `Run`.
-        signals: as in `Run`.
     """
 
-    def __init__(
-        self,
-        subject: object,
-        *,
-        resume: Source | None = None,
-        resume_strict: bool = False,
-        signals: Iterable[str] = DEFAULT,
-    ) -> None:
-        super().__init__(subject, resume=resume, resume_strict=resume_strict, signals=signals)
-        self._held: Exception | None = None
-        """What this rank has failed by, and tells when the ranks meet next."""
-        self._repeats = False
-        """Whether hooks are told what they were told before the run was interrupted."""
-        if self._agreement is not None:
-            self._bus.through = self._through
+    _held: Exception | None = None
+    """What this rank has failed by, and tells when the ranks meet next."""
+    _repeats = False
+    """Whether hooks are told what they were told before the run was interrupted."""
 
     # --- the same events everywhere
 
@@ -132,9 +113,10 @@ class Together(Meetings):
         outcome, error, actions = Outcome(decision, [], []), None, decision.actions
         if all(isinstance(action, Stop) for action in actions):
             return outcome
-        if any(isinstance(action, Save) for action in actions):
-            shares = self._agreement.gather(share_of(self).model_dump())
-            self.shares = [Share.model_validate(share) for share in shares[1:]]
+        if any(isinstance(action, Save) for action in actions) and self._bus.sharing() is None:
+            plain = self._agreement.gather(share_of(self).packed().model_dump())
+            shares = [Share.model_validate(share) for share in plain]
+            self.shares = [share.beside(shares[0]) for share in shares[1:]]
         try:
             if self.rank == 0:
                 outcome = self._bus.carry_out(decision, self)

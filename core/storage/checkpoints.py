@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import CheckpointError
-from .commits import Checkpoint, commit, fetched, glance, present_in, read, remove
+from .commits import Checkpoint, commit, fetched, present_in, read, remove
 from .files import RESERVED, suffix_of
 from .locations import Location
 from .manifests import MANIFEST, Content, Manifest, contents_of, manifest_is, manifest_of
-from .parts import drop_old_parts, holds_parts
+from .parts import EVERYTHING, Portion, drop_old_parts, holds_parts
 from .places import at
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "commit",
     "contents_of",
     "fetched",
-    "glance",
     "look",
     "manifest_of",
     "newest",
@@ -98,14 +97,14 @@ def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[Found]]:
     return newest(survey(directory))
 
 
-def newest(candidates: Iterable[Found]) -> tuple[Checkpoint | None, list[Found]]:
+def newest(candidates: Iterable[Found], mine: Portion = EVERYTHING) -> tuple[Checkpoint | None, list[Found]]:
     """The first of the candidates whose bytes are all as they were written, and what was passed over, as above."""
     first: Checkpoint | None = None
     passed_over: list[Found] = []
     for found in candidates:
         if found.content is not None and first is not None:
             continue
-        looked = found if found.flaw else _look(found.path, verify=True)
+        looked = found if found.flaw else _look(found.path, verify=True, mine=mine)
         if looked is None:  # removed meanwhile
             continue
         if looked.flaw or looked.content is None:
@@ -124,7 +123,7 @@ def sweep(directory: Location) -> None:
             drop_old_parts(path, [content.parts for content in there])
 
 
-def _look(path: Location, *, verify: bool) -> Found | None:
+def _look(path: Location, *, verify: bool, mine: Portion = EVERYTHING) -> Found | None:
     """One payload and its manifest, None for neither; after a crash only the digest can tell which content it is."""
     try:
         contents = contents_of(path)
@@ -139,7 +138,7 @@ def _look(path: Location, *, verify: bool) -> Found | None:
     if len(contents) == 1 and contents[0].size == size and not verify:
         return Found(path, contents[0])
     try:
-        content = read(path).content
+        content = read(path, mine).content
         foreign = "somebody else's file, whole; the save that was to replace it never came"
         return Found(path, content) if content.step >= 0 else Found(path, None, foreign)
     except CheckpointError as error:

@@ -21,7 +21,9 @@ from .files import digest_of, discard
 from .locations import Location
 from .manifests import Content, contents_of, manifest_is, manifest_of, write_manifest
 from .parts import (
+    EVERYTHING,
     Part,
+    Portion,
     damage,
     digest_of_parts,
     drop_old_parts,
@@ -33,7 +35,7 @@ from .parts import (
 )
 from .places import at, digest_at
 
-__all__ = ["Checkpoint", "commit", "fetched", "glance", "present_in", "read", "remove"]
+__all__ = ["Checkpoint", "commit", "fetched", "present_in", "read", "remove"]
 
 
 class Checkpoint(BaseModel):
@@ -129,14 +131,18 @@ def _measured(payload: Path, parts: tuple[Part, ...] = ()) -> dict[str, Any]:
     return {"digest": digest_of(payload), "size": payload.stat().st_size}
 
 
-def read(path: Location) -> Checkpoint:
+def read(path: Location, mine: Portion = EVERYTHING) -> Checkpoint:
     """The checkpoint at `path`, every byte of it verified; also while another process writes the next one there.
+
+    Args:
+        path: where it lies.
+        mine: what to verify of a directory, where other processes verify the rest.
 
     Raises:
         CheckpointError: there is none, or its content is not one that was committed.
     """
     if isinstance(path, Path) and path.is_dir():
-        return _read_directory(path)
+        return _read_directory(path, mine)
     while True:
         try:
             with at(path).reading() as payload:  # opened first: what is open stays what it is, whatever is renamed
@@ -157,24 +163,14 @@ def read(path: Location) -> Checkpoint:
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
 
 
-def glance(path: Location) -> Checkpoint:
-    """As `read`, for one of several processes: of a directory, which another has read, only the index is compared.
-
-    Raises:
-        CheckpointError: there is none, or its content is not one that was committed.
-    """
-    there = present_in(path, contents_of(path)) if isinstance(path, Path) and path.is_dir() else []
-    return Checkpoint(path=path, content=there[0]) if there else read(path)
-
-
-def _read_directory(path: Path) -> Checkpoint:
+def _read_directory(path: Path, mine: Portion) -> Checkpoint:
     """As `read`. The index tells which of several contents it is; that one's parts are compared."""
     while True:
         contents = contents_of(path)
         if not contents:
             raise CheckpointError(f"nothing can verify {str(path)!r}: {manifest_is(path)}")
         there = present_in(path, contents)
-        flaw = damage(path, there[0].parts) if there else "its index is not one that was written"
+        flaw = damage(path, mine.of(there[0].parts)) if there else "its index is not one that was written"
         if not flaw:
             return Checkpoint(path=path, content=there[0])
         if contents_of(path) == contents and present_in(path, contents) == there:  # else a writer was faster

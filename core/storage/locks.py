@@ -23,11 +23,9 @@ class Use(NamedTuple):
     """Name of the file that is held locked."""
     what: str
     """What its owner writes."""
-    callback: str
-    """The callback that asks for it."""
 
 
-CHECKPOINTS = Use(LOCK, "checkpoints", "ModelCheckpoint")
+CHECKPOINTS = Use(LOCK, "checkpoints")
 
 
 def owning(directories: Iterable[Location], use: Use = CHECKPOINTS) -> ExitStack:
@@ -64,7 +62,8 @@ def _owned(directory: Location, use: Use) -> Callable[[], object]:
     except Held as error:
         raise CheckpointError(
             f"another run ({str(error) or 'starting'}) saves its {use.what} in {str(directory)!r}; give each run a "
-            f"directory of its own, or where several processes train one model, list {use.callback} in one of them only"
+            "directory of its own; several processes that train one model have to be connected (init_process_group, "
+            "jax.distributed) before their runs are made: then rank 0 alone writes"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{use.what} cannot be saved in {str(directory)!r}: {error}") from error

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,8 +22,10 @@ from ..errors import CheckpointError
 from .files import digest_of, discard, stage_directory, sync
 
 __all__ = [
+    "EVERYTHING",
     "SHARDS",
     "Part",
+    "Portion",
     "damage",
     "digest_of_parts",
     "drop_old_parts",
@@ -32,6 +35,7 @@ __all__ = [
     "parts_in",
     "present",
     "publish_parts",
+    "read_part",
     "remove_parts",
     "stage_parts",
 ]
@@ -50,6 +54,30 @@ class Part(BaseModel):
     size: int
     digest: str
     """SHA-256 in hexadecimal digits."""
+
+
+class Portion(NamedTuple):
+    """What of a payload one of several processes reads: the index, and the parts that bear its number.
+
+    >>> parts = [Part(name=name, size=1, digest="") for name in ("index", "shards-9/__0_0", "shards-9/__1_0")]
+    >>> [part.name for part in Portion(1, 2).of(parts)]
+    ['index', 'shards-9/__1_0']
+    """
+
+    rank: int
+    size: int
+
+    def of(self, parts: Iterable[Part]) -> list[Part]:
+        """Its parts; each is in one portion, and the index in all."""
+        return [part for part in parts if "/" not in part.name or _number(part.name) % self.size == self.rank]
+
+
+EVERYTHING = Portion(0, 1)
+
+
+def _number(name: str) -> int:
+    digits = re.search(r"\d+", name.rpartition("/")[2])
+    return int(digits[0]) if digits else 0
 
 
 def digest_of_parts(parts: Iterable[Part]) -> str:
@@ -159,6 +187,18 @@ def damage(directory: Path, parts: Iterable[Part]) -> str:
         except OSError as error:
             return f"{part.name!r} cannot be read: {error}"
     return ""
+
+
+def read_part(directory: Path, part: Part) -> bytes:
+    """What a part holds.
+
+    Raises:
+        CheckpointError: it is not there as it was written.
+    """
+    flaw = damage(directory, [part])
+    if flaw:
+        raise CheckpointError(f"the checkpoint {str(directory)!r} is damaged: {flaw}")
+    return (directory / part.name).read_bytes()
 
 
 def link_parts(source: Path, path: Path) -> None:

@@ -9,15 +9,20 @@ from typing import Any
 from ..capabilities import Ranks
 from ..errors import CheckpointError, RankError
 from .checkpoints import Checkpoint, commit
+from .files import digest_of, sync
 from .locations import Location
+from .parts import SHARDS, Part
 
-__all__ = ["Write", "commit_together", "write_together"]
+__all__ = ["OWN", "Write", "commit_together", "write_together"]
+
+OWN = "rank-{}.json"
+"""Name of the part that holds what one rank remembers by itself."""
 
 Write = Callable[[Path], object]
 """Writes to the path that it is given."""
 
 
-def commit_together(ranks: Ranks, path: Location, write: Write, **moment: Any) -> Checkpoint:
+def commit_together(ranks: Ranks, path: Location, write: Write, own: str = "", **moment: Any) -> Checkpoint:
     """As `commit` a directory; every rank calls it at the same time, and returns or raises the same.
 
     What is returned has the memory and the parts on rank 0 only.
@@ -26,6 +31,7 @@ def commit_together(ranks: Ranks, path: Location, write: Write, **moment: Any) -
         ranks: those that write, by exchanges that nobody else makes meanwhile.
         path: where the payload shall stand; rank 0's is taken.
         write: as in `write_together`.
+        own: what this rank remembers by itself, laid beside its part; empty for nothing.
         moment: fields of `Content` beside those that the payload tells; rank 0's are taken.
 
     Raises:
@@ -38,7 +44,10 @@ def commit_together(ranks: Ranks, path: Location, write: Write, **moment: Any) -
         done.append(commit(path, write, directory=True, **moment))
         return done[0].model_dump(mode="json", exclude={"content": {"memory", "parts"}})
 
-    told = write_together(ranks, write, act)
+    def write_all(staged: Path) -> object:
+        return _beside(ranks, write, staged, own)
+
+    told = write_together(ranks, write_all, act)
     return done[0] if done else Checkpoint.model_validate(told)
 
 
@@ -95,3 +104,34 @@ def _lead(ranks: Ranks, write: Write, act: Callable[[Write], Any]) -> Any:
             ranks.broadcast("")
         ranks.broadcast(verdict)
     return verdict["told"]
+
+
+def _beside(ranks: Ranks, write: Write, staged: Path, own: str) -> object:
+    """Fill the directory, and lay beside it what each rank has by itself; on rank 0 all parts, where they are told.
+
+    Whatever fails on one rank, all come to the end of this; rank 0 raises it.
+    """
+    told: Any = None
+    part, failure = None, None
+    try:
+        told = write(staged)
+        part = _laid(staged, ranks.rank, own) if own else None
+    except RankError:
+        raise
+    except (OSError, RuntimeError) as error:
+        failure = error
+    said = ranks.gather([part, None if failure is None else str(failure)])
+    if failure is not None:
+        raise failure
+    failures = [f"rank {rank}: {words}" for rank, (_, words) in enumerate(said) if words is not None]
+    if failures:
+        raise OSError("; ".join(failures))
+    return told and [*told, *(Part.model_validate(each) for each, _ in said if each is not None)]
+
+
+def _laid(staged: Path, rank: int, own: str) -> dict[str, Any]:
+    (shards,) = staged.glob(f"{SHARDS}*")
+    file = shards / OWN.format(rank)
+    file.write_text(own)
+    sync(file)
+    return Part(name=f"{shards.name}/{file.name}", size=file.stat().st_size, digest=digest_of(file)).model_dump()

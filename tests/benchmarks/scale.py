@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -106,7 +105,7 @@ def sizes() -> str:
     from trainbus.adapters.torch import TorchSubject
 
     share = Share(random=to_plain(random_state(TorchSubject(nn.Linear(1, 1)))))
-    remembered = len(json.dumps(share.model_dump(exclude_defaults=True)))
+    own, packed = (len(each.model_dump_json(exclude_defaults=True)) for each in (share, share.packed()))
     part = len(Part(name=f"shards-{'0' * 16}/__1234_0.distcp", size=10**10, digest="0" * 64).model_dump_json())
 
     def index(chunks: int) -> int:
@@ -133,9 +132,10 @@ def sizes() -> str:
     def lines() -> list[tuple[str, ...]]:
         rows = {
             "sum of a meeting, each rank": lambda n: 2048,
-            "what a save gathers on rank 0": lambda n: n * remembered,
-            "manifest, each rank's random generators": lambda n: n * remembered,
-            "manifest, list of parts": lambda n: n * part,
+            "DDP: gathered by a save, and in the manifest": lambda n: n * packed,
+            "sharded: gathered by a save": lambda n: n * part,
+            "sharded: in the manifest": lambda n: own + 2 * n * part,
+            "sharded: each rank's own file": lambda n: own,
             "DCP's index, 3,000 tensors over all ranks": lambda n: n * tensors * chunk,
             "DCP's index, 3,000 tensors over 64 ranks": lambda n: min(n, 64) * tensors * chunk,
         }

@@ -27,7 +27,7 @@ class Ended(NamedTuple):
     errors: str
 
 
-def job(folder: Path, size: int, module: str, *words: str) -> Ended:
+def job(folder: Path, size: int, module: str, *words: str, **more: str) -> Ended:
     """Run `python -m module folder words...` in `size` processes, and hear what they tell.
 
     Args:
@@ -35,10 +35,11 @@ def job(folder: Path, size: int, module: str, *words: str) -> Ended:
         size: how many ranks.
         module: takes the folder as its first word; told is what `tell` writes.
         words: more of them.
+        more: of the environment.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
+    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size), **more}
     ranks = [
         _start(["-m", module, str(folder), *words], {**environment, "RANK": str(rank)}, folder / f"errors-{rank}")
         for rank in range(size)

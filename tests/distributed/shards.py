@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import logging.handlers
 import os
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -25,6 +28,7 @@ from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.adapters.torch import TorchSubject
 from trainbus.capabilities import HasActivations, HasGradients, HasTrace, missing
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.storage.checkpoints import remove
 
 from .jobs import tell
 
@@ -232,6 +236,36 @@ def killed(rank: int, size: int) -> Any:
                 os.fsync = dying
 
     return train("killed", rank, size, listed=(Dies(),), resume="auto")
+
+
+@scene
+def damaged(rank: int, size: int) -> Any:
+    """A bit flips in one part after the other of the newest checkpoint, which every rank would resume from."""
+    told: dict[str, Any] = {}
+    with suppress(Breaks):
+        train("damaged", rank, size, breaks=(3, 1))
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("trainbus").addHandler(handler)
+    if rank == 0:
+        remove(Path("damaged/last.dcp"))  # the same moment as the newest of the others
+    dist.barrier()
+    for number, part in enumerate(sorted(path for path in Path("damaged/m-3.dcp").rglob("*") if path.is_file())):
+        copy = Path(f"damaged-{number}")
+        if rank == 0:
+            shutil.copytree("damaged", copy / "damaged")
+            content = part.read_bytes()
+            (copy / part).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        dist.barrier()
+        with contextlib.chdir(copy):
+            listed = ModelCheckpoint("damaged/m-{epoch}", monitor="val_score", mode="min", keep=2, save_last=True)
+            with Run(subject(seed=7), listed, resume="auto", progress=False) as run:
+                resumed = run.resumed
+        told[part.name] = [resumed and f"{resumed.path.name} {resumed.step}", said[:1]]
+        said.clear()
+    logging.getLogger("trainbus").removeHandler(handler)
+    return told
 
 
 @scene

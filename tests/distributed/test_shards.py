@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def four(folder: Path) -> list[dict[str, Any]]:
     """What four ranks tell of all scenes, in one launch."""
-    scenes = "unbroken foreground broken first_part whole_training snapshots full_disk last looked_at"
+    scenes = "unbroken foreground broken first_part whole_training snapshots full_disk damaged last looked_at"
     ended = job(folder, 4, "tests.distributed.shards", *scenes.split())
     assert ended.codes == [0] * 4, ended.errors
     return ended.told
@@ -79,6 +79,20 @@ def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str,
         assert looks[2] == "its gradients are sharded over the ranks, and none of them has a whole one"
 
 
+def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dict[str, Any]]) -> None:
+    """Each part is verified by one rank, and what one finds all pass over; rank 0 says what, and whose part it was."""
+    of = {f"__{rank}_0.distcp": rank for rank in range(4)} | {f"rank-{rank}.json": rank for rank in range(1, 4)}
+    of[".metadata"] = 0
+    for rank, told in enumerate(four):
+        assert {name: resumed for name, (resumed, _) in told["damaged"].items()} == dict.fromkeys(of, "m-2.dcp 8")
+        for name, (_, said) in told["damaged"].items():
+            assert bool(said) == (rank == 0)
+            if said:
+                assert said[0].startswith("passed over: damaged/m-3.dcp: ")
+                assert of[name] == 0 or f": rank {of[name]}: the checkpoint" in said[0]
+                assert name in said[0] or name == ".metadata"
+
+
 def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> None:
     """Every checkpoint of every scene is intact, and has parts of all ranks."""
     for name in ("unbroken", "foreground", "broken", "snapshots", "full"):
@@ -88,7 +102,9 @@ def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> Non
             assert {part.name.rpartition("/")[2] for part in found.content.parts} == {
                 ".metadata",
                 *(f"__{rank}_0.distcp" for rank in range(4)),
+                *(f"rank-{rank}.json" for rank in range(1, 4)),
             }
+            assert not found.content.memory.get("others"), "what the others remember is no part of the manifest"
 
 
 @pytest.mark.parametrize("size", [2, 1])

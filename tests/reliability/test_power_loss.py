@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from trainbus import CheckpointError
 from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read
 from trainbus.storage.files import publish, stage, sync
+from trainbus.storage.parts import SHARDS
 
 Disk = dict[Path, bytes]
 
@@ -25,7 +27,8 @@ class Recorder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Path, Path, bytes]] = []
         self.real: dict[str, Callable[..., Any]] = {}
-        for name in ("fsync", "replace", "mkdir", "unlink"):
+        self.seen = {path.absolute() for path in Path().rglob("*")}
+        for name in ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir"):
             self.real[name] = getattr(os, name)
             monkeypatch.setattr(os, name, getattr(self, name))
         self.real["mkstemp"] = tempfile.mkstemp
@@ -33,6 +36,7 @@ class Recorder:
 
     def note(self, call: str, path: Any, target: Any = "", data: bytes = b"") -> None:
         self.calls.append((call, Path(path).absolute(), Path(target).absolute(), data))
+        self.seen.add(Path(path).absolute())
 
     def mkstemp(self, *args: Any, **options: Any) -> tuple[int, str]:
         handle, name = self.real["mkstemp"](*args, **options)
@@ -43,26 +47,49 @@ class Recorder:
         self.real["fsync"](handle)
         places = [Path.cwd(), *Path.cwd().rglob("*")]
         (path,) = [path for path in places if os.path.samestat(path.stat(), os.fstat(handle))]
-        self.note("sync", path, data=b"" if path.is_dir() else path.read_bytes())
+        if path.is_dir():
+            self.note("sync names", path)
+        else:
+            self.see(path)
+            self.note("sync", path, data=path.read_bytes())
+
+    def see(self, path: Path) -> None:
+        """Files that whoever fills a directory has made by calls that are not noted."""
+        for each in [path, *path.rglob("*")]:
+            if each.is_file() and each.absolute() not in self.seen:
+                self.note("make", each, data=each.read_bytes())
 
     def replace(self, source: Any, target: Any) -> None:
+        self.see(Path(source))
         data = Path(source).read_bytes()
         self.real["replace"](source, target)
         self.note("rename", source, target, data)
+
+    def rename(self, source: Any, target: Any) -> None:
+        assert Path(source).is_dir(), "a file is renamed by replace()"
+        self.see(Path(source))
+        self.real["rename"](source, target)
+        self.note("rename", source, target)
+        self.seen.update(each.absolute() for each in Path(target).rglob("*"))
 
     def mkdir(self, path: Any, *args: Any) -> None:
         self.real["mkdir"](path, *args)
         self.note("mkdir", path)
 
-    def unlink(self, path: Any) -> None:
-        self.real["unlink"](path)
-        self.note("remove", path)
+    def unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
+        self.real["unlink"](path, dir_fd=dir_fd)
+        self.note("remove", path if dir_fd is None else Path(f"/proc/self/fd/{dir_fd}").readlink() / path)
+
+    def rmdir(self, path: Any, *, dir_fd: int | None = None) -> None:
+        self.real["rmdir"](path, dir_fd=dir_fd)
+        self.note("remove", path if dir_fd is None else Path(f"/proc/self/fd/{dir_fd}").readlink() / path)
 
 
 def disks(before: Disk, calls: list[tuple[str, Path, Path, bytes]]) -> Iterator[Disk]:
     """Every content that the disk may have if the power fails after these calls."""
     names = {path: number for number, path in enumerate(before)}
     """As they are for the processes that run: path to the number of its file; -1 for a directory."""
+    names |= {parent: -1 for path in before for parent in path.parents}
     datas = dict(enumerate(before.values()))
     unsynced: set[int] = set()
     durable, pending = dict(names), list[dict[Path, int | None]]()
@@ -70,7 +97,7 @@ def disks(before: Disk, calls: list[tuple[str, Path, Path, bytes]]) -> Iterator[
     for call, path, target, data in calls:
         if call == "make":
             names[path] = number = len(datas)
-            datas[number] = b""
+            datas[number] = data
             unsynced.add(number)
             pending.append({path: number})
         elif call == "mkdir":
@@ -80,10 +107,13 @@ def disks(before: Disk, calls: list[tuple[str, Path, Path, bytes]]) -> Iterator[
             del names[path]
             pending.append({path: None})
         elif call == "rename":
-            names[target] = number = names.pop(path)
-            datas[number] = data
-            pending.append({path: None, target: number})
-        elif names.get(path, -1) >= 0:
+            inside = [each for each in names if each == path or path in each.parents]  # of a directory, all in it
+            moved = {target / each.relative_to(path): names.pop(each) for each in inside}
+            names |= moved
+            if moved[target] >= 0:
+                datas[moved[target]] = data
+            pending.append({**moved, **dict.fromkeys(inside)})
+        elif call == "sync":
             datas[names[path]] = data
             unsynced.discard(names[path])
         else:  # the names in this directory are on the disk from now on
@@ -159,6 +189,63 @@ def test_a_next_commit_leaves_the_old_or_the_new(interrupted: bool, monkeypatch:
 
     assert cut_everywhere(monkeypatch, lambda: put(path, "new", 3), check) > 20
     assert seen == {"old", "new"}
+
+
+def fill(directory: Path, text: str) -> None:
+    """An index that names two parts."""
+    shards = directory / f"{SHARDS}{text}"
+    shards.mkdir()
+    for rank in "01":
+        (shards / rank).write_text(text)
+    (directory / "index").write_text(f"{shards.name}/0 {shards.name}/1")
+
+
+def put_parts(path: Path, text: str, number: int) -> None:
+    commit(path, lambda staged: fill(staged, text), directory=True, epoch=number, step=number, memory={"text": text})
+
+
+def check_parts(root: Path, done: bool, *, first: bool) -> str:
+    """What the index of best.parts names is there, of one content, with the memory of that; which one."""
+    path = root / "best.parts"
+    if not (path / "index").exists():
+        assert first
+        assert not done
+        return ""
+    (text,) = {(path / part).read_text() for part in (path / "index").read_text().split()}
+    assert text == "new" if done else text in ("old", "new")
+    assert read(path).content.memory == {"text": text}
+    return text
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_directory_is_the_old_or_the_new_with_all_its_parts(first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every cut its index names parts that are there, of one content, with the memory of that; or there is none."""
+    path, seen = Path("best.parts"), set[str]()
+    if not first:
+        put_parts(path, "old", 1)
+
+    def check(root: Path, done: bool) -> None:
+        seen.add(check_parts(root, done, first=first))
+
+    assert cut_everywhere(monkeypatch, lambda: put_parts(path, "new", 2), check) > 20
+    assert seen == {"new", "" if first else "old"}
+
+
+@pytest.mark.parametrize("left_out", ["parts", "names"])
+def test_the_model_finds_what_a_weaker_commit_of_a_directory_loses(
+    left_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the sync of the parts, or of the directories that have their names, some cut leaves what must not be."""
+    put_parts(Path("best.parts"), "old", 1)
+    skip = Path.is_file if left_out == "parts" else Path.is_dir
+
+    def weaker() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("trainbus.storage.parts.sync", lambda place: None if skip(place) else sync(place))
+            put_parts(Path("best.parts"), "new", 2)
+
+    with pytest.raises((AssertionError, OSError, CheckpointError, ValueError)):
+        cut_everywhere(monkeypatch, weaker, lambda root, done: check_parts(root, done, first=False))
 
 
 def interrupt(*_: Any) -> None:
