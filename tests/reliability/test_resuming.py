@@ -1,8 +1,12 @@
 """A run that was killed and resumed decides and learns exactly as the one that was not."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.storage.dying import MEMORY
 
 from .resuming import TRAININGS, Moment, files_in, killed_and_resumed, suffix
 
@@ -14,13 +18,20 @@ MOMENTS = [
 ]
 
 
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory in memory, where there is such a place."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("batches", [False, True], ids=["epochs", "batches"])
 @pytest.mark.parametrize("name", TRAININGS)
 def test_whenever_it_is_killed_the_resumed_run_tells_what_the_unbroken_one_told(
-    name: str, tmp_path: Path, *, batches: bool
+    name: str, home: Path, *, batches: bool
 ) -> None:
     """Decisions, rates, metrics, names and weights are the same to the bit, and so are the files that stay."""
-    folder = tmp_path / "run"
+    folder = home / "run"
     whole = killed_and_resumed(name, folder, batches=batches)
     assert whole is not None
     wrong: list[str] = []
