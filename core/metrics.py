@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
-from operator import truediv
 from typing import Any, Literal, get_args
 
 from .errors import SettingsError
@@ -226,7 +225,7 @@ class Means(Mapping[str, Any]):
 
 def _divided(names: tuple[str, ...], sums: tuple[float, ...]) -> dict[str, float]:
     """Name to mean, where sums and counts stand in turns."""
-    return dict(zip(names, map(truediv, sums[::2], sums[1::2]), strict=True))
+    return {name: total / count for name, total, count in zip(names, sums[::2], sums[1::2], strict=True)}
 
 
 def _plain_number(mean: Any) -> Any:
