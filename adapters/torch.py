@@ -24,7 +24,7 @@ from trainbus.capabilities import (
     Snapshotable,
 )
 from trainbus.metrics import numbers
-from trainbus.names import hint, resolve
+from trainbus.names import hint
 
 try:
     import torch
@@ -38,12 +38,14 @@ except ImportError as error:
 from . import torch_file
 from .torch_gradients import hold_gradients, unheld
 from .torch_graph import parts
+from .torch_holders import Holders, named, states
+from .torch_metrics import declared_direction, declares_directions
 from .torch_probe import Probe, outputs
 from .torch_random import random_state, set_random_state, set_torch_random_state, torch_random_state
-from .torch_rates import Rate, named_rates, numbered, scale, undone_by
+from .torch_rates import Rate, named_rates, scale, undone_by
 from .torch_sharded import Layout, is_classic, is_sharded, place_of, take_up
-from .torch_state import Buffers, portable, take_in_place
-from .torch_weights import arrays, differences, misfit, modules_of, take_weights, unwrapped, weights_of
+from .torch_state import Buffers, portable
+from .torch_weights import arrays, misfit, take_weights, unwrapped, weights_of
 
 if TYPE_CHECKING:
     from .torch_ranks import TorchRanks
@@ -63,20 +65,6 @@ FORMAT = 1
 
 TOUCHING = (Detachable, HasActivations, HasGradients, HasTrace, HasWeights, Restorable, Saveable, Snapshotable)
 """Capabilities that read or change the weights."""
-
-MISLEADING_FLAGS = frozenset(
-    {
-        # higher_is_better contradicts what the metric measures (torchmetrics 1.9)
-        "DaviesBouldinScore",
-        "SpectralDistortionIndex",
-        "PerceptualPathLength",
-        "WordInfoPreserved",
-        # not one score that could be better or worse
-        "BinaryFairness",
-        "BinaryGroupStatRates",
-        "RetrievalPrecisionRecallCurve",
-    }
-)
 
 
 class TorchSubject:
@@ -122,12 +110,12 @@ class TorchSubject:
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
             raise SettingsError(f"model is a {type(model).__name__}, no torch.nn.Module{hint}")
         self.model = model
-        self.optimizers: dict[str, Any] = _named("optimizer", optimizer, "param_groups")
+        self.optimizers: dict[str, Any] = named("optimizer", optimizer, "param_groups")
         """Name to optimizer; the only one's name is "optimizer"."""
-        self.schedulers = _named("scheduler", scheduler)
+        self.schedulers = named("scheduler", scheduler)
         """Name to scheduler; the only one's name is "scheduler"."""
-        self.scaler = None if scaler is None else _named("scaler", scaler)["scaler"]
-        self.extra = _named("extra", dict(extra or {}))
+        self.scaler = None if scaler is None else named("scaler", scaler)["scaler"]
+        self.extra = named("extra", dict(extra or {}))
         self.probe = None if probe is None else Probe(probe)
         self.timeout = timeout
         self._buffers = Buffers()
@@ -150,7 +138,7 @@ class TorchSubject:
         for each, whole in (HasWeights, "weights"), (HasGradients, "gradients"):
             if capability is each and is_sharded(self.model):
                 return f"its {whole} are sharded over the ranks, and none of them has a whole one"
-        if capability is HasDirections and not any(_declared(module) for _, module in modules_of(self.model)):
+        if capability is HasDirections and not declares_directions(self.model):
             return "the model holds no metric objects"
         if capability is HasGradients:
             return unheld(self.optimizers)
@@ -243,9 +231,7 @@ class TorchSubject:
         weights.update(buffers)
         take_weights(self.model, weights)
         if whole:
-            for kind, holders in self._holders().items():
-                for name, holder in holders.items():
-                    self._take(kind, holder, found[kind][name])
+            self._holders().take(found)
         if random is not None:
             set_random_state(random)
 
@@ -347,14 +333,7 @@ class TorchSubject:
 
         The attribute's name is the metric's, with or without `val_` or `train_`, wherever in the model it is.
         """
-        found: dict[str, set[Literal["min", "max"]]] = {}
-        for path, module in modules_of(self.model):
-            direction = _declared(module)
-            if direction:
-                found.setdefault(path.rpartition(".")[2], set()).add(direction)
-        name = resolve(metric, found) or resolve(metric.removeprefix("val_").removeprefix("train_"), found)
-        directions = found[name] if name else set[Literal["min", "max"]]()
-        return directions.pop() if len(directions) == 1 else None
+        return declared_direction(self.model, metric)
 
     # --- inner workings
 
@@ -382,7 +361,7 @@ class TorchSubject:
 
     def _place(self, *, whole: bool) -> Callable[[tuple[str, ...]], Any]:
         weights = weights_of(self.model)
-        extra = _states(self.extra) if whole else {}
+        extra = states(self.extra) if whole else {}
         return place_of({"model": weights, "extra": extra} if whole else weights, self.model, self.optimizers)
 
     def _state(self, buffers: Buffers | None, *, weights_only: bool) -> Any:
@@ -390,38 +369,25 @@ class TorchSubject:
         model = portable(weights_of(self.model), "model", buffers=buffers)
         if weights_only:
             return model
-        holders = self._holders().items()
-        parts = {kind: portable(_states(each), kind, buffers=buffers) for kind, each in holders}
-        return {"trainbus": self._header(), "model": model, **parts, "random": portable(random_state(), "random")}
+        return {
+            "trainbus": self._header(),
+            "model": model,
+            **self._holders().state(buffers),
+            "random": portable(random_state(), "random"),
+        }
 
-    def _holders(self) -> dict[str, dict[str, Any]]:
-        scaler = {} if self.scaler is None else {"scaler": self.scaler}
-        return {"optimizers": self.optimizers, "schedulers": self.schedulers, "scaler": scaler, "extra": self.extra}
+    def _holders(self) -> Holders:
+        return Holders(self.optimizers, self.schedulers, self.scaler, self.extra)
 
     def _header(self) -> dict[str, Any]:
-        classes = {
-            kind: {name: type(holder).__name__ for name, holder in self._holders()[kind].items()}
-            for kind in ("optimizers", "schedulers")
-        }
-        return {"format": FORMAT, "torch": str(torch.__version__), "classes": classes}
-
-    def _take(self, kind: str, holder: Any, state: Mapping[str, Any]) -> None:
-        if kind == "optimizers":
-            take_in_place(holder, state)
-        elif kind != "scaler" or state:  # a GradScaler that was not enabled has an empty state, and refuses it
-            holder.load_state_dict(state)
+        return {"format": FORMAT, "torch": str(torch.__version__), "classes": self._holders().classes()}
 
     def _misfit(self, found: Mapping[str, Any]) -> str:
         """In words, why a whole checkpoint does not fit this training; empty where it fits."""
         header = found["trainbus"]
         if header["format"] > FORMAT:
             return f"a newer trainbus wrote it; this one reads format {FORMAT}"
-        told = misfit(self.model, found["model"])
-        for kind, holders in self._holders().items():
-            told = told or (differences(kind, holders, found[kind]) if holders else "")
-            for name, holder in holders.items():
-                told = told or _difference(holder, found[kind][name], header["classes"].get(kind, {}).get(name))
-        return told
+        return misfit(self.model, found["model"]) or self._holders().misfit(found, header["classes"])
 
 
 def _write(state: Any, layout: Layout, group: Any, path: Path) -> object:
@@ -439,48 +405,3 @@ def _format(path: Path) -> Any:
 
         return torch_safetensors
     return torch_file
-
-
-def _difference(holder: Any, state: Mapping[str, Any], kind: str | None) -> str:
-    """In words, why an optimizer or scheduler cannot take this state of an object of class `kind`."""
-    if kind is not None and kind != type(holder).__name__:
-        return f"the file has the state of {kind}, not of {type(holder).__name__}"
-    if hasattr(holder, "param_groups"):
-        there, here = (
-            [len(group["params"]) for group in groups] for groups in (state["param_groups"], holder.param_groups)
-        )
-        if there != here:
-            return f"{kind} has groups of {there} parameters in the file and of {here} here"
-    return ""
-
-
-def _named(kind: str, given: Any, needed: str = "state_dict") -> dict[str, Any]:
-    """One object, a sequence or a mapping of them, as names and objects."""
-    if given is None:
-        return {}
-    named: dict[str, Any] = {}
-    if isinstance(given, Mapping):
-        named.update(cast("Mapping[str, Any]", given))
-    else:
-        items = cast("Sequence[Any]", given) if isinstance(given, (list, tuple)) else [given]
-        for each in items:
-            name = kind if len(items) == 1 else type(each).__name__
-            named[next(free for free in numbered(name) if free not in named)] = each
-    for name, each in named.items():
-        lacking = [needs for needs in (needed, "state_dict", "load_state_dict") if not hasattr(each, needs)]
-        if lacking or isinstance(each, type):
-            what = f"the class {each.__name__}" if isinstance(each, type) else f"of type {type(each).__name__}"
-            example = "; give torch.optim.Adam(model.parameters()), say" if kind == "optimizer" else ""
-            raise SettingsError(f"{kind} {name!r} is {what}, no object with {needed} and load_state_dict{example}")
-    return named
-
-
-def _states(holders: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: holder.state_dict() for name, holder in holders.items()}
-
-
-def _declared(module: nn.Module) -> Literal["min", "max"] | None:
-    flag = getattr(module, "higher_is_better", None)
-    if not isinstance(flag, bool) or any(kind.__name__ in MISLEADING_FLAGS for kind in type(module).__mro__):
-        return None
-    return "max" if flag else "min"
