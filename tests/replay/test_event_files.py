@@ -74,7 +74,7 @@ def test_what_tensorboardx_writes_is_read_back(stream):
 
 def test_reads_as_tensorboard_does_what_trainbus_writes(tmp_path: Path):
     """Many numbers in an event, between texts and histograms, are those that the EventAccumulator finds."""
-    writer = EventWriter(tmp_path, "line")
+    writer = EventWriter(tmp_path, "line", pytest.fail)
     values = np.random.default_rng(0).normal(size=(30, 40))
     for step, row in enumerate(values):
         writer.scalars(".", step, {f"metric_{number}": value for number, value in enumerate(row)})
