@@ -49,6 +49,9 @@ class Inspection:
         gradients: bool,
         images: bool,
     ) -> None:
+        from .buffers import Buffers  # noqa: PLC0415 - NumPy
+        from .event_writer import MOST_BYTES  # noqa: PLC0415 - tensorboardX imports PyTorch
+
         self.subject, self.put, self.note = subject, put, note
         self.every, self.batch_size, self.images = every, batch_size, images
         self.seen = {"weights"}
@@ -58,6 +61,7 @@ class Inspection:
         if every and gradients and self._can("gradients", HasGradients, wanted=True):
             self.seen.add("gradients")
         self.held: Callable[[], Iterable[tuple[str, Any]]] | None = None
+        self.buffers = Buffers(MOST_BYTES)
         self.complained = False
         if gradients and not every:
             LOG.warning("TensorBoard: no histograms of gradients: write_grads needs histogram_freq=1 or more")
@@ -92,7 +96,7 @@ class Inspection:
         if not isinstance(subject, HasWeights) or missing(subject, HasWeights) is not None:
             return
         for name, array in subject.weights():
-            kept = array.copy()  # the next step changes it
+            kept = self.buffers.copy(array)  # the next step changes it
             if histograms:
                 self.put(step, partial(counted, f"{name}/histogram"), kept, kept.nbytes)
             if images:
