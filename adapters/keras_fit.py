@@ -15,7 +15,7 @@ from typing import Any
 import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
-from trainbus.metrics import Means
+from trainbus.means import Means
 
 from .keras_frames import used
 from .keras_subject import KerasSubject

@@ -23,7 +23,7 @@ from trainbus.capabilities import (
     Saveable,
     Snapshotable,
 )
-from trainbus.metrics import numbers
+from trainbus.metrics import Numbers
 from trainbus.names import hint
 
 try:
@@ -259,7 +259,7 @@ class TorchSubject:
         The optimizer's name is left out where there is one optimizer, the group's where the optimizer has one group.
         A group is named by its key "name", or else by its number.
         """
-        return numbers({name: rate.stored for name, rate in named_rates(self.optimizers).items()})
+        return Numbers({name: rate.stored for name, rate in named_rates(self.optimizers).items()})
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
         """Change rates, for good: a scheduler's later rates all change by the same factor.

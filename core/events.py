@@ -11,6 +11,7 @@ from .dispatch import Answers, CompiledHook
 from .errors import LoopError
 from .failures import LOG, observes
 from .listeners import Listed, listeners
+from .metrics import read_together
 from .names import check_name
 from .ranks.joining import Joining
 from .signals import DEFAULT, Signals
@@ -147,7 +148,8 @@ class Events(Joining):
         """
         for name in metrics or ():
             check_name(name)
-        self.metrics = {**(self._rates or self._learning_rates()), **self._means_of_all(), **(metrics or {})}
+        rates = self._rates or self._learning_rates()
+        self.metrics = read_together(rates, self._means_of_all(), metrics or {})
         self._watch_for_all()
         self._ended = self.epoch + 1
         self.past.append((self.epoch, self.metrics))

@@ -14,7 +14,7 @@ from .decision import REQUEST, Action, Decision
 from .failures import Failures, observes
 from .guards import sign
 from .loaders import state_of
-from .metrics import Means
+from .means import Means
 from .plain import from_plain, packed, to_plain
 from .randomness import random_state
 

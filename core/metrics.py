@@ -1,21 +1,29 @@
-"""Metric values as numbers, and running means that do not wait for the device."""
+"""Metric values as numbers, which are left on a device until somebody asks, and fetched together then."""
 
 from __future__ import annotations
 
 import math
 import sys
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Any
 
-from .errors import SettingsError
-from .names import check_name
+__all__ = [
+    "NO_NUMBERS",
+    "Numbers",
+    "Unread",
+    "as_number",
+    "in_double",
+    "numbers",
+    "numbers_then",
+    "on_host",
+    "plain_number",
+    "read_together",
+]
 
-__all__ = ["Means", "Reduce", "as_number", "numbers", "numbers_then", "on_host"]
-
-Reduce = Literal["mean", "sum", "max", "min"] | None
-"""What becomes of a metric's values, over batches and over ranks; None is their mean over the batches of rank 0."""
+NO_NUMBERS = frozenset({"bool", "complex64", "complex128"})
+"""Types of arrays and tensors that have no mean that could be a metric."""
 
 
 def as_number(value: Any) -> float:
@@ -37,8 +45,65 @@ def as_number(value: Any) -> float:
     return float(value.item() if hasattr(value, "item") else value)
 
 
-NO_NUMBERS = frozenset({"bool", "complex64", "complex128"})
-"""Types of arrays and tensors that have no mean that could be a metric."""
+def plain_number(value: Any) -> Any:
+    """A single number as a float, whatever else as it is."""
+    if type(value) is float:
+        return value
+    try:
+        return as_number(value)
+    except TypeError:
+        return value
+
+
+def in_double(tensor: Any) -> Any:
+    """A tensor in the widest float type of its device."""
+    try:
+        return tensor.double()
+    except (TypeError, RuntimeError):  # some devices (Apple's) have no double precision
+        return tensor.float()
+
+
+class Unread(Mapping[str, Any]):
+    """Values by name, of which those on a device are left there until somebody asks."""
+
+    @abstractmethod
+    def unread(self) -> dict[str, Any]:
+        """The values where they lie, as they are now."""
+
+    def then(self) -> Callable[[], dict[str, float]]:
+        """What gives the single numbers as they are now, at any later time and in any thread."""
+        return partial(numbers, read_together(self))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Numbers(Unread):
+    """Single numbers as they are now.
+
+    >>> Numbers({"learning_rate": 0.5})
+    {'learning_rate': 0.5}
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        # what lies on a device may be changed in place
+        self._values = {n: value.detach().clone() if hasattr(value, "detach") else value for n, value in values.items()}
+        self._read: dict[str, float] | None = None
+
+    def unread(self) -> dict[str, Any]:
+        """The numbers where they lie."""
+        return dict(self._values if self._read is None else self._read)
+
+    def __getitem__(self, name: str) -> float:
+        if self._read is None:
+            self._read = read_together(self)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -47,7 +112,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     >>> numbers({"loss": 1, "per_class": [0.1, 0.2], "note": "good"})
     {'loss': 1.0}
     """
-    read = metrics.read() if isinstance(metrics, Means) else on_host(metrics)
+    read = read_together(metrics)
     if set(map(type, read.values())) <= {float}:
         return read
     found: dict[str, float] = {}
@@ -63,17 +128,26 @@ def numbers_then(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float]]:
     """What gives `numbers` as they are now, at any later time and in any thread.
 
     Nothing is computed before that which can be computed then; only numbers on a device are fetched, all at once.
-
-    >>> means = Means()
-    >>> means.add("loss", 1.0)
-    >>> then = numbers_then(means)
-    >>> means.add("loss", 3.0)
-    >>> then(), numbers(means)
-    ({'loss': 1.0}, {'loss': 2.0})
     """
-    if isinstance(metrics, Means):
-        return metrics.then()
-    return partial(numbers, on_host(metrics))
+    return metrics.then() if isinstance(metrics, Unread) else partial(numbers, on_host(metrics))
+
+
+def read_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping of all, in which the later ones win; the numbers that lie on one device are fetched together.
+
+    >>> read_together(Numbers({"learning_rate": 0.5, "loss": 9.0}), {"loss": 1})
+    {'learning_rate': 0.5, 'loss': 1}
+    """
+    values: dict[str, Any] = {}
+    given: set[str] = set()  # these stay what they are
+    for part in parts:
+        if isinstance(part, Unread):
+            values |= part.unread()
+            given -= part.keys()
+        else:
+            values |= part
+            given |= part.keys()
+    return {name: value if name in given else plain_number(value) for name, value in on_host(values).items()}
 
 
 def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,201 +163,6 @@ def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
             waiting.setdefault(value.device, []).append(name)
     for names in waiting.values():
         if len(names) > 1:
-            stacked = sys.modules["torch"].stack([_in_double(read[name].detach().reshape(())) for name in names])
+            stacked = sys.modules["torch"].stack([in_double(read[name].detach().reshape(())) for name in names])
             read.update(zip(names, map(float, stacked.tolist()), strict=True))
     return read
-
-
-REDUCTIONS: tuple[Any, ...] = (*get_args(get_args(Reduce)[0]), None)
-
-
-class Means(Mapping[str, Any]):
-    """The means of what was logged since the last `clear`, weighted by count, as a live read-only mapping.
-
-    Adding never waits for a device: a tensor elsewhere than on the CPU is summed where it lies, and only reading the
-    mean waits. Sums are kept in double precision where the device has it. Arrays are averaged element by element.
-    Metrics that say so are summed, or their largest or least value is taken, instead.
-
-    >>> means = Means()
-    >>> means.add("loss", 1.0, 3)
-    >>> means.add("loss", 2.0, 1)
-    >>> means.add("tokens", 512.0, reduce="sum")
-    >>> means.add("tokens", 500.0, reduce="sum")
-    >>> dict(means)
-    {'loss': 1.25, 'tokens': 1012.0}
-    """
-
-    def __init__(self) -> None:
-        self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
-        self._plain = True  # whether all sums are Python floats
-        self.coarse: set[str] = set()
-        """Metrics whose values came as bfloat16, which tells them apart by their first two or three digits."""
-        self.reduced: dict[str, Reduce] = {}
-        """Name of each metric that is no mean over all ranks to what it is."""
-
-    def add(self, name: str, value: Any, count: float = 1, reduce: Reduce = "mean") -> None:
-        """Take in the mean `value` of `count` samples, or a value to sum or to choose from; None is passed over.
-
-        Raises:
-            SettingsError: the value is text, a truth value or complex, the count is not above 0, or `reduce` is not
-                what it was; or the name holds what cannot be printed.
-        """
-        entry = self._sums.get(name)
-        if entry is None:
-            check_name(name)
-            if str(getattr(value, "dtype", "")).endswith("bfloat16"):
-                self.coarse.add(name)
-        if type(value) is not float:
-            value = _summable(name, value)
-            if value is None:
-                return
-            self._plain &= type(value) is float
-        if type(count) is not int:
-            count = float(count)  # a tensor or array would be changed by the summing below
-        if not count > 0:
-            raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
-        if reduce != "mean" or name in self.reduced:
-            self._check(name, reduce)
-            if reduce is not None:
-                self._sums[name] = [value if entry is None else _COMBINED[reduce](entry[0], value), 1]
-                return
-        if entry is None:
-            self._sums[name] = [value * count, count]
-        else:
-            entry[0] = entry[0] + value * count
-            entry[1] += count
-
-    def _check(self, name: str, reduce: Reduce) -> None:
-        if reduce not in REDUCTIONS:
-            raise SettingsError(f"reduce={reduce!r} of {name!r}: give one of {', '.join(map(repr, REDUCTIONS))}")
-        before = self.reduced.get(name, "mean" if name in self._sums else reduce)
-        if before != reduce:
-            raise SettingsError(f"{name!r} was logged with reduce={before!r} before, now with reduce={reduce!r}")
-        self.reduced[name] = reduce
-
-    def clear(self) -> None:
-        """Forget all values."""
-        self._sums.clear()
-        self._plain = True
-
-    def sums(self) -> dict[str, Any]:
-        """Name to sum and count, and to how it is reduced: all there is to know; reading it may wait for the device."""
-        reduced = {name: (how,) for name, how in self.reduced.items()}
-        return {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
-
-    def read(self, prefix: str = "") -> dict[str, Any]:
-        """All means whose names begin with `prefix` at once, which waits for each device once."""
-        means = {name: total / count for name, (total, count) in self._sums.items() if name.startswith(prefix)}
-        if self._plain:
-            return means
-        return {name: _plain_number(mean) for name, mean in on_host(means).items()}
-
-    def then(self) -> Callable[[], dict[str, float]]:
-        """What `numbers_then` gives."""
-        if not self._plain:
-            return partial(numbers, self.read())
-        # all in one tuple: many small ones would keep the garbage collector busy
-        return partial(_divided, tuple(self._sums), tuple(chain.from_iterable(self._sums.values())))
-
-    def bring_back(self, sums: Mapping[str, Any]) -> None:
-        """Go on from what `sums` returned."""
-        self._sums = {name: [total, count] for name, (total, count, *_) in sums.items()}
-        self._look()
-        self.reduced |= {name: reduced[0] for name, (_, _, *reduced) in sums.items() if reduced}
-
-    def join(self, sums: Mapping[str, Any]) -> None:
-        """Take in what another's `sums` returned."""
-        for name, (total, count, *reduced) in sums.items():
-            before, how = self._sums.get(name), reduced[0] if reduced else "mean"
-            if before is None:
-                self.bring_back({**self.sums(), name: (total, count, *reduced)})
-            elif how == "mean":
-                self._sums[name] = [before[0] + total, before[1] + count]
-            elif how is not None:
-                self._sums[name] = [_COMBINED[how](before[0], total), 1]
-        self._look()
-
-    def _look(self) -> None:
-        self._plain = all(type(total) is float for total, _ in self._sums.values())
-
-    def __getitem__(self, name: str) -> Any:
-        total, count = self._sums[name]
-        return _plain_number(total / count)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sums)
-
-    def __len__(self) -> int:
-        return len(self._sums)
-
-    def __contains__(self, name: object) -> bool:  # Mapping's own would compute the mean
-        return name in self._sums
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-def _divided(names: tuple[str, ...], sums: tuple[float, ...]) -> dict[str, float]:
-    """Name to mean, where sums and counts stand in turns."""
-    return {name: total / count for name, total, count in zip(names, sums[::2], sums[1::2], strict=True)}
-
-
-def _plain_number(mean: Any) -> Any:
-    """A single number as a float, whatever else as it is."""
-    if type(mean) is float:
-        return mean
-    try:
-        return as_number(mean)
-    except TypeError:
-        return mean
-
-
-def _summable(name: str, value: Any) -> Any:
-    """A float where that costs no wait, else the detached value in the widest float type of its device."""
-    if value is None:
-        return None
-    if hasattr(value, "is_cpu") and value.is_cpu and value.numel() == 1:
-        value = value.item()
-    if isinstance(value, (bool, str, bytes, complex)):
-        raise SettingsError(f"{name}={value!r} is no number; log numbers, a truth value as float(...)")
-    if isinstance(value, (int, float)):
-        return float(value)
-    if str(getattr(value, "dtype", "")).removeprefix("torch.") in NO_NUMBERS:
-        raise SettingsError(f"{name} holds values of {value.dtype}, no numbers; log numbers, truth values as floats")
-    if hasattr(value, "is_cpu"):
-        return _in_double(value.detach())
-    if type(value).__module__.startswith("jax"):
-        return value  # computes on by itself while Python goes on, and has no double precision by default
-    try:
-        if hasattr(value, "astype"):
-            value = value.astype("float64")
-            return value.item() if value.size == 1 else value
-        return float(value)
-    except (TypeError, ValueError):
-        raise SettingsError(f"{name} is a {type(value).__name__}, no number; log numbers") from None
-
-
-def _in_double(tensor: Any) -> Any:
-    try:
-        return tensor.double()
-    except (TypeError, RuntimeError):  # some devices (Apple's) have no double precision
-        return tensor.float()
-
-
-def _larger(one: Any, other: Any) -> Any:
-    """The larger one, element by element; what is not a number stays so."""
-    if type(one) is float and type(other) is float:
-        return one if one >= other or one != one else other  # NaN is not itself
-    if hasattr(one, "is_cpu") or hasattr(other, "is_cpu"):
-        torch = sys.modules["torch"]
-        return torch.maximum(torch.as_tensor(one), torch.as_tensor(other))
-    import numpy as np  # noqa: PLC0415 - the core is imported without it
-
-    return np.maximum(one, other)
-
-
-_COMBINED: dict[str, Callable[[Any, Any], Any]] = {
-    "sum": lambda one, other: one + other,
-    "max": _larger,
-    "min": lambda one, other: -_larger(-one, -other),
-}

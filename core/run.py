@@ -13,7 +13,7 @@ from .decision import REQUEST, Decision, stop
 from .errors import SettingsError
 from .events import Events
 from .listeners import Listed
-from .metrics import Reduce
+from .means import Reduce
 from .signals import DEFAULT
 from .storage.locations import Source
 

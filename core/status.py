@@ -12,8 +12,8 @@ from .decision import Decision, Stop
 from .errors import LoopError, MissingMetric, SettingsError
 from .failures import Failure
 from .history import History
+from .means import Means
 from .memory import Position
-from .metrics import Means
 from .monitor import Monitor
 from .result import Result
 from .storage.checkpoints import Checkpoint

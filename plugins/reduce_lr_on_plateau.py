@@ -63,13 +63,14 @@ class _Reducer:
         if score is None or not isinstance(subject, HasLearningRate):
             return None
         settings, monitor, before, best_epoch = self.settings, self.monitor, self.state, self.best_epoch
+        due = before.wait + 1 >= settings.patience  # before, no rate is asked for: it may lie on a device that computes
         self.state, verdict = plateau_rule(
             before,
             score,
             patience=settings.patience,
             min_delta=settings.min_delta,
             cooldown=settings.cooldown,
-            reducible=any(rate > settings.min_lr for rate in subject.learning_rates().values()),
+            reducible=due and any(rate > settings.min_lr for rate in subject.learning_rates().values()),
         )
         if verdict.improved:
             self.best_epoch = epoch

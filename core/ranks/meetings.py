@@ -10,8 +10,8 @@ from ..capabilities import HasLearningRate, HasRanks, missing
 from ..decision import NOTHING, Decision
 from ..errors import RankError, SettingsError
 from ..execution import Outcome
+from ..means import Means
 from ..memory import decision_from_plain, decision_to_plain
-from ..metrics import Means
 from ..signals import DEFAULT
 from ..storage.locations import Source
 from .agreement import Agreement, Meeting, Point, Verdict, told
@@ -173,13 +173,13 @@ class Meetings(Leaving):
         self.validated = row[0] > 0
         return self._reduction.means(row[1:], chosen)
 
-    def _means_of_all(self) -> Mapping[str, Any]:
+    def _means_of_all(self) -> Means:
         """The metrics of the epoch that is over."""
         if self._agreement is None:
-            return self.means.read()
+            return self.means
         means = self._measured("on_epoch_end")
         assert means is not None
-        return means.read()
+        return means
 
     def _written(self) -> Outcome:
         """What became of the files that were being written, as far as it is known."""

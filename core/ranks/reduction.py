@@ -7,7 +7,8 @@ from math import inf, isnan, nan, prod
 from typing import Any, NamedTuple
 
 from ..errors import SettingsError
-from ..metrics import Means, Reduce, on_host
+from ..means import Means, Reduce
+from ..metrics import on_host
 
 __all__ = ["Reduction"]
 

@@ -9,8 +9,8 @@ from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
 from ..dispatch import CompiledHook
 from ..errors import SettingsError
 from ..execution import Outcome
+from ..means import Means
 from ..memory import Share, decision_from_plain, decision_to_plain, share_of
-from ..metrics import Means
 from ..storage.locations import Location, location
 from ..storage.places import at
 from .agreement import Point

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainbus.means import Means
 from trainbus.memory import Memory, Position, Share
-from trainbus.metrics import Means
 from trainbus.plain import from_plain, to_plain
 from trainbus.randomness import random_state
 

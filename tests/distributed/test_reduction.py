@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.metrics import Means
+from trainbus.means import Means
 from trainbus.ranks.reduction import Reduction
 
 numbers = st.integers(-1000, 1000).map(float) | st.just(nan)

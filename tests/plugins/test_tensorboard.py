@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from trainbus import MissingCapability, Run, SettingsError, callbacks_from, hookimpl, journal
 from trainbus.adapters.torch import TorchSubject
 from trainbus.capabilities import Node
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, TensorBoard, event_writer
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard, event_writer
 from trainbus.testing import LineSubject, check_callback, scripted
 
 from .event_readers import read, scalars
@@ -437,12 +437,12 @@ def test_importing_is_cheap():
 def test_a_device_is_waited_for_once_an_interval(every: int, layout: Any):
     """However many metrics of whatever types lie there: once an interval of batches, a validation, an epoch.
 
-    All learning rates, where they lie there too, are one more wait an epoch, before its first batch.
+    Learning rates that lie there too come with the epoch's metrics.
     """
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
     groups = [{"params": [each], "lr": far(0.5)} for each in model.parameters()]
-    stopping = EarlyStopping(monitor="val_a", mode="min", patience=9)
-    callbacks = [TensorBoard("logs", update_freq=every, layout=layout), stopping]
+    deciding = [each(monitor="val_a", mode="min", patience=9) for each in (EarlyStopping, ReduceLROnPlateau)]
+    callbacks = [TensorBoard("logs", update_freq=every, layout=layout), *deciding]
     types = {"a": torch.float32, "b": torch.float64, "c": torch.bfloat16, "d": torch.int64}
     steps, waits = 0, [0]
 
@@ -455,7 +455,7 @@ def test_a_device_is_waited_for_once_an_interval(every: int, layout: Any):
         for epoch in run.epochs(2):
             assert waited() <= 1  # the end of the epoch before
             for batch in run.batches(range(7)):
-                assert waited() == (batch == 0 if steps % every or not batch else 1)
+                assert waited() == (batch > 0 and steps % every == 0)
                 run.log({name: far(epoch + batch, dtype) for name, dtype in types.items()}, plain=1.0)
                 steps += 1
             assert waited() == (steps % every == 0)

@@ -1,4 +1,4 @@
-"""Running means: what they equal, what they keep alive, and what is refused."""
+"""Running means, and numbers of metrics: what they equal, what they keep alive, what is refused, what waits."""
 
 import gc
 import math
@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainbus import Run, SettingsError
-from trainbus.metrics import Means, as_number, numbers, numbers_then
+from trainbus.means import Means
+from trainbus.metrics import Numbers, as_number, numbers, numbers_then, read_together
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
@@ -234,6 +235,28 @@ def test_reading_all_means_waits_for_a_device_once(values: list[float], vectors:
         assert Far.waits == 1
         assert list(found) == list(means if read == means.read else one_by_one)
     assert {name: means.read()[name] for name in one_by_one} == one_by_one == numbers(means)
+
+
+@given(values=st.lists(FINITE, min_size=1, max_size=5), logged=st.lists(FINITE, max_size=5), name=st.text("ab"))
+def test_numbers_of_several_sources_come_in_one_go(values: list[float], logged: list[float], name: str) -> None:
+    """What lies elsewhere is fetched together, as it was when it was taken, and only when somebody asks."""
+    Far.waits = 0
+    rates = {f"rate {number}": torch.tensor(value).as_subclass(Far) for number, value in enumerate(values)}
+    expected: dict[str, Any] = {each: float(rate.as_subclass(torch.Tensor)) for each, rate in rates.items()}
+    taken, alone, means = Numbers(rates), Numbers(rates), Means()
+    for rate in rates.values():
+        rate.fill_(-1.0)
+    for number, value in enumerate(logged):
+        means.add(f"mean {number}", torch.tensor(value, dtype=torch.float64).as_subclass(Far))
+        expected[f"mean {number}"] = value
+    given = {name: "as it is"}
+    assert (len(taken), list(taken), Far.waits) == (len(values), list(rates), 0)
+    assert read_together(taken, means, given) == {**expected, **given}
+    assert Far.waits == 1
+    assert alone == {each: expected[each] for each in rates}
+    assert Far.waits == 2
+    assert read_together(alone) == dict(alone) == eval(repr(alone))
+    assert Far.waits == 2
 
 
 @given(value=st.integers(-(2**53), 2**53))
