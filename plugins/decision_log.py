@@ -43,7 +43,7 @@ class DecisionLog:
 
     def take(self) -> dict[str, float]:
         """How many of each kind fell since this was asked last, by tag; of kinds that ever fell."""
-        taken = {f"decisions/{kind}": float(count) for kind, count in self._counts.items()}
+        taken = {f"training_decisions/{kind}": float(count) for kind, count in self._counts.items()}
         self._counts = dict.fromkeys(self._counts, 0)
         return taken
 

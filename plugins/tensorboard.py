@@ -53,7 +53,7 @@ class TensorBoard(Callback):
     metric as epoch_<name>, the learning rate of every parameter group among them, and `validation` with those whose
     names begin with val_, called epoch_<name> too. Steps are epochs, counted from 0. What is no single number is left
     out; NaN is shown as NaN. Weights appear as <name>/histogram and <name>/image, their gradients as <name>/gradient,
-    what a layer puts out as <layer>/activation, decisions as decisions/<kind>: how many of the kind fell in each epoch.
+    what a layer puts out as <layer>/activation, decisions as training_decisions/<kind>: how many fell in each epoch.
 
     A thread of its own writes the files: an event is in its file a second after it happened, and so is everything
     that happened before a checkpoint when that is written. They are closed whatever ends the run. What cannot be seen,

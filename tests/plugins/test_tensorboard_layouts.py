@@ -104,7 +104,7 @@ def test_every_value_of_a_training_stands_where_the_layout_has_it(name: str, lay
     rates = ReduceLROnPlateau(monitor="val_score", mode="min", patience=2, factor=0.5)
     run = TRAININGS[name]([TensorBoard("logs", layout=layout, update_freq="batch"), rates, told], None)
     assert len(told.epochs) == run.result.epochs
-    found = {key: value for key, value in scalars().items() if not key[1].startswith("decisions/")}
+    found = {key: value for key, value in scalars().items() if not key[1].startswith("training_decisions/")}
     assert found == {key: np.float32(value) for key, value in expected(layout, told).items()}
     for reader in read().values():
         for tag in reader.Tags()["scalars"]:
@@ -151,17 +151,18 @@ def test_decisions_stand_on_the_axis_and_in_a_table():
     rates = ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)
     stopping = EarlyStopping(monitor="loss", patience=3, restore_best_weights=True)
     short(TensorBoard("logs"), rates, stopping, subject=LineSubject())
-    marks = {key[1:]: value for key, value in scalars().items() if key[1].startswith("decisions/")}
+    assert min(tag for _, tag, _ in scalars()) == "epoch_learning_rate"  # on the page metrics come first
+    marks = {key[1:]: value for key, value in scalars().items() if key[1].startswith("training_decisions/")}
     assert marks == {
-        ("decisions/kept_in_memory", 0): 1.0,
-        ("decisions/kept_in_memory", 1): 0.0,
-        ("decisions/kept_in_memory", 2): 0.0,
-        ("decisions/kept_in_memory", 3): 0.0,
-        ("decisions/learning_rate_cut", 1): 1.0,
-        ("decisions/learning_rate_cut", 2): 1.0,
-        ("decisions/learning_rate_cut", 3): 1.0,
-        ("decisions/stop", 3): 1.0,
-        ("decisions/restored", 3): 1.0,
+        ("training_decisions/kept_in_memory", 0): 1.0,
+        ("training_decisions/kept_in_memory", 1): 0.0,
+        ("training_decisions/kept_in_memory", 2): 0.0,
+        ("training_decisions/kept_in_memory", 3): 0.0,
+        ("training_decisions/learning_rate_cut", 1): 1.0,
+        ("training_decisions/learning_rate_cut", 2): 1.0,
+        ("training_decisions/learning_rate_cut", 3): 1.0,
+        ("training_decisions/stop", 3): 1.0,
+        ("training_decisions/restored", 3): 1.0,
     }
     texts = [event.tensor_proto.string_val[0].decode() for event in read()["train"].Tensors("decisions")]
     lines = texts[-1].splitlines()

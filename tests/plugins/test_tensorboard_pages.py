@@ -63,7 +63,7 @@ def test_scalars_are_drawn_training_over_validation(page: Any):
     shown.until("words('tf-card-heading').filter(each => each.includes('epoch_loss')).length")
     for run in RUNS:
         assert run in shown.run("text(document.body)")
-    shown.until("words('tf-card-heading').filter(each => each.includes('decisions/learning_rate_cut')).length")
+    shown.until("words('tf-card-heading').filter(each => each.includes('training_decisions/learning_rate_cut')).length")
     shown.until("deep('vz-line-chart2, vz-line-chart').length")
 
 

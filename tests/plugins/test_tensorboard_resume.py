@@ -100,5 +100,5 @@ def test_a_running_tensorboard_drops_what_is_taken_back(layout: str):
     live.Reload()
     new = EventAccumulator("logs", size_guidance={"scalars": 0}).Reload()
     for tag in new.Tags()["scalars"]:
-        if not tag.startswith("decisions/"):
+        if not tag.startswith("training_decisions/"):
             assert [(e.step, e.value) for e in live.Scalars(tag)] == [(e.step, e.value) for e in new.Scalars(tag)]

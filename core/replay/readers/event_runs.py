@@ -23,7 +23,7 @@ __all__ = ["grouped", "read"]
 _EPOCH = re.compile(r"(?<=/)epoch_(?=.)")
 _MARKS = {"epoch": (False, "event files with epochs"), "train/epoch": (True, "Hugging Face event files")}
 """Series that have the epoch, whether they count those that are over, and what writes so."""
-_ASIDE = re.compile(r"(train/)?epoch$|hp_metric$|hparam/|decisions/|_hparams_/")
+_ASIDE = re.compile(r"(train/)?epoch$|hp_metric$|hparam/|training_decisions/|_hparams_/")
 """Series that are no metrics."""
 _LIGHTNING = re.compile(r"^lr-|_step$|_epoch$|^hp_metric$")
 _PLAIN = {"train", "training", "val", "valid", "validation"}
