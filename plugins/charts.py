@@ -54,6 +54,7 @@ class Charts:
         self.introduced = self.described = self.recalled = False
         self.step: int | None = None  # of the last epoch that is over
         self.marked = True  # whether its decisions are written
+        self.decided = -1  # the step of the last decision
         self.earlier: dict[str, int] = {}  # the files of this run from before it was interrupted, with their sizes
         self.speed = Speed()
 
@@ -133,8 +134,8 @@ class Charts:
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was decided, and why."""
         rows = self.decisions.add(run.epoch, decision)
-        step = run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
-        self._text(step, "decisions", rows)
+        self.decided = run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
+        self._text(self.decided, "decisions", rows)
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
@@ -160,6 +161,7 @@ class Charts:
             "described": self.described,
             "step": self.step,
             "marked": self.marked,
+            "decided": self.decided,
             "decisions": self.decisions.memory(),
         }
 
@@ -168,7 +170,7 @@ class Charts:
         if self.recalled:  # already, and what was told since then is not to be forgotten
             return
         self.recalled = True
-        self.step, self.marked = memory["step"], memory["marked"]
+        self.step, self.marked, self.decided = memory["step"], memory["marked"], memory.get("decided", -1)
         self.decisions.recall(memory["decisions"])
         files = {name: size for name, size in memory["files"].items() if (self.log_dir / name).exists()}
         if files:
@@ -242,6 +244,8 @@ class Charts:
             self.writer.scalars(self.layout.main, self.step, self.decisions.take())
 
     def _close(self) -> None:
+        if self.decided > (-1 if self.step is None else self.step):  # in an epoch that never ended
+            self.step, self.marked = self.decided, False
         self._mark()
         if self.step is not None:
             self._text(self.step, "decisions", self.decisions.table())

@@ -24,7 +24,7 @@ from tests.reliability.resuming import TRAININGS
 from trainbus import MissingDependency, Run, SettingsError, hookimpl
 from trainbus.adapters.keras_subject import KerasSubject
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import EarlyStopping, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.plugins.tags import LAYOUTS
 from trainbus.testing import LineSubject
 
@@ -169,6 +169,28 @@ def test_decisions_stand_on_the_axis_and_in_a_table():
     assert len(lines) == 2 + 6
     assert lines[-1].startswith("| 4 | restored | best loss |")
     assert sorted(line for text in texts[:-1] for line in text.splitlines()[2:]) == sorted(lines[2:])
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize(("epochs", "batches"), [(0, 1), (0, 2), (2, 0), (2, 1)])
+def test_what_is_decided_in_an_epoch_that_never_ends_stands_on_the_axis_too(epochs: int, batches: int, layout: Any):
+    """Whenever a run is interrupted, every decision is counted, and no series and no text goes back."""
+    saves = ModelCheckpoint("{step}.npz", save_freq=1)
+    with pytest.raises(KeyboardInterrupt), Run(LineSubject(), [TensorBoard("logs", layout=layout), saves]) as run:
+        for epoch in run.epochs(3):
+            for batch in run.batches(range(3)):
+                if (epoch, batch) == (epochs, batches):
+                    raise KeyboardInterrupt
+            run.log(loss=1.0)
+    reader = read()[LAYOUTS[layout].main]
+    tags = reader.Tags()
+    (marker,) = [tag for tag in tags["scalars"] if tag.endswith("decisions/checkpoint")]
+    assert sum(each.value for each in reader.Scalars(marker)) == 3 * epochs + batches
+    for events in [*map(reader.Scalars, tags["scalars"]), *map(reader.Tensors, tags["tensors"])]:
+        steps = [each.step for each in events]
+        assert steps == sorted(steps)
+    rows = reader.Tensors("decisions")[-1].tensor_proto.string_val[0].decode().splitlines()[2:]
+    assert len(rows) == 3 * epochs + batches
 
 
 def test_settings_and_environment_are_texts():
