@@ -315,6 +315,31 @@ def test_wrong_embeddings_are_refused_before_training(wrong: dict[str, Any], mes
     short(TensorBoard("logs"))
 
 
+@pytest.mark.parametrize(
+    ("labels", "fault"),
+    [
+        ("one\ntwo\nthree\nfour\n", None),
+        ("one\r\ntwo\r\nthree\r\nfour", None),
+        ("name\tlength\none\t3\ntwo\t3\nthree\t5\nfour\t4\n", None),
+        ("one\ntwo\nthree\n", "has 3 labels, 'words/table' has 4 rows"),
+        ("one\n\nthree\nfour\n", "has 3 labels.* a line that is not empty for each row"),
+        ("name\none\ntwo\nthree\nfour\n", "has 5 labels.* with one column, without a heading"),
+        ("one\t3\ntwo\t3\nthree\t5\nfour\t4\n", "has 3 labels.* with several columns, after a line of their names"),
+        ("", "has 0 labels"),
+    ],
+)
+def test_labels_that_the_projector_would_not_take_are_refused_before_training(labels: str, fault: str | None):
+    """It wants one for each row, passes over empty lines, and takes a heading where there are several columns."""
+    Path("labels.tsv").write_bytes(labels.encode())
+    callback = TensorBoard("logs", embeddings_freq=1, embeddings_layer_names=["words"], embeddings_metadata="labels.tsv")
+    if fault is None:
+        with Run(Words(), callback) as run:
+            list(run.epochs(1))
+        return
+    with pytest.raises(SettingsError, match=fault):
+        Run(Words(), callback).begin()
+
+
 def test_speed_is_written_where_it_is_asked_for():
     """Weight updates a second, per epoch and per batch, are there and above 0; otherwise they are not."""
     short(TensorBoard("logs", write_steps_per_second=True, update_freq="batch"))
