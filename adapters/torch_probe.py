@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from inspect import Parameter, signature
@@ -22,6 +23,8 @@ from trainbus.loaders import generators_of
 from .torch_weights import as_array, has_numbers, modules_of, plain_names
 
 __all__ = ["Arguments", "Probe", "looking", "outputs"]
+
+_ALONE = threading.RLock()
 
 
 class Arguments(NamedTuple):
@@ -135,7 +138,8 @@ def _cut(value: Any, rows: int | None, part: slice | None, device: torch.device)
 def looking(model: nn.Module) -> Generator[None]:
     """In evaluation mode and without gradients; afterwards every module and buffer is as it was.
 
-    `eval` itself is not called: some modules fold weights into others when it is.
+    `eval` itself is not called: some modules fold weights into others when it is. One look at a time, in whatever
+    thread: the compiler's stance, and what a tracer prints to, belong to the whole process.
     """
     modules = list(model.modules())
     training = [module for module in modules if module.training]
@@ -143,7 +147,7 @@ def looking(model: nn.Module) -> Generator[None]:
     buffers = {id(each): each for _, own in held for each in own.values() if each is not None and not each.is_meta}
     copies = [(each, each._version, each.detach().clone()) for each in buffers.values()]
     try:
-        with ExitStack() as stack:
+        with _ALONE, ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             if "torch._dynamo" in sys.modules:  # something may be compiled, which is not to be compiled anew for this
                 stack.enter_context(torch.compiler.set_stance("force_eager"))

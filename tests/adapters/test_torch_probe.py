@@ -1,6 +1,10 @@
 """The laws of looking at a PyTorch model: what it is called with, what is seen, and that no trace is left."""
 
 import copy
+import logging
+import sys
+import threading
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,3 +216,26 @@ def test_looking_records_no_gradients():
         assert not model(X).requires_grad
     assert model.weight.grad is before
     assert model(X).requires_grad
+
+
+def test_looks_at_several_models_at_once_leave_the_process_as_it_was():
+    """Output, log, warnings and the stance of the compiler belong to all threads; each look brings back its own."""
+    compiled = torch.compile(nn.Linear(2, 1), backend="eager")
+    compiled(X)
+    before = sys.stdout, sys.stderr, logging.root.manager.disable, warnings.filters[:]
+    together = threading.Barrier(2)
+
+    def look() -> None:
+        subject = TorchSubject(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), probe=X)
+        together.wait()
+        for _ in range(20):
+            subject.trace(2)
+            list(subject.activations(2))
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert before == (sys.stdout, sys.stderr, logging.root.manager.disable, warnings.filters[:])
+    assert torch._dynamo.eval_frame._stance.stance == "default"
