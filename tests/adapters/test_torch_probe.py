@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from trainbus import SettingsError
+from trainbus import LoopError, SettingsError
 from trainbus.adapters.torch import TorchSubject
 from trainbus.adapters.torch_probe import Probe, looking
 from trainbus.capabilities import HasActivations, HasTrace, missing
@@ -194,17 +194,25 @@ def test_wrappers_are_looked_through():
         assert [each for each, _ in TorchSubject(model, probe=X).activations(5)] == [name]
 
 
-@pytest.mark.parametrize(
-    ("model", "probe", "why"),
-    [
-        (One(), None, "no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)"),
-        (nn.Sequential(nn.LazyLinear(2)), X, "weights without values until its first batch"),
-    ],
-)
-def test_what_cannot_be_looked_at_says_why(model: Any, probe: Any, why: str):
-    """Without data, or before a lazy model has seen a batch, there is nothing to see, and the reason is told."""
+def test_what_cannot_be_looked_at_says_why():
+    """Without data there is nothing to see, and the fix is told."""
     for capability in (HasActivations, HasTrace):
-        assert why in str(missing(TorchSubject(model, probe=probe), capability))
+        why = str(missing(TorchSubject(One()), capability))
+        assert "no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)" in why
+
+
+def test_a_lazy_model_is_not_settled_by_a_look():
+    """Before its first batch it cannot be followed, and a look at its layers says why; after that, it shows them."""
+    model = nn.Sequential(nn.LazyLinear(2))
+    subject = TorchSubject(model, probe=X)
+    why = "weights without values until its first batch"
+    assert why in str(missing(subject, HasTrace))
+    assert missing(subject, HasActivations) is None
+    with pytest.raises(LoopError, match=why):
+        list(subject.activations(5))
+    assert model[0].has_uninitialized_params()
+    model(X)
+    assert [name for name, _ in subject.activations(5)] == ["0"]
 
 
 def test_looking_records_no_gradients():
