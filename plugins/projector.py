@@ -113,7 +113,9 @@ def _check_labels(path: Path, weight: str, rows: int) -> None:
         lines = [line for line in file if line.strip()]
     headed = bool(lines) and "\t" in lines[0]
     if len(lines) - headed != rows:
-        heading = "with several columns, after a line of their names" if headed else "with one column, without a heading"
+        heading = (
+            "with several columns, after a line of their names" if headed else "with one column, without a heading"
+        )
         raise SettingsError(
             f"TensorBoard: embeddings_metadata: {str(path)!r} has {len(lines) - headed} labels, {weight!r} has {rows} "
             f"rows; give a line that is not empty for each row, {heading}"

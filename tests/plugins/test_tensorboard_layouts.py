@@ -331,7 +331,8 @@ def test_wrong_embeddings_are_refused_before_training(wrong: dict[str, Any], mes
 def test_labels_that_the_projector_would_not_take_are_refused_before_training(labels: str, fault: str | None):
     """It wants one for each row, passes over empty lines, and takes a heading where there are several columns."""
     Path("labels.tsv").write_bytes(labels.encode())
-    callback = TensorBoard("logs", embeddings_freq=1, embeddings_layer_names=["words"], embeddings_metadata="labels.tsv")
+    words = {"embeddings_layer_names": ["words"], "embeddings_metadata": "labels.tsv"}
+    callback = TensorBoard("logs", embeddings_freq=1, **words)
     if fault is None:
         with Run(Words(), callback) as run:
             list(run.epochs(1))
@@ -360,6 +361,18 @@ def test_the_profiler_sees_the_updates_that_were_asked_for():
     shapes = {str(event["args"]["Input Dims"]) for event in events if event.get("name") == "aten::mm"}
     assert shapes == {"[[4, 7], [7, 3]]", "[[5, 7], [7, 3]]"}
     assert not any(tag.startswith("batch_") for _, tag, _ in scalars())
+
+
+def test_a_profile_of_the_users_own_goes_on():
+    """A process has one profiler: where it is taken, the run does without, and says so."""
+    with torch.profiler.profile() as own, Run(None, TensorBoard("logs", profile="1:2")) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(3)):
+                torch.ones(2, 7) @ torch.ones(7, 3)
+    (failure,) = run.failures
+    assert str(failure).startswith("TensorBoard: no profile: RuntimeError: PyTorch's profiler is running already")
+    assert sum(each.name == "aten::mm" for each in own.events()) == 3
+    assert not list(Path("logs").rglob("*.pt.trace.json"))
 
 
 def test_a_profile_without_pytorch_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch):
