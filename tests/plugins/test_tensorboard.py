@@ -399,6 +399,11 @@ def test_one_directory_serves_one_callback():
         {"purge": True},
         {"max_images": 0},
         {"hparams": {"layers": [1, 2]}},
+        {"hparams": {"clip": float("inf")}},
+        {"hparams": {"seed": 10**400}},
+        {"hparams": {"layers": np.ones(1)}},
+        {"embeddings_metadata": 3},
+        {"embeddings_metadata": {"words": 3}},
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):
@@ -408,12 +413,16 @@ def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):
 
 
 def test_settings_are_values():
-    """Defaults are the documented ones, paths become text, and settings come back from JSON."""
+    """Defaults are the documented ones, paths become text, NumPy's numbers Python's; they come back from JSON."""
     assert TensorBoard() == TensorBoard(
         log_dir="./logs", histogram_freq=0, batch_size=32, write_graph=True, write_images=True, update_freq="epoch"
     )
-    callback = TensorBoard(Path("a") / "b", update_freq=5)
+    labels = {"words": Path("c")}
+    hparams = {"lr": np.float32(0.5), "depth": np.int64(3), "wide": np.True_, "decay": torch.tensor(0.25)}
+    callback = TensorBoard(Path("a") / "b", update_freq=5, embeddings_metadata=labels, hparams=hparams)
     assert callback.log_dir == os.path.join("a", "b")  # noqa: PTH118
+    assert callback.embeddings_metadata == {"words": "c"}
+    assert repr(callback.hparams) == repr({"lr": 0.5, "depth": 3, "wide": True, "decay": 0.25})
     assert callbacks_from([json.loads(json.dumps(callback.settings()))]) == [callback]
 
 
