@@ -144,8 +144,9 @@ class TorchSubject:
             return "the model holds no metric objects"
         if capability is HasGradients:
             return unheld(self.optimizers)
-        if capability in (HasActivations, HasTrace):
-            return self._unprobed() or (VALUELESS if capability is HasTrace and self._waits() else None)
+        following = capability is HasTrace
+        if following or capability is HasActivations:
+            return self._unprobed() or (VALUELESS if following and self._waits() else None)
         return None
 
     def ranks(self) -> TorchRanks | None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainbus import SettingsError
+from trainbus import LoopError, SettingsError
 from trainbus.loaders import generators_of
 
 from .torch_weights import as_array, has_numbers, modules_of, plain_names
@@ -57,10 +57,15 @@ class Probe:
         self.data = data
 
     def slices(self, model: nn.Module, size: int) -> Generator[Arguments]:
-        """What the model is called with, for at most so many samples after the other."""
+        """What the model is called with, for at most so many samples after the other.
+
+        Raises:
+            LoopError: there is no batch.
+        """
         generators = [] if self._whole else list(generators_of(self.data))
         states = [each.get_state() for each in generators]  # the training's loader may draw from the same ones
         device = next((each.device for each in model.parameters()), torch.device("cpu"))
+        batch: Any = None
         try:
             for batch in [self.data] if self._whole else self.data:
                 args, kwargs = _arguments(model, batch)
@@ -68,6 +73,8 @@ class Probe:
                 for start in range(0, rows or 1, size):
                     part = slice(start, start + size) if rows and rows > size else None
                     yield Arguments(_cut(args, rows, part, device), _cut(kwargs, rows, part, device))
+            if batch is None:
+                raise LoopError("the probe has no batch to look at the model with")
         finally:
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)

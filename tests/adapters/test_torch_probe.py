@@ -201,6 +201,14 @@ def test_what_cannot_be_looked_at_says_why():
         assert "no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)" in why
 
 
+def test_a_probe_without_batches_says_so():
+    """Whoever asks for the graph or for activations hears why there are none."""
+    subject = TorchSubject(One(), probe=[])
+    for look in (subject.trace, lambda size: list(subject.activations(size))):
+        with pytest.raises(LoopError, match="the probe has no batch"):
+            look(5)
+
+
 def test_a_lazy_model_is_not_settled_by_a_look():
     """Before its first batch it cannot be followed, and a look at its layers says why; after that, it shows them."""
     model = nn.Sequential(nn.LazyLinear(2))
