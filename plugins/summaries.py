@@ -32,6 +32,7 @@ __all__ = [
     "histograms",
     "hparams",
     "hparams_end",
+    "hparams_metrics",
     "images",
     "scalars",
     "tallied",
@@ -120,22 +121,26 @@ def charts(title: str, overlaid: Mapping[str, Sequence[str]]) -> list[Value]:
     return [_tensor("custom_scalars__config__", "custom_scalars", b"", layout.SerializeToString(), shape)]
 
 
-def hparams(settings: Mapping[str, str | float | bool], metrics: Iterable[str]) -> list[Value]:
-    """The beginning of a run on the page of hyperparameters; `metrics` are the tags of what it will come to."""
-    kinds = {bool: "BOOL", str: "STRING", float: "FLOAT64", int: "FLOAT64"}
+_KINDS = {bool: "BOOL", str: "STRING", float: "FLOAT64", int: "FLOAT64"}
+
+
+def hparams(settings: Mapping[str, str | float | bool]) -> list[Value]:
+    """The beginning of a run on the page of hyperparameters."""
+    start = plugin_hparams_pb2.SessionStartInfo()
+    for name, value in settings.items():
+        field = {"BOOL": "bool_value", "STRING": "string_value", "FLOAT64": "number_value"}[_KINDS[type(value)]]
+        setattr(start.hparams[name], field, value)
+    return [_hparams("session_start_info", session_start_info=start)]
+
+
+def hparams_metrics(settings: Mapping[str, str | float | bool], metrics: Iterable[str]) -> list[Value]:
+    """The columns of that page; `metrics` are the tags of what the run will come to."""
     infos = [
-        api_pb2.HParamInfo(name=name, type=api_pb2.DataType.Value(f"DATA_TYPE_{kinds[type(value)]}"))
+        api_pb2.HParamInfo(name=name, type=api_pb2.DataType.Value(f"DATA_TYPE_{_KINDS[type(value)]}"))
         for name, value in settings.items()
     ]
     shown = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
-    start = plugin_hparams_pb2.SessionStartInfo()
-    for name, value in settings.items():
-        field = {"BOOL": "bool_value", "STRING": "string_value", "FLOAT64": "number_value"}[kinds[type(value)]]
-        setattr(start.hparams[name], field, value)
-    return [
-        _hparams("experiment", experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=shown)),
-        _hparams("session_start_info", session_start_info=start),
-    ]
+    return [_hparams("experiment", experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=shown))]
 
 
 def hparams_end(*, success: bool) -> list[Value]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ from trainbus.plugins.tags import LAYOUTS
 from trainbus.testing import LineSubject
 
 from .event_readers import read, scalars
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 
 NAMES = st.text(st.sampled_from("abval_/eptrinschkg"), min_size=1, max_size=12) | st.sampled_from(
     ["loss", "val_loss", "learning_rate", "learning_rate/body", "loss_step", "loss_epoch", "epoch", "val_val_loss"]
@@ -146,6 +151,19 @@ def test_custom_scalars_draw_training_over_validation(layout: Any):
     assert set(tags) <= set(reader.Tags()["scalars"])
 
 
+@pytest.mark.parametrize("layout", ["lightning", "slash"])
+def test_a_metric_that_comes_later_has_a_chart_too(layout: Any):
+    """TensorBoard's own plugin shows a chart of each metric, also of one that only the second epoch validates."""
+    with Run(None, TensorBoard("logs", layout=layout)) as run:
+        for epoch in run.epochs(2):
+            run.log(loss=1.0)
+            if epoch == 1:
+                with run.validation():
+                    run.log(accuracy=2.0)
+    found = json.loads(client_of(CustomScalarsPlugin).get("/layout").data)
+    assert [chart["title"] for category in found["category"] for chart in category["chart"]] == ["loss", "accuracy"]
+
+
 def test_decisions_stand_on_the_axis_and_in_a_table():
     """In each epoch from its first on, a kind of decision shows how often it fell; the last table has them all."""
     rates = ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)
@@ -226,6 +244,22 @@ def test_hyperparameters_come_with_what_the_run_came_to(layout: Any):
     assert end.status == 1
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_the_table_of_hyperparameters_has_each_metric_as_it_was_last(epochs: int):
+    """Also those of a validation that comes every second epoch only, whether or not it comes in the last one."""
+    with Run(None, TensorBoard("logs", hparams={"lr": 0.5})) as run:
+        for epoch in run.epochs(epochs):
+            run.log(loss=float(epoch))
+            if epoch == 1:
+                with run.validation():
+                    run.log(loss=10.0)
+    content = read()["train"].SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = hparams_metadata.parse_experiment_plugin_data(content)
+    values = {tag: value for (_, tag, _), value in scalars().items() if tag.startswith("hparam/")}
+    assert values == {"hparam/loss": epochs - 1.0, **({"hparam/val_loss": 10.0} if epochs > 1 else {})}
+    assert {info.name.tag for info in experiment.metric_infos} == set(values)
+
+
 PARTS = ("experiment", "session_start_info", "session_end_info")
 
 
@@ -239,18 +273,23 @@ class Words:
         return [("words/table", self.table), ("dense/kernel", np.ones((2, 2), "float32"))]
 
 
-def projector() -> Client:
-    """TensorBoard's own projector over the directory."""
+def client_of(kind: Any) -> Client:
+    """One of TensorBoard's own plugins over the directory."""
     multiplexer = EventMultiplexer().AddRunsFromDirectory("logs")
     multiplexer.Reload()
     provider = MultiplexerDataProvider(multiplexer, "logs")
     context = base_plugin.TBContext(logdir=str(Path("logs").absolute()), data_provider=provider)
-    plugin = projector_plugin.ProjectorPlugin(context)
+    plugin = kind(context)
 
     def serve(environ: Any, start_response: Any) -> Any:
         return plugin.get_plugin_apps()[environ["PATH_INFO"]](environ, start_response)
 
     return Client(serve)
+
+
+def projector() -> Client:
+    """The projector."""
+    return client_of(projector_plugin.ProjectorPlugin)
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
