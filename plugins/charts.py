@@ -90,7 +90,7 @@ class Charts:
             every=settings.histogram_freq,
             batch_size=settings.batch_size,
             gradients=settings.write_grads,
-            images=settings.write_images,
+            images=settings.max_images if settings.write_images else 0,
         )
 
     @hookimpl
@@ -232,7 +232,7 @@ class Charts:
         settings, failed = self.settings, isinstance(run.error, Exception)
         # an error may have left the weights out of reach; an interruption by the user has not
         if settings.write_images and not settings.histogram_freq and not failed:
-            self.inspection.show_weights(step, histograms=False, images=True)
+            self.inspection.show_weights(step, histograms=False, images=settings.max_images)
         if settings.hparams is not None:
             self._announce(step)
             last = {f"hparam/{name}": value for name, value in self.final.items()}

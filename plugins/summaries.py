@@ -22,7 +22,7 @@ from tensorboardX.proto import (  # type: ignore[import-untyped]
 from trainbus.capabilities import Node
 
 from .histogram import Tally
-from .weight_image import picture
+from .weight_image import pictures
 
 __all__ = [
     "Value",
@@ -72,15 +72,17 @@ def tallied(tag: str, tally: Tally) -> list[Value]:
     return [summary_pb2.Summary.Value(tag=tag, histo=message)]
 
 
-def images(tag: str, array: Any) -> list[Value]:
-    """The picture of a weight; nothing where there is nothing to see."""
-    made = picture(array)
-    if made is None:
-        return []
-    message = summary_pb2.Summary.Image(
-        height=made.height, width=made.width, colorspace=3, encoded_image_string=made.png
-    )
-    return [summary_pb2.Summary.Value(tag=tag, image=message)]
+def images(tag: str, array: Any, most: int = 1) -> list[Value]:
+    """At most so many pictures of a weight, those after the first numbered; nothing where there is nothing to see."""
+    return [
+        summary_pb2.Summary.Value(
+            tag=f"{tag}/{number}" if number else tag,
+            image=summary_pb2.Summary.Image(
+                height=made.height, width=made.width, colorspace=3, encoded_image_string=made.png
+            ),
+        )
+        for number, made in enumerate(pictures(array, most))
+    ]
 
 
 def graph(nodes: Iterable[Node]) -> bytes:

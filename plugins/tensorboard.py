@@ -114,7 +114,7 @@ class TensorBoard(Callback):
     profile: Annotated[str, AfterValidator(_updates)] | None = None
     """The first and the last weight update, counted from 1, over which PyTorch's profiler writes a trace: "10:15"."""
     max_images: PositiveInt = 3
-    """Most pictures of one weight. Each has one that shows all of its kernels."""
+    """Most pictures of one weight: a grid of all its kernels, and further ones for those that find no room in it."""
     hparams: dict[str, Annotated[bool | int | float | str, BeforeValidator(_hyperparameter)]] | None = None
     """Hyperparameters for the page that compares runs by them and by the metrics that they end with."""
     purge: Literal["resume", "never"] = "resume"

@@ -187,6 +187,16 @@ def test_pictures_without_histograms_come_once_at_the_end(settings: Any, histogr
     assert {step for _, step in steps(reader, "images")} == images
 
 
+@pytest.mark.parametrize("freq", [0, 1])
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_weight_of_many_kernels_has_as_many_pictures_as_are_wanted(freq: int, most: int):
+    """The first one has the tag of the weight, those after it have their numbers, too."""
+    subject = TorchSubject(torch.nn.Conv2d(700, 300, 3, bias=False))
+    train([TensorBoard("logs", histogram_freq=freq, max_images=most)], epochs=1, batches=1, subject=subject)
+    tags = ["weight/image", "weight/image/1", "weight/image/2"]
+    assert sorted(read()["train"].Tags()["images"]) == tags[:most]
+
+
 def test_weights_that_are_not_finite_do_not_end_the_run():
     """NaN, infinite, empty and extreme weights are shown as far as they can be."""
 
