@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
@@ -43,10 +43,10 @@ def _hyperparameter(value: Any) -> object:
     raise ValueError("give a number that is finite, a truth value or text")
 
 
-def _labels(value: object) -> object:
-    given: Any = cast("Any", value).values() if isinstance(value, Mapping) else [value]
+def _labels(value: Any) -> object:
+    given = value.values() if hasattr(value, "values") else [value]
     if value is None or all(isinstance(each, (str, os.PathLike)) for each in given):
-        return cast("object", value)
+        return value
     raise ValueError("give a file, or one for each layer by name")
 
 
