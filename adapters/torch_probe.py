@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from trainbus import LoopError, SettingsError
 from trainbus.loaders import generators_of
+from trainbus.names import unique
 
-from .torch_weights import as_array, has_numbers, modules_of, plain_names
+from .torch_weights import as_array, has_numbers, modules_of, plain_names, unwrapped
 
 __all__ = ["Arguments", "Probe", "looking", "outputs"]
 
@@ -194,8 +195,11 @@ def outputs(model: nn.Module, arguments: Arguments) -> list[tuple[str, Any]]:
         handles.extend([module.register_forward_pre_hook(before), module.register_forward_hook(after)])
 
     try:
+        taken, names = set[str](), dict[str, str]()
         for path, module in modules_of(model):
-            watch(module, plain(path).replace(".", "/") or type(module).__name__)
+            if (place := plain(path)) not in names:  # that of a wrapper is that of what it wraps
+                names[place] = unique(place.replace(".", "/") or type(unwrapped(model)).__name__, taken)
+            watch(module, names[place])
         with looking(model):
             model(*arguments.args, **arguments.kwargs)
     finally:

@@ -201,6 +201,17 @@ def test_what_cannot_be_looked_at_says_why():
         assert "no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)" in why
 
 
+def test_names_that_only_differ_in_their_dots_stay_apart():
+    """A module may have a / in its name: nothing is shown in the place of another's."""
+    model = nn.Sequential()
+    model.add_module("a", nn.Sequential())
+    model.a.add_module("b", nn.Linear(2, 2))
+    model.add_module("a/b", nn.Linear(2, 2))
+    subject = TorchSubject(model, probe=X)
+    assert len(dict(subject.weights())) == 4
+    assert set(dict(subject.activations(5))) == {"a/b", "a/b_2"}
+
+
 def test_a_probe_without_batches_says_so():
     """Whoever asks for the graph or for activations hears why there are none."""
     subject = TorchSubject(One(), probe=[])
