@@ -12,14 +12,9 @@ from typing import Any
 import keras
 
 from trainbus.capabilities import Node
+from trainbus.names import unique
 
-__all__ = ["is_chart", "layers_of", "nodes_of", "unique"]
-
-
-def unique(name: str, taken: dict[str, int]) -> str:
-    """The name, numbered if it is taken already."""
-    taken[name] = taken.get(name, 0) + 1
-    return name if taken[name] == 1 else f"{name}_{taken[name]}"
+__all__ = ["is_chart", "layers_of", "nodes_of"]
 
 
 def _functional(operation: Any) -> Any:
@@ -36,7 +31,7 @@ def is_chart(model: Any) -> bool:
 
 def layers_of(model: Any) -> Iterator[tuple[str, Any]]:
     """Every layer once, those of models inside too, under the names that its weights begin with."""
-    taken: dict[str, int] = {}
+    taken = set[str]()
     seen: set[int] = set()
 
     def walk(model: Any, scope: str) -> Iterator[tuple[str, Any]]:

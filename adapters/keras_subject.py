@@ -24,7 +24,7 @@ from trainbus.capabilities import (
     Saveable,
     Snapshotable,
 )
-from trainbus.names import resolve
+from trainbus.names import resolve, unique
 
 try:
     import keras
@@ -34,7 +34,7 @@ except ImportError as error:
     ) from error
 
 from .keras_activations import activations, why_unreadable
-from .keras_graph import is_chart, nodes_of, unique
+from .keras_graph import is_chart, nodes_of
 from .keras_random import random_state, set_random_state
 from .keras_ranks import alone, is_sharded, ranks, same_on_all
 
@@ -246,7 +246,7 @@ class KerasSubject:
 
     def weights(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         """Every weight under its path in the model, those that are not trained included."""
-        taken: dict[str, int] = {}
+        taken = set[str]()
         for variable in self.model.weights:
             array = _array(variable)
             # NumPy itself has no bfloat16 and no float8
@@ -254,7 +254,7 @@ class KerasSubject:
 
     def graph(self) -> Sequence[Node]:
         """A node for each layer, with models inside as name scopes; without edges where layers are called freely."""
-        taken: dict[str, int] = {}
+        taken = set[str]()
         return [node._replace(name=unique(node.name, taken)) for node in nodes_of(self._model)]
 
     def config(self) -> str:
@@ -275,7 +275,7 @@ class KerasSubject:
         return self._gradients
 
     def _gradients(self) -> Iterator[tuple[str, Any]]:
-        taken: dict[str, int] = {}
+        taken = set[str]()
         trained = {id(variable) for variable in self._model.trainable_variables}
         for variable in self._model.weights:
             name = unique(variable.path, taken)
@@ -317,7 +317,7 @@ class KerasSubject:
 
     def _rates(self) -> Iterator[tuple[str, Any]]:
         optimizers = self._optimizers()
-        taken: dict[str, int] = {}
+        taken = set[str]()
         for optimizer in optimizers:
             name = f"learning_rate/{unique(optimizer.name, taken)}"
             yield name if len(optimizers) > 1 else "learning_rate", optimizer

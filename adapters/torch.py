@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from trainbus import CheckpointError, MissingDependency, SettingsError
+from trainbus import CheckpointError, LoopError, MissingDependency, SettingsError
 from trainbus.capabilities import (
     Detachable,
     HasActivations,
@@ -62,6 +62,8 @@ SHARDS = ".dcp"
 """Suffix of a directory that all ranks fill together."""
 FORMAT = 1
 """Number of the checkpoint's layout."""
+
+VALUELESS = "the model has weights without values until its first batch"
 
 TOUCHING = (Detachable, HasActivations, HasGradients, HasTrace, HasWeights, Restorable, Saveable, Snapshotable)
 """Capabilities that read or change the weights."""
@@ -142,8 +144,9 @@ class TorchSubject:
             return "the model holds no metric objects"
         if capability is HasGradients:
             return unheld(self.optimizers)
-        if capability in (HasActivations, HasTrace):
-            return self._unprobed()
+        following = capability is HasTrace
+        if following or capability is HasActivations:
+            return self._unprobed() or (VALUELESS if following and self._waits() else None)
         return None
 
     def ranks(self) -> TorchRanks | None:
@@ -308,7 +311,12 @@ class TorchSubject:
 
         The modules are in evaluation mode meanwhile, and not compiled; afterwards they, their buffers and the
         generators of the probe's loader are as they were.
+
+        Raises:
+            LoopError: a lazy module has not seen a batch yet, and a look would settle what its weights are.
         """
+        if self._waits():
+            raise LoopError(VALUELESS)
         if self.probe is not None:
             model = unwrapped(self.model)
             for arguments in self.probe.slices(model, batch_size):
@@ -342,9 +350,10 @@ class TorchSubject:
             return "there is no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)"
         if any(hasattr(each, "device_mesh") for each in self.model.parameters()):
             return "the model lies on several processes, which would all have to be looked at together"
-        if any(isinstance(each, UninitializedParameter) for each in self.model.parameters()):
-            return "the model has weights without values until its first batch"
         return None
+
+    def _waits(self) -> bool:
+        return any(isinstance(each, UninitializedParameter) for each in self.model.parameters())
 
     def _writer(self, state: Any) -> Callable[[Path], object]:
         """What writes the state to a path, in whatever thread."""

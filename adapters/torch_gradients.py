@@ -29,7 +29,6 @@ def hold_gradients(model: nn.Module, optimizers: Mapping[str, Any]) -> Callable[
     They are taken there because a loop may do away with them right after the update. What comes before, clipping say,
     is in them. Where they cannot be read, whoever asks for them hears why, and the update is made.
     """
-    names = {id(weight): name for name, weight in named(model)}
     found: dict[str, Any] = {}
     failed: list[Exception] = []  # for whoever asks: the training is not to fail by this
     done: set[int] = set()  # a hook that removes itself would disturb those after it
@@ -39,6 +38,7 @@ def hold_gradients(model: nn.Module, optimizers: Mapping[str, Any]) -> Callable[
             return  # a copy would end the capture
         done.add(id(optimizer))
         try:
+            names = {id(weight): name for name, weight in named(model)}  # by now lazy ones have values
             for weight in (each for group in optimizer.param_groups for each in group["params"]):
                 name, gradient = names.get(id(weight)), weight.grad
                 if name is not None and gradient is not None:
@@ -54,6 +54,6 @@ def hold_gradients(model: nn.Module, optimizers: Mapping[str, Any]) -> Callable[
             handle.remove()
         if failed:
             raise failed[0]
-        return [(name, found[name]) for name in names.values() if name in found]
+        return [(name, found[name]) for name, _ in named(model) if name in found]
 
     return gradients

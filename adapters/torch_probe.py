@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from inspect import Parameter, signature
@@ -16,12 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainbus import SettingsError
+from trainbus import LoopError, SettingsError
 from trainbus.loaders import generators_of
+from trainbus.names import unique
 
-from .torch_weights import as_array, has_numbers, modules_of, plain_names
+from .torch_weights import as_array, has_numbers, modules_of, plain_names, unwrapped
 
 __all__ = ["Arguments", "Probe", "looking", "outputs"]
+
+_ALONE = threading.RLock()
 
 
 class Arguments(NamedTuple):
@@ -54,10 +58,15 @@ class Probe:
         self.data = data
 
     def slices(self, model: nn.Module, size: int) -> Generator[Arguments]:
-        """What the model is called with, for at most so many samples after the other."""
+        """What the model is called with, for at most so many samples after the other.
+
+        Raises:
+            LoopError: there is no batch.
+        """
         generators = [] if self._whole else list(generators_of(self.data))
         states = [each.get_state() for each in generators]  # the training's loader may draw from the same ones
         device = next((each.device for each in model.parameters()), torch.device("cpu"))
+        batch: Any = None
         try:
             for batch in [self.data] if self._whole else self.data:
                 args, kwargs = _arguments(model, batch)
@@ -65,6 +74,8 @@ class Probe:
                 for start in range(0, rows or 1, size):
                     part = slice(start, start + size) if rows and rows > size else None
                     yield Arguments(_cut(args, rows, part, device), _cut(kwargs, rows, part, device))
+            if batch is None:
+                raise LoopError("the probe has no batch to look at the model with")
         finally:
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
@@ -135,7 +146,8 @@ def _cut(value: Any, rows: int | None, part: slice | None, device: torch.device)
 def looking(model: nn.Module) -> Generator[None]:
     """In evaluation mode and without gradients; afterwards every module and buffer is as it was.
 
-    `eval` itself is not called: some modules fold weights into others when it is.
+    `eval` itself is not called: some modules fold weights into others when it is. One look at a time, in whatever
+    thread: the compiler's stance, and what a tracer prints to, belong to the whole process.
     """
     modules = list(model.modules())
     training = [module for module in modules if module.training]
@@ -143,7 +155,7 @@ def looking(model: nn.Module) -> Generator[None]:
     buffers = {id(each): each for _, own in held for each in own.values() if each is not None and not each.is_meta}
     copies = [(each, each._version, each.detach().clone()) for each in buffers.values()]
     try:
-        with ExitStack() as stack:
+        with _ALONE, ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             if "torch._dynamo" in sys.modules:  # something may be compiled, which is not to be compiled anew for this
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -183,8 +195,11 @@ def outputs(model: nn.Module, arguments: Arguments) -> list[tuple[str, Any]]:
         handles.extend([module.register_forward_pre_hook(before), module.register_forward_hook(after)])
 
     try:
+        taken, names = set[str](), dict[str, str]()
         for path, module in modules_of(model):
-            watch(module, plain(path).replace(".", "/") or type(module).__name__)
+            if (place := plain(path)) not in names:  # that of a wrapper is that of what it wraps
+                names[place] = unique(place.replace(".", "/") or type(unwrapped(model)).__name__, taken)
+            watch(module, names[place])
         with looking(model):
             model(*arguments.args, **arguments.kwargs)
     finally:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import UninitializedBuffer, UninitializedParameter
 
-from trainbus.names import nearest
+from trainbus.names import nearest, unique
 
 __all__ = [
     "arrays",
@@ -66,10 +66,10 @@ def misfit(model: nn.Module, weights: Mapping[str, Any]) -> str:
 
 def named(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters, then the buffers of the state_dict that hold fractions; tied ones once, none without values."""
-    kept, plain = model.state_dict().keys(), plain_names(model)
+    kept, plain, taken = model.state_dict().keys(), plain_names(model), set[str]()
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
         if name in kept and has_numbers(tensor):
-            yield plain(name).replace(".", "/"), tensor
+            yield unique(plain(name).replace(".", "/"), taken), tensor  # modules, too, may have a / in their names
 
 
 def arrays(model: nn.Module) -> Iterator[tuple[str, Any]]:

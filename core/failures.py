@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from textwrap import shorten
 from typing import NamedTuple
 
 from .errors import MissingDependency, SettingsError
@@ -13,6 +14,9 @@ __all__ = ["LIMIT", "LOG", "Failure", "Failures", "observes"]
 
 LIMIT = 3
 """Failures of one observer in one run after which it is switched off."""
+
+MOST = 300
+"""Characters that are told of an error that takes several lines."""
 
 LOG = logging.getLogger("trainbus")
 
@@ -32,7 +36,13 @@ class Failure(NamedTuple):
 
     def __str__(self) -> str:
         where = f"{self.plugin} in {self.hook}" if self.hook else self.plugin
-        return ": ".join(filter(None, [where, self.lost, type(self.error).__name__, str(self.error)]))
+        return ": ".join(filter(None, [where, self.lost, type(self.error).__name__, _one_line(self.error)]))
+
+
+def _one_line(error: Exception) -> str:
+    """What it says; of many lines, as some of PyTorch's have them, as much as one takes."""
+    said = str(error)
+    return shorten(said, MOST, placeholder=" ...") if len(said.splitlines()) > 1 else said
 
 
 def observes(plugin: object) -> bool:

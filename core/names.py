@@ -52,6 +52,21 @@ def check_name(name: str) -> None:
         raise SettingsError(f"{name!r} is no name of a metric: use what can be printed")
 
 
+def unique(name: str, taken: set[str]) -> str:
+    """The name, numbered if it is taken; it is so from now on.
+
+    >>> taken = set()
+    >>> [unique(name, taken) for name in ("dense", "dense", "dense_2")]
+    ['dense', 'dense_2', 'dense_2_2']
+    """
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(free)
+    return free
+
+
 def words(name: str) -> tuple[str, ...]:
     """Split a name at separators, at capitals and between letters and digits; in lower case.
 

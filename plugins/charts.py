@@ -52,8 +52,10 @@ class Charts:
         self.decisions = DecisionLog()
         self.projector: Projector | None = None
         self.introduced = self.described = self.recalled = False
+        self.final: dict[str, float] = {}  # what each metric came to last
         self.step: int | None = None  # of the last epoch that is over
         self.marked = True  # whether its decisions are written
+        self.decided = -1  # the step of the last decision
         self.earlier: dict[str, int] = {}  # the files of this run from before it was interrupted, with their sizes
         self.speed = Speed()
 
@@ -88,7 +90,7 @@ class Charts:
             every=settings.histogram_freq,
             batch_size=settings.batch_size,
             gradients=settings.write_grads,
-            images=settings.write_images,
+            images=settings.max_images if settings.write_images else 0,
         )
 
     @hookimpl
@@ -133,8 +135,8 @@ class Charts:
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was decided, and why."""
         rows = self.decisions.add(run.epoch, decision)
-        step = run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
-        self._text(step, "decisions", rows)
+        self.decided = run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
+        self._text(self.decided, "decisions", rows)
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
@@ -158,8 +160,10 @@ class Charts:
             "files": {**self.earlier, **files},
             "introduced": self.introduced,
             "described": self.described,
+            "final": self.final,
             "step": self.step,
             "marked": self.marked,
+            "decided": self.decided,
             "decisions": self.decisions.memory(),
         }
 
@@ -168,11 +172,12 @@ class Charts:
         if self.recalled:  # already, and what was told since then is not to be forgotten
             return
         self.recalled = True
-        self.step, self.marked = memory["step"], memory["marked"]
+        self.step, self.marked, self.decided = memory["step"], memory["marked"], memory.get("decided", -1)
         self.decisions.recall(memory["decisions"])
         files = {name: size for name, size in memory["files"].items() if (self.log_dir / name).exists()}
         if files:
             self.introduced, self.described = memory["introduced"], memory["described"]
+            self.final = dict(memory.get("final", {}))
         if self.settings.purge == "resume":
             from .event_file import cut_back  # noqa: PLC0415 - as above
 
@@ -192,6 +197,8 @@ class Charts:
 
         self._text(0, "settings", run_texts.settings(run))
         self._text(0, "environment", run_texts.environment(run))
+        if self.settings.hparams is not None:
+            self._put(0, summaries.hparams, self.settings.hparams)
         if self.settings.write_graph:
             if nodes := graph_of(run.subject, self.settings.batch_size, self._note):
                 self._put(0, summaries.graph, nodes)
@@ -199,16 +206,24 @@ class Charts:
                 self._put(0, summaries.config, json)
 
     def _describe(self, shown: Mapping[str, float], step: int) -> None:
-        """What is known as soon as the names of the metrics are."""
-        if self.described:
-            return
-        self.described = True
-        from .summaries import charts, hparams  # noqa: PLC0415 - as above
+        """What is known as soon as the names of the metrics are; some may only come with a later validation."""
+        from .summaries import charts  # noqa: PLC0415 - as above
 
-        if not self.layout.counts_epochs:
-            self._put(step, partial(charts, "training and validation"), self.layout.overlaid(shown))
-        if self.settings.hparams is not None:
-            self._put(step, partial(hparams, self.settings.hparams), [f"hparam/{name}" for name in shown])
+        before, self.final = self.layout.overlaid(self.final), {**self.final, **shown}
+        overlaid = self.layout.overlaid(self.final)
+        if overlaid != before and not self.layout.counts_epochs:  # of several, TensorBoard takes the last
+            self._put(step, partial(charts, "training and validation"), overlaid)
+        if any(name.startswith("val_") for name in shown):
+            self._announce(step)
+
+    def _announce(self, step: int) -> None:
+        """Which metrics stand on the page of hyperparameters, where TensorBoard takes the first that it is told."""
+        from .summaries import hparams_metrics  # noqa: PLC0415 - as above
+
+        hparams = self.settings.hparams
+        if hparams is not None and not self.described:
+            self.described = True
+            self._put(step, partial(hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
 
     def _conclude(self, run: Run, step: int) -> None:
         """What is known at the end."""
@@ -217,9 +232,10 @@ class Charts:
         settings, failed = self.settings, isinstance(run.error, Exception)
         # an error may have left the weights out of reach; an interruption by the user has not
         if settings.write_images and not settings.histogram_freq and not failed:
-            self.inspection.show_weights(step, histograms=False, images=True)
+            self.inspection.show_weights(step, histograms=False, images=settings.max_images)
         if settings.hparams is not None:
-            last = {f"hparam/{name}": value for name, value in numbers(run.metrics).items()}
+            self._announce(step)
+            last = {f"hparam/{name}": value for name, value in self.final.items()}
             self.writer.scalars(self.layout.main, step, last)
             self._put(step, lambda success: hparams_end(success=success), not failed)
 
@@ -242,6 +258,8 @@ class Charts:
             self.writer.scalars(self.layout.main, self.step, self.decisions.take())
 
     def _close(self) -> None:
+        if self.decided > (-1 if self.step is None else self.step):  # in an epoch that never ended
+            self.step, self.marked = self.decided, False
         self._mark()
         if self.step is not None:
             self._text(self.step, "decisions", self.decisions.table())

@@ -35,7 +35,7 @@ class Inspection:
         every: epochs between two looks, the first in the first epoch; 0 for none.
         batch_size: samples at a time that are run through the subject to see what its layers put out.
         gradients: whether gradients are wanted.
-        images: whether pictures of weights are wanted.
+        images: most pictures of one weight that are wanted.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Inspection:
         every: int,
         batch_size: int,
         gradients: bool,
-        images: bool,
+        images: int,
     ) -> None:
         from .buffers import Buffers  # noqa: PLC0415 - NumPy
         from .event_writer import MOST_BYTES  # noqa: PLC0415 - tensorboardX imports PyTorch
@@ -84,11 +84,11 @@ class Inspection:
         self._look("gradients", lambda: self._show_gradients(step))
         self._look("activations", lambda: self._show_activations(step))
 
-    def show_weights(self, step: int, *, histograms: bool, images: bool) -> None:
+    def show_weights(self, step: int, *, histograms: bool, images: int) -> None:
         """Show every weight as it is now."""
         self._look("weights", lambda: self._show_weights(step, histograms=histograms, images=images))
 
-    def _show_weights(self, step: int, *, histograms: bool, images: bool) -> None:
+    def _show_weights(self, step: int, *, histograms: bool, images: int) -> None:
         from .summaries import histograms as counted  # noqa: PLC0415 - tensorboardX imports PyTorch
         from .summaries import images as pictured  # noqa: PLC0415
 
@@ -100,7 +100,7 @@ class Inspection:
             if histograms:
                 self.put(step, partial(counted, f"{name}/histogram"), kept, kept.nbytes)
             if images:
-                self.put(step, partial(pictured, f"{name}/image"), kept, kept.nbytes)
+                self.put(step, partial(pictured, f"{name}/image", most=images), kept, kept.nbytes)
 
     def _look(self, what: str, look: Callable[[], None]) -> None:
         """Look, where that can be seen; what fails once is not tried again."""

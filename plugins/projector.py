@@ -53,7 +53,7 @@ class Projector:
             all tables, or one for each layer by name.
 
     Raises:
-        SettingsError: a layer has no table, or a file is not there.
+        SettingsError: a layer has no table, or a file is not there or has not a label for each row.
     """
 
     def __init__(
@@ -85,6 +85,9 @@ class Projector:
                 raise SettingsError(f"TensorBoard: embeddings_metadata: {layer!r} is no layer that is shown{near}")
             if not path.is_file():
                 raise SettingsError(f"TensorBoard: embeddings_metadata: no such file: {str(path)!r}")
+        for table in self.tables:
+            if table.layer in self.metadata:
+                _check_labels(self.metadata[table.layer], table.weight, shapes[table.weight][0])
 
     def write(self, arrays: Mapping[str, Any]) -> list[Any]:
         """Show these tables, by name of the weight, in place of what was shown; no event is needed for that."""
@@ -102,6 +105,21 @@ class Projector:
             entries.append(_entry(table.weight, f"{FOLDER}/{stem}", array.shape, labels=labels is not None))
         _replace(self.directory / CONFIG, "".join(entries))
         return []
+
+
+def _check_labels(path: Path, weight: str, rows: int) -> None:
+    """Whether the projector, which passes over empty lines, would find a label for each row."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = [line for line in file if line.strip()]
+    headed = bool(lines) and "\t" in lines[0]
+    if len(lines) - headed != rows:
+        heading = (
+            "with several columns, after a line of their names" if headed else "with one column, without a heading"
+        )
+        raise SettingsError(
+            f"TensorBoard: embeddings_metadata: {str(path)!r} has {len(lines) - headed} labels, {weight!r} has {rows} "
+            f"rows; give a line that is not empty for each row, {heading}"
+        )
 
 
 def _entry(name: str, stem: str, shape: tuple[int, ...], *, labels: bool) -> str:

@@ -22,7 +22,7 @@ from tensorboardX.proto import (  # type: ignore[import-untyped]
 from trainbus.capabilities import Node
 
 from .histogram import Tally
-from .weight_image import picture
+from .weight_image import pictures
 
 __all__ = [
     "Value",
@@ -32,6 +32,7 @@ __all__ = [
     "histograms",
     "hparams",
     "hparams_end",
+    "hparams_metrics",
     "images",
     "scalars",
     "tallied",
@@ -71,15 +72,17 @@ def tallied(tag: str, tally: Tally) -> list[Value]:
     return [summary_pb2.Summary.Value(tag=tag, histo=message)]
 
 
-def images(tag: str, array: Any) -> list[Value]:
-    """The picture of a weight; nothing where there is nothing to see."""
-    made = picture(array)
-    if made is None:
-        return []
-    message = summary_pb2.Summary.Image(
-        height=made.height, width=made.width, colorspace=3, encoded_image_string=made.png
-    )
-    return [summary_pb2.Summary.Value(tag=tag, image=message)]
+def images(tag: str, array: Any, most: int = 1) -> list[Value]:
+    """At most so many pictures of a weight, those after the first numbered; nothing where there is nothing to see."""
+    return [
+        summary_pb2.Summary.Value(
+            tag=f"{tag}/{number}" if number else tag,
+            image=summary_pb2.Summary.Image(
+                height=made.height, width=made.width, colorspace=3, encoded_image_string=made.png
+            ),
+        )
+        for number, made in enumerate(pictures(array, most))
+    ]
 
 
 def graph(nodes: Iterable[Node]) -> bytes:
@@ -120,22 +123,26 @@ def charts(title: str, overlaid: Mapping[str, Sequence[str]]) -> list[Value]:
     return [_tensor("custom_scalars__config__", "custom_scalars", b"", layout.SerializeToString(), shape)]
 
 
-def hparams(settings: Mapping[str, str | float | bool], metrics: Iterable[str]) -> list[Value]:
-    """The beginning of a run on the page of hyperparameters; `metrics` are the tags of what it will come to."""
-    kinds = {bool: "BOOL", str: "STRING", float: "FLOAT64", int: "FLOAT64"}
+_KINDS = {bool: "BOOL", str: "STRING", float: "FLOAT64", int: "FLOAT64"}
+
+
+def hparams(settings: Mapping[str, str | float | bool]) -> list[Value]:
+    """The beginning of a run on the page of hyperparameters."""
+    start = plugin_hparams_pb2.SessionStartInfo()
+    for name, value in settings.items():
+        field = {"BOOL": "bool_value", "STRING": "string_value", "FLOAT64": "number_value"}[_KINDS[type(value)]]
+        setattr(start.hparams[name], field, value)
+    return [_hparams("session_start_info", session_start_info=start)]
+
+
+def hparams_metrics(settings: Mapping[str, str | float | bool], metrics: Iterable[str]) -> list[Value]:
+    """The columns of that page; `metrics` are the tags of what the run will come to."""
     infos = [
-        api_pb2.HParamInfo(name=name, type=api_pb2.DataType.Value(f"DATA_TYPE_{kinds[type(value)]}"))
+        api_pb2.HParamInfo(name=name, type=api_pb2.DataType.Value(f"DATA_TYPE_{_KINDS[type(value)]}"))
         for name, value in settings.items()
     ]
     shown = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
-    start = plugin_hparams_pb2.SessionStartInfo()
-    for name, value in settings.items():
-        field = {"BOOL": "bool_value", "STRING": "string_value", "FLOAT64": "number_value"}[kinds[type(value)]]
-        setattr(start.hparams[name], field, value)
-    return [
-        _hparams("experiment", experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=shown)),
-        _hparams("session_start_info", session_start_info=start),
-    ]
+    return [_hparams("experiment", experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=shown))]
 
 
 def hparams_end(*, success: bool) -> list[Value]:

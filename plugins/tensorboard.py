@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,10 +35,19 @@ def _frequency(value: object) -> object:
     raise ValueError('give "epoch", "batch", or a number of weight updates above 0')
 
 
-def _hyperparameter(value: object) -> object:
-    if isinstance(value, (bool, int, float, str)):
+def _hyperparameter(value: Any) -> object:
+    if getattr(value, "shape", None) == ():  # a single number of NumPy's or PyTorch's
+        value = value.item()
+    if isinstance(value, str) or (isinstance(value, (int, float)) and abs(value) <= sys.float_info.max):
         return value
-    raise ValueError("give a number, a truth value or text")
+    raise ValueError("give a number that is finite, a truth value or text")
+
+
+def _labels(value: Any) -> object:
+    given = value.values() if hasattr(value, "values") else [value]
+    if value is None or all(isinstance(each, (str, os.PathLike)) for each in given):
+        return value
+    raise ValueError("give a file, or one for each layer by name")
 
 
 def _updates(value: str) -> str:
@@ -95,7 +106,7 @@ class TensorBoard(Callback):
     """Epochs between two looks at the embeddings, which the projector shows as of the last one; 0 for none."""
     embeddings_layer_names: tuple[str, ...] | None = None
     """Layers whose tables are shown; None for all that the graph calls embeddings."""
-    embeddings_metadata: str | dict[str, str] | None = None
+    embeddings_metadata: Annotated[PathText | dict[str, PathText] | None, BeforeValidator(_labels)] = None
     """A file with a label a line for each row of the table, or one for each layer by name; it is copied. With several
     columns, divided by tabs, its first line holds their names."""
     write_steps_per_second: bool = False
@@ -103,7 +114,7 @@ class TensorBoard(Callback):
     profile: Annotated[str, AfterValidator(_updates)] | None = None
     """The first and the last weight update, counted from 1, over which PyTorch's profiler writes a trace: "10:15"."""
     max_images: PositiveInt = 3
-    """Most pictures of one weight. Each has one that shows all of its kernels."""
+    """Most pictures of one weight: a grid of all its kernels, and further ones for those that find no room in it."""
     hparams: dict[str, Annotated[bool | int | float | str, BeforeValidator(_hyperparameter)]] | None = None
     """Hyperparameters for the page that compares runs by them and by the metrics that they end with."""
     purge: Literal["resume", "never"] = "resume"

@@ -30,8 +30,14 @@ class TorchProfile:
         self._profile: Any = None
 
     def before(self, step: int) -> None:
-        """A batch begins, after that many weight updates."""
+        """A batch begins, after that many weight updates.
+
+        Raises:
+            RuntimeError: another profile is taken, which would end with this one.
+        """
         if self._profile is None and self.first <= step + 1 <= self.last:
+            if getattr(torch.autograd.profiler, "_is_profiler_enabled", False):
+                raise RuntimeError("PyTorch's profiler is running already, and a process has only one")
             activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
             self._profile = profile(activities=activities, record_shapes=True)
             self._profile.start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from itertools import islice
 from math import prod, sqrt
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from .histogram import Array, as_floats
 
-__all__ = ["GAP", "NOT_A_NUMBER", "PALETTE", "SIDE", "ZERO", "Picture", "picture"]
+__all__ = ["GAP", "NOT_A_NUMBER", "PALETTE", "SIDE", "ZERO", "Picture", "pictures"]
 
 GAP, NOT_A_NUMBER, ZERO = 0, 1, 128
 """Colours by number; those from 2 to 254 are the scale, with zero in its middle."""
@@ -46,29 +48,33 @@ class Picture(NamedTuple):
     png: bytes
 
 
-def picture(array: Any) -> Picture | None:
-    """The weight as a picture; None where there is nothing to see.
+def pictures(array: Any, most: int = 1) -> Iterator[Picture]:
+    """The weight as at most so many pictures; none where there is nothing to see.
 
     The largest magnitude takes the end of the scale; what is not a number is black. A vector is one row; a matrix
     lies, as in Keras, with its longer side across. More dimensions are kernels, tiled in one grid, the inputs of one
     output side by side.
     Which of the dimensions are spatial is judged by their sizes, for frameworks differ: (out, in, height, width) in
-    PyTorch, (height, width, in, out) in Keras. A matrix larger than `SIDE` shows the largest magnitude of each patch,
-    a grid its first kernels.
+    PyTorch, (height, width, in, out) in Keras. A matrix larger than `SIDE` shows the largest magnitude of each patch;
+    kernels that find no room in a grid stand in the next picture.
     """
     floats = as_floats(array)
     if floats is None or not floats.ndim or not floats.size:
-        return None
+        return
     finite = floats[np.isfinite(floats)]
     scale = float(np.abs(finite).max(initial=0)) or 1.0
+    for image in islice(_images(floats, scale), most):
+        yield Picture(image.shape[1], image.shape[0], _png(image))
+
+
+def _images(floats: Array, scale: float) -> Iterator[Array]:
     if floats.ndim == 1:
         row = _colours(_shrunk(floats[None]), scale)
-        image = _enlarged(row.repeat(max(1, row.shape[1] // 16), axis=0))
+        yield _enlarged(row.repeat(max(1, row.shape[1] // 16), axis=0))
     elif floats.ndim == 2:
-        image = _enlarged(_colours(_shrunk(floats if floats.shape[0] <= floats.shape[1] else floats.T), scale))
+        yield _enlarged(_colours(_shrunk(floats if floats.shape[0] <= floats.shape[1] else floats.T), scale))
     else:
-        image = _grid(_kernels(floats), scale)
-    return Picture(image.shape[1], image.shape[0], _png(image))
+        yield from _grids(_kernels(floats), scale)
 
 
 def _colours(values: Array, scale: float) -> Array:
@@ -101,19 +107,27 @@ def _kernels(array: Array) -> Array:
     return array.reshape(*array.shape[:2], -1, array.shape[-1])
 
 
-def _grid(kernels: Array, scale: float) -> Array:
-    kernels = kernels[:, : max(1, SIDE // kernels.shape[3]), :SIDE, :SIDE]
+def _grids(kernels: Array, scale: float) -> Iterator[Array]:
+    kernels = kernels[:, :, :SIDE, :SIDE]
     outputs, inputs, height, width = kernels.shape
+    across = min(inputs, max(1, SIDE // width))
     # outputs side by side, so that the whole is about square
-    beside = max(1, min(round(sqrt(outputs * height / (inputs * width))), SIDE // (inputs * width)))
+    beside = max(1, min(round(sqrt(outputs * height / (across * width))), SIDE // (across * width)))
     rows = -(-outputs // beside)
     beside = -(-outputs // rows)
-    rows = min(rows, max(1, SIDE // height))
-    kernels = kernels[: rows * beside]
+    shown = beside * min(rows, max(1, SIDE // height))
+    for output in range(0, outputs, shown):
+        for first in range(0, inputs, across):
+            yield _grid(kernels[output : output + shown, first : first + across], beside, scale)
+
+
+def _grid(kernels: Array, beside: int, scale: float) -> Array:
+    outputs, inputs, height, width = kernels.shape
+    rows = -(-outputs // beside)
     times = max(1, _READABLE // max(rows * height, beside * inputs * width))
     height, width = times * height + 1, times * width + 1  # with a line between two kernels
     canvas = np.full((rows * beside, inputs, height, width), GAP, np.uint8)
-    canvas[: len(kernels), :, :-1, :-1] = _colours(kernels, scale).repeat(times, axis=2).repeat(times, axis=3)
+    canvas[:outputs, :, :-1, :-1] = _colours(kernels, scale).repeat(times, axis=2).repeat(times, axis=3)
     tiles = canvas.reshape(rows, beside, inputs, height, width).transpose(0, 3, 1, 2, 4)
     return tiles.reshape(rows * height, beside * inputs * width)[:-1, :-1]
 

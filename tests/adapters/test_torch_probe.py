@@ -1,6 +1,10 @@
 """The laws of looking at a PyTorch model: what it is called with, what is seen, and that no trace is left."""
 
 import copy
+import logging
+import sys
+import threading
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from trainbus import SettingsError
+from trainbus import LoopError, SettingsError
 from trainbus.adapters.torch import TorchSubject
 from trainbus.adapters.torch_probe import Probe, looking
 from trainbus.capabilities import HasActivations, HasTrace, missing
@@ -190,17 +194,44 @@ def test_wrappers_are_looked_through():
         assert [each for each, _ in TorchSubject(model, probe=X).activations(5)] == [name]
 
 
-@pytest.mark.parametrize(
-    ("model", "probe", "why"),
-    [
-        (One(), None, "no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)"),
-        (nn.Sequential(nn.LazyLinear(2)), X, "weights without values until its first batch"),
-    ],
-)
-def test_what_cannot_be_looked_at_says_why(model: Any, probe: Any, why: str):
-    """Without data, or before a lazy model has seen a batch, there is nothing to see, and the reason is told."""
+def test_what_cannot_be_looked_at_says_why():
+    """Without data there is nothing to see, and the fix is told."""
     for capability in (HasActivations, HasTrace):
-        assert why in str(missing(TorchSubject(model, probe=probe), capability))
+        why = str(missing(TorchSubject(One()), capability))
+        assert "no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)" in why
+
+
+def test_names_that_only_differ_in_their_dots_stay_apart():
+    """A module may have a / in its name: nothing is shown in the place of another's."""
+    model = nn.Sequential()
+    model.add_module("a", nn.Sequential())
+    model.a.add_module("b", nn.Linear(2, 2))
+    model.add_module("a/b", nn.Linear(2, 2))
+    subject = TorchSubject(model, probe=X)
+    assert len(dict(subject.weights())) == 4
+    assert set(dict(subject.activations(5))) == {"a/b", "a/b_2"}
+
+
+def test_a_probe_without_batches_says_so():
+    """Whoever asks for the graph or for activations hears why there are none."""
+    subject = TorchSubject(One(), probe=[])
+    for look in (subject.trace, lambda size: list(subject.activations(size))):
+        with pytest.raises(LoopError, match="the probe has no batch"):
+            look(5)
+
+
+def test_a_lazy_model_is_not_settled_by_a_look():
+    """Before its first batch it cannot be followed, and a look at its layers says why; after that, it shows them."""
+    model = nn.Sequential(nn.LazyLinear(2))
+    subject = TorchSubject(model, probe=X)
+    why = "weights without values until its first batch"
+    assert why in str(missing(subject, HasTrace))
+    assert missing(subject, HasActivations) is None
+    with pytest.raises(LoopError, match=why):
+        list(subject.activations(5))
+    assert model[0].has_uninitialized_params()
+    model(X)
+    assert [name for name, _ in subject.activations(5)] == ["0"]
 
 
 def test_looking_records_no_gradients():
@@ -212,3 +243,26 @@ def test_looking_records_no_gradients():
         assert not model(X).requires_grad
     assert model.weight.grad is before
     assert model(X).requires_grad
+
+
+def test_looks_at_several_models_at_once_leave_the_process_as_it_was():
+    """Output, log, warnings and the stance of the compiler belong to all threads; each look brings back its own."""
+    compiled = torch.compile(nn.Linear(2, 1), backend="eager")
+    compiled(X)
+    before = sys.stdout, sys.stderr, logging.root.manager.disable, warnings.filters[:]
+    together = threading.Barrier(2)
+
+    def look() -> None:
+        subject = TorchSubject(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), probe=X)
+        together.wait()
+        for _ in range(20):
+            subject.trace(2)
+            list(subject.activations(2))
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert before == (sys.stdout, sys.stderr, logging.root.manager.disable, warnings.filters[:])
+    assert torch._dynamo.eval_frame._stance.stance == "default"

@@ -406,3 +406,12 @@ def test_what_a_plugin_goes_on_without_is_one_line_and_switches_nothing_off(capl
     assert str(run.result).splitlines()[2:] == [f"failed: {each}" for each in expected]
     assert caplog.messages == [f"{each}; the training goes on" for each in expected]
     assert first.heard.count("on_epoch_end") == second.heard.count("on_epoch_end") == 2
+
+
+@given(st.lists(st.text(), min_size=2))
+def test_a_failure_is_told_in_one_line(said: list[str]) -> None:
+    """However many lines its error takes, and whatever is in them."""
+    told = str(Failure("Charts", "", Boom("\n".join(said)), "no graph"))
+    assert len(told.splitlines()) == 1
+    assert told.startswith("Charts: no graph: Boom")
+    assert len(told) < 400

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.names import canonical, nearest, resolve, words
+from trainbus.names import canonical, nearest, resolve, unique, words
 
 LOGGED = ["loss", "val_loss", "accuracy", "val_accuracy", "learning_rate", "val_auc"]
 OPTIONS = ["filepath", "monitor", "patience", "verbose", "mode", "min_delta", "save_best_only", "restore_best_weights"]
@@ -111,3 +111,13 @@ def test_nothing_near_is_nothing(name: str) -> None:
 def test_words_are_lower_case_letters_and_digits(name: str) -> None:
     """Words of a name are never empty and hold nothing but small letters, or digits."""
     assert all(word.isascii() and word.isalnum() and word == word.lower() for word in words(name))
+
+
+@given(st.lists(st.sampled_from(["a", "b", "a_2", "a_2_2", "a_3", "b_2"])))
+def test_no_two_get_the_same_name(given_names: list[str]) -> None:
+    """Whatever they were called; the first of a name keeps it, unless it was given away before."""
+    taken = set[str]()
+    made = [unique(name, taken) for name in given_names]
+    assert len(set(made)) == len(made)
+    assert set(made) == taken
+    assert all(new.startswith(old) for new, old in zip(made, given_names, strict=True))

@@ -172,6 +172,19 @@ def test_without_data_weights_are_written_and_one_line_says_what_is_missing(told
     assert {"weight/histogram", "m/only/kernel/histogram", "coefs_/0/histogram", "coef_/histogram"} <= shown
 
 
+def test_a_lazy_model_is_seen_from_its_first_epoch_on(told: Any):
+    """Its first batch has given its weights values: they, their gradients and what they put out are there."""
+    model = torch.nn.Sequential(torch.nn.LazyLinear(3), torch.nn.ReLU(), torch.nn.LazyLinear(1))
+    subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1), probe=torch.from_numpy(HELD_OUT))
+    torch_epoch(subject, TensorBoard("logs", histogram_freq=1, write_grads=True))
+    shown = set(read()["train"].Tags()["histograms"])
+    weights = {f"{layer}/{kind}" for layer in (0, 2) for kind in ("weight", "bias")}
+    assert shown == {f"{each}/{what}" for each in weights for what in ("histogram", "gradient")} | {
+        f"{layer}/activation" for layer in range(3)
+    }
+    assert told() == []
+
+
 def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
     """Keras gets each of its batches; a line names arrays as the way out, and that way works."""
     batches = [(HELD_OUT, np.zeros(15, "int64"))] * 3

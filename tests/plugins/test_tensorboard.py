@@ -187,6 +187,16 @@ def test_pictures_without_histograms_come_once_at_the_end(settings: Any, histogr
     assert {step for _, step in steps(reader, "images")} == images
 
 
+@pytest.mark.parametrize("freq", [0, 1])
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_weight_of_many_kernels_has_as_many_pictures_as_are_wanted(freq: int, most: int):
+    """The first one has the tag of the weight, those after it have their numbers, too."""
+    subject = TorchSubject(torch.nn.Conv2d(700, 300, 3, bias=False))
+    train([TensorBoard("logs", histogram_freq=freq, max_images=most)], epochs=1, batches=1, subject=subject)
+    tags = ["weight/image", "weight/image/1", "weight/image/2"]
+    assert sorted(read()["train"].Tags()["images"]) == tags[:most]
+
+
 def test_weights_that_are_not_finite_do_not_end_the_run():
     """NaN, infinite, empty and extreme weights are shown as far as they can be."""
 
@@ -399,6 +409,11 @@ def test_one_directory_serves_one_callback():
         {"purge": True},
         {"max_images": 0},
         {"hparams": {"layers": [1, 2]}},
+        {"hparams": {"clip": float("inf")}},
+        {"hparams": {"seed": 10**400}},
+        {"hparams": {"layers": np.ones(1)}},
+        {"embeddings_metadata": 3},
+        {"embeddings_metadata": {"words": 3}},
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):
@@ -408,12 +423,16 @@ def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):
 
 
 def test_settings_are_values():
-    """Defaults are the documented ones, paths become text, and settings come back from JSON."""
+    """Defaults are the documented ones, paths become text, NumPy's numbers Python's; they come back from JSON."""
     assert TensorBoard() == TensorBoard(
         log_dir="./logs", histogram_freq=0, batch_size=32, write_graph=True, write_images=True, update_freq="epoch"
     )
-    callback = TensorBoard(Path("a") / "b", update_freq=5)
+    labels = {"words": Path("c")}
+    hparams = {"lr": np.float32(0.5), "depth": np.int64(3), "wide": np.True_, "decay": torch.tensor(0.25)}
+    callback = TensorBoard(Path("a") / "b", update_freq=5, embeddings_metadata=labels, hparams=hparams)
     assert callback.log_dir == os.path.join("a", "b")  # noqa: PTH118
+    assert callback.embeddings_metadata == {"words": "c"}
+    assert repr(callback.hparams) == repr({"lr": 0.5, "depth": 3, "wide": True, "decay": 0.25})
     assert callbacks_from([json.loads(json.dumps(callback.settings()))]) == [callback]
 
 

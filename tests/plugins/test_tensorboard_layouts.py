@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,15 @@ from tests.reliability.resuming import TRAININGS
 from trainbus import MissingDependency, Run, SettingsError, hookimpl
 from trainbus.adapters.keras_subject import KerasSubject
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import EarlyStopping, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.plugins.tags import LAYOUTS
 from trainbus.testing import LineSubject
 
 from .event_readers import read, scalars
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 
 NAMES = st.text(st.sampled_from("abval_/eptrinschkg"), min_size=1, max_size=12) | st.sampled_from(
     ["loss", "val_loss", "learning_rate", "learning_rate/body", "loss_step", "loss_epoch", "epoch", "val_val_loss"]
@@ -146,6 +151,19 @@ def test_custom_scalars_draw_training_over_validation(layout: Any):
     assert set(tags) <= set(reader.Tags()["scalars"])
 
 
+@pytest.mark.parametrize("layout", ["lightning", "slash"])
+def test_a_metric_that_comes_later_has_a_chart_too(layout: Any):
+    """TensorBoard's own plugin shows a chart of each metric, also of one that only the second epoch validates."""
+    with Run(None, TensorBoard("logs", layout=layout)) as run:
+        for epoch in run.epochs(2):
+            run.log(loss=1.0)
+            if epoch == 1:
+                with run.validation():
+                    run.log(accuracy=2.0)
+    found = json.loads(client_of(CustomScalarsPlugin).get("/layout").data)
+    assert [chart["title"] for category in found["category"] for chart in category["chart"]] == ["loss", "accuracy"]
+
+
 def test_decisions_stand_on_the_axis_and_in_a_table():
     """In each epoch from its first on, a kind of decision shows how often it fell; the last table has them all."""
     rates = ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)
@@ -170,6 +188,28 @@ def test_decisions_stand_on_the_axis_and_in_a_table():
     assert len(lines) == 2 + 6
     assert lines[-1].startswith("| 4 | restored | best loss |")
     assert sorted(line for text in texts[:-1] for line in text.splitlines()[2:]) == sorted(lines[2:])
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize(("epochs", "batches"), [(0, 1), (0, 2), (2, 0), (2, 1)])
+def test_what_is_decided_in_an_epoch_that_never_ends_stands_on_the_axis_too(epochs: int, batches: int, layout: Any):
+    """Whenever a run is interrupted, every decision is counted, and no series and no text goes back."""
+    saves = ModelCheckpoint("{step}.npz", save_freq=1)
+    with pytest.raises(KeyboardInterrupt), Run(LineSubject(), [TensorBoard("logs", layout=layout), saves]) as run:
+        for epoch in run.epochs(3):
+            for batch in run.batches(range(3)):
+                if (epoch, batch) == (epochs, batches):
+                    raise KeyboardInterrupt
+            run.log(loss=1.0)
+    reader = read()[LAYOUTS[layout].main]
+    tags = reader.Tags()
+    (marker,) = [tag for tag in tags["scalars"] if tag.endswith("decisions/checkpoint")]
+    assert sum(each.value for each in reader.Scalars(marker)) == 3 * epochs + batches
+    for events in [*map(reader.Scalars, tags["scalars"]), *map(reader.Tensors, tags["tensors"])]:
+        steps = [each.step for each in events]
+        assert steps == sorted(steps)
+    rows = reader.Tensors("decisions")[-1].tensor_proto.string_val[0].decode().splitlines()[2:]
+    assert len(rows) == 3 * epochs + batches
 
 
 def test_settings_and_environment_are_texts():
@@ -205,6 +245,22 @@ def test_hyperparameters_come_with_what_the_run_came_to(layout: Any):
     assert end.status == 1
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_the_table_of_hyperparameters_has_each_metric_as_it_was_last(epochs: int):
+    """Also those of a validation that comes every second epoch only, whether or not it comes in the last one."""
+    with Run(None, TensorBoard("logs", hparams={"lr": 0.5})) as run:
+        for epoch in run.epochs(epochs):
+            run.log(loss=float(epoch))
+            if epoch == 1:
+                with run.validation():
+                    run.log(loss=10.0)
+    content = read()["train"].SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = hparams_metadata.parse_experiment_plugin_data(content)
+    values = {tag: value for (_, tag, _), value in scalars().items() if tag.startswith("hparam/")}
+    assert values == {"hparam/loss": epochs - 1.0, **({"hparam/val_loss": 10.0} if epochs > 1 else {})}
+    assert {info.name.tag for info in experiment.metric_infos} == set(values)
+
+
 PARTS = ("experiment", "session_start_info", "session_end_info")
 
 
@@ -218,18 +274,23 @@ class Words:
         return [("words/table", self.table), ("dense/kernel", np.ones((2, 2), "float32"))]
 
 
-def projector() -> Client:
-    """TensorBoard's own projector over the directory."""
+def client_of(kind: Any) -> Client:
+    """One of TensorBoard's own plugins over the directory."""
     multiplexer = EventMultiplexer().AddRunsFromDirectory("logs")
     multiplexer.Reload()
     provider = MultiplexerDataProvider(multiplexer, "logs")
     context = base_plugin.TBContext(logdir=str(Path("logs").absolute()), data_provider=provider)
-    plugin = projector_plugin.ProjectorPlugin(context)
+    plugin = kind(context)
 
     def serve(environ: Any, start_response: Any) -> Any:
         return plugin.get_plugin_apps()[environ["PATH_INFO"]](environ, start_response)
 
     return Client(serve)
+
+
+def projector() -> Client:
+    """The projector."""
+    return client_of(projector_plugin.ProjectorPlugin)
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
@@ -294,6 +355,32 @@ def test_wrong_embeddings_are_refused_before_training(wrong: dict[str, Any], mes
     short(TensorBoard("logs"))
 
 
+@pytest.mark.parametrize(
+    ("labels", "fault"),
+    [
+        ("one\ntwo\nthree\nfour\n", None),
+        ("one\r\ntwo\r\nthree\r\nfour", None),
+        ("name\tlength\none\t3\ntwo\t3\nthree\t5\nfour\t4\n", None),
+        ("one\ntwo\nthree\n", "has 3 labels, 'words/table' has 4 rows"),
+        ("one\n\nthree\nfour\n", "has 3 labels.* a line that is not empty for each row"),
+        ("name\none\ntwo\nthree\nfour\n", "has 5 labels.* with one column, without a heading"),
+        ("one\t3\ntwo\t3\nthree\t5\nfour\t4\n", "has 3 labels.* with several columns, after a line of their names"),
+        ("", "has 0 labels"),
+    ],
+)
+def test_labels_that_the_projector_would_not_take_are_refused_before_training(labels: str, fault: str | None):
+    """It wants one for each row, passes over empty lines, and takes a heading where there are several columns."""
+    Path("labels.tsv").write_bytes(labels.encode())
+    words = {"embeddings_layer_names": ["words"], "embeddings_metadata": "labels.tsv"}
+    callback = TensorBoard("logs", embeddings_freq=1, **words)
+    if fault is None:
+        with Run(Words(), callback) as run:
+            list(run.epochs(1))
+        return
+    with pytest.raises(SettingsError, match=fault):
+        Run(Words(), callback).begin()
+
+
 def test_speed_is_written_where_it_is_asked_for():
     """Weight updates a second, per epoch and per batch, are there and above 0; otherwise they are not."""
     short(TensorBoard("logs", write_steps_per_second=True, update_freq="batch"))
@@ -314,6 +401,18 @@ def test_the_profiler_sees_the_updates_that_were_asked_for():
     shapes = {str(event["args"]["Input Dims"]) for event in events if event.get("name") == "aten::mm"}
     assert shapes == {"[[4, 7], [7, 3]]", "[[5, 7], [7, 3]]"}
     assert not any(tag.startswith("batch_") for _, tag, _ in scalars())
+
+
+def test_a_profile_of_the_users_own_goes_on():
+    """A process has one profiler: where it is taken, the run does without, and says so."""
+    with torch.profiler.profile() as own, Run(None, TensorBoard("logs", profile="1:2")) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(3)):
+                torch.ones(2, 7) @ torch.ones(7, 3)
+    (failure,) = run.failures
+    assert str(failure).startswith("TensorBoard: no profile: RuntimeError: PyTorch's profiler is running already")
+    assert sum(each.name == "aten::mm" for each in own.events()) == 3
+    assert not list(Path("logs").rglob("*.pt.trace.json"))
 
 
 def test_a_profile_without_pytorch_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch):

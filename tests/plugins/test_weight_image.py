@@ -5,20 +5,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from trainbus.plugins.weight_image import GAP, NOT_A_NUMBER, PALETTE, SIDE, ZERO, picture
+from trainbus.plugins.weight_image import GAP, NOT_A_NUMBER, PALETTE, SIDE, ZERO, Picture, pictures
 
 floats = st.floats(-1e6, 1e6, width=32)
 
 
 def pixels(array: Any) -> Any:
     """The picture, decoded by another library."""
-    made = picture(array)
-    assert made is not None
+    (made,) = pictures(array)
+    return decoded(made)
+
+
+def decoded(made: Picture) -> Any:
     image = np.asarray(Image.open(io.BytesIO(made.png)).convert("RGB"))
     assert image.shape == (made.height, made.width, 3)
     return image
@@ -107,13 +110,30 @@ def test_an_outlier_in_a_huge_matrix_is_seen():
     assert tuple(PALETTE[ZERO - 126]) in colours(image)
 
 
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 5))
+@example(512, 513, 3)
+def test_kernels_that_find_no_room_stand_in_the_next_picture(outputs: int, inputs: int, side: int):
+    """Each kernel is in exactly one of as many pictures as it takes, of which no more are made than are wanted."""
+    assume(outputs != inputs)  # else nobody could tell which of the dimensions are spatial
+    array = np.zeros((outputs, inputs, side, side), np.float32)
+    array[:, :, 0, 0] = 1
+    made = list(pictures(array, 100))
+    found = 0
+    for each in made:
+        marked = np.pad((decoded(each) == PALETTE[ZERO + 126]).all(axis=2), 1)
+        found += int((marked[1:, 1:] & ~marked[:-1, 1:] & ~marked[1:, :-1]).sum())  # left upper corners
+        assert max(each.width, each.height) <= 2 * SIDE
+    assert found == outputs * inputs
+    assert list(pictures(array, 2)) == made[:2]
+
+
 def test_no_picture_gets_out_of_hand():
-    """Many large kernels give a picture of bounded size."""
-    image = pixels(np.ones((700, 600, 3, 3), np.float32))
-    assert max(image.shape) <= 1.5 * SIDE
+    """Many large kernels give pictures of bounded size."""
+    for made in pictures(np.ones((700, 600, 3, 3), np.float32), 3):
+        assert max(made.width, made.height) <= 1.5 * SIDE
 
 
 @pytest.mark.parametrize("array", [np.zeros((0, 3)), np.array(1.0), np.array(["a"])])
 def test_nothing_to_see_is_no_picture(array: Any):
     """Empty arrays, single numbers and what is no number have no picture."""
-    assert picture(array) is None
+    assert not list(pictures(array))
