@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import fsspec
 import pytest
 from s3fs import S3FileSystem
 
+from tests.servers import SERVED
 from trainbus import CheckpointError, Run, decision, hookimpl, stop_file
 from trainbus.cli import main
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
@@ -29,12 +31,12 @@ from .subjects import KINDS, number_in
 SCORES = [0.9, 0.5, 0.7, 0.4, 0.8, 0.85, 0.6]
 
 
-@pytest.fixture(params=["disk", "memory", "s3"])
-def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    """An empty directory on this machine's disk, in memory and on the server in turn."""
+@pytest.fixture(params=["disk", "memory", *SERVED])
+def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str], tmp_path: Path) -> Location:
+    """An empty directory on this machine's disk, in memory and on each server in turn."""
     if request.param == "disk":
         return tmp_path / "run"
-    root = "memory://tests" if request.param == "memory" else request.getfixturevalue("s3")
+    root = log_in(request.param) if request.param in SERVED else "memory://tests"
     return location(f"{root}/{secrets.token_hex(8)}")
 
 
@@ -239,10 +241,10 @@ def test_what_is_not_installed_is_told_before_training(commands: dict[str, str])
     assert [line.endswith(command) for line, command in zip(told, commands.values(), strict=True)] == [True] * len(told)
 
 
-def test_a_killed_saver_leaves_the_last_or_the_next_whole(s3: str) -> None:
+def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
     """Of 6 kills at random moments of saves to the server none leaves a mixture, a loss, or another's memory."""
     kind = KINDS["line"](1000)
-    directory = location(f"{s3}/{secrets.token_hex(8)}")
+    directory = location(f"{bucket}/{secrets.token_hex(8)}")
     path, inside = directory / "best.npz", 0
     for trial in range(1, 7):
         saved, going = killed(partial(save_with_trainbus, kind, path, trial * BETWEEN))  # type: ignore[arg-type]
@@ -259,15 +261,15 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(s3: str) -> None:
 
 @pytest.mark.parametrize(("name", "batches"), [("torch", True), ("keras", False), ("sgd", False)])
 def test_killed_and_resumed_it_tells_what_the_unbroken_run_told(
-    name: str, batches: bool, s3: str, tmp_path: Path
+    name: str, batches: bool, bucket: str, tmp_path: Path
 ) -> None:
     """Saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
     warm_up(name)
-    directory, told = location(f"{s3}/{secrets.token_hex(8)}"), tmp_path / "told"
+    directory, told = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "told"
     run = partial(trained, name, directory, told, batches=batches)  # type: ignore[arg-type]
     assert run() == 0
     whole, files = lines(told), files_in(directory)
-    fsspec.filesystem("s3").rm(str(directory), recursive=True)
+    fsspec.filesystem(bucket.partition(":")[0]).rm(str(directory), recursive=True)
 
     assert run(moment=Moment("batch", 23)) == -signal.SIGKILL
     assert run(resume="auto") == 0

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
+from tests.servers import SERVED
 from trainbus import CheckpointError, Run
 from trainbus.errors import Held
 from trainbus.plugins import ModelCheckpoint
@@ -35,10 +37,10 @@ sys.stdin.read()
 
 
 @pytest.fixture(params=STORES)
-def directory(request: pytest.FixtureRequest) -> RemotePath:
+def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> RemotePath:
     """A new directory in each store in turn."""
-    if request.param == "s3":
-        request.getfixturevalue("s3")
+    if request.param in SERVED:
+        log_in(request.param)
     return new_directory(request.param)
 
 
@@ -73,9 +75,9 @@ def test_a_second_run_is_refused_before_it_trains(directory: RemotePath) -> None
     assert LOCK not in at(directory).names()
 
 
-def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(s3: str) -> None:
+def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(bucket: str) -> None:
     """A living process keeps the directory by renewing its lease; a killed one is known to be dead."""
-    directory = new_directory("s3")
+    directory = new_directory(bucket.partition(":")[0])
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(directory)], stdin=-1, stdout=-1)
     with holder:
         assert holder.stdout is not None
