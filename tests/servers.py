@@ -1,6 +1,6 @@
-"""Servers on this machine that speak the protocols of stores; each has a bucket named "bucket" and dies with the tests.
+"""Servers on this machine that speak the protocols of stores, and how to log in to them.
 
-What a server is not installed for is skipped: Azurite comes from npm, all others with the extra `test`.
+Azurite comes from npm, all others with the extra `test`; where one is missing its tests are skipped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from threading import Thread
 
 import pytest
 
-__all__ = ["SERVED", "Environment"]
+__all__ = ["ACCOUNT", "SERVED", "Environment"]
 
 Environment = dict[str, str]
 """What whoever is logged in has in the environment."""
