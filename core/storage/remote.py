@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ FIXES = {
     "unexpected keyword argument": OLD,
 }
 """Part of the name of an error, by whatever library, or of what it says, to what can be done about it."""
+
+PATIENCE = 60.0
+"""Seconds after which a copy that a store makes is taken for failed."""
 
 _LEASES: WeakValueDictionary[RemotePath, Lease] = WeakValueDictionary()
 """The directories that runs of this process own."""
@@ -175,6 +179,11 @@ class RemotePlace:
         double = type(self)(self.path.with_name(name))
         with _told(self.path):
             self._files.cp_file(self._key, double._key)  # noqa: SLF001
+        end = time.monotonic() + PATIENCE
+        while double.size() != self.size():  # Azure may copy later; until it has, the copy is empty
+            if time.monotonic() > end:
+                raise TimeoutError(f"{str(self.path)!r} was not copied within {PATIENCE:.0f} s")
+            time.sleep(PATIENCE / 100)
 
     def remove(self) -> None:
         with _told(self.path), suppress(FileNotFoundError):

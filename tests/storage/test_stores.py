@@ -6,16 +6,18 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from tests.servers import SERVED
 from trainbus import CheckpointError
-from trainbus.storage import staging
+from trainbus.storage import remote, staging
 from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read, remove, survey
 from trainbus.storage.files import STAGED
 from trainbus.storage.locations import RemotePath
@@ -138,6 +140,43 @@ def test_a_file_of_somebody_else_is_kept_until_it_is_replaced(store: str) -> Non
             assert read(path).content.memory == ({} if text_at(path) == "foreign" else {"text": "new"})
         if not died():
             break
+
+
+def test_a_second_name_stays_when_the_first_is_replaced_and_removed(store: str) -> None:
+    """What was doubled is what was there then, whatever becomes of the name that it had."""
+    path = new_directory(store) / "best.bin"
+    put(path, "old", 1)
+    at(path).double("kept.bin")
+    put(path, "new", 2)
+    remove(path)
+
+    assert at(path.with_name("kept.bin")).read() == b"old"
+
+
+def test_a_copy_that_a_store_makes_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure may copy when it finds the time, and show an empty file until then; a copy that never comes is told."""
+    path, copy, info = new_directory("memory") / "best.bin", MemoryFileSystem.cp_file, MemoryFileSystem.info
+    at(path).replace("old")
+    started, looks = [], count(1)
+
+    def start(files: Any, source: str, target: str) -> None:
+        files.pipe_file(target, b"")
+        started.append(partial(copy, files, source, target))
+
+    def look(files: Any, name: str) -> Any:
+        if started and next(looks) == 5:
+            started.pop()()
+        return info(files, name)
+
+    monkeypatch.setattr(MemoryFileSystem, "cp_file", start)
+    monkeypatch.setattr(MemoryFileSystem, "info", look)
+    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    at(path).double("kept.bin")
+    assert at(path.with_name("kept.bin")).read() == b"old"
+
+    monkeypatch.setattr(remote, "PATIENCE", 0.0)
+    with pytest.raises(OSError, match=r"best\.bin' was not copied within 0 s"):
+        at(path).double("other.bin")
 
 
 def test_a_directory_is_refused_and_a_name_may_hold_brackets(store: str) -> None:
