@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.servers import SERVED
 from trainbus import CheckpointError, Run
@@ -166,6 +167,17 @@ def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog
 
     assert at(directory / "best.npz").size() is None
     assert Entry.parse(slate_in(directory).read().decode()).token == "new"
+
+
+def test_a_store_that_guards_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Where an object is made that is there already, as old libraries and some stores do, whoever owns is warned."""
+    directory, real = new_directory("memory"), MemoryFileSystem.pipe_file
+    owning([directory]).close()
+    assert not caplog.text
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda files, path, value, **_: real(files, path, value))
+    owning([directory]).close()
+    assert f"{directory}: this store does not refuse" in caplog.text
 
 
 def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: RemotePath, hurried: None) -> None:
