@@ -2,13 +2,15 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from .servers import SERVED, Environment
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.pop("TRAINBUS_PLUGINS", None)
@@ -20,15 +22,6 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 settings.register_profile("fast", max_examples=30, deadline=None)
 settings.register_profile("thorough", max_examples=200, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if os.environ.get("CI") else "fast"))
-
-SERVER = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -47,28 +40,43 @@ def _own_signals() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The address of a server that speaks S3's protocol and has a bucket named "bucket"; it dies with the tests."""
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=-1, stdout=-1, stderr=subprocess.DEVNULL) as server:
-        assert server.stdout is not None
-        address = f"http://127.0.0.1:{int(server.stdout.readline())}"
-        with pytest.MonkeyPatch.context() as patch:
-            _log_in(patch, address)
-            import fsspec  # noqa: PLC0415 - most tests need none
+def served() -> Iterator[Callable[[str], Environment]]:
+    """Starts the server of a protocol, once; gives what is in the environment of whoever is logged in to it."""
+    with ExitStack() as running:
 
-            fsspec.filesystem("s3").mkdir("bucket")
-        yield address
-        server.kill()
+        @cache
+        def start(protocol: str) -> Environment:
+            environment = running.enter_context(SERVED[protocol]())
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value in environment.items():
+                    patch.setenv(name, value)
+                import fsspec  # noqa: PLC0415 - most tests need none
+
+                fsspec.filesystem(protocol).mkdir("bucket")
+            return environment
+
+        yield start
 
 
 @pytest.fixture
-def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The bucket's URL, for a test that is logged in."""
-    _log_in(monkeypatch, s3_server)
-    return "s3://bucket"
+def log_in(served: Callable[[str], Environment], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Logs the test in to the server of a protocol; gives its bucket's URL."""
+
+    def log_in(protocol: str) -> str:
+        for name, value in served(protocol).items():
+            monkeypatch.setenv(name, value)
+        return f"{protocol}://bucket"
+
+    return log_in
 
 
-def _log_in(patch: pytest.MonkeyPatch, address: str) -> None:
-    options = {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "tests", "SECRET_ACCESS_KEY": "tests"}
-    for name, value in {**options, "DEFAULT_REGION": "us-east-1", "EC2_METADATA_DISABLED": "true"}.items():
-        patch.setenv(f"AWS_{name}", value)
+@pytest.fixture
+def s3(log_in: Callable[[str], str]) -> str:
+    """The URL of the bucket on the server that speaks S3, for a test that is logged in."""
+    return log_in("s3")
+
+
+@pytest.fixture(params=SERVED)
+def bucket(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> str:
+    """The URL of the bucket on each server in turn, for a test that is logged in."""
+    return log_in(request.param)

@@ -115,6 +115,12 @@ def take(slate: Slate, directory: str) -> Lease:
             raise Held(theirs.holder)
         if _taken_over(slate, found, mine, directory):
             break
+    if slate.create(str(mine)):  # it is there
+        LOG.warning(
+            "%s: this store does not refuse to make an object that is there already, or its library is too old to ask: "
+            "two runs that save there at once are not told of each other",
+            directory,
+        )
     return Lease(slate, mine, directory)
 
 

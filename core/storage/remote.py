@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,14 +37,30 @@ __all__ = ["RemotePlace", "RemoteReading"]
 WHOLE = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
 """Stores in which an upload appears as a whole when it is complete, in the place of what was there."""
 
+NETWORK = "is its address right, and the network up?"
+OLD = "is the store's library up to date (pip install -U)?"
+RIGHTS = "do the credentials belong to this store, with the right to read, write, list and delete there?"
+AZURE = "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and log in (az login)"
 FIXES = {
-    "ClientConnectorError": "is its address right, and the network up?",
+    "ClientConnector": NETWORK,
+    "ServiceRequestError": NETWORK,
     "EndpointConnectionError": "is its address right (AWS_ENDPOINT_URL), and the network up?",
     "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in (aws configure)",
     "PartialCredentialsError": "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in (aws configure)",
-    "PermissionError": "do the credentials belong to this store, with the right to read, write, list and delete there?",
+    "Anonymous caller": "set GOOGLE_APPLICATION_CREDENTIALS, or log in (gcloud auth application-default login)",
+    "unable to connect to account": AZURE,
+    "DefaultAzureCredential failed": AZURE,
+    "Server failed to authenticate": RIGHTS,
+    "not authorized to perform": RIGHTS,
+    "Forbidden": RIGHTS,
+    "PermissionError": RIGHTS,
+    "NotImplementedError": OLD,
+    "unexpected keyword argument": OLD,
 }
-"""Name of an error, by whatever library, to what can be done about it."""
+"""Part of the name of an error, by whatever library, or of what it says, to what can be done about it."""
+
+PATIENCE = 60.0
+"""Seconds after which a copy that a store makes is taken for failed."""
 
 _LEASES: WeakValueDictionary[RemotePath, Lease] = WeakValueDictionary()
 """The directories that runs of this process own."""
@@ -162,6 +179,11 @@ class RemotePlace:
         double = type(self)(self.path.with_name(name))
         with _told(self.path):
             self._files.cp_file(self._key, double._key)  # noqa: SLF001
+        end = time.monotonic() + PATIENCE
+        while double.size() != self.size():  # Azure may copy later; until it has, the copy is empty
+            if time.monotonic() > end:
+                raise TimeoutError(f"{str(self.path)!r} was not copied within {PATIENCE:.0f} s")
+            time.sleep(PATIENCE / 100)
 
     def remove(self) -> None:
         with _told(self.path), suppress(FileNotFoundError):
@@ -208,6 +230,8 @@ class RemotePlace:
                 self._files.pipe_file(self._key, text.encode(), mode="create")
         except FileExistsError:
             return False
+        except FileNotFoundError as error:  # by some told as the address of the request only
+            raise _Told(f"{self._key.partition('/')[0]!r} does not exist") from error
         return True
 
     def beside(self, name: str) -> Self:
@@ -285,8 +309,8 @@ def _told(path: RemotePath) -> Generator[None]:
         raise
     except Exception as error:
         name = type(error).__name__
-        what = " ".join(str(error).split()) or name
-        fix = FIXES.get(name, "")
+        what = " ".join(str(error).partition("\nRequestId:")[0].split()) or name  # the rest is for Azure's support
+        fix = next((fix for sign, fix in FIXES.items() if sign in f"{name}: {what}"), "")
         raise _Told(f"{what}; {fix}" if fix else what) from error
 
 

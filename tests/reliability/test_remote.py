@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import fsspec
 import pytest
 from s3fs import S3FileSystem
 
+from tests.servers import ACCOUNT, SERVED
 from trainbus import CheckpointError, Run, decision, hookimpl, stop_file
 from trainbus.cli import main
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
@@ -29,12 +31,12 @@ from .subjects import KINDS, number_in
 SCORES = [0.9, 0.5, 0.7, 0.4, 0.8, 0.85, 0.6]
 
 
-@pytest.fixture(params=["disk", "memory", "s3"])
-def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    """An empty directory on this machine's disk, in memory and on the server in turn."""
+@pytest.fixture(params=["disk", "memory", *SERVED])
+def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str], tmp_path: Path) -> Location:
+    """An empty directory on this machine's disk, in memory and on each server in turn."""
     if request.param == "disk":
         return tmp_path / "run"
-    root = "memory://tests" if request.param == "memory" else request.getfixturevalue("s3")
+    root = log_in(request.param) if request.param in SERVED else "memory://tests"
     return location(f"{root}/{secrets.token_hex(8)}")
 
 
@@ -146,6 +148,20 @@ def test_whoever_reads_a_checkpoint_downloads_it_once(s3: str, monkeypatch: pyte
     assert os.listdir(staging.directory()) == [staging.LOCK]
 
 
+def test_a_url_with_its_account_names_the_same_files(log_in: Callable[[str], str]) -> None:
+    """Azure's longer way of writing a container, which its library shortens, is as good as the short one."""
+    short = f"{log_in('az')}/{secrets.token_hex(8)}"
+    long = short.replace("az://bucket", f"abfss://bucket@{ACCOUNT}.dfs.core.windows.net")
+    saver = ModelCheckpoint(f"{long}/{{epoch}}/m")
+    train(saver, epochs=2)
+
+    run = train(saver, epochs=3, resume="auto")
+
+    assert run.resumed is not None
+    assert str(run.resumed.path) == f"{long}/2/m.npz"
+    assert read(location(f"{short}/3/m.npz")).epoch == 2
+
+
 def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixture[str]) -> None:
     """The command lists what is there, verifies it, and says what is no directory of checkpoints."""
     train(ModelCheckpoint(f"{directory}/m-{{epoch}}"), epochs=2)
@@ -204,16 +220,43 @@ def test_a_store_that_fails_ends_the_run_or_not_as_asked(
         assert read(directory / "m.npz").epoch == 2
 
 
-def test_who_is_not_logged_in_is_told_before_training(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Missing credentials and a bucket that does not exist are told in one line when the run begins."""
-    with pytest.raises(CheckpointError, match=r"^checkpoints cannot be saved in 's3://nowhere': .*does not exist$"):
-        Run(LineSubject(), ModelCheckpoint("s3://nowhere/m")).begin()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    for run in (Run(LineSubject(), ModelCheckpoint(f"{s3}/m")), Run(LineSubject(), resume=f"{s3}/m.pt")):
-        with pytest.raises(CheckpointError, match=r"Unable to locate credentials; set AWS_ACCESS_KEY_ID and .*\)$"):
+def test_a_bucket_that_does_not_exist_is_told_before_training(bucket: str) -> None:
+    """One line names the directory, and says that the store has no such bucket, when the run begins."""
+    nowhere = bucket.replace("bucket", "nowhere")
+    with pytest.raises(CheckpointError, match=rf"^checkpoints cannot be saved in '{nowhere}': .*does not exist\.?$"):
+        Run(LineSubject(), ModelCheckpoint(f"{nowhere}/m")).begin()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "variable", "told"),
+    [
+        ("s3", "AWS_ACCESS_KEY_ID", r"Unable to locate credentials; set AWS_ACCESS_KEY_ID and .*\)$"),
+        ("az", "AZURE_STORAGE_CONNECTION_STRING", r"credentials!!; set AZURE_STORAGE_CONNECTION_STRING, or .*\)$"),
+    ],
+)
+def test_who_is_not_logged_in_is_told_before_training(
+    protocol: str, variable: str, told: str, log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missing credentials are told in one line that says which, when the run begins."""
+    bucket = log_in(protocol)
+    monkeypatch.delenv(variable)
+    fsspec.get_filesystem_class(protocol).clear_instance_cache()
+    for run in (Run(LineSubject(), ModelCheckpoint(f"{bucket}/m")), Run(LineSubject(), resume=f"{bucket}/m.pt")):
+        with pytest.raises(CheckpointError, match=told):
             run.begin()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    fsspec.get_filesystem_class(protocol).clear_instance_cache()
+
+
+def test_whose_credentials_are_wrong_is_told_before_training(
+    log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says that the store does not know them, and nothing of what its support asks for."""
+    bucket, variable = log_in("az"), "AZURE_STORAGE_CONNECTION_STRING"
+    monkeypatch.setenv(variable, os.environ[variable].replace("AccountKey=Eby", "AccountKey=Abc"))
+    fsspec.get_filesystem_class("az").clear_instance_cache()
+    with pytest.raises(CheckpointError, match=r"failed to authenticate[^:]*; do the credentials belong to .*\?$"):
+        Run(LineSubject(), ModelCheckpoint(f"{bucket}/m")).begin()
+    fsspec.get_filesystem_class("az").clear_instance_cache()
 
 
 @pytest.mark.parametrize(
@@ -239,10 +282,10 @@ def test_what_is_not_installed_is_told_before_training(commands: dict[str, str])
     assert [line.endswith(command) for line, command in zip(told, commands.values(), strict=True)] == [True] * len(told)
 
 
-def test_a_killed_saver_leaves_the_last_or_the_next_whole(s3: str) -> None:
+def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
     """Of 6 kills at random moments of saves to the server none leaves a mixture, a loss, or another's memory."""
     kind = KINDS["line"](1000)
-    directory = location(f"{s3}/{secrets.token_hex(8)}")
+    directory = location(f"{bucket}/{secrets.token_hex(8)}")
     path, inside = directory / "best.npz", 0
     for trial in range(1, 7):
         saved, going = killed(partial(save_with_trainbus, kind, path, trial * BETWEEN))  # type: ignore[arg-type]
@@ -259,15 +302,15 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(s3: str) -> None:
 
 @pytest.mark.parametrize(("name", "batches"), [("torch", True), ("keras", False), ("sgd", False)])
 def test_killed_and_resumed_it_tells_what_the_unbroken_run_told(
-    name: str, batches: bool, s3: str, tmp_path: Path
+    name: str, batches: bool, bucket: str, tmp_path: Path
 ) -> None:
     """Saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
     warm_up(name)
-    directory, told = location(f"{s3}/{secrets.token_hex(8)}"), tmp_path / "told"
+    directory, told = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "told"
     run = partial(trained, name, directory, told, batches=batches)  # type: ignore[arg-type]
     assert run() == 0
     whole, files = lines(told), files_in(directory)
-    fsspec.filesystem("s3").rm(str(directory), recursive=True)
+    fsspec.filesystem(bucket.partition(":")[0]).rm(str(directory), recursive=True)
 
     assert run(moment=Moment("batch", 23)) == -signal.SIGKILL
     assert run(resume="auto") == 0

@@ -1,4 +1,4 @@
-"""Stores that fsspec reaches: in memory, on the disk, on a server that speaks S3; each may die at any call."""
+"""Stores that fsspec reaches: in memory, on the disk, on servers of this machine; each may die at any call."""
 
 import secrets
 import tempfile
@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, ClassVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
-from s3fs import S3FileSystem
 
+from tests.servers import SERVED
 from trainbus.storage.locations import RemotePath, location
 
 __all__ = ["STORES", "Died", "dying_at", "new_directory"]
 
-STORES = ("memory", "disk", "s3")
+STORES = ("memory", "disk", *SERVED)
 
 
 class Disk(LocalFileSystem):
@@ -44,12 +44,17 @@ class Disk(LocalFileSystem):
 
 fsspec.register_implementation("disk", Disk, clobber=True)
 
-CALLS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "memory": (MemoryFileSystem, ("info", "ls", "cat_file", "get_file", "put_file", "pipe_file", "cp_file", "rm_file")),
-    "disk": (Disk, ("info", "ls", "cat_file", "get_file", "pipe_file", "mv", "rm_file", "makedirs", "half_written")),
-    "s3": (S3FileSystem, ("_call_s3",)),
+CALLS = {
+    "memory": (
+        "fsspec.implementations.memory:MemoryFileSystem",
+        "info ls cat_file get_file put_file pipe_file cp_file rm_file",
+    ),
+    "disk": (f"{__name__}:Disk", "info ls cat_file get_file pipe_file mv rm_file makedirs half_written"),
+    "s3": ("s3fs:S3FileSystem", "_call_s3"),
+    "gs": ("gcsfs.core:GCSFileSystem", "_request"),
+    "az": ("azure.core.pipeline.transport:AioHttpTransport", "send"),
 }
-"""What of a store's library may be the last thing that a process does; for S3 each single request."""
+"""What of a store's library may be the last thing that a process does; for servers each single request."""
 
 
 class Died(OSError):
@@ -60,7 +65,7 @@ class Died(OSError):
 def dying_at(store: str, step: int) -> Iterator[Callable[[], bool]]:
     """Let the `step`-th call of a store's library fail, and each one after it; gives whether it came so far."""
     calls, seen = count(), [0]
-    library, names = CALLS[store]
+    library, names = resolve_name(CALLS[store][0]), CALLS[store][1].split()
     real = {name: getattr(library, name) for name in names}
 
     def failing(name: str) -> Any:
@@ -84,7 +89,7 @@ def dying_at(store: str, step: int) -> Iterator[Callable[[], bool]]:
 
 def new_directory(store: str) -> RemotePath:
     """An empty directory that nobody else knows."""
-    places = {"memory": "memory://tests", "disk": f"disk://{tempfile.gettempdir()}", "s3": "s3://bucket"}
-    found = location(f"{places[store]}/{secrets.token_hex(8)}")
+    places = {"memory": "memory://tests", "disk": f"disk://{tempfile.gettempdir()}"}
+    found = location(f"{places.get(store, f'{store}://bucket')}/{secrets.token_hex(8)}")
     assert isinstance(found, RemotePath)
     return found

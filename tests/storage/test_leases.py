@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from tests.servers import SERVED
 from trainbus import CheckpointError, Run
 from trainbus.errors import Held
 from trainbus.plugins import ModelCheckpoint
@@ -35,10 +38,10 @@ sys.stdin.read()
 
 
 @pytest.fixture(params=STORES)
-def directory(request: pytest.FixtureRequest) -> RemotePath:
+def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> RemotePath:
     """A new directory in each store in turn."""
-    if request.param == "s3":
-        request.getfixturevalue("s3")
+    if request.param in SERVED:
+        log_in(request.param)
     return new_directory(request.param)
 
 
@@ -73,9 +76,9 @@ def test_a_second_run_is_refused_before_it_trains(directory: RemotePath) -> None
     assert LOCK not in at(directory).names()
 
 
-def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(s3: str) -> None:
+def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(bucket: str) -> None:
     """A living process keeps the directory by renewing its lease; a killed one is known to be dead."""
-    directory = new_directory("s3")
+    directory = new_directory(bucket.partition(":")[0])
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(directory)], stdin=-1, stdout=-1)
     with holder:
         assert holder.stdout is not None
@@ -164,6 +167,17 @@ def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog
 
     assert at(directory / "best.npz").size() is None
     assert Entry.parse(slate_in(directory).read().decode()).token == "new"
+
+
+def test_a_store_that_guards_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Where an object is made that is there already, as old libraries and some stores do, whoever owns is warned."""
+    directory, real = new_directory("memory"), MemoryFileSystem.pipe_file
+    owning([directory]).close()
+    assert not caplog.text
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda files, path, value, **_: real(files, path, value))
+    owning([directory]).close()
+    assert f"{directory}: this store does not refuse" in caplog.text
 
 
 def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: RemotePath, hurried: None) -> None:
