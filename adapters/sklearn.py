@@ -31,7 +31,8 @@ from .sklearn_activations import activations, has_layers
 from .sklearn_batches import Rows, batches
 from .sklearn_graph import nodes
 from .sklearn_metrics import Metrics, Scoring, loss
-from .sklearn_parts import by_column, flat, leaves, takes, weights
+from .sklearn_parts import by_column, flat, kind, learner, leaves, takes, weights
+from .sklearn_pipeline import fit_steps, take_over
 from .sklearn_rates import rate_of, set_rate
 
 __all__ = ["SklearnSubject", "loss", "partial_fit"]
@@ -41,7 +42,7 @@ JOBLIB = ".joblib"
 
 
 class SklearnSubject:
-    """A scikit-learn estimator that learns by `partial_fit`, or one that looks like it.
+    """A scikit-learn estimator that learns by `partial_fit`, one that looks like it, or a pipeline that ends in one.
 
     Snapshots and checkpoints hold the whole estimator: what it counts and its optimizer's moments decide the next
     update as much as its weights do. Both are brought back into the same object.
@@ -68,7 +69,8 @@ class SklearnSubject:
         probe: samples, one a row, to look at the layers of a multi-layer perceptron with.
 
     Raises:
-        SettingsError: the estimator has no `partial_fit`, or is set to something that fails in it.
+        SettingsError: the estimator, or the last step of the pipeline, has no `partial_fit`, or is set to something
+            that fails in it.
     """
 
     def __init__(
@@ -112,10 +114,10 @@ class SklearnSubject:
             CheckpointError: it cannot be read, holds types that are not trusted, or another kind of estimator.
         """
         loaded = self._files.read(path, self.trusted)
-        if type(loaded) is not type(self.estimator):
-            holds, wanted = type(loaded).__name__, type(self.estimator).__name__
+        holds, wanted = kind(loaded), kind(self.estimator)
+        if type(loaded) is not type(self.estimator) or holds != wanted:
             raise CheckpointError(f"{str(path)!r} holds a {holds}, which cannot be taken over by a {wanted}")
-        self._take_over(loaded)
+        take_over(self.estimator, loaded)
 
     @property
     def _files(self) -> Any:
@@ -129,7 +131,7 @@ class SklearnSubject:
 
     def restore(self, snapshot: Any) -> None:
         """Take over a copy of the snapshot, which stays as it is."""
-        self._take_over(deepcopy(snapshot))
+        take_over(self.estimator, deepcopy(snapshot))
 
     def random_state(self) -> Mapping[str, Any]:
         """Where the generator of the orders stands; those inside the estimator are part of it."""
@@ -175,11 +177,6 @@ class SklearnSubject:
         except ImportError as error:
             return f"{error}; pip install 'trainbus[sklearn]'"
 
-    def _take_over(self, other: Any) -> None:
-        state = vars(self.estimator)
-        state.clear()
-        state.update(vars(other))
-
 
 def partial_fit(
     estimator: Any,
@@ -207,7 +204,8 @@ def partial_fit(
     where the estimator is a classifier or regressor (see `loss`), and the scores of `scoring`.
 
     Args:
-        estimator: trained in place; one that was trained before is trained on.
+        estimator: trained in place; one that was trained before is trained on. Of a pipeline the last step is trained;
+            those of the others that are not fitted are fitted to all of `X` first.
         X: samples of shape (rows, features): an array, sparse matrix, data frame or list.
         y: targets of shape (rows,) or (rows, outputs); None for estimators that need none.
         batch_size: rows to one `partial_fit`; the last batch of an epoch may be smaller.
@@ -246,19 +244,20 @@ def partial_fit(
     rows = Rows("partial_fit", X, flat(estimator, y), sample_weight)
     held_out = _held_out(estimator, validation_data, y)
     subject.probe = None if held_out is None else held_out.X
-    _check_first_batch(estimator, min(batch_size, len(rows)))
+    _check_first_batch(learner(estimator), min(batch_size, len(rows)))
     options = _class_options(estimator, rows, held_out, classes)
     if sample_weight is not None and not takes(estimator, "sample_weight"):
-        raise SettingsError(f"sample_weight: {type(estimator).__name__}.partial_fit takes none")
+        raise SettingsError(f"sample_weight: {type(learner(estimator)).__name__}.partial_fit takes none")
     random = subject.random = check_random_state(random_state) if shuffle else None
 
     run = Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)
     with run:
+        seen = Rows("partial_fit", fit_steps(estimator, rows.X, rows.y), rows.y, rows.sample_weight)
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for numbers in run.batches(list(batches(len(rows), batch_size, random))):
-                X_batch, y_batch, weight = rows.take(numbers)
+                X_batch, y_batch, weight = seen.take(numbers)
                 weighted = {} if weight is None else {"sample_weight": weight}
-                estimator.partial_fit(X_batch, *([] if y_batch is None else [y_batch]), **options, **weighted)
+                learner(estimator).partial_fit(X_batch, *([] if y_batch is None else [y_batch]), **options, **weighted)
             run.log(subject.metrics(rows.X, rows.y))
             if held_out is not None and run.validates(epoch):
                 with run.validation():
@@ -268,22 +267,22 @@ def partial_fit(
 
 def _check(estimator: Any) -> None:
     """Refuse what would fail at the first batch, and warn of what would go wrong unseen."""
-    name = type(estimator).__name__
     if isinstance(estimator, type):
         raise SettingsError(f"{estimator.__name__} is a class; give an object of it: {estimator.__name__}(...)")
-    for leaf in leaves(estimator):
-        kind = type(leaf).__name__
+    for leaf in leaves(learner(estimator)):
+        name = type(leaf).__name__
         if getattr(leaf, "solver", None) == "lbfgs" and hasattr(leaf, "hidden_layer_sizes"):
-            raise SettingsError(f"{kind}(solver='lbfgs') trains on all rows at once; set solver='adam' or 'sgd'")
+            raise SettingsError(f"{name}(solver='lbfgs') trains on all rows at once; set solver='adam' or 'sgd'")
         if getattr(leaf, "early_stopping", False):
             raise SettingsError(
-                f"{kind}(early_stopping=True) splits off rows of its own, which partial_fit cannot; set "
+                f"{name}(early_stopping=True) splits off rows of its own, which partial_fit cannot; set "
                 "early_stopping=False and list trainbus's EarlyStopping"
             )
-    if not hasattr(estimator, "partial_fit"):
-        steps = "; fit and apply the other steps first, then train the last" if hasattr(estimator, "steps") else ""
-        raise SettingsError(f"{name} has no partial_fit, so it cannot be trained batch by batch{steps}")
-    for leaf in leaves(estimator):
+    if not hasattr(learner(estimator), "partial_fit"):
+        step = "" if learner(estimator) is estimator else f", the last step of the {type(estimator).__name__},"
+        name = type(learner(estimator)).__name__
+        raise SettingsError(f"{name}{step} has no partial_fit, so it cannot be trained batch by batch")
+    for leaf in leaves(learner(estimator)):
         schedule = getattr(leaf, "learning_rate", None), getattr(leaf, "solver", None)
         if schedule == ("adaptive", "sgd"):
             warn(
@@ -304,15 +303,15 @@ def _held_out(estimator: Any, data: Any, y: Any) -> Rows | None:
 
 
 def _check_first_batch(estimator: Any, size: int) -> None:
-    for kind, name, fitted in (
+    for each, name, fitted in (
         (MiniBatchKMeans, "n_clusters", "cluster_centers_"),
         (IncrementalPCA, "n_components", "components_"),
     ):
-        if isinstance(estimator, kind) and not hasattr(estimator, fitted):
+        if isinstance(estimator, each) and not hasattr(estimator, fitted):
             needed = getattr(estimator, name)
             if needed is not None and size < needed:
                 raise SettingsError(
-                    f"{kind.__name__}({name}={needed}) needs at least {needed} rows in its first batch, not {size}; "
+                    f"{each.__name__}({name}={needed}) needs at least {needed} rows in its first batch, not {size}; "
                     f"set batch_size={needed} or more"
                 )
 
@@ -321,10 +320,10 @@ def _class_options(estimator: Any, rows: Rows, held_out: Rows | None, classes: A
     """The labels as an option of `partial_fit`, where it takes them, with every label of the data among them."""
     if not takes(estimator, "classes"):
         if classes is not None:
-            raise SettingsError(f"classes: {type(estimator).__name__}.partial_fit takes none")
+            raise SettingsError(f"classes: {type(learner(estimator)).__name__}.partial_fit takes none")
         return {}
     if rows.y is None:
-        raise SettingsError(f"y: {type(estimator).__name__} needs the label of every row")
+        raise SettingsError(f"y: {type(learner(estimator)).__name__} needs the label of every row")
     if classes is None:
         classes = getattr(estimator, "classes_", None)
     y = np.asarray(rows.y)

@@ -15,6 +15,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from .sklearn_batches import Rows
 from .sklearn_parts import inner
+from .sklearn_pipeline import prepared
 
 __all__ = ["activations", "has_layers"]
 
@@ -31,7 +32,7 @@ def activations(estimator: Any, X: Any, batch_size: int) -> Iterator[tuple[str, 
     """
     rows = Rows("validation_data", X)
     for part in gen_batches(len(rows), batch_size):
-        yield from _layers(estimator, rows.take(np.arange(part.start, part.stop))[0], "")
+        yield from _layers(estimator, prepared(estimator, rows.take(np.arange(part.start, part.stop))[0]), "")
 
 
 def _layers(estimator: Any, X: Any, prefix: str) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

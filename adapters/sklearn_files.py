@@ -24,6 +24,8 @@ __all__ = ["read", "unwritable", "write"]
 LOG = logging.getLogger("trainbus")
 
 JOBLIB = ".joblib"
+HARMLESS = frozenset({"numpy.dtype"})
+"""Types that skops does not know for what they are: of what kind numbers are, say, which SimpleImputer remembers."""
 
 
 def write(estimator: Any, path: Path) -> None:
@@ -83,7 +85,8 @@ def read(path: Path, trusted: Container[str]) -> Any:
             raise CheckpointError(f"{str(path)!r} is no joblib file that can be read: {error}") from error
     try:
         unknown = skops.io.get_untrusted_types(file=path)
-        others = [name for name in unknown if name not in trusted and not _is_sklearn_class(name)]
+        foreign = (name for name in unknown if name not in HARMLESS and not _is_sklearn_class(name))
+        others = [name for name in foreign if name not in trusted]
         if others:
             raise CheckpointError(
                 f"{str(path)!r} holds types that are neither skops's nor scikit-learn's: {', '.join(others)}; "

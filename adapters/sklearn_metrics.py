@@ -23,7 +23,8 @@ from sklearn.metrics import (
 from trainbus import SettingsError
 from trainbus.names import nearest
 
-from .sklearn_parts import by_column, flat, inner
+from .sklearn_parts import by_column, flat, inner, learner
+from .sklearn_pipeline import prepared
 
 __all__ = ["Metrics", "loss"]
 
@@ -62,6 +63,8 @@ def loss(estimator: Any, X: Any, y: Any) -> float | None:
     >>> loss(model, X, y) == mean_squared_error(y, model.predict(X))
     True
     """
+    if learner(estimator) is not estimator:
+        return loss(learner(estimator), prepared(estimator, X), y)
     if not hasattr(estimator, "__sklearn_tags__"):
         return None
     if is_classifier(estimator):
@@ -93,7 +96,7 @@ class Metrics:
         self.estimator = estimator
         self.names = {"score"}
         self._scorer: Callable[..., Any] | None = (
-            scoring if callable(scoring) else getattr(type(estimator), "score", None)
+            scoring if callable(scoring) else _own_score if hasattr(estimator, "score") else None
         )
         if scoring is None or callable(scoring):
             return
@@ -130,6 +133,10 @@ class Metrics:
         if name == "loss":
             return "min"
         return "max" if name in self.names else None
+
+
+def _own_score(estimator: Any, X: Any, y: Any) -> float:
+    return estimator.score(X, y)
 
 
 def _classifier_loss(estimator: Any, X: Any, y: Array) -> float:

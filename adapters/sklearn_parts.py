@@ -11,21 +11,44 @@ from typing import Any
 
 import numpy as np
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+from sklearn.pipeline import Pipeline
 
-__all__ = ["by_column", "flat", "inner", "leaves", "takes", "weights"]
+__all__ = ["by_column", "flat", "inner", "kind", "learner", "leaves", "takes", "weights"]
 
 NO_WEIGHTS = ("classes_", "h_samples_")
 """Fitted arrays that hold data: labels, and the samples from which BernoulliRBM goes on drawing."""
 
 
+def learner(estimator: Any) -> Any:
+    """What learns batch by batch: the last step of a pipeline, else the estimator itself."""
+    return learner(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def kind(estimator: Any) -> str:
+    """The name of its class, and those of its steps, which have to be the same where one takes over another.
+
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> kind(make_pipeline("passthrough", SGDClassifier()))
+    'Pipeline(passthrough, SGDClassifier)'
+    """
+    if isinstance(estimator, Pipeline):
+        return f"{type(estimator).__name__}({', '.join(kind(step) for _, step in estimator.steps)})"
+    return estimator if isinstance(estimator, str) else type(estimator).__name__
+
+
 def inner(estimator: Any) -> dict[str, Any]:
     """Name to each estimator that a meta-estimator trains: the fitted ones, before its first fit their pattern.
+
+    Of a pipeline that is the last one.
 
     >>> from sklearn.linear_model import SGDClassifier
     >>> from sklearn.multiclass import OneVsRestClassifier
     >>> inner(OneVsRestClassifier(SGDClassifier()))
     {'estimator': SGDClassifier()}
     """
+    if isinstance(estimator, Pipeline):
+        return dict(estimator.steps[-1:]) if hasattr(learner(estimator), "partial_fit") else {}
     fitted = getattr(estimator, "estimators_", None)
     if isinstance(fitted, list):
         return {f"estimators_/{i}": each for i, each in enumerate(fitted)}
@@ -46,6 +69,7 @@ def leaves(estimator: Any) -> Iterator[Any]:
 
 def takes(estimator: Any, option: str) -> bool:
     """Whether `partial_fit` takes the option, itself or for the estimators inside."""
+    estimator = learner(estimator)
     parameters = signature(estimator.partial_fit).parameters
     if option in parameters:
         return True
@@ -60,7 +84,7 @@ def flat(estimator: Any, y: Any) -> Any:
 
 def by_column(estimator: Any) -> bool:
     """Whether the estimator trains one of its own for each column of the targets."""
-    return isinstance(estimator, (MultiOutputClassifier, MultiOutputRegressor))
+    return isinstance(learner(estimator), (MultiOutputClassifier, MultiOutputRegressor))
 
 
 def weights(estimator: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

@@ -18,7 +18,8 @@ from trainbus.signals import DEFAULT
 from .sklearn import SklearnSubject
 from .sklearn_batches import Rows
 from .sklearn_metrics import Scoring
-from .sklearn_parts import flat, takes
+from .sklearn_parts import flat, learner, takes
+from .sklearn_pipeline import prepared
 
 __all__ = ["partial_fit_stream"]
 
@@ -45,7 +46,8 @@ def partial_fit_stream(
     """Train an estimator on batches as they come, with callbacks; no more than one is in memory.
 
     Args:
-        estimator: trained in place; one that was trained before is trained on.
+        estimator: trained in place; one that was trained before is trained on. Of a pipeline the last step is trained;
+            the others have to be fitted.
         stream: the batches of an epoch: an iterable that begins anew each time it is gone through, such as PyTorch's
             DataLoader, or a function that returns an iterator, such as a generator function; a generator itself lasts
             for one epoch. Each batch is `(X, y)`, `(X, y, sample_weight)`, or X alone for an estimator that needs no y.
@@ -91,11 +93,12 @@ def partial_fit_stream(
             for batch in run.batches(_batches(stream)):
                 rows = _rows("a batch", estimator, batch)
                 if rows.sample_weight is not None and not weighs:
-                    raise SettingsError(f"sample_weight: {type(estimator).__name__}.partial_fit takes none")
+                    raise SettingsError(f"sample_weight: {type(learner(estimator)).__name__}.partial_fit takes none")
                 if train_metrics:
                     _log(run, subject, rows)
                 weighted = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
-                estimator.partial_fit(rows.X, *([] if rows.y is None else [rows.y]), **options, **weighted)
+                X = prepared(estimator, rows.X)
+                learner(estimator).partial_fit(X, *([] if rows.y is None else [rows.y]), **options, **weighted)
             if validation_data is not None and run.validates(epoch):
                 with run.validation():
                     for batch in [validation_data] if in_memory else _batches(validation_data):
@@ -152,7 +155,7 @@ def _log(run: Run, subject: SklearnSubject, rows: Rows) -> None:
 
 
 def _class_options(estimator: Any, classes: Any) -> dict[str, Any]:
-    name = type(estimator).__name__
+    name = type(learner(estimator)).__name__
     if not takes(estimator, "classes"):
         if classes is not None:
             raise SettingsError(f"classes: {name}.partial_fit takes none")

@@ -1,7 +1,7 @@
 """Servers on this machine that speak the protocols of stores, and how to log in to them.
 
-Moto comes with the extra `test`; Azurite is npm's, and fake-gcs-server a wheel for some machines only, so that their tests
-are skipped where they are missing.
+Moto comes with the extra `test`. Azurite is npm's, and fake-gcs-server a wheel for some machines only: where one is
+missing its tests are skipped.
 """
 
 from __future__ import annotations
