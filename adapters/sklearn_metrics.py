@@ -135,7 +135,7 @@ class Metrics:
         return "max" if name in self.names else None
 
 
-def _own_score(estimator: Any, X: Any, y: Any) -> float:
+def _own_score(estimator: Any, X: Any, y: Any) -> Any:
     return estimator.score(X, y)
 
 
