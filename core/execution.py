@@ -89,6 +89,11 @@ class Execution:
         with self._calling_off():
             before = self.written(wait=True)
             self._keep([action for action in actions if isinstance(action, Keep)])
+        if before.unwritten:  # whoever asked for these did not know yet, and has decided as if they were there
+            asked = [action for same in self._asked.values() for action in same]
+            losers = self._losers(asked, {each.path for each in before.unwritten})
+            actions = [each for each in actions if not (isinstance(each, Forget) and each.by in losers)]
+            decision = Decision(frozenset(actions))
         self._save(decision, run)
         now = self.written(wait=False)
         lost = {each.path for each in now.unwritten}
