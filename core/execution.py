@@ -338,9 +338,7 @@ class Execution:
                 self.subject.restore(self.slots[action.source])
             return
         if self.slots.lost(action.source):
-            self._tolerate(
-                action.by, f"{action.source!r} is not restored: it was kept in the memory of a run that died"
-            )
+            self._tolerate(action.by, f"{action.source!r} is not restored: it was lost before the run was resumed")
             return
         self._require(Restorable, [action])
         path = location(action.source)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from .callback import Callback
-from .capabilities import HasLearningRate, Remembers, Restorable, Snapshotable, missing
+from .capabilities import HasLearningRate, Remembers, Restorable, Saveable, Snapshotable, missing
 from .decision import Action, Decision, Stop
 from .errors import CheckpointError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
@@ -21,6 +21,7 @@ from .plain import from_plain
 from .randomness import set_random_state
 from .slots import Slots, slot_files
 from .storage.checkpoints import MANIFEST, Checkpoint, Found, contents_of, fetched, look, newest, read, survey
+from .storage.files import suffix_of
 from .storage.locations import Location, Source, location
 from .storage.parts import EVERYTHING, Portion, read_part
 from .storage.places import at
@@ -70,7 +71,11 @@ def _find(
         patterns = [pattern for callback in callbacks for pattern in callback.written()]
         if not patterns:
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
-        return _newest(look(_payloads(patterns) - set(without)), mine)
+        candidates = look(_payloads(patterns) - set(without))
+        found = _newest(candidates, mine)
+        if found is None and candidates:
+            LOG.warning("resume='auto': nothing that could be gone on from is left; the run begins afresh")
+        return found
     path = location(source)
     if at(path).is_directory() and not contents_of(path):
         found = _newest([each for each in survey(path) if each.path not in without], mine)
@@ -194,6 +199,14 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _unlike(subject: object, path: Location) -> str:
+    """In words, which files the subject has, where this is none of them."""
+    if missing(subject, Saveable) is not None or not isinstance(subject, Saveable):
+        return ""
+    own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
+    return "" if suffix_of(path) in own else f"; {type(subject).__name__} writes and reads {', '.join(own)}"
+
+
 class Resumption:
     """A run that goes on from a checkpoint.
 
@@ -271,15 +284,26 @@ class Resumption:
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert isinstance(subject, Restorable)
-        files = slot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
-        for slot in self.memory.slots.keys() - files.keys():
+        try:
+            self._load(subject, slots)
+        except Exception as error:
+            error.add_note(f"resumed from {str(self.checkpoint.path)!r}{_unlike(subject, self.checkpoint.path)}")
+            raise
+        slots.lie_in(self.checkpoint, linked=self.rank == 0)
+        if self.checkpoint.content.weights_only:
+            LOG.warning("%s was saved with save_weights_only: the rest begins afresh", self.checkpoint.path)
+            if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
+                subject.set_learning_rates(
+                    {n: r for n, r in self.memory.rates.items() if n in subject.learning_rates()}
+                )
+
+    def _load(self, subject: Restorable, slots: Slots) -> None:
+        """Let the subject take over what lies in slots, to keep it, and then the checkpoint."""
+        files, lost = slot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
+        for slot, flaw in lost.items():
             slots.lose(slot)
             if self.rank == 0:
-                LOG.warning(
-                    "resumed from %s: what was kept as %r could not be written before the run ended, and is lost",
-                    self.checkpoint.path,
-                    slot,
-                )
+                LOG.warning("resumed from %s: what was kept as %r is lost: %s", self.checkpoint.path, slot, flaw)
         for slot, file in files.items():
             if file is not None and isinstance(subject, Snapshotable):
                 with fetched(file.path, file.digest) as there:
@@ -290,13 +314,6 @@ class Resumption:
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):
                 slots.keep(slot, subject.snapshot())
-        slots.lie_in(self.checkpoint, linked=self.rank == 0)
-        if self.checkpoint.content.weights_only:
-            LOG.warning("%s was saved with save_weights_only: the rest begins afresh", self.checkpoint.path)
-            if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
-                subject.set_learning_rates(
-                    {n: r for n, r in self.memory.rates.items() if n in subject.learning_rates()}
-                )
 
     def first_batch(self, number: int) -> int:
         """The first batch of a loop over batches of the interrupted epoch that was not trained on."""
