@@ -163,7 +163,10 @@ def read(path: Location, mine: Portion = EVERYTHING) -> Checkpoint:
         if not changed:
             break
     if not contents:
-        raise CheckpointError(f"nothing can verify {str(path)!r}: {manifest_is(path)}")
+        raise CheckpointError(
+            f"nothing can verify {str(path)!r}: {manifest_is(path)}; copy it from where the checkpoint "
+            "lay, or load the file with its framework and begin afresh"
+        )
     for content in contents:
         if content.digest == digest:
             return Checkpoint(path=path, content=content)

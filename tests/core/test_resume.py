@@ -289,6 +289,39 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert newest(survey(folder / "run"))[1] == []
 
 
+def test_where_nothing_is_intact_auto_says_that_it_begins_afresh(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resumed([3.0], SAVED)
+    assert "afresh" not in caplog.text
+    (folder / "run/m-1.npz").write_bytes(b"")
+
+    assert resumed([3.0], SAVED).resumed is None
+    assert "resume='auto': nothing that could be gone on from is left; the run begins afresh" in caplog.text
+
+
+def test_a_checkpoint_without_its_manifest_is_refused_with_the_way_out(folder: Path) -> None:
+    resumed([3.0], SAVED)
+    (folder / "run/m-1.npz").rename("m.npz")
+
+    with pytest.raises(CheckpointError, match=re.escape("'m.npz.trainbus.json' is missing; copy it from where")):
+        resumed([3.0], resume="m.npz")
+
+
+def test_a_file_that_the_subject_does_not_read_is_told_with_those_that_it_does(folder: Path) -> None:
+    """Whatever the error says, it names the checkpoint, and the suffixes of this subject."""
+    resumed([3.0], SAVED)
+    for suffix in ("", ".trainbus.json"):
+        (folder / f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
+    payload, (content,) = Path("m.keras"), contents_of(Path("m.keras"))
+    moment = content.model_dump(include={"epoch", "step", "metrics", "memory"})
+    commit(payload, lambda staged: staged.write_text("something else"), **moment)
+
+    with pytest.raises(ValueError, match="pickle") as raised:
+        resumed([3.0], resume="m.keras")
+    assert raised.value.__notes__ == ["resumed from 'm.keras'; LineSubject writes and reads .npz"]
+
+
 def test_a_damaged_checkpoint_that_is_named_is_refused(folder: Path) -> None:
     resumed([3.0, 2.0], SAVED)
     (folder / "run/m-2.npz").write_bytes(b"")
