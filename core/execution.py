@@ -309,6 +309,13 @@ class Execution:
                 except OSError as error:
                     self._tolerate(action.by, f"{action.source!r} could not be removed: {error}")
 
+    def tidy(self) -> None:
+        """Remove what was kept for checkpoints that were forgotten since."""
+        try:
+            self.slots.prune(self.directories if list(self.slots) else ())
+        except OSError as error:
+            self._tolerate("Keep", f"what was kept for checkpoints that are gone could not be removed: {error}")
+
     def _tolerate(self, who: str, what: str) -> None:
         self.failures.note(who, CheckpointError(what))
 

@@ -118,6 +118,19 @@ def test_what_was_kept_and_is_spoilt_or_left_behind_is_told_and_costs_the_resume
     assert run.resumed.epoch == 4
 
 
+@pytest.mark.parametrize("scores", [[3.0, 4.0, 2.0, 4.0, 4.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+def test_when_a_run_is_over_only_what_its_checkpoints_remember_lies_beside_them(scores: list[float]) -> None:
+    """What was kept for a checkpoint that was forgotten since has gone with it."""
+    early = EarlyStopping(patience=9, restore_best_weights=True)
+    run = train(scores, ModelCheckpoint("run/m-{epoch}", keep_last=2, save_on=()), early)
+
+    slots = [slot for path in run.files for slot in read(path).content.memory["slots"].values()]
+    remembered = {slot["file"] for slot in slots if slot["file"]}
+    present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
+    assert remembered <= present
+    assert len(present - remembered) <= any(slot["file"] is None for slot in slots)  # a second name of that checkpoint
+
+
 def test_a_file_that_cannot_be_removed_stays_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """One line names it; all that comes after it is saved and forgotten as ever."""
     saver = ModelCheckpoint("run-{epoch}/m", keep_last=1, save_on=())
