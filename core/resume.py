@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -76,8 +77,8 @@ def _find(
         if found is None and candidates:
             LOG.warning("resume='auto': nothing that could be gone on from is left; the run begins afresh")
         return found
-    path = location(source)
-    if at(path).is_directory() and not contents_of(path):
+    path = _place(source)
+    if at(path).is_directory() and not (path.name and contents_of(path)):  # the working directory has no name
         found = _newest([each for each in survey(path) if each.path not in without], mine)
         if found is None:
             raise SettingsError(
@@ -87,11 +88,18 @@ def _find(
         return found
     if at(path).size() is None:
         beside = at(path.parent)
-        near = hint(path.name, beside.names() if beside.is_directory() else [], otherwise="")
+        near = hint(path.name, [AUTO, *(beside.names() if beside.is_directory() else [])], otherwise="")
         raise SettingsError(f"resume={str(source)!r}: no such file{near}")
     checkpoint = read(path, mine)
     memory_of(checkpoint)
     return checkpoint
+
+
+def _place(source: Source) -> Location:
+    with suppress(TypeError):
+        if source:
+            return location(source)
+    raise SettingsError(f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'")
 
 
 def memory_of(checkpoint: Checkpoint) -> Memory:

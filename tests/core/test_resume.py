@@ -259,6 +259,24 @@ def test_a_file_and_a_directory_are_gone_on_from_as_auto_is() -> None:
     assert resumed([3.0, 2.0, 1.0], resume=Path("run")).resumed == newest(survey(Path("run")))[0]
 
 
+@pytest.mark.parametrize("here", [".", Path(), "./"])
+def test_the_working_directory_is_a_directory_too(here: Any, folder: Path) -> None:
+    saved = ModelCheckpoint("m-{epoch}")
+    resumed([3.0, 2.0], saved, resume=None)
+
+    run = resumed([3.0, 2.0, 1.0], saved, resume=here)
+    assert run.resumed is not None
+    assert run.resumed.path == Path("m-2.npz")
+    assert run.files == [Path("m-1.npz"), Path("m-2.npz"), Path("m-3.npz")]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("source", [True, 5, "", "Auto"])
+def test_what_names_no_place_is_refused_with_what_does(source: Any) -> None:
+    with pytest.raises(SettingsError, match=rf"resume={source!r}: .*'auto'"):
+        resumed([3.0], SAVED, resume=source)
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_was_not_packed_is_read() -> None:
     """A manifest that has history and decisions as lists, as they were written before, is gone on from alike."""
