@@ -21,7 +21,18 @@ from .names import hint
 from .plain import from_plain
 from .randomness import set_random_state
 from .slots import Slots, slot_files
-from .storage.checkpoints import MANIFEST, Checkpoint, Found, contents_of, fetched, look, newest, read, survey
+from .storage.checkpoints import (
+    MANIFEST,
+    Checkpoint,
+    Found,
+    contents_of,
+    fetched,
+    look,
+    newest,
+    payloads_in,
+    read,
+    survey,
+)
 from .storage.files import suffix_of
 from .storage.locations import Location, Source, location
 from .storage.parts import EVERYTHING, Portion, read_part
@@ -39,7 +50,7 @@ UNDECISIVE = frozenset({"background", "verbose"})
 
 
 def find(
-    source: Source, callbacks: Iterable[Callback], mine: Portion = EVERYTHING, without: Collection[Location] = ()
+    source: Source, callbacks: Collection[Callback], mine: Portion = EVERYTHING, without: Collection[Location] = ()
 ) -> Checkpoint | None:
     """The checkpoint to resume from.
 
@@ -66,7 +77,7 @@ def find(
 
 
 def _find(
-    source: Source, callbacks: Iterable[Callback], mine: Portion, without: Collection[Location]
+    source: Source, callbacks: Collection[Callback], mine: Portion, without: Collection[Location]
 ) -> Checkpoint | None:
     if source == AUTO:
         patterns = [pattern for callback in callbacks for pattern in callback.written()]
@@ -74,8 +85,10 @@ def _find(
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
         candidates = look(_payloads(patterns) - set(without))
         found = _newest(candidates, mine)
-        if found is None and candidates:
-            LOG.warning("resume='auto': nothing that could be gone on from is left; the run begins afresh")
+        if found is None and (
+            why := "nothing that could be gone on from is left" if candidates else _others(callbacks)
+        ):
+            LOG.warning("resume='auto': %s; the run begins afresh", why)
         return found
     path = _place(source)
     if at(path).is_directory() and not (path.name and contents_of(path)):  # the working directory has no name
@@ -93,6 +106,15 @@ def _find(
     checkpoint = read(path, mine)
     memory_of(checkpoint)
     return checkpoint
+
+
+def _others(callbacks: Iterable[Callback]) -> str:
+    """In words, a checkpoint in the directories that the callbacks write into which none of them has written."""
+    for directory in {each for callback in callbacks for each in callback.owns()}:
+        with suppress(OSError):
+            for path in sorted(map(str, payloads_in(location(directory)))):
+                return f"{path!r} is none of the files that the callbacks write"
+    return ""
 
 
 def _place(source: Source) -> Location:

@@ -318,6 +318,17 @@ def test_where_nothing_is_intact_auto_says_that_it_begins_afresh(
     assert "resume='auto': nothing that could be gone on from is left; the run begins afresh" in caplog.text
 
 
+@pytest.mark.usefixtures("folder")
+def test_where_only_files_of_other_names_are_there_auto_says_that_it_begins_afresh(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A template that was changed since then is told, and not found out by the epochs that are trained again."""
+    resumed([3.0], SAVED)
+
+    assert resumed([3.0], ModelCheckpoint("run/other-{epoch}")).resumed is None
+    assert "m-1.npz' is none of the files that the callbacks write; the run begins afresh" in caplog.text
+
+
 def test_a_checkpoint_without_its_manifest_is_refused_with_the_way_out(folder: Path) -> None:
     resumed([3.0], SAVED)
     (folder / "run/m-1.npz").rename("m.npz")
