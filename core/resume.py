@@ -317,7 +317,7 @@ class Resumption:
         try:
             self._load(subject, slots)
         except Exception as error:
-            error.add_note(f"resumed from {str(self.checkpoint.path)!r}{_unlike(subject, self.checkpoint.path)}")
+            error.add_note(f"while resuming from {str(self.checkpoint.path)!r}{_unlike(subject, self.checkpoint.path)}")
             raise
         slots.lie_in(self.checkpoint, linked=self.rank == 0)
         if self.checkpoint.content.weights_only:

@@ -348,7 +348,7 @@ def test_a_file_that_the_subject_does_not_read_is_told_with_those_that_it_does(f
 
     with pytest.raises(ValueError, match="pickle") as raised:
         resumed([3.0], resume="m.keras")
-    assert raised.value.__notes__ == ["resumed from 'm.keras'; LineSubject writes and reads .npz"]
+    assert raised.value.__notes__ == ["while resuming from 'm.keras'; LineSubject writes and reads .npz"]
 
 
 def test_a_damaged_checkpoint_that_is_named_is_refused(folder: Path) -> None:
