@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
-from trainbus import MissingDependency, SettingsError
+from trainbus import CheckpointError, MissingDependency, SettingsError
 from trainbus.capabilities import (
     Detachable,
     HasActivations,
@@ -153,12 +154,20 @@ class KerasSubject:
 
     @alone()
     def load(self, path: Path) -> None:
-        """Take over weights and, except from a legacy `.h5` model, the optimizer's state."""
+        """Take over weights and, except from a legacy `.h5` model, the optimizer's state.
+
+        Raises:
+            CheckpointError: Keras did not write the file, or wrote it of another model.
+        """
         model = self.model
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:  # Keras skips the state of an optimizer that is not built
             optimizer.build(model.trainable_variables)
-        model.load_weights(str(path))
+        try:
+            model.load_weights(str(path))
+        except (ValueError, KeyError, OSError, BadZipFile) as error:
+            told = f"another model's, or no file of Keras's: {type(error).__name__}: {error}"
+            raise CheckpointError(f"{str(path)!r} does not fit this model; it is {told}") from error
         self._finalize()
 
     def snapshot(self) -> Snapshot:

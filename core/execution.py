@@ -89,6 +89,11 @@ class Execution:
         with self._calling_off():
             before = self.written(wait=True)
             self._keep([action for action in actions if isinstance(action, Keep)])
+        if before.unwritten:  # whoever asked for these did not know yet, and has decided as if they were there
+            asked = [action for same in self._asked.values() for action in same]
+            losers = self._losers(asked, {each.path for each in before.unwritten})
+            actions = [each for each in actions if not (isinstance(each, Forget) and each.by in losers)]
+            decision = Decision(frozenset(actions))
         self._save(decision, run)
         now = self.written(wait=False)
         lost = {each.path for each in now.unwritten}
@@ -304,6 +309,13 @@ class Execution:
                 except OSError as error:
                     self._tolerate(action.by, f"{action.source!r} could not be removed: {error}")
 
+    def tidy(self) -> None:
+        """Remove what was kept for checkpoints that were forgotten since."""
+        try:
+            self.slots.prune(self.directories if list(self.slots) else ())
+        except OSError as error:
+            self._tolerate("Keep", f"what was kept for checkpoints that are gone could not be removed: {error}")
+
     def _tolerate(self, who: str, what: str) -> None:
         self.failures.note(who, CheckpointError(what))
 
@@ -333,9 +345,7 @@ class Execution:
                 self.subject.restore(self.slots[action.source])
             return
         if self.slots.lost(action.source):
-            self._tolerate(
-                action.by, f"{action.source!r} is not restored: it was kept in the memory of a run that died"
-            )
+            self._tolerate(action.by, f"{action.source!r} is not restored: it was lost before the run was resumed")
             return
         self._require(Restorable, [action])
         path = location(action.source)

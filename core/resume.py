@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from .callback import Callback
-from .capabilities import HasLearningRate, Remembers, Restorable, Snapshotable, missing
+from .capabilities import HasLearningRate, Remembers, Restorable, Saveable, Snapshotable, missing
 from .decision import Action, Decision, Stop
 from .errors import CheckpointError, MissingCapability, SettingsError
 from .failures import LOG, Failures, observes
@@ -20,7 +21,19 @@ from .names import hint
 from .plain import from_plain
 from .randomness import set_random_state
 from .slots import Slots, slot_files
-from .storage.checkpoints import MANIFEST, Checkpoint, Found, contents_of, fetched, look, newest, read, survey
+from .storage.checkpoints import (
+    MANIFEST,
+    Checkpoint,
+    Found,
+    contents_of,
+    fetched,
+    look,
+    newest,
+    payloads_in,
+    read,
+    survey,
+)
+from .storage.files import suffix_of
 from .storage.locations import Location, Source, location
 from .storage.parts import EVERYTHING, Portion, read_part
 from .storage.places import at
@@ -37,7 +50,7 @@ UNDECISIVE = frozenset({"background", "verbose"})
 
 
 def find(
-    source: Source, callbacks: Iterable[Callback], mine: Portion = EVERYTHING, without: Collection[Location] = ()
+    source: Source, callbacks: Collection[Callback], mine: Portion = EVERYTHING, without: Collection[Location] = ()
 ) -> Checkpoint | None:
     """The checkpoint to resume from.
 
@@ -64,15 +77,21 @@ def find(
 
 
 def _find(
-    source: Source, callbacks: Iterable[Callback], mine: Portion, without: Collection[Location]
+    source: Source, callbacks: Collection[Callback], mine: Portion, without: Collection[Location]
 ) -> Checkpoint | None:
     if source == AUTO:
         patterns = [pattern for callback in callbacks for pattern in callback.written()]
         if not patterns:
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
-        return _newest(look(_payloads(patterns) - set(without)), mine)
-    path = location(source)
-    if at(path).is_directory() and not contents_of(path):
+        candidates = look(_payloads(patterns) - set(without))
+        found = _newest(candidates, mine)
+        if found is None and (
+            why := "nothing that could be gone on from is left" if candidates else _others(callbacks)
+        ):
+            LOG.warning("resume='auto': %s; the run begins afresh", why)
+        return found
+    path = _place(source)
+    if at(path).is_directory() and not (path.name and contents_of(path)):  # the working directory has no name
         found = _newest([each for each in survey(path) if each.path not in without], mine)
         if found is None:
             raise SettingsError(
@@ -82,11 +101,27 @@ def _find(
         return found
     if at(path).size() is None:
         beside = at(path.parent)
-        near = hint(path.name, beside.names() if beside.is_directory() else [], otherwise="")
+        near = hint(path.name, [AUTO, *(beside.names() if beside.is_directory() else [])], otherwise="")
         raise SettingsError(f"resume={str(source)!r}: no such file{near}")
     checkpoint = read(path, mine)
     memory_of(checkpoint)
     return checkpoint
+
+
+def _others(callbacks: Iterable[Callback]) -> str:
+    """In words, a checkpoint in the directories that the callbacks write into which none of them has written."""
+    for directory in {each for callback in callbacks for each in callback.owns()}:
+        with suppress(OSError):
+            for path in sorted(map(str, payloads_in(location(directory)))):
+                return f"{path!r} is none of the files that the callbacks write"
+    return ""
+
+
+def _place(source: Source) -> Location:
+    with suppress(TypeError):
+        if source:
+            return location(source)
+    raise SettingsError(f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'")
 
 
 def memory_of(checkpoint: Checkpoint) -> Memory:
@@ -194,6 +229,14 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _unlike(subject: object, path: Location) -> str:
+    """In words, which files the subject has, where this is none of them."""
+    if missing(subject, Saveable) is not None or not isinstance(subject, Saveable):
+        return ""
+    own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
+    return "" if suffix_of(path) in own else f"; {type(subject).__name__} writes and reads {', '.join(own)}"
+
+
 class Resumption:
     """A run that goes on from a checkpoint.
 
@@ -271,15 +314,26 @@ class Resumption:
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert isinstance(subject, Restorable)
-        files = slot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
-        for slot in self.memory.slots.keys() - files.keys():
+        try:
+            self._load(subject, slots)
+        except Exception as error:
+            error.add_note(f"while resuming from {str(self.checkpoint.path)!r}{_unlike(subject, self.checkpoint.path)}")
+            raise
+        slots.lie_in(self.checkpoint, linked=self.rank == 0)
+        if self.checkpoint.content.weights_only:
+            LOG.warning("%s was saved with save_weights_only: the rest begins afresh", self.checkpoint.path)
+            if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
+                subject.set_learning_rates(
+                    {n: r for n, r in self.memory.rates.items() if n in subject.learning_rates()}
+                )
+
+    def _load(self, subject: Restorable, slots: Slots) -> None:
+        """Let the subject take over what lies in slots, to keep it, and then the checkpoint."""
+        files, lost = slot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
+        for slot, flaw in lost.items():
             slots.lose(slot)
             if self.rank == 0:
-                LOG.warning(
-                    "resumed from %s: what was kept as %r could not be written before the run ended, and is lost",
-                    self.checkpoint.path,
-                    slot,
-                )
+                LOG.warning("resumed from %s: what was kept as %r is lost: %s", self.checkpoint.path, slot, flaw)
         for slot, file in files.items():
             if file is not None and isinstance(subject, Snapshotable):
                 with fetched(file.path, file.digest) as there:
@@ -290,13 +344,6 @@ class Resumption:
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):
                 slots.keep(slot, subject.snapshot())
-        slots.lie_in(self.checkpoint, linked=self.rank == 0)
-        if self.checkpoint.content.weights_only:
-            LOG.warning("%s was saved with save_weights_only: the rest begins afresh", self.checkpoint.path)
-            if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
-                subject.set_learning_rates(
-                    {n: r for n, r in self.memory.rates.items() if n in subject.learning_rates()}
-                )
 
     def first_batch(self, number: int) -> int:
         """The first batch of a loop over batches of the interrupted epoch that was not trained on."""

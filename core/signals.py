@@ -125,6 +125,8 @@ class _Handler:
 
 
 def _number(name: str) -> signal.Signals:
+    if name in ("SIGKILL", "SIGSTOP"):
+        raise SettingsError(f"signals={name!r}: the system lets no process hear it; name another one")
     try:
         return signal.Signals[name]
     except KeyError:

@@ -151,32 +151,49 @@ class Slots:
             at(path).remove()
 
 
-def slot_files(checkpoint: Checkpoint, slots: Mapping[str, Any], *, verify: bool = True) -> dict[str, SlotFile | None]:
+def slot_files(
+    checkpoint: Checkpoint, slots: Mapping[str, Any], *, verify: bool = True
+) -> tuple[dict[str, SlotFile | None], dict[str, str]]:
     """Slot to its file, verified, by what the checkpoint remembers; None for what lies in the checkpoint itself.
 
-    What is lost is left out. Without `verify` a directory is not read: of several processes one does so for all.
+    What is lost comes second, with the reason. Without `verify` a directory is not read: of several processes one does
+    so for all.
 
     Raises:
-        CheckpointError: a file is not there, or not the one that was written.
+        CheckpointError: a file cannot be read, or a directory is not the one that was written.
     """
-    kept = {slot: reference for slot, reference in slots.items() if not reference.get("lost")}
-    return {slot: _slot_file(slot, checkpoint, reference, verify=verify) for slot, reference in kept.items()}
+    files, lost = dict[str, SlotFile | None](), dict[str, str]()
+    for slot, reference in slots.items():
+        flaw = "it could not be written before the run ended" if reference.get("lost") else ""
+        file = None
+        if not flaw and reference["file"] is not None:
+            file = SlotFile(inside(checkpoint.path.parent, reference["file"]), reference["digest"])
+            flaw = _flaw(file, verify=verify)
+        if flaw:
+            lost[slot] = flaw
+        else:
+            files[slot] = file
+    return files, lost
 
 
-def _slot_file(slot: str, checkpoint: Checkpoint, reference: Mapping[str, Any], *, verify: bool) -> SlotFile | None:
-    if reference["file"] is None:
-        return None
-    path = inside(checkpoint.path.parent, reference["file"])
-    if not verify and isinstance(path, Path) and path.is_dir():
-        return SlotFile(path, reference["digest"])
-    told = f"{str(path)!r}, where {str(checkpoint.path)!r} has what was kept as {slot!r}"
+def _flaw(file: SlotFile, *, verify: bool) -> str:
+    """In words, what is wrong with the file of a slot; empty for nothing."""
+    path = file.path
+    directory = isinstance(path, Path) and path.is_dir()
+    if directory and not verify:
+        return ""
     try:
-        digest = digest_at(path)
+        intact = digest_at(path) == file.digest
+    except FileNotFoundError:
+        return f"{str(path)!r} is missing; it moves along with the checkpoint"
     except OSError as error:
-        raise CheckpointError(f"{told}, cannot be read: {error}") from error
-    if digest != reference["digest"]:
-        raise CheckpointError(f"{told}, is damaged: its bytes are not those that were written")
-    return SlotFile(path, reference["digest"])
+        raise CheckpointError(
+            f"{str(path)!r}, where a checkpoint has what was kept, cannot be read: {error}"
+        ) from error
+    flaw = "" if intact else f"{str(path)!r} is damaged: its bytes are not those that were written"
+    if flaw and directory:  # which only one rank has read, so that the others would take it for whole
+        raise CheckpointError(flaw)
+    return flaw
 
 
 def _name(suffix: str) -> str:

@@ -65,6 +65,7 @@ class Status:
         self.interrupted = False
         """Whether that has ended the run, between two batches and before the planned end."""
         self._files: dict[Location, None] = {}
+        self._going: list[Location] = []  # those that the last decision about files forgets, perhaps in the background
         self._began = self._ended = 0  # numbers of epochs that began and that are over
         self._loops: int = 0
         self._counters = Counters()

@@ -29,6 +29,7 @@ class _Asked(NamedTuple):
     """A model that was to be saved, and what stood before that."""
 
     path: str
+    epoch: int
     step: int
     best: Best
     kept: tuple[Kept, ...]
@@ -96,7 +97,7 @@ class _Saver:
     def chosen(self, run: Run, path: str, score: float | None) -> Decision:
         """What `save_best_only`, `keep` and `keep_last` make of a model."""
         settings, reason, rule, seen = self.settings, "", "", {}
-        asked = _Asked(path, run.step, self.best, self.kept)
+        asked = _Asked(path, run.epoch, run.step, self.best, self.kept)
         if settings.save_best_only:
             if score is None:
                 return NOTHING
@@ -139,15 +140,26 @@ class _Saver:
         )
 
     @hookimpl
-    def on_checkpoint_error(self, path: Location, step: int) -> None:
+    def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
         # what is on the disk decides what is the best, so the next better model is saved again
-        for asked in self.asked:
-            if (location(asked.path), asked.step) == (path, step):
-                if asked is self.asked[-1]:
-                    self.best = asked.best
-                kept = [each for each in self.kept if (location(each.path), each.step) != (path, step)]
-                # what was to go for it is still there
-                self.kept = (*(each for each in asked.kept if each not in kept), *kept)
+        last = location(sibling(self.template, "last", self.suffix))
+        there = {(each.path, each.epoch, each.step) for each in run.checkpoints}
+        for index, asked in enumerate(self.asked):
+            chosen = path == location(asked.path)
+            if step != asked.step or not (chosen or path == last) or (path, asked.epoch, step) in there:
+                continue
+            later = self.asked[index + 1 :]
+            if chosen:
+                later = [each._replace(best=asked.best) for each in later]
+                self.best = self.best if later else asked.best
+            # what was to go for it is still there, as is what was to go since then
+            stood = asked.kept
+            for place, each in enumerate(later):
+                stood = _joined(stood, each.kept, path, step)
+                later[place] = each._replace(kept=stood)
+            self.kept = _joined(stood, self.kept, path, step)
+            self.asked = later if chosen else [asked, *later]
+            return
 
     def memory(self) -> dict[str, Any]:
         """The best score, the files that are kept, and which metrics were ever there."""
@@ -177,6 +189,12 @@ class _Saver:
                     raise
                 values[name] = nan
         return fill(self.template, values)
+
+
+def _joined(before: tuple[Kept, ...], after: tuple[Kept, ...], path: Location, step: int) -> tuple[Kept, ...]:
+    """What is kept where both are, without what was not written; of two at one path the later one."""
+    there = [each for each in (*before, *after) if (location(each.path), each.step) != (path, step)]
+    return tuple({each.path: each for each in there}.values())
 
 
 class EpochSaver(_Saver):

@@ -146,6 +146,8 @@ class Joining(Together):
                 decision = decision_from_plain(met.value) | self._take_heeded()
             self._carry_out(decision)
             self._tell_of(self._all_written())
+            if self.rank == 0:
+                self._bus.tidy()
         except Exception as failure:  # noqa: BLE001 - it goes on where the run ends
             errors.append(failure)
         if self._agreement is not None and self._departure is not None:

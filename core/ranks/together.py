@@ -148,7 +148,11 @@ class Together(Meetings):
     def _tell_outcome(self, outcome: Outcome) -> None:
         done, committed, unwritten = outcome
         saved = [location(action.path) for action in done if isinstance(action, Save)]
-        for path in (*saved, *(location(action.source) for action in done if isinstance(action, Forget))):
+        going = [location(action.source) for action in done if isinstance(action, Forget)]
+        before = [path for path in self._going if unwritten and self._is_there(path)]
+        self._files = {**dict.fromkeys(before), **self._files}  # what was to go for those that were not written
+        self._going = [path for path in going if path in self._files] if saved or going else self._going
+        for path in (*saved, *going):
             self._files.pop(path, None)
         self._files |= dict.fromkeys(saved)  # at the end, also those that were there before
         for checkpoint in committed:

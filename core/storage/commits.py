@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
             discard(staged)
             raise
         place.publish(staged)
-        write_manifest(path, [content])
+        _drop_before(path, content)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
     return Checkpoint(path=path, content=content)
@@ -113,9 +113,16 @@ def _commit_directory(path: Path, write: Callable[[Path], object], moment: dict[
     except BaseException:
         discard(staged)
         raise
-    write_manifest(path, [content])
+    _drop_before(path, content)
     drop_old_parts(path, [parts])
     return Checkpoint(path=path, content=content)
+
+
+def _drop_before(path: Location, content: Content) -> None:
+    """Let the manifest list what is there alone."""
+    # the payload is in its place, so that nothing has failed: a manifest that lists both is as true
+    with suppress(OSError):
+        write_manifest(path, [content])
 
 
 def _on_disk(path: Location) -> Path:
@@ -156,7 +163,10 @@ def read(path: Location, mine: Portion = EVERYTHING) -> Checkpoint:
         if not changed:
             break
     if not contents:
-        raise CheckpointError(f"nothing can verify {str(path)!r}: {manifest_is(path)}")
+        raise CheckpointError(
+            f"nothing can verify {str(path)!r}: {manifest_is(path)}; copy it from where the checkpoint "
+            "lay, or load the file with its framework and begin afresh"
+        )
     for content in contents:
         if content.digest == digest:
             return Checkpoint(path=path, content=content)

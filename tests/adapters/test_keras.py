@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import trainbus
-from trainbus import LoopError, MissingMetric, SettingsError, hookimpl
+from trainbus import CheckpointError, LoopError, MissingMetric, SettingsError, hookimpl
 from trainbus.adapters.keras import KerasCallback, KerasSubject
 from trainbus.capabilities import (
     HasDirections,
@@ -1093,3 +1093,25 @@ def test_a_lost_fit_gives_its_directory_back_to_the_next() -> None:
 
     assert held.value.args == ("in the data",)
     assert [path.name for path in cb.run.result.checkpoints] == ["best.keras"]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_a_file_that_does_not_fit_is_told_by_name(suffix: str) -> None:
+    """Another model's, a file that Keras did not write, and one of another framework's suffix."""
+    path, weights_only = Path(f"best{suffix}"), suffix != ".keras"
+    KerasSubject(compiled_model(units=3)).save(path, weights_only=weights_only)
+    subject = KerasSubject(compiled_model(units=2))
+    foreign, other = Path(f"foreign{suffix}"), Path("best.pt")
+    foreign.write_bytes(b"PK")
+    other.write_bytes(path.read_bytes())
+
+    for file in (path, foreign, other):
+        with pytest.raises(CheckpointError, match=f"{file.name}' does not fit this model; it is another model's, or"):
+            subject.load(file)
+
+
+def compiled_model(units: int) -> Any:
+    """A dense layer of so many units."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
+    model.compile("adam", "mse")
+    return model

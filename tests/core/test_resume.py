@@ -259,6 +259,24 @@ def test_a_file_and_a_directory_are_gone_on_from_as_auto_is() -> None:
     assert resumed([3.0, 2.0, 1.0], resume=Path("run")).resumed == newest(survey(Path("run")))[0]
 
 
+@pytest.mark.parametrize("here", [".", Path(), "./"])
+def test_the_working_directory_is_a_directory_too(here: Any, folder: Path) -> None:
+    saved = ModelCheckpoint("m-{epoch}")
+    resumed([3.0, 2.0], saved, resume=None)
+
+    run = resumed([3.0, 2.0, 1.0], saved, resume=here)
+    assert run.resumed is not None
+    assert run.resumed.path == Path("m-2.npz")
+    assert run.files == [Path("m-1.npz"), Path("m-2.npz"), Path("m-3.npz")]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("source", [True, 5, "", "Auto"])
+def test_what_names_no_place_is_refused_with_what_does(source: Any) -> None:
+    with pytest.raises(SettingsError, match=rf"resume={source!r}: .*'auto'"):
+        resumed([3.0], SAVED, resume=source)
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_was_not_packed_is_read() -> None:
     """A manifest that has history and decisions as lists, as they were written before, is gone on from alike."""
@@ -287,6 +305,50 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert run.resumed.epoch == 0
     assert f"passed over: {path.relative_to(folder)}" in caplog.text
     assert newest(survey(folder / "run"))[1] == []
+
+
+def test_where_nothing_is_intact_auto_says_that_it_begins_afresh(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resumed([3.0], SAVED)
+    assert "afresh" not in caplog.text
+    (folder / "run/m-1.npz").write_bytes(b"")
+
+    assert resumed([3.0], SAVED).resumed is None
+    assert "resume='auto': nothing that could be gone on from is left; the run begins afresh" in caplog.text
+
+
+@pytest.mark.usefixtures("folder")
+def test_where_only_files_of_other_names_are_there_auto_says_that_it_begins_afresh(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A template that was changed since then is told, and not found out by the epochs that are trained again."""
+    resumed([3.0], SAVED)
+
+    assert resumed([3.0], ModelCheckpoint("run/other-{epoch}")).resumed is None
+    assert "m-1.npz' is none of the files that the callbacks write; the run begins afresh" in caplog.text
+
+
+def test_a_checkpoint_without_its_manifest_is_refused_with_the_way_out(folder: Path) -> None:
+    resumed([3.0], SAVED)
+    (folder / "run/m-1.npz").rename("m.npz")
+
+    with pytest.raises(CheckpointError, match=re.escape("'m.npz.trainbus.json' is missing; copy it from where")):
+        resumed([3.0], resume="m.npz")
+
+
+def test_a_file_that_the_subject_does_not_read_is_told_with_those_that_it_does(folder: Path) -> None:
+    """Whatever the error says, it names the checkpoint, and the suffixes of this subject."""
+    resumed([3.0], SAVED)
+    for suffix in ("", ".trainbus.json"):
+        (folder / f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
+    payload, (content,) = Path("m.keras"), contents_of(Path("m.keras"))
+    moment = content.model_dump(include={"epoch", "step", "metrics", "memory"})
+    commit(payload, lambda staged: staged.write_text("something else"), **moment)
+
+    with pytest.raises(ValueError, match="pickle") as raised:
+        resumed([3.0], resume="m.keras")
+    assert raised.value.__notes__ == ["while resuming from 'm.keras'; LineSubject writes and reads .npz"]
 
 
 def test_a_damaged_checkpoint_that_is_named_is_refused(folder: Path) -> None:

@@ -87,6 +87,8 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 
 
 def test_a_signal_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="'SIGKILL': the system lets no process hear it"), Run(signals=["SIGKILL"]):
+        pass
     with pytest.raises(SettingsError, match="no such signal here; did you mean 'SIGTERM'"), Run(signals=["SIGTERN"]):
         pass
 

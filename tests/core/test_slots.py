@@ -77,7 +77,7 @@ def test_what_a_dead_run_had_in_memory_only_is_told_and_not_restored(caplog: pyt
     train(scores, Mishaps(2, "run"), saver, early)
 
     run = train([*scores, 2.0, 2.0], saver, early, resume="run/m-4.npz")
-    assert caplog.text.count("what was kept as 'best val_loss' could not be written before the run ended, and is") == 1
+    assert caplog.text.count("what was kept as 'best val_loss' is lost: it could not be written") == 1
     assert [(each.plugin, "'best val_loss' is not restored" in str(each)) for each in run.failures] == [
         ("EarlyStopping", True)
     ]
@@ -87,6 +87,48 @@ def test_what_a_dead_run_had_in_memory_only_is_told_and_not_restored(caplog: pyt
     assert not run.failures
     assert run.subject.slope == 7
     assert lost_by("run/m-8.npz") == {"best val_loss": False}
+
+
+@pytest.mark.parametrize("mishap", ["missing", "damaged", "moved"])
+def test_what_was_kept_and_is_spoilt_or_left_behind_is_told_and_costs_the_resume_nothing_else(
+    mishap: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A checkpoint can be gone on from alone; its own bytes are all that this needs."""
+    early = EarlyStopping(patience=9, restore_best_weights=True)
+    saver = ModelCheckpoint("run/m-{epoch}", keep_last=1, save_on=())
+    scores = [1.0, 2.0, 2.0]
+    train(scores, saver, early)
+    (kept,) = Path("run").glob(".trainbus-slot-*")
+    folder = "elsewhere" if mishap == "moved" else "run"
+    if mishap == "moved":
+        Path(folder).mkdir()
+        for file in Path("run").glob("m-3*"):
+            file.rename(f"{folder}/{file.name}")
+    elif mishap == "damaged":
+        kept.write_bytes(kept.read_bytes()[:-1])
+    else:
+        kept.unlink()
+
+    run = train([*scores, 3.0, 0.5], saver, early, resume=folder)
+    assert caplog.text.count(f"what was kept as 'best val_loss' is lost: '{folder}/{kept.name}' ") == 1
+    assert ("its bytes are not those" if mishap == "damaged" else "it moves along with the checkpoint") in caplog.text
+    assert (run.subject.slope, run.failures) == (5, [])
+    run = train([*scores, 3.0], saver, early, resume="auto")
+    assert run.resumed is not None
+    assert run.resumed.epoch == 4
+
+
+@pytest.mark.parametrize("scores", [[3.0, 4.0, 2.0, 4.0, 4.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+def test_when_a_run_is_over_only_what_its_checkpoints_remember_lies_beside_them(scores: list[float]) -> None:
+    """What was kept for a checkpoint that was forgotten since has gone with it."""
+    early = EarlyStopping(patience=9, restore_best_weights=True)
+    run = train(scores, ModelCheckpoint("run/m-{epoch}", keep_last=2, save_on=()), early)
+
+    slots = [slot for path in run.files for slot in read(path).content.memory["slots"].values()]
+    remembered = {slot["file"] for slot in slots if slot["file"]}
+    present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
+    assert remembered <= present
+    assert len(present - remembered) <= any(slot["file"] is None for slot in slots)  # a second name of that checkpoint
 
 
 def test_a_file_that_cannot_be_removed_stays_and_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,17 +3,21 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.storage.dying import MEMORY
 from trainbus import CheckpointError, MissingCapability, Run, decision, hookimpl
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
+from trainbus.plugins.saver import EpochSaver
 from trainbus.storage.checkpoints import manifest_of, newest_intact, read
 from trainbus.testing import LineSubject
 
@@ -184,6 +188,84 @@ def test_a_file_that_cannot_be_written_is_told_when_it_is_known(
         assert "the training goes on" in caplog.text
         assert [path.name for path in run.files] == ["m-4.npz"]
         assert sorted(path.name for path in tmp_path.glob("m*.npz")) == ["m-4.npz"]
+
+
+class Late(Line):
+    """One whose failures are known only when the next decision has been made."""
+
+    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+        self.gate = threading.Event()
+        gate, write = self.gate, super().detached(weights_only=weights_only)
+        return lambda path: (gate.wait(), write(path))
+
+    @hookimpl(trylast=True)
+    def on_epoch_end(self, run: Run) -> None:
+        self.gate.set()
+        run._bus.writer.wait()
+
+    @hookimpl
+    def on_train_end(self) -> None:
+        self.gate.set()
+
+
+def trained_late(losses: list[tuple[float, bool]], folder: Path, name: str = "m-{epoch:02d}", **options: Any) -> Run:
+    subject = Late()
+    saver = ModelCheckpoint(str(folder / name), monitor="loss", on_error="warn", **options)
+    with Run(subject, [saver, subject, Journal(enabled=False)], progress=False) as run:
+        for epoch in run.epochs(len(losses)):
+            subject.slope, subject.full = np.array(losses[epoch][0]), losses[epoch][1]
+            run.log(loss=losses[epoch][0])
+    return run
+
+
+LOSSES = st.lists(st.tuples(st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), st.booleans()), min_size=1, max_size=8)
+
+
+@given(LOSSES)
+@example([(4.0, False), (3.0, True), (2.0, True), (5.0, False), (3.0, False)])
+@example([(4.0, False), (3.0, True), (2.0, False), (2.5, False)])
+def test_a_failure_that_is_told_late_makes_no_best(losses: list[tuple[float, bool]]) -> None:
+    """What beats the best on the disk, and what is on its way there, is saved; what never came there beats nothing."""
+    folder = Path(tempfile.mkdtemp(dir=MEMORY))
+    run = trained_late(losses, folder, save_best_only=True, save_on=())
+    trained_late(losses, folder, "best", save_best_only=True, save_on=())
+
+    disk, coming, expected = np.inf, (np.inf, True), list[str]()
+    for epoch, (loss, full) in enumerate(losses, start=1):
+        asks = loss < min(disk, coming[0])
+        disk = disk if coming[1] else coming[0]
+        coming = (loss, full) if asks else (np.inf, True)
+        if asks and not full:
+            expected.append(f"m-{epoch:02d}.npz")
+    assert sorted(path.name for path in folder.glob("m*.npz")) == expected
+    assert sorted(path.name for path in run.files) == expected
+    if expected:
+        best = LineSubject()
+        best.load(folder / "best.npz")
+        assert best.slope == min(disk, np.inf if coming[1] else coming[0])
+
+
+@given(LOSSES, st.integers(0, 2), st.integers(0, 2), st.booleans())
+@example([(4.0, False), (3.0, True), (2.0, True), (5.0, False), (3.0, False)], 1, 0, False)
+@example([(4.0, False), (5.0, False), (3.0, True), (2.0, False)], 2, 0, False)
+@example([(4.0, False), (3.0, False), (2.0, False)], 0, 1, True)
+def test_nothing_goes_for_a_file_that_never_came(
+    losses: list[tuple[float, bool]], keep: int, keep_last: int, save_last: bool
+) -> None:
+    """Of the files that were written the best and the last are there, and the run knows of each that is."""
+    folder = Path(tempfile.mkdtemp(dir=MEMORY))
+    options: dict[str, Any] = {"keep": keep or None, "keep_last": keep_last or None, "save_last": save_last}
+    if save_last:
+        (folder / "last.npz").mkdir()  # one that fails each time
+    run = trained_late([*losses, (0.0, False), (0.0, False)], folder, save_on=(), **options)
+
+    there = {path.name for path in folder.glob("m*.npz")}
+    written = {checkpoint.path.name: checkpoint for checkpoint in run.checkpoints}
+    ranked = sorted(written, key=lambda name: (written[name].content.metrics["loss"], name))
+    assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
+    assert there == {path.name for path in run.files if path.name != "last.npz"}
+    remembered = next(each.memory() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
+    assert not (keep or keep_last) or {Path(path).name for path, *_ in remembered} == there
 
 
 def test_a_subject_that_cannot_is_told_before_training(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
-"""Processes that die between two calls to the file system."""
+"""Processes that die between two calls to the file system, or for which there is no more room."""
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from collections.abc import Callable
 from itertools import count
 
-__all__ = ["MEMORY", "dying_at", "in_child"]
+__all__ = ["MEMORY", "dying_at", "in_child", "with_room_for"]
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where a sync costs nothing, on systems that have such a place: who dies here is a process, not the power."""
@@ -45,3 +46,20 @@ def dying_at(step: int, work: Callable[[], None]) -> bool:
         work()
 
     return in_child(run) == 9
+
+
+def with_room_for(files: int, work: Callable[[], None]) -> int:
+    """Run `work` in a process that can make so many files, then the disk is full; returns its exit code."""
+
+    def run() -> None:
+        made, real = count(), os.open
+
+        def counted(path, flags, *args, **options):
+            if flags & os.O_CREAT and next(made) >= files:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            return real(path, flags, *args, **options)
+
+        os.open = counted
+        work()
+
+    return in_child(run)

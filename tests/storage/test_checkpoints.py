@@ -17,7 +17,7 @@ from trainbus.storage import commits
 from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read, remove, survey
 from trainbus.storage.files import STAGED, make_directory, sweep
 
-from .dying import MEMORY, dying_at
+from .dying import MEMORY, dying_at, with_room_for
 
 
 def put(path: Path, text: str, number: int) -> None:
@@ -122,6 +122,34 @@ def test_a_failed_write_leaves_everything_as_it_was(error: Exception) -> None:
     assert raised.value.__cause__ is error
     assert read(path).content.memory == {"text": "old"}
     assert sorted(os.listdir()) == ["best.bin", "best.bin.trainbus.json"]
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_disk_that_is_full_at_any_file_tells_the_truth_of_what_is_there(first: bool) -> None:
+    """A commit that raises has changed nothing, whichever of its files found no room; one that returns is there."""
+    told = set()
+    for files in count():
+        path = Path(f"{files}/best.bin")
+        path.parent.mkdir()
+        if not first:
+            put(path, "old", 1)
+
+        def save(path: Path = path) -> None:
+            try:
+                put(path, "new", 2)
+            except CheckpointError:
+                os._exit(3)
+
+        failed = with_room_for(files, save) == 3
+        told.add(failed)
+        assert (path.exists() and read(path).content.memory["text"]) == ((not first and "old") if failed else "new")
+        assert not list(path.parent.glob(f"{STAGED}*"))
+        put(path, "later", 3)
+        assert [each.content.epoch for each in survey(path.parent)] == [3]
+        if files > 4:
+            break
+
+    assert told == {True, False}
 
 
 def test_an_interrupt_passes_as_it_is_and_leaves_no_debris() -> None:
