@@ -10,7 +10,7 @@ from .loaders import bring_back, state_of
 from .memory import Share, decision_from_plain
 from .packed import Packed, unpacked
 from .plain import from_plain
-from .randomness import random_state
+from .randomness import random_state, undrawn
 from .resume import Resumption, find
 from .status import Status
 from .storage.checkpoints import Checkpoint
@@ -81,8 +81,9 @@ class Continuation(Status):
             self._counters.done = resumption.first_batch(number)
             self.loop_loader = resumption.memory.loop_loader
             return resumption.rest(number, loader, self.subject), self._counters.done
-        if resumption is not None:
-            bring_back(loader, resumption.loaders.pop(number, None))
+        if resumption is not None and (state := resumption.loaders.pop(number, None)) is not None:
+            with undrawn(self.subject):
+                bring_back(loader, state)
         self._counters.done = 0
         if number:
             self._note_random()

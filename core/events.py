@@ -19,6 +19,7 @@ from .stop_file import StopFile
 from .storage.checkpoints import sweep
 from .storage.locations import Source, location
 from .storage.locks import owning
+from .storage.places import present
 from .storage.staging import downloads_kept
 
 __all__ = ["Events"]
@@ -190,16 +191,22 @@ class Events(Joining):
             if isinstance(error, KeyboardInterrupt) and self.requested and not self.interrupted:
                 self._bus.writer.abandon()  # asked for twice: at once
             self._conclude(decision, errors)
+            if errors or self.error is not None:  # what was being written then need not have come to be there
+                self._files = dict.fromkeys(present(self._files))
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
         if self._signals is not None:
-            self._tell_interrupted()
+            self._tell_interrupted([*errors, *([error] if isinstance(error, Exception) else [])])
             self._signals.exit(error)
         if errors and error is None:
             raise errors[0]
 
-    def _tell_interrupted(self) -> None:
-        if self.interrupted and self.rank == 0:
+    def _tell_interrupted(self, errors: Iterable[Exception]) -> None:
+        if not self.requested or self.rank:
+            return
+        for each in errors:  # most signals end the process before anybody sees what is raised
+            LOG.warning("%s: %s: %s", self.requested, type(each).__name__, each)
+        if self.interrupted:
             newest = f"resume='auto' goes on from {self.files[-1]}" if self.files else "nothing was saved"
             LOG.warning(
                 "%s: the run ended in epoch %d after %d steps; %s", self.requested, self.epoch + 1, self.step, newest

@@ -43,7 +43,10 @@ def state_of(loader: Any) -> Any:
         except TypeError:  # something in it is no plain data: its batches are counted then, as any loader's
             return None
     states = [to_plain(generator.get_state()) for generator in generators_of(loader)]
-    return {"generators": states} if states else None
+    state: dict[str, Any] = {"generators": states} if states else {}
+    if _has_workers(loader):
+        state["workers"] = True
+    return state or None
 
 
 def bring_back(loader: Any, state: Any) -> bool:
@@ -53,11 +56,18 @@ def bring_back(loader: Any, state: Any) -> bool:
     if "state" in state and keeps_state(loader):
         loader.load_state_dict(_unmarked(from_plain(state["state"])))
         return True
+    if "workers" in state and getattr(loader, "persistent_workers", False) and not _has_workers(loader):
+        iter(loader)  # they draw from the generators when they start, which would shift the order of this epoch
     for generator, its_state in zip(generators_of(loader), state.get("generators", ()), strict=False):
         there = generator.get_state()
         back = from_plain(its_state)
         generator.set_state(type(there)(back) if not hasattr(there, "new_tensor") else there.new_tensor(back))
     return False
+
+
+def _has_workers(loader: Any) -> bool:
+    """Whether the workers of a PyTorch DataLoader have started that stay until it is gone."""
+    return getattr(loader, "_iterator", None) is not None
 
 
 def _marked(state: Any) -> Any:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 from trainbus import MissingDependency, MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
 from trainbus.capabilities import Detachable, Saveable, Sharded, detaches, missing
-from trainbus.storage.filenames import check_template, fields, pattern, sibling, suffix_in, with_suffix
+from trainbus.storage.filenames import check_template, fields, pattern, shortened, sibling, suffix_in, with_suffix
 from trainbus.storage.files import suffix_of
 from trainbus.storage.locations import location
 from trainbus.storage.parts import holds_parts
@@ -146,7 +146,9 @@ class ModelCheckpoint(MonitoredCallback):
         """What the template and the fixed names beside it make, with any suffix where none is written."""
         suffix = suffix_in(self.filepath)
         fixed = [pattern(sibling(self.filepath, stem, suffix)) for stem in self._stems()]
-        return tuple(each if suffix else f"{each}.*" for each in (pattern(self.filepath), *fixed))
+        made = [each if suffix else f"{each}.*" for each in (pattern(self.filepath), *fixed)]
+        short = shortened(self.filepath)
+        return (*made, f"{short}{suffix or '.*'}") if short else tuple(made)
 
     def problems(self, subject: object) -> Iterator[TrainbusError]:
         """Also: the subject cannot write a file of this suffix, or the path is a directory."""

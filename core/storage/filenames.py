@@ -17,7 +17,7 @@ from ..errors import MissingMetric, SettingsError
 from ..names import hint, resolve
 from .files import suffix_of
 
-__all__ = ["check_template", "fields", "fill", "pattern", "sibling", "suffix_in", "with_suffix"]
+__all__ = ["check_template", "fields", "fill", "pattern", "shortened", "sibling", "suffix_in", "with_suffix"]
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:!]*)(?:(![^{}:]*))?(?::([^{}]*))?\}|[{}]")
 _SEPARATORS = re.compile(r"([/\\])")
@@ -26,6 +26,8 @@ _FORBIDDEN = '/\\:*?"<>|'
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
 _LONGEST = 240
 """Bytes of one part of a path: file systems take 255, of which the suffix of a manifest needs 14."""
+_DIGITS = 8
+"""Of the digest that tells names which are shortened."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)[ .]*(\..*)?", re.IGNORECASE)
 """Names that are no files on Windows, with any suffix."""
 
@@ -125,6 +127,21 @@ def pattern(template: str) -> str:
     return found + glob.escape(template[end:])
 
 
+def shortened(template: str) -> str:
+    """What such names look like, without their suffix, that are too long for a file system; empty where none can be.
+
+    >>> shortened("runs/m-{val_loss:.2f}-{epoch}.pt")
+    'runs/m-*~[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
+    """
+    plain = _FIELD.sub(lambda match: "0" * len(match[0]), template)
+    name = max(plain.rfind(separator) for separator in ("/", os.sep)) + 1
+    first = next((match.start() for match in _FIELD.finditer(template, name) if match[1] is not None), None)
+    if first is None:
+        return ""
+    head = fill(template[name:first], {}).encode()[: _LONGEST // 2].decode("utf-8", "ignore")
+    return f"{pattern(template[:name])}{glob.escape(head)}*~{'[0-9a-f]' * _DIGITS}"
+
+
 def suffix_in(template: str) -> str:
     """The suffix that a template has, empty for none; dots inside braces begin none.
 
@@ -164,5 +181,5 @@ def _sound(part: str) -> str:
         return part
     suffix = suffix_of(Path(part))
     suffix = suffix if len(suffix) <= len(".weights.h5") and suffix.isascii() else ""
-    end = "~" + hashlib.sha256(whole).hexdigest()[:8] + suffix
+    end = "~" + hashlib.sha256(whole).hexdigest()[:_DIGITS] + suffix
     return whole[: _LONGEST - len(end)].decode("utf-8", "ignore") + end

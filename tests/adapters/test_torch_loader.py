@@ -79,3 +79,32 @@ def test_workers_go_on_too() -> None:
         [int(row) for row in batch] for *_, batch in unbroken[5:]
     ]
     assert sorted(whole) == list(range(ROWS))
+
+
+def shuffled_by_workers_that_stay(save_freq: str, resume: str | None = None, die_at: int | None = None) -> list[Any]:
+    """Each batch, as workers give it that start with the first epoch and stay."""
+    torch.manual_seed(1)
+    rows = torch.utils.data.TensorDataset(torch.arange(float(ROWS)))
+    loader = torch.utils.data.DataLoader(rows, BATCH, shuffle=True, num_workers=1, persistent_workers=True)
+    saver = ModelCheckpoint("run/m-{step}", save_freq=save_freq, keep_last=1, background=False)
+    seen: list[Any] = []
+    with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, progress=False, resume=resume) as run:
+        for epoch in run.epochs(EPOCHS):
+            for (batch,) in run.batches(loader):
+                if len(seen) == die_at:
+                    raise SystemExit
+                seen.append((epoch, run.batch, batch.tolist(), torch.rand(()).item()))
+    return seen
+
+
+@pytest.mark.parametrize(("save_freq", "die_at", "first"), [("1 steps", 5, 5), ("1 steps", 13, 13), ("epoch", 9, 8)])
+def test_workers_that_stay_shuffle_after_a_resume_as_if_they_had_stayed(
+    save_freq: str, die_at: int, first: int
+) -> None:
+    """They draw from the generator when they start: in the process that went on that was in the first epoch."""
+    unbroken = shuffled_by_workers_that_stay(save_freq)
+    shutil.rmtree("run")
+    with pytest.raises(SystemExit):
+        shuffled_by_workers_that_stay(save_freq, die_at=die_at)
+
+    assert shuffled_by_workers_that_stay(save_freq, resume="auto") == unbroken[first:]

@@ -319,6 +319,18 @@ def test_where_nothing_is_intact_auto_says_that_it_begins_afresh(
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("suffix", ["", ".npz"])
+def test_auto_finds_what_got_a_shorter_name(suffix: str) -> None:
+    """The loss of a run that explodes makes names that no file system takes."""
+    saved = ModelCheckpoint(f"run/m-{{val_loss:.2f}}-{{epoch}}{suffix}", keep_last=1)
+    resumed([3.0, 1e300], saved)
+
+    run = resumed([3.0, 1e300, 2.0], saved)
+    assert run.resumed is not None
+    assert run.resumed.epoch == 1
+
+
+@pytest.mark.usefixtures("folder")
 def test_where_only_files_of_other_names_are_there_auto_says_that_it_begins_afresh(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

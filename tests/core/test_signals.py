@@ -5,8 +5,11 @@ import itertools
 import signal
 import threading
 import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -51,6 +54,66 @@ def test_a_handler_of_the_users_own_is_called_when_the_run_is_over() -> None:
     assert run.interrupted
     assert run.result.epochs == 1
     assert run.result.reason == "SIGTERM asked for it"
+
+
+class Full(LineSubject):
+    """One whose disk is full from some moment on."""
+
+    full = False
+
+    def write(self, path: Path, *, weights_only: bool) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().save(path, weights_only=weights_only)
+
+    save = write
+
+
+class FullInTheBackground(Full):
+    """The same, written by a thread."""
+
+    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+        return partial(self.write, weights_only=weights_only)
+
+
+@pytest.mark.parametrize("policy", ["raise", "warn"])
+@pytest.mark.parametrize("kind", [Full, FullInTheBackground])
+def test_a_save_that_fails_when_a_signal_ends_the_run_is_told_and_not_named_as_the_way_on(
+    kind: type[Full], policy: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """The process goes as the signal has it, so that no error that would be raised is seen."""
+    subject, before = kind(), signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        saver = ModelCheckpoint(str(tmp_path / "m-{epoch}"), on_error=policy)
+        with pytest.raises(KeyboardInterrupt, match="SIGTERM"), Run(subject, saver, progress=False) as run:
+            for epoch in run.epochs(3):
+                for _ in run.batches([1, 2]):
+                    run.log(val_loss=1.0)
+                    if epoch == 1:
+                        run._bus.writer.wait()
+                        subject.full = True
+                        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert caplog.text.count("signal.npz' was not written: [Errno 28] No space left on device") == 1
+    assert f"resume='auto' goes on from {run.files[-1]}" in caplog.text
+    assert [path.name for path in run.files] == ["m-1.npz"]
+    assert newest_intact(tmp_path)[0].path == run.files[-1]  # type: ignore[union-attr]
+
+
+def test_an_error_that_meets_a_signal_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the run fails before it obeys, the process goes as the signal has it all the same."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(ZeroDivisionError), Run(progress=False) as run:
+            for _ in run.epochs(1):
+                signal.raise_signal(signal.SIGTERM)
+                raise ZeroDivisionError("of the loop")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert "SIGTERM: ZeroDivisionError: of the loop" in caplog.text
 
 
 def test_a_signal_that_comes_too_late_is_not_lost() -> None:
