@@ -11,9 +11,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from trainbus.copying import SMALL, Copier
+from trainbus.copying import Copier
 
-__all__ = ["Buffers"]
+__all__ = ["LARGE", "Buffers"]
+
+LARGE = 8 << 20
+"""Bytes from which on this pays; smaller memory is seldom given back to the system."""
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -25,10 +28,11 @@ class Buffers:
 
     Args:
         most: bytes that may lie unused when a copy is asked for; the system gets back what is beyond.
+        least: bytes below which a copy has memory of its own.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, least: int = LARGE) -> None:
+        self.most, self.least = most, least
         self._back: deque[Array] = deque()  # __del__ runs in any thread, in the midst of anything: it only appends
         self._free: dict[int, list[Array]] = {}  # by size, as the same arrays are copied again and again
         self._unused = 0
@@ -37,11 +41,11 @@ class Buffers:
     def copy(self, array: Array) -> Array:
         """A copy in C order.
 
-        >>> Buffers(1 << 30).copy(np.array([[1, 2], [3, 4]]).T)
+        >>> Buffers(1 << 30, least=0).copy(np.array([[1, 2], [3, 4]]).T)
         array([[1, 3],
                [2, 4]])
         """
-        if array.nbytes < SMALL:
+        if array.nbytes < self.least:
             return array.copy()
         loan = np.asarray(_Loan(self._taken(array.nbytes), self._back))
         copied: Array = loan.view(array.dtype).reshape(array.shape)

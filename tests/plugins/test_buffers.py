@@ -18,7 +18,7 @@ class Lending(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.buffers = Buffers(MOST)
+        self.buffers = Buffers(MOST, SMALL)
         self.held: deque[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = deque(maxlen=4)
 
     @rule(
@@ -66,7 +66,7 @@ TestLending = Lending.TestCase
 
 def test_the_same_memory_is_lent_again_but_not_all_is_kept() -> None:
     """An array that is copied each epoch takes its memory once; more than was allowed goes back to the system."""
-    buffers, array = Buffers(MOST), np.zeros(SMALL, np.uint8)
+    buffers, array = Buffers(MOST, SMALL), np.zeros(SMALL, np.uint8)
     places = {buffers.copy(array).ctypes.data for _ in range(10)}
     assert len(places) == 1
     copies = [buffers.copy(array) for _ in range(10)]
