@@ -18,7 +18,7 @@ FINENESS = 16
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
-_BLOCK = 1 << 17  # numbers at a time: what is made of them stays in the processor's cache
+_BLOCK = 1 << 16  # numbers at a time: what is made of them stays in the processor's cache
 
 
 class Histogram(NamedTuple):
@@ -77,11 +77,13 @@ class Tally:
             self._dtype = floats.dtype.newbyteorder("=")
             self._sides = np.zeros((2, _bins(self._dtype)), np.int64)
         flat = floats.astype(self._dtype, copy=False).ravel(order="K")
+        length = min(flat.size, _BLOCK)
+        places, exact = np.empty(length, np.intp), np.empty(length, np.float64)  # once: fresh memory costs more
         for start in range(0, flat.size, _BLOCK):
-            self._count(flat[start : start + _BLOCK], self._sides)
+            self._count(flat[start : start + _BLOCK], self._sides, places, exact)
 
-    def _count(self, block: Array, sides: Array) -> None:
-        found = _counted(block)
+    def _count(self, block: Array, sides: Array, places: Array, exact: Array) -> None:
+        found = _counted(block, places[: block.size])
         if found[:, len(_edges(self._dtype)) // 2 :].any():
             block = block[np.isfinite(block)]
             if not block.size:
@@ -89,7 +91,8 @@ class Tally:
         sides += found
         self._low, self._high = min(self._low, float(block.min())), max(self._high, float(block.max()))
         self._size += block.size
-        exact = block.astype(np.float64)
+        exact = exact[: block.size]
+        np.copyto(exact, block)
         with np.errstate(over="ignore"):
             self._total += float(exact.sum())
             self._squares += float(np.square(exact, out=exact).sum())  # a dot product would set BLAS's threads going
@@ -125,10 +128,10 @@ def _bins(dtype: np.dtype[Any]) -> int:
     return int(1 << (8 * dtype.itemsize - 1 - _layout(dtype)[1]))
 
 
-def _counted(block: Array) -> Array:
+def _counted(block: Array, places: Array) -> Array:
     bits, shift = _layout(block.dtype)
     bins = _bins(block.dtype)
-    places = (block.view(bits) >> shift).astype(np.intp, copy=False)
+    np.right_shift(block.view(bits), shift, out=places, casting="unsafe")
     return np.bincount(places, minlength=2 * bins).reshape(2, bins)
 
 
