@@ -7,6 +7,7 @@ Counting is then a shift and a table, several times cheaper than a search among 
 from __future__ import annotations
 
 from functools import cache
+from math import isfinite
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -83,13 +84,14 @@ class Tally:
             self._count(flat[start : start + _BLOCK], self._sides, places, exact)
 
     def _count(self, block: Array, sides: Array, places: Array, exact: Array) -> None:
-        found = _counted(block, places[: block.size])
-        if found[:, len(_edges(self._dtype)) // 2 :].any():
+        sides += _counted(block, places[: block.size])
+        low, high = float(block.min()), float(block.max())
+        if not isfinite(high - low):  # or they lie further apart than a float reaches
             block = block[np.isfinite(block)]
             if not block.size:
                 return
-        sides += found
-        self._low, self._high = min(self._low, float(block.min())), max(self._high, float(block.max()))
+            low, high = float(block.min()), float(block.max())
+        self._low, self._high = min(self._low, low), max(self._high, high)
         self._size += block.size
         exact = exact[: block.size]
         np.copyto(exact, block)
