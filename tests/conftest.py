@@ -1,5 +1,6 @@
 """What every test stands on: hypothesis profiles, one Keras backend, no plugins but those that a test names."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -22,6 +23,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 settings.register_profile("fast", max_examples=30, deadline=None)
 settings.register_profile("thorough", max_examples=200, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if os.environ.get("CI") else "fast"))
+
+
+# what a forked process collects of its parent's may wait for threads that it has not, as the libraries of stores do
+os.register_at_fork(after_in_child=gc.freeze)
 
 
 @pytest.fixture(autouse=True)
