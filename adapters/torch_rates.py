@@ -11,7 +11,6 @@ import copy
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import torch
 from torch.optim import Optimizer
 
 from trainbus import SettingsError
+from trainbus.names import free
 
 __all__ = ["Rate", "named_rates", "scale", "undone_by"]
 
@@ -72,14 +72,8 @@ def named_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, Rate]:
             if group.get("lr") is not None and not isinstance(optimizer, torch.optim.Rprop):
                 parts = [name] * (len(optimizers) > 1) + [str(group.get("name", index))] * (len(groups) > 1)
                 full = "/".join(["learning_rate", *parts])
-                rates[next(each for each in numbered(full) if each not in rates)] = Rate(optimizer, index)
+                rates[free(full, rates)] = Rate(optimizer, index)
     return {"learning_rate": next(iter(rates.values()))} if len(rates) == 1 else rates
-
-
-def numbered(name: str) -> Iterator[str]:
-    """The name, then the name with -2, -3 and so on."""
-    yield name
-    yield from (f"{name}-{number}" for number in count(2))
 
 
 def scale(optimizer: Any, schedulers: Iterable[Any], factors: Sequence[float]) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard, cast
 
 from . import settings
@@ -12,8 +11,9 @@ from .callback import Callback, clashes, home
 from .catalog import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
 from .errors import SettingsError, TrainbusError
 from .hooks import check_plugin
+from .names import free
 
-__all__ = ["Listed", "Listener", "as_list", "listeners", "numbered"]
+__all__ = ["Listed", "Listener", "as_list", "listeners"]
 
 Listed = Callback | Mapping[str, Any] | str | object
 """What may stand in a list of callbacks: a callback, its settings as plain data, the name of an installed callback or
@@ -95,7 +95,7 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
     if isinstance(item, Mapping):
         return _listener(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)
-    name = next(name for name in numbered(kind.__name__) if name not in taken)
+    name = free(kind.__name__, taken)
     if isinstance(item, Callback):
         plugin = item.plugin()
         check_plugin(name, plugin)
@@ -108,9 +108,3 @@ def _listener(item: Listed, taken: Collection[str]) -> Listener:
         )
     check_plugin(kind.__name__, item)
     return Listener(name, item)
-
-
-def numbered(name: str) -> Iterator[str]:
-    """The name itself, then "name-2", "name-3" and so on, for those that come after the first of that name."""
-    yield name
-    yield from (f"{name}-{number}" for number in count(2))

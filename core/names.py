@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import chain, count
 from typing import Final
 
 from .errors import SettingsError
@@ -52,19 +53,26 @@ def check_name(name: str) -> None:
         raise SettingsError(f"{name!r} is no name of a metric: use what can be printed")
 
 
+def free(name: str, taken: Container[str], separator: str = "-") -> str:
+    """The name, or if that is taken the first of "name-2", "name-3" and so on that is not.
+
+    >>> free("Adam", {"Adam": 0.1, "Adam-2": 0.2})
+    'Adam-3'
+    """
+    numbered = (f"{name}{separator}{number}" for number in count(2))
+    return next(each for each in chain([name], numbered) if each not in taken)
+
+
 def unique(name: str, taken: set[str]) -> str:
-    """The name, numbered if it is taken; it is so from now on.
+    """The name, numbered as Keras numbers layers if it is taken; it is so from now on.
 
     >>> taken = set()
     >>> [unique(name, taken) for name in ("dense", "dense", "dense_2")]
     ['dense', 'dense_2', 'dense_2_2']
     """
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}_{number}"
-    taken.add(free)
-    return free
+    found = free(name, taken, "_")
+    taken.add(found)
+    return found
 
 
 def words(name: str) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from trainbus.callback import Callback, MonitoredCallback
 from trainbus.catalog import callbacks_from
 from trainbus.errors import MissingMetric, SettingsError
-from trainbus.listeners import Listed, as_list, numbered
+from trainbus.listeners import Listed, as_list
 from trainbus.monitor import BestValue
+from trainbus.names import free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.rules import Best, best_rule
 
@@ -190,7 +191,7 @@ def _named(callbacks: Listed | Sequence[Listed], whose: Library) -> Iterator[tup
         if not isinstance(made, Callback):
             raise SettingsError(f"{made!r} is no callback; only callbacks of trainbus, or their settings, are replayed")
         callback = in_words_of(whose, made)
-        name = next(name for name in numbered(usual.get(type(callback), type(callback).__name__)) if name not in taken)
+        name = free(usual.get(type(callback), type(callback).__name__), taken)
         taken.add(name)
         yield name, callback
 
