@@ -31,7 +31,7 @@ from .sklearn_activations import activations, has_layers
 from .sklearn_batches import Rows, batches
 from .sklearn_graph import nodes
 from .sklearn_metrics import Metrics, Scoring, loss
-from .sklearn_parts import by_column, flat, kind, learner, leaves, takes, weights
+from .sklearn_parts import by_column, flat, kind, learn, learner, leaves, takes, untaken, weights
 from .sklearn_pipeline import fit_steps, take_over
 from .sklearn_rates import rate_of, set_rate
 
@@ -247,7 +247,7 @@ def partial_fit(
     _check_first_batch(learner(estimator), min(batch_size, len(rows)))
     options = _class_options(estimator, rows, held_out, classes)
     if sample_weight is not None and not takes(estimator, "sample_weight"):
-        raise SettingsError(f"sample_weight: {type(learner(estimator)).__name__}.partial_fit takes none")
+        raise untaken(estimator, "sample_weight")
     random = subject.random = check_random_state(random_state) if shuffle else None
 
     run = Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)
@@ -255,9 +255,7 @@ def partial_fit(
         seen = Rows("partial_fit", fit_steps(estimator, rows.X, rows.y), rows.y, rows.sample_weight)
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for numbers in run.batches(list(batches(len(rows), batch_size, random))):
-                X_batch, y_batch, weight = seen.take(numbers)
-                weighted = {} if weight is None else {"sample_weight": weight}
-                learner(estimator).partial_fit(X_batch, *([] if y_batch is None else [y_batch]), **options, **weighted)
+                learn(estimator, *seen.take(numbers), options)
             run.log(subject.metrics(rows.X, rows.y))
             if held_out is not None and run.validates(epoch):
                 with run.validation():
@@ -269,7 +267,8 @@ def _check(estimator: Any) -> None:
     """Refuse what would fail at the first batch, and warn of what would go wrong unseen."""
     if isinstance(estimator, type):
         raise SettingsError(f"{estimator.__name__} is a class; give an object of it: {estimator.__name__}(...)")
-    for leaf in leaves(learner(estimator)):
+    last = learner(estimator)
+    for leaf in leaves(last):
         name = type(leaf).__name__
         if getattr(leaf, "solver", None) == "lbfgs" and hasattr(leaf, "hidden_layer_sizes"):
             raise SettingsError(f"{name}(solver='lbfgs') trains on all rows at once; set solver='adam' or 'sgd'")
@@ -278,11 +277,10 @@ def _check(estimator: Any) -> None:
                 f"{name}(early_stopping=True) splits off rows of its own, which partial_fit cannot; set "
                 "early_stopping=False and list trainbus's EarlyStopping"
             )
-    if not hasattr(learner(estimator), "partial_fit"):
-        step = "" if learner(estimator) is estimator else f", the last step of the {type(estimator).__name__},"
-        name = type(learner(estimator)).__name__
-        raise SettingsError(f"{name}{step} has no partial_fit, so it cannot be trained batch by batch")
-    for leaf in leaves(learner(estimator)):
+    if not hasattr(last, "partial_fit"):
+        step = "" if last is estimator else f", the last step of the {type(estimator).__name__},"
+        raise SettingsError(f"{type(last).__name__}{step} has no partial_fit, so it cannot be trained batch by batch")
+    for leaf in leaves(last):
         schedule = getattr(leaf, "learning_rate", None), getattr(leaf, "solver", None)
         if schedule == ("adaptive", "sgd"):
             warn(
@@ -320,7 +318,7 @@ def _class_options(estimator: Any, rows: Rows, held_out: Rows | None, classes: A
     """The labels as an option of `partial_fit`, where it takes them, with every label of the data among them."""
     if not takes(estimator, "classes"):
         if classes is not None:
-            raise SettingsError(f"classes: {type(learner(estimator)).__name__}.partial_fit takes none")
+            raise untaken(estimator, "classes")
         return {}
     if rows.y is None:
         raise SettingsError(f"y: {type(learner(estimator)).__name__} needs the label of every row")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
@@ -13,7 +13,9 @@ import numpy as np
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.pipeline import Pipeline
 
-__all__ = ["by_column", "flat", "inner", "kind", "learner", "leaves", "takes", "weights"]
+from trainbus import SettingsError
+
+__all__ = ["by_column", "flat", "inner", "kind", "learn", "learner", "leaves", "takes", "untaken", "weights"]
 
 NO_WEIGHTS = ("classes_", "h_samples_")
 """Fitted arrays that hold data: labels, and the samples from which BernoulliRBM goes on drawing."""
@@ -75,6 +77,17 @@ def takes(estimator: Any, option: str) -> bool:
         return True
     passes_on = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
     return passes_on and any(takes(part, option) for part in inner(estimator).values())
+
+
+def untaken(estimator: Any, option: str) -> SettingsError:
+    """What is raised where `partial_fit` does not take the option."""
+    return SettingsError(f"{option}: {type(learner(estimator)).__name__}.partial_fit takes none")
+
+
+def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, options: Mapping[str, Any]) -> None:
+    """One `partial_fit` of what learns, on rows as it sees them; y and the weights may be None."""
+    weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
+    learner(estimator).partial_fit(X, *([] if y is None else [y]), **options, **weighted)
 
 
 def flat(estimator: Any, y: Any) -> Any:

@@ -18,7 +18,7 @@ from trainbus.signals import DEFAULT
 from .sklearn import SklearnSubject
 from .sklearn_batches import Rows
 from .sklearn_metrics import Scoring
-from .sklearn_parts import flat, learner, takes
+from .sklearn_parts import flat, learn, learner, takes, untaken
 from .sklearn_pipeline import prepared
 
 __all__ = ["partial_fit_stream"]
@@ -93,12 +93,10 @@ def partial_fit_stream(
             for batch in run.batches(_batches(stream)):
                 rows = _rows("a batch", estimator, batch)
                 if rows.sample_weight is not None and not weighs:
-                    raise SettingsError(f"sample_weight: {type(learner(estimator)).__name__}.partial_fit takes none")
+                    raise untaken(estimator, "sample_weight")
                 if train_metrics:
                     _log(run, subject, rows)
-                weighted = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
-                X = prepared(estimator, rows.X)
-                learner(estimator).partial_fit(X, *([] if rows.y is None else [rows.y]), **options, **weighted)
+                learn(estimator, prepared(estimator, rows.X), rows.y, rows.sample_weight, options)
             if validation_data is not None and run.validates(epoch):
                 with run.validation():
                     for batch in [validation_data] if in_memory else _batches(validation_data):
@@ -155,15 +153,14 @@ def _log(run: Run, subject: SklearnSubject, rows: Rows) -> None:
 
 
 def _class_options(estimator: Any, classes: Any) -> dict[str, Any]:
-    name = type(learner(estimator)).__name__
     if not takes(estimator, "classes"):
         if classes is not None:
-            raise SettingsError(f"classes: {name}.partial_fit takes none")
+            raise untaken(estimator, "classes")
         return {}
     known = getattr(estimator, "classes_", None) if classes is None else classes
     if known is None:
         raise SettingsError(
-            f"classes: {name} has to know all labels before the first batch, which may not hold them all; give "
-            "classes=[...]"
+            f"classes: {type(learner(estimator)).__name__} has to know all labels before the first batch, which may "
+            "not hold them all; give classes=[...]"
         )
     return {"classes": known}
