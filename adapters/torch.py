@@ -63,8 +63,6 @@ SHARDS = ".dcp"
 FORMAT = 1
 """Number of the checkpoint's layout."""
 
-VALUELESS = "the model has weights without values until its first batch"
-
 TOUCHING = (Detachable, HasActivations, HasGradients, HasTrace, HasWeights, Restorable, Saveable, Snapshotable)
 """Capabilities that read or change the weights."""
 
@@ -144,10 +142,9 @@ class TorchSubject:
             return "the model holds no metric objects"
         if capability is HasGradients:
             return unheld(self.optimizers)
-        following = capability is HasTrace
-        if following or capability is HasActivations:
-            return self._unprobed() or (VALUELESS if following and self._waits() else None)
-        return None
+        if capability is HasActivations:
+            return self._unprobed()
+        return self._unprobed() or self._valueless() if capability is HasTrace else None
 
     def ranks(self) -> TorchRanks | None:
         """The processes of the default process group, None where there is no other."""
@@ -315,8 +312,8 @@ class TorchSubject:
         Raises:
             LoopError: a lazy module has not seen a batch yet, and a look would settle what its weights are.
         """
-        if self._waits():
-            raise LoopError(VALUELESS)
+        if why := self._valueless():
+            raise LoopError(why)
         if self.probe is not None:
             model = unwrapped(self.model)
             for arguments in self.probe.slices(model, batch_size):
@@ -352,8 +349,10 @@ class TorchSubject:
             return "the model lies on several processes, which would all have to be looked at together"
         return None
 
-    def _waits(self) -> bool:
-        return any(isinstance(each, UninitializedParameter) for each in self.model.parameters())
+    def _valueless(self) -> str | None:
+        if any(isinstance(each, UninitializedParameter) for each in self.model.parameters()):
+            return "the model has weights without values until its first batch"
+        return None
 
     def _writer(self, state: Any) -> Callable[[Path], object]:
         """What writes the state to a path, in whatever thread."""

@@ -114,7 +114,7 @@ class Charts:
         """Write the epoch's metrics, and what is due of weights and embeddings."""
         settings, layout = self.settings, self.layout
         self.marked = False
-        self.step = step = epoch if layout.counts_epochs else max(run.step, epoch)
+        self.step = step = self._present(run)
         shown = numbers(metrics)
         self._describe(shown, step)
         if settings.write_steps_per_second:
@@ -135,7 +135,7 @@ class Charts:
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was decided, and why."""
         rows = self.decisions.add(run.epoch, decision)
-        self.decided = run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
+        self.decided = self._present(run)
         self._text(self.decided, "decisions", rows)
 
     @hookimpl
@@ -188,6 +188,10 @@ class Charts:
 
     # --- inner workings
 
+    def _present(self, run: Run) -> int:
+        """The step of what is written once an epoch."""
+        return run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
+
     def _introduce(self, run: Run) -> None:
         """What is known before anything is trained; of a resumed run, first what became of its files."""
         if self.introduced:
@@ -232,7 +236,7 @@ class Charts:
         settings, failed = self.settings, isinstance(run.error, Exception)
         # an error may have left the weights out of reach; an interruption by the user has not
         if settings.write_images and not settings.histogram_freq and not failed:
-            self.inspection.show_weights(step, histograms=False, images=settings.max_images)
+            self.inspection.show_weights(step, histograms=False)
         if settings.hparams is not None:
             self._announce(step)
             last = {f"hparam/{name}": value for name, value in self.final.items()}

@@ -80,15 +80,15 @@ class Inspection:
         """The epoch is over: where it is due, show all that is wanted."""
         if not self.due(epoch):
             return
-        self.show_weights(step, histograms=True, images=self.images)
+        self.show_weights(step, histograms=True)
         self._look("gradients", lambda: self._show_gradients(step))
         self._look("activations", lambda: self._show_activations(step))
 
-    def show_weights(self, step: int, *, histograms: bool, images: int) -> None:
-        """Show every weight as it is now."""
-        self._look("weights", lambda: self._show_weights(step, histograms=histograms, images=images))
+    def show_weights(self, step: int, *, histograms: bool) -> None:
+        """Show every weight as it is now, and its pictures where they are wanted."""
+        self._look("weights", lambda: self._show_weights(step, histograms=histograms))
 
-    def _show_weights(self, step: int, *, histograms: bool, images: int) -> None:
+    def _show_weights(self, step: int, *, histograms: bool) -> None:
         from .summaries import histograms as counted  # noqa: PLC0415 - tensorboardX imports PyTorch
         from .summaries import images as pictured  # noqa: PLC0415
 
@@ -99,8 +99,8 @@ class Inspection:
             kept = self.buffers.copy(array)  # the next step changes it
             if histograms:
                 self.put(step, partial(counted, f"{name}/histogram"), kept, kept.nbytes)
-            if images:
-                self.put(step, partial(pictured, f"{name}/image", most=images), kept, kept.nbytes)
+            if self.images:
+                self.put(step, partial(pictured, f"{name}/image", most=self.images), kept, kept.nbytes)
 
     def _look(self, what: str, look: Callable[[], None]) -> None:
         """Look, where that can be seen; what fails once is not tried again."""

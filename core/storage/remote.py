@@ -179,8 +179,8 @@ class RemotePlace:
         double = type(self)(self.path.with_name(name))
         with _told(self.path):
             self._files.cp_file(self._key, double._key)  # noqa: SLF001
-        end = time.monotonic() + PATIENCE
-        while double.size() != self.size():  # Azure may copy later; until it has, the copy is empty
+        size, end = self.size(), time.monotonic() + PATIENCE
+        while double.size() != size:  # Azure may copy later; until it has, the copy is empty
             if time.monotonic() > end:
                 raise TimeoutError(f"{str(self.path)!r} was not copied within {PATIENCE:.0f} s")
             time.sleep(PATIENCE / 100)
