@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 from .failures import LOG
 from .loaders import bring_back, state_of
 from .memory import Share, decision_from_plain
-from .packed import Packed, unpacked
-from .plain import from_plain
+from .plain import Packed, from_plain, unpacked
 from .randomness import random_state, undrawn
 from .resume import Resumption, find
 from .status import Status

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pluggy
 
-from .failures import Failures, observes
-from .guards import guarded, guarded_call, sign
+from .failures import Failures, observes, sign
+from .guards import guarded, guarded_call
 
 __all__ = ["Answers", "CompiledHook", "call_each", "compile_hook"]
 

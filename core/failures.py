@@ -8,9 +8,8 @@ from textwrap import shorten
 from typing import NamedTuple
 
 from .errors import MissingDependency, SettingsError
-from .guards import sign
 
-__all__ = ["LIMIT", "LOG", "Failure", "Failures", "observes"]
+__all__ = ["LIMIT", "LOG", "Failure", "Failures", "observes", "sign"]
 
 LIMIT = 3
 """Failures of one observer in one run after which it is switched off."""
@@ -48,6 +47,11 @@ def _one_line(error: Exception) -> str:
 def observes(plugin: object) -> bool:
     """Whether a plugin says of itself that the training can do without it."""
     return getattr(plugin, "critical", True) is False
+
+
+def sign(error: BaseException, hook: str, plugin: str) -> None:
+    """Let an error name the plugin and the hook that it comes from."""
+    error.add_note(f"raised in {hook} by the plugin {plugin!r}")
 
 
 class Failures:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 import pluggy
 
-__all__ = ["Report", "guarded", "guarded_call", "sign"]
+__all__ = ["Report", "guarded", "guarded_call"]
 
 Report: TypeAlias = Callable[["pluggy.HookImpl", BaseException], None]
 """Takes what an implementation raised; raises it again if it shall go on."""
@@ -75,8 +75,3 @@ def _wrapper(each: pluggy.HookImpl, report: Report, without: Collection[str]) ->
         return result
 
     return call
-
-
-def sign(error: BaseException, hook: str, plugin: str) -> None:
-    """Let an error name the plugin and the hook that it comes from."""
-    error.add_note(f"raised in {hook} by the plugin {plugin!r}")

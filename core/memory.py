@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from . import decision as decisions
 from .capabilities import HasLearningRate, Remembers
 from .decision import REQUEST, Action, Decision
-from .failures import Failures, observes
-from .guards import sign
+from .failures import Failures, observes, sign
 from .loaders import state_of
 from .means import Means
 from .plain import from_plain, packed, to_plain

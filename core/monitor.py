@@ -7,13 +7,13 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .capabilities import HasDirections, missing
+from .decision import Value
 from .direction import direction_of
 from .errors import MissingMetric, UnknownDirection
 from .failures import LOG
 from .metrics import as_number
 from .names import canonical, hint, resolve
 from .rules import Best, best_rule
-from .values import Value
 
 if TYPE_CHECKING:
     from .status import Status

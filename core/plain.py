@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-__all__ = ["from_plain", "packed", "to_plain"]
+__all__ = [
+    "Packed",
+    "from_plain",
+    "packed",
+    "to_plain",
+    "unpacked",
+]
 
 MARK = "$"
 """The key that tells a mark from a mapping."""
@@ -126,3 +134,44 @@ def from_plain(value: Any) -> Any:
 
 def _bytes_of(given: dict[str, Any]) -> bytes:
     return zlib.decompress(base64.b85decode(given["value"])) if "packed" in given else base64.b64decode(given["value"])
+
+
+T = TypeVar("T")
+
+
+class Packed:
+    """A list to which items are only added, compressed as it grows.
+
+    >>> packed, epochs = Packed(), [{"loss": 2.5}]
+    >>> text = packed.text(epochs, dict)
+    >>> epochs.append({"loss": 1.5})
+    >>> unpacked(packed.text(epochs, dict)), unpacked(text)
+    ([{'loss': 2.5}, {'loss': 1.5}], [{'loss': 2.5}])
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._stream = zlib.compressobj()
+        self._bytes = bytearray()
+
+    def text(self, items: Sequence[T], plain: Callable[[T], Any]) -> str:
+        """All of the items as text.
+
+        Args:
+            items: the list; what was in it at the last call is still there, and is not looked at again.
+            plain: gives an item as JSON can hold it; None leaves it out.
+        """
+        for item in items[self._count :]:
+            told = plain(item)
+            self._count += 1
+            if told is not None:
+                line = json.dumps(told, separators=(",", ":"))
+                self._bytes += self._stream.compress(line.encode() + b"\n")
+        return b64encode(self._bytes + self._stream.copy().flush()).decode()
+
+
+def unpacked(text: str | list[Any]) -> list[Any]:
+    """The items that a text holds; a list, as trainbus wrote before it packed, is what it is."""
+    if isinstance(text, list):
+        return text
+    return [json.loads(line) for line in zlib.decompress(b64decode(text)).splitlines()] if text else []

@@ -13,8 +13,7 @@ from .callback import Callback
 from .capabilities import HasLearningRate, Remembers, Restorable, Saveable, Snapshotable, missing
 from .decision import Action, Decision, Stop
 from .errors import CheckpointError, MissingCapability, SettingsError
-from .failures import LOG, Failures, observes
-from .guards import sign
+from .failures import LOG, Failures, observes, sign
 from .loaders import bring_back, keeps_state
 from .memory import Memory, Remembered, Share, action_from_plain, decision_from_plain
 from .names import hint

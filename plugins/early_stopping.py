@@ -10,9 +10,8 @@ from pydantic import AfterValidator, NonNegativeInt
 
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
 from trainbus.capabilities import Snapshotable
-from trainbus.rules import Patience, stopping_rule
-from trainbus.smoothing import Smoothing, check_smoothing
-from trainbus.values import Value
+from trainbus.decision import Value
+from trainbus.rules import Patience, Smoothing, check_smoothing, stopping_rule
 
 __all__ = ["EarlyStopping"]
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable
-from trainbus.decision import NOTHING, join
+from trainbus.decision import NOTHING, Value, join
 from trainbus.names import resolve
-from trainbus.retention import Kept, retention_rule
-from trainbus.rules import Best, best_rule
+from trainbus.rules import Best, Kept, best_rule, retention_rule
 from trainbus.storage.filenames import fields, fill, sibling
 from trainbus.storage.locations import Location, location
 from trainbus.storage.places import present
-from trainbus.values import Value
 
 from .frequency import BatchSchedule, Frequency
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus.smoothing import Smoothing
+from trainbus.rules import Smoothing
 
 from .choice import Choice
 from .recording import Recording

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus.callback import MonitoredCallback
-from trainbus.smoothing import Smoothing
+from trainbus.rules import Smoothing
 
 from .curves import Curves
 from .libraries import Library

@@ -20,8 +20,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus.rules import Patience, stopping_rule
-from trainbus.smoothing import Smoothing
+from trainbus.rules import Patience, Smoothing, stopping_rule
 
 from .curves import Curves
 from .libraries import LIBRARIES, Library

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from trainbus.names import resolve
 from trainbus.plugins import ModelCheckpoint
 from trainbus.plugins.frequency import Frequency
-from trainbus.retention import Kept, retention_rule
-from trainbus.rules import Best, best_rule
+from trainbus.rules import Best, Kept, best_rule, retention_rule
 from trainbus.storage.filenames import fields, fill
 
 from .choice import Choice

@@ -5,8 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.packed import Packed, unpacked
-from trainbus.plain import from_plain, to_plain
+from trainbus.plain import Packed, from_plain, to_plain, unpacked
 
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()),

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.storage.dying import MEMORY
 from trainbus import Callback, CheckpointError, Run, SettingsError, hookimpl
-from trainbus.packed import unpacked
+from trainbus.plain import unpacked
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.storage.checkpoints import commit, contents_of, newest, survey
 from trainbus.testing import LineSubject

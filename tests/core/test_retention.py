@@ -5,7 +5,7 @@ from math import inf, isfinite, nan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.retention import Kept, Retention, retention_rule
+from trainbus.rules import Kept, Retention, retention_rule
 
 scores = st.floats(-3, 3).map(round) | st.floats(-9, 9) | st.sampled_from([nan, inf, -inf])
 counts = st.integers(0, 4)

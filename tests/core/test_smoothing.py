@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trainbus import Run, SettingsError
 from trainbus.plain import from_plain, to_plain
 from trainbus.plugins import EarlyStopping
-from trainbus.smoothing import Smoothing
+from trainbus.rules import Smoothing
 from trainbus.testing import scripted
 
 scores = st.floats(-10, 10) | st.sampled_from([nan, inf, -inf, 0.0, 1.0])

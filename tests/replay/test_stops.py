@@ -16,8 +16,7 @@ from trainbus.replay.grid_stops import grid_stops
 from trainbus.replay.libraries import LIBRARIES
 from trainbus.replay.policy import Grid
 from trainbus.replay.stepping import stopped
-from trainbus.rules import Patience, stopping_rule
-from trainbus.smoothing import Smoothing
+from trainbus.rules import Patience, Smoothing, stopping_rule
 
 from .recorded import History, deltas, finite, histories, recording
 
