@@ -33,10 +33,10 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, Run, hookimpl
-from trainbus.metrics import numbers
-from trainbus.storage.checkpoints import Checkpoint, contents_of, manifest_of, payloads_in
-from trainbus.storage.locations import Location, inside
-from trainbus.storage.places import at, present
+from trainbus.checkpoints import Checkpoint, contents_of, manifest_of, payloads_in
+from trainbus.metrics.scalars import numbers
+from trainbus.storage.backend import at, present
+from trainbus.storage.paths import Location, inside
 
 try:
     import ray.train as ray_train

@@ -5,9 +5,8 @@ A training loop states facts, plugins answer with decisions, decisions join into
 
 from . import capabilities, decision, rules
 from .callback import Callback, MonitoredCallback
-from .catalog import callbacks_from, installed
+from .checkpoints.discovery import Checkpoint
 from .decision import Decision
-from .direction import direction_of
 from .errors import (
     CheckpointError,
     JournalError,
@@ -23,11 +22,12 @@ from .errors import (
 )
 from .failures import Failure
 from .hooks import Hooks, hookimpl
-from .monitor import BestValue, Monitor
+from .metrics.direction import direction_of
+from .metrics.monitor import BestValue, Monitor
 from .result import Result
 from .run import Run, watch
-from .settings import dumps, load
-from .storage.checkpoints import Checkpoint
+from .settings.registry import callbacks_from, installed
+from .settings.settings_file import dumps, load
 
 __all__ = [
     "BestValue",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
 from .capabilities import HasDirections, missing
-from .direction import direction_of
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
-from .names import canonical, hint
-from .storage.locations import location
+from .metrics.direction import direction_of
+from .metrics.names import canonical, hint
+from .storage.paths import location
 
 __all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "clashes", "home"]
 

@@ -75,7 +75,7 @@ class Sharded(Protocol):
     """Is written to directories, in parts, by all ranks that hold a part of it."""
 
     def in_parts(self, suffix: str) -> bool:
-        """Whether what it writes under this suffix is a directory, laid out as `trainbus.storage.parts` says."""
+        """Whether what it writes under this suffix is a directory, laid out as `trainbus.storage.sharded_directory` says."""
         ...
 
     def sharing(self) -> Ranks | None:
@@ -174,7 +174,7 @@ class HasRandomState(Protocol):
     """Draws from random generators beside the global ones of Python and NumPy."""
 
     def random_state(self) -> Mapping[str, Any]:
-        """Where they stand, as data that `trainbus.plain.to_plain` takes."""
+        """Where they stand, as data that `trainbus.resume.serialization.to_plain` takes."""
         ...
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
@@ -187,7 +187,7 @@ class Remembers(Protocol):
     """Knows what a checkpoint's file does not hold, and a resumed run needs; for plugins and subjects alike."""
 
     def memory(self) -> Any:
-        """What it must know to go on as if nothing had happened, as data that `trainbus.plain.to_plain` takes."""
+        """What it must know to go on as if nothing had happened, as data that `trainbus.resume.serialization.to_plain` takes."""
         ...
 
     def recall(self, memory: Any) -> None:

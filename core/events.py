@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .dispatch import Answers, CompiledHook
+from .checkpoints.discovery import sweep
+from .distributed.joining import Joining
+from .engine.dispatch import Answers, CompiledHook
+from .engine.plugin_list import Listed, listeners
+from .engine.signals import DEFAULT, Signals
+from .engine.stop_file import StopFile
 from .errors import LoopError
 from .failures import LOG, observes
-from .listeners import Listed, listeners
-from .metrics import read_together
-from .names import check_name
-from .ranks.joining import Joining
-from .signals import DEFAULT, Signals
-from .stop_file import StopFile
-from .storage.checkpoints import sweep
-from .storage.locations import Source, location
-from .storage.locks import owning
-from .storage.places import present
-from .storage.staging import downloads_kept
+from .metrics.names import check_name
+from .metrics.scalars import read_together
+from .storage.backend import present
+from .storage.directory_lock import owning
+from .storage.paths import Source, location
+from .storage.remote_cache import downloads_kept
 
 __all__ = ["Events"]
 

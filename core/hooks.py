@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pluggy
 
 from .errors import SettingsError
-from .names import hint
+from .metrics.names import hint
 
 if TYPE_CHECKING:
+    from .checkpoints.discovery import Checkpoint
     from .decision import Decision
     from .errors import CheckpointError
     from .run import Run
-    from .storage.checkpoints import Checkpoint
-    from .storage.locations import Location
+    from .storage.paths import Location
 
 __all__ = ["HOOKS", "PROJECT", "Hooks", "check_plugin", "hookimpl"]
 

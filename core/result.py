@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from .decision import Decision
 from .failures import Failure
-from .monitor import BestValue
-from .storage.locations import Location
+from .metrics.monitor import BestValue
+from .storage.paths import Location
 
 __all__ = ["Result"]
 

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .catalog import subject_for
-from .counters import UnheardLoop
 from .decision import REQUEST, Decision, stop
+from .engine.counters import UnheardLoop
+from .engine.plugin_list import Listed
+from .engine.signals import DEFAULT
 from .errors import SettingsError
 from .events import Events
-from .listeners import Listed
-from .means import Reduce
-from .signals import DEFAULT
-from .storage.locations import Source
+from .metrics.running_means import Reduce
+from .settings.registry import subject_for
+from .storage.paths import Source
 
 __all__ = ["Run", "watch"]
 

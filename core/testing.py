@@ -28,9 +28,9 @@ from .capabilities import (
     missing,
 )
 from .decision import Decision
+from .engine.plugin_list import Listed, as_list
 from .hooks import check_plugin, hookimpl
-from .listeners import Listed, as_list
-from .plain import from_plain, to_plain
+from .resume.serialization import from_plain, to_plain
 from .run import Run
 
 __all__ = ["LineSubject", "check_callback", "check_subject", "scripted"]

@@ -11,7 +11,7 @@ from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
-from trainbus.metrics import numbers
+from trainbus.metrics.scalars import numbers
 
 __all__ = ["Progress"]
 

@@ -3,11 +3,11 @@
 Imported by name, since it needs NumPy: `import trainbus.replay`.
 """
 
+from .loading import read, read_all
 from .outcome import Decided, Outcome
-from .reading import read, read_all
-from .recording import Recording, Series
-from .replays import Replay, replay
-from .sweeps import Recommendation, Sweep, sweep
+from .records import Recording, Series
+from .replayer import Replay, replay
+from .sweeper import Recommendation, Sweep, sweep
 
 __all__ = [
     "Decided",

@@ -9,10 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus.rules import Smoothing
-
-from .choice import Choice
-from .recording import Recording
+from ..rules import Smoothing
+from .metric_choice import Choice
+from .records import Recording
 
 __all__ = ["Curves", "curves_of"]
 

@@ -8,15 +8,14 @@ from typing import Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus.callback import MonitoredCallback
-from trainbus.rules import Smoothing
-
+from ..callback import MonitoredCallback
+from ..rules import Smoothing
 from .curves import Curves
-from .libraries import Library
+from .library_settings import Library
 from .outcome import Action, Decided
 from .rates import Rates
 from .saves import Saved
-from .stepping import cuts, stopped
+from .simulation import cuts, stopped
 
 __all__ = ["add_cuts", "add_stops", "in_order", "save_decisions"]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainbus.rules import Plateau, PlateauVerdict, StoppingVerdict, where
+from ..rules import Plateau, PlateauVerdict, StoppingVerdict, where
 
 __all__ = [
     "IgnitePatience",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from trainbus.monitor import BestValue
+from ..metrics.monitor import BestValue
 
 __all__ = ["Action", "Decided", "Outcome"]
 

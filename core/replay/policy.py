@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainbus.callback import MonitoredCallback
-from trainbus.direction import direction_of
-from trainbus.errors import SettingsError, UnknownDirection
-from trainbus.plugins import EarlyStopping
-
+from ..callback import MonitoredCallback
+from ..errors import SettingsError, UnknownDirection
+from ..metrics.direction import direction_of
+from ..plugins import EarlyStopping
 from .curves import Curves
-from .libraries import Library, made
+from .library_settings import Library, made
 
 __all__ = ["Grid", "Policy", "usual_grid"]
 

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus.names import canonical
-
+from ..metrics.names import canonical
 from .curves import Curves
-from .recording import Recording
+from .records import Recording
 
 __all__ = ["Rates", "rates_of"]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from math import nan
 from typing import NamedTuple
 
-from trainbus.names import resolve
-from trainbus.plugins import ModelCheckpoint
-from trainbus.plugins.frequency import Frequency
-from trainbus.rules import Best, Kept, best_rule, retention_rule
-from trainbus.storage.filenames import fields, fill
-
-from .choice import Choice
-from .recording import Recording
+from ..checkpoints.filename_template import fields, fill
+from ..metrics.names import resolve
+from ..plugins import ModelCheckpoint
+from ..plugins.model_checkpoint.schedule import Frequency
+from ..rules import Best, Kept, best_rule, retention_rule
+from .metric_choice import Choice
+from .records import Recording
 
 __all__ = ["Saved", "in_epochs", "saves"]
 

@@ -1,1 +1,1 @@
-"""Where files lie, how checkpoints come there whole, and whose the directories are: on the disk and in stores."""
+"""Files and directories, on a disk or in a remote store; knows nothing of checkpoints."""

@@ -16,9 +16,9 @@ from typing import ClassVar
 from filelock import FileLock, Timeout
 
 from ..errors import Held
-from .files import make_directory, publish, replace_text, stage, sweep
-from .locations import Location
-from .parts import link_parts, remove_parts
+from .atomic_file import make_directory, publish, replace_text, stage, sweep
+from .paths import Location
+from .sharded_directory import link_parts, remove_parts
 
 __all__ = ["LocalPlace", "LocalReading"]
 
@@ -37,7 +37,7 @@ class LocalReading:
 
 @dataclass(frozen=True, slots=True)
 class LocalPlace:
-    """A path on this machine; `trainbus.storage.places.Place` says what each method means."""
+    """A path on this machine; `trainbus.storage.backend.Place` says what each method means."""
 
     near: ClassVar[bool] = True
     path: Path

@@ -20,11 +20,11 @@ from weakref import WeakValueDictionary
 
 from ..errors import MissingDependency, SettingsError
 from ..failures import LOG
-from ..names import hint
-from . import staging
-from .files import STAGED, discard, suffix_of
-from .leases import Lease, take
-from .locations import Location, RemotePath
+from ..metrics.names import hint
+from . import remote_cache as staging
+from .atomic_file import STAGED, discard, suffix_of
+from .lease import Lease, take
+from .paths import Location, RemotePath
 
 try:
     import fsspec
@@ -80,7 +80,7 @@ class RemoteReading:
 
 
 class RemotePlace:
-    """A URL; `trainbus.storage.places.Place` says what each method means."""
+    """A URL; `trainbus.storage.backend.Place` says what each method means."""
 
     near: ClassVar[bool] = False
 
@@ -223,7 +223,7 @@ class RemotePlace:
                         files.abort_mpu(bucket, upload["Key"], upload["UploadId"])
 
     def create(self, text: str) -> bool:
-        """Make the object, unless it is there already; see `trainbus.storage.leases.Slate`."""
+        """Make the object, unless it is there already; see `trainbus.storage.lease.Slate`."""
         try:
             with _told(self.path):
                 self._make_directory()

@@ -76,8 +76,8 @@ def alone(model: nn.Module, images: torch.Tensor, _: Path) -> Callable[[], objec
 
 def own(model: nn.Module, images: torch.Tensor, folder: Path) -> Callable[[], object]:
     """As the callback does it at the end of an epoch."""
-    from trainbus.plugins.event_writer import EventWriter
-    from trainbus.plugins.inspection import Inspection
+    from trainbus.plugins.tensorboard.model_inspection import Inspection
+    from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
 
     writer = EventWriter(folder, "benchmark", print)
     subject, put = TorchSubject(model, probe=images), partial(writer.put, ".")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from trainbus import Callback, Run
-from trainbus.demo import Digits, digits
+from trainbus.cli.demo import Digits, digits
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 
 from .measuring import Spread, Timed, interleaved, table, versions

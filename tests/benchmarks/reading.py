@@ -22,7 +22,7 @@ SCALARS, TAGS, PICTURES = 300_000, 10, 300
 
 def main(rounds: int = 5) -> None:
     """Measure, and print the table."""
-    from trainbus.replay.readers import event_scalars
+    from trainbus.replay.readers.tensorboard import scalars as event_scalars
 
     print(f"{versions('numpy', 'tensorboard')}; {rounds} rounds\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +59,7 @@ def accumulate(path: Path) -> None:
 
 def torch_scalars(number: int = SCALARS) -> Iterator[bytes]:
     """As `SummaryWriter.add_scalar` writes."""
-    from tests.replay.streams import event, scalar, summary_pb2
+    from tests.core.replay.streams import event, scalar, summary_pb2
 
     for index, value in enumerate(np.random.default_rng(0).random(number).tolist()):
         values = [scalar(f"loss/metric_{index % TAGS}", value)]
@@ -68,7 +68,7 @@ def torch_scalars(number: int = SCALARS) -> Iterator[bytes]:
 
 def keras_scalars() -> Iterator[bytes]:
     """As TensorFlow writes for Keras: tensors, each with its plugin's name."""
-    from tests.replay.streams import event, summary_pb2, tensor
+    from tests.core.replay.streams import event, summary_pb2, tensor
 
     for index, value in enumerate(np.random.default_rng(0).random(SCALARS).tolist()):
         made = tensor(f"epoch_metric_{index % TAGS}", value)
@@ -77,7 +77,7 @@ def keras_scalars() -> Iterator[bytes]:
 
 def pictures() -> Iterator[bytes]:
     """A picture of 200 kB and a histogram beside each scalar."""
-    from tests.replay.streams import event, summary_pb2
+    from tests.core.replay.streams import event, summary_pb2
 
     for index, record in enumerate(torch_scalars(PICTURES)):
         image = summary_pb2.Summary.Image(height=8, width=8, colorspace=3, encoded_image_string=bytes(200_000))

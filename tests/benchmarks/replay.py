@@ -18,12 +18,12 @@ from time import process_time
 import numpy as np
 
 from trainbus.replay import Recording, Series
-from trainbus.replay.choice import Choice
 from trainbus.replay.curves import Curves, curves_of
-from trainbus.replay.grid_stops import grid_stops
-from trainbus.replay.libraries import LIBRARIES
+from trainbus.replay.grid_search import grid_stops
+from trainbus.replay.library_settings import LIBRARIES
+from trainbus.replay.metric_choice import Choice
 from trainbus.replay.policy import Grid
-from trainbus.replay.stepping import stopped
+from trainbus.replay.simulation import stopped
 
 from .measuring import table, versions
 

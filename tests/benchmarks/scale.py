@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from trainbus.memory import Share
-from trainbus.plain import to_plain
-from trainbus.randomness import random_state
-from trainbus.storage.parts import Part
+from trainbus.resume.rng_state import random_state
+from trainbus.resume.serialization import to_plain
+from trainbus.resume.state import Share
+from trainbus.storage.sharded_directory import Part
 
 from .measuring import table
 

@@ -64,7 +64,7 @@ def measure(rows: int, how: str, path: str) -> dict[str, Any]:
         for X, y in stream():
             clf.partial_fit(X, y, classes=[0, 1])
     else:
-        from trainbus.adapters.sklearn_stream import partial_fit_stream
+        from trainbus.adapters.sklearn.stream import partial_fit_stream
         from trainbus.plugins import EarlyStopping, ModelCheckpoint
 
         with tempfile.TemporaryDirectory() as folder:

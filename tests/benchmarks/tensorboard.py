@@ -106,7 +106,7 @@ def child(rounds: int) -> None:
 
 def own_writer(folder: Path) -> Writer:
     """One event a step, as the callback hands it over."""
-    from trainbus.plugins.event_writer import EventWriter
+    from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
 
     writer = EventWriter(folder, "benchmark", print)
     writer.scalars(".", 0, {"warm": 1.0})
@@ -176,9 +176,9 @@ def pictured(values: np.ndarray[Any, Any], fresh: Callable[[], Path]) -> list[tu
     import tensorboardX
     from torch.utils import tensorboard
 
-    from trainbus.plugins.buffers import Buffers
-    from trainbus.plugins.event_writer import MOST_BYTES, EventWriter
-    from trainbus.plugins.summaries import histograms
+    from trainbus.plugins.tensorboard.writer.buffers import Buffers
+    from trainbus.plugins.tensorboard.writer.event_writer import MOST_BYTES, EventWriter
+    from trainbus.plugins.tensorboard.writer.summaries import histograms
 
     own, buffers, first = EventWriter(fresh(), "benchmark", print), Buffers(MOST_BYTES), Buffers(MOST_BYTES)
     buffers.copy(values)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import Run, SettingsError
-from trainbus.plain import from_plain, to_plain
 from trainbus.plugins import EarlyStopping
+from trainbus.resume.serialization import from_plain, to_plain
 from trainbus.rules import Smoothing
 from trainbus.testing import scripted
 

@@ -29,9 +29,9 @@ from torch.distributed.fsdp import fully_shard
 from tests.reliability.kills import BETWEEN, UNUSABLE, Progress, clear
 from trainbus import CheckpointError, Run, hookimpl, journal
 from trainbus.adapters.torch import TorchSubject
+from trainbus.checkpoints import Checkpoint, manifest_of, read, sweep
 from trainbus.plugins import ModelCheckpoint
-from trainbus.storage.checkpoints import Checkpoint, manifest_of, read, sweep
-from trainbus.storage.files import STAGED
+from trainbus.storage.atomic_file import STAGED
 
 RANKS, WIDTH = 2, 700
 NAME = "best.dcp"

@@ -27,8 +27,8 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.adapters.torch import TorchSubject
 from trainbus.capabilities import HasActivations, HasGradients, HasTrace, missing
+from trainbus.checkpoints import remove
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
-from trainbus.storage.checkpoints import remove
 
 from .jobs import tell
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainbus.storage.checkpoints import newest_intact, survey
+from trainbus.checkpoints import newest_intact, survey
 
 from .jobs import job, torchrun
 

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from tests.storage import dying
+from tests.core.storage import dying
 
 from .subjects import KINDS, Kind
 

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import CheckpointError, Run, hookimpl, journal
+from trainbus.checkpoints import Checkpoint, manifest_of, read
 from trainbus.plugins import ModelCheckpoint
-from trainbus.storage.checkpoints import Checkpoint, manifest_of, read
-from trainbus.storage.files import STAGED, sweep
+from trainbus.storage.atomic_file import STAGED, sweep
 
 from .peers import PEERS, Tell
 from .subjects import KINDS, Kind, number_in

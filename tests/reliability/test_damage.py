@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from trainbus import CheckpointError, Run
+from trainbus.checkpoints import commit, manifest_of, newest_intact, read
 from trainbus.decision import restore
-from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read
 
 from .subjects import Kind, number_in
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from trainbus import Run
+from trainbus.checkpoints import commit, manifest_of, read
 from trainbus.decision import restore, save
-from trainbus.storage.checkpoints import commit, manifest_of, read
 
 from .subjects import Kind, number_in
 

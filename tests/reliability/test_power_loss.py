@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from trainbus import CheckpointError
-from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read
-from trainbus.storage.files import publish, stage, sync
-from trainbus.storage.parts import SHARDS
+from trainbus.checkpoints import commit, manifest_of, newest_intact, read
+from trainbus.storage.atomic_file import publish, stage, sync
+from trainbus.storage.sharded_directory import SHARDS
 
 Disk = dict[Path, bytes]
 
@@ -241,7 +241,7 @@ def test_the_model_finds_what_a_weaker_commit_of_a_directory_loses(
 
     def weaker() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("trainbus.storage.parts.sync", lambda place: None if skip(place) else sync(place))
+            patch.setattr("trainbus.storage.sharded_directory.sync", lambda place: None if skip(place) else sync(place))
             put_parts(Path("best.parts"), "new", 2)
 
     with pytest.raises((AssertionError, OSError, CheckpointError, ValueError)):
@@ -278,7 +278,7 @@ def test_the_model_finds_what_a_weaker_commit_loses(left_out: str, monkeypatch: 
             return
         skip = Path.is_file if left_out == "file" else Path.is_dir
         with monkeypatch.context() as patch:
-            patch.setattr("trainbus.storage.files.sync", lambda place: None if skip(place) else sync(place))
+            patch.setattr("trainbus.storage.atomic_file.sync", lambda place: None if skip(place) else sync(place))
             put(path, "new", 2)
 
     def check(root: Path, done: bool) -> None:

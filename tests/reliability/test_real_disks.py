@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from trainbus import Run, journal
+from trainbus.checkpoints import commit, manifest_of, newest_intact, read
 from trainbus.plugins import ModelCheckpoint
-from trainbus.storage.checkpoints import commit, manifest_of, newest_intact, read
-from trainbus.storage.locks import LOCK
+from trainbus.storage.directory_lock import LOCK
 
 from .kills import BETWEEN, Progress
 from .subjects import KINDS, Kind, number_in

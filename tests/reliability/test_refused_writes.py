@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from trainbus import CheckpointError, Run
+from trainbus.checkpoints import commit, manifest_of, read
 from trainbus.plugins import ModelCheckpoint
-from trainbus.storage.checkpoints import commit, manifest_of, read
-from trainbus.storage.locks import LOCK
+from trainbus.storage.directory_lock import LOCK
 
 from .subjects import Kind, number_in
 

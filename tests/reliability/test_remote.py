@@ -15,13 +15,14 @@ import pytest
 from s3fs import S3FileSystem
 
 from tests.servers import ACCOUNT, SERVED
-from trainbus import CheckpointError, Run, decision, hookimpl, stop_file
+from trainbus import CheckpointError, Run, decision, hookimpl
+from trainbus.checkpoints import fetched, manifest_of, read, survey
 from trainbus.cli import main
+from trainbus.engine import stop_file
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
-from trainbus.storage import staging
-from trainbus.storage.checkpoints import fetched, manifest_of, read, survey
-from trainbus.storage.locations import Location, location
-from trainbus.storage.places import at
+from trainbus.storage import remote_cache as staging
+from trainbus.storage.backend import at
+from trainbus.storage.paths import Location, location
 from trainbus.testing import LineSubject
 
 from .kills import BETWEEN, killed, save_with_trainbus

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.dying import MEMORY
+from tests.core.storage.dying import MEMORY
 
 from .resuming import TRAININGS, Moment, files_in, killed_and_resumed, suffix
 

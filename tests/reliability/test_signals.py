@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trainbus.storage.checkpoints import newest_intact, survey
+from trainbus.checkpoints import newest_intact, survey
 
 from .resuming import TRAININGS, Moment, killed_and_resumed, suffix
 

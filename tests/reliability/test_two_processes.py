@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from trainbus import CheckpointError
-from trainbus.storage.checkpoints import commit, newest_intact, read
-from trainbus.storage.locks import owning
+from trainbus.checkpoints import commit, newest_intact, read
+from trainbus.storage.directory_lock import owning
 
 from .subjects import KINDS, number_in
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recording import Series
+from ..records import Series
 
 __all__ = ["Column", "by_epoch", "holding"]
 

@@ -10,11 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from trainbus.direction import direction_of
-from trainbus.errors import SettingsError, UnknownDirection
-
-from ..recording import Recording
-from .json_files import json_of, number_of
+from ...errors import SettingsError, UnknownDirection
+from ...metrics.direction import direction_of
+from ..records import Recording
+from .json_log import json_of, number_of
 from .metric_names import listed
 from .rows import Cells, recording_of
 

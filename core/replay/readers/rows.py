@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recording import Recording
+from ..records import Recording
 from .columns import Column, by_epoch, holding
 from .metric_names import listed, metric_names
 

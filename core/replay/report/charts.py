@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ..curves import Curves
 from ..outcome import Outcome
-from ..sweeps import Sweep
+from ..sweeper import Sweep
+from .formatting import at_epoch, percent, short
 from .svg import Axes, Scale, drawing
-from .words import at_epoch, percent, short
 
 __all__ = ["curve_chart", "frontier_chart"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..outcome import Outcome
-from ..replays import Replay
-from .words import at_epoch, duration, number
+from ..replayer import Replay
+from .formatting import at_epoch, duration, number
 
 __all__ = ["outcome_table"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from trainbus.callback import Callback, MonitoredCallback
-
-from ..libraries import LibraryName
+from ...callback import Callback, MonitoredCallback
+from ..library_settings import LibraryName
 
 __all__ = ["brief", "python"]
 

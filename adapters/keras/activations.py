@@ -1,0 +1,119 @@
+"""What the layers of a Keras model put out for validation data, as if nobody had looked."""
+
+# Keras declares no types, and tells nobody but its own classes of calls between layers and of what fit was given
+# ruff: noqa: SLF001
+# pyright: basic, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters import get_data_adapter
+
+from .layer_graph import layers_of
+
+__all__ = ["activations", "why_unreadable"]
+
+
+def why_unreadable(data: Any) -> str | None:
+    """Why validation data cannot be gone through once more; None where it can."""
+    if data is None:
+        return "there is no validation data to see them on; give fit validation_data=, or give it to KerasCallback"
+    if hasattr(_inputs(data), "__next__"):
+        return (
+            "the validation data is a generator, which can be gone through only once; give arrays or a data set: "
+            "KerasCallback(callbacks, validation_data=...)"
+        )
+    return None
+
+
+def activations(model: Any, data: Any, batch_size: int, steps: int | None) -> Iterator[tuple[str, Any]]:
+    """Name and array of what each layer puts out, at most so many samples at a time.
+
+    Args:
+        model: a model that was called before.
+        data: as `fit` takes it for its validation.
+        batch_size: samples at a time.
+        steps: batches of a data set to go through; None for all.
+    """
+    for batch in _batches(_inputs(data), batch_size, steps):
+        rows = next((len(each) for each in keras.tree.flatten(batch)), 0)
+        for start in range(0, rows, batch_size):
+            part = keras.tree.map_structure(lambda array, start=start: array[start : start + batch_size], batch)
+            yield from _outputs(model, part)
+
+
+def _inputs(data: Any) -> Any:
+    """Arrays without their targets; data sets as they are."""
+    return keras.utils.unpack_x_y_sample_weight(data)[0] if isinstance(data, (tuple, list)) else data
+
+
+def _batches(x: Any, batch_size: int, steps: int | None) -> Iterator[Any]:
+    if isinstance(x, keras.utils.PyDataset):  # by number: going through it as fit does would tell it of an epoch's end
+        given: Iterator[Any] = (x[number] for number in range(steps or x.num_batches or 0))
+    else:
+        given = islice(get_data_adapter(x, batch_size=batch_size).get_numpy_iterator(), steps)
+    for batch in given:
+        yield keras.utils.unpack_x_y_sample_weight(batch)[0]
+
+
+def _outputs(model: Any, x: Any) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+
+    def watched(name: str, call: Any) -> Any:
+        def watching(*args: Any, **kwargs: Any) -> Any:
+            output = call(*args, **kwargs)
+            arrays = [each for each in keras.tree.flatten(output) if hasattr(each, "dtype") and hasattr(each, "shape")]
+            names = [name] if len(arrays) == 1 else [f"{name}/{number}" for number in range(len(arrays))]
+            # copied at once: on some backends the next layer may work in place
+            found.extend((each, _copy(array)) for each, array in zip(names, arrays, strict=True))
+            return output
+
+        return watching
+
+    with ExitStack() as undone, _unchanged(model), _without_gradients():
+        for name, layer in layers_of(model):
+            for way in ("call", "quantized_call"):
+                if way not in vars(layer) and hasattr(layer, way):
+                    vars(layer)[way] = watched(name, getattr(layer, way))
+                    undone.callback(vars(layer).pop, way)
+        model(x, training=False)
+    return found
+
+
+@contextmanager
+def _unchanged(model: Any) -> Iterator[None]:
+    """What layers count on their own, such as seeds and the states of recurrent ones, is afterwards as it was."""
+    layers = model._flatten_layers()
+    own = [variable for layer in layers for variable in layer._non_trainable_variables]
+    own += [generator.state for layer in layers for generator in layer._seed_generators]
+    states = [each for layer in layers for each in keras.tree.flatten(getattr(layer, "states", None))]
+    own += [each for each in states if isinstance(each, keras.Variable)]  # which recurrent layers tell nobody of
+    values = [_copy(variable.value) for variable in own]
+    try:
+        yield
+    finally:
+        for variable, value in zip(own, values, strict=True):
+            if not np.array_equal(_copy(variable.value), value, equal_nan=value.dtype.kind in "fc"):
+                variable.assign(value)
+
+
+@contextmanager
+def _without_gradients() -> Iterator[None]:
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch  # noqa: PLC0415 - the other backends do without
+
+    with torch.no_grad():
+        yield
+
+
+def _copy(tensor: Any) -> Any:
+    array = np.array(keras.ops.convert_to_numpy(tensor))
+    return array if array.dtype.kind in "biufc" else array.astype("float32")  # NumPy itself has no bfloat16

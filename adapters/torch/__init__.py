@@ -1,0 +1,5 @@
+"""PyTorch modules in any training loop."""
+
+from .subject import TorchSubject
+
+__all__ = ["TorchSubject"]

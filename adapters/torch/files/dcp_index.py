@@ -1,0 +1,84 @@
+"""The index of a directory of shards: which file holds which part of which tensor, and no code."""
+
+# the classes of DCP's index are not all public, but part of its format
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
+
+from trainbus import CheckpointError
+from trainbus.storage.atomic_file import publish, stage
+
+__all__ = ["INDEX", "read_index", "write_index"]
+
+INDEX = ".metadata"
+"""Name of the index in its directory, as DCP looks for it."""
+
+METADATA = "torch.distributed.checkpoint.metadata"
+
+ALLOWED = {
+    METADATA: {
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "Metadata",
+        "MetadataIndex",
+        "StorageMeta",
+        "TensorProperties",
+        "TensorStorageMetadata",
+        "_MEM_FORMAT_ENCODING",
+    },
+    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
+    "torch.serialization": {"_get_layout"},
+    "torch": {"Size", "device"},
+    "pathlib": {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"},
+    "pathlib._local": {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"},
+    "collections": {"OrderedDict"},
+}
+"""Module to the names in it that an index may hold: all that DCP puts there; none of them acts when it is made."""
+
+
+def write_index(metadata: Metadata, path: Path) -> None:
+    """Write an index, in one step."""
+    metadata.version = "1.0.0"
+    metadata.storage_meta = StorageMeta()  # a path of the machine that wrote it is nobody's business
+    publish(stage(path, lambda staged: staged.write_bytes(pickle.dumps(metadata))), path)
+
+
+def read_index(path: Path) -> Metadata:
+    """Read an index.
+
+    Raises:
+        CheckpointError: it is not there, or damaged, or holds what DCP puts into none.
+    """
+    try:
+        found: Any = _Unpickler(io.BytesIO(path.read_bytes())).load()
+        names = [each.relative_path for each in found.storage_data.values()] if isinstance(found, Metadata) else None
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read: {error}") from error
+    except Exception as error:  # what bytes that are no pickle raise may be anything
+        raise CheckpointError(f"{str(path)!r} cannot be read: {type(error).__name__}: {error}") from error
+    if names is None:
+        raise CheckpointError(f"{str(path)!r} is no index of a checkpoint")
+    for name in names:
+        if not isinstance(name, str) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise CheckpointError(f"{str(path)!r} names {name!r}, which lies outside its directory")
+    index: Metadata = found
+    return index
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes nothing but what an index is made of."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        if name not in ALLOWED.get(module, ()):
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of an index and could run code")
+        return super().find_class(module, name)

@@ -1,0 +1,1 @@
+"""Activations, gradients and graphs of PyTorch modules."""

@@ -1,0 +1,35 @@
+"""The modules that a PyTorch model consists of, as the nodes of a graph."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn import UninitializedParameter
+
+from trainbus.capabilities import Node
+
+from ..weights import unwrapped
+
+__all__ = ["parts"]
+
+
+def parts(model: nn.Module) -> list[Node]:
+    """The modules that hold no others, in the order of their registration; a Sequential's in a chain."""
+    return _drawn(model, "", ())[0]
+
+
+def _drawn(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[Node], tuple[str, ...]]:
+    """The nodes of a module, and the names of those whose output is its own, where that is known."""
+    children = list(module.named_children())
+    kind = type(module).__name__
+    if not children:
+        name = path or kind
+        size = sum(each.numel() for each in module.parameters() if not isinstance(each, UninitializedParameter))
+        facts = (("parameters", str(size)), ("settings", module.extra_repr()))
+        return [Node(name, kind, inputs, tuple(fact for fact in facts if fact[1] not in ("", "0")))], (name,)
+    nodes: list[Node] = []
+    chained = isinstance(module, nn.Sequential)
+    for name, child in children:
+        more, outputs = _drawn(unwrapped(child), f"{path}/{name}".lstrip("/"), inputs if chained else ())
+        nodes += more
+        inputs = outputs if chained else ()
+    return nodes, inputs

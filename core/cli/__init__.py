@@ -1,0 +1,5 @@
+"""The command line: `trainbus`."""
+
+from .main import main
+
+__all__ = ["main"]

@@ -1,0 +1,98 @@
+"""The checkpoints of a directory as people and machines read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from ..checkpoints.discovery import Found
+from ..errors import UnknownDirection
+from ..metrics.direction import direction_of
+from .terminal import printable
+
+__all__ = ["as_json", "best_of", "table"]
+
+HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
+
+
+def table(found: Sequence[Found], *, verified: bool) -> str:
+    """A line for each checkpoint, then which is the last and which the best by each metric whose name tells."""
+    now = datetime.now(UTC)
+    rows = [HEADER, *(_row(each, now, verified=verified) for each in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    sound = [each for each in found if not each.flaw]
+    if sound:
+        lines += ["", f"last: {printable(sound[0].path.name)}"]
+    for metric, best in best_of(found).items():
+        assert best.content is not None
+        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({best.content.metrics[metric]:.5g})")
+    return "\n".join(lines)
+
+
+def as_json(found: Sequence[Found], *, verified: bool) -> str:
+    """A list of objects; without `verified` nothing claims to be intact, so that "intact" is null."""
+    best = best_of(found)
+    last = next((each for each in found if not each.flaw), None)
+    return json.dumps(
+        [
+            {
+                "path": str(each.path),
+                "intact": False if each.flaw else True if verified else None,
+                "flaw": each.flaw,
+                "last": each is last,
+                "best": [metric for metric, holder in best.items() if holder is each],
+                **(each.content.model_dump(mode="json", exclude={"memory"}) if each.content else {}),
+            }
+            for each in found
+        ],
+        indent=1,
+    )
+
+
+def best_of(found: Sequence[Found]) -> dict[str, Found]:
+    """Metric to the checkpoint that has its best value; without those whose names tell no direction.
+
+    Of equal ones the earlier is the best, as `ModelCheckpoint` has it.
+    """
+    best: dict[str, Found] = {}
+    for each in sorted(
+        (each for each in found if not each.flaw), key=lambda each: each.content.step if each.content else 0
+    ):
+        for metric, value in each.content.metrics.items() if each.content else ():
+            try:
+                sign = 1 if direction_of(metric) == "max" else -1
+            except UnknownDirection:
+                continue
+            holder = best[metric].content if metric in best else None
+            if value - value == 0 and (holder is None or sign * value > sign * holder.metrics[metric]):
+                best[metric] = each
+    return best
+
+
+def _row(found: Found, now: datetime, *, verified: bool) -> tuple[str, ...]:
+    name, state = printable(found.path.name), printable(found.flaw) or ("intact" if verified else "not verified")
+    content = found.content
+    if content is None:
+        return (name, "?", "?", "?", "?", state, "")
+    metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
+    counters = (str(content.epoch + 1), f"{content.step:,}")
+    return (name, *counters, _size(content.size), _age(now - content.written), state, metrics)
+
+
+def _size(size: float) -> str:
+    """A number of bytes in units of 1,000, as `ls --si` has it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB"
+
+
+def _age(age: timedelta) -> str:
+    seconds = max(age.total_seconds(), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

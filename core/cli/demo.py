@@ -1,0 +1,162 @@
+"""The main job on show: digits, scanned by people, learnt under all four callbacks."""
+
+# the frameworks that it trains with ship few types, or wrong ones
+# pyright: basic, reportArgumentType=false
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from .. import Callback, MissingDependency, Run, SettingsError
+
+__all__ = ["Digits", "demo", "digits"]
+
+Framework = Literal["sklearn", "torch", "keras"]
+
+
+class Digits(NamedTuple):
+    """Images of 8 x 8 pixels from 0 to 1, as rows of 64, with the digits that they show; a fifth is held out."""
+
+    x: np.ndarray[Any, Any]
+    y: np.ndarray[Any, Any]
+    x_val: np.ndarray[Any, Any]
+    y_val: np.ndarray[Any, Any]
+
+
+def digits() -> Digits:
+    """The 1,797 scanned digits that ship with scikit-learn.
+
+    Raises:
+        MissingDependency: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits  # noqa: PLC0415 - only the demo needs it
+        from sklearn.model_selection import train_test_split  # noqa: PLC0415
+    except ImportError:
+        raise MissingDependency("the demo's data ship with scikit-learn: pip install 'trainbus[sklearn]'") from None
+    images, labels = load_digits(return_X_y=True)
+    x, x_val, y, y_val = train_test_split(
+        images.astype("float32") / 16, labels, test_size=0.2, random_state=0, stratify=labels
+    )
+    return Digits(x, y, x_val, y_val)
+
+
+def demo(framework: Framework, out: str | Path, epochs: int) -> Run:
+    """Train with all four callbacks on the digits and say in a few lines what happened and what is where.
+
+    Args:
+        framework: what trains.
+        out: directory for checkpoint and event files; made where it is missing.
+        epochs: at most so many.
+
+    Raises:
+        MissingDependency: the framework is not installed.
+        SettingsError: `out` is a file.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"--out {str(out)!r} is a file; name a directory")
+    trainers = {"sklearn": _train_sklearn, "torch": _train_torch, "keras": _train_keras}
+    data = digits()
+    train = _trainer(framework, trainers[framework])
+    print(f"Learning {len(data.x)} scanned digits with {framework}, {len(data.x_val)} held out for validation.")
+    run = train(data, _callbacks(out), epochs)
+    _tell(run, out)
+    return run
+
+
+def _trainer(framework: Framework, trainer: Callable[..., Run]) -> Callable[..., Run]:
+    if framework == "keras":
+        os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras's own default, TensorFlow, is the heaviest of all
+    import_module(f"trainbus.adapters.{framework}")  # before any data is read; says what to install
+    return trainer
+
+
+def _callbacks(out: Path) -> list[Callback]:
+    from ..plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard  # noqa: PLC0415 - the core stands without the built-ins
+
+    return [
+        TensorBoard(str(out / "logs"), histogram_freq=5),
+        ModelCheckpoint(str(out / "best"), save_best_only=True, verbose="auto"),
+        ReduceLROnPlateau(factor=0.2, patience=2, min_lr=1e-4, verbose="auto"),
+        EarlyStopping(patience=4, restore_best_weights=True, verbose="auto"),
+    ]
+
+
+def _train_sklearn(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
+    from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
+
+    from ..adapters.sklearn.subject import partial_fit  # noqa: PLC0415
+
+    model = MLPClassifier(hidden_layer_sizes=(64,), learning_rate_init=0.01, random_state=0)
+    return partial_fit(
+        model,
+        data.x,
+        data.y,
+        batch_size=32,
+        epochs=epochs,
+        validation_data=(data.x_val, data.y_val),
+        scoring="accuracy",
+        callbacks=callbacks,
+        random_state=0,
+    )
+
+
+def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
+    import torch  # noqa: PLC0415
+
+    from ..adapters.torch.subject import TorchSubject  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    x, y, x_val, y_val = (torch.from_numpy(array) for array in data)
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=32, shuffle=True)
+    loss_of = torch.nn.functional.cross_entropy
+    with Run(TorchSubject(model, optimizer, probe=x_val), callbacks) as run:
+        for _ in run.epochs(epochs):
+            for images, labels in run.batches(loader):
+                loss = loss_of(model(images), labels)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                run.log(loss=loss, count=len(images))
+            with run.validation(), torch.no_grad():
+                scores = model(x_val)
+                run.log(loss=loss_of(scores, y_val), accuracy=(scores.argmax(1) == y_val).float().mean())
+    return run
+
+
+def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
+    import keras  # noqa: PLC0415
+
+    from ..adapters.keras.callback import KerasCallback  # noqa: PLC0415
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10, "softmax")], name="digits"
+    )
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    callback = KerasCallback(callbacks)
+    model.fit(
+        data.x,
+        data.y,
+        batch_size=32,
+        validation_data=(data.x_val, data.y_val),
+        epochs=epochs,
+        callbacks=[callback],
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar in a log file is a thousand lines
+    )
+    return callback.run
+
+
+def _tell(run: Run, out: Path) -> None:
+    print(f"\n{run.result}")
+    print(f"\nScalars, histograms, images and graph: tensorboard --logdir {out / 'logs'}  (pip install tensorboard)")

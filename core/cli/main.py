@@ -1,0 +1,189 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from ..errors import CheckpointError, SettingsError, TrainbusError
+from ..metrics.names import hint
+from ..settings.registry import Group, installed, summary
+from .replay import add_replay, add_sweep
+from .terminal import printable
+
+__all__ = ["main"]
+
+FRAMEWORKS = ("sklearn", "torch", "keras")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Also: an option that is unknown is refused with the nearest right one."""
+        known, extras = super().parse_known_args(args, namespace)
+        if extras:
+            wrong = next((each.partition("=")[0] for each in extras if each.startswith("-")), "")
+            options = [each for each in self._option_string_actions if each.startswith("--")]
+            self.error(f"unrecognized arguments: {' '.join(extras)}{hint(wrong, options, otherwise='')}")
+        return known, extras
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            allowed = [str(choice) for choice in action.choices]
+            near = hint(str(value), allowed, otherwise="")
+            raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(allowed)}{near}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C.
+
+    >>> main(["callbacks"])  # doctest: +ELLIPSIS
+    callbacks
+      EarlyStopping ...
+    0
+    """
+    options = _parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        cast("Any", sys.stdout).reconfigure(errors="replace")  # a terminal may know less than Unicode
+    try:
+        return int(options.command(options))
+    except TrainbusError as error:
+        print(f"trainbus: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    except KeyboardInterrupt:
+        print("trainbus: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="trainbus", description="One list of callbacks for every training loop.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    demo = commands.add_parser("demo", help="train on scanned digits with all four callbacks, and say what they did")
+    demo.add_argument("--framework", choices=FRAMEWORKS, default="sklearn", help="what trains (default: sklearn)")
+    demo.add_argument("--out", default="trainbus-demo", metavar="DIR", help="where files go (default: trainbus-demo)")
+    demo.add_argument("--epochs", type=_positive, default=40, metavar="N", help="at most so many epochs (default: 40)")
+    demo.set_defaults(command=_demo)
+
+    callbacks = commands.add_parser("callbacks", help="list the callbacks, adapters and plugins that are installed")
+    callbacks.set_defaults(command=_callbacks)
+
+    checkpoints = commands.add_parser("checkpoints", help="list the checkpoints of a directory, latest step first")
+    checkpoints.add_argument("directory", metavar="DIR", help="where they lie, also a URL such as s3://bucket/run")
+    checkpoints.add_argument(
+        "--verify", action="store_true", help="read all bytes; exit code 1 where one is not intact"
+    )
+    checkpoints.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
+    checkpoints.set_defaults(command=_checkpoints)
+
+    add_replay(commands.add_parser)
+    add_sweep(commands.add_parser)
+
+    story = commands.add_parser("explain", help="tell in words what a run decided and why, from its journal")
+    story.add_argument("run_path", metavar="RUN", help="a journal, or a directory with one in it")
+    story.add_argument("--run", type=_positive, metavar="N", help="the N-th run in the journal (default: the last)")
+    story.add_argument("--metric", metavar="NAME", help="what the plot shows (default: what decided most)")
+    story.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
+    story.set_defaults(command=_explain)
+
+    check = commands.add_parser("check", help="name every problem of settings files, each with its line")
+    check.add_argument("files", metavar="FILE", nargs="+", help="trainbus.toml, or what you call it")
+    check.set_defaults(command=_check)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of settings files, or of the journal")
+    schema.add_argument(
+        "of", nargs="?", choices=("settings", "journal"), default="settings", help="(default: settings)"
+    )
+    schema.set_defaults(command=_schema)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import demo  # noqa: PLC0415 - only this command needs it
+
+    demo(options.framework, options.out, options.epochs)
+    return 0
+
+
+def _callbacks(_: argparse.Namespace) -> int:
+    groups: tuple[Group, ...] = ("callbacks", "adapters", "plugins")
+    for group in groups:
+        print(group)
+        for name, point in installed(group).items():
+            package = point.dist.name if point.dist is not None else "unknown package"
+            print(f"  {name:<20}{summary(point) or point.value} [{package}]")
+    return 0
+
+
+def _checkpoints(options: argparse.Namespace) -> int:
+    from ..checkpoints.discovery import survey  # noqa: PLC0415
+    from ..storage.backend import at  # noqa: PLC0415
+    from ..storage.paths import location  # noqa: PLC0415
+    from .checkpoints import as_json, table  # noqa: PLC0415 - only this command needs it
+
+    directory = location(options.directory)
+    place = at(directory)
+    try:
+        if not place.is_directory():
+            state = "not there" if place.size() is None else "a file"
+            raise SettingsError(f"{str(directory)!r} is {state}; name a directory")
+    except OSError as error:
+        raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
+    found = survey(directory, verify=options.verify)
+    if options.json:
+        print(as_json(found, verified=options.verify))
+    elif found:
+        print(table(found, verified=options.verify))
+    else:
+        print(f"no checkpoints in {str(directory)!r}")
+    return 1 if options.verify and any(each.flaw for each in found) else 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from .explain import as_json, explain, story_at  # noqa: PLC0415 - only this command needs it
+
+    story = story_at(Path(options.run_path), options.run)
+    print(as_json(story) if options.json else explain(story, options.metric))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ..settings.settings_file import find_problems, load  # noqa: PLC0415 - only this command needs it
+
+    wrong = False
+    for file in options.files:
+        problems = find_problems(file)
+        wrong = wrong or bool(problems)
+        for problem in problems:
+            print(printable(str(problem)))
+        if not problems:
+            number = len(load(file))
+            print(f"{file}: {number} callback{'s' * (number != 1)}, no problem")
+    return 2 if wrong else 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from .. import journal  # noqa: PLC0415 - only this command needs them
+    from ..settings import settings_file as settings  # noqa: PLC0415 - only this command needs them
+
+    print(json.dumps((journal if options.of == "journal" else settings).schema(), indent=2))
+    return 0

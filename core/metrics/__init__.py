@@ -1,0 +1,1 @@
+"""Metrics: their values, running means, history, names and directions."""

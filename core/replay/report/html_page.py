@@ -1,0 +1,149 @@
+"""A replay or a sweep as a page of its own: one file that needs no network, in light, in dark and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+
+from ...cli.terminal import printable
+from ...settings.settings_file import dumps
+from ..curves import Curves, curves_of
+from ..library_settings import library
+from ..outcome import Outcome
+from ..recommend import ADVICE, Estimate
+from ..records import Recording
+from ..replayer import Replay
+from ..sweeper import Sweep
+from .charts import curve_chart, frontier_chart
+from .css import STYLE
+from .formatting import duration, number, percent, plural, short
+from .outcome_table import outcome_table
+from .snippets import brief, python
+
+__all__ = ["page"]
+
+_CURVES = 24
+"""Runs that are drawn; the table has all."""
+
+
+def page(recordings: Sequence[Recording], result: Replay | None, found: Sweep | None) -> str:
+    """The page; names are escaped, whatever is in them."""
+    body = "".join(_body(recordings, result, found))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_text(_title(result))}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def _title(result: Replay | None) -> str:
+    return "Recorded runs under other settings" if result is not None else "How to stop early"
+
+
+def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep | None) -> Iterator[str]:
+    choice = result.choice if result is not None else found.choice if found is not None else None
+    yield f"<header><h1>{_text(_title(result))}</h1>"
+    if choice is not None:
+        epochs = sum(len(each.epochs) for each in recordings)
+        better = "lower" if choice.mode == "min" else "higher"
+        yield f"<p>{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}; decided by <b>{_text(choice.monitor)}"
+        yield f"</b>, {better} is better ({_text(choice.why)}).</p>"
+    yield "</header>\n"
+    if result is not None:
+        yield from _replayed(result)
+    if found is not None:
+        yield from _swept(found)
+    runs = [each for each in recordings if choice is not None and choice.name_in(each) is not None]
+    runs = [each for each in runs if choice is not None and each.metrics[choice.name_in(each) or ""].logged.any()]
+    if runs and choice is not None:
+        outcomes = {each.name: each for each in result.outcomes} if result is not None else {}
+        yield from _curves(curves_of(runs, choice), outcomes, choice.monitor)
+    notes = [*(result.notes if result is not None else found.notes if found is not None else ())]
+    notes += [f"{each.name}: {note}" for each in recordings for note in each.notes]
+    if notes:
+        yield f"<section><h2>Notes</h2><ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul></section>\n"
+
+
+def _replayed(result: Replay) -> Iterator[str]:
+    mean, worst = result.lost
+    yield f"<section><h2>By {_text(library(result.library).title)}'s rules</h2><ul class=code>"
+    yield "".join(f"<li><code>{_text(brief(each))}</code></li>" for each in result.callbacks)
+    yield "</ul><dl class=totals>"
+    yield _total(percent(result.epochs_saved / max(result.epochs, 1)), f"of {plural(result.epochs, 'epoch')} saved")
+    if result.seconds_saved is not None and result.seconds is not None:
+        yield _total(duration(result.seconds_saved), f"of {duration(result.seconds)} saved")
+    yield _total(number(mean), f"quality lost on average, {number(worst)} at worst")
+    yield _total(f"{result.censored}", f"of {plural(len(result.outcomes), 'run')} censored")
+    yield "</dl>"
+    yield _table("What the settings would have done, epochs counted from 1", *outcome_table(result))
+    yield "<p class=small><b>censored</b>: nothing stops the run up to its last recorded epoch; beyond it nothing is "
+    yield "known. <b>?</b>: hypothetical, since it comes after a learning rate cut that the record does not show; the "
+    yield "first cut is exact.</p></section>\n"
+
+
+def _swept(found: Sweep) -> Iterator[str]:
+    yield f"<section><h2>Three ways to stop early, of {len(found.grid):,} tried</h2>"
+    header = ["", "saves", "loses", "at worst", "left out: saves", "loses", "at worst", "settings"]
+    rows = (
+        [each.advice, *_estimate(each.on_these), *_estimate(each.on_others), str(each.policy)]
+        for each in found.recommendations
+    )
+    yield _table("Recommended; parts of all epochs, and of what a run gains from first to best", header, rows)
+    yield "<ul class=small>"
+    yield "".join(f"<li><b>{name}</b> {_text(limit.words)}.</li>" for name, limit in ADVICE.items())
+    yield "<li><b>left out</b>: the same choice made without a run and applied to it, for each run in turn. What is "
+    yield "chosen and judged by the same runs is optimistic; this is not.</li></ul>"
+    yield f"<figure>{frontier_chart(found)}<figcaption>Every dot is a way to stop early; those on the line are beaten "
+    yield "by no other.</figcaption></figure>"
+    for each in found.recommendations:
+        yield f"<h3>{each.advice}</h3>"
+        if found.library == "trainbus":
+            yield f"<pre tabindex=0><code>{_text(dumps([each.callback]), lines=True)}</code></pre>"
+        yield f"<pre tabindex=0><code>{_text(python(each.callback, found.library))}</code></pre>"
+    yield "</section>\n"
+
+
+def _curves(curves: Curves, outcomes: dict[str, Outcome], metric: str) -> Iterator[str]:
+    yield "<section><h2>Curves</h2>"
+    if outcomes:
+        yield "<ul class=legend><li class=kept>best kept</li><li class=missed>best seen, if it is lost</li>"
+        yield "<li class=stop>stop</li><li class=cut>learning rate cut; hollow: hypothetical</li></ul>"
+    yield "<div class=curves>"
+    count = min(len(curves.names), _CURVES)
+    for row in range(count):
+        name = curves.names[row]
+        chart = curve_chart(curves, row, outcomes.get(name), short(metric, 40))
+        yield f"<figure>{chart}<figcaption>{_text(short(name, 60))}</figcaption></figure>"
+    yield "</div>"
+    if len(curves.names) > count:
+        yield f"<p class=small>The first {count} of {len(curves.names):,} runs.</p>"
+    yield "</section>\n"
+
+
+def _estimate(estimate: Estimate | None) -> list[str]:
+    return ["-"] * 3 if estimate is None else [percent(each) for each in estimate]
+
+
+def _total(value: str, words: str) -> str:
+    return f"<div><dt>{_text(value)}</dt><dd>{_text(words)}</dd></div>"
+
+
+def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th scope=col>{_text(each)}</th>" for each in header)
+    lines = (
+        f"<tr><th scope=row>{_text(row[0])}</th>{''.join(f'<td>{_text(cell)}</td>' for cell in row[1:])}</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="wide" role="region" aria-label="{_text(caption)}" tabindex="0"><table><caption>{_text(caption)}'
+        f"</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _text(text: str, *, lines: bool = False) -> str:
+    """Text that is nothing but text, in HTML."""
+    shown = "\n".join(map(printable, text.split("\n"))) if lines else printable(text)
+    return escape(shown)

@@ -1,0 +1,1 @@
+"""Callbacks by name and from settings files."""

@@ -1,0 +1,83 @@
+"""A file of lines that only grows: each is handed to the operating system whole, as soon as it is written."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from contextlib import suppress
+from pathlib import Path
+
+from trainbus.journal import parse
+from trainbus.storage.atomic_file import make_directory
+
+__all__ = ["JournalFile"]
+
+_BEGINNING = b'{"time":'
+"""How every line begins, also one that is torn."""
+
+
+class JournalFile:
+    """A file that is appended to, a line at a time.
+
+    What was written survives the end of the process, however it ends; a line that a killed process has left torn at
+    the end is cut off.
+
+    Args:
+        path: of the file; made where it is not there.
+
+    Raises:
+        OSError: the file cannot be written.
+        JournalError: it is there, and no journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        make_directory(path.parent)
+        _check(path)
+        self.path = path
+        # without a buffer of Python's own, which a kill would lose and a forked process would write a second time
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._closing = weakref.finalize(self, os.close, self._file)  # also of a run that is lost
+        self.size = _whole(path)
+        """Bytes of whole lines."""
+        if self.size < os.fstat(self._file).st_size:
+            os.ftruncate(self._file, self.size)
+
+    def write(self, line: str) -> None:
+        """Append one line; where that fails halfway, nothing of it stays."""
+        data = memoryview(f"{line}\n".encode())
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._file, data[written:])
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(self._file, self.size)
+            raise
+        self.size += len(data)
+
+    def close(self) -> None:
+        """Write no more; may be called again, without effect."""
+        self._closing()
+
+
+def _check(path: Path) -> None:
+    """Refuse a file that belongs to somebody else."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            first = file.readline()
+        if first.endswith(b"\n") or not first.startswith(_BEGINNING):
+            next(parse(path))
+
+
+def _whole(path: Path) -> int:
+    """The length of the file without a torn line at its end."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while end:
+            begin = max(end - 65536, 0)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+    return 0

@@ -1,0 +1,1 @@
+"""What writes event files, in a thread of its own."""

@@ -1,0 +1,326 @@
+"""Files that are written in the background are those that training would have waited for."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.core.storage.dying import MEMORY
+from trainbus import CheckpointError, MissingCapability, Run, decision, hookimpl
+from trainbus.checkpoints import manifest_of, newest_intact, read
+from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
+from trainbus.plugins.model_checkpoint.saver import EpochSaver
+from trainbus.testing import LineSubject
+
+
+class Line(LineSubject):
+    """One whose copy is written by whatever thread, when `gate` lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.writers: list[str] = []
+        self.full = False
+
+    def save(self, path: Path, *, weights_only: bool) -> None:
+        self.writers.append(threading.current_thread().name)
+        self.gate.wait()
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().save(path, weights_only=weights_only)
+
+    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+        copied = LineSubject(self.learning_rate)
+        copied.restore(self.snapshot())
+        full = self.full
+
+        def write(path: Path) -> None:
+            self.writers.append(threading.current_thread().name)
+            self.gate.wait()
+            if full:
+                raise OSError(28, "No space left on device")
+            copied.save(path, weights_only=weights_only)
+
+        return write
+
+
+def trained(losses: list[float], folder: Path, *, background: bool, **options: Any) -> tuple[Run, Line, list[Any]]:
+    subject, told = Line(), list[Any]()
+
+    class Hears:
+        @hookimpl
+        def on_decision(self, run: Run, decision: Any) -> None:
+            told.extend((run.step, type(each).__name__, each.reason) for each in decision)
+
+    saver = ModelCheckpoint(str(folder / "m-{epoch}"), monitor="loss", background=background, **options)
+    stopper = EarlyStopping(monitor="loss", patience=2, restore_best_weights=True)
+    with Run(subject, [saver, stopper, Hears(), Journal(enabled=False)], progress=False) as run:
+        for epoch in run.epochs(len(losses)):
+            subject.slope = subject.slope + 1
+            run.step += 1
+            run.log(loss=losses[epoch])
+    return run, subject, told
+
+
+def files(folder: Path) -> dict[str, Any]:
+    """Each checkpoint with its bytes and what its manifest says, times and random names left out."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.npz")):
+        if path.name.startswith("."):
+            continue
+        content = read(path).content.model_dump(exclude={"written"})
+        memory = content["memory"]
+        slots = {slot: each["digest"] for slot, each in memory.pop("slots", {}).items()}
+        for each in memory["plugins"]:
+            each.pop("settings", None)
+        for key in ("files", "decision", "decided", "random", "loop_random"):
+            memory.pop(key, None)
+        found[path.name] = (path.read_bytes(), content, slots)
+    return found
+
+
+@given(
+    losses=st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=1, max_size=6),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "save_best_only": st.booleans(),
+            "keep": st.integers(1, 2),
+            "keep_last": st.integers(1, 2),
+            "save_last": st.booleans(),
+            "save_weights_only": st.booleans(),
+            "save_on": st.just(("end",)),
+        },
+    ),
+)
+def test_the_background_changes_nothing_but_the_waiting(
+    losses: list[float], options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Same decisions, same files, same memories, same result, same model."""
+    one, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
+    run, subject, told = trained(losses, one, background=False, **options)
+    run2, subject2, told2 = trained(losses, other, background=True, **options)
+
+    assert told2 == told
+    assert files(other) == files(one)
+    assert [path.name for path in run2.files] == [path.name for path in run.files]
+    assert [each.path.name for each in run2.checkpoints] == [each.path.name for each in run.checkpoints]
+    assert subject2.slope == subject.slope
+    assert set(subject.writers) <= {"MainThread"}
+    assert set(subject2.writers) <= {"trainbus-writer"}
+
+
+def test_training_goes_on_while_a_file_is_written(tmp_path: Path) -> None:
+    """And waits with the next file until it is done; what was trained meanwhile is not in it."""
+    subject, path = Line(), tmp_path / "m.npz"
+    with Run(subject, progress=False) as run:
+        for epoch in run.epochs(3):
+            subject.slope = subject.slope + 1
+            if epoch == 0:
+                subject.gate.clear()
+                run.decide(decision.save(str(path), background=True))
+            if epoch == 2:
+                assert not path.exists(), "two epochs have ended meanwhile"
+                assert run.checkpoints == []
+                subject.gate.set()
+                run.decide(decision.save(str(tmp_path / "next.npz"), background=True))
+                assert read(path).epoch == 0
+                assert [each.path for each in run.checkpoints] == [path]
+
+    assert [each.path.name for each in run.checkpoints] == ["m.npz", "next.npz"]
+    subject.load(path)
+    assert subject.slope == 1
+
+
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_a_restore_waits_for_its_file(weights_only: bool, tmp_path: Path) -> None:
+    subject = Line()
+    with Run(subject, progress=False) as run:
+        for _ in run.epochs(1):
+            subject.slope = subject.slope + 5
+            run.decide(decision.save(str(tmp_path / "m.npz"), background=True, weights_only=weights_only))
+            subject.slope = subject.slope + 1
+            run.decide(decision.restore(str(tmp_path / "m.npz")))
+            assert subject.slope == 5
+
+
+@pytest.mark.parametrize("policy", ["raise", "warn"])
+def test_a_file_that_cannot_be_written_is_told_when_it_is_known(
+    policy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the end of the next epoch at the latest; nothing that the failed file was to replace is lost."""
+    subject, heard = Line(), list[Any]()
+
+    class Hears:
+        @hookimpl
+        def on_checkpoint_error(self, path: Path, step: int) -> None:
+            heard.append((path.name, step))
+
+    saver = ModelCheckpoint(str(tmp_path / "m-{epoch}"), keep_last=1, on_error=policy, save_on=())  # type: ignore[arg-type]
+    run = Run(subject, [saver, Hears()], progress=False)
+
+    def train() -> None:
+        with run:
+            for epoch in run.epochs(4):
+                subject.full = epoch == 1
+                run.step += 1
+                run.log(val_loss=1.0)
+
+    if policy == "raise":
+        with pytest.raises(CheckpointError, match="No space left") as raised:
+            train()
+        assert raised.value.__notes__ == ["asked for by ModelCheckpoint"]
+        assert sorted(path.name for path in tmp_path.glob("m*.npz")) == ["m-1.npz"]
+    else:
+        train()
+        assert heard == [("m-2.npz", 2)]
+        assert [each.plugin for each in run.failures] == ["ModelCheckpoint"]
+        assert "the training goes on" in caplog.text
+        assert [path.name for path in run.files] == ["m-4.npz"]
+        assert sorted(path.name for path in tmp_path.glob("m*.npz")) == ["m-4.npz"]
+
+
+class Late(Line):
+    """One whose failures are known only when the next decision has been made."""
+
+    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+        self.gate = threading.Event()
+        gate, write = self.gate, super().detached(weights_only=weights_only)
+        return lambda path: (gate.wait(), write(path))
+
+    @hookimpl(trylast=True)
+    def on_epoch_end(self, run: Run) -> None:
+        self.gate.set()
+        run._bus.writer.wait()
+
+    @hookimpl
+    def on_train_end(self) -> None:
+        self.gate.set()
+
+
+def trained_late(losses: list[tuple[float, bool]], folder: Path, name: str = "m-{epoch:02d}", **options: Any) -> Run:
+    subject = Late()
+    saver = ModelCheckpoint(str(folder / name), monitor="loss", on_error="warn", **options)
+    with Run(subject, [saver, subject, Journal(enabled=False)], progress=False) as run:
+        for epoch in run.epochs(len(losses)):
+            subject.slope, subject.full = np.array(losses[epoch][0]), losses[epoch][1]
+            run.log(loss=losses[epoch][0])
+    return run
+
+
+LOSSES = st.lists(st.tuples(st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), st.booleans()), min_size=1, max_size=8)
+
+
+@given(LOSSES)
+@example([(4.0, False), (3.0, True), (2.0, True), (5.0, False), (3.0, False)])
+@example([(4.0, False), (3.0, True), (2.0, False), (2.5, False)])
+def test_a_failure_that_is_told_late_makes_no_best(losses: list[tuple[float, bool]]) -> None:
+    """What beats the best on the disk, and what is on its way there, is saved; what never came there beats nothing."""
+    folder = Path(tempfile.mkdtemp(dir=MEMORY))
+    run = trained_late(losses, folder, save_best_only=True, save_on=())
+    trained_late(losses, folder, "best", save_best_only=True, save_on=())
+
+    disk, coming, expected = np.inf, (np.inf, True), list[str]()
+    for epoch, (loss, full) in enumerate(losses, start=1):
+        asks = loss < min(disk, coming[0])
+        disk = disk if coming[1] else coming[0]
+        coming = (loss, full) if asks else (np.inf, True)
+        if asks and not full:
+            expected.append(f"m-{epoch:02d}.npz")
+    assert sorted(path.name for path in folder.glob("m*.npz")) == expected
+    assert sorted(path.name for path in run.files) == expected
+    if expected:
+        best = LineSubject()
+        best.load(folder / "best.npz")
+        assert best.slope == min(disk, np.inf if coming[1] else coming[0])
+
+
+@given(LOSSES, st.integers(0, 2), st.integers(0, 2), st.booleans())
+@example([(4.0, False), (3.0, True), (2.0, True), (5.0, False), (3.0, False)], 1, 0, False)
+@example([(4.0, False), (5.0, False), (3.0, True), (2.0, False)], 2, 0, False)
+@example([(4.0, False), (3.0, False), (2.0, False)], 0, 1, True)
+def test_nothing_goes_for_a_file_that_never_came(
+    losses: list[tuple[float, bool]], keep: int, keep_last: int, save_last: bool
+) -> None:
+    """Of the files that were written the best and the last are there, and the run knows of each that is."""
+    folder = Path(tempfile.mkdtemp(dir=MEMORY))
+    options: dict[str, Any] = {"keep": keep or None, "keep_last": keep_last or None, "save_last": save_last}
+    if save_last:
+        (folder / "last.npz").mkdir()  # one that fails each time
+    run = trained_late([*losses, (0.0, False), (0.0, False)], folder, save_on=(), **options)
+
+    there = {path.name for path in folder.glob("m*.npz")}
+    written = {checkpoint.path.name: checkpoint for checkpoint in run.checkpoints}
+    ranked = sorted(written, key=lambda name: (written[name].content.metrics["loss"], name))
+    assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
+    assert there == {path.name for path in run.files if path.name != "last.npz"}
+    remembered = next(each.memory() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
+    assert not (keep or keep_last) or {Path(path).name for path, *_ in remembered} == there
+
+
+def test_a_subject_that_cannot_is_told_before_training(tmp_path: Path) -> None:
+    with pytest.raises(MissingCapability, match=r"ModelCheckpoint needs Detachable, but .* has no detached"):
+        Run(LineSubject(), ModelCheckpoint(str(tmp_path / "m"), background=True))
+
+
+LEFT = """
+import sys, threading
+from pathlib import Path
+from trainbus import Run, decision
+sys.path.insert(0, {root!r})
+from tests.core.test_writer import Line
+
+subject = Line()
+subject.gate.clear()
+run = Run(subject, progress=False)
+run.__enter__()
+for _ in run.epochs(1):
+    run.decide(decision.save("m.npz", background=True))
+threading.Timer(0, subject.gate.set).start()
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise ValueError"])
+def test_a_process_that_ends_waits_for_the_file(end: str, tmp_path: Path) -> None:
+    """Also where nobody has told the run that it is over."""
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run([sys.executable, "-c", LEFT.format(root=root, end=end)], cwd=tmp_path, check=False)
+
+    assert done.returncode == {"": 0, "sys.exit(3)": 3, "raise ValueError": 1}[end]
+    found, flawed = newest_intact(tmp_path)
+    assert found is not None
+    assert not flawed
+
+
+def test_ctrl_c_while_waiting_ends_at_once_and_spoils_nothing(tmp_path: Path) -> None:
+    """What was there stays; what was being written never takes its place, not even when it is done."""
+    subject = Line()
+    path = tmp_path / "m.npz"
+    with pytest.raises(KeyboardInterrupt), Run(subject, progress=False, signals=()) as run:
+        for _ in run.epochs(1):
+            run.decide(decision.save(str(path), background=True))
+            run.decide(decision.save(str(tmp_path / "other.npz")))
+            before = path.read_bytes(), manifest_of(path).read_bytes()
+            subject.gate.clear()
+            subject.slope = subject.slope + 1
+            run.decide(decision.save(str(path), background=True))
+            job = run._bus.writer._job
+            with pytest.MonkeyPatch.context() as patch:  # the signal comes when the training waits
+                patch.setattr(job.done, "wait", lambda: signal.raise_signal(signal.SIGINT))
+                run.decide(decision.save(str(path), background=True))
+
+    patch.undo()
+    subject.gate.set()
+    job.done.wait()
+    assert path.read_bytes() == before[0]

@@ -1,0 +1,173 @@
+"""The laws of file name templates."""
+
+import os
+import tempfile
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import MissingMetric, SettingsError
+from trainbus.checkpoints.filename_template import check_template, fields, fill, sibling, with_suffix
+
+identifiers = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
+specs = st.sampled_from(["", ":02d", ":.3f", ":8.2e"])
+
+
+@given(st.lists(st.tuples(st.text("ab-/.", max_size=4), identifiers, specs), max_size=4), st.integers(0, 999))
+def test_sound_templates_fill_as_str_format_does(parts: list[tuple[str, str, str]], number: int) -> None:
+    """Names with number formats give what str.format gives."""
+    template = "m" + "".join(f"{text}{{{name}{spec}}}" for text, name, spec in parts)
+    values = {name: number for _, name, _ in parts}
+
+    assert check_template(template) == template
+    assert fields(template) == [name for _, name, _ in parts]
+    assert fill(template, values) == template.format(**values)
+
+
+@given(st.text("{}ab.[]!:0123d", max_size=12))
+def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
+    """A template is refused when it is written, or it needs nothing but a number for each of its fields."""
+    try:
+        check_template(template)
+    except ValueError:
+        return
+    try:
+        assert isinstance(fill(template, dict.fromkeys(fields(template), 1)), str)
+    except SettingsError:
+        assert ":" in template  # a format that integers do not take, which only the value can tell
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{epoch.__class__}",
+        "{logs[0]}",
+        "{epoch!r}",
+        "{}",
+        "{0}",
+        "{epoch:>200000000}",
+        "{epoch:{width}}",
+        "{epoch",
+        "epoch}",
+        "",
+        "a\0b",
+    ],
+)
+def test_hostile_templates_are_refused(template: str) -> None:
+    """Attributes, items, conversions, nameless fields, widths of three digits, lone braces and NUL are refused."""
+    with pytest.raises(ValueError, match=r"a field is one name|a brace alone|path of a file"):
+        check_template(template)
+
+
+hostile = (
+    st.text(max_size=12)
+    | st.text("./\\:~ \n\0", max_size=6)
+    | st.sampled_from(["..", "/etc", "C:\\x", "nul", "com1.x"])
+)
+
+
+@given(
+    st.lists(st.sampled_from(["{a}", "{b}", "/", ".", "m", "-{a}", "{{", "é"]), min_size=1, max_size=8),
+    hostile,
+    hostile,
+)
+def test_values_cannot_leave_the_directory_that_the_template_names(parts: list[str], a: str, b: str) -> None:
+    """Whatever the values: as many parts as with plain ones, the same where no value stands, and no step up or away."""
+    template = "runs/" + "".join(parts)
+    plain, filled = (fill(template, values) for values in ({"a": "7", "b": "7"}, {"a": a, "b": b}))
+
+    for kind in (PurePosixPath, PureWindowsPath):
+        expected, found = kind(plain).parts, kind(filled).parts
+        assert len(found) == len(expected)
+        assert all(
+            there == wanted or ("7" in wanted and there != "..") for there, wanted in zip(found, expected, strict=True)
+        )
+        assert not kind(filled).is_absolute()
+        assert not kind(filled).drive
+
+
+@given(st.text(max_size=400) | st.text(".- ", max_size=9) | st.floats() | st.integers(0, 0x10FFFF))
+def test_every_value_makes_a_file_name_that_can_be_written(value: Any) -> None:
+    """A file of that name can be made and is found under it, a manifest's suffix included."""
+    for template in ["m-{x}.pt", "{x}/m.pt", "{x}", "{x:c}.pt" if isinstance(value, int) else "{x}.weights.h5"]:
+        with tempfile.TemporaryDirectory() as folder:
+            name = fill(template, {"x": value})
+            path = Path(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            Path(f"{path}.trainbus.json").touch()
+            path.touch()
+            assert name.isprintable()
+            assert os.path.basename(name) in os.listdir(path.parent)  # noqa: PTH119 - a Path would tidy the name up
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "name"),
+    [
+        ("m-{x}.pt", "../../etc/x", "m-.._.._etc_x.pt"),
+        ("{x}/m.pt", "..", "__/m.pt"),
+        (".{x}/m.pt", ".", "__/m.pt"),
+        ("{x}/m.pt", "", "_/m.pt"),
+        ("m-{x}.pt", "a\nb\x1b[2J\u202e", "m-a_b_[2J_.pt"),
+        ("m{x}.pt", "C:\\x", "mC__x.pt"),
+        ("{x}.pt", "Nul", "_Nul.pt"),
+        ("{x}.pt", ".trainbus-staged-1", "_.trainbus-staged-1.pt"),
+        ("../{x}.pt", 1, "../1.pt"),
+    ],
+)
+def test_values_that_are_no_names_are_made_harmless(template: str, value: Any, name: str) -> None:
+    """Steps up, nothing at all, control characters, drives, devices and our own names do no harm."""
+    assert fill(template, {"x": value}) == name
+
+
+@given(st.floats(1e200, 1e300), st.floats(1e200, 1e300))
+def test_names_that_are_too_long_are_shortened_and_stay_apart(one: float, other: float) -> None:
+    """A loss that has exploded still gives a name, with its suffix, and another loss another one."""
+    template = "m-{loss:.4f}-{loss:.99f}.weights.h5"
+    names = [fill(template, {"loss": loss}) for loss in (one, other)]
+
+    assert all(len(name) <= 240 and name.endswith(".weights.h5") for name in names)
+    assert (names[0] == names[1]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("best.pt", "last.pt"),
+        ("/a/b/m-{epoch}.pt", "/a/b/last.pt"),
+        ("runs/{epoch}/{step}.pt", "runs/last.pt"),
+        ("{epoch}/m.pt", "last.pt"),
+        ("{{x}}/m.pt", "{x}/last.pt"),
+    ],
+)
+def test_a_sibling_lies_where_no_field_moves_it(template: str, path: str) -> None:
+    """A file of a fixed name has a fixed place: the innermost directory that no field is part of."""
+    assert sibling(template, "last", ".pt") == path
+
+
+def test_unknown_fields_name_the_nearest() -> None:
+    """A field that names no metric is refused with the nearest name; an alias is understood."""
+    with pytest.raises(MissingMetric, match="'val_los' is not known; did you mean 'val_loss'"):
+        fill("{val_los}", {"val_loss": 1.0})
+    assert fill("{val_acc:.1f}", {"val_accuracy": 0.5}) == "0.5"
+
+
+def test_doubled_braces_stand_for_themselves() -> None:
+    """{{x}} is written as {x}."""
+    assert fill(check_template("{{x}}-{epoch}"), {"epoch": 1}) == "{x}-1"
+
+
+@given(st.text("ab{}", max_size=3), st.sampled_from(["", ".pt", ".pth"]))
+def test_a_suffix_is_given_once(stem: str, suffix: str) -> None:
+    """A template without suffix gets the usual one; one that can be written stays."""
+    template = f"x{stem}-{{loss:.2f}}{suffix}"
+
+    assert with_suffix(template, [".pt", ".pth"], "TorchSubject") == template + ("" if suffix else ".pt")
+
+
+def test_a_wrong_suffix_is_refused_naming_the_right_ones() -> None:
+    """The error has the suffix that was given and all that can be written."""
+    with pytest.raises(SettingsError, match=r"TorchSubject cannot write \.keras; it writes \.pt, \.pth"):
+        with_suffix("best.keras", [".pt", ".pth"], "TorchSubject")

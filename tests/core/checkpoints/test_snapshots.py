@@ -1,0 +1,143 @@
+"""What cannot be laid down beside the checkpoints, or removed from there, costs the training nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainbus import Run, hookimpl
+from trainbus.checkpoints import read
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.testing import LineSubject
+
+
+class Mishaps:
+    """Puts a file in the place of a directory in the middle of one epoch, and takes it away after the epoch."""
+
+    critical = False
+
+    def __init__(self, epoch: int, directory: str) -> None:
+        self.epoch, self.directory = epoch, Path(directory)
+
+    @hookimpl(tryfirst=True)
+    def on_validation_end(self, epoch: int) -> None:
+        if epoch == self.epoch:
+            self.directory.rename("away")
+            self.directory.touch()
+
+    @hookimpl
+    def on_epoch_begin(self, epoch: int) -> None:
+        if epoch == self.epoch + 1:
+            self.directory.unlink()
+            Path("away").rename(self.directory)
+
+
+def train(scores: list[float], *callbacks: Any, **options: Any) -> Run:
+    """A line whose slope is the number of epochs that it was trained for."""
+    subject = LineSubject()
+    with Run(subject, callbacks, progress=False, signals=(), **options) as run:
+        for epoch in run.epochs(len(scores)):
+            subject.slope = subject.slope + 1
+            with run.validation():
+                run.log(loss=scores[epoch])
+            run._bus.writer.wait()
+    return run
+
+
+def lost_by(path: str) -> dict[str, bool]:
+    """Each slot that a checkpoint remembers, and whether what was kept is lost to whoever goes on from it."""
+    slots = read(Path(path)).content.memory.get("slots", {})
+    return {slot: each.get("lost", False) for slot, each in slots.items()}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_kept_and_could_not_be_written_is_in_memory_only(
+    again: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told in one line and restored at the end; checkpoints name it as lost, until it is kept anew."""
+    early = EarlyStopping(patience=9, restore_best_weights=True)
+    saver = ModelCheckpoint("run/m-{epoch}", save_freq="2 epochs", save_on=())
+    scores = [3.0, 3.0, 1.0, 2.0, 0.5 if again else 2.0, 2.0]
+    run = train(scores, Mishaps(2, "run"), saver, early)
+
+    (failure,) = run.failures
+    assert failure.plugin == "Keep"
+    assert caplog.text.count("what was kept is in memory only: ") == 1
+    assert run.subject.slope == (5 if again else 3)
+    assert lost_by("run/m-2.npz") == {"best val_loss": False}
+    assert lost_by("run/m-4.npz") == {"best val_loss": True}
+    assert lost_by("run/m-6.npz") == {"best val_loss": not again}
+
+
+def test_what_a_dead_run_had_in_memory_only_is_told_and_not_restored(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever goes on trains to the end, with the weights as they are; what is kept anew is restored again."""
+    early = EarlyStopping(patience=9, restore_best_weights=True)
+    saver = ModelCheckpoint("run/m-{epoch}", save_freq="2 epochs", save_on=())
+    scores = [3.0, 3.0, 1.0, 2.0]
+    train(scores, Mishaps(2, "run"), saver, early)
+
+    run = train([*scores, 2.0, 2.0], saver, early, resume="run/m-4.npz")
+    assert caplog.text.count("what was kept as 'best val_loss' is lost: it could not be written") == 1
+    assert [(each.plugin, "'best val_loss' is not restored" in str(each)) for each in run.failures] == [
+        ("EarlyStopping", True)
+    ]
+    assert run.subject.slope == 6
+    assert lost_by("run/m-6.npz") == {"best val_loss": True}
+    run = train([*scores, 2.0, 2.0, 0.5, 2.0], saver, early, resume="run/m-6.npz")
+    assert not run.failures
+    assert run.subject.slope == 7
+    assert lost_by("run/m-8.npz") == {"best val_loss": False}
+
+
+@pytest.mark.parametrize("mishap", ["missing", "damaged", "moved"])
+def test_what_was_kept_and_is_spoilt_or_left_behind_is_told_and_costs_the_resume_nothing_else(
+    mishap: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A checkpoint can be gone on from alone; its own bytes are all that this needs."""
+    early = EarlyStopping(patience=9, restore_best_weights=True)
+    saver = ModelCheckpoint("run/m-{epoch}", keep_last=1, save_on=())
+    scores = [1.0, 2.0, 2.0]
+    train(scores, saver, early)
+    (kept,) = Path("run").glob(".trainbus-slot-*")
+    folder = "elsewhere" if mishap == "moved" else "run"
+    if mishap == "moved":
+        Path(folder).mkdir()
+        for file in Path("run").glob("m-3*"):
+            file.rename(f"{folder}/{file.name}")
+    elif mishap == "damaged":
+        kept.write_bytes(kept.read_bytes()[:-1])
+    else:
+        kept.unlink()
+
+    run = train([*scores, 3.0, 0.5], saver, early, resume=folder)
+    assert caplog.text.count(f"what was kept as 'best val_loss' is lost: '{folder}/{kept.name}' ") == 1
+    assert ("its bytes are not those" if mishap == "damaged" else "it moves along with the checkpoint") in caplog.text
+    assert (run.subject.slope, run.failures) == (5, [])
+    run = train([*scores, 3.0], saver, early, resume="auto")
+    assert run.resumed is not None
+    assert run.resumed.epoch == 4
+
+
+@pytest.mark.parametrize("scores", [[3.0, 4.0, 2.0, 4.0, 4.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+def test_when_a_run_is_over_only_what_its_checkpoints_remember_lies_beside_them(scores: list[float]) -> None:
+    """What was kept for a checkpoint that was forgotten since has gone with it."""
+    early = EarlyStopping(patience=9, restore_best_weights=True)
+    run = train(scores, ModelCheckpoint("run/m-{epoch}", keep_last=2, save_on=()), early)
+
+    slots = [slot for path in run.files for slot in read(path).content.memory["slots"].values()]
+    remembered = {slot["file"] for slot in slots if slot["file"]}
+    present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
+    assert remembered <= present
+    assert len(present - remembered) <= any(slot["file"] is None for slot in slots)  # a second name of that checkpoint
+
+
+def test_a_file_that_cannot_be_removed_stays_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """One line names it; all that comes after it is saved and forgotten as ever."""
+    saver = ModelCheckpoint("run-{epoch}/m", keep_last=1, save_on=())
+    run = train([1.0, 1.0, 1.0], Mishaps(1, "run-1"), saver)
+
+    (failure,) = run.failures
+    assert failure.plugin == "ModelCheckpoint"
+    assert caplog.text.count("'run-1/m.npz' could not be removed: ") == 1
+    assert sorted(map(str, Path().glob("run-*/m.npz"))) == ["run-1/m.npz", "run-3/m.npz"]
+    assert run.files == [Path("run-3/m.npz")]

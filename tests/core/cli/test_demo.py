@@ -1,0 +1,54 @@
+"""The demo shows what it promises, on every framework."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from trainbus.cli import main
+from trainbus.cli.demo import digits
+
+
+@pytest.mark.parametrize(("framework", "suffix"), [("sklearn", ".skops"), ("torch", ".pt"), ("keras", ".keras")])
+def test_all_four_callbacks_act_visibly(framework: str, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of the demo cuts the rate, saves the best, stops early, restores, and says so and what is where."""
+    assert main(["demo", "--framework", framework, "--out", "shown"]) == 0
+
+    out = capsys.readouterr().out
+    assert re.search(r"reducing learning rate to 0\.002", out)
+    assert re.search(rf"val_loss improved from .* saving model to shown/best{suffix}", out)
+    assert re.search(r"early stopping: val_loss .* did not improve on .* for the 4th time", out)
+    told = out[out.rindex("\n\n", 0, out.index("tensorboard --logdir")) - 400 :]
+    assert re.search(r"\d+ epochs: val_loss \S+ did not improve on \S+ \(epoch \d+\) for the 4th time", told)
+    assert f"checkpoint: shown/best{suffix}" in told
+    assert "learning rate: 0.01 -> 0.002" in told
+    assert "tensorboard --logdir shown/logs" in told
+    assert Path(f"shown/best{suffix}").stat().st_size > 1000
+    assert list(Path("shown/logs").rglob("*tfevents*"))
+
+
+def test_the_number_of_epochs_is_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    """--epochs 2 trains two."""
+    assert main(["demo", "--epochs", "2"]) == 0
+
+    assert "2 epochs: all epochs done" in capsys.readouterr().out
+
+
+def test_a_file_is_no_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    """--out must not name a file: one line, exit code 2, and the file stays."""
+    Path("taken").write_text("precious")
+
+    assert main(["demo", "--out", "taken"]) == 2
+    assert capsys.readouterr().err == "trainbus: --out 'taken' is a file; name a directory\n"
+    assert Path("taken").read_text() == "precious"
+
+
+def test_the_digits_are_real_and_held_out() -> None:
+    """1,797 digits, a fifth of them held out, pixels from 0 to 1, every digit in both parts."""
+    data = digits()
+
+    assert len(data.x) + len(data.x_val) == 1797
+    assert len(data.x_val) == 360
+    assert data.x.min() == 0
+    assert data.x.max() == 1
+    assert set(data.y) == set(data.y_val) == set(range(10))

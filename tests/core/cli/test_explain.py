@@ -1,0 +1,164 @@
+"""The laws of a story in words."""
+
+import json
+import os
+import signal
+from math import inf, isfinite, nan
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import Run
+from trainbus.cli import main
+from trainbus.cli.terminal import plot, printable
+from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.testing import LineSubject
+
+CALLBACKS = [
+    ModelCheckpoint("run/m-{epoch}", save_best_only=True),
+    ReduceLROnPlateau(patience=2, factor=0.5),
+    EarlyStopping(patience=3),
+]
+
+
+def train(scores: list[float], *listed: object, resume: str | None = None) -> None:
+    with Run(LineSubject(), listed or CALLBACKS, resume=resume) as run:
+        for epoch in run.epochs(len(scores)):
+            run.log(val_loss=scores[epoch], loss=-scores[epoch])
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(["explain", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_every_decision_is_told_with_epoch_reason_and_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+    """The story reads as people tell it: what was seen, how often, and what followed."""
+    train([0.52, 0.41, 0.3098, 0.3124, 0.3111, 0.3121, 0.2])
+    told = said(capsys, "run").splitlines()
+
+    assert "  EarlyStopping: patience=3" in told
+    stalled = "val_loss 0.3111 did not improve on 0.3098 (epoch 3) by more than 0.0001 for the 2nd time"
+    begin = next(number for number, line in enumerate(told) if line.startswith("epoch"))
+    assert told[begin:] == [
+        "epoch 1: val_loss improved from None to 0.52000: save run/m-1.npz (ModelCheckpoint)",
+        "epoch 2: val_loss improved from 0.52000 to 0.41000: save run/m-2.npz (ModelCheckpoint)",
+        "epoch 3: val_loss improved from 0.41000 to 0.30980: save run/m-3.npz (ModelCheckpoint)",
+        f"epoch 5: {stalled}: learning rate x 0.5 = 0.25 (ReduceLROnPlateau)",
+        "epoch 6: val_loss 0.3121 did not improve on 0.3098 (epoch 3) for the 3rd time: stop (EarlyStopping)",
+        "",
+        told[-5],
+        "best val_loss: 0.3098 in epoch 3",
+        "checkpoint: run/m-1.npz",
+        "checkpoint: run/m-2.npz",
+        "checkpoint: run/m-3.npz",
+    ]
+    assert told[-5].endswith("s, stopped: val_loss 0.3121 did not improve on 0.3098 (epoch 3) for the 3rd time")
+    assert "          ★ ↓■" in told
+    assert "★ best  ↓ learning rate cut  ■ stop" in told
+
+
+def test_what_is_done_over_and_over_is_told_in_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of many saves in a row the first, the last, and how many lie between."""
+    train([1.0] * 20, ModelCheckpoint("run/m"))
+    told = said(capsys, "run")
+
+    assert told.count("save run/m.npz") == 6
+    assert "... and 14 more of these" in told
+
+
+def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.CaptureFixture[str]) -> None:
+    """Several are named, none is said, and a number tells runs of one file apart."""
+    train([1.0, 2.0], Journal("a/b/journal.jsonl"))
+    assert said(capsys, ".") == said(capsys, "a") == said(capsys, "a/b/journal.jsonl")
+
+    train([4.0], Journal("a/b/journal.jsonl"))
+    assert "2 epochs" in said(capsys, "a", "--run", "1")
+    assert "1 epoch " in said(capsys, "a") == said(capsys, "a", "--run", "2")
+
+    train([1.0], Journal("a/c/journal.jsonl"))
+    Path("none").mkdir()
+    for arguments, why in (
+        (["a"], "has 2 journals below it; name one: 'a/b', 'a/c'"),
+        (["none"], "no journal.jsonl in 'none' or below"),
+        (["aa"], "no such file or directory; did you mean 'a'?"),
+        (["a/b", "--run", "3"], "holds 2 runs"),
+        (["a/b", "--metric", "vall_loss"], "did you mean 'val_loss'?"),
+    ):
+        assert main(["explain", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert why in error
+        assert len(error.splitlines()) == 1
+
+
+def test_what_was_killed_and_resumed_is_told_as_one_story(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the end is missing that is said; after the resume each epoch is there once."""
+    child = os.fork()
+    if child == 0:
+        with Run(LineSubject(), CALLBACKS) as run:
+            for epoch in run.epochs(5):
+                if epoch == 2:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                run.log(val_loss=1.0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert "2 epochs; no end: it goes on still, or was killed" in said(capsys, "run")
+
+    train([1.0] * 9, *CALLBACKS, resume="auto")
+    told = json.loads(said(capsys, "run", "--json"))
+    assert [each["epoch"] for each in told["events"] if each["event"] == "epoch"] == [0, 1, 2, 3]
+    assert told["void"] == 3  # the checkpoint and its decision, which are told again, and the epoch after them
+    assert "resumed from run/m-1.npz after 1 epoch" in said(capsys, "run")
+
+
+@given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
+def test_no_file_makes_it_fail_in_any_other_way(content: bytes) -> None:
+    """Whatever is in a file that is no journal, one line and exit code 2."""
+    Path("journal.jsonl").write_bytes(content)
+    assert main(["explain", "journal.jsonl"]) == 2
+
+
+def test_what_a_journal_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names and reasons may be anybody's, also such names as no run logs."""
+    with Run(callbacks=Journal("j.jsonl")) as run:
+        for _ in run.epochs(2):
+            run.log(evil=1.0)
+            run.stop("red\x1b[31m\nand more")
+    journal = Path("j.jsonl")
+    journal.write_text(journal.read_text().replace('"evil"', r'"evil\u001b[2J"'))
+
+    told = said(capsys, "j.jsonl")
+    assert "\x1b" not in told
+    assert "red?[31m?and more" in told
+
+
+@given(
+    st.dictionaries(st.integers(0, 400), st.sampled_from([nan, inf, -inf]) | st.floats(-1e300, 1e300), max_size=60),
+    st.integers(20, 120),
+    st.integers(2, 12),
+)
+def test_a_plot_shows_every_epoch_in_its_room(values: dict[int, float], width: int, height: int) -> None:
+    """It is never wider than asked, has the asked height, and names the least and the greatest value."""
+    lines = plot(values, dict.fromkeys(list(values)[:1], "S"), width=width, height=height)
+    finite = [value for value in values.values() if isfinite(value)]
+
+    if not finite:
+        assert lines == []
+        return
+    assert max(map(len, lines)) <= width
+    assert len(lines) == height + 3
+    assert f"{max(finite):.5g} ┤" in lines[0]
+    assert f"{min(finite):.5g} ┤" in lines[height - 1]
+    assert sum(line.count("•") for line in lines) >= 1
+    assert lines[-1].strip() == "S"
+    assert ("x" in lines[height - 1]) <= (len(finite) < len(values))
+
+
+@given(st.text())
+def test_what_is_printable_stays(text: str) -> None:
+    """Each character is itself, or a question mark where it would steer the terminal."""
+    assert all(
+        new == old or (new == "?" and not old.isprintable()) for new, old in zip(printable(text), text, strict=True)
+    )

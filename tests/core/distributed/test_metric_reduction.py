@@ -1,0 +1,74 @@
+"""Metrics of several ranks are those of one that would have logged them all."""
+
+from math import isnan, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import SettingsError
+from trainbus.distributed.metric_reduction import Reduction
+from trainbus.metrics.running_means import Means
+
+numbers = st.integers(-1000, 1000).map(float) | st.just(nan)
+reduces = {"loss": "mean", "tokens": "sum", "worst": "max", "least": "min", "same": None}
+logged = st.lists(st.tuples(st.sampled_from(list(reduces)), numbers, st.integers(1, 9)), max_size=8)
+
+
+def means_of(values: list[tuple[str, float, int]]) -> Means:
+    means = Means()
+    for name, value, count in values:
+        means.add(name, value, count, reduces[name])  # type: ignore[arg-type]
+    return means
+
+
+def reduced(each: list[Means]) -> Means:
+    """What the ranks make of it together."""
+    rows = [Reduction(rank) for rank in range(len(each))]
+    for row, means in zip(rows, each, strict=True):
+        row.take(means)
+    layouts = [row.layout for row in rows]
+    for row in rows:
+        row.agree(layouts)
+    total = [sum(place) for place in zip(*(row.row() for row in rows), strict=True)]
+    best = [max(place) for place in zip(*(row.candidates() for row in rows), strict=True)]
+    return rows[0].means(total, best)
+
+
+def same(one: Any, other: Any) -> bool:
+    return one == other or (isnan(one) and isnan(other))
+
+
+@given(st.lists(logged, min_size=1, max_size=4))
+def test_reducing_is_logging_everything_on_one_rank(ranks: list[list[tuple[str, float, int]]]) -> None:
+    """Means by counts, sums, extremes; of a metric that is not reduced, what rank 0 has; what is no number stays so."""
+    found = reduced([means_of(values) for values in ranks]).read()
+    whole = means_of([each for rank, values in enumerate(ranks) for each in values if rank == 0 or each[0] != "same"])
+
+    assert found.keys() == whole.read().keys()
+    assert all(same(found[name], whole[name]) for name in found)
+
+
+@given(st.lists(logged, min_size=1, max_size=4))
+def test_joining_what_ranks_remember_is_logging_everything(ranks: list[list[tuple[str, float, int]]]) -> None:
+    """So a run that goes on with fewer ranks has the metrics that all had."""
+    joined = Means()
+    for values in ranks:
+        joined.join(means_of(values).sums())
+    firsts = [each for values in ranks for each in values if each[0] == "same"]
+    whole = means_of([each for values in ranks for each in values if each[0] != "same"]).read()
+
+    assert joined.keys() - {"same"} == whole.keys()
+    assert all(same(joined[name], whole[name]) for name in whole)
+    assert ("same" in joined) == bool(firsts)
+
+
+def test_one_name_for_two_kinds_of_metric_is_refused() -> None:
+    """Naming both ranks."""
+    one, other = Means(), Means()
+    one.add("loss", 1.0)
+    other.add("loss", 1.0, reduce="max")
+
+    with pytest.raises(SettingsError, match=r"'loss' is not the same .*reduce='mean' on rank 0, .*'max' on rank 1"):
+        reduced([one, other])

@@ -1,0 +1,109 @@
+"""Ranks meet wherever they stand: nobody waits for ever, and all see the same."""
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus.distributed.rendezvous import Agreement, Point, Verdict
+
+from .threads import ThreadRanks, on_all
+
+sizes = st.integers(1, 5)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(sizes, plain | st.text(min_size=1200, max_size=3000))
+def test_the_value_of_rank_0_reaches_all(size: int, value: Any) -> None:
+    """Of whatever length."""
+
+    def play(ranks: ThreadRanks) -> Any:
+        met = Agreement(ranks).meet("answer", value=value if ranks.rank == 0 else "another")
+        assert met is not None
+        return met.value
+
+    assert on_all(size, play) == [value] * size
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5))
+def test_ranks_tell_as_many_batches_as_all_of_them_have(batches: list[int]) -> None:
+    """And every one comes to the end, whatever the others have."""
+
+    def play(ranks: ThreadRanks) -> int:
+        agreement, told, more = Agreement(ranks), 0, True
+        for batch in range(batches[ranks.rank]):
+            if more:
+                more = agreement.meet("on_batch_end", batch) is not None
+                told += more
+        assert agreement.meet("on_epoch_end") is not None
+        assert agreement.meet("on_train_end") is not None
+        return told
+
+    assert on_all(len(batches), play) == [min(batches)] * len(batches)
+
+
+@given(st.lists(st.sampled_from(get_args(Point)[2:]), min_size=2, max_size=5))
+def test_ranks_at_different_events_all_learn_who_is_where(points: list[Point]) -> None:
+    """All raise it, and can meet at the end."""
+
+    def play(ranks: ThreadRanks) -> str:
+        agreement, words = Agreement(ranks), ""
+        if points[ranks.rank] != "on_train_end":
+            try:
+                agreement.meet(points[ranks.rank])
+            except Verdict as verdict:
+                words = str(verdict)
+        assert agreement.meet("on_train_end") is not None
+        return words
+
+    for rank, words in enumerate(on_all(len(points), play)):
+        if len(set(points)) == 1 or points[rank] == "on_train_end":
+            assert words == ""
+        else:
+            assert all(point in words for point in points)
+
+
+@given(st.lists(st.integers(0, 2), min_size=2, max_size=5))
+def test_ranks_that_have_drifted_apart_are_told(places: list[int]) -> None:
+    """If and only if one of them stands where the others do not."""
+
+    def play(ranks: ThreadRanks) -> str:
+        try:
+            Agreement(ranks).meet("on_epoch_end", {"epoch": places[ranks.rank]})
+        except Verdict as verdict:
+            return str(verdict)
+        return ""
+
+    words = on_all(len(places), play)
+    assert len(set(words)) == 1
+    assert ("drifted apart" in words[0]) == (len(set(places)) > 1)
+
+
+@given(st.lists(st.none() | st.sampled_from(["full", "lost"]), min_size=1, max_size=5))
+def test_whoever_has_failed_is_known_to_all(errors: list[str | None]) -> None:
+    """With its words."""
+
+    def play(ranks: ThreadRanks) -> dict[int, str]:
+        error = errors[ranks.rank]
+        met = Agreement(ranks).meet("answer", error=None if error is None else OSError(error))
+        assert met is not None
+        return met.failed
+
+    failed = {rank: f"OSError: {error}" for rank, error in enumerate(errors) if error is not None}
+    assert on_all(len(errors), play) == [failed] * len(errors)
+
+
+@pytest.mark.parametrize("numbers", [0, 3, 300, 1000])
+def test_rows_of_any_length_add_up(numbers: int) -> None:
+    """What does not fit into one message follows in another."""
+
+    def play(ranks: ThreadRanks) -> list[float]:
+        met = Agreement(ranks).meet("on_epoch_end", row=[float(number) for number in range(numbers)])
+        assert met is not None
+        return met.row
+
+    assert on_all(3, play) == [[3.0 * number for number in range(numbers)]] * 3

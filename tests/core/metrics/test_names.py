@@ -1,0 +1,123 @@
+"""Laws of names: their canonical form, and the nearest known one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus.metrics.names import canonical, nearest, resolve, unique, words
+
+LOGGED = ["loss", "val_loss", "accuracy", "val_accuracy", "learning_rate", "val_auc"]
+OPTIONS = ["filepath", "monitor", "patience", "verbose", "mode", "min_delta", "save_best_only", "restore_best_weights"]
+HOOKS = ["on_train_begin", "on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end", "on_train_end"]
+
+names = st.one_of(st.text(max_size=20), st.sampled_from([*LOGGED, *OPTIONS, *HOOKS, "val_acc", "valid/AUROC", "lr"]))
+
+
+@given(names)
+def test_canonical_is_idempotent(name: str) -> None:
+    """The canonical form of a canonical form is itself."""
+    assert canonical(canonical(name)) == canonical(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *[("val_acc", same) for same in ("val_accuracy", "valid/acc", "validation_Accuracy", "eval-acc", "Val Acc")],
+        *[("lr", same) for same in ("learning_rate", "LearningRate", "learning-rate", "LR")],
+        *[("auroc", same) for same in ("auc", "AUROC", "roc_auc", "auc_roc", "rocauc")],
+        *[("train_err", same) for same in ("training/error", "TrainError")],
+        ("top5", "top_5"),
+    ],
+)
+def test_aliases_compare_equal(one: str, other: str) -> None:
+    """Names that mean the same have one canonical form."""
+    assert canonical(one) == canonical(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("loss", "val_loss"), ("acc", "auc"), ("train_loss", "val_loss"), ("layer_1_1", "layer_11"), ("a_eval", "a_val")],
+)
+def test_different_names_stay_different(one: str, other: str) -> None:
+    """Names that do not mean the same never compare equal."""
+    assert canonical(one) != canonical(other)
+
+
+@given(names, st.lists(names))
+def test_a_resolved_name_is_a_known_one_that_means_the_same(name: str, known: list[str]) -> None:
+    """What a name resolves to is known, and has its canonical form."""
+    found = resolve(name, known)
+    assert found is None or (found in known and canonical(found) == canonical(name))
+
+
+@given(names, st.lists(names))
+def test_a_known_name_is_itself(name: str, known: list[str]) -> None:
+    """A known name resolves to itself and is the nearest to itself."""
+    assert resolve(name, [*known, name]) == name
+    assert nearest(name, [*known, name]) == name
+
+
+@given(names, st.lists(names))
+def test_the_nearest_name_is_known_and_does_not_depend_on_order(name: str, known: list[str]) -> None:
+    """The nearest name is one of those known, whatever their order."""
+    found = nearest(name, known)
+    assert found is None or found in known
+    assert nearest(name, reversed(known)) == found
+
+
+def test_two_names_that_mean_the_same_resolve_to_neither() -> None:
+    """Where two known names mean the one that is asked for, neither is taken."""
+    assert resolve("valid_acc", ["val_acc", "val_accuracy"]) is None
+    assert nearest("valid_acc", ["val_acc", "val_accuracy"]) in {"val_acc", "val_accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known", "meant"),
+    [
+        ("var_loss", LOGGED, "val_loss"),
+        ("val_los", LOGGED, "val_loss"),
+        ("val_acuracy", LOGGED, "val_accuracy"),
+        ("validation_acc", LOGGED, "val_accuracy"),
+        ("val_auroc", LOGGED, "val_auc"),
+        ("lr", LOGGED, "learning_rate"),
+        ("vall_loss", LOGGED, "val_loss"),
+        ("f1", ["loss", "val_loss", "val_f1"], "val_f1"),
+        ("filpath", OPTIONS, "filepath"),
+        ("filename", OPTIONS, "filepath"),
+        ("patiance", OPTIONS, "patience"),
+        ("save_best", OPTIONS, "save_best_only"),
+        ("restore_best_weight", OPTIONS, "restore_best_weights"),
+        ("mindelta", OPTIONS, "min_delta"),
+        ("on_epoch_finish", HOOKS, "on_epoch_end"),
+        ("on_epoch_start", HOOKS, "on_epoch_begin"),
+        ("on_bach_end", HOOKS, "on_batch_end"),
+        ("on_train_stop", HOOKS, "on_train_end"),
+        ("best.kears", ["best.keras", "best.pt"], "best.keras"),
+    ],
+)
+def test_a_slip_finds_what_was_meant(wrong: str, known: list[str], meant: str) -> None:
+    """A misspelt or foreign name finds the known one that was meant."""
+    assert nearest(wrong, known) == meant
+
+
+@pytest.mark.parametrize("name", ["banana", "", "zzz", "_"])
+def test_nothing_near_is_nothing(name: str) -> None:
+    """Where nothing is near, no name is offered; nor is one where none is known."""
+    assert nearest(name, LOGGED) is None
+    assert nearest(name, []) is None
+
+
+@given(st.text())
+def test_words_are_lower_case_letters_and_digits(name: str) -> None:
+    """Words of a name are never empty and hold nothing but small letters, or digits."""
+    assert all(word.isascii() and word.isalnum() and word == word.lower() for word in words(name))
+
+
+@given(st.lists(st.sampled_from(["a", "b", "a_2", "a_2_2", "a_3", "b_2"])))
+def test_no_two_get_the_same_name(given_names: list[str]) -> None:
+    """Whatever they were called; the first of a name keeps it, unless it was given away before."""
+    taken = set[str]()
+    made = [unique(name, taken) for name in given_names]
+    assert len(set(made)) == len(made)
+    assert set(made) == taken
+    assert all(new.startswith(old) for new, old in zip(made, given_names, strict=True))

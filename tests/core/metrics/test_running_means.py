@@ -1,0 +1,300 @@
+"""Running means, and numbers of metrics: what they equal, what they keep alive, what is refused, what waits."""
+
+import gc
+import math
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainbus import Run, SettingsError
+from trainbus.metrics.running_means import Means
+from trainbus.metrics.scalars import Numbers, as_number, numbers, numbers_then, read_together
+from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.testing import LineSubject, scripted
+
+FINITE = st.floats(-60000, 60000, width=16)
+SAMPLES = st.lists(st.tuples(FINITE, st.integers(1, 1000)), min_size=1, max_size=20)
+
+FORMS: dict[str, Any] = {
+    "float": float,
+    "numpy float16": np.float16,
+    "numpy float32": np.float32,
+    "numpy float64": np.float64,
+    "numpy 0-d": lambda value: np.array(value, dtype="float32"),
+    "numpy 1x1": lambda value: np.array([[value]]),
+    "torch float16": lambda value: torch.tensor(value, dtype=torch.float16),
+    "torch float32": torch.tensor,
+    "torch float64": lambda value: torch.tensor(value, dtype=torch.float64),
+    "torch 1 element": lambda value: torch.tensor([value]),
+    "torch with gradient": lambda value: torch.tensor(value, requires_grad=True) * 1,
+}
+"""Forms that hold every float16 exactly."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(samples=SAMPLES)
+def test_a_mean_is_weighted_by_count(form: str, samples: list[tuple[float, int]]) -> None:
+    """Whatever form the values come in, their mean is NumPy's weighted average of them in double precision."""
+    means = Means()
+    for value, count in samples:
+        means.add("loss", FORMS[form](value), count)
+
+    values, counts = zip(*samples, strict=True)
+    assert type(means["loss"]) is float
+    assert means["loss"] == pytest.approx(np.average(values, weights=counts), rel=1e-12, abs=1e-9)
+
+
+@given(value=st.floats(width=32, allow_nan=False))
+def test_one_value_is_its_own_mean(value: float) -> None:
+    """A value logged once is the metric, to the bit, also where it is infinite."""
+    for form in (float, np.float32, torch.tensor):
+        means = Means()
+        means.add("loss", form(value))
+        assert means["loss"] == value
+
+
+def test_bfloat16_is_averaged_in_double_precision() -> None:
+    """The values are rounded to bfloat16 by whoever made them; their sum is not."""
+    means = Means()
+    for _ in range(1000):
+        means.add("loss", torch.tensor(1.0078125, dtype=torch.bfloat16))
+
+    assert means["loss"] == 1.0078125
+
+
+@pytest.mark.parametrize(
+    "nan", [math.nan, np.float32("nan"), torch.tensor(math.nan)], ids=lambda nan: type(nan).__name__
+)
+def test_nan_makes_the_mean_nan(nan: Any) -> None:
+    """A value that is no number is not hidden among others."""
+    means = Means()
+    means.add("loss", 1.0)
+    means.add("loss", nan)
+
+    assert math.isnan(means["loss"])
+
+
+@given(samples=st.lists(st.tuples(st.lists(FINITE, min_size=3, max_size=3), st.integers(1, 9)), min_size=1))
+def test_vectors_are_averaged_element_by_element(samples: list[tuple[list[float], int]]) -> None:
+    """The mean of vectors is a vector, in double precision, of the kind that was logged."""
+    for form in (np.float32, torch.tensor):
+        means = Means()
+        for vector, count in samples:
+            means.add("recall", np.array(vector, "float32") if form is np.float32 else torch.tensor(vector), count)
+
+        vectors, counts = zip(*samples, strict=True)
+        assert isinstance(means["recall"], np.ndarray if form is np.float32 else torch.Tensor)
+        np.testing.assert_allclose(means["recall"], np.average(vectors, axis=0, weights=counts), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        "0.5",
+        b"1",
+        1j,
+        [1.0],
+        object(),
+        np.True_,
+        np.array(["a"]),
+        torch.tensor(data=True),
+        torch.tensor([1j, 1j]),
+    ],
+    ids=repr,
+)
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    """Text, truth values, complex numbers and lists are refused with the metric's name, and leave nothing behind."""
+    means = Means()
+    with pytest.raises(SettingsError, match="correct"):
+        means.add("correct", value)
+
+    assert not means
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\x00", "tab\t"], ids=repr)
+def test_names_that_would_spoil_a_screen_are_refused(name: str) -> None:
+    """Line breaks and escape sequences are refused when they are logged, by the loop and by a framework."""
+    with Run(None, progress=False) as run:
+        for _ in run.epochs(1):
+            with pytest.raises(SettingsError, match="no name of a metric"):
+                run.log({name: 1.0})
+    with pytest.raises(SettingsError, match="no name of a metric"), Run(None, progress=False) as run:
+        run.begin_epoch(0)
+        run.end_epoch({name: 1.0})
+
+
+@settings(max_examples=10)
+@given(values=st.lists(st.sampled_from([0.5, 0.25, 1.5, 2.0, 1024.0, float("nan"), float("inf")]), min_size=1))
+def test_decisions_do_not_depend_on_the_form_of_a_number(values: list[float]) -> None:
+    """Python's, NumPy's and PyTorch's numbers of any width, with no or any number of axes, stop and reduce alike."""
+    callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1)]
+    told = [
+        scripted([{"loss": form(value)} for value in values], callbacks, LineSubject())[1] for form in FORMS.values()
+    ]
+
+    assert all(each == told[0] for each in told)
+
+
+def test_bfloat16_is_told_once_and_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    """Where a monitored metric comes in bfloat16, which hides small improvements, one line says so; elsewhere none."""
+    history = [{"loss": torch.tensor(value, dtype=torch.bfloat16), "fine": torch.tensor(value)} for value in (2.0, 1.0)]
+    scripted(history, [EarlyStopping(monitor="fine", mode="min")])
+    assert not caplog.records
+    scripted(history, [EarlyStopping(monitor="loss"), ReduceLROnPlateau(monitor="loss")], LineSubject())
+
+    assert [record.getMessage()[:28] for record in caplog.records] == ["'loss' is logged in bfloat16"]
+
+
+@pytest.mark.parametrize("count", [0, -1, math.nan, torch.tensor(0)], ids=repr)
+def test_a_count_is_above_zero(count: Any) -> None:
+    """A weight that could not be divided by is refused."""
+    with pytest.raises(SettingsError, match="samples"):
+        Means().add("loss", 1.0, count)
+
+
+def test_a_count_that_is_a_tensor_stays_as_it_is() -> None:
+    """Summing the counts never changes the loop's own tensor."""
+    means, count = Means(), torch.tensor(2)
+    means.add("loss", 1.0, count)
+    means.add("loss", 4.0, 1)
+
+    assert (count.item(), means["loss"]) == (2, 2.0)
+
+
+def test_none_is_passed_over() -> None:
+    """A metric that was not computed this time changes nothing."""
+    means = Means()
+    means.add("loss", None)
+    means.add("loss", 2.0)
+    means.add("loss", None)
+
+    assert dict(means) == {"loss": 2.0}
+
+
+def test_logging_keeps_no_autograd_graph_alive() -> None:
+    """Once the loop drops a loss, all that led to it is gone, whether it was a scalar, a vector or elsewhere."""
+    means = Means()
+    here = torch.ones(3, requires_grad=True)
+    elsewhere = torch.ones((), device="meta", requires_grad=True)
+    for _ in range(2):
+        for name, loss in {"scalar": (here * 2).sum(), "vector": here * 2, "elsewhere": elsewhere * 2}.items():
+            means.add(name, loss)
+    leaves = [weakref.ref(here), weakref.ref(elsewhere)]  # a graph holds the leaves that it leads to
+    del here, elsewhere, loss
+    gc.collect()
+
+    assert [leaf() for leaf in leaves] == [None, None]
+
+
+def test_adding_never_waits_for_a_device() -> None:
+    """A tensor elsewhere than on the CPU is only summed: the meta device, which has no values, raises when read."""
+    means = Means()
+    means.add("loss", torch.ones((), device="meta", requires_grad=True), 3)
+    means.add("loss", torch.ones((), device="meta"), 3)
+
+    assert list(means) == ["loss"]
+    with pytest.raises(RuntimeError, match="meta"):
+        means["loss"]
+
+
+class Far(torch.Tensor):
+    """A tensor that says it lies on another device, and counts how often somebody waits for it."""
+
+    waits = 0
+    is_cpu = False  # type: ignore[assignment]
+
+    def item(self) -> Any:
+        Far.waits += 1
+        return super().item()
+
+    def tolist(self) -> Any:
+        Far.waits += 1
+        return super().tolist()
+
+
+@given(values=st.lists(FINITE, min_size=1, max_size=9), vectors=st.integers(0, 2))
+def test_reading_all_means_waits_for_a_device_once(values: list[float], vectors: int) -> None:
+    """However many single numbers lie elsewhere, they come in one go, and are what they are read one by one."""
+    means = Means()
+    for number, value in enumerate(values):
+        means.add(f"far {number}", torch.tensor(value).as_subclass(Far), 3)
+        means.add(f"near {number}", value)
+    for number in range(vectors):
+        means.add(f"vector {number}", torch.ones(2).as_subclass(Far))
+    one_by_one = {name: means[name] for name in means if "vector" not in name}
+    for read in (means.read, lambda: numbers(means), lambda: numbers({name: means._sums[name][0] for name in means})):
+        Far.waits = 0
+        found = read()
+        assert Far.waits == 1
+        assert list(found) == list(means if read == means.read else one_by_one)
+    assert {name: means.read()[name] for name in one_by_one} == one_by_one == numbers(means)
+
+
+@given(values=st.lists(FINITE, min_size=1, max_size=5), logged=st.lists(FINITE, max_size=5), name=st.text("ab"))
+def test_numbers_of_several_sources_come_in_one_go(values: list[float], logged: list[float], name: str) -> None:
+    """What lies elsewhere is fetched together, as it was when it was taken, and only when somebody asks."""
+    Far.waits = 0
+    rates = {f"rate {number}": torch.tensor(value).as_subclass(Far) for number, value in enumerate(values)}
+    expected: dict[str, Any] = {each: float(rate.as_subclass(torch.Tensor)) for each, rate in rates.items()}
+    taken, alone, means = Numbers(rates), Numbers(rates), Means()
+    for rate in rates.values():
+        rate.fill_(-1.0)
+    for number, value in enumerate(logged):
+        means.add(f"mean {number}", torch.tensor(value, dtype=torch.float64).as_subclass(Far))
+        expected[f"mean {number}"] = value
+    given = {name: "as it is"}
+    assert (len(taken), list(taken), Far.waits) == (len(values), list(rates), 0)
+    assert read_together(taken, means, given) == {**expected, **given}
+    assert Far.waits == 1
+    assert alone == {each: expected[each] for each in rates}
+    assert Far.waits == 2
+    assert read_together(alone) == dict(alone) == eval(repr(alone))
+    assert Far.waits == 2
+
+
+@given(value=st.integers(-(2**53), 2**53))
+def test_integers_up_to_double_precision_are_exact(value: int) -> None:
+    """A count of tokens, say, is not rounded."""
+    for number in (value, np.int64(value), torch.tensor(value)):
+        means = Means()
+        means.add("tokens", number)
+        assert means["tokens"] == value
+        assert as_number(number) == value
+
+
+LOGGED = st.lists(
+    st.tuples(st.sampled_from("abc"), FINITE, st.sampled_from(sorted(FORMS)), st.sampled_from(["mean", "max", "sum"])),
+    max_size=6,
+)
+
+
+@given(before=LOGGED, after=LOGGED, plain=st.booleans())
+def test_numbers_of_a_moment_stay_those_of_the_moment(before: Any, after: Any, plain: bool) -> None:
+    """Asked for later, in another thread, they are what they were, whatever is logged, forgotten or joined since."""
+    means = Means()
+
+    def log(logged: Any) -> None:
+        for name, value, form, reduce in logged:
+            means.add(f"{name}-{reduce}", value if plain else FORMS[form](value), 3, reduce)
+
+    log(before)
+    if before and not plain:
+        means.add("vector", np.ones(2))
+    expected, then, of_dict = numbers(means), numbers_then(means), numbers_then(logs := dict(means))
+    sums = means.sums()
+    log(after)
+    means.join(sums)
+    logs["later"] = 1.0
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(then).result() == pool.submit(of_dict).result() == expected
+    means.clear()
+    assert (then(), numbers(means)) == (expected, {})
+    means.bring_back(sums)
+    assert numbers(means) == expected

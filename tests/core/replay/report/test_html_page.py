@@ -1,0 +1,123 @@
+"""The laws of the page: it stands alone, and what runs are called stays text."""
+
+from __future__ import annotations
+
+import math
+from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.replay import replay, sweep
+from trainbus.replay.report.html_page import page
+
+from ..recorded import histories, recording
+
+KNOWN = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "main",
+    "header",
+    "section",
+    "h1",
+    "h2",
+    "h3",
+    "p",
+    "b",
+    "ul",
+    "li",
+    "dl",
+    "div",
+    "dt",
+    "dd",
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "figure",
+    "figcaption",
+    "pre",
+    "code",
+    "svg",
+    "desc",
+    "line",
+    "text",
+    "path",
+    "circle",
+}
+
+
+class Reader(HTMLParser):
+    """Which elements a page has, whether each ends, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: set[str] = set()
+        self.open: list[str] = []
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+names = (
+    st.sampled_from(["</title><script>alert(1)</script>", '" onload="x', "<img src=x>", "a&amp;b", "\x1b[2J"])
+    | st.text()
+)
+
+
+@given(st.lists(st.tuples(names, histories), min_size=1, max_size=3), names)
+def test_names_are_text_and_nothing_else(runs: list[tuple[str, list[float | None]]], metric: str) -> None:
+    """Whatever runs and metrics are called, and whatever their values: known elements, each closed, no script."""
+    metric = f"{metric}_loss"
+    recordings = [recording({metric: [*history, 1.0]}, name) for name, history in runs]
+    callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
+    options = {"monitor": metric, "mode": "min"}
+    found = sweep(recordings, patience=[1, 3], min_delta=[0], start_from_epoch=[0], smoothing=[None], **options)
+    read = Reader(page(recordings, replay(recordings, callbacks, **options), found))
+
+    assert read.elements <= KNOWN
+    assert read.open == []
+    assert not {each for each in read.attributes if each.startswith("on") or each in ("src", "href")}
+    assert "\x1b" not in read.text
+
+
+def test_a_page_needs_no_network_and_says_what_its_pictures_show() -> None:
+    """Nothing is fetched, by its own policy; every drawing has a title and a description; dark and paper are known."""
+    recordings = [recording([3.0, 2.0, 2.5, math.nan, 2.6, 1.0], name) for name in ("a", "b")]
+    text = page(recordings, replay(recordings, EarlyStopping(patience=2)), sweep(recordings))
+
+    assert "default-src 'none'" in text
+    assert "//" not in text
+    assert text.count("<svg") == text.count("<desc>") == 3
+    assert "stops in epoch 4; best kept 2 @ 2, best seen 1 @ 6" in text
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_a_page_of_a_sweep_alone_has_the_frontier_and_what_to_paste() -> None:
+    """Without settings there is nothing to mark in the curves."""
+    recordings = [recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.1, 1.2, 1.3], name) for name in ("a", "b")]
+    read = Reader(page(recordings, None, sweep(recordings)))
+
+    assert "[[callbacks]]" in read.text
+    assert "careful" in read.text

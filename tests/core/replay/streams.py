@@ -1,0 +1,98 @@
+"""Event files for the tests, record by record, by protobuf and the checksums of tensorboardX."""
+
+import struct
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+    from tensorboard.util import tensor_util
+
+from tensorboardX.record_writer import masked_crc32c
+
+from tests.plugins.event_readers import read as accumulate
+from trainbus.replay.readers.tensorboard import scalars as event_scalars
+
+__all__ = [
+    "Number",
+    "assert_reads_as_tensorboard",
+    "event",
+    "event_pb2",
+    "framed",
+    "numbers",
+    "read",
+    "scalar",
+    "summary_pb2",
+    "tensor",
+    "write",
+]
+
+Number = tuple[str, int, float, float]
+"""Tag, step, time and value."""
+
+
+def framed(content: bytes) -> bytes:
+    """A record with its length and its checksums."""
+    length = struct.pack("<Q", len(content))
+    checks = (struct.pack("<I", masked_crc32c(part)) for part in (length, content))
+    return length + next(checks) + content + next(checks)
+
+
+def event(step: int = 0, time: float = 1.0, **content: Any) -> bytes:
+    """The record of one event."""
+    return framed(event_pb2.Event(wall_time=time, step=step, **content).SerializeToString())
+
+
+def scalar(tag: str, value: float) -> Any:
+    """A number, as most write it."""
+    return summary_pb2.Summary.Value(tag=tag, simple_value=value)
+
+
+def tensor(tag: str, value: Any, dtype: Any = np.float32, plugin: str = "scalars") -> Any:
+    """A number, as TensorFlow writes it."""
+    metadata = summary_pb2.SummaryMetadata(plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=plugin))
+    made = tensor_util.make_tensor_proto(np.asarray(value, dtype))
+    return summary_pb2.Summary.Value(tag=tag, tensor=made, metadata=metadata)
+
+
+def write(path: Path, records: Iterable[bytes]) -> Path:
+    """An event file, with the record in front that all have."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join([event(file_version="brain.Event:2"), *records]))
+    return path
+
+
+def numbers(found: event_scalars.Scalars) -> Iterator[Number]:
+    """What was read, one by one."""
+    columns = (found.tags, found.steps, found.times, found.values)
+    for tag, step, time, value in zip(*(column.tolist() for column in columns), strict=True):
+        yield found.names[tag], step, time, value
+
+
+def read(path: Path) -> tuple[list[Number], list[str]]:
+    """What is read of a file, and what is said of it."""
+    notes: list[str] = []
+    return list(numbers(event_scalars.read(path, notes))), notes
+
+
+def assert_reads_as_tensorboard(folder: Path) -> None:
+    """Of every event file, each tag's numbers are those that TensorBoard's EventAccumulator finds, in its order."""
+    for path in folder.rglob("*tfevents*"):
+        found: dict[str, list[tuple[int, float, float]]] = {}
+        for tag, *number in read(path)[0]:
+            found.setdefault(tag, []).append(tuple(number))
+        reader = accumulate(path.parent)["."]
+        tags = reader.Tags()
+        expected = {
+            tag: [(each.step, each.wall_time, each.value) for each in reader.Scalars(tag)] for tag in tags["scalars"]
+        }
+        for tag in tags["tensors"]:
+            if reader.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
+                values = [(each, float(tensor_util.make_ndarray(each.tensor_proto))) for each in reader.Tensors(tag)]
+                expected[tag] = [(each.step, each.wall_time, value) for each, value in values]
+        assert repr(sorted(found.items())) == repr(sorted(expected.items()))

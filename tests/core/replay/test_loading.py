@@ -1,0 +1,100 @@
+"""The laws of finding runs: all of them, each once, by a name that tells it from the others."""
+
+import math
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trainbus import Run, SettingsError
+from trainbus.plugins import TensorBoard
+from trainbus.replay import read, read_all
+
+from .readers.tensorboard.test_runs import DATA, curve
+from .streams import write
+
+
+def test_several_formats_of_one_run_are_one(tmp_path: Path):
+    """Event files, CSV and history that hold the same numbers are one run, which says what else held it."""
+    shutil.copytree(DATA, tmp_path / "all", ignore=shutil.ignore_patterns("*.py"))
+    found = read_all(tmp_path / "all")
+
+    assert [each.name for each in found] == ["keras", "lightning/version_0", "transformers/runs"]
+    told = " ".join(note for each in found for note in each.notes)
+    for other in ("keras.csv", "keras_history.json", "lightning_csv/version_0", "transformers"):
+        assert f"{other!r} (" in told
+    assert read(tmp_path / "all/keras").name == "keras"
+    assert read(tmp_path / "all/keras.csv").name == "keras.csv"
+
+
+def test_a_run_of_trainbus_is_one_with_its_journal(tmp_path: Path):
+    """Even one epoch with one value, which other runs may have had, is the journal's and the charts' same run."""
+    for name, value in [("a", 1.0), ("b", 1.0), ("c", math.nan)]:
+        with Run(None, TensorBoard(tmp_path / name / "logs"), progress=False) as run:
+            for _ in run.epochs(1):
+                run.log(loss=value)
+    found = read_all(tmp_path)
+
+    assert [each.format for each in found] == ["trainbus journal"] * 3
+    assert [each.name for each in found] == ["a/logs", "b/logs", "c/logs"]
+
+
+def test_one_bad_run_does_not_hinder_the_others(tmp_path: Path):
+    """The good ones are read, the bad one is told, as a warning or to whoever asks."""
+    write(tmp_path / "good/events.out.tfevents.1", curve("loss", range(3)))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/events.out.tfevents.1").write_bytes(b"nothing of the kind")
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n")
+    with pytest.warns(RuntimeWarning, match="A run is left out: .*no event file"):
+        found = read_all(tmp_path)
+    told: list[SettingsError] = []
+    assert [each.name for each in read_all(tmp_path, unread=told.append)] == [each.name for each in found] == ["good"]
+    assert len(told) == 1
+    with pytest.raises(SettingsError, match="no event file"):
+        read_all(tmp_path / "bad")
+
+
+def test_names_tell_runs_apart(tmp_path: Path):
+    """Runs that have one name below two paths are called by the path, and the same path given twice is one."""
+    for place in ("a/version_0", "b/version_0", "b/version_1"):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text(f"epoch,step,val_loss\n0,9,{len(place)}\n1,19,{ord(place[0])}\n")
+    os.chdir(tmp_path)
+
+    assert [each.name for each in read_all("a", "b", "a")] == ["a/version_0", "b/version_0", "version_1"]
+    assert [each.name for each in read_all("a", "b/version_1")] == ["version_0", "version_1"]
+
+
+def test_what_is_not_there_or_not_one_is_said_with_the_fix(tmp_path: Path):
+    """A wrong path names the near one, several runs are named, and a directory without runs says what it has."""
+    for name in ("runs/one", "runs/two"):
+        write(tmp_path / name / "events.out.tfevents.1", curve("loss", range(3)))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/notes.md").write_text("x")
+    wrong = {
+        "run": "did you mean 'runs'",
+        "runs": "2 runs, 'one', 'two': name one of them",
+        "empty": "where there is 'notes.md'; what is read: trainbus journals",
+        "empty/notes.md": "is of no format that is read",
+    }
+    for name, words in wrong.items():
+        with pytest.raises(SettingsError, match=words):
+            read(tmp_path / name)
+    with pytest.raises(SettingsError, match="No path was given"):
+        read_all()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="neither a file nor a directory"):
+        read(tmp_path / "pipe")
+
+
+def test_hidden_directories_and_installed_packages_hold_no_runs(tmp_path: Path):
+    """Nobody's own runs lie in .git, or in a virtual environment."""
+    for place in (".hidden", "venv/lib"):
+        write(tmp_path / place / "events.out.tfevents.1", curve("loss", range(3)))
+    (tmp_path / "venv/pyvenv.cfg").write_text("")
+    with pytest.raises(SettingsError, match="No recorded run"):
+        read(tmp_path)
+
+    assert read(tmp_path / ".hidden").name == ".hidden"

@@ -1,0 +1,405 @@
+"""Replaying a recorded run under its own settings gives its own decisions, under others what those would have."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import SGDClassifier
+
+from trainbus import Decision, MissingMetric, Run, SettingsError, callbacks_from, hookimpl, journal
+from trainbus.adapters.keras import KerasCallback
+from trainbus.adapters.keras.subject import KerasSubject
+from trainbus.adapters.sklearn import SklearnSubject, partial_fit
+from trainbus.adapters.torch import TorchSubject
+from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.replay import Decided, Outcome, read, replay
+
+from .recorded import History, deltas, finite, histories, recording, recording_of_run
+
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
+"""Where syncing a file costs nothing."""
+ACTIONS = {
+    Stop: "stop",
+    Save: "save",
+    Forget: "forget",
+    Keep: "keep",
+    Restore: "restore",
+    ScaleLearningRate: "scale_learning_rate",
+}
+
+
+class Noted:
+    """Hears what was decided, and tells it as a replay does."""
+
+    def __init__(self) -> None:
+        self.decided: list[tuple[int, str, str, int]] = []
+        self.files: dict[str, int] = {}
+
+    @hookimpl
+    def on_decision(self, run: Run, decision: Decision) -> None:
+        for action in decision:
+            of = run.epoch
+            if isinstance(action, Save):
+                self.files[action.path] = run.epoch
+            if isinstance(action, Forget):
+                of = self.files.pop(action.source)
+            if isinstance(action, Restore):
+                of = max(epoch for epoch, by, kind, _ in self.decided if kind == "keep" and by == action.by)
+            self.decided.append((run.epoch, action.by, ACTIONS[type(action)], of))
+
+
+def told(outcome: Outcome) -> list[tuple[int, str, str, int]]:
+    return sorted((each.epoch, each.by, each.action, each.of) for each in outcome.decisions)
+
+
+class Brief:
+    """Saves in no time: what a file holds does not matter here, only when it is written."""
+
+    def save(self, path: Path, *, weights_only: bool) -> None:
+        path.touch()
+
+    def detached(self, *, weights_only: bool) -> Any:
+        return Path.touch
+
+
+class BriefKeras(Brief, KerasSubject): ...
+
+
+class BriefTorch(Brief, TorchSubject): ...
+
+
+class BriefSklearn(Brief, SklearnSubject): ...
+
+
+def keras_subject() -> BriefKeras:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return BriefKeras(model)
+
+
+def torch_subject() -> BriefTorch:
+    model = torch.nn.Linear(1, 1)
+    return BriefTorch(model, torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+def sklearn_subject() -> BriefSklearn:
+    estimator = SGDClassifier(learning_rate="constant", eta0=0.1)
+    return BriefSklearn(estimator.partial_fit([[0.0], [1.0]], [0, 1], classes=[0, 1]))
+
+
+@pytest.fixture(
+    scope="module", params=[keras_subject, torch_subject, sklearn_subject], ids=["Keras", "torch", "sklearn"]
+)
+def subject(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
+smoothings = st.sampled_from([None, None, "ema 0.5", "median 3"])
+stoppers = st.builds(
+    EarlyStopping,
+    monitor=st.sampled_from(["val_loss", "val_accuracy"]),
+    patience=st.integers(0, 4),
+    min_delta=deltas,
+    baseline=st.none() | finite,
+    start_from_epoch=st.sampled_from([0, 0, 2]),
+    restore_best_weights=st.booleans(),
+    smoothing=smoothings,
+)
+reducers = st.builds(
+    ReduceLROnPlateau,
+    monitor=st.sampled_from(["val_loss", "val_accuracy"]),
+    patience=st.integers(0, 3),
+    min_delta=deltas,
+    cooldown=st.integers(0, 3),
+    factor=st.sampled_from([0.1, 0.5]),
+    min_lr=st.sampled_from([0.0, 0.01, 0.1]),
+)
+savers = st.fixed_dictionaries(
+    {
+        "path": st.sampled_from(["m-{epoch}", "{epoch:02d}-{val_loss:.1f}", "m-{val_accuracy:.0f}"]),
+        "monitor": st.sampled_from(["val_loss", "val_accuracy"]),
+        "save_best_only": st.booleans(),
+        "keep": st.none() | st.integers(1, 2),
+        "keep_last": st.none() | st.integers(1, 2),
+        "save_freq": st.sampled_from(["epoch", "2 epochs"]),
+        "initial_value_threshold": st.none() | finite,
+    }
+)
+
+
+def with_values(history: History) -> bool:
+    return any(each is not None for each in history)
+
+
+@settings(max_examples=settings().max_examples // 3)
+@given(
+    val_loss=histories.filter(with_values),
+    val_accuracy=histories.filter(with_values),
+    stopper=stoppers,
+    reducer=reducers,
+    saver=savers,
+)
+def test_a_run_replayed_under_its_own_settings_decides_as_it_did(
+    subject: Any,
+    val_loss: History,
+    val_accuracy: History,
+    stopper: EarlyStopping,
+    reducer: ReduceLROnPlateau,
+    saver: dict[str, Any],
+) -> None:
+    """Every decision, in every framework: its epoch, who took it and what it was about; and all of them are exact."""
+    (name,) = subject.learning_rates()
+    subject.set_learning_rates({name: 0.1})
+    noted = Noted()
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        path = os.path.join(folder, saver["path"])  # noqa: PTH118 - a template
+        checkpoint = ModelCheckpoint(path, **{key: value for key, value in saver.items() if key != "path"})
+        callbacks = [stopper, checkpoint, reducer]
+        run = Run(subject, [*callbacks, noted], progress=False)
+        run.validation_freq = None  # any epoch may lack a metric
+        run.begin()
+        for epoch, pair in enumerate(zip_longest(val_loss, val_accuracy)):
+            run.begin_epoch(epoch)
+            values = zip(("val_loss", "val_accuracy"), pair, strict=True)
+            run.end_epoch({key: value for key, value in values if value is not None})
+            if run.stopped:
+                break
+        run.end()
+
+        if not {"val_loss", "val_accuracy"} <= set(run.history):
+            return  # it stopped before it had logged both
+        outcome = replay([recording_of_run(run)], callbacks).outcomes[0]
+        # a run that nothing stops up to its last recorded epoch may have gone on: nothing is restored there
+        decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
+
+        assert told(outcome) == sorted(decided)
+        assert (outcome.censored, outcome.stop is not None) == (not run.stopped, run.stopped)
+        assert all(each.exact for each in outcome.decisions)
+        assert set(outcome.kept) == set(noted.files.values())
+        best = run.result.best.get(stopper.monitor)
+        assert outcome.best_at_stop == best
+
+
+def blobs() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 2)).astype("float32")
+    return x, (x.sum(axis=1) + random.normal(size=60) > 0).astype("int64")
+
+
+def trained_by_keras(callbacks: list[Any]) -> Run:
+    keras.utils.set_random_seed(0)
+    x, y = blobs()
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+    model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+    callback = KerasCallback(callbacks)
+    model.fit(x[:40], y[:40], validation_data=(x[40:], y[40:]), epochs=30, verbose=0, callbacks=[callback])
+    return callback.run
+
+
+def trained_by_torch(callbacks: list[Any]) -> Run:
+    torch.manual_seed(0)
+    x, y = map(torch.from_numpy, blobs())
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    with Run(TorchSubject(model, optimizer), callbacks, progress=False) as run:
+        for _ in run.epochs(30):
+            loss = torch.nn.functional.cross_entropy(model(x[:40]), y[:40])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            with run.validation(), torch.no_grad():
+                run.log(loss=torch.nn.functional.cross_entropy(model(x[40:]), y[40:]))
+    return run
+
+
+def trained_by_sklearn(callbacks: list[Any]) -> Run:
+    x, y = blobs()
+    estimator = SGDClassifier("log_loss", learning_rate="constant", eta0=0.5, random_state=0)
+    held_out = (x[40:], y[40:])
+    return partial_fit(estimator, x[:40], y[:40], epochs=30, validation_data=held_out, callbacks=callbacks)
+
+
+def assert_is_the_journal_s(path: str) -> None:
+    """What a journal tells of a run is what replaying the journal, under the settings in it, tells."""
+    (story,) = journal.read(Path(path))
+    listed = [each for each in story.callbacks.values() if each.callback]
+    callbacks = callbacks_from({"callback": each.callback, **each.settings} for each in listed)
+    (outcome,) = replay([read(path)], callbacks).outcomes
+
+    stopped = any(action.kind == "stop" for event in story.decisions for action in event.actions)
+    expected = [
+        (event.epoch, action.by, action.kind)
+        for event in story.decisions
+        for action in event.actions
+        if stopped or action.kind != "restore"
+    ]
+    assert sorted((each.epoch, each.by, each.action) for each in outcome.decisions) == sorted(expected)
+
+
+@pytest.mark.parametrize("train", [trained_by_keras, trained_by_torch, trained_by_sklearn])
+def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train: Any) -> None:
+    """A whole training by each framework: the same stop, saves, reductions and restored epoch."""
+    noted = Noted()
+    callbacks = [
+        EarlyStopping(monitor="val_loss", patience=4, min_delta=1e-3, restore_best_weights=True),
+        ModelCheckpoint("m-{epoch}", monitor="val_loss", keep=2, keep_last=1),
+        ReduceLROnPlateau(monitor="val_loss", patience=1, min_delta=1e-2, factor=0.5),
+    ]
+    run = train([*callbacks, noted])
+
+    outcome = replay([recording_of_run(run)], callbacks).outcomes[0]
+    assert_is_the_journal_s("journal.jsonl")
+    assert any(kind == "scale_learning_rate" for _, _, kind, _ in noted.decided)
+    decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
+    assert told(outcome) == sorted(decided)
+    assert all(each.exact for each in outcome.decisions)
+
+
+# --- other settings
+
+
+def test_what_is_saved_and_what_is_lost() -> None:
+    """Epochs and seconds after the stop are saved; the best after it is lost."""
+    losses = [3.0, 2.0, 2.5, 2.6, 1.0, 1.5]
+    result = replay([recording(losses, seconds=10.0)], EarlyStopping(patience=2))
+    (outcome,) = result.outcomes
+
+    assert outcome.stop == Decided(3, "EarlyStopping", "stop", 3)
+    assert (outcome.epochs, outcome.epochs_saved, outcome.seconds, outcome.seconds_saved) == (6, 2, 50.0, 20.0)
+    assert (outcome.best_seen, outcome.best_at_stop, outcome.lost) == ((1.0, 4), (2.0, 1), 1.0)
+    assert (result.epochs_saved, result.seconds_saved, result.lost, result.censored) == (2, 20.0, (1.0, 1.0), 0)
+
+
+def test_what_lies_beyond_the_record_is_censored() -> None:
+    """A run that is not stopped up to its last recorded epoch saves nothing, and nobody knows where it would stop."""
+    (outcome,) = replay([recording([3.0, 2.0, 2.5])], EarlyStopping(patience=2)).outcomes
+
+    assert (outcome.censored, outcome.stop, outcome.epochs_saved, outcome.lost) == (True, None, 0, 0.0)
+
+
+@given(histories.filter(with_values), st.integers(0, 4), deltas, st.integers(1, 20))
+def test_more_epochs_change_nothing_that_was_exact(history: History, patience: int, delta: float, cut: int) -> None:
+    """What is decided on a record that was cut short is decided on the whole one."""
+    callbacks = [EarlyStopping(patience=patience, min_delta=delta), ModelCheckpoint("{epoch}", save_best_only=True)]
+    short = history[:cut]
+    if not with_values(short):
+        return
+    (early,) = replay([recording(short)], callbacks).outcomes
+    (whole,) = replay([recording(history)], callbacks).outcomes
+
+    assert [each for each in whole.decisions if each.epoch < len(short)] == list(early.decisions)
+
+
+def test_only_the_first_reduction_that_the_record_does_not_show_is_exact() -> None:
+    """What comes after it, stops and saves as well, would have been otherwise."""
+    callbacks = [
+        ReduceLROnPlateau(monitor="val_loss", patience=2),
+        EarlyStopping(monitor="val_loss", patience=5),
+        ModelCheckpoint("{epoch}", monitor="val_loss"),
+    ]
+    history = {"val_loss": [1.0] * 8, "lr": [0.1] * 8}
+    (outcome,) = replay([recording(history)], callbacks).outcomes
+
+    assert [(each.epoch, each.exact) for each in outcome.cuts] == [(2, True), (4, False)]
+    assert (outcome.stop.epoch, outcome.stop.exact) == (5, False)
+    assert [each.exact for each in outcome.decisions if each.action == "save"] == [True] * 3 + [False] * 3
+    assert outcome.hypothetical_from == 2
+
+
+@pytest.mark.parametrize("noted", ["before", "after"])
+def test_reductions_that_the_record_shows_leave_what_follows_exact(noted: str) -> None:
+    """Whether the rate of an epoch was written down before or after it was reduced."""
+    rates = [0.1, 0.1, 0.1, 0.01, 0.01, 0.001] if noted == "before" else [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+    history = {"val_loss": [1.0] * 6, "learning_rate": rates}
+    (outcome,) = replay([recording(history)], ReduceLROnPlateau(patience=2)).outcomes
+
+    assert [(each.epoch, each.exact) for each in outcome.cuts] == [(2, True), (4, True)]
+    assert outcome.hypothetical_from is None
+
+
+def test_a_rate_at_its_floor_is_not_reduced() -> None:
+    """The recorded rate tells, as far as it is recorded."""
+    callback = ReduceLROnPlateau(patience=1, min_lr=0.1)
+    with_rate, without = {"val_loss": [1.0] * 3, "lr": [0.1] * 3}, {"val_loss": [1.0] * 3}
+
+    cuts = [replay([recording(each)], callback).outcomes[0].cuts for each in (with_rate, without)]
+    assert [[each.epoch for each in some] for some in cuts] == [[], [1, 2]]
+
+
+# --- what decides
+
+
+def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
+    """val_loss where a run logs it, else the best candidate; which one, and why, is said."""
+    runs = [recording({"grad_norm": [1.0, 2.0], "accuracy": [0.1, 0.2], "val_acc": [0.5, 0.25]})]
+    choice = replay(runs, EarlyStopping(patience=1)).choice
+
+    assert (choice.monitor, choice.mode) == ("val_acc", "max")
+    assert choice.why == "the best candidate of 2 whose names tell a direction: no run logs val_loss"
+
+
+def test_a_metric_that_is_asked_for_must_be_there() -> None:
+    """The nearest name is told; runs that lack it are left out by name, unless none is left."""
+    runs = [recording({"val_loss": [1.0]}, "a"), recording({"loss": [1.0]}, "b")]
+    with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss"):
+        replay(runs, EarlyStopping(monitor="var_loss"))
+    with pytest.raises(MissingMetric, match="no run logs loss and val_loss"):
+        replay(runs, [EarlyStopping(monitor="loss"), EarlyStopping(monitor="val_loss")])
+
+    result = replay(runs, EarlyStopping(monitor="val_loss"))
+    assert [each.name for each in result.outcomes] == ["a"]
+    assert result.notes == ("1 run does not log val_loss and is left out: b.",)
+
+
+@pytest.mark.parametrize(
+    ("runs", "callbacks", "sentence"),
+    [
+        ([], EarlyStopping(), "there are no runs"),
+        ([recording([1.0])], [], "no callback decides; give an EarlyStopping"),
+        ([recording([1.0])], TensorBoard(), "no callback decides"),
+        ([recording([1.0])], object(), "is no callback"),
+        ([recording({"a": [1.0]})], EarlyStopping(), "no metric tells by its name"),
+        ([recording({"a": [1.0]})], EarlyStopping(monitor="a"), "write mode="),
+        ([recording([None])], EarlyStopping(), "no run logs val_loss"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said(runs: Any, callbacks: Any, sentence: str) -> None:
+    """Nothing to look at, nothing that decides, nothing to decide by."""
+    with pytest.raises(SettingsError, match=sentence):
+        replay(runs, callbacks)
+
+
+def test_what_cannot_be_known_is_noted() -> None:
+    """Callbacks that decide nothing, and saves inside epochs."""
+    callbacks = [{"callback": "EarlyStopping"}, TensorBoard(), ModelCheckpoint("m", save_freq=100)]
+    result = replay([recording([1.0, 2.0])], callbacks)
+
+    assert "TensorBoard" in result.notes[0]
+    assert "save_freq=100 saves inside epochs" in result.notes[1]
+
+
+def test_two_callbacks_of_a_kind_are_told_apart_as_in_a_run() -> None:
+    """The first that stops ends the run, and it is said which."""
+    callbacks = [EarlyStopping(patience=4), EarlyStopping(patience=2)]
+    (outcome,) = replay([recording([1.0] * 6)], callbacks).outcomes
+
+    assert [each.by for each in outcome.decisions] == ["EarlyStopping-2"]
+
+
+def test_as_data_is_json_without_anything_that_json_does_not_know() -> None:
+    """Also where nothing was finite."""
+    result = replay([recording([math.nan, math.nan, math.nan])], EarlyStopping(patience=1))
+    assert json.loads(json.dumps(result.as_data(), allow_nan=False))["runs"][0]["best_seen"] is None

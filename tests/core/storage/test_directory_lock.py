@@ -1,0 +1,111 @@
+"""One run to a directory of checkpoints."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainbus import CheckpointError, Run, hookimpl
+from trainbus.plugins import ModelCheckpoint
+from trainbus.storage.atomic_file import STAGED
+from trainbus.storage.directory_lock import LOCK, owning
+from trainbus.testing import LineSubject
+
+
+def test_a_second_run_in_the_directory_is_refused_before_it_trains() -> None:
+    """The error names the holder and the directory; what the first run does is not disturbed."""
+    with Run(LineSubject(), ModelCheckpoint("runs/best")) as first:
+        second = Run(LineSubject(), ModelCheckpoint("runs/other"))
+        with pytest.raises(CheckpointError, match=rf"another run \(process {os.getpid()} on .*\) .*runs"):
+            second.begin()
+        for _ in first.epochs(1):
+            first.log(loss=1)
+
+    assert Path("runs/best.npz").exists()
+
+
+def test_runs_one_after_the_other_share_a_directory() -> None:
+    """A run that has ended, by itself or by an error, gives its directory back."""
+    for number in range(3):
+        try:
+            with Run(LineSubject(), ModelCheckpoint(f"runs/{number}")) as run:
+                for _ in run.epochs(1):
+                    run.log(loss=1)
+                if number == 1:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            continue
+
+    assert len(list(Path("runs").glob("*.npz"))) == 3
+
+
+class Interrupting:
+    """Is interrupted by the user when it is told of the end."""
+
+    @hookimpl
+    def on_train_end(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_interrupted_at_its_end_gives_its_directory_back() -> None:
+    """Ctrl-C while plugins are told of the end keeps no later run from saving there."""
+    run = Run(LineSubject(), [ModelCheckpoint("runs/best"), Interrupting()])
+    with pytest.raises(KeyboardInterrupt), run:
+        pass
+
+    owning([Path("runs")]).close()
+
+
+def test_two_callbacks_of_one_run_share_a_directory() -> None:
+    """The lock is the run's, not the callback's."""
+    with Run(LineSubject(), [ModelCheckpoint("runs/a"), ModelCheckpoint("runs/{epoch}/b")]) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1)
+
+    assert Path("runs/1/b.npz").exists()
+
+
+def test_a_dead_process_holds_no_lock() -> None:
+    """A lock that another process holds refuses; once it is dead the directory is free, and its debris is swept."""
+    script = (
+        "import sys; from pathlib import Path; from trainbus.storage.directory_lock import owning\n"
+        "lock = owning([Path('runs')]); print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(CheckpointError, match=f"process {holder.pid} on"):
+            owning([Path("runs")])
+        holder.kill()
+        holder.wait()
+    debris = Path("runs") / f"{STAGED}abc.npz"
+    debris.touch()
+
+    with Run(LineSubject(), ModelCheckpoint("runs/best")):
+        assert not debris.exists()
+
+
+def test_all_or_none_of_several_directories_are_owned() -> None:
+    """Where one directory is refused, the others are given back."""
+    with owning([Path("b")]):
+        with pytest.raises(CheckpointError):
+            owning([Path("a"), Path("b")])
+        owning([Path("a")]).close()
+
+    assert Path("a", LOCK).exists()
+
+
+def test_a_directory_that_cannot_be_made_is_refused_before_training() -> None:
+    """A file in the way of the directory is told at the start, in one line."""
+    Path("runs").write_text("in the way")
+
+    with (
+        pytest.raises(CheckpointError, match="checkpoints cannot be saved in"),
+        Run(LineSubject(), ModelCheckpoint("runs/best")),
+    ):
+        pass

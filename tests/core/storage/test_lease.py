@@ -1,0 +1,198 @@
+"""One run to a directory, also in a store that knows no locks."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from tests.servers import SERVED
+from trainbus import CheckpointError, Run
+from trainbus.checkpoints import read
+from trainbus.errors import Held
+from trainbus.plugins import ModelCheckpoint
+from trainbus.storage import lease as leases
+from trainbus.storage.backend import at
+from trainbus.storage.directory_lock import LOCK, owning
+from trainbus.storage.lease import Entry, Lease, take
+from trainbus.storage.paths import RemotePath
+from trainbus.storage.remote import RemotePlace
+from trainbus.testing import LineSubject
+
+from .stores import STORES, new_directory
+
+HOLD = """
+import sys
+from trainbus.storage.locations import location
+from trainbus.storage.locks import owning
+owned = owning([location(sys.argv[1])])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(params=STORES)
+def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> RemotePath:
+    """A new directory in each store in turn."""
+    if request.param in SERVED:
+        log_in(request.param)
+    return new_directory(request.param)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Owners are renewed, and taken for dead, in no time."""
+    monkeypatch.setattr(leases, "BEAT", 0.05)
+
+
+def slate_in(directory: RemotePath) -> RemotePlace:
+    return RemotePlace(directory / LOCK)
+
+
+def stranger(directory: RemotePath, token: str) -> Entry:
+    """The lease of a process on a machine of which nothing can be known from here."""
+    entry = Entry(7, "elsewhere", "another machine", token, 0)
+    slate_in(directory).create(str(entry))
+    return entry
+
+
+def test_a_second_run_is_refused_before_it_trains(directory: RemotePath) -> None:
+    """The error names holder and directory; the first run is not disturbed, and gives the directory back at its end."""
+    with Run(LineSubject(), ModelCheckpoint(f"{directory}/best")) as first:
+        second = Run(LineSubject(), ModelCheckpoint(f"{directory}/other"))
+        with pytest.raises(CheckpointError, match=rf"another run \(process {os.getpid()} on .*{directory}"):
+            second.begin()
+        for _ in first.epochs(1):
+            first.log(loss=1)
+
+    assert read(directory / "best.npz").epoch == 0
+    owning([directory]).close()
+    assert LOCK not in at(directory).names()
+
+
+def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(bucket: str) -> None:
+    """A living process keeps the directory by renewing its lease; a killed one is known to be dead."""
+    directory = new_directory(bucket.partition(":")[0])
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(directory)], stdin=-1, stdout=-1)
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        entry = Entry.parse(slate_in(directory).read().decode())
+        assert (entry.process, entry.dead) == (holder.pid, False)
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+        assert entry.dead
+
+    owning([directory]).close()
+
+
+def test_an_owner_who_renews_is_never_taken_for_dead(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a sign of life from another machine is refused at the first one."""
+    monkeypatch.setattr(leases, "BEAT", 1.0)
+    stranger(directory, "alive")
+    renewed = threading.Event()
+
+    def live() -> None:
+        for beats in range(1, 1000):
+            slate_in(directory).replace(str(Entry(7, "elsewhere", "another machine", "alive", beats)))
+            if renewed.wait(0.01):
+                return
+
+    living = threading.Thread(target=live)
+    living.start()
+    with pytest.raises(CheckpointError, match="process 7 on elsewhere"):
+        owning([directory])
+    renewed.set()
+    living.join()
+
+
+def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait for the same owner of whom nothing is heard, one owns the directory and all others are told."""
+    monkeypatch.setattr(leases, "BEAT", 0.5)
+    stranger(directory, "dead")
+    owned: list[Lease] = []
+    refused: list[Held] = []
+    together = threading.Barrier(5)
+
+    def contend() -> None:
+        together.wait()
+        try:
+            owned.append(take(slate_in(directory), str(directory)))
+        except Held as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=contend) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(owned) == 1
+    assert len(refused) == 4
+    assert at(directory).names() == [LOCK]
+    owned[0].release()
+
+
+@pytest.mark.usefixtures("hurried")
+def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) -> None:
+    """The object by which one of many takes over is no second lock that could stay for ever."""
+    entry = stranger(directory, "dead")
+    name = f".trainbus-claim-{leases.hashlib.sha256(str(entry).encode()).hexdigest()[:16]}"
+    RemotePlace(directory / name).create(str(entry._replace(token="died, too")))
+
+    owning([directory]).close()
+    assert not at(directory).is_directory() or at(directory).names() == []
+
+
+@pytest.mark.usefixtures("hurried")
+def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose directory was taken over is told so, and harms none of the new owner's files."""
+    run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
+    run.begin()
+    new = Entry(7, "elsewhere", "another machine", "new", 0)
+    while "saves nothing there" not in caplog.text:  # a sign of life may fall between the other's look and his writing
+        with suppress(OSError):  # refused, once it is known
+            slate_in(directory).replace(str(new))
+
+    run.begin_epoch(0)
+    with pytest.raises(CheckpointError, match=r"now belongs to another run \(process 7 on elsewhere\)"):
+        run.end_epoch({"loss": 1.0})
+    run.end()
+
+    assert at(directory / "best.npz").size() is None
+    assert Entry.parse(slate_in(directory).read().decode()).token == "new"
+
+
+def test_a_store_that_guards_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Where an object is made that is there already, as old libraries and some stores do, whoever owns is warned."""
+    directory, real = new_directory("memory"), MemoryFileSystem.pipe_file
+    owning([directory]).close()
+    assert not caplog.text
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda files, path, value, **_: real(files, path, value))
+    owning([directory]).close()
+    assert f"{directory}: this store does not refuse" in caplog.text
+
+
+def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: RemotePath, hurried: None) -> None:
+    """An empty or foreign object at the lease's name refuses nobody for ever."""
+    slate_in(directory).create("")
+    owning([directory]).close()
+    slate_in(directory).create("whatever\nthis\nis")
+    owning([directory]).close()
+
+
+def test_a_run_that_is_lost_gives_its_directory_back(directory: RemotePath) -> None:
+    """A run that nobody ended and nobody knows any more keeps no later one of its process from saving there."""
+    run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
+    run.begin()
+    del run
+    gc.collect()
+
+    owning([directory]).close()

@@ -1,0 +1,488 @@
+"""The laws of the TensorBoard callback, as TensorBoard's own reader sees its files."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import MissingCapability, Run, SettingsError, callbacks_from, hookimpl, journal
+from trainbus.adapters.torch import TorchSubject
+from trainbus.capabilities import Node
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins.tensorboard.writer import event_writer
+from trainbus.testing import LineSubject, check_callback, scripted
+
+from ..event_readers import read, scalars
+from ..far_tensors import Far, far
+from ..full_disk import files_of_at_most
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+
+
+class TorchLike:
+    """A PyTorch model, presented as a subject with weights, two learning rates and a graph."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        self.model.to(torch.bfloat16)
+
+    def weights(self):
+        return [
+            (name.replace(".", "/"), value.detach().float().numpy()) for name, value in self.model.named_parameters()
+        ]
+
+    def learning_rates(self) -> Mapping[str, float]:
+        return {"learning_rate/body": 0.5, "learning_rate/head": 0.25}
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        raise NotImplementedError
+
+    def graph(self) -> Sequence[Node]:
+        names = ["input", *(name for name, _ in self.model.named_children())]
+        return [
+            Node(name, "Layer", tuple(names[i - 1 : i]), (("settings", f"größe {i}"),)) for i, name in enumerate(names)
+        ]
+
+
+def steps(reader: Any, kind: str) -> set[tuple[str, int]]:
+    """Tag and step of everything of one kind in one run."""
+    get = {"histograms": reader.Histograms, "images": reader.Images}[kind]
+    return {(tag, event.step) for tag in reader.Tags()[kind] for event in get(tag)}
+
+
+numbers = st.one_of(st.floats(width=32), st.integers(-1000, 1000), st.none(), st.just(np.ones(3)))
+histories = st.lists(
+    st.dictionaries(st.sampled_from(["loss", "val_loss", "f1", "val_head/f1", "größe"]), numbers, max_size=4),
+    max_size=5,
+)
+
+
+@given(histories)
+def test_scalars_are_those_of_the_history(history: list[dict[str, Any]]):
+    """Every single number of every epoch, finite or not, and nothing else, stands where Keras has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        scripted(history, TensorBoard(folder))
+        expected = {
+            ("validation" if name.startswith("val_") else "train", f"epoch_{name.removeprefix('val_')}", epoch): value
+            for epoch, metrics in enumerate(history)
+            for name, value in metrics.items()
+            if isinstance(value, (int, float))
+        }
+        found = scalars(folder)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert np.float32(value) == np.float32(found[key]) or np.isnan([value, found[key]]).all()
+
+
+def train(callbacks: Any, epochs: int, batches: int, accumulate: int = 1, subject: object = None) -> Run:
+    with Run(subject, callbacks) as run:
+        for epoch in run.epochs(epochs):
+            for batch in run.batches(range(batches), accumulate=accumulate):
+                run.log(loss=float(epoch + batch))
+            with run.validation():
+                run.log(loss=0.5)
+    return run
+
+
+@given(st.sampled_from(["batch", 1, 2, 3, 7, 100]), st.integers(1, 3), st.integers(0, 7), st.integers(1, 3))
+def test_update_freq_adds_batches_and_takes_nothing(every: Any, epochs: int, batches: int, accumulate: int):
+    """Batches are written at each multiple of update_freq weight updates, once; epochs as without it."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as plain:
+        run = train(TensorBoard(folder, update_freq=every), epochs, batches, accumulate)
+        train(TensorBoard(plain), epochs, batches, accumulate)
+        found = scalars(folder)
+        by_batch = {key for key in found if key[1].startswith("batch_")}
+        freq = 1 if every == "batch" else every
+        assert by_batch == {("train", "batch_loss", step) for step in range(1, run.step + 1) if step % freq == 0}
+        assert {key: value for key, value in found.items() if key not in by_batch} == scalars(plain)
+
+
+def test_batches_are_running_means():
+    """What is written at a batch is the mean of the epoch until there."""
+    train(TensorBoard("logs", update_freq="batch"), epochs=1, batches=3)
+    assert [scalars()["train", "batch_loss", step] for step in (1, 2, 3)] == [0.0, 0.5, 1.0]
+
+
+def test_a_validation_between_batches_is_no_batch():
+    """Metrics of a validation that came in the middle of an epoch are not written as those of a batch."""
+    with Run(None, TensorBoard("logs", update_freq="batch")) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+                with run.validation():
+                    run.log(loss=2.0)
+    assert {tag for _, tag, _ in scalars()} == {"batch_loss", "epoch_loss", "evaluation_loss_vs_iterations"}
+    assert scalars()["train", "batch_loss", 2] == 1.0
+
+
+def test_several_updates_in_a_batch_skip_no_interval():
+    """Where a batch makes several updates, the first batch past each multiple of update_freq is written."""
+    with Run(None, TensorBoard("logs", update_freq=10)) as run:
+        run.begin_epoch(0)
+        for batch in range(8):
+            run.end_batch(batch, {"loss": 1.0}, steps=4)
+    assert [step for _, tag, step in scalars() if tag == "batch_loss"] == [12, 20, 32]
+
+
+def test_epochs_alone_leave_batches_unheard():
+    """With update_freq="epoch" nobody listens to batches."""
+    assert not Run(None, TensorBoard("logs")).hears_batches
+    assert Run(None, TensorBoard("logs", update_freq="batch")).hears_batches
+
+
+def test_each_learning_rate_has_a_curve():
+    """Learning rates are written with every epoch, each group under its name."""
+    train(TensorBoard("logs"), epochs=1, batches=1, subject=TorchLike())
+    assert scalars()["train", "epoch_learning_rate/body", 0] == 0.5
+    assert scalars()["train", "epoch_learning_rate/head", 0] == 0.25
+
+
+@pytest.mark.parametrize("freq", [1, 2, 3])
+@pytest.mark.parametrize("subject", [LineSubject, TorchLike])
+def test_weights_every_histogram_freq_epochs(freq: int, subject: Any):
+    """Every weight has a histogram, and a picture if it has any extent, in the epochs 0, freq, 2 freq and so on."""
+    made = subject()
+    train(TensorBoard("logs", histogram_freq=freq), epochs=4, batches=1, subject=made)
+    reader = read()["train"]
+    weights = dict(made.weights())
+    due = range(0, 4, freq)
+    assert steps(reader, "histograms") == {(f"{name}/histogram", epoch) for name in weights for epoch in due}
+    assert steps(reader, "images") == {
+        (f"{name}/image", epoch) for name, array in weights.items() if array.ndim for epoch in due
+    }
+    for name, array in weights.items():
+        value = reader.Histograms(f"{name}/histogram")[-1].histogram_value
+        assert (value.num, value.min, value.max) == (array.size, array.min(), array.max())
+        assert value.sum == pytest.approx(array.astype(float).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "histograms", "images"),
+    [
+        ({}, set[int](), {2}),
+        ({"write_images": False}, set[int](), set[int]()),
+        ({"write_images": False, "histogram_freq": 2}, {0, 2}, set[int]()),
+    ],
+)
+def test_pictures_without_histograms_come_once_at_the_end(settings: Any, histograms: set[int], images: set[int]):
+    """write_images alone shows the weights as they are at the end, and can be switched off."""
+    train(TensorBoard("logs", **settings), epochs=3, batches=1, subject=TorchLike())
+    reader = read()["train"]
+    assert {step for _, step in steps(reader, "histograms")} == histograms
+    assert {step for _, step in steps(reader, "images")} == images
+
+
+@pytest.mark.parametrize("freq", [0, 1])
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_weight_of_many_kernels_has_as_many_pictures_as_are_wanted(freq: int, most: int):
+    """The first one has the tag of the weight, those after it have their numbers, too."""
+    subject = TorchSubject(torch.nn.Conv2d(700, 300, 3, bias=False))
+    train([TensorBoard("logs", histogram_freq=freq, max_images=most)], epochs=1, batches=1, subject=subject)
+    tags = ["weight/image", "weight/image/1", "weight/image/2"]
+    assert sorted(read()["train"].Tags()["images"]) == tags[:most]
+
+
+def test_weights_that_are_not_finite_do_not_end_the_run():
+    """NaN, infinite, empty and extreme weights are shown as far as they can be."""
+
+    class Broken:
+        def weights(self):
+            yield "nan", np.full(3, np.nan)
+            yield "mixed", np.array([1.0, np.inf, 2.0])
+            yield "empty", np.zeros((0, 2))
+            yield "huge", np.array([1e200, -1e200])
+
+    train(TensorBoard("logs", histogram_freq=1), epochs=1, batches=1, subject=Broken())
+    reader = read()["train"]
+    assert {tag for tag, _ in steps(reader, "histograms")} == {"mixed/histogram", "huge/histogram"}
+    assert {tag for tag, _ in steps(reader, "images")} == {"nan/image", "mixed/image", "huge/image"}
+
+
+def test_graph_is_the_subjects():
+    """The graph has the subject's nodes with their kinds, inputs and attributes."""
+    subject = TorchLike()
+    train(TensorBoard("logs"), epochs=1, batches=1, subject=subject)
+    nodes = GraphDef.FromString(read()["train"].Graph().SerializeToString()).node
+    found = [
+        Node(node.name, node.op, tuple(node.input), tuple((key, node.attr[key].s.decode()) for key in node.attr))
+        for node in nodes
+    ]
+    assert found == list(subject.graph())
+
+
+def test_graph_can_be_left_out():
+    """Without write_graph there is none, and a subject without one is no reason to complain."""
+    train(TensorBoard("off", write_graph=False), epochs=1, batches=1, subject=TorchLike())
+    train(TensorBoard("none", histogram_freq=0), epochs=1, batches=1)
+    assert not any(reader.Tags()["graph"] for folder in ("off", "none") for reader in read(folder).values())
+
+
+def test_no_run_without_an_event():
+    """A run that shows nothing leaves no files behind."""
+    with Run(None, TensorBoard("logs")):
+        pass
+    assert list(Path("logs").rglob("events*")) == []
+
+
+class Failing:
+    """Raises at the end of the second epoch."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    @hookimpl
+    def on_epoch_end(self, epoch: int) -> None:
+        if epoch == 1:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])
+def test_files_are_closed_whatever_ends_the_run(error: BaseException):
+    """An error keeps what was written before it and leaves no file open; an interruption even gets its pictures."""
+    subject = TorchLike()
+    with pytest.raises(type(error)):
+        train([TensorBoard("logs"), Failing(error)], epochs=3, batches=1, subject=subject)
+    assert not [file for file in Path("/proc/self/fd").glob("*") if "tfevents" in os.path.realpath(file)]
+    assert {step for _, tag, step in scalars() if tag == "epoch_loss"} == {0, 1}
+    assert bool(steps(read()["train"], "images")) == (not isinstance(error, Exception))
+
+
+def test_a_running_tensorboard_is_seconds_behind():
+    """While the run goes on, what happened can soon be read, though nothing more happens."""
+    with Run(None, TensorBoard("logs")) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+        until = time.monotonic() + 60
+        while ("train", "epoch_loss", 0) not in scalars():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def test_runs_share_nothing():
+    """One callback in two runs at once, and in another later, writes all three, each to files of its own."""
+    callback = TensorBoard("logs")
+    train(callback, epochs=1, batches=1)
+    with Run(None, callback) as run, Run(None, TensorBoard("others")) as other:
+        for epoch, _ in zip(run.epochs(2), other.epochs(2), strict=False):
+            run.log(mine=float(epoch))
+            other.log(other=float(epoch))
+    tags = {tag for _, tag, _ in scalars()}
+    assert tags == {"epoch_mine", "epoch_loss", "evaluation_loss_vs_iterations"}
+    assert {tag for _, tag, _ in scalars("others")} == {"epoch_other"}
+    assert len(list(Path("logs/train").iterdir())) == 2
+
+
+def test_two_runs_at_once_never_write_into_one_directory():
+    """While a run writes there, another is refused before it trains; afterwards it is not, whatever ended the first."""
+    callback = TensorBoard("logs")
+    with Run(None, callback):
+        with pytest.raises(SettingsError, match=r"another run .* saves its charts in .*; give each run a directory"):
+            Run(None, callback).begin()
+        with Run(None, TensorBoard("logs/other")):
+            pass
+    with pytest.raises(ValueError, match="no"), Run(None, callback):
+        raise ValueError("no")
+    train(callback, epochs=1, batches=1)
+
+
+def test_checkpoints_may_lie_in_the_same_directory():
+    """What one run writes there as charts and as checkpoints is no quarrel."""
+    train([TensorBoard("logs"), ModelCheckpoint("logs/best")], epochs=1, batches=1, subject=LineSubject())
+
+
+def failures_told(run: Run) -> list[str]:
+    """What the journal tells of failures, which is what the run knows, after which it has an end."""
+    (story,) = journal.read(Path("logs/journal.jsonl"))
+    told = [each for each in story.events if isinstance(each, journal.Failed)]
+    assert [(each.plugin, each.lost) for each in told] == [(each.plugin, each.lost) for each in run.failures]
+    assert story.events[-1] is story.end
+    return [each.lost for each in told]
+
+
+def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
+    """The journal tells once that the charts cannot be written, and how many are missing; what is there can be read."""
+    with files_of_at_most(20_000):
+        run = train(TensorBoard("logs", update_freq="batch"), epochs=4, batches=400)
+    shown = sum(len(reader.Scalars(tag)) for reader in read().values() for tag in reader.Tags()["scalars"])
+    texts = len(read()["train"].Tags()["tensors"])
+    logs = Path("logs").absolute()
+    assert run.result.epochs == 4
+    assert failures_told(run) == [
+        f"{logs} is not written to",
+        # of each epoch: its batches, itself, its validation by epoch and by update
+        f"{4 * 400 + 4 * 3 + 2 - shown - texts:,} events of this run are not in {logs}",
+    ]
+    assert told() == [f"{each}; the training goes on" for each in run.failures]
+
+
+def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monkeypatch: pytest.MonkeyPatch, told: Any):
+    """While the thread that writes is held up, batches, epochs, checkpoints and the end go on after a while."""
+    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "_MANY", 10)
+    monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
+    answers = threading.Event()
+
+    class Held(Sequence[Node]):
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, number: Any) -> Any:
+            answers.wait()
+            raise IndexError
+
+    class Holding(LineSubject):
+        def graph(self) -> Sequence[Node]:
+            return Held()
+
+    logs = Path("logs").absolute()
+    run = train([TensorBoard("logs", update_freq="batch"), ModelCheckpoint("logs/m")], 4, 40, subject=Holding())
+    answers.set()
+    assert run.result.epochs == 4
+    began, ended = failures_told(run)
+    assert began == f"{logs} is not written to"
+    assert ended.endswith(f" events of this run are not in {logs}")
+    assert told() == [f"{each}; the training goes on" for each in run.failures]
+
+
+def test_a_directory_that_cannot_be_made_is_refused_before_training():
+    """A log_dir below a file is refused, naming it, when the training begins."""
+    Path("file").touch()
+    with (
+        pytest.raises(SettingsError, match="log_dir='file/logs': charts cannot be saved"),
+        Run(None, TensorBoard("file/logs")),
+    ):
+        raise AssertionError
+
+
+def test_histograms_need_weights():
+    """histogram_freq is refused where the subject has no weights."""
+    with pytest.raises(MissingCapability, match="TensorBoard needs HasWeights"):
+        Run(None, TensorBoard("logs", histogram_freq=1))
+
+
+def test_a_change_of_directory_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A relative log_dir is that of the beginning of the run."""
+    with Run(None, TensorBoard("logs")) as run:
+        run.begin_epoch(0)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        run.end_epoch({"val_loss": 1.0})
+    assert scalars(tmp_path / "logs") == {("validation", "epoch_loss", 0): 1.0}
+
+
+def test_one_directory_serves_one_callback():
+    """Two callbacks of one run cannot write to the same directory, however it is spelt."""
+    with pytest.raises(SettingsError, match="two callbacks would write"):
+        Run(None, [TensorBoard("logs"), TensorBoard(Path("./other/../logs").absolute())])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"update_freq": True},
+        {"update_freq": 0},
+        {"update_freq": "batches"},
+        {"update_freq": 1.5},
+        {"histogram_freq": -1},
+        {"batch_size": 0},
+        {"log_dir": ""},
+        {"log_dir": 5},
+        {"log_dri": "logs"},
+        {"layout": "tree"},
+        {"profile": "15:10"},
+        {"profile": 10},
+        {"purge": True},
+        {"max_images": 0},
+        {"hparams": {"layers": [1, 2]}},
+        {"hparams": {"clip": float("inf")}},
+        {"hparams": {"seed": 10**400}},
+        {"hparams": {"layers": np.ones(1)}},
+        {"embeddings_metadata": 3},
+        {"embeddings_metadata": {"words": 3}},
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):
+    """A wrong option is named, in one line."""
+    with pytest.raises(SettingsError, match=f"^TensorBoard: {next(iter(wrong))}[^\n]*$"):
+        TensorBoard(**wrong)
+
+
+def test_settings_are_values():
+    """Defaults are the documented ones, paths become text, NumPy's numbers Python's; they come back from JSON."""
+    assert TensorBoard() == TensorBoard(
+        log_dir="./logs", histogram_freq=0, batch_size=32, write_graph=True, write_images=True, update_freq="epoch"
+    )
+    labels = {"words": Path("c")}
+    hparams = {"lr": np.float32(0.5), "depth": np.int64(3), "wide": np.True_, "decay": torch.tensor(0.25)}
+    callback = TensorBoard(Path("a") / "b", update_freq=5, embeddings_metadata=labels, hparams=hparams)
+    assert callback.log_dir == os.path.join("a", "b")  # noqa: PTH118
+    assert callback.embeddings_metadata == {"words": "c"}
+    assert repr(callback.hparams) == repr({"lr": 0.5, "depth": 3, "wide": True, "decay": 0.25})
+    assert callbacks_from([json.loads(json.dumps(callback.settings()))]) == [callback]
+
+
+def test_contract():
+    """The callback keeps the contract of all callbacks."""
+    check_callback(TensorBoard("logs", histogram_freq=1, update_freq="batch"), [{"loss": 1.0, "val_loss": 2.0}] * 3)
+    train([TensorBoard("more"), EarlyStopping(monitor="loss")], epochs=2, batches=1)
+
+
+def test_importing_is_cheap():
+    """The callback can be made without importing NumPy, PyTorch or tensorboardX."""
+    code = (
+        "import sys; from trainbus.plugins import TensorBoard; TensorBoard('logs').plugin();"
+        "assert not {'numpy', 'torch', 'tensorboardX'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("layout", ["keras", "slash"])
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_a_device_is_waited_for_once_an_interval(every: int, layout: Any):
+    """However many metrics of whatever types lie there: once an interval of batches, a validation, an epoch.
+
+    Learning rates that lie there too come with the epoch's metrics.
+    """
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    groups = [{"params": [each], "lr": far(0.5)} for each in model.parameters()]
+    deciding = [each(monitor="val_a", mode="min", patience=9) for each in (EarlyStopping, ReduceLROnPlateau)]
+    callbacks = [TensorBoard("logs", update_freq=every, layout=layout), *deciding]
+    types = {"a": torch.float32, "b": torch.float64, "c": torch.bfloat16, "d": torch.int64}
+    steps, waits = 0, [0]
+
+    def waited() -> int:
+        waits.append(Far.waits)
+        return waits[-1] - waits[-2]
+
+    with Run(TorchSubject(model, torch.optim.SGD(groups)), callbacks) as run:
+        waited()
+        for epoch in run.epochs(2):
+            assert waited() <= 1  # the end of the epoch before
+            for batch in run.batches(range(7)):
+                assert waited() == (batch > 0 and steps % every == 0)
+                run.log({name: far(epoch + batch, dtype) for name, dtype in types.items()}, plain=1.0)
+                steps += 1
+            assert waited() == (steps % every == 0)
+            with run.validation():
+                for _ in range(3):
+                    run.log({name: far(epoch, dtype) for name, dtype in types.items()})
+                assert waited() == 0
+            assert waited() == 1
+    assert len(run.history["learning_rate/0"]) == 2
+    assert run.history["d"] == [3.0, 4.0]

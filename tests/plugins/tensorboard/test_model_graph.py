@@ -1,0 +1,226 @@
+"""The laws of graphs: what is drawn of each framework, and that drawing costs neither the run nor the terminal."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import torch
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import SGDClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from trainbus import Run
+from trainbus.adapters.keras.subject import KerasSubject
+from trainbus.adapters.sklearn.graph import nodes
+from trainbus.adapters.torch import TorchSubject
+from trainbus.plugins import TensorBoard
+
+from ..event_readers import read
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tensorboard.plugins.graph import keras_util
+
+ROWS = 7
+X = torch.ones(ROWS, 3)
+
+
+class Branching(torch.nn.Module):
+    """Which way it goes depends on the numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.high = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.high(x) if x.sum() > 0 else self.low(x)
+
+
+class Named(torch.nn.Module):
+    """Takes a mapping of tensors, and puts out another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+    def forward(self, given: Any) -> Any:
+        return {"scores": self.layer(given["a"] + given["b"])}
+
+
+class Wanting(Named):
+    """Takes its tensors by name only."""
+
+    def forward(self, *, a: Any, b: Any) -> Any:  # type: ignore[override]
+        return self.layer(a + b).relu()
+
+
+class Untraceable(torch.nn.Module):
+    """Neither way to follow it works."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+    def forward(self, x: Any) -> Any:
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            print("cannot be followed")
+            raise ArithmeticError("cannot be followed")
+        return self.layer(x)
+
+
+def drawn(subject: Any) -> dict[str, Any]:
+    """Name to node, as TensorBoard reads them."""
+    with Run(subject, TensorBoard("logs")) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    return {node.name: node for node in read()["train"].Graph().node}
+
+
+def connected(graph: dict[str, Any], begin: str, end: str) -> bool:
+    """Whether data goes from a node whose operation is `begin` to one whose operation is `end`."""
+    todo, seen = [name for name, node in graph.items() if end in node.op], set[str]()
+    while todo:
+        name = todo.pop()
+        if begin in graph[name].op or begin in name:
+            return True
+        todo += [each for each in graph[name].input if each not in seen]
+        seen.update(graph[name].input)
+    return False
+
+
+CASES = [
+    (torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()), X, "relu"),
+    (Branching(), (X, X), "linear"),
+    (Named(), {"a": X, "b": X}, "linear"),
+    (Wanting(), {"a": X, "b": X}, "relu"),
+    (torch.nn.Sequential(torch.nn.Conv1d(1, 2, 2), torch.nn.BatchNorm1d(2)), torch.ones(ROWS, 1, 4), "batch_norm"),
+]
+
+
+@pytest.mark.parametrize("tensorboard", [True, False])
+@pytest.mark.parametrize(("model", "probe", "operation"), CASES, ids=lambda value: type(value).__name__)
+def test_operations_of_pytorch_are_followed(
+    model: Any, probe: Any, operation: str, tensorboard: bool, monkeypatch: pytest.MonkeyPatch, capfd: Any, told: Any
+):
+    """From an input to the operation leads a way, shapes stand at it, and nothing is printed or warned of.
+
+    With TensorBoard installed and without; where numbers decide the way, only the former can follow it.
+    """
+    if not tensorboard:
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard._pytorch_graph", None)
+    graph = drawn(TorchSubject(model, probe=probe))
+    if isinstance(model, Branching) and not tensorboard:
+        assert [node.op for node in graph.values()] == ["Linear", "Linear"]
+        assert len(told()) == 1
+        return
+    assert set().union(*(node.input for node in graph.values())) <= graph.keys()
+    assert connected(graph, "input", operation)
+    shapes = [each.attr["_output_shapes"].list.shape for each in graph.values()]
+    assert any(shape.dim[0].size == ROWS for each in shapes for shape in each if shape.dim)
+    assert capfd.readouterr() == ("", "")
+    assert told() == []
+
+
+def test_what_cannot_be_followed_shows_its_modules_and_one_line(capfd: Any, told: Any):
+    """The parts are drawn, a line says why no more, what the tracers print is kept back, and the run goes on."""
+    graph = drawn(TorchSubject(Untraceable(), probe=X))
+    assert {name: node.op for name, node in graph.items()} == {"layer": "Linear"}
+    (line,) = told()
+    assert line.startswith("TensorBoard: the graph shows parts, not operations: ")
+    assert capfd.readouterr().out == ""
+
+
+def test_without_data_pytorch_shows_its_modules(told: Any):
+    """There is nothing to complain of."""
+    graph = drawn(TorchSubject(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())))
+    assert {name: (node.op, list(node.input)) for name, node in graph.items()} == {
+        "0": ("Linear", []),
+        "1": ("ReLU", ["0"]),
+    }
+    assert told() == []
+
+
+def test_keras_has_both_graphs():
+    """The layers are the default graph, with their shapes; TensorBoard makes the same nodes of the description."""
+    left, right = keras.Input((3,), name="left"), keras.Input((3,), name="right")
+    mixed = keras.layers.Add(name="mixed")([keras.layers.Dense(3, name="dense")(left), right])
+    model = keras.Model([left, right], keras.layers.Dense(1, name="head")(mixed), name="two")
+    graph = drawn(KerasSubject(model))
+    edges = {"left": [], "right": [], "dense": ["left"], "mixed": ["dense", "right"], "head": ["mixed"]}
+    assert {name: list(node.input) for name, node in graph.items()} == edges
+    (shape,) = graph["dense"].attr["_output_shapes"].list.shape
+    assert [dim.size for dim in shape.dim] == [-1, 3]
+    reader = read()["train"]
+    assert reader.SummaryMetadata("keras").plugin_data.plugin_name == "graph_keras_model"
+    described = json.loads(reader.Tensors("keras")[0].tensor_proto.string_val[0])
+    conceptual = {node.name: list(node.input) for node in keras_util.keras_model_to_graph_def(described).node}
+    assert {name.rpartition("/")[2] for name in conceptual} == set(edges)
+
+
+def test_a_keras_model_of_free_calls_has_no_description(told: Any):
+    """Only the layers are drawn, and there is nothing to complain of."""
+
+    class Free(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = keras.layers.Dense(1, name="layer")
+
+        def call(self, x: Any) -> Any:
+            return self.layer(x)
+
+    assert set(drawn(KerasSubject(Free()))) == {"layer"}
+    assert "keras" not in read()["train"].Tags()["tensors"]
+    assert told() == []
+
+
+def test_scikit_learn_shows_how_data_goes_through():
+    """Steps follow one another, branches stand side by side and are joined, and what is dropped is not."""
+    columns = ColumnTransformer(
+        [("scaled", StandardScaler(), [0]), ("bare", "passthrough", [1]), ("gone", "drop", [2])], verbose=True
+    )
+    union = FeatureUnion([("some", PCA(1)), ("all", "passthrough")])
+    stack = StackingClassifier([("linear", SGDClassifier()), ("deep", MLPClassifier((2,)))], final_estimator=PCA())
+    graph = {each.name: each for each in nodes(Pipeline([("a", columns), ("b", None), ("c", union), ("d", stack)]))}
+    assert {name: list(node.inputs) for name, node in graph.items()} == {
+        "input": [],
+        "Pipeline/a/scaled": ["input"],
+        "Pipeline/a/bare": ["input"],
+        "Pipeline/a/gone": ["input"],
+        "Pipeline/a": ["Pipeline/a/scaled", "Pipeline/a/bare"],
+        "Pipeline/b": ["Pipeline/a"],
+        "Pipeline/c/some": ["Pipeline/b"],
+        "Pipeline/c/all": ["Pipeline/b"],
+        "Pipeline/c": ["Pipeline/c/some", "Pipeline/c/all"],
+        "Pipeline/d/linear": ["Pipeline/c"],
+        "Pipeline/d/deep/hidden_1": ["Pipeline/c"],
+        "Pipeline/d/deep/output": ["Pipeline/d/deep/hidden_1"],
+        "Pipeline/d/deep": ["Pipeline/d/deep/output"],
+        "Pipeline/d/final_estimator": ["Pipeline/d/linear", "Pipeline/d/deep"],
+        "Pipeline/d": ["Pipeline/d/final_estimator"],
+        "Pipeline": ["Pipeline/d"],
+    }
+    assert graph["Pipeline/a"].attributes == (("verbose", "True"),)
+    assert graph["Pipeline/a/scaled"].attributes == (("columns", "[0]"),)
+
+
+def test_the_graph_of_a_fitted_ensemble_has_what_was_fitted():
+    """Once it is trained, the estimators that do the work are shown."""
+    stack = StackingClassifier([("a", SGDClassifier()), ("b", MLPClassifier((2,), max_iter=5))], cv="prefit")
+    assert {each.name for each in nodes(stack)} >= {"StackingClassifier/a", "StackingClassifier/b/hidden_1"}
+
+
+def test_nothing_is_left_of_a_graph_that_is_not_wanted():
+    """With write_graph=False neither kind is written, and the model is not even followed."""
+    with Run(TorchSubject(Untraceable(), probe=X), TensorBoard("logs", write_graph=False)) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    assert not read()["train"].Tags()["graph"]
+    assert Path("logs/train").is_dir()

@@ -1,0 +1,359 @@
+"""The laws of what is seen inside a subject: all of it, as it was, without a trace in the training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import SGDClassifier
+from sklearn.neural_network import MLPClassifier
+
+from trainbus import Run, hookimpl, journal
+from trainbus.adapters.keras import KerasCallback
+from trainbus.adapters.keras.subject import KerasSubject
+from trainbus.adapters.sklearn import partial_fit
+from trainbus.adapters.torch import TorchSubject
+from trainbus.plugins import TensorBoard
+from trainbus.plugins.tensorboard.layouts import LAYOUTS
+from trainbus.testing import LineSubject
+
+from ..event_readers import everything, read
+from ..trainings import HELD_OUT, LABELS, ROWS, TRAININGS, activations
+
+GRADIENTS = {"torch": True, "keras": keras.backend.backend() == "torch", "sklearn": False}
+"""Which frameworks tell of them."""
+
+
+class Witness:
+    """Keeps what is inside at the end of each epoch, of PyTorch the gradients of its first update."""
+
+    def __init__(self) -> None:
+        self.weights: list[dict[str, Any]] = []
+        self.activations: list[dict[str, Any]] = []
+        self.gradients: list[dict[str, Any]] = []
+        self.steps: list[int] = []
+        self.waiting = False
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        if isinstance(run.subject, TorchSubject):
+            names = {id(weight): name.replace(".", "/") for name, weight in run.subject.model.named_parameters()}
+            (optimizer,) = run.subject.optimizers.values()
+
+            def note(*_: Any) -> None:
+                if self.waiting:
+                    (group,) = optimizer.param_groups
+                    self.gradients.append({names[id(each)]: each.grad.numpy().copy() for each in group["params"]})
+                self.waiting = False
+
+            optimizer.register_step_pre_hook(note)
+
+    @hookimpl
+    def on_epoch_begin(self) -> None:
+        self.waiting = True
+
+    @hookimpl
+    def on_epoch_end(self, run: Run) -> None:
+        subject: Any = run.subject
+        self.steps.append(run.step)
+        self.weights.append({name: np.array(array) for name, array in subject.weights()})
+        self.activations.append(activations(subject))
+        if isinstance(subject, KerasSubject) and GRADIENTS["keras"]:
+            trained = subject.model.trainable_variables
+            self.gradients.append({each.path: each.value.grad.numpy().copy() for each in trained})
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("framework", sorted(TRAININGS))
+def test_all_that_is_inside_stands_where_it_belongs(framework: str, layout: Any):
+    """In each layout and framework: weights, gradients and activations of the epochs that are due, and no others.
+
+    Each with the number, the bounds and the sums of what was there, every picture, graph and text once, all tags apart.
+    """
+    witness = Witness()
+    callback = TensorBoard(
+        "logs", layout=layout, histogram_freq=2, write_grads=True, batch_size=4, hparams={"lr": 0.05}
+    )
+    TRAININGS[framework]([witness, callback])
+    reader = read()[LAYOUTS[layout].main]
+    expected: dict[tuple[str, int], Any] = {}
+    for epoch in (0, 2):
+        step = epoch if layout == "keras" else witness.steps[epoch]
+        expected |= {(f"{name}/histogram", step): array for name, array in witness.weights[epoch].items()}
+        expected |= {(f"{name}/activation", step): array for name, array in witness.activations[epoch].items()}
+        if witness.gradients:
+            expected |= {(f"{name}/gradient", step): array for name, array in witness.gradients[epoch].items()}
+    found = {
+        (tag, event.step): event.histogram_value
+        for tag in reader.Tags()["histograms"]
+        for event in reader.Histograms(tag)
+    }
+    assert found.keys() == expected.keys()
+    for key, array in expected.items():
+        shown, values = found[key], array.astype(np.float64)
+        assert shown.num == sum(shown.bucket) == values.size, key
+        numbers = (shown.min, shown.max, shown.sum, shown.sum_squares)
+        np.testing.assert_allclose(
+            numbers, (values.min(), values.max(), values.sum(), (values**2).sum()), rtol=1e-5, atol=1e-6, err_msg=key[0]
+        )
+    tags = reader.Tags()
+    steps = {step for _, step in expected}
+    assert {(tag, event.step) for tag in tags["images"] for event in reader.Images(tag)} == {
+        (f"{name}/image", step) for name, array in witness.weights[0].items() if array.ndim for step in steps
+    }
+    texts = {"settings", "environment", "keras", "custom_scalars__config__"} & set(tags["tensors"])
+    conceptual = {"keras"} if framework == "keras" else set[str]()
+    assert texts == {
+        "settings",
+        "environment",
+        *conceptual,
+        *(() if layout == "keras" else ["custom_scalars__config__"]),
+    }
+    assert all(len(reader.Tensors(tag)) == 1 for tag in texts)
+    assert tags["graph"]
+    every = [tag for kind in ("scalars", "histograms", "images", "tensors") for tag in tags[kind]]
+    assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize("framework", sorted(TRAININGS))
+def test_a_training_that_is_looked_at_is_the_training_that_is_not(framework: str):
+    """Every weight is the same to the bit, though the data is shuffled, layers draw, and the probe's loader draws."""
+
+    def weights(*callbacks: Any) -> Any:
+        subject: Any = TRAININGS[framework](list(callbacks)).subject
+        return [(name.rpartition("/")[2], array.copy()) for name, array in subject.weights()]
+
+    plain, looked = weights(), weights(TensorBoard("logs", histogram_freq=1, write_grads=True, batch_size=4))
+    for (name, array), (other, same) in zip(plain, looked, strict=True):
+        assert name == other
+        np.testing.assert_array_equal(array, same)
+
+
+def fit(callbacks: Any, **options: Any) -> Any:
+    """A Keras model."""
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2, "softmax", name="only")], name="m")
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(ROWS, LABELS, verbose=0, callbacks=[callbacks], **options)
+    return model
+
+
+def torch_epoch(subject: Any, *callbacks: Any) -> None:
+    """An epoch of two updates, if there is an optimizer."""
+    with Run(subject, list(callbacks)) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(2)):
+                subject.model(torch.from_numpy(ROWS)).sum().backward()
+                for optimizer in subject.optimizers.values():
+                    optimizer.step()
+
+
+INSIDE = TensorBoard("logs", histogram_freq=1)
+
+
+def test_without_data_weights_are_written_and_one_line_says_what_is_missing(told: Any):
+    """The line names the fix of each framework; where there are no layers to see, there is nothing to say."""
+    torch_epoch(TorchSubject(torch.nn.Linear(6, 1)), INSIDE)
+    fit(KerasCallback(INSIDE))
+    partial_fit(MLPClassifier((2,)), ROWS, LABELS, callbacks=INSIDE)
+    partial_fit(SGDClassifier(), ROWS, LABELS, callbacks=INSIDE)
+    with Run(LineSubject(), INSIDE) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    fixes = ["TorchSubject(..., probe=validation_loader)", "give fit validation_data=", "give partial_fit validation_"]
+    lines = told()
+    assert len(lines) == 3
+    for line, fix in zip(lines, fixes, strict=True):
+        assert line.startswith("TensorBoard: no histograms of activations: ")
+        assert fix in line
+    shown = set(read()["train"].Tags()["histograms"])
+    assert {"weight/histogram", "m/only/kernel/histogram", "coefs_/0/histogram", "coef_/histogram"} <= shown
+
+
+def test_a_lazy_model_is_seen_from_its_first_epoch_on(told: Any):
+    """Its first batch has given its weights values: they, their gradients and what they put out are there."""
+    model = torch.nn.Sequential(torch.nn.LazyLinear(3), torch.nn.ReLU(), torch.nn.LazyLinear(1))
+    subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1), probe=torch.from_numpy(HELD_OUT))
+    torch_epoch(subject, TensorBoard("logs", histogram_freq=1, write_grads=True))
+    shown = set(read()["train"].Tags()["histograms"])
+    weights = {f"{layer}/{kind}" for layer in (0, 2) for kind in ("weight", "bias")}
+    assert shown == {f"{each}/{what}" for each in weights for what in ("histogram", "gradient")} | {
+        f"{layer}/activation" for layer in range(3)
+    }
+    assert told() == []
+
+
+def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
+    """Keras gets each of its batches; a line names arrays as the way out, and that way works."""
+    batches = [(HELD_OUT, np.zeros(15, "int64"))] * 3
+
+    def generator():
+        yield from batches
+
+    one_shot = generator()
+    fit(KerasCallback(INSIDE), validation_data=one_shot, validation_steps=3)
+    assert list(one_shot) == []
+    (line,) = told()
+    assert (
+        "generator, which can be gone through only once; give arrays or a data set: KerasCallback(callbacks, " in line
+    )
+    assert "m/only/activation" not in read()["train"].Tags()["histograms"]
+    bus = KerasCallback(TensorBoard("more", histogram_freq=1), validation_data=HELD_OUT)
+    fit(bus, validation_data=generator(), validation_steps=3)
+    assert read("more")["train"].Histograms("m/only/activation")[0].histogram_value.num == 30
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Three batches of five, which knows how many epochs it was told of."""
+
+    epochs = 0
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, number: int) -> Any:
+        return HELD_OUT[5 * number : 5 * number + 5], np.zeros(5, "int64")
+
+    def on_epoch_end(self) -> None:
+        self.epochs += 1
+
+
+@pytest.mark.parametrize(("steps", "samples"), [(None, 15), (2, 10)])
+@pytest.mark.parametrize("kind", ["loader", "dataset"])
+def test_data_sets_are_gone_through_as_far_as_the_validation_goes(kind: str, steps: Any, samples: int):
+    """A DataLoader and a PyDataset give each of the batches that are validated on, once, and end no epoch for it."""
+    pairs = torch.utils.data.TensorDataset(torch.from_numpy(HELD_OUT), torch.zeros(15, dtype=torch.int64))
+    data = torch.utils.data.DataLoader(pairs, 5) if kind == "loader" else Batches()
+    fit(KerasCallback(INSIDE), validation_data=data, validation_steps=steps)
+    assert read()["train"].Histograms("m/only/activation")[0].histogram_value.num == samples * 2
+    if isinstance(data, Batches):
+        told_of = data.epochs
+        fit(KerasCallback(TensorBoard("off")), validation_data=(plain := Batches()), validation_steps=steps)
+        assert told_of == plain.epochs
+
+
+def test_keras_models_of_any_make_are_seen():
+    """Layers of a subclassed model, of models inside, of several inputs and outputs, and what a cell keeps."""
+
+    class Made(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name="made")
+            self.first = keras.layers.Dense(3, name="first")
+            self.inner = keras.Sequential([keras.layers.Dense(4, name="deep")], name="inner")
+            self.recurrent = keras.layers.LSTM(2, return_state=True, stateful=True, name="cell")
+            self.recurrent(np.ones((15, 2, 2), "float32"))
+
+        def call(self, given: Any) -> Any:
+            mixed = self.inner(self.first(given["a"]) + self.first(given["b"]))
+            return self.recurrent(keras.ops.reshape(mixed, (-1, 2, 2)))[0]
+
+    model = Made()
+    data = {"a": HELD_OUT, "b": HELD_OUT[::-1].copy()}
+    model(data)
+    state = [np.array(each) for each in model.recurrent.states]
+    found: dict[str, list[Any]] = {}
+    for name, array in KerasSubject(model, validation_data=(data, HELD_OUT)).activations(15):
+        found.setdefault(name, []).append(array)
+    shapes = {name: [array.shape for array in arrays] for name, arrays in found.items()}
+    cell = {f"cell/{number}": [(15, 2)] for number in range(3)}
+    assert shapes == {"made/first": [(15, 3)] * 2, "made/inner/deep": [(15, 4)], **cell}
+    for before, after in zip(state, model.recurrent.states, strict=True):
+        np.testing.assert_array_equal(before, np.array(after))
+
+
+def test_a_layer_that_always_draws_goes_on_drawing_as_before():
+    """What a layer draws even in evaluation is not used up by looking."""
+
+    class Noisy(keras.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.seeds = keras.random.SeedGenerator(3)
+
+        def call(self, x: Any) -> Any:
+            return x + keras.random.normal(keras.ops.shape(x), seed=self.seeds)
+
+    model = keras.Sequential([keras.Input((6,)), Noisy()])
+    subject = KerasSubject(model, validation_data=HELD_OUT)
+    before = np.array(model.layers[0].seeds.state)
+    list(subject.activations(4))
+    np.testing.assert_array_equal(before, np.array(model.layers[0].seeds.state))
+
+
+class Blinds:
+    """Lets all that could be seen of a subject but its weights fail, some of it half seen."""
+
+    LOOKS = ("trace", "graph", "config", "activations", "hold_gradients")
+
+    @hookimpl(tryfirst=True)
+    def on_train_begin(self, run: Run) -> None:
+        def failing(*_: Any) -> Any:
+            raise ArithmeticError("no")
+
+        def half(batch_size: int) -> Any:
+            yield "layer", np.ones(batch_size)
+            raise ArithmeticError("no more")
+
+        for look in self.LOOKS:
+            if hasattr(run.subject, look):
+                setattr(run.subject, look, half if look == "activations" else failing)
+
+
+@pytest.mark.parametrize("framework", sorted(TRAININGS))
+def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever(framework: str, told: Any):
+    """The log tells each loss once, so do the run and its journal; the training and all else that is shown stay."""
+    options: Any = {"histogram_freq": 1, "write_grads": GRADIENTS[framework], "batch_size": 4}
+    plain = TRAININGS[framework]([TensorBoard("plain", **options)])
+    assert told() == []
+    run = TRAININGS[framework]([TensorBoard("logs", **options), Blinds()])
+    lost = {"no graph": "no", "no gradients from here on": "no", "no activations from here on": "no more"}
+    if framework == "keras":
+        lost["no conceptual graph"] = "no"
+    if not GRADIENTS[framework]:
+        del lost["no gradients from here on"]
+    expected = sorted(f"TensorBoard: {each}: ArithmeticError: {why}" for each, why in lost.items())
+    (story,) = journal.read(Path("logs/journal.jsonl"))
+    failures = [each for each in story.events if isinstance(each, journal.Failed)]
+
+    assert sorted(told()) == [f"{each}; the training goes on" for each in expected]
+    assert sorted(map(str, run.failures)) == expected
+    assert sorted(f"{each.plugin}: {each.lost}: {each.error}" for each in failures) == expected
+    assert story.events[-1] is story.end
+    assert run.history == plain.history
+    kept, whole = everything("logs"), everything("plain")
+    unseen = {key for key in whole if key[1] in ("graph", "keras") or key[1].endswith(("/activation", "/gradient"))}
+    assert kept.keys() == whole.keys() - unseen
+    assert all(kept[key] == whole[key] for key in kept if key[1] != "settings")
+
+
+def test_sparse_gradients_show_the_values_that_they_hold():
+    """Of an embedding with sparse gradients only the rows that were looked up are counted, each once."""
+    embedding = torch.nn.Embedding(100, 2, sparse=True)
+    optimizer = torch.optim.SGD(embedding.parameters(), lr=0.1)
+    held = TorchSubject(embedding, optimizer).hold_gradients()
+    embedding(torch.tensor([3, 3, 7])).sum().backward()
+    optimizer.step()
+    ((name, values),) = held()
+    assert (name, sorted(values.ravel())) == ("weight", [1.0, 1.0, 2.0, 2.0])
+
+
+def test_gradients_that_cannot_be_had_say_why(told: Any):
+    """No optimizer, a framework that tells none, an epoch without an update, no histograms: one line each."""
+    grads: Mapping[str, Any] = {"log_dir": "logs", "write_grads": True}
+    model = torch.nn.Linear(6, 1)
+    torch_epoch(TorchSubject(model, probe=HELD_OUT), TensorBoard(**grads, histogram_freq=1))
+    partial_fit(SGDClassifier(), ROWS, LABELS, callbacks=TensorBoard(**grads, histogram_freq=1))
+    subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1), probe=HELD_OUT)
+    with Run(subject, TensorBoard(**grads, histogram_freq=1)) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    torch_epoch(subject, TensorBoard(**grads))
+    no = "TensorBoard: no histograms of gradients: "
+    seen = "gradients are seen when an optimizer makes an update; give it: TorchSubject(model, optimizer)"
+    assert told() == [
+        f"{no}{seen}",
+        f"{no}SklearnSubject knows none",
+        f"{no}none was there when the weights were updated",
+        f"{no}write_grads needs histogram_freq=1 or more",
+    ]

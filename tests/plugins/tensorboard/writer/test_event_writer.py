@@ -1,0 +1,352 @@
+"""The laws of the thread that writes TensorBoard's files."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus.plugins.tensorboard.writer import event_writer
+from trainbus.plugins.tensorboard.writer.event_file import EventFile, cut_back
+from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
+from trainbus.plugins.tensorboard.writer.summaries import scalars as scalar_values
+
+from ...event_readers import read, scalars
+from ...full_disk import files_of_at_most
+
+
+def refuse(lost: str, error: Exception) -> None:
+    """Where nothing may fail."""
+    raise AssertionError(f"{lost}: {error}")
+
+
+def tfevents(folder: str | Path) -> list[Path]:
+    """All event files, in the order in which TensorBoard reads those of one directory."""
+    return sorted(Path(folder).rglob("events.out.tfevents.*"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b/c", "."]), st.floats(width=32, allow_nan=False)), max_size=60))
+def test_what_was_handed_over_is_in_the_files_in_its_order(handed: list[tuple[str, float]]):
+    """After close, each run holds what was handed over for it: nothing lost, nothing twice, in the same order."""
+    with tempfile.TemporaryDirectory() as folder:
+        writer = EventWriter(Path(folder), "line", refuse)
+        for step, (run, value) in enumerate(handed):
+            writer.scalars(run, step, {"tag": value})
+        writer.close()
+        found = {run: [(e.step, e.value) for e in reader.Scalars("tag")] for run, reader in read(folder).items()}
+        expected: dict[str, list[tuple[int, float]]] = {}
+        for step, (run, value) in enumerate(handed):
+            expected.setdefault(str(Path(run)), []).append((step, value))
+        assert found == expected
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=6), st.data())
+def test_whatever_is_cut_off_the_end_only_the_tail_is_lost(groups: list[int], data: st.DataObject):
+    """A file that ends anywhere, as a power failure leaves it, gives the first events of those that were written."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, step, flushed = EventFile(Path(folder), "line"), 0, {0: 0}
+        for group in groups:
+            for _ in range(group):
+                file.write(1.0, step=step, summary=_summary(step))
+                step += 1
+            file.flush()
+            flushed[file.size] = step
+        file.close()
+        size = data.draw(st.integers(0, file.size))
+        os.truncate(file.path, size)
+        reader = read(folder)["."]
+        found = [e.step for e in reader.Scalars("tag")] if "tag" in reader.Tags()["scalars"] else []
+        assert found == list(range(len(found)))
+        assert len(found) >= max(count for end, count in flushed.items() if end <= size)
+
+
+def _summary(step: int) -> Any:
+    from tensorboardX.proto.summary_pb2 import Summary  # noqa: PLC0415
+
+    return Summary(value=scalar_values({"tag": float(step)}))
+
+
+def test_what_was_flushed_survives_sigkill(tmp_path: Path):
+    """Of a process that is killed, all is there that it had flushed, and each event that came a second before."""
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from trainbus.plugins.tensorboard.writer.event_writer import EventWriter\n"
+        "writer = EventWriter(Path(sys.argv[1]), 'line', print)\n"
+        "for step in range(1000): writer.scalars('.', step, {'tag': 1.0})\n"
+        "writer.flush(); print('flushed', flush=True)\n"
+        "writer.scalars('.', 1000, {'tag': 1.0})\n"
+        "time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    until = time.monotonic() + 60
+    assert {step for *_, step in scalars(tmp_path)} >= set(range(1000))
+    while len(scalars(tmp_path)) < 1001:  # without another flush
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert len(scalars(tmp_path)) == 1001
+
+
+def test_the_end_of_the_interpreter_closes_the_files(tmp_path: Path):
+    """A program that ends without closing, in order or by an exception, loses nothing."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from trainbus.plugins.tensorboard.writer.event_writer import EventWriter\n"
+        "writer = EventWriter(Path(sys.argv[1]), 'line', print)\n"
+        "for step in range(100): writer.scalars('.', step, {'tag': 1.0})\n"
+        "raise SystemExit(int(sys.argv[2]))"
+    )
+    for number in (0, 3):
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / str(number)), str(number)], check=False)
+        assert done.returncode == number
+        assert len(scalars(tmp_path / str(number))) == 100
+
+
+def test_a_forked_process_writes_nothing(tmp_path: Path):
+    """A child inherits the writer and neither writes to the files, nor waits for the thread that it has not."""
+    writer = EventWriter(tmp_path, "line", refuse)
+    writer.scalars(".", 0, {"tag": 1.0})
+    child = os.fork()
+    if not child:
+        for step in range(20_000):
+            writer.scalars(".", step, {"child": 1.0})
+        writer.flush()
+        writer.close()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    writer.scalars(".", 1, {"tag": 2.0})
+    writer.close()
+    assert scalars(tmp_path) == {(".", "tag", 0): 1.0, (".", "tag", 1): 2.0}
+
+
+def test_who_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Never do more events wait than are allowed, nor more bytes than that and one array."""
+    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "MOST_BYTES", 1000)
+    writer, most, bytes_waiting, lock = EventWriter(tmp_path, "line", refuse), 0, [0], threading.Lock()
+    largest = 0
+
+    def make(size: int) -> list[Any]:
+        with lock:
+            bytes_waiting[0] -= size
+        return scalar_values({"tag": 1.0})
+
+    for step in range(2000):
+        size = 300 * (step % 3 == 0)
+        with lock:
+            bytes_waiting[0] += size
+            largest = max(largest, bytes_waiting[0])
+        writer.put(".", step, make, size, size)
+        most = max(most, len(writer._queue))
+    writer.close()
+    assert most <= 50
+    assert largest <= 1000 + 2 * 300  # one is being made
+    assert len(scalars(tmp_path)) == 2000
+
+
+Notes = list[tuple[str, Exception]]
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """What a writer has noted."""
+    return []
+
+
+def noting(folder: Path, notes: Notes) -> EventWriter:
+    """A writer that notes its failures."""
+    return EventWriter(folder, "line", lambda lost, error: notes.append((lost, error)))
+
+
+def test_what_cannot_be_made_is_said_once_and_the_rest_is_written(tmp_path: Path, notes: Notes):
+    """An error in the making of a message costs this message; a kind of them is told by the first one's tag."""
+
+    def make(tag: str, step: int) -> list[Any]:
+        if step % 2:
+            raise ArithmeticError("no")
+        return scalar_values({tag: float(step)})
+
+    writer = noting(tmp_path, notes)
+    for step in range(10):
+        writer.put(".", step, partial(make, f"tag/{step % 4}"), step)
+    writer.close()
+    assert [(lost, repr(error)) for lost, error in notes] == [("no tag/1", "ArithmeticError('no')")]
+    assert {step for *_, step in scalars(tmp_path)} == {0, 2, 4, 6, 8}
+
+
+def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: Path, notes: Notes):
+    """Handing over, flushing and closing return, one failure tells the beginning and one how many are lost."""
+    folder = tmp_path / "file"
+    folder.touch()
+    writer = noting(folder, notes)
+    for step in range(30_000):
+        writer.scalars("run", step, {"tag": 1.0})
+    writer.flush()
+    writer.close()
+    writer.close()
+    told = [f"{folder} is not written to", f"30,000 events of this run are not in {folder}"]
+    assert [lost for lost, _ in notes] == told
+    assert all(isinstance(error, NotADirectoryError) for _, error in notes)
+
+
+def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, notes: Notes):
+    """A failure is told when it begins; where all found room to wait in, nothing is lost, and no count is told."""
+    folder = tmp_path / "runs"
+    folder.touch()
+    writer = noting(folder, notes)
+    for step in range(1000):
+        writer.scalars(".", step, {"tag": float(step)})
+    writer.flush()
+    assert [lost for lost, _ in notes] == [f"{folder} is not written to"]
+    folder.unlink()
+    writer.close()
+    assert scalars(folder) == {(".", "tag", step): float(step) for step in range(1000)}
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("freed", [True, False])
+@pytest.mark.parametrize("size", [30, 7000])
+def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: Notes, size: int, freed: bool):
+    """Whole records stay, what is there and what is told to be missing are all; with room again nothing is missing."""
+    writer = noting(tmp_path, notes)
+    with files_of_at_most(size):
+        for step in range(500):
+            writer.scalars(".", step, {"tag": 1.0})
+            if step % 100 == 0:
+                writer.flush()
+        if not freed:
+            writer.close()
+    writer.close()
+    shown = sorted(step for *_, step in scalars(tmp_path))
+    assert shown == list(range(500 if freed else len(shown)))
+    told = [f"{tmp_path} is not written to", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
+    assert [lost for lost, _ in notes] == told[: 1 if freed else 2]
+    assert {getattr(error, "errno", None) for _, error in notes} == {errno.EFBIG}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little room, and little patience."""
+    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "_MANY", 10)
+    monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
+    """While a thread is held in a system call training goes on; what is written and what is counted are all.
+
+    Where the disk answers again, what had found room is written.
+    """
+    silent = tmp_path / "silent"
+    os.mkfifo(silent)
+
+    def hang(step: int) -> list[Any]:
+        silent.open("w").close()  # until somebody reads
+        return scalar_values({"tag": float(step)})
+
+    writer = noting(tmp_path, notes)
+    writer.put(".", 0, hang, 0)
+    for step in range(1, 200):
+        writer.scalars(".", step, {"tag": float(step)})
+        if step == 120:
+            writer.flush()
+    assert [(lost, str(error)) for lost, error in notes] == [
+        (f"{tmp_path} is not written to", "nothing could be written for 0.05 seconds")
+    ]
+    dropped = writer.dropped
+    assert 0 < dropped == 200 - len(writer._queue)
+    silent.open().close()
+    while writer._queue:  # it answers
+        writer.flush()
+    writer.scalars(".", 200, {"tag": 200.0})
+    writer.close()
+    assert sorted(step for *_, step in scalars(tmp_path)) == [*range(200 - dropped), 200]
+    assert [lost for lost, _ in notes][1:] == [f"{dropped} events of this run are not in {tmp_path}"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path, notes: Notes):
+    """Close returns, and counts as lost what the thread had not taken up."""
+    answers = threading.Event()
+    writer = noting(tmp_path, notes)
+    writer.put(".", 0, lambda _: answers.wait() and [], None)
+    for step in range(20):
+        writer.scalars(".", step, {"tag": 1.0})
+    writer.close()
+    answers.set()
+    writer._thread.join()
+    assert [lost for lost, _ in notes] == [
+        f"{tmp_path} is not written to",
+        f"21 events of this run are not in {tmp_path}",
+    ]
+    assert scalars(tmp_path) == {}
+
+
+def test_a_thread_that_dies_holds_nobody_up(tmp_path: Path, notes: Notes):
+    """What it had taken up is in the file, and what comes later is counted."""
+
+    def die(_: None) -> list[Any]:
+        raise SystemExit
+
+    writer = noting(tmp_path, notes)
+    writer.scalars(".", 0, {"tag": 1.0})
+    writer.put(".", 1, die, None)
+    writer.flush()
+    for step in range(2, 1000):
+        assert not writer.put(".", step, scalar_values, {"tag": 1.0})
+    writer.close()
+    assert [(lost, str(error)) for lost, error in notes] == [
+        (f"{tmp_path} is not written to", "the thread that writes has ended: SystemExit()"),
+        (f"999 events of this run are not in {tmp_path}", "the thread that writes has ended: SystemExit()"),
+    ]
+    assert set(scalars(tmp_path)) == {(".", "tag", 0)}
+
+
+def test_the_newest_file_is_read_last(tmp_path: Path):
+    """However fast files follow each other, and whatever the clock says, TensorBoard reads them in their order."""
+    (tmp_path / "events.out.tfevents.4102444800.of-the-year-2100.1.line").touch()
+    files = [EventFile(tmp_path, "line") for _ in range(5)]
+    assert tfevents(tmp_path)[1:] == [file.path for file in files]
+    for file in files:
+        file.close()
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.data())
+def test_cut_back_files_hold_what_they_held(parts: list[int], data: st.DataObject):
+    """Whatever was written after a moment goes, in old files and new, and what others wrote there stays."""
+    moment = data.draw(st.integers(0, len(parts)))
+    with tempfile.TemporaryDirectory() as folder:
+        other = EventFile(Path(folder), "other")
+        step, then, sizes = 0, 0, dict[Path, int]()
+        for number, part in enumerate(parts):
+            file = EventFile(Path(folder), "line")
+            for _ in range(part):
+                file.write(1.0, step=step, summary=_summary(step))
+                step += 1
+                file.flush()
+                if number < moment:
+                    sizes[file.path], then = file.size, step
+            file.close()
+        other.write(1.0, step=0, summary=_summary(0))
+        other.close()
+        for _ in range(2):  # a second time changes nothing
+            cut_back([Path(folder)], "line", sizes)
+            mine = [path for path in tfevents(folder) if path.name.endswith(".line")]
+            assert set(mine) == set(sizes)
+            assert [e.step for e in read(folder)["."].Scalars("tag")] == [0, *range(then)]
+            assert other.path.stat().st_size == other.size
