@@ -107,7 +107,7 @@ def test_vectors_are_averaged_element_by_element(samples: list[tuple[list[float]
         torch.tensor(data=True),
         torch.tensor([1j, 1j]),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_number_is_refused(value: Any) -> None:
     """Text, truth values, complex numbers and lists are refused with the metric's name, and leave nothing behind."""
