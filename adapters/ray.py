@@ -33,10 +33,10 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, Run, hookimpl
-from trainbus.checkpoints import Checkpoint, contents_of, manifest_of, payloads_in
-from trainbus.metrics.scalars import numbers
-from trainbus.storage.backend import at, present
-from trainbus.storage.paths import Location, inside
+from trainbus.checkpoints import Checkpoint, entries_of, manifest_of, payloads_in
+from trainbus.metrics.scalars import to_scalars
+from trainbus.storage.backend import backend_for, existing
+from trainbus.storage.paths import Location, resolve_relative
 
 try:
     import ray.train as ray_train
@@ -72,7 +72,7 @@ class RayReport:
     @hookimpl
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Take note of the metrics that are numbers."""
-        self._metrics = {**numbers(metrics), "epoch": epoch, "step": run.step}
+        self._metrics = {**to_scalars(metrics), "epoch": epoch, "step": run.step}
 
     @hookimpl
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -84,7 +84,7 @@ class RayReport:
         checkpoint, self._checkpoint = self._checkpoint, None
         if metrics is None:
             return
-        files = [] if checkpoint is None else present(_files_of(checkpoint.path))
+        files = [] if checkpoint is None else existing(_files_of(checkpoint.path))
         if not files:  # none was committed, or it was forgotten again
             ray_train.report(metrics)
             return
@@ -105,13 +105,13 @@ def reported() -> str | None:
 
 def _files_of(path: Location) -> list[Location]:
     """A payload, its manifest, and the slots that it remembers, which lie beside it."""
-    slots = [slot["file"] for content in contents_of(path) for slot in content.memory.get("slots", {}).values()]
-    beside = [inside(path.parent, file) for file in dict.fromkeys(slots) if file and os.sep not in file]
+    slots = [slot["file"] for content in entries_of(path) for slot in content.memory.get("slots", {}).values()]
+    beside = [resolve_relative(path.parent, file) for file in dict.fromkeys(slots) if file and os.sep not in file]
     return [path, manifest_of(path), *beside]
 
 
 def _copy(file: Location, target: Path) -> None:
-    with at(file).local() as source:
+    with backend_for(file).as_local_file() as source:
         if source.is_dir():
             shutil.copytree(source, target)
         else:

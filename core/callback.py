@@ -16,7 +16,7 @@ from .metrics.direction import direction_of
 from .metrics.names import canonical, hint
 from .storage.paths import location
 
-__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "clashes", "home"]
+__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "find_conflicts", "journal_directory"]
 
 Mode = Literal["auto", "min", "max"]
 
@@ -105,30 +105,30 @@ class Callback(BaseModel):
         """The capabilities without which the callback, with these options, cannot work."""
         return ()
 
-    def problems(self, subject: object) -> Iterator[TrainbusError]:
+    def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Why the callback cannot work with `subject`, found before any training time is spent."""
         for capability in self.requires():
             why = missing(subject, capability)
             if why:
                 yield MissingCapability(f"{type(self).__name__} needs {capability.__name__}, but {why}")
 
-    def claims(self) -> tuple[str, ...]:
+    def exclusive_paths(self) -> tuple[str, ...]:
         """Absolute paths that only one callback of a run may write."""
         return ()
 
-    def owns(self) -> tuple[str, ...]:
+    def locked_directories(self) -> tuple[str, ...]:
         """Absolute paths of directories into which no other run may write while this one goes on."""
         return ()
 
     def directories(self) -> tuple[str, ...]:
         """Absolute paths of directories into which it writes; a journal lies in the first of them."""
-        return self.owns()
+        return self.locked_directories()
 
-    def written(self) -> tuple[str, ...]:
+    def checkpoint_patterns(self) -> tuple[str, ...]:
         """What the checkpoints that the callback may have written are called, as patterns for `glob`."""
         return ()
 
-    def fits(self, earlier: Mapping[str, Any]) -> bool:
+    def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
         """Whether what its plugin remembered under these earlier settings means the same under the present ones."""
         return True
 
@@ -156,16 +156,16 @@ class MonitoredCallback(Callback):
         """Whether the options make the metric matter at all."""
         return True
 
-    def fits(self, earlier: Mapping[str, Any]) -> bool:
+    def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
         """The same metric is watched in the same direction, or it does not matter."""
         if not self.monitors():
             return True
         before = canonical(str(earlier.get("monitor", ""))), earlier.get("mode")
         return before == (canonical(self.monitor), self.mode)
 
-    def problems(self, subject: object) -> Iterator[TrainbusError]:
+    def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also: a direction that neither the subject nor the name of the metric can tell."""
-        yield from super().problems(subject)
+        yield from super().validate_for(subject)
         if self.mode == "auto" and self.monitors() and missing(subject, HasDirections):
             try:
                 direction_of(self.monitor)
@@ -173,23 +173,23 @@ class MonitoredCallback(Callback):
                 yield UnknownDirection(f"{type(self).__name__}: {error}")
 
 
-def home(callbacks: Iterable[Callback]) -> Path | None:
+def journal_directory(callbacks: Iterable[Callback]) -> Path | None:
     """The directory on this machine's disk where the records of a run lie; None where there is no place for them.
 
     It is the first that is owned, as that of checkpoints is, else the first into which a callback writes.
     """
     callbacks = list(callbacks)
-    owned = (each for callback in callbacks for each in callback.owns())
+    owned = (each for callback in callbacks for each in callback.locked_directories())
     written = (each for callback in callbacks for each in callback.directories())
     places = map(location, (*owned, *written))
     return next((place for place in places if isinstance(place, Path)), None)
 
 
-def clashes(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
+def find_conflicts(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
     """Where two callbacks would write the same: the number of the later one, counted from 0, and what is wrong."""
     claimed: dict[str, tuple[int, Callback]] = {}
     for number, callback in enumerate(callbacks):
-        for claim in callback.claims():
+        for claim in callback.exclusive_paths():
             first, other = claimed.setdefault(claim, (number, callback))
             if first != number:
                 names = " and ".join(dict.fromkeys([type(other).__name__, type(callback).__name__]))

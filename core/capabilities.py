@@ -21,12 +21,13 @@ __all__ = [
     "HasLearningRate",
     "HasRandomState",
     "HasRanks",
+    "HasRunState",
+    "HasStateDict",
     "HasTrace",
     "HasWeights",
     "Node",
     "Ranks",
     "Refuses",
-    "Remembers",
     "Restorable",
     "Saveable",
     "Sharded",
@@ -75,7 +76,7 @@ class Sharded(Protocol):
     """Is written to directories, in parts, by all ranks that hold a part of it."""
 
     def in_parts(self, suffix: str) -> bool:
-        """Whether what it writes under this suffix is a directory, laid out as `trainbus.storage.sharded_directory` says."""
+        """Whether what it writes under this suffix is a directory, laid out as `storage.sharded_directory` says."""
         ...
 
     def sharing(self) -> Ranks | None:
@@ -174,7 +175,7 @@ class HasRandomState(Protocol):
     """Draws from random generators beside the global ones of Python and NumPy."""
 
     def random_state(self) -> Mapping[str, Any]:
-        """Where they stand, as data that `trainbus.resume.serialization.to_plain` takes."""
+        """Where they stand, as data that `to_json_data` takes."""
         ...
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
@@ -183,15 +184,32 @@ class HasRandomState(Protocol):
 
 
 @runtime_checkable
-class Remembers(Protocol):
-    """Knows what a checkpoint's file does not hold, and a resumed run needs; for plugins and subjects alike."""
+class HasStateDict(Protocol):
+    """A plugin with state that a resumed run needs."""
 
-    def memory(self) -> Any:
-        """What it must know to go on as if nothing had happened, as data that `trainbus.resume.serialization.to_plain` takes."""
+    def state_dict(self) -> Any:
+        """The state as plain JSON data: numbers, text, truth values, None, lists and mappings of these.
+
+        What a resumed run needs to decide as if it had never been interrupted. Tensors and arrays are refused when
+        the run begins.
+        """
         ...
 
-    def recall(self, memory: Any) -> None:
-        """Go on from what `memory` returned, tuples as lists."""
+    def load_state_dict(self, state: Any) -> None:
+        """Continue from what `state_dict` returned, tuples as lists."""
+        ...
+
+
+@runtime_checkable
+class HasRunState(Protocol):
+    """A subject with state that its own files do not hold and a resumed run needs."""
+
+    def run_state(self) -> Any:
+        """The state, as data that `to_json_data` takes: plain JSON data, bytes and arrays."""
+        ...
+
+    def load_run_state(self, state: Any) -> None:
+        """Continue from what `run_state` returned, tuples as lists."""
         ...
 
 

@@ -17,13 +17,13 @@ __all__ = [
     "Action",
     "Decision",
     "Forget",
+    "FrozenValues",
     "Keep",
     "Restore",
     "Save",
     "ScaleLearningRate",
     "Stop",
     "Value",
-    "Values",
     "forget",
     "join",
     "keep",
@@ -37,12 +37,12 @@ __all__ = [
 Value: TypeAlias = bool | int | float | str | None
 
 
-class Values(Mapping[str, Value]):
+class FrozenValues(Mapping[str, Value]):
     """A mapping that is hashable, so that the actions that carry it stay values; a NaN equals a NaN.
 
-    >>> Values({"wait": 3, "best": float("nan")}) == Values({"best": float("nan"), "wait": 3})
+    >>> FrozenValues({"wait": 3, "best": float("nan")}) == FrozenValues({"best": float("nan"), "wait": 3})
     True
-    >>> Values({"wait": 3})
+    >>> FrozenValues({"wait": 3})
     {'wait': 3}
     """
 
@@ -62,7 +62,7 @@ class Values(Mapping[str, Value]):
 
     def __eq__(self, other: object) -> bool:
         # Python compares what is in a mapping by identity first, which makes the one NaN equal to itself
-        return self._values == (other._values if isinstance(other, Values) else other)
+        return self._values == (other._values if isinstance(other, FrozenValues) else other)
 
     def __hash__(self) -> int:
         return hash(frozenset(self._values.items()))
@@ -94,12 +94,12 @@ class Action:
     by: str = ""
     rule: str = ""
     """The rule that asked for it: a function of `trainbus.rules`, say."""
-    values: Mapping[str, Value] = field(default=Values(), repr=False)
+    values: Mapping[str, Value] = field(default=FrozenValues(), repr=False)
     """What the rule saw, as the journal keeps it: the metric, its value, the best, how long it has waited ..."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.values, Values):
-            object.__setattr__(self, "values", Values(self.values))
+        if not isinstance(self.values, FrozenValues):
+            object.__setattr__(self, "values", FrozenValues(self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def stop(reason: str, *, rule: str = "", values: Mapping[str, Value] | None = No
 
     As for every action, the journal keeps the name of the rule that asked for it, and the values that the rule saw.
     """
-    return Decision(frozenset([Stop(reason=reason, rule=rule, values=Values(values))]))
+    return Decision(frozenset([Stop(reason=reason, rule=rule, values=FrozenValues(values))]))
 
 
 def save(
@@ -248,23 +248,25 @@ def save(
     `background` a copy of the present state is written while the training goes on; None does so where that can be.
     """
     return Decision(
-        frozenset([Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=Values(values))])
+        frozenset(
+            [Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=FrozenValues(values))]
+        )
     )
 
 
 def forget(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
     """Delete the file or the slot named `source`; one that the same decision saves or keeps stays."""
-    return Decision(frozenset([Forget(source, reason=reason, rule=rule, values=Values(values))]))
+    return Decision(frozenset([Forget(source, reason=reason, rule=rule, values=FrozenValues(values))]))
 
 
 def keep(slot: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
     """Remember the subject's present state in memory under the name `slot`."""
-    return Decision(frozenset([Keep(slot, reason=reason, rule=rule, values=Values(values))]))
+    return Decision(frozenset([Keep(slot, reason=reason, rule=rule, values=FrozenValues(values))]))
 
 
 def restore(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
     """Bring the subject back to what `source` holds: a slot if there is one of that name, else a file."""
-    return Decision(frozenset([Restore(source, reason=reason, rule=rule, values=Values(values))]))
+    return Decision(frozenset([Restore(source, reason=reason, rule=rule, values=FrozenValues(values))]))
 
 
 def scale_learning_rate(
@@ -276,7 +278,9 @@ def scale_learning_rate(
     values: Mapping[str, Value] | None = None,
 ) -> Decision:
     """Multiply every learning rate by `factor`, down to `floor`; of several requests the lowest new rate wins."""
-    return Decision(frozenset([ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=Values(values))]))
+    return Decision(
+        frozenset([ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=FrozenValues(values))])
+    )
 
 
 def join(decisions: Iterable[Decision]) -> Decision:

@@ -48,7 +48,7 @@ class LoopError(TrainbusError, RuntimeError):
     """The training loop called a run in an order that makes no sense."""
 
 
-class Held(TrainbusError, OSError):
+class DirectoryLocked(TrainbusError, OSError):
     """Somebody else owns a directory: the message says who."""
 
 

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .checkpoints.discovery import sweep
+from .checkpoints.discovery import remove_debris
 from .distributed.joining import Joining
-from .engine.dispatch import Answers, CompiledHook
-from .engine.plugin_list import Listed, listeners
+from .engine.dispatch import CompiledHook, HookResults
+from .engine.plugin_list import CallbackLike, build_plugins
 from .engine.signals import DEFAULT, Signals
 from .engine.stop_file import StopFile
 from .errors import LoopError
-from .failures import LOG, observes
+from .failures import LOG, is_observer
 from .metrics.names import check_name
-from .metrics.scalars import read_together
-from .storage.backend import present
-from .storage.directory_lock import owning
+from .metrics.scalars import fetch_together
+from .storage.backend import existing
+from .storage.directory_lock import lock_directories
 from .storage.paths import Source, location
 from .storage.remote_cache import downloads_kept
 
@@ -31,7 +31,7 @@ class Events(Joining):
     def __init__(
         self,
         subject: object = None,
-        callbacks: Listed | Sequence[Listed] = (),
+        callbacks: CallbackLike | Sequence[CallbackLike] = (),
         *,
         progress: bool = True,
         resume: Source | None = None,
@@ -41,10 +41,10 @@ class Events(Joining):
         super().__init__(subject, resume=resume, resume_strict=resume_strict, signals=signals)
         self._rates: Mapping[str, float] = {}
         self._validating = False
-        found = listeners(callbacks, subject, progress=progress)
+        found = build_plugins(callbacks, subject, progress=progress)
         self.callbacks = {each.name: each.callback for each in found if each.callback is not None}
         if self.rank:
-            found = [each for each in found if not observes(each.plugin)]
+            found = [each for each in found if not is_observer(each.plugin)]
         self.plugins = {each.name: each.plugin for each in found}
         self._owned = ExitStack()
         self._bus.through = None if self._agreement is None else self._through
@@ -150,7 +150,7 @@ class Events(Joining):
         for name in metrics or ():
             check_name(name)
         rates = self._rates or self._learning_rates()
-        self.metrics = read_together(rates, self._means_of_all(), metrics or {})
+        self.metrics = fetch_together(rates, self._means_of_all(), metrics or {})
         self._watch_for_all()
         self._ended = self.epoch + 1
         self.past.append((self.epoch, self.metrics))
@@ -192,7 +192,7 @@ class Events(Joining):
                 self._bus.writer.abandon()  # asked for twice: at once
             self._conclude(decision, errors)
             if errors or self.error is not None:  # what was being written then need not have come to be there
-                self._files = dict.fromkeys(present(self._files))
+                self._files = dict.fromkeys(existing(self._files))
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
         if self._signals is not None:
@@ -216,12 +216,12 @@ class Events(Joining):
 
     def _own(self) -> None:
         """Take the directories that callbacks write into, where this is the process that writes."""
-        directories = {location(each) for callback in self.callbacks.values() for each in callback.owns()}
+        directories = {location(each) for callback in self.callbacks.values() for each in callback.locked_directories()}
         self._bus.directories = tuple(sorted(directories, key=str))
         if self.rank == 0:
-            self._owned = owning(directories)
+            self._owned = lock_directories(directories)
             for directory in directories:
-                sweep(directory)
+                remove_debris(directory)
 
     def _require(self, state: str, otherwise: str) -> None:
         if self._state != state:
@@ -231,7 +231,7 @@ class Events(Joining):
         if hook is not None and (answers := hook(self, *values)):
             self._obey(name, answers)
 
-    def _obey(self, hook: str, answers: Answers) -> None:
+    def _obey(self, hook: str, answers: HookResults) -> None:
         self._carry_out(self._bus.decision(hook, answers))
 
 

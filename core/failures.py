@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .errors import MissingDependency, SettingsError
 
-__all__ = ["LIMIT", "LOG", "Failure", "Failures", "observes", "sign"]
+__all__ = ["LIMIT", "LOG", "Failure", "Failures", "add_plugin_note", "is_observer"]
 
 LIMIT = 3
 """Failures of one observer in one run after which it is switched off."""
@@ -44,12 +44,12 @@ def _one_line(error: Exception) -> str:
     return shorten(said, MOST, placeholder=" ...") if len(said.splitlines()) > 1 else said
 
 
-def observes(plugin: object) -> bool:
+def is_observer(plugin: object) -> bool:
     """Whether a plugin says of itself that the training can do without it."""
     return getattr(plugin, "critical", True) is False
 
 
-def sign(error: BaseException, hook: str, plugin: str) -> None:
+def add_plugin_note(error: BaseException, hook: str, plugin: str) -> None:
     """Let an error name the plugin and the hook that it comes from."""
     error.add_note(f"raised in {hook} by the plugin {plugin!r}")
 
@@ -83,7 +83,7 @@ class Failures:
             SettingsError, MissingDependency: `error` itself, where the observer so refuses the run at its beginning.
         """
         if hook == "on_train_begin" and isinstance(error, (SettingsError, MissingDependency)):
-            sign(error, hook, plugin)
+            add_plugin_note(error, hook, plugin)
             raise error
         failure = self._add(Failure(plugin, hook, error))
         count = sum(each.plugin == plugin and bool(each.hook) for each in self.all)

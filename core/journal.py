@@ -24,20 +24,20 @@ from .errors import JournalError
 __all__ = [
     "NAME",
     "VERSION",
-    "Began",
+    "ActionRecord",
     "Best",
-    "Committed",
-    "Decided",
-    "Done",
-    "Ended",
+    "CheckpointSaved",
+    "DecisionMade",
     "EpochEnded",
     "Event",
-    "Failed",
-    "Listed",
-    "Raised",
-    "Resumed",
-    "Signalled",
-    "Story",
+    "ExceptionRaised",
+    "FailureReported",
+    "PluginRecord",
+    "RunEnded",
+    "RunJournal",
+    "RunResumed",
+    "RunStarted",
+    "StopRequested",
     "parse",
     "read",
     "schema",
@@ -68,7 +68,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", use_attribute_docstrings=True)
 
 
-class Listed(_Model):
+class PluginRecord(_Model):
     """One plugin of the run."""
 
     callback: str = ""
@@ -84,7 +84,7 @@ class Best(_Model):
     epoch: int
 
 
-class Done(_Model):
+class ActionRecord(_Model):
     """One action that was carried out."""
 
     kind: Literal["scale_learning_rate", "keep", "save", "restore", "forget", "stop"]
@@ -116,19 +116,19 @@ class _Introduction(_Event):
     """The type of what is trained, as its adapter presents it; None for a loop that only has numbers."""
     planned_epochs: int | None = None
     """Number of the last epoch, counted from 1; None where nothing tells, or not yet."""
-    callbacks: dict[str, Listed] = Field(default_factory=dict[str, Listed])
+    callbacks: dict[str, PluginRecord] = Field(default_factory=dict[str, PluginRecord])
     """Name of each plugin, in their order, to what made it."""
     environment: dict[str, str | int | None] = Field(default_factory=dict[str, str | int | None])
     """Machine, process, and the version of each package that matters."""
 
 
-class Began(_Introduction):
+class RunStarted(_Introduction):
     """A run began; what is before it in the file belongs to other runs."""
 
     event: Literal["begin"] = "begin"
 
 
-class Resumed(_Introduction):
+class RunResumed(_Introduction):
     """A run goes on from a checkpoint; what it did after that checkpoint is void."""
 
     event: Literal["resumed"] = "resumed"
@@ -155,19 +155,19 @@ class EpochEnded(_Event):
     """Its metrics that are single numbers, and the learning rates that it trained with."""
 
 
-class Decided(_Event):
+class DecisionMade(_Event):
     """A decision was carried out."""
 
     event: Literal["decision"] = "decision"
     epoch: int
     step: int
-    actions: tuple[Done, ...]
+    actions: tuple[ActionRecord, ...]
     """What was carried out, in that order; what could not be is missing, and told as a failure."""
     learning_rates: dict[str, Number] | None = None
     """The learning rates that follow, where the decision is about them."""
 
 
-class Committed(_Event):
+class CheckpointSaved(_Event):
     """A checkpoint is complete and on the disk."""
 
     event: Literal["checkpoint"] = "checkpoint"
@@ -179,7 +179,7 @@ class Committed(_Event):
     weights_only: bool = False
 
 
-class Failed(_Event):
+class FailureReported(_Event):
     """Something went wrong, and the run went on."""
 
     event: Literal["failure"] = "failure"
@@ -193,7 +193,7 @@ class Failed(_Event):
     """The type of what was raised, and what it says."""
 
 
-class Raised(_Event):
+class ExceptionRaised(_Event):
     """The loop or a plugin raised what ends the run."""
 
     event: Literal["exception"] = "exception"
@@ -204,7 +204,7 @@ class Raised(_Event):
     traceback: str = ""
 
 
-class Signalled(_Event):
+class StopRequested(_Event):
     """A signal or a stop file ends the run here."""
 
     event: Literal["signal"] = "signal"
@@ -214,7 +214,7 @@ class Signalled(_Event):
     """SIGTERM, say, or the path of the stop file."""
 
 
-class Ended(_Event):
+class RunEnded(_Event):
     """The run is over, in whatever way; missing where its process was killed."""
 
     event: Literal["end"] = "end"
@@ -231,7 +231,17 @@ class Ended(_Event):
     """The files that were written and not forgotten since."""
 
 
-Event: TypeAlias = Began | Resumed | EpochEnded | Decided | Committed | Failed | Raised | Signalled | Ended
+Event: TypeAlias = (
+    RunStarted
+    | RunResumed
+    | EpochEnded
+    | DecisionMade
+    | CheckpointSaved
+    | FailureReported
+    | ExceptionRaised
+    | StopRequested
+    | RunEnded
+)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
@@ -246,22 +256,22 @@ def schema() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Story:
+class RunJournal:
     """What a journal tells of one run."""
 
     path: Path
     events: tuple[Event, ...]
-    """Those that hold, in their order; the first is `Began` or `Resumed`."""
+    """Those that hold, in their order; the first is `RunStarted` or `RunResumed`."""
     void: int = 0
     """Number of events that were taken back by a resume."""
 
     @property
-    def introduction(self) -> Began | Resumed:
+    def introduction(self) -> RunStarted | RunResumed:
         """How the run began, or was resumed last: the callbacks and the environment that it went on with."""
-        return [each for each in self.events if isinstance(each, (Began, Resumed))][-1]
+        return [each for each in self.events if isinstance(each, (RunStarted, RunResumed))][-1]
 
     @property
-    def callbacks(self) -> Mapping[str, Listed]:
+    def callbacks(self) -> Mapping[str, PluginRecord]:
         """Name of each plugin to what made it."""
         return self.introduction.callbacks
 
@@ -271,17 +281,17 @@ class Story:
         return [each for each in self.events if isinstance(each, EpochEnded)]
 
     @property
-    def decisions(self) -> list[Decided]:
+    def decisions(self) -> list[DecisionMade]:
         """What was decided."""
-        return [each for each in self.events if isinstance(each, Decided)]
+        return [each for each in self.events if isinstance(each, DecisionMade)]
 
     @property
-    def end(self) -> Ended | None:
+    def end(self) -> RunEnded | None:
         """How it ended; None where it goes on still, or was killed."""
-        return self.events[-1] if isinstance(self.events[-1], Ended) else None
+        return self.events[-1] if isinstance(self.events[-1], RunEnded) else None
 
 
-def read(path: Path) -> list[Story]:
+def read(path: Path) -> list[RunJournal]:
     """The story of each run in a journal, in the order in which they began.
 
     Raises:
@@ -291,15 +301,15 @@ def read(path: Path) -> list[Story]:
     void: dict[str, int] = {}
     run: list[tuple[int, Event]] | None = None
     for end, event in parse(path):
-        if isinstance(event, (Began, Resumed)):
+        if isinstance(event, (RunStarted, RunResumed)):
             run = runs.setdefault(event.run, [])
         assert run is not None  # `parse` lets no other come first
-        if isinstance(event, Resumed):
+        if isinstance(event, RunResumed):
             before = len(run)
             run[:] = [each for each in run if each[0] <= event.length]
             void[event.run] = void.get(event.run, 0) + before - len(run)
         run.append((end, event))
-    return [Story(path, tuple(event for _, event in events), void.get(name, 0)) for name, events in runs.items()]
+    return [RunJournal(path, tuple(event for _, event in events), void.get(name, 0)) for name, events in runs.items()]
 
 
 def parse(path: Path) -> Iterator[tuple[int, Event]]:
@@ -325,7 +335,7 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
             if number == last > 1 and error.errors()[0]["type"] == "json_invalid":
                 return
             raise JournalError(f"{str(path)!r} {_flaw(number, error)}") from None
-        if isinstance(event, (Began, Resumed)):
+        if isinstance(event, (RunStarted, RunResumed)):
             if event.version > VERSION:
                 raise JournalError(
                     f"{str(path)!r}, line {number}, was written by a later trainbus: upgrade it to read this"

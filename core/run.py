@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from .decision import REQUEST, Decision, stop
-from .engine.counters import UnheardLoop
-from .engine.plugin_list import Listed
+from .engine.counters import UnobservedLoop
+from .engine.plugin_list import CallbackLike
 from .engine.signals import DEFAULT
 from .errors import SettingsError
 from .events import Events
@@ -128,7 +128,7 @@ class Run(Events):
                 return
 
     def _count_batches(self, loader: Iterable[T], first: int, accumulate: int | None) -> Iterator[T]:
-        loop, batch, reasons = UnheardLoop(accumulate, first), first, self.stops
+        loop, batch, reasons = UnobservedLoop(accumulate, first), first, self.stops
         self._counters.loops.append(loop)
         try:
             for item in loader:
@@ -207,7 +207,7 @@ def _length(loader: Iterable[object]) -> int | None:
 def watch(
     model: object,
     *rest: Any,
-    callbacks: Listed | Sequence[Listed] = (),
+    callbacks: CallbackLike | Sequence[CallbackLike] = (),
     resume: Source | None = None,
     resume_strict: bool = False,
     signals: Iterable[str] = DEFAULT,

@@ -19,18 +19,18 @@ from .capabilities import (
     HasActivations,
     HasGraph,
     HasLearningRate,
+    HasStateDict,
     HasWeights,
     Node,
-    Remembers,
     Restorable,
     Saveable,
     Snapshotable,
     missing,
 )
 from .decision import Decision
-from .engine.plugin_list import Listed, as_list
+from .engine.plugin_list import CallbackLike, as_list
 from .hooks import check_plugin, hookimpl
-from .resume.serialization import from_plain, to_plain
+from .resume.serialization import from_json_data, to_json_data
 from .run import Run
 
 __all__ = ["LineSubject", "check_callback", "check_subject", "scripted"]
@@ -112,7 +112,7 @@ class _Recorder:
 
 
 def scripted(
-    history: Sequence[Mapping[str, Any]], callbacks: Listed | Sequence[Listed], subject: object = None
+    history: Sequence[Mapping[str, Any]], callbacks: CallbackLike | Sequence[CallbackLike], subject: object = None
 ) -> tuple[Run, list[tuple[int, Decision]]]:
     """A run over a written history: a mapping of metrics for each epoch.
 
@@ -157,21 +157,21 @@ def check_callback(
     assert set(kind.model_json_schema()["properties"]) == set(kind.model_fields), "the JSON schema has every option"
     assert callback.plugin() is not callback.plugin(), "plugin() makes a new listener each time"
     check_plugin(kind.__name__, callback.plugin())
-    assert not list(callback.problems(make_subject())), "it works with the subject"
+    assert not list(callback.validate_for(make_subject())), "it works with the subject"
     runs = [scripted(history, callback, make_subject()) for _ in range(2)]
     assert runs[0][1] == runs[1][1], "a second run decides as the first one did"
     for name, plugin in runs[1][0].plugins.items():
-        if isinstance(plugin, Remembers) and runs[1][0].callbacks.get(name) == callback:
+        if isinstance(plugin, HasStateDict) and runs[1][0].callbacks.get(name) == callback:
             _check_memory(name, plugin, callback, make_subject())
 
 
-def _check_memory(name: str, plugin: Remembers, callback: Callback, subject: object) -> None:
-    kept = json.dumps(to_plain(plugin.memory()))
+def _check_memory(name: str, plugin: HasStateDict, callback: Callback, subject: object) -> None:
+    kept = json.dumps(to_json_data(plugin.state_dict()))
     with suppress(InterruptedError), Run(subject, callback, progress=False) as run:
         again = run.plugins[name]
-        assert isinstance(again, Remembers), "each of its plugins remembers"
-        again.recall(from_plain(json.loads(kept)))
-        now = json.dumps(to_plain(again.memory()))
+        assert isinstance(again, HasStateDict), "each of its plugins remembers"
+        again.load_state_dict(from_json_data(json.loads(kept)))
+        now = json.dumps(to_json_data(again.state_dict()))
         # fractions may be of a clock that runs on
         same = json.loads(now, parse_float=lambda _: "") == json.loads(kept, parse_float=lambda _: "")
         assert same, "what recalls a memory remembers the same"

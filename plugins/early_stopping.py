@@ -42,9 +42,9 @@ class EarlyStopping(MonitoredCallback):
     """What is looked at in place of the metric itself: such as "ema 0.9", its average of which that part stays at each
     epoch, or "median 5", the median of its last values. The best epoch, too, is then that of the smooth metric."""
 
-    def fits(self, earlier: Mapping[str, Any]) -> bool:
+    def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
         """Also: it is smoothed in the same way."""
-        return super().fits(earlier) and earlier.get("smoothing") == self.smoothing
+        return super().compatible_with(earlier) and earlier.get("smoothing") == self.smoothing
 
     def requires(self) -> tuple[type, ...]:
         """A subject that can be remembered, where the best weights shall be restored."""
@@ -110,12 +110,12 @@ class _Stopper:
         reason = f"best {self._of}{self.monitor.metric} {best}"
         return decision.restore(self.slot, reason, rule=RULE, values=self._seen(None, self.state))
 
-    def memory(self) -> list[Any]:
+    def state_dict(self) -> list[Any]:
         return [*self.state, *self.smooth]
 
-    def recall(self, memory: list[Any]) -> None:
+    def load_state_dict(self, saved: list[Any]) -> None:
         own = len(self.state)
-        self.state, self.smooth = Patience(*memory[:own]), tuple(memory[own:])
+        self.state, self.smooth = Patience(*saved[:own]), tuple(saved[own:])
 
     def _seen(self, score: float | None, before: Patience) -> dict[str, Value]:
         settings = self.settings

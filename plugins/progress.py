@@ -11,7 +11,7 @@ from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
-from trainbus.metrics.scalars import numbers
+from trainbus.metrics.scalars import to_scalars
 
 __all__ = ["Progress"]
 
@@ -161,7 +161,7 @@ def _epoch(run: Run) -> str:
 
 def _told(metrics: Mapping[str, Any]) -> list[str]:
     """The metrics that are single numbers, each as Keras prints it, learning rates last."""
-    shown = sorted(numbers(metrics).items(), key=lambda item: item[0].startswith("learning_rate"))
+    shown = sorted(to_scalars(metrics).items(), key=lambda item: item[0].startswith("learning_rate"))
     return [
         f"{name}: {number:.4f}" if abs(number) > 1e-3 or not number else f"{name}: {number:.4e}"
         for name, number in shown

@@ -91,8 +91,8 @@ class _Reducer:
             },
         )
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"state": list(self.state), "best_epoch": self.best_epoch}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        self.state, self.best_epoch = Plateau(*memory["state"]), memory["best_epoch"]
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        self.state, self.best_epoch = Plateau(*saved["state"]), saved["best_epoch"]

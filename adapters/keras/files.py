@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 from trainbus import CheckpointError
-from trainbus.checkpoints.parallel_copy import Copier, Copy
+from trainbus.checkpoints.parallel_copy import Copy, ParallelCopier
 
 try:
     from keras.src.saving import saving_lib
@@ -45,7 +45,7 @@ class Buffers:
     """Arrays that one copy after the other fills, so that only the first has to find memory."""
 
     def __init__(self) -> None:
-        self.copier = Copier()
+        self.copier = ParallelCopier()
         self._arrays: dict[str, np.ndarray[Any, Any]] = {}
 
     def like(self, where: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import trainbus
 from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
-from trainbus.metrics.running_means import Means
+from trainbus.metrics.running_means import RunningMeans
 
 from .call_stack import used
 from .subject import KerasSubject
@@ -165,7 +165,7 @@ class Fit:
         """
         if self.run.world_size == 1:
             return logs
-        mine = Means()
+        mine = RunningMeans()
         for name, value in logs.items():
             mine.add(name, value, samples or max(self.batches, 1), None if self.subject.same_on_all else "mean")
         self.run.means.bring_back({**self.run.means.sums(), **mine.sums()})

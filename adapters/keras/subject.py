@@ -184,16 +184,16 @@ class KerasSubject:
                 variable.assign(value)
         self._finalize()
 
-    def memory(self) -> Sequence[Any]:
+    def run_state(self) -> Sequence[Any]:
         """The running metrics of the epoch, which no file holds."""
         return [_array(variable) for variable in self.model.metrics_variables]
 
     @alone()
-    def recall(self, memory: Sequence[Any]) -> None:
+    def load_run_state(self, state: Sequence[Any]) -> None:
         """Bring the running metrics back, where they are as many."""
         variables = self.model.metrics_variables
-        if len(variables) == len(memory):
-            for variable, value in zip(variables, memory, strict=True):
+        if len(variables) == len(state):
+            for variable, value in zip(variables, state, strict=True):
                 variable.assign(value)
 
     def random_state(self) -> Mapping[str, Any]:

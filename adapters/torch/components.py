@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from trainbus import SettingsError
-from trainbus.metrics.names import free
+from trainbus.metrics.names import first_free
 
 from .state_dict import Buffers, portable, take_in_place
 from .weights import differences
@@ -80,7 +80,7 @@ def named(kind: str, given: Any, needed: str = "state_dict") -> dict[str, Any]:
         items = cast("Sequence[Any]", given) if isinstance(given, (list, tuple)) else [given]
         for each in items:
             name = kind if len(items) == 1 else type(each).__name__
-            found[free(name, found)] = each
+            found[first_free(name, found)] = each
     for name, each in found.items():
         lacking = [needs for needs in (needed, "state_dict", "load_state_dict") if not hasattr(each, needs)]
         if lacking or isinstance(each, type):

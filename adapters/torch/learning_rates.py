@@ -18,7 +18,7 @@ import torch
 from torch.optim import Optimizer
 
 from trainbus import SettingsError
-from trainbus.metrics.names import free
+from trainbus.metrics.names import first_free
 
 __all__ = ["Rate", "named_rates", "scale", "undone_by"]
 
@@ -72,7 +72,7 @@ def named_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, Rate]:
             if group.get("lr") is not None and not isinstance(optimizer, torch.optim.Rprop):
                 parts = [name] * (len(optimizers) > 1) + [str(group.get("name", index))] * (len(groups) > 1)
                 full = "/".join(["learning_rate", *parts])
-                rates[free(full, rates)] = Rate(optimizer, index)
+                rates[first_free(full, rates)] = Rate(optimizer, index)
     return {"learning_rate": next(iter(rates.values()))} if len(rates) == 1 else rates
 
 

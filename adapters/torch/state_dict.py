@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
-from trainbus.checkpoints.parallel_copy import Copier, Copy
+from trainbus.checkpoints.parallel_copy import Copy, ParallelCopier
 
 from .sharding import is_sharded, sharded_like
 
@@ -30,7 +30,7 @@ class Buffers:
     """Tensors on the CPU that one copy after the other fills, so that only the first has to find memory."""
 
     def __init__(self) -> None:
-        self.copier = Copier()
+        self.copier = ParallelCopier()
         self._tensors: dict[str, Tensor] = {}
         self._used: dict[str, Tensor] = {}
 

@@ -24,7 +24,7 @@ from trainbus.capabilities import (
     Snapshotable,
 )
 from trainbus.metrics.names import hint
-from trainbus.metrics.scalars import Numbers
+from trainbus.metrics.scalars import DeviceScalars
 
 try:
     import torch
@@ -259,7 +259,7 @@ class TorchSubject:
         The optimizer's name is left out where there is one optimizer, the group's where the optimizer has one group.
         A group is named by its key "name", or else by its number.
         """
-        return Numbers({name: rate.stored for name, rate in named_rates(self.optimizers).items()})
+        return DeviceScalars({name: rate.stored for name, rate in named_rates(self.optimizers).items()})
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
         """Change rates, for good: a scheduler's later rates all change by the same factor.

@@ -1,25 +1,25 @@
 """Checkpoints on a disk or in a store: written so that a crash spoils none, found again, and verified."""
 
-from .commit import Checkpoint, commit, fetched, read, remove
-from .discovery import Found, look, newest, newest_intact, payloads_in, survey, sweep
-from .manifest import MANIFEST, Content, Manifest, contents_of, manifest_of
+from .commit import Checkpoint, commit, local_copy, read, remove
+from .discovery import CheckpointInfo, inspect_paths, newest, newest_intact, payloads_in, remove_debris, scan
+from .manifest import MANIFEST, Manifest, ManifestEntry, entries_of, manifest_of
 
 __all__ = [
     "MANIFEST",
     "Checkpoint",
-    "Content",
-    "Found",
+    "CheckpointInfo",
     "Manifest",
+    "ManifestEntry",
     "commit",
-    "contents_of",
-    "fetched",
-    "look",
+    "entries_of",
+    "inspect_paths",
+    "local_copy",
     "manifest_of",
     "newest",
     "newest_intact",
     "payloads_in",
     "read",
     "remove",
-    "survey",
-    "sweep",
+    "remove_debris",
+    "scan",
 ]

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 from ..capabilities import Ranks
 from ..errors import CheckpointError
 from ..storage.paths import Location
-from .collective_commit import commit_together
+from .collective_commit import commit_collectively
 from .discovery import Checkpoint, commit
 
-__all__ = ["File", "Job", "Unwritten", "Writer"]
+__all__ = ["AsyncWriter", "FailedSave", "PendingFile", "SaveJob"]
 
 
-class File(NamedTuple):
+class PendingFile(NamedTuple):
     """One checkpoint to be written."""
 
     path: Location
@@ -41,11 +41,11 @@ class File(NamedTuple):
     def commit(self, write: Callable[[Path], object]) -> Checkpoint:
         """Put it where it shall stand."""
         if self.sharing is not None:
-            return commit_together(self.sharing, self.path, write, self.own, **self.moment)
+            return commit_collectively(self.sharing, self.path, write, self.own, **self.moment)
         return commit(self.path, write, directory=self.in_parts, **self.moment)
 
 
-class Unwritten(NamedTuple):
+class FailedSave(NamedTuple):
     """A checkpoint that could not be written."""
 
     path: Location
@@ -54,14 +54,14 @@ class Unwritten(NamedTuple):
 
 
 @dataclass
-class Job:
+class SaveJob:
     """The files of one decision, what comes after them, and what became of it all."""
 
-    files: list[File]
-    then: Callable[[Job], object] | None
+    files: list[PendingFile]
+    then: Callable[[SaveJob], object] | None
     """Called when the files were tried, in the same thread."""
     committed: list[Checkpoint] = field(default_factory=list[Checkpoint])
-    unwritten: list[Unwritten] = field(default_factory=list[Unwritten])
+    unwritten: list[FailedSave] = field(default_factory=list[FailedSave])
     error: BaseException | None = None
     """What ended the job early."""
     abandoned: bool = False
@@ -75,7 +75,7 @@ class Job:
                 try:
                     self.committed.append(file.commit(partial(self._write, file.write)))
                 except CheckpointError as error:
-                    self.unwritten.append(Unwritten(file.path, file.moment["step"], error))
+                    self.unwritten.append(FailedSave(file.path, file.moment["step"], error))
             if self.then is not None:
                 self.then(self)
         except BaseException as error:  # noqa: BLE001 - raised where the training waits for it
@@ -90,7 +90,7 @@ class Job:
         return told
 
 
-class Writer:
+class AsyncWriter:
     """Does one job at a time; whoever brings the next waits until it is done.
 
     So nothing is left out, files appear in the order of the decisions, and one copy of the state is all the memory
@@ -98,11 +98,11 @@ class Writer:
     """
 
     def __init__(self) -> None:
-        self._job: Job | None = None
+        self._job: SaveJob | None = None
         self._waits = False
-        self._jobs: SimpleQueue[Job | None] | None = None
+        self._jobs: SimpleQueue[SaveJob | None] | None = None
 
-    def do(self, job: Job, *, background: bool) -> None:
+    def do(self, job: SaveJob, *, background: bool) -> None:
         """Do a job when the one before is done and was taken: before this returns, or in a thread of its own."""
         self._job = job
         if not background:
@@ -142,7 +142,7 @@ class Writer:
         self._waits = False
         atexit.unregister(self.wait)
 
-    def take(self, *, wait: bool) -> Job | None:
+    def take(self, *, wait: bool) -> SaveJob | None:
         """The job that is done, once; None where there is none, or where it goes on and this does not wait.
 
         Raises:
@@ -157,7 +157,7 @@ class Writer:
         return job
 
 
-def _work(jobs: SimpleQueue[Job | None]) -> None:
+def _work(jobs: SimpleQueue[SaveJob | None]) -> None:
     with suppress(AttributeError, OSError):  # where the system has it: waking this thread then halts no other
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     while (job := jobs.get()) is not None:
@@ -166,7 +166,7 @@ def _work(jobs: SimpleQueue[Job | None]) -> None:
         del job  # it holds a copy of the state
 
 
-def _end(thread: threading.Thread, jobs: SimpleQueue[Job | None]) -> None:
+def _end(thread: threading.Thread, jobs: SimpleQueue[SaveJob | None]) -> None:
     """Let an idle thread end: one that the end of the process overtakes would abort it where it has exchanged."""
     jobs.put(None)
     if thread is not threading.current_thread():

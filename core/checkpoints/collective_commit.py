@@ -13,7 +13,7 @@ from ..storage.paths import Location
 from ..storage.sharded_directory import SHARDS, Part
 from .discovery import Checkpoint, commit
 
-__all__ = ["OWN", "Write", "commit_together", "write_together"]
+__all__ = ["OWN", "Write", "commit_collectively", "write_collectively"]
 
 OWN = "rank-{}.json"
 """Name of the part that holds what one rank remembers by itself."""
@@ -22,7 +22,7 @@ Write = Callable[[Path], object]
 """Writes to the path that it is given."""
 
 
-def commit_together(ranks: Ranks, path: Location, write: Write, own: str = "", **moment: Any) -> Checkpoint:
+def commit_collectively(ranks: Ranks, path: Location, write: Write, own: str = "", **moment: Any) -> Checkpoint:
     """As `commit` a directory; every rank calls it at the same time, and returns or raises the same.
 
     What is returned has the memory and the parts on rank 0 only.
@@ -30,7 +30,7 @@ def commit_together(ranks: Ranks, path: Location, write: Write, own: str = "", *
     Args:
         ranks: those that write, by exchanges that nobody else makes meanwhile.
         path: where the payload shall stand; rank 0's is taken.
-        write: as in `write_together`.
+        write: as in `write_collectively`.
         own: what this rank remembers by itself, laid beside its part; empty for nothing.
         moment: fields of `Content` beside those that the payload tells; rank 0's are taken.
 
@@ -47,11 +47,11 @@ def commit_together(ranks: Ranks, path: Location, write: Write, own: str = "", *
     def write_all(staged: Path) -> object:
         return _beside(ranks, write, staged, own)
 
-    told = write_together(ranks, write_all, act)
+    told = write_collectively(ranks, write_all, act)
     return done[0] if done else Checkpoint.model_validate(told)
 
 
-def write_together(ranks: Ranks, write: Write, act: Callable[[Write], Any]) -> Any:
+def write_collectively(ranks: Ranks, write: Write, act: Callable[[Write], Any]) -> Any:
     """Let rank 0 stage a directory and act on it, and all ranks fill it.
 
     Args:

@@ -18,24 +18,24 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import CheckpointError
 from ..storage.atomic_file import digest_of, discard
-from ..storage.backend import at, digest_at
+from ..storage.backend import backend_for, digest_at
 from ..storage.paths import Location
 from ..storage.sharded_directory import (
-    EVERYTHING,
+    EVERY_PART,
     Part,
-    Portion,
-    damage,
+    VerificationShare,
     digest_of_parts,
-    drop_old_parts,
+    find_damage,
     holds_parts,
     parts_in,
     present,
     publish_parts,
+    remove_stale_parts,
     stage_parts,
 )
-from .manifest import Content, contents_of, manifest_is, manifest_of, write_manifest
+from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, write_manifest
 
-__all__ = ["Checkpoint", "commit", "fetched", "present_in", "read", "remove"]
+__all__ = ["Checkpoint", "commit", "local_copy", "present_in", "read", "remove"]
 
 
 class Checkpoint(BaseModel):
@@ -44,7 +44,7 @@ class Checkpoint(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     path: Location
-    content: Content
+    content: ManifestEntry
 
     @property
     def epoch(self) -> int:
@@ -74,7 +74,7 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
             its disk), and writes the payload there.
         directory: whether the payload is a directory, laid out as `parts` says; `write` finds it empty, and may return
             the list of its parts where it has read them back already.
-        moment: fields of `Content` beside those that the payload tells.
+        moment: fields of `ManifestEntry` beside those that the payload tells.
 
     Raises:
         CheckpointError: it could not be written; payload and memory are as they were.
@@ -88,10 +88,10 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
     try:
         if directory:
             return _commit_directory(_on_disk(path), write, moment)
-        place, before = at(path), _expected_at(path)
+        place, before = backend_for(path), _expected_at(path)
         staged = place.stage(write)
         try:
-            content = Content(**_measured(staged), **moment)
+            content = ManifestEntry(**_measured(staged), **moment)
             write_manifest(path, [content, *before])
         except BaseException:
             discard(staged)
@@ -107,18 +107,18 @@ def _commit_directory(path: Path, write: Callable[[Path], object], moment: dict[
     before = _expected_at(path)
     staged, parts = stage_parts(path, write)
     try:
-        content = Content(**_measured(staged, parts), **moment)
+        content = ManifestEntry(**_measured(staged, parts), **moment)
         write_manifest(path, [content, *before])
         publish_parts(staged, path, parts)
     except BaseException:
         discard(staged)
         raise
     _drop_before(path, content)
-    drop_old_parts(path, [parts])
+    remove_stale_parts(path, [parts])
     return Checkpoint(path=path, content=content)
 
 
-def _drop_before(path: Location, content: Content) -> None:
+def _drop_before(path: Location, content: ManifestEntry) -> None:
     """Let the manifest list what is there alone."""
     # the payload is in its place, so that nothing has failed: a manifest that lists both is as true
     with suppress(OSError):
@@ -132,13 +132,13 @@ def _on_disk(path: Location) -> Path:
 
 
 def _measured(payload: Path, parts: tuple[Part, ...] = ()) -> dict[str, Any]:
-    """The fields of `Content` that a payload tells."""
+    """The fields of `ManifestEntry` that a payload tells."""
     if parts:
         return {"digest": digest_of_parts(parts), "size": sum(part.size for part in parts), "parts": parts}
     return {"digest": digest_of(payload), "size": payload.stat().st_size}
 
 
-def read(path: Location, mine: Portion = EVERYTHING) -> Checkpoint:
+def read(path: Location, mine: VerificationShare = EVERY_PART) -> Checkpoint:
     """The checkpoint at `path`, every byte of it verified; also while another process writes the next one there.
 
     Args:
@@ -152,8 +152,10 @@ def read(path: Location, mine: Portion = EVERYTHING) -> Checkpoint:
         return _read_directory(path, mine)
     while True:
         try:
-            with at(path).reading() as payload:  # opened first: what is open stays what it is, whatever is renamed
-                contents = contents_of(path)
+            with backend_for(
+                path
+            ).open() as payload:  # opened first: what is open stays what it is, whatever is renamed
+                contents = entries_of(path)
                 digest = hashlib.file_digest(payload.file, "sha256").hexdigest()
                 # a manifest drops a content only after another payload took its place
                 changed = payload.replaced()
@@ -164,7 +166,7 @@ def read(path: Location, mine: Portion = EVERYTHING) -> Checkpoint:
             break
     if not contents:
         raise CheckpointError(
-            f"nothing can verify {str(path)!r}: {manifest_is(path)}; copy it from where the checkpoint "
+            f"nothing can verify {str(path)!r}: {manifest_problem(path)}; copy it from where the checkpoint "
             "lay, or load the file with its framework and begin afresh"
         )
     for content in contents:
@@ -173,33 +175,33 @@ def read(path: Location, mine: Portion = EVERYTHING) -> Checkpoint:
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
 
 
-def _read_directory(path: Path, mine: Portion) -> Checkpoint:
+def _read_directory(path: Path, mine: VerificationShare) -> Checkpoint:
     """As `read`. The index tells which of several contents it is; that one's parts are compared."""
     while True:
-        contents = contents_of(path)
+        contents = entries_of(path)
         if not contents:
-            raise CheckpointError(f"nothing can verify {str(path)!r}: {manifest_is(path)}")
+            raise CheckpointError(f"nothing can verify {str(path)!r}: {manifest_problem(path)}")
         there = present_in(path, contents)
-        flaw = damage(path, mine.of(there[0].parts)) if there else "its index is not one that was written"
+        flaw = find_damage(path, mine.of(there[0].parts)) if there else "its index is not one that was written"
         if not flaw:
             return Checkpoint(path=path, content=there[0])
-        if contents_of(path) == contents and present_in(path, contents) == there:  # else a writer was faster
+        if entries_of(path) == contents and present_in(path, contents) == there:  # else a writer was faster
             raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: {flaw}")
 
 
-def present_in(path: Path, contents: Iterable[Content]) -> list[Content]:
+def present_in(path: Path, contents: Iterable[ManifestEntry]) -> list[ManifestEntry]:
     """The contents whose index is in the directory; mostly one."""
     return [content for content in contents if present(path, content.parts)]
 
 
 def remove(path: Location) -> None:
     """Remove a payload, then its manifest; one that is gone already is no error."""
-    at(path).remove()
-    at(manifest_of(path)).remove()
+    backend_for(path).remove()
+    backend_for(manifest_of(path)).remove()
 
 
 @contextmanager
-def fetched(path: Location, digest: str = "") -> Generator[Path]:
+def local_copy(path: Location, digest: str = "") -> Generator[Path]:
     """A file on this machine that holds what `path` does, for whoever loads it.
 
     Raises:
@@ -207,7 +209,7 @@ def fetched(path: Location, digest: str = "") -> Generator[Path]:
     """
     with ExitStack() as open_files:
         try:
-            file = open_files.enter_context(at(path).local())
+            file = open_files.enter_context(backend_for(path).as_local_file())
         except OSError as error:
             raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
         if digest and file != path and digest_of(file) != digest:
@@ -215,11 +217,11 @@ def fetched(path: Location, digest: str = "") -> Generator[Path]:
         yield file
 
 
-def _expected_at(path: Location) -> list[Content]:
+def _expected_at(path: Location) -> list[ManifestEntry]:
     """What may be found at `path` before it is written; a file that somebody else put there is one such content."""
-    contents = contents_of(path)
+    contents = entries_of(path)
     if not contents and isinstance(path, Path) and holds_parts(path):
         parts = parts_in(path)
-        return [Content(**_measured(path, parts), epoch=-1, step=-1)] if parts else []
-    size = None if contents else at(path).size()
-    return contents if size is None else [Content(digest=digest_at(path), size=size, epoch=-1, step=-1)]
+        return [ManifestEntry(**_measured(path, parts), epoch=-1, step=-1)] if parts else []
+    size = None if contents else backend_for(path).size()
+    return contents if size is None else [ManifestEntry(digest=digest_at(path), size=size, epoch=-1, step=-1)]

@@ -8,44 +8,44 @@ from typing import NamedTuple
 
 from ..errors import CheckpointError
 from ..storage.atomic_file import RESERVED, suffix_of
-from ..storage.backend import at
+from ..storage.backend import backend_for
 from ..storage.paths import Location
-from ..storage.sharded_directory import EVERYTHING, Portion, drop_old_parts, holds_parts
-from .commit import Checkpoint, commit, fetched, present_in, read, remove
-from .manifest import MANIFEST, Content, Manifest, contents_of, manifest_is, manifest_of
+from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts, remove_stale_parts
+from .commit import Checkpoint, commit, local_copy, present_in, read, remove
+from .manifest import MANIFEST, Manifest, ManifestEntry, entries_of, manifest_of, manifest_problem
 
 __all__ = [
     "MANIFEST",
     "Checkpoint",
-    "Content",
-    "Found",
+    "CheckpointInfo",
     "Manifest",
+    "ManifestEntry",
     "commit",
-    "contents_of",
-    "fetched",
-    "look",
+    "entries_of",
+    "inspect_paths",
+    "local_copy",
     "manifest_of",
     "newest",
     "newest_intact",
     "payloads_in",
     "read",
     "remove",
-    "survey",
-    "sweep",
+    "remove_debris",
+    "scan",
 ]
 
 
-class Found(NamedTuple):
+class CheckpointInfo(NamedTuple):
     """What a directory has at one payload's path."""
 
     path: Location
-    content: Content | None
+    content: ManifestEntry | None
     """What should be there; None where no manifest tells."""
     flaw: str = ""
     """What is wrong with it, as far as was looked."""
 
 
-def survey(directory: Location, *, verify: bool = False) -> list[Found]:
+def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
     """Everything in a directory that is a checkpoint or was one, latest step first; what no manifest tells comes last.
 
     Args:
@@ -56,28 +56,32 @@ def survey(directory: Location, *, verify: bool = False) -> list[Found]:
         CheckpointError: the directory cannot be read.
     """
     try:
-        names = sorted(at(directory).names())
+        names = sorted(backend_for(directory).list_names())
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
     told = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)} - {""}
     # a file like the others that lost its manifest is named, or an older one would take its place in silence
     kinds = {suffix_of(Path(name)) for name in told} - {""}
     lost = {name for name in names if suffix_of(Path(name)) in kinds and not name.startswith(RESERVED)} - told
-    return look([directory / name for name in told | lost if not name.endswith(MANIFEST)], verify=verify)
+    return inspect_paths([directory / name for name in told | lost if not name.endswith(MANIFEST)], verify=verify)
 
 
-def look(paths: Iterable[Location], *, verify: bool = False) -> list[Found]:
-    """What is at each path, latest step first, as `survey` tells it; without those where nothing is."""
+def inspect_paths(paths: Iterable[Location], *, verify: bool = False) -> list[CheckpointInfo]:
+    """What is at each path, latest step first, as `scan` tells it; without those where nothing is."""
     found = [_look(path, verify=verify) for path in sorted(paths, key=str)]
     return sorted((each for each in found if each is not None), key=_age)
 
 
 def payloads_in(directory: Location) -> list[Location]:
     """The paths in a directory that have a manifest, whether there is a payload or not."""
-    return [directory / name.removesuffix(MANIFEST) for name in at(directory).names() if name.endswith(MANIFEST)]
+    return [
+        directory / name.removesuffix(MANIFEST)
+        for name in backend_for(directory).list_names()
+        if name.endswith(MANIFEST)
+    ]
 
 
-def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[Found]]:
+def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[CheckpointInfo]]:
     """The checkpoint of the latest step whose bytes are all as they were written, None where there is none.
 
     Clocks play no part. Also returned is what was passed over on the way to it: damaged, gone, or of unknown step.
@@ -94,13 +98,15 @@ def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[Found]]:
     >>> newest.step, [found.path.name for found in passed_over]
     (1, ['2.txt'])
     """
-    return newest(survey(directory))
+    return newest(scan(directory))
 
 
-def newest(candidates: Iterable[Found], mine: Portion = EVERYTHING) -> tuple[Checkpoint | None, list[Found]]:
+def newest(
+    candidates: Iterable[CheckpointInfo], mine: VerificationShare = EVERY_PART
+) -> tuple[Checkpoint | None, list[CheckpointInfo]]:
     """The first of the candidates whose bytes are all as they were written, and what was passed over, as above."""
     first: Checkpoint | None = None
-    passed_over: list[Found] = []
+    passed_over: list[CheckpointInfo] = []
     for found in candidates:
         if found.content is not None and first is not None:
             continue
@@ -114,52 +120,54 @@ def newest(candidates: Iterable[Found], mine: Portion = EVERYTHING) -> tuple[Che
     return first, passed_over
 
 
-def sweep(directory: Location) -> None:
+def remove_debris(directory: Location) -> None:
     """Remove what writers that died have left in `directory`; only for its owner."""
-    at(directory).sweep()
+    backend_for(directory).remove_debris()
     for path in payloads_in(directory) if isinstance(directory, Path) else ():
-        there = present_in(path, contents_of(path)) if isinstance(path, Path) and holds_parts(path) else []
+        there = present_in(path, entries_of(path)) if isinstance(path, Path) and holds_parts(path) else []
         if there and isinstance(path, Path):
-            drop_old_parts(path, [content.parts for content in there])
+            remove_stale_parts(path, [content.parts for content in there])
 
 
-def _look(path: Location, *, verify: bool, mine: Portion = EVERYTHING) -> Found | None:
+def _look(path: Location, *, verify: bool, mine: VerificationShare = EVERY_PART) -> CheckpointInfo | None:
     """One payload and its manifest, None for neither; after a crash only the digest can tell which content it is."""
     try:
-        contents = contents_of(path)
+        contents = entries_of(path)
         size = _size(path, contents)
     except OSError as error:
-        return Found(path, None, f"its manifest cannot be read: {error}")
+        return CheckpointInfo(path, None, f"its manifest cannot be read: {error}")
     if not contents:
-        flaw = manifest_is(path)
-        return None if size is None and flaw.endswith("missing") else Found(path, None, flaw)
+        flaw = manifest_problem(path)
+        return None if size is None and flaw.endswith("missing") else CheckpointInfo(path, None, flaw)
     if size is None:
-        return Found(path, contents[0], "missing: it was removed, or its run died before it was there")
+        return CheckpointInfo(path, contents[0], "missing: it was removed, or its run died before it was there")
     if len(contents) == 1 and contents[0].size == size and not verify:
-        return Found(path, contents[0])
+        return CheckpointInfo(path, contents[0])
     try:
         content = read(path, mine).content
         foreign = "somebody else's file, whole; the save that was to replace it never came"
-        return Found(path, content) if content.step >= 0 else Found(path, None, foreign)
+        return CheckpointInfo(path, content) if content.step >= 0 else CheckpointInfo(path, None, foreign)
     except CheckpointError as error:
         if isinstance(path, Path) and path.is_dir():
-            return Found(path, contents[0], f"damaged: {str(error).partition(' is damaged: ')[2]}")
+            return CheckpointInfo(path, contents[0], f"damaged: {str(error).partition(' is damaged: ')[2]}")
         same = any(content.size == size for content in contents)
         told = "its bytes are not those that were written" if same else f"{size:,} bytes, not {contents[0].size:,}"
-        return Found(path, contents[0], f"unreadable: {error.__cause__}" if error.__cause__ else f"damaged: {told}")
+        return CheckpointInfo(
+            path, contents[0], f"unreadable: {error.__cause__}" if error.__cause__ else f"damaged: {told}"
+        )
 
 
-def _size(path: Location, contents: list[Content]) -> int | None:
+def _size(path: Location, contents: list[ManifestEntry]) -> int | None:
     """The size of a payload; of a directory that of the parts it should have. None where nothing is there."""
     if not isinstance(path, Path) or not holds_parts(path) or (contents and not contents[0].parts):
-        return at(path).size()
+        return backend_for(path).size()
     try:
         return sum((path / part.name).stat().st_size for part in (contents[0].parts if contents else ()))
     except FileNotFoundError:
         return 0 if path.is_dir() else None
 
 
-def _age(found: Found) -> tuple[float, ...]:
+def _age(found: CheckpointInfo) -> tuple[float, ...]:
     """What to sort by, latest step first."""
     if found.content is None:
         return (1,)

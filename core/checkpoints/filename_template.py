@@ -17,7 +17,16 @@ from ..errors import MissingMetric, SettingsError
 from ..metrics.names import hint, resolve
 from ..storage.atomic_file import suffix_of
 
-__all__ = ["check_template", "fields", "fill", "pattern", "shortened", "sibling", "suffix_in", "with_suffix"]
+__all__ = [
+    "check_template",
+    "glob_pattern",
+    "render",
+    "sibling_path",
+    "suffix_in",
+    "template_fields",
+    "truncated_glob",
+    "with_suffix",
+]
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:!]*)(?:(![^{}:]*))?(?::([^{}]*))?\}|[{}]")
 _SEPARATORS = re.compile(r"([/\\])")
@@ -32,10 +41,10 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)[ .]*(\..*)?", re.IGNORECAS
 """Names that are no files on Windows, with any suffix."""
 
 
-def fields(template: str) -> list[str]:
+def template_fields(template: str) -> list[str]:
     """The names between braces, in order.
 
-    >>> fields("m-{epoch:02d}-{val_loss:.2f}{{x}}")
+    >>> template_fields("m-{epoch:02d}-{val_loss:.2f}{{x}}")
     ['epoch', 'val_loss']
     """
     return [match[1] for match in _FIELD.finditer(template) if match[1] is not None]
@@ -67,7 +76,7 @@ def check_template(template: str) -> str:
     return template
 
 
-def fill(template: str, values: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, Any]) -> str:
     """The template with each field replaced by its value.
 
     The path stays in the directory that the template names. In values, separators and what is not printable become
@@ -78,9 +87,9 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         MissingMetric: a field names nothing that is known; the message has the nearest name.
         SettingsError: a value does not take its format.
 
-    >>> fill("m-{epoch:02d}-{val_loss:.2f}.pt", {"epoch": 3, "val_loss": 0.123})
+    >>> render("m-{epoch:02d}-{val_loss:.2f}.pt", {"epoch": 3, "val_loss": 0.123})
     'm-03-0.12.pt'
-    >>> fill("runs/{name}/m.pt", {"name": ".."}), fill("{name}.pt", {"name": "../../a"})
+    >>> render("runs/{name}/m.pt", {"name": ".."}), render("{name}.pt", {"name": "../../a"})
     ('runs/__/m.pt', '.._.._a.pt')
     """
 
@@ -103,21 +112,21 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     return "".join(part if part == plain else _sound(part) for plain, part in zip(written, filled, strict=True))
 
 
-def sibling(template: str, stem: str, suffix: str) -> str:
+def sibling_path(template: str, stem: str, suffix: str) -> str:
     """A file of a fixed name in the template's directory: the innermost one without a field in its path.
 
-    >>> sibling("runs/{epoch}/m-{step}.pt", "last", ".pt"), sibling("best.weights.h5", "last", ".weights.h5")
+    >>> sibling_path("runs/{epoch}/m-{step}.pt", "last", ".pt"), sibling_path("best.weights.h5", "last", ".weights.h5")
     ('runs/last.pt', 'last.weights.h5')
     """
     first = next((match.start() for match in _FIELD.finditer(template) if match[1] is not None), len(template))
     directory = max(template.rfind(separator, 0, first) for separator in ("/", os.sep)) + 1
-    return fill(template[:directory], {}) + stem + suffix
+    return render(template[:directory], {}) + stem + suffix
 
 
-def pattern(template: str) -> str:
+def glob_pattern(template: str) -> str:
     """What the names made from a template look like, for `glob`.
 
-    >>> pattern("runs[1]/m-{epoch:02d}-{val_loss:.2f}.pt")
+    >>> glob_pattern("runs[1]/m-{epoch:02d}-{val_loss:.2f}.pt")
     'runs[[]1]/m-*-*.pt'
     """
     found, end = "", 0
@@ -127,10 +136,10 @@ def pattern(template: str) -> str:
     return found + glob.escape(template[end:])
 
 
-def shortened(template: str) -> str:
+def truncated_glob(template: str) -> str:
     """What such names look like, without their suffix, that are too long for a file system; empty where none can be.
 
-    >>> shortened("runs/m-{val_loss:.2f}-{epoch}.pt")
+    >>> truncated_glob("runs/m-{val_loss:.2f}-{epoch}.pt")
     'runs/m-*~[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
     """
     plain = _FIELD.sub(lambda match: "0" * len(match[0]), template)
@@ -138,8 +147,8 @@ def shortened(template: str) -> str:
     first = next((match.start() for match in _FIELD.finditer(template, name) if match[1] is not None), None)
     if first is None:
         return ""
-    head = fill(template[name:first], {}).encode()[: _LONGEST // 2].decode("utf-8", "ignore")
-    return f"{pattern(template[:name])}{glob.escape(head)}*~{'[0-9a-f]' * _DIGITS}"
+    head = render(template[name:first], {}).encode()[: _LONGEST // 2].decode("utf-8", "ignore")
+    return f"{glob_pattern(template[:name])}{glob.escape(head)}*~{'[0-9a-f]' * _DIGITS}"
 
 
 def suffix_in(template: str) -> str:

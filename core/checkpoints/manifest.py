@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..storage.backend import at
+from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import Part
 
-__all__ = ["MANIFEST", "Content", "Manifest", "contents_of", "manifest_is", "manifest_of", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "ManifestEntry", "entries_of", "manifest_of", "manifest_problem", "write_manifest"]
 
 MANIFEST = ".trainbus.json"
 """What is added to a payload's name for the name of its manifest."""
@@ -21,7 +21,7 @@ SIGNED = re.compile(rb'(\{\s*"digest":\s*")([0-9a-f]*)')
 """How a manifest begins."""
 
 
-class Content(BaseModel):
+class ManifestEntry(BaseModel):
     """One content of a payload, and the moment of the run that it holds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
@@ -50,7 +50,7 @@ class Manifest(BaseModel):
     """SHA-256 of the manifest's own text, taken with nothing between these quotes; the first field, so that the text
     can be taken apart before it is parsed."""
     format: Literal[1] = 1
-    contents: list[Content]
+    contents: list[ManifestEntry]
 
 
 def manifest_of(path: Location) -> Location:
@@ -63,10 +63,10 @@ def manifest_of(path: Location) -> Location:
     return path.with_name(path.name + MANIFEST)
 
 
-def contents_of(path: Location) -> list[Content]:
+def entries_of(path: Location) -> list[ManifestEntry]:
     """What the manifest of a payload has, newest first; nothing where it is not there, or not as it was written."""
     try:
-        text = at(manifest_of(path)).read()
+        text = backend_for(manifest_of(path)).read()
     except FileNotFoundError:
         return []
     signed = SIGNED.match(text)
@@ -78,19 +78,19 @@ def contents_of(path: Location) -> list[Content]:
         return []
 
 
-def manifest_is(path: Location) -> str:
+def manifest_problem(path: Location) -> str:
     """What is wrong with the manifest of a payload, where it tells of no content."""
     manifest = manifest_of(path)
-    return f"its manifest {manifest.name!r} is {'missing' if at(manifest).size() is None else 'damaged'}"
+    return f"its manifest {manifest.name!r} is {'missing' if backend_for(manifest).size() is None else 'damaged'}"
 
 
-def write_manifest(path: Location, contents: list[Content]) -> None:
+def write_manifest(path: Location, contents: list[ManifestEntry]) -> None:
     """Let the manifest of a payload have these contents, newest first."""
     text = Manifest(contents=contents).model_dump_json()
     unsigned = SIGNED.match(text.encode())
     assert unsigned is not None, "digest is the first field"
     start = unsigned[1].decode()
-    at(manifest_of(path)).replace(start + _digest(text.encode()).decode() + text.removeprefix(start))
+    backend_for(manifest_of(path)).replace(start + _digest(text.encode()).decode() + text.removeprefix(start))
 
 
 def _digest(text: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Copier", "Copy"]
+__all__ = ["Copy", "ParallelCopier"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Copy: TypeAlias = tuple[Array, Array]
@@ -21,7 +21,7 @@ SMALL = 1 << 18
 """Bytes below which an array is copied faster than it is handed over."""
 
 
-class Copier:
+class ParallelCopier:
     """Copies arrays while whoever asks for it waits.
 
     One thread seldom uses all that the memory can give. A second one helps where a processor is free for it. Where
@@ -36,7 +36,7 @@ class Copier:
         """Fill each target, of the source's shape and type.
 
         >>> target = np.zeros((3, 2))
-        >>> Copier().copy([(target, np.ones((3, 2)))])
+        >>> ParallelCopier().copy([(target, np.ones((3, 2)))])
         >>> target.sum()
         np.float64(6.0)
         """

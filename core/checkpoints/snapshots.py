@@ -10,26 +10,26 @@ from typing import Any, NamedTuple
 from ..capabilities import Ranks
 from ..errors import CheckpointError
 from ..storage.atomic_file import RESERVED, digest_of, suffix_of
-from ..storage.backend import at, digest_at
-from ..storage.paths import Location, inside, location, relative
+from ..storage.backend import backend_for, digest_at
+from ..storage.paths import Location, location, relative_to, resolve_relative
 from ..storage.sharded_directory import digest_of_parts, publish_parts, stage_parts
-from .collective_commit import Write, write_together
-from .discovery import Checkpoint, contents_of, payloads_in
+from .collective_commit import Write, write_collectively
+from .discovery import Checkpoint, entries_of, payloads_in
 
-__all__ = ["SlotFile", "Slots", "slot_files"]
+__all__ = ["SnapshotFile", "SnapshotStore", "snapshot_files"]
 
 PREFIX = f"{RESERVED}slot-"
 """How the name of a slot's file begins."""
 
 
-class SlotFile(NamedTuple):
+class SnapshotFile(NamedTuple):
     """Where the state of a slot lies on the disk."""
 
     path: Location
     digest: str
 
 
-class Slots:
+class SnapshotStore:
     """What decisions have kept, by name.
 
     A checkpoint's memory names the file of each slot, so that whoever resumes from it can restore what was kept long
@@ -39,7 +39,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._kept: dict[str, object] = {}
-        self._files: dict[str, SlotFile] = {}
+        self._files: dict[str, SnapshotFile] = {}
         self._lost: set[str] = set()
         """Those that could not be written: they are in memory only, or were in that of a run that is gone."""
 
@@ -52,7 +52,7 @@ class Slots:
     def __getitem__(self, slot: str) -> object:
         return self._kept[slot]
 
-    def keep(self, slot: str, snapshot: object, file: SlotFile | None = None) -> None:
+    def keep(self, slot: str, snapshot: object, file: SnapshotFile | None = None) -> None:
         """Remember a snapshot, and where it lies on the disk, if it does."""
         self._kept[slot] = snapshot
         self._files.pop(slot, None)
@@ -90,7 +90,7 @@ class Slots:
         remembered: dict[str, Any] = {slot: {"file": None, "digest": "", "lost": True} for slot in self._lost}
         for slot in self._kept.keys() - self._lost:
             file = self._files.get(slot)
-            there = None if file is None else relative(file.path, path.parent)
+            there = None if file is None else relative_to(file.path, path.parent)
             remembered[slot] = {"file": there, "digest": "" if file is None else file.digest}
         return remembered
 
@@ -104,8 +104,8 @@ class Slots:
         for slot in self.fresh:
             name = _name(suffix_of(checkpoint.path))
             if linked:
-                at(checkpoint.path).double(name)
-            self._files[slot] = SlotFile(checkpoint.path.with_name(name), checkpoint.content.digest)
+                backend_for(checkpoint.path).hard_link(name)
+            self._files[slot] = SnapshotFile(checkpoint.path.with_name(name), checkpoint.content.digest)
 
     def write(
         self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, sharing: Ranks | None = None
@@ -127,33 +127,35 @@ class Slots:
                 digest = digest_of_parts(parts)
                 publish_parts(staged, path, parts)
             else:
-                staged = at(path).stage(save)
+                staged = backend_for(path).stage(save)
                 digest = digest_of(staged)
-                at(path).publish(staged)
+                backend_for(path).publish(staged)
             return [str(path), digest]
 
-        place, digest = put(save) if sharing is None else write_together(sharing, save, put)
-        self._files.update((slot, SlotFile(location(place), digest)) for slot in self.fresh)
+        place, digest = put(save) if sharing is None else write_collectively(sharing, save, put)
+        self._files.update((slot, SnapshotFile(location(place), digest)) for slot in self.fresh)
 
     def prune(self, directories: Iterable[Location], others: Iterable[Location] = ()) -> None:
         """Remove files of slots in `directories` that no checkpoint there, nor any at `others`, remembers."""
         directories = list(directories)
-        listed = [(directory, name) for directory in directories for name in at(directory).names()]
+        listed = [(directory, name) for directory in directories for name in backend_for(directory).list_names()]
         files = {(directory / name).resolve() for directory, name in listed if name.startswith(PREFIX)}
         unused = files - {file.path.resolve() for file in self._files.values()}
         if not unused:
             return
         for payload in {*others, *(path for directory in directories for path in payloads_in(directory))}:
-            for content in contents_of(payload):
+            for content in entries_of(payload):
                 references = content.memory.get("slots", {}).values()
-                unused -= {inside(payload.parent, each["file"]).resolve() for each in references if each["file"]}
+                unused -= {
+                    resolve_relative(payload.parent, each["file"]).resolve() for each in references if each["file"]
+                }
         for path in unused:
-            at(path).remove()
+            backend_for(path).remove()
 
 
-def slot_files(
+def snapshot_files(
     checkpoint: Checkpoint, slots: Mapping[str, Any], *, verify: bool = True
-) -> tuple[dict[str, SlotFile | None], dict[str, str]]:
+) -> tuple[dict[str, SnapshotFile | None], dict[str, str]]:
     """Slot to its file, verified, by what the checkpoint remembers; None for what lies in the checkpoint itself.
 
     What is lost comes second, with the reason. Without `verify` a directory is not read: of several processes one does
@@ -162,12 +164,12 @@ def slot_files(
     Raises:
         CheckpointError: a file cannot be read, or a directory is not the one that was written.
     """
-    files, lost = dict[str, SlotFile | None](), dict[str, str]()
+    files, lost = dict[str, SnapshotFile | None](), dict[str, str]()
     for slot, reference in slots.items():
         flaw = "it could not be written before the run ended" if reference.get("lost") else ""
         file = None
         if not flaw and reference["file"] is not None:
-            file = SlotFile(inside(checkpoint.path.parent, reference["file"]), reference["digest"])
+            file = SnapshotFile(resolve_relative(checkpoint.path.parent, reference["file"]), reference["digest"])
             flaw = _flaw(file, verify=verify)
         if flaw:
             lost[slot] = flaw
@@ -176,7 +178,7 @@ def slot_files(
     return files, lost
 
 
-def _flaw(file: SlotFile, *, verify: bool) -> str:
+def _flaw(file: SnapshotFile, *, verify: bool) -> str:
     """In words, what is wrong with the file of a slot; empty for nothing."""
     path = file.path
     directory = isinstance(path, Path) and path.is_dir()

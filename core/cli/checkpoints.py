@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from ..checkpoints.discovery import Found
+from ..checkpoints.discovery import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
 from .terminal import printable
@@ -16,7 +16,7 @@ __all__ = ["as_json", "best_of", "table"]
 HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 
 
-def table(found: Sequence[Found], *, verified: bool) -> str:
+def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     """A line for each checkpoint, then which is the last and which the best by each metric whose name tells."""
     now = datetime.now(UTC)
     rows = [HEADER, *(_row(each, now, verified=verified) for each in found)]
@@ -31,7 +31,7 @@ def table(found: Sequence[Found], *, verified: bool) -> str:
     return "\n".join(lines)
 
 
-def as_json(found: Sequence[Found], *, verified: bool) -> str:
+def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     """A list of objects; without `verified` nothing claims to be intact, so that "intact" is null."""
     best = best_of(found)
     last = next((each for each in found if not each.flaw), None)
@@ -51,12 +51,12 @@ def as_json(found: Sequence[Found], *, verified: bool) -> str:
     )
 
 
-def best_of(found: Sequence[Found]) -> dict[str, Found]:
+def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
     """Metric to the checkpoint that has its best value; without those whose names tell no direction.
 
     Of equal ones the earlier is the best, as `ModelCheckpoint` has it.
     """
-    best: dict[str, Found] = {}
+    best: dict[str, CheckpointInfo] = {}
     for each in sorted(
         (each for each in found if not each.flaw), key=lambda each: each.content.step if each.content else 0
     ):
@@ -71,7 +71,7 @@ def best_of(found: Sequence[Found]) -> dict[str, Found]:
     return best
 
 
-def _row(found: Found, now: datetime, *, verified: bool) -> tuple[str, ...]:
+def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, ...]:
     name, state = printable(found.path.name), printable(found.flaw) or ("intact" if verified else "not verified")
     content = found.content
     if content is None:

@@ -14,23 +14,23 @@ from typing import Any
 from ..errors import JournalError, SettingsError, TrainbusError
 from ..journal import (
     NAME,
-    Began,
-    Committed,
-    Decided,
-    Done,
-    Ended,
+    ActionRecord,
+    CheckpointSaved,
+    DecisionMade,
     EpochEnded,
     Event,
-    Failed,
-    Listed,
-    Raised,
-    Resumed,
-    Signalled,
-    Story,
+    ExceptionRaised,
+    FailureReported,
+    PluginRecord,
+    RunEnded,
+    RunJournal,
+    RunResumed,
+    RunStarted,
+    StopRequested,
     read,
 )
 from ..metrics.names import hint, resolve
-from ..resume.serialization import to_plain
+from ..resume.serialization import to_json_data
 from ..settings.registry import load
 from .terminal import plot, printable
 
@@ -46,7 +46,7 @@ MANY = 3
 """Of saves in a row, so many are told from the first on, and so many until the last."""
 
 
-def story_at(path: Path, number: int | None = None) -> Story:
+def story_at(path: Path, number: int | None = None) -> RunJournal:
     """The story of a run.
 
     Args:
@@ -85,7 +85,7 @@ def _found(path: Path) -> Path:
     return found[0]
 
 
-def as_json(story: Story) -> str:
+def as_json(story: RunJournal) -> str:
     """An object with every event that holds; numbers that are not finite are texts, as in the journal."""
     events = [json.loads(event.model_dump_json()) for event in story.events]
     return json.dumps(
@@ -93,7 +93,7 @@ def as_json(story: Story) -> str:
     )
 
 
-def explain(story: Story, metric: str | None = None) -> str:
+def explain(story: RunJournal, metric: str | None = None) -> str:
     """The story in words.
 
     Args:
@@ -108,7 +108,7 @@ def explain(story: Story, metric: str | None = None) -> str:
 
 
 def _introduced(event: Event) -> Iterator[str]:
-    assert isinstance(event, (Began, Resumed))
+    assert isinstance(event, (RunStarted, RunResumed))
     planned = "" if event.planned_epochs is None else f", {event.planned_epochs} epochs planned"
     host = event.environment.get("host")
     yield printable(f"{event.subject or 'a loop of numbers'}{f' on {host}' if host else ''}, {_clock(event)}{planned}")
@@ -118,17 +118,17 @@ def _introduced(event: Event) -> Iterator[str]:
             yield printable(f"  {name}{': ' if given else ''}{', '.join(f'{n}={v!r}' for n, v in given.items())}")
 
 
-def _given(listed: Listed) -> Mapping[str, Any]:
+def _given(listed: PluginRecord) -> Mapping[str, Any]:
     """The settings that are not what they are by themselves."""
     try:
         fields = load("callbacks", listed.callback).model_fields
     except (TrainbusError, AttributeError):  # one that is not installed here
         return listed.settings
-    defaults = {name: to_plain(field.default) for name, field in fields.items() if not field.is_required()}
+    defaults = {name: to_json_data(field.default) for name, field in fields.items() if not field.is_required()}
     return {name: value for name, value in listed.settings.items() if value != defaults.get(name)}
 
 
-def _plotted(story: Story, metric: str | None) -> Iterator[str]:
+def _plotted(story: RunJournal, metric: str | None) -> Iterator[str]:
     logged = list(dict.fromkeys(name for each in story.epochs for name in each.metrics))
     if metric is not None and resolve(metric, logged) is None:
         near = hint(metric, logged)
@@ -149,7 +149,7 @@ def _plotted(story: Story, metric: str | None) -> Iterator[str]:
         yield "\n".join([printable(name), *lines, *(["  ".join(legend)] if legend else [])])
 
 
-def _decisive(story: Story) -> str:
+def _decisive(story: RunJournal) -> str:
     """The metric that decided most, else one that is monitored."""
     seen = Counter(str(action.values.get("metric", "")) for each in story.decisions for action in each.actions)
     monitored = [str(each.settings["monitor"]) for each in story.callbacks.values() if "monitor" in each.settings]
@@ -157,8 +157,10 @@ def _decisive(story: Story) -> str:
     return next(iter([*(name for name, _ in seen.most_common(1)), *monitored]), "val_loss")
 
 
-def _told(story: Story) -> Iterator[str]:
-    heard = [event for event in story.events if not isinstance(event, (Began, EpochEnded, Committed, Ended))]
+def _told(story: RunJournal) -> Iterator[str]:
+    heard = [
+        event for event in story.events if not isinstance(event, (RunStarted, EpochEnded, CheckpointSaved, RunEnded))
+    ]
     for routine, group in groupby(heard, key=_routine):
         lines = [line for event in group for line in _lines(event)]
         if routine and len(lines) > 3 * MANY:
@@ -168,31 +170,31 @@ def _told(story: Story) -> Iterator[str]:
 
 def _routine(event: Event) -> frozenset[tuple[str, str]]:
     """Who did what, where that is done over and over; empty where the event is worth a line in any case."""
-    actions = event.actions if isinstance(event, Decided) else ()
+    actions = event.actions if isinstance(event, DecisionMade) else ()
     return frozenset((each.kind, each.by) for each in actions if {each.kind for each in actions} <= ROUTINE)
 
 
 def _lines(event: Event) -> Iterator[str]:
     match event:
-        case Decided():
+        case DecisionMade():
             where = f"epoch {event.epoch + 1}"
             for reason, actions in groupby(event.actions, key=lambda action: action.reason):
                 done = ", ".join(f"{_verb(action, event)} ({action.by})" for action in actions)
                 yield printable(": ".join(filter(None, [where, reason, done])))
-        case Resumed():
+        case RunResumed():
             yield printable(f"resumed from {event.checkpoint} after {_count(event.epochs)}, {_clock(event)}")
-        case Failed():
+        case FailureReported():
             where = f"{event.plugin}{f' in {event.hook}' if event.hook else ''}"
             yield printable(f"{where}: {event.lost}: {event.error}" if event.lost else f"{where} failed: {event.error}")
-        case Raised():
+        case ExceptionRaised():
             yield printable(f"epoch {event.epoch + 1}: {event.error}")
-        case Signalled():
+        case StopRequested():
             yield printable(f"epoch {event.epoch + 1}: {event.name} ended it here, after {event.step} steps")
         case _:
             return
 
 
-def _verb(action: Done, event: Decided) -> str:
+def _verb(action: ActionRecord, event: DecisionMade) -> str:
     options = action.options
     match action.kind:
         case "scale_learning_rate":
@@ -210,7 +212,7 @@ def _verb(action: Done, event: Decided) -> str:
             return "stop"
 
 
-def _ended(story: Story) -> str:
+def _ended(story: RunJournal) -> str:
     end, epochs = story.end, len(story.epochs)
     if end is None:
         last = story.events[-1]

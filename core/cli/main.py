@@ -135,20 +135,20 @@ def _callbacks(_: argparse.Namespace) -> int:
 
 
 def _checkpoints(options: argparse.Namespace) -> int:
-    from ..checkpoints.discovery import survey  # noqa: PLC0415
-    from ..storage.backend import at  # noqa: PLC0415
+    from ..checkpoints.discovery import scan  # noqa: PLC0415
+    from ..storage.backend import backend_for  # noqa: PLC0415
     from ..storage.paths import location  # noqa: PLC0415
     from .checkpoints import as_json, table  # noqa: PLC0415 - only this command needs it
 
     directory = location(options.directory)
-    place = at(directory)
+    place = backend_for(directory)
     try:
         if not place.is_directory():
             state = "not there" if place.size() is None else "a file"
             raise SettingsError(f"{str(directory)!r} is {state}; name a directory")
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
-    found = survey(directory, verify=options.verify)
+    found = scan(directory, verify=options.verify)
     if options.json:
         print(as_json(found, verified=options.verify))
     elif found:

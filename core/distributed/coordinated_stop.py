@@ -17,7 +17,7 @@ from typing import Any
 from ..capabilities import Ranks
 from ..errors import RankError
 
-__all__ = ["Departure"]
+__all__ = ["CoordinatedStop"]
 
 SECONDS = 0.2
 """How long a note may stay unseen."""
@@ -25,7 +25,7 @@ PATIENCE = 20.0
 """Seconds after which a rank that says nothing is taken for lost."""
 
 
-class Departure:
+class CoordinatedStop:
     """Watches for notes that ask all ranks to leave their loop, until it is closed.
 
     Args:
@@ -138,7 +138,7 @@ class Departure:
         return place
 
 
-def _watch(departure: weakref.ref[Departure], closed: threading.Event) -> None:
+def _watch(departure: weakref.ref[CoordinatedStop], closed: threading.Event) -> None:
     while not closed.wait(SECONDS):
         watched = departure()
         if watched is None:  # its run was lost

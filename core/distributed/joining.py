@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..callback import Callback
-from ..checkpoints.discovery import Checkpoint, contents_of, read
+from ..checkpoints.discovery import Checkpoint, entries_of, read
 from ..decision import Decision
-from ..engine.executor import Outcome
+from ..engine.executor import ExecutionResult
 from ..errors import CheckpointError, RankError, SettingsError
-from ..failures import LOG, observes
-from ..resume.state import decision_from_plain, decision_to_plain
-from ..resume.unfinished import unfinished
+from ..failures import LOG, is_observer
+from ..resume.state import decision_from_json, decision_to_json
+from ..resume.unfinished import remaining_actions
 from ..storage.paths import Location, location
-from ..storage.sharded_directory import Portion
+from ..storage.sharded_directory import VerificationShare
 from .outcomes import NO_NEWS, outcome_from_plain, outcome_to_plain
-from .rendezvous import told, words_of
+from .rendezvous import describe_error, describe_failures
 from .together import Together
 
 __all__ = ["Joining"]
@@ -33,7 +33,7 @@ class Joining(Together):
         """
         if self._agreement is None or self._departure is None:
             return
-        deciding = (name for name, plugin in self.plugins.items() if not observes(plugin))
+        deciding = (name for name, plugin in self.plugins.items() if not is_observer(plugin))
         mine = {name: _settings(self.callbacks.get(name)) for name in deciding}
         first, *others = self._agreement.everywhere(mine)
         for rank, theirs in enumerate(others, start=1):
@@ -46,7 +46,7 @@ class Joining(Together):
         if self._agreement is None:
             self._take(self._look())
             return
-        mine, damaged = Portion(self.rank, self.world_size), list[Location]()
+        mine, damaged = VerificationShare(self.rank, self.world_size), list[Location]()
         while True:
             checkpoint, error = None, None
             if self.rank == 0:
@@ -69,14 +69,14 @@ class Joining(Together):
                 break
             damaged.append(location(found[0]))
             if self._resume is not None and location(self._resume) == damaged[-1]:
-                raise self._shared(CheckpointError(told(flaws)))
+                raise self._shared(CheckpointError(describe_failures(flaws)))
             if self.rank == 0:
-                LOG.warning("passed over: %s: %s", found[0], told(flaws))
+                LOG.warning("passed over: %s: %s", found[0], describe_failures(flaws))
         with self._sharing():
             self._take(checkpoint)
 
-    def _same_file(self, path: str, digest: str, mine: Portion) -> Checkpoint:
-        known = any(content.digest == digest for content in contents_of(location(path)))
+    def _same_file(self, path: str, digest: str, mine: VerificationShare) -> Checkpoint:
+        known = any(content.digest == digest for content in entries_of(location(path)))
         checkpoint = read(location(path), mine) if known else None
         if checkpoint is None or checkpoint.content.digest != digest:
             raise SettingsError(f"{path!r} is not the file that rank 0 has there; let every rank see the same files")
@@ -92,13 +92,13 @@ class Joining(Together):
         with self._sharing():
             self._recall()
             if self.rank == 0:
-                left, committed = unfinished(decision, resumption.checkpoint)
+                left, committed = remaining_actions(decision, resumption.checkpoint)
         if self._agreement is not None:
-            plain = self._agreed(outcome_to_plain(Outcome(left, committed, [])), None)
+            plain = self._agreed(outcome_to_plain(ExecutionResult(left, committed, [])), None)
             left, committed, _ = outcome_from_plain(plain)
         outcome = self._done(left)
         done = Decision(decision.actions - (left.actions - outcome.done.actions))
-        self._tell_of(Outcome(done, [*committed, *outcome.committed], outcome.unwritten))
+        self._tell_of(ExecutionResult(done, [*committed, *outcome.committed], outcome.unwritten))
 
     def _arrive(self, error: BaseException | None) -> BaseException | None:
         """Come to the end, with all ranks or, where this one alone has failed, apart; what ends the run."""
@@ -113,7 +113,7 @@ class Joining(Together):
             self._part(lost)
             return error or lost
         assert met is not None
-        return error or (RankError(told(met.failed)) if met.failed else None)
+        return error or (RankError(describe_failures(met.failed)) if met.failed else None)
 
     def _part(self, error: BaseException) -> None:
         """Exchange nothing any more, and let the others know why; or learn from the others why this one has failed."""
@@ -124,7 +124,7 @@ class Joining(Together):
         try:
             if not isinstance(error, RankError):
                 left = {rank: ranks.noted(f"left/{rank}") for rank in range(ranks.size)}
-                ranks.note(f"left/{self.rank}", words_of(error))
+                ranks.note(f"left/{self.rank}", describe_error(error))
                 for rank, why in left.items():
                     if why is not None:
                         error.add_note(f"rank {rank} had left before: {why}")
@@ -140,10 +140,10 @@ class Joining(Together):
         try:
             if self._agreement is not None:
                 failure = next((each for each in errors if each is not self.error), None)
-                met = self._agreement.meet("answer", value=decision_to_plain(decision), error=failure)
+                met = self._agreement.meet("answer", value=decision_to_json(decision), error=failure)
                 assert met is not None
-                errors += [RankError(told(met.failed))] if met.failed and failure is None else []
-                decision = decision_from_plain(met.value) | self._take_heeded()
+                errors += [RankError(describe_failures(met.failed))] if met.failed and failure is None else []
+                decision = decision_from_json(met.value) | self._take_heeded()
             self._carry_out(decision)
             self._tell_of(self._all_written())
             if self.rank == 0:
@@ -155,7 +155,7 @@ class Joining(Together):
             self._bus.leave()
             self._agreement.ranks.close()
 
-    def _all_written(self) -> Outcome:
+    def _all_written(self) -> ExecutionResult:
         """What became of the files that are being written; waits for it."""
         if self._agreement is None:
             return self._bus.written(wait=True)

@@ -9,7 +9,7 @@ from ..engine.continuation import Continuation
 from ..engine.signals import DEFAULT, Signals
 from ..engine.stop_file import StopFile
 from ..storage.paths import Source
-from .coordinated_stop import Departure
+from .coordinated_stop import CoordinatedStop
 
 __all__ = ["Leaving"]
 
@@ -36,7 +36,7 @@ class Leaving(Continuation):
         self._listens_to = (signals,) if isinstance(signals, str) else tuple(signals)
         self._signals: Signals | None = None
         self._stop_file: StopFile | None = None
-        self._departure: Departure | None = None
+        self._departure: CoordinatedStop | None = None
 
     def obey_request(self) -> None:
         """End the run here, between two batches or epochs, if a signal or a stop file has asked for it.

@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 
 from ..capabilities import HasLearningRate, HasRanks, missing
 from ..decision import NOTHING, Decision
-from ..engine.executor import Outcome
+from ..engine.executor import ExecutionResult
 from ..engine.signals import DEFAULT
 from ..errors import RankError, SettingsError
-from ..metrics.running_means import Means
-from ..resume.state import decision_from_plain, decision_to_plain
+from ..metrics.running_means import RunningMeans
+from ..resume.state import decision_from_json, decision_to_json
 from ..storage.paths import Source
-from .coordinated_stop import Departure
+from .coordinated_stop import CoordinatedStop
 from .leaving import Leaving
-from .metric_reduction import Reduction
+from .metric_reduction import MetricReducer
 from .outcomes import NO_NEWS, outcome_from_plain, outcome_to_plain
-from .rendezvous import Agreement, Meeting, Point, Verdict, told
+from .rendezvous import BarrierResult, Point, RankMismatch, Rendezvous, describe_failures
 
 __all__ = ["BATCHES", "Meetings"]
 
@@ -46,7 +46,7 @@ class Meetings(Leaving):
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         super().__init__(subject, resume=resume, resume_strict=resume_strict, signals=signals)
-        self._agreement: Agreement | None = None
+        self._agreement: Rendezvous | None = None
         self._verdict: BaseException | None = None
         self._proposed = self._heeded = NOTHING  # what loops decide: this one, since the last meeting, and all of them
         self._news = NO_NEWS
@@ -54,16 +54,16 @@ class Meetings(Leaving):
         ranks = subject.ranks() if isinstance(subject, HasRanks) and missing(subject, HasRanks) is None else None
         if ranks is not None:
             self.rank, self.world_size = ranks.rank, ranks.size
-            self._agreement = Agreement(ranks)
-            self._reduction = Reduction(ranks.rank)
-            self._departure = Departure(ranks, self._place, self._hear)
+            self._agreement = Rendezvous(ranks)
+            self._reduction = MetricReducer(ranks.rank)
+            self._departure = CoordinatedStop(ranks, self._place, self._hear)
 
     def begin_loop(self, loader: Iterable[T]) -> tuple[Iterable[T], int]:
         """A loop over the batches of the epoch begins; what to go through, and the number of its first batch."""
         self._uneven = False
         return super().begin_loop(loader)
 
-    def _meet(self, point: Point, **said: Any) -> Meeting | None:
+    def _meet(self, point: Point, **said: Any) -> BarrierResult | None:
         """Meet the other ranks; None where they have no such batch any more.
 
         Raises:
@@ -75,7 +75,7 @@ class Meetings(Leaving):
         proposed, aside = self._proposed, self._aside(point)
         try:
             met = self._agreement.meet(point, self._common(point), aside=aside, **said)
-        except Verdict as verdict:
+        except RankMismatch as verdict:
             self._heed(verdict.asides)
             self.obey_request()
             raise self._shared(RankError(str(verdict))) from None
@@ -83,7 +83,7 @@ class Meetings(Leaving):
             self._uneven = True
             return None
         if met.failed and point != "on_train_end":
-            raise self._shared(said.get("error") or RankError(told(met.failed)))
+            raise self._shared(said.get("error") or RankError(describe_failures(met.failed)))
         self._proposed = NOTHING if proposed is self._proposed else self._proposed
         self._heed(met.asides)
         return met
@@ -126,7 +126,7 @@ class Meetings(Leaving):
         if self.requested:
             said["requested"] = self.requested
         if self._proposed:
-            said["decision"] = decision_to_plain(self._proposed)
+            said["decision"] = decision_to_json(self._proposed)
         if self.rank == 0 and point == "on_epoch_end" and any(self._news):
             said["news"] = outcome_to_plain(self._news)
         return said
@@ -137,7 +137,7 @@ class Meetings(Leaving):
                 self._hear({"request": aside["requested"]})
                 if self._departure is not None:
                     self._departure.settle()
-            self._heeded |= decision_from_plain(aside.get("decision", ()))
+            self._heeded |= decision_from_json(aside.get("decision", ()))
             if "news" in aside and self.rank:
                 self._news = outcome_from_plain(aside["news"])
 
@@ -147,7 +147,7 @@ class Meetings(Leaving):
 
     # --- metrics and news
 
-    def _measured(self, point: Point) -> Means | None:
+    def _measured(self, point: Point) -> RunningMeans | None:
         """The metrics of all ranks; None where other ranks have no such batch."""
         self._reduction.take(self.means)
         row = [float(self.validated), *self._reduction.row()]
@@ -173,7 +173,7 @@ class Meetings(Leaving):
         self.validated = row[0] > 0
         return self._reduction.means(row[1:], chosen)
 
-    def _means_of_all(self) -> Means:
+    def _means_of_all(self) -> RunningMeans:
         """The metrics of the epoch that is over."""
         if self._agreement is None:
             return self.means
@@ -181,7 +181,7 @@ class Meetings(Leaving):
         assert means is not None
         return means
 
-    def _written(self) -> Outcome:
+    def _written(self) -> ExecutionResult:
         """What became of the files that were being written, as far as it is known."""
         if self._agreement is None:
             return self._bus.written(wait=False)

@@ -7,13 +7,13 @@ from math import inf, isnan, nan, prod
 from typing import Any, NamedTuple
 
 from ..errors import SettingsError
-from ..metrics.running_means import Means, Reduce
+from ..metrics.running_means import Reduce, RunningMeans
 from ..metrics.scalars import on_host
 
-__all__ = ["Reduction"]
+__all__ = ["MetricReducer"]
 
 
-class Slot(NamedTuple):
+class MetricSlot(NamedTuple):
     """One metric's place in the row."""
 
     name: str
@@ -26,7 +26,7 @@ class Slot(NamedTuple):
         return self.reduce in ("max", "min")
 
 
-class Reduction:
+class MetricReducer:
     """The metrics of one rank, laid out as on all ranks.
 
     A metric that a rank has not logged counts nothing there: one that only rank 0 logs is that of rank 0.
@@ -37,17 +37,17 @@ class Reduction:
 
     def __init__(self, rank: int) -> None:
         self._rank = rank
-        self._slots: list[Slot] = []
+        self._slots: list[MetricSlot] = []
         self._values: dict[str, tuple[list[float], float]] = {}
 
-    def take(self, means: Means) -> None:
+    def take(self, means: RunningMeans) -> None:
         """Take in what this rank has logged."""
         host = on_host({name: total for name, (total, *_) in means.sums().items()})
-        own: list[Slot] = []
+        own: list[MetricSlot] = []
         self._values = {}
         for name, (_, count, *reduced) in means.sums().items():
             shape, values = _flat(host[name])
-            own.append(Slot(name, reduced[0] if reduced else "mean", shape))
+            own.append(MetricSlot(name, reduced[0] if reduced else "mean", shape))
             self._values[name] = values, float(count)
         self._slots = _union([("this rank", self._slots), ("this rank", own)])
 
@@ -63,7 +63,7 @@ class Reduction:
             SettingsError: two ranks have one name for metrics of different kinds.
         """
         self._slots = _union(
-            (f"rank {rank}", [Slot(name, reduce, tuple(shape)) for name, reduce, shape in layout])
+            (f"rank {rank}", [MetricSlot(name, reduce, tuple(shape)) for name, reduce, shape in layout])
             for rank, layout in enumerate(layouts)
         )
 
@@ -90,7 +90,7 @@ class Reduction:
                 row += [-inf if isnan(value) else _sign(slot) * value for value in values]
         return row
 
-    def means(self, row: Sequence[float], chosen: Sequence[float]) -> Means:
+    def means(self, row: Sequence[float], chosen: Sequence[float]) -> RunningMeans:
         """The metrics of all ranks.
 
         Args:
@@ -109,13 +109,13 @@ class Reduction:
             if count:
                 once = slot.reduce in ("sum", "max", "min")
                 sums[slot.name] = (_shaped(values, slot.shape), 1 if once else count, slot.reduce)
-        means = Means()
+        means = RunningMeans()
         means.bring_back(sums)
         return means
 
 
-def _union(layouts: Iterable[tuple[str, Iterable[Slot]]]) -> list[Slot]:
-    slots: dict[str, tuple[str, Slot]] = {}
+def _union(layouts: Iterable[tuple[str, Iterable[MetricSlot]]]) -> list[MetricSlot]:
+    slots: dict[str, tuple[str, MetricSlot]] = {}
     for whose, layout in layouts:
         for slot in layout:
             other, same = slots.setdefault(slot.name, (whose, slot))
@@ -126,16 +126,16 @@ def _union(layouts: Iterable[tuple[str, Iterable[Slot]]]) -> list[Slot]:
     return [slot for _, slot in sorted(slots.values(), key=lambda item: item[1].name)]
 
 
-def _told(slot: Slot) -> str:
+def _told(slot: MetricSlot) -> str:
     shape = f"an array of shape {slot.shape}" if slot.shape else "a number"
     return f"{shape} with reduce={slot.reduce!r}"
 
 
-def _sign(slot: Slot) -> int:
+def _sign(slot: MetricSlot) -> int:
     return -1 if slot.reduce == "min" else 1
 
 
-def _nothing(slot: Slot) -> list[float]:
+def _nothing(slot: MetricSlot) -> list[float]:
     return [0.0] * prod(slot.shape)
 
 

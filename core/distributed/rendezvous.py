@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from ..capabilities import Ranks
 from ..errors import RankError
 
-__all__ = ["Agreement", "Meeting", "Point", "Verdict", "told", "words_of"]
+__all__ = ["BarrierResult", "Point", "RankMismatch", "Rendezvous", "describe_error", "describe_failures"]
 
 Point = Literal[
     "on_batch_begin",
@@ -45,7 +45,7 @@ BITS = 18
 """Of a digest, to a number: the squares add up exactly over 100,000 ranks."""
 
 
-class Meeting(NamedTuple):
+class BarrierResult(NamedTuple):
     """What the ranks have told each other at one point."""
 
     row: list[float]
@@ -60,14 +60,14 @@ class Meeting(NamedTuple):
     """Each rank that brought an error, with its words."""
 
 
-class Verdict(RankError):
+class RankMismatch(RankError):
     """What all ranks raise together, so that they can still meet at the end of the run."""
 
     asides: Sequence[dict[str, Any]] = ()
     """What was said besides by ranks that have left, or are left behind."""
 
 
-class Agreement:
+class Rendezvous:
     """The meetings of one run's ranks.
 
     Args:
@@ -89,7 +89,7 @@ class Agreement:
         value: Any = None,
         aside: dict[str, Any] | None = None,
         error: BaseException | None = None,
-    ) -> Meeting | None:
+    ) -> BarrierResult | None:
         """Meet the other ranks at `point`. A rank that is further on than others waits until they come.
 
         Args:
@@ -105,7 +105,7 @@ class Agreement:
             What was said; None where other ranks have no such batch any more, so that it is told on none.
 
         Raises:
-            Verdict: the ranks stand at different points, have drifted apart, or have left the loop.
+            RankMismatch: the ranks stand at different points, have drifted apart, or have left the loop.
             RankError: ranks are gone.
         """
         data = json.dumps(value).encode() if self.ranks.rank == 0 and value is not None else b""
@@ -128,7 +128,7 @@ class Agreement:
         alike = self._same(sums[LAYOUT:AT])
         if alike and len(row) > SIZE - ROOM:
             summed += self.sum(row[SIZE - ROOM :])
-        return Meeting(summed, alike, self._received(sums, value), asides, failed)
+        return BarrierResult(summed, alike, self._received(sums, value), asides, failed)
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """One sum over all ranks."""
@@ -161,12 +161,12 @@ class Agreement:
         if END in present and point == END:
             return True
         where = ", ".join(f"{_named(ranks)} at {each}" for each, ranks in groups.items())
-        verdict = Verdict(f"the ranks stand at different events: {where}; state the same events on every rank")
+        verdict = RankMismatch(f"the ranks stand at different events: {where}; state the same events on every rank")
         verdict.asides = asides
         raise verdict
 
     def _failed(self, error: BaseException | None) -> dict[int, str]:
-        words = self.everywhere(None if error is None else words_of(error))
+        words = self.everywhere(None if error is None else describe_error(error))
         return {rank: each for rank, each in enumerate(words) if each is not None}
 
     def _same(self, sums: Sequence[float]) -> bool:
@@ -179,7 +179,7 @@ class Agreement:
         for rank, each in enumerate(self.everywhere(place)):
             groups.setdefault(json.dumps(each), []).append(rank)
         where = "; ".join(f"{_named(ranks)}: {each}" for each, ranks in groups.items())
-        raise Verdict(f"the ranks have drifted apart: {where}")
+        raise RankMismatch(f"the ranks have drifted apart: {where}")
 
     def _received(self, sums: Sequence[float], value: Any) -> Any:
         length = int(sums[LENGTH])
@@ -192,10 +192,10 @@ class Agreement:
         return json.loads(data[:length])
 
 
-def told(failed: dict[int, str]) -> str:
+def describe_failures(failed: dict[int, str]) -> str:
     """The errors of ranks in words, each once.
 
-    >>> told({1: "OSError: no space", 2: "OSError: no space"})
+    >>> describe_failures({1: "OSError: no space", 2: "OSError: no space"})
     'ranks 1, 2: OSError: no space'
     """
     groups: dict[str, list[int]] = {}
@@ -204,7 +204,7 @@ def told(failed: dict[int, str]) -> str:
     return "; ".join(f"{_named(ranks)}: {words}" for words, ranks in groups.items())
 
 
-def words_of(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error in words."""
     return str(error) if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
 from ..engine.dispatch import CompiledHook
-from ..engine.executor import Outcome
+from ..engine.executor import ExecutionResult
 from ..errors import SettingsError
-from ..metrics.running_means import Means
-from ..resume.state import Share, decision_from_plain, decision_to_plain, share_of
-from ..storage.backend import at
+from ..metrics.running_means import RunningMeans
+from ..resume.state import RankState, collect_rank_state, decision_from_json, decision_to_json
+from ..storage.backend import backend_for
 from ..storage.paths import Location, location
 from .meetings import BATCHES, Meetings
 from .outcomes import outcome_from_plain, outcome_to_plain
@@ -69,9 +69,9 @@ class Together(Meetings):
         except Exception as raised:  # noqa: BLE001 - raised on every rank
             error = raised
         point = "answer" if name in MEASURED or name == "on_epoch_end" else cast("Point", name)
-        met = self._meet(point, value=decision_to_plain(decision), error=error)
+        met = self._meet(point, value=decision_to_json(decision), error=error)
         if met is not None:
-            self._carry_out(decision_from_plain(met.value) | self._take_heeded())
+            self._carry_out(decision_from_json(met.value) | self._take_heeded())
 
     def _watch_for_all(self) -> None:
         """Let watched metrics see the epoch that is over; what they miss is raised on every rank."""
@@ -107,15 +107,15 @@ class Together(Meetings):
         """Carry out what is decided, on every rank, and tell what became of it."""
         self._tell_of(self._done(decision))
 
-    def _done(self, decision: Decision) -> Outcome:
+    def _done(self, decision: Decision) -> ExecutionResult:
         if self._agreement is None:
             return self._bus.carry_out(decision, self)
-        outcome, error, actions = Outcome(decision, [], []), None, decision.actions
+        outcome, error, actions = ExecutionResult(decision, [], []), None, decision.actions
         if all(isinstance(action, Stop) for action in actions):
             return outcome
         if any(isinstance(action, Save) for action in actions) and self._bus.sharing() is None:
-            plain = self._agreement.gather(share_of(self).packed().model_dump())
-            shares = [Share.model_validate(share) for share in plain]
+            plain = self._agreement.gather(collect_rank_state(self).compressed().model_dump())
+            shares = [RankState.model_validate(share) for share in plain]
             self.shares = [share.beside(shares[0]) for share in shares[1:]]
         try:
             if self.rank == 0:
@@ -131,7 +131,7 @@ class Together(Meetings):
                     self._bus.follow(decision)
         return outcome if self.rank == 0 else outcome_from_plain(plain)
 
-    def _tell_of(self, outcome: Outcome) -> None:
+    def _tell_of(self, outcome: ExecutionResult) -> None:
         """Tell what became of a decision; what that makes a plugin raise is raised on every rank."""
         if self._agreement is None:
             self._tell_outcome(outcome)
@@ -145,7 +145,7 @@ class Together(Meetings):
         else:
             self._tell_outcome(outcome)
 
-    def _tell_outcome(self, outcome: Outcome) -> None:
+    def _tell_outcome(self, outcome: ExecutionResult) -> None:
         done, committed, unwritten = outcome
         saved = [location(action.path) for action in done if isinstance(action, Save)]
         going = [location(action.source) for action in done if isinstance(action, Forget)]
@@ -171,7 +171,7 @@ class Together(Meetings):
     def _is_there(self, path: Location) -> bool:
         """Whether there is something that was to be replaced; where that cannot be told, whether this run wrote one."""
         try:
-            return at(path).size() is not None or at(path).is_directory()
+            return backend_for(path).size() is not None or backend_for(path).is_directory()
         except OSError:
             return any(each.path == path for each in self.checkpoints)
 
@@ -181,7 +181,7 @@ class Together(Meetings):
             self._carry_out(self._take_heeded())
 
 
-def _shown(name: str, given: Any, own: Means, all_ranks: Means) -> Any:
+def _shown(name: str, given: Any, own: RunningMeans, all_ranks: RunningMeans) -> Any:
     """The metrics of all ranks, in the place of this one's."""
     if name == "on_validation_end":
         return {**given, **{metric: all_ranks[metric] for metric in all_ranks if metric.startswith("val_")}}

@@ -9,15 +9,15 @@ import pluggy
 
 from ..decision import NOTHING, Decision, join
 from ..errors import LoopError, SettingsError
-from ..failures import observes
+from ..failures import is_observer
 from ..hooks import HOOKS, PROJECT, Hooks
-from .dispatch import Answers, CompiledHook, call_each, compile_hook
-from .executor import Execution
+from .dispatch import CompiledHook, HookResults, call_all, compile_hook
+from .executor import Executor
 
 __all__ = ["Bus"]
 
 
-class Bus(Execution):
+class Bus(Executor):
     """The plugins of one run and the subject that they decide about.
 
     Each hook stands here compiled, as an attribute of its name: None while nobody listens.
@@ -73,9 +73,9 @@ class Bus(Execution):
     def decides(self, hook: str) -> bool:
         """Whether anybody listens who does not only observe."""
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
-        return any(not observes(each.plugin) for each in caller.get_hookimpls())
+        return any(not is_observer(each.plugin) for each in caller.get_hookimpls())
 
-    def decision(self, hook: str, answers: Answers) -> Decision:
+    def decision(self, hook: str, answers: HookResults) -> Decision:
         """The answers to one event as one decision, each action signed by the plugin that asked for it.
 
         Raises:
@@ -86,7 +86,7 @@ class Bus(Execution):
             raise errors[0]
         return decision
 
-    def _joined(self, hook: str, askers: list[str], answers: Answers) -> tuple[Decision, list[Exception]]:
+    def _joined(self, hook: str, askers: list[str], answers: HookResults) -> tuple[Decision, list[Exception]]:
         if len(askers) != len(answers):
             askers = [""] * len(answers)
         decisions: list[Decision] = []
@@ -96,7 +96,7 @@ class Bus(Execution):
                 decisions.append(answer.signed(asker))
             elif answer is not None:
                 error = LoopError(f"{asker or 'a plugin'} answered {hook} with {answer!r}; answer a Decision or None")
-                if observes(self._manager.get_plugin(asker)):
+                if is_observer(self._manager.get_plugin(asker)):
                     self.failures.tolerate(asker, hook, error)
                 else:
                     errors.append(error)
@@ -109,7 +109,7 @@ class Bus(Execution):
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         # also one that is switched off is told of the end, so that it can close its files
         without = () if hook == "on_train_end" else self.failures.off
-        answers, errors = call_each(caller, values, self.failures, without)
+        answers, errors = call_all(caller, values, self.failures, without)
         if hook != "on_train_end":
             return NOTHING, errors
         askers = [each.plugin_name for each in reversed(caller.get_hookimpls())]

@@ -7,22 +7,22 @@ from typing import Any, TypeVar
 
 from ..checkpoints.discovery import Checkpoint
 from ..failures import LOG
-from ..resume.dataloader_state import bring_back, state_of
+from ..resume.dataloader_state import capture_loader, restore_loader
 from ..resume.resumption import Resumption, find
-from ..resume.rng_state import random_state, undrawn
-from ..resume.serialization import Packed, from_plain, unpacked
-from ..resume.state import Share, decision_from_plain
-from ..storage.backend import present
+from ..resume.rng_state import get_rng_state, preserved_rng
+from ..resume.serialization import CompressedLog, decompress_log, from_json_data
+from ..resume.state import RankState, decision_from_json
+from ..storage.backend import existing
 from ..storage.paths import Location, Source, location
-from ..storage.sharded_directory import EVERYTHING, Portion
-from .run_state import Status
+from ..storage.sharded_directory import EVERY_PART, VerificationShare
+from .run_state import RunState
 
 __all__ = ["Continuation"]
 
 T = TypeVar("T")
 
 
-class Continuation(Status):
+class Continuation(RunState):
     """A run that may go on from a checkpoint, and notes what one that goes on from its own will need.
 
     Args:
@@ -37,9 +37,9 @@ class Continuation(Status):
         """Of each loop over batches of the present epoch, or else of the last one, its loader."""
         self.loop_random: Any = None
         self.loop_loader: Any = None
-        self.packed_past, self.packed_decided = Packed(), Packed()
+        self.packed_past, self.packed_decided = CompressedLog(), CompressedLog()
         """`past` and `decided` as checkpoints have them."""
-        self.shares: list[Share] = []
+        self.shares: list[RankState] = []
         """Of the present save, what each rank after the first remembers by itself."""
         self._resume, self._strict = resume, resume_strict
         self._resumption: Resumption | None = None
@@ -81,15 +81,15 @@ class Continuation(Status):
             self.loop_loader = resumption.memory.loop_loader
             return resumption.rest(number, loader, self.subject), self._counters.done
         if resumption is not None and (state := resumption.loaders.pop(number, None)) is not None:
-            with undrawn(self.subject):
-                bring_back(loader, state)
+            with preserved_rng(self.subject):
+                restore_loader(loader, state)
         self._counters.done = 0
         if number:
             self._note_random()
-        self.loop_loader = state_of(loader) if self._bus.directories else None
+        self.loop_loader = capture_loader(loader) if self._bus.directories else None
         return loader, 0
 
-    def _look(self, mine: Portion = EVERYTHING, without: Collection[Location] = ()) -> Checkpoint | None:
+    def _look(self, mine: VerificationShare = EVERY_PART, without: Collection[Location] = ()) -> Checkpoint | None:
         """Look for the checkpoint."""
         return None if self._resume is None else find(self._resume, self.callbacks.values(), mine, without)
 
@@ -102,17 +102,17 @@ class Continuation(Status):
         )
         if self.rank == 0:
             resumption.tell(strict=self._strict)
-        resumption.bring_back(self.subject, self._bus.slots)
+        resumption.restore_subject(self.subject, self._bus.slots)
         memory, position = resumption.memory, resumption.memory.position
         self.resumed = checkpoint
-        self.past = [(epoch, from_plain(metrics)) for epoch, metrics in unpacked(memory.history)]
+        self.past = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(memory.history)]
         self.metrics = self.past[-1][1] if self.past else {}
-        self.decided = [(epoch, decision_from_plain(actions)) for epoch, actions in unpacked(memory.decided)]
+        self.decided = [(epoch, decision_from_json(actions)) for epoch, actions in decompress_log(memory.decided)]
         self.epoch, self.step = checkpoint.epoch, checkpoint.step
         self._began = self._ended = position.epochs
         self._counters.done = position.batches
         self.batch = max(position.batches - 1, 0)
-        self._files = dict.fromkeys(present(map(location, memory.files)))
+        self._files = dict.fromkeys(existing(map(location, memory.files)))
         self._files[checkpoint.path] = None
         self.stops += resumption.stops()
 
@@ -151,11 +151,11 @@ class Continuation(Status):
         memory = resumption.memory
         resumption.recall(self.subject, self._bus.failures)
         resumption.set_random(self.subject, loop=True)
-        self.loop_random = from_plain(memory.loop_random)
-        self.means.bring_back(from_plain(memory.means))
+        self.loop_random = from_json_data(memory.loop_random)
+        self.means.bring_back(from_json_data(memory.means))
         self.validated = memory.validated
         self._counters.done = memory.position.batches
 
     def _note_random(self) -> None:
         if self._bus.directories:
-            self.loop_random = random_state(self.subject)
+            self.loop_random = get_rng_state(self.subject)

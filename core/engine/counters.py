@@ -5,10 +5,10 @@ Both are slots, and a loop that nobody hears stores one number a batch: these st
 
 from __future__ import annotations
 
-__all__ = ["Counters", "UnheardLoop"]
+__all__ = ["Counters", "UnobservedLoop"]
 
 
-class UnheardLoop:
+class UnobservedLoop:
     """A loop over batches that nobody hears: it counts them, and the rest follows when somebody asks."""
 
     __slots__ = ("accumulate", "batch", "first")
@@ -27,7 +27,7 @@ class Counters:
     """Batch and steps, as far as they were stored, and the loops that still count by themselves.
 
     >>> counters = Counters()
-    >>> loop = UnheardLoop(accumulate=2)
+    >>> loop = UnobservedLoop(accumulate=2)
     >>> counters.loops.append(loop)
     >>> loop.batch = 5
     >>> counters.present_batch, counters.present_step
@@ -40,7 +40,7 @@ class Counters:
         self.batch = 0
         self.done = 0
         self.steps = 0
-        self.loops: list[UnheardLoop] = []
+        self.loops: list[UnobservedLoop] = []
 
     @property
     def present_batch(self) -> int:
@@ -57,7 +57,7 @@ class Counters:
         """Weight updates made in the whole run."""
         return self.steps + sum(loop.steps for loop in self.loops)
 
-    def leave(self, loop: UnheardLoop) -> None:
+    def leave(self, loop: UnobservedLoop) -> None:
         """Store what a loop has counted; the batch that it is left in stays the present one."""
         self.loops.remove(loop)
         self.steps += loop.steps

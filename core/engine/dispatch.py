@@ -13,15 +13,15 @@ from typing import Any, cast
 
 import pluggy
 
-from ..failures import Failures, observes, sign
+from ..failures import Failures, add_plugin_note, is_observer
 from .guards import guarded, guarded_call
 
-__all__ = ["Answers", "CompiledHook", "call_each", "compile_hook"]
+__all__ = ["CompiledHook", "HookResults", "call_all", "compile_hook"]
 
-Answers = tuple[Any, ...]
+HookResults = tuple[Any, ...]
 """What the implementations returned, in calling order."""
 
-CompiledHook = Callable[..., Answers | None]
+CompiledHook = Callable[..., HookResults | None]
 """Takes the hook's specified arguments by position; returns None where every implementation was silent."""
 
 
@@ -50,10 +50,10 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
     if _has_wrappers(implementations):
 
         def report(each: pluggy.HookImpl, error: BaseException) -> None:
-            if observes(each.plugin) and isinstance(error, Exception):
+            if is_observer(each.plugin) and isinstance(error, Exception):
                 failures.tolerate(each.plugin_name, hook.name, error)
             else:
-                sign(error, hook.name, each.plugin_name)
+                add_plugin_note(error, hook.name, each.plugin_name)
                 raise error
 
         call = guarded_call(hook.name, implementations, report, failures.off)
@@ -64,7 +64,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
     owners: list[int] = []  # of each line, so that the line on which an error passed tells whose call it was
     for i, each in enumerate(implementations):
         call_line = f"r{i} = f{i}({', '.join(each.argnames)})"
-        if observes(each.plugin):  # costs nothing while nothing is raised
+        if is_observer(each.plugin):  # costs nothing while nothing is raised
             lines += [f"    try: {call_line}", f"    except Exception as raised: r{i} = failed({i}, raised)"]
         else:
             lines += [f"    {call_line}"]
@@ -80,7 +80,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
     def note(error: BaseException) -> None:
         trace = error.__traceback__
         if trace is not None and 0 <= (place := trace.tb_lineno - first) < len(owners):
-            sign(error, hook.name, implementations[owners[place]].plugin_name)
+            add_plugin_note(error, hook.name, implementations[owners[place]].plugin_name)
 
     def failed(place: int, error: Exception) -> None:
         failures.tolerate(implementations[place].plugin_name, hook.name, error)
@@ -90,16 +90,16 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
     scope |= {"note": note, "failed": failed}
     exec(compile("\n".join(lines), f"<trainbus hook {hook.name}>", "exec"), scope)
     for i, each in enumerate(implementations):
-        if observes(each.plugin):
+        if is_observer(each.plugin):
             # a loop may hold the function for the rest of its epoch
             failures.when_off(each.plugin_name, partial(scope.__setitem__, f"f{i}", _silent))
     compiled: CompiledHook = scope[hook.name]
     return compiled
 
 
-def call_each(
+def call_all(
     hook: pluggy.HookCaller, values: Mapping[str, Any], failures: Failures | None = None, without: Collection[str] = ()
-) -> tuple[Answers, list[Exception]]:
+) -> tuple[HookResults, list[Exception]]:
     """Call every implementation, also after one has raised: the answers in calling order, and what was raised.
 
     Wrappers see the answers alone; one that raises passes for one that is not there.
@@ -115,12 +115,12 @@ def call_each(
 
     def report(each: pluggy.HookImpl, error: BaseException) -> None:
         if not isinstance(error, Exception):
-            sign(error, hook.name, each.plugin_name)
+            add_plugin_note(error, hook.name, each.plugin_name)
             raise error
-        if observes(each.plugin):
+        if is_observer(each.plugin):
             failures.tolerate(each.plugin_name, hook.name, error)
         else:
-            sign(error, hook.name, each.plugin_name)
+            add_plugin_note(error, hook.name, each.plugin_name)
             errors.append(error)
 
     implementations = hook.get_hookimpls()[::-1]
@@ -141,7 +141,7 @@ def _silent(*_: object) -> None:
     """A plugin that is switched off."""
 
 
-def _as_answers(result: Any) -> Answers | None:
+def _as_answers(result: Any) -> HookResults | None:
     """What pluggy's own call returned: a list without any None, unless a wrapper put something else in its place."""
     if not isinstance(result, list):
         return None if result is None else (result,)

@@ -19,38 +19,38 @@ from ..capabilities import (
     detaches,
     missing,
 )
-from ..checkpoints.async_writer import File, Job, Unwritten, Writer
-from ..checkpoints.discovery import Checkpoint, fetched, manifest_of, read, remove
-from ..checkpoints.snapshots import Slots
+from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
+from ..checkpoints.discovery import Checkpoint, local_copy, manifest_of, read, remove
+from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
 from ..errors import CheckpointError, MissingCapability
 from ..failures import Failures
-from ..metrics.scalars import numbers
-from ..resume.state import Memory, capture, share_of
+from ..metrics.scalars import to_scalars
+from ..resume.state import CheckpointState, collect_checkpoint_state, collect_rank_state
 from ..storage.atomic_file import suffix_of
-from ..storage.backend import at
+from ..storage.backend import backend_for
 from ..storage.paths import Location, location
 from ..storage.remote_cache import downloads_kept
-from ..storage.sharded_directory import EVERYTHING, Portion, holds_parts
+from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts
 
 if TYPE_CHECKING:
     from .continuation import Continuation
 
-__all__ = ["Execution", "Outcome"]
+__all__ = ["ExecutionResult", "Executor"]
 
 
-class Outcome(NamedTuple):
+class ExecutionResult(NamedTuple):
     """What became of a decision."""
 
     done: Decision
     """The actions that were carried out, those included that a thread now carries to their end."""
     committed: list[Checkpoint]
     """The files that are complete since the last outcome."""
-    unwritten: list[Unwritten]
+    unwritten: list[FailedSave]
     """Those that could not be written since then, where whoever asked for them wants the training to go on."""
 
 
-class Execution:
+class Executor:
     """The hands of one run: what a decision says is done to the subject and on the disk.
 
     Args:
@@ -59,8 +59,8 @@ class Execution:
 
     def __init__(self, subject: object = None) -> None:
         self.subject = subject
-        self.slots = Slots()
-        self.writer = Writer()
+        self.slots = SnapshotStore()
+        self.writer = AsyncWriter()
         self.failures = Failures()
         self.directories: tuple[Location, ...] = ()
         """Those that the run owns."""
@@ -70,7 +70,7 @@ class Execution:
         self._left = False
         """Whether it wrote together with others, and does no more."""
 
-    def carry_out(self, decision: Decision, run: Continuation) -> Outcome:
+    def carry_out(self, decision: Decision, run: Continuation) -> ExecutionResult:
         """Do what the decision says, in the order of its actions.
 
         Of several new learning rates the lowest wins; one file is written once, whole if anyone wants it whole; what
@@ -85,7 +85,7 @@ class Execution:
         actions = list(decision)
         self._scale([action for action in actions if isinstance(action, ScaleLearningRate)])
         if not any(isinstance(action, (Keep, Save, Restore, Forget)) for action in actions):
-            return Outcome(decision, [], [])
+            return ExecutionResult(decision, [], [])
         with self._calling_off():
             before = self.written(wait=True)
             self._keep([action for action in actions if isinstance(action, Keep)])
@@ -104,9 +104,9 @@ class Execution:
             if not (isinstance(action, Save) and location(action.path) in lost)
             and not (isinstance(action, Forget) and action.by in losers)
         )
-        return Outcome(Decision(done), [*before.committed, *now.committed], [*before.unwritten, *now.unwritten])
+        return ExecutionResult(Decision(done), [*before.committed, *now.committed], [*before.unwritten, *now.unwritten])
 
-    def written(self, *, wait: bool) -> Outcome:
+    def written(self, *, wait: bool) -> ExecutionResult:
         """What became of the files that were being written, and has not been told.
 
         Raises:
@@ -114,7 +114,7 @@ class Execution:
         """
         job = self.writer.take(wait=wait)
         if job is None:
-            return Outcome(NOTHING, [], [])
+            return ExecutionResult(NOTHING, [], [])
         for path, _, error in job.unwritten:
             same = self._asked.get(path, [])
             askers = " and ".join(sorted({action.by or "the loop" for action in same}))
@@ -124,8 +124,8 @@ class Execution:
             if not self._follows:
                 self.failures.note(askers, error)
         if self._follows:  # rank 0 tells of it
-            return Outcome(NOTHING, [], [])
-        return Outcome(NOTHING, job.committed, job.unwritten)
+            return ExecutionResult(NOTHING, [], [])
+        return ExecutionResult(NOTHING, job.committed, job.unwritten)
 
     def accompany(self, decision: Decision, run: Continuation) -> None:
         """Do what comes before the files where rank 0 writes them, and write along where all ranks have to.
@@ -193,10 +193,10 @@ class Execution:
         _ = self.sharing()
         follows = self._follows
         later = () if background or follows else restores
-        job, slot = Job([], lambda job: self._then(job, decision, slot, later)), None
+        job, slot = SaveJob([], lambda job: self._then(job, decision, slot, later)), None
         with self._calling_off():
-            memory = capture(run, decision, self.failures) if saves and not follows else None
-            own = share_of(run).model_dump_json(exclude_defaults=True) if saves and follows else ""
+            memory = collect_checkpoint_state(run, decision, self.failures) if saves and not follows else None
+            own = collect_rank_state(run).model_dump_json(exclude_defaults=True) if saves and follows else ""
             write = self._writing(background=background)
             try:
                 if self._left and saves:
@@ -220,16 +220,16 @@ class Execution:
         path: Location,
         actions: list[Save],
         run: Continuation,
-        memory: Memory | None,
+        memory: CheckpointState | None,
         own: str,
         write: Callable[[bool], Callable[[Path], object]],
-    ) -> File:
+    ) -> PendingFile:
         moment = self._moment(path, actions, run, memory)
         in_parts = self._in_parts(suffix_of(path))
-        return File(path, write(moment["weights_only"]), moment, in_parts, self.sharing(), own)
+        return PendingFile(path, write(moment["weights_only"]), moment, in_parts, self.sharing(), own)
 
-    def _lose(self, job: Job, step: int, error: CheckpointError) -> None:
-        job.unwritten = [Unwritten(path, step, error) for path in self._asked]
+    def _lose(self, job: SaveJob, step: int, error: CheckpointError) -> None:
+        job.unwritten = [FailedSave(path, step, error) for path in self._asked]
         job.files.clear()
 
     @contextmanager
@@ -279,7 +279,7 @@ class Execution:
         return write
 
     def _then(
-        self, job: Job, decision: Decision, slot: Callable[[Path], object] | None, restores: Iterable[Restore]
+        self, job: SaveJob, decision: Decision, slot: Callable[[Path], object] | None, restores: Iterable[Restore]
     ) -> None:
         """What comes after the files: those of slots, and the removal of what is no longer wanted."""
         follows = self._follows
@@ -326,14 +326,16 @@ class Execution:
         """Who has asked for a file that could not be written."""
         return {action.by for action in actions if isinstance(action, Save) and location(action.path) in unwritten}
 
-    def _moment(self, path: Location, actions: list[Save], run: Continuation, memory: Memory | None) -> dict[str, Any]:
+    def _moment(
+        self, path: Location, actions: list[Save], run: Continuation, memory: CheckpointState | None
+    ) -> dict[str, Any]:
         if memory is None:  # rank 0 has it
             return {"step": run.step, "weights_only": all(action.weights_only for action in actions)}
         return {
             "epoch": run.epoch,
             "step": run.step,
             "weights_only": all(action.weights_only for action in actions),
-            "metrics": numbers(run.metrics),
+            "metrics": to_scalars(run.metrics),
             "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
             "memory": memory.model_copy(update={"slots": self.slots.memory(path)}).model_dump(exclude_defaults=True),
         }
@@ -350,18 +352,18 @@ class Execution:
         self._require(Restorable, [action])
         path = location(action.source)
         try:
-            there, verified = (at(each).size() is not None for each in (path, manifest_of(path)))
+            there, verified = (backend_for(each).size() is not None for each in (path, manifest_of(path)))
         except OSError as error:
             raise CheckpointError(f"{action.source!r} cannot be restored: {error}") from error
         if not there and not (isinstance(path, Path) and holds_parts(path)):
             kept = ", ".join(map(repr, self.slots)) or "nothing"
             raise CheckpointError(f"{action.source!r} cannot be restored: no such file, and kept in memory is {kept}")
         sharing = self.sharing()
-        mine = EVERYTHING if sharing is None else Portion(sharing.rank, sharing.size)
+        mine = EVERY_PART if sharing is None else VerificationShare(sharing.rank, sharing.size)
         with downloads_kept():  # a damaged file is refused before it changes anything
             digest = read(path, mine).content.digest if verified else ""
             if isinstance(self.subject, Restorable):
-                with fetched(path, digest) as file:
+                with local_copy(path, digest) as file:
                     self.subject.load(file)
 
     def _forget(self, action: Forget) -> None:

@@ -12,17 +12,17 @@ from ..errors import LoopError, MissingMetric, SettingsError
 from ..failures import Failure
 from ..metrics.history import History
 from ..metrics.monitor import Monitor
-from ..metrics.running_means import Means
+from ..metrics.running_means import RunningMeans
 from ..result import Result
 from ..resume.state import Position
 from ..storage.paths import Location
 from .bus import Bus
 from .counters import Counters
 
-__all__ = ["Status"]
+__all__ = ["RunState"]
 
 
-class Status:
+class RunState:
     """Where a training run stands.
 
     Args:
@@ -48,7 +48,7 @@ class Status:
         """Whether the present epoch has had a validation."""
         self.metrics: Mapping[str, Any] = {}
         """The metrics of the last epoch that ended."""
-        self.means = Means()
+        self.means = RunningMeans()
         """The running means of the present epoch."""
         self.past: list[tuple[int, Mapping[str, Any]]] = []
         """Each epoch that is over, with its metrics."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from ..failures import LOG
-from ..storage.backend import at
+from ..storage.backend import backend_for
 from ..storage.paths import Location
 
 __all__ = ["NAME", "SECONDS", "StopFile"]
@@ -48,7 +48,7 @@ class StopFile:
     def look(self, *, far: bool = False) -> None:
         """Ask for the end, if the file is there now; with `far` also where looking takes its time."""
         for path in self._paths:
-            if (far or at(path).near) and _taken(path):
+            if (far or backend_for(path).is_local) and _taken(path):
                 self._ask(str(path))
 
     def close(self) -> None:
@@ -69,9 +69,9 @@ def _watch(file: weakref.ref[StopFile], closed: threading.Event) -> None:
 def _taken(path: Location) -> bool:
     """Whether an empty file is there and could be taken away."""
     try:
-        if at(path).size() != 0:
+        if backend_for(path).size() != 0:
             return False
-        at(path).remove()
+        backend_for(path).remove()
     except OSError:  # no longer there, or not ours to take: then it would end every run that comes
         return False
     return True

@@ -16,7 +16,7 @@ from .names import canonical, hint, resolve
 from .scalars import as_number
 
 if TYPE_CHECKING:
-    from ..engine.run_state import Status
+    from ..engine.run_state import RunState
 
 __all__ = ["BestValue", "Monitor"]
 
@@ -34,7 +34,7 @@ class Monitor:
     A score is the metric's value turned so that higher is better.
     """
 
-    def __init__(self, run: Status, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> None:
+    def __init__(self, run: RunState, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> None:
         self.run = run
         self.metric = metric
         """The name as asked for, and once it was seen, the name under which it is logged."""

@@ -53,10 +53,10 @@ def check_name(name: str) -> None:
         raise SettingsError(f"{name!r} is no name of a metric: use what can be printed")
 
 
-def free(name: str, taken: Container[str], separator: str = "-") -> str:
+def first_free(name: str, taken: Container[str], separator: str = "-") -> str:
     """The name, or if that is taken the first of "name-2", "name-3" and so on that is not.
 
-    >>> free("Adam", {"Adam": 0.1, "Adam-2": 0.2})
+    >>> first_free("Adam", {"Adam": 0.1, "Adam-2": 0.2})
     'Adam-3'
     """
     numbered = (f"{name}{separator}{number}" for number in count(2))
@@ -70,7 +70,7 @@ def unique(name: str, taken: set[str]) -> str:
     >>> [unique(name, taken) for name in ("dense", "dense", "dense_2")]
     ['dense', 'dense_2', 'dense_2_2']
     """
-    found = free(name, taken, "_")
+    found = first_free(name, taken, "_")
     taken.add(found)
     return found
 

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 
 from ..errors import SettingsError
 from .names import check_name
-from .scalars import NO_NUMBERS, Unread, in_double, on_host, plain_number
+from .scalars import NO_NUMBERS, LazyMetrics, in_double, on_host, plain_number
 
-__all__ = ["Means", "Reduce"]
+__all__ = ["Reduce", "RunningMeans"]
 
 Reduce = Literal["mean", "sum", "max", "min"] | None
 """What becomes of a metric's values, over batches and over ranks; None is their mean over the batches of rank 0."""
@@ -20,14 +20,14 @@ Reduce = Literal["mean", "sum", "max", "min"] | None
 REDUCTIONS: tuple[Any, ...] = (*get_args(get_args(Reduce)[0]), None)
 
 
-class Means(Unread):
+class RunningMeans(LazyMetrics):
     """The means of what was logged since the last `clear`, weighted by count, as a live read-only mapping.
 
     Adding never waits for a device: a tensor elsewhere than on the CPU is summed where it lies, and only reading the
     mean waits. Sums are kept in double precision where the device has it. Arrays are averaged element by element.
     Metrics that say so are summed, or their largest or least value is taken, instead.
 
-    >>> means = Means()
+    >>> means = RunningMeans()
     >>> means.add("loss", 1.0, 3)
     >>> means.add("loss", 2.0, 1)
     >>> means.add("tokens", 512.0, reduce="sum")
@@ -108,7 +108,7 @@ class Means(Unread):
     def then(self) -> Callable[[], dict[str, float]]:
         """The means as they are now, at any later time and in any thread.
 
-        >>> means = Means()
+        >>> means = RunningMeans()
         >>> means.add("loss", 1.0)
         >>> then = means.then()
         >>> means.add("loss", 3.0)

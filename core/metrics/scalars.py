@@ -11,15 +11,15 @@ from typing import Any
 
 __all__ = [
     "NO_NUMBERS",
-    "Numbers",
-    "Unread",
+    "DeviceScalars",
+    "LazyMetrics",
     "as_number",
+    "deferred_scalars",
+    "fetch_together",
     "in_double",
-    "numbers",
-    "numbers_then",
     "on_host",
     "plain_number",
-    "read_together",
+    "to_scalars",
 ]
 
 NO_NUMBERS = frozenset({"bool", "complex64", "complex128"})
@@ -63,7 +63,7 @@ def in_double(tensor: Any) -> Any:
         return tensor.float()
 
 
-class Unread(Mapping[str, Any]):
+class LazyMetrics(Mapping[str, Any]):
     """Values by name, of which those on a device are left there until somebody asks."""
 
     @abstractmethod
@@ -72,16 +72,16 @@ class Unread(Mapping[str, Any]):
 
     def then(self) -> Callable[[], dict[str, float]]:
         """What gives the single numbers as they are now, at any later time and in any thread."""
-        return partial(numbers, read_together(self))
+        return partial(to_scalars, fetch_together(self))
 
     def __repr__(self) -> str:
         return repr(dict(self))
 
 
-class Numbers(Unread):
+class DeviceScalars(LazyMetrics):
     """Single numbers as they are now.
 
-    >>> Numbers({"learning_rate": 0.5})
+    >>> DeviceScalars({"learning_rate": 0.5})
     {'learning_rate': 0.5}
     """
 
@@ -96,7 +96,7 @@ class Numbers(Unread):
 
     def __getitem__(self, name: str) -> float:
         if self._read is None:
-            self._read = read_together(self)
+            self._read = fetch_together(self)
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -106,13 +106,13 @@ class Numbers(Unread):
         return len(self._values)
 
 
-def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+def to_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Those metrics that are single numbers, as Python floats.
 
-    >>> numbers({"loss": 1, "per_class": [0.1, 0.2], "note": "good"})
+    >>> to_scalars({"loss": 1, "per_class": [0.1, 0.2], "note": "good"})
     {'loss': 1.0}
     """
-    read = read_together(metrics)
+    read = fetch_together(metrics)
     if set(map(type, read.values())) <= {float}:
         return read
     found: dict[str, float] = {}
@@ -124,24 +124,24 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def numbers_then(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float]]:
-    """What gives `numbers` as they are now, at any later time and in any thread.
+def deferred_scalars(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float]]:
+    """What gives `to_scalars` as they are now, at any later time and in any thread.
 
     Nothing is computed before that which can be computed then; only numbers on a device are fetched, all at once.
     """
-    return metrics.then() if isinstance(metrics, Unread) else partial(numbers, on_host(metrics))
+    return metrics.then() if isinstance(metrics, LazyMetrics) else partial(to_scalars, on_host(metrics))
 
 
-def read_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
+def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
     """One mapping of all, in which the later ones win; the numbers that lie on one device are fetched together.
 
-    >>> read_together(Numbers({"learning_rate": 0.5, "loss": 9.0}), {"loss": 1})
+    >>> fetch_together(DeviceScalars({"learning_rate": 0.5, "loss": 9.0}), {"loss": 1})
     {'learning_rate': 0.5, 'loss': 1}
     """
     values: dict[str, Any] = {}
     given: set[str] = set()  # these stay what they are
     for part in parts:
-        if isinstance(part, Unread):
+        if isinstance(part, LazyMetrics):
             values |= part.unread()
             given -= part.keys()
         else:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..callback import Callback, MonitoredCallback
-from ..engine.plugin_list import Listed, as_list
+from ..engine.plugin_list import CallbackLike, as_list
 from ..errors import MissingMetric, SettingsError
 from ..metrics.monitor import BestValue
-from ..metrics.names import free
+from ..metrics.names import first_free
 from ..plugins import EarlyStopping, ModelCheckpoint
 from ..rules import Best, best_rule
 from ..settings.registry import callbacks_from
@@ -108,7 +108,7 @@ class Replay:
 
 def replay(
     recordings: Sequence[Recording],
-    callbacks: Listed | Sequence[Listed],
+    callbacks: CallbackLike | Sequence[CallbackLike],
     *,
     by: str = "trainbus",
     monitor: str | None = None,
@@ -178,7 +178,7 @@ def _kinds(whose: Library) -> tuple[type[MonitoredCallback], ...]:
     return whose.stops.settings, whose.plateaus.settings, ModelCheckpoint
 
 
-def _named(callbacks: Listed | Sequence[Listed], whose: Library) -> Iterator[tuple[str, Callback]]:
+def _named(callbacks: CallbackLike | Sequence[CallbackLike], whose: Library) -> Iterator[tuple[str, Callback]]:
     """Each callback by the name that a run gives it, in the words of the library."""
     taken: set[str] = set()
     usual: dict[type[Callback], str] = {
@@ -190,7 +190,7 @@ def _named(callbacks: Listed | Sequence[Listed], whose: Library) -> Iterator[tup
         if not isinstance(made, Callback):
             raise SettingsError(f"{made!r} is no callback; only callbacks of trainbus, or their settings, are replayed")
         callback = in_words_of(whose, made)
-        name = free(usual.get(type(callback), type(callback).__name__), taken)
+        name = first_free(usual.get(type(callback), type(callback).__name__), taken)
         taken.add(name)
         yield name, callback
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import nan
 from typing import NamedTuple
 
-from ..checkpoints.filename_template import fields, fill
+from ..checkpoints.filename_template import render, template_fields
 from ..metrics.names import resolve
 from ..plugins import ModelCheckpoint
 from ..plugins.model_checkpoint.schedule import Frequency
@@ -71,9 +71,9 @@ def _path(template: str, recording: Recording, place: int) -> str:
     """The file of the epoch at this place; what is not recorded does not tell two files of one run apart."""
     epoch = int(recording.epochs[place])
     values: dict[str, float] = {"epoch": epoch + 1, "step": epoch + 1, "batch": 0}
-    for name in fields(template):
+    for name in template_fields(template):
         if name not in values:
             known = resolve(name, recording.metrics)
             series = recording.metrics[known] if known is not None else None
             values[name] = float(series.values[place]) if series is not None and series.logged[place] else nan
-    return fill(template, values)
+    return render(template, values)

@@ -11,16 +11,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .serialization import from_plain, to_plain
+from .serialization import from_json_data, to_json_data
 
-__all__ = ["bring_back", "generators_of", "keeps_state", "state_of"]
+__all__ = ["capture_loader", "generators_of", "is_stateful", "restore_loader"]
 
 
 TENSOR = "$tensor"
 """The key that tells an array that was a tensor from a mapping."""
 
 
-def keeps_state(loader: Any) -> bool:
+def is_stateful(loader: Any) -> bool:
     """Whether a loader can say itself where it stands, and go on from there."""
     return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
 
@@ -35,32 +35,32 @@ def generators_of(loader: Any) -> Iterator[Any]:
     yield from found
 
 
-def state_of(loader: Any) -> Any:
+def capture_loader(loader: Any) -> Any:
     """Where the loader stands, as plain data; None where nothing of its own tells."""
-    if keeps_state(loader):
+    if is_stateful(loader):
         try:
-            return {"state": to_plain(_marked(loader.state_dict()))}
+            return {"state": to_json_data(_marked(loader.state_dict()))}
         except TypeError:  # something in it is no plain data: its batches are counted then, as any loader's
             return None
-    states = [to_plain(generator.get_state()) for generator in generators_of(loader)]
+    states = [to_json_data(generator.get_state()) for generator in generators_of(loader)]
     state: dict[str, Any] = {"generators": states} if states else {}
     if _has_workers(loader):
         state["workers"] = True
     return state or None
 
 
-def bring_back(loader: Any, state: Any) -> bool:
-    """Let the loader stand where `state_of` found it; whether it goes on from the batch after that by itself."""
+def restore_loader(loader: Any, state: Any) -> bool:
+    """Let the loader stand where `capture_loader` found it; whether it goes on from the batch after that by itself."""
     if state is None:
         return False
-    if "state" in state and keeps_state(loader):
-        loader.load_state_dict(_unmarked(from_plain(state["state"])))
+    if "state" in state and is_stateful(loader):
+        loader.load_state_dict(_unmarked(from_json_data(state["state"])))
         return True
     if "workers" in state and getattr(loader, "persistent_workers", False) and not _has_workers(loader):
         iter(loader)  # they draw from the generators when they start, which would shift the order of this epoch
     for generator, its_state in zip(generators_of(loader), state.get("generators", ()), strict=False):
         there = generator.get_state()
-        back = from_plain(its_state)
+        back = from_json_data(its_state)
         generator.set_state(type(there)(back) if not hasattr(there, "new_tensor") else there.new_tensor(back))
     return False
 

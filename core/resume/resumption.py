@@ -10,35 +10,35 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from ..callback import Callback
-from ..capabilities import HasLearningRate, Remembers, Restorable, Saveable, Snapshotable, missing
+from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, missing
 from ..checkpoints.collective_commit import OWN
 from ..checkpoints.discovery import (
     MANIFEST,
     Checkpoint,
-    Found,
-    contents_of,
-    fetched,
-    look,
+    CheckpointInfo,
+    entries_of,
+    inspect_paths,
+    local_copy,
     newest,
     payloads_in,
     read,
-    survey,
+    scan,
 )
-from ..checkpoints.snapshots import Slots, slot_files
+from ..checkpoints.snapshots import SnapshotStore, snapshot_files
 from ..decision import Action, Decision, Stop
 from ..errors import CheckpointError, MissingCapability, SettingsError
-from ..failures import LOG, Failures, observes, sign
+from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.names import hint
 from ..storage.atomic_file import suffix_of
-from ..storage.backend import at
+from ..storage.backend import backend_for
 from ..storage.paths import Location, Source, location
-from ..storage.sharded_directory import EVERYTHING, Portion, read_part
-from .dataloader_state import bring_back, keeps_state
-from .rng_state import set_random_state
-from .serialization import from_plain
-from .state import Memory, Remembered, Share, action_from_plain, decision_from_plain
+from ..storage.sharded_directory import EVERY_PART, VerificationShare, read_part
+from .dataloader_state import is_stateful, restore_loader
+from .rng_state import set_rng_state
+from .serialization import from_json_data
+from .state import CheckpointState, PluginState, RankState, action_from_json, decision_from_json
 
-__all__ = ["AUTO", "Match", "Resumption", "find", "match"]
+__all__ = ["AUTO", "PluginMatch", "Resumption", "find", "match_plugins"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,10 @@ UNDECISIVE = frozenset({"background", "verbose"})
 
 
 def find(
-    source: Source, callbacks: Collection[Callback], mine: Portion = EVERYTHING, without: Collection[Location] = ()
+    source: Source,
+    callbacks: Collection[Callback],
+    mine: VerificationShare = EVERY_PART,
+    without: Collection[Location] = (),
 ) -> Checkpoint | None:
     """The checkpoint to resume from.
 
@@ -76,13 +79,13 @@ def find(
 
 
 def _find(
-    source: Source, callbacks: Collection[Callback], mine: Portion, without: Collection[Location]
+    source: Source, callbacks: Collection[Callback], mine: VerificationShare, without: Collection[Location]
 ) -> Checkpoint | None:
     if source == AUTO:
-        patterns = [pattern for callback in callbacks for pattern in callback.written()]
+        patterns = [pattern for callback in callbacks for pattern in callback.checkpoint_patterns()]
         if not patterns:
             raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
-        candidates = look(_payloads(patterns) - set(without))
+        candidates = inspect_paths(_payloads(patterns) - set(without))
         found = _newest(candidates, mine)
         if found is None and (
             why := "nothing that could be gone on from is left" if candidates else _others(callbacks)
@@ -90,17 +93,17 @@ def _find(
             LOG.warning("resume='auto': %s; the run begins afresh", why)
         return found
     path = _place(source)
-    if at(path).is_directory() and not (path.name and contents_of(path)):  # the working directory has no name
-        found = _newest([each for each in survey(path) if each.path not in without], mine)
+    if backend_for(path).is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
+        found = _newest([each for each in scan(path) if each.path not in without], mine)
         if found is None:
             raise SettingsError(
                 f"resume={str(source)!r}: no checkpoint of a run in this directory; resume='auto' starts afresh where "
                 "there is none"
             )
         return found
-    if at(path).size() is None:
-        beside = at(path.parent)
-        near = hint(path.name, [AUTO, *(beside.names() if beside.is_directory() else [])], otherwise="")
+    if backend_for(path).size() is None:
+        beside = backend_for(path.parent)
+        near = hint(path.name, [AUTO, *(beside.list_names() if beside.is_directory() else [])], otherwise="")
         raise SettingsError(f"resume={str(source)!r}: no such file{near}")
     checkpoint = read(path, mine)
     memory_of(checkpoint)
@@ -109,7 +112,7 @@ def _find(
 
 def _others(callbacks: Iterable[Callback]) -> str:
     """In words, a checkpoint in the directories that the callbacks write into which none of them has written."""
-    for directory in {each for callback in callbacks for each in callback.owns()}:
+    for directory in {each for callback in callbacks for each in callback.locked_directories()}:
         with suppress(OSError):
             for path in sorted(map(str, payloads_in(location(directory)))):
                 return f"{path!r} is none of the files that the callbacks write"
@@ -123,24 +126,24 @@ def _place(source: Source) -> Location:
     raise SettingsError(f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'")
 
 
-def memory_of(checkpoint: Checkpoint) -> Memory:
+def memory_of(checkpoint: Checkpoint) -> CheckpointState:
     """What a checkpoint remembers of its run.
 
     Raises:
         CheckpointError: it was not saved by a run.
     """
     try:
-        return Memory.model_validate(checkpoint.content.memory)
+        return CheckpointState.model_validate(checkpoint.content.memory)
     except ValidationError:
         raise CheckpointError(f"{str(checkpoint.path)!r} tells nothing of the run that it belongs to") from None
 
 
 def _payloads(patterns: Iterable[str]) -> set[Location]:
-    places = [at(location(pattern + suffix)) for pattern in patterns for suffix in ("", MANIFEST)]
-    return {found.with_name(found.name.removesuffix(MANIFEST)) for place in places for found in place.matching()}
+    places = [backend_for(location(pattern + suffix)) for pattern in patterns for suffix in ("", MANIFEST)]
+    return {found.with_name(found.name.removesuffix(MANIFEST)) for place in places for found in place.glob()}
 
 
-def _newest(found: list[Found], mine: Portion) -> Checkpoint | None:
+def _newest(found: list[CheckpointInfo], mine: VerificationShare) -> Checkpoint | None:
     """The newest intact one that remembers its run; one with weights alone only where no other holds more."""
     runs = [each for each in found if each.content is None or each.content.memory]
     runs.sort(key=lambda each: each.content is not None and each.content.weights_only)
@@ -150,24 +153,24 @@ def _newest(found: list[Found], mine: Portion) -> Checkpoint | None:
     return first
 
 
-def _with_shares(checkpoint: Checkpoint, memory: Memory, rank: int, world_size: int) -> Memory:
+def _with_shares(checkpoint: Checkpoint, memory: CheckpointState, rank: int, world_size: int) -> CheckpointState:
     """With what other ranks than the first remember, as far as this one needs it, where it lies beside their parts."""
     parts = {part.name.rpartition("/")[2]: part for part in checkpoint.content.parts}
     needed: Iterable[int] = [rank] if world_size == memory.world_size else []
     if rank == 0 and not needed and memory.position.inside:  # it goes on from the metrics that all had
         needed = range(1, memory.world_size)
-    others = [Share()] * (memory.world_size - 1)
+    others = [RankState()] * (memory.world_size - 1)
     for each in needed:
         part = parts.get(OWN.format(each))
         if part is not None and isinstance(checkpoint.path, Path):
-            others[each - 1] = Share.model_validate_json(read_part(checkpoint.path, part))
+            others[each - 1] = RankState.model_validate_json(read_part(checkpoint.path, part))
     return memory.model_copy(update={"others": others}) if OWN.format(1) in parts else memory
 
 
-class Match(NamedTuple):
+class PluginMatch(NamedTuple):
     """What of a memory fits the listed callbacks."""
 
-    fitting: dict[str, Remembered]
+    fitting: dict[str, PluginState]
     """Name of a plugin to what it knew, where that still means the same."""
     same: dict[str, str]
     """Name that a plugin had to the name that it has now, where its settings are as they were."""
@@ -175,11 +178,13 @@ class Match(NamedTuple):
     """What is not as it was, a line each."""
 
 
-def match(remembered: Iterable[Remembered], plugins: Mapping[str, object], callbacks: Mapping[str, Callback]) -> Match:
+def match_plugins(
+    remembered: Iterable[PluginState], plugins: Mapping[str, object], callbacks: Mapping[str, Callback]
+) -> PluginMatch:
     """Find for each plugin what it knew: by equal settings first, then by its name."""
     now = {name: _settings(callbacks.get(name)) for name in plugins}
     left = {each.name: each for each in remembered if each.callback or each.memory is not None}
-    pairs: dict[str, Remembered] = {}
+    pairs: dict[str, PluginState] = {}
     for by_settings in (True, False):
         for name, (callback, settings) in now.items():
             if name in pairs:
@@ -189,17 +194,17 @@ def match(remembered: Iterable[Remembered], plugins: Mapping[str, object], callb
                 if other.callback == callback and alike and (callback or other.name == name):
                     pairs[name] = left.pop(other.name)
                     break
-    fitting: dict[str, Remembered] = {}
+    fitting: dict[str, PluginState] = {}
     same: dict[str, str] = {}
     differences: list[str] = []
     for name, plugin in plugins.items():
         before, made_by = pairs.get(name), callbacks.get(name)
         if before is None:
-            if made_by is not None or isinstance(plugin, Remembers):
+            if made_by is not None or isinstance(plugin, HasStateDict):
                 differences.append(f"{name} is new: it begins afresh")
             continue
         changed = _changes(_decisive(before.settings), _decisive(now[name][1]))
-        fits = made_by is None or made_by.fits(before.settings)
+        fits = made_by is None or made_by.compatible_with(before.settings)
         if fits:
             fitting[name] = before
         if changed:
@@ -209,7 +214,7 @@ def match(remembered: Iterable[Remembered], plugins: Mapping[str, object], callb
         else:
             same[before.name] = name
     differences += [f"{name} is gone: what it knew is dropped" for name in left]
-    return Match(fitting, same, differences)
+    return PluginMatch(fitting, same, differences)
 
 
 def _settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
@@ -268,7 +273,7 @@ class Resumption:
                 "%s was saved by rank 0 alone: random generators of the others begin afresh", self.checkpoint.path
             )
         self.plugins = plugins
-        self.match = match(self.memory.plugins, plugins, callbacks)
+        self.match = match_plugins(self.memory.plugins, plugins, callbacks)
         self.loaders = dict(enumerate(self.memory.loaders))
         """Number of a loop over batches to where its loader stood, until it has been brought back."""
         self.inside = self.memory.position.inside
@@ -291,18 +296,18 @@ class Resumption:
 
     def stops(self) -> list[Stop]:
         """The stops that hold still: nothing changed in the settings of whoever asked for them."""
-        actions = [action_from_plain(each) for each in self.memory.stops]
+        actions = [action_from_json(each) for each in self.memory.stops]
         return [each for each in actions if isinstance(each, Stop) and self._holds(each)]
 
     def decision(self) -> Decision:
         """What was decided when the checkpoint was saved, as far as it holds still."""
-        decided = decision_from_plain(self.memory.decision)
+        decided = decision_from_json(self.memory.decision)
         return Decision(frozenset(each for each in decided if self._holds(each)))
 
     def _holds(self, action: Action) -> bool:
         return action.by in self.match.same or action.by not in {each.name for each in self.memory.plugins}
 
-    def bring_back(self, subject: object, slots: Slots) -> None:
+    def restore_subject(self, subject: object, slots: SnapshotStore) -> None:
         """Let the subject stand where the checkpoint has it, and fill the slots.
 
         Raises:
@@ -326,19 +331,19 @@ class Resumption:
                     {n: r for n, r in self.memory.rates.items() if n in subject.learning_rates()}
                 )
 
-    def _load(self, subject: Restorable, slots: Slots) -> None:
+    def _load(self, subject: Restorable, slots: SnapshotStore) -> None:
         """Let the subject take over what lies in slots, to keep it, and then the checkpoint."""
-        files, lost = slot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
+        files, lost = snapshot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
         for slot, flaw in lost.items():
             slots.lose(slot)
             if self.rank == 0:
                 LOG.warning("resumed from %s: what was kept as %r is lost: %s", self.checkpoint.path, slot, flaw)
         for slot, file in files.items():
             if file is not None and isinstance(subject, Snapshotable):
-                with fetched(file.path, file.digest) as there:
+                with local_copy(file.path, file.digest) as there:
                     subject.load(there)
                 slots.keep(slot, subject.snapshot(), file)
-        with fetched(self.checkpoint.path, self.checkpoint.content.digest) as there:
+        with local_copy(self.checkpoint.path, self.checkpoint.content.digest) as there:
             subject.load(there)
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):
@@ -353,13 +358,13 @@ class Resumption:
         """What is left of a loop over batches of the interrupted epoch: nothing of one that was left behind."""
         state = self.loaders.pop(number, None)
         if number < self.memory.position.loops:
-            bring_back(loader, state)
+            restore_loader(loader, state)
             return
         skip = self.memory.position.batches
-        if keeps_state(loader):
-            skip = 0 if bring_back(loader, state) else skip
+        if is_stateful(loader):
+            skip = 0 if restore_loader(loader, state) else skip
         else:
-            bring_back(loader, self.memory.loop_loader)
+            restore_loader(loader, self.memory.loop_loader)
         self.set_random(subject, loop=True)
         batches = iter(loader)
         for _ in range(skip):
@@ -375,26 +380,26 @@ class Resumption:
 
     def recall_subject(self, subject: object) -> None:
         """Let the subject know again what it knew."""
-        if self.memory.subject is not None and isinstance(subject, Remembers):
-            subject.recall(from_plain(self.memory.subject))
+        if self.memory.subject is not None and isinstance(subject, HasRunState):
+            subject.load_run_state(from_json_data(self.memory.subject))
 
     def recall(self, subject: object, failures: Failures) -> None:
         """Let plugins and subject know again what they knew."""
         self.recall_subject(subject)
         for name, before in self.match.fitting.items():
             plugin = self.plugins[name]
-            if before.memory is None or not isinstance(plugin, Remembers):
+            if before.memory is None or not isinstance(plugin, HasStateDict):
                 continue
             try:
-                plugin.recall(from_plain(before.memory))
+                plugin.load_state_dict(from_json_data(before.memory))
             except Exception as error:
-                if not observes(plugin):
-                    sign(error, "recall", name)
+                if not is_observer(plugin):
+                    add_plugin_note(error, "load_state_dict", name)
                     raise
-                failures.tolerate(name, "recall", error)
+                failures.tolerate(name, "load_state_dict", error)
 
     def set_random(self, subject: object, *, loop: bool = False) -> None:
         """Bring the random generators back, or with `loop` to where they stood before the interrupted loop began."""
         state = self.memory.loop_random if loop else self.memory.random
         if state is not None:
-            set_random_state(from_plain(state), subject)
+            set_rng_state(from_json_data(state), subject)

@@ -11,13 +11,13 @@ from typing import Any
 
 from ..capabilities import HasRandomState
 
-__all__ = ["random_state", "set_random_state", "undrawn"]
+__all__ = ["get_rng_state", "preserved_rng", "set_rng_state"]
 
 WORDS = "<625Q"
 """Python's generator: 624 words and a position."""
 
 
-def random_state(subject: object = None) -> dict[str, Any]:
+def get_rng_state(subject: object = None) -> dict[str, Any]:
     """The state of the generators of Python and NumPy, and of those that the subject knows of.
 
     It is made of what `to_plain` takes.
@@ -33,8 +33,8 @@ def random_state(subject: object = None) -> dict[str, Any]:
     return state
 
 
-def set_random_state(state: Mapping[str, Any], subject: object = None) -> None:
-    """Bring every generator back to where `random_state` found it."""
+def set_rng_state(state: Mapping[str, Any], subject: object = None) -> None:
+    """Bring every generator back to where `get_rng_state` found it."""
     version, words, gauss = state["python"]
     random.setstate((version, struct.unpack(WORDS, words), gauss))
     if "numpy" in state:
@@ -46,16 +46,16 @@ def set_random_state(state: Mapping[str, Any], subject: object = None) -> None:
 
 
 @contextmanager
-def undrawn(subject: object = None) -> Generator[None]:
+def preserved_rng(subject: object = None) -> Generator[None]:
     """Whatever is drawn inside, every generator stands afterwards where it stood before.
 
-    >>> with undrawn():
+    >>> with preserved_rng():
     ...     first = random.random()
     >>> first == random.random()
     True
     """
-    state = random_state(subject)
+    state = get_rng_state(subject)
     try:
         yield
     finally:
-        set_random_state(state, subject)
+        set_rng_state(state, subject)

@@ -11,18 +11,18 @@ from math import isfinite
 from typing import Any, TypeVar, cast
 
 __all__ = [
-    "Packed",
-    "from_plain",
-    "packed",
-    "to_plain",
-    "unpacked",
+    "CompressedLog",
+    "compress_arrays",
+    "decompress_log",
+    "from_json_data",
+    "to_json_data",
 ]
 
 MARK = "$"
 """The key that tells a mark from a mapping."""
 
 
-def to_plain(value: Any) -> Any:
+def to_json_data(value: Any) -> Any:
     """The value as JSON can hold it, exact to the bit.
 
     Tuples become lists. Bytes, numbers that are not finite, and arrays (whatever NumPy makes an array of) are marked,
@@ -31,9 +31,9 @@ def to_plain(value: Any) -> Any:
     Raises:
         TypeError: something in it is none of these; the message says where.
 
-    >>> to_plain({"best": -float("inf"), "waited": (1, 2)})
+    >>> to_json_data({"best": -float("inf"), "waited": (1, 2)})
     {'best': {'$': 'float', 'value': '-inf'}, 'waited': [1, 2]}
-    >>> to_plain([{"file": object()}])
+    >>> to_json_data([{"file": object()}])
     Traceback (most recent call last):
         ...
     TypeError: [0]['file'] is a object, which is no plain data; keep numbers, text, arrays, lists and mappings
@@ -85,46 +85,46 @@ def _array_to_plain(value: Any, where: str) -> Any:
     return {MARK: "array", "type": array.dtype.str, "shape": list(array.shape), "value": data}
 
 
-def packed(plain: Any) -> Any:
+def compress_arrays(plain: Any) -> Any:
     """The same plain data with its bytes and arrays compressed, for what lies there in large numbers.
 
-    >>> from_plain(packed(to_plain([b"0" * 1000]))) == [b"0" * 1000]
+    >>> from_json_data(compress_arrays(to_json_data([b"0" * 1000]))) == [b"0" * 1000]
     True
     """
     if isinstance(plain, list):
-        return [packed(each) for each in plain]  # pyright: ignore[reportUnknownVariableType]
+        return [compress_arrays(each) for each in plain]  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(plain, dict):
         return plain
     given = cast("dict[str, Any]", plain)
     if given.get(MARK) in ("bytes", "array"):
         data = zlib.compress(base64.b64decode(given["value"]))
-        return {**given, "value": base64.b85encode(data).decode(), "packed": True}
-    return {key: packed(each) for key, each in given.items()}
+        return {**given, "value": base64.b85encode(data).decode(), "compress_arrays": True}
+    return {key: compress_arrays(each) for key, each in given.items()}
 
 
-def from_plain(value: Any) -> Any:
-    """What `to_plain` was given, tuples as lists.
+def from_json_data(value: Any) -> Any:
+    """What `to_json_data` was given, tuples as lists.
 
     Raises:
-        ValueError: a mark is none that `to_plain` makes.
+        ValueError: a mark is none that `to_json_data` makes.
 
-    >>> from_plain(to_plain({"best": -float("inf")}))
+    >>> from_json_data(to_json_data({"best": -float("inf")}))
     {'best': -inf}
     """
     if isinstance(value, list):
-        return [from_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [from_json_data(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(value, dict):
         return value
     given = cast("dict[str, Any]", value)
     mark = given.get(MARK)
     if mark is None:
-        return {key: from_plain(item) for key, item in given.items()}
+        return {key: from_json_data(item) for key, item in given.items()}
     if mark == "float":
         return float(given["value"])
     if mark == "bytes":
         return _bytes_of(given)
     if mark == "mapping":
-        return {from_plain(key): from_plain(item) for key, item in given["value"]}
+        return {from_json_data(key): from_json_data(item) for key, item in given["value"]}
     if mark == "array":
         import numpy as np  # noqa: PLC0415 - the core is imported without it
 
@@ -133,19 +133,23 @@ def from_plain(value: Any) -> Any:
 
 
 def _bytes_of(given: dict[str, Any]) -> bytes:
-    return zlib.decompress(base64.b85decode(given["value"])) if "packed" in given else base64.b64decode(given["value"])
+    return (
+        zlib.decompress(base64.b85decode(given["value"]))
+        if "compress_arrays" in given
+        else base64.b64decode(given["value"])
+    )
 
 
 T = TypeVar("T")
 
 
-class Packed:
+class CompressedLog:
     """A list to which items are only added, compressed as it grows.
 
-    >>> packed, epochs = Packed(), [{"loss": 2.5}]
+    >>> packed, epochs = CompressedLog(), [{"loss": 2.5}]
     >>> text = packed.text(epochs, dict)
     >>> epochs.append({"loss": 1.5})
-    >>> unpacked(packed.text(epochs, dict)), unpacked(text)
+    >>> decompress_log(packed.text(epochs, dict)), decompress_log(text)
     ([{'loss': 2.5}, {'loss': 1.5}], [{'loss': 2.5}])
     """
 
@@ -170,7 +174,7 @@ class Packed:
         return b64encode(self._bytes + self._stream.copy().flush()).decode()
 
 
-def unpacked(text: str | list[Any]) -> list[Any]:
+def decompress_log(text: str | list[Any]) -> list[Any]:
     """The items that a text holds; a list, as trainbus wrote before it packed, is what it is."""
     if isinstance(text, list):
         return text

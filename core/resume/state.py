@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from .. import decision as decisions
-from ..capabilities import HasLearningRate, Remembers
+from ..capabilities import HasLearningRate, HasRunState, HasStateDict
 from ..decision import REQUEST, Action, Decision
-from ..failures import Failures, observes, sign
-from ..metrics.running_means import Means
-from .dataloader_state import state_of
-from .rng_state import random_state
-from .serialization import from_plain, packed, to_plain
+from ..failures import Failures, add_plugin_note, is_observer
+from ..metrics.running_means import RunningMeans
+from .dataloader_state import capture_loader
+from .rng_state import get_rng_state
+from .serialization import compress_arrays, from_json_data, to_json_data
 
 if TYPE_CHECKING:
     from ..callback import Callback
     from ..engine.continuation import Continuation
 
 __all__ = [
-    "Memory",
+    "CheckpointState",
+    "PluginState",
     "Position",
-    "Remembered",
-    "Share",
-    "action_from_plain",
-    "action_to_plain",
-    "capture",
-    "decision_from_plain",
-    "decision_to_plain",
-    "share_of",
+    "RankState",
+    "action_from_json",
+    "action_to_json",
+    "collect_checkpoint_state",
+    "collect_rank_state",
+    "decision_from_json",
+    "decision_to_json",
 ]
 
 
@@ -50,7 +50,7 @@ class Position(BaseModel):
     """Batches of the loop after these that were trained on."""
 
 
-class Remembered(BaseModel):
+class PluginState(BaseModel):
     """What one plugin knew."""
 
     name: str
@@ -65,7 +65,7 @@ GENERATORS = ("random", "loop_random")
 """What of a share is the state of random generators, by name of the library that has them."""
 
 
-class Share(BaseModel):
+class RankState(BaseModel):
     """What one rank of several remembers by itself."""
 
     means: Any = None
@@ -78,25 +78,27 @@ class Share(BaseModel):
     """Where the loader of the present loop stood before it began."""
     subject: Any = None
 
-    def packed(self) -> Share:
+    def compressed(self) -> RankState:
         """The same in less space."""
         states = {name: getattr(self, name) for name in GENERATORS}
-        small = {name: state and {each: packed(state[each]) for each in state} for name, state in states.items()}
+        small = {
+            name: state and {each: compress_arrays(state[each]) for each in state} for name, state in states.items()
+        }
         return self.model_copy(update=small)
 
-    def beside(self, first: Share) -> Share:
+    def beside(self, first: RankState) -> RankState:
         """What of it the first rank's share does not tell: without generators that stand where the first one's do."""
         return self._each(first, _without)
 
-    def along(self, first: Share) -> Share:
+    def along(self, first: RankState) -> RankState:
         """What `beside` was called on."""
         return self._each(first, _within)
 
-    def _each(self, first: Share, put: Callable[[State, State], State]) -> Share:
+    def _each(self, first: RankState, put: Callable[[State, State], State]) -> RankState:
         return self.model_copy(update={each: put(getattr(self, each), getattr(first, each)) for each in GENERATORS})
 
 
-class Memory(Share):
+class CheckpointState(RankState):
     """What a checkpoint remembers."""
 
     position: Position
@@ -113,12 +115,12 @@ class Memory(Share):
     """Each decision before that, with its epoch, without those of a signal; packed."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     rates: dict[str, float] = Field(default_factory=dict[str, float])
-    plugins: list[Remembered] = Field(default_factory=list[Remembered])
+    plugins: list[PluginState] = Field(default_factory=list[PluginState])
     world_size: int = 1
-    others: list[Share] = Field(default_factory=list[Share])
+    others: list[RankState] = Field(default_factory=list[RankState])
     """What the ranks after the first remember."""
 
-    def of(self, rank: int, world_size: int) -> Memory:
+    def of(self, rank: int, world_size: int) -> CheckpointState:
         """The memory as one rank of now needs it.
 
         Where there are as many ranks as then, each remembers what it did. Else rank 0 goes on from the metrics that all
@@ -126,37 +128,37 @@ class Memory(Share):
         others draw afresh.
         """
         if world_size == self.world_size:
-            own = (self.others[rank - 1 : rank] or [Share()])[0] if rank else self
+            own = (self.others[rank - 1 : rank] or [RankState()])[0] if rank else self
             return self.model_copy(update=dict(own.along(self))) if rank else self
         batches = self.position.batches * self.world_size // world_size
         position = self.position.model_copy(update={"batches": batches})
         share = (
             self.model_copy(update={"means": _joined([self, *self.others])})
             if rank == 0
-            else Share(subject=self.subject)
+            else RankState(subject=self.subject)
         )
         return self.model_copy(
-            update={**{name: getattr(share, name) for name in Share.model_fields}, "position": position}
+            update={**{name: getattr(share, name) for name in RankState.model_fields}, "position": position}
         )
 
 
-def capture(run: Continuation, decision: Decision, failures: Failures) -> Memory:
+def collect_checkpoint_state(run: Continuation, decision: Decision, failures: Failures) -> CheckpointState:
     """All that a resumed run needs to decide as this one will, after the answers that joined into `decision`.
 
     Raises:
         TypeError: a plugin or the subject remembers what is no plain data.
     """
     subject = run.subject
-    return Memory(
-        **dict(share_of(run)),
+    return CheckpointState(
+        **dict(collect_rank_state(run)),
         position=run.position,
         history=run.packed_past.text(run.past, lambda each: (each[0], _numbers(each[1]))),
         validated=run.validated,
         files=[str(file) for file in run.files],
-        stops=[action_to_plain(each) for each in run.stops if each.by != REQUEST],
-        decision=[action_to_plain(each) for each in decision if not run.interrupted],
+        stops=[action_to_json(each) for each in run.stops if each.by != REQUEST],
+        decision=[action_to_json(each) for each in decision if not run.interrupted],
         decided=run.packed_decided.text(
-            run.decided, lambda each: None if REQUEST in each[1].askers else (each[0], decision_to_plain(each[1]))
+            run.decided, lambda each: None if REQUEST in each[1].askers else (each[0], decision_to_json(each[1]))
         ),
         rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
         plugins=[_remembered(name, plugin, run.callbacks.get(name), failures) for name, plugin in run.plugins.items()],
@@ -174,31 +176,31 @@ def _within(state: State, known: State) -> State:
     return state if state is None else {**(known or {}), **state}
 
 
-def share_of(run: Continuation) -> Share:
+def collect_rank_state(run: Continuation) -> RankState:
     """What this rank remembers by itself."""
     inside = run.position.inside
-    return Share(
+    return RankState(
         means=_numbers(run.means.sums()) if inside else None,
-        random=to_plain(random_state(run.subject)),
-        loop_random=to_plain(run.loop_random) if inside else None,
-        loaders=[state_of(loader) for loader in run.loaders],
+        random=to_json_data(get_rng_state(run.subject)),
+        loop_random=to_json_data(run.loop_random) if inside else None,
+        loaders=[capture_loader(loader) for loader in run.loaders],
         loop_loader=run.loop_loader if inside else None,
-        subject=to_plain(run.subject.memory()) if isinstance(run.subject, Remembers) else None,
+        subject=to_json_data(run.subject.run_state()) if isinstance(run.subject, HasRunState) else None,
     )
 
 
-def _remembered(name: str, plugin: object, callback: Callback | None, failures: Failures) -> Remembered:
+def _remembered(name: str, plugin: object, callback: Callback | None, failures: Failures) -> PluginState:
     memory = None
-    if isinstance(plugin, Remembers):
+    if isinstance(plugin, HasStateDict):
         try:
-            memory = to_plain(plugin.memory())
+            memory = to_json_data(plugin.state_dict())
         except Exception as error:
-            if not observes(plugin):
-                sign(error, "memory", name)
+            if not is_observer(plugin):
+                add_plugin_note(error, "state_dict", name)
                 raise
-            failures.tolerate(name, "memory", error)
+            failures.tolerate(name, "state_dict", error)
     settings = {} if callback is None else callback.settings()
-    return Remembered(name=name, callback=settings.pop("callback", ""), settings=settings, memory=memory)
+    return PluginState(name=name, callback=settings.pop("callback", ""), settings=settings, memory=memory)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> Any:
@@ -206,45 +208,45 @@ def _numbers(metrics: Mapping[str, Any]) -> Any:
     found: dict[str, Any] = {}
     for name, value in metrics.items():
         try:
-            found[name] = to_plain(value)
+            found[name] = to_json_data(value)
         except TypeError:
             continue
     return found
 
 
-def _joined(shares: Iterable[Share]) -> Any:
+def _joined(shares: Iterable[RankState]) -> Any:
     """The metrics of all ranks as one's."""
-    means = Means()
+    means = RunningMeans()
     for share in shares:
-        means.join(from_plain(share.means) or {})
-    return to_plain(means.sums())
+        means.join(from_json_data(share.means) or {})
+    return to_json_data(means.sums())
 
 
-def decision_to_plain(decision: Decision) -> list[dict[str, Any]]:
+def decision_to_json(decision: Decision) -> list[dict[str, Any]]:
     """The actions of a decision as plain data."""
-    return [action_to_plain(each) for each in decision]
+    return [action_to_json(each) for each in decision]
 
 
-def decision_from_plain(actions: Iterable[Mapping[str, Any]]) -> Decision:
+def decision_from_json(actions: Iterable[Mapping[str, Any]]) -> Decision:
     """The decision of these actions."""
-    return Decision(frozenset(action_from_plain(each) for each in actions))
+    return Decision(frozenset(action_from_json(each) for each in actions))
 
 
-def action_to_plain(action: Action) -> dict[str, Any]:
+def action_to_json(action: Action) -> dict[str, Any]:
     """An action as plain data.
 
-    >>> action_to_plain(decisions.Forget("a.pt", reason="old"))
+    >>> action_to_json(decisions.Forget("a.pt", reason="old"))
     {'action': 'Forget', 'reason': 'old', 'by': '', 'source': 'a.pt'}
     """
     options = {each.name: getattr(action, each.name) for each in fields(action)}
     for name in ("rule", "values"):
         if not options[name]:
             del options[name]
-    return {"action": type(action).__name__, **to_plain(options)}
+    return {"action": type(action).__name__, **to_json_data(options)}
 
 
-def action_from_plain(data: Mapping[str, Any]) -> Action:
-    """The action that `action_to_plain` was given."""
-    options = dict(from_plain(dict(data)))
+def action_from_json(data: Mapping[str, Any]) -> Action:
+    """The action that `action_to_json` was given."""
+    options = dict(from_json_data(dict(data)))
     kind: type[Action] = getattr(decisions, options.pop("action"))
     return kind(**options)

@@ -7,10 +7,10 @@ from ..decision import Decision, Forget, Save
 from ..errors import CheckpointError
 from ..storage.paths import location
 
-__all__ = ["unfinished"]
+__all__ = ["remaining_actions"]
 
 
-def unfinished(decision: Decision, checkpoint: Checkpoint) -> tuple[Decision, list[Checkpoint]]:
+def remaining_actions(decision: Decision, checkpoint: Checkpoint) -> tuple[Decision, list[Checkpoint]]:
     """What is left of a decision of which saving `checkpoint` was a part, and after which the run died.
 
     What else it saved is to be saved where it is not there yet, and what it forgot is to be forgotten. What is there

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import tomli_w
 
-from ..callback import Callback, clashes
+from ..callback import Callback, find_conflicts
 from ..errors import MissingDependency, SettingsError
 from ..metrics.names import hint
 from .registry import callback_from, installed
@@ -130,7 +130,7 @@ def _read(path: Path) -> tuple[list[Callback], list[Problem]]:
     lines = Lines(text)
     made: list[tuple[int, Callback]] = []
     found = [*_structure(data), *_options(data, made)]
-    found += [((CALLBACKS, made[number][0]), why) for number, why in clashes([each for _, each in made])]
+    found += [((CALLBACKS, made[number][0]), why) for number, why in find_conflicts([each for _, each in made])]
     problems = [Problem(path, lines.of(place), None, why) for place, why in found]
     return [each for _, each in made], sorted(problems, key=lambda each: each.line)
 

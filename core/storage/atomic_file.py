@@ -19,11 +19,11 @@ __all__ = [
     "discard",
     "make_directory",
     "publish",
+    "remove_debris",
     "replace_text",
     "stage",
     "stage_directory",
     "suffix_of",
-    "sweep",
     "sync",
 ]
 
@@ -117,7 +117,7 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sweep(directory: Path) -> list[Path]:
+def remove_debris(directory: Path) -> list[Path]:
     """Remove what writers that died have staged in `directory`; only for whoever owns the directory's lock."""
     debris = sorted(directory.glob(f"{STAGED}*"))
     for file in debris:

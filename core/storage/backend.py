@@ -9,17 +9,17 @@ from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from .local import LocalPlace
+from .local import LocalBackend
 from .paths import Location
 from .sharded_directory import digest_of_parts, parts_in
 
-__all__ = ["Place", "Reading", "at", "digest_at", "present"]
+__all__ = ["Backend", "Reading", "backend_for", "digest_at", "existing"]
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """One location and what can be done there; what a store cannot do raises an `OSError`, whatever its library."""
 
-    near: ClassVar[bool]
+    is_local: ClassVar[bool]
     """Whether asking takes microseconds, so that the training may wait for the answer."""
 
     def size(self) -> int | None:
@@ -30,11 +30,11 @@ class Place(Protocol):
         """Whether files lie below it, or could."""
         ...
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """The names in the directory."""
         ...
 
-    def matching(self) -> list[Location]:
+    def glob(self) -> list[Location]:
         """What is called as this location, taken as a pattern for `glob`."""
         ...
 
@@ -42,11 +42,11 @@ class Place(Protocol):
         """The whole file."""
         ...
 
-    def reading(self) -> AbstractContextManager[Reading]:
+    def open(self) -> AbstractContextManager[Reading]:
         """The file opened, as it is now."""
         ...
 
-    def local(self) -> AbstractContextManager[Path]:
+    def as_local_file(self) -> AbstractContextManager[Path]:
         """The file as one on this machine, for whoever can read no others."""
         ...
 
@@ -62,7 +62,7 @@ class Place(Protocol):
         """Make `text` the content, in one step; it is there for good when this returns."""
         ...
 
-    def double(self, name: str) -> None:
+    def hard_link(self, name: str) -> None:
         """Give the file a second name in its directory, which stays when this one is replaced or removed."""
         ...
 
@@ -70,7 +70,7 @@ class Place(Protocol):
         """Remove the file; one that is gone already is no error."""
         ...
 
-    def own(self, name: str) -> Callable[[], object]:
+    def acquire_lock(self, name: str) -> Callable[[], object]:
         """Own the directory by the file `name` in it; what is returned gives it back.
 
         Raises:
@@ -78,7 +78,7 @@ class Place(Protocol):
         """
         ...
 
-    def sweep(self) -> None:
+    def remove_debris(self) -> None:
         """Remove what writers that died have left in the directory; only for its owner."""
         ...
 
@@ -96,7 +96,7 @@ class Reading(Protocol):
         ...
 
 
-def at(location: Location) -> Place:
+def backend_for(location: Location) -> Backend:
     """What can be done at a location.
 
     Raises:
@@ -104,20 +104,20 @@ def at(location: Location) -> Place:
         SettingsError: no store has such URLs.
     """
     if isinstance(location, Path):
-        return LocalPlace(location)
-    from .remote import RemotePlace  # noqa: PLC0415 - only who names a URL needs fsspec
+        return LocalBackend(location)
+    from .remote import RemoteBackend  # noqa: PLC0415 - only who names a URL needs fsspec
 
-    return RemotePlace(location)
+    return RemoteBackend(location)
 
 
-def present(locations: Iterable[Location]) -> list[Location]:
+def existing(locations: Iterable[Location]) -> list[Location]:
     """Those where something is, or where that cannot be told; each directory is asked once."""
     asked: dict[Location, Container[str]] = {}
     found: list[Location] = []
     for each in locations:
         if each.parent not in asked:
             try:
-                asked[each.parent] = set(at(each.parent).names())
+                asked[each.parent] = set(backend_for(each.parent).list_names())
             except (FileNotFoundError, NotADirectoryError):
                 asked[each.parent] = ()
             except OSError:
@@ -131,5 +131,5 @@ def digest_at(location: Location) -> str:
     """The SHA-256 digest of a file, or of the parts of a directory, in hexadecimal digits."""
     if isinstance(location, Path) and location.is_dir():
         return digest_of_parts(parts_in(location))
-    with at(location).reading() as reading:
+    with backend_for(location).open() as reading:
         return hashlib.file_digest(reading.file, "sha256").hexdigest()

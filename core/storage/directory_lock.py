@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from ..errors import CheckpointError, Held
-from .backend import at
+from ..errors import CheckpointError, DirectoryLocked
+from .backend import backend_for
 from .paths import Location
 
-__all__ = ["LOCK", "Use", "owning"]
+__all__ = ["LOCK", "LockKind", "lock_directories"]
 
 LOCK = ".trainbus.lock"
 """Name of the file in a directory that the owner of its checkpoints holds locked."""
 
 
-class Use(NamedTuple):
+class LockKind(NamedTuple):
     """What a directory is owned for; one run may own it for each use."""
 
     lock: str
@@ -25,10 +25,10 @@ class Use(NamedTuple):
     """What its owner writes."""
 
 
-CHECKPOINTS = Use(LOCK, "checkpoints")
+CHECKPOINTS = LockKind(LOCK, "checkpoints")
 
 
-def owning(directories: Iterable[Location], use: Use = CHECKPOINTS) -> ExitStack:
+def lock_directories(directories: Iterable[Location], use: LockKind = CHECKPOINTS) -> ExitStack:
     """Own directories, made where they are missing, until the returned stack is closed or this process ends.
 
     What a process owned that died is free: on this machine's disk at once, in a store when its owner is known to be
@@ -40,8 +40,8 @@ def owning(directories: Iterable[Location], use: Use = CHECKPOINTS) -> ExitStack
     >>> import tempfile
     >>> from pathlib import Path
     >>> folder = Path(tempfile.mkdtemp())
-    >>> with owning([folder]):
-    ...     owning([folder])
+    >>> with lock_directories([folder]):
+    ...     lock_directories([folder])
     Traceback (most recent call last):
         ...
     trainbus.errors.CheckpointError: another run (process ... on ...) saves its checkpoints in ...
@@ -56,10 +56,10 @@ def owning(directories: Iterable[Location], use: Use = CHECKPOINTS) -> ExitStack
     return owned
 
 
-def _owned(directory: Location, use: Use) -> Callable[[], object]:
+def _owned(directory: Location, use: LockKind) -> Callable[[], object]:
     try:
-        return at(directory).own(use.lock)
-    except Held as error:
+        return backend_for(directory).acquire_lock(use.lock)
+    except DirectoryLocked as error:
         raise CheckpointError(
             f"another run ({str(error) or 'starting'}) saves its {use.what} in {str(directory)!r}; give each run a "
             "directory of its own; several processes that train one model have to be connected (init_process_group, "

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from ..errors import Held
+from ..errors import DirectoryLocked
 from ..failures import LOG
 from .atomic_file import RESERVED
 
@@ -112,7 +112,7 @@ def take(slate: Slate, directory: str) -> Lease:
             continue
         theirs = Entry.parse(found)
         if theirs.token in _MINE or not (theirs.dead or _silent(slate, found, f"{directory}: {theirs.holder}")):
-            raise Held(theirs.holder)
+            raise DirectoryLocked(theirs.holder)
         if _taken_over(slate, found, mine, directory):
             break
     if slate.create(str(mine)):  # it is there

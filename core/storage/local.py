@@ -15,12 +15,12 @@ from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
-from ..errors import Held
-from .atomic_file import make_directory, publish, replace_text, stage, sweep
+from ..errors import DirectoryLocked
+from .atomic_file import make_directory, publish, remove_debris, replace_text, stage
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 
-__all__ = ["LocalPlace", "LocalReading"]
+__all__ = ["LocalBackend", "LocalReading"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class LocalReading:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalPlace:
+class LocalBackend:
     """A path on this machine; `trainbus.storage.backend.Place` says what each method means."""
 
-    near: ClassVar[bool] = True
+    is_local: ClassVar[bool] = True
     path: Path
 
     def size(self) -> int | None:
@@ -51,22 +51,22 @@ class LocalPlace:
     def is_directory(self) -> bool:
         return self.path.is_dir()
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         return [entry.name for entry in self.path.iterdir()]
 
-    def matching(self) -> list[Location]:
+    def glob(self) -> list[Location]:
         return [Path(found) for found in glob.glob(str(self.path))]  # noqa: PTH207
 
     def read(self) -> bytes:
         return self.path.read_bytes()
 
     @contextmanager
-    def reading(self) -> Generator[LocalReading]:
+    def open(self) -> Generator[LocalReading]:
         with self.path.open("rb") as file:
             yield LocalReading(file, self.path)
 
     @contextmanager
-    def local(self) -> Generator[Path]:
+    def as_local_file(self) -> Generator[Path]:
         yield self.path
 
     def stage(self, write: Callable[[Path], object]) -> Path:
@@ -78,7 +78,7 @@ class LocalPlace:
     def replace(self, text: str) -> None:
         replace_text(self.path, text)
 
-    def double(self, name: str) -> None:
+    def hard_link(self, name: str) -> None:
         path = self.path.with_name(name)
         if self.path.is_dir():
             link_parts(self.path, path)
@@ -94,7 +94,7 @@ class LocalPlace:
         else:
             self.path.unlink(missing_ok=True)
 
-    def own(self, name: str) -> Callable[[], object]:
+    def acquire_lock(self, name: str) -> Callable[[], object]:
         """The operating system gives the lock back when its process dies, so one that is held has a living holder."""
         path = self.path / name
         lock = FileLock(path, timeout=0, thread_local=False)
@@ -102,9 +102,9 @@ class LocalPlace:
         try:
             lock.acquire()
         except Timeout:
-            raise Held(path.read_text(encoding="utf-8").strip()) from None
+            raise DirectoryLocked(path.read_text(encoding="utf-8").strip()) from None
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         return lock.release
 
-    def sweep(self) -> None:
-        sweep(self.path)
+    def remove_debris(self) -> None:
+        remove_debris(self.path)

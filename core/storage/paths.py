@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from ..errors import SettingsError
 
-__all__ = ["Location", "RemotePath", "Source", "inside", "location", "on_disk", "relative"]
+__all__ = ["Location", "RemotePath", "Source", "is_local", "location", "relative_to", "resolve_relative"]
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 _SQUEEZED = re.compile(r"(abfss?|az|gcs|gs|hdfs|https?|memory|s3a?|sftp):[/\\](?![/\\])", re.IGNORECASE)
@@ -100,19 +100,19 @@ def location(source: Source) -> Location:
     return RemotePath(protocol, posixpath.normpath(key) if key else "")
 
 
-def on_disk(source: Source) -> bool:
+def is_local(source: Source) -> bool:
     """Whether it is a path of this machine, where a file can grow while it is written; in a store none can.
 
-    >>> on_disk("runs"), on_disk("s3://bucket/runs")
+    >>> is_local("runs"), is_local("s3://bucket/runs")
     (True, False)
     """
     return isinstance(location(source), Path)
 
 
-def relative(path: Location, directory: Location) -> str:
-    """How to get from a directory to a path, so that both may be moved together; `inside` goes that way.
+def relative_to(path: Location, directory: Location) -> str:
+    """How to get from a directory to a path, so that both may be moved together; `resolve_relative` goes that way.
 
-    >>> relative(location("s3://bucket/run/a.pt"), location("s3://bucket/run/deep"))
+    >>> relative_to(location("s3://bucket/run/a.pt"), location("s3://bucket/run/deep"))
     '../a.pt'
     """
     if isinstance(path, Path) and isinstance(directory, Path):
@@ -122,10 +122,12 @@ def relative(path: Location, directory: Location) -> str:
     return str(path.resolve())
 
 
-def inside(directory: Location, text: str) -> Location:
-    """Where one gets from a directory by what `relative` has given.
+def resolve_relative(directory: Location, text: str) -> Location:
+    """Where one gets from a directory by what `relative_to` has given.
 
-    >>> inside(location("s3://bucket/run/deep"), "../a.pt"), inside(location("s3://bucket"), "/tmp/a.pt").as_posix()
-    (RemotePath('s3://bucket/run/a.pt'), '/tmp/a.pt')
+    >>> resolve_relative(location("s3://bucket/run/deep"), "../a.pt")
+    RemotePath('s3://bucket/run/a.pt')
+    >>> resolve_relative(location("s3://bucket"), "/tmp/a.pt").as_posix()
+    '/tmp/a.pt'
     """
     return location(text) if _URL.fullmatch(text) or Path(text).is_absolute() else directory / text

@@ -32,7 +32,7 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; URLs are reached by fsspec: pip install 'trainbus[remote]'") from error
 
-__all__ = ["RemotePlace", "RemoteReading"]
+__all__ = ["RemoteBackend", "RemoteReading"]
 
 WHOLE = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
 """Stores in which an upload appears as a whole when it is complete, in the place of what was there."""
@@ -71,7 +71,7 @@ class RemoteReading:
     """A copy of an object, on this machine."""
 
     file: BufferedReader
-    place: RemotePlace
+    place: RemoteBackend
     version: str
 
     def replaced(self) -> bool:
@@ -79,10 +79,10 @@ class RemoteReading:
         return self.place.version() != self.version
 
 
-class RemotePlace:
+class RemoteBackend:
     """A URL; `trainbus.storage.backend.Place` says what each method means."""
 
-    near: ClassVar[bool] = False
+    is_local: ClassVar[bool] = False
 
     def __init__(self, path: RemotePath) -> None:
         self.path = path
@@ -103,13 +103,13 @@ class RemotePlace:
     def is_directory(self) -> bool:
         return self._info()[0] == "directory"
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         with _told(self.path):
             found = [str(name).rstrip("/") for name in self._files.ls(self._key, detail=False)]
         own = self._key.rstrip("/")  # some list the directory as one of its files
         return [name.rpartition("/")[2] for name in found if name != own]
 
-    def matching(self) -> list[Location]:
+    def glob(self) -> list[Location]:
         with _told(self.path):
             found = [str(name).rstrip("/").split("/") for name in self._files.glob(self._key)]
         # a library's own names may lack the host or the account, so that only what the pattern left open is theirs
@@ -123,7 +123,7 @@ class RemotePlace:
             return bytes(self._files.cat_file(self._key))
 
     @contextmanager
-    def reading(self) -> Generator[RemoteReading]:
+    def open(self) -> Generator[RemoteReading]:
         version = self.version()
         copy = self._download()
         try:
@@ -133,7 +133,7 @@ class RemotePlace:
             staging.keep(f"{self.path} {version}", copy)
 
     @contextmanager
-    def local(self) -> Generator[Path]:
+    def as_local_file(self) -> Generator[Path]:
         copy = staging.kept(lambda: f"{self.path} {self.version()}") or self._download()
         try:
             yield copy
@@ -175,7 +175,7 @@ class RemotePlace:
     def replace(self, text: str) -> None:
         self._put(lambda key: self._files.pipe_file(key, text.encode()))
 
-    def double(self, name: str) -> None:
+    def hard_link(self, name: str) -> None:
         double = type(self)(self.path.with_name(name))
         with _told(self.path):
             self._files.cp_file(self._key, double._key)  # noqa: SLF001
@@ -189,7 +189,7 @@ class RemotePlace:
         with _told(self.path), suppress(FileNotFoundError):
             self._files.rm_file(self._key)
 
-    def own(self, name: str) -> Callable[[], object]:
+    def acquire_lock(self, name: str) -> Callable[[], object]:
         """By a lease: a store knows no locks."""
         lease = _LEASES[self.path] = take(type(self)(self.path / name), str(self.path))
 
@@ -199,7 +199,7 @@ class RemotePlace:
 
         return release
 
-    def sweep(self) -> None:
+    def remove_debris(self) -> None:
         staging.sweep()
         try:
             self._sweep()
@@ -210,7 +210,7 @@ class RemotePlace:
 
     def _sweep(self) -> None:
         if self.path.protocol not in WHOLE:
-            for name in self.names():
+            for name in self.list_names():
                 if name.startswith(STAGED):
                     type(self)(self.path / name).remove()
             return

@@ -22,13 +22,12 @@ from ..errors import CheckpointError
 from .atomic_file import digest_of, discard, stage_directory, sync
 
 __all__ = [
-    "EVERYTHING",
+    "EVERY_PART",
     "SHARDS",
     "Part",
-    "Portion",
-    "damage",
+    "VerificationShare",
     "digest_of_parts",
-    "drop_old_parts",
+    "find_damage",
     "holds_parts",
     "index_in",
     "link_parts",
@@ -37,6 +36,7 @@ __all__ = [
     "publish_parts",
     "read_part",
     "remove_parts",
+    "remove_stale_parts",
     "stage_parts",
 ]
 
@@ -56,11 +56,11 @@ class Part(BaseModel):
     """SHA-256 in hexadecimal digits."""
 
 
-class Portion(NamedTuple):
+class VerificationShare(NamedTuple):
     """What of a payload one of several processes reads: the index, and the parts that bear its number.
 
     >>> parts = [Part(name=name, size=1, digest="") for name in ("index", "shards-9/__0_0", "shards-9/__1_0")]
-    >>> [part.name for part in Portion(1, 2).of(parts)]
+    >>> [part.name for part in VerificationShare(1, 2).of(parts)]
     ['index', 'shards-9/__1_0']
     """
 
@@ -72,7 +72,7 @@ class Portion(NamedTuple):
         return [part for part in parts if "/" not in part.name or _number(part.name) % self.size == self.rank]
 
 
-EVERYTHING = Portion(0, 1)
+EVERY_PART = VerificationShare(0, 1)
 
 
 def _number(name: str) -> int:
@@ -98,7 +98,7 @@ def index_in(parts: Iterable[Part]) -> Part:
 
 def present(directory: Path, parts: Iterable[Part]) -> bool:
     """Whether the index in a directory is the one among these parts."""
-    return any("/" not in part.name and not damage(directory, [part]) for part in parts)
+    return any("/" not in part.name and not find_damage(directory, [part]) for part in parts)
 
 
 def holds_parts(path: Path) -> bool:
@@ -176,7 +176,7 @@ def _checked(directory: Path, told: Any) -> list[Part]:
     return parts
 
 
-def damage(directory: Path, parts: Iterable[Part]) -> str:
+def find_damage(directory: Path, parts: Iterable[Part]) -> str:
     """In words, the first part that is not there as it was written; empty where all are."""
     for part in parts:
         try:
@@ -195,7 +195,7 @@ def read_part(directory: Path, part: Part) -> bytes:
     Raises:
         CheckpointError: it is not there as it was written.
     """
-    flaw = damage(directory, [part])
+    flaw = find_damage(directory, [part])
     if flaw:
         raise CheckpointError(f"the checkpoint {str(directory)!r} is damaged: {flaw}")
     return (directory / part.name).read_bytes()
@@ -240,7 +240,7 @@ def publish_parts(staged: Path, path: Path, parts: Iterable[Part]) -> None:
         staged.rmdir()
 
 
-def drop_old_parts(path: Path, contents: Iterable[Iterable[Part]]) -> list[Path]:
+def remove_stale_parts(path: Path, contents: Iterable[Iterable[Part]]) -> list[Path]:
     """Remove from a payload the parts that none of these contents has; where they lay."""
     kept = {part.name.partition("/")[0] for parts in contents for part in parts}
     old = sorted(shards for shards in path.glob(f"{SHARDS}*") if shards.name not in kept)

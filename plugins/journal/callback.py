@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from trainbus import Callback
 from trainbus.callback import PathText
-from trainbus.storage.paths import on_disk
+from trainbus.storage.paths import is_local
 
 from .recorder import Journalist, Silent
 
@@ -17,7 +17,7 @@ __all__ = ["Journal"]
 
 
 def _growing(value: str) -> str:
-    if on_disk(value):
+    if is_local(value):
         return value
     raise ValueError("a journal grows while the run goes on, which no store allows; give a path of this machine")
 
@@ -44,7 +44,7 @@ class Journal(Callback):
     enabled: bool = True
     """Whether anything is written."""
 
-    def claims(self) -> tuple[str, ...]:
+    def exclusive_paths(self) -> tuple[str, ...]:
         """The file, as an absolute path."""
         if not self.enabled:
             return ()

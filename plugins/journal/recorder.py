@@ -12,27 +12,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl
-from trainbus.callback import home
+from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate
 from trainbus.decision import REQUEST, Action, ScaleLearningRate
 from trainbus.journal import (
     NAME,
-    Began,
+    ActionRecord,
     Best,
-    Committed,
-    Decided,
-    Done,
-    Ended,
+    CheckpointSaved,
+    DecisionMade,
     EpochEnded,
     Event,
-    Failed,
-    Listed,
-    Raised,
-    Resumed,
-    Signalled,
+    ExceptionRaised,
+    FailureReported,
+    PluginRecord,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    StopRequested,
 )
-from trainbus.metrics.scalars import numbers
-from trainbus.storage.directory_lock import Use, owning
+from trainbus.metrics.scalars import to_scalars
+from trainbus.storage.directory_lock import LockKind, lock_directories
 
 from ..environment import environment
 from .append_only_file import JournalFile
@@ -90,11 +90,15 @@ class Journalist:
         """Open the file."""
         self.began = time.monotonic()
         if self.path == "auto":
-            path = (home(run.callbacks.values()) or Path()).absolute() / NAME  # the run owns that directory already
+            path = (
+                journal_directory(run.callbacks.values()) or Path()
+            ).absolute() / NAME  # the run owns that directory already
         else:
             path = Path(self.path).absolute()
             try:
-                self.owned = owning([path.parent], Use(f".trainbus.{path.name}.lock", f"journal {path.name}"))
+                self.owned = lock_directories(
+                    [path.parent], LockKind(f".trainbus.{path.name}.lock", f"journal {path.name}")
+                )
             except CheckpointError as error:
                 raise SettingsError(f"Journal: path={self.path!r}: {error}") from None
         try:
@@ -118,7 +122,7 @@ class Journalist:
         self.inside = False
         self._write(
             run,
-            EpochEnded(time=time.time(), epoch=epoch, step=run.step, seconds=seconds, metrics=numbers(metrics)),
+            EpochEnded(time=time.time(), epoch=epoch, step=run.step, seconds=seconds, metrics=to_scalars(metrics)),
         )
 
     @hookimpl
@@ -126,12 +130,12 @@ class Journalist:
         """What was carried out, and why."""
         now, subject = time.time(), run.subject
         if REQUEST in decision.askers:
-            self._write(run, Signalled(time=now, epoch=run.epoch, step=run.step, name=run.requested))
+            self._write(run, StopRequested(time=now, epoch=run.epoch, step=run.step, name=run.requested))
         rates = None
         if any(isinstance(action, ScaleLearningRate) for action in decision) and isinstance(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
         actions = tuple(map(_done, decision))
-        self._write(run, Decided(time=now, epoch=run.epoch, step=run.step, actions=actions, learning_rates=rates))
+        self._write(run, DecisionMade(time=now, epoch=run.epoch, step=run.step, actions=actions, learning_rates=rates))
 
     @hookimpl
     def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
@@ -139,7 +143,7 @@ class Journalist:
         content = checkpoint.content
         self._write(
             run,
-            Committed(
+            CheckpointSaved(
                 time=time.time(),
                 epoch=content.epoch,
                 step=content.step,
@@ -162,11 +166,11 @@ class Journalist:
             return
         text = "".join(traceback.format_exception(error))
         told = _told(error)
-        self._write(run, Raised(time=time.time(), epoch=run.epoch, step=run.step, error=told, traceback=text))
+        self._write(run, ExceptionRaised(time=time.time(), epoch=run.epoch, step=run.step, error=told, traceback=text))
 
-    # --- memory
+    # --- state
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Which run it is, and how long the file with everything in it that happened until here."""
         return {
             "run": self.run,
@@ -174,10 +178,10 @@ class Journalist:
             "elapsed": time.monotonic() - self.epoch_began if self.inside else 0.0,
         }
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from there: what was written after that is void."""
         if not self.introduced:
-            self.run, self.held, self.earlier = memory["run"], memory["length"], memory["elapsed"]
+            self.run, self.held, self.earlier = saved["run"], saved["length"], saved["elapsed"]
 
     # --- inner workings
 
@@ -193,7 +197,7 @@ class Journalist:
             return
         self._introduce(run)
         for failure in run.failures[self.told :]:
-            told = Failed(
+            told = FailureReported(
                 time=time.time(),
                 plugin=failure.plugin,
                 hook=failure.hook,
@@ -215,11 +219,11 @@ class Journalist:
             "environment": environment(),
         }
         if run.resumed is None:
-            event: Event = Began(**known)
+            event: Event = RunStarted(**known)
         else:
             held = min(self.held, self.file.size)
             checkpoint, epochs = str(run.resumed.path), run.position.epochs
-            event = Resumed(**known, checkpoint=checkpoint, epochs=epochs, step=run.step, length=held)
+            event = RunResumed(**known, checkpoint=checkpoint, epochs=epochs, step=run.step, length=held)
         self.file.write(event.model_dump_json())
         self.introduced = True
 
@@ -233,7 +237,7 @@ class Journalist:
         if run.resumed is not None and not self.introduced:  # nothing has happened
             return
         result = run.result
-        event = Ended(
+        event = RunEnded(
             time=time.time(),
             outcome=_outcome(run),
             reason=result.reason,
@@ -249,16 +253,16 @@ class Journalist:
             run.note_failure(self, f"no end in {self.path}", error)
 
 
-def _listed(run: Run, name: str) -> Listed:
+def _listed(run: Run, name: str) -> PluginRecord:
     callback = run.callbacks.get(name)
     settings = {} if callback is None else callback.settings()
-    return Listed(callback=settings.pop("callback", ""), settings=settings)
+    return PluginRecord(callback=settings.pop("callback", ""), settings=settings)
 
 
-def _done(action: Action) -> Done:
+def _done(action: Action) -> ActionRecord:
     options = {each.name: getattr(action, each.name) for each in fields(action) if each.name not in WHY}
     why = {name: getattr(action, name) for name in WHY}
-    return Done(kind=action.kind, options=options, **why)  # type: ignore[arg-type]
+    return ActionRecord(kind=action.kind, options=options, **why)  # type: ignore[arg-type]
 
 
 def _told(error: BaseException) -> str:

@@ -13,15 +13,15 @@ from trainbus.callback import PathText
 from trainbus.capabilities import Detachable, Saveable, Sharded, detaches, missing
 from trainbus.checkpoints.filename_template import (
     check_template,
-    fields,
-    pattern,
-    shortened,
-    sibling,
+    glob_pattern,
+    sibling_path,
     suffix_in,
+    template_fields,
+    truncated_glob,
     with_suffix,
 )
 from trainbus.storage.atomic_file import suffix_of
-from trainbus.storage.backend import at
+from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import location
 from trainbus.storage.sharded_directory import holds_parts
 
@@ -105,7 +105,7 @@ class ModelCheckpoint(MonitoredCallback):
     @classmethod
     def _names_differ(cls, value: int | None, info: ValidationInfo) -> int | None:
         template: str | None = info.data.get("filepath")
-        if value and template and value + (info.data.get("keep") or 0) > 1 and not fields(template):
+        if value and template and value + (info.data.get("keep") or 0) > 1 and not template_fields(template):
             raise ValueError(
                 f"filepath={template!r} gives every checkpoint the same name; put {{epoch}} or {{step}} into it"
             )
@@ -116,7 +116,7 @@ class ModelCheckpoint(MonitoredCallback):
     def _names_are_free(cls, value: Any, info: ValidationInfo) -> Any:
         template: str | None = info.data.get("filepath")
         for stem in ("last",) if value is True else value or ():
-            if template and sibling(template, stem, suffix_in(template)) == template:
+            if template and sibling_path(template, stem, suffix_in(template)) == template:
                 raise ValueError(f"this would write {template!r}, which is filepath itself; give filepath another name")
         return value
 
@@ -133,34 +133,34 @@ class ModelCheckpoint(MonitoredCallback):
         """The metric matters only where the best are asked for."""
         return self.save_best_only or self.keep is not None
 
-    def claims(self) -> tuple[str, ...]:
+    def exclusive_paths(self) -> tuple[str, ...]:
         """The template, and the files of fixed names beside it, as absolute paths."""
         # several may save to the one file "signal", since all save the same
         stems = [stem for stem in self._stems() if stem != "signal"]
-        fixed = [sibling(self.filepath, stem, suffix_in(self.filepath)) for stem in stems]
+        fixed = [sibling_path(self.filepath, stem, suffix_in(self.filepath)) for stem in stems]
         return tuple(str(location(path).resolve()) for path in (self.filepath, *fixed))
 
     def _stems(self) -> Sequence[str]:
         return (*(["last"] if self.save_last else []), *dict.fromkeys(self.save_on))
 
-    def owns(self) -> tuple[str, ...]:
+    def locked_directories(self) -> tuple[str, ...]:
         """The directory of the files; where a field is part of it, the one above that."""
         fixed = location(self.filepath)
-        while fields(str(fixed.parent)):
+        while template_fields(str(fixed.parent)):
             fixed = fixed.parent
         return (str(fixed.parent.resolve()),)
 
-    def written(self) -> tuple[str, ...]:
+    def checkpoint_patterns(self) -> tuple[str, ...]:
         """What the template and the fixed names beside it make, with any suffix where none is written."""
         suffix = suffix_in(self.filepath)
-        fixed = [pattern(sibling(self.filepath, stem, suffix)) for stem in self._stems()]
-        made = [each if suffix else f"{each}.*" for each in (pattern(self.filepath), *fixed)]
-        short = shortened(self.filepath)
+        fixed = [glob_pattern(sibling_path(self.filepath, stem, suffix)) for stem in self._stems()]
+        made = [each if suffix else f"{each}.*" for each in (glob_pattern(self.filepath), *fixed)]
+        short = truncated_glob(self.filepath)
         return (*made, f"{short}{suffix or '.*'}") if short else tuple(made)
 
-    def problems(self, subject: object) -> Iterator[TrainbusError]:
+    def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also: the subject cannot write a file of this suffix, or the path is a directory."""
-        yield from super().problems(subject)
+        yield from super().validate_for(subject)
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
                 path = location(self.template_for(subject))
@@ -175,7 +175,9 @@ class ModelCheckpoint(MonitoredCallback):
                         f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"
                     )
                 shards = in_parts and isinstance(path, Path) and holds_parts(path)
-                if at(path).near and at(path).is_directory() and not shards:  # one that is far is asked later
+                if (
+                    backend_for(path).is_local and backend_for(path).is_directory() and not shards
+                ):  # one that is far is asked later
                     raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
             except MissingDependency as error:
                 yield error

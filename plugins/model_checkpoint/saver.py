@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable
-from trainbus.checkpoints.filename_template import fields, fill, sibling
+from trainbus.checkpoints.filename_template import render, sibling_path, template_fields
 from trainbus.decision import NOTHING, Value, join
 from trainbus.metrics.names import resolve
 from trainbus.rules import Best, Kept, best_rule, retention_rule
-from trainbus.storage.backend import present
+from trainbus.storage.backend import existing
 from trainbus.storage.paths import Location, location
 
 from .schedule import BatchSchedule, Frequency
@@ -51,9 +51,9 @@ class _Saver:
         self.template = settings.template_for(run.subject)
         suffixes = run.subject.suffixes(weights_only=settings.save_weights_only)
         self.suffix = max((suffix for suffix in suffixes if self.template.endswith(suffix)), key=len)
-        self.directory = sibling(self.template, "", "")
+        self.directory = sibling_path(self.template, "", "")
         self.begin = run.epoch, run.step
-        self.metrics = [name for name in fields(self.template) if name not in ("epoch", "batch", "step")]
+        self.metrics = [name for name in template_fields(self.template) if name not in ("epoch", "batch", "step")]
         self.seen: set[str] = set()
         if settings.monitors():
             self.monitor = run.monitor(settings.monitor, settings.mode)
@@ -64,7 +64,7 @@ class _Saver:
     def on_train_end(self, run: Run) -> Decision | None:
         if not self.template:  # the training never began
             return None
-        error, on_signal = run.error, sibling(self.template, "signal", self.suffix)
+        error, on_signal = run.error, sibling_path(self.template, "signal", self.suffix)
         passed = location(on_signal) in run.files and run.resumed is not None and error is None
         done = decision.forget(on_signal, "the run has gone on from it") if passed else NOTHING
         ending, why = "end", "the training is over"
@@ -75,7 +75,7 @@ class _Saver:
             if run.requested:  # and then Ctrl-C again: at once
                 return None
         return (
-            done | self.write(sibling(self.template, ending, self.suffix), why)
+            done | self.write(sibling_path(self.template, ending, self.suffix), why)
             if ending in self.settings.save_on
             else done
         )
@@ -90,7 +90,7 @@ class _Saver:
         return self.monitor.score(metrics)
 
     def last(self) -> Decision:
-        return self.write(sibling(self.template, "last", self.suffix)) if self.settings.save_last else NOTHING
+        return self.write(sibling_path(self.template, "last", self.suffix)) if self.settings.save_last else NOTHING
 
     def chosen(self, run: Run, path: str, score: float | None) -> Decision:
         """What `save_best_only`, `keep` and `keep_last` make of a model."""
@@ -140,7 +140,7 @@ class _Saver:
     @hookimpl
     def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
         # what is on the disk decides what is the best, so the next better model is saved again
-        last = location(sibling(self.template, "last", self.suffix))
+        last = location(sibling_path(self.template, "last", self.suffix))
         there = {(each.path, each.epoch, each.step) for each in run.checkpoints}
         for index, asked in enumerate(self.asked):
             chosen = path == location(asked.path)
@@ -159,17 +159,17 @@ class _Saver:
             self.asked = later if chosen else [asked, *later]
             return
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The best score, the files that are kept, and which metrics were ever there."""
         kept = [each._replace(path=each.path.removeprefix(self.directory)) for each in self.kept]
         return {"best": list(self.best), "kept": [list(each) for each in kept], "seen": sorted(self.seen)}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Go on from what `memory` returned, without the files that somebody has removed."""
-        kept = [Kept(*each) for each in memory["kept"]]
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, without the files that somebody has removed."""
+        kept = [Kept(*each) for each in saved["kept"]]
         kept = [each._replace(path=self.directory + each.path) for each in kept]
-        self.best, self.seen = Best(*memory["best"]), set(memory["seen"])
-        there = set(present(location(each.path) for each in kept))
+        self.best, self.seen = Best(*saved["best"]), set(saved["seen"])
+        there = set(existing(location(each.path) for each in kept))
         # the one of the moment of the checkpoint may be yet to be saved
         self.kept = tuple(
             each for each in kept if (each.epoch, each.step) == self.begin or location(each.path) in there
@@ -179,14 +179,14 @@ class _Saver:
         values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
         for name in self.metrics:
             try:
-                fill(f"{{{name}}}", values)
+                render(f"{{{name}}}", values)
                 self.seen.add(name)
             except MissingMetric:
                 # an epoch without validation has no val_ metrics; elsewhere a name that was never there is a mistake
                 if name not in self.seen and (not name.startswith("val_") or run.validates(run.epoch)):
                     raise
                 values[name] = nan
-        return fill(self.template, values)
+        return render(self.template, values)
 
 
 def _joined(before: tuple[Kept, ...], after: tuple[Kept, ...], path: Location, step: int) -> tuple[Kept, ...]:
@@ -217,16 +217,21 @@ class BatchSaver(_Saver):
         super().on_train_begin(run)
         self.schedule = BatchSchedule(self.frequency, run.step)
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Also: where the schedule stands, and whether the metric came with batches."""
-        return {**super().memory(), "schedule": self.schedule.memory(), "known": self.known, "missed": self.missed}
+        return {
+            **super().state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "known": self.known,
+            "missed": self.missed,
+        }
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Go on from what `memory` returned."""
-        super().recall(memory)
-        if "schedule" in memory:  # else it was saved at epochs
-            self.schedule.recall(memory["schedule"])
-            self.known, self.missed = memory["known"], memory["missed"]
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(saved)
+        if "schedule" in saved:  # else it was saved at epochs
+            self.schedule.load_state_dict(saved["schedule"])
+            self.known, self.missed = saved["known"], saved["missed"]
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: int, step: int, metrics: Mapping[str, Any]) -> Decision | None:

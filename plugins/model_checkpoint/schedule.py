@@ -83,11 +83,11 @@ class BatchSchedule:
             self.since = now if due else self.since
         return bool(due)
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Where it stands; of minutes, how many seconds have passed."""
         return {"interval": list(self.interval), "step": self.step, "passed": time.monotonic() - self.since}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Go on from what `memory` returned."""
-        self.interval, self.step = Intervals(*memory["interval"]), memory["step"]
-        self.since = time.monotonic() - memory["passed"]
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.interval, self.step = Intervals(*saved["interval"]), saved["step"]
+        self.since = time.monotonic() - saved["passed"]

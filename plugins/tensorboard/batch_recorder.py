@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainbus import Run, hookimpl
-from trainbus.metrics.scalars import numbers_then
+from trainbus.metrics.scalars import deferred_scalars
 
 from .epoch_recorder import Charts
 from .speed import Speed
@@ -60,7 +60,7 @@ class BatchCharts(Charts):
         if interval > self.intervals:
             self.intervals = interval
             speed = self.batch_speed.until(step) if self.shows_speed else None
-            self.writer.put(self.main, step, self.batch, (numbers_then(metrics), speed))
+            self.writer.put(self.main, step, self.batch, (deferred_scalars(metrics), speed))
 
     def _batch(self, then: tuple[Callable[[], dict[str, float]], float | None]) -> Made:
         """In the thread that writes: computing means and naming them takes its time."""

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 from trainbus import Callback
 from trainbus.callback import PathText
 from trainbus.capabilities import HasWeights
-from trainbus.storage.paths import on_disk
+from trainbus.storage.paths import is_local
 
 from .batch_recorder import BatchCharts, ProfiledCharts
 from .epoch_recorder import Charts
@@ -24,7 +24,7 @@ __all__ = ["TensorBoard"]
 
 
 def _growing(value: str) -> str:
-    if on_disk(value):
+    if is_local(value):
         return value
     raise ValueError("its files grow while the run goes on, which no store allows; give a directory of this machine")
 
@@ -128,15 +128,15 @@ class TensorBoard(Callback):
         """A subject with weights, where histograms or embeddings are asked for."""
         return (HasWeights,) if self.histogram_freq or self.embeddings_freq else ()
 
-    def claims(self) -> tuple[str, ...]:
+    def exclusive_paths(self) -> tuple[str, ...]:
         """The directory, as an absolute path."""
         return (str(Path(self.log_dir).resolve()),)
 
     def directories(self) -> tuple[str, ...]:
         """The directory, as an absolute path."""
-        return self.claims()
+        return self.exclusive_paths()
 
-    def fits(self, earlier: Mapping[str, Any]) -> bool:
+    def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
         """The same directory is laid out in the same way."""
         return (earlier.get("log_dir"), earlier.get("layout")) == (self.log_dir, self.layout)
 

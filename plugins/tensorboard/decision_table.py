@@ -51,13 +51,13 @@ class DecisionLog:
         """All decisions; empty where there was none."""
         return table(HEADER, self._rows) if self._rows else ""
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What was taken in, as plain data."""
         return {"rows": self._rows, "counts": self._counts}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Go on from what `memory` returned."""
-        self._rows, self._counts = [list(row) for row in memory["rows"]], dict(memory["counts"])
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._rows, self._counts = [list(row) for row in saved["rows"]], dict(saved["counts"])
 
 
 def _of(action: Action) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.capabilities import HasWeights
-from trainbus.metrics.scalars import numbers
-from trainbus.storage.directory_lock import Use, owning
+from trainbus.metrics.scalars import to_scalars
+from trainbus.storage.directory_lock import LockKind, lock_directories
 
 from .decision_table import DecisionLog
 from .layouts import LAYOUTS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Charts"]
 
-CHARTS = Use(".trainbus.tensorboard.lock", "charts")
+CHARTS = LockKind(".trainbus.tensorboard.lock", "charts")
 
 
 class Charts:
@@ -70,7 +70,7 @@ class Charts:
         self.log_dir = Path(settings.log_dir).absolute()  # a loop may change its working directory
         with ExitStack() as undone:
             try:
-                undone.push(owning([self.log_dir], CHARTS))
+                undone.push(lock_directories([self.log_dir], CHARTS))
             except CheckpointError as error:
                 raise SettingsError(f"TensorBoard: log_dir={settings.log_dir!r}: {error}") from None
             if settings.embeddings_freq:
@@ -106,7 +106,7 @@ class Charts:
         """Keras shows each validation over the weight updates, too."""
         if self.layout.iterations is not None:
             name, step = self.layout.iterations, max(run.step, epoch)
-            values = {name.format(each.removeprefix("val_")): value for each, value in numbers(metrics).items()}
+            values = {name.format(each.removeprefix("val_")): value for each, value in to_scalars(metrics).items()}
             self.writer.scalars(self.layout.validation, step, values)
 
     @hookimpl
@@ -115,7 +115,7 @@ class Charts:
         settings, layout = self.settings, self.layout
         self.marked = False
         self.step = step = self._present(run)
-        shown = numbers(metrics)
+        shown = to_scalars(metrics)
         self._describe(shown, step)
         if settings.write_steps_per_second:
             shown.setdefault("steps_per_second", self.speed.until(run.step))
@@ -149,9 +149,9 @@ class Charts:
         finally:
             self.writer.flush()
 
-    # --- memory
+    # --- state
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """How long each file is, with everything in it that happened until here."""
         self.writer.flush()  # so that no checkpoint is ahead of the charts
         files = {path.relative_to(self.log_dir).as_posix(): size for path, size in self.writer.sizes().items()}
@@ -164,25 +164,25 @@ class Charts:
             "step": self.step,
             "marked": self.marked,
             "decided": self.decided,
-            "decisions": self.decisions.memory(),
+            "decisions": self.decisions.state_dict(),
         }
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from there: what the interrupted run wrote after that is taken back."""
         if self.recalled:  # already, and what was told since then is not to be forgotten
             return
         self.recalled = True
-        self.step, self.marked, self.decided = memory["step"], memory["marked"], memory.get("decided", -1)
-        self.decisions.recall(memory["decisions"])
-        files = {name: size for name, size in memory["files"].items() if (self.log_dir / name).exists()}
+        self.step, self.marked, self.decided = saved["step"], saved["marked"], saved.get("decided", -1)
+        self.decisions.load_state_dict(saved["decisions"])
+        files = {name: size for name, size in saved["files"].items() if (self.log_dir / name).exists()}
         if files:
-            self.introduced, self.described = memory["introduced"], memory["described"]
-            self.final = dict(memory.get("final", {}))
+            self.introduced, self.described = saved["introduced"], saved["described"]
+            self.final = dict(saved.get("final", {}))
         if self.settings.purge == "resume":
             from .writer.event_file import cut_back  # noqa: PLC0415 - as above
 
             self.earlier = files
-            self.writer.line, self.writer.start = memory["line"], self.start
+            self.writer.line, self.writer.start = saved["line"], self.start
             directories = [self.log_dir / name for name in self.layout.runs]
             cut_back(directories, self.writer.line, {self.log_dir / name: size for name, size in files.items()})
 

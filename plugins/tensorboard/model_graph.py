@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from trainbus.capabilities import HasConfig, HasGraph, HasTrace, Node, missing
-from trainbus.resume.rng_state import undrawn
+from trainbus.resume.rng_state import preserved_rng
 
 __all__ = ["config_of", "graph_of"]
 
@@ -24,7 +24,7 @@ def graph_of(subject: object, batch_size: int, note: Note) -> Sequence[Node]:
     failed: Exception | None = None
     if isinstance(subject, HasTrace) and missing(subject, HasTrace) is None:
         try:
-            with undrawn(subject):
+            with preserved_rng(subject):
                 return subject.trace(batch_size)
         except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
             failed = error

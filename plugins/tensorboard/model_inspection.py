@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from trainbus.capabilities import HasActivations, HasGradients, HasWeights, missing
 from trainbus.failures import LOG
-from trainbus.resume.rng_state import undrawn
+from trainbus.resume.rng_state import preserved_rng
 
 __all__ = ["Inspection"]
 
@@ -145,7 +145,7 @@ class Inspection:
             pairs.clear()
 
         size = 0
-        with undrawn(self.subject):
+        with preserved_rng(self.subject):
             for name, array in self.subject.activations(self.batch_size):
                 pairs.append((name, array))
                 size += array.nbytes

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from trainbus.resume.rng_state import random_state
-from trainbus.resume.serialization import to_plain
-from trainbus.resume.state import Share
+from trainbus.resume.rng_state import get_rng_state
+from trainbus.resume.serialization import to_json_data
+from trainbus.resume.state import RankState
 from trainbus.storage.sharded_directory import Part
 
 from .measuring import table
@@ -104,7 +104,7 @@ def sizes() -> str:
 
     from trainbus.adapters.torch import TorchSubject
 
-    share = Share(random=to_plain(random_state(TorchSubject(nn.Linear(1, 1)))))
+    share = RankState(random=to_json_data(get_rng_state(TorchSubject(nn.Linear(1, 1)))))
     own, packed = (len(each.model_dump_json(exclude_defaults=True)) for each in (share, share.packed()))
     part = len(Part(name=f"shards-{'0' * 16}/__1234_0.distcp", size=10**10, digest="0" * 64).model_dump_json())
 

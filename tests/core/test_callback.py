@@ -181,4 +181,4 @@ def test_an_unknown_direction_is_refused_before_training() -> None:
 
 def test_a_checkpoint_that_saves_always_needs_no_direction() -> None:
     """Without save_best_only the monitored metric does not matter."""
-    assert not list(ModelCheckpoint("x", monitor="grad_norm").problems(trainbus.testing.LineSubject()))
+    assert not list(ModelCheckpoint("x", monitor="grad_norm").validate_for(trainbus.testing.LineSubject()))

@@ -9,19 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import JournalError
-from trainbus.journal import Began, Decided, Done, Ended, EpochEnded, Event, Resumed, parse, read, schema
+from trainbus.journal import (
+    ActionRecord,
+    DecisionMade,
+    EpochEnded,
+    Event,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    parse,
+    read,
+    schema,
+)
 
 numbers = st.floats() | st.integers(-5, 5).map(float)
 values = st.dictionaries(
     st.text(min_size=1), st.booleans() | st.integers() | st.floats() | st.none() | st.just("val_loss")
 )
-actions = st.builds(Done, kind=st.sampled_from(["stop", "save"]), by=st.text(), reason=st.text(), values=values)
+actions = st.builds(ActionRecord, kind=st.sampled_from(["stop", "save"]), by=st.text(), reason=st.text(), values=values)
 counted = {"time": st.floats(0, 1e10), "epoch": st.integers(0, 99), "step": st.integers(0, 999)}
 events = st.one_of(
     st.builds(EpochEnded, **counted, seconds=st.floats(0, 9), metrics=st.dictionaries(st.text(), numbers)),
-    st.builds(Decided, **counted, actions=st.lists(actions, max_size=3).map(tuple)),
+    st.builds(DecisionMade, **counted, actions=st.lists(actions, max_size=3).map(tuple)),
 )
-BEGAN = Began(time=1.0, run="a", subject=None)
+BEGAN = RunStarted(time=1.0, run="a", subject=None)
 
 
 def lines(told: list[Event]) -> bytes:
@@ -71,9 +82,9 @@ def test_a_resume_makes_void_what_its_run_wrote_after_the_checkpoint_and_nothing
     def epoch(number: int) -> EpochEnded:
         return EpochEnded(time=0.0, epoch=number, step=number, seconds=1.0, metrics={"loss": float(number)})
 
-    other = Began(time=1.0, run="b", subject=None)
+    other = RunStarted(time=1.0, run="b", subject=None)
     kept = [BEGAN, epoch(0)]
-    resumed = Resumed(time=2.0, run="a", subject=None, checkpoint="m", epochs=1, step=0, length=len(lines(kept)))
+    resumed = RunResumed(time=2.0, run="a", subject=None, checkpoint="m", epochs=1, step=0, length=len(lines(kept)))
     path = tmp_path / "journal.jsonl"
     path.write_bytes(lines([*kept, epoch(1), other, epoch(7), resumed, epoch(1), epoch(2)]))
 
@@ -138,8 +149,8 @@ def test_the_schema_tells_every_event_and_every_field_with_its_meaning() -> None
 
 def test_the_end_is_only_the_end_of_the_last_part_of_a_run(tmp_path: Path) -> None:
     """A run that was resumed after its end, and killed then, has none."""
-    end = Ended(time=1.0, outcome="finished", reason="", epochs=0, step=0, seconds=1.0)
-    resumed = Resumed(time=2.0, run="a", subject=None, checkpoint="m", epochs=0, step=0, length=10**6)
+    end = RunEnded(time=1.0, outcome="finished", reason="", epochs=0, step=0, seconds=1.0)
+    resumed = RunResumed(time=2.0, run="a", subject=None, checkpoint="m", epochs=0, step=0, length=10**6)
     path = tmp_path / "journal.jsonl"
 
     path.write_bytes(lines([BEGAN, end]))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trainbus import Run, SettingsError
 from trainbus.plugins import EarlyStopping
-from trainbus.resume.serialization import from_plain, to_plain
+from trainbus.resume.serialization import from_json_data, to_json_data
 from trainbus.rules import Smoothing
 from trainbus.testing import scripted
 
@@ -95,7 +95,7 @@ def test_what_is_no_smoothing_is_refused_with_an_example(text: str) -> None:
 def test_a_smoothing_is_kept_in_one_form() -> None:
     """Equal ones are equal, however they were written."""
     assert EarlyStopping(smoothing="ema .90") == EarlyStopping(smoothing="ema 0.9")
-    assert not EarlyStopping(smoothing="ema 0.9").fits(EarlyStopping().settings())
+    assert not EarlyStopping(smoothing="ema 0.9").compatible_with(EarlyStopping().settings())
 
 
 def stop_of(callback: EarlyStopping, losses: list[float], cut: int) -> int | None:
@@ -108,9 +108,9 @@ def stop_of(callback: EarlyStopping, losses: list[float], cut: int) -> int | Non
                 run.end_epoch({"val_loss": losses[epoch]})
                 if run.stopped:
                     return epoch
-        memory = from_plain(json.loads(json.dumps(to_plain(plugin.memory()))))
+        memory = from_json_data(json.loads(json.dumps(to_json_data(plugin.state_dict()))))
         plugin = callback.plugin()
-        plugin.recall(memory)
+        plugin.load_state_dict(memory)
     return None
 
 

@@ -118,10 +118,10 @@ class _Counter:
     def on_epoch_end(self) -> None:
         self.epochs += 1
 
-    def memory(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, int]:
         return {"epochs": self.epochs}
 
-    def recall(self, memory: Mapping[str, int]) -> None: ...
+    def load_state_dict(self, saved: Mapping[str, int]) -> None: ...
 
 
 def test_a_memory_that_is_not_recalled_is_found() -> None:

@@ -29,7 +29,7 @@ from torch.distributed.fsdp import fully_shard
 from tests.reliability.kills import BETWEEN, UNUSABLE, Progress, clear
 from trainbus import CheckpointError, Run, hookimpl, journal
 from trainbus.adapters.torch import TorchSubject
-from trainbus.checkpoints import Checkpoint, manifest_of, read, sweep
+from trainbus.checkpoints import Checkpoint, manifest_of, read, remove_debris
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage.atomic_file import STAGED
 
@@ -162,7 +162,7 @@ def trials(writer: str, kills: int) -> dict[str, Any]:
             if not own:
                 clear(Path(folder))
                 continue
-            sweep(Path(folder))
+            remove_debris(Path(folder))
             known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME}
             counted["left"] += not {each.name for each in Path(folder).iterdir()} <= known or len(os.listdir(path)) != 2
     return {**counted, "kills": kills}

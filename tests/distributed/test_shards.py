@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainbus.checkpoints import newest_intact, survey
+from trainbus.checkpoints import newest_intact, scan
 
 from .jobs import job, torchrun
 
@@ -96,7 +96,7 @@ def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dic
 def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> None:
     """Every checkpoint of every scene is intact, and has parts of all ranks."""
     for name in ("unbroken", "foreground", "broken", "snapshots", "full"):
-        for found in survey(folder / name, verify=True):
+        for found in scan(folder / name, verify=True):
             assert not found.flaw
             assert found.content is not None
             assert {part.name.rpartition("/")[2] for part in found.content.parts} == {

@@ -28,7 +28,7 @@ from typing import Any
 from trainbus import CheckpointError, Run, hookimpl, journal
 from trainbus.checkpoints import Checkpoint, manifest_of, read
 from trainbus.plugins import ModelCheckpoint
-from trainbus.storage.atomic_file import STAGED, sweep
+from trainbus.storage.atomic_file import STAGED, remove_debris
 
 from .peers import PEERS, Tell
 from .subjects import KINDS, Kind, number_in
@@ -172,7 +172,7 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
             counted["inside"] += going != 0
             counted["unusable inside"] += going != 0 and found != "whole"
             counted["debris"] += any(each.name.startswith(STAGED) for each in Path(folder).iterdir())
-            sweep(Path(folder))
+            remove_debris(Path(folder))
             known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME}
             counted["left after the sweep"] += not {each.name for each in Path(folder).iterdir()} <= known
             if not own:

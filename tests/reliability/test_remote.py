@@ -16,12 +16,12 @@ from s3fs import S3FileSystem
 
 from tests.servers import ACCOUNT, SERVED
 from trainbus import CheckpointError, Run, decision, hookimpl
-from trainbus.checkpoints import fetched, manifest_of, read, survey
+from trainbus.checkpoints import local_copy, manifest_of, read, scan
 from trainbus.cli import main
 from trainbus.engine import stop_file
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.storage import remote_cache as staging
-from trainbus.storage.backend import at
+from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import Location, location
 from trainbus.testing import LineSubject
 
@@ -54,7 +54,7 @@ def train(callbacks: Any, *, epochs: int = 7, **options: Any) -> Run:
 
 
 def files_in(directory: Location) -> list[str]:
-    return sorted(name for name in at(directory).names() if not name.startswith((".trainbus", "journal")))
+    return sorted(name for name in backend_for(directory).list_names() if not name.startswith((".trainbus", "journal")))
 
 
 def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
@@ -81,14 +81,14 @@ def test_a_run_goes_on_from_a_file_a_directory_or_what_it_finds(directory: Locat
         run = train([], epochs=3, resume=source) if source != "auto" else train(saver, epochs=3, resume=source)
         assert run.resumed is not None
         assert (run.resumed.path, run.step, run.subject.slope) == (directory / "m-3.npz", 6, 6)
-    at(directory / "m-3.npz").replace("damaged")
+    backend_for(directory / "m-3.npz").replace("damaged")
 
     run = train(saver, epochs=4, resume="auto")
 
     assert run.resumed is not None
     assert run.resumed.path == directory / "m-2.npz"
     assert (run.step, run.subject.slope) == (8, 8)
-    assert [found.flaw for found in survey(directory, verify=True)] == [""] * 4
+    assert [found.flaw for found in scan(directory, verify=True)] == [""] * 4
 
 
 def test_what_the_best_epoch_held_comes_back_after_a_resume(directory: Location) -> None:
@@ -115,7 +115,7 @@ def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Loca
             return decision.restore(f"{directory}/m-1.npz")
 
     assert train(Restores(), epochs=1).subject.slope == 2
-    at(directory / "m-1.npz").replace("damaged")
+    backend_for(directory / "m-1.npz").replace("damaged")
     with pytest.raises(CheckpointError, match=r"m-1\.npz.*is damaged"):
         train(Restores(), epochs=1)
 
@@ -168,7 +168,7 @@ def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixt
     train(ModelCheckpoint(f"{directory}/m-{{epoch}}"), epochs=2)
     assert main(["checkpoints", str(directory), "--verify"]) == 0
     assert capsys.readouterr().out.count("intact") == 2
-    at(manifest_of(directory / "m-1.npz")).replace("{")
+    backend_for(manifest_of(directory / "m-1.npz")).replace("{")
     assert main(["checkpoints", str(directory), "--verify"]) == 1
     assert "its manifest 'm-1.npz.trainbus.json' is damaged" in capsys.readouterr().out
     for missing, state in (("nowhere", "not there"), ("m-2.npz", "a file")):
@@ -182,7 +182,7 @@ def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest
     subject = LineSubject()
     run = Run(subject, ModelCheckpoint(f"{directory}/m"), progress=False)
     with pytest.raises(KeyboardInterrupt), run:
-        at(directory / "stop").replace("")
+        backend_for(directory / "stop").replace("")
         for _ in run.epochs(10**6):
             run.log(loss=1.0)
 
@@ -292,13 +292,13 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
         saved, going = killed(partial(save_with_trainbus, kind, path, trial * BETWEEN))  # type: ignore[arg-type]
         inside += going != 0
         found = read(path)
-        with fetched(path, found.content.digest) as file:
+        with local_copy(path, found.content.digest) as file:
             assert number_in(kind, file) == found.epoch
         assert saved <= found.epoch <= max(saved, going)
     assert inside >= 2, "the kills fell into saves"
 
     train(ModelCheckpoint(str(path)), epochs=1)
-    assert at(directory).names() == ["best.npz", "best.npz.trainbus.json"]
+    assert backend_for(directory).list_names() == ["best.npz", "best.npz.trainbus.json"]
 
 
 @pytest.mark.parametrize(("name", "batches"), [("torch", True), ("keras", False), ("sgd", False)])

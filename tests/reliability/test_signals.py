@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trainbus.checkpoints import newest_intact, survey
+from trainbus.checkpoints import newest_intact, scan
 
 from .resuming import TRAININGS, Moment, killed_and_resumed, suffix
 
@@ -105,7 +105,7 @@ def test_a_second_ctrl_c_ends_at_once_and_saves_nothing_more(tmp_path: Path) -> 
 
     assert done.returncode == -signal.SIGINT
     assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
-    assert [found.path.name for found in survey(tmp_path / "run")] == ["m-1.npz"]
+    assert [found.path.name for found in scan(tmp_path / "run")] == ["m-1.npz"]
 
 
 def test_gradients_that_are_being_accumulated_are_used_first(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_signal_that_is_not_named_does_what_it_always_does(tmp_path: Path) -> 
     done = loop(tmp_path, "os.kill(os.getpid(), signal.SIGTERM)", signals=())
 
     assert done.returncode == -signal.SIGTERM
-    assert [found.path.name for found in survey(tmp_path / "run")] == ["m-1.npz"]
+    assert [found.path.name for found in scan(tmp_path / "run")] == ["m-1.npz"]
 
 
 SAVING = """

@@ -10,14 +10,14 @@ import pytest
 
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, newest_intact, read
-from trainbus.storage.directory_lock import owning
+from trainbus.storage.directory_lock import lock_directories
 
 from .subjects import KINDS, number_in
 
 OWN = """
 from pathlib import Path
 from trainbus.storage.locks import owning
-owned = owning([Path("runs")])
+owned = lock_directories([Path("runs")])
 print("owned", flush=True)
 input()
 """
@@ -31,10 +31,10 @@ def test_a_second_run_in_a_directory_is_refused_while_the_first_lives() -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "owned\n"
         with pytest.raises(CheckpointError, match=rf"another run \(process {holder.pid} on .*'runs'.* of its own"):
-            owning([Path("runs")])
+            lock_directories([Path("runs")])
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    with owning([Path("runs")]):
+    with lock_directories([Path("runs")]):
         pass
 
 

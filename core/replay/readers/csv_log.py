@@ -15,7 +15,7 @@ from ..records import Recording
 from .metric_names import listed
 from .rows import MISSING, Cells, recording_of
 
-__all__ = ["PATTERNS", "claims", "read"]
+__all__ = ["PATTERNS", "read", "recognizes"]
 
 PATTERNS = ("*.csv", "*.tsv", "*.log", "*.txt")
 """What the names of such files are like; Keras's own example writes to training.log."""
@@ -27,7 +27,7 @@ _DELIMITERS = (",", ";", "\t")
 _LONGEST_LINE = 1 << 20
 
 
-def claims(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Whether the first line names a column of epochs."""
     try:
         with _opened(path) as file:

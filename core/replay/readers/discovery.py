@@ -88,7 +88,7 @@ def find(path: Path) -> list[Found]:
 
 
 def _by_name(file: Path, known: str) -> Format:
-    """The format of a file that none claims, so that it says what is wrong with it."""
+    """The format of a file that none recognizes, so that it says what is wrong with it."""
     if file.stat().st_size == 0:
         raise SettingsError(f"{str(file)!r} is empty")
     for each in reversed(FORMATS):
@@ -110,7 +110,7 @@ def _below(path: Path) -> Iterator[Path]:
 def _claimed(file: Path) -> int | None:
     """The format of a file, by its place among all."""
     for number, each in enumerate(FORMATS):
-        if any(fnmatch(file.name, pattern) for pattern in each.patterns) and each.claims(file):
+        if any(fnmatch(file.name, pattern) for pattern in each.patterns) and each.recognizes(file):
             return number
     return None
 

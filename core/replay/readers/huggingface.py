@@ -15,7 +15,7 @@ from ..records import Recording
 from .json_log import json_of, number_of
 from .rows import Cells, recording_of
 
-__all__ = ["NAME", "claims", "newest", "read"]
+__all__ = ["NAME", "newest", "read", "recognizes"]
 
 NAME = "trainer_state.json"
 
@@ -24,7 +24,7 @@ _SUMMARY = "train_runtime"
 """A key of the last entry, which is about the whole run."""
 
 
-def claims(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Whether it is called so."""
     return path.name == NAME
 

@@ -17,7 +17,7 @@ from .json_log import json_of, number_of
 from .metric_names import listed
 from .rows import Cells, recording_of
 
-__all__ = ["PATTERNS", "claims", "read"]
+__all__ = ["PATTERNS", "read", "recognizes"]
 
 PATTERNS = ("*.json",)
 
@@ -25,7 +25,7 @@ _HEAD = 4096
 _LISTS = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*(\{\s*"[^"]*"\s*:\s*)?\[\s*("?-?[\d.]|NaN|-?Inf|null)')
 
 
-def claims(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Whether it holds lists of numbers by name, one of which is that of a metric."""
     try:
         with path.open(encoding="utf-8-sig") as file:

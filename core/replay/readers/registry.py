@@ -27,7 +27,7 @@ class Format(NamedTuple):
     words: str
     patterns: tuple[str, ...]
     """What the names of its files are like."""
-    claims: Callable[[Path], bool]
+    recognizes: Callable[[Path], bool]
     """Whether a file that is called so is one, by its beginning."""
     together: Callable[[Iterable[Path]], list[list[Path]]]
     """Files of which some may tell of one run, put together."""
@@ -53,16 +53,16 @@ def _with_epochs(read: Callable[[Sequence[Path], _Name], list[Recording]]) -> _R
 
 
 FORMATS = (
-    Format("trainbus journals", journals.PATTERNS, journals.claims, _each, _with_epochs(journals.read)),
+    Format("trainbus journals", journals.PATTERNS, journals.recognizes, _each, _with_epochs(journals.read)),
     Format("TensorBoard event files", (event_files.PATTERN,), _any, event_runs.grouped, event_runs.read),
     Format(
         "Hugging Face trainer states",
         (trainer_state.NAME,),
-        trainer_state.claims,
+        trainer_state.recognizes,
         _newest,
         _with_epochs(trainer_state.read),
     ),
-    Format("CSV", csv_files.PATTERNS, csv_files.claims, _each, _with_epochs(csv_files.read)),
-    Format("Keras History", keras_history.PATTERNS, keras_history.claims, _each, _with_epochs(keras_history.read)),
+    Format("CSV", csv_files.PATTERNS, csv_files.recognizes, _each, _with_epochs(csv_files.read)),
+    Format("Keras History", keras_history.PATTERNS, keras_history.recognizes, _each, _with_epochs(keras_history.read)),
 )
-"""A file is of the first one that claims it."""
+"""A file is of the first one that recognizes it."""

@@ -13,7 +13,7 @@ from ...errors import JournalError, SettingsError
 from ..records import Recording
 from .columns import Column, by_epoch
 
-__all__ = ["PATTERNS", "claims", "read"]
+__all__ = ["PATTERNS", "read", "recognizes"]
 
 PATTERNS = ("*.jsonl",)
 
@@ -21,7 +21,7 @@ _HEAD = 4096
 _BEGIN = re.compile(rb'\s*\{[^\n]*"event"\s*:\s*"(begin|resumed)"')
 
 
-def claims(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Whether the first line says that a run begins."""
     with path.open("rb") as file:
         return bool(_BEGIN.match(file.read(_HEAD)))
@@ -45,7 +45,7 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
     return [_recording(*each) for each in zip(names, told, strict=True)]
 
 
-def _recording(name: str, story: journal.Story) -> Recording:
+def _recording(name: str, story: journal.RunJournal) -> Recording:
     lists: dict[str, tuple[list[int], list[float]]] = {}
     for event in story.epochs:
         for label, value in event.metrics.items():

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from trainbus.checkpoints.parallel_copy import Copier
+from trainbus.checkpoints.parallel_copy import ParallelCopier
 
 __all__ = ["LARGE", "Buffers"]
 
@@ -36,7 +36,7 @@ class Buffers:
         self._back: deque[Array] = deque()  # __del__ runs in any thread, in the midst of anything: it only appends
         self._free: dict[int, list[Array]] = {}  # by size, as the same arrays are copied again and again
         self._unused = 0
-        self._copier = Copier()
+        self._copier = ParallelCopier()
 
     def copy(self, array: Array) -> Array:
         """A copy in C order.

@@ -264,7 +264,7 @@ def test_nothing_goes_for_a_file_that_never_came(
     ranked = sorted(written, key=lambda name: (written[name].content.metrics["loss"], name))
     assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
     assert there == {path.name for path in run.files if path.name != "last.npz"}
-    remembered = next(each.memory() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
+    remembered = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
     assert not (keep or keep_last) or {Path(path).name for path, *_ in remembered} == there
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trainbus import CheckpointError
-from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, survey
+from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, scan
 from trainbus.checkpoints import commit as commits
-from trainbus.storage.atomic_file import STAGED, make_directory, sweep
+from trainbus.storage.atomic_file import STAGED, make_directory, remove_debris
 
 from ..storage.dying import MEMORY, dying_at, with_room_for
 
@@ -41,7 +41,7 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(first
         else:
             assert first
         put(path, "later", 3)
-        sweep(path.parent)
+        remove_debris(path.parent)
         assert sorted(os.listdir(path.parent)) == ["best.bin", "best.bin.trainbus.json"]
         assert read(path).content.memory == {"text": "later"}
         if not died:
@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_at_any_file_tells_the_truth_of_what_is_there(first:
         assert (path.exists() and read(path).content.memory["text"]) == ((not first and "old") if failed else "new")
         assert not list(path.parent.glob(f"{STAGED}*"))
         put(path, "later", 3)
-        assert [each.content.epoch for each in survey(path.parent)] == [3]
+        assert [each.content.epoch for each in scan(path.parent)] == [3]
         if files > 4:
             break
 
@@ -213,7 +213,7 @@ def test_found_are_the_complete_latest_step_first() -> None:
     remove(Path("4.bin"))
     Path("stranger.txt").touch()
 
-    assert [found.path.name for found in survey(Path()) if not found.flaw] == ["3.bin", "2.bin", "1.bin"]
+    assert [found.path.name for found in scan(Path()) if not found.flaw] == ["3.bin", "2.bin", "1.bin"]
 
 
 def test_after_a_death_between_the_renames_the_content_found_is_the_one_that_is_there() -> None:
@@ -222,7 +222,7 @@ def test_after_a_death_between_the_renames_the_content_found_is_the_one_that_is_
         path = Path(f"{step}/best.bin")
         put(path, "old", 1)
         died = dying_at(step, lambda path=path: put(path, "new", 2))
-        assert [found.content.memory for found in survey(path.parent) if found.content and not found.flaw] == [
+        assert [found.content.memory for found in scan(path.parent) if found.content and not found.flaw] == [
             {"text": path.read_text()}
         ]
         if not died:
@@ -285,7 +285,7 @@ def test_files_that_were_never_checkpoints_are_not_taken_for_them() -> None:
         Path(stranger).touch()
     Path("folder").mkdir()
 
-    assert [found.path.name for found in survey(Path())] == ["plain"]
+    assert [found.path.name for found in scan(Path())] == ["plain"]
 
 
 def test_a_manifest_that_cannot_be_read_is_a_flaw_and_no_end() -> None:
@@ -293,7 +293,7 @@ def test_a_manifest_that_cannot_be_read_is_a_flaw_and_no_end() -> None:
     put(Path("1.bin"), "one", 1)
     manifest_of(Path("2.bin")).mkdir()
 
-    assert [found.flaw.split(":")[0] for found in survey(Path())] == ["", "its manifest cannot be read"]
+    assert [found.flaw.split(":")[0] for found in scan(Path())] == ["", "its manifest cannot be read"]
     with pytest.raises(CheckpointError, match="cannot be searched"):
         newest_intact(Path("nowhere"))
 
@@ -371,9 +371,9 @@ class Store(RuleBasedStateMachine):
         self.possible.pop(self.root / name, None)
 
     @rule()
-    def sweep(self) -> None:
+    def remove_debris(self) -> None:
         for directory in (self.root, self.root / "deep"):
-            sweep(directory)
+            remove_debris(directory)
             assert not list(directory.glob(f"{STAGED}*"))
 
     @invariant()
@@ -396,7 +396,7 @@ def test_a_commit_while_reading_is_never_taken_for_damage(monkeypatch: pytest.Mo
     """Where a whole commit falls between opening the payload and reading its manifest, the new checkpoint is read."""
     path = Path("best.bin")
     put(path, "old", 1)
-    real, new = commits.contents_of, iter(["new"])
+    real, new = commits.entries_of, iter(["new"])
 
     def overtaken(of: Path) -> object:
         for text in new:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import MissingMetric, SettingsError
-from trainbus.checkpoints.filename_template import check_template, fields, fill, sibling, with_suffix
+from trainbus.checkpoints.filename_template import check_template, render, sibling_path, template_fields, with_suffix
 
 identifiers = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
 specs = st.sampled_from(["", ":02d", ":.3f", ":8.2e"])
@@ -23,8 +23,8 @@ def test_sound_templates_fill_as_str_format_does(parts: list[tuple[str, str, str
     values = {name: number for _, name, _ in parts}
 
     assert check_template(template) == template
-    assert fields(template) == [name for _, name, _ in parts]
-    assert fill(template, values) == template.format(**values)
+    assert template_fields(template) == [name for _, name, _ in parts]
+    assert render(template, values) == template.format(**values)
 
 
 @given(st.text("{}ab.[]!:0123d", max_size=12))
@@ -35,7 +35,7 @@ def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
     except ValueError:
         return
     try:
-        assert isinstance(fill(template, dict.fromkeys(fields(template), 1)), str)
+        assert isinstance(render(template, dict.fromkeys(template_fields(template), 1)), str)
     except SettingsError:
         assert ":" in template  # a format that integers do not take, which only the value can tell
 
@@ -77,7 +77,7 @@ hostile = (
 def test_values_cannot_leave_the_directory_that_the_template_names(parts: list[str], a: str, b: str) -> None:
     """Whatever the values: as many parts as with plain ones, the same where no value stands, and no step up or away."""
     template = "runs/" + "".join(parts)
-    plain, filled = (fill(template, values) for values in ({"a": "7", "b": "7"}, {"a": a, "b": b}))
+    plain, filled = (render(template, values) for values in ({"a": "7", "b": "7"}, {"a": a, "b": b}))
 
     for kind in (PurePosixPath, PureWindowsPath):
         expected, found = kind(plain).parts, kind(filled).parts
@@ -94,7 +94,7 @@ def test_every_value_makes_a_file_name_that_can_be_written(value: Any) -> None:
     """A file of that name can be made and is found under it, a manifest's suffix included."""
     for template in ["m-{x}.pt", "{x}/m.pt", "{x}", "{x:c}.pt" if isinstance(value, int) else "{x}.weights.h5"]:
         with tempfile.TemporaryDirectory() as folder:
-            name = fill(template, {"x": value})
+            name = render(template, {"x": value})
             path = Path(folder, name)
             path.parent.mkdir(exist_ok=True)
             Path(f"{path}.trainbus.json").touch()
@@ -119,14 +119,14 @@ def test_every_value_makes_a_file_name_that_can_be_written(value: Any) -> None:
 )
 def test_values_that_are_no_names_are_made_harmless(template: str, value: Any, name: str) -> None:
     """Steps up, nothing at all, control characters, drives, devices and our own names do no harm."""
-    assert fill(template, {"x": value}) == name
+    assert render(template, {"x": value}) == name
 
 
 @given(st.floats(1e200, 1e300), st.floats(1e200, 1e300))
 def test_names_that_are_too_long_are_shortened_and_stay_apart(one: float, other: float) -> None:
     """A loss that has exploded still gives a name, with its suffix, and another loss another one."""
     template = "m-{loss:.4f}-{loss:.99f}.weights.h5"
-    names = [fill(template, {"loss": loss}) for loss in (one, other)]
+    names = [render(template, {"loss": loss}) for loss in (one, other)]
 
     assert all(len(name) <= 240 and name.endswith(".weights.h5") for name in names)
     assert (names[0] == names[1]) == (one == other)
@@ -144,19 +144,19 @@ def test_names_that_are_too_long_are_shortened_and_stay_apart(one: float, other:
 )
 def test_a_sibling_lies_where_no_field_moves_it(template: str, path: str) -> None:
     """A file of a fixed name has a fixed place: the innermost directory that no field is part of."""
-    assert sibling(template, "last", ".pt") == path
+    assert sibling_path(template, "last", ".pt") == path
 
 
 def test_unknown_fields_name_the_nearest() -> None:
     """A field that names no metric is refused with the nearest name; an alias is understood."""
     with pytest.raises(MissingMetric, match="'val_los' is not known; did you mean 'val_loss'"):
-        fill("{val_los}", {"val_loss": 1.0})
-    assert fill("{val_acc:.1f}", {"val_accuracy": 0.5}) == "0.5"
+        render("{val_los}", {"val_loss": 1.0})
+    assert render("{val_acc:.1f}", {"val_accuracy": 0.5}) == "0.5"
 
 
 def test_doubled_braces_stand_for_themselves() -> None:
     """{{x}} is written as {x}."""
-    assert fill(check_template("{{x}}-{epoch}"), {"epoch": 1}) == "{x}-1"
+    assert render(check_template("{{x}}-{epoch}"), {"epoch": 1}) == "{x}-1"
 
 
 @given(st.text("ab{}", max_size=3), st.sampled_from(["", ".pt", ".pth"]))

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.storage.dying import in_child
-from trainbus.checkpoints.parallel_copy import PIECE, SMALL, Copier
+from trainbus.checkpoints.parallel_copy import PIECE, SMALL, ParallelCopier
 
-COPIER = Copier()
+COPIER = ParallelCopier()
 
 
 @st.composite
@@ -52,7 +52,7 @@ def test_a_forked_process_copies_by_itself() -> None:
 
 def test_the_second_thread_goes_with_its_copier() -> None:
     """A copier that nobody holds leaves no thread behind."""
-    before, copier = threading.enumerate(), Copier()
+    before, copier = threading.enumerate(), ParallelCopier()
     copier.copy([(np.zeros(PIECE, np.int64), np.ones(PIECE, np.int64))])
     (helper,) = set(threading.enumerate()).difference(before)
     del copier

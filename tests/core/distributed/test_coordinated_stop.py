@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainbus.distributed import coordinated_stop as module
-from trainbus.distributed.coordinated_stop import Departure
+from trainbus.distributed.coordinated_stop import CoordinatedStop
 from trainbus.errors import RankError
 
 from .threads import Meeting, ThreadRanks
@@ -19,7 +19,7 @@ class Loop:
     def __init__(self, meeting: Meeting, rank: int) -> None:
         self.done = 0
         self.heard: dict[str, str] = {}
-        self.departure = Departure(ThreadRanks(meeting, rank), lambda: [0, 1, self.done], self.heard.update)
+        self.departure = CoordinatedStop(ThreadRanks(meeting, rank), lambda: [0, 1, self.done], self.heard.update)
 
     def ends(self) -> bool:
         """One batch; whether the loop ends after it."""

@@ -8,24 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.distributed.metric_reduction import Reduction
-from trainbus.metrics.running_means import Means
+from trainbus.distributed.metric_reduction import MetricReducer
+from trainbus.metrics.running_means import RunningMeans
 
 numbers = st.integers(-1000, 1000).map(float) | st.just(nan)
 reduces = {"loss": "mean", "tokens": "sum", "worst": "max", "least": "min", "same": None}
 logged = st.lists(st.tuples(st.sampled_from(list(reduces)), numbers, st.integers(1, 9)), max_size=8)
 
 
-def means_of(values: list[tuple[str, float, int]]) -> Means:
-    means = Means()
+def means_of(values: list[tuple[str, float, int]]) -> RunningMeans:
+    means = RunningMeans()
     for name, value, count in values:
         means.add(name, value, count, reduces[name])  # type: ignore[arg-type]
     return means
 
 
-def reduced(each: list[Means]) -> Means:
+def reduced(each: list[RunningMeans]) -> RunningMeans:
     """What the ranks make of it together."""
-    rows = [Reduction(rank) for rank in range(len(each))]
+    rows = [MetricReducer(rank) for rank in range(len(each))]
     for row, means in zip(rows, each, strict=True):
         row.take(means)
     layouts = [row.layout for row in rows]
@@ -53,7 +53,7 @@ def test_reducing_is_logging_everything_on_one_rank(ranks: list[list[tuple[str, 
 @given(st.lists(logged, min_size=1, max_size=4))
 def test_joining_what_ranks_remember_is_logging_everything(ranks: list[list[tuple[str, float, int]]]) -> None:
     """So a run that goes on with fewer ranks has the metrics that all had."""
-    joined = Means()
+    joined = RunningMeans()
     for values in ranks:
         joined.join(means_of(values).sums())
     firsts = [each for values in ranks for each in values if each[0] == "same"]
@@ -66,7 +66,7 @@ def test_joining_what_ranks_remember_is_logging_everything(ranks: list[list[tupl
 
 def test_one_name_for_two_kinds_of_metric_is_refused() -> None:
     """Naming both ranks."""
-    one, other = Means(), Means()
+    one, other = RunningMeans(), RunningMeans()
     one.add("loss", 1.0)
     other.add("loss", 1.0, reduce="max")
 

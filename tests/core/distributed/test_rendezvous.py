@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.distributed.rendezvous import Agreement, Point, Verdict
+from trainbus.distributed.rendezvous import Point, RankMismatch, Rendezvous
 
 from .threads import ThreadRanks, on_all
 
@@ -22,7 +22,7 @@ def test_the_value_of_rank_0_reaches_all(size: int, value: Any) -> None:
     """Of whatever length."""
 
     def play(ranks: ThreadRanks) -> Any:
-        met = Agreement(ranks).meet("answer", value=value if ranks.rank == 0 else "another")
+        met = Rendezvous(ranks).meet("answer", value=value if ranks.rank == 0 else "another")
         assert met is not None
         return met.value
 
@@ -34,7 +34,7 @@ def test_ranks_tell_as_many_batches_as_all_of_them_have(batches: list[int]) -> N
     """And every one comes to the end, whatever the others have."""
 
     def play(ranks: ThreadRanks) -> int:
-        agreement, told, more = Agreement(ranks), 0, True
+        agreement, told, more = Rendezvous(ranks), 0, True
         for batch in range(batches[ranks.rank]):
             if more:
                 more = agreement.meet("on_batch_end", batch) is not None
@@ -51,11 +51,11 @@ def test_ranks_at_different_events_all_learn_who_is_where(points: list[Point]) -
     """All raise it, and can meet at the end."""
 
     def play(ranks: ThreadRanks) -> str:
-        agreement, words = Agreement(ranks), ""
+        agreement, words = Rendezvous(ranks), ""
         if points[ranks.rank] != "on_train_end":
             try:
                 agreement.meet(points[ranks.rank])
-            except Verdict as verdict:
+            except RankMismatch as verdict:
                 words = str(verdict)
         assert agreement.meet("on_train_end") is not None
         return words
@@ -73,8 +73,8 @@ def test_ranks_that_have_drifted_apart_are_told(places: list[int]) -> None:
 
     def play(ranks: ThreadRanks) -> str:
         try:
-            Agreement(ranks).meet("on_epoch_end", {"epoch": places[ranks.rank]})
-        except Verdict as verdict:
+            Rendezvous(ranks).meet("on_epoch_end", {"epoch": places[ranks.rank]})
+        except RankMismatch as verdict:
             return str(verdict)
         return ""
 
@@ -89,7 +89,7 @@ def test_whoever_has_failed_is_known_to_all(errors: list[str | None]) -> None:
 
     def play(ranks: ThreadRanks) -> dict[int, str]:
         error = errors[ranks.rank]
-        met = Agreement(ranks).meet("answer", error=None if error is None else OSError(error))
+        met = Rendezvous(ranks).meet("answer", error=None if error is None else OSError(error))
         assert met is not None
         return met.failed
 
@@ -102,7 +102,7 @@ def test_rows_of_any_length_add_up(numbers: int) -> None:
     """What does not fit into one message follows in another."""
 
     def play(ranks: ThreadRanks) -> list[float]:
-        met = Agreement(ranks).meet("on_epoch_end", row=[float(number) for number in range(numbers)])
+        met = Rendezvous(ranks).meet("on_epoch_end", row=[float(number) for number in range(numbers)])
         assert met is not None
         return met.row
 

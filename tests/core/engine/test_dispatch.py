@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainbus.engine.dispatch import call_each, compile_hook
+from trainbus.engine.dispatch import call_all, compile_hook
 from trainbus.failures import LIMIT, Failures
 
 spec, impl = pluggy.HookspecMarker("laws"), pluggy.HookimplMarker("laws")
@@ -213,7 +213,7 @@ def test_a_hook_that_nobody_hears_is_none() -> None:
 def test_call_each_tells_every_plugin(planned: list[Plan]) -> None:
     """All are called in calling order; answers stand at their places, errors name their plugins."""
     bench = Bench(planned)
-    answers, errors = call_each(bench.hook, VALUES)
+    answers, errors = call_all(bench.hook, VALUES)
     order = [number for number, _ in bench.log]
     assert sorted(order) == list(range(len(planned)))
     assert order == [int(each.plugin_name[len("plugin") :]) for each in bench.hook.get_hookimpls()[::-1]]
@@ -229,7 +229,7 @@ def test_call_each_tells_every_plugin(planned: list[Plan]) -> None:
 def test_call_each_tells_every_plugin_through_wrappers_too(planned: list[Plan]) -> None:
     """All are called once, in pluggy's order; errors name their plugins; without errors the answers are pluggy's."""
     bench = Bench(planned)
-    answers, errors = call_each(bench.hook, VALUES)
+    answers, errors = call_all(bench.hook, VALUES)
     assert [number for number, _ in bench.log] == [
         int(each.plugin_name[len("plugin") :]) for each in bench.hook.get_hookimpls()[::-1]
     ]

@@ -8,7 +8,7 @@ import pytest
 
 import trainbus
 from trainbus import MissingCapability, MissingDependency, Run, SettingsError, UnknownName, hookimpl, installed
-from trainbus.engine.plugin_list import listeners
+from trainbus.engine.plugin_list import build_plugins
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
 
@@ -30,9 +30,9 @@ def test_whatever_may_be_listed_becomes_a_listener_with_a_name_of_its_own() -> N
         Plain(),
     ]
 
-    names = [each.name for each in listeners(listed)]
+    names = [each.name for each in build_plugins(listed)]
     assert names == ["EarlyStopping", "EarlyStopping-2", "EarlyStopping-3", "Plain", "Plain-2"]
-    assert [each.name for each in listeners(EarlyStopping())] == ["EarlyStopping"]
+    assert [each.name for each in build_plugins(EarlyStopping())] == ["EarlyStopping"]
 
 
 def test_plugins_hear_in_the_order_of_the_list() -> None:
@@ -181,7 +181,7 @@ def test_a_broken_package_is_named() -> None:
     """A callback that cannot be imported says which import failed, and hides no other."""
     with pytest.raises(MissingDependency, match=r"'Broken' \(broken:Broken\) cannot be imported: .*no_such_package"):
         Run(callbacks=["Broken"])
-    assert listeners("Nosy")[0].name == "Nosy"
+    assert build_plugins("Nosy")[0].name == "Nosy"
 
 
 def test_two_packages_with_one_name_are_told_apart(stranger: Path) -> None:
@@ -195,8 +195,8 @@ def test_two_packages_with_one_name_are_told_apart(stranger: Path) -> None:
 
 def test_nothing_and_sets_are_lists_too() -> None:
     """None stands for no callbacks; the members of a set are listed like those of a list."""
-    assert listeners(None) == []
-    assert [each.name for each in listeners({EarlyStopping()})] == ["EarlyStopping"]
+    assert build_plugins(None) == []
+    assert [each.name for each in build_plugins({EarlyStopping()})] == ["EarlyStopping"]
 
 
 def test_callbacks_of_other_libraries_are_told_apart() -> None:
@@ -204,7 +204,7 @@ def test_callbacks_of_other_libraries_are_told_apart() -> None:
     kind = type("EarlyStopping", (), {"__module__": "keras.src.callbacks", "on_epoch_end": lambda self: None})
 
     with pytest.raises(SettingsError, match=r"is a callback of keras; give it to keras itself.*trainbus\.plugins"):
-        listeners([kind()])
+        build_plugins([kind()])
 
 
 def test_a_callback_in_the_wrong_hands_says_where_it_belongs() -> None:

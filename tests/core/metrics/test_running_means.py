@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainbus import Run, SettingsError
-from trainbus.metrics.running_means import Means
-from trainbus.metrics.scalars import Numbers, as_number, numbers, numbers_then, read_together
+from trainbus.metrics.running_means import RunningMeans
+from trainbus.metrics.scalars import DeviceScalars, as_number, deferred_scalars, fetch_together, to_scalars
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
@@ -41,7 +41,7 @@ FORMS: dict[str, Any] = {
 @given(samples=SAMPLES)
 def test_a_mean_is_weighted_by_count(form: str, samples: list[tuple[float, int]]) -> None:
     """Whatever form the values come in, their mean is NumPy's weighted average of them in double precision."""
-    means = Means()
+    means = RunningMeans()
     for value, count in samples:
         means.add("loss", FORMS[form](value), count)
 
@@ -54,14 +54,14 @@ def test_a_mean_is_weighted_by_count(form: str, samples: list[tuple[float, int]]
 def test_one_value_is_its_own_mean(value: float) -> None:
     """A value logged once is the metric, to the bit, also where it is infinite."""
     for form in (float, np.float32, torch.tensor):
-        means = Means()
+        means = RunningMeans()
         means.add("loss", form(value))
         assert means["loss"] == value
 
 
 def test_bfloat16_is_averaged_in_double_precision() -> None:
     """The values are rounded to bfloat16 by whoever made them; their sum is not."""
-    means = Means()
+    means = RunningMeans()
     for _ in range(1000):
         means.add("loss", torch.tensor(1.0078125, dtype=torch.bfloat16))
 
@@ -73,7 +73,7 @@ def test_bfloat16_is_averaged_in_double_precision() -> None:
 )
 def test_nan_makes_the_mean_nan(nan: Any) -> None:
     """A value that is no number is not hidden among others."""
-    means = Means()
+    means = RunningMeans()
     means.add("loss", 1.0)
     means.add("loss", nan)
 
@@ -84,7 +84,7 @@ def test_nan_makes_the_mean_nan(nan: Any) -> None:
 def test_vectors_are_averaged_element_by_element(samples: list[tuple[list[float], int]]) -> None:
     """The mean of vectors is a vector, in double precision, of the kind that was logged."""
     for form in (np.float32, torch.tensor):
-        means = Means()
+        means = RunningMeans()
         for vector, count in samples:
             means.add("recall", np.array(vector, "float32") if form is np.float32 else torch.tensor(vector), count)
 
@@ -111,7 +111,7 @@ def test_vectors_are_averaged_element_by_element(samples: list[tuple[list[float]
 )
 def test_what_is_no_number_is_refused(value: Any) -> None:
     """Text, truth values, complex numbers and lists are refused with the metric's name, and leave nothing behind."""
-    means = Means()
+    means = RunningMeans()
     with pytest.raises(SettingsError, match="correct"):
         means.add("correct", value)
 
@@ -156,12 +156,12 @@ def test_bfloat16_is_told_once_and_by_name(caplog: pytest.LogCaptureFixture) -> 
 def test_a_count_is_above_zero(count: Any) -> None:
     """A weight that could not be divided by is refused."""
     with pytest.raises(SettingsError, match="samples"):
-        Means().add("loss", 1.0, count)
+        RunningMeans().add("loss", 1.0, count)
 
 
 def test_a_count_that_is_a_tensor_stays_as_it_is() -> None:
     """Summing the counts never changes the loop's own tensor."""
-    means, count = Means(), torch.tensor(2)
+    means, count = RunningMeans(), torch.tensor(2)
     means.add("loss", 1.0, count)
     means.add("loss", 4.0, 1)
 
@@ -170,7 +170,7 @@ def test_a_count_that_is_a_tensor_stays_as_it_is() -> None:
 
 def test_none_is_passed_over() -> None:
     """A metric that was not computed this time changes nothing."""
-    means = Means()
+    means = RunningMeans()
     means.add("loss", None)
     means.add("loss", 2.0)
     means.add("loss", None)
@@ -180,7 +180,7 @@ def test_none_is_passed_over() -> None:
 
 def test_logging_keeps_no_autograd_graph_alive() -> None:
     """Once the loop drops a loss, all that led to it is gone, whether it was a scalar, a vector or elsewhere."""
-    means = Means()
+    means = RunningMeans()
     here = torch.ones(3, requires_grad=True)
     elsewhere = torch.ones((), device="meta", requires_grad=True)
     for _ in range(2):
@@ -195,7 +195,7 @@ def test_logging_keeps_no_autograd_graph_alive() -> None:
 
 def test_adding_never_waits_for_a_device() -> None:
     """A tensor elsewhere than on the CPU is only summed: the meta device, which has no values, raises when read."""
-    means = Means()
+    means = RunningMeans()
     means.add("loss", torch.ones((), device="meta", requires_grad=True), 3)
     means.add("loss", torch.ones((), device="meta"), 3)
 
@@ -222,19 +222,23 @@ class Far(torch.Tensor):
 @given(values=st.lists(FINITE, min_size=1, max_size=9), vectors=st.integers(0, 2))
 def test_reading_all_means_waits_for_a_device_once(values: list[float], vectors: int) -> None:
     """However many single numbers lie elsewhere, they come in one go, and are what they are read one by one."""
-    means = Means()
+    means = RunningMeans()
     for number, value in enumerate(values):
         means.add(f"far {number}", torch.tensor(value).as_subclass(Far), 3)
         means.add(f"near {number}", value)
     for number in range(vectors):
         means.add(f"vector {number}", torch.ones(2).as_subclass(Far))
     one_by_one = {name: means[name] for name in means if "vector" not in name}
-    for read in (means.read, lambda: numbers(means), lambda: numbers({name: means._sums[name][0] for name in means})):
+    for read in (
+        means.read,
+        lambda: to_scalars(means),
+        lambda: to_scalars({name: means._sums[name][0] for name in means}),
+    ):
         Far.waits = 0
         found = read()
         assert Far.waits == 1
         assert list(found) == list(means if read == means.read else one_by_one)
-    assert {name: means.read()[name] for name in one_by_one} == one_by_one == numbers(means)
+    assert {name: means.read()[name] for name in one_by_one} == one_by_one == to_scalars(means)
 
 
 @given(values=st.lists(FINITE, min_size=1, max_size=5), logged=st.lists(FINITE, max_size=5), name=st.text("ab"))
@@ -243,7 +247,7 @@ def test_numbers_of_several_sources_come_in_one_go(values: list[float], logged: 
     Far.waits = 0
     rates = {f"rate {number}": torch.tensor(value).as_subclass(Far) for number, value in enumerate(values)}
     expected: dict[str, Any] = {each: float(rate.as_subclass(torch.Tensor)) for each, rate in rates.items()}
-    taken, alone, means = Numbers(rates), Numbers(rates), Means()
+    taken, alone, means = DeviceScalars(rates), DeviceScalars(rates), RunningMeans()
     for rate in rates.values():
         rate.fill_(-1.0)
     for number, value in enumerate(logged):
@@ -251,11 +255,11 @@ def test_numbers_of_several_sources_come_in_one_go(values: list[float], logged: 
         expected[f"mean {number}"] = value
     given = {name: "as it is"}
     assert (len(taken), list(taken), Far.waits) == (len(values), list(rates), 0)
-    assert read_together(taken, means, given) == {**expected, **given}
+    assert fetch_together(taken, means, given) == {**expected, **given}
     assert Far.waits == 1
     assert alone == {each: expected[each] for each in rates}
     assert Far.waits == 2
-    assert read_together(alone) == dict(alone) == eval(repr(alone))
+    assert fetch_together(alone) == dict(alone) == eval(repr(alone))
     assert Far.waits == 2
 
 
@@ -263,7 +267,7 @@ def test_numbers_of_several_sources_come_in_one_go(values: list[float], logged: 
 def test_integers_up_to_double_precision_are_exact(value: int) -> None:
     """A count of tokens, say, is not rounded."""
     for number in (value, np.int64(value), torch.tensor(value)):
-        means = Means()
+        means = RunningMeans()
         means.add("tokens", number)
         assert means["tokens"] == value
         assert as_number(number) == value
@@ -278,7 +282,7 @@ LOGGED = st.lists(
 @given(before=LOGGED, after=LOGGED, plain=st.booleans())
 def test_numbers_of_a_moment_stay_those_of_the_moment(before: Any, after: Any, plain: bool) -> None:
     """Asked for later, in another thread, they are what they were, whatever is logged, forgotten or joined since."""
-    means = Means()
+    means = RunningMeans()
 
     def log(logged: Any) -> None:
         for name, value, form, reduce in logged:
@@ -287,7 +291,7 @@ def test_numbers_of_a_moment_stay_those_of_the_moment(before: Any, after: Any, p
     log(before)
     if before and not plain:
         means.add("vector", np.ones(2))
-    expected, then, of_dict = numbers(means), numbers_then(means), numbers_then(logs := dict(means))
+    expected, then, of_dict = to_scalars(means), deferred_scalars(means), deferred_scalars(logs := dict(means))
     sums = means.sums()
     log(after)
     means.join(sums)
@@ -295,6 +299,6 @@ def test_numbers_of_a_moment_stay_those_of_the_moment(before: Any, after: Any, p
     with ThreadPoolExecutor() as pool:
         assert pool.submit(then).result() == pool.submit(of_dict).result() == expected
     means.clear()
-    assert (then(), numbers(means)) == (expected, {})
+    assert (then(), to_scalars(means)) == (expected, {})
     means.bring_back(sums)
-    assert numbers(means) == expected
+    assert to_scalars(means) == expected

@@ -19,9 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.core.storage.dying import MEMORY
 from trainbus import Callback, CheckpointError, Run, SettingsError, hookimpl
-from trainbus.checkpoints import commit, contents_of, newest, survey
+from trainbus.checkpoints import commit, entries_of, newest, scan
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.resume.serialization import unpacked
+from trainbus.resume.serialization import decompress_log
 from trainbus.testing import LineSubject
 
 KILLED = 9
@@ -256,7 +256,7 @@ def test_a_file_and_a_directory_are_gone_on_from_as_auto_is() -> None:
     resumed([3.0, 2.0], SAVED)
 
     assert resumed([3.0, 2.0, 1.0], resume="run/m-1.npz").history["val_loss"] == [3.0, 2.0, 1.0]
-    assert resumed([3.0, 2.0, 1.0], resume=Path("run")).resumed == newest(survey(Path("run")))[0]
+    assert resumed([3.0, 2.0, 1.0], resume=Path("run")).resumed == newest(scan(Path("run")))[0]
 
 
 @pytest.mark.parametrize("here", [".", Path(), "./"])
@@ -282,8 +282,8 @@ def test_what_was_not_packed_is_read() -> None:
     """A manifest that has history and decisions as lists, as they were written before, is gone on from alike."""
     first = resumed([3.0, 2.0], SAVED)
     path = Path("run/m-2.npz")
-    (content,) = contents_of(path)
-    lists = {name: unpacked(content.memory[name]) for name in ("history", "decided")}
+    (content,) = entries_of(path)
+    lists = {name: decompress_log(content.memory[name]) for name in ("history", "decided")}
     moment = content.model_dump(include={"epoch", "step", "metrics"})
     commit(path, lambda staged: shutil.copy("run/m-2.npz", staged), **moment, memory={**content.memory, **lists})
 
@@ -304,7 +304,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert run.resumed is not None
     assert run.resumed.epoch == 0
     assert f"passed over: {path.relative_to(folder)}" in caplog.text
-    assert newest(survey(folder / "run"))[1] == []
+    assert newest(scan(folder / "run"))[1] == []
 
 
 def test_where_nothing_is_intact_auto_says_that_it_begins_afresh(
@@ -354,7 +354,7 @@ def test_a_file_that_the_subject_does_not_read_is_told_with_those_that_it_does(f
     resumed([3.0], SAVED)
     for suffix in ("", ".trainbus.json"):
         (folder / f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
-    payload, (content,) = Path("m.keras"), contents_of(Path("m.keras"))
+    payload, (content,) = Path("m.keras"), entries_of(Path("m.keras"))
     moment = content.model_dump(include={"epoch", "step", "metrics", "memory"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
 
@@ -481,10 +481,10 @@ class Refuser:
     def on_train_begin(self) -> None:
         """It listens."""
 
-    def memory(self) -> object:
+    def state_dict(self) -> object:
         return object()
 
-    def recall(self, memory: object) -> None:
+    def load_state_dict(self, saved: object) -> None:
         """Nothing is ever remembered."""
 
 

@@ -17,11 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from tests.servers import SERVED
 from trainbus import CheckpointError
-from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, survey
+from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, scan
 from trainbus.storage import remote
 from trainbus.storage import remote_cache as staging
 from trainbus.storage.atomic_file import STAGED
-from trainbus.storage.backend import at
+from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import RemotePath
 
 from .stores import STORES, dying_at, new_directory
@@ -42,7 +42,7 @@ def put(path: RemotePath, text: str, number: int) -> None:
 
 def text_at(path: RemotePath) -> str:
     """What is at a path; nothing where no file is."""
-    return "" if at(path).size() is None else at(path).read().decode()
+    return "" if backend_for(path).size() is None else backend_for(path).read().decode()
 
 
 def nothing_staged() -> bool:
@@ -72,8 +72,8 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(store
             assert first
         seen.add(found)
         put(path, "later", 3)
-        at(directory).sweep()
-        assert sorted(at(directory).names()) == ["best.bin", "best.bin.trainbus.json"]
+        backend_for(directory).remove_debris()
+        assert sorted(backend_for(directory).list_names()) == ["best.bin", "best.bin.trainbus.json"]
         assert read(path).content.memory == {"text": "later"}
         assert nothing_staged()
         if not died():
@@ -105,11 +105,11 @@ def test_damage_is_named_and_the_one_before_is_found(store: str) -> None:
     root = new_directory(store)
     for number in range(1, 6):
         put(root / f"{number}.bin", f"text {number}", number)
-    at(root / "5.bin").replace("texT 5")
-    at(root / "4.bin").replace("cut")
-    at(root / "3.bin").remove()
-    at(manifest_of(root / "1.bin")).remove()
-    at(root / "log.txt").replace("a stranger")
+    backend_for(root / "5.bin").replace("texT 5")
+    backend_for(root / "4.bin").replace("cut")
+    backend_for(root / "3.bin").remove()
+    backend_for(manifest_of(root / "1.bin")).remove()
+    backend_for(root / "log.txt").replace("a stranger")
 
     newest, passed_over = newest_intact(root)
 
@@ -130,14 +130,14 @@ def test_a_file_of_somebody_else_is_kept_until_it_is_replaced(store: str) -> Non
     """Where a foreign file stood, a death before the upload leaves it, readable as what it is."""
     for step in count():
         path = new_directory(store) / "best.bin"
-        at(path.parent / "other").create("")  # type: ignore[attr-defined] # makes the directory
-        at(path).replace("foreign")
+        backend_for(path.parent / "other").create("")  # type: ignore[attr-defined] # makes the directory
+        backend_for(path).replace("foreign")
         with dying_at(store, step) as died:
             try:
                 put(path, "new", 2)
             except CheckpointError:
                 assert died()
-        if at(manifest_of(path)).size() is not None:
+        if backend_for(manifest_of(path)).size() is not None:
             assert read(path).content.memory == ({} if text_at(path) == "foreign" else {"text": "new"})
         if not died():
             break
@@ -147,17 +147,17 @@ def test_a_second_name_stays_when_the_first_is_replaced_and_removed(store: str) 
     """What was doubled is what was there then, whatever becomes of the name that it had."""
     path = new_directory(store) / "best.bin"
     put(path, "old", 1)
-    at(path).double("kept.bin")
+    backend_for(path).hard_link("kept.bin")
     put(path, "new", 2)
     remove(path)
 
-    assert at(path.with_name("kept.bin")).read() == b"old"
+    assert backend_for(path.with_name("kept.bin")).read() == b"old"
 
 
 def test_a_copy_that_a_store_makes_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Azure may copy when it finds the time, and show an empty file until then; a copy that never comes is told."""
     path, copy, info = new_directory("memory") / "best.bin", MemoryFileSystem.cp_file, MemoryFileSystem.info
-    at(path).replace("old")
+    backend_for(path).replace("old")
     started, looks = [], count(1)
 
     def start(files: Any, source: str, target: str) -> None:
@@ -172,12 +172,12 @@ def test_a_copy_that_a_store_makes_later_is_waited_for(monkeypatch: pytest.Monke
     monkeypatch.setattr(MemoryFileSystem, "cp_file", start)
     monkeypatch.setattr(MemoryFileSystem, "info", look)
     monkeypatch.setattr(remote, "PATIENCE", 1.0)
-    at(path).double("kept.bin")
-    assert at(path.with_name("kept.bin")).read() == b"old"
+    backend_for(path).hard_link("kept.bin")
+    assert backend_for(path.with_name("kept.bin")).read() == b"old"
 
     monkeypatch.setattr(remote, "PATIENCE", 0.0)
     with pytest.raises(OSError, match=r"best\.bin' was not copied within 0 s"):
-        at(path).double("other.bin")
+        backend_for(path).hard_link("other.bin")
 
 
 def test_a_directory_is_refused_and_a_name_may_hold_brackets(store: str) -> None:
@@ -187,7 +187,7 @@ def test_a_directory_is_refused_and_a_name_may_hold_brackets(store: str) -> None
 
     with pytest.raises(CheckpointError, match="is a directory"):
         put(root / "a[1]*", "new", 1)
-    assert [found.path for found in survey(root / "a[1]*", verify=True)] == [root / "a[1]*" / "best[0].bin"]
+    assert [found.path for found in scan(root / "a[1]*", verify=True)] == [root / "a[1]*" / "best[0].bin"]
 
 
 def test_a_reader_beside_a_writer_reads_whole_checkpoints_only(store: str) -> None:
@@ -250,8 +250,8 @@ class Store(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         for directory in {path.parent for path in self.possible}:
-            at(directory).sweep()
-            there = at(directory).names() if at(directory).is_directory() else []
+            backend_for(directory).remove_debris()
+            there = backend_for(directory).list_names() if backend_for(directory).is_directory() else []
             assert not [name for name in there if name.startswith(STAGED)]
 
     @invariant()
@@ -276,7 +276,7 @@ def test_an_upload_in_parts_that_was_never_finished_is_removed_by_the_owner_only
     for directory in (mine, other):
         files.call_s3("create_multipart_upload", Bucket="bucket", Key=f"{directory.name}/big.bin")
 
-    at(mine).sweep()
+    backend_for(mine).remove_debris()
 
     keys = {upload["Key"] for upload in files.list_multipart_uploads("bucket")}
     assert f"{other.name}/big.bin" in keys
@@ -310,4 +310,4 @@ def test_large_files_are_uploaded_in_parts_and_appear_as_one(bucket: str, monkey
             break
 
     assert len(seen) > 3
-    assert at(path).read() == large
+    assert backend_for(path).read() == large

@@ -10,7 +10,7 @@ import pytest
 from trainbus import CheckpointError, Run, hookimpl
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage.atomic_file import STAGED
-from trainbus.storage.directory_lock import LOCK, owning
+from trainbus.storage.directory_lock import LOCK, lock_directories
 from trainbus.testing import LineSubject
 
 
@@ -55,7 +55,7 @@ def test_a_run_that_is_interrupted_at_its_end_gives_its_directory_back() -> None
     with pytest.raises(KeyboardInterrupt), run:
         pass
 
-    owning([Path("runs")]).close()
+    lock_directories([Path("runs")]).close()
 
 
 def test_two_callbacks_of_one_run_share_a_directory() -> None:
@@ -71,7 +71,7 @@ def test_a_dead_process_holds_no_lock() -> None:
     """A lock that another process holds refuses; once it is dead the directory is free, and its debris is swept."""
     script = (
         "import sys; from pathlib import Path; from trainbus.storage.directory_lock import owning\n"
-        "lock = owning([Path('runs')]); print('held', flush=True); sys.stdin.read()"
+        "lock = lock_directories([Path('runs')]); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -80,7 +80,7 @@ def test_a_dead_process_holds_no_lock() -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(CheckpointError, match=f"process {holder.pid} on"):
-            owning([Path("runs")])
+            lock_directories([Path("runs")])
         holder.kill()
         holder.wait()
     debris = Path("runs") / f"{STAGED}abc.npz"
@@ -92,10 +92,10 @@ def test_a_dead_process_holds_no_lock() -> None:
 
 def test_all_or_none_of_several_directories_are_owned() -> None:
     """Where one directory is refused, the others are given back."""
-    with owning([Path("b")]):
+    with lock_directories([Path("b")]):
         with pytest.raises(CheckpointError):
-            owning([Path("a"), Path("b")])
-        owning([Path("a")]).close()
+            lock_directories([Path("a"), Path("b")])
+        lock_directories([Path("a")]).close()
 
     assert Path("a", LOCK).exists()
 

@@ -15,14 +15,14 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tests.servers import SERVED
 from trainbus import CheckpointError, Run
 from trainbus.checkpoints import read
-from trainbus.errors import Held
+from trainbus.errors import DirectoryLocked
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage import lease as leases
-from trainbus.storage.backend import at
-from trainbus.storage.directory_lock import LOCK, owning
+from trainbus.storage.backend import backend_for
+from trainbus.storage.directory_lock import LOCK, lock_directories
 from trainbus.storage.lease import Entry, Lease, take
 from trainbus.storage.paths import RemotePath
-from trainbus.storage.remote import RemotePlace
+from trainbus.storage.remote import RemoteBackend
 from trainbus.testing import LineSubject
 
 from .stores import STORES, new_directory
@@ -31,7 +31,7 @@ HOLD = """
 import sys
 from trainbus.storage.locations import location
 from trainbus.storage.locks import owning
-owned = owning([location(sys.argv[1])])
+owned = lock_directories([location(sys.argv[1])])
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -51,8 +51,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "BEAT", 0.05)
 
 
-def slate_in(directory: RemotePath) -> RemotePlace:
-    return RemotePlace(directory / LOCK)
+def slate_in(directory: RemotePath) -> RemoteBackend:
+    return RemoteBackend(directory / LOCK)
 
 
 def stranger(directory: RemotePath, token: str) -> Entry:
@@ -72,8 +72,8 @@ def test_a_second_run_is_refused_before_it_trains(directory: RemotePath) -> None
             first.log(loss=1)
 
     assert read(directory / "best.npz").epoch == 0
-    owning([directory]).close()
-    assert LOCK not in at(directory).names()
+    lock_directories([directory]).close()
+    assert LOCK not in backend_for(directory).list_names()
 
 
 def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(bucket: str) -> None:
@@ -89,7 +89,7 @@ def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(bucket: str) 
         holder.wait()
         assert entry.dead
 
-    owning([directory]).close()
+    lock_directories([directory]).close()
 
 
 def test_an_owner_who_renews_is_never_taken_for_dead(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_an_owner_who_renews_is_never_taken_for_dead(directory: RemotePath, monk
     living = threading.Thread(target=live)
     living.start()
     with pytest.raises(CheckpointError, match="process 7 on elsewhere"):
-        owning([directory])
+        lock_directories([directory])
     renewed.set()
     living.join()
 
@@ -117,14 +117,14 @@ def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, m
     monkeypatch.setattr(leases, "BEAT", 0.5)
     stranger(directory, "dead")
     owned: list[Lease] = []
-    refused: list[Held] = []
+    refused: list[DirectoryLocked] = []
     together = threading.Barrier(5)
 
     def contend() -> None:
         together.wait()
         try:
             owned.append(take(slate_in(directory), str(directory)))
-        except Held as error:
+        except DirectoryLocked as error:
             refused.append(error)
 
     threads = [threading.Thread(target=contend) for _ in range(5)]
@@ -135,7 +135,7 @@ def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, m
 
     assert len(owned) == 1
     assert len(refused) == 4
-    assert at(directory).names() == [LOCK]
+    assert backend_for(directory).list_names() == [LOCK]
     owned[0].release()
 
 
@@ -144,10 +144,10 @@ def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) ->
     """The object by which one of many takes over is no second lock that could stay for ever."""
     entry = stranger(directory, "dead")
     name = f".trainbus-claim-{leases.hashlib.sha256(str(entry).encode()).hexdigest()[:16]}"
-    RemotePlace(directory / name).create(str(entry._replace(token="died, too")))
+    RemoteBackend(directory / name).create(str(entry._replace(token="died, too")))
 
-    owning([directory]).close()
-    assert not at(directory).is_directory() or at(directory).names() == []
+    lock_directories([directory]).close()
+    assert not backend_for(directory).is_directory() or backend_for(directory).list_names() == []
 
 
 @pytest.mark.usefixtures("hurried")
@@ -165,27 +165,27 @@ def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog
         run.end_epoch({"loss": 1.0})
     run.end()
 
-    assert at(directory / "best.npz").size() is None
+    assert backend_for(directory / "best.npz").size() is None
     assert Entry.parse(slate_in(directory).read().decode()).token == "new"
 
 
 def test_a_store_that_guards_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Where an object is made that is there already, as old libraries and some stores do, whoever owns is warned."""
     directory, real = new_directory("memory"), MemoryFileSystem.pipe_file
-    owning([directory]).close()
+    lock_directories([directory]).close()
     assert not caplog.text
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda files, path, value, **_: real(files, path, value))
-    owning([directory]).close()
+    lock_directories([directory]).close()
     assert f"{directory}: this store does not refuse" in caplog.text
 
 
 def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: RemotePath, hurried: None) -> None:
     """An empty or foreign object at the lease's name refuses nobody for ever."""
     slate_in(directory).create("")
-    owning([directory]).close()
+    lock_directories([directory]).close()
     slate_in(directory).create("whatever\nthis\nis")
-    owning([directory]).close()
+    lock_directories([directory]).close()
 
 
 def test_a_run_that_is_lost_gives_its_directory_back(directory: RemotePath) -> None:
@@ -195,4 +195,4 @@ def test_a_run_that_is_lost_gives_its_directory_back(directory: RemotePath) -> N
     del run
     gc.collect()
 
-    owning([directory]).close()
+    lock_directories([directory]).close()

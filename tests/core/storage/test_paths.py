@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trainbus import Run, SettingsError
 from trainbus.plugins import Journal, ModelCheckpoint, TensorBoard
 from trainbus.storage.atomic_file import suffix_of
-from trainbus.storage.paths import RemotePath, inside, location, relative
+from trainbus.storage.paths import RemotePath, location, relative_to, resolve_relative
 from trainbus.testing import LineSubject
 
 NAMES = st.text(st.sampled_from("ab.{}[]é -"), min_size=1, max_size=12).filter(lambda name: name.strip("."))
@@ -36,15 +36,15 @@ def test_what_is_relative_leads_there_again(key: str, other: str, protocol: str)
     """From any directory, of the same store, of another, or of this machine, the way leads back."""
     path = location(f"s3://{key}")
     for directory in (location(f"{protocol}://{other}"), Path("runs")):
-        assert inside(directory, relative(path, directory)) == path
+        assert resolve_relative(directory, relative_to(path, directory)) == path
     local = Path("/runs", key)
-    assert inside(location(f"s3://{other}"), relative(local, location(f"s3://{other}"))) == local
+    assert resolve_relative(location(f"s3://{other}"), relative_to(local, location(f"s3://{other}"))) == local
 
 
 def test_moved_together_they_lead_to_each_other() -> None:
     """In one store the way does not name the directory in which both lie."""
-    assert relative(location("s3://bucket/a/slot"), location("s3://bucket/a/deep")) == "../slot"
-    assert inside(location("s3://other/b/deep"), "../slot") == location("s3://other/b/slot")
+    assert relative_to(location("s3://bucket/a/slot"), location("s3://bucket/a/deep")) == "../slot"
+    assert resolve_relative(location("s3://other/b/deep"), "../slot") == location("s3://other/b/slot")
 
 
 @pytest.mark.parametrize(

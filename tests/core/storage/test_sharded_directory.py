@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import CheckpointError
-from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, survey, sweep
+from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, remove_debris, scan
 from trainbus.storage.atomic_file import STAGED
 from trainbus.storage.sharded_directory import SHARDS
 
@@ -61,12 +61,12 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(first
         if path.exists():
             seen.add(text_in(path))
             assert read(path).content.memory == {"text": text_in(path)}
-            for found in survey(path.parent):
+            for found in scan(path.parent):
                 assert not found.flaw
-            sweep(path.parent)
+            remove_debris(path.parent)
             assert sorted(os.listdir(path)) == ["index", f"{SHARDS}{text_in(path)}"], "no part is left over"
         put(path, "later")
-        sweep(path.parent)
+        remove_debris(path.parent)
         assert sorted(os.listdir(path.parent)) == ["best.parts", "best.parts.trainbus.json"]
         assert text_in(path) == read(path).content.memory["text"] == "later"
 

@@ -16,7 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import CheckpointError, Decision, Run, SettingsError, decision, hookimpl
-from trainbus.journal import Began, Committed, Decided, EpochEnded, Failed, Raised, Resumed, Signalled, Story, read
+from trainbus.journal import (
+    CheckpointSaved,
+    DecisionMade,
+    EpochEnded,
+    ExceptionRaised,
+    FailureReported,
+    RunJournal,
+    RunResumed,
+    RunStarted,
+    StopRequested,
+    read,
+)
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.testing import LineSubject, scripted
 
@@ -35,15 +46,15 @@ def train(scores: list[float], *listed: object, resume: str | None = None, epoch
     return run
 
 
-def story(path: Path = JOURNAL) -> Story:
+def story(path: Path = JOURNAL) -> RunJournal:
     found = read(path)
     assert len(found) == 1
     return found[0]
 
 
-def told(of: Story) -> list[dict[str, Any]]:
+def told(of: RunJournal) -> list[dict[str, Any]]:
     """What happened, without when, and without that the run was resumed."""
-    kept = [event for event in of.events if not isinstance(event, (Began, Resumed))]
+    kept = [event for event in of.events if not isinstance(event, (RunStarted, RunResumed))]
     return [json.loads(event.model_dump_json(exclude={"time", "seconds"})) for event in kept]
 
 
@@ -217,7 +228,7 @@ def test_whenever_it_is_killed_the_journal_of_the_resumed_run_tells_the_story_of
     assert any(each.void for each in broken)
     for each in broken:
         assert told(each) == told(unbroken)
-    assert [type(each) for each in broken[-1].events].count(Resumed) == 2
+    assert [type(each) for each in broken[-1].events].count(RunResumed) == 2
 
 
 def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
@@ -238,7 +249,7 @@ def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> N
     train(KILLED[:5], SAVED, resume="auto")
 
     found = story()
-    assert isinstance(found.introduction, Resumed)
+    assert isinstance(found.introduction, RunResumed)
     assert (found.introduction.epochs, [each.epoch for each in found.epochs]) == (3, [3, 4])
 
 
@@ -266,8 +277,8 @@ def test_failures_exceptions_and_what_ends_a_run_are_told() -> None:
             run.log(val_loss=1 / (1 - run.epoch))
     found = story()
 
-    failure = next(each for each in found.events if isinstance(each, Failed))
-    raised = next(each for each in found.events if isinstance(each, Raised))
+    failure = next(each for each in found.events if isinstance(each, FailureReported))
+    raised = next(each for each in found.events if isinstance(each, ExceptionRaised))
     assert (failure.plugin, failure.hook, failure.error) == ("Careless", "on_epoch_end", "KeyError: 'nothing'")
     assert raised.error == "ZeroDivisionError: division by zero"
     assert "1 / (1 - run.epoch)" in raised.traceback
@@ -301,13 +312,13 @@ def test_a_signal_is_told_and_what_it_saves() -> None:
     with pytest.raises(KeyboardInterrupt):
         train(KILLED[:4], SAVED, Sender())
     found = story()
-    (sent,) = [each for each in found.events if isinstance(each, Signalled)]
+    (sent,) = [each for each in found.events if isinstance(each, StopRequested)]
 
     assert (sent.name, sent.epoch) == ("SIGINT", 1)
-    assert "run/signal.npz" in [str(Path(each.path)) for each in found.events if isinstance(each, Committed)]
+    assert "run/signal.npz" in [str(Path(each.path)) for each in found.events if isinstance(each, CheckpointSaved)]
     assert found.end is not None
     assert found.end.outcome == "interrupted"
-    assert not any(isinstance(each, Raised) for each in found.events)
+    assert not any(isinstance(each, ExceptionRaised) for each in found.events)
 
     train(KILLED[:4], SAVED, resume="auto")
     assert [each.epoch for each in story().epochs] == [0, 1, 2, 3]
@@ -368,7 +379,7 @@ def test_a_decision_of_a_strangers_plugin_has_its_rule_and_values(tmp_path: Path
             return decision.stop("odd", rule="mine", values={"seen": np.float32(0.5), "n": np.int64(3), "bad": nan})
 
     train([1.0], Stranger(), Journal("a.jsonl"))
-    (each,) = [event for event in story(Path("a.jsonl")).events if isinstance(event, Decided)]
+    (each,) = [event for event in story(Path("a.jsonl")).events if isinstance(event, DecisionMade)]
 
     assert (each.actions[0].rule, repr(each.actions[0].values)) == ("mine", "{'seen': 0.5, 'n': 3, 'bad': nan}")
 

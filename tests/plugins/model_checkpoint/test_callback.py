@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from tests.core.storage.dying import dying_at
 from trainbus import CheckpointError, MissingMetric, Run, SettingsError, UnknownDirection, decision, hookimpl
-from trainbus.checkpoints import Found, remove, survey
+from trainbus.checkpoints import CheckpointInfo, remove, scan
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
-from trainbus.storage.atomic_file import sweep
+from trainbus.storage.atomic_file import remove_debris
 from trainbus.storage.directory_lock import LOCK
 from trainbus.testing import LineSubject, scripted
 
@@ -208,7 +208,7 @@ def test_an_epoch_without_the_metric_is_kept_as_one_of_the_last_only() -> None:
     assert on_disk() == {"m-2", "m-5"}
 
 
-def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[Found]]:
+def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[CheckpointInfo]]:
     """What is on the disk when a process died before its `step`-th call to the file system in a last epoch."""
     folder = Path(f"death-{step}")
     shutil.copytree("before", folder)
@@ -220,8 +220,8 @@ def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[Found]]:
     died = dying_at(step, last_epoch)
     for moment, path in enumerate(sorted(folder.glob("*.npz"), reverse=True)):
         os.utime(path, (moment, moment))  # clocks say the contrary
-    sweep(folder)
-    return died, survey(folder, verify=True)
+    remove_debris(folder)
+    return died, scan(folder, verify=True)
 
 
 def train_on(losses: Sequence[float]) -> None:

@@ -309,7 +309,7 @@ def test_checkpoints_may_lie_in_the_same_directory():
 def failures_told(run: Run) -> list[str]:
     """What the journal tells of failures, which is what the run knows, after which it has an end."""
     (story,) = journal.read(Path("logs/journal.jsonl"))
-    told = [each for each in story.events if isinstance(each, journal.Failed)]
+    told = [each for each in story.events if isinstance(each, journal.FailureReported)]
     assert [(each.plugin, each.lost) for each in told] == [(each.plugin, each.lost) for each in run.failures]
     assert story.events[-1] is story.end
     return [each.lost for each in told]

@@ -314,7 +314,7 @@ def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever
         del lost["no gradients from here on"]
     expected = sorted(f"TensorBoard: {each}: ArithmeticError: {why}" for each, why in lost.items())
     (story,) = journal.read(Path("logs/journal.jsonl"))
-    failures = [each for each in story.events if isinstance(each, journal.Failed)]
+    failures = [each for each in story.events if isinstance(each, journal.FailureReported)]
 
     assert sorted(told()) == [f"{each}; the training goes on" for each in expected]
     assert sorted(map(str, run.failures)) == expected

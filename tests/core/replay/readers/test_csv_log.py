@@ -157,7 +157,7 @@ def test_journals_hold_every_run_exactly(tmp_path: Path):
     values = [0.1, math.nan, -math.inf]
     events: list[journal.Event] = []
     for run in ("a", "b"):
-        events.append(journal.Began(time=0.0, run=run, subject=None))
+        events.append(journal.RunStarted(time=0.0, run=run, subject=None))
         events += [
             journal.EpochEnded(time=10.0 * epoch, epoch=epoch, step=epoch, seconds=1.0, metrics={"val_loss": value})
             for epoch, value in enumerate(values)
