@@ -80,7 +80,7 @@ def _trainer(framework: Framework, trainer: Callable[..., Run]) -> Callable[...,
 
 
 def _callbacks(out: Path) -> list[Callback]:
-    from ..plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard  # noqa: PLC0415 - the core stands without the built-ins
+    from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard  # noqa: PLC0415 - the core stands without the built-ins
 
     return [
         TensorBoard(str(out / "logs"), histogram_freq=5),
@@ -93,7 +93,7 @@ def _callbacks(out: Path) -> list[Callback]:
 def _train_sklearn(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
 
-    from ..adapters.sklearn.subject import partial_fit  # noqa: PLC0415
+    from trainbus.adapters.sklearn import partial_fit  # noqa: PLC0415
 
     model = MLPClassifier(hidden_layer_sizes=(64,), learning_rate_init=0.01, random_state=0)
     return partial_fit(
@@ -112,7 +112,7 @@ def _train_sklearn(data: Digits, callbacks: Sequence[Callback], epochs: int) -> 
 def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
     import torch  # noqa: PLC0415
 
-    from ..adapters.torch.subject import TorchSubject  # noqa: PLC0415
+    from trainbus.adapters.torch import TorchSubject  # noqa: PLC0415
 
     torch.manual_seed(0)
     x, y, x_val, y_val = (torch.from_numpy(array) for array in data)
@@ -137,7 +137,7 @@ def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
 def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
     import keras  # noqa: PLC0415
 
-    from ..adapters.keras.callback import KerasCallback  # noqa: PLC0415
+    from trainbus.adapters.keras import KerasCallback  # noqa: PLC0415
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

@@ -207,7 +207,7 @@ def _callback(name: str, option: str, text: str, library: str) -> Callback:
             return made(whose.stops.settings, given)
         if name == "ReduceLROnPlateau":
             return made(whose.plateaus.settings, given)
-        from ..plugins import ModelCheckpoint  # noqa: PLC0415 - the core stands without the built-ins
+        from trainbus.plugins import ModelCheckpoint  # noqa: PLC0415 - the core stands without the built-ins
 
         path = "checkpoint-{epoch}" if {"keep", "keep_last"} & set(given) else "checkpoint"
         options: dict[str, Any] = {"filepath": path, **given}

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+
 from ..callback import Callback, MonitoredCallback
 from ..errors import SettingsError
 from ..metrics.names import hint
-from ..plugins import EarlyStopping, ReduceLROnPlateau
 from ..rules import Patience, Plateau, plateau_rule, stopping_rule
 from . import library_rules as rules
 

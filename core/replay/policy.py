@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trainbus.plugins import EarlyStopping
+
 from ..callback import MonitoredCallback
 from ..errors import SettingsError, UnknownDirection
 from ..metrics.direction import direction_of
-from ..plugins import EarlyStopping
 from .curves import Curves
 from .library_settings import Library, made
 

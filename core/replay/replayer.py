@@ -9,12 +9,13 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+
 from ..callback import Callback, MonitoredCallback
 from ..engine.plugin_list import CallbackLike, as_list
 from ..errors import MissingMetric, SettingsError
 from ..metrics.monitor import BestValue
 from ..metrics.names import first_free
-from ..plugins import EarlyStopping, ModelCheckpoint
 from ..rules import Best, best_rule
 from ..settings.registry import callbacks_from
 from .curves import Curves, curves_of

@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import nan
 from typing import NamedTuple
 
+from trainbus.plugins import ModelCheckpoint
+from trainbus.plugins.model_checkpoint.schedule import Frequency
+
 from ..checkpoints.filename_template import render, template_fields
 from ..metrics.names import resolve
-from ..plugins import ModelCheckpoint
-from ..plugins.model_checkpoint.schedule import Frequency
 from ..rules import Best, Kept, best_rule, retention_rule
 from .metric_choice import Choice
 from .records import Recording
