@@ -112,7 +112,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         options = {**self._options, **resume}
         fit = Fit(self.callbacks, self.model, self.params or {}, events, given, self._hear_batches, **options)
         self._fit = fit
-        if fit.run.hears_batches:
+        if fit.run.has_batch_listeners:
             self._hear_batches()
         fit.begin()
 
@@ -163,7 +163,9 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """The epoch is over; `logs` holds its metrics, those of a validation with `val_`."""
         if (fit := self._fit) is not None and fit.open:
             fit.catch_up()
-            validated = {name for name in fit.run.means if name.startswith("val_")}  # of several processes, told before
+            validated = {
+                name for name in fit.run.state.means if name.startswith("val_")
+            }  # of several processes, told before
             told = {name: value for name, value in (logs or {}).items() if name not in validated}
             if logs is not None and fit.steers_rates:
                 logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does

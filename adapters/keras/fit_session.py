@@ -61,8 +61,8 @@ class Fit:
         data = given.get("validation_data") if validation_data is None else validation_data
         self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
-        self.run.planned_epochs, self.run.planned_batches = params.get("epochs"), params.get("steps")
-        self.run.validation_freq = _validation_freq(given)
+        self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
+        self.run.state.validation_freq = _validation_freq(given)
         self.steers_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
         self.hear_batches = hear_batches
         self.open = True
@@ -97,8 +97,8 @@ class Fit:
                     self.end(error)
                 raise
             self.calls += 1
-            self.run.trained(self.calls * model.steps_per_execution)
-            if self.run.requested:
+            self.run.count_batches(self.calls * model.steps_per_execution)
+            if self.run.state.requested:
                 self.hear_batches()  # so that the end of this one ends the run
             return logs
 
@@ -117,15 +117,15 @@ class Fit:
         self.run.begin(goes_on=self.goes_on)
         if self.run.resumed is not None:
             self.first_iteration = self.iteration = self.subject.iterations()
-            epochs = self.run.planned_epochs or 0
-            first = self.run.first_epoch(0, epochs)
+            epochs = self.run.state.planned_epochs or 0
+            first = self.run.resumer.first_epoch(0, epochs)
             self.subject.model._initial_epoch = epochs if self.run.stopped else min(first, epochs)
 
     def begin_epoch(self, epoch: int) -> None:
         """The epoch begins, or goes on after the batches that are to be passed over."""
         self.calls, self.samples = 0, 0.0
         self.run.begin_epoch(epoch)
-        self.batches = self.skip = self.run.to_skip
+        self.batches = self.skip = self.run.resumer.batches_to_skip
 
     def pass_over(self, *args: Any) -> Any:
         """Leave out a training step that was made before the run was interrupted; what Keras expects of one."""
@@ -139,7 +139,7 @@ class Fit:
         self.skip -= steps
         if not self.skip:
             self.subject.build(given[0])
-            self.run.skipped()
+            self.run.resumer.batches_skipped()
         logs: Mapping[str, Any] = model.get_metrics_result()
         return (logs, model._get_jax_state(**dict.fromkeys(JAX_STATE, True))) if of_jax else logs
 
@@ -149,7 +149,9 @@ class Fit:
         Returns the weight updates made since this was last asked.
         """
         done = self.calls * self.subject.model.steps_per_execution if batch is None else batch + 1
-        done = min(done, self.run.planned_batches or sys.maxsize)  # the last of several steps in one need not be full
+        done = min(
+            done, self.run.state.planned_batches or sys.maxsize
+        )  # the last of several steps in one need not be full
         done = max(done, self.batches)
         batches, self.batches = done - self.batches, done
         now = self.subject.iterations()
@@ -168,7 +170,7 @@ class Fit:
         mine = RunningMeans()
         for name, value in logs.items():
             mine.add(name, value, samples or max(self.batches, 1), None if self.subject.same_on_all else "mean")
-        self.run.means.bring_back({**self.run.means.sums(), **mine.sums()})
+        self.run.state.means.bring_back({**self.run.state.means.sums(), **mine.sums()})
         return None
 
     def present_samples(self) -> float:
@@ -180,7 +182,7 @@ class Fit:
         """Tell the run of the batches that were not told one by one."""
         self.samples = self.samples or self.present_samples()  # a validation is about to count anew
         steps = self.count()
-        if self.run.hears_batches:
+        if self.run.has_batch_listeners:
             self.run.step += steps
         else:
             self.run.end_batch(max(self.batches - 1, 0), steps=steps)

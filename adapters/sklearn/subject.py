@@ -257,7 +257,7 @@ def partial_fit(
             for numbers in run.batches(list(batches(len(rows), batch_size, random))):
                 learn(estimator, *seen.take(numbers), options)
             run.log(subject.metrics(rows.X, rows.y))
-            if held_out is not None and run.validates(epoch):
+            if held_out is not None and run.state.validates(epoch):
                 with run.validation():
                     run.log(subject.metrics(held_out.X, held_out.y))
     return run

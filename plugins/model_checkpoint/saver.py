@@ -65,14 +65,14 @@ class _Saver:
         if not self.template:  # the training never began
             return None
         error, on_signal = run.error, sibling_path(self.template, "signal", self.suffix)
-        passed = location(on_signal) in run.files and run.resumed is not None and error is None
+        passed = location(on_signal) in run.state.files and run.resumed is not None and error is None
         done = decision.forget(on_signal, "the run has gone on from it") if passed else NOTHING
         ending, why = "end", "the training is over"
-        if run.interrupted:
-            ending, why = "signal", f"{run.requested} ended the training"
+        if run.state.interrupted:
+            ending, why = "signal", f"{run.state.requested} ended the training"
         elif error is not None:
             ending, why = "exception", f"{type(error).__name__} ended the training"
-            if run.requested:  # and then Ctrl-C again: at once
+            if run.state.requested:  # and then Ctrl-C again: at once
                 return None
         return (
             done | self.write(sibling_path(self.template, ending, self.suffix), why)
@@ -141,7 +141,7 @@ class _Saver:
     def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
         # what is on the disk decides what is the best, so the next better model is saved again
         last = location(sibling_path(self.template, "last", self.suffix))
-        there = {(each.path, each.epoch, each.step) for each in run.checkpoints}
+        there = {(each.path, each.epoch, each.step) for each in run.state.checkpoints}
         for index, asked in enumerate(self.asked):
             chosen = path == location(asked.path)
             if step != asked.step or not (chosen or path == last) or (path, asked.epoch, step) in there:
@@ -183,7 +183,7 @@ class _Saver:
                 self.seen.add(name)
             except MissingMetric:
                 # an epoch without validation has no val_ metrics; elsewhere a name that was never there is a mistake
-                if name not in self.seen and (not name.startswith("val_") or run.validates(run.epoch)):
+                if name not in self.seen and (not name.startswith("val_") or run.state.validates(run.epoch)):
                     raise
                 values[name] = nan
         return render(self.template, values)

@@ -235,7 +235,7 @@ def test_batches_are_heard_by_nobody_once_their_only_observer_is_off() -> None:
     heard = []
     with Run(callbacks=Fails()) as run:
         for _ in run.epochs(2):
-            heard.append(run.hears_batches)
+            heard.append(run.has_batch_listeners)
             for _ in run.batches(range(9)):
                 pass
 
@@ -392,7 +392,7 @@ def test_what_a_plugin_goes_on_without_is_one_line_and_switches_nothing_off(capl
     class Loses(Observes):
         @hookimpl
         def on_batch_end(self, run: Run, batch: int) -> None:
-            run.note_failure(self, f"no picture {batch}", Boom("torn"))
+            run.report_failure(self, f"no picture {batch}", Boom("torn"))
 
     first, second = Loses(), Loses()
     with Run(LineSubject(), [first, second]) as run:
