@@ -104,31 +104,33 @@ class CoordinatedStop:
     def _look(self) -> None:
         ranks, number = self._ranks, self._number
         if not self._asked:
-            found = ranks.noted(f"leave/{number}")
+            found = ranks.get(f"leave/{number}")
             if found is None and self._wanted is not None:
-                found = ranks.note(f"leave/{number}", json.dumps(self._wanted))
+                found = ranks.put_if_absent(f"leave/{number}", json.dumps(self._wanted))
             if found is None:
                 return
             self._asked, self._since = True, time.monotonic()
             self._hear(json.loads(found))
             *loop, batches = self._stable_place()
-            ranks.note(f"begun/{number}/{ranks.rank}", json.dumps([*loop, batches + 1]))
+            ranks.put_if_absent(f"begun/{number}/{ranks.rank}", json.dumps([*loop, batches + 1]))
         if not self._known.is_set():
             if ranks.rank == 0:
                 self._find_last(number)
-            found = ranks.noted(f"last/{number}")
+            found = ranks.get(f"last/{number}")
             if found is not None:
                 last: Any = json.loads(found)
                 self._last, self._lost = (last, "") if isinstance(last, list) else ([], str(last))
                 self._known.set()
 
     def _find_last(self, number: int) -> None:
-        begun = [self._ranks.noted(f"begun/{number}/{rank}") for rank in range(self._ranks.size)]
+        begun = [self._ranks.get(f"begun/{number}/{rank}") for rank in range(self._ranks.size)]
         silent = [str(rank) for rank, note in enumerate(begun) if note is None]
         if not silent:
-            self._ranks.note(f"last/{number}", json.dumps(max(json.loads(note) for note in begun if note)))
+            self._ranks.put_if_absent(f"last/{number}", json.dumps(max(json.loads(note) for note in begun if note)))
         elif time.monotonic() > self._since + PATIENCE:
-            self._ranks.note(f"last/{number}", json.dumps(f"rank {', '.join(silent)} does not say where it stands"))
+            self._ranks.put_if_absent(
+                f"last/{number}", json.dumps(f"rank {', '.join(silent)} does not say where it stands")
+            )
 
     def _stable_place(self) -> list[int]:
         """Where the loop stands, at one moment: its numbers are read one after the other, and only grow."""

@@ -123,8 +123,8 @@ class Joining(Together):
             self._departure.close()
         try:
             if not isinstance(error, RankError):
-                left = {rank: ranks.noted(f"left/{rank}") for rank in range(ranks.size)}
-                ranks.note(f"left/{self.rank}", describe_error(error))
+                left = {rank: ranks.get(f"left/{rank}") for rank in range(ranks.size)}
+                ranks.put_if_absent(f"left/{self.rank}", describe_error(error))
                 for rank, why in left.items():
                     if why is not None:
                         error.add_note(f"rank {rank} had left before: {why}")

@@ -133,12 +133,12 @@ class Rendezvous:
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """One sum over all ranks."""
         self.exchanges += 1
-        return self.ranks.sum(numbers)
+        return self.ranks.all_reduce_sum(numbers)
 
     def maximum(self, numbers: Sequence[float]) -> list[float]:
         """One maximum over all ranks."""
         self.exchanges += 1
-        return self.ranks.maximum(numbers)
+        return self.ranks.all_reduce_max(numbers)
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, on rank 0."""

@@ -57,12 +57,12 @@ class Bus(Executor):
 
     def settle(self) -> None:
         """Leave out the plugins that were switched off, now that no loop holds a hook."""
-        if self._compiled_without != self.failures.off:
+        if self._compiled_without != self.failures.disabled:
             self._compile()
 
     def _compile(self) -> None:
         self._askers: dict[str, list[str]] = {}
-        self._compiled_without = off = set(self.failures.off)
+        self._compiled_without = off = set(self.failures.disabled)
         for name in HOOKS:
             hook: pluggy.HookCaller = getattr(self._manager.hook, name)
             compiled = compile_hook(hook, self.failures)
@@ -97,7 +97,7 @@ class Bus(Executor):
             elif answer is not None:
                 error = LoopError(f"{asker or 'a plugin'} answered {hook} with {answer!r}; answer a Decision or None")
                 if is_observer(self._manager.get_plugin(asker)):
-                    self.failures.tolerate(asker, hook, error)
+                    self.failures.record_hook_error(asker, hook, error)
                 else:
                     errors.append(error)
         return join(decisions), errors
@@ -108,7 +108,7 @@ class Bus(Executor):
         """Tell every plugin, also after one has raised; what the others decide at the end, and what was raised."""
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         # also one that is switched off is told of the end, so that it can close its files
-        without = () if hook == "on_train_end" else self.failures.off
+        without = () if hook == "on_train_end" else self.failures.disabled
         answers, errors = call_all(caller, values, self.failures, without)
         if hook != "on_train_end":
             return NOTHING, errors

@@ -39,7 +39,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
             functions compiled before as well. None where nobody is a mere observer.
     """
     failures = failures or Failures()
-    implementations = [each for each in hook.get_hookimpls()[::-1] if each.plugin_name not in failures.off]
+    implementations = [each for each in hook.get_hookimpls()[::-1] if each.plugin_name not in failures.disabled]
     if not implementations:
         return None
     spec = hook.spec
@@ -51,12 +51,12 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
 
         def report(each: pluggy.HookImpl, error: BaseException) -> None:
             if is_observer(each.plugin) and isinstance(error, Exception):
-                failures.tolerate(each.plugin_name, hook.name, error)
+                failures.record_hook_error(each.plugin_name, hook.name, error)
             else:
                 add_plugin_note(error, hook.name, each.plugin_name)
                 raise error
 
-        call = guarded_call(hook.name, implementations, report, failures.off)
+        call = guarded_call(hook.name, implementations, report, failures.disabled)
         return lambda *values: _as_answers(call(**dict(zip(arguments, values, strict=True))))
 
     lines = [f"def {hook.name}({', '.join(arguments)}):", "  try:"]
@@ -83,7 +83,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
             add_plugin_note(error, hook.name, implementations[owners[place]].plugin_name)
 
     def failed(place: int, error: Exception) -> None:
-        failures.tolerate(implementations[place].plugin_name, hook.name, error)
+        failures.record_hook_error(implementations[place].plugin_name, hook.name, error)
 
     # the calls are the function's globals: Python finds those faster than what a closure holds
     scope: dict[str, Any] = {f"f{i}": each.function for i, each in enumerate(implementations)}
@@ -92,7 +92,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> C
     for i, each in enumerate(implementations):
         if is_observer(each.plugin):
             # a loop may hold the function for the rest of its epoch
-            failures.when_off(each.plugin_name, partial(scope.__setitem__, f"f{i}", _silent))
+            failures.on_disabled(each.plugin_name, partial(scope.__setitem__, f"f{i}", _silent))
     compiled: CompiledHook = scope[hook.name]
     return compiled
 
@@ -118,7 +118,7 @@ def call_all(
             add_plugin_note(error, hook.name, each.plugin_name)
             raise error
         if is_observer(each.plugin):
-            failures.tolerate(each.plugin_name, hook.name, error)
+            failures.record_hook_error(each.plugin_name, hook.name, error)
         else:
             add_plugin_note(error, hook.name, each.plugin_name)
             errors.append(error)

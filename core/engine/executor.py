@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..capabilities import (
-    Detachable,
+    BackgroundSaveable,
     HasLearningRate,
     Ranks,
     Restorable,
     Saveable,
     Sharded,
     Snapshotable,
-    detaches,
     missing,
+    saves_in_background,
 )
 from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from ..checkpoints.discovery import Checkpoint, local_copy, manifest_of, read, remove
@@ -122,7 +122,7 @@ class Executor:
                 error.add_note(f"asked for by {askers}")
                 raise error
             if not self._follows:
-                self.failures.note(askers, error)
+                self.failures.record(askers, error)
         if self._follows:  # rank 0 tells of it
             return ExecutionResult(NOTHING, [], [])
         return ExecutionResult(NOTHING, job.committed, job.unwritten)
@@ -186,8 +186,8 @@ class Executor:
         self._asked: dict[Location, list[Save]] = {}
         for action in saves:
             self._asked.setdefault(location(action.path), []).append(action)
-        able = missing(self.subject, Detachable) is None
-        able = able and all(detaches(self.subject, path.name) for path in self._asked)
+        able = missing(self.subject, BackgroundSaveable) is None
+        able = able and all(saves_in_background(self.subject, path.name) for path in self._asked)
         able = able and all(action.background is not False for action in saves)
         background = able and all(action.source in self.slots for action in restores)
         _ = self.sharing()
@@ -244,7 +244,7 @@ class Executor:
     def _called_off(self, failed: bool) -> bool:  # noqa: FBT001
         """Whether one of the ranks that write together cannot."""
         sharing = self.sharing()
-        return failed if sharing is None else bool(sharing.maximum([float(failed)])[0])
+        return failed if sharing is None else bool(sharing.all_reduce_max([float(failed)])[0])
 
     def leave(self) -> None:
         """Write together with other ranks no more; whoever waits for this one learns so at once."""
@@ -261,7 +261,7 @@ class Executor:
         All ranks ask for them at the same time.
         """
         if self._shared is None and isinstance(self.subject, Sharded) and not self._left:
-            self._shared = self.subject.sharing()
+            self._shared = self.subject.writer_group()
             self._follows = self._shared is not None and self._shared.rank > 0
         return self._shared
 
@@ -271,8 +271,8 @@ class Executor:
 
         @cache
         def write(weights_only: bool) -> Callable[[Path], object]:  # noqa: FBT001
-            if background and isinstance(subject, Detachable):
-                return subject.detached(weights_only=weights_only)
+            if background and isinstance(subject, BackgroundSaveable):
+                return subject.snapshot_writer(weights_only=weights_only)
             assert isinstance(subject, Saveable)
             return partial(subject.save, weights_only=weights_only)
 
@@ -317,10 +317,10 @@ class Executor:
             self._tolerate("Keep", f"what was kept for checkpoints that are gone could not be removed: {error}")
 
     def _tolerate(self, who: str, what: str) -> None:
-        self.failures.note(who, CheckpointError(what))
+        self.failures.record(who, CheckpointError(what))
 
     def _in_parts(self, suffix: str) -> bool:
-        return isinstance(self.subject, Sharded) and self.subject.in_parts(suffix)
+        return isinstance(self.subject, Sharded) and self.subject.saves_sharded(suffix)
 
     def _losers(self, actions: Iterable[Action], unwritten: Container[Location]) -> set[str]:
         """Who has asked for a file that could not be written."""

@@ -131,7 +131,7 @@ class RunState:
             error: why.
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
-        self._bus.failures.note(name, error, lost)
+        self._bus.failures.record(name, error, lost)
 
     @property
     def history(self) -> History:

@@ -396,7 +396,7 @@ class Resumption:
                 if not is_observer(plugin):
                     add_plugin_note(error, "load_state_dict", name)
                     raise
-                failures.tolerate(name, "load_state_dict", error)
+                failures.record_hook_error(name, "load_state_dict", error)
 
     def set_random(self, subject: object, *, loop: bool = False) -> None:
         """Bring the random generators back, or with `loop` to where they stood before the interrupted loop began."""

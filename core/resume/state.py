@@ -198,7 +198,7 @@ def _remembered(name: str, plugin: object, callback: Callback | None, failures: 
             if not is_observer(plugin):
                 add_plugin_note(error, "state_dict", name)
                 raise
-            failures.tolerate(name, "state_dict", error)
+            failures.record_hook_error(name, "state_dict", error)
     settings = {} if callback is None else callback.settings()
     return PluginState(name=name, callback=settings.pop("callback", ""), settings=settings, memory=memory)
 

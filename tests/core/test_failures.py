@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import Decision, LoopError, Run, SettingsError, decision, hookimpl
-from trainbus.failures import LIMIT, Failure
+from trainbus.failures import MAX_FAILURES, Failure
 from trainbus.hooks import HOOKS
 from trainbus.plugins import TensorBoard
 from trainbus.plugins.progress import Progress
@@ -135,16 +135,16 @@ def test_a_failing_observer_disturbs_nobody(
     assert getattr(error, "__notes__", []) == []
     assert [each.heard for each in healthy] == [each.heard for each in undisturbed]
     assert failing.heard.count("on_train_end") == 1
-    times = min(undisturbed[0].heard.count(hook), LIMIT)
+    times = min(undisturbed[0].heard.count(hook), MAX_FAILURES)
     assert failing.heard.count(hook) == times >= 1
     assert [each for each in run.failures if isinstance(each.error, Boom)] == [
         Failure(kind.__name__, hook, raised) for raised in failing.raised
     ]
     told = reports(caplog, kind.__name__)
-    assert told[0] == f"{kind.__name__} in {hook}: Boom: {hook}; it only observes, so the training goes on"
-    assert len(told) == (1 if times < LIMIT else 2)
-    assert ("switched off" in told[-1]) == (times == LIMIT)
-    if times == LIMIT:
+    assert told[0] == f"{kind.__name__} in {hook}: Boom: {hook}; the plugin only observes, so the training continues"
+    assert len(told) == (1 if times < MAX_FAILURES else 2)
+    assert ("disabled" in told[-1]) == (times == MAX_FAILURES)
+    if times == MAX_FAILURES:
         after = failing.heard[len(failing.heard) - 1 - failing.heard[::-1].index(hook) + 1 :]
         assert after == ["on_train_end"]
     assert f"failed: {kind.__name__} in {hook}: Boom: {hook}" in str(run.result)
@@ -204,8 +204,8 @@ def test_any_pattern_of_failures(patterns: list[tuple[type[Hears], list[bool]]],
     for each in plugins:
         assert each.heard.count("on_train_end") == 1
     for each in observers:
-        assert len(each.raised) <= LIMIT + 1
-        assert len(each.raised) <= LIMIT or each.raised[-1].args == ("on_train_end",)
+        assert len(each.raised) <= MAX_FAILURES + 1
+        assert len(each.raised) <= MAX_FAILURES or each.raised[-1].args == ("on_train_end",)
 
 
 @pytest.mark.parametrize("kind", [Observes, ObservesWrapping])
@@ -216,7 +216,7 @@ def test_one_that_is_off_may_fail_to_close(kind: type[Hears], caplog: pytest.Log
 
     assert error is None
     assert failing.heard[-2:] == ["on_batch_begin", "on_train_end"]
-    assert len([each for each in run.failures if each.plugin == kind.__name__]) == LIMIT + 1
+    assert len([each for each in run.failures if each.plugin == kind.__name__]) == MAX_FAILURES + 1
     told = reports(caplog, kind.__name__)
     assert len(told) == 3
     assert "in on_train_end" in told[-1]
@@ -240,7 +240,7 @@ def test_batches_are_heard_by_nobody_once_their_only_observer_is_off() -> None:
                 pass
 
     assert heard == [True, False]
-    assert (len(run.failures), run.step) == (LIMIT, 18)
+    assert (len(run.failures), run.step) == (MAX_FAILURES, 18)
 
 
 @pytest.mark.parametrize("error", [SettingsError("no such place"), KeyboardInterrupt(), SystemExit(3)])
@@ -383,7 +383,7 @@ def test_built_in_observers_do_not_end_a_training(monkeypatch: pytest.MonkeyPatc
         "TensorBoard: no weights from here on: OSError: device lost"
     ]
     rest = [(each.hook, type(each.error)) for each in run.failures if each.plugin != "TensorBoard"]
-    assert rest == [("on_epoch_end", ValueError)] * LIMIT
+    assert rest == [("on_epoch_end", ValueError)] * MAX_FAILURES
 
 
 def test_what_a_plugin_goes_on_without_is_one_line_and_switches_nothing_off(caplog: pytest.LogCaptureFixture) -> None:
@@ -397,14 +397,14 @@ def test_what_a_plugin_goes_on_without_is_one_line_and_switches_nothing_off(capl
     first, second = Loses(), Loses()
     with Run(LineSubject(), [first, second]) as run:
         for _ in run.epochs(2):
-            for _ in run.batches(range(LIMIT + 1)):
+            for _ in run.batches(range(MAX_FAILURES + 1)):
                 pass
 
-    batches = 2 * list(range(LIMIT + 1))
+    batches = 2 * list(range(MAX_FAILURES + 1))
     expected = [f"{name}: no picture {batch}: Boom: torn" for batch in batches for name in ("Loses", "Loses-2")]
     assert list(map(str, run.failures)) == expected
     assert str(run.result).splitlines()[2:] == [f"failed: {each}" for each in expected]
-    assert caplog.messages == [f"{each}; the training goes on" for each in expected]
+    assert caplog.messages == [f"{each}; the training continues" for each in expected]
     assert first.heard.count("on_epoch_end") == second.heard.count("on_epoch_end") == 2
 
 
