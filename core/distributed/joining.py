@@ -7,11 +7,10 @@ from typing import Any
 
 from ..callback import Callback
 from ..checkpoints.discovery import Checkpoint, entries_of, read
-from ..decision import Decision
+from ..decision import Decision, decision_from_json, decision_to_json
 from ..engine.executor import ExecutionResult
 from ..errors import CheckpointError, RankError, SettingsError
 from ..failures import LOG, is_observer
-from ..resume.state import decision_from_json, decision_to_json
 from ..resume.unfinished import remaining_actions
 from ..storage.paths import Location, location
 from ..storage.sharded_directory import VerificationShare

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ..capabilities import HasLearningRate, HasRanks, missing
-from ..decision import NOTHING, Decision
+from ..decision import NOTHING, Decision, decision_from_json, decision_to_json
 from ..engine.executor import ExecutionResult
 from ..engine.signals import DEFAULT
 from ..errors import RankError, SettingsError
 from ..metrics.running_means import RunningMeans
-from ..resume.state import decision_from_json, decision_to_json
 from ..storage.paths import Source
 from .coordinated_stop import CoordinatedStop
 from .leaving import Leaving

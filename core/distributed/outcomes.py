@@ -7,10 +7,9 @@ from typing import Any
 
 from ..checkpoints.async_writer import FailedSave
 from ..checkpoints.discovery import Checkpoint, ManifestEntry
-from ..decision import NOTHING
+from ..decision import NOTHING, decision_from_json, decision_to_json
 from ..engine.executor import ExecutionResult
 from ..errors import CheckpointError
-from ..resume.state import decision_from_json, decision_to_json
 from ..storage.paths import location
 
 __all__ = ["NO_NEWS", "outcome_from_plain", "outcome_to_plain"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, cast
 
-from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
+from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop, decision_from_json, decision_to_json
 from ..engine.dispatch import CompiledHook
 from ..engine.executor import ExecutionResult
 from ..errors import SettingsError
 from ..metrics.running_means import RunningMeans
-from ..resume.state import RankState, collect_rank_state, decision_from_json, decision_to_json
+from ..resume.state import RankState, collect_rank_state
 from ..storage.backend import backend_for
 from ..storage.paths import Location, location
 from .meetings import BATCHES, Meetings

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 from ..checkpoints.discovery import Checkpoint
+from ..decision import decision_from_json
 from ..failures import LOG
 from ..resume.dataloader_state import capture_loader, restore_loader
 from ..resume.resumption import Resumption, find
 from ..resume.rng_state import get_rng_state, preserved_rng
 from ..resume.serialization import CompressedLog, decompress_log, from_json_data
-from ..resume.state import RankState, decision_from_json
+from ..resume.state import RankState
 from ..storage.backend import existing
 from ..storage.paths import Location, Source, location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare

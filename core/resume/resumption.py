@@ -25,7 +25,7 @@ from ..checkpoints.discovery import (
     scan,
 )
 from ..checkpoints.snapshots import SnapshotStore, snapshot_files
-from ..decision import Action, Decision, Stop
+from ..decision import Action, Decision, Stop, action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError
 from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.names import hint
@@ -36,7 +36,7 @@ from ..storage.sharded_directory import EVERY_PART, VerificationShare, read_part
 from .dataloader_state import is_stateful, restore_loader
 from .rng_state import set_rng_state
 from .serialization import from_json_data
-from .state import CheckpointState, PluginState, RankState, action_from_json, decision_from_json
+from .state import CheckpointState, PluginState, RankState
 
 __all__ = ["AUTO", "PluginMatch", "Resumption", "find", "match_plugins"]
 

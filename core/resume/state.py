@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .. import decision as decisions
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict
-from ..decision import REQUEST, Action, Decision
+from ..decision import REQUEST, Decision, action_to_json, decision_to_json
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.running_means import RunningMeans
 from .dataloader_state import capture_loader
@@ -26,12 +24,8 @@ __all__ = [
     "PluginState",
     "Position",
     "RankState",
-    "action_from_json",
-    "action_to_json",
     "collect_checkpoint_state",
     "collect_rank_state",
-    "decision_from_json",
-    "decision_to_json",
 ]
 
 
@@ -220,33 +214,3 @@ def _joined(shares: Iterable[RankState]) -> Any:
     for share in shares:
         means.join(from_json_data(share.means) or {})
     return to_json_data(means.sums())
-
-
-def decision_to_json(decision: Decision) -> list[dict[str, Any]]:
-    """The actions of a decision as plain data."""
-    return [action_to_json(each) for each in decision]
-
-
-def decision_from_json(actions: Iterable[Mapping[str, Any]]) -> Decision:
-    """The decision of these actions."""
-    return Decision(frozenset(action_from_json(each) for each in actions))
-
-
-def action_to_json(action: Action) -> dict[str, Any]:
-    """An action as plain data.
-
-    >>> action_to_json(decisions.Forget("a.pt", reason="old"))
-    {'action': 'Forget', 'reason': 'old', 'by': '', 'source': 'a.pt'}
-    """
-    options = {each.name: getattr(action, each.name) for each in fields(action)}
-    for name in ("rule", "values"):
-        if not options[name]:
-            del options[name]
-    return {"action": type(action).__name__, **to_json_data(options)}
-
-
-def action_from_json(data: Mapping[str, Any]) -> Action:
-    """The action that `action_to_json` was given."""
-    options = dict(from_json_data(dict(data)))
-    kind: type[Action] = getattr(decisions, options.pop("action"))
-    return kind(**options)
