@@ -168,7 +168,7 @@ class Fit:
         mine = RunningMeans()
         for name, value in logs.items():
             mine.add(name, value, samples or max(self.batches, 1), None if self.subject.same_on_all else "mean")
-        self.run.means.bring_back({**self.run.means.sums(), **mine.sums()})
+        self.run.means.load_sums({**self.run.means.sums(), **mine.sums()})
         return None
 
     def present_samples(self) -> float:

@@ -153,7 +153,7 @@ class Continuation(RunState):
         resumption.recall(self.subject, self._bus.failures)
         resumption.set_random(self.subject, loop=True)
         self.loop_random = from_json_data(memory.loop_random)
-        self.means.bring_back(from_json_data(memory.means))
+        self.means.load_sums(from_json_data(memory.means))
         self.validated = memory.validated
         self._counters.done = memory.position.batches
 

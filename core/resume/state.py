@@ -212,5 +212,5 @@ def _joined(shares: Iterable[RankState]) -> Any:
     """The metrics of all ranks as one's."""
     means = RunningMeans()
     for share in shares:
-        means.join(from_json_data(share.means) or {})
+        means.merge(from_json_data(share.means) or {})
     return to_json_data(means.sums())

@@ -99,17 +99,17 @@ def test_a_resume_makes_void_what_its_run_wrote_after_the_checkpoint_and_nothing
 
 DAMAGED = {
     "empty": (b"", "is empty"),
-    "foreign": (b"# a text\nand more\n", "is no journal of trainbus"),
-    "bytes": (b"\xff\xfe\0\x80\n\n", "is no journal of trainbus"),
-    "json": (b'{"epoch": 1}\n', "is no journal of trainbus"),
-    "headless": (lines([EpochEnded(time=0.0, epoch=0, step=0, seconds=0.0, metrics={})]), "it begins with 'epoch'"),
+    "foreign": (b"# a text\nand more\n", "is not a journal of trainbus"),
+    "bytes": (b"\xff\xfe\0\x80\n\n", "is not a journal of trainbus"),
+    "json": (b'{"epoch": 1}\n', "is not a journal of trainbus"),
+    "headless": (lines([EpochEnded(time=0.0, epoch=0, step=0, seconds=0.0, metrics={})]), "its first event is 'epoch'"),
     "torn within": (lines([BEGAN]) + b'{"time":\n' + lines([BEGAN]), "is damaged in line 2: invalid json"),
     "wrong within": (
         lines([BEGAN]) + b'{"event":"end"}\n' + lines([BEGAN]),
         "is damaged in line 2: time: field required",
     ),
     "wrong at the end": (lines([BEGAN]) + b'{"event":"end"}\n', "is damaged in line 2: time: field required"),
-    "later": (lines([BEGAN]).replace(b'"version":1', b'"version":2'), "written by a later trainbus"),
+    "later": (lines([BEGAN]).replace(b'"version":1', b'"version":2'), "written by a later trainbus; upgrade"),
 }
 
 

@@ -78,7 +78,7 @@ def tally(labelled: Mapping[str, str | None]) -> Tally:
 @contextmanager
 def without(texts: Collection[str]) -> Generator[None, None, None]:
     """Judge as if the vocabulary had never had these phrases."""
-    caches = [getattr(direction, name) for name in ("_judged", "_taken_apart")]
+    caches = [getattr(direction, name) for name in ("_direction", "_split")]
     kept = {text: term for text, term in direction._TERMS.items() if text not in texts}
     for cache in caches:
         cache.cache_clear()

@@ -123,9 +123,9 @@ def test_names_that_would_spoil_a_screen_are_refused(name: str) -> None:
     """Line breaks and escape sequences are refused when they are logged, by the loop and by a framework."""
     with Run(None, progress=False) as run:
         for _ in run.epochs(1):
-            with pytest.raises(SettingsError, match="no name of a metric"):
+            with pytest.raises(SettingsError, match="is not a valid name of a metric"):
                 run.log({name: 1.0})
-    with pytest.raises(SettingsError, match="no name of a metric"), Run(None, progress=False) as run:
+    with pytest.raises(SettingsError, match="is not a valid name of a metric"), Run(None, progress=False) as run:
         run.begin_epoch(0)
         run.end_epoch({name: 1.0})
 
@@ -294,11 +294,11 @@ def test_numbers_of_a_moment_stay_those_of_the_moment(before: Any, after: Any, p
     expected, then, of_dict = to_scalars(means), deferred_scalars(means), deferred_scalars(logs := dict(means))
     sums = means.sums()
     log(after)
-    means.join(sums)
+    means.merge(sums)
     logs["later"] = 1.0
     with ThreadPoolExecutor() as pool:
         assert pool.submit(then).result() == pool.submit(of_dict).result() == expected
     means.clear()
     assert (then(), to_scalars(means)) == (expected, {})
-    means.bring_back(sums)
+    means.load_sums(sums)
     assert to_scalars(means) == expected
