@@ -88,7 +88,7 @@ def test_early_stopping_looks_at_the_smooth_metric() -> None:
 @pytest.mark.parametrize("text", ["ema", "ema 1.5", "ema 0", "ema .0", "median 1", "median 2.5", "mean 3", ""])
 def test_what_is_no_smoothing_is_refused_with_an_example(text: str) -> None:
     """The error shows what to write."""
-    with pytest.raises(SettingsError, match=r'smoothing=.*give such as "ema 0.9".*or "median 5"'):
+    with pytest.raises(SettingsError, match=r'smoothing=.*write "ema 0.9".*or "median 5"'):
         EarlyStopping(smoothing=text)
 
 

@@ -70,7 +70,7 @@ MISTAKES = {
     "unknown callback": ('callback = "EarlyStoping"', "did you mean 'EarlyStopping'?"),
     "unknown option": (
         'callback = "EarlyStopping"\n@patiense = 3',
-        "patiense: no such option; did you mean 'patience'?",
+        "patiense: unknown option; did you mean 'patience'?",
     ),
     "wrong value": ('callback = "ReduceLROnPlateau"\n@factor = 1.5', "factor=1.5: input should be less than 1"),
     "text of lines": (
@@ -83,8 +83,8 @@ MISTAKES = {
         'callback = "ModelCheckpoint"\nfilepath = "a"\nsave_on = [\n"end",  # x\n@"fin"]',
         "save_on.1='fin'",
     ),
-    "no name": ('@@monitor = "loss"', "no key 'callback' with the name of one; keys: monitor"),
-    "quoted": ('callback = "EarlyStopping"\n@"pat ience" = 3', "pat ience: no such option"),
+    "no name": ('@@monitor = "loss"', "the key 'callback' with the name of a callback is required; keys: monitor"),
+    "quoted": ('callback = "EarlyStopping"\n@"pat ience" = 3', "pat ience: unknown option"),
 }
 FILLING = ["", "# a = 1 [[callbacks]]", '[[callbacks]]\ncallback = "Journal"\npath = """\n[[callbacks]]\nbad = 1\n"""']
 
@@ -149,18 +149,18 @@ def test_a_key_is_found_in_the_line_in_which_its_statement_begins(value: Any) ->
 SYNTAX = {
     "no quotes": (
         "[[callbacks]]\ncallback = EarlyStopping\n",
-        ":2:12: no TOML: invalid value; text stands in quotes",
+        ":2:12: invalid TOML: invalid value; write text in quotes",
     ),
     "one bracket": (
         "[callbacks]\ncallback = 'EarlyStopping'\n",
-        "1: callbacks is no list: begin each",
+        "1: callbacks is not a list: begin each",
     ),
-    "torn": ('[[callbacks]]\ncallback = "Early', "trainbus.toml:2:18: no TOML: "),
-    "twice": ("a = 1\na = 2\n", "trainbus.toml:2:6: no TOML: cannot overwrite a value"),
-    "deep": ("a = " + "[" * 5000, "no TOML"),
-    "nothing": ("", "trainbus.toml:1: no callbacks: begin each with a line [[callbacks]]"),
-    "other key": ("[[callback]]\n", "callback: no such key; did you mean 'callbacks'?"),
-    "numbers": ("callbacks = [1]\n", "trainbus.toml:1: 1 is no table"),
+    "torn": ('[[callbacks]]\ncallback = "Early', "trainbus.toml:2:18: invalid TOML: "),
+    "twice": ("a = 1\na = 2\n", "trainbus.toml:2:6: invalid TOML: cannot overwrite a value"),
+    "deep": ("a = " + "[" * 5000, "invalid TOML: nested too deeply"),
+    "nothing": ("", "trainbus.toml:1: no callbacks: begin each one with a line [[callbacks]]"),
+    "other key": ("[[callback]]\n", "callback: unknown key; did you mean 'callbacks'?"),
+    "numbers": ("callbacks = [1]\n", "trainbus.toml:1: 1 is not a table"),
     "clash": (
         '[[callbacks]]\ncallback = "Journal"\n[[callbacks]]\ncallback = "Journal"\n',
         ":3: Journal: two callb",
@@ -188,7 +188,7 @@ def test_what_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str]) -> 
 
     for name, said in (
         ("trainbs.toml", "no such file; did you mean 'trainbus.toml'?"),
-        ("trainbus.toml", "is no text in UTF-8"),
+        ("trainbus.toml", "is not UTF-8 text"),
         ("folder.toml", "cannot be read"),
     ):
         assert main(["check", name]) == 2
