@@ -173,7 +173,7 @@ def test_true_and_false_are_verbose_levels() -> None:
 
 
 def test_an_unknown_direction_is_refused_before_training() -> None:
-    """A name that tells no direction is refused with the sentence that names mode=, unless the mode is given."""
+    """A name without a known direction is refused with a sentence that names mode=, unless the mode is given."""
     with pytest.raises(UnknownDirection, match=r"EarlyStopping.*mode="):
         trainbus.Run(callbacks=EarlyStopping(monitor="grad_norm"))
     trainbus.Run(callbacks=EarlyStopping(monitor="grad_norm", mode="min"))
