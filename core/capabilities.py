@@ -1,7 +1,8 @@
-"""What a subject can do: small protocols, one for each thing that a callback may need.
+"""What a subject can do: one small Protocol for each capability that a callback may need.
 
-A subject is any object; it offers a capability by having its methods. Where the class could do it and this object
-cannot (an estimator without a learning rate, say), the subject's optional method `refusal(capability)` says why.
+A subject is any object; it has a capability if it has the Protocol's methods. If its class has the methods but this
+object lacks the capability (an estimator without a learning rate, for example), the subject's optional method
+``refusal(capability)`` says why.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
-    "Detachable",
-    "DetachesSome",
+    "BackgroundSaveable",
     "HasActivations",
     "HasConfig",
     "HasDirections",
@@ -30,156 +30,160 @@ __all__ = [
     "Refuses",
     "Restorable",
     "Saveable",
+    "SavesSomeInBackground",
     "Sharded",
     "Snapshotable",
-    "detaches",
     "missing",
+    "saves_in_background",
 ]
 
 
 @runtime_checkable
 class Saveable(Protocol):
-    """Can be written to a file."""
+    """A subject that can be written to a file."""
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """File suffixes that it can write, the usual one first, each with its dot."""
+        """Return the file suffixes that it can write, the default first, each with its dot."""
         ...
 
     def save(self, path: Path, *, weights_only: bool) -> None:
-        """Write the whole training state, or only the weights, to `path`, whose suffix is one of `suffixes`."""
+        """Write the complete training state, or only the weights, to ``path``, whose suffix is one of ``suffixes``."""
         ...
 
 
 @runtime_checkable
-class Detachable(Protocol):
-    """Can be written to a file while it trains on."""
+class BackgroundSaveable(Protocol):
+    """A subject that can be written to a file while it trains."""
 
-    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
-        """What writes the present state to the path that it is given, as `save` would, in whatever thread.
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
+        """Copy the present state; return a function that writes the copy to a path, as ``save`` would, in any thread.
 
-        It may be called several times, until `detached` is called again: memory may be used again then.
+        The function may be called several times, until ``snapshot_writer`` is called again, which may reuse its memory.
         """
         ...
 
 
 @runtime_checkable
-class DetachesSome(Protocol):
-    """Is `Detachable`, but not for every file that it can write."""
+class SavesSomeInBackground(Protocol):
+    """A ``BackgroundSaveable`` subject that cannot write each of its file formats in the background."""
 
-    def detaches(self, name: str) -> bool:
-        """Whether what `detached` returns can write a file of this name."""
+    def saves_in_background(self, name: str) -> bool:
+        """Return whether the function from ``snapshot_writer`` can write a file of this name."""
         ...
 
 
 @runtime_checkable
 class Sharded(Protocol):
-    """Is written to directories, in parts, by all ranks that hold a part of it."""
+    """A subject whose ranks each write their part of a checkpoint directory."""
 
-    def in_parts(self, suffix: str) -> bool:
-        """Whether what it writes under this suffix is a directory, laid out as `storage.sharded_directory` says."""
+    def saves_sharded(self, suffix: str) -> bool:
+        """Return whether it writes a directory of shards under this suffix (see ``storage.sharded_directory``)."""
         ...
 
-    def sharing(self) -> Ranks | None:
-        """The ranks that have to save and load together; None where each holds the whole.
+    def writer_group(self) -> Ranks | None:
+        """Return the ranks that must save and load together; None if each rank holds the complete state.
 
-        They exchange by connections of their own, so that a thread may write while the training exchanges. All ranks
-        ask for them at the same time, outside of that thread.
+        The group has its own connections, so that a background thread may use it while the training communicates. All
+        ranks call this at the same time, outside of that thread.
         """
         ...
 
 
 @runtime_checkable
 class Restorable(Protocol):
-    """Can be brought back from a file that it wrote."""
+    """A subject that can be restored from a file that it wrote."""
 
     def load(self, path: Path) -> None:
-        """Take over what `path` holds, in place."""
+        """Load the state in ``path`` into the subject, in place."""
         ...
 
 
 @runtime_checkable
 class Snapshotable(Protocol):
-    """Can be remembered in memory and brought back."""
+    """A subject that can be copied to memory and restored from there."""
 
     def snapshot(self) -> object:
-        """A copy of the weights that later training cannot change."""
+        """Return a copy of the weights that later training cannot change."""
         ...
 
     def restore(self, snapshot: Any) -> None:
-        """Take over what `snapshot`, made by this subject, holds, in place."""
+        """Load a snapshot made by this subject, in place."""
         ...
 
 
 @runtime_checkable
 class HasLearningRate(Protocol):
-    """Has learning rates that can be read and changed while it trains."""
+    """A subject with learning rates that can be read and changed while it trains."""
 
     def learning_rates(self) -> Mapping[str, float]:
-        """Name to present value: the one rate as "learning_rate", several as "learning_rate/<group>".
+        """Return name to present value: a single rate as "learning_rate", several as "learning_rate/<group>".
 
-        Also where a refusal says that they cannot be changed; empty where there are none.
+        Callable also if ``refusal`` says that they cannot be changed; empty if there are none.
         """
         ...
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
-        """Change the rates that are named; raises `SettingsError` where a change would have no effect."""
+        """Set the named rates.
+
+        Raises:
+            SettingsError: The change would have no effect.
+        """
         ...
 
 
 @runtime_checkable
 class HasDirections(Protocol):
-    """Knows its metrics as objects, some of which tell which way they improve."""
+    """A subject with metric objects, some of which declare their direction."""
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
-        """The direction that the metric object itself declares, None where it does not."""
+        """Return the direction that the metric object declares; None if it declares none."""
         ...
 
 
 @runtime_checkable
 class HasWeights(Protocol):
-    """Has named arrays that training changes."""
+    """A subject with named arrays that training changes."""
 
     def weights(self) -> Iterable[tuple[str, Any]]:
-        """Name and NumPy array of every weight, in a stable order; names are unique, parts joined by "/"."""
+        """Return name and NumPy array of every weight, in a stable order; names are unique, parts joined by "/"."""
         ...
 
 
 @runtime_checkable
 class HasGradients(Protocol):
-    """Knows how the loss changes with each weight."""
+    """A subject whose gradients of the loss can be read."""
 
     def hold_gradients(self) -> Callable[[], Iterable[tuple[str, Any]]]:
-        """Keep the gradients of one weight update from here on; what is returned gives them then.
+        """Keep the gradients of the next weight update; return a function that returns them after it.
 
-        They come as NumPy arrays under the names of their weights; of a sparse one, the values that it holds.
+        They are NumPy arrays under the names of their weights; of a sparse gradient, the stored values.
         """
         ...
 
 
 @runtime_checkable
 class HasActivations(Protocol):
-    """Can show what its layers put out for data that it is not trained on."""
+    """A subject that can show the outputs of its layers for held-out data."""
 
     def activations(self, batch_size: int) -> Iterable[tuple[str, Any]]:
-        """Name of a layer and NumPy array of what it puts out, for all of the data, at most so many samples at a time.
+        """Return layer names and NumPy arrays of their outputs, for all held-out data in slices of ``batch_size``.
 
-        A layer comes once in each slice, or more often if it is called more often. Training goes on afterwards as if
-        nothing had been looked at, but for the random generators of Python, NumPy and `HasRandomState`, which whoever
-        asks brings back.
+        A layer occurs once in each slice, or as often as the model calls it. Training continues unchanged afterwards
+        but for the random generators of Python, NumPy and ``HasRandomState``, which the caller restores.
         """
         ...
 
 
 @runtime_checkable
 class HasRandomState(Protocol):
-    """Draws from random generators beside the global ones of Python and NumPy."""
+    """A subject that draws from random generators other than the global ones of Python and NumPy."""
 
     def random_state(self) -> Mapping[str, Any]:
-        """Where they stand, as data that `to_json_data` takes."""
+        """Return the state of these generators, as data that ``to_json_data`` takes."""
         ...
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Bring them back to where `random_state` found them."""
+        """Set the generators to a state that ``random_state`` returned."""
         ...
 
 
@@ -188,15 +192,15 @@ class HasStateDict(Protocol):
     """A plugin with state that a resumed run needs."""
 
     def state_dict(self) -> Any:
-        """The state as plain JSON data: numbers, text, truth values, None, lists and mappings of these.
+        """Return the state as plain JSON data: numbers, text, truth values, None, lists and mappings of these.
 
-        What a resumed run needs to decide as if it had never been interrupted. Tensors and arrays are refused when
-        the run begins.
+        With it a resumed run decides as if it had never been interrupted. Tensors and arrays are refused when the run
+        begins.
         """
         ...
 
     def load_state_dict(self, state: Any) -> None:
-        """Continue from what `state_dict` returned, tuples as lists."""
+        """Continue from what ``state_dict`` returned, with tuples as lists."""
         ...
 
 
@@ -205,70 +209,70 @@ class HasRunState(Protocol):
     """A subject with state that its own files do not hold and a resumed run needs."""
 
     def run_state(self) -> Any:
-        """The state, as data that `to_json_data` takes: plain JSON data, bytes and arrays."""
+        """Return the state, as data that ``to_json_data`` takes: plain JSON data, bytes and arrays."""
         ...
 
     def load_run_state(self, state: Any) -> None:
-        """Continue from what `run_state` returned, tuples as lists."""
+        """Continue from what ``run_state`` returned, with tuples as lists."""
         ...
 
 
 class Ranks(Protocol):
-    """The processes that train one model together, seen from one of them.
+    """The processes that train one model together, as one of them sees them.
 
-    Whatever all of them have to call, they call in the same order, with values of the same shape: the first four
-    methods wait for each other. What is exchanged is plain data, as JSON holds it. Another process that fails or does
-    not answer in time is a `RankError`, after which nothing can be exchanged any more.
+    ``all_reduce_sum``, ``all_reduce_max``, ``broadcast`` and ``gather`` are collective: every rank calls them in the
+    same order, with values of the same shape, and waits for the others. Values are plain JSON data. If another process
+    fails or does not answer in time, they raise ``RankError``, and the group can no longer be used.
     """
 
     @property
     def rank(self) -> int:
-        """The number of this process, counted from 0; number 0 writes the files."""
+        """The number of this process, counted from 0; rank 0 writes the files."""
         ...
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """The number of processes."""
         ...
 
-    def sum(self, numbers: Sequence[float]) -> list[float]:
-        """The sums over all ranks, place by place, the same to the bit on each of them."""
+    def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
+        """Return the element-wise sums over all ranks, the same to the bit on each of them."""
         ...
 
-    def maximum(self, numbers: Sequence[float]) -> list[float]:
-        """The largest of all ranks, place by place."""
+    def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
+        """Return the element-wise maxima over all ranks."""
         ...
 
     def broadcast(self, value: Any) -> Any:
-        """The value of rank 0; what the others give does not matter."""
+        """Return rank 0's value on every rank; the values of the others are ignored."""
         ...
 
     def gather(self, value: Any) -> list[Any]:
-        """On rank 0 the values of all ranks, in their order; elsewhere nothing."""
+        """Return the values of all ranks in rank order on rank 0, and an empty list elsewhere."""
         ...
 
-    def note(self, name: str, text: str) -> str:
-        """Put up a note for all ranks, from whatever thread, and wait for nobody; the first one of a name stays.
+    def put_if_absent(self, name: str, text: str) -> str:
+        """Store ``text`` under a name for all ranks, unless the name has a text already; return the stored text.
 
-        Returns the note of this name that stands.
+        Callable from any thread; it does not wait for the other ranks.
         """
         ...
 
-    def noted(self, name: str) -> str | None:
-        """The note of this name, None where nobody has put one up."""
+    def get(self, name: str) -> str | None:
+        """Return the text stored under a name; None if there is none."""
         ...
 
     def close(self) -> None:
-        """Exchange nothing any more: whoever waits for this rank learns that it is gone."""
+        """Leave the group; ranks that wait for this one fail at once."""
         ...
 
 
 @runtime_checkable
 class HasRanks(Protocol):
-    """May be trained by several processes at once."""
+    """A subject that several processes may train together."""
 
     def ranks(self) -> Ranks | None:
-        """The processes that train it, anew for each run; None where this one trains alone."""
+        """Return a new group of the processes that train it; None if this process trains alone."""
         ...
 
 
@@ -282,49 +286,49 @@ class Node(NamedTuple):
     inputs: tuple[str, ...] = ()
     """Names of the nodes whose output it takes."""
     attributes: tuple[tuple[str, str], ...] = ()
-    """Names and values worth reading."""
+    """Names and values worth showing."""
     shape: tuple[int | None, ...] | None = None
-    """Of what it puts out, None for a size that varies; None as a whole where it is unknown."""
+    """Shape of its output, with None for a size that varies; None if the shape is unknown."""
 
 
 @runtime_checkable
 class HasGraph(Protocol):
-    """Consists of parts that can be drawn as a graph."""
+    """A subject whose parts can be drawn as a graph."""
 
     def graph(self) -> Sequence[Node]:
-        """The parts, each naming those whose output it takes."""
+        """Return the parts, each with the names of the parts whose output it takes."""
         ...
 
 
 @runtime_checkable
 class HasTrace(Protocol):
-    """Can be followed through one pass over data that it is not trained on."""
+    """A subject whose operations can be traced through one pass over held-out data."""
 
     def trace(self, batch_size: int) -> Sequence[Node]:
-        """The operations of a pass over at most so many samples; training goes on as after `activations`."""
+        """Return the operations of a pass over ``batch_size`` samples; training continues as after ``activations``."""
         ...
 
 
 @runtime_checkable
 class HasConfig(Protocol):
-    """Is described by what Keras's `model.to_json` writes, which TensorBoard draws as its conceptual graph."""
+    """A subject described by what Keras's ``model.to_json`` writes, which TensorBoard draws as its conceptual graph."""
 
     def config(self) -> str:
-        """The description, as JSON."""
+        """Return the description, as JSON."""
         ...
 
 
 @runtime_checkable
 class Refuses(Protocol):
-    """Says of itself that it lacks a capability whose methods it has."""
+    """A subject that may lack a capability although it has its methods."""
 
     def refusal(self, capability: type) -> str | None:
-        """Why this object lacks the capability, None where it has it."""
+        """Return why this object lacks the capability; None if it has it."""
         ...
 
 
 def missing(subject: object, capability: type) -> str | None:
-    """Why `subject` lacks `capability`, in words that can follow "because"; None where it has it.
+    """Return why ``subject`` lacks ``capability``, in words that can follow "because"; None if it has it.
 
     >>> missing(object(), HasLearningRate)
     "'object' has no learning_rates() and set_learning_rates()"
@@ -339,6 +343,13 @@ def missing(subject: object, capability: type) -> str | None:
     return subject.refusal(capability) if isinstance(subject, Refuses) else None
 
 
-def detaches(subject: object, name: str) -> bool:
-    """Whether a `Detachable` subject can be written to a file of this name while it trains on."""
-    return not isinstance(subject, DetachesSome) or subject.detaches(name)
+def saves_in_background(subject: object, name: str) -> bool:
+    """Return whether a ``BackgroundSaveable`` subject can write a file of this name while it trains.
+
+    >>> class Model:
+    ...     def saves_in_background(self, name):
+    ...         return not name.endswith(".h5")
+    >>> saves_in_background(Model(), "model.h5"), saves_in_background(object(), "model.h5")
+    (False, True)
+    """
+    return not isinstance(subject, SavesSomeInBackground) or subject.saves_in_background(name)

@@ -1,14 +1,14 @@
-"""What to do: the one type with which plugins answer, and its join.
+"""Decisions: what plugins return from hooks, and how the decisions of several plugins join.
 
-A decision is a set of actions. Joining is set union, so it is commutative, associative and idempotent, with `NOTHING`
-as identity: neither the order of the plugins nor a repeated answer can change what happens.
+A decision is a set of actions. Decisions join by set union, which is commutative, associative and idempotent, with
+``NOTHING`` as identity: neither the order of the plugins nor a repeated answer can change what happens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from math import nan
+from dataclasses import dataclass, field, fields, replace
+from math import isfinite, nan
 from typing import Any, ClassVar, Literal, TypeAlias
 
 __all__ = [
@@ -33,12 +33,11 @@ __all__ = [
     "stop",
 ]
 
-
 Value: TypeAlias = bool | int | float | str | None
 
 
 class FrozenValues(Mapping[str, Value]):
-    """A mapping that is hashable, so that the actions that carry it stay values; a NaN equals a NaN.
+    """A hashable mapping from names to plain values, in which a NaN equals a NaN.
 
     >>> FrozenValues({"wait": 3, "best": float("nan")}) == FrozenValues({"best": float("nan"), "wait": 3})
     True
@@ -61,7 +60,7 @@ class FrozenValues(Mapping[str, Value]):
         return len(self._values)
 
     def __eq__(self, other: object) -> bool:
-        # Python compares what is in a mapping by identity first, which makes the one NaN equal to itself
+        # Python compares the values of mappings by identity first, so that the NaN of `_plain` equals itself
         return self._values == (other._values if isinstance(other, FrozenValues) else other)
 
     def __hash__(self) -> int:
@@ -72,30 +71,32 @@ class FrozenValues(Mapping[str, Value]):
 
 
 def _plain(value: Any) -> Value:
-    """NumPy's numbers and tensors of one as Python's, and every NaN as the one."""
+    """Return NumPy scalars and one-element tensors as Python scalars, and every NaN as the same object."""
     plain = value.item() if hasattr(value, "item") else value
     return nan if plain != plain else plain
 
 
 REQUEST = "request"
-"""Who asks, where a signal or a stop file asks for the end of a run."""
+"""The asker of a stop that a signal or a stop file requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One thing to do, with its reason in words and in values, and the name of the plugin that asked."""
+    """One thing to do, with its reason and the name of the plugin that asked for it."""
 
     kind: ClassVar[str]
-    """What it is called: the function below that makes it."""
+    """Name of the function below that makes it."""
     order: ClassVar[int]
-    """When this kind of action is carried out, relative to the others of the same decision."""
+    """Position among the kinds of action of one decision, which are carried out in this order."""
 
     reason: str = ""
+    """Why, in words."""
     by: str = ""
+    """Name of the plugin that asked for it."""
     rule: str = ""
-    """The rule that asked for it: a function of `trainbus.rules`, say."""
+    """Name of the rule that asked for it, such as a function of ``trainbus.rules``."""
     values: Mapping[str, Value] = field(default=FrozenValues(), repr=False)
-    """What the rule saw, as the journal keeps it: the metric, its value, the best, how long it has waited ..."""
+    """The rule's input, for the journal: the metric, its value, the best value, the epochs waited, and so on."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.values, FrozenValues):
@@ -104,7 +105,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class ScaleLearningRate(Action):
-    """Multiply every learning rate by `factor`, but take none below `floor`."""
+    """Multiply every learning rate by ``factor``, but not below ``floor``."""
 
     kind: ClassVar[str] = "scale_learning_rate"
     order: ClassVar[int] = 0
@@ -112,7 +113,7 @@ class ScaleLearningRate(Action):
     floor: float = 0.0
 
     def applied_to(self, rate: float) -> float:
-        """The rate that follows from `rate`; one that is at or below the floor already stays as it is.
+        """Return the new rate; a rate at or below the floor does not change.
 
         >>> ScaleLearningRate(0.1, floor=0.02).applied_to(0.1)
         0.02
@@ -124,7 +125,7 @@ class ScaleLearningRate(Action):
 
 @dataclass(frozen=True, slots=True)
 class Keep(Action):
-    """Remember the subject's present state in memory under the name `slot`."""
+    """Copy the subject's present state to memory, under the name ``slot``."""
 
     kind: ClassVar[str] = "keep"
     order: ClassVar[int] = 1
@@ -133,23 +134,23 @@ class Keep(Action):
 
 @dataclass(frozen=True, slots=True)
 class Save(Action):
-    """Write the subject to the file `path`."""
+    """Write the subject to the file ``path``."""
 
     kind: ClassVar[str] = "save"
     order: ClassVar[int] = 2
     path: str
     weights_only: bool = False
     on_error: Literal["raise", "warn"] = "raise"
-    """Whether the run ends where the file cannot be written, or goes on with a warning. Of several who ask for one
-    file anyone can have the run end."""
+    """Whether the run ends or continues with a warning if the file cannot be written. If several plugins ask for one
+    file, one "raise" is enough to end the run."""
     background: bool | None = False
-    """Whether it is written while the training goes on, None for wherever the subject can be; anyone who asks for a
-    file of the same decision can have the training wait."""
+    """Whether to write while the training continues; None does so if the subject can. If several files are saved by one
+    decision, one False makes the training wait for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restore(Action):
-    """Bring the subject back to what `source`, a slot or a file, holds."""
+    """Restore the subject from ``source``, a slot or a file."""
 
     kind: ClassVar[str] = "restore"
     order: ClassVar[int] = 3
@@ -158,7 +159,7 @@ class Restore(Action):
 
 @dataclass(frozen=True, slots=True)
 class Forget(Action):
-    """Delete the file or the slot named `source`."""
+    """Delete the file or the slot named ``source``."""
 
     kind: ClassVar[str] = "forget"
     order: ClassVar[int] = 4
@@ -167,7 +168,7 @@ class Forget(Action):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Action):
-    """End the training in good order."""
+    """End the training in an orderly way."""
 
     kind: ClassVar[str] = "stop"
     order: ClassVar[int] = 5
@@ -175,9 +176,9 @@ class Stop(Action):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What plugins ask for: a set of actions that joins with others by `|`.
+    """A set of actions that plugins ask for; decisions join by ``|``.
 
-    Iterating gives the actions in the order in which the bus carries them out, whatever the order of the answers:
+    Iteration yields the actions in the order in which the run carries them out, whatever the order of the answers:
     learning rate, keep, save, restore, forget, stop.
 
     >>> both = stop("no progress") | restore("best", "best epoch")
@@ -207,16 +208,16 @@ class Decision:
 
     @property
     def askers(self) -> frozenset[str]:
-        """The names of those who asked."""
+        """The names of the plugins that asked for the actions."""
         return frozenset(action.by for action in self.actions)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why, in words: one reason an action, in the order of the actions, each said once."""
+        """The distinct reasons, in the order of the actions."""
         return tuple(dict.fromkeys(action.reason for action in self if action.reason))
 
     def signed(self, name: str) -> Decision:
-        """The same decision, with `name` as the asker of every action that does not name one yet."""
+        """Return the decision with ``name`` as the asker of every action that has none yet."""
         return Decision(frozenset(action if action.by else replace(action, by=name) for action in self.actions))
 
 
@@ -224,12 +225,22 @@ NOTHING = Decision()
 """The empty decision, identity of the join."""
 
 
-def stop(reason: str, *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
-    """End the training in good order, because of `reason`.
+def _only(action: Action) -> Decision:
+    return Decision(frozenset([action]))
 
-    As for every action, the journal keeps the name of the rule that asked for it, and the values that the rule saw.
+
+def stop(reason: str, *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
+    """Return the decision to end the training in an orderly way.
+
+    Args:
+        reason: Why, in words; shown to the user and kept in the journal, as for every action.
+        rule: Name of the rule that asks for it, for the journal.
+        values: The rule's input, for the journal.
+
+    >>> stop("no progress").reasons
+    ('no progress',)
     """
-    return Decision(frozenset([Stop(reason=reason, rule=rule, values=FrozenValues(values))]))
+    return _only(Stop(reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def save(
@@ -242,31 +253,27 @@ def save(
     rule: str = "",
     values: Mapping[str, Value] | None = None,
 ) -> Decision:
-    """Write the subject, or only its weights, to the file `path`.
+    """Return the decision to write the subject, or only its weights, to the file ``path``.
 
-    Where that fails the run ends, or with `on_error="warn"` only says so and tells `on_checkpoint_error`. With
-    `background` a copy of the present state is written while the training goes on; None does so where that can be.
+    If that fails, ``on_error="raise"`` ends the run; "warn" logs a line and calls ``on_checkpoint_error``. With
+    ``background=True`` a copy of the state is written while the training continues; None does so if the subject can.
     """
-    return Decision(
-        frozenset(
-            [Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=FrozenValues(values))]
-        )
-    )
+    return _only(Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def forget(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
-    """Delete the file or the slot named `source`; one that the same decision saves or keeps stays."""
-    return Decision(frozenset([Forget(source, reason=reason, rule=rule, values=FrozenValues(values))]))
+    """Return the decision to delete the file or the slot ``source``, unless the same decision saves or keeps it."""
+    return _only(Forget(source, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def keep(slot: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
-    """Remember the subject's present state in memory under the name `slot`."""
-    return Decision(frozenset([Keep(slot, reason=reason, rule=rule, values=FrozenValues(values))]))
+    """Return the decision to copy the subject's present state to memory, under the name ``slot``."""
+    return _only(Keep(slot, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def restore(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
-    """Bring the subject back to what `source` holds: a slot if there is one of that name, else a file."""
-    return Decision(frozenset([Restore(source, reason=reason, rule=rule, values=FrozenValues(values))]))
+    """Return the decision to restore the subject from ``source``: a slot if there is one of this name, else a file."""
+    return _only(Restore(source, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def scale_learning_rate(
@@ -277,16 +284,67 @@ def scale_learning_rate(
     rule: str = "",
     values: Mapping[str, Value] | None = None,
 ) -> Decision:
-    """Multiply every learning rate by `factor`, down to `floor`; of several requests the lowest new rate wins."""
-    return Decision(
-        frozenset([ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=FrozenValues(values))])
-    )
+    """Return the decision to multiply every learning rate by ``factor``, but not below ``floor``.
+
+    If several plugins ask for it, the lowest new rate wins.
+    """
+    return _only(ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def join(decisions: Iterable[Decision]) -> Decision:
-    """All `decisions` as one; `NOTHING` for none.
+    """Return the union of all decisions; ``NOTHING`` for none.
 
     >>> join([]) == NOTHING
     True
     """
     return Decision(frozenset(action for decision in decisions for action in decision.actions))
+
+
+_KINDS = {kind.__name__: kind for kind in (ScaleLearningRate, Keep, Save, Restore, Forget, Stop)}
+
+
+def decision_to_json(decision: Decision) -> list[dict[str, Any]]:
+    """Return the actions of a decision as plain JSON data, in order."""
+    return [action_to_json(action) for action in decision]
+
+
+def decision_from_json(actions: Iterable[Mapping[str, Any]]) -> Decision:
+    """Return the decision that ``decision_to_json`` was called with; raise as ``action_from_json`` does."""
+    return Decision(frozenset(map(action_from_json, actions)))
+
+
+def action_to_json(action: Action) -> dict[str, Any]:
+    """Return an action as plain JSON data.
+
+    >>> action_to_json(Forget("a.pt", values={"best": nan}))
+    {'action': 'Forget', 'reason': '', 'by': '', 'values': {'best': {'$': 'float', 'value': 'nan'}}, 'source': 'a.pt'}
+    """
+    options = {each.name: getattr(action, each.name) for each in fields(action)}
+    given = {name: _to_json(each) for name, each in options.items() if each or name not in ("rule", "values")}
+    return {"action": type(action).__name__, **given}
+
+
+def action_from_json(data: Mapping[str, Any]) -> Action:
+    """Return the action that ``action_to_json`` was called with.
+
+    Raises:
+        ValueError: The data names no kind of action that this version knows.
+    """
+    options = dict(data)
+    name = options.pop("action", None)
+    if name not in _KINDS:
+        raise ValueError(f"unknown action {name!r}; this version knows {', '.join(_KINDS)}")
+    values = {each: _from_json(value) for each, value in options.pop("values", {}).items()}
+    return _KINDS[name](**{each: _from_json(value) for each, value in options.items()}, values=FrozenValues(values))
+
+
+def _to_json(value: Any) -> Any:
+    """Return a field in the format of ``trainbus.resume.serialization``, which marks floats that are not finite."""
+    if isinstance(value, FrozenValues):
+        return {name: _to_json(each) for name, each in value.items()}
+    plain = _plain(value)
+    return plain if not isinstance(plain, float) or isfinite(plain) else {"$": "float", "value": repr(plain)}
+
+
+def _from_json(value: Any) -> Any:
+    return float(value["value"]) if isinstance(value, dict) else value

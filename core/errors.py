@@ -1,4 +1,4 @@
-"""Everything that trainbus raises on purpose."""
+"""The errors that trainbus raises on purpose."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 
 class TrainbusError(Exception):
-    """Base of every error that trainbus raises on purpose."""
+    """Base class of every error that trainbus raises on purpose."""
 
 
 class SettingsError(TrainbusError, ValueError):
-    """What was asked for is wrong: an option, a path, a name, or a combination of them."""
+    """An option, a path, a name, or a combination of them is wrong."""
 
     problems: Sequence[tuple[tuple[str | int, ...], str]] = ()
-    """Where options of a callback are wrong: of each its place, as keys from the outermost in, and what is wrong."""
+    """Each wrong option of a callback: its path, as keys from the outermost in, and what is wrong with it."""
 
 
 class UnknownName(SettingsError):
@@ -21,19 +21,19 @@ class UnknownName(SettingsError):
 
 
 class UnknownDirection(SettingsError):
-    """Nothing tells whether a metric improves when it rises or when it falls."""
+    """Neither the metric object nor the metric's name determines whether it improves upwards or downwards."""
 
 
 class MissingMetric(SettingsError):
-    """A monitored metric is not among those that the run logs."""
+    """The run does not log a monitored metric."""
 
 
 class MissingCapability(SettingsError):
-    """A callback needs something that the trained subject cannot do."""
+    """The subject lacks a capability that a callback requires."""
 
 
 class MissingDependency(TrainbusError, ImportError):
-    """An optional package is needed and not installed."""
+    """A required optional package is not installed."""
 
 
 class CheckpointError(TrainbusError, OSError):
@@ -41,16 +41,16 @@ class CheckpointError(TrainbusError, OSError):
 
 
 class JournalError(TrainbusError, ValueError):
-    """A file is no journal, or a damaged one."""
+    """A file is not a journal, or it is damaged."""
 
 
 class LoopError(TrainbusError, RuntimeError):
-    """The training loop called a run in an order that makes no sense."""
+    """The training loop called the methods of a run in an invalid order."""
 
 
 class DirectoryLocked(TrainbusError, OSError):
-    """Somebody else owns a directory: the message says who."""
+    """Another run has locked a directory; the message names its owner."""
 
 
 class RankError(TrainbusError, RuntimeError):
-    """Of several processes that train one model, another failed, left, or does not answer."""
+    """Another process that trains the same model failed, left, or did not answer in time."""

@@ -1,4 +1,4 @@
-"""What was reported instead of ending the run: observers that raise, what plugins and checkpoints go without."""
+"""Failures that do not end the run: errors of observers, and what plugins and checkpoints do without."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import NamedTuple
 
 from .errors import MissingDependency, SettingsError
 
-__all__ = ["LIMIT", "LOG", "Failure", "Failures", "add_plugin_note", "is_observer"]
-
-LIMIT = 3
-"""Failures of one observer in one run after which it is switched off."""
-
-MOST = 300
-"""Characters that are told of an error that takes several lines."""
-
 LOG = logging.getLogger("trainbus")
+
+MAX_FAILURES = 3
+"""Failures of one observer in one run after which it is disabled."""
+
+MAX_CHARS = 300
+"""Characters shown of an error message that has several lines."""
 
 
 class Failure(NamedTuple):
@@ -25,13 +23,12 @@ class Failure(NamedTuple):
 
     plugin: str
     hook: str
-    """The hook in which an observer raised; empty where the plugin itself goes on without something, or a checkpoint
-    that it asked for was not written."""
+    """The hook in which an observer raised; empty if the plugin continues without something, or if a checkpoint that it
+    asked for was not written."""
     error: Exception
-    """What was raised, without its traceback: that would keep alive what the training wants to free. The traceback
-    goes to the log, at level DEBUG."""
+    """The exception, without its traceback, which would keep tensors alive; the log has it at level DEBUG."""
     lost: str = ""
-    """What the plugin goes on without: "no graph", say; empty where the error tells it all."""
+    """What the plugin continues without, such as "no graph"; empty if the error alone explains the failure."""
 
     def __str__(self) -> str:
         where = f"{self.plugin} in {self.hook}" if self.hook else self.plugin
@@ -39,58 +36,58 @@ class Failure(NamedTuple):
 
 
 def _one_line(error: Exception) -> str:
-    """What it says; of many lines, as some of PyTorch's have them, as much as one takes."""
-    said = str(error)
-    return shorten(said, MOST, placeholder=" ...") if len(said.splitlines()) > 1 else said
+    message = str(error)
+    return shorten(message, MAX_CHARS, placeholder=" ...") if len(message.splitlines()) > 1 else message
 
 
 def is_observer(plugin: object) -> bool:
-    """Whether a plugin says of itself that the training can do without it."""
+    """Return whether the training can continue without the plugin: its attribute ``critical`` is False."""
     return getattr(plugin, "critical", True) is False
 
 
 def add_plugin_note(error: BaseException, hook: str, plugin: str) -> None:
-    """Let an error name the plugin and the hook that it comes from."""
+    """Add a note to the error that names the plugin and the hook that raised it."""
     error.add_note(f"raised in {hook} by the plugin {plugin!r}")
 
 
 class Failures:
-    """The failures of one run, and the observers that are switched off because of theirs."""
+    """The failures of one run, and the observers that are disabled because of theirs."""
 
     def __init__(self) -> None:
         self.all: list[Failure] = []
-        self.off: set[str] = set()
-        self._switches: dict[str, list[Callable[[], object]]] = {}
+        self.disabled: set[str] = set()
+        self._on_disabled: dict[str, list[Callable[[], object]]] = {}
 
-    def when_off(self, plugin: str, switch: Callable[[], object]) -> None:
-        """Call `switch` as soon as the plugin is switched off."""
-        self._switches.setdefault(plugin, []).append(switch)
+    def on_disabled(self, plugin: str, callback: Callable[[], object]) -> None:
+        """Call ``callback`` when the plugin is disabled."""
+        self._on_disabled.setdefault(plugin, []).append(callback)
 
-    def note(self, plugin: str, error: Exception, lost: str = "") -> None:
-        """Take note of what a plugin goes on without, in one line; from whatever thread."""
-        LOG.warning("%s; the training goes on", self._add(Failure(plugin, "", error, lost)))
+    def record(self, plugin: str, error: Exception, lost: str = "") -> None:
+        """Record what a plugin continues without, and log it in one line; callable from any thread."""
+        LOG.warning("%s; the training continues", self._add(Failure(plugin, "", error, lost)))
 
-    def _add(self, failure: Failure) -> Failure:
-        LOG.debug("%s", failure, exc_info=failure.error)
-        failure.error.with_traceback(None)
-        self.all.append(failure)
-        return failure
-
-    def tolerate(self, plugin: str, hook: str, error: Exception) -> None:
-        """Report an observer's error; at the `LIMIT`-th the observer is switched off.
+    def record_hook_error(self, plugin: str, hook: str, error: Exception) -> None:
+        """Record an observer's error; disable the observer after ``MAX_FAILURES`` of them.
 
         Raises:
-            SettingsError, MissingDependency: `error` itself, where the observer so refuses the run at its beginning.
+            SettingsError: ``error`` itself, if the observer rejects the run in ``on_train_begin``.
+            MissingDependency: Likewise.
         """
         if hook == "on_train_begin" and isinstance(error, (SettingsError, MissingDependency)):
             add_plugin_note(error, hook, plugin)
             raise error
         failure = self._add(Failure(plugin, hook, error))
         count = sum(each.plugin == plugin and bool(each.hook) for each in self.all)
-        if count == LIMIT:
-            LOG.warning("%s; that is failure %d: it is switched off, the training goes on", failure, count)
-            self.off.add(plugin)
-            for switch in self._switches.pop(plugin, ()):
-                switch()
-        elif count == 1 or count > LIMIT:
-            LOG.warning("%s; it only observes, so the training goes on", failure)
+        if count == MAX_FAILURES:
+            LOG.warning("%s; failure %d: the plugin is disabled, the training continues", failure, count)
+            self.disabled.add(plugin)
+            for callback in self._on_disabled.pop(plugin, ()):
+                callback()
+        elif count == 1 or count > MAX_FAILURES:
+            LOG.warning("%s; the plugin only observes, so the training continues", failure)
+
+    def _add(self, failure: Failure) -> Failure:
+        LOG.debug("%s", failure, exc_info=failure.error)
+        failure.error.with_traceback(None)
+        self.all.append(failure)
+        return failure

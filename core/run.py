@@ -463,7 +463,7 @@ class Run:
             error: The cause.
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
-        self._failures.note(name, error, lost)
+        self._failures.record(name, error, lost)
 
     def clear_stops(self) -> None:
         """Take back every stop, so that a run that had stopped before it was resumed trains on."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from .callback import Callback
 from .capabilities import (
-    Detachable,
+    BackgroundSaveable,
     HasActivations,
     HasGraph,
     HasLearningRate,
@@ -222,8 +222,8 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
                 path = Path(folder) / f"checkpoint{suffixes[0]}"
                 subject.save(path, weights_only=weights_only)
                 _check_return(subject, train, path, subject.load, f"a file of weights_only={weights_only}")
-                if _has(subject, Detachable) and isinstance(subject, Detachable):
-                    write, before = subject.detached(weights_only=weights_only), _weights(subject)
+                if _has(subject, BackgroundSaveable) and isinstance(subject, BackgroundSaveable):
+                    write, before = subject.snapshot_writer(weights_only=weights_only), _weights(subject)
                     train(subject)
                     write(path)
                     subject.load(path)

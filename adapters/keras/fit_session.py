@@ -114,7 +114,7 @@ class Fit:
 
     def begin(self) -> None:
         """The run begins, and `fit` with the epoch that it goes on with."""
-        self.run.begin(goes_on=self.goes_on)
+        self.run.begin(self.goes_on)
         if self.run.resumed is not None:
             self.first_iteration = self.iteration = self.subject.iterations()
             epochs = self.run.state.planned_epochs or 0
@@ -170,7 +170,7 @@ class Fit:
         mine = RunningMeans()
         for name, value in logs.items():
             mine.add(name, value, samples or max(self.batches, 1), None if self.subject.same_on_all else "mean")
-        self.run.state.means.bring_back({**self.run.state.means.sums(), **mine.sums()})
+        self.run.state.means.load_sums({**self.run.state.means.sums(), **mine.sums()})
         return None
 
     def present_samples(self) -> float:

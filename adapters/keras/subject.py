@@ -15,7 +15,7 @@ import numpy as np
 
 from trainbus import CheckpointError, MissingDependency, SettingsError
 from trainbus.capabilities import (
-    Detachable,
+    BackgroundSaveable,
     HasActivations,
     HasConfig,
     HasGradients,
@@ -95,7 +95,7 @@ class KerasSubject:
 
     def refusal(self, capability: type) -> str | None:
         """What this model lacks: a rate that can be set, data to look at, gradients, a description of its layers."""
-        if capability is Detachable and WHY_NOT:
+        if capability is BackgroundSaveable and WHY_NOT:
             return WHY_NOT
         if capability is HasActivations:
             return why_unreadable(self._validation[0])
@@ -132,7 +132,7 @@ class KerasSubject:
         Raises:
             CheckpointError: the model has no weights yet.
         """
-        if self.detaches(path.name):
+        if self.saves_in_background(path.name):
             keras_file.recorded(self.model, None, weights_only=weights_only)(path)
         elif weights_only:
             self.model.save_weights(str(path), overwrite=True)
@@ -140,7 +140,7 @@ class KerasSubject:
             self.model.save(str(path), overwrite=True)
 
     @alone()
-    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the model as it is now: a copy in main memory, in the place of the last one.
 
         Raises:
@@ -148,7 +148,7 @@ class KerasSubject:
         """
         return keras_file.recorded(self.model, self._buffers, weights_only=weights_only)
 
-    def detaches(self, name: str) -> bool:
+    def saves_in_background(self, name: str) -> bool:
         """Not a legacy `.h5` model, which Keras writes while it walks through it."""
         return not WHY_NOT and (name.endswith(".weights.h5") or not name.endswith(".h5"))
 

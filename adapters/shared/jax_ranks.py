@@ -46,14 +46,14 @@ class JaxRanks:
         self._numbers = count()
         self._closed = ""
 
-    def sum(self, numbers: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
         """The sums over all ranks, the same to the bit on each of them."""
         sums: list[float] = self._exchange(
             list(numbers), lambda said: [sum(place) for place in zip(*said, strict=True)]
         )
         return sums
 
-    def maximum(self, numbers: Sequence[float]) -> list[float]:
+    def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
         """The largest of all ranks."""
         found: list[float] = self._exchange(
             list(numbers), lambda said: [max(place) for place in zip(*said, strict=True)]
@@ -74,7 +74,7 @@ class JaxRanks:
         self._exchange(value, take)
         return found[0]
 
-    def note(self, name: str, text: str) -> str:
+    def put_if_absent(self, name: str, text: str) -> str:
         """Put up a note in the job's store; the first one of a name stays."""
         key = f"{self._name}/notes/{name}"
         try:
@@ -82,9 +82,9 @@ class JaxRanks:
         except RuntimeError as error:
             if "ALREADY_EXISTS" not in str(error):
                 raise RankError(f"the service of the job cannot be reached: {_first_line(error)}") from error
-        return self.noted(name) or text
+        return self.get(name) or text
 
-    def noted(self, name: str) -> str | None:
+    def get(self, name: str) -> str | None:
         """The note of this name, None where there is none."""
         return self._found(f"notes/{name}")
 
@@ -92,7 +92,7 @@ class JaxRanks:
         """Exchange nothing any more; whoever waits for this rank learns so within a second."""
         if not self._closed:
             self._closed = "this rank has left them"
-            self.note(f"gone/{self.rank}", "yes")
+            self.put_if_absent(f"gone/{self.rank}", "yes")
 
     # --- inner workings
 
@@ -121,7 +121,7 @@ class JaxRanks:
         """What a rank says."""
         until = time.monotonic() + self.timeout
         while True:
-            gone = self.noted(f"gone/{rank}") is not None
+            gone = self.get(f"gone/{rank}") is not None
             try:
                 return str(self._client.blocking_key_value_get(f"{self._name}/{key}", 1 if gone else int(SLICE * 1000)))
             except RuntimeError as error:
@@ -133,7 +133,7 @@ class JaxRanks:
                 raise RankError(f"the ranks did not come together within {self.timeout:g} seconds")
 
     def _left(self) -> str:
-        left = {rank: text for rank in range(self.size) if (text := self.noted(f"left/{rank}"))}
+        left = {rank: text for rank in range(self.size) if (text := self.get(f"left/{rank}"))}
         return "; ".join(f"rank {rank} has left: {text}" for rank, text in left.items()) or "another rank is gone"
 
     def _found(self, key: str) -> str | None:

@@ -56,11 +56,11 @@ class TorchRanks:
         """The gloo group, for whatever else is to be exchanged beside the training, by all ranks in the same order."""
         return dist.new_group(backend="gloo", timeout=timedelta(seconds=self.timeout))
 
-    def sum(self, numbers: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
         """The sums over all ranks, the same to the bit on each of them."""
         return self._reduced(numbers, dist.ReduceOp.SUM)
 
-    def maximum(self, numbers: Sequence[float]) -> list[float]:
+    def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
         """The largest of all ranks."""
         return self._reduced(numbers, dist.ReduceOp.MAX)
 
@@ -82,7 +82,7 @@ class TorchRanks:
     def gather(self, value: Any) -> list[Any]:
         """On rank 0 the values of all ranks: one reduction for the longest, then one message each."""
         data = _message(json.dumps(value).encode())
-        longest = int(self.maximum([len(data)])[0])
+        longest = int(self.all_reduce_max([len(data)])[0])
         mine: Any = _tensor(data, longest)
         places: Any = [torch.empty_like(mine) for _ in range(self.size)] if self.rank == 0 else None
         with self._exchange():
@@ -90,12 +90,12 @@ class TorchRanks:
         messages: list[bytes] = [place.numpy().tobytes() for place in places or ()]
         return [json.loads(message[LENGTH : LENGTH + _length(message)]) for message in messages]
 
-    def note(self, name: str, text: str) -> str:
+    def put_if_absent(self, name: str, text: str) -> str:
         """Put up a note in the job's store; the first one of a name stays."""
         with self._reaching():
             return str(self._store.compare_set(name, "", text).decode())
 
-    def noted(self, name: str) -> str | None:
+    def get(self, name: str) -> str | None:
         """The note of this name, None where there is none; whoever looks also answers a roll call."""
         with self._reaching():
             if self._store.check(["trouble"]):
@@ -161,15 +161,15 @@ class TorchRanks:
     def _missing(self) -> str:
         """Who has failed, as far as can be told: those that have said so, or else those that do not answer."""
         try:
-            self.note("trouble", str(self.rank))
+            self.put_if_absent("trouble", str(self.rank))
             until = time.monotonic() + ROLL_CALL
             while True:
-                left = {rank: text for rank in range(self.size) if (text := self.noted(f"left/{rank}"))}
+                left = {rank: text for rank in range(self.size) if (text := self.get(f"left/{rank}"))}
                 if left:
                     return "; ".join(f"rank {rank} has left: {text}" for rank, text in left.items())
-                if verdict := self.noted("verdict"):
+                if verdict := self.get("verdict"):
                     return verdict
-                silent = [rank for rank in range(self.size) if self.noted(f"alive/{rank}") is None]
+                silent = [rank for rank in range(self.size) if self.get(f"alive/{rank}") is None]
                 if not silent or time.monotonic() > until:
                     break
                 time.sleep(0.1)
@@ -177,7 +177,7 @@ class TorchRanks:
             return "another rank is gone, and with it the store of the job"
         gone = f"{'rank' if len(silent) == 1 else 'ranks'} {', '.join(map(str, silent))} of {self.size} gone"
         late = f"the ranks did not come together within {self.timeout:g} seconds"
-        return self.note("verdict", gone if silent else late)
+        return self.put_if_absent("verdict", gone if silent else late)
 
 
 def _message(data: bytes) -> bytes:

@@ -16,7 +16,7 @@ from warnings import warn
 import numpy as np
 
 from trainbus import CheckpointError, MissingDependency, Run, SettingsError
-from trainbus.capabilities import Detachable, HasActivations, HasLearningRate, Node, Restorable, Saveable
+from trainbus.capabilities import BackgroundSaveable, HasActivations, HasLearningRate, Node, Restorable, Saveable
 from trainbus.engine.signals import DEFAULT
 from trainbus.storage.paths import Source
 
@@ -91,7 +91,7 @@ class SklearnSubject:
             return found if isinstance(found, str) else None
         if capability is HasActivations and self.probe is None and has_layers(self.estimator):
             return "there is no validation data to see them on; give partial_fit validation_data=(X, y)"
-        if capability in (Saveable, Restorable, Detachable) and JOBLIB not in self.trusted:
+        if capability in (Saveable, Restorable, BackgroundSaveable) and JOBLIB not in self.trusted:
             return self._unsaveable
         return None
 
@@ -103,7 +103,7 @@ class SklearnSubject:
         """Write the whole estimator, also where only weights are asked for: it has no smaller part to go on from."""
         self._files.write(self.estimator, path)
 
-    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes a deep copy of the estimator."""
         return partial(self._files.write, deepcopy(self.estimator))
 

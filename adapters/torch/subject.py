@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from trainbus import CheckpointError, LoopError, MissingDependency, SettingsError
 from trainbus.capabilities import (
-    Detachable,
+    BackgroundSaveable,
     HasActivations,
     HasDirections,
     HasGradients,
@@ -63,7 +63,7 @@ SHARDS = ".dcp"
 FORMAT = 1
 """Number of the checkpoint's layout."""
 
-TOUCHING = (Detachable, HasActivations, HasGradients, HasTrace, HasWeights, Restorable, Saveable, Snapshotable)
+TOUCHING = (BackgroundSaveable, HasActivations, HasGradients, HasTrace, HasWeights, Restorable, Saveable, Snapshotable)
 """Capabilities that read or change the weights."""
 
 
@@ -154,11 +154,11 @@ class TorchSubject:
 
         return TorchRanks(self.timeout)
 
-    def in_parts(self, suffix: str) -> bool:
+    def saves_sharded(self, suffix: str) -> bool:
         """Whether it is .dcp."""
         return suffix == SHARDS
 
-    def sharing(self) -> TorchRanks | None:
+    def writer_group(self) -> TorchRanks | None:
         """The processes of the default process group where the model is sharded over them."""
         if is_sharded(self.model) and (self._sharing is None or self._sharing.closed):
             self._sharing = self.ranks()
@@ -190,16 +190,16 @@ class TorchSubject:
             CheckpointError: a part of the state would not load with weights_only=True, or has no values yet.
             OSError: it cannot be written, on this rank or on another.
         """
-        self.sharing()
+        self.writer_group()
         self._writer(self._state(None, weights_only=weights_only))(Path(path))
 
-    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the state as it is now: a copy in main memory, in the place of the last one.
 
         Raises:
             CheckpointError: as `save`.
         """
-        self.sharing()
+        self.writer_group()
         state = self._state(self._buffers, weights_only=weights_only)
         self._buffers.drop_unused()
         return self._writer(state)

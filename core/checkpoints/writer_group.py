@@ -28,7 +28,7 @@ class WriterGroup:
     def ranks(self) -> Ranks | None:
         """The ranks that write together; None where this process writes alone. All ranks ask at the same time."""
         if self._ranks is None and isinstance(self._subject, Sharded) and not self.left:
-            self._ranks = self._subject.sharing()
+            self._ranks = self._subject.writer_group()
         return self._ranks
 
     @property
@@ -45,7 +45,7 @@ class WriterGroup:
     def any_failed(self, *, failed: bool) -> bool:
         """Return whether one of the ranks has failed; each of them calls this with its own answer."""
         ranks = self.ranks
-        return failed if ranks is None else bool(ranks.maximum([float(failed)])[0])
+        return failed if ranks is None else bool(ranks.all_reduce_max([float(failed)])[0])
 
     @contextmanager
     def abort_all_on_error(self) -> Generator[None]:

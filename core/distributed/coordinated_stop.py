@@ -105,31 +105,33 @@ class CoordinatedStop:
     def _poll(self) -> None:
         ranks, number = self._ranks, self._number
         if not self._agreed:
-            found = ranks.noted(f"leave/{number}")
+            found = ranks.get(f"leave/{number}")
             if found is None and self._request is not None:
-                found = ranks.note(f"leave/{number}", json.dumps(self._request))
+                found = ranks.put_if_absent(f"leave/{number}", json.dumps(self._request))
             if found is None:
                 return
             self._agreed, self._since = True, time.monotonic()
             self._receive(json.loads(found))
             *loop, batches = self._stable_position()
-            ranks.note(f"begun/{number}/{ranks.rank}", json.dumps([*loop, batches + 1]))
+            ranks.put_if_absent(f"begun/{number}/{ranks.rank}", json.dumps([*loop, batches + 1]))
         if not self._last_known.is_set():
             if ranks.rank == 0:
                 self._find_last_batch(number)
-            found = ranks.noted(f"last/{number}")
+            found = ranks.get(f"last/{number}")
             if found is not None:
                 last: Any = json.loads(found)
                 self._last, self._lost = (last, "") if isinstance(last, list) else ([], str(last))
                 self._last_known.set()
 
     def _find_last_batch(self, number: int) -> None:
-        begun = [self._ranks.noted(f"begun/{number}/{rank}") for rank in range(self._ranks.size)]
+        begun = [self._ranks.get(f"begun/{number}/{rank}") for rank in range(self._ranks.size)]
         silent = [str(rank) for rank, batch in enumerate(begun) if batch is None]
         if not silent:
-            self._ranks.note(f"last/{number}", json.dumps(max(json.loads(batch) for batch in begun if batch)))
+            self._ranks.put_if_absent(f"last/{number}", json.dumps(max(json.loads(batch) for batch in begun if batch)))
         elif time.monotonic() > self._since + PATIENCE_SECONDS:
-            self._ranks.note(f"last/{number}", json.dumps(f"rank {', '.join(silent)} does not answer where it is"))
+            self._ranks.put_if_absent(
+                f"last/{number}", json.dumps(f"rank {', '.join(silent)} does not answer where it is")
+            )
 
     def _stable_position(self) -> list[int]:
         """Return the position at one instant: its numbers are read one after the other, and only grow."""

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..capabilities import HasLearningRate, Ranks
-from ..decision import NOTHING, Decision
+from ..decision import NOTHING, Decision, decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
 from ..engine.run_state import RunState
 from ..errors import RankError, SettingsError
 from ..metrics.running_means import RunningMeans
-from ..resume.state import decision_from_json, decision_to_json
 from .coordinated_stop import CoordinatedStop
 from .metric_reduction import MetricReducer
 from .rendezvous import BATCHES, BarrierResult, Point, RankMismatch, Rendezvous, describe_failures

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from ..capabilities import HasRanks, Ranks, missing
 from ..checkpoints import Checkpoint, entries_of, read
-from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
+from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop, decision_from_json, decision_to_json
 from ..engine.bus import BoundHook
 from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
@@ -18,7 +18,7 @@ from ..engine.run_state import RunState
 from ..errors import CheckpointError, RankError, SettingsError
 from ..failures import LOG
 from ..metrics.running_means import RunningMeans
-from ..resume.state import RankState, decision_from_json, decision_to_json
+from ..resume.state import RankState
 from ..storage.paths import Location, Source, location
 from ..storage.sharded_directory import VerificationShare
 from .coordinator import Coordinator, StopReceiver
@@ -268,8 +268,8 @@ class RankGroup:
         self._coordinated_stop.close()
         try:
             if not isinstance(error, RankError):
-                left = {rank: ranks.noted(f"left/{rank}") for rank in range(ranks.size)}
-                ranks.note(f"left/{self.rank}", describe_error(error))
+                left = {rank: ranks.get(f"left/{rank}") for rank in range(ranks.size)}
+                ranks.put_if_absent(f"left/{self.rank}", describe_error(error))
                 for rank, why in left.items():
                     if why is not None:
                         error.add_note(f"rank {rank} had left before: {why}")

@@ -148,12 +148,12 @@ class Rendezvous:
     def sum(self, values: Sequence[float]) -> list[float]:
         """Return the sums over all ranks."""
         self.exchanges += 1
-        return self.ranks.sum(values)
+        return self.ranks.all_reduce_sum(values)
 
     def maximum(self, values: Sequence[float]) -> list[float]:
         """Return the maxima over all ranks."""
         self.exchanges += 1
-        return self.ranks.maximum(values)
+        return self.ranks.all_reduce_max(values)
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks on rank 0, nothing elsewhere."""

@@ -24,8 +24,8 @@ class BoundHook(Protocol):
     decides: bool
     """Whether a plugin implements the hook that is no observer."""
 
-    def join(self, results: HookResults) -> Decision:
-        """Join the results of the call into one decision."""
+    def join(self, results: HookResults | Decision) -> Decision:
+        """Join what the call has returned into one decision."""
         ...
 
 
@@ -39,12 +39,17 @@ class _Hook:
         self._plugins = plugins
         self._failures = failures
 
-    def join(self, results: HookResults) -> Decision:
-        """Join the results of the call into one decision, each action signed by the plugin that asked for it.
+    def join(self, results: HookResults | Decision) -> Decision:
+        """Join what a call has returned into one decision, each action signed by the plugin that asked for it.
+
+        Args:
+            results: The results of the plugins; or the decision itself, if a group of ranks has joined it already.
 
         Raises:
             LoopError: A plugin returned something else than a `Decision` or None.
         """
+        if isinstance(results, Decision):
+            return results
         decision, errors = _join(self.name, self._plugins, results, self._failures)
         if errors:
             raise errors[0]
@@ -95,20 +100,16 @@ class Bus:
 
     def drop_disabled(self) -> None:
         """Compile the hooks anew if an observer was disabled since; call it while no loop uses a hook."""
-        if self._compiled_without != self._failures.off:
+        if self._compiled_without != self._failures.disabled:
             self._compile()
 
     def join(self, name: str, results: HookResults | Decision) -> Decision:
-        """Join what a hook has returned into one decision, each action signed by the plugin that asked for it.
-
-        Args:
-            name: The hook.
-            results: The results of its plugins; or the decision itself, if a group of ranks has joined it already.
+        """Join what a hook has returned into one decision.
 
         Raises:
             LoopError: A plugin returned something else than a `Decision` or None.
         """
-        return results if isinstance(results, Decision) else self._hooks[name].join(results)
+        return self._hooks[name].join(results)
 
     def replay(self, name: str, *values: Any) -> None:
         """Call a hook again with what it was called with before a resume; the answers were executed then."""
@@ -136,7 +137,7 @@ class Bus:
         """
         hook: pluggy.HookCaller = getattr(self._manager.hook, name)
         # observers that were disabled are called at the end, too: they may have files to close
-        without = () if name == "on_train_end" else self._failures.off
+        without = () if name == "on_train_end" else self._failures.disabled
         results, errors = call_all(hook, values, self._failures, without)
         if name != "on_train_end":
             return NOTHING, errors
@@ -144,7 +145,7 @@ class Bus:
         return decision, errors + wrong
 
     def _compile(self) -> None:
-        self._compiled_without = disabled = set(self._failures.off)
+        self._compiled_without = disabled = set(self._failures.disabled)
         self._hooks.clear()
         for name in HOOKS:
             hook: pluggy.HookCaller = getattr(self._manager.hook, name)
@@ -171,7 +172,7 @@ def _join(
         elif result is not None:
             error = LoopError(f"{name} answered {hook} with {result!r}; return a Decision or None")
             if is_observer(plugin):
-                failures.tolerate(name, hook, error)
+                failures.record_hook_error(name, hook, error)
             else:
                 errors.append(error)
     return join(decisions), errors

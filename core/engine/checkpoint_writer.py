@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ..capabilities import Detachable, Saveable, Sharded, detaches, missing
+from ..capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
 from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
@@ -56,10 +56,10 @@ class CheckpointWriter:
 
     def writes_in_background(self, saves: Collection[Save]) -> bool:
         """Return whether the subject can write these files while it is trained, and every plugin allows it."""
-        if missing(self._subject, Detachable) is not None:
+        if missing(self._subject, BackgroundSaveable) is not None:
             return False
         names = {location(action.path).name for action in saves}
-        return all(detaches(self._subject, name) for name in names) and all(
+        return all(saves_in_background(self._subject, name) for name in names) and all(
             action.background is not False for action in saves
         )
 
@@ -120,7 +120,7 @@ class CheckpointWriter:
                 error.add_note(f"asked for by {plugins}")
                 raise error
             if self._group.leads:
-                self._failures.note(plugins, error)
+                self._failures.record(plugins, error)
         if not self._group.leads:  # rank 0 reports it
             return ExecutionResult()
         return ExecutionResult(committed=tuple(job.committed), failed=tuple(job.unwritten))
@@ -143,8 +143,8 @@ class CheckpointWriter:
 
         @cache
         def payload(weights_only: bool) -> Write:  # noqa: FBT001
-            if background and isinstance(subject, Detachable):
-                return subject.detached(weights_only=weights_only)
+            if background and isinstance(subject, BackgroundSaveable):
+                return subject.snapshot_writer(weights_only=weights_only)
             assert isinstance(subject, Saveable)
             return partial(subject.save, weights_only=weights_only)
 
@@ -165,7 +165,7 @@ class CheckpointWriter:
         }
 
     def _sharded(self, suffix: str) -> bool:
-        return isinstance(self._subject, Sharded) and self._subject.in_parts(suffix)
+        return isinstance(self._subject, Sharded) and self._subject.saves_sharded(suffix)
 
     def _saves_snapshots(self) -> bool:
         return bool(self.directories) and missing(self._subject, Saveable) is None
@@ -189,7 +189,7 @@ class CheckpointWriter:
                 snapshots.prune(directories)
         except (OSError, RuntimeError) as error:
             snapshots.give_up()
-            self._failures.note("Keep", CheckpointError(f"the snapshot is in memory only: {error}"))
+            self._failures.record("Keep", CheckpointError(f"the snapshot is in memory only: {error}"))
         after(job)
 
 

@@ -39,7 +39,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | 
     Returns:
         The function; None if no plugin implements the hook.
     """
-    implementations = [each for each in hook.get_hookimpls()[::-1] if each.plugin_name not in failures.off]
+    implementations = [each for each in hook.get_hookimpls()[::-1] if each.plugin_name not in failures.disabled]
     if not implementations:
         return None
     spec = hook.spec
@@ -70,7 +70,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | 
             add_plugin_note(error, hook.name, implementations[owners[index]].plugin_name)
 
     def record(index: int, error: Exception) -> None:
-        failures.tolerate(implementations[index].plugin_name, hook.name, error)
+        failures.record_hook_error(implementations[index].plugin_name, hook.name, error)
 
     # The implementations are globals of the generated function, which Python finds faster than variables of a closure.
     scope: dict[str, Any] = {f"f{i}": each.function for i, each in enumerate(implementations)}
@@ -79,7 +79,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | 
     for i, each in enumerate(implementations):
         if is_observer(each.plugin):
             # A loop may use the function until the end of its epoch.
-            failures.when_off(each.plugin_name, partial(scope.__setitem__, f"f{i}", _disabled))
+            failures.on_disabled(each.plugin_name, partial(scope.__setitem__, f"f{i}", _disabled))
     compiled: CompiledHook = scope[hook.name]
     return compiled
 
@@ -105,7 +105,7 @@ def call_all(
             return each.function(*(values[name] for name in each.argnames))
         except BaseException as error:
             if isinstance(error, Exception) and is_observer(each.plugin):
-                failures.tolerate(each.plugin_name, hook.name, error)
+                failures.record_hook_error(each.plugin_name, hook.name, error)
                 return None
             add_plugin_note(error, hook.name, each.plugin_name)
             if not isinstance(error, Exception):

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 from ..checkpoints import Checkpoint, ManifestEntry
 from ..checkpoints.async_writer import FailedSave
-from ..decision import NOTHING, Decision
+from ..decision import NOTHING, Decision, decision_from_json, decision_to_json
 from ..errors import CheckpointError
-from ..resume.state import decision_from_json, decision_to_json
 from ..storage.paths import location
 
 

@@ -231,7 +231,7 @@ class Executor:
                 raise MissingCapability(f"{action.by or 'the loop'} asked for {action}, but {why}")
 
     def _tolerate(self, plugin: str, problem: str) -> None:
-        self._failures.note(plugin, CheckpointError(problem))
+        self._failures.record(plugin, CheckpointError(problem))
 
 
 def _needs_files(decision: Decision) -> bool:

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict
-from ..decision import REQUEST, Decision
+from ..decision import REQUEST, Decision, action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import to_scalars
 from ..resume.dataloader_state import capture_loader
 from ..resume.rng_state import get_rng_state
 from ..resume.serialization import CompressedLog, to_json_data
-from ..resume.state import CheckpointState, PluginState, RankState, action_to_json, decision_to_json
+from ..resume.state import CheckpointState, PluginState, RankState
 from .run_state import RunState
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class StateCollector:
                 if not is_observer(plugin):
                     add_plugin_note(error, "state_dict", name)
                     raise
-                self._failures.tolerate(name, "state_dict", error)
+                self._failures.record_hook_error(name, "state_dict", error)
         return PluginState(name=name, callback=callback, settings=settings, state_dict=state_dict)
 
 

@@ -48,12 +48,12 @@ def match_plugins(
                     break
     match = PluginMatch({}, {}, [])
     for name, plugin in plugins.items():
-        before, callback = pairs.get(name), callbacks.get(name)
+        before, made_by = pairs.get(name), callbacks.get(name)
         if before is None:
-            if callback is not None or isinstance(plugin, HasStateDict):
+            if made_by is not None or isinstance(plugin, HasStateDict):
                 match.differences.append(f"{name} is new: it starts without a state")
             continue
-        compatible = callback is None or callback.compatible_with(before.settings)
+        compatible = made_by is None or made_by.compatible_with(before.settings)
         if compatible:
             match.states[name] = before
         if changes := _changes(_deciding(before.settings), _deciding(current[name][1])):

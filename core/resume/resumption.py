@@ -19,7 +19,7 @@ from ..capabilities import (
 from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import OWN
 from ..checkpoints.snapshots import SnapshotStore, snapshot_files
-from ..decision import Action, Decision, Forget, Save, Stop
+from ..decision import Action, Decision, Forget, Save, Stop, action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError
 from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.running_means import RunningMeans
@@ -32,7 +32,7 @@ from .locate import state_of
 from .matching import match_plugins
 from .rng_state import preserved_rng, set_rng_state
 from .serialization import decompress_log, from_json_data
-from .state import CheckpointState, Position, RankState, action_from_json, decision_from_json
+from .state import CheckpointState, Position, RankState
 
 T = TypeVar("T")
 
@@ -187,7 +187,7 @@ class Resumption:
 
     def restore_epoch(self, run: Resumable) -> None:
         """Restore what was known of the interrupted epoch."""
-        run.means.bring_back(from_json_data(self.state.rank_state.means))
+        run.means.load_sums(from_json_data(self.state.rank_state.means))
         run.validated = self.state.validated
         run.set_trained_batches(self.position.batches)
 
@@ -204,7 +204,7 @@ class Resumption:
                 if not is_observer(plugin):
                     add_plugin_note(error, "load_state_dict", name)
                     raise
-                failures.tolerate(name, "load_state_dict", error)
+                failures.record_hook_error(name, "load_state_dict", error)
 
     def restore_rng(self, subject: object, *, loop: bool = False) -> None:
         """Restore the random generators, with `loop` as they were before the interrupted loop began."""

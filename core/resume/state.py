@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .. import decision as decisions
-from ..decision import Action, Decision
 from ..metrics.running_means import RunningMeans
 from .serialization import compress_arrays, from_json_data, to_json_data
 
@@ -142,35 +139,5 @@ def _completed(states: Generators, first: Generators) -> Generators:
 def _merged_means(states: Iterable[RankState]) -> Any:
     means = RunningMeans()
     for state in states:
-        means.join(from_json_data(state.means) or {})
+        means.merge(from_json_data(state.means) or {})
     return to_json_data(means.sums())
-
-
-def decision_to_json(decision: Decision) -> list[dict[str, Any]]:
-    """The actions of a decision as plain data."""
-    return [action_to_json(each) for each in decision]
-
-
-def decision_from_json(actions: Iterable[Mapping[str, Any]]) -> Decision:
-    """The decision of these actions."""
-    return Decision(frozenset(action_from_json(each) for each in actions))
-
-
-def action_to_json(action: Action) -> dict[str, Any]:
-    """An action as plain data.
-
-    >>> action_to_json(decisions.Forget("a.pt", reason="old"))
-    {'action': 'Forget', 'reason': 'old', 'by': '', 'source': 'a.pt'}
-    """
-    options = {each.name: getattr(action, each.name) for each in fields(action)}
-    for name in ("rule", "values"):
-        if not options[name]:
-            del options[name]
-    return {"action": type(action).__name__, **to_json_data(options)}
-
-
-def action_from_json(data: Mapping[str, Any]) -> Action:
-    """The action that `action_to_json` was given."""
-    options = dict(from_json_data(dict(data)))
-    kind: type[Action] = getattr(decisions, options.pop("action"))
-    return kind(**options)

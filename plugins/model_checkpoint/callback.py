@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Valida
 
 from trainbus import MissingDependency, MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import PathText
-from trainbus.capabilities import Detachable, Saveable, Sharded, detaches, missing
+from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
 from trainbus.checkpoints.filename_template import (
     check_template,
     glob_pattern,
@@ -127,7 +127,7 @@ class ModelCheckpoint(MonitoredCallback):
 
     def requires(self) -> tuple[type, ...]:
         """A subject that can be written to a file, in the background where that is asked for."""
-        return (Saveable, Detachable) if self.background else (Saveable,)
+        return (Saveable, BackgroundSaveable) if self.background else (Saveable,)
 
     def monitors(self) -> bool:
         """The metric matters only where the best are asked for."""
@@ -164,12 +164,16 @@ class ModelCheckpoint(MonitoredCallback):
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:
                 path = location(self.template_for(subject))
-                if self.background and missing(subject, Detachable) is None and not detaches(subject, path.name):
+                if (
+                    self.background
+                    and missing(subject, BackgroundSaveable) is None
+                    and not saves_in_background(subject, path.name)
+                ):
                     raise SettingsError(
                         f"{self.filepath!r} cannot be written in the background; save as "
                         f"{subject.suffixes(weights_only=self.save_weights_only)[0]}, or leave background=True out"
                     )
-                in_parts = isinstance(subject, Sharded) and subject.in_parts(suffix_of(path))
+                in_parts = isinstance(subject, Sharded) and subject.saves_sharded(suffix_of(path))
                 if in_parts and not isinstance(path, Path):
                     raise SettingsError(
                         f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"

@@ -103,8 +103,8 @@ class _Saver:
             self.best, improved = best_rule(before, score, run.epoch)
             if not improved:
                 return NOTHING
-            reason, rule = self.monitor.improvement(before.score, score), best_rule.__name__
-            seen = self.monitor.values(score, *before)
+            reason, rule = self.monitor.improvement_reason(before.score, score), best_rule.__name__
+            seen = self.monitor.journal_values(score, *before)
         if not (settings.keep or settings.keep_last):
             self.asked = [*self.asked[-1:], asked]
             return self.write(path, reason, rule, seen)
@@ -118,7 +118,7 @@ class _Saver:
             reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is {rank}"
         rule = retention_rule.__name__
         if settings.monitors():
-            seen = self.monitor.values(score, *asked.best)
+            seen = self.monitor.journal_values(score, *asked.best)
         seen |= {"keep": settings.keep, "keep_last": settings.keep_last, "kept": len(self.kept)}
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"

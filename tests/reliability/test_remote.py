@@ -217,7 +217,7 @@ def test_a_store_that_fails_ends_the_run_or_not_as_asked(
     else:
         run = train(callbacks, epochs=3)
         assert len(run.failures) == 1
-        assert caplog.text.count("was not written: the store is not reached; the training goes on") == 1
+        assert caplog.text.count("was not written: the store is not reached; the training continues") == 1
         assert read(directory / "m.npz").epoch == 2
 
 

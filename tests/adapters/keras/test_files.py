@@ -165,7 +165,7 @@ def test_a_file_of_the_state_of_its_moment_is_what_keras_would_have_written_then
         theirs, ours = tmp_path / f"theirs{number}", tmp_path / f"ours{number}"
         model.save(theirs.with_suffix(".keras"))
         model.save_weights(theirs.with_suffix(".weights.h5"))
-        writes = [subject.detached(weights_only=weights_only) for weights_only in (False, True)]
+        writes = [subject.snapshot_writer(weights_only=weights_only) for weights_only in (False, True)]
         train(model)
         for write, suffix in zip(writes, (".keras", ".weights.h5"), strict=True):
             write(ours.with_suffix(suffix))
@@ -183,7 +183,7 @@ def test_keras_loads_it_as_it_loads_its_own(make: Callable[[], Any], later: bool
     model.save(tmp_path / "theirs.keras")
     subject, ours = KerasSubject(model), tmp_path / "ours.keras"
     if later:
-        write = subject.detached(weights_only=False)
+        write = subject.snapshot_writer(weights_only=False)
         train(model)
         write(ours)
     else:
@@ -202,7 +202,7 @@ def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
     subject = KerasSubject(keras.Sequential([layers.Dense(2)]))
 
     for write in (
-        lambda: subject.detached(weights_only=True),
+        lambda: subject.snapshot_writer(weights_only=True),
         lambda: subject.save(tmp_path / "m.keras", weights_only=False),
     ):
         with pytest.raises(CheckpointError, match="not built"):

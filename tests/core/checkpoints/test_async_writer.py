@@ -39,7 +39,7 @@ class Line(LineSubject):
             raise OSError(28, "No space left on device")
         super().save(path, weights_only=weights_only)
 
-    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         copied = LineSubject(self.learning_rate)
         copied.restore(self.snapshot())
         full = self.full
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_written_is_told_when_it_is_known(
         train()
         assert heard == [("m-2.npz", 2)]
         assert [each.plugin for each in run.failures] == ["ModelCheckpoint"]
-        assert "the training goes on" in caplog.text
+        assert "the training continues" in caplog.text
         assert [path.name for path in run.state.files] == ["m-4.npz"]
         assert sorted(path.name for path in tmp_path.glob("m*.npz")) == ["m-4.npz"]
 
@@ -193,9 +193,9 @@ def test_a_file_that_cannot_be_written_is_told_when_it_is_known(
 class Late(Line):
     """One whose failures are known only when the next decision has been made."""
 
-    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         self.gate = threading.Event()
-        gate, write = self.gate, super().detached(weights_only=weights_only)
+        gate, write = self.gate, super().snapshot_writer(weights_only=weights_only)
         return lambda path: (gate.wait(), write(path))
 
     @hookimpl(trylast=True)
@@ -269,7 +269,9 @@ def test_nothing_goes_for_a_file_that_never_came(
 
 
 def test_a_subject_that_cannot_is_told_before_training(tmp_path: Path) -> None:
-    with pytest.raises(MissingCapability, match=r"ModelCheckpoint needs Detachable, but .* has no detached"):
+    with pytest.raises(
+        MissingCapability, match=r"ModelCheckpoint needs BackgroundSaveable, but .* has no snapshot_writer"
+    ):
         Run(LineSubject(), ModelCheckpoint(str(tmp_path / "m"), background=True))
 
 

@@ -36,10 +36,10 @@ class ThreadRanks:
         self.meeting.barrier.wait()
         return values
 
-    def sum(self, numbers: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
         return [sum(place) for place in zip(*self.all(list(numbers)), strict=True)]
 
-    def maximum(self, numbers: Sequence[float]) -> list[float]:
+    def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
         return [max(place) for place in zip(*self.all(list(numbers)), strict=True)]
 
     def broadcast(self, value: Any) -> Any:
@@ -49,10 +49,10 @@ class ThreadRanks:
         values = self.all(value)
         return values if self.rank == 0 else []
 
-    def note(self, name: str, text: str) -> str:
+    def put_if_absent(self, name: str, text: str) -> str:
         return self.meeting.notes.setdefault(name, text)
 
-    def noted(self, name: str) -> str | None:
+    def get(self, name: str) -> str | None:
         return self.meeting.notes.get(name)
 
     def close(self) -> None:

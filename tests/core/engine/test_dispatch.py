@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainbus.engine.dispatch import call_all, compile_hook
-from trainbus.failures import LIMIT, Failures
+from trainbus.failures import MAX_FAILURES, Failures
 
 spec, impl = pluggy.HookspecMarker("laws"), pluggy.HookimplMarker("laws")
 
@@ -296,11 +296,11 @@ def test_one_that_is_switched_off_is_called_no_more(kind: Literal["plain", "wrap
     failures = Failures()
     compiled = compile_hook(bench.hook, failures)
     assert compiled is not None
-    for _ in range(LIMIT + 2):
+    for _ in range(MAX_FAILURES + 2):
         answers = compiled(*VALUES.values())
         assert answers is not None
         assert listed(answers) == ["answer 2", "answer 0"]
-    assert sum(number == 1 for number, _ in bench.log) == LIMIT
+    assert sum(number == 1 for number, _ in bench.log) == MAX_FAILURES
     again = compile_hook(bench.hook, failures)
     assert again is not None
     assert again(*VALUES.values()) == ("answer 2", "answer 0")

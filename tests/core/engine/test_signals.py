@@ -72,7 +72,7 @@ class Full(LineSubject):
 class FullInTheBackground(Full):
     """The same, written by a thread."""
 
-    def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         return partial(self.write, weights_only=weights_only)
 
 

@@ -71,7 +71,7 @@ class Brief:
     def save(self, path: Path, *, weights_only: bool) -> None:
         path.touch()
 
-    def detached(self, *, weights_only: bool) -> Any:
+    def snapshot_writer(self, *, weights_only: bool) -> Any:
         return Path.touch
 
 

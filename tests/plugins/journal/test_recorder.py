@@ -404,7 +404,7 @@ print(len(run.history["loss"]), len(run.failures))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.split()[0] == "100"
-    assert re.search(r"switched off, the training goes on", done.stderr)
+    assert re.search(r"disabled, the training continues", done.stderr)
     assert 1 < len(story(Path("a.jsonl")).epochs) < 100
     assert Path("a.jsonl").read_bytes().endswith(b"}\n")
 

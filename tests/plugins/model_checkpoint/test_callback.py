@@ -472,7 +472,7 @@ def test_a_save_that_failed_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert ears.heard == ["0 saved", "0 decided", "1 best.npz OSError", "2 saved", "2 decided"]
     (line,) = caplog.messages
     assert line.startswith("ModelCheckpoint: CheckpointError: the checkpoint 'best.npz' was not")
-    assert line.endswith("File too large; the training goes on")
+    assert line.endswith("File too large; the training continues")
     assert "failed: ModelCheckpoint" in str(run.result)
 
 

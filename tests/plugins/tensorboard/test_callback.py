@@ -328,7 +328,7 @@ def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
         # of each epoch: its batches, itself, its validation by epoch and by update
         f"{4 * 400 + 4 * 3 + 2 - shown - texts:,} events of this run are not in {logs}",
     ]
-    assert told() == [f"{each}; the training goes on" for each in run.failures]
+    assert told() == [f"{each}; the training continues" for each in run.failures]
 
 
 def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monkeypatch: pytest.MonkeyPatch, told: Any):
@@ -357,7 +357,7 @@ def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monke
     began, ended = failures_told(run)
     assert began == f"{logs} is not written to"
     assert ended.endswith(f" events of this run are not in {logs}")
-    assert told() == [f"{each}; the training goes on" for each in run.failures]
+    assert told() == [f"{each}; the training continues" for each in run.failures]
 
 
 def test_a_directory_that_cannot_be_made_is_refused_before_training():

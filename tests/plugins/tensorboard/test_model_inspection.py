@@ -316,7 +316,7 @@ def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever
     (story,) = journal.read(Path("logs/journal.jsonl"))
     failures = [each for each in story.events if isinstance(each, journal.FailureReported)]
 
-    assert sorted(told()) == [f"{each}; the training goes on" for each in expected]
+    assert sorted(told()) == [f"{each}; the training continues" for each in expected]
     assert sorted(map(str, run.failures)) == expected
     assert sorted(f"{each.plugin}: {each.lost}: {each.error}" for each in failures) == expected
     assert story.events[-1] is story.end

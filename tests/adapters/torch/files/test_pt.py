@@ -151,7 +151,7 @@ def test_a_detached_state_is_that_of_its_moment(
         model(torch.ones(1, 3)).sum().backward()
         optimizer.step()
         subject.save(folder / "now.pt", weights_only=weights_only)
-        detached = subject.detached(weights_only=weights_only)
+        detached = subject.snapshot_writer(weights_only=weights_only)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.fill_(moment + 100)
@@ -167,7 +167,7 @@ def test_a_detached_state_uses_the_same_memory_again() -> None:
     subject = TorchSubject(nn.Linear(100, 100))
     places = []
     for _ in range(3):
-        state = subject.detached(weights_only=True).args[0]
+        state = subject.snapshot_writer(weights_only=True).args[0]
         places.append([tensor.data_ptr() for tensor in state.values()])
 
     assert places[0] == places[1] == places[2]
