@@ -20,6 +20,7 @@ from .errors import (
     TrainbusError,
     UnknownDirection,
     UnknownName,
+    UnreadableCheckpoint,
 )
 from .failures import Failure
 from .hooks import Hooks, hookimpl
@@ -51,6 +52,7 @@ __all__ = [
     "TrainbusError",
     "UnknownDirection",
     "UnknownName",
+    "UnreadableCheckpoint",
     "callbacks_from",
     "capabilities",
     "decision",

@@ -44,8 +44,13 @@ class Saveable(Protocol):
         """File suffixes that it can write, the usual one first, each with its dot."""
         ...
 
-    def save(self, path: Path, *, weights_only: bool) -> None:
-        """Write the whole training state, or only the weights, to `path`, whose suffix is one of `suffixes`."""
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        """Write the whole training state, or only the weights, to `path`, whose suffix is one of `suffixes`.
+
+        It writes all bytes or raises. It may return the SHA-256 digest, in hexadecimal digits, of what it meant to
+        write: what lies at `path` is compared with that before it takes the place of anything. Anything else that it
+        returns for a file means nothing.
+        """
         ...
 
 
@@ -56,7 +61,8 @@ class Detachable(Protocol):
     def detached(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the present state to the path that it is given, as `save` would, in whatever thread.
 
-        It may be called several times, until `detached` is called again: memory may be used again then.
+        It may be called several times, until `detached` is called again: memory may be used again then. As `save`, it
+        may return the digest of what it meant to write.
         """
         ...
 
@@ -92,7 +98,11 @@ class Restorable(Protocol):
     """Can be brought back from a file that it wrote."""
 
     def load(self, path: Path) -> None:
-        """Take over what `path` holds, in place."""
+        """Take over what `path` holds, in place.
+
+        Where that cannot be read it raises `trainbus.UnreadableCheckpoint`, and has changed nothing: whoever resumes
+        the run then looks for an older one.
+        """
         ...
 
 

@@ -94,16 +94,27 @@ class Continuation(Status):
         """Look for the checkpoint."""
         return None if self._resume is None else find(self._resume, self.callbacks.values(), mine, without)
 
+    def _is_named(self, path: Location) -> bool:
+        """Whether this checkpoint itself is what the run is to go on from, so that no other takes its place."""
+        return self._resume is not None and location(self._resume) == path
+
     def _take(self, checkpoint: Checkpoint | None) -> None:
-        """Let run and subject stand where the checkpoint has them."""
+        """Let run and subject stand where the checkpoint has them.
+
+        Raises:
+            UnreadableCheckpoint: it holds what cannot be read; run and subject are as they were.
+        """
         if checkpoint is None:
             return
-        resumption = self._resumption = Resumption(
+        resumption = Resumption(
             checkpoint, self.plugins, self.callbacks, rank=self.rank, world_size=self.world_size
         )
-        if self.rank == 0:
-            resumption.tell(strict=self._strict)
+        if self.rank == 0 and self._strict:
+            resumption.tell(strict=True)
         resumption.bring_back(self.subject, self._bus.slots)
+        if self.rank == 0:
+            resumption.tell(strict=False)
+        self._resumption = resumption
         memory, position = resumption.memory, resumption.memory.position
         self.resumed = checkpoint
         self.past = [(epoch, from_plain(metrics)) for epoch, metrics in unpacked(memory.history)]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from .callback import Callback
 from .capabilities import HasLearningRate, Remembers, Restorable, Saveable, Snapshotable, missing
 from .decision import Action, Decision, Stop
-from .errors import CheckpointError, MissingCapability, SettingsError
+from .errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from .failures import LOG, Failures, observes
 from .guards import sign
 from .loaders import bring_back, keeps_state
@@ -20,7 +20,7 @@ from .memory import Memory, Remembered, Share, action_from_plain, decision_from_
 from .names import hint
 from .plain import from_plain
 from .randomness import set_random_state
-from .slots import Slots, slot_files
+from .slots import SlotFile, Slots, slot_files
 from .storage.checkpoints import (
     MANIFEST,
     Checkpoint,
@@ -59,7 +59,7 @@ def find(
             files that the callbacks write.
         callbacks: those that are listed.
         mine: what to verify of a directory, where other processes verify the rest.
-        without: checkpoints in which these have found damage.
+        without: checkpoints in which damage was found since they were looked for.
 
     Returns:
         The checkpoint, every byte of it verified; None for "auto" where there is none.
@@ -86,7 +86,7 @@ def _find(
         candidates = look(_payloads(patterns) - set(without))
         found = _newest(candidates, mine)
         if found is None and (
-            why := "nothing that could be gone on from is left" if candidates else _others(callbacks)
+            why := "nothing that could be gone on from is left" if candidates or without else _others(callbacks)
         ):
             LOG.warning("resume='auto': %s; the run begins afresh", why)
         return found
@@ -308,6 +308,7 @@ class Resumption:
 
         Raises:
             MissingCapability: the subject cannot be restored.
+            UnreadableCheckpoint: what was saved cannot be read; the subject is as it was.
             CheckpointError: a file is damaged, or belongs to another subject.
         """
         why = missing(subject, Restorable)
@@ -330,20 +331,34 @@ class Resumption:
     def _load(self, subject: Restorable, slots: Slots) -> None:
         """Let the subject take over what lies in slots, to keep it, and then the checkpoint."""
         files, lost = slot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
-        for slot, flaw in lost.items():
-            slots.lose(slot)
-            if self.rank == 0:
-                LOG.warning("resumed from %s: what was kept as %r is lost: %s", self.checkpoint.path, slot, flaw)
-        for slot, file in files.items():
-            if file is not None and isinstance(subject, Snapshotable):
-                with fetched(file.path, file.digest) as there:
-                    subject.load(there)
-                slots.keep(slot, subject.snapshot(), file)
         with fetched(self.checkpoint.path, self.checkpoint.content.digest) as there:
+            if any(files.values()):  # first of all: where it cannot be read, nothing is to be changed
+                subject.load(there)
+            for slot, file in files.items():
+                if file is not None and isinstance(subject, Snapshotable):
+                    self._load_slot(subject, slots, slot, file)
             subject.load(there)
+        for slot, flaw in lost.items():
+            self._lose(slots, slot, flaw)
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):
                 slots.keep(slot, subject.snapshot())
+
+    def _load_slot(self, subject: Any, slots: Slots, slot: str, file: SlotFile) -> None:
+        try:
+            with fetched(file.path, file.digest) as there:
+                subject.load(there)
+        except UnreadableCheckpoint as error:
+            if isinstance(file.path, Path) and file.path.is_dir():  # whose other parts other ranks have read
+                raise CheckpointError(str(error)) from error
+            self._lose(slots, slot, str(error))
+        else:
+            slots.keep(slot, subject.snapshot(), file)
+
+    def _lose(self, slots: Slots, slot: str, why: str) -> None:
+        slots.lose(slot)
+        if self.rank == 0:
+            LOG.warning("resumed from %s: what was kept as %r is lost: %s", self.checkpoint.path, slot, why)
 
     def first_batch(self, number: int) -> int:
         """The first batch of a loop over batches of the interrupted epoch that was not trained on."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from .capabilities import Ranks
 from .errors import CheckpointError
 from .storage.checkpoints import Checkpoint, contents_of, payloads_in
-from .storage.files import RESERVED, digest_of, suffix_of
+from .storage.files import RESERVED, suffix_of
 from .storage.locations import Location, inside, location, relative
 from .storage.parts import digest_of_parts, publish_parts, stage_parts
 from .storage.places import at, digest_at
@@ -127,8 +127,7 @@ class Slots:
                 digest = digest_of_parts(parts)
                 publish_parts(staged, path, parts)
             else:
-                staged = at(path).stage(save)
-                digest = digest_of(staged)
+                staged, digest = at(path).stage(save)
                 at(path).publish(staged)
             return [str(path), digest]
 

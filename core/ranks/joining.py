@@ -7,7 +7,7 @@ from typing import Any
 
 from ..callback import Callback
 from ..decision import Decision
-from ..errors import CheckpointError, RankError, SettingsError
+from ..errors import CheckpointError, RankError, SettingsError, UnreadableCheckpoint
 from ..execution import Outcome
 from ..failures import LOG, observes
 from ..memory import decision_from_plain, decision_to_plain
@@ -44,9 +44,9 @@ class Joining(Together):
     def _find(self) -> None:
         """Go on from the checkpoint that rank 0 finds, if it finds one, and in which none of the ranks finds damage."""
         if self._agreement is None:
-            self._take(self._look())
+            self._find_alone()
             return
-        mine, damaged = Portion(self.rank, self.world_size), list[Location]()
+        mine, damaged, half = Portion(self.rank, self.world_size), list[Location](), ""
         while True:
             checkpoint, error = None, None
             if self.rank == 0:
@@ -57,6 +57,8 @@ class Joining(Together):
             found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.content.digest]
             found = self._agreed(found, error)
             if not found:
+                if half:
+                    raise self._shared(CheckpointError(half))
                 return
             flaw = ""
             with self._sharing():
@@ -64,16 +66,43 @@ class Joining(Together):
                     checkpoint = checkpoint or self._same_file(found[0], found[1], mine)
                 except CheckpointError as raised:
                     flaw = str(raised)
-            flaws = {rank: each for rank, each in enumerate(self._agreement.everywhere(flaw)) if each}
+            flaws = self._flaws(flaw)
             if not flaws:
-                break
+                with self._sharing():
+                    try:
+                        self._take(checkpoint)
+                    except UnreadableCheckpoint as raised:
+                        flaw = str(raised)
+                flaws = self._flaws(flaw)
+                if not flaws:
+                    return
+                if len(flaws) < self.world_size:
+                    half = f"{told(flaws)}; the other ranks have read it, and there is no older one for all of them"
             damaged.append(location(found[0]))
-            if self._resume is not None and location(self._resume) == damaged[-1]:
-                raise self._shared(CheckpointError(told(flaws)))
+            if self._is_named(damaged[-1]):
+                raise self._shared(UnreadableCheckpoint(told(flaws)))
             if self.rank == 0:
                 LOG.warning("passed over: %s: %s", found[0], told(flaws))
-        with self._sharing():
-            self._take(checkpoint)
+
+    def _find_alone(self) -> None:
+        damaged = list[Location]()
+        while True:
+            checkpoint = self._look(without=damaged)
+            try:
+                self._take(checkpoint)
+            except UnreadableCheckpoint as error:
+                assert checkpoint is not None
+                if self._is_named(checkpoint.path):
+                    raise
+                LOG.warning("passed over: %s: %s", checkpoint.path, error)
+                damaged.append(checkpoint.path)
+            else:
+                return
+
+    def _flaws(self, flaw: str) -> dict[int, str]:
+        """Rank to what it has found wrong with a checkpoint, of those that have found something."""
+        assert self._agreement is not None
+        return {rank: each for rank, each in enumerate(self._agreement.everywhere(flaw)) if each}
 
     def _same_file(self, path: str, digest: str, mine: Portion) -> Checkpoint:
         known = any(content.digest == digest for content in contents_of(location(path)))
