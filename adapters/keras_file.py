@@ -25,9 +25,10 @@ import numpy as np
 
 from trainbus import CheckpointError, UnreadableCheckpoint
 from trainbus.copying import Copier, Copy, same_bytes
-from trainbus.storage.files import HashedFile, reading
+from trainbus.storage.files import HashedFile, reading, write_bytes
 
 try:
+    from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
     from keras.src.saving import saving_lib
     from keras.src.saving.saving_lib import DiskIOStore, H5IOStore, _save_state, _serialize_model_as_json
 
@@ -37,7 +38,7 @@ try:
 except (ImportError, AttributeError, AssertionError) as error:
     raise ImportError(f"Keras {keras.__version__} saves in a way that is not known here: {error}") from error
 
-__all__ = ["Buffers", "check_readable", "recorded"]
+__all__ = ["Buffers", "check_readable", "recorded", "write_legacy"]
 
 PIECE = 1 << 20
 """Bytes written at once; other threads run meanwhile."""
@@ -198,6 +199,20 @@ def recorded(model: Any, buffers: Buffers | None, *, weights_only: bool) -> Call
             store.close()
     taken.finish()
     return partial(_write_model, taken.entries, {METADATA: metadata, CONFIG: config}, assets)
+
+
+def write_legacy(model: Any, path: Path) -> str:
+    """Write a model as a legacy `.h5`; the digest of what the file is to hold.
+
+    The file is made in memory: of writes that the disk refuses HDF5 may tell nobody but the terminal.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
+        save_model_to_hdf5(model, file)
+    return write_bytes(path, made.getbuffer())
 
 
 def _array(value: Any) -> Any:

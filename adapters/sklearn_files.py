@@ -37,9 +37,10 @@ def write(estimator: Any, path: Path) -> str:
     """
     if path.suffix == JOBLIB:
         _warn()
+    dump: Any = joblib.dump if path.suffix == JOBLIB else skops.io.dump
     with HashedFile(path) as file:
         try:
-            (joblib if path.suffix == JOBLIB else skops.io).dump(estimator, file)
+            dump(estimator, file)
         except UnsupportedTypeException as error:
             raise CheckpointError(f"{str(path)!r}: {error}") from None
     return file.digest

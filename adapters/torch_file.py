@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 import numpy as np
 import torch
@@ -77,6 +77,7 @@ def read(path: Path) -> dict[str, Any]:
         CheckpointError: it holds something else than a state.
     """
     with reading(path):
+        _check_sums(path)
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except UnpicklingError as error:
@@ -85,6 +86,17 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CheckpointError(f"{str(path)!r} holds a {type(found).__name__}, no state of a model")
     return cast("dict[str, Any]", found)
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums in an archive, which `torch.load` passes over; older formats have none."""
+    summed: bool = getattr(torch.serialization, "get_crc32_options", lambda: True)()
+    if not summed or not is_zipfile(path):
+        return
+    with ZipFile(path) as file:
+        broken = file.testzip()
+    if broken is not None:
+        raise UnreadableCheckpoint(f"{str(path)!r} is damaged: {broken!r} does not hold what was meant")
 
 
 class _Pickler(pickle.Pickler):

@@ -62,18 +62,18 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
             staged = Path(folder) / path.name
             save_file(tensors, staged, metadata)
             staged.replace(path)
-        same = _holds(path, tensors, metadata)
+        intact = _holds(path, tensors, metadata)
     except (SafetensorError, ValueError) as error:
         raise OSError(str(error)) from error
-    if not same:
+    if not intact:
         raise OSError("the disk does not hold what was written to it")
 
 
-def _holds(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bool:
+def _holds(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> bool:
     """Whether a file has exactly these tensors: the library, which writes it, tells no digest of what it meant."""
     with safe_open(path, "pt") as file:
         return (
-            set(file.keys()) == tensors.keys()
+            sorted(file.keys()) == sorted(tensors)
             and file.metadata() == metadata
             and all(_same(file.get_tensor(name), tensor) for name, tensor in tensors.items())
         )

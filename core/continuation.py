@@ -106,9 +106,7 @@ class Continuation(Status):
         """
         if checkpoint is None:
             return
-        resumption = Resumption(
-            checkpoint, self.plugins, self.callbacks, rank=self.rank, world_size=self.world_size
-        )
+        resumption = Resumption(checkpoint, self.plugins, self.callbacks, rank=self.rank, world_size=self.world_size)
         if self.rank == 0 and self._strict:
             resumption.tell(strict=True)
         resumption.bring_back(self.subject, self._bus.slots)

@@ -74,7 +74,7 @@ class LineSubject:
 
     def load(self, path: Path) -> None:
         """Take over what `save` wrote."""
-        with reading(path), np.load(path) as arrays:
+        with reading(path), path.open("rb") as file, np.load(file) as arrays:
             line = arrays["slope"], arrays["offset"]
             learning_rate = float(arrays.get("learning_rate", self.learning_rate))
         self.restore(line)

@@ -199,7 +199,7 @@ def reading(path: Path, what: str = "cannot be read") -> Generator[None]:
         raise UnreadableCheckpoint(f"{str(path)!r} {what}: {str(error) or type(error).__name__}") from error
 
 
-def write_bytes(path: Path, data: bytes) -> str:
+def write_bytes(path: Path, data: bytes | memoryview) -> str:
     """Make `data` the content of a file; its digest."""
     with HashedFile(path) as file:
         file.write(data)

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainbus import Run, hookimpl, journal
-from trainbus.plugins import ModelCheckpoint
+from trainbus import Run, hookimpl
+from trainbus.plugins import Journal, ModelCheckpoint
 from trainbus.storage.checkpoints import Checkpoint, manifest_of, read
 from trainbus.storage.locks import LOCK
 
@@ -24,7 +24,7 @@ from .subjects import KINDS, Kind, number_in
 
 __all__ = ["FORMATS", "Tally", "main", "tried"]
 
-SIZE = 300
+SIZE = 20_000
 MOST = 1_000
 """Saves after which a run gives up; none comes near."""
 
@@ -80,24 +80,31 @@ def tried(
 ) -> Tally:
     """Save again and again over one path, with a fault at the first call, then at a later one, until none is left."""
     kind, faults, witness = _made(name), Faults(), _Witness()
+    fault = Fault(first, how, lasting)
     path = folder / f"best{kind.suffix}"
     saver = ModelCheckpoint(
-        str(path), save_weights_only=kind.weights_only, on_error="warn", save_on=(), background=None if background else False
+        str(path),
+        save_weights_only=kind.weights_only,
+        on_error="warn",
+        save_on=(),
+        background=None if background else False,
     )
-    whole, found = {path.name, manifest_of(path).name, LOCK, journal.NAME}, dict[int, str]()
-    with Run(kind.subject, [saver, witness], progress=False, signals=()) as run:
+    listed = [saver, Journal(enabled=False), witness]  # whose own writes would be those that fail
+    whole, found = {path.name, manifest_of(path).name, LOCK}, dict[int, str]()
+    with Run(kind.subject, listed, progress=False, signals=()) as run:
         for epoch in run.epochs(MOST):
             if epoch:
                 run._bus.writer.wait()
                 calls = faults.disarm()
                 found[epoch - 1] = _state(kind, path, whole)
-                if epoch > 1 and at > calls:
+            if epoch > 1:
+                if fault.at > calls:
                     break
+                fault = fault._replace(at=fault.at + stride)
             kind.carry(epoch)
             run.log(loss=0.0)
             if epoch:
-                at = first + (epoch - 1) * stride
-                faults.arm(Fault(at, how, lasting))
+                faults.arm(fault)
     wrong, last = list[str](), 0
     for epoch, state in found.items():
         last = epoch if epoch in witness.committed else last
@@ -108,10 +115,8 @@ def tried(
     failures = [each for each in run.failures if each.plugin == "ModelCheckpoint"]
     if len(failures) != len(refused):
         wrong.append(f"{name}: {len(refused)} were not written, {len(failures)} were told")
-    for line in (folder / journal.NAME).read_bytes().splitlines():
-        json.loads(line)
     kind.carry(MOST)
-    with Run(kind.subject, saver, progress=False, signals=(), resume="auto"):
+    with Run(kind.subject, listed, progress=False, signals=(), resume="auto"):
         again = folder / f"again{kind.suffix}"
         kind.save(again)
         if number_in(kind, again) != last:
@@ -128,6 +133,19 @@ def _state(kind: Kind, path: Path, whole: set[str]) -> str:
         return f"{number_in(kind, path)}, {read(path).epoch}"
     except Exception as error:  # noqa: BLE001 - an unreadable file makes a framework raise anything
         return f"{type(error).__name__}: {error}"
+
+
+def both_ways(name: str, stride: int) -> list[Tally]:
+    """Calls that are cut short, told to try again, and refused for good, with a thread and without."""
+    tallies: list[Tally] = []
+    for number, how in enumerate(("short", "EAGAIN", "ENOSPC")):
+        background = name not in FOREGROUND_ONLY and number != 1
+        with tempfile.TemporaryDirectory() as folder:
+            first, lasting = 1 + number % stride, how == "ENOSPC"
+            fault = KINDS_OF_FAULTS[how]
+            tally = tried(name, Path(folder), fault, background=background, first=first, stride=stride, lasting=lasting)
+            tallies.append(tally)
+    return tallies
 
 
 def table_rows(name: str) -> None:
@@ -153,7 +171,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) > 2:
+        print(json.dumps({name: both_ways(name, int(sys.argv[1])) for name in sys.argv[2:]}))
+    elif len(sys.argv) > 1:
         table_rows(sys.argv[1])
     else:
         main()
