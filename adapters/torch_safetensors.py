@@ -1,7 +1,7 @@
 """Weights in files of safetensors, which hold nothing but tensors and text."""
 
 # safetensors declares few types
-# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
