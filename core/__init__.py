@@ -19,6 +19,7 @@ from .errors import (
     TrainbusError,
     UnknownDirection,
     UnknownName,
+    UnreadableCheckpoint,
 )
 from .failures import Failure
 from .hooks import Hooks, hookimpl
@@ -54,6 +55,7 @@ __all__ = [
     "TrainbusError",
     "UnknownDirection",
     "UnknownName",
+    "UnreadableCheckpoint",
     "callbacks_from",
     "capabilities",
     "decision",

@@ -99,9 +99,9 @@ class SklearnSubject:
         """.skops, which runs no code when it is read; .joblib where that is trusted."""
         return (".skops", JOBLIB) if JOBLIB in self.trusted else (".skops",)
 
-    def save(self, path: Path, *, weights_only: bool) -> None:
+    def save(self, path: Path, *, weights_only: bool) -> object:
         """Write the whole estimator, also where only weights are asked for: it has no smaller part to go on from."""
-        self._files.write(self.estimator, path)
+        return self._files.write(self.estimator, path)
 
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes a deep copy of the estimator."""

@@ -174,7 +174,7 @@ class TorchSubject:
             return (SHARDS,)
         return (".pt", ".pth", SAFETENSORS, SHARDS) if weights_only else (".pt", ".pth", SHARDS)
 
-    def save(self, path: str | Path, *, weights_only: bool) -> None:
+    def save(self, path: str | Path, *, weights_only: bool) -> object:
         """Write a file for `torch.load(path, weights_only=True)`, with all tensors on the CPU.
 
         With `weights_only` it holds the model's state_dict. Else a dictionary: "model", that state_dict; "optimizers",
@@ -186,12 +186,15 @@ class TorchSubject:
         the state of optimizers under the names of the parameters, and what each rank has alone under "ranks". Of a
         sharded model (`fully_shard`) every rank calls this at the same time.
 
+        Returns:
+            The digest of what the file is to hold, or the parts of the directory, where the format tells them.
+
         Raises:
             CheckpointError: a part of the state would not load with weights_only=True, or has no values yet.
             OSError: it cannot be written, on this rank or on another.
         """
         self.writer_group()
-        self._writer(self._state(None, weights_only=weights_only))(Path(path))
+        return self._writer(self._state(None, weights_only=weights_only))(Path(path))
 
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes the state as it is now: a copy in main memory, in the place of the last one.
@@ -213,8 +216,8 @@ class TorchSubject:
         have (no optimizer was given, say) are passed over.
 
         Raises:
-            CheckpointError: the file cannot be read, or belongs to another model or other optimizers; nothing was
-                changed then.
+            UnreadableCheckpoint: the file cannot be read; nothing was changed then.
+            CheckpointError: it belongs to another model or other optimizers; nothing was changed then.
         """
         path = Path(path)
         shards = self._shards(path)

@@ -12,8 +12,10 @@ from ..engine.bus import BoundHook
 from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
 from ..engine.executor import Executor
+from ..errors import UnreadableCheckpoint
+from ..failures import LOG
 from ..metrics.running_means import RunningMeans
-from ..storage.paths import Location, Source
+from ..storage.paths import Location, Source, location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare
 from .coordinator import StopReceiver
 
@@ -145,10 +147,18 @@ class Solo:
         yield
 
     def restore(self, locate: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
-        """Find the checkpoint to resume from and load it."""
-        checkpoint = locate(EVERY_PART, ())
-        if checkpoint is not None:
-            load(checkpoint)
+        """Find the newest checkpoint that can be read, and load it."""
+        damaged: list[Location] = []
+        while (checkpoint := locate(EVERY_PART, damaged)) is not None:
+            try:
+                load(checkpoint)
+            except UnreadableCheckpoint as error:
+                if location(source) == checkpoint.path:
+                    raise
+                LOG.warning("skipped: %s: %s", checkpoint.path, error)
+                damaged.append(checkpoint.path)
+            else:
+                return
 
     def agree(self, result: ExecutionResult) -> ExecutionResult:
         """Return the result."""

@@ -15,7 +15,7 @@ from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
 from ..engine.executor import Executor
 from ..engine.run_state import RunState
-from ..errors import CheckpointError, RankError, SettingsError
+from ..errors import CheckpointError, RankError, SettingsError, UnreadableCheckpoint
 from ..failures import LOG
 from ..metrics.running_means import RunningMeans
 from ..resume.state import RankState
@@ -109,7 +109,7 @@ class RankGroup:
 
     def restore(self, locate: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
         """Let rank 0 find a checkpoint and every rank verify its part, until no rank finds damage; then load it."""
-        share, damaged = VerificationShare(self.rank, self.size), list[Location]()
+        share, damaged, partly = VerificationShare(self.rank, self.size), list[Location](), ""
         while True:
             checkpoint, error = None, None
             if self.leads:
@@ -120,23 +120,37 @@ class RankGroup:
             found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.content.digest]
             found = self._coordinator.broadcast(found, error)
             if not found:
+                if partly:
+                    raise self._coordinator.mark_shared(CheckpointError(partly))
                 return
-            flaw = ""
+            path, flaw = location(found[0]), ""
             with self.shared():
                 try:
                     checkpoint = checkpoint or _same_checkpoint(found[0], found[1], share)
                 except CheckpointError as raised:
                     flaw = str(raised)
-            flaws = {rank: each for rank, each in enumerate(self._coordinator.rendezvous.all_gather(flaw)) if each}
+            flaws = self._all_flaws(flaw)
             if not flaws and checkpoint is not None:
                 with self.shared():
-                    load(checkpoint)
-                return
-            damaged.append(location(found[0]))
-            if location(source) == damaged[-1]:
-                raise self._coordinator.mark_shared(CheckpointError(describe_failures(flaws)))
+                    try:
+                        load(checkpoint)
+                    except UnreadableCheckpoint as raised:
+                        flaw = str(raised)
+                flaws = self._all_flaws(flaw)
+                if not flaws:
+                    return
+                if len(flaws) < self.size:
+                    problem = describe_failures(flaws)
+                    partly = f"{problem}; the other ranks have read it, and there is no older one for all of them"
+            damaged.append(path)
+            if location(source) == path:
+                raise self._coordinator.mark_shared(UnreadableCheckpoint(describe_failures(flaws)))
             if self.leads:
-                LOG.warning("skipped: %s: %s", found[0], describe_failures(flaws))
+                LOG.warning("skipped: %s: %s", path, describe_failures(flaws))
+
+    def _all_flaws(self, flaw: str) -> dict[int, str]:
+        """Return what each rank has found wrong with a checkpoint, without those that have found nothing."""
+        return {rank: each for rank, each in enumerate(self._coordinator.rendezvous.all_gather(flaw)) if each}
 
     def agree(self, result: ExecutionResult) -> ExecutionResult:
         """Return rank 0's result on every rank."""

@@ -138,8 +138,10 @@ class Resumer:
         def load(checkpoint: Checkpoint) -> None:
             rank, size = group.rank, group.size
             resumption = Resumption(checkpoint, self._plugins, self._callbacks, rank=rank, world_size=size)
-            resumption.report_differences(strict=self._strict)
+            if self._strict:
+                resumption.refuse_differences()
             resumption.restore_subject(self._state.subject, self._executor.snapshots)
+            resumption.report_differences()
             resumption.restore_run(self._state)
             self._resumption = resumption
 

@@ -18,9 +18,9 @@ from ..capabilities import (
 )
 from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import OWN
-from ..checkpoints.snapshots import SnapshotStore, snapshot_files
+from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, snapshot_files
 from ..decision import Action, Decision, Forget, Save, Stop, action_from_json, decision_from_json
-from ..errors import CheckpointError, MissingCapability, SettingsError
+from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
@@ -111,18 +111,21 @@ class Resumption:
         """The state of the interrupted loop's loader before the loop began."""
         return self.state.rank_state.loop_loader
 
-    def report_differences(self, *, strict: bool) -> None:
-        """Log on rank 0 each difference between the callbacks of the checkpoint and those of the run.
+    def refuse_differences(self) -> None:
+        """Refuse callbacks that differ from those of the checkpoint.
 
         Raises:
-            SettingsError: There is one, and `strict` allows none.
+            SettingsError: Some differ; the message names each difference.
         """
-        path, differences = self.checkpoint.path, self._match.differences
-        if strict and differences and self.leads:
-            lines = "\n".join(f"- {each}" for each in differences)
-            raise SettingsError(f"resume_strict: the callbacks differ from those of {str(path)!r}:\n{lines}")
-        for each in differences if self.leads else ():
-            LOG.warning("resumed from %s: %s", path, each)
+        if self._match.differences and self.leads:
+            lines = "\n".join(f"- {each}" for each in self._match.differences)
+            path = str(self.checkpoint.path)
+            raise SettingsError(f"resume_strict: the callbacks differ from those of {path!r}:\n{lines}")
+
+    def report_differences(self) -> None:
+        """Log on rank 0 each difference between the callbacks of the checkpoint and those of the run."""
+        for each in self._match.differences if self.leads else ():
+            LOG.warning("resumed from %s: %s", self.checkpoint.path, each)
 
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
@@ -149,6 +152,7 @@ class Resumption:
 
         Raises:
             MissingCapability: The subject cannot load files.
+            UnreadableCheckpoint: The checkpoint cannot be read; the subject is unchanged.
             CheckpointError: A file is damaged, or belongs to another subject.
         """
         why = missing(subject, Restorable)
@@ -264,20 +268,34 @@ class Resumption:
 
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
         files, lost = snapshot_files(self.checkpoint, self.state.slots, verify=self.leads)
-        for slot, flaw in lost.items():
-            snapshots.lose(slot)
-            if self.leads:
-                LOG.warning("resumed from %s: the snapshot %r is lost: %s", self.checkpoint.path, slot, flaw)
-        for slot, file in files.items():
-            if file is not None and isinstance(subject, Snapshotable):
-                with local_copy(file.path, file.digest) as there:
-                    subject.load(there)
-                snapshots.keep(slot, subject.snapshot(), file)
         with local_copy(self.checkpoint.path, self.checkpoint.content.digest) as there:
+            if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
+                subject.load(there)
+            for slot, file in files.items():
+                if file is not None and isinstance(subject, Snapshotable):
+                    self._load_snapshot(subject, snapshots, slot, file)
             subject.load(there)
+        for slot, flaw in lost.items():
+            self._lose(snapshots, slot, flaw)
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):
                 snapshots.keep(slot, subject.snapshot())
+
+    def _load_snapshot(self, subject: Any, snapshots: SnapshotStore, slot: str, file: SnapshotFile) -> None:
+        try:
+            with local_copy(file.path, file.digest) as there:
+                subject.load(there)
+        except UnreadableCheckpoint as error:
+            if isinstance(file.path, Path) and file.path.is_dir():  # other ranks have read their parts of it
+                raise CheckpointError(str(error)) from error
+            self._lose(snapshots, slot, str(error))
+        else:
+            snapshots.keep(slot, subject.snapshot(), file)
+
+    def _lose(self, snapshots: SnapshotStore, slot: str, why: str) -> None:
+        snapshots.lose(slot)
+        if self.leads:
+            LOG.warning("resumed from %s: the snapshot %r is lost: %s", self.checkpoint.path, slot, why)
 
     def _still_valid(self, action: Action) -> bool:
         """Return whether the settings of the plugin that asked for an action are the same."""

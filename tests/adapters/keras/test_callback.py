@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import trainbus
-from trainbus import CheckpointError, LoopError, MissingMetric, SettingsError, hookimpl
+from trainbus import CheckpointError, LoopError, MissingMetric, SettingsError, UnreadableCheckpoint, hookimpl
 from trainbus.adapters.keras import KerasCallback, KerasSubject
 from trainbus.capabilities import (
     HasDirections,
@@ -1105,9 +1105,11 @@ def test_a_file_that_does_not_fit_is_told_by_name(suffix: str) -> None:
     foreign.write_bytes(b"PK")
     other.write_bytes(path.read_bytes())
 
-    for file in (path, foreign, other):
+    for file in (path, other):
         with pytest.raises(CheckpointError, match=f"{file.name}' does not fit this model; it is another model's, or"):
             subject.load(file)
+    with pytest.raises(UnreadableCheckpoint, match=f"{foreign.name}' is no file of Keras's that can be read"):
+        subject.load(foreign)
 
 
 def compiled_model(units: int) -> Any:

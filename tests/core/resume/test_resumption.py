@@ -358,7 +358,7 @@ def test_a_file_that_the_subject_does_not_read_is_told_with_those_that_it_does(f
     moment = content.model_dump(include={"epoch", "step", "metrics", "memory"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
 
-    with pytest.raises(ValueError, match="pickle") as raised:
+    with pytest.raises(CheckpointError, match="pickle") as raised:
         resumed([3.0], resume="m.keras")
     assert raised.value.__notes__ == ["while resuming from 'm.keras'; LineSubject writes and reads .npz"]
 
