@@ -1,8 +1,7 @@
 """What a subject can do: one small Protocol for each capability that a callback may need.
 
-A subject is any object; it has a capability if it has the Protocol's methods. If its class has the methods but this
-object lacks the capability (an estimator without a learning rate, for example), the subject's optional method
-``refusal(capability)`` says why.
+A subject is any object; it has a capability if it has the Protocol's methods. If it has the methods but lacks the
+capability (an estimator without a learning rate, for example), its optional method ``refusal(capability)`` says why.
 """
 
 from __future__ import annotations
@@ -204,8 +203,7 @@ class HasStateDict(Protocol):
     def state_dict(self) -> Any:
         """Return the state as plain JSON data: numbers, text, truth values, None, lists and mappings of these.
 
-        With it a resumed run decides as if it had never been interrupted. Tensors and arrays are refused when the run
-        begins.
+        With it a resumed run decides as an uninterrupted one. Tensors and arrays are refused when the run begins.
         """
         ...
 
@@ -356,10 +354,7 @@ def missing(subject: object, capability: type) -> str | None:
 def saves_in_background(subject: object, name: str) -> bool:
     """Return whether a ``BackgroundSaveable`` subject can write a file of this name while it trains.
 
-    >>> class Model:
-    ...     def saves_in_background(self, name):
-    ...         return not name.endswith(".h5")
-    >>> saves_in_background(Model(), "model.h5"), saves_in_background(object(), "model.h5")
-    (False, True)
+    >>> saves_in_background(object(), "model.h5")  # without the method of `SavesSomeInBackground`, any file
+    True
     """
     return not isinstance(subject, SavesSomeInBackground) or subject.saves_in_background(name)

@@ -346,5 +346,5 @@ def _to_json(value: Any) -> Any:
     return plain if not isinstance(plain, float) or isfinite(plain) else {"$": "float", "value": repr(plain)}
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: dict[str, Any] | Value) -> Any:
     return float(value["value"]) if isinstance(value, dict) else value

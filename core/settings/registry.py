@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import os
 from collections.abc import Iterable, Mapping
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,10 +49,21 @@ def summary(point: importlib.metadata.EntryPoint) -> str:
     >>> summary(installed("callbacks")["EarlyStopping"])
     'Stop when the monitored metric has not improved ...'
     """
-    source = _source(point.module)
-    for node in ast.parse(source.read_text(encoding="utf-8")).body if source else ():
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == point.attr:
+    return _summary(point.module, point.attr)
+
+
+def _summary(module: str, name: str) -> str:
+    source = _source(module)
+    if source is None:
+        return ""
+    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
             return (ast.get_docstring(node) or "").partition("\n")[0]
+        if isinstance(node, ast.ImportFrom):  # as in the __init__.py of a package
+            for each in node.names:
+                if name == (each.asname or each.name):
+                    return _summary(resolve_name("." * node.level + (node.module or ""), package), each.name)
     return ""
 
 

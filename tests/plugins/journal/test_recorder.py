@@ -331,7 +331,7 @@ def test_nobody_elses_file_is_touched() -> None:
     """A file that is no journal is refused where it is named, and left alone where it is only in the way."""
     for content in ("a text without an end", '{"their": "own"}\n', "{"):
         Path("notes").write_text(content)
-        with pytest.raises(SettingsError, match=r"path='notes'.*no journal"):
+        with pytest.raises(SettingsError, match=r"path='notes'.*is not a journal"):
             train([1.0], Journal("notes"))
         assert Path("notes").read_text() == content
 
