@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .checkpoints.discovery import remove_debris
+from .checkpoints import remove_debris
 from .distributed.joining import Joining
 from .engine.dispatch import CompiledHook, HookResults
 from .engine.plugin_list import CallbackLike, build_plugins

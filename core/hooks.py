@@ -18,7 +18,7 @@ from .errors import SettingsError
 from .metrics.names import hint
 
 if TYPE_CHECKING:
-    from .checkpoints.discovery import Checkpoint
+    from .checkpoints import Checkpoint
     from .decision import Decision
     from .errors import CheckpointError
     from .run import Run

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..callback import Callback
-from ..checkpoints.discovery import Checkpoint, entries_of, read
+from ..checkpoints import Checkpoint, entries_of, read
 from ..decision import Decision
 from ..engine.executor import ExecutionResult
 from ..errors import CheckpointError, RankError, SettingsError
@@ -54,7 +54,7 @@ class Joining(Together):
                     checkpoint = self._look(mine, damaged)
                 except Exception as raised:  # noqa: BLE001 - raised on every rank
                     error = raised
-            found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.content.digest]
+            found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.entry.digest]
             found = self._agreed(found, error)
             if not found:
                 return
@@ -78,7 +78,7 @@ class Joining(Together):
     def _same_file(self, path: str, digest: str, mine: VerificationShare) -> Checkpoint:
         known = any(content.digest == digest for content in entries_of(location(path)))
         checkpoint = read(location(path), mine) if known else None
-        if checkpoint is None or checkpoint.content.digest != digest:
+        if checkpoint is None or checkpoint.entry.digest != digest:
             raise SettingsError(f"{path!r} is not the file that rank 0 has there; let every rank see the same files")
         return checkpoint
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..checkpoints.async_writer import FailedSave
-from ..checkpoints.discovery import Checkpoint, ManifestEntry
+from ..checkpoints import Checkpoint, ManifestEntry
 from ..decision import NOTHING
 from ..engine.executor import ExecutionResult
 from ..errors import CheckpointError
@@ -23,8 +23,8 @@ def outcome_to_plain(outcome: ExecutionResult) -> dict[str, Any]:
     return {
         "done": decision_to_json(outcome.done),
         "committed": [
-            [str(path), content.model_dump(mode="json", exclude={"memory"})]
-            for path, content in ((each.path, each.content) for each in outcome.committed)
+            [str(path), content.model_dump(mode="json", exclude={"run_state"})]
+            for path, content in ((each.path, each.entry) for each in outcome.committed)
         ],
         "unwritten": [[str(path), step, str(error)] for path, step, error in outcome.unwritten],
     }
@@ -35,7 +35,7 @@ def outcome_from_plain(plain: Mapping[str, Any]) -> ExecutionResult:
     return ExecutionResult(
         decision_from_json(plain["done"]),
         [
-            Checkpoint(path=location(path), content=ManifestEntry.model_validate(each))
+            Checkpoint(path=location(path), entry=ManifestEntry.model_validate(each))
             for path, each in plain["committed"]
         ],
         [FailedSave(location(path), step, CheckpointError(words)) for path, step, words in plain["unwritten"]],

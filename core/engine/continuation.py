@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
-from ..checkpoints.discovery import Checkpoint
+from ..checkpoints import Checkpoint
 from ..failures import LOG
 from ..resume.dataloader_state import capture_loader, restore_loader
 from ..resume.resumption import Resumption, find

@@ -20,7 +20,7 @@ from ..capabilities import (
     missing,
 )
 from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
-from ..checkpoints.discovery import Checkpoint, local_copy, manifest_of, read, remove
+from ..checkpoints import Checkpoint, local_copy, manifest_of, read, remove
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
 from ..errors import CheckpointError, MissingCapability
@@ -112,7 +112,7 @@ class Executor:
         Raises:
             CheckpointError: one could not be written, and whoever asked for it wants the training to end.
         """
-        job = self.writer.take(wait=wait)
+        job = self.writer.collect(wait=wait)
         if job is None:
             return ExecutionResult(NOTHING, [], [])
         for path, _, error in job.unwritten:
@@ -202,7 +202,7 @@ class Executor:
                 if self._left and saves:
                     raise CheckpointError("a sharded model is saved by all ranks together, and they have parted")
                 job.files += [self._file(path, same, run, memory, own, write) for path, same in self._asked.items()]
-                if self.slots.fresh and not saves and self.directories and missing(self.subject, Saveable) is None:
+                if self.slots.unsaved and not saves and self.directories and missing(self.subject, Saveable) is None:
                     slot = write(True)  # noqa: FBT003
             except CheckpointError as error:  # the state cannot be copied, so none of it can be written
                 self._lose(job, run.step, error)
@@ -213,7 +213,7 @@ class Executor:
         if background and not follows:
             for restore in restores:
                 self._restore(restore)
-        self.writer.do(job, background=background and bool(job.files or slot))
+        self.writer.submit(job, background=background and bool(job.files or slot))
 
     def _file(
         self,
@@ -284,8 +284,8 @@ class Executor:
         """What comes after the files: those of slots, and the removal of what is no longer wanted."""
         follows = self._follows
         try:
-            if self.slots.fresh and job.committed:
-                self.slots.lie_in(job.committed[0], linked=not follows)
+            if self.slots.unsaved and job.committed:
+                self.slots.link_to(job.committed[0], linked=not follows)
                 self.slots.prune(() if follows else self.directories)
             elif slot is not None and isinstance(self.subject, Saveable):
                 suffix = self.subject.suffixes(weights_only=True)[0]
@@ -293,7 +293,7 @@ class Executor:
                 self.slots.write(self.directories[0], suffix, slot, in_parts=in_parts, sharing=sharing)
                 self.slots.prune(() if follows else self.directories)
         except (OSError, RuntimeError) as error:
-            self.slots.give_up()
+            self.slots.mark_unsaved_lost()
             self._tolerate("Keep", f"what was kept is in memory only: {error}")
         if follows:
             return
@@ -337,7 +337,9 @@ class Executor:
             "weights_only": all(action.weights_only for action in actions),
             "metrics": to_scalars(run.metrics),
             "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
-            "memory": memory.model_copy(update={"slots": self.slots.memory(path)}).model_dump(exclude_defaults=True),
+            "run_state": memory.model_copy(update={"slots": self.slots.references(path)}).model_dump(
+                exclude_defaults=True
+            ),
         }
 
     def _restore(self, action: Restore) -> None:
@@ -346,7 +348,7 @@ class Executor:
             if isinstance(self.subject, Snapshotable):
                 self.subject.restore(self.slots[action.source])
             return
-        if self.slots.lost(action.source):
+        if self.slots.is_lost(action.source):
             self._tolerate(action.by, f"{action.source!r} is not restored: it was lost before the run was resumed")
             return
         self._require(Restorable, [action])
@@ -361,7 +363,7 @@ class Executor:
         sharing = self.sharing()
         mine = EVERY_PART if sharing is None else VerificationShare(sharing.rank, sharing.size)
         with downloads_kept():  # a damaged file is refused before it changes anything
-            digest = read(path, mine).content.digest if verified else ""
+            digest = read(path, mine).entry.digest if verified else ""
             if isinstance(self.subject, Restorable):
                 with local_copy(path, digest) as file:
                     self.subject.load(file)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from ..callback import Callback
-from ..checkpoints.discovery import Checkpoint
+from ..checkpoints import Checkpoint
 from ..decision import Decision, Stop
 from ..errors import LoopError, MissingMetric, SettingsError
 from ..failures import Failure

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, missing
-from ..checkpoints.collective_commit import OWN
-from ..checkpoints.discovery import (
+from ..checkpoints.collective_commit import RANK_FILE
+from ..checkpoints import (
     MANIFEST,
     Checkpoint,
     CheckpointInfo,
@@ -24,7 +24,7 @@ from ..checkpoints.discovery import (
     read,
     scan,
 )
-from ..checkpoints.snapshots import SnapshotStore, snapshot_files
+from ..checkpoints.snapshots import SnapshotStore, find_snapshot_files
 from ..decision import Action, Decision, Stop
 from ..errors import CheckpointError, MissingCapability, SettingsError
 from ..failures import LOG, Failures, add_plugin_note, is_observer
@@ -133,7 +133,7 @@ def memory_of(checkpoint: Checkpoint) -> CheckpointState:
         CheckpointError: it was not saved by a run.
     """
     try:
-        return CheckpointState.model_validate(checkpoint.content.memory)
+        return CheckpointState.model_validate(checkpoint.entry.run_state)
     except ValidationError:
         raise CheckpointError(f"{str(checkpoint.path)!r} tells nothing of the run that it belongs to") from None
 
@@ -145,8 +145,8 @@ def _payloads(patterns: Iterable[str]) -> set[Location]:
 
 def _newest(found: list[CheckpointInfo], mine: VerificationShare) -> Checkpoint | None:
     """The newest intact one that remembers its run; one with weights alone only where no other holds more."""
-    runs = [each for each in found if each.content is None or each.content.memory]
-    runs.sort(key=lambda each: each.content is not None and each.content.weights_only)
+    runs = [each for each in found if each.entry is None or each.entry.run_state]
+    runs.sort(key=lambda each: each.entry is not None and each.entry.weights_only)
     first, passed_over = newest(runs, mine)
     for each in passed_over:
         LOG.warning("passed over: %s: %s", each.path, each.flaw or "it tells nothing of its run")
@@ -155,16 +155,16 @@ def _newest(found: list[CheckpointInfo], mine: VerificationShare) -> Checkpoint 
 
 def _with_shares(checkpoint: Checkpoint, memory: CheckpointState, rank: int, world_size: int) -> CheckpointState:
     """With what other ranks than the first remember, as far as this one needs it, where it lies beside their parts."""
-    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.content.parts}
+    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.entry.parts}
     needed: Iterable[int] = [rank] if world_size == memory.world_size else []
     if rank == 0 and not needed and memory.position.inside:  # it goes on from the metrics that all had
         needed = range(1, memory.world_size)
     others = [RankState()] * (memory.world_size - 1)
     for each in needed:
-        part = parts.get(OWN.format(each))
+        part = parts.get(RANK_FILE.format(each))
         if part is not None and isinstance(checkpoint.path, Path):
             others[each - 1] = RankState.model_validate_json(read_part(checkpoint.path, part))
-    return memory.model_copy(update={"others": others}) if OWN.format(1) in parts else memory
+    return memory.model_copy(update={"others": others}) if RANK_FILE.format(1) in parts else memory
 
 
 class PluginMatch(NamedTuple):
@@ -323,8 +323,8 @@ class Resumption:
         except Exception as error:
             error.add_note(f"while resuming from {str(self.checkpoint.path)!r}{_unlike(subject, self.checkpoint.path)}")
             raise
-        slots.lie_in(self.checkpoint, linked=self.rank == 0)
-        if self.checkpoint.content.weights_only:
+        slots.link_to(self.checkpoint, linked=self.rank == 0)
+        if self.checkpoint.entry.weights_only:
             LOG.warning("%s was saved with save_weights_only: the rest begins afresh", self.checkpoint.path)
             if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
                 subject.set_learning_rates(
@@ -333,9 +333,9 @@ class Resumption:
 
     def _load(self, subject: Restorable, slots: SnapshotStore) -> None:
         """Let the subject take over what lies in slots, to keep it, and then the checkpoint."""
-        files, lost = snapshot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
+        files, lost = find_snapshot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
         for slot, flaw in lost.items():
-            slots.lose(slot)
+            slots.mark_lost(slot)
             if self.rank == 0:
                 LOG.warning("resumed from %s: what was kept as %r is lost: %s", self.checkpoint.path, slot, flaw)
         for slot, file in files.items():
@@ -343,7 +343,7 @@ class Resumption:
                 with local_copy(file.path, file.digest) as there:
                     subject.load(there)
                 slots.keep(slot, subject.snapshot(), file)
-        with local_copy(self.checkpoint.path, self.checkpoint.content.digest) as there:
+        with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there:
             subject.load(there)
         for slot, file in files.items():
             if file is None and isinstance(subject, Snapshotable):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..checkpoints.discovery import Checkpoint, read
+from ..checkpoints import Checkpoint, read
 from ..decision import Decision, Forget, Save
 from ..errors import CheckpointError
 from ..storage.paths import location
@@ -37,7 +37,7 @@ def _same_moment(action: Save, checkpoint: Checkpoint) -> Checkpoint | None:
         return None
     return (
         there
-        if there.content.memory.get("plugins") == checkpoint.content.memory.get("plugins")
+        if there.entry.run_state.get("plugins") == checkpoint.entry.run_state.get("plugins")
         and (there.epoch, there.step) == (checkpoint.epoch, checkpoint.step)
         else None
     )

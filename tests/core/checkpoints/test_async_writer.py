@@ -78,7 +78,7 @@ def files(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.glob("*.npz")):
         if path.name.startswith("."):
             continue
-        content = read(path).content.model_dump(exclude={"written"})
+        content = read(path).entry.model_dump(exclude={"written"})
         memory = content["memory"]
         slots = {slot: each["digest"] for slot, each in memory.pop("slots", {}).items()}
         for each in memory["plugins"]:
@@ -261,7 +261,7 @@ def test_nothing_goes_for_a_file_that_never_came(
 
     there = {path.name for path in folder.glob("m*.npz")}
     written = {checkpoint.path.name: checkpoint for checkpoint in run.checkpoints}
-    ranked = sorted(written, key=lambda name: (written[name].content.metrics["loss"], name))
+    ranked = sorted(written, key=lambda name: (written[name].entry.metrics["loss"], name))
     assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
     assert there == {path.name for path in run.files if path.name != "last.npz"}
     remembered = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
@@ -278,7 +278,7 @@ import sys, threading
 from pathlib import Path
 from trainbus import Run, decision
 sys.path.insert(0, {root!r})
-from tests.core.test_writer import Line
+from tests.core.checkpoints.test_async_writer import Line
 
 subject = Line()
 subject.gate.clear()

@@ -46,7 +46,7 @@ def train(scores: list[float], *callbacks: Any, **options: Any) -> Run:
 
 def lost_by(path: str) -> dict[str, bool]:
     """Each slot that a checkpoint remembers, and whether what was kept is lost to whoever goes on from it."""
-    slots = read(Path(path)).content.memory.get("slots", {})
+    slots = read(Path(path)).entry.run_state.get("slots", {})
     return {slot: each.get("lost", False) for slot, each in slots.items()}
 
 
@@ -111,7 +111,7 @@ def test_what_was_kept_and_is_spoilt_or_left_behind_is_told_and_costs_the_resume
 
     run = train([*scores, 3.0, 0.5], saver, early, resume=folder)
     assert caplog.text.count(f"what was kept as 'best val_loss' is lost: '{folder}/{kept.name}' ") == 1
-    assert ("its bytes are not those" if mishap == "damaged" else "it moves along with the checkpoint") in caplog.text
+    assert ("its bytes are not those" if mishap == "damaged" else "move it together with the checkpoint") in caplog.text
     assert (run.subject.slope, run.failures) == (5, [])
     run = train([*scores, 3.0], saver, early, resume="auto")
     assert run.resumed is not None
@@ -124,7 +124,7 @@ def test_when_a_run_is_over_only_what_its_checkpoints_remember_lies_beside_them(
     early = EarlyStopping(patience=9, restore_best_weights=True)
     run = train(scores, ModelCheckpoint("run/m-{epoch}", keep_last=2, save_on=()), early)
 
-    slots = [slot for path in run.files for slot in read(path).content.memory["slots"].values()]
+    slots = [slot for path in run.files for slot in read(path).entry.run_state["slots"].values()]
     remembered = {slot["file"] for slot in slots if slot["file"]}
     present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
     assert remembered <= present

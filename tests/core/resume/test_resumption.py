@@ -283,9 +283,9 @@ def test_what_was_not_packed_is_read() -> None:
     first = resumed([3.0, 2.0], SAVED)
     path = Path("run/m-2.npz")
     (content,) = entries_of(path)
-    lists = {name: decompress_log(content.memory[name]) for name in ("history", "decided")}
+    lists = {name: decompress_log(content.run_state[name]) for name in ("history", "decided")}
     moment = content.model_dump(include={"epoch", "step", "metrics"})
-    commit(path, lambda staged: shutil.copy("run/m-2.npz", staged), **moment, memory={**content.memory, **lists})
+    commit(path, lambda staged: shutil.copy("run/m-2.npz", staged), **moment, run_state={**content.run_state, **lists})
 
     second = resumed([3.0, 2.0, 1.0], SAVED)
     assert second.history["val_loss"] == [3.0, 2.0, 1.0]

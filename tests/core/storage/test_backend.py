@@ -19,7 +19,7 @@ from tests.servers import SERVED
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, scan
 from trainbus.storage import remote
-from trainbus.storage import remote_cache as staging
+from trainbus.storage import remote_cache
 from trainbus.storage.atomic_file import STAGED
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import RemotePath
@@ -37,7 +37,7 @@ def store(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> str:
 
 def put(path: RemotePath, text: str, number: int) -> None:
     """Commit a content that says which one it is, with a memory that says the same."""
-    commit(path, lambda staged: staged.write_text(text), epoch=number, step=number, memory={"text": text})
+    commit(path, lambda staged: staged.write_text(text), epoch=number, step=number, run_state={"text": text})
 
 
 def text_at(path: RemotePath) -> str:
@@ -47,7 +47,7 @@ def text_at(path: RemotePath) -> str:
 
 def nothing_staged() -> bool:
     """Whether this process has left nothing on its own disk."""
-    return os.listdir(staging.directory()) == [staging.LOCK]
+    return os.listdir(remote_cache.process_directory()) == [remote_cache.LOCK]
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -67,14 +67,14 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(store
                 assert died()
         found = text_at(path)
         if found:
-            assert read(path).content.memory == {"text": found}
+            assert read(path).entry.run_state == {"text": found}
         else:
             assert first
         seen.add(found)
         put(path, "later", 3)
         backend_for(directory).remove_debris()
         assert sorted(backend_for(directory).list_names()) == ["best.bin", "best.bin.trainbus.json"]
-        assert read(path).content.memory == {"text": "later"}
+        assert read(path).entry.run_state == {"text": "later"}
         assert nothing_staged()
         if not died():
             break
@@ -96,7 +96,7 @@ def test_a_failed_write_never_reaches_the_store(store: str) -> None:
     with pytest.raises(CheckpointError, match=rf"{path}.* was not written.*No space"):
         commit(path, fail, epoch=2, step=2)
 
-    assert read(path).content.memory == {"text": "old"}
+    assert read(path).entry.run_state == {"text": "old"}
     assert nothing_staged()
 
 
@@ -138,7 +138,7 @@ def test_a_file_of_somebody_else_is_kept_until_it_is_replaced(store: str) -> Non
             except CheckpointError:
                 assert died()
         if backend_for(manifest_of(path)).size() is not None:
-            assert read(path).content.memory == ({} if text_at(path) == "foreign" else {"text": "new"})
+            assert read(path).entry.run_state == ({} if text_at(path) == "foreign" else {"text": "new"})
         if not died():
             break
 
@@ -171,11 +171,11 @@ def test_a_copy_that_a_store_makes_later_is_waited_for(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(MemoryFileSystem, "cp_file", start)
     monkeypatch.setattr(MemoryFileSystem, "info", look)
-    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    monkeypatch.setattr(remote, "COPY_SECONDS", 1.0)
     backend_for(path).hard_link("kept.bin")
     assert backend_for(path.with_name("kept.bin")).read() == b"old"
 
-    monkeypatch.setattr(remote, "PATIENCE", 0.0)
+    monkeypatch.setattr(remote, "COPY_SECONDS", 0.0)
     with pytest.raises(OSError, match=r"best\.bin' was not copied within 0 s"):
         backend_for(path).hard_link("other.bin")
 
@@ -259,7 +259,7 @@ class Store(RuleBasedStateMachine):
         for path, texts in self.possible.items():
             if texts != {""}:
                 assert text_at(path) in texts
-                assert read(path).content.memory == {"text": text_at(path)}
+                assert read(path).entry.run_state == {"text": text_at(path)}
 
 
 def test_any_sequence_of_commits_and_deaths_is_told_from_its_end(store: str) -> None:

@@ -70,7 +70,7 @@ def test_two_callbacks_of_one_run_share_a_directory() -> None:
 def test_a_dead_process_holds_no_lock() -> None:
     """A lock that another process holds refuses; once it is dead the directory is free, and its debris is swept."""
     script = (
-        "import sys; from pathlib import Path; from trainbus.storage.directory_lock import owning\n"
+        "import sys; from pathlib import Path; from trainbus.storage.directory_lock import lock_directories\n"
         "lock = lock_directories([Path('runs')]); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
