@@ -2,8 +2,8 @@
 
 Two files cannot be renamed at once, so the manifest is written ahead: before the payload's rename it lists the contents
 that may then be found, old and new, each with its digest and its run state; after the rename it drops the old one.
-Whatever a crash leaves behind, the digest of the payload on the disk finds the right entry. A payload may be a directory
-(see ``trainbus.storage.sharded_directory``).
+Whatever a crash leaves behind, the digest of the payload on the disk finds the right entry. A payload may be a
+directory (see ``trainbus.storage.sharded_directory``).
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
             break
     if not entries:
         raise CheckpointError(
-            f"{str(path)!r} cannot be verified: {manifest_problem(path)}; restore its manifest from where the checkpoint "
-            "was saved, or load the file with its framework and start a new run"
+            f"{str(path)!r} cannot be verified: {manifest_problem(path)}; restore its manifest from where the "
+            "checkpoint was saved, or load the file with its framework and start a new run"
         )
     for entry in entries:
         if entry.digest == digest:

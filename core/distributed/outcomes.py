@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..checkpoints.async_writer import FailedSave
 from ..checkpoints import Checkpoint, ManifestEntry
+from ..checkpoints.async_writer import FailedSave
 from ..decision import NOTHING
 from ..engine.executor import ExecutionResult
 from ..errors import CheckpointError

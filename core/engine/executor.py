@@ -19,8 +19,8 @@ from ..capabilities import (
     detaches,
     missing,
 )
-from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from ..checkpoints import Checkpoint, local_copy, manifest_of, read, remove
+from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
 from ..errors import CheckpointError, MissingCapability

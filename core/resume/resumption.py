@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, missing
-from ..checkpoints.collective_commit import RANK_FILE
 from ..checkpoints import (
     MANIFEST,
     Checkpoint,
@@ -24,6 +23,7 @@ from ..checkpoints import (
     read,
     scan,
 )
+from ..checkpoints.collective_commit import RANK_FILE
 from ..checkpoints.snapshots import SnapshotStore, find_snapshot_files
 from ..decision import Action, Decision, Stop
 from ..errors import CheckpointError, MissingCapability, SettingsError

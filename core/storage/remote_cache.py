@@ -60,7 +60,7 @@ def remove_stale_directories() -> None:
 
 @contextmanager
 def downloads_kept() -> Generator[None]:
-    """Keep files that are downloaded for verification inside the block, so that loading them needs no second download."""
+    """Keep files that are verified inside the block, so that loading them needs no second download."""
     copies: dict[str, Path] = {}
     before = _KEPT.set(copies)
     try:

@@ -79,12 +79,12 @@ def files(folder: Path) -> dict[str, Any]:
         if path.name.startswith("."):
             continue
         content = read(path).entry.model_dump(exclude={"written"})
-        memory = content["memory"]
-        slots = {slot: each["digest"] for slot, each in memory.pop("slots", {}).items()}
-        for each in memory["plugins"]:
+        run_state = content["run_state"]
+        slots = {slot: each["digest"] for slot, each in run_state.pop("slots", {}).items()}
+        for each in run_state["plugins"]:
             each.pop("settings", None)
         for key in ("files", "decision", "decided", "random", "loop_random"):
-            memory.pop(key, None)
+            run_state.pop(key, None)
         found[path.name] = (path.read_bytes(), content, slots)
     return found
 

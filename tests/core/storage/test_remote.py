@@ -18,8 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.servers import SERVED
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, scan
-from trainbus.storage import remote
-from trainbus.storage import remote_cache
+from trainbus.storage import remote, remote_cache
 from trainbus.storage.atomic_file import STAGED
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import RemotePath
