@@ -20,7 +20,6 @@ from zipfile import ZipFile
 
 import h5py  # type: ignore[import-untyped, unused-ignore]
 import keras
-import numpy as np
 
 from trainbus import CheckpointError
 from trainbus.checkpoints.host_buffers import HostBuffers
@@ -36,15 +35,10 @@ try:
 except (ImportError, AttributeError, AssertionError) as error:
     raise ImportError(f"Keras {keras.__version__} saves in a way that is not known here: {error}") from error
 
-__all__ = ["host_buffers", "recorded"]
+__all__ = ["recorded"]
 
 PIECE = 1 << 20
 """Bytes written at once; other threads run meanwhile."""
-
-
-def host_buffers() -> HostBuffers[Any]:
-    """Return memory that is kept for copies of arrays."""
-    return HostBuffers(partial(np.empty_like, order="C", subok=False))
 
 
 class _Entry(NamedTuple):
@@ -58,7 +52,7 @@ class _Entry(NamedTuple):
 class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
     """Takes what a model stores, for a file that is made later."""
 
-    def __init__(self, buffers: HostBuffers[Any] | None) -> None:
+    def __init__(self, buffers: HostBuffers | None) -> None:
         self.mode = "w"  # all else that Keras keeps here belongs to a file
         self.entries: list[_Entry] = []
         self._buffers = buffers
@@ -147,7 +141,7 @@ class _Steady(io.FileIO):
             return size or 0
 
 
-def recorded(model: Any, buffers: HostBuffers[Any] | None, *, weights_only: bool) -> Callable[[Path], object]:
+def recorded(model: Any, buffers: HostBuffers | None, *, weights_only: bool) -> Callable[[Path], object]:
     """What writes the model as it is now to a path, as Keras's `save_weights` or `save` would, in whatever thread.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from trainbus.checkpoints.parallel_copy import Copy
 
 from .sharding import is_sharded, sharded_like
 
-__all__ = ["TensorBuffers", "host_buffers", "portable", "take_in_place"]
+__all__ = ["empty_on_cpu", "portable", "take_in_place"]
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes a number to a type of that size that NumPy has as well."""
@@ -27,16 +27,7 @@ SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, torch.layout)
 
 
-TensorBuffers: TypeAlias = HostBuffers[Tensor]
-"""Memory on the CPU that is kept for copies of tensors."""
-
-
-def host_buffers() -> TensorBuffers:
-    """Return memory without content yet."""
-    return HostBuffers(_allocate)
-
-
-def portable(value: Any, where: str, *, copied: bool = False, buffers: TensorBuffers | None = None) -> Any:
+def portable(value: Any, where: str, *, copied: bool = False, buffers: HostBuffers | None = None) -> Any:
     """The value with every tensor on the CPU, in types that load with weights_only=True on any machine.
 
     Args:
@@ -66,10 +57,10 @@ def portable(value: Any, where: str, *, copied: bool = False, buffers: TensorBuf
 class _Portable:
     """Makes values portable, tied tensors of all of them in one piece."""
 
-    def __init__(self, *, copied: bool, buffers: TensorBuffers | None) -> None:
+    def __init__(self, *, copied: bool, buffers: HostBuffers | None) -> None:
         self.lenient = copied
         self.copies = copied or buffers is not None
-        self.buffers = host_buffers() if buffers is None else buffers
+        self.buffers = HostBuffers(empty_on_cpu) if buffers is None else buffers
         self.moved: dict[Any, Tensor] = {}
         self.left: list[Copy] = []
         """What is to be copied when the walk is over."""
@@ -123,14 +114,15 @@ class _Portable:
         return self.moved[place]
 
     def _copied(self, where: str, tensor: Tensor) -> Tensor:
-        buffer, numbers = self.buffers.take(where, tensor), _numbers(tensor)
+        buffer: Tensor = self.buffers.take(where, tensor)
+        numbers = _numbers(tensor)
         if numbers is None:
             return buffer.copy_(tensor)
         self.left.append((cast("Any", _numbers(buffer)), numbers))
         return buffer
 
 
-def _allocate(tensor: Tensor) -> Tensor:
+def empty_on_cpu(tensor: Tensor) -> Tensor:
     """Return memory on the CPU for a copy of a tensor; NumPy asks the system for large pages."""
     numbers = _numbers(tensor)
     if numbers is not None:

@@ -70,6 +70,7 @@ def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[Checkpoi
         CheckpointError: The directory cannot be read.
 
     >>> import tempfile
+    >>> from trainbus.checkpoints import commit
     >>> folder = Path(tempfile.mkdtemp())
     >>> for step in (1, 2):
     ...     _ = commit(folder / f"{step}.txt", lambda staged: staged.write_text("weights"), epoch=0, step=step)

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
-from .parallel_copy import Copy, ParallelCopier
+import numpy as np
 
-
-class _Buffer(Protocol):
-    @property
-    def shape(self) -> Any: ...
-    @property
-    def dtype(self) -> Any: ...
+from .parallel_copy import Array, Copy, ParallelCopier
 
 
-BufferT = TypeVar("BufferT", bound=_Buffer)
+def _empty_array(source: Array) -> Array:
+    return np.empty_like(source, order="C", subok=False)
 
 
-class HostBuffers(Generic[BufferT]):
+class HostBuffers:
     """Keeps one array or tensor for each key, so that only the first copy of a state has to allocate memory.
 
     Args:
-        allocate: Returns memory for a copy of an array or tensor.
+        allocate: Returns memory for a copy of what it is called with; NumPy arrays in C order by default.
 
-    >>> import numpy as np
-    >>> buffers, weights = HostBuffers(np.empty_like), np.ones(3)
+    >>> buffers, weights = HostBuffers(), np.ones(3)
     >>> first = buffers.take("weights", weights)
     >>> buffers.fill([(first, weights)])
     >>> first.sum(), buffers.take("weights", weights) is first, buffers.take("weights", np.ones(4)) is first
     (np.float64(3.0), True, False)
     """
 
-    def __init__(self, allocate: Callable[[BufferT], BufferT]) -> None:
+    def __init__(self, allocate: Callable[[Any], Any] = _empty_array) -> None:
         self._allocate = allocate
         self._copier = ParallelCopier()
-        self._kept: dict[str, BufferT] = {}
+        self._kept: dict[str, Any] = {}
         self._used: set[str] = set()
 
-    def take(self, key: str, source: BufferT) -> BufferT:
-        """Return memory for a copy of ``source``: the key's last one, if shape and type are the same."""
+    def take(self, key: str, source: Any) -> Any:
+        """Return memory for a copy of ``source``: the key's last one if shape and type are the same."""
         buffer = self._kept.get(key)
         if buffer is None or (buffer.shape, buffer.dtype) != (source.shape, source.dtype):
             buffer = self._kept[key] = self._allocate(source)

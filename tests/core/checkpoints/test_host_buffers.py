@@ -1,19 +1,13 @@
 """The laws of kept host memory."""
 
-from typing import Any
-
 import numpy as np
 
 from trainbus.checkpoints.host_buffers import HostBuffers
 
 
-def buffers() -> HostBuffers[np.ndarray[Any, Any]]:
-    return HostBuffers(np.empty_like)
-
-
 def test_only_the_first_copy_of_a_key_allocates() -> None:
     """Later copies of the same shape and type overwrite its memory; keys never share memory."""
-    kept, source = buffers(), np.arange(5.0)
+    kept, source = HostBuffers(), np.arange(5.0)
     first = kept.take("a", source)
     for value in (1.0, 2.0):
         again = kept.take("a", source)
@@ -25,7 +19,7 @@ def test_only_the_first_copy_of_a_key_allocates() -> None:
 
 def test_another_shape_or_type_gets_other_memory() -> None:
     """Memory is used again only if shape and type are the same."""
-    kept = buffers()
+    kept = HostBuffers()
     first = kept.take("a", np.zeros(4))
     second = kept.take("a", np.zeros(4, np.float32))
     third = kept.take("a", np.zeros((2, 2), np.float32))
@@ -35,7 +29,7 @@ def test_another_shape_or_type_gets_other_memory() -> None:
 
 def test_unused_memory_is_dropped() -> None:
     """Keys that were not taken since the last call lose their memory, the others keep theirs."""
-    kept, source = buffers(), np.zeros(3)
+    kept, source = HostBuffers(), np.zeros(3)
     one, other = kept.take("one", source), kept.take("other", source)
     kept.drop_unused()
     assert kept.take("one", source) is one
