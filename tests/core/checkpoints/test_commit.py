@@ -22,7 +22,7 @@ from .committing import put
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(first: bool) -> None:
+def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_run_state(first: bool) -> None:
     """Killed before any of its file system calls, a commit leaves a path that reads as the old or the new content."""
     seen = set()
     for step in count():
@@ -48,7 +48,7 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(first
 
 
 def test_a_file_of_somebody_else_is_kept_until_the_rename() -> None:
-    """Where a foreign file stood, a death between the renames leaves it readable as what it is."""
+    """A death between the renames leaves a foreign file as it was, and readable."""
     for step in count():
         path = Path(f"{step}/best.bin")
         path.parent.mkdir()
@@ -76,7 +76,7 @@ def test_no_flipped_bit_and_no_truncation_goes_unseen(content: bytes, data) -> N
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64")])
 def test_a_failed_write_leaves_everything_as_it_was(error: Exception) -> None:
-    """Whatever the writer raises after writing half, payload and memory stay whole and no debris is left."""
+    """Whatever the writer raises after writing half, payload and run state stay complete and no debris is left."""
     path = Path("best.bin")
     put(path, "old", 1)
 
@@ -95,7 +95,7 @@ def test_a_failed_write_leaves_everything_as_it_was(error: Exception) -> None:
 @pytest.mark.parametrize("first", [False, True])
 def test_a_disk_that_is_full_at_any_file_tells_the_truth_of_what_is_there(first: bool) -> None:
     """A commit that raises has changed nothing, whichever of its files found no room; one that returns is there."""
-    told = set()
+    outcomes = set()
     for files in count():
         path = Path(f"{files}/best.bin")
         path.parent.mkdir()
@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_at_any_file_tells_the_truth_of_what_is_there(first:
                 os._exit(3)
 
         failed = with_room_for(files, save) == 3
-        told.add(failed)
+        outcomes.add(failed)
         assert (path.exists() and read(path).entry.run_state["text"]) == ((not first and "old") if failed else "new")
         assert not list(path.parent.glob(f"{STAGED}*"))
         put(path, "later", 3)
@@ -117,7 +117,7 @@ def test_a_disk_that_is_full_at_any_file_tells_the_truth_of_what_is_there(first:
         if files > 4:
             break
 
-    assert told == {True, False}
+    assert outcomes == {True, False}
 
 
 def test_an_interrupt_passes_as_it_is_and_leaves_no_debris() -> None:
@@ -173,8 +173,8 @@ def test_the_staged_file_has_the_suffix_and_directory_of_its_target() -> None:
     assert all(path.name.startswith(STAGED) for path in seen)
 
 
-def test_a_reader_is_never_told_of_damage_where_a_writer_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commits at the worst moments of a reading leave it with a complete content and that one's memory."""
+def test_a_reader_never_reports_damage_if_a_writer_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits at the worst times of a read leave it with a complete content and its own run state."""
     path = Path("best.bin")
     put(path, "0", 0)
     real = Path.read_bytes
@@ -256,8 +256,8 @@ TestStore = Store.TestCase
 TestStore.settings = settings(stateful_step_count=25)
 
 
-def test_a_commit_while_reading_is_never_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a whole commit falls between opening the payload and reading its manifest, the new checkpoint is read."""
+def test_a_commit_while_reading_is_never_reported_as_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a commit happens between opening the payload and reading its manifest, the new checkpoint is read."""
     path = Path("best.bin")
     put(path, "old", 1)
     module = importlib.import_module("trainbus.checkpoints.commit")  # the package has a function of this name

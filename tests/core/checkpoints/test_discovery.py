@@ -28,7 +28,7 @@ def test_found_are_the_complete_latest_step_first() -> None:
 
 
 def test_after_a_death_between_the_renames_the_content_found_is_the_one_that_is_there() -> None:
-    """Where a manifest tells of two contents of one size, the digest and not the order decides which it is."""
+    """If a manifest has two entries of one size, the digest and not the order decides which it is."""
     for step in count():
         path = Path(f"{step}/best.bin")
         put(path, "old", 1)
@@ -42,7 +42,7 @@ def test_after_a_death_between_the_renames_the_content_found_is_the_one_that_is_
 
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)), st.sets(st.integers(0, 5)))
 def test_the_newest_intact_is_the_latest_step_that_nothing_spoilt(order, flipped: set[int], gone: set[int]) -> None:
-    """Whatever the order of writing and whatever is damaged, what is later and was passed over is named."""
+    """Whatever the order of writing and the damage, the later ones that were skipped are named."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         root = Path(folder)
         for number in order:
@@ -51,16 +51,16 @@ def test_the_newest_intact_is_the_latest_step_that_nothing_spoilt(order, flipped
             (root / f"{number}.bin").write_text("texT 0")
         for number in gone:
             (root / f"{number}.bin").unlink(missing_ok=True)
-        newest, passed_over = newest_intact(root)
+        newest, skipped = newest_intact(root)
 
     sound = max(set(range(6)) - flipped - gone, default=-1)
     assert (-1 if newest is None else newest.step) == sound
-    assert [found.path.stem for found in passed_over] == [str(number) for number in range(5, sound, -1)]
-    for found in passed_over:
+    assert [found.path.stem for found in skipped] == [str(number) for number in range(5, sound, -1)]
+    for found in skipped:
         assert found.flaw.startswith("missing" if int(found.path.stem) in gone else "damaged")
 
 
-def test_a_payload_whose_manifest_is_lost_is_passed_over_by_name() -> None:
+def test_a_payload_whose_manifest_is_lost_is_skipped_by_name() -> None:
     """Without its manifest nobody knows how late it was, so it is named whatever else is found."""
     put(Path("1.bin"), "one", 1)
     put(Path("2.bin"), "two", 2)
@@ -68,28 +68,28 @@ def test_a_payload_whose_manifest_is_lost_is_passed_over_by_name() -> None:
     manifest_of(Path("2.bin")).unlink()
     manifest_of(Path("3.bin")).write_text("{")
 
-    newest, passed_over = newest_intact(Path())
+    newest, skipped = newest_intact(Path())
 
     assert newest is not None
     assert newest.step == 1
-    assert [(found.path.name, found.flaw.split()[-1]) for found in passed_over] == [
+    assert [(found.path.name, found.flaw.split()[-1]) for found in skipped] == [
         ("2.bin", "missing"),
         ("3.bin", "damaged"),
     ]
 
 
 def test_a_file_of_somebody_else_is_never_the_newest_checkpoint() -> None:
-    """Where a first save died before its rename, the foreign file that still stands there is named and not taken."""
+    """If the first save died before its rename, the foreign file is named and not used."""
     Path("best.bin").write_text("foreign")
     for step in count():
         if not dying_at(step, lambda: put(Path("best.bin"), "new", 1)):
             break
-        newest, passed_over = newest_intact(Path())
+        newest, skipped = newest_intact(Path())
         assert (newest is None) == (Path("best.bin").read_text() == "foreign")
-        assert not passed_over or passed_over[0].flaw.startswith("not a checkpoint")
+        assert not skipped or skipped[0].flaw.startswith("not a checkpoint")
 
 
-def test_files_that_were_never_checkpoints_are_not_taken_for_them() -> None:
+def test_files_that_were_never_checkpoints_are_not_listed() -> None:
     """Locks, directories, other suffixes, files without one, and a manifest of nothing are no part of the listing."""
     put(Path("plain"), "one", 1)
     for stranger in ("notes", ".trainbus.lock", ".trainbus.json", f"{STAGED}x", "log.txt"):

@@ -14,7 +14,7 @@ from .committing import put
 
 
 @given(st.data())
-def test_no_flipped_bit_of_a_manifest_changes_a_memory(data) -> None:
+def test_no_flipped_bit_of_a_manifest_changes_a_run_state(data) -> None:
     """A manifest that differs in any bit is as good as none, whatever the bit means."""
     path = Path("best.bin")
     put(path, "new", 1234567)
@@ -30,7 +30,7 @@ def test_no_flipped_bit_of_a_manifest_changes_a_memory(data) -> None:
 
 @pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"format": 3, "entries": []}', '{"entries": [{"digest": 1}]}'])
 def test_a_spoilt_manifest_is_no_checkpoint(spoilt: str) -> None:
-    """A manifest that is empty, torn, foreign or from the future is never taken for a memory."""
+    """A manifest that is empty, torn, foreign or of a later format is never used."""
     path = Path("best.bin")
     put(path, "new", 1)
     manifest_of(path).write_text(spoilt)

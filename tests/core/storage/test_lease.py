@@ -1,4 +1,4 @@
-"""One run to a directory, also in a store that knows no locks."""
+"""One run at a time saves in a directory, also in a store without locks."""
 
 import gc
 import os
@@ -47,7 +47,7 @@ def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> R
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Owners are renewed, and taken for dead, in no time."""
+    """Leases are renewed, and expire, within milliseconds."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
 
 
@@ -92,8 +92,8 @@ def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(bucket: str) 
     lock_directories([directory]).close()
 
 
-def test_an_owner_who_renews_is_never_taken_for_dead(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for a sign of life from another machine is refused at the first one."""
+def test_an_owner_who_renews_never_counts_as_dead(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that waits for a renewal from another machine is refused at the first one."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 1.0)
     stranger(directory, "alive")
     renewed = threading.Event()
@@ -113,7 +113,7 @@ def test_an_owner_who_renews_is_never_taken_for_dead(directory: RemotePath, monk
 
 
 def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wait for the same owner of whom nothing is heard, one owns the directory and all others are told."""
+    """However many processes wait for one silent owner, one of them gets the lock and all others are refused."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.5)
     stranger(directory, "dead")
     owned: list[Lease] = []
@@ -151,12 +151,12 @@ def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) ->
 
 
 @pytest.mark.usefixtures("hurried")
-def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog: pytest.LogCaptureFixture) -> None:
-    """A run whose directory was taken over is told so, and harms none of the new owner's files."""
+def test_a_run_that_lost_its_lock_saves_nothing_more(directory: RemotePath, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose lock was taken over gets an error, and changes none of the new owner's files."""
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
     run.begin()
     new = LeaseRecord(7, "elsewhere", "another machine", "new", 0)
-    while "saves nothing there" not in caplog.text:  # a sign of life may fall between the other's look and his writing
+    while "saves nothing there" not in caplog.text:  # a renewal may fall between the other's reading and writing
         with suppress(OSError):  # refused, once it is known
             lease_object_in(directory).replace(str(new))
 
@@ -169,8 +169,8 @@ def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog
     assert LeaseRecord.parse(lease_object_in(directory).read().decode()).token == "new"
 
 
-def test_a_store_that_guards_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Where an object is made that is there already, as old libraries and some stores do, whoever owns is warned."""
+def test_a_store_that_guards_nothing_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """If a store creates objects that exist already, as old libraries and some stores do, the owner is warned."""
     directory, real = new_directory("memory"), MemoryFileSystem.pipe_file
     lock_directories([directory]).close()
     assert not caplog.text

@@ -1,4 +1,4 @@
-"""The laws of where files lie: URLs have parts as paths have, and neither is taken for the other."""
+"""The laws of locations: URLs have the same parts as paths, and neither is mistaken for the other."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -33,7 +33,7 @@ def test_a_url_has_the_parts_of_a_path(key: str, name: str) -> None:
 
 @given(KEYS, KEYS, st.sampled_from(["s3", "gs"]))
 def test_what_is_relative_leads_there_again(key: str, other: str, protocol: str) -> None:
-    """From any directory, of the same store, of another, or of this machine, the way leads back."""
+    """From any directory, of the same store, of another one or of this machine, the relative path leads back."""
     path = location(f"s3://{key}")
     for directory in (location(f"{protocol}://{other}"), Path("runs")):
         assert resolve_relative(directory, relative_to(path, directory)) == path
@@ -42,7 +42,7 @@ def test_what_is_relative_leads_there_again(key: str, other: str, protocol: str)
 
 
 def test_moved_together_they_lead_to_each_other() -> None:
-    """In one store the way does not name the directory in which both lie."""
+    """Within one store a relative path does not name the directory that contains both."""
     assert relative_to(location("s3://bucket/a/slot"), location("s3://bucket/a/deep")) == "../slot"
     assert resolve_relative(location("s3://other/b/deep"), "../slot") == location("s3://other/b/slot")
 
