@@ -345,7 +345,7 @@ def test_a_checkpoint_without_its_manifest_is_refused_with_the_way_out(folder: P
     resumed([3.0], SAVED)
     (folder / "run/m-1.npz").rename("m.npz")
 
-    with pytest.raises(CheckpointError, match=re.escape("'m.npz.trainbus.json' is missing; copy it from where")):
+    with pytest.raises(CheckpointError, match=re.escape("'m.npz.trainbus.json' is missing; restore its manifest from where")):
         resumed([3.0], resume="m.npz")
 
 
@@ -355,7 +355,7 @@ def test_a_file_that_the_subject_does_not_read_is_told_with_those_that_it_does(f
     for suffix in ("", ".trainbus.json"):
         (folder / f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
     payload, (content,) = Path("m.keras"), entries_of(Path("m.keras"))
-    moment = content.model_dump(include={"epoch", "step", "metrics", "memory"})
+    moment = content.model_dump(include={"epoch", "step", "metrics", "run_state"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
 
     with pytest.raises(ValueError, match="pickle") as raised:
