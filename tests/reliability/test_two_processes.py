@@ -30,7 +30,9 @@ def test_a_second_run_in_a_directory_is_refused_while_the_first_lives() -> None:
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "owned\n"
-        with pytest.raises(CheckpointError, match=rf"another run \(process {holder.pid} on .*'runs'.* its own directory"):
+        with pytest.raises(
+            CheckpointError, match=rf"another run \(process {holder.pid} on .*'runs'.* its own directory"
+        ):
             lock_directories([Path("runs")])
         holder.send_signal(signal.SIGKILL)
         holder.wait()

@@ -345,7 +345,9 @@ def test_a_checkpoint_without_its_manifest_is_refused_with_the_way_out(folder: P
     resumed([3.0], SAVED)
     (folder / "run/m-1.npz").rename("m.npz")
 
-    with pytest.raises(CheckpointError, match=re.escape("'m.npz.trainbus.json' is missing; restore its manifest from where")):
+    with pytest.raises(
+        CheckpointError, match=re.escape("'m.npz.trainbus.json' is missing; restore its manifest from where")
+    ):
         resumed([3.0], resume="m.npz")
 
 

@@ -169,7 +169,9 @@ def test_a_run_that_lost_its_lock_saves_nothing_more(directory: RemotePath, capl
     assert LeaseRecord.parse(lease_object_in(directory).read().decode()).token == "new"
 
 
-def test_a_store_that_guards_nothing_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_guards_nothing_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """If a store creates objects that exist already, as old libraries and some stores do, the owner is warned."""
     directory, real = new_directory("memory"), MemoryFileSystem.pipe_file
     lock_directories([directory]).close()
