@@ -105,7 +105,7 @@ def reported() -> str | None:
 
 def _files_of(path: Location) -> list[Location]:
     """A payload, its manifest, and the slots that it remembers, which lie beside it."""
-    slots = [slot["file"] for content in entries_of(path) for slot in content.memory.get("slots", {}).values()]
+    slots = [slot["file"] for content in entries_of(path) for slot in content.run_state.get("slots", {}).values()]
     beside = [resolve_relative(path.parent, file) for file in dict.fromkeys(slots) if file and os.sep not in file]
     return [path, manifest_of(path), *beside]
 

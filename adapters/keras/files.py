@@ -24,7 +24,8 @@ import keras
 import numpy as np
 
 from trainbus import CheckpointError, UnreadableCheckpoint
-from trainbus.checkpoints.parallel_copy import Copy, ParallelCopier, same_bytes
+from trainbus.checkpoints.host_buffers import HostBuffers
+from trainbus.checkpoints.parallel_copy import Copy, same_bytes
 from trainbus.storage.atomic_file import HashedFile, reading, write_bytes
 
 try:
@@ -38,25 +39,10 @@ try:
 except (ImportError, AttributeError, AssertionError) as error:
     raise ImportError(f"Keras {keras.__version__} saves in a way that is not known here: {error}") from error
 
-__all__ = ["Buffers", "check_readable", "recorded", "write_legacy"]
+__all__ = ["check_readable", "recorded", "write_legacy"]
 
 PIECE = 1 << 20
 """Bytes written at once; other threads run meanwhile."""
-
-
-class Buffers:
-    """Arrays that one copy after the other fills, so that only the first has to find memory."""
-
-    def __init__(self) -> None:
-        self.copier = ParallelCopier()
-        self._arrays: dict[str, np.ndarray[Any, Any]] = {}
-
-    def like(self, where: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """An array for a copy of this one: the last one of this place where it is alike."""
-        buffer = self._arrays.get(where)
-        if buffer is None or (buffer.shape, buffer.dtype) != (array.shape, array.dtype):
-            buffer = self._arrays[where] = np.empty_like(array, order="C", subok=False)
-        return buffer
 
 
 class _Entry(NamedTuple):
@@ -70,7 +56,7 @@ class _Entry(NamedTuple):
 class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
     """Takes what a model stores, for a file that is made later."""
 
-    def __init__(self, buffers: Buffers | None) -> None:
+    def __init__(self, buffers: HostBuffers | None) -> None:
         self.mode = "w"  # all else that Keras keeps here belongs to a file
         self.entries: list[_Entry] = []
         self._buffers = buffers
@@ -80,7 +66,7 @@ class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
         """Copy what has not been copied yet."""
         left, self._left = self._left, []
         if self._buffers is not None:
-            self._buffers.copier.copy(left)
+            self._buffers.fill(left)
 
     @property
     def _values(self) -> dict[str, Any]:
@@ -93,7 +79,7 @@ class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
     def __setitem__(self, key: str, value: Any) -> None:
         array, place = _array(value), f"{self.entries[-1].path}/{key}"
         if self._buffers is not None:
-            source, array = array, self._buffers.like(place, array)
+            source, array = array, self._buffers.take(place, array)
             self._left.append((array, source))
             if not isinstance(value, keras.Variable):  # whoever has made it may go on to change it
                 self.finish()
@@ -169,7 +155,7 @@ class _Steady(io.FileIO):
             return size or 0
 
 
-def recorded(model: Any, buffers: Buffers | None, *, weights_only: bool) -> Callable[[Path], object]:
+def recorded(model: Any, buffers: HostBuffers | None, *, weights_only: bool) -> Callable[[Path], object]:
     """What writes the model as it is now to a path, as Keras's `save_weights` or `save` would, in whatever thread.
 
     Args:

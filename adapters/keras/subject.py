@@ -25,6 +25,7 @@ from trainbus.capabilities import (
     Saveable,
     Snapshotable,
 )
+from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.names import resolve, unique
 
 try:
@@ -79,7 +80,7 @@ class KerasSubject:
         if not isinstance(model, keras.Model):
             raise SettingsError(f"KerasSubject takes a keras.Model; this is a {type(model).__name__}")
         self._model = model
-        self._buffers = None if WHY_NOT else keras_file.Buffers()
+        self._buffers = None if WHY_NOT else HostBuffers()
         self._validation = validation_data, validation_steps
         self.timeout = timeout
         self.finalized = False

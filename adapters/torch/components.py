@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from trainbus import SettingsError
+from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.names import first_free
 
-from .state_dict import Buffers, portable, take_in_place
+from .state_dict import portable, take_in_place
 from .weights import differences
 
 __all__ = ["Holders", "named", "states"]
@@ -30,7 +31,7 @@ class Holders:
         scalers = {} if scaler is None else {"scaler": scaler}
         self._kinds = {"optimizers": optimizers, "schedulers": schedulers, "scaler": scalers, "extra": extra}
 
-    def state(self, buffers: Buffers | None) -> dict[str, Any]:
+    def state(self, buffers: HostBuffers | None) -> dict[str, Any]:
         """Kind to name to state, on the CPU; in `buffers` where they are given.
 
         Raises:

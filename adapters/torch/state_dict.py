@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
-from trainbus.checkpoints.parallel_copy import Copy, ParallelCopier
+from trainbus.checkpoints.host_buffers import HostBuffers
+from trainbus.checkpoints.parallel_copy import Copy
 
 from .sharding import is_sharded, sharded_like
 
-__all__ = ["Buffers", "portable", "take_in_place"]
+__all__ = ["empty_on_cpu", "portable", "take_in_place"]
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes a number to a type of that size that NumPy has as well."""
@@ -26,35 +27,7 @@ SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, torch.layout)
 
 
-class Buffers:
-    """Tensors on the CPU that one copy after the other fills, so that only the first has to find memory."""
-
-    def __init__(self) -> None:
-        self.copier = ParallelCopier()
-        self._tensors: dict[str, Tensor] = {}
-        self._used: dict[str, Tensor] = {}
-
-    def taken(self, where: str, tensor: Tensor, copies: list[Copy]) -> Tensor:
-        """A tensor for a copy of this one, in the memory of the last one of this place, where it is alike.
-
-        It is filled already, or by what is added to `copies`.
-        """
-        numbers, buffer = _numbers(tensor), self._tensors.get(where)
-        if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
-            buffer = tensor.to("cpu", copy=True) if numbers is None else _like(tensor, numbers)
-        elif numbers is None:
-            buffer.copy_(tensor)
-        if numbers is not None:
-            copies.append((cast("Any", _numbers(buffer)), numbers))
-        self._used[where] = buffer
-        return buffer
-
-    def drop_unused(self) -> None:
-        """Give back the memory of places that were not filled since this was called last."""
-        self._tensors, self._used = self._used, {}
-
-
-def portable(value: Any, where: str, *, copied: bool = False, buffers: Buffers | None = None) -> Any:
+def portable(value: Any, where: str, *, copied: bool = False, buffers: HostBuffers | None = None) -> Any:
     """The value with every tensor on the CPU, in types that load with weights_only=True on any machine.
 
     Args:
@@ -77,17 +50,17 @@ def portable(value: Any, where: str, *, copied: bool = False, buffers: Buffers |
     """
     made = _Portable(copied=copied, buffers=buffers)
     found = made(value, where)
-    made.buffers.copier.copy(made.left)
+    made.buffers.fill(made.left)
     return found
 
 
 class _Portable:
     """Makes values portable, tied tensors of all of them in one piece."""
 
-    def __init__(self, *, copied: bool, buffers: Buffers | None) -> None:
+    def __init__(self, *, copied: bool, buffers: HostBuffers | None) -> None:
         self.lenient = copied
         self.copies = copied or buffers is not None
-        self.buffers = Buffers() if buffers is None else buffers
+        self.buffers = HostBuffers(empty_on_cpu) if buffers is None else buffers
         self.moved: dict[Any, Tensor] = {}
         self.left: list[Copy] = []
         """What is to be copied when the walk is over."""
@@ -118,8 +91,8 @@ class _Portable:
 
     def dict(self, value: dict[Any, Any], where: str) -> Any:
         made: dict[Any, Any] = type(value)() if type(value) in (OrderedDict, Counter) else {}
-        for key, item in value.items():
-            made[self(key, f"a key of {where}")] = self(item, f"{where}[{key!r}]")
+        for number, (key, item) in enumerate(value.items()):
+            made[self(key, f"key {number} of {where}")] = self(item, f"{where}[{key!r}]")
         if isinstance(made, OrderedDict):
             vars(made).update(vars(value))  # the versions of the modules, as `_metadata`
         return made
@@ -137,12 +110,26 @@ class _Portable:
         storage = (tensor.device, tensor.untyped_storage().data_ptr(), tensor.storage_offset())
         place = (*storage, tensor.shape, tensor.stride(), tensor.dtype)
         if place not in self.moved:
-            self.moved[place] = self.buffers.taken(where, tensor.detach(), self.left)
+            self.moved[place] = self._copied(where, tensor.detach())
         return self.moved[place]
 
+    def _copied(self, where: str, tensor: Tensor) -> Tensor:
+        buffer: Tensor = self.buffers.take(where, tensor)
+        numbers = _numbers(tensor)
+        if numbers is None:
+            return buffer.copy_(tensor)
+        self.left.append((cast("Any", _numbers(buffer)), numbers))
+        return buffer
 
-def _like(tensor: Tensor, numbers: np.ndarray[Any, Any]) -> Tensor:
-    return torch.as_tensor(np.empty_like(numbers)).view(tensor.dtype)
+
+def empty_on_cpu(tensor: Tensor) -> Tensor:
+    """Return memory on the CPU for a copy of a tensor; NumPy asks the system for large pages."""
+    numbers = _numbers(tensor)
+    if numbers is not None:
+        return torch.as_tensor(np.empty_like(numbers)).view(tensor.dtype)
+    if type(tensor) is Tensor and not tensor.is_quantized:
+        return torch.empty_like(tensor, device="cpu")
+    return tensor.to("cpu", copy=True)  # an own type of tensor decides what its copy is
 
 
 def _numbers(tensor: Tensor) -> np.ndarray[Any, Any] | None:

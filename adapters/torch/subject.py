@@ -23,6 +23,7 @@ from trainbus.capabilities import (
     Saveable,
     Snapshotable,
 )
+from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.names import hint
 from trainbus.metrics.scalars import DeviceScalars
 
@@ -44,7 +45,7 @@ from .inspection.probe import Probe, outputs
 from .learning_rates import Rate, named_rates, scale, undone_by
 from .metric_directions import declared_direction, declares_directions
 from .sharding import Layout, is_classic, is_sharded, place_of, take_up
-from .state_dict import Buffers, portable
+from .state_dict import empty_on_cpu, portable
 from .weights import arrays, misfit, take_weights, unwrapped, weights_of
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class TorchSubject:
         self.extra = named("extra", dict(extra or {}))
         self.probe = None if probe is None else Probe(probe)
         self.timeout = timeout
-        self._buffers = Buffers()
+        self._buffers = HostBuffers(empty_on_cpu)
         self._sharing: TorchRanks | None = None
 
     def refusal(self, capability: type) -> str | None:
@@ -375,7 +376,7 @@ class TorchSubject:
         extra = states(self.extra) if whole else {}
         return place_of({"model": weights, "extra": extra} if whole else weights, self.model, self.optimizers)
 
-    def _state(self, buffers: Buffers | None, *, weights_only: bool) -> Any:
+    def _state(self, buffers: HostBuffers | None, *, weights_only: bool) -> Any:
         """What a file holds."""
         model = portable(weights_of(self.model), "model", buffers=buffers)
         if weights_only:

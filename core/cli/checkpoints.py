@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from ..checkpoints.discovery import CheckpointInfo
+from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
 from .terminal import printable
@@ -26,8 +26,8 @@ def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     if sound:
         lines += ["", f"last: {printable(sound[0].path.name)}"]
     for metric, best in best_of(found).items():
-        assert best.content is not None
-        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({best.content.metrics[metric]:.5g})")
+        assert best.entry is not None
+        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({best.entry.metrics[metric]:.5g})")
     return "\n".join(lines)
 
 
@@ -43,7 +43,7 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
                 "flaw": each.flaw,
                 "last": each is last,
                 "best": [metric for metric, holder in best.items() if holder is each],
-                **(each.content.model_dump(mode="json", exclude={"memory"}) if each.content else {}),
+                **(each.entry.model_dump(mode="json", exclude={"run_state"}) if each.entry else {}),
             }
             for each in found
         ],
@@ -58,14 +58,14 @@ def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
     """
     best: dict[str, CheckpointInfo] = {}
     for each in sorted(
-        (each for each in found if not each.flaw), key=lambda each: each.content.step if each.content else 0
+        (each for each in found if not each.flaw), key=lambda each: each.entry.step if each.entry else 0
     ):
-        for metric, value in each.content.metrics.items() if each.content else ():
+        for metric, value in each.entry.metrics.items() if each.entry else ():
             try:
                 sign = 1 if direction_of(metric) == "max" else -1
             except UnknownDirection:
                 continue
-            holder = best[metric].content if metric in best else None
+            holder = best[metric].entry if metric in best else None
             if value - value == 0 and (holder is None or sign * value > sign * holder.metrics[metric]):
                 best[metric] = each
     return best
@@ -73,7 +73,7 @@ def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
 
 def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, ...]:
     name, state = printable(found.path.name), printable(found.flaw) or ("intact" if verified else "not verified")
-    content = found.content
+    content = found.entry
     if content is None:
         return (name, "?", "?", "?", "?", state, "")
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())

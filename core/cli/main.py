@@ -135,7 +135,7 @@ def _callbacks(_: argparse.Namespace) -> int:
 
 
 def _checkpoints(options: argparse.Namespace) -> int:
-    from ..checkpoints.discovery import scan  # noqa: PLC0415
+    from ..checkpoints import scan  # noqa: PLC0415
     from ..storage.backend import backend_for  # noqa: PLC0415
     from ..storage.paths import location  # noqa: PLC0415
     from .checkpoints import as_json, table  # noqa: PLC0415 - only this command needs it

@@ -117,7 +117,7 @@ class RankGroup:
                     checkpoint = locate(share, damaged)
                 except Exception as raised:  # noqa: BLE001 - raised on every rank
                     error = raised
-            found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.content.digest]
+            found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.entry.digest]
             found = self._coordinator.broadcast(found, error)
             if not found:
                 if partly:
@@ -304,7 +304,7 @@ def _same_checkpoint(path: str, digest: str, share: VerificationShare) -> Checkp
     """Read the checkpoint that rank 0 has found, and verify this rank's part of it."""
     known = any(entry.digest == digest for entry in entries_of(location(path)))
     checkpoint = read(location(path), share) if known else None
-    if checkpoint is None or checkpoint.content.digest != digest:
+    if checkpoint is None or checkpoint.entry.digest != digest:
         raise SettingsError(f"{path!r} is not the file that rank 0 sees there; all ranks must see the same files")
     return checkpoint
 

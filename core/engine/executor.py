@@ -186,7 +186,7 @@ class Executor:
             return
         for restore in restores:
             self._restore(restore)
-        losers = plugins_with_failed_saves(decision, job.unwritten)
+        losers = plugins_with_failed_saves(decision, job.failed)
         made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in decision}
         for action in decision:
             if not isinstance(action, Forget) or action.source in made or action.by in losers:
@@ -203,7 +203,7 @@ class Executor:
             self._require(Snapshotable, [action])
             if isinstance(self._subject, Snapshotable):
                 self._subject.restore(self.snapshots[source])
-        elif self.snapshots.lost(source):
+        elif self.snapshots.is_lost(source):
             self._tolerate(action.by, f"{source!r} is not restored: it was lost before the run was resumed")
         else:
             self._require(Restorable, [action])
@@ -219,7 +219,7 @@ class Executor:
             kept = ", ".join(map(repr, self.snapshots)) or "nothing"
             raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
         with downloads_kept():  # a damaged file is refused before it changes anything
-            digest = read(path, self.writer_group.share).content.digest if verified else ""
+            digest = read(path, self.writer_group.share).entry.digest if verified else ""
             if isinstance(self._subject, Restorable):
                 with local_copy(path, digest) as file:
                     self._subject.load(file)

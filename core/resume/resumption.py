@@ -17,8 +17,8 @@ from ..capabilities import (
     missing,
 )
 from ..checkpoints import Checkpoint, local_copy, read
-from ..checkpoints.collective_commit import OWN
-from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, snapshot_files
+from ..checkpoints.collective_commit import RANK_FILE
+from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
 from ..decision import Action, Decision, Forget, Save, Stop, action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
@@ -165,8 +165,8 @@ class Resumption:
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
-        snapshots.lie_in(self.checkpoint, linked=self.leads)
-        if self.checkpoint.content.weights_only:
+        snapshots.link_to(self.checkpoint, linked=self.leads)
+        if self.checkpoint.entry.weights_only:
             LOG.warning("%s was saved with save_weights_only: everything else starts anew", path)
             if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
                 known = subject.learning_rates()
@@ -267,8 +267,8 @@ class Resumption:
             subject.load_run_state(from_json_data(saved))
 
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
-        files, lost = snapshot_files(self.checkpoint, self.state.slots, verify=self.leads)
-        with local_copy(self.checkpoint.path, self.checkpoint.content.digest) as there:
+        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, verify=self.leads)
+        with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there:
             if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
                 subject.load(there)
             for slot, file in files.items():
@@ -293,7 +293,7 @@ class Resumption:
             snapshots.keep(slot, subject.snapshot(), file)
 
     def _lose(self, snapshots: SnapshotStore, slot: str, why: str) -> None:
-        snapshots.lose(slot)
+        snapshots.mark_lost(slot)
         if self.leads:
             LOG.warning("resumed from %s: the snapshot %r is lost: %s", self.checkpoint.path, slot, why)
 
@@ -311,21 +311,21 @@ class Resumption:
         except CheckpointError:
             return None
         same = (there.epoch, there.step) == (ours.epoch, ours.step)
-        same = same and there.content.memory.get("plugins") == ours.content.memory.get("plugins")
+        same = same and there.entry.run_state.get("plugins") == ours.entry.run_state.get("plugins")
         return there if same else None
 
 
 def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int, world_size: int) -> CheckpointState:
     """Add the states of other ranks that this rank needs, if each rank has written its own next to its part."""
-    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.content.parts}
-    if OWN.format(1) not in parts:
+    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.entry.parts}
+    if RANK_FILE.format(1) not in parts:
         return state
     needed: Iterable[int] = [rank] if world_size == state.world_size else []
     if rank == 0 and not needed and state.position.mid_epoch:  # it continues with the metrics of all ranks
         needed = range(1, state.world_size)
     others = [RankState()] * (state.world_size - 1)
     for each in needed:
-        part = parts.get(OWN.format(each))
+        part = parts.get(RANK_FILE.format(each))
         if part is not None and isinstance(checkpoint.path, Path):
             others[each - 1] = RankState.model_validate_json(read_part(checkpoint.path, part))
     return state.model_copy(update={"other_ranks": others})

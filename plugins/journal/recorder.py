@@ -140,7 +140,7 @@ class Journalist:
     @hookimpl
     def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
         """A file is complete."""
-        content = checkpoint.content
+        content = checkpoint.entry
         self._write(
             run,
             CheckpointSaved(

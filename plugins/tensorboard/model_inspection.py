@@ -49,7 +49,7 @@ class Inspection:
         gradients: bool,
         images: int,
     ) -> None:
-        from .writer.buffers import Buffers  # noqa: PLC0415 - NumPy
+        from .writer.buffer_pool import BufferPool  # noqa: PLC0415 - NumPy
         from .writer.event_writer import MOST_BYTES  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         self.subject, self.put, self.note = subject, put, note
@@ -61,7 +61,7 @@ class Inspection:
         if every and gradients and self._can("gradients", HasGradients, wanted=True):
             self.seen.add("gradients")
         self.held: Callable[[], Iterable[tuple[str, Any]]] | None = None
-        self.buffers = Buffers(MOST_BYTES)
+        self.buffers = BufferPool(MOST_BYTES)
         self.complained = False
         if gradients and not every:
             LOG.warning("TensorBoard: no histograms of gradients: write_grads needs histogram_freq=1 or more")

@@ -98,13 +98,13 @@ def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> Non
     for name in ("unbroken", "foreground", "broken", "snapshots", "full"):
         for found in scan(folder / name, verify=True):
             assert not found.flaw
-            assert found.content is not None
-            assert {part.name.rpartition("/")[2] for part in found.content.parts} == {
+            assert found.entry is not None
+            assert {part.name.rpartition("/")[2] for part in found.entry.parts} == {
                 ".metadata",
                 *(f"__{rank}_0.distcp" for rank in range(4)),
                 *(f"rank-{rank}.json" for rank in range(1, 4)),
             }
-            assert not found.content.memory.get("others"), "what the others remember is no part of the manifest"
+            assert not found.entry.run_state.get("others"), "what the others remember is no part of the manifest"
 
 
 @pytest.mark.parametrize("size", [2, 1])

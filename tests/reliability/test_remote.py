@@ -20,7 +20,7 @@ from trainbus.checkpoints import local_copy, manifest_of, read, scan
 from trainbus.cli import main
 from trainbus.engine import stop_file
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
-from trainbus.storage import remote_cache as staging
+from trainbus.storage import remote_cache
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import Location, location
 from trainbus.testing import LineSubject
@@ -146,7 +146,7 @@ def test_whoever_reads_a_checkpoint_downloads_it_once(s3: str, monkeypatch: pyte
     got.clear()
     train(Restores(), epochs=1)
     assert got == ["m.npz"]
-    assert os.listdir(staging.directory()) == [staging.LOCK]
+    assert os.listdir(remote_cache.process_directory()) == [remote_cache.LOCK]
 
 
 def test_a_url_with_its_account_names_the_same_files(log_in: Callable[[str], str]) -> None:
@@ -292,7 +292,7 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
         saved, going = killed(partial(save_with_trainbus, kind, path, trial * BETWEEN))  # type: ignore[arg-type]
         inside += going != 0
         found = read(path)
-        with local_copy(path, found.content.digest) as file:
+        with local_copy(path, found.entry.digest) as file:
             assert number_in(kind, file) == found.epoch
         assert saved <= found.epoch <= max(saved, going)
     assert inside >= 2, "the kills fell into saves"

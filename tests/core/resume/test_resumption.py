@@ -283,9 +283,9 @@ def test_what_was_not_packed_is_read() -> None:
     first = resumed([3.0, 2.0], SAVED)
     path = Path("run/m-2.npz")
     (content,) = entries_of(path)
-    lists = {name: decompress_log(content.memory[name]) for name in ("history", "decided")}
+    lists = {name: decompress_log(content.run_state[name]) for name in ("history", "decided")}
     moment = content.model_dump(include={"epoch", "step", "metrics"})
-    commit(path, lambda staged: shutil.copy("run/m-2.npz", staged), **moment, memory={**content.memory, **lists})
+    commit(path, lambda staged: shutil.copy("run/m-2.npz", staged), **moment, run_state={**content.run_state, **lists})
 
     second = resumed([3.0, 2.0, 1.0], SAVED)
     assert second.history["val_loss"] == [3.0, 2.0, 1.0]
@@ -345,7 +345,9 @@ def test_a_checkpoint_without_its_manifest_is_refused_with_the_way_out(folder: P
     resumed([3.0], SAVED)
     (folder / "run/m-1.npz").rename("m.npz")
 
-    with pytest.raises(CheckpointError, match=re.escape("'m.npz.trainbus.json' is missing; copy it from where")):
+    with pytest.raises(
+        CheckpointError, match=re.escape("'m.npz.trainbus.json' is missing; restore its manifest from where")
+    ):
         resumed([3.0], resume="m.npz")
 
 
@@ -355,7 +357,7 @@ def test_a_file_that_the_subject_does_not_read_is_told_with_those_that_it_does(f
     for suffix in ("", ".trainbus.json"):
         (folder / f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
     payload, (content,) = Path("m.keras"), entries_of(Path("m.keras"))
-    moment = content.model_dump(include={"epoch", "step", "metrics", "memory"})
+    moment = content.model_dump(include={"epoch", "step", "metrics", "run_state"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
 
     with pytest.raises(CheckpointError, match="pickle") as raised:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trainbus.checkpoints.parallel_copy import SMALL
-from trainbus.plugins.tensorboard.writer.buffers import Buffers
+from trainbus.plugins.tensorboard.writer.buffer_pool import BufferPool
 
 MOST = 4 * SMALL
 
@@ -18,7 +18,7 @@ class Lending(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.buffers = Buffers(MOST, SMALL)
+        self.buffers = BufferPool(MOST, SMALL)
         self.held: deque[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = deque(maxlen=4)
 
     @rule(
@@ -66,7 +66,7 @@ TestLending = Lending.TestCase
 
 def test_the_same_memory_is_lent_again_but_not_all_is_kept() -> None:
     """An array that is copied each epoch takes its memory once; more than was allowed goes back to the system."""
-    buffers, array = Buffers(MOST, SMALL), np.zeros(SMALL, np.uint8)
+    buffers, array = BufferPool(MOST, SMALL), np.zeros(SMALL, np.uint8)
     places = {buffers.copy(array).ctypes.data for _ in range(10)}
     assert len(places) == 1
     copies = [buffers.copy(array) for _ in range(10)]

@@ -18,8 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.servers import SERVED
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, scan
-from trainbus.storage import remote
-from trainbus.storage import remote_cache as staging
+from trainbus.storage import remote, remote_cache
 from trainbus.storage.atomic_file import STAGED
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import RemotePath
@@ -36,8 +35,8 @@ def store(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> str:
 
 
 def put(path: RemotePath, text: str, number: int) -> None:
-    """Commit a content that says which one it is, with a memory that says the same."""
-    commit(path, lambda staged: staged.write_text(text), epoch=number, step=number, memory={"text": text})
+    """Commit a content that says which one it is, with a run state that says the same."""
+    commit(path, lambda staged: staged.write_text(text), epoch=number, step=number, run_state={"text": text})
 
 
 def text_at(path: RemotePath) -> str:
@@ -47,11 +46,11 @@ def text_at(path: RemotePath) -> str:
 
 def nothing_staged() -> bool:
     """Whether this process has left nothing on its own disk."""
-    return os.listdir(staging.directory()) == [staging.LOCK]
+    return os.listdir(remote_cache.process_directory()) == [remote_cache.LOCK]
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(store: str, first: bool) -> None:
+def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_run_state(store: str, first: bool) -> None:
     """Dead from any of its calls to the store on, a commit leaves a path that reads as the old or the new content."""
     seen = set()
     root = new_directory(store)
@@ -67,14 +66,14 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(store
                 assert died()
         found = text_at(path)
         if found:
-            assert read(path).content.memory == {"text": found}
+            assert read(path).entry.run_state == {"text": found}
         else:
             assert first
         seen.add(found)
         put(path, "later", 3)
         backend_for(directory).remove_debris()
         assert sorted(backend_for(directory).list_names()) == ["best.bin", "best.bin.trainbus.json"]
-        assert read(path).content.memory == {"text": "later"}
+        assert read(path).entry.run_state == {"text": "later"}
         assert nothing_staged()
         if not died():
             break
@@ -96,12 +95,12 @@ def test_a_failed_write_never_reaches_the_store(store: str) -> None:
     with pytest.raises(CheckpointError, match=rf"{path}.* was not written.*No space"):
         commit(path, fail, epoch=2, step=2)
 
-    assert read(path).content.memory == {"text": "old"}
+    assert read(path).entry.run_state == {"text": "old"}
     assert nothing_staged()
 
 
 def test_damage_is_named_and_the_one_before_is_found(store: str) -> None:
-    """Changed, cut, lost and foreign files are told apart, and what is whole is found by its step."""
+    """Changed, cut, lost and foreign files get different flaws, and the newest intact one is found by its step."""
     root = new_directory(store)
     for number in range(1, 6):
         put(root / f"{number}.bin", f"text {number}", number)
@@ -111,11 +110,11 @@ def test_damage_is_named_and_the_one_before_is_found(store: str) -> None:
     backend_for(manifest_of(root / "1.bin")).remove()
     backend_for(root / "log.txt").replace("a stranger")
 
-    newest, passed_over = newest_intact(root)
+    newest, skipped = newest_intact(root)
 
     assert newest is not None
     assert (newest.path, newest.step) == (root / "2.bin", 2)
-    flaws = {found.path.name: found.flaw.split(":")[0] for found in passed_over}
+    flaws = {found.path.name: found.flaw.split(":")[0] for found in skipped}
     assert flaws == {
         "5.bin": "damaged",
         "4.bin": "damaged",
@@ -127,7 +126,7 @@ def test_damage_is_named_and_the_one_before_is_found(store: str) -> None:
 
 
 def test_a_file_of_somebody_else_is_kept_until_it_is_replaced(store: str) -> None:
-    """Where a foreign file stood, a death before the upload leaves it, readable as what it is."""
+    """A death before the upload leaves a foreign file as it was, and readable."""
     for step in count():
         path = new_directory(store) / "best.bin"
         backend_for(path.parent / "other").create("")  # type: ignore[attr-defined] # makes the directory
@@ -138,7 +137,7 @@ def test_a_file_of_somebody_else_is_kept_until_it_is_replaced(store: str) -> Non
             except CheckpointError:
                 assert died()
         if backend_for(manifest_of(path)).size() is not None:
-            assert read(path).content.memory == ({} if text_at(path) == "foreign" else {"text": "new"})
+            assert read(path).entry.run_state == ({} if text_at(path) == "foreign" else {"text": "new"})
         if not died():
             break
 
@@ -155,7 +154,7 @@ def test_a_second_name_stays_when_the_first_is_replaced_and_removed(store: str) 
 
 
 def test_a_copy_that_a_store_makes_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Azure may copy when it finds the time, and show an empty file until then; a copy that never comes is told."""
+    """Azure may copy later and show an empty file until then; a copy that never appears is an error."""
     path, copy, info = new_directory("memory") / "best.bin", MemoryFileSystem.cp_file, MemoryFileSystem.info
     backend_for(path).replace("old")
     started, looks = [], count(1)
@@ -171,17 +170,17 @@ def test_a_copy_that_a_store_makes_later_is_waited_for(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(MemoryFileSystem, "cp_file", start)
     monkeypatch.setattr(MemoryFileSystem, "info", look)
-    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    monkeypatch.setattr(remote, "COPY_SECONDS", 1.0)
     backend_for(path).hard_link("kept.bin")
     assert backend_for(path.with_name("kept.bin")).read() == b"old"
 
-    monkeypatch.setattr(remote, "PATIENCE", 0.0)
+    monkeypatch.setattr(remote, "COPY_SECONDS", 0.0)
     with pytest.raises(OSError, match=r"best\.bin' was not copied within 0 s"):
         backend_for(path).hard_link("other.bin")
 
 
 def test_a_directory_is_refused_and_a_name_may_hold_brackets(store: str) -> None:
-    """A path below which files lie is left alone; what patterns give a meaning is a character like others."""
+    """A path with files below it is left alone; wildcard characters in names are ordinary characters."""
     root = new_directory(store)
     put(root / "a[1]*" / "best[0].bin", "whole", 1)
 
@@ -190,8 +189,8 @@ def test_a_directory_is_refused_and_a_name_may_hold_brackets(store: str) -> None
     assert [found.path for found in scan(root / "a[1]*", verify=True)] == [root / "a[1]*" / "best[0].bin"]
 
 
-def test_a_reader_beside_a_writer_reads_whole_checkpoints_only(store: str) -> None:
-    """Whatever is committed while it reads, each reading has a content and that one's memory, in order."""
+def test_a_reader_beside_a_writer_reads_complete_checkpoints_only(store: str) -> None:
+    """Whatever is committed meanwhile, each read returns a content and its own run state, in order."""
     path = new_directory(store) / "best.bin"
     put(path, "0", 0)
     done = threading.Event()
@@ -259,11 +258,11 @@ class Store(RuleBasedStateMachine):
         for path, texts in self.possible.items():
             if texts != {""}:
                 assert text_at(path) in texts
-                assert read(path).content.memory == {"text": text_at(path)}
+                assert read(path).entry.run_state == {"text": text_at(path)}
 
 
-def test_any_sequence_of_commits_and_deaths_is_told_from_its_end(store: str) -> None:
-    """Whatever was done, by whoever lived to its end or not, each path reads as what was committed there."""
+def test_any_sequence_of_commits_and_deaths_is_read_as_committed(store: str) -> None:
+    """After any operations, finished or not, each path reads as what was committed there."""
     part = 10 if store in SERVED else 3  # of the examples that the profile asks for: each step is a dozen calls
     some = settings(max_examples=max(settings.default.max_examples // part, 1), stateful_step_count=15)
     run_state_machine_as_test(partial(Store, store), settings=some)
@@ -291,9 +290,7 @@ def test_large_files_are_uploaded_in_parts_and_appear_as_one(bucket: str, monkey
         monkeypatch.setattr("s3fs.core.calculate_chunksize", lambda *_, **__: least)
     if protocol == "az":
         files = fsspec.filesystem("az")
-        monkeypatch.setattr(
-            files, "max_concurrency", 1
-        )  # or what it does beside dies unheard, and complains at the end
+        monkeypatch.setattr(files, "max_concurrency", 1)  # parallel uploads would fail unnoticed and raise at the end
         for limit in ("max_single_put_size", "max_block_size"):
             monkeypatch.setattr(files.service_client._config, limit, least)
     path, large = new_directory(protocol) / "best.bin", os.urandom(11 << 20)
