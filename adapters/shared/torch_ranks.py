@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import distributed_c10d
 
 from trainbus import RankError
 
@@ -126,10 +125,10 @@ class TorchRanks:
     @cached_property
     def _store(self) -> Any:
         """A separate connection to the job's store, under a prefix that no other run and no earlier attempt uses."""
-        store: Any = distributed_c10d._get_default_store()
+        store: Any = dist.distributed_c10d._get_default_store()
         if hasattr(store, "clone"):  # without it (older torch) a rank that waits on the store blocks these calls
             store = store.clone()
-        return distributed_c10d.PrefixStore(f"trainbus/{self.broadcast(secrets.token_hex(8))}", store)
+        return dist.distributed_c10d.PrefixStore(f"trainbus/{self.broadcast(secrets.token_hex(8))}", store)
 
     def _reduced(self, numbers: Sequence[float], operation: Any) -> list[float]:
         tensor: Any = torch.tensor(numbers, dtype=torch.float64)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trainbus.adapters.torch import TorchSubject
-from trainbus.adapters.torch.weights import as_array, has_numbers
+from trainbus.adapters.torch.weights import as_array, is_numeric
 from trainbus.capabilities import Node
 from trainbus.plugins.tensorboard.writer.histogram import histogram
 
@@ -176,7 +176,7 @@ def test_tensors_of_every_type_and_layout_show_their_numbers(values: list[float]
     if made in ("coo", "csr") and dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
         made = "strided"  # PyTorch has no such ones
     tensor = MADE[made](tensor)
-    assert has_numbers(tensor)
+    assert is_numeric(tensor)
     array = as_array(tensor, copied=True)
     wanted = tensor.detach().to_dense().to(torch.float64) if made in ("coo", "csr") else tensor.detach().double()
     finite = wanted[wanted.isfinite()].numpy()
@@ -196,7 +196,7 @@ def test_quantised_tensors_show_what_they_stand_for(values: list[float], scale: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensor = torch.quantize_per_tensor(torch.tensor(values), scale, 3, torch.qint8)
-    assert has_numbers(tensor)
+    assert is_numeric(tensor)
     np.testing.assert_array_equal(as_array(tensor), tensor.dequantize().numpy())
 
 
@@ -216,5 +216,5 @@ def test_what_has_no_fractions_is_left_out(tensor: torch.Tensor):
     """Tensors without values, counters and masks are no numbers to count; a model with some is shown without them."""
     model = plain()
     model.register_buffer("more", tensor)
-    assert not has_numbers(tensor)
+    assert not is_numeric(tensor)
     assert [name for name, _ in TorchSubject(model).weights()] == [name for name, _ in TorchSubject(plain()).weights()]
