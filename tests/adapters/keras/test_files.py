@@ -229,7 +229,7 @@ import keras
 from keras.src.saving import saving_lib
 del saving_lib.{part}
 from trainbus import MissingCapability, Run
-from trainbus.adapters.keras_subject import KerasSubject
+from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.plugins import ModelCheckpoint
 subject = KerasSubject(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
 try:
