@@ -19,15 +19,18 @@ from .errors import (
     TrainbusError,
     UnknownDirection,
     UnknownName,
+    UnreadableCheckpoint,
 )
 from .failures import Failure
 from .hooks import Hooks, hookimpl
 from .metrics.direction import direction_of
 from .metrics.monitor import BestValue, Monitor
 from .result import Result
-from .run import Run, watch
+from .run import Run
+from .run_view import RunView
 from .settings.registry import callbacks_from, installed
 from .settings.settings_file import dumps, load
+from .watch import watch
 
 __all__ = [
     "BestValue",
@@ -47,10 +50,12 @@ __all__ = [
     "RankError",
     "Result",
     "Run",
+    "RunView",
     "SettingsError",
     "TrainbusError",
     "UnknownDirection",
     "UnknownName",
+    "UnreadableCheckpoint",
     "callbacks_from",
     "capabilities",
     "decision",

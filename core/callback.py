@@ -1,4 +1,4 @@
-"""What a user lists: frozen, validated values that make a plugin for each run."""
+"""Callbacks: frozen, validated values that a user lists, each of which makes a plugin for every run."""
 
 from __future__ import annotations
 
@@ -16,41 +16,39 @@ from .metrics.direction import direction_of
 from .metrics.names import canonical, hint
 from .storage.paths import location
 
-__all__ = ["Callback", "Mode", "MonitoredCallback", "PathText", "Verbose", "find_conflicts", "journal_directory"]
-
 Mode = Literal["auto", "min", "max"]
 
 
-def _truth_as_number(value: object) -> object:
+def _bool_to_int(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
-def _path_as_text(value: object) -> object:
+def _path_to_text(value: object) -> object:
     return os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
 
 
-def _without_null(path: str) -> str:
+def _check_no_null(path: str) -> str:
     if "\0" in path:
-        raise ValueError("a path cannot hold a null character")
+        raise ValueError("a path cannot contain a null character")
     return path
 
 
 PathText = Annotated[
-    str, BeforeValidator(_path_as_text), StringConstraints(min_length=1), AfterValidator(_without_null)
+    str, BeforeValidator(_path_to_text), StringConstraints(min_length=1), AfterValidator(_check_no_null)
 ]
-"""A path, kept as text so that it goes into JSON and TOML."""
+"""A path, kept as text, which JSON and TOML can represent."""
 
-Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_truth_as_number)]
+Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_bool_to_int)]
 
 
 class Callback(BaseModel):
-    """Base of every callback: a value without state, equal when equal, hashable, to and from JSON.
+    """Base class of every callback: an immutable, hashable value, compared by its options, with a JSON form.
 
-    A subclass declares its options as pydantic fields and makes its listener in `plugin`. Options go by keyword;
-    a field declared with `Field(kw_only=False)` goes positionally as well.
+    A subclass declares its options as pydantic fields and makes its plugin in ``plugin``. Options are keyword
+    arguments; a field declared with ``Field(kw_only=False)`` may be positional as well.
 
     Raises:
-        SettingsError: options are wrong or unknown; the message names each with the nearest right one.
+        SettingsError: Options are wrong or unknown; the message names each with the nearest right name.
 
     >>> class Shout(Callback):
     ...     volume: int = 3
@@ -61,7 +59,7 @@ class Callback(BaseModel):
     >>> Shout(volum=5)
     Traceback (most recent call last):
         ...
-    trainbus.errors.SettingsError: Shout: volum: no such option; did you mean 'volume'? options: volume
+    trainbus.errors.SettingsError: Shout: volum: unknown option; did you mean 'volume'? options: volume
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
@@ -71,10 +69,10 @@ class Callback(BaseModel):
         def __init__(self, *positional: Any, **options: Any) -> None:
             names = [name for name, field in type(self).model_fields.items() if field.kw_only is False]
             if len(positional) > len(names):
-                allowed = f"only {', '.join(names)} may go" if names else "none goes"
+                allowed = f"only {', '.join(names)} by position" if names else "only options by name"
                 raise SettingsError(
-                    f"{type(self).__name__}: {len(positional)} options without a name; {allowed} without one, "
-                    f"give the others as option=value: {', '.join(type(self).model_fields)}"
+                    f"{type(self).__name__} takes {allowed}, but {len(positional)} positional arguments were given; "
+                    f"write option=value: {', '.join(type(self).model_fields)}"
                 )
             for name, value in zip(names, positional, strict=False):
                 if name in options:
@@ -86,11 +84,11 @@ class Callback(BaseModel):
                 raise _explained(type(self), error) from None
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith(("on_", "set_")):  # a framework takes it for one of its own callbacks
+            if name.startswith(("on_", "set_")):  # a framework treats it as one of its own callbacks
                 own = type(self).__name__
                 raise AttributeError(
-                    f"{own} has no {name!r}: it is a trainbus callback, which a framework hears through its adapter; "
-                    f"with Keras, callbacks=[KerasCallback([{own}(...)])] of trainbus.adapters.keras"
+                    f"{own} has no {name!r}: it is a trainbus callback, which needs an adapter of its framework; "
+                    f"with Keras, pass callbacks=[KerasCallback([{own}(...)])] from trainbus.adapters.keras"
                 )
             return super().__getattr__(name)
 
@@ -98,73 +96,73 @@ class Callback(BaseModel):
         return repr(self)
 
     def plugin(self) -> object:
-        """A new listener for one run: an object with hook implementations."""
-        raise NotImplementedError(f"{type(self).__name__} makes no plugin; define plugin(self)")
+        """Return a new plugin for one run: an object with hook implementations."""
+        raise NotImplementedError(f"{type(self).__name__} must define plugin(self)")
 
     def requires(self) -> tuple[type, ...]:
-        """The capabilities without which the callback, with these options, cannot work."""
+        """Return the capabilities that the callback needs with these options."""
         return ()
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Why the callback cannot work with `subject`, found before any training time is spent."""
+        """Yield why the callback cannot work with ``subject``; called before the training begins."""
         for capability in self.requires():
             why = missing(subject, capability)
             if why:
                 yield MissingCapability(f"{type(self).__name__} needs {capability.__name__}, but {why}")
 
     def exclusive_paths(self) -> tuple[str, ...]:
-        """Absolute paths that only one callback of a run may write."""
+        """Return absolute paths that only one callback of a run may write."""
         return ()
 
     def locked_directories(self) -> tuple[str, ...]:
-        """Absolute paths of directories into which no other run may write while this one goes on."""
+        """Return absolute paths of directories that no other run may write to during this one."""
         return ()
 
     def directories(self) -> tuple[str, ...]:
-        """Absolute paths of directories into which it writes; a journal lies in the first of them."""
+        """Return absolute paths of directories that it writes to; a journal is put in the first of them."""
         return self.locked_directories()
 
     def checkpoint_patterns(self) -> tuple[str, ...]:
-        """What the checkpoints that the callback may have written are called, as patterns for `glob`."""
+        """Return ``glob`` patterns of the checkpoints that the callback may have written."""
         return ()
 
     def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
-        """Whether what its plugin remembered under these earlier settings means the same under the present ones."""
+        """Return whether its plugin can continue from a state dict that was made under these earlier settings."""
         return True
 
     def settings(self) -> dict[str, Any]:
-        """The callback as plain data, which `trainbus.callbacks_from` turns back into an equal one.
+        """Return the callback as plain data, from which ``trainbus.callbacks_from`` makes an equal one.
 
-        None is left out, so that the data fits TOML as well as JSON.
+        Options that are None are left out, since TOML has no None.
         """
         return {"callback": type(self).__name__, **self.model_dump(mode="json", exclude_none=True)}
 
 
 class MonitoredCallback(Callback):
-    """Base of the callbacks that watch one metric."""
+    """Base class of the callbacks that monitor one metric."""
 
     monitor: Annotated[str, StringConstraints(min_length=1)] = "val_loss"
-    """Name of the metric, as it is logged."""
+    """Name under which the metric is logged."""
     verbose: Verbose = 0
-    """0 prints nothing; 1 a progress bar and every decision; 2 a line an epoch and every decision; "auto" is 1 on a
-    terminal or in a notebook, else 2."""
+    """0 prints nothing; 1 a progress bar and every decision; 2 a line for each epoch and every decision; "auto" is 1 in
+    a terminal or a notebook, else 2."""
     mode: Mode = "auto"
-    """Whether the metric improves downwards ("min") or upwards ("max"); "auto" asks the metric object, then the
+    """Whether the metric improves downwards ("min") or upwards ("max"); "auto" asks the metric object, then its
     name."""
 
     def monitors(self) -> bool:
-        """Whether the options make the metric matter at all."""
+        """Return whether the callback uses the metric with these options."""
         return True
 
     def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
-        """The same metric is watched in the same direction, or it does not matter."""
+        """Return whether it monitors the same metric in the same direction, or does not use the metric."""
         if not self.monitors():
             return True
         before = canonical(str(earlier.get("monitor", ""))), earlier.get("mode")
         return before == (canonical(self.monitor), self.mode)
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Also: a direction that neither the subject nor the name of the metric can tell."""
+        """Also yield a metric whose direction neither the subject nor the name determines."""
         yield from super().validate_for(subject)
         if self.mode == "auto" and self.monitors() and missing(subject, HasDirections):
             try:
@@ -174,35 +172,33 @@ class MonitoredCallback(Callback):
 
 
 def journal_directory(callbacks: Iterable[Callback]) -> Path | None:
-    """The directory on this machine's disk where the records of a run lie; None where there is no place for them.
+    """Return the directory on the local disk for the records of a run; None if there is none.
 
-    It is the first that is owned, as that of checkpoints is, else the first into which a callback writes.
+    It is the first locked directory, such as that of checkpoints, else the first one that a callback writes to.
     """
     callbacks = list(callbacks)
-    owned = (each for callback in callbacks for each in callback.locked_directories())
+    locked = (each for callback in callbacks for each in callback.locked_directories())
     written = (each for callback in callbacks for each in callback.directories())
-    places = map(location, (*owned, *written))
-    return next((place for place in places if isinstance(place, Path)), None)
+    return next((place for place in map(location, (*locked, *written)) if isinstance(place, Path)), None)
 
 
 def find_conflicts(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
-    """Where two callbacks would write the same: the number of the later one, counted from 0, and what is wrong."""
+    """Yield the index of each callback that writes the same path as an earlier one, and the error message."""
     claimed: dict[str, tuple[int, Callback]] = {}
     for number, callback in enumerate(callbacks):
         for claim in callback.exclusive_paths():
             first, other = claimed.setdefault(claim, (number, callback))
             if first != number:
                 names = " and ".join(dict.fromkeys([type(other).__name__, type(callback).__name__]))
-                yield number, f"{names}: two callbacks would write {claim!r}; give each a place of its own"
+                yield number, f"{names}: two callbacks would write {claim!r}; give each a different path"
 
 
 def _explained(callback: type[BaseModel], error: ValidationError) -> SettingsError:
-    """Every problem in one line each, with the nearest right name."""
-    options = list(callback.model_fields)
+    """Return an error with one line for each problem, which suggests the nearest right name."""
+    options, name = list(callback.model_fields), callback.__name__
     problems = [(each["loc"], _problem(options, each)) for each in error.errors()]
-    told = [why for _, why in problems]
-    name = callback.__name__
-    explained = SettingsError(f"{name}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{name}:", *told]))
+    lines = [why for _, why in problems]
+    explained = SettingsError(f"{name}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{name}:", *lines]))
     explained.problems = problems
     return explained
 
@@ -210,11 +206,10 @@ def _explained(callback: type[BaseModel], error: ValidationError) -> SettingsErr
 def _problem(options: list[str], error: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "options"
     if error["type"] == "extra_forbidden":
-        return f"{name}: no such option{hint(name, options)} options: {', '.join(options)}"
+        return f"{name}: unknown option{hint(name, options)} options: {', '.join(options)}"
     if error["type"] == "missing":
-        return f"{name}: needed, and not given"
-    said = error["msg"].removeprefix("Value error, ")
+        return f"{name} is required"
+    why = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error":
-        allowed = re.findall(r"'([^']*)'", said)
-        said += hint(str(error["input"]), allowed, otherwise="")
-    return f"{name}={error['input']!r}: {said[:1].lower()}{said[1:]}"
+        why += hint(str(error["input"]), re.findall(r"'([^']*)'", why), otherwise="")
+    return f"{name}={error['input']!r}: {why[:1].lower()}{why[1:]}"

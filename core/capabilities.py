@@ -46,8 +46,12 @@ class Saveable(Protocol):
         """Return the file suffixes that it can write, the default first, each with its dot."""
         ...
 
-    def save(self, path: Path, *, weights_only: bool) -> None:
-        """Write the complete training state, or only the weights, to ``path``, whose suffix is one of ``suffixes``."""
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        """Write the complete training state, or only the weights, to ``path``, whose suffix is one of ``suffixes``.
+
+        It writes all bytes or raises. It may return the SHA-256 digest, in hexadecimal digits, of what it meant to
+        write: the file is compared with it before it replaces another. Any other return value is ignored.
+        """
         ...
 
 
@@ -59,6 +63,7 @@ class BackgroundSaveable(Protocol):
         """Copy the present state; return a function that writes the copy to a path, as ``save`` would, in any thread.
 
         The function may be called several times, until ``snapshot_writer`` is called again, which may reuse its memory.
+        Like ``save``, it may return the digest of what it meant to write.
         """
         ...
 
@@ -94,7 +99,12 @@ class Restorable(Protocol):
     """A subject that can be restored from a file that it wrote."""
 
     def load(self, path: Path) -> None:
-        """Load the state in ``path`` into the subject, in place."""
+        """Load the state in ``path`` into the subject, in place.
+
+        Raises:
+            UnreadableCheckpoint: The file cannot be read, and nothing has been changed; a run that resumes then looks
+                for an older checkpoint.
+        """
         ...
 
 

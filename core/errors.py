@@ -40,6 +40,14 @@ class CheckpointError(TrainbusError, OSError):
     """A checkpoint could not be written or read."""
 
 
+class UnreadableCheckpoint(CheckpointError):
+    """What a checkpoint holds cannot be read: it is damaged, or was never what its framework writes.
+
+    A subject raises it before it has changed anything; whoever looks for the newest checkpoint then takes another one.
+    One that was saved of another model is readable, and no reason to pass it over.
+    """
+
+
 class JournalError(TrainbusError, ValueError):
     """A file is not a journal, or it is damaged."""
 

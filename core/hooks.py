@@ -1,35 +1,31 @@
-"""All that a plugin can hear, and the two pluggy markers.
+"""The events that plugins implement, and the pluggy marker for it.
 
-A plugin is any object with methods marked `@hookimpl` and named like the hooks below. Arguments go by name: an
-implementation takes those that it wants. What it returns, a `Decision` or None, joins with the other plugins' answers;
-answers to `on_exception` and to those after it are ignored. A plugin whose attribute `critical` is False only observes:
-what it raises is reported, and the training goes on. Epochs and batches count from 0.
+A plugin is any object with methods that are marked ``@hookimpl`` and named like the hooks below. Arguments are passed
+by name: an implementation takes those that it needs. It returns a `Decision` or None; the decisions of all plugins are
+joined into one. What ``on_exception`` and the hooks after it return is ignored. A plugin whose attribute ``critical``
+is False is an observer: an error that it raises is reported, and the training continues. Epochs and batches count
+from 0.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pluggy
 
-from .errors import SettingsError
+from .checkpoints import Checkpoint
+from .decision import Decision
+from .errors import CheckpointError, SettingsError
 from .metrics.names import hint
-
-if TYPE_CHECKING:
-    from .checkpoints.discovery import Checkpoint
-    from .decision import Decision
-    from .errors import CheckpointError
-    from .run import Run
-    from .storage.paths import Location
-
-__all__ = ["HOOKS", "PROJECT", "Hooks", "check_plugin", "hookimpl"]
+from .run_view import RunView
+from .storage.paths import Location
 
 PROJECT = "trainbus"
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
-"""Marks a method as a hook implementation; takes pluggy's tryfirst, trylast and wrapper."""
+"""Marks a method as a hook implementation; takes pluggy's ``tryfirst`` and ``trylast``."""
 
 _spec = pluggy.HookspecMarker(PROJECT)
 
@@ -38,55 +34,57 @@ class Hooks:
     """The events of a training run, in the order in which they happen."""
 
     @_spec
-    def on_train_begin(self, run: Run) -> Decision | None:
-        """The training is about to begin; nothing is trained yet."""
+    def on_train_begin(self, run: RunView) -> Decision | None:
+        """The training is about to begin; nothing has been trained yet."""
 
     @_spec
-    def on_epoch_begin(self, run: Run, epoch: int) -> Decision | None:
+    def on_epoch_begin(self, run: RunView, epoch: int) -> Decision | None:
         """The epoch is about to begin."""
 
     @_spec
-    def on_batch_begin(self, run: Run, epoch: int, batch: int) -> Decision | None:
+    def on_batch_begin(self, run: RunView, epoch: int, batch: int) -> Decision | None:
         """The batch is about to be trained on."""
 
     @_spec
-    def on_batch_end(self, run: Run, epoch: int, batch: int, step: int, metrics: Mapping[str, Any]) -> Decision | None:
+    def on_batch_end(
+        self, run: RunView, epoch: int, batch: int, step: int, metrics: Mapping[str, Any]
+    ) -> Decision | None:
         """The batch was trained on; `step` weight updates were made in the whole run.
 
-        `metrics` is a live view of the running means since the epoch began; reading one may wait for the device.
+        `metrics` is a live view of the running means since the epoch began; to read one may wait for the device.
         """
 
     @_spec
-    def on_validation_begin(self, run: Run, epoch: int) -> Decision | None:
-        """The epoch's validation is about to begin."""
+    def on_validation_begin(self, run: RunView, epoch: int) -> Decision | None:
+        """The validation of the epoch is about to begin."""
 
     @_spec
-    def on_validation_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """The epoch's validation is over; the names in `metrics` begin with `val_`."""
+    def on_validation_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        """The validation of the epoch is over; the names in `metrics` begin with ``val_``."""
 
     @_spec
-    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """The epoch is over; `metrics` holds all of its metrics and the learning rate that it trained with."""
+    def on_epoch_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        """The epoch is over; `metrics` holds all of its metrics, and the learning rate that it was trained with."""
 
     @_spec
-    def on_train_end(self, run: Run) -> Decision | None:
-        """The training is over; always called, also after an error, which is then in `run.error`."""
+    def on_train_end(self, run: RunView) -> Decision | None:
+        """The training is over; always called, also after an error, which is then in ``run.error``."""
 
     @_spec
-    def on_exception(self, run: Run, error: BaseException) -> None:
-        """The loop or a plugin raised; `on_train_end` follows and then the error goes on to the user."""
+    def on_exception(self, run: RunView, error: BaseException) -> None:
+        """The loop or a plugin has raised an error; after ``on_train_end`` it is raised to the user."""
 
     @_spec
-    def on_decision(self, run: Run, decision: Decision) -> None:
-        """The joined decision was carried out."""
+    def on_decision(self, run: RunView, decision: Decision) -> None:
+        """The joined decision was executed."""
 
     @_spec
-    def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
+    def on_checkpoint(self, run: RunView, checkpoint: Checkpoint) -> None:
         """A checkpoint was committed: its file is complete and on the disk."""
 
     @_spec
-    def on_checkpoint_error(self, run: Run, path: Location, step: int, error: CheckpointError) -> None:
-        """The checkpoint of this step was not written, and the run goes on: `path` holds what it held before."""
+    def on_checkpoint_error(self, run: RunView, path: Location, step: int, error: CheckpointError) -> None:
+        """The checkpoint of this step was not written, and the run continues: `path` holds what it held before."""
 
 
 HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))
@@ -94,10 +92,11 @@ HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))
 
 
 def check_plugin(name: str, plugin: object) -> None:
-    """Refuse an object that would listen to nothing, or not to what its author meant.
+    """Refuse an object that implements no hook, or not the hook that its author meant.
 
     Raises:
-        SettingsError: a hook or an argument is misspelt, the marker is forgotten, or nothing is implemented.
+        SettingsError: A hook or an argument is misspelt, the marker is missing, nothing is implemented, or a hook is
+            implemented as a wrapper.
 
     >>> class Hopeful:
     ...     @hookimpl
@@ -109,18 +108,22 @@ def check_plugin(name: str, plugin: object) -> None:
     """
     if isinstance(plugin, type):
         raise SettingsError(f"{name} is a class; list an object of it: {name}(...)")
-    heard = False
-    # looked up statically, since the properties of a stranger's object are none of our business
+    implements = False
+    # looked up statically: the properties of an object that a user wrote may have side effects
     for attribute in dict.fromkeys([*dir(type(plugin)), *getattr(plugin, "__dict__", ())]):
         method = inspect.getattr_static(plugin, attribute, None)
         options: Any = getattr(getattr(method, "__func__", method), f"{PROJECT}_impl", None)
         if isinstance(options, dict):
-            heard = True
+            implements = True
             hook = cast("dict[str, Any]", options).get("specname") or attribute
+            if options["wrapper"] or options["hookwrapper"]:
+                raise SettingsError(
+                    f"{name}.{hook} is a hook wrapper, which trainbus does not call; implement the hook"
+                )
             _check_implementation(name, hook, getattr(plugin, attribute))
         elif attribute in HOOKS:
-            raise SettingsError(f"{name}.{attribute} would not be heard; mark it with @trainbus.hookimpl")
-    if not heard:
+            raise SettingsError(f"{name}.{attribute} would not be called; mark it with @trainbus.hookimpl")
+    if not implements:
         raise SettingsError(
             f"{name} implements no hook; list trainbus callbacks, or objects with methods marked @trainbus.hookimpl "
             f"and named {', '.join(HOOKS)}"

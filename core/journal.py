@@ -1,12 +1,11 @@
-"""The journal of a run: a line of JSON for each thing that happened, written as it happens, and how it is read.
+"""The journal of a run: the format of its file, one line of JSON for each event, and its reader.
 
-Each line is an object whose key "event" tells which of the models below it is. Everything is strict JSON: numbers that
-are not finite are the texts "NaN", "Infinity" and "-Infinity". Epochs count from 0, times are seconds since 1970.
+Each line is an object whose key "event" names one of the models below. The JSON is strict: numbers that are not finite
+are the strings "NaN", "Infinity" and "-Infinity". Epochs count from 0; times are seconds since 1970.
 
-A file holds one run after another, each from its "begin" on. A run that was resumed goes on in the file in which it
-began: its "resumed" event says how many bytes of the file hold still, and what the run wrote after them is void. No
-record is ever destroyed, and yet the file tells the story of one run. Where a process was killed, the last line may be
-torn.
+A file holds one run after another, each beginning with "begin". A resumed run continues in its old file: its "resumed"
+event says how many bytes of the file are still valid, and what the run wrote after them is void. So no record is ever
+deleted. If a process was killed, the last line may be incomplete.
 """
 
 from __future__ import annotations
@@ -44,24 +43,23 @@ __all__ = [
 ]
 
 NAME: Final = "journal.jsonl"
-"""What a journal is called where nobody says otherwise."""
+"""Default name of the file."""
 
 VERSION: Final = 1
-"""Of the schema; a new one where a reader of the old one would misunderstand."""
+"""Version of the schema; increased if a reader of the previous version would misread the file."""
 
 _NOT_FINITE: Final = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
-_NUMBER: Final = {"anyOf": [{"type": "number"}, {"enum": list(_NOT_FINITE)}]}
 
 
-def _number_in(value: object) -> object:
+def _parse_not_finite(value: object) -> object:
     return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
 
 
-Number = Annotated[float, BeforeValidator(_number_in), WithJsonSchema(_NUMBER)]
-"""A number, finite or not."""
+Number = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": list(_NOT_FINITE)}]})]
+"""A number, finite or not; pydantic reads the strings of those that are not finite as numbers."""
 
-Value = Annotated[bool | int | float | str | None, BeforeValidator(_number_in)]
-"""One thing that a rule has looked at."""
+Value = Annotated[bool | int | float | str | None, BeforeValidator(_parse_not_finite)]
+"""One value of a rule's input; the validator keeps numbers that are not finite from being read as text."""
 
 
 class _Model(BaseModel):
@@ -72,9 +70,9 @@ class PluginRecord(_Model):
     """One plugin of the run."""
 
     callback: str = ""
-    """Class of the callback that made it; empty where the user listed the plugin itself."""
+    """Class of the callback that made it; empty if the user listed the plugin itself."""
     settings: dict[str, Any] = Field(default_factory=dict[str, Any])
-    """The options of the callback as they were given, defaults included; None is left out."""
+    """The options of the callback, defaults included and None left out."""
 
 
 class Best(_Model):
@@ -88,18 +86,17 @@ class ActionRecord(_Model):
     """One action that was carried out."""
 
     kind: Literal["scale_learning_rate", "keep", "save", "restore", "forget", "stop"]
-    """What it is: the function of `trainbus.decision` that makes it."""
+    """The function of ``trainbus.decision`` that makes it."""
     by: str
-    """Name of the plugin that asked for it; "loop" for the loop itself, "request" for a signal or a stop file."""
+    """Name of the plugin that asked for it; "loop" for the loop, "request" for a signal or a stop file."""
     reason: str
     """Why, in words."""
     options: dict[str, Value] = Field(default_factory=dict[str, Any])
-    """What the action was asked with: factor and floor, path, slot, source ..."""
+    """The options of the action: factor and floor, path, slot, source, and so on."""
     rule: str = ""
-    """The rule that asked for it: "early stopping", say; empty where nobody told."""
+    """The rule that asked for it, such as "stopping_rule"; empty if unknown."""
     values: dict[str, Value] = Field(default_factory=dict[str, Any])
-    """What the rule saw: the name of the metric, its value, the best and its epoch, how long it has waited, and the
-    settings that it was compared with."""
+    """The rule's input: the metric, its value, its best value and epoch, the epochs waited, and the settings."""
 
 
 class _Event(_Model):
@@ -109,50 +106,50 @@ class _Event(_Model):
 
 class _Introduction(_Event):
     run: str
-    """What tells this run from the others in the file, also after it was resumed."""
+    """Identifier of the run within the file; a resumed run keeps its identifier."""
     version: int = VERSION
-    """Of the schema."""
+    """Version of the schema."""
     subject: str | None
-    """The type of what is trained, as its adapter presents it; None for a loop that only has numbers."""
+    """Type of the subject that is trained; None for a loop without one."""
     planned_epochs: int | None = None
-    """Number of the last epoch, counted from 1; None where nothing tells, or not yet."""
+    """Number of the last planned epoch, counted from 1; None if it is not known yet."""
     callbacks: dict[str, PluginRecord] = Field(default_factory=dict[str, PluginRecord])
-    """Name of each plugin, in their order, to what made it."""
+    """Name of each plugin, in order, to the callback that made it."""
     environment: dict[str, str | int | None] = Field(default_factory=dict[str, str | int | None])
-    """Machine, process, and the version of each package that matters."""
+    """Machine, process, and versions of the relevant packages."""
 
 
 class RunStarted(_Introduction):
-    """A run began; what is before it in the file belongs to other runs."""
+    """A run began; earlier events in the file belong to other runs."""
 
     event: Literal["begin"] = "begin"
 
 
 class RunResumed(_Introduction):
-    """A run goes on from a checkpoint; what it did after that checkpoint is void."""
+    """A run continues from a checkpoint; what it did after that checkpoint is void."""
 
     event: Literal["resumed"] = "resumed"
     checkpoint: str
-    """The file that it goes on from."""
+    """The file from which it continues."""
     epochs: int
-    """Epochs that are over, which is also the number of the one to go on with."""
+    """Number of finished epochs, which is also the number of the next epoch, counted from 0."""
     step: int
-    """Weight updates that were made."""
+    """Weight updates made so far."""
     length: int = 0
-    """So many bytes of the file hold still: later events of this run, before this one, are void."""
+    """Number of bytes of the file that are still valid: events of this run between them and this event are void."""
 
 
 class EpochEnded(_Event):
-    """An epoch is over."""
+    """An epoch ended."""
 
     event: Literal["epoch"] = "epoch"
     epoch: int
     step: int
     """Weight updates made in the whole run."""
     seconds: float
-    """How long it took, validation included."""
+    """Duration, validation included."""
     metrics: dict[str, Number]
-    """Its metrics that are single numbers, and the learning rates that it trained with."""
+    """Its metrics that are single numbers, and its learning rates."""
 
 
 class DecisionMade(_Event):
@@ -162,13 +159,13 @@ class DecisionMade(_Event):
     epoch: int
     step: int
     actions: tuple[ActionRecord, ...]
-    """What was carried out, in that order; what could not be is missing, and told as a failure."""
+    """The actions that were carried out, in order; those that could not be are reported as failures instead."""
     learning_rates: dict[str, Number] | None = None
-    """The learning rates that follow, where the decision is about them."""
+    """The new learning rates, if the decision changes them."""
 
 
 class CheckpointSaved(_Event):
-    """A checkpoint is complete and on the disk."""
+    """A checkpoint was written completely to the disk."""
 
     event: Literal["checkpoint"] = "checkpoint"
     epoch: int
@@ -180,55 +177,54 @@ class CheckpointSaved(_Event):
 
 
 class FailureReported(_Event):
-    """Something went wrong, and the run went on."""
+    """Something failed, and the run continued."""
 
     event: Literal["failure"] = "failure"
     plugin: str
     hook: str
-    """The hook in which an observer raised; empty where the plugin goes on without something, or a checkpoint that it
-    asked for was not written."""
+    """The hook in which an observer raised; empty for a plugin that lost something, or for a lost checkpoint."""
     lost: str = ""
-    """What the plugin goes on without, in a few words; empty where the error tells it all."""
+    """What the plugin continues without, in a few words; empty if the error alone explains the failure."""
     error: str
-    """The type of what was raised, and what it says."""
+    """Type and message of the exception."""
 
 
 class ExceptionRaised(_Event):
-    """The loop or a plugin raised what ends the run."""
+    """The loop or a plugin raised an exception that ends the run."""
 
     event: Literal["exception"] = "exception"
     epoch: int
     step: int
     error: str
-    """The type of what was raised, and what it says."""
+    """Type and message of the exception."""
     traceback: str = ""
 
 
 class StopRequested(_Event):
-    """A signal or a stop file ends the run here."""
+    """A signal or a stop file ends the run."""
 
     event: Literal["signal"] = "signal"
     epoch: int
     step: int
     name: str
-    """SIGTERM, say, or the path of the stop file."""
+    """Name of the signal, such as SIGTERM, or path of the stop file."""
 
 
 class RunEnded(_Event):
-    """The run is over, in whatever way; missing where its process was killed."""
+    """The run is over; missing if its process was killed."""
 
     event: Literal["end"] = "end"
     outcome: Literal["finished", "stopped", "interrupted", "failed"]
     reason: str
     """Why, in words."""
     epochs: int
-    """Epochs that were trained to their end, those before a resume included."""
+    """Number of finished epochs, those before a resume included."""
     step: int
     seconds: float
-    """Since it began or was resumed."""
+    """Duration since the run began or was resumed."""
     best: dict[str, Best] = Field(default_factory=dict[str, Best])
     checkpoints: tuple[str, ...] = ()
-    """The files that were written and not forgotten since."""
+    """The files that were written and not deleted since."""
 
 
 Event: TypeAlias = (
@@ -247,7 +243,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of one line.
+    """Return the JSON schema of one line.
 
     >>> schema()["discriminator"]["propertyName"]
     'event'
@@ -257,45 +253,45 @@ def schema() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunJournal:
-    """What a journal tells of one run."""
+    """The events of one run in a journal."""
 
     path: Path
     events: tuple[Event, ...]
-    """Those that hold, in their order; the first is `RunStarted` or `RunResumed`."""
+    """The valid events, in order; the first is ``RunStarted`` or ``RunResumed``."""
     void: int = 0
-    """Number of events that were taken back by a resume."""
+    """Number of events that a resume made void."""
 
     @property
     def introduction(self) -> RunStarted | RunResumed:
-        """How the run began, or was resumed last: the callbacks and the environment that it went on with."""
+        """The event with which the run began or was last resumed."""
         return [each for each in self.events if isinstance(each, (RunStarted, RunResumed))][-1]
 
     @property
     def callbacks(self) -> Mapping[str, PluginRecord]:
-        """Name of each plugin to what made it."""
+        """Name of each plugin to the callback that made it."""
         return self.introduction.callbacks
 
     @property
     def epochs(self) -> list[EpochEnded]:
-        """Each epoch that is over."""
+        """The finished epochs."""
         return [each for each in self.events if isinstance(each, EpochEnded)]
 
     @property
     def decisions(self) -> list[DecisionMade]:
-        """What was decided."""
+        """The decisions that were carried out."""
         return [each for each in self.events if isinstance(each, DecisionMade)]
 
     @property
     def end(self) -> RunEnded | None:
-        """How it ended; None where it goes on still, or was killed."""
+        """The end of the run; None if it still runs or was killed."""
         return self.events[-1] if isinstance(self.events[-1], RunEnded) else None
 
 
 def read(path: Path) -> list[RunJournal]:
-    """The story of each run in a journal, in the order in which they began.
+    """Return the runs in a journal, in the order in which they began.
 
     Raises:
-        JournalError: it cannot be read, is no journal, or a line before the last is damaged.
+        JournalError: The file cannot be read, is not a journal, or has a damaged line before the last one.
     """
     runs: dict[str, list[tuple[int, Event]]] = {}
     void: dict[str, int] = {}
@@ -303,7 +299,7 @@ def read(path: Path) -> list[RunJournal]:
     for end, event in parse(path):
         if isinstance(event, (RunStarted, RunResumed)):
             run = runs.setdefault(event.run, [])
-        assert run is not None  # `parse` lets no other come first
+        assert run is not None  # `parse` raises if another event is first
         if isinstance(event, RunResumed):
             before = len(run)
             run[:] = [each for each in run if each[0] <= event.length]
@@ -313,16 +309,16 @@ def read(path: Path) -> list[RunJournal]:
 
 
 def parse(path: Path) -> Iterator[tuple[int, Event]]:
-    """Each event of a journal, void ones too, and where in the file its line ends; a torn last line is left out.
+    """Yield the end of each complete line of a journal, as an offset in bytes, and its event, void ones included.
 
     Raises:
-        JournalError: as `read` does.
+        JournalError: As in ``read``.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise JournalError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
-    data = data.rstrip(b"\0")  # which may follow where the machine died
+    data = data.rstrip(b"\0")  # a file system may append zeros when the machine crashes
     if not data:
         raise JournalError(f"{str(path)!r} is empty")
     lines = data.split(b"\n")
@@ -334,20 +330,20 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
         except ValidationError as error:
             if number == last > 1 and error.errors()[0]["type"] == "json_invalid":
                 return
-            raise JournalError(f"{str(path)!r} {_flaw(number, error)}") from None
+            raise JournalError(f"{str(path)!r} {_damage(number, error)}") from None
         if isinstance(event, (RunStarted, RunResumed)):
             if event.version > VERSION:
                 raise JournalError(
-                    f"{str(path)!r}, line {number}, was written by a later trainbus: upgrade it to read this"
+                    f"{str(path)!r}, line {number}: written by a later trainbus; upgrade trainbus to read it"
                 )
         elif number == 1:
-            raise JournalError(f"{str(path)!r} is no journal: it begins with {event.event!r} and not with 'begin'")
+            raise JournalError(f"{str(path)!r} is not a journal: its first event is {event.event!r} and not 'begin'")
         yield end, event
 
 
-def _flaw(number: int, error: ValidationError) -> str:
+def _damage(number: int, error: ValidationError) -> str:
     if number == 1:
-        return "is no journal of trainbus"
+        return "is not a journal of trainbus"
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
     return f"is damaged in line {number}: {f'{where}: ' if where else ''}{first['msg'].lower()}"

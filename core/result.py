@@ -1,4 +1,4 @@
-"""How a run ended."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from .failures import Failure
 from .metrics.monitor import BestValue
 from .storage.paths import Location
 
-__all__ = ["Result"]
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run ended."""
+    """The result of a run.
+
+    ``str(result)`` is a summary in a few lines.
+    """
 
     epochs: int
-    """Number of epochs that were trained to their end."""
+    """Number of finished epochs."""
     stopped: bool
-    """Whether a decision ended the training before its last epoch."""
+    """Whether a decision ended the training."""
     reason: str
     """Why the training ended, in words."""
     best: dict[str, BestValue]
-    """Per monitored metric its best value and the epoch, counted from 0, that reached it."""
+    """Name of each monitored metric to its best value and the epoch, counted from 0, that reached it."""
     checkpoints: tuple[Location, ...]
-    """The files that were written and not forgotten since, each once, in the order of their last writing."""
+    """The distinct files that were written and not deleted since, in the order in which they were last written."""
     learning_rates: dict[str, list[float | None]]
-    """Per learning rate its value in each epoch."""
+    """Name of each learning rate to its value in each epoch."""
     failures: tuple[Failure, ...] = ()
     """What went wrong without ending the run."""
     decisions: tuple[tuple[int, Decision], ...] = ()
-    """Each decision that was carried out, with its epoch, counted from 0: actions with reason, plugin, rule, values."""
+    """Each decision that was carried out, with its epoch, counted from 0."""
 
     def __str__(self) -> str:
         lines = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}: {self.reason}"]

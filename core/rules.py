@@ -1,11 +1,22 @@
-"""How decisions are reached: pure state machines, each (state, observation) -> (state, verdict).
+"""The rules behind decisions: pure functions ``(state, observation) -> (state, verdict)``.
 
-Nothing here branches on a value, so that one function steps a single run (Python scalars) and thousands of runs at
-once (NumPy arrays, given as state or as settings). Scores always improve upwards: a metric that improves downwards is
-negated before it comes here, which IEEE arithmetic mirrors exactly.
+A *state* is a named tuple with everything that a rule remembers of the run so far; its defaults are the state before
+the first epoch. An *observation* is what happens now, usually the score of an epoch. A *verdict* says what follows:
+whether the score improved, whether to stop, to reduce the learning rate, or to save. A rule changes nothing itself; the
+caller keeps the new state and acts on the verdict.
 
-The rules are those of Keras 3.15.1's callbacks with one exception: a score that is not finite is never an improvement
-(Keras keeps a NaN that comes first as best for ever).
+No rule branches on a value, so that the same function steps one run (Python scalars) or thousands of runs at once
+(NumPy arrays as state or as settings). Scores improve upwards: the caller negates a metric that improves downwards,
+which is exact in IEEE arithmetic.
+
+The rules are those of the callbacks of Keras 3.15.1 with one exception: a score that is not finite is never an
+improvement (Keras keeps a NaN in the first epoch as the best value for ever).
+
+>>> state = Patience()
+>>> for epoch, score in enumerate([1.0, 2.0, 1.5, 1.6]):
+...     state, verdict = stopping_rule(state, score, epoch, patience=2)
+>>> state, verdict.stop
+(Patience(best=2.0, best_epoch=1, wait=2), True)
 """
 
 from __future__ import annotations
@@ -39,16 +50,16 @@ Number: TypeAlias = Any
 
 
 def where(condition: Number, yes: Number, no: Number) -> Number:
-    """`yes` where `condition` holds, else `no`."""
+    """Return ``yes`` if ``condition`` holds, else ``no``, element by element."""
     if isinstance(condition, bool):
         return yes if condition else no
-    import numpy as np  # noqa: PLC0415 - only arrays come here, so their library is loaded already
+    import numpy as np  # noqa: PLC0415 - only arrays reach this line, so NumPy is imported already
 
     return cast("Number", np.where(condition, yes, no))
 
 
 def improves(score: Number, reference: Number, min_delta: Number = 0.0) -> Number:
-    """Whether `score` beats `reference` by more than `min_delta`: strictly, and never when it is not finite.
+    """Return whether a finite ``score`` exceeds ``reference`` by more than ``min_delta``.
 
     >>> improves(1.0, 1.0), improves(1.5, 1.0, 0.5), improves(float("nan"), -inf), improves(0.0, -inf)
     (False, False, False, True)
@@ -57,20 +68,20 @@ def improves(score: Number, reference: Number, min_delta: Number = 0.0) -> Numbe
 
 
 class Best(NamedTuple):
-    """The best score so far and when it came."""
+    """The best score so far and its epoch."""
 
     score: Number = -inf
     epoch: Number = -1
 
 
 def best_rule(state: Best, score: Number, epoch: Number) -> tuple[Best, Number]:
-    """The best of all scores so far; the verdict tells whether this one is it."""
+    """Keep the best of all scores; the verdict is whether this score is the best so far."""
     improved = improves(score, state.score)
     return Best(where(improved, score, state.score), where(improved, epoch, state.epoch)), improved
 
 
 class Patience(NamedTuple):
-    """What early stopping remembers."""
+    """State of early stopping: the best score, its epoch, and the epochs waited since."""
 
     best: Number = -inf
     best_epoch: Number = -1
@@ -78,7 +89,7 @@ class Patience(NamedTuple):
 
 
 class StoppingVerdict(NamedTuple):
-    """What early stopping finds."""
+    """Verdict of early stopping."""
 
     improved: Number
     stop: Number
@@ -94,12 +105,12 @@ def stopping_rule(
     baseline: Number = -inf,
     start_from_epoch: Number = 0,
 ) -> tuple[Patience, StoppingVerdict]:
-    """Stop when the score has not improved for `patience` epochs; 0 means 1, and epoch 0 never stops.
+    """Stop when the score has not improved for ``patience`` epochs; 0 means 1, and epoch 0 never stops.
 
-    `wait` starts anew at an improvement that also beats `baseline` (a score; -inf for none). An improvement that does
-    not beat it goes on waiting, yet never stops the run itself. Epochs before `start_from_epoch` are not looked at.
+    An improvement that also beats ``baseline`` (a score; -inf for none) resets ``wait`` to 0. An improvement that does
+    not beat it lets ``wait`` grow, but does not stop the run itself. Epochs before ``start_from_epoch`` are ignored.
 
-    Source: keras 3.15.1, `EarlyStopping.on_epoch_end`.
+    Source: keras 3.15.1, ``EarlyStopping.on_epoch_end``.
 
     >>> state, verdict = stopping_rule(Patience(), -1.0, 0)
     >>> stopping_rule(state, -1.0, 1)
@@ -114,7 +125,7 @@ def stopping_rule(
 
 
 class Plateau(NamedTuple):
-    """What reducing the learning rate on a plateau remembers."""
+    """State of reducing the learning rate on a plateau: the best score, epochs waited, epochs of cooldown left."""
 
     best: Number = -inf
     wait: Number = 0
@@ -122,7 +133,7 @@ class Plateau(NamedTuple):
 
 
 class PlateauVerdict(NamedTuple):
-    """What reducing the learning rate on a plateau finds."""
+    """Verdict of reducing the learning rate on a plateau."""
 
     improved: Number
     reduce: Number
@@ -137,11 +148,11 @@ def plateau_rule(
     cooldown: Number = 0,
     reducible: Number = True,
 ) -> tuple[Plateau, PlateauVerdict]:
-    """Reduce when the score has not improved for `patience` epochs (0 means 1), then rest for `cooldown` - 1 epochs.
+    """Reduce when the score has not improved for ``patience`` epochs (0 means 1), then pause ``cooldown - 1`` epochs.
 
-    `reducible` tells whether any rate is above its floor: below it, `wait` grows on and no cooldown begins.
+    ``reducible`` says whether any rate is above its floor. If none is, ``wait`` keeps growing and no cooldown begins.
 
-    Source: keras 3.15.1, `ReduceLROnPlateau.on_epoch_end`, whose cooldown counts the epoch in which it ends.
+    Source: keras 3.15.1, ``ReduceLROnPlateau.on_epoch_end``, whose cooldown counts the epoch in which it ends.
 
     >>> state, _ = plateau_rule(Plateau(), 1.0, patience=1)
     >>> plateau_rule(state, 1.0, patience=1, cooldown=2)
@@ -157,19 +168,19 @@ def plateau_rule(
 
 
 class Intervals(NamedTuple):
-    """What saving at every n-th batch remembers."""
+    """State of saving at every n-th batch: batches waited, and the last batch seen in its epoch."""
 
     waited: Number = 0
     batch: Number = -1
 
 
 def interval_rule(state: Intervals, batch: Number, every: Number) -> tuple[Intervals, Number]:
-    """Act once `every` batches have passed, counted across epochs; the count starts anew whenever it acts.
+    """Act when ``every`` batches have passed since the last time, counted across epochs.
 
-    `batch` counts from 0 in its epoch. A loop that reports only some batches (Keras's `steps_per_execution`) has
-    passed those between as well.
+    ``batch`` counts from 0 in its epoch. Batches that a loop does not report (with Keras's ``steps_per_execution``)
+    count as well.
 
-    Source: keras 3.15.1, `ModelCheckpoint._should_save_on_batch`.
+    Source: keras 3.15.1, ``ModelCheckpoint._should_save_on_batch``.
 
     >>> interval_rule(Intervals(waited=2, batch=3), batch=0, every=3)
     (Intervals(waited=0, batch=0), True)
@@ -180,9 +191,9 @@ def interval_rule(state: Intervals, batch: Number, every: Number) -> tuple[Inter
 
 
 def crossing_rule(before: Number, count: Number, every: Number) -> tuple[Number, Number]:
-    """Act when the count has reached or passed a multiple of `every`, once however many it has passed.
+    """Act when the count reaches or passes a multiple of ``every``, once even if it passes several.
 
-    The state is the count itself, so that a run which goes on from any count acts where the unbroken one would have.
+    The state is the count itself, so that a resumed run acts at the same counts as an uninterrupted one.
 
     >>> crossing_rule(499, 501, every=500), crossing_rule(501, 501, every=500)
     ((501, True), (501, False))
@@ -191,36 +202,36 @@ def crossing_rule(before: Number, count: Number, every: Number) -> tuple[Number,
 
 
 class Kept(NamedTuple):
-    """A checkpoint as retention sees it."""
+    """A checkpoint that retention keeps."""
 
     path: str
     epoch: int
     step: int
     score: float
-    """How good it is, higher is better; NaN where nothing tells."""
+    """Higher is better; NaN if unknown."""
 
 
 class Retention(NamedTuple):
-    """What retention finds: whether the new checkpoint is saved, on which ground, and which others go."""
+    """Verdict of retention: whether the new checkpoint is saved, why, and which others are deleted."""
 
     among_best: bool
     among_last: bool
     forget: tuple[str, ...]
-    """Paths to forget once the new checkpoint is saved; never its own."""
+    """Paths to delete after the new checkpoint is saved; its own path is not among them."""
 
     @property
     def save(self) -> bool:
-        """Whether the new checkpoint stays on any ground, and so is saved at all."""
+        """Whether the new checkpoint is saved."""
         return self.among_best or self.among_last
 
 
 def retention_rule(
     kept: tuple[Kept, ...], new: Kept, *, best: int = 0, last: int = 0
 ) -> tuple[tuple[Kept, ...], Retention]:
-    """Keep the `best` checkpoints of the highest scores and the `last` newest ones; one may be both.
+    """Keep the ``best`` checkpoints with the highest scores and the ``last`` newest ones; one checkpoint may be both.
 
-    Of equal scores the earlier one is better, and one that is not finite is never among the best. A path is one entry:
-    what is saved there again replaces what it held, so to be among the best it must also beat that.
+    Of equal scores the earlier is better; a score that is not finite is never among the best. A new checkpoint at the
+    path of a kept one replaces it, so it must beat the old score to be among the best.
 
     >>> a, b, c = Kept("a", 0, 10, 3.0), Kept("b", 1, 20, 1.0), Kept("c", 2, 30, 2.0)
     >>> retention_rule((a, b), c, best=1, last=1)[1]
@@ -228,13 +239,13 @@ def retention_rule(
     >>> retention_rule((a, b), c, best=1)[1].save
     False
     """
-    there = next((each for each in kept if each.path == new.path), None)
+    replaced = next((each for each in kept if each.path == new.path), None)
     others = [each for each in kept if each.path != new.path]
     pool = sorted([*others, new], key=lambda each: (each.epoch, each.step))
     ranked = sorted((each for each in pool if isfinite(each.score)), key=lambda each: -each.score)
     leaders = {each.path for each in ranked[:best]}
     newest = {each.path for each in pool[-last:]} if last else set[str]()
-    beaten = there is None or not isfinite(there.score) or new.score > there.score
+    beaten = replaced is None or not isfinite(replaced.score) or new.score > replaced.score
     among_best, among_last = new.path in leaders and beaten, new.path in newest
     if not (among_best or among_last):
         return kept, Retention(among_best, among_last, ())
@@ -244,14 +255,14 @@ def retention_rule(
 
 
 _WORDS = re.compile(r"(ema) (0?\.\d{1,9})|(median) (\d{1,3})")
-_FEWEST = 2
+_SHORTEST_WINDOW = 2
 
 
 class Smoothing(NamedTuple):
-    """How a score is smoothed, and the rule that does it.
+    """A method of smoothing scores, with its rule.
 
-    The state is a tuple of numbers, or of arrays of them, which steps many runs at once. A score that is not finite
-    leaves the state as it is and comes out as NaN, which no rule takes for an improvement.
+    The state is a tuple of numbers, or of arrays for many runs at once. A score that is not finite does not change the
+    state, and its smoothed score is NaN, which is never an improvement.
 
     >>> ema = Smoothing.parse("ema 0.5")
     >>> state, _ = ema.step(ema.begin(), 1.0)
@@ -261,24 +272,24 @@ class Smoothing(NamedTuple):
 
     kind: Literal["ema", "median"]
     amount: float
-    """Of "ema", the part of the average that stays at each step; of "median", how many of the last scores."""
+    """For "ema", the weight of the previous average; for "median", the number of last scores."""
 
     @classmethod
     def parse(cls, text: str) -> Smoothing:
-        """What a `smoothing` means.
+        """Return the smoothing that a text names.
 
         Raises:
-            ValueError: it means nothing.
+            ValueError: The text names none.
 
         >>> Smoothing.parse("ema 0.9"), Smoothing.parse("median 5")
         (Smoothing(kind='ema', amount=0.9), Smoothing(kind='median', amount=5))
         """
         found = _WORDS.fullmatch(text)
         amount = float(found[2] or found[4]) if found else 0.0
-        if found is None or amount == 0 or (found[3] and amount < _FEWEST):
+        if found is None or amount == 0 or (found[3] and amount < _SHORTEST_WINDOW):
             raise ValueError(
-                'give such as "ema 0.9", an average of which that part stays at each epoch, '
-                'or "median 5", the median of so many last values'
+                'write "ema 0.9", for an exponential moving average that keeps that part of itself at each epoch, '
+                'or "median 5", for the median of that many last values'
             )
         return cls("ema", amount) if found[1] else cls("median", int(amount))
 
@@ -286,15 +297,15 @@ class Smoothing(NamedTuple):
         return f"{self.kind} {self.amount:g}"
 
     def begin(self) -> tuple[Any, ...]:
-        """The state before the first score."""
+        """Return the state before the first score."""
         return (nan,) * (1 if self.kind == "ema" else int(self.amount))
 
     def step(self, state: tuple[Any, ...], score: Any) -> tuple[tuple[Any, ...], Any]:
-        """The state after one more score, and the score made smooth."""
+        """Return the state after one more score, and the smoothed score."""
         finite = abs(score) < inf
         if self.kind == "ema":
             (average,) = state
-            # a step towards the score: a score that stays the same must not drift upwards by rounding
+            # in this form rounding cannot make the average of a constant score drift
             moved = where(average == average, average + (1 - self.amount) * (score - average), score)
             after = (where(finite, moved, average),)
             return after, where(finite, after[0], nan)
@@ -303,20 +314,20 @@ class Smoothing(NamedTuple):
 
 
 def check_smoothing(text: str | None) -> str | None:
-    """The text itself, where it is a smoothing or None.
+    """Return the text in its normal form, or None for None.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: The text names no smoothing.
     """
     return None if text is None else str(Smoothing.parse(text))
 
 
 def _median(window: tuple[Any, ...]) -> Any:
-    """The median of what is there; NaN where nothing is."""
+    """Return the median of the scores that are not NaN; NaN if all are."""
     if not any(hasattr(each, "shape") for each in window):
-        there = sorted(each for each in window if each == each)
-        return (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2 if there else nan
-    import numpy as np  # noqa: PLC0415 - only arrays come here, so their library is loaded already
+        known = sorted(each for each in window if each == each)
+        return (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2 if known else nan
+    import numpy as np  # noqa: PLC0415 - only arrays reach this line, so NumPy is imported already
 
     ranked = cast("Any", np.sort(np.stack(np.broadcast_arrays(*window)), axis=0))  # NaN comes last
     count = (ranked == ranked).sum(axis=0)

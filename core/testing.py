@@ -32,6 +32,7 @@ from .engine.plugin_list import CallbackLike, as_list
 from .hooks import check_plugin, hookimpl
 from .resume.serialization import from_json_data, to_json_data
 from .run import Run
+from .storage.atomic_file import HashedFile, digest_of, reading, told_digest
 
 __all__ = ["LineSubject", "check_callback", "check_subject", "scripted"]
 
@@ -64,18 +65,20 @@ class LineSubject:
         """It writes NumPy archives."""
         return (".npz",)
 
-    def save(self, path: Path, *, weights_only: bool) -> None:
-        """Write slope, offset and, unless only the weights are wanted, the learning rate."""
+    def save(self, path: Path, *, weights_only: bool) -> str:
+        """Write slope, offset and, unless only the weights are wanted, the learning rate; the digest of it."""
         more = {} if weights_only else {"learning_rate": np.array(self.learning_rate)}
-        with path.open("wb") as file:
+        with HashedFile(path) as file:
             np.savez(file, slope=self.slope, offset=self.offset, **more)  # type: ignore[arg-type]
+        return file.digest
 
     def load(self, path: Path) -> None:
         """Take over what `save` wrote."""
-        with np.load(path) as arrays:
-            self.restore((arrays["slope"], arrays["offset"]))
-            if "learning_rate" in arrays:
-                self.learning_rate = float(arrays["learning_rate"])
+        with reading(path), path.open("rb") as file, np.load(file) as arrays:
+            line = arrays["slope"], arrays["offset"]
+            learning_rate = float(arrays.get("learning_rate", self.learning_rate))
+        self.restore(line)
+        self.learning_rate = learning_rate
 
     def snapshot(self) -> object:
         """Slope and offset, copied."""
@@ -220,14 +223,19 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
                 assert suffixes, "there is a suffix to write"
                 assert all(suffix.startswith(".") for suffix in suffixes), "suffixes have their dot"
                 path = Path(folder) / f"checkpoint{suffixes[0]}"
-                subject.save(path, weights_only=weights_only)
+                _check_digest(path, subject.save(path, weights_only=weights_only))
                 _check_return(subject, train, path, subject.load, f"a file of weights_only={weights_only}")
                 if _has(subject, BackgroundSaveable) and isinstance(subject, BackgroundSaveable):
                     write, before = subject.snapshot_writer(weights_only=weights_only), _weights(subject)
                     train(subject)
-                    write(path)
+                    _check_digest(path, write(path))
                     subject.load(path)
                     _assert_same(_weights(subject), before, "what is written later has the state of before, in")
+
+
+def _check_digest(path: Path, told: object) -> None:
+    digest = told_digest(told)
+    assert not digest or path.is_dir() or digest == digest_of(path), "the digest that it returns is that of the file"
 
 
 def _has(subject: object, capability: type) -> bool:

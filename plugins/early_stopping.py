@@ -87,10 +87,10 @@ class _Stopper:
             start_from_epoch=settings.start_from_epoch,
         )
         if verdict.improved and settings.restore_best_weights:
-            reason = monitor.improvement(before.best, score)
+            reason = monitor.improvement_reason(before.best, score)
             return decision.keep(self.slot, self._of + reason, rule=RULE, values=self._seen(score, before))
         if verdict.stop:
-            reason = monitor.stalled(
+            reason = monitor.stall_reason(
                 score,
                 before.best,
                 before.best_epoch,
@@ -120,7 +120,7 @@ class _Stopper:
     def _seen(self, score: float | None, before: Patience) -> dict[str, Value]:
         settings = self.settings
         return {
-            **self.monitor.values(score, before.best, before.best_epoch),
+            **self.monitor.journal_values(score, before.best, before.best_epoch),
             "wait": self.state.wait,
             "patience": settings.patience,
             "min_delta": settings.min_delta,

@@ -100,7 +100,7 @@ class _Bar(Progress):
         if self.drawing is None:
             from tqdm.auto import tqdm  # type: ignore[import-untyped] # noqa: PLC0415 - takes longer than the whole of trainbus
 
-            total = run.planned_epochs
+            total = run.state.planned_epochs
             # in a terminal a bar as wide as there is room would leave none for the metrics
             bar = "{bar}" if _in_notebook() else "{bar:20}"
             form = f"{{percentage:3.0f}}%|{bar}| {{elapsed}}<{{remaining}}" if total else "{elapsed}"
@@ -112,7 +112,7 @@ class _Bar(Progress):
     def on_batch_end(self, run: Run, epoch: int, batch: int, metrics: Mapping[str, Any]) -> None:
         # looking at a metric may wait for the device, so that is done as seldom as the bar is drawn
         if time.monotonic() >= self.next_refresh:
-            planned = run.planned_batches
+            planned = run.state.planned_batches
             done = epoch + min(1, (batch + 1) / planned) if planned else epoch
             self.draw(done, f"{_epoch(run)}, batch {batch + 1}{f'/{planned}' if planned else ''}", metrics)
 
@@ -156,7 +156,7 @@ def _in_notebook() -> bool:
 
 
 def _epoch(run: Run) -> str:
-    return f"Epoch {run.epoch + 1}{f'/{run.planned_epochs}' if run.planned_epochs else ''}"
+    return f"Epoch {run.epoch + 1}{f'/{run.state.planned_epochs}' if run.state.planned_epochs else ''}"
 
 
 def _told(metrics: Mapping[str, Any]) -> list[str]:

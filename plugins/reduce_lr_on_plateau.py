@@ -80,10 +80,10 @@ class _Reducer:
         return decision.scale_learning_rate(
             settings.factor,
             floor=settings.min_lr,
-            reason=monitor.stalled(score, before.best, best_epoch, waited, min_delta=settings.min_delta),
+            reason=monitor.stall_reason(score, before.best, best_epoch, waited, min_delta=settings.min_delta),
             rule=plateau_rule.__name__,
             values={
-                **monitor.values(score, before.best, best_epoch),
+                **monitor.journal_values(score, before.best, best_epoch),
                 "wait": waited,
                 "patience": settings.patience,
                 "min_delta": settings.min_delta,

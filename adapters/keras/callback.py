@@ -114,7 +114,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self.callbacks, self.model, self.params or {}, callback_list, self._enable_batch_hooks, **options
         )
         self._fit = fit
-        if fit.run.hears_batches:
+        if fit.run.has_batch_listeners:
             self._enable_batch_hooks()
         fit.begin()
 
@@ -166,7 +166,9 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """End the epoch; ``logs`` holds its metrics, a validation's with the prefix "val_"."""
         if (fit := self._fit) is not None and fit.open:
             fit.report_unreported_batches()
-            validated = {name for name in fit.run.means if name.startswith("val_")}  # reported by on_test_end already
+            validated = {
+                name for name in fit.run.state.means if name.startswith("val_")
+            }  # reported by on_test_end already
             trained = {name: value for name, value in (logs or {}).items() if name not in validated}
             if logs is not None and fit.changes_rates:
                 logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does

@@ -13,19 +13,22 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Callable
+from errno import EAGAIN
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
-from zipfile import ZipFile
+from zipfile import ZipFile, is_zipfile
 
 import h5py  # type: ignore[import-untyped, unused-ignore]
 import keras
 import numpy as np
 
-from trainbus import CheckpointError
-from trainbus.checkpoints.parallel_copy import Copy, ParallelCopier
+from trainbus import CheckpointError, UnreadableCheckpoint
+from trainbus.checkpoints.parallel_copy import Copy, ParallelCopier, same_bytes
+from trainbus.storage.atomic_file import HashedFile, reading, write_bytes
 
 try:
+    from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
     from keras.src.saving import saving_lib
     from keras.src.saving.saving_lib import DiskIOStore, H5IOStore, _save_state, _serialize_model_as_json
 
@@ -35,7 +38,7 @@ try:
 except (ImportError, AttributeError, AssertionError) as error:
     raise ImportError(f"Keras {keras.__version__} saves in a way that is not known here: {error}") from error
 
-__all__ = ["Buffers", "recorded"]
+__all__ = ["Buffers", "check_readable", "recorded", "write_legacy"]
 
 PIECE = 1 << 20
 """Bytes written at once; other threads run meanwhile."""
@@ -119,12 +122,19 @@ class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
 class _Laid(H5IOStore):  # type: ignore[misc, unused-ignore]
     """Keras's store, in a file that is open."""
 
-    def __init__(self, file: _Steady) -> None:
+    def __init__(self, file: _Steady, mode: str) -> None:
         self._file = file
-        super().__init__("", mode="w")
+        super().__init__("", mode=mode)
 
     def _get_h5_file(self, path_or_io: Any, mode: str | None = None) -> h5py.File:
-        return h5py.File(self._file, "w")
+        return h5py.File(self._file, self.mode)
+
+    def holds(self, entry: _Entry) -> bool:
+        """Whether what was read back is this entry, to the bit."""
+        there = self.get(entry.path)
+        if there.keys() != entry.values.keys():
+            return False
+        return all(_same(there[key], value) for key, value in entry.values.items())
 
 
 class _Steady(io.FileIO):
@@ -142,7 +152,10 @@ class _Steady(io.FileIO):
             for start in range(0, len(view) if self.error is None else 0, PIECE):
                 piece = view[start : start + PIECE]
                 while piece:
-                    piece = piece[super().write(piece) :]
+                    written = super().write(piece)
+                    if not written:  # None where the system asks to try again, which could be for ever
+                        raise BlockingIOError(EAGAIN, "the disk takes nothing at present")
+                    piece = piece[written:]
         except OSError as error:
             self.error = error
         return len(view)
@@ -188,6 +201,20 @@ def recorded(model: Any, buffers: Buffers | None, *, weights_only: bool) -> Call
     return partial(_write_model, taken.entries, {METADATA: metadata, CONFIG: config}, assets)
 
 
+def write_legacy(model: Any, path: Path) -> str:
+    """Write a model as a legacy `.h5`; the digest of what the file is to hold.
+
+    The file is made in memory: of writes that the disk refuses HDF5 may tell nobody but the terminal.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
+        save_model_to_hdf5(model, file)
+    return write_bytes(path, made.getbuffer())
+
+
 def _array(value: Any) -> Any:
     """The value's memory where NumPy can use it, else a copy."""
     tensor = value.value if isinstance(value, keras.Variable) else value
@@ -199,14 +226,50 @@ def _array(value: Any) -> Any:
     return keras.ops.convert_to_numpy(value)
 
 
+def _same(found: Any, value: Any) -> bool:
+    """Whether two arrays are the same to the bit, whatever name HDF5 has for the type of their numbers."""
+    one, other = np.asarray(found), np.asarray(value)
+    texts = one.dtype.hasobject or other.dtype.hasobject  # which have no bytes of their own
+    return one.shape == other.shape and (texts or same_bytes(one, other))
+
+
+def check_readable(path: Path) -> None:
+    """Read all that a file of Keras's holds, before any of it is taken over.
+
+    Raises:
+        UnreadableCheckpoint: that is not possible.
+    """
+    with reading(path, "is no file of Keras's that can be read"):
+        if not is_zipfile(path):
+            with h5py.File(path, "r") as file:
+                file.visititems(_read)
+            return
+        with ZipFile(path) as archive:
+            broken = archive.testzip()
+            if broken is not None:
+                raise UnreadableCheckpoint(f"{str(path)!r} is damaged: {broken!r} is not what was written")
+            with archive.open(WEIGHTS) as entry, h5py.File(entry, "r") as file:
+                file.visititems(_read)
+
+
+def _read(_: str, found: Any) -> None:
+    dict(found.attrs)
+    if isinstance(found, h5py.Dataset):
+        found[()]
+
+
 def _write_weights(entries: list[_Entry], path: Path) -> None:
     with path.open("w+b", buffering=0) as file:
         _lay_down(entries, file)
 
 
-def _write_model(entries: list[_Entry], texts: dict[str, str], assets: io.BytesIO, path: Path) -> None:
+def _write_model(entries: list[_Entry], texts: dict[str, str], assets: io.BytesIO, path: Path) -> str:
     # HDF5 goes back and forth in its file, which an archive does not allow
-    with ZipFile(path, "w") as archive, tempfile.TemporaryFile(dir=path.parent, prefix=path.name) as weights:
+    with (
+        HashedFile(path) as whole,
+        ZipFile(whole, "w") as archive,
+        tempfile.TemporaryFile(dir=path.parent, prefix=path.name) as weights,
+    ):
         for name, text in texts.items():
             archive.writestr(name, text)
         _lay_down(entries, weights)
@@ -217,16 +280,17 @@ def _write_model(entries: list[_Entry], texts: dict[str, str], assets: io.BytesI
         with ZipFile(assets) as others:
             for name in others.namelist():
                 archive.writestr(name, others.read(name))
+    return whole.digest
 
 
 def _lay_down(entries: list[_Entry], file: BinaryIO) -> None:
-    """Let Keras's store make the file.
+    """Let Keras's store make the file, and read it back.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or does not hold what was written to it.
     """
     with _Steady(file.fileno(), "r+b", closefd=False) as steady:
-        store = _Laid(steady)
+        store = _Laid(steady, "w")
         for path, metadata, values in entries:
             entry = store.make(path, metadata=metadata)
             for key, value in values.items():
@@ -234,3 +298,9 @@ def _lay_down(entries: list[_Entry], file: BinaryIO) -> None:
         store.close()
         if steady.error is not None:
             raise steady.error
+        # HDF5 writes parts of its file more than once, so that no digest on the way is that of the file
+        store = _Laid(steady, "r")
+        same = all(map(store.holds, entries))
+        store.close()
+    if not same:
+        raise OSError("the disk does not hold what was written to it")

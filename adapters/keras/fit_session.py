@@ -70,8 +70,8 @@ class FitSession:
         data = variables.get("validation_data") if validation_data is None else validation_data
         self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
-        self.run.planned_epochs, self.run.planned_batches = params.get("epochs"), params.get("steps")
-        self.run.validation_freq = _validation_freq(variables)
+        self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
+        self.run.state.validation_freq = _validation_freq(variables)
         self.changes_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
         self.enable_batch_hooks = enable_batch_hooks
         self.open = True
@@ -106,8 +106,8 @@ class FitSession:
                     self.end(error)
                 raise
             self.calls += 1
-            self.run.trained(self.calls * model.steps_per_execution)
-            if self.run.requested:
+            self.run.count_batches(self.calls * model.steps_per_execution)
+            if self.run.state.requested:
                 self.enable_batch_hooks()  # so that the run ends at the end of this batch
             return logs
 
@@ -123,18 +123,18 @@ class FitSession:
 
     def begin(self) -> None:
         """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""
-        self.run.begin(goes_on=self.is_loop_alive)
+        self.run.begin(self.is_loop_alive)
         if self.run.resumed is not None:
             self.first_iteration = self.iteration = self.subject.iterations()
-            epochs = self.run.planned_epochs or 0
-            first = self.run.first_epoch(0, epochs)
+            epochs = self.run.state.planned_epochs or 0
+            first = self.run.resumer.first_epoch(0, epochs)
             self.subject.model._initial_epoch = epochs if self.run.stopped else min(first, epochs)
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin the epoch, or continue it after the batches to skip."""
         self.calls, self.samples = 0, 0.0
         self.run.begin_epoch(epoch)
-        self.batches = self.skip = self.run.to_skip
+        self.batches = self.skip = self.run.resumer.batches_to_skip
 
     def skip_step(self, *args: Any) -> Any:
         """Skip a training step that was made before the interruption; return what Keras expects of a step."""
@@ -148,7 +148,7 @@ class FitSession:
         self.skip -= steps
         if not self.skip:
             self.subject.build(batches[0])
-            self.run.skipped()
+            self.run.resumer.batches_skipped()
         logs: Mapping[str, Any] = model.get_metrics_result()
         return (logs, model._get_jax_state(**dict.fromkeys(JAX_STATE, True))) if on_jax else logs
 
@@ -159,7 +159,7 @@ class FitSession:
             batch: The number of the last batch in the epoch; None if batches are not reported one by one.
         """
         done = self.calls * self.subject.model.steps_per_execution if batch is None else batch + 1
-        done = min(done, self.run.planned_batches or sys.maxsize)  # the last execution may have fewer steps
+        done = min(done, self.run.state.planned_batches or sys.maxsize)  # the last execution may have fewer steps
         done = max(done, self.batches)
         batches, self.batches = done - self.batches, done
         iteration = self.subject.iterations()
@@ -183,7 +183,7 @@ class FitSession:
         mine = RunningMeans()
         for name, value in logs.items():
             mine.add(name, value, samples or max(self.batches, 1), None if self.subject.has_global_metrics else "mean")
-        self.run.means.bring_back({**self.run.means.sums(), **mine.sums()})
+        self.run.state.means.load_sums({**self.run.state.means.sums(), **mine.sums()})
         return None
 
     def metric_samples(self) -> float:
@@ -195,7 +195,7 @@ class FitSession:
         """Report the batches to the run that were not reported one by one."""
         self.samples = self.samples or self.metric_samples()  # a validation is about to reset the count
         steps = self.count_updates()
-        if self.run.hears_batches:
+        if self.run.has_batch_listeners:
             self.run.step += steps
         else:
             self.run.end_batch(max(self.batches - 1, 0), steps=steps)

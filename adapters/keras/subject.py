@@ -116,18 +116,21 @@ class KerasSubject:
         return (".weights.h5",) if weights_only else (".keras", ".h5")
 
     @local_assign()
-    def save(self, path: Path, *, weights_only: bool) -> None:
+    def save(self, path: Path, *, weights_only: bool) -> object:
         """Write the model with its optimizer, or only the weights; Keras adds the optimizer's state to these too.
 
         Raises:
             CheckpointError: the model has no weights yet.
         """
         if self.saves_in_background(path.name):
-            keras_file.recorded(self.model, None, weights_only=weights_only)(path)
-        elif weights_only:
+            return keras_file.recorded(self.model, None, weights_only=weights_only)(path)
+        if not WHY_NOT and path.suffix == ".h5":
+            return keras_file.write_legacy(self.model, path)
+        if weights_only:
             self.model.save_weights(str(path), overwrite=True)
         else:
             self.model.save(str(path), overwrite=True)
+        return None
 
     @local_assign()
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
@@ -149,8 +152,11 @@ class KerasSubject:
         """Take over weights and, except from a legacy `.h5` model, the optimizer's state.
 
         Raises:
-            CheckpointError: Keras did not write the file, or wrote it of another model.
+            UnreadableCheckpoint: Keras did not write the file, or it is damaged; nothing was changed then.
+            CheckpointError: Keras wrote it of another model.
         """
+        if not WHY_NOT:
+            keras_file.check_readable(path)
         model = self.model
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:  # Keras skips the state of an optimizer that is not built

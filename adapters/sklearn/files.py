@@ -11,37 +11,39 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import joblib  # type: ignore[import-untyped, unused-ignore]
 import skops.io
 from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from trainbus import CheckpointError
+from trainbus.storage.atomic_file import HashedFile, reading
 
 __all__ = ["read", "unwritable", "write"]
 
 LOG = logging.getLogger("trainbus")
 
 JOBLIB = ".joblib"
+NO_SKOPS = "is no skops file that can be read"
 HARMLESS = frozenset({"numpy.dtype"})
 """Types that skops does not know for what they are: of what kind numbers are, say, which SimpleImputer remembers."""
 
 
-def write(estimator: Any, path: Path) -> None:
-    """Write the whole estimator, by skops unless the path ends in `.joblib`.
+def write(estimator: Any, path: Path) -> str:
+    """Write the whole estimator, by skops unless the path ends in `.joblib`; the digest of what the file is to hold.
 
     Raises:
         CheckpointError: something in it has no place in such a file.
     """
     if path.suffix == JOBLIB:
         _warn()
-        joblib.dump(estimator, path)
-        return
-    try:
-        skops.io.dump(estimator, path)
-    except UnsupportedTypeException as error:
-        raise CheckpointError(f"{str(path)!r}: {error}") from None
+    dump: Any = joblib.dump if path.suffix == JOBLIB else skops.io.dump
+    with HashedFile(path) as file:
+        try:
+            dump(estimator, file)
+        except UnsupportedTypeException as error:
+            raise CheckpointError(f"{str(path)!r}: {error}") from None
+    return file.digest
 
 
 @cache
@@ -71,7 +73,8 @@ def read(path: Path, trusted: Container[str]) -> Any:
         trusted: names of types beside those of skops and scikit-learn; ".joblib" for files of that suffix.
 
     Raises:
-        CheckpointError: it cannot be read, or holds what is not trusted.
+        UnreadableCheckpoint: it cannot be read.
+        CheckpointError: it holds what is not trusted.
     """
     if path.suffix == JOBLIB:
         if JOBLIB not in trusted:
@@ -79,11 +82,9 @@ def read(path: Path, trusted: Container[str]) -> Any:
                 f"{str(path)!r}: reading a .joblib file runs whatever code it holds; if you trust it, give "
                 'trusted=[".joblib"]'
             )
-        try:
+        with reading(path, "is no joblib file that can be read"):
             return joblib.load(path)
-        except Exception as error:
-            raise CheckpointError(f"{str(path)!r} is no joblib file that can be read: {error}") from error
-    try:
+    with reading(path, NO_SKOPS):
         unknown = skops.io.get_untrusted_types(file=path)
         foreign = (name for name in unknown if name not in HARMLESS and not _is_sklearn_class(name))
         others = [name for name in foreign if name not in trusted]
@@ -92,9 +93,10 @@ def read(path: Path, trusted: Container[str]) -> Any:
                 f"{str(path)!r} holds types that are neither skops's nor scikit-learn's: {', '.join(others)}; "
                 f"if you trust them, give trusted={others}"
             )
-        return skops.io.load(path, trusted=unknown)
-    except (BadZipFile, KeyError, UntrustedTypesFoundException) as error:
-        raise CheckpointError(f"{str(path)!r} is no skops file that can be read: {error}") from None
+        try:
+            return skops.io.load(path, trusted=unknown)
+        except UntrustedTypesFoundException as error:
+            raise CheckpointError(f"{str(path)!r} {NO_SKOPS}: {error}") from None
 
 
 def _is_sklearn_class(name: str) -> bool:

@@ -97,7 +97,7 @@ def partial_fit_stream(
                 if train_metrics:
                     _log(run, subject, rows)
                 learn(estimator, prepared(estimator, rows.X), rows.y, rows.sample_weight, options)
-            if validation_data is not None and run.validates(epoch):
+            if validation_data is not None and run.state.validates(epoch):
                 with run.validation():
                     for batch in [validation_data] if in_memory else _batches(validation_data):
                         _log(run, subject, _rows("validation_data", estimator, batch))

@@ -99,9 +99,9 @@ class SklearnSubject:
         """.skops, which runs no code when it is read; .joblib where that is trusted."""
         return (".skops", JOBLIB) if JOBLIB in self.trusted else (".skops",)
 
-    def save(self, path: Path, *, weights_only: bool) -> None:
+    def save(self, path: Path, *, weights_only: bool) -> object:
         """Write the whole estimator, also where only weights are asked for: it has no smaller part to go on from."""
-        self._files.write(self.estimator, path)
+        return self._files.write(self.estimator, path)
 
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """What writes a deep copy of the estimator."""
@@ -257,7 +257,7 @@ def partial_fit(
             for numbers in run.batches(list(batches(len(rows), batch_size, random))):
                 learn(estimator, *seen.take(numbers), options)
             run.log(subject.metrics(rows.X, rows.y))
-            if held_out is not None and run.validates(epoch):
+            if held_out is not None and run.state.validates(epoch):
                 with run.validation():
                     run.log(subject.metrics(held_out.X, held_out.y))
     return run

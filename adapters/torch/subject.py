@@ -155,7 +155,7 @@ class TorchSubject:
             return (DCP,)
         return (".pt", ".pth", SAFETENSORS, DCP) if weights_only else (".pt", ".pth", DCP)
 
-    def save(self, path: str | Path, *, weights_only: bool) -> None:
+    def save(self, path: str | Path, *, weights_only: bool) -> object:
         """Write a file for ``torch.load(path, weights_only=True)``, with all tensors on the CPU.
 
         With ``weights_only`` it holds the model's state_dict. Otherwise it holds a dictionary: "model", that
@@ -167,12 +167,15 @@ class TorchSubject:
         the state of optimizers under the names of the parameters, and the state that one rank has alone under "ranks".
         All ranks of a sharded model (``fully_shard``) call this at the same time.
 
+        Returns:
+            The digest of what the file is to hold, or the parts of the directory, where the format tells them.
+
         Raises:
             CheckpointError: A part of the state would not load with weights_only=True, or has no values yet.
             OSError: It cannot be written, on this rank or on another.
         """
         self.writer_group()
-        self._writer(self._state.on_cpu(None, weights_only=weights_only))(Path(path))
+        return self._writer(self._state.on_cpu(None, weights_only=weights_only))(Path(path))
 
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """Return a function that writes the current state, which is copied into main memory.
@@ -196,8 +199,8 @@ class TorchSubject:
         not have (say, no optimizer was given) are skipped.
 
         Raises:
-            CheckpointError: the file cannot be read, or belongs to another model or other optimizers; nothing was
-                changed then.
+            UnreadableCheckpoint: the file cannot be read; nothing was changed then.
+            CheckpointError: it belongs to another model or other optimizers; nothing was changed then.
         """
         self._state.load(Path(path))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..capabilities import Ranks
 from ..errors import CheckpointError, RankError
-from ..storage.atomic_file import digest_of, sync
+from ..storage.atomic_file import filled, write_bytes
 from ..storage.paths import Location
 from ..storage.sharded_directory import SHARDS, Part
 from .discovery import Checkpoint, commit
@@ -132,6 +132,5 @@ def _beside(ranks: Ranks, write: Write, staged: Path, own: str) -> object:
 def _laid(staged: Path, rank: int, own: str) -> dict[str, Any]:
     (shards,) = staged.glob(f"{SHARDS}*")
     file = shards / OWN.format(rank)
-    file.write_text(own)
-    sync(file)
-    return Part(name=f"{shards.name}/{file.name}", size=file.stat().st_size, digest=digest_of(file)).model_dump()
+    digest = filled(file, lambda path: write_bytes(path, own.encode()))
+    return Part(name=f"{shards.name}/{file.name}", size=file.stat().st_size, digest=digest).model_dump()

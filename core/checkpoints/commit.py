@@ -71,7 +71,8 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
     Args:
         path: where the payload shall stand; missing directories are made.
         write: is called with a path of the same suffix on this machine (in the same directory, where `path` lies on
-            its disk), and writes the payload there.
+            its disk), and writes the payload there. It may return the SHA-256 digest of what it meant to write, in
+            hexadecimal digits; what lies there is compared with it before it takes any place.
         directory: whether the payload is a directory, laid out as `parts` says; `write` finds it empty, and may return
             the list of its parts where it has read them back already.
         moment: fields of `ManifestEntry` beside those that the payload tells.
@@ -89,9 +90,9 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
         if directory:
             return _commit_directory(_on_disk(path), write, moment)
         place, before = backend_for(path), _expected_at(path)
-        staged = place.stage(write)
+        staged, digest = place.stage(write)
         try:
-            content = ManifestEntry(**_measured(staged), **moment)
+            content = ManifestEntry(digest=digest, size=staged.stat().st_size, **moment)
             write_manifest(path, [content, *before])
         except BaseException:
             discard(staged)
@@ -107,7 +108,7 @@ def _commit_directory(path: Path, write: Callable[[Path], object], moment: dict[
     before = _expected_at(path)
     staged, parts = stage_parts(path, write)
     try:
-        content = ManifestEntry(**_measured(staged, parts), **moment)
+        content = ManifestEntry(**_measured(parts), **moment)
         write_manifest(path, [content, *before])
         publish_parts(staged, path, parts)
     except BaseException:
@@ -131,11 +132,9 @@ def _on_disk(path: Location) -> Path:
     raise CheckpointError("a directory of parts needs a path on a file system; upload it from there")
 
 
-def _measured(payload: Path, parts: tuple[Part, ...] = ()) -> dict[str, Any]:
-    """The fields of `ManifestEntry` that a payload tells."""
-    if parts:
-        return {"digest": digest_of_parts(parts), "size": sum(part.size for part in parts), "parts": parts}
-    return {"digest": digest_of(payload), "size": payload.stat().st_size}
+def _measured(parts: tuple[Part, ...]) -> dict[str, Any]:
+    """The fields of `ManifestEntry` that the parts of a directory tell."""
+    return {"digest": digest_of_parts(parts), "size": sum(part.size for part in parts), "parts": parts}
 
 
 def read(path: Location, mine: VerificationShare = EVERY_PART) -> Checkpoint:
@@ -222,6 +221,6 @@ def _expected_at(path: Location) -> list[ManifestEntry]:
     contents = entries_of(path)
     if not contents and isinstance(path, Path) and holds_parts(path):
         parts = parts_in(path)
-        return [ManifestEntry(**_measured(path, parts), epoch=-1, step=-1)] if parts else []
+        return [ManifestEntry(**_measured(parts), epoch=-1, step=-1)] if parts else []
     size = None if contents else backend_for(path).size()
     return contents if size is None else [ManifestEntry(digest=digest_at(path), size=size, epoch=-1, step=-1)]

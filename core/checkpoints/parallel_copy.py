@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Copy", "ParallelCopier"]
+__all__ = ["Copy", "ParallelCopier", "same_bytes"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Copy: TypeAlias = tuple[Array, Array]
@@ -77,3 +77,17 @@ def _work_off(left: deque[Copy]) -> None:
         except IndexError:  # the other one was faster
             return
         np.copyto(target, source)
+
+
+def same_bytes(one: Array, other: Array) -> bool:
+    """Whether two arrays hold the same, to the bit: also where that is no number.
+
+    >>> same_bytes(np.array([np.nan, 0.0]), np.array([np.nan, 0.0])), same_bytes(np.array(0.0), np.array(-0.0))
+    (True, False)
+    """
+    pair = [np.ascontiguousarray(each).reshape(-1).view(np.uint8) for each in (one, other)]
+    # piece by piece, so that what is compared stays near the processor
+    pieces = range(0, pair[0].size, PIECE)
+    return pair[0].size == pair[1].size and all(
+        np.array_equal(pair[0][start : start + PIECE], pair[1][start : start + PIECE]) for start in pieces
+    )

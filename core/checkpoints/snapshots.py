@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..capabilities import Ranks
 from ..errors import CheckpointError
-from ..storage.atomic_file import RESERVED, digest_of, suffix_of
+from ..storage.atomic_file import RESERVED, suffix_of
 from ..storage.backend import backend_for, digest_at
 from ..storage.paths import Location, location, relative_to, resolve_relative
 from ..storage.sharded_directory import digest_of_parts, publish_parts, stage_parts
@@ -127,8 +127,7 @@ class SnapshotStore:
                 digest = digest_of_parts(parts)
                 publish_parts(staged, path, parts)
             else:
-                staged = backend_for(path).stage(save)
-                digest = digest_of(staged)
+                staged, digest = backend_for(path).stage(save)
                 backend_for(path).publish(staged)
             return [str(path), digest]
 

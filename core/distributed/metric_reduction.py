@@ -110,7 +110,7 @@ class MetricReducer:
                 once = slot.reduce in ("sum", "max", "min")
                 sums[slot.name] = (_shaped(values, slot.shape), 1 if once else count, slot.reduce)
         means = RunningMeans()
-        means.bring_back(sums)
+        means.load_sums(sums)
         return means
 
 

@@ -1,8 +1,8 @@
-"""How ranks meet at one point of the loop: every meeting begins with the same sum over the same number of numbers.
+"""Barriers of ranks at the events of a run: each begins with the same all-reduce of the same number of values.
 
-So ranks that stand at different points, since one has more batches than the other or has left its loop, meet all the
-same, and each of them sees in the sums who is where. What is seldom said follows in messages of its own, as the sums
-tell all ranks.
+Ranks that wait at different events, because one has more batches than another or has left its loop, still meet in the
+same all-reduce, and each of them sees in the sums which rank waits where. Rare messages follow in exchanges of their
+own, as the sums announce on all ranks.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from ..capabilities import Ranks
 from ..errors import RankError
-
-__all__ = ["BarrierResult", "Point", "RankMismatch", "Rendezvous", "describe_error", "describe_failures"]
 
 Point = Literal[
     "on_batch_begin",
@@ -28,172 +27,192 @@ Point = Literal[
     "answer",
     "on_train_end",
 ]
-"""Where ranks meet; an answer follows each of the others that plugins decide at."""
+"""Where ranks meet; an answer follows each of the others at which plugins decide."""
 
 POINTS: tuple[Point, ...] = get_args(Point)
 BATCHES = ("on_batch_begin", "on_batch_end")
 END = "on_train_end"
 
 SIZE = 256
-"""Numbers of one meeting: two kilobytes."""
-FAILED, ASIDE, LENGTH, PLACE, LAYOUT, AT = 0, 1, 2, 3, 7, 11
-ROOM = AT + len(POINTS)
-"""Where the numbers begin that the point itself exchanges."""
-BYTES = 6
-"""Of a message, to a number: it holds them exactly."""
-BITS = 18
-"""Of a digest, to a number: the squares add up exactly over 100,000 ranks."""
+"""Values of one all-reduce: two kilobytes."""
+BYTES_PER_VALUE = 6
+"""Bytes of a message in one value: a float64 holds them exactly."""
+DIGEST_BITS = 18
+"""Bits of a digest in one value: the squares add up exactly over 100,000 ranks."""
+DIGEST_VALUES = 4
+
+
+class Header(IntEnum):
+    """Index of each value with which the all-reduce begins; sums over the ranks."""
+
+    FAILED = 0
+    SIDE_CHANNEL = 1
+    LENGTH = 2
+    PLACE = 3
+    LAYOUT = PLACE + DIGEST_VALUES
+    POINTS = LAYOUT + DIGEST_VALUES
+
+
+PAYLOAD = Header.POINTS + len(POINTS)
+"""Index of the first value that belongs to the point itself."""
 
 
 class BarrierResult(NamedTuple):
-    """What the ranks have told each other at one point."""
+    """What the ranks have exchanged at one point."""
 
-    row: list[float]
-    """The sums of the numbers that each rank gave."""
-    alike: bool
-    """Whether all ranks had the same layout of these numbers; else the sums mean nothing."""
+    sums: list[float]
+    """The sums of the values that each rank contributed."""
+    same_layout: bool
+    """Whether all ranks had the same layout of these values; otherwise the sums mean nothing."""
     value: Any
     """The value of rank 0."""
-    asides: list[dict[str, Any]]
-    """What each rank had to say besides; empty where none had anything."""
+    side_channel: list[dict[str, Any]]
+    """The side-channel message of each rank; empty if none had one."""
     failed: dict[int, str]
-    """Each rank that brought an error, with its words."""
+    """Each rank that has failed, with its error."""
 
 
 class RankMismatch(RankError):
-    """What all ranks raise together, so that they can still meet at the end of the run."""
+    """Ranks wait at different points; all of them raise this together, so that they can still meet at the end."""
 
-    asides: Sequence[dict[str, Any]] = ()
-    """What was said besides by ranks that have left, or are left behind."""
+    side_channel: Sequence[dict[str, Any]] = ()
+    """The side-channel messages of all ranks, including those that have left."""
 
 
 class Rendezvous:
-    """The meetings of one run's ranks.
+    """The barriers of the ranks of one run.
 
     Args:
-        ranks: the processes.
+        ranks: The processes.
     """
 
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
         self.exchanges = 0
-        """How many messages went round: sums, broadcasts and the like."""
+        """The number of collective operations so far."""
 
-    def meet(
+    def barrier(
         self,
         point: Point,
         place: object = None,
         *,
-        row: Sequence[float] = (),
+        values: Sequence[float] = (),
         layout: object = None,
         value: Any = None,
-        aside: dict[str, Any] | None = None,
+        side_channel: dict[str, Any] | None = None,
         error: BaseException | None = None,
     ) -> BarrierResult | None:
-        """Meet the other ranks at `point`. A rank that is further on than others waits until they come.
+        """Meet the other ranks at `point`; a rank that is ahead waits for the others.
 
         Args:
-            point: where this rank stands.
-            place: what must be the same on all ranks that stand there, as plain data.
-            row: numbers to be summed over the ranks.
-            layout: what these numbers mean, as plain data.
-            value: what rank 0 tells, as plain data; in the place of numbers.
-            aside: what this rank has to say besides, seldom.
-            error: what this rank has failed by.
+            point: Where this rank waits.
+            place: What must be the same on all ranks that wait there, as plain JSON data.
+            values: Numbers to sum over the ranks.
+            layout: What these numbers mean, as plain JSON data.
+            value: What rank 0 broadcasts, as plain JSON data, instead of numbers.
+            side_channel: A rare message of this rank.
+            error: What this rank has failed with.
 
         Returns:
-            What was said; None where other ranks have no such batch any more, so that it is told on none.
+            What was exchanged; None if other ranks have no such batch any more, so that no rank calls its plugins.
 
         Raises:
-            RankMismatch: the ranks stand at different points, have drifted apart, or have left the loop.
-            RankError: ranks are gone.
+            RankMismatch: The ranks wait at different points, differ in `place`, or have left the loop.
+            RankError: Ranks are gone.
         """
         data = json.dumps(value).encode() if self.ranks.rank == 0 and value is not None else b""
-        numbers = [float(error is not None), float(bool(aside)), float(len(data)), *_digest(place), *_digest(layout)]
-        numbers += [float(each == point) for each in POINTS]
-        numbers += _packed(data) if data else row
-        numbers = numbers[:SIZE] + [0.0] * (SIZE - len(numbers))
+        sent = [float(error is not None), float(bool(side_channel)), float(len(data))]
+        sent += [*_digest(place), *_digest(layout), *(float(each == point) for each in POINTS)]
+        sent += _encode_bytes(data) if data else values
+        sent = sent[:SIZE] + [0.0] * (SIZE - len(sent))
         while True:
-            sums = self.sum(numbers)
-            asides = cast("list[dict[str, Any]]", self.everywhere(aside or {})) if sums[ASIDE] else []
-            failed = self._failed(error) if sums[FAILED] else {}
-            present: list[Point] = [each for each, count in zip(POINTS, sums[AT:ROOM], strict=True) if count]
+            sums = self.sum(sent)
+            messages = (
+                cast("list[dict[str, Any]]", self.all_gather(side_channel or {})) if sums[Header.SIDE_CHANNEL] else []
+            )
+            failed = self._failed(error) if sums[Header.FAILED] else {}
+            counts = zip(POINTS, sums[Header.POINTS : PAYLOAD], strict=True)
+            present: list[Point] = [each for each, count in counts if count]
             if present == [point]:
                 break
-            if not self._waits(point, present, asides):
+            if not self._waits(point, present, messages):
                 return None
-        if not failed and not self._same(sums[PLACE:LAYOUT]):
-            self._drifted(place)
-        summed = sums[ROOM : ROOM + len(row)]
-        alike = self._same(sums[LAYOUT:AT])
-        if alike and len(row) > SIZE - ROOM:
-            summed += self.sum(row[SIZE - ROOM :])
-        return BarrierResult(summed, alike, self._received(sums, value), asides, failed)
+        if not failed and not self._same(sums[Header.PLACE : Header.LAYOUT]):
+            self._raise_different_places(place)
+        summed = sums[PAYLOAD : PAYLOAD + len(values)]
+        same_layout = self._same(sums[Header.LAYOUT : Header.POINTS])
+        if same_layout and len(values) > SIZE - PAYLOAD:
+            summed += self.sum(values[SIZE - PAYLOAD :])
+        return BarrierResult(summed, same_layout, self._received(sums, value), messages, failed)
 
-    def sum(self, numbers: Sequence[float]) -> list[float]:
-        """One sum over all ranks."""
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Return the sums over all ranks."""
         self.exchanges += 1
-        return self.ranks.all_reduce_sum(numbers)
+        return self.ranks.all_reduce_sum(values)
 
-    def maximum(self, numbers: Sequence[float]) -> list[float]:
-        """One maximum over all ranks."""
+    def maximum(self, values: Sequence[float]) -> list[float]:
+        """Return the maxima over all ranks."""
         self.exchanges += 1
-        return self.ranks.all_reduce_max(numbers)
+        return self.ranks.all_reduce_max(values)
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all ranks, on rank 0."""
+        """Return the values of all ranks on rank 0, nothing elsewhere."""
         self.exchanges += 1
         return self.ranks.gather(value)
 
-    def everywhere(self, value: Any) -> list[Any]:
-        """The values of all ranks, on all of them."""
+    def all_gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, on all of them."""
         self.exchanges += 2
         return list(self.ranks.broadcast(self.ranks.gather(value)))
 
-    def _waits(self, point: Point, present: list[Point], asides: list[dict[str, Any]]) -> bool:
-        """Whether this rank waits for those that stand elsewhere, or has nothing to do where it stands."""
+    def _waits(self, point: Point, present: list[Point], messages: list[dict[str, Any]]) -> bool:
+        """Return whether this rank waits for those at other points; otherwise it has nothing to do at its own."""
         batches = [each for each in present if each in BATCHES]
         if len(batches) == 1 and len(present) == 2 and END not in present and "answer" not in present:
             return point not in BATCHES
         groups: dict[str, list[int]] = {}
-        for rank, each in enumerate(self.everywhere(point)):
+        for rank, each in enumerate(self.all_gather(point)):
             groups.setdefault(each, []).append(rank)
         if END in present and point == END:
             return True
-        where = ", ".join(f"{_named(ranks)} at {each}" for each, ranks in groups.items())
-        verdict = RankMismatch(f"the ranks stand at different events: {where}; state the same events on every rank")
-        verdict.asides = asides
-        raise verdict
+        where = ", ".join(f"{_ranks_text(ranks)} at {each}" for each, ranks in groups.items())
+        mismatch = RankMismatch(f"the ranks wait at different events: {where}; every rank must state the same events")
+        mismatch.side_channel = messages
+        raise mismatch
 
     def _failed(self, error: BaseException | None) -> dict[int, str]:
-        words = self.everywhere(None if error is None else describe_error(error))
-        return {rank: each for rank, each in enumerate(words) if each is not None}
+        errors = self.all_gather(None if error is None else describe_error(error))
+        return {rank: each for rank, each in enumerate(errors) if each is not None}
 
     def _same(self, sums: Sequence[float]) -> bool:
-        """Whether all ranks gave the same digest: then, and only then, its values have no variance."""
+        """Return whether all ranks sent the same digest: if and only if they did, its values have no variance.
+
+        A digest is sent as values and their squares. By the inequality of Cauchy and Schwarz, n times the sum of
+        squares equals the square of the sum exactly when all n values are equal.
+        """
         pairs = zip(sums[::2], sums[1::2], strict=True)
         return all(self.ranks.size * int(squares) == int(total) ** 2 for total, squares in pairs)
 
-    def _drifted(self, place: object) -> None:
+    def _raise_different_places(self, place: object) -> None:
         groups: dict[str, list[int]] = {}
-        for rank, each in enumerate(self.everywhere(place)):
+        for rank, each in enumerate(self.all_gather(place)):
             groups.setdefault(json.dumps(each), []).append(rank)
-        where = "; ".join(f"{_named(ranks)}: {each}" for each, ranks in groups.items())
-        raise RankMismatch(f"the ranks have drifted apart: {where}")
+        where = "; ".join(f"{_ranks_text(ranks)}: {each}" for each, ranks in groups.items())
+        raise RankMismatch(f"the ranks are not at the same place: {where}")
 
     def _received(self, sums: Sequence[float], value: Any) -> Any:
-        length = int(sums[LENGTH])
+        length = int(sums[Header.LENGTH])
         if not length:
             return None
-        if length > (SIZE - ROOM) * BYTES:
+        if length > (SIZE - PAYLOAD) * BYTES_PER_VALUE:
             self.exchanges += 1
             return self.ranks.broadcast(value)
-        data = b"".join(int(number).to_bytes(BYTES, "little") for number in sums[ROOM:])
+        data = b"".join(int(number).to_bytes(BYTES_PER_VALUE, "little") for number in sums[PAYLOAD:])
         return json.loads(data[:length])
 
 
 def describe_failures(failed: dict[int, str]) -> str:
-    """The errors of ranks in words, each once.
+    """Return the errors of ranks in words, each error once.
 
     >>> describe_failures({1: "OSError: no space", 2: "OSError: no space"})
     'ranks 1, 2: OSError: no space'
@@ -201,23 +220,24 @@ def describe_failures(failed: dict[int, str]) -> str:
     groups: dict[str, list[int]] = {}
     for rank, words in failed.items():
         groups.setdefault(words, []).append(rank)
-    return "; ".join(f"{_named(ranks)}: {words}" for words, ranks in groups.items())
+    return "; ".join(f"{_ranks_text(ranks)}: {words}" for words, ranks in groups.items())
 
 
 def describe_error(error: BaseException) -> str:
-    """An error in words."""
+    """Return an error in words, with its type unless it is a `RankError`."""
     return str(error) if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
 
 
-def _named(ranks: list[int]) -> str:
+def _ranks_text(ranks: list[int]) -> str:
     return f"{'rank' if len(ranks) == 1 else 'ranks'} {', '.join(map(str, ranks))}"
 
 
 def _digest(value: object) -> list[float]:
     data = hashlib.sha256(json.dumps(value).encode()).digest()
-    parts = [int.from_bytes(data[start : start + 4], "little") % (1 << BITS) for start in (0, 4)]
+    parts = [int.from_bytes(data[start : start + 4], "little") % (1 << DIGEST_BITS) for start in (0, 4)]
     return [float(number) for part in parts for number in (part, part * part)]
 
 
-def _packed(data: bytes) -> list[float]:
-    return [float(int.from_bytes(data[start : start + BYTES], "little")) for start in range(0, len(data), BYTES)]
+def _encode_bytes(data: bytes) -> list[float]:
+    starts = range(0, len(data), BYTES_PER_VALUE)
+    return [float(int.from_bytes(data[start : start + BYTES_PER_VALUE], "little")) for start in starts]

@@ -1,15 +1,19 @@
-"""Where a run stands: batch of the epoch, and weight updates of the whole run.
+"""Count batches and weight updates.
 
-Both are slots, and a loop that nobody hears stores one number a batch: these stores are most of what a batch costs.
+A loop that no plugin listens to stores one number for each batch, and the rest is computed when it is read: these
+stores are most of what a batch costs.
 """
 
 from __future__ import annotations
 
-__all__ = ["Counters", "UnobservedLoop"]
-
 
 class UnobservedLoop:
-    """A loop over batches that nobody hears: it counts them, and the rest follows when somebody asks."""
+    """A loop over batches that no plugin listens to; it counts its batches itself.
+
+    Args:
+        accumulate: Batches to one weight update; None if the loop counts its updates elsewhere.
+        first: Number of the first batch in its epoch, counted from 0.
+    """
 
     __slots__ = ("accumulate", "batch", "first")
 
@@ -19,46 +23,46 @@ class UnobservedLoop:
 
     @property
     def steps(self) -> int:
-        """Weight updates that the loop has made since its first batch."""
+        """Weight updates since the first batch of the loop."""
         return self.batch // self.accumulate - self.first // self.accumulate if self.accumulate else 0
 
 
 class Counters:
-    """Batch and steps, as far as they were stored, and the loops that still count by themselves.
+    """The batch of the epoch and the weight updates of the run, stored ones plus those of loops that are open.
 
     >>> counters = Counters()
     >>> loop = UnobservedLoop(accumulate=2)
     >>> counters.loops.append(loop)
     >>> loop.batch = 5
-    >>> counters.present_batch, counters.present_step
+    >>> counters.current_batch, counters.current_step
     (5, 2)
     """
 
-    __slots__ = ("batch", "done", "loops", "steps")
+    __slots__ = ("batch", "loops", "steps", "trained_batches")
 
     def __init__(self) -> None:
         self.batch = 0
-        self.done = 0
+        self.trained_batches = 0
         self.steps = 0
         self.loops: list[UnobservedLoop] = []
 
     @property
-    def present_batch(self) -> int:
-        """The present batch of the epoch, or its last, counted from 0."""
+    def current_batch(self) -> int:
+        """The current batch of the epoch, or its last, counted from 0."""
         return self.loops[-1].batch if self.loops else self.batch
 
     @property
-    def present_done(self) -> int:
-        """Batches of the present loop, or the last one, that were trained on."""
-        return self.loops[-1].batch if self.loops else self.done
+    def current_trained_batches(self) -> int:
+        """Batches of the current or last loop that were trained on."""
+        return self.loops[-1].batch if self.loops else self.trained_batches
 
     @property
-    def present_step(self) -> int:
-        """Weight updates made in the whole run."""
+    def current_step(self) -> int:
+        """Weight updates of the whole run."""
         return self.steps + sum(loop.steps for loop in self.loops)
 
-    def leave(self, loop: UnobservedLoop) -> None:
-        """Store what a loop has counted; the batch that it is left in stays the present one."""
+    def close(self, loop: UnobservedLoop) -> None:
+        """Store what a loop has counted; the batch in which it is left stays the current one."""
         self.loops.remove(loop)
         self.steps += loop.steps
-        self.batch = self.done = loop.batch
+        self.batch = self.trained_batches = loop.batch

@@ -1,148 +1,121 @@
-"""A pluggy hook compiled to bare calls.
+"""Compile a pluggy hook to bare calls.
 
-`pluggy` costs about a microsecond a call. Here the implementations of one hook are read once and laid out as straight
-code: one call a line, each with just the arguments that it names. What comes back is what pluggy would return, with
-the None of silent implementations left in so that each answer's place names its plugin.
+A call through pluggy costs about a microsecond. A compiled hook is one function with one line for each implementation,
+which passes just the arguments that the implementation names. It returns what pluggy would return, with the None of
+silent implementations left in, so that the index of a result names its plugin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pluggy
 
+from ..decision import Decision
 from ..failures import Failures, add_plugin_note, is_observer
-from .guards import guarded, guarded_call
-
-__all__ = ["CompiledHook", "HookResults", "call_all", "compile_hook"]
 
 HookResults = tuple[Any, ...]
 """What the implementations returned, in calling order."""
 
-CompiledHook = Callable[..., HookResults | None]
-"""Takes the hook's specified arguments by position; returns None where every implementation was silent."""
+CompiledHook = Callable[..., HookResults | Decision | None]
+"""Takes the hook's arguments by position; returns None if every implementation returned None.
+
+A group of ranks binds the hook to a function that returns the decision of the whole group instead of the results."""
 
 
-def compile_hook(hook: pluggy.HookCaller, failures: Failures | None = None) -> CompiledHook | None:
-    """The hook as one function; None when nobody listens.
+def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | None:
+    """Compile a hook to one function.
 
-    Order, argument subsets and wrappers are pluggy's (last registered first, tryfirst, trylast). Whatever an
-    implementation raises carries a note that names its plugin and the hook.
-
-    A hook with wrappers keeps pluggy's own call: its answers have no places to name plugins by.
+    The order of the calls and the arguments of each are pluggy's (last registered first, tryfirst, trylast). An error
+    that an implementation raises gets a note that names its plugin and the hook.
 
     Args:
         hook: pluggy's hook with its implementations.
-        failures: takes what observers raise, which then passes for silence; those switched off are left out, from
-            functions compiled before as well. None where nobody is a mere observer.
+        failures: Records what observers raise; the other plugins are then called as if the observer had returned
+            None. Disabled observers are left out, also of functions that were compiled before.
+
+    Returns:
+        The function; None if no plugin implements the hook.
     """
-    failures = failures or Failures()
     implementations = [each for each in hook.get_hookimpls()[::-1] if each.plugin_name not in failures.disabled]
     if not implementations:
         return None
     spec = hook.spec
-    assert spec is not None  # the bus refuses hooks that no specification names
-    arguments = spec.argnames
-    if spec.opts.get("firstresult"):
-        return lambda *values: _as_answers(hook(**dict(zip(arguments, values, strict=True))))
-    if _has_wrappers(implementations):
-
-        def report(each: pluggy.HookImpl, error: BaseException) -> None:
-            if is_observer(each.plugin) and isinstance(error, Exception):
-                failures.record_hook_error(each.plugin_name, hook.name, error)
-            else:
-                add_plugin_note(error, hook.name, each.plugin_name)
-                raise error
-
-        call = guarded_call(hook.name, implementations, report, failures.disabled)
-        return lambda *values: _as_answers(call(**dict(zip(arguments, values, strict=True))))
-
-    lines = [f"def {hook.name}({', '.join(arguments)}):", "  try:"]
+    assert spec is not None  # plugins are checked against the specification before they are registered
+    lines = [f"def {hook.name}({', '.join(spec.argnames)}):", "  try:"]
     first = len(lines) + 1
-    owners: list[int] = []  # of each line, so that the line on which an error passed tells whose call it was
+    # The generated code has no handler around each call: that would cost every batch. Each call has lines of its own
+    # instead, and the line number in the traceback of an error names the plugin that raised it.
+    owners: list[int] = []
     for i, each in enumerate(implementations):
-        call_line = f"r{i} = f{i}({', '.join(each.argnames)})"
-        if is_observer(each.plugin):  # costs nothing while nothing is raised
-            lines += [f"    try: {call_line}", f"    except Exception as raised: r{i} = failed({i}, raised)"]
+        call = f"r{i} = f{i}({', '.join(each.argnames)})"
+        if is_observer(each.plugin):  # entering a try block costs nothing
+            lines += [f"    try: {call}", f"    except Exception as raised: r{i} = record({i}, raised)"]
         else:
-            lines += [f"    {call_line}"]
+            lines += [f"    {call}"]
         owners += [i] * (len(lines) - first + 1 - len(owners))
     results = [f"r{i}" for i in range(len(implementations))]
     lines += [
         f"    return None if {' is None and '.join(results)} is None else ({', '.join(results)},)",
         "  except BaseException as error:",
-        "    note(error)",
+        "    add_note(error)",
         "    raise",
     ]
 
-    def note(error: BaseException) -> None:
+    def add_note(error: BaseException) -> None:
         trace = error.__traceback__
-        if trace is not None and 0 <= (place := trace.tb_lineno - first) < len(owners):
-            add_plugin_note(error, hook.name, implementations[owners[place]].plugin_name)
+        if trace is not None and 0 <= (index := trace.tb_lineno - first) < len(owners):
+            add_plugin_note(error, hook.name, implementations[owners[index]].plugin_name)
 
-    def failed(place: int, error: Exception) -> None:
-        failures.record_hook_error(implementations[place].plugin_name, hook.name, error)
+    def record(index: int, error: Exception) -> None:
+        failures.record_hook_error(implementations[index].plugin_name, hook.name, error)
 
-    # the calls are the function's globals: Python finds those faster than what a closure holds
+    # The implementations are globals of the generated function, which Python finds faster than variables of a closure.
     scope: dict[str, Any] = {f"f{i}": each.function for i, each in enumerate(implementations)}
-    scope |= {"note": note, "failed": failed}
+    scope |= {"add_note": add_note, "record": record}
     exec(compile("\n".join(lines), f"<trainbus hook {hook.name}>", "exec"), scope)
     for i, each in enumerate(implementations):
         if is_observer(each.plugin):
-            # a loop may hold the function for the rest of its epoch
-            failures.on_disabled(each.plugin_name, partial(scope.__setitem__, f"f{i}", _silent))
+            # A loop may use the function until the end of its epoch.
+            failures.on_disabled(each.plugin_name, partial(scope.__setitem__, f"f{i}", _disabled))
     compiled: CompiledHook = scope[hook.name]
     return compiled
 
 
 def call_all(
-    hook: pluggy.HookCaller, values: Mapping[str, Any], failures: Failures | None = None, without: Collection[str] = ()
+    hook: pluggy.HookCaller, values: Mapping[str, Any], failures: Failures, without: Collection[str] = ()
 ) -> tuple[HookResults, list[Exception]]:
-    """Call every implementation, also after one has raised: the answers in calling order, and what was raised.
-
-    Wrappers see the answers alone; one that raises passes for one that is not there.
+    """Call every implementation, even after one has raised.
 
     Args:
         hook: pluggy's hook with its implementations.
-        values: the hook's arguments.
-        failures: takes what observers raise.
-        without: names of plugins that are not called.
+        values: The hook's arguments by name.
+        failures: Records what observers raise.
+        without: Names of plugins that are not called.
+
+    Returns:
+        The results in calling order, None for an implementation that raised or was not called; and what was raised.
     """
-    failures = failures or Failures()
     errors: list[Exception] = []
 
-    def report(each: pluggy.HookImpl, error: BaseException) -> None:
-        if not isinstance(error, Exception):
-            add_plugin_note(error, hook.name, each.plugin_name)
-            raise error
-        if is_observer(each.plugin):
-            failures.record_hook_error(each.plugin_name, hook.name, error)
-        else:
-            add_plugin_note(error, hook.name, each.plugin_name)
-            errors.append(error)
-
-    implementations = hook.get_hookimpls()[::-1]
-    if _has_wrappers(implementations):
+    def call(each: pluggy.HookImpl) -> object:
         try:
-            return _as_answers(guarded_call(hook.name, implementations, report, without)(**values)) or (), errors
-        except Exception as error:  # noqa: BLE001 - an old-style wrapper's; it is handed on
-            return (), [*errors, error]
-    answers = [guarded(each, report, without)(*(values[name] for name in each.argnames)) for each in implementations]
-    return tuple(answers), errors
+            return each.function(*(values[name] for name in each.argnames))
+        except BaseException as error:
+            if isinstance(error, Exception) and is_observer(each.plugin):
+                failures.record_hook_error(each.plugin_name, hook.name, error)
+                return None
+            add_plugin_note(error, hook.name, each.plugin_name)
+            if not isinstance(error, Exception):
+                raise
+            errors.append(error)
+            return None
+
+    results = [None if each.plugin_name in without else call(each) for each in hook.get_hookimpls()[::-1]]
+    return tuple(results), errors
 
 
-def _has_wrappers(implementations: Iterable[pluggy.HookImpl]) -> bool:
-    return any(each.wrapper or each.hookwrapper for each in implementations)
-
-
-def _silent(*_: object) -> None:
-    """A plugin that is switched off."""
-
-
-def _as_answers(result: Any) -> HookResults | None:
-    """What pluggy's own call returned: a list without any None, unless a wrapper put something else in its place."""
-    if not isinstance(result, list):
-        return None if result is None else (result,)
-    return tuple(cast("Sequence[Any]", result)) or None
+def _disabled(*_: object) -> None:
+    """Take the place of an observer that was disabled."""

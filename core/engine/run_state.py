@@ -1,195 +1,180 @@
-"""Where a training run stands: what plugins, loops and adapters read of it."""
+"""The plain data of a run: counters, metrics, history, decisions and checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
-from ..callback import Callback
-from ..checkpoints.discovery import Checkpoint
-from ..decision import Decision, Stop
-from ..errors import LoopError, MissingMetric, SettingsError
-from ..failures import Failure
-from ..metrics.history import History
-from ..metrics.monitor import Monitor
+from ..checkpoints import Checkpoint
+from ..decision import Decision, Forget, Save, Stop
+from ..errors import LoopError
 from ..metrics.running_means import RunningMeans
-from ..result import Result
 from ..resume.state import Position
-from ..storage.paths import Location
-from .bus import Bus
+from ..storage.paths import Location, location
 from .counters import Counters
-
-__all__ = ["RunState"]
+from .execution_result import ExecutionResult
 
 
 class RunState:
-    """Where a training run stands.
+    """The plain data of one run: parts of the run read it and record into it; it does nothing by itself.
 
     Args:
-        subject: what is trained.
+        subject: What is trained.
     """
 
     def __init__(self, subject: object = None) -> None:
         self.subject = subject
-        self.callbacks: dict[str, Callback] = {}
-        """Name of a plugin to the callback that made it."""
-        self.plugins: dict[str, object] = {}
-        self.rank = 0
-        """Number of this process among those that train the subject together, counted from 0."""
-        self.world_size = 1
-        """How many processes train the subject together."""
+        self.phase: Literal["new", "open", "ended"] = "new"
         self.epoch = 0
+        """The current epoch, or the last one, counted from 0."""
+        self.epochs_started = 0
+        self.epochs_finished = 0
+        self.loops = 0
+        """Loops over batches that were started in the current epoch."""
+        self.counters = Counters()
         self.planned_epochs: int | None = None
+        """Number of the last epoch, counted from 1; None if unknown."""
         self.planned_batches: int | None = None
+        """Batches of the current epoch; None if unknown."""
         self.validation_freq: int | Collection[int] | None = 1
-        """Which epochs have a validation, as in Keras: every n-th, or these (counted from 1), so none where this is
-        empty; None where unknown."""
+        """Which epochs have a validation, as in Keras: every n-th epoch, or these epochs (counted from 1; no epoch if
+        empty). None if unknown."""
         self.validated = False
-        """Whether the present epoch has had a validation."""
+        """Whether the current epoch has had a validation."""
+        self.validating = False
+        """Whether a validation is running."""
+        self.means = RunningMeans()
+        """The running means of the current epoch."""
+        self.learning_rates: Mapping[str, float] = {}
+        """The learning rates of the first weight update of the current epoch; empty before it."""
         self.metrics: Mapping[str, Any] = {}
         """The metrics of the last epoch that ended."""
-        self.means = RunningMeans()
-        """The running means of the present epoch."""
-        self.past: list[tuple[int, Mapping[str, Any]]] = []
-        """Each epoch that is over, with its metrics."""
-        self.decided: list[tuple[int, Decision]] = []
-        """Each decision that was carried out, with its epoch; with those from before a resume."""
-        self.error: BaseException | None = None
-        self.stops: list[Stop] = []
+        self.epoch_metrics: list[tuple[int, Mapping[str, Any]]] = []
+        """Each epoch that ended, with its metrics, including those before a resume."""
+        self.decision_log: list[tuple[int, Decision]] = []
+        """Each decision that was executed, with its epoch, including those before a resume."""
+        self.stop_actions: list[Stop] = []
+        """The stops that end the run."""
         self.checkpoints: list[Checkpoint] = []
-        """All that were committed, also those that were replaced or forgotten since."""
+        """Every checkpoint that was committed, including those that were replaced or deleted since."""
+        self.files: list[Location] = []
+        """The checkpoints that were written and not deleted since, in the order in which they were last written."""
+        self._pending_deletes: list[Location] = []
         self.resumed: Checkpoint | None = None
-        """The checkpoint that this run goes on from; None where it began afresh."""
+        """The checkpoint that the run was resumed from; None if it was not."""
         self.requested = ""
-        """The signal, or the stop file, that asked for the end of the run; empty for none."""
+        """The signal or the stop file that asked the run to end; empty if none did."""
         self.interrupted = False
-        """Whether that has ended the run, between two batches and before the planned end."""
-        self._files: dict[Location, None] = {}
-        self._going: list[Location] = []  # those that the last decision about files forgets, perhaps in the background
-        self._began = self._ended = 0  # numbers of epochs that began and that are over
-        self._loops: int = 0
-        self._counters = Counters()
-        self._monitors: dict[tuple[str, str], Monitor] = {}
-        self._state: Literal["new", "open", "ended"] = "new"
-        self._bus = Bus(subject)
+        """Whether that request has ended the run, between two batches and before the planned end."""
+        self.error: BaseException | None = None
+        """What ended the run, if an error did."""
 
     @property
     def batch(self) -> int:
-        """The present batch of the epoch, or its last, counted from 0."""
-        return self._counters.present_batch
+        """The current batch of the epoch, or its last, counted from 0."""
+        return self.counters.current_batch
 
     @batch.setter
     def batch(self, batch: int) -> None:
-        self._counters.batch = batch
+        self.counters.batch = batch
 
     @property
     def step(self) -> int:
-        """Weight updates made in the whole run; a loop with updates of its own counts them here."""
-        return self._counters.present_step
+        """Weight updates of the whole run.
+
+        Raises:
+            LoopError: It is set to less than it is.
+        """
+        return self.counters.current_step
 
     @step.setter
     def step(self, step: int) -> None:
         if step < self.step:
             raise LoopError(
-                f"step={step} after step {self.step}: checkpoints and curves are told apart by the step, which only "
-                "grows; count the weight updates of the whole run"
+                f"step={step} after step {self.step}: checkpoints and curves are identified by their step, which must "
+                "only grow; count the weight updates of the whole run"
             )
-        self._counters.steps += step - self.step
-
-    @property
-    def files(self) -> list[Location]:
-        """The checkpoints that were written and not forgotten since, in the order of their last writing."""
-        return list(self._files)
+        self.counters.steps += step - self.step
 
     @property
     def position(self) -> Position:
         """How far the run has come."""
-        if self._began == self._ended:
-            return Position(epochs=self._ended)
-        loops, batches = max(self._loops - 1, 0), self._counters.present_done
-        return Position(epochs=self.epoch, inside=True, loops=loops, batches=batches)
+        if self.epochs_started == self.epochs_finished:
+            return Position(epochs=self.epochs_finished)
+        loops, batches = max(self.loops - 1, 0), self.counters.current_trained_batches
+        return Position(epochs=self.epoch, mid_epoch=True, loops=loops, batches=batches)
 
     @property
-    def stopped(self) -> bool:
-        """Whether a decision asked for the end of the training."""
-        return bool(self.stops)
+    def loop_position(self) -> list[int]:
+        """Epoch, loop and trained batches: numbers that only grow. May be read in any thread."""
+        while True:
+            try:
+                return [self.epoch, self.loops, self.counters.current_trained_batches]
+            except IndexError:  # the loop was closed between two instructions
+                continue
 
-    @property
-    def failures(self) -> list[Failure]:
-        """What went wrong without ending the run: errors of observers, what plugins go without, lost checkpoints."""
-        return list(self._bus.failures.all)
-
-    def note_failure(self, plugin: object, lost: str, error: Exception) -> None:
-        """Tell of what a plugin goes on without: in one line, in `failures` and so in the journal.
-
-        It does not count towards the failures after which an observer is switched off. A plugin's thread may call it,
-        too.
-
-        Args:
-            plugin: which goes on.
-            lost: what is lost, in a few words: "no graph".
-            error: why.
-        """
-        name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
-        self._bus.failures.record(name, error, lost)
-
-    @property
-    def history(self) -> History:
-        """Name to values, one for each epoch that ended: a dict of lists that also gives arrays and frames."""
-        return History(self.past)
-
-    @property
-    def result(self) -> Result:
-        """How the run ended, or how it stands."""
-        best = {monitor.metric: monitor.best for monitor in self._monitors.values() if monitor.best is not None}
-        rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
-        reason = "; ".join(dict.fromkeys(each.reason for each in self.stops)) or self._plain_reason()
-        files, failures = tuple(self._files), tuple(self.failures)
-        decisions = tuple(self.decided)
-        return Result(len(self.past), self.stopped, reason, best, files, rates, failures, decisions)
-
-    def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
-        """The watched metric of this name; every plugin that asks for the same one gets the same.
-
-        Raises:
-            UnknownDirection: mode is "auto" and nothing tells which way the metric improves.
-        """
-        if (metric, mode) not in self._monitors:
-            self._monitors[metric, mode] = Monitor(self, metric, mode)
-        return self._monitors[metric, mode]
+    def set_trained_batches(self, batches: int) -> None:
+        """Set how many batches of the current loop were trained on."""
+        self.counters.trained_batches = batches
 
     def validates(self, epoch: int) -> bool:
-        """Whether metrics named `val_` are due by the end of the epoch.
+        """Whether the metrics of a validation are due by the end of the epoch.
 
-        It has had a validation, or should have had one, or no epoch ever will: then there is no use in waiting.
+        They are if the epoch has had a validation, if it should have had one, or if no epoch ever has one: then
+        waiting for a later epoch would be of no use.
         """
         freq = self.validation_freq
         if self.validated or freq is None:
             return self.validated
         return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
 
-    def _watch(self) -> None:
-        """Let every watched metric see the epoch that is over.
+    def start_epoch(self, epoch: int) -> None:
+        """Record that an epoch begins."""
+        self.epoch, self.epochs_started = epoch, epoch + 1
+        self.means.clear()
+        self.learning_rates = {}
+        self.validated = False
+        self.loops = self.counters.trained_batches = 0
 
-        Raises:
-            MissingMetric: one is not among the metrics, though it should be.
+    def finish_epoch(self, metrics: Mapping[str, Any]) -> None:
+        """Record that the epoch ended, with its metrics."""
+        self.metrics = metrics
+        self.epochs_finished = self.epoch + 1
+        self.epoch_metrics.append((self.epoch, metrics))
+
+    def record(self, result: ExecutionResult, exists: Callable[[Location], bool]) -> None:
+        """Record the result of a decision.
+
+        Args:
+            result: What was executed, written, and not written.
+            exists: Whether there is a checkpoint at a path; called only for saves that failed.
         """
-        problems: list[str] = []
-        for monitor in self._monitors.values():
-            try:
-                monitor.watch(self.metrics, self.epoch)
-            except SettingsError as error:
-                if len(self._monitors) == 1:
-                    raise
-                problems.append(str(error))
-        if problems:
-            raise MissingMetric("\n".join(dict.fromkeys(problems)))
+        saved = [location(action.path) for action in result.done if isinstance(action, Save)]
+        deleted = [location(action.source) for action in result.done if isinstance(action, Forget)]
+        if result.failed:  # the files that the failed saves were to replace are not deleted
+            kept = (path for path in self._pending_deletes if path not in self.files and exists(path))
+            self.files = [*kept, *self.files]
+        if saved or deleted:
+            self._pending_deletes = [path for path in deleted if path in self.files]
+            gone = {*saved, *deleted}
+            self.files = [path for path in self.files if path not in gone] + list(dict.fromkeys(saved))
+        self.checkpoints += result.committed
+        for failure in result.failed:
+            if failure.path in self.files and not exists(failure.path):
+                self.files.remove(failure.path)
+        self.stop_actions += [each for each in result.done if isinstance(each, Stop) and each not in self.stop_actions]
+        if result.done:
+            self.decision_log.append((self.epoch, result.done))
 
-    def _plain_reason(self) -> str:
+    @property
+    def reason(self) -> str:
+        """Why the run ended, in words, or that it has not."""
+        if self.stop_actions:
+            return "; ".join(dict.fromkeys(each.reason for each in self.stop_actions))
         if isinstance(self.error, KeyboardInterrupt):
             return "interrupted"
         if self.error is not None:
             return f"{type(self.error).__name__}: {self.error}"
-        if self._state != "ended":
+        if self.phase != "ended":
             return "not over yet"
         return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"

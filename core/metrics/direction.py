@@ -1,7 +1,7 @@
-"""Which way a metric improves, judged by its name.
+"""The direction in which a metric improves, derived from its name.
 
-A name is read from its right end: what stands last is the head, what stands before it only qualifies. Where no
-word that is known decides, the answer is refused: a wrong direction keeps the worst model and says nothing.
+A name is read from the right: the last phrase is its head, and the phrases before it only qualify the head. If no known
+phrase decides, the direction is unknown, since a wrong one would silently keep the worst model.
 """
 
 import re
@@ -14,7 +14,7 @@ from .names import words
 
 _Kind = Literal["name", "noun", "undirected", "measure", "circumstance", "negation", "unknown"]
 _RISING_ALONE: Final = ("score", "top")
-"""Measures that rise where the name tells nothing of what they measure."""
+"""Measures that improve upwards if the name says nothing about what they measure."""
 _LONGEST_PHRASE: Final = 6
 _SHORTEST_PART: Final = 3
 _LONGEST_RUN: Final = 60
@@ -31,7 +31,7 @@ _SEGMENTS: Final = re.compile(r"[/\\|:]+")
 
 
 class _Term(NamedTuple):
-    """A phrase of a name, run together, and what the vocabulary knows of it."""
+    """A phrase of a name, written as one word, and its entry in the vocabulary."""
 
     text: str
     kind: _Kind
@@ -39,13 +39,13 @@ class _Term(NamedTuple):
 
 
 def direction_of(name: str) -> Literal["min", "max"]:
-    """Tell from its name whether a metric improves when it falls ("min") or when it rises ("max").
+    """Return whether a metric improves downwards ("min") or upwards ("max"), according to its name.
 
     Args:
-        name: The name as it is logged, with whatever prefixes and suffixes.
+        name: The name as it is logged, with any prefixes and suffixes.
 
     Raises:
-        UnknownDirection: The name does not tell.
+        UnknownDirection: The name does not determine the direction.
 
     Examples:
         >>> direction_of("val_f1"), direction_of("head_b/val_dice_loss_epoch")
@@ -55,34 +55,33 @@ def direction_of(name: str) -> Literal["min", "max"]:
         >>> direction_of("grad_norm")
         Traceback (most recent call last):
         ...
-        trainbus.errors.UnknownDirection: 'grad_norm' does not tell whether it improves when it rises or falls; \
-write mode="max" or mode="min"
+        trainbus.errors.UnknownDirection: the name 'grad_norm' does not show whether the metric improves upwards or \
+downwards; write mode="max" or mode="min"
     """
-    direction = _judged(name)
+    direction = _direction(name)
     if direction is None:
-        doubt = f"{name!r} does not tell whether it improves when it rises or falls"
-        message = f'{doubt}; write mode="max" or mode="min"'
-        raise UnknownDirection(message)
+        unclear = f"the name {name!r} does not show whether the metric improves upwards or downwards"
+        raise UnknownDirection(f'{unclear}; write mode="max" or mode="min"')
     return direction
 
 
 @lru_cache(maxsize=4096)
-def _judged(name: str) -> Literal["min", "max"] | None:
+def _direction(name: str) -> Literal["min", "max"] | None:
     if len(name) > _LONGEST_NAME:
         return None
     bare = _SUFFIX.sub("", name)
-    # `rouge_l_1` is not about l1, but the number does belong to `rank_1`, and `time_step` is no time.
-    if bare != name and len(words(bare)) > 1 and (direction := _judged(bare)) is not None:
+    # `rouge_l_1` does not measure l1, but the number belongs to `rank_1`; and `time_step` is not a time
+    if bare != name and len(words(bare)) > 1 and (direction := _direction(bare)) is not None:
         return direction
     written = _PER.sub(" per ", _NEGATED.sub("neg ", name)).replace("@", " at ")
     terms = [term for segment in _SEGMENTS.split(written) for term in _terms(words(segment))]
     if any(term.text == "loss" for term in terms):
-        terms = _without_what_a_loss_measures(terms)
+        terms = _without_loss_operands(terms)
     return None if any(term.text in vocabulary.SPREADS for term in terms) else _head(terms)
 
 
 def _terms(spoken: tuple[str, ...]) -> list[_Term]:
-    """Read one segment of a path; in `precision at recall` and `time per step` the head stands before."""
+    """Return the terms of one segment of a path; in ``precision at recall`` and ``time per step`` the head is first."""
     for place, word in enumerate(spoken):
         before, after = spoken[:place], spoken[place + 1 :]
         if word == "per" and before and after and not _is_phoneme_error_rate(before, after):
@@ -95,13 +94,13 @@ def _terms(spoken: tuple[str, ...]) -> list[_Term]:
 
 
 def _is_phoneme_error_rate(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
-    """Tell `val_per_epoch` from `loss_per_epoch` and `samples_per_sec`."""
+    """Return whether "per" is a phoneme error rate: in ``val_per_epoch``, not in ``samples_per_sec``."""
     timed = before[-1] in vocabulary.TIME_UNITS or after[0] in vocabulary.TIME_UNITS
     return not timed and all(term.kind == "circumstance" for term in _phrases(before))
 
 
 def _rate(before: tuple[str, ...], after: tuple[str, ...]) -> list[_Term]:
-    """Read `samples per second` and `ms per step`; in `errors per page`, what is counted decides."""
+    """Return the terms of ``samples per second`` or ``ms per step``; in ``errors per page`` the noun decides."""
     counted, among = _phrases(before), _phrases(after)
     negations = [term for term in counted if term.kind == "negation"]
     if before[-1] in vocabulary.TIME_UNITS:
@@ -114,7 +113,7 @@ def _rate(before: tuple[str, ...], after: tuple[str, ...]) -> list[_Term]:
 
 
 def _phrases(spoken: tuple[str, ...]) -> list[_Term]:
-    """Group words into the longest phrases that the vocabulary has, from the right."""
+    """Return the terms of words, grouped from the right into the longest phrases in the vocabulary."""
     terms: list[_Term] = []
     end = len(spoken)
     while end:
@@ -127,13 +126,13 @@ def _phrases(spoken: tuple[str, ...]) -> list[_Term]:
                 break
         else:
             end -= 1
-            parts = _taken_apart(spoken[end])
+            parts = _split(spoken[end])
             terms.extend(reversed(_phrases(parts)) if len(parts) > 1 else [_Term(spoken[end], "unknown")])
     return terms[::-1]
 
 
 def _known(text: str) -> _Term | None:
-    """Look a phrase up, also in the singular; digits only tell how much or which one."""
+    """Return the vocabulary's term for a phrase or its singular; digits are only an amount or an index."""
     if text.isdigit():
         return _Term(text, "circumstance")
     forms = [text]
@@ -143,8 +142,8 @@ def _known(text: str) -> _Term | None:
 
 
 @lru_cache(maxsize=1024)
-def _taken_apart(word: str) -> tuple[str, ...]:
-    """Split a run-together word into known ones, as few as will do, else split off an ending that tells."""
+def _split(word: str) -> tuple[str, ...]:
+    """Split a compound word into as few known words as possible, else split off a known ending."""
     best: list[tuple[str, ...] | None] = [()]
     for end in range(1, min(len(word), _LONGEST_RUN) + 1):
         ways = [
@@ -153,15 +152,14 @@ def _taken_apart(word: str) -> tuple[str, ...]:
             if (before := best[start]) is not None and word[start:end] in _BUILDING_BLOCKS
         ]
         best.append(min(ways, key=len, default=None))
-    whole = best[-1] if len(word) <= _LONGEST_RUN else None
-    if whole is not None:
-        return whole
+    if len(word) <= _LONGEST_RUN and (fewest := best[-1]) is not None:
+        return fewest
     ending = next((ending for ending in vocabulary.ENDINGS if word.endswith(ending) and word != ending), "")
     return (word.removesuffix(ending), ending) if ending else (word,)
 
 
-def _without_what_a_loss_measures(terms: list[_Term]) -> list[_Term]:
-    """Make a loss the head of its name: `loss_iou` falls. Losses of opponents have no direction."""
+def _without_loss_operands(terms: list[_Term]) -> list[_Term]:
+    """Make a loss the head of its name (``loss_iou`` falls); an adversarial loss has no direction."""
     if any(term.text in vocabulary.OPPONENTS for term in terms):
         return []
     place = max(place for place, term in enumerate(terms) if term.text == "loss")
@@ -169,21 +167,21 @@ def _without_what_a_loss_measures(terms: list[_Term]) -> list[_Term]:
 
 
 def _head(terms: list[_Term]) -> Literal["min", "max"] | None:
-    """Find the rightmost term that decides; only a proper name may have unknown words behind it."""
-    strange = scored = False
+    """Return the direction of the rightmost term that has one; only proper names may precede unknown words."""
+    unknown = scored = False
     for place in range(len(terms) - 1, -1, -1):
         term = terms[place]
-        if term.kind == "undirected" or (term.kind == "noun" and strange):
+        if term.kind == "undirected" or (term.kind == "noun" and unknown):
             return None
         if term.direction is not None:
             return _flipped(term, terms[:place])
-        strange = strange or term.kind == "unknown"
-        scored = scored or (term.text in _RISING_ALONE and not strange)
+        unknown = unknown or term.kind == "unknown"
+        scored = scored or (term.text in _RISING_ALONE and not unknown)
     return _flipped(_Term("score", "name", "max"), terms) if scored else None
 
 
 def _flipped(head: _Term, before: list[_Term]) -> Literal["min", "max"] | None:
-    """Turn the direction for each `neg`; what is negative in `negative_sampling_loss` is not the loss."""
+    """Flip the direction for each negation; in ``negative_sampling_loss`` it does not negate the loss."""
     negations = [place for place, term in enumerate(before) if term.kind == "negation"]
     if head.text == "loss" and negations and any(term.kind == "unknown" for term in before[negations[-1] :]):
         return None
@@ -191,7 +189,7 @@ def _flipped(head: _Term, before: list[_Term]) -> Literal["min", "max"] | None:
 
 
 def _vocabulary() -> dict[str, _Term]:
-    """Gather what is known of each phrase."""
+    """Return each phrase with its term."""
     groups: tuple[tuple[frozenset[str], _Kind, Literal["min", "max"] | None], ...] = (
         (vocabulary.RISING_NAMES, "name", "max"),
         (vocabulary.FALLING_NAMES, "name", "min"),

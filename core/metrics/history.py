@@ -1,4 +1,4 @@
-"""The metrics of a run, a value an epoch: lists, arrays, and frames where a library for them is installed."""
+"""The metrics of a run, one value an epoch, as lists, NumPy arrays, and pandas or polars frames."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-__all__ = ["History"]
-
 LIBRARIES = ("pandas", "polars")
 
 
 class History(dict[str, list[Any]]):
-    """Name to values, one for each epoch that ended; None where an epoch did not log the metric.
+    """Name to values, one for each finished epoch, with None for an epoch that did not log the metric.
 
     Args:
-        past: each epoch that is over, with its metrics.
+        past: Each finished epoch, counted from 0, with its metrics.
 
     >>> history = History([(0, {"loss": 2.0}), (1, {"loss": 1.0, "val_loss": 1.5})])
     >>> history
@@ -40,10 +38,10 @@ class History(dict[str, list[Any]]):
         names = dict.fromkeys(name for _, metrics in past for name in metrics)
         super().__init__((name, [metrics.get(name) for _, metrics in past]) for name in names)
         self.epochs = [epoch for epoch, _ in past]
-        """The epochs, counted from 0."""
+        """The finished epochs, counted from 0."""
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """The metrics that are single numbers, as arrays; NaN where an epoch did not log one."""
+        """Return the metrics that are single numbers as arrays, with NaN for an epoch that did not log the metric."""
         import numpy as np  # noqa: PLC0415 - the core is imported without it
 
         found: dict[str, NDArray[np.float64]] = {}
@@ -61,22 +59,25 @@ class History(dict[str, list[Any]]):
     def frame(self, library: Literal["polars"]) -> pl.DataFrame: ...
 
     def frame(self, library: Literal["pandas", "polars"]) -> pd.DataFrame | pl.DataFrame:
-        """The metrics that are single numbers, as a frame: a column each, beside that of the epoch, counted from 0.
+        """Return the metrics that are single numbers as a frame, with one column for each metric.
 
-        In pandas the epoch is the index.
+        The epoch, counted from 0, is the index in pandas and a column "epoch" in polars.
+
+        Args:
+            library: The library that makes the frame.
 
         Raises:
-            MissingDependency: the library is not installed.
-            SettingsError: it is another one.
+            MissingDependency: The library is not installed.
+            SettingsError: The library is neither pandas nor polars.
         """
         if library not in LIBRARIES:
             raise SettingsError(
-                f"frame({library!r}): no such library{hint(library, LIBRARIES)} libraries: {', '.join(LIBRARIES)}"
+                f"frame({library!r}): unknown library{hint(library, LIBRARIES)} libraries: {', '.join(LIBRARIES)}"
             )
         try:
             module = import_module(library)
         except ImportError:
             raise MissingDependency(f"{library} is not installed: pip install {library}") from None
         columns: dict[str, Any] = {"epoch": self.epochs, **self.arrays()}
-        made = module.DataFrame(columns)
-        return made.set_index("epoch") if library == "pandas" else made
+        frame = module.DataFrame(columns)
+        return frame.set_index("epoch") if library == "pandas" else frame

@@ -1,10 +1,10 @@
-"""One metric of a run, watched: which way it improves, its score, its best value."""
+"""A monitored metric: its direction, its score at each epoch end, and its best value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ..capabilities import HasDirections, missing
 from ..decision import Value
@@ -13,99 +13,134 @@ from ..failures import LOG
 from ..rules import Best, best_rule
 from .direction import direction_of
 from .names import canonical, hint, resolve
+from .running_means import RunningMeans
 from .scalars import as_number
 
-if TYPE_CHECKING:
-    from ..engine.run_state import RunState
 
-__all__ = ["BestValue", "Monitor"]
+class MetricSource(Protocol):
+    """What a monitor reads of a run."""
+
+    @property
+    def subject(self) -> object:
+        """The object that is trained; its metric objects may declare their directions."""
+        ...
+
+    @property
+    def epoch_metrics(self) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """Each finished epoch, counted from 0, with its metrics."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The present epoch, counted from 0."""
+        ...
+
+    @property
+    def means(self) -> RunningMeans:
+        """The running means of the present epoch, which know the metrics that were logged in low precision."""
+        ...
+
+    @property
+    def validated(self) -> bool:
+        """Whether the present epoch has had a validation."""
+        ...
+
+    def validates(self, epoch: int) -> bool:
+        """Return whether the metrics named ``val_...`` are due by the end of this epoch."""
+        ...
 
 
 class BestValue(NamedTuple):
-    """The best value of a metric and the epoch, counted from 0, that reached it."""
+    """The best value of a metric and its epoch, counted from 0."""
 
     value: float
     epoch: int
 
 
 class Monitor:
-    """One metric of a run, watched: its direction is settled once, its score taken at each epoch end.
+    """One monitored metric of a run: its direction, its score at each epoch end, its best value.
 
-    A score is the metric's value turned so that higher is better.
+    A score is the metric's value, negated if the metric improves downwards, so that higher is better.
+
+    Args:
+        source: The run that logs the metric.
+        metric: Name of the metric, or an alias of it.
+        mode: Direction in which it improves; "auto" asks the subject's metric object, then the name.
+
+    Raises:
+        UnknownDirection: ``mode`` is "auto", the subject has no metric objects, and the name has no known direction.
     """
 
-    def __init__(self, run: RunState, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> None:
-        self.run = run
+    def __init__(self, source: MetricSource, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> None:
         self.metric = metric
-        """The name as asked for, and once it was seen, the name under which it is logged."""
-        self.mode = mode
-        self.seen = False
+        """The name as given; after the first epoch that logs the metric, the name under which it is logged."""
+        self._source = source
+        self._seen = False
         self._direction: Literal["min", "max"] | None = None if mode == "auto" else mode
         self._best = Best()
-        self._told = False
-        self._past = list(run.past)
-        """Epochs that were over before anybody watched, of a run that was resumed."""
-        # only a subject that knows its metrics as objects can tell more than the name, and perhaps not before training
-        if self._direction is None and missing(run.subject, HasDirections):
+        self._warned = False
+        self._past = list(source.epoch_metrics)
+        """Epochs that a resumed run finished before this monitor existed."""
+        # a subject may know its metric objects only after training has begun
+        if self._direction is None and missing(source.subject, HasDirections):
             self._direction = direction_of(metric)
 
     @property
     def direction(self) -> Literal["min", "max"]:
-        """Which way the metric improves.
+        """The direction in which the metric improves.
 
         Raises:
-            UnknownDirection: neither the metric object nor the name tells.
+            UnknownDirection: Neither the metric object nor the name determines it.
         """
         if self._direction is None:
-            subject = self.run.subject
+            subject = self._source.subject
             declared = subject.direction_of(self.metric) if isinstance(subject, HasDirections) else None
             self._direction = declared or direction_of(self.metric)
         return self._direction
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, else -1."""
+        """1 if higher is better, else -1."""
         return 1 if self.direction == "max" else -1
 
     @property
     def best(self) -> BestValue | None:
-        """The best value so far, None while there is none."""
+        """The best value so far; None if there is none yet."""
         self._catch_up()
         return BestValue(self.sign * self._best.score, self._best.epoch) if self._best.epoch >= 0 else None
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """The metric's value among `metrics`; None where this epoch does not carry it.
+        """Return the metric's value among ``metrics``; None if this epoch does not log it.
 
         Raises:
-            MissingMetric: no epoch carried it yet, though this one should have; or it is no single number.
+            MissingMetric: No epoch has logged the metric and this one should have; or it is not a single number.
         """
-        name = resolve(self.metric, metrics)
-        if name is None or metrics[name] is None:
-            if not self.seen and self._expected():
-                raise MissingMetric(self._missing_text(metrics))
+        value = self._logged(metrics)
+        if value is None:
+            if not self._seen and self._due():
+                raise MissingMetric(self._why_missing(metrics))
             return None
-        self.metric, self.seen = name, True
         try:
-            return as_number(metrics[name])
+            return as_number(value)
         except TypeError as error:
-            raise MissingMetric(f"{name!r} cannot be monitored: {error}") from None
+            raise MissingMetric(f"{self.metric!r} cannot be monitored: {error}") from None
 
     def score(self, metrics: Mapping[str, Any]) -> float | None:
-        """The metric's value, turned so that higher is better; None where this epoch does not carry it.
+        """Return the metric's score among ``metrics``; None if this epoch does not log it.
 
         Raises:
-            MissingMetric: as `value` does.
-            UnknownDirection: as `direction` does.
+            MissingMetric: As in ``value``.
+            UnknownDirection: As in ``direction``.
         """
         value = self.value(metrics)
         return None if value is None else self.sign * value
 
-    def improvement(self, best: float, score: float) -> str:
-        """In words, that `score` improved on `best`, both turned so that higher is better; -inf for no best yet."""
+    def improvement_reason(self, best: float, score: float) -> str:
+        """Say in words that ``score`` improved on the score ``best``, which is -inf if there was none."""
         before = "None" if best == -inf else f"{self.sign * best:.5f}"
         return f"{self.metric} improved from {before} to {self.sign * score:.5f}"
 
-    def stalled(
+    def stall_reason(
         self,
         score: float,
         best: float,
@@ -115,30 +150,30 @@ class Monitor:
         min_delta: float = 0.0,
         baseline: float | None = None,
     ) -> str:
-        """In words, that `score` did not improve on `best`, both turned so that higher is better.
+        """Say in words that the metric did not improve.
 
         Args:
-            score: the present one.
-            best: that of `epoch`; -inf for none.
-            epoch: counted from 0.
-            times: how often that has happened since.
-            min_delta: least change that would have counted.
-            baseline: the metric's value that was to be beaten, too.
+            score: The present score.
+            best: The best score; -inf if there is none.
+            epoch: The epoch of ``best``, counted from 0.
+            times: Number of epochs without an improvement, this one included.
+            min_delta: Least change that counts as an improvement.
+            baseline: A value of the metric that an improvement must beat, too.
         """
         often, now = f"for the {_ordinal(times)} time", f"{self.metric} {self.sign * score:.5g}"
         if best == -inf:
-            return f"{now} is no finite number {often}"
+            return f"{now} is not a finite number {often}"
         least = f" by more than {min_delta:g}" if min_delta else ""
         line = "" if baseline is None else f" and the baseline {baseline:.5g}"
         return f"{now} did not improve on {self.sign * best:.5g} (epoch {epoch + 1}){line}{least} {often}"
 
-    def values(self, score: float | None, best: float, epoch: int) -> dict[str, Value]:
-        """What a rule saw of the metric: its present value, its best and when that came, as they are logged.
+    def journal_values(self, score: float | None, best: float, epoch: int) -> dict[str, Value]:
+        """Return a rule's input as the journal keeps it: values of the metric, not scores.
 
         Args:
-            score: the present one, turned so that higher is better.
-            best: that of `epoch`, likewise; -inf for none.
-            epoch: counted from 0.
+            score: The present score.
+            best: The best score; -inf if there is none.
+            epoch: The epoch of ``best``, counted from 0.
         """
         known = best != -inf
         return {
@@ -150,11 +185,11 @@ class Monitor:
         }
 
     def watch(self, metrics: Mapping[str, Any], epoch: int) -> None:
-        """Take the epoch's value into account for `best`."""
+        """Update ``best`` with the metrics of a finished epoch."""
         self._catch_up()
         score = self.score(metrics)
-        if self.metric in self.run.means.coarse and not self._told:
-            self._told = True
+        if self.metric in self._source.means.low_precision and not self._warned:
+            self._warned = True
             LOG.warning(
                 "%r is logged in bfloat16, which has two or three digits: small improvements do not show; "
                 "log it in float32, as by loss.float()",
@@ -164,24 +199,31 @@ class Monitor:
             self._best, _ = best_rule(self._best, score, epoch)
 
     def _catch_up(self) -> None:
-        """Watch the epochs of the past, once the direction is known."""
+        """Update the best value with past epochs, once the direction is known."""
         try:
             sign = self.sign if self._past else 1
-        except UnknownDirection:  # the metric object that tells is not built yet
+        except UnknownDirection:  # the metric object is not built yet
             return
         for epoch, metrics in self._past:
-            name = resolve(self.metric, metrics)
-            if name is not None and metrics[name] is not None:
-                self.metric, self.seen = name, True
-                self._best, _ = best_rule(self._best, sign * as_number(metrics[name]), epoch)
+            value = self._logged(metrics)
+            if value is not None:
+                self._best, _ = best_rule(self._best, sign * as_number(value), epoch)
         self._past = []
 
-    def _expected(self) -> bool:
-        """Whether this epoch's end should have carried the metric."""
-        return not canonical(self.metric).startswith("val_") or self.run.validates(self.run.epoch)
+    def _logged(self, metrics: Mapping[str, Any]) -> Any:
+        """Return the metric's entry in ``metrics``, by its name or an alias, and remember the name; None if missing."""
+        name = self.metric if self.metric in metrics else resolve(self.metric, metrics)
+        if name is None or metrics[name] is None:
+            return None
+        self.metric, self._seen = name, True
+        return metrics[name]
 
-    def _missing_text(self, metrics: Mapping[str, Any]) -> str:
-        unvalidated = canonical(self.metric).startswith("val_") and not self.run.validated
+    def _due(self) -> bool:
+        """Return whether the present epoch should have logged the metric by its end."""
+        return not canonical(self.metric).startswith("val_") or self._source.validates(self._source.epoch)
+
+    def _why_missing(self, metrics: Mapping[str, Any]) -> str:
+        unvalidated = canonical(self.metric).startswith("val_") and not self._source.validated
         why = "; there was no validation in this epoch" if unvalidated else ""
         return (
             f"{self.metric!r} is not logged{hint(self.metric, metrics)} logged: {', '.join(metrics) or 'nothing'}{why}"
@@ -189,7 +231,7 @@ class Monitor:
 
 
 def _ordinal(number: int) -> str:
-    """A number as one says which time it is.
+    """Return the ordinal of a number.
 
     >>> [_ordinal(number) for number in (1, 2, 3, 4, 11, 112, 23)]
     ['1st', '2nd', '3rd', '4th', '11th', '112th', '23rd']

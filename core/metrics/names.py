@@ -1,4 +1,4 @@
-"""Names: their words, their canonical form, and the nearest known one."""
+"""Names of metrics, options and hooks: their words, their canonical form, and the nearest known name."""
 
 import re
 import unicodedata
@@ -36,25 +36,25 @@ _ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("perplexity",): ("ppl",),
     ("prec",): ("precision",),
 }
-# Words that make two names near, but not the same: a hook that other libraries have may differ in its arguments.
-_KIN: Final = {"start": "begin", "finish": "end", "finished": "end", "stop": "end", "started": "begin"}
-_NEAR: Final = 0.65
+# Synonyms make two names similar, but not the same: another library's hook may differ in its arguments.
+_SYNONYMS: Final = {"start": "begin", "finish": "end", "finished": "end", "stop": "end", "started": "begin"}
+_NEAR: Final = 0.65  # least similarity of two names of which one was probably meant as the other
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that would spoil a line or a screen that shows it.
+    """Raise an error if the name of a metric would garble a line or a terminal that shows it.
 
     Raises:
-        SettingsError: it holds a line break, an escape sequence or anything else that cannot be printed.
+        SettingsError: The name contains a line break, an escape sequence or another character that is not printable.
 
     >>> check_name("val/accuracy@5")
     """
     if not name.isprintable():
-        raise SettingsError(f"{name!r} is no name of a metric: use what can be printed")
+        raise SettingsError(f"{name!r} is not a valid name of a metric: use printable characters only")
 
 
 def first_free(name: str, taken: Container[str], separator: str = "-") -> str:
-    """The name, or if that is taken the first of "name-2", "name-3" and so on that is not.
+    """Return the name, or if it is taken the first of "name-2", "name-3" and so on that is not.
 
     >>> first_free("Adam", {"Adam": 0.1, "Adam-2": 0.2})
     'Adam-3'
@@ -64,7 +64,7 @@ def first_free(name: str, taken: Container[str], separator: str = "-") -> str:
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """The name, numbered as Keras numbers layers if it is taken; it is so from now on.
+    """Return the name, with a number in Keras's style if it is taken, and add it to ``taken``.
 
     >>> taken = set()
     >>> [unique(name, taken) for name in ("dense", "dense", "dense_2")]
@@ -76,7 +76,7 @@ def unique(name: str, taken: set[str]) -> str:
 
 
 def words(name: str) -> tuple[str, ...]:
-    """Split a name at separators, at capitals and between letters and digits; in lower case.
+    """Return the words of a name in lower case, split at separators, at capitals and between letters and digits.
 
     Examples:
         >>> words("val/BERTScore_top5")
@@ -88,8 +88,9 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(word.lower() for word in _SEPARATORS.split(plain) if word)
 
 
+@lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
-    """Give the form in which names that mean the same compare equal.
+    """Return a form that is the same for all names with the same meaning.
 
     Examples:
         >>> canonical("valid/Acc"), canonical("val_accuracy")
@@ -97,61 +98,6 @@ def canonical(name: str) -> str:
         >>> canonical("lr") == canonical("learning-rate")
         True
     """
-    return _canonical(name)
-
-
-def resolve(name: str, known: Iterable[str]) -> str | None:
-    """Find the known name that is this one: itself, else the only one that means the same.
-
-    Examples:
-        >>> resolve("val_acc", ["loss", "val_accuracy"])
-        'val_accuracy'
-        >>> resolve("acc", ["loss", "val_accuracy"]) is None
-        True
-    """
-    choices = dict.fromkeys(known)
-    if name in choices:
-        return name
-    wanted = _canonical(name)
-    equal = [choice for choice in choices if _canonical(choice) == wanted]
-    return equal[0] if wanted and len(equal) == 1 else None
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Find the known name that was probably meant, or None where nothing is near.
-
-    Examples:
-        >>> nearest("var_loss", ["loss", "val_loss", "val_accuracy"])
-        'val_loss'
-        >>> nearest("on_epoch_finish", ["on_epoch_begin", "on_epoch_end"])
-        'on_epoch_end'
-        >>> nearest("banana", ["loss", "val_loss"]) is None
-        True
-    """
-    choices = sorted(set(known))
-    same = resolve(name, choices)
-    if same is not None:
-        return same
-    scored = [(_likeness(name, choice), choice) for choice in choices]
-    best = max((likeness for likeness, _ in scored), default=0.0)
-    return next(choice for likeness, choice in scored if likeness == best) if best >= _NEAR else None
-
-
-def hint(name: str, known: Iterable[str], otherwise: str = ".") -> str:
-    """Say in an error which known name was probably meant; `otherwise` where nothing is near.
-
-    Examples:
-        >>> "'var_loss' is not logged" + hint("var_loss", ["loss", "val_loss"])
-        "'var_loss' is not logged; did you mean 'val_loss'?"
-        >>> hint("banana", ["loss"])
-        '.'
-    """
-    near = nearest(name, known)
-    return f"; did you mean {near!r}?" if near else otherwise
-
-
-@lru_cache(maxsize=4096)
-def _canonical(name: str) -> str:
     pending = list(words(name))
     if pending:
         pending[0] = _PREFIX_ALIASES.get(pending[0], pending[0])
@@ -166,9 +112,59 @@ def _canonical(name: str) -> str:
     return "_".join(done)
 
 
-def _likeness(name: str, choice: str) -> float:
-    """Compare as written and as meant; a name that only lacks some words of the other is near too."""
-    ours, theirs = _kin(name), _kin(choice)
+def resolve(name: str, known: Iterable[str]) -> str | None:
+    """Return the same name among the known ones, else the only known name with the same meaning, else None.
+
+    Examples:
+        >>> resolve("val_acc", ["loss", "val_accuracy"])
+        'val_accuracy'
+        >>> resolve("acc", ["loss", "val_accuracy"]) is None
+        True
+    """
+    choices = dict.fromkeys(known)
+    if name in choices:
+        return name
+    wanted = canonical(name)
+    equal = [choice for choice in choices if canonical(choice) == wanted]
+    return equal[0] if wanted and len(equal) == 1 else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant; None if none is similar.
+
+    Examples:
+        >>> nearest("var_loss", ["loss", "val_loss", "val_accuracy"])
+        'val_loss'
+        >>> nearest("on_epoch_finish", ["on_epoch_begin", "on_epoch_end"])
+        'on_epoch_end'
+        >>> nearest("banana", ["loss", "val_loss"]) is None
+        True
+    """
+    choices = sorted(set(known))
+    same = resolve(name, choices)
+    if same is not None:
+        return same
+    scored = [(_similarity(name, choice), choice) for choice in choices]
+    best = max((similarity for similarity, _ in scored), default=0.0)
+    return next(choice for similarity, choice in scored if similarity == best) if best >= _NEAR else None
+
+
+def hint(name: str, known: Iterable[str], otherwise: str = ".") -> str:
+    """Return the part of an error message that suggests the nearest known name; ``otherwise`` if none is similar.
+
+    Examples:
+        >>> "'var_loss' is not logged" + hint("var_loss", ["loss", "val_loss"])
+        "'var_loss' is not logged; did you mean 'val_loss'?"
+        >>> hint("banana", ["loss"])
+        '.'
+    """
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else otherwise
+
+
+def _similarity(name: str, choice: str) -> float:
+    """Return the similarity of two names, by spelling and by meaning; one whose words are all in the other is near."""
+    ours, theirs = _synonymous(name), _synonymous(choice)
     if ours and ours == theirs:
         return 1.0
     contained = bool(ours) and bool(theirs) and (set(ours) <= set(theirs) or set(theirs) <= set(ours))
@@ -177,5 +173,5 @@ def _likeness(name: str, choice: str) -> float:
     return max(meant, written, _NEAR + (1 - _NEAR) * meant / 2 if contained else 0.0)
 
 
-def _kin(name: str) -> tuple[str, ...]:
-    return tuple(_KIN.get(word, word) for word in _canonical(name).split("_") if word)
+def _synonymous(name: str) -> tuple[str, ...]:
+    return tuple(_SYNONYMS.get(word, word) for word in canonical(name).split("_") if word)

@@ -1,4 +1,4 @@
-"""Metric values as numbers, which are left on a device until somebody asks, and fetched together then."""
+"""Metric values as numbers, which stay on their device until they are read, and are then fetched together."""
 
 from __future__ import annotations
 
@@ -9,44 +9,31 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-__all__ = [
-    "NO_NUMBERS",
-    "DeviceScalars",
-    "LazyMetrics",
-    "as_number",
-    "deferred_scalars",
-    "fetch_together",
-    "in_double",
-    "on_host",
-    "plain_number",
-    "to_scalars",
-]
-
-NO_NUMBERS = frozenset({"bool", "complex64", "complex128"})
-"""Types of arrays and tensors that have no mean that could be a metric."""
+NON_NUMERIC = frozenset({"bool", "complex64", "complex128"})
+"""Types of arrays and tensors whose mean cannot be a metric."""
 
 
 def as_number(value: Any) -> float:
-    """A metric's value as a Python float, exact for every float type; may wait for the device.
+    """Return a metric's value as a Python float, exact for every float type; may wait for its device.
 
     Raises:
-        TypeError: the value is no single number (text, a truth value, a vector, None).
+        TypeError: The value is not a single number (text, a truth value, a vector, None).
 
     >>> as_number(3), math.isnan(as_number(float("nan")))
     (3.0, True)
     """
     if isinstance(value, (bool, str, bytes)) or value is None:
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if getattr(value, "requires_grad", False):
         value = value.detach()
     size = math.prod(getattr(value, "shape", ()))
     if size != 1:
-        raise TypeError(f"an array of {size} values is no single number; log its mean, or each value by itself")
+        raise TypeError(f"an array of {size} values is not a single number; log its mean, or each value separately")
     return float(value.item() if hasattr(value, "item") else value)
 
 
 def plain_number(value: Any) -> Any:
-    """A single number as a float, whatever else as it is."""
+    """Return a single number as a float, and anything else unchanged."""
     if type(value) is float:
         return value
     try:
@@ -56,22 +43,22 @@ def plain_number(value: Any) -> Any:
 
 
 def in_double(tensor: Any) -> Any:
-    """A tensor in the widest float type of its device."""
+    """Return a tensor in the widest float type of its device."""
     try:
         return tensor.double()
-    except (TypeError, RuntimeError):  # some devices (Apple's) have no double precision
+    except (TypeError, RuntimeError):  # some devices (such as Apple's) have no double precision
         return tensor.float()
 
 
 class LazyMetrics(Mapping[str, Any]):
-    """Values by name, of which those on a device are left there until somebody asks."""
+    """Name to value, in which values on a device stay there until they are read."""
 
     @abstractmethod
-    def unread(self) -> dict[str, Any]:
-        """The values where they lie, as they are now."""
+    def on_device(self) -> dict[str, Any]:
+        """Return the present values without waiting, each on its device."""
 
-    def then(self) -> Callable[[], dict[str, float]]:
-        """What gives the single numbers as they are now, at any later time and in any thread."""
+    def deferred(self) -> Callable[[], dict[str, float]]:
+        """Return a function that returns the present single numbers, at any later time and in any thread."""
         return partial(to_scalars, fetch_together(self))
 
     def __repr__(self) -> str:
@@ -79,19 +66,19 @@ class LazyMetrics(Mapping[str, Any]):
 
 
 class DeviceScalars(LazyMetrics):
-    """Single numbers as they are now.
+    """Copies of single numbers, each on its device.
 
     >>> DeviceScalars({"learning_rate": 0.5})
     {'learning_rate': 0.5}
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        # what lies on a device may be changed in place
+        # tensors may be changed in place later
         self._values = {n: value.detach().clone() if hasattr(value, "detach") else value for n, value in values.items()}
         self._read: dict[str, float] | None = None
 
-    def unread(self) -> dict[str, Any]:
-        """The numbers where they lie."""
+    def on_device(self) -> dict[str, Any]:
+        """Return the numbers without waiting, each on its device."""
         return dict(self._values if self._read is None else self._read)
 
     def __getitem__(self, name: str) -> float:
@@ -107,7 +94,7 @@ class DeviceScalars(LazyMetrics):
 
 
 def to_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Those metrics that are single numbers, as Python floats.
+    """Return the metrics that are single numbers, as Python floats.
 
     >>> to_scalars({"loss": 1, "per_class": [0.1, 0.2], "note": "good"})
     {'loss': 1.0}
@@ -125,24 +112,26 @@ def to_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def deferred_scalars(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float]]:
-    """What gives `to_scalars` as they are now, at any later time and in any thread.
+    """Return a function that returns the present ``to_scalars(metrics)``, at any later time and in any thread.
 
-    Nothing is computed before that which can be computed then; only numbers on a device are fetched, all at once.
+    Only numbers on a device are fetched now, unless the metrics are lazy; everything else is computed in that function.
     """
-    return metrics.then() if isinstance(metrics, LazyMetrics) else partial(to_scalars, on_host(metrics))
+    return metrics.deferred() if isinstance(metrics, LazyMetrics) else partial(to_scalars, on_host(metrics))
 
 
 def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping of all, in which the later ones win; the numbers that lie on one device are fetched together.
+    """Merge mappings, of which later ones win, and fetch the numbers of each device together.
+
+    Values of plain mappings stay as they are.
 
     >>> fetch_together(DeviceScalars({"learning_rate": 0.5, "loss": 9.0}), {"loss": 1})
     {'learning_rate': 0.5, 'loss': 1}
     """
     values: dict[str, Any] = {}
-    given: set[str] = set()  # these stay what they are
+    given: set[str] = set()  # names whose values stay as they are
     for part in parts:
         if isinstance(part, LazyMetrics):
-            values |= part.unread()
+            values |= part.on_device()
             given -= part.keys()
         else:
             values |= part
@@ -151,7 +140,7 @@ def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values, where the single numbers that lie on one device are fetched together: one wait, not many."""
+    """Return the values with the single numbers of each device fetched together: one wait, not many."""
     read = dict(values)
     if set(map(type, read.values())) <= {float}:
         return read
@@ -159,7 +148,7 @@ def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in read.items():
         if getattr(value, "is_cpu", True):
             continue
-        if value.numel() == 1 and str(value.dtype).removeprefix("torch.") not in NO_NUMBERS:
+        if value.numel() == 1 and str(value.dtype).removeprefix("torch.") not in NON_NUMERIC:
             waiting.setdefault(value.device, []).append(name)
     for names in waiting.values():
         if len(names) > 1:

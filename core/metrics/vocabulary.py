@@ -1,18 +1,18 @@
-"""The words of metric names, by the direction in which what they name improves.
+"""The words of metric names, grouped by the direction in which the metric improves.
 
-Words of a phrase are run together when they are compared, so `hit rate` also stands for `hitrate`, `HitRate` and
-`hit-rate`, and the longest entry that ends at a word wins. Entries are separated by commas.
+Phrases are compared without separators, so that ``hit rate`` also matches ``hitrate``, ``HitRate`` and ``hit-rate``.
+The longest entry that ends at a word wins. Entries are separated by commas.
 """
 
 from typing import Final
 
 
 def _entries(*groups: str) -> frozenset[str]:
-    """Read groups of entries, each run together."""
+    """Return the entries of all groups, each without spaces."""
     return frozenset(entry.replace(" ", "") for group in groups for entry in group.replace("\n", " ").split(","))
 
 
-# Proper names of metrics decide wherever they stand (`iou_road`), unless a word to their right knows better.
+# Proper names of metrics decide at any position (`iou_road`), unless a word to their right decides.
 RISING_NAMES: Final = _entries(
     # classification
     """accuracy, acc, bacc, balacc, macc, aacc, auc, auroc, auprc, aupr, aucpr, auc roc, roc auc, pr auc, pauc, gauc,
@@ -23,7 +23,7 @@ RISING_NAMES: Final = _entries(
     score, uar, uap, exact match, subset accuracy, gini, normalized gini, lrap, lwlrap, critical success, csi,
     threat score, gilbert skill, heidke, hss, bss, skill score, fowlkes mallows, log auc, positive likelihood ratio,
     hamming score, top accuracy""",
-    # An average of precisions or recalls is itself one; mAP is not the word `map` that stands in mape.
+    # The mean of precisions or recalls is one itself; mAP is not the word `map` in mape.
     "map, mar, ar, apsmall, apmedium, aplarge, aps, apm, apl, mean ap, box ap, mask ap, segm ap, wap",
     # detection, tracking, pose; MOTP is left out: libraries define it as an overlap or as a distance
     """iou, miou, giou, diou, ciou, eiou, siou, fwiou, biou, intersection over union, nds, mota, amota, hota, idf1,
@@ -150,10 +150,10 @@ FALLING_NOUNS: Final = _entries(
     penetration""",
 )
 
-# How much a number varies says nothing of how good it is.
+# The spread of a number does not show how good it is.
 SPREADS: Final = _entries("std, se, stddev, stdev, stderr, standard deviation, sem, variance, var, ci95")
 
-# Quantities, settings and pictures: no direction, whatever stands before them.
+# Quantities, settings and pictures: no direction, whatever precedes them.
 UNDIRECTED: Final = _entries(
     # settings and counters
     """lr, learning rate, weight, decay, weight decay, wd, momentum, dropout, seed, scale, scaler, temperature, beta,
@@ -171,7 +171,7 @@ UNDIRECTED: Final = _entries(
     # pictures and reports
     """curve, curves, matrix, confusion, roc, det, report, table, plot, figure, summary, display, contingency, wrapper,
     collection, tracker, aggregator, transformer""",
-    # Biased either way: an error with a sign, a shape that should hit a target.
+    # Signed errors, and quantities with a target value.
     """bias, mbe, mpe, me, mean error, bias error, motp, ks, picp, sharpness, coverage, diversity, novelty,
     serendipity, personalization, popularity, uniqueness, uniformity, alignment, compression ratio, compression,
     rhat, calibration, confidence, prevalence, support, base rate, positive, positive rate, selection, disparate
@@ -189,19 +189,19 @@ UNDIRECTED: Final = _entries(
     coef, free bits, l1 reg, l2 reg, silhouette samples, iterations, num detections, n detections""",
 )
 
-# One of several losses that pull against each other falls when training goes badly as often as when it goes well.
+# An adversarial loss falls when training goes badly as often as when it goes well.
 OPPONENTS: Final = _entries(
     """policy, actor, critic, pg, ppo, surrogate, entropy, ent, alpha, temperature, temp, g, d, gen, disc, generator,
     discriminator, dis, adversarial, adv, adversary, gan, wgan, real, fake, gp, penalty, minimax, clip fraction""",
 )
 
-# Looked through at what they measure: an error score falls, an accuracy score rises; so does `error_top1`.
+# These take the direction of what they measure: an error score falls, an accuracy score rises, `error_top1` falls.
 MEASURES: Final = _entries(
     """score, rate, ratio, count, number, num, coefficient, coeff, coef, measure, fraction, frac, prob, probability,
     frequency, freq, factor, indicator, rating, area, characteristic, top""",
 )
 
-# Say where, when, over what or how a number was taken, never what it is.
+# These say where, when, on which data or how a number was computed, not what it is.
 CIRCUMSTANCES: Final = _entries(
     # which data
     """val, valid, validation, validate, train, training, eval, evaluation, test, testing, dev, holdout, held out, oob,
@@ -217,7 +217,7 @@ CIRCUMSTANCES: Final = _entries(
     pixel, voxel, token, word, sentence, sent, char, character, document, doc, corpus, level, global, local, ovr,
     ovo, normalized, normalised, unnormalized, adjusted, adj, balanced, exact, strict, relaxed, soft, hard, fixed,
     p50, p90, p95, p99, p""",
-    # sizes and parts that detection and retrieval put behind a name
+    # sizes and parts that detection and retrieval append to a name
     """small, medium, large, s, m, l, n, k, x, y, b, easy, moderate, bbox, box, segm, mask, keypoint, keypoints, th,
     st, things, stuff, coco, voc, lvis, 2d, 3d, d, bev, r, i, hard negative, foreground, background, fg, bg, sec,
     seconds, second, vgg, alex, squeeze""",
@@ -226,7 +226,7 @@ CIRCUMSTANCES: Final = _entries(
     charts, rollout, objective, head d, head g, task d, task g, output d, output g, usd, eur""",
 )
 
-# Words that only build longer ones; knowing them lets `multiclassaccuracy` be taken apart.
+# Words that only occur in compounds, so that `multiclassaccuracy` can be split.
 BUILDING_WORDS: Final = _entries(
     """sparse, categorical, logarithmic, symmetric, harmonic, geometric, weighted, frequency, generalized, generalised,
     mean, expected, adaptive, squared, absolute, percentage, structural, multi, peak, learned, frechet, kernel,
@@ -237,7 +237,7 @@ BUILDING_WORDS: Final = _entries(
     time, objective, evaluation, speech, panoptic, modified""",
 )
 
-# A count of these in a second is a speed; a count of seconds in one of them is a time.
+# "x per second" is a speed, "seconds per x" a time.
 TIME_UNITS: Final = _entries(
     """s, sec, secs, second, seconds, ms, msec, us, millisecond, milliseconds, min, minute, minutes, h, hour, hours,
     day, days""",
@@ -246,7 +246,7 @@ PREPOSITIONS: Final = _entries(
     "at, with, using, on, for, from, under, by, vs, versus, wrt, given, without, within, over, to",
 )
 NEGATIONS: Final = _entries("neg, negative, negated, minus, inverse, inverted, inv")
-# Long enough, and rare enough inside other words, to be recognised at the end of a run-together one.
+# Long enough, and rare enough inside other words, to be recognised at the end of a compound.
 ENDINGS: Final = (
     *("accuracy", "auroc", "error", "score", "loss", "bleu", "psnr", "ssim", "mape", "rmse"),
     *("auc", "iou", "mse", "mae", "acc", "err", "f1"),

@@ -1,258 +1,76 @@
-"""Where to resume from, and what of its memory still fits the callbacks that are listed now."""
+"""Continue a run from a checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-from pydantic import ValidationError
+from typing import Any, Protocol, TypeVar
 
 from ..callback import Callback
-from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, missing
-from ..checkpoints.collective_commit import OWN
-from ..checkpoints.discovery import (
-    MANIFEST,
-    Checkpoint,
-    CheckpointInfo,
-    entries_of,
-    inspect_paths,
-    local_copy,
-    newest,
-    payloads_in,
-    read,
-    scan,
+from ..capabilities import (
+    HasLearningRate,
+    HasRunState,
+    HasStateDict,
+    Restorable,
+    Saveable,
+    Snapshotable,
+    missing,
 )
-from ..checkpoints.snapshots import SnapshotStore, snapshot_files
-from ..decision import Action, Decision, Stop, action_from_json, decision_from_json
-from ..errors import CheckpointError, MissingCapability, SettingsError
+from ..checkpoints import Checkpoint, local_copy, read
+from ..checkpoints.collective_commit import OWN
+from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, snapshot_files
+from ..decision import Action, Decision, Forget, Save, Stop, action_from_json, decision_from_json
+from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
-from ..metrics.names import hint
+from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
-from ..storage.backend import backend_for
-from ..storage.paths import Location, Source, location
-from ..storage.sharded_directory import EVERY_PART, VerificationShare, read_part
+from ..storage.backend import existing
+from ..storage.paths import Location, location
+from ..storage.sharded_directory import read_part
 from .dataloader_state import is_stateful, restore_loader
-from .rng_state import set_rng_state
-from .serialization import from_json_data
-from .state import CheckpointState, PluginState, RankState
-
-__all__ = ["AUTO", "PluginMatch", "Resumption", "find", "match_plugins"]
+from .locate import state_of
+from .matching import match_plugins
+from .rng_state import preserved_rng, set_rng_state
+from .serialization import decompress_log, from_json_data
+from .state import CheckpointState, Position, RankState
 
 T = TypeVar("T")
 
-AUTO = "auto"
 
-UNDECISIVE = frozenset({"background", "verbose"})
-"""Settings that change no decision."""
+class Resumable(Protocol):
+    """The data of a run that a resumption restores."""
 
+    resumed: Checkpoint | None
+    epoch_metrics: list[tuple[int, Mapping[str, Any]]]
+    metrics: Mapping[str, Any]
+    decision_log: list[tuple[int, Decision]]
+    stop_actions: list[Stop]
+    files: list[Location]
+    epoch: int
+    step: int
+    batch: int
+    epochs_started: int
+    epochs_finished: int
+    means: RunningMeans
+    validated: bool
 
-def find(
-    source: Source,
-    callbacks: Collection[Callback],
-    mine: VerificationShare = EVERY_PART,
-    without: Collection[Location] = (),
-) -> Checkpoint | None:
-    """The checkpoint to resume from.
-
-    Args:
-        source: the path of one; a directory, of which the newest intact one is taken; or "auto", which looks for the
-            files that the callbacks write.
-        callbacks: those that are listed.
-        mine: what to verify of a directory, where other processes verify the rest.
-        without: checkpoints in which these have found damage.
-
-    Returns:
-        The checkpoint, every byte of it verified; None for "auto" where there is none.
-
-    Raises:
-        SettingsError: nothing is there, or no callback writes what "auto" could look for.
-        CheckpointError: what is there is damaged, or tells nothing of its run.
-    """
-    try:
-        return _find(source, callbacks, mine, without)
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointError(f"resume={str(source)!r}: {error}") from error
-
-
-def _find(
-    source: Source, callbacks: Collection[Callback], mine: VerificationShare, without: Collection[Location]
-) -> Checkpoint | None:
-    if source == AUTO:
-        patterns = [pattern for callback in callbacks for pattern in callback.checkpoint_patterns()]
-        if not patterns:
-            raise SettingsError("resume='auto' looks where ModelCheckpoint saves; list one, or give the path of a file")
-        candidates = inspect_paths(_payloads(patterns) - set(without))
-        found = _newest(candidates, mine)
-        if found is None and (
-            why := "nothing that could be gone on from is left" if candidates else _others(callbacks)
-        ):
-            LOG.warning("resume='auto': %s; the run begins afresh", why)
-        return found
-    path = _place(source)
-    if backend_for(path).is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
-        found = _newest([each for each in scan(path) if each.path not in without], mine)
-        if found is None:
-            raise SettingsError(
-                f"resume={str(source)!r}: no checkpoint of a run in this directory; resume='auto' starts afresh where "
-                "there is none"
-            )
-        return found
-    if backend_for(path).size() is None:
-        beside = backend_for(path.parent)
-        near = hint(path.name, [AUTO, *(beside.list_names() if beside.is_directory() else [])], otherwise="")
-        raise SettingsError(f"resume={str(source)!r}: no such file{near}")
-    checkpoint = read(path, mine)
-    memory_of(checkpoint)
-    return checkpoint
-
-
-def _others(callbacks: Iterable[Callback]) -> str:
-    """In words, a checkpoint in the directories that the callbacks write into which none of them has written."""
-    for directory in {each for callback in callbacks for each in callback.locked_directories()}:
-        with suppress(OSError):
-            for path in sorted(map(str, payloads_in(location(directory)))):
-                return f"{path!r} is none of the files that the callbacks write"
-    return ""
-
-
-def _place(source: Source) -> Location:
-    with suppress(TypeError):
-        if source:
-            return location(source)
-    raise SettingsError(f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'")
-
-
-def memory_of(checkpoint: Checkpoint) -> CheckpointState:
-    """What a checkpoint remembers of its run.
-
-    Raises:
-        CheckpointError: it was not saved by a run.
-    """
-    try:
-        return CheckpointState.model_validate(checkpoint.content.memory)
-    except ValidationError:
-        raise CheckpointError(f"{str(checkpoint.path)!r} tells nothing of the run that it belongs to") from None
-
-
-def _payloads(patterns: Iterable[str]) -> set[Location]:
-    places = [backend_for(location(pattern + suffix)) for pattern in patterns for suffix in ("", MANIFEST)]
-    return {found.with_name(found.name.removesuffix(MANIFEST)) for place in places for found in place.glob()}
-
-
-def _newest(found: list[CheckpointInfo], mine: VerificationShare) -> Checkpoint | None:
-    """The newest intact one that remembers its run; one with weights alone only where no other holds more."""
-    runs = [each for each in found if each.content is None or each.content.memory]
-    runs.sort(key=lambda each: each.content is not None and each.content.weights_only)
-    first, passed_over = newest(runs, mine)
-    for each in passed_over:
-        LOG.warning("passed over: %s: %s", each.path, each.flaw or "it tells nothing of its run")
-    return first
-
-
-def _with_shares(checkpoint: Checkpoint, memory: CheckpointState, rank: int, world_size: int) -> CheckpointState:
-    """With what other ranks than the first remember, as far as this one needs it, where it lies beside their parts."""
-    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.content.parts}
-    needed: Iterable[int] = [rank] if world_size == memory.world_size else []
-    if rank == 0 and not needed and memory.position.inside:  # it goes on from the metrics that all had
-        needed = range(1, memory.world_size)
-    others = [RankState()] * (memory.world_size - 1)
-    for each in needed:
-        part = parts.get(OWN.format(each))
-        if part is not None and isinstance(checkpoint.path, Path):
-            others[each - 1] = RankState.model_validate_json(read_part(checkpoint.path, part))
-    return memory.model_copy(update={"others": others}) if OWN.format(1) in parts else memory
-
-
-class PluginMatch(NamedTuple):
-    """What of a memory fits the listed callbacks."""
-
-    fitting: dict[str, PluginState]
-    """Name of a plugin to what it knew, where that still means the same."""
-    same: dict[str, str]
-    """Name that a plugin had to the name that it has now, where its settings are as they were."""
-    differences: list[str]
-    """What is not as it was, a line each."""
-
-
-def match_plugins(
-    remembered: Iterable[PluginState], plugins: Mapping[str, object], callbacks: Mapping[str, Callback]
-) -> PluginMatch:
-    """Find for each plugin what it knew: by equal settings first, then by its name."""
-    now = {name: _settings(callbacks.get(name)) for name in plugins}
-    left = {each.name: each for each in remembered if each.callback or each.memory is not None}
-    pairs: dict[str, PluginState] = {}
-    for by_settings in (True, False):
-        for name, (callback, settings) in now.items():
-            if name in pairs:
-                continue
-            for other in left.values():
-                alike = _decisive(other.settings) == _decisive(settings) if by_settings else other.name == name
-                if other.callback == callback and alike and (callback or other.name == name):
-                    pairs[name] = left.pop(other.name)
-                    break
-    fitting: dict[str, PluginState] = {}
-    same: dict[str, str] = {}
-    differences: list[str] = []
-    for name, plugin in plugins.items():
-        before, made_by = pairs.get(name), callbacks.get(name)
-        if before is None:
-            if made_by is not None or isinstance(plugin, HasStateDict):
-                differences.append(f"{name} is new: it begins afresh")
-            continue
-        changed = _changes(_decisive(before.settings), _decisive(now[name][1]))
-        fits = made_by is None or made_by.compatible_with(before.settings)
-        if fits:
-            fitting[name] = before
-        if changed:
-            differences.append(
-                f"{name}: {', '.join(changed)}: {'it keeps what it knew' if fits else 'it begins afresh'}"
-            )
-        else:
-            same[before.name] = name
-    differences += [f"{name} is gone: what it knew is dropped" for name in left]
-    return PluginMatch(fitting, same, differences)
-
-
-def _settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
-    settings = {} if callback is None else callback.settings()
-    return settings.pop("callback", ""), settings
-
-
-def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in UNDECISIVE}
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    names = dict.fromkeys([*before, *after])
-    return [
-        f"{name} {before.get(name)!r} -> {after.get(name)!r}" for name in names if before.get(name) != after.get(name)
-    ]
-
-
-def _unlike(subject: object, path: Location) -> str:
-    """In words, which files the subject has, where this is none of them."""
-    if missing(subject, Saveable) is not None or not isinstance(subject, Saveable):
-        return ""
-    own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
-    return "" if suffix_of(path) in own else f"; {type(subject).__name__} writes and reads {', '.join(own)}"
+    def set_trained_batches(self, batches: int) -> None:
+        """Set how many batches of the current loop were trained on."""
+        ...
 
 
 class Resumption:
-    """A run that goes on from a checkpoint.
+    """A run that continues from a checkpoint.
 
     Args:
-        checkpoint: where it goes on from.
-        plugins: name to plugin of all that listen now.
-        callbacks: name of a plugin to the callback that made it.
-        rank: the number of this process.
-        world_size: how many there are.
+        checkpoint: What the run continues from.
+        plugins: Name of each plugin of the run to the plugin.
+        callbacks: Name of a plugin to the callback that made it.
+        rank: The number of this process.
+        world_size: The number of processes.
 
     Raises:
-        CheckpointError: the checkpoint tells nothing of its run.
+        CheckpointError: The checkpoint holds no state of a run.
     """
 
     def __init__(
@@ -265,141 +83,257 @@ class Resumption:
         world_size: int = 1,
     ) -> None:
         self.checkpoint = checkpoint
-        self.rank = rank
-        whole = _with_shares(checkpoint, memory_of(checkpoint), rank, world_size)
-        self.memory = whole.of(rank, world_size)
-        if rank == 0 and len(whole.others) + 1 < world_size == whole.world_size:
-            LOG.warning(
-                "%s was saved by rank 0 alone: random generators of the others begin afresh", self.checkpoint.path
-            )
-        self.plugins = plugins
-        self.match = match_plugins(self.memory.plugins, plugins, callbacks)
-        self.loaders = dict(enumerate(self.memory.loaders))
-        """Number of a loop over batches to where its loader stood, until it has been brought back."""
-        self.inside = self.memory.position.inside
-        """Whether the run was interrupted inside an epoch, and has not arrived where it was."""
+        saved = _with_other_ranks(checkpoint, state_of(checkpoint), rank, world_size)
+        self.state = saved.for_rank(rank, world_size)
+        self.mid_epoch = self.state.position.mid_epoch
+        """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
+        self.leads = rank == 0
+        """Whether this process logs messages, and makes the files of snapshots."""
+        if self.leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
+            LOG.warning("%s was saved by rank 0 alone: the other ranks' random generators start anew", checkpoint.path)
+        self._plugins = plugins
+        self._match = match_plugins(self.state.plugins, plugins, callbacks)
+        self._loaders = dict(enumerate(self.state.rank_state.loaders))
+        """Number of a loop over batches to the state of its loader, until that was restored."""
 
-    def tell(self, *, strict: bool) -> None:
-        """Say each difference between the callbacks of then and now.
+    @property
+    def position(self) -> Position:
+        """How far the run had come."""
+        return self.state.position
+
+    @property
+    def loop_rng(self) -> Any:
+        """The states of the random generators before the interrupted loop began."""
+        return from_json_data(self.state.rank_state.loop_rng)
+
+    @property
+    def loop_loader(self) -> Any:
+        """The state of the interrupted loop's loader before the loop began."""
+        return self.state.rank_state.loop_loader
+
+    def refuse_differences(self) -> None:
+        """Refuse callbacks that differ from those of the checkpoint.
 
         Raises:
-            SettingsError: there is one, and `strict` allows none.
+            SettingsError: Some differ; the message names each difference.
         """
-        differences = self.match.differences
-        if strict and differences:
-            lines = "\n".join(f"- {each}" for each in differences)
-            raise SettingsError(
-                f"resume_strict: the callbacks are not those of {str(self.checkpoint.path)!r}:\n{lines}"
-            )
-        for each in differences:
+        if self._match.differences and self.leads:
+            lines = "\n".join(f"- {each}" for each in self._match.differences)
+            path = str(self.checkpoint.path)
+            raise SettingsError(f"resume_strict: the callbacks differ from those of {path!r}:\n{lines}")
+
+    def report_differences(self) -> None:
+        """Log on rank 0 each difference between the callbacks of the checkpoint and those of the run."""
+        for each in self._match.differences if self.leads else ():
             LOG.warning("resumed from %s: %s", self.checkpoint.path, each)
 
-    def stops(self) -> list[Stop]:
-        """The stops that hold still: nothing changed in the settings of whoever asked for them."""
-        actions = [action_from_json(each) for each in self.memory.stops]
-        return [each for each in actions if isinstance(each, Stop) and self._holds(each)]
-
     def decision(self) -> Decision:
-        """What was decided when the checkpoint was saved, as far as it holds still."""
-        decided = decision_from_json(self.memory.decision)
-        return Decision(frozenset(each for each in decided if self._holds(each)))
+        """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
+        saved = decision_from_json(self.state.decision)
+        return Decision(frozenset(each for each in saved if self._still_valid(each)))
 
-    def _holds(self, action: Action) -> bool:
-        return action.by in self.match.same or action.by not in {each.name for each in self.memory.plugins}
+    def remaining_actions(self) -> tuple[Decision, list[Checkpoint]]:
+        """Return what is left to do of that decision, and the checkpoints that it had written.
 
-    def restore_subject(self, subject: object, slots: SnapshotStore) -> None:
-        """Let the subject stand where the checkpoint has it, and fill the slots.
+        Saves are left if their file was not written then; deletions are left in any case.
+        """
+        decision = self.decision()
+        saves = [action for action in decision if isinstance(action, Save)]
+        written = {each.path: each for each in map(self._written_by, saves) if each is not None}
+        left = frozenset(
+            action
+            for action in decision
+            if isinstance(action, Forget) or (isinstance(action, Save) and location(action.path) not in written)
+        )
+        return Decision(left), list(written.values())
+
+    def restore_subject(self, subject: object, snapshots: SnapshotStore) -> None:
+        """Load the checkpoint into the subject, and its snapshots into memory.
 
         Raises:
-            MissingCapability: the subject cannot be restored.
-            CheckpointError: a file is damaged, or belongs to another subject.
+            MissingCapability: The subject cannot load files.
+            UnreadableCheckpoint: The checkpoint cannot be read; the subject is unchanged.
+            CheckpointError: A file is damaged, or belongs to another subject.
         """
         why = missing(subject, Restorable)
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert isinstance(subject, Restorable)
+        path = self.checkpoint.path
         try:
-            self._load(subject, slots)
+            self._load(subject, snapshots)
         except Exception as error:
-            error.add_note(f"while resuming from {str(self.checkpoint.path)!r}{_unlike(subject, self.checkpoint.path)}")
+            error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
-        slots.lie_in(self.checkpoint, linked=self.rank == 0)
+        snapshots.lie_in(self.checkpoint, linked=self.leads)
         if self.checkpoint.content.weights_only:
-            LOG.warning("%s was saved with save_weights_only: the rest begins afresh", self.checkpoint.path)
+            LOG.warning("%s was saved with save_weights_only: everything else starts anew", path)
             if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
-                subject.set_learning_rates(
-                    {n: r for n, r in self.memory.rates.items() if n in subject.learning_rates()}
-                )
+                known = subject.learning_rates()
+                rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}
+                subject.set_learning_rates(rates)
 
-    def _load(self, subject: Restorable, slots: SnapshotStore) -> None:
-        """Let the subject take over what lies in slots, to keep it, and then the checkpoint."""
-        files, lost = snapshot_files(self.checkpoint, self.memory.slots, verify=self.rank == 0)
-        for slot, flaw in lost.items():
-            slots.lose(slot)
-            if self.rank == 0:
-                LOG.warning("resumed from %s: what was kept as %r is lost: %s", self.checkpoint.path, slot, flaw)
-        for slot, file in files.items():
-            if file is not None and isinstance(subject, Snapshotable):
-                with local_copy(file.path, file.digest) as there:
-                    subject.load(there)
-                slots.keep(slot, subject.snapshot(), file)
-        with local_copy(self.checkpoint.path, self.checkpoint.content.digest) as there:
-            subject.load(there)
-        for slot, file in files.items():
-            if file is None and isinstance(subject, Snapshotable):
-                slots.keep(slot, subject.snapshot())
+    def restore_run(self, run: Resumable) -> None:
+        """Restore the data of the run."""
+        state, position = self.state, self.position
+        run.resumed = self.checkpoint
+        run.epoch_metrics = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(state.history)]
+        run.metrics = run.epoch_metrics[-1][1] if run.epoch_metrics else {}
+        run.decision_log = [(epoch, decision_from_json(each)) for epoch, each in decompress_log(state.decision_log)]
+        stops = [action_from_json(each) for each in state.stop_actions]
+        run.stop_actions += [each for each in stops if isinstance(each, Stop) and self._still_valid(each)]
+        run.epoch, run.step = self.checkpoint.epoch, self.checkpoint.step
+        run.epochs_started = run.epochs_finished = position.epochs
+        run.set_trained_batches(position.batches)
+        run.batch = max(position.batches - 1, 0)
+        files = existing(map(location, state.files))
+        run.files = [*files, self.checkpoint.path] if self.checkpoint.path not in files else files
 
-    def first_batch(self, number: int) -> int:
-        """The first batch of a loop over batches of the interrupted epoch that was not trained on."""
-        position = self.memory.position
-        return position.batches if number == position.loops else 0
+    def restore_epoch(self, run: Resumable) -> None:
+        """Restore what was known of the interrupted epoch."""
+        run.means.load_sums(from_json_data(self.state.rank_state.means))
+        run.validated = self.state.validated
+        run.set_trained_batches(self.position.batches)
 
-    def rest(self, number: int, loader: Iterable[T], subject: object) -> Iterator[T]:
-        """What is left of a loop over batches of the interrupted epoch: nothing of one that was left behind."""
-        state = self.loaders.pop(number, None)
-        if number < self.memory.position.loops:
-            restore_loader(loader, state)
-            return
-        skip = self.memory.position.batches
-        if is_stateful(loader):
-            skip = 0 if restore_loader(loader, state) else skip
-        else:
-            restore_loader(loader, self.memory.loop_loader)
-        self.set_random(subject, loop=True)
-        batches = iter(loader)
-        for _ in range(skip):
-            next(batches, None)
-        self.arrive(subject)
-        yield from batches
-
-    def arrive(self, subject: object) -> None:
-        """The run stands where it was interrupted: random generators and subject go on from there."""
-        self.inside = False
-        self.set_random(subject)
-        self.recall_subject(subject)
-
-    def recall_subject(self, subject: object) -> None:
-        """Let the subject know again what it knew."""
-        if self.memory.subject is not None and isinstance(subject, HasRunState):
-            subject.load_run_state(from_json_data(self.memory.subject))
-
-    def recall(self, subject: object, failures: Failures) -> None:
-        """Let plugins and subject know again what they knew."""
-        self.recall_subject(subject)
-        for name, before in self.match.fitting.items():
-            plugin = self.plugins[name]
-            if before.memory is None or not isinstance(plugin, HasStateDict):
+    def restore_plugins(self, subject: object, failures: Failures) -> None:
+        """Restore the states of the plugins, and what the subject's own files do not hold."""
+        self._restore_run_state(subject)
+        for name, saved in self._match.states.items():
+            plugin = self._plugins[name]
+            if saved.state_dict is None or not isinstance(plugin, HasStateDict):
                 continue
             try:
-                plugin.load_state_dict(from_json_data(before.memory))
+                plugin.load_state_dict(from_json_data(saved.state_dict))
             except Exception as error:
                 if not is_observer(plugin):
                     add_plugin_note(error, "load_state_dict", name)
                     raise
                 failures.record_hook_error(name, "load_state_dict", error)
 
-    def set_random(self, subject: object, *, loop: bool = False) -> None:
-        """Bring the random generators back, or with `loop` to where they stood before the interrupted loop began."""
-        state = self.memory.loop_random if loop else self.memory.random
+    def restore_rng(self, subject: object, *, loop: bool = False) -> None:
+        """Restore the random generators, with `loop` as they were before the interrupted loop began."""
+        state = self.state.rank_state.loop_rng if loop else self.state.rank_state.rng
         if state is not None:
             set_rng_state(from_json_data(state), subject)
+
+    def first_batch(self, number: int) -> int:
+        """Return the first batch of a loop of the interrupted epoch that was not trained on.
+
+        Args:
+            number: The number of the loop over batches in its epoch, counted from 0.
+        """
+        return self.position.batches if number == self.position.loops else 0
+
+    def remaining_batches(self, number: int, loader: Iterable[T], subject: object) -> Iterator[T]:
+        """Iterate over the batches of a loop of the interrupted epoch that were not trained on.
+
+        Args:
+            number: The number of the loop over batches in its epoch, counted from 0.
+            loader: What the loop iterates over.
+            subject: What is trained.
+        """
+        state = self._loaders.pop(number, None)
+        if number < self.position.loops:  # this loop had ended
+            restore_loader(loader, state)
+            return
+        skip = self.position.batches
+        if is_stateful(loader):
+            skip = 0 if restore_loader(loader, state) else skip
+        else:
+            restore_loader(loader, self.state.rank_state.loop_loader)
+        self.restore_rng(subject, loop=True)
+        batches = iter(loader)
+        for _ in range(skip):
+            next(batches, None)
+        self.reach(subject)
+        yield from batches
+
+    def restore_loader(self, number: int, loader: Iterable[Any], subject: object) -> None:
+        """Restore the loader of a later loop, if the checkpoint holds its state; no random numbers are drawn."""
+        state = self._loaders.pop(number, None)
+        if state is not None:
+            with preserved_rng(subject):
+                restore_loader(loader, state)
+
+    def reach(self, subject: object) -> None:
+        """Restore generators and subject now that the loop is where the run was interrupted."""
+        self.mid_epoch = False
+        self.restore_rng(subject)
+        self._restore_run_state(subject)
+
+    def _restore_run_state(self, subject: object) -> None:
+        saved = self.state.rank_state.subject
+        if saved is not None and isinstance(subject, HasRunState):
+            subject.load_run_state(from_json_data(saved))
+
+    def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
+        files, lost = snapshot_files(self.checkpoint, self.state.slots, verify=self.leads)
+        with local_copy(self.checkpoint.path, self.checkpoint.content.digest) as there:
+            if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
+                subject.load(there)
+            for slot, file in files.items():
+                if file is not None and isinstance(subject, Snapshotable):
+                    self._load_snapshot(subject, snapshots, slot, file)
+            subject.load(there)
+        for slot, flaw in lost.items():
+            self._lose(snapshots, slot, flaw)
+        for slot, file in files.items():
+            if file is None and isinstance(subject, Snapshotable):
+                snapshots.keep(slot, subject.snapshot())
+
+    def _load_snapshot(self, subject: Any, snapshots: SnapshotStore, slot: str, file: SnapshotFile) -> None:
+        try:
+            with local_copy(file.path, file.digest) as there:
+                subject.load(there)
+        except UnreadableCheckpoint as error:
+            if isinstance(file.path, Path) and file.path.is_dir():  # other ranks have read their parts of it
+                raise CheckpointError(str(error)) from error
+            self._lose(snapshots, slot, str(error))
+        else:
+            snapshots.keep(slot, subject.snapshot(), file)
+
+    def _lose(self, snapshots: SnapshotStore, slot: str, why: str) -> None:
+        snapshots.lose(slot)
+        if self.leads:
+            LOG.warning("resumed from %s: the snapshot %r is lost: %s", self.checkpoint.path, slot, why)
+
+    def _still_valid(self, action: Action) -> bool:
+        """Return whether the settings of the plugin that asked for an action are the same."""
+        return action.by in self._match.unchanged or action.by not in {each.name for each in self.state.plugins}
+
+    def _written_by(self, action: Save) -> Checkpoint | None:
+        """Return the checkpoint that the action has written when this one was saved; None if it had not come so far."""
+        path, ours = location(action.path), self.checkpoint
+        if path == ours.path:
+            return ours
+        try:
+            there = read(path)
+        except CheckpointError:
+            return None
+        same = (there.epoch, there.step) == (ours.epoch, ours.step)
+        same = same and there.content.memory.get("plugins") == ours.content.memory.get("plugins")
+        return there if same else None
+
+
+def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int, world_size: int) -> CheckpointState:
+    """Add the states of other ranks that this rank needs, if each rank has written its own next to its part."""
+    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.content.parts}
+    if OWN.format(1) not in parts:
+        return state
+    needed: Iterable[int] = [rank] if world_size == state.world_size else []
+    if rank == 0 and not needed and state.position.mid_epoch:  # it continues with the metrics of all ranks
+        needed = range(1, state.world_size)
+    others = [RankState()] * (state.world_size - 1)
+    for each in needed:
+        part = parts.get(OWN.format(each))
+        if part is not None and isinstance(checkpoint.path, Path):
+            others[each - 1] = RankState.model_validate_json(read_part(checkpoint.path, part))
+    return state.model_copy(update={"other_ranks": others})
+
+
+def _other_suffixes(subject: object, path: Location) -> str:
+    """Name the files that the subject reads, if this is none of them."""
+    if missing(subject, Saveable) is not None or not isinstance(subject, Saveable):
+        return ""
+    own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
+    return "" if suffix_of(path) in own else f"; {type(subject).__name__} writes and reads {', '.join(own)}"

@@ -22,26 +22,30 @@ MARK = "$"
 """The key that tells a mark from a mapping."""
 
 
-def to_json_data(value: Any) -> Any:
-    """The value as JSON can hold it, exact to the bit.
+def to_json_data(value: Any, *, arrays: bool = True) -> Any:
+    """Return the value as plain JSON data, exact to the bit.
 
     Tuples become lists. Bytes, numbers that are not finite, and arrays (whatever NumPy makes an array of) are marked,
-    and come back as what they were, tensors as NumPy arrays.
+    so that `from_json_data` returns what they were, tensors as NumPy arrays.
+
+    Args:
+        value: Numbers, text, truth values, None, bytes, arrays, and lists, tuples and mappings of these.
+        arrays: Whether arrays and tensors are allowed.
 
     Raises:
-        TypeError: something in it is none of these; the message says where.
+        TypeError: The value holds something else; the message says where.
 
     >>> to_json_data({"best": -float("inf"), "waited": (1, 2)})
     {'best': {'$': 'float', 'value': '-inf'}, 'waited': [1, 2]}
     >>> to_json_data([{"file": object()}])
     Traceback (most recent call last):
         ...
-    TypeError: [0]['file'] is a object, which is no plain data; keep numbers, text, arrays, lists and mappings
+    TypeError: [0]['file'] is a object, which is not plain data; use numbers, text, arrays, lists and mappings
     """
-    return _to_plain(value, "")
+    return _to_plain(value, "", arrays)
 
 
-def _to_plain(value: Any, where: str) -> Any:
+def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
     if value is None or type(value) in (bool, int, str):
         return value
     for kind in (int, str):
@@ -53,22 +57,24 @@ def _to_plain(value: Any, where: str) -> Any:
         return {MARK: "bytes", "value": base64.b64encode(value).decode()}
     if isinstance(value, (list, tuple)):
         items = enumerate(cast("list[Any]", value))
-        return [_to_plain(item, f"{where}[{index}]") for index, item in items]
+        return [_to_plain(item, f"{where}[{index}]", arrays) for index, item in items]
     if isinstance(value, Mapping):
-        return _mapping_to_plain(value, where)  # pyright: ignore[reportUnknownArgumentType]
-    if hasattr(value, "__array__"):
+        return _mapping_to_plain(value, where, arrays)  # pyright: ignore[reportUnknownArgumentType]
+    if hasattr(value, "__array__") and (arrays or _is_numpy_scalar(value)):
         return _array_to_plain(value, where)
-    raise TypeError(
-        f"{where or 'it'} is a {type(value).__name__}, which is no plain data; "
-        "keep numbers, text, arrays, lists and mappings"
-    )
+    allowed = "numbers, text, arrays, lists and mappings" if arrays else "numbers, text, lists and mappings"
+    raise TypeError(f"{where or 'it'} is a {type(value).__name__}, which is not plain data; use {allowed}")
 
 
-def _mapping_to_plain(given: Mapping[Any, Any], where: str) -> Any:
-    items = [(key, _to_plain(item, f"{where}[{key!r}]")) for key, item in given.items()]
+def _is_numpy_scalar(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and not value.shape
+
+
+def _mapping_to_plain(given: Mapping[Any, Any], where: str, arrays: bool) -> Any:  # noqa: FBT001
+    items = [(key, _to_plain(item, f"{where}[{key!r}]", arrays)) for key, item in given.items()]
     if all(isinstance(key, str) for key in given) and MARK not in given:
         return dict(items)
-    return {MARK: "mapping", "value": [[_to_plain(key, f"a key of {where}"), item] for key, item in items]}
+    return {MARK: "mapping", "value": [[_to_plain(key, f"a key of {where}", arrays), item] for key, item in items]}
 
 
 def _array_to_plain(value: Any, where: str) -> Any:
@@ -78,7 +84,7 @@ def _array_to_plain(value: Any, where: str) -> Any:
         value = value.detach()
     array = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
     if isinstance(value, np.generic) and array.dtype.kind in "biuf" and array.itemsize <= 8:  # NumPy's own numbers
-        return _to_plain(array.item(), where)
+        return _to_plain(array.item(), where, True)  # noqa: FBT003
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{where or 'it'} is an array of {array.dtype}, which is no plain data; keep arrays of numbers")
     data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

@@ -1,4 +1,4 @@
-"""Which callbacks, adapters and plugins are installed; imports none of them until it is asked for by name."""
+"""The installed callbacks, adapters and plugins, which are imported only when they are loaded by name."""
 
 from __future__ import annotations
 
@@ -15,29 +15,20 @@ from ..callback import Callback
 from ..errors import MissingDependency, SettingsError, UnknownName
 from ..metrics.names import hint
 
-__all__ = [
-    "Group",
-    "callback_from",
-    "callbacks_from",
-    "installed",
-    "load",
-    "named_plugin",
-    "plugins_of_environment",
-    "subject_for",
-    "summary",
-]
-
 Group = Literal["callbacks", "adapters", "plugins"]
 
 ENVIRONMENT = "TRAINBUS_PLUGINS"
-"""Environment variable that lists, separated by commas, plugins and callbacks to run beside those of the loop."""
+"""Environment variable with a comma-separated list of plugins and callbacks to run in addition to those of the loop."""
 
 
 def installed(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
-    """Name to entry point of all that is installed in the group, sorted by name; nothing is imported.
+    """Return name to entry point of everything installed in the group, sorted by name, without importing it.
+
+    Args:
+        group: The entry-point group, without the prefix ``trainbus.``.
 
     Raises:
-        SettingsError: two packages offer different things under one name.
+        SettingsError: Two packages define different objects under one name.
 
     >>> "EarlyStopping" in installed("callbacks")
     True
@@ -47,15 +38,15 @@ def installed(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
         other = found.setdefault(point.name, point)
         if other.value != point.value:
             packages = " and ".join(str(each.dist and each.dist.name) for each in (other, point))
-            raise SettingsError(f"{packages} both offer {point.name!r} in trainbus.{group}; uninstall one of them")
+            raise SettingsError(f"{packages} both define {point.name!r} in trainbus.{group}; uninstall one of them")
     return found
 
 
 def summary(point: importlib.metadata.EntryPoint) -> str:
-    """The first sentence that the source says of what an entry point names, read without importing it.
+    """Return the first line of the docstring of an entry point's object, without importing it.
 
     >>> summary(installed("callbacks")["EarlyStopping"])
-    'Stop when the monitored metric has not improved for `patience` epochs.'
+    'Stop when the monitored metric has not improved ...'
     """
     source = _source(point.module)
     for node in ast.parse(source.read_text(encoding="utf-8")).body if source else ():
@@ -75,11 +66,11 @@ def _source(module: str) -> Path | None:
 
 
 def load(group: Group, name: str) -> Any:
-    """Import what `name` stands for.
+    """Import and return the installed object of this name.
 
     Raises:
-        UnknownName: nothing of that name is installed; the message has the nearest name.
-        MissingDependency: its package lacks something that it imports.
+        UnknownName: Nothing of this name is installed; the message suggests the nearest name.
+        MissingDependency: Its module imports a package that is not installed.
 
     >>> load("callbacks", "EarlyStopping").__name__
     'EarlyStopping'
@@ -97,10 +88,13 @@ def load(group: Group, name: str) -> Any:
 
 
 def callbacks_from(settings: Iterable[Mapping[str, Any]]) -> list[Callback]:
-    """Callbacks from plain data, as JSON or TOML give it: a mapping each, its key "callback" naming the class.
+    """Return callbacks from plain data, as in JSON or TOML files.
+
+    Args:
+        settings: One mapping for each callback, with the name of its class under "callback" and its options.
 
     Raises:
-        SettingsError: naming every problem of the whole list.
+        SettingsError: The message names every problem of the list.
 
     >>> callbacks_from([{"callback": "EarlyStopping", "patience": 3}])[0].patience
     3
@@ -118,26 +112,28 @@ def callbacks_from(settings: Iterable[Mapping[str, Any]]) -> list[Callback]:
 
 
 def callback_from(settings: Mapping[str, Any]) -> Callback:
-    """One callback from plain data.
+    """Return one callback from plain data.
 
     Raises:
-        SettingsError: something is wrong.
+        SettingsError: The key "callback" is missing, its class is not a callback, or an option is wrong.
     """
     options = dict(settings)
     name = options.pop("callback", None)
     if not isinstance(name, str):
-        raise SettingsError(f"no key 'callback' with the name of one; keys: {', '.join(settings) or 'none'}")
+        raise SettingsError(
+            f"the key 'callback' with the name of a callback is required; keys: {', '.join(settings) or 'none'}"
+        )
     made = load("callbacks", name)(**options)
     if not isinstance(made, Callback):
-        raise SettingsError(f"{name!r} makes a {type(made).__name__}, which is no trainbus.Callback")
+        raise SettingsError(f"{name!r} makes a {type(made).__name__}, which is not a trainbus.Callback")
     return made
 
 
 def named_plugin(name: str) -> object:
-    """A new callback or plugin of this name.
+    """Return a new callback or plugin of this name.
 
     Raises:
-        UnknownName: it is neither among the installed callbacks nor among the plugins.
+        UnknownName: No callback and no plugin of this name is installed.
     """
     if name in installed("callbacks"):
         return load("callbacks", name)()
@@ -150,19 +146,24 @@ def named_plugin(name: str) -> object:
 
 
 def plugins_of_environment() -> list[str]:
-    """The names in the environment variable TRAINBUS_PLUGINS."""
+    """Return the names in the environment variable ``TRAINBUS_PLUGINS``."""
     return [name.strip() for name in os.environ.get(ENVIRONMENT, "").split(",") if name.strip()]
 
 
 def subject_for(model: object, *rest: Any, **options: Any) -> object:
-    """What `model` is as a subject, by the adapter for its type.
+    """Return the subject for a model, from the adapter for its type.
 
-    An adapter's entry point has the name of the package that defines the types it adapts. The first class in the
-    model's line of ancestors whose package has an adapter decides, so a Keras model that is a torch module too is
-    Keras's. An object of no such type is taken to be a subject itself.
+    The entry point of an adapter has the name of the package whose types it adapts. The first class in the model's MRO
+    whose package has an adapter decides, so that a Keras model that is also a torch module is a Keras model. A model
+    without an adapter is returned as its own subject.
+
+    Args:
+        model: The model.
+        *rest: More arguments of the adapter, such as an optimizer.
+        **options: Keyword arguments of the adapter.
 
     Raises:
-        SettingsError: further arguments were given that the adapter does not take, or for an object that none takes.
+        SettingsError: The adapter does not take the arguments, or there are arguments but no adapter.
     """
     known = installed("adapters")
     for ancestor in type(model).__mro__:
@@ -172,7 +173,7 @@ def subject_for(model: object, *rest: Any, **options: Any) -> object:
             try:
                 inspect.signature(adapter).bind(model, *rest, **options)
             except TypeError as error:
-                raise SettingsError(_unbound(adapter, options, error)) from None
+                raise SettingsError(_wrong_arguments(adapter, options, error)) from None
             return adapter(model, *rest, **options)
     if rest or options:
         raise SettingsError(
@@ -181,7 +182,7 @@ def subject_for(model: object, *rest: Any, **options: Any) -> object:
     return model
 
 
-def _unbound(adapter: Any, options: Iterable[str], error: TypeError) -> str:
+def _wrong_arguments(adapter: Any, options: Iterable[str], error: TypeError) -> str:
     known = list(inspect.signature(adapter).parameters)
     hints = "".join(hint(option, known, otherwise="") for option in options if option not in known)
     return f"{adapter.__name__}: {error}{hints} It takes {', '.join(known)}"

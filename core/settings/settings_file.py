@@ -1,4 +1,4 @@
-"""Settings files: a list of callbacks as TOML, for any framework."""
+"""Settings files: lists of callbacks as TOML."""
 
 from __future__ import annotations
 
@@ -13,22 +13,19 @@ import tomli_w
 from ..callback import Callback, find_conflicts
 from ..errors import MissingDependency, SettingsError
 from ..metrics.names import hint
-from .registry import callback_from, installed
-from .registry import load as load_installed
-from .toml_lines import Lines, syntax_problem
-from .toml_lines import Path as Place
-
-__all__ = ["CALLBACKS", "Problem", "dumps", "find_problems", "load", "schema"]
+from . import registry
+from .toml_lines import KeyPath, Lines, syntax_problem
 
 CALLBACKS = "callbacks"
-"""The one key of a settings file: an array of tables, each a callback and its options."""
+"""The only key of a settings file: an array of tables, each a callback and its options."""
 
 
 class Problem(NamedTuple):
-    """What is wrong in a settings file."""
+    """A mistake in a settings file."""
 
     path: Path
     line: int
+    """Counted from 1, as is the column."""
     column: int | None
     why: str
 
@@ -38,10 +35,13 @@ class Problem(NamedTuple):
 
 
 def load(path: str | os.PathLike[str]) -> list[Callback]:
-    """The callbacks that a settings file lists.
+    """Return the callbacks that a settings file lists.
+
+    Args:
+        path: The file.
 
     Raises:
-        SettingsError: naming every problem of the file, with its line.
+        SettingsError: The file cannot be read or has mistakes; the message names each with its line.
     """
     callbacks, problems = _read(Path(path))
     if problems:
@@ -50,19 +50,22 @@ def load(path: str | os.PathLike[str]) -> list[Callback]:
 
 
 def find_problems(path: str | os.PathLike[str]) -> list[Problem]:
-    """Every problem of a settings file, in the order of its lines.
+    """Return every problem of a settings file, in the order of its lines.
 
     Raises:
-        SettingsError: the file cannot be read.
+        SettingsError: The file cannot be read.
     """
     return _read(Path(path))[1]
 
 
 def dumps(callbacks: Iterable[Callback]) -> str:
-    """The callbacks as the text of a settings file; options that are what they are by themselves are left out.
+    """Return the callbacks as the text of a settings file, without options that have their default values.
+
+    Args:
+        callbacks: The callbacks, in order.
 
     Raises:
-        SettingsError: one has a value that TOML cannot hold.
+        SettingsError: An option has a value that TOML cannot represent.
 
     >>> from trainbus.plugins import EarlyStopping
     >>> print(dumps([EarlyStopping(patience=3)]))
@@ -84,34 +87,34 @@ def dumps(callbacks: Iterable[Callback]) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of settings files: every installed callback, with descriptions and defaults.
+    """Return the JSON schema of settings files: every installed callback, with descriptions and defaults.
 
     >>> "patience" in schema()["definitions"]["EarlyStopping"]["properties"]
     True
     """
     definitions: dict[str, Any] = {}
     names: list[str] = []
-    for name in installed("callbacks"):
+    for name in registry.installed("callbacks"):
         try:
-            kind = load_installed("callbacks", name)
-        except MissingDependency:  # what cannot be used needs no completion
+            kind = registry.load("callbacks", name)
+        except MissingDependency:  # editors need no completion for a callback that cannot be used
             continue
         if not (isinstance(kind, type) and issubclass(kind, Callback)):
             continue
-        made = kind.model_json_schema(ref_template=f"#/definitions/{name}.{{model}}")
-        definitions |= {f"{name}.{inner}": each for inner, each in made.pop("$defs", {}).items()}
-        named = {"const": name, "description": made.get("description", "").partition("\n")[0]}
-        made["properties"] = {"callback": named, **made["properties"]}
-        made["required"] = ["callback", *made.get("required", [])]
-        definitions[name] = made
+        definition = kind.model_json_schema(ref_template=f"#/definitions/{name}.{{model}}")
+        definitions |= {f"{name}.{inner}": each for inner, each in definition.pop("$defs", {}).items()}
+        named = {"const": name, "description": definition.get("description", "").partition("\n")[0]}
+        definition["properties"] = {"callback": named, **definition["properties"]}
+        definition["required"] = ["callback", *definition.get("required", [])]
+        definitions[name] = definition
         names.append(name)
     items = {"oneOf": [{"$ref": f"#/definitions/{name}"} for name in names]}
     return {
-        "$schema": "http://json-schema.org/draft-07/schema#",  # the one that every editor's TOML support knows
+        "$schema": "http://json-schema.org/draft-07/schema#",  # the draft that every editor's TOML support knows
         "title": "trainbus.toml",
         "description": "A list of callbacks for any training loop.",
         "type": "object",
-        "properties": {CALLBACKS: {"type": "array", "description": "The callbacks, in their order.", "items": items}},
+        "properties": {CALLBACKS: {"type": "array", "description": "The callbacks, in order.", "items": items}},
         "required": [CALLBACKS],
         "additionalProperties": False,
         "definitions": definitions,
@@ -124,9 +127,9 @@ def _read(path: Path) -> tuple[list[Callback], list[Problem]]:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line, column, why = syntax_problem(text, error)
-        return [], [Problem(path, line, column, f"no TOML: {why}")]
+        return [], [Problem(path, line, column, f"invalid TOML: {why}")]
     except RecursionError:
-        return [], [Problem(path, 1, None, "no TOML that can be read: it is nested too deeply")]
+        return [], [Problem(path, 1, None, "invalid TOML: nested too deeply")]
     lines = Lines(text)
     made: list[tuple[int, Callback]] = []
     found = [*_structure(data), *_options(data, made)]
@@ -139,7 +142,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise SettingsError(f"{str(path)!r} is no text in UTF-8") from None
+        raise SettingsError(f"{str(path)!r} is not UTF-8 text") from None
     except FileNotFoundError:
         near = hint(path.name, [each.name for each in path.parent.glob("*.toml")], otherwise="")
         raise SettingsError(f"{str(path)!r}: no such file{near}") from None
@@ -147,30 +150,30 @@ def _text(path: Path) -> str:
         raise SettingsError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
 
 
-def _structure(data: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+def _structure(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     for key in data:
         if key != CALLBACKS:
-            yield (key,), f"{key}: no such key{hint(key, [CALLBACKS])} keys: {CALLBACKS}"
+            yield (key,), f"{key}: unknown key{hint(key, [CALLBACKS])} keys: {CALLBACKS}"
     if CALLBACKS not in data:
-        yield (), f"no callbacks: begin each with a line [[{CALLBACKS}]]"
+        yield (), f"no callbacks: begin each one with a line [[{CALLBACKS}]]"
     elif not isinstance(data[CALLBACKS], list):
         yield (
             (CALLBACKS,),
-            f"{CALLBACKS} is no list: begin each callback with a line [[{CALLBACKS}]], in double brackets",
+            f"{CALLBACKS} is not a list: begin each callback with a line [[{CALLBACKS}]], in double brackets",
         )
 
 
-def _options(data: Mapping[str, Any], made: list[tuple[int, Callback]]) -> Iterator[tuple[Place, str]]:
-    """What is wrong in each callback; those with which nothing is go to `made`."""
+def _options(data: Mapping[str, Any], made: list[tuple[int, Callback]]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the problems of the callbacks; append those without a problem, with their index, to ``made``."""
     tables: list[Any] = data[CALLBACKS] if isinstance(data.get(CALLBACKS), list) else []
     for number, table in enumerate(tables):
-        place: Place = (CALLBACKS, number)
+        place: KeyPath = (CALLBACKS, number)
         if not isinstance(table, dict):
-            yield place, f"{table!r} is no table: write callback = ... and its options below a line [[{CALLBACKS}]]"
+            yield place, f"{table!r} is not a table: write callback = ... and its options below a line [[{CALLBACKS}]]"
             continue
         options = cast("dict[str, Any]", table)
         try:
-            made.append((number, callback_from(options)))
+            made.append((number, registry.callback_from(options)))
         except (SettingsError, MissingDependency) as error:
             if isinstance(error, SettingsError) and error.problems:
                 yield from (((*place, *option), f"{options['callback']}: {why}") for option, why in error.problems)
@@ -183,7 +186,7 @@ def _key(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """The value in one line, where tomli_w would begin tables."""
+    """Return a value in one line; tomli_w would write a mapping as a table."""
     if isinstance(value, Mapping):
         given = cast("Mapping[str, Any]", value)
         return f"{{{', '.join(f'{_key(name)} = {_value(each)}' for name, each in given.items())}}}"

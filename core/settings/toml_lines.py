@@ -1,31 +1,30 @@
-"""Where in a TOML text something stands.
+"""The lines of keys and values in a TOML text.
 
-Python's parser tells no lines, nor do tomlkit and its like. But the text up to the end of any statement is TOML by
-itself, so a key stands in the first line with which the text until there holds it. That is right for every way of
-writing it (arrays of tables, dotted and quoted keys, inline tables, strings of many lines), and costs a few parses,
-where there is a problem to tell.
+Python's TOML parser reports no line of what it has parsed. But the text up to the end of any statement is a TOML text
+itself, so a key is in the first line with which the text up to that line contains it. This holds for every notation
+(arrays of tables, dotted and quoted keys, inline tables, strings of several lines), and costs a few parses for each
+problem that is reported.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_left
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["Lines", "Path", "SyntaxProblem", "syntax_problem"]
-
-Path: TypeAlias = tuple[str | int, ...]
-"""Keys of tables and places in arrays, from the outermost in."""
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Keys of tables and indices of arrays, from the outermost in."""
 
 _CLOSERS = ("", "\n]", "}", "}\n]", "]}", "\n]}\n]", "\n]\n]")
-"""What may end an array or an inline table that goes on in further lines."""
+"""What may end an array or an inline table that continues in the next lines."""
 
-_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+_POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 class SyntaxProblem(NamedTuple):
-    """Where a text is no TOML, and why."""
+    """Why a text is not TOML, and the position, counted from 1."""
 
     line: int
     column: int
@@ -33,26 +32,26 @@ class SyntaxProblem(NamedTuple):
 
 
 def syntax_problem(text: str, error: tomllib.TOMLDecodeError) -> SyntaxProblem:
-    r"""What the parser says of a text, with the place that it names.
+    r"""Return the message and the position of a parser's error.
 
     >>> try:
     ...     tomllib.loads("a = 1\nb =")
     ... except tomllib.TOMLDecodeError as error:
     ...     syntax_problem("a = 1\nb =", error)
-    SyntaxProblem(line=2, column=4, why='invalid value; text stands in quotes')
+    SyntaxProblem(line=2, column=4, why='invalid value; write text in quotes')
     """
-    said = str(error)
-    found = _PLACE.search(said)
-    why = said[: found.start()] if found else said
+    message = str(error)
+    found = _POSITION.search(message)
+    why = message[: found.start()] if found else message
     lines = text.split("\n")
     line, column = (int(found[1]), int(found[2])) if found and found[1] else (len(lines), len(lines[-1]) + 1)
     if why == "Invalid value":
-        why += "; text stands in quotes"
+        why += "; write text in quotes"
     return SyntaxProblem(line, column, why[:1].lower() + why[1:])
 
 
 class Lines:
-    r"""The lines of a text that is TOML.
+    r"""Finds the lines of keys and values in a TOML text.
 
     >>> lines = Lines('[[callbacks]]  # first\ncallback = "EarlyStopping"\n\npatience = 3\n')
     >>> lines.of(("callbacks", 0)), lines.of(("callbacks", 0, "patience"))
@@ -63,26 +62,18 @@ class Lines:
         self._lines = text.split("\n")
         self._parsed = cache(self._parse)
 
-    def of(self, path: Path) -> int:
-        """The line, counted from 1, in which that stands, or as much of the path as there is."""
-        high = len(self._lines)
-        while path and not self._holds(high, path):
+    def of(self, path: KeyPath) -> int:
+        """Return the line, counted from 1, in which the statement of ``path`` begins, or of its longest known part."""
+        while path and not self._contains(len(self._lines), path):
             path = path[:-1]
-        low = 0  # with so many lines the text does not hold it, with `high` lines it does
-        while path:
-            middle = (low + high) // 2
-            between = (*range(middle, low, -1), *range(middle + 1, high))
-            whole = next((number for number in between if self._parsed(number) is not None), None)
-            if whole is None:
-                break
-            if self._holds(whole, path):
-                high = whole
-            else:
-                low = whole
-        return low + 1
+        if not path:
+            return 1
+        first = bisect_left(range(len(self._lines)), True, key=lambda count: self._contains(count, path))  # noqa: FBT003
+        return self._complete(first - 1) + 1
 
-    def _holds(self, number: int, path: Path) -> bool:
-        found: Any = self._parsed(number)
+    def _contains(self, count: int, path: KeyPath) -> bool:
+        """Return whether the first ``count`` lines contain the path, without an incomplete statement at their end."""
+        found: Any = self._parsed(self._complete(count))
         try:
             for key in path:
                 found = found[key]
@@ -90,8 +81,14 @@ class Lines:
             return False
         return True
 
-    def _parse(self, number: int) -> dict[str, Any] | None:
-        text = "\n".join(self._lines[:number])
+    def _complete(self, count: int) -> int:
+        """Return how many of the first ``count`` lines end with a complete statement."""
+        while self._parsed(count) is None:
+            count -= 1
+        return count
+
+    def _parse(self, count: int) -> dict[str, Any] | None:
+        text = "\n".join(self._lines[:count])
         for closer in _CLOSERS:
             try:
                 return tomllib.loads(text + closer)

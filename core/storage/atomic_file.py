@@ -3,34 +3,116 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from ..errors import TrainbusError, UnreadableCheckpoint
 from .paths import Location
 
 __all__ = [
     "RESERVED",
     "STAGED",
+    "HashedFile",
+    "Staged",
+    "copy",
     "digest_of",
     "discard",
+    "filled",
     "make_directory",
     "publish",
+    "reading",
     "remove_debris",
     "replace_text",
     "stage",
     "stage_directory",
     "suffix_of",
     "sync",
+    "told_digest",
+    "verified",
+    "write_bytes",
 ]
 
 RESERVED = ".trainbus-"
 """How the names of files begin that are trainbus's own."""
 STAGED = f"{RESERVED}staged-"
 WEIGHTS = ".weights.h5"
+PIECE = 1 << 20
+"""Bytes that are copied at once."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class HashedFile(io.BufferedIOBase):
+    """A new file that is written from its start to its end, and knows the digest of all that it was asked to write.
+
+    Each write takes all bytes or raises, also where the system takes fewer (on a disk that fills) or none. Who goes
+    back in a file, as ZipFile does where it can, is told that this is not possible, so that what was hashed stays true.
+
+    Args:
+        path: the file; what it held is gone.
+
+    >>> path = Path(tempfile.mkdtemp()) / "weights"
+    >>> with HashedFile(path) as file:
+    ...     _ = file.write(b"weights")
+    >>> file.digest == digest_of(path)
+    True
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")  # with a buffer: an unbuffered file would write a part, and leave it at that
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 digest of what was written, in hexadecimal digits."""
+        return self._hash.hexdigest()
+
+    def write(self, data: Any) -> int:
+        """Write all of it."""
+        size = self._file.write(data)
+        self._hash.update(data)
+        self._size += size
+        return size
+
+    def tell(self) -> int:
+        """How much was written."""
+        return self._size
+
+    def writable(self) -> bool:
+        """Nothing else can be done with it."""
+        return True
+
+    def fileno(self) -> int:
+        """The number by which the operating system knows the file."""
+        return self._file.fileno()
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        if not self._file.closed:
+            self._file.flush()
+
+    def close(self) -> None:
+        """Hand over what is left, and end; may be called again, without effect."""
+        try:
+            self._file.close()
+        finally:
+            super().close()
+
+
+class Staged(NamedTuple):
+    """A file that could take the place of another."""
+
+    path: Path
+    digest: str
+    """Of its content, in which whoever wrote it found nothing amiss."""
 
 
 def suffix_of(path: Location) -> str:
@@ -42,10 +124,17 @@ def suffix_of(path: Location) -> str:
     return WEIGHTS if path.name.endswith(WEIGHTS) and path.name != WEIGHTS else path.suffix
 
 
-def stage(path: Path, write: Callable[[Path], object]) -> Path:
+def stage(path: Path, write: Callable[[Path], object]) -> Staged:
     """Let `write` make a file that could take the place of `path`, beside it and of the same suffix.
 
     The content is on the disk when this returns. Whatever `write` raises goes on, and nothing is left behind.
+
+    Args:
+        path: where a file stands or may stand.
+        write: writes to the path that it is given; may return the digest of what it meant to write.
+
+    Raises:
+        OSError: the file cannot be made, or does not hold what was meant.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
@@ -55,14 +144,74 @@ def stage(path: Path, write: Callable[[Path], object]) -> Path:
     os.close(handle)
     staged = Path(name)
     try:
-        write(staged)
+        digest = filled(staged, write)
         # mkstemp's files are private; a published one gets the rights that a plain open() would have given
         staged.chmod(0o666 & ~_umask())
-        sync(staged)
     except BaseException:
         discard(staged)
         raise
-    return staged
+    return Staged(staged, digest)
+
+
+def filled(path: Path, write: Callable[[Path], object]) -> str:
+    """Let `write` fill a file, and wait until that is on the disk; the digest of what lies there.
+
+    Raises:
+        OSError: that is not what `write` says it has written.
+    """
+    meant = told_digest(write(path))
+    sync(path)
+    return verified(path, meant)
+
+
+def verified(path: Path, meant: str = "") -> str:
+    """The digest of what a file holds.
+
+    Raises:
+        OSError: it is not the one that was meant.
+    """
+    digest = digest_of(path)
+    if meant and meant != digest:
+        raise OSError("the disk does not hold what was written to it")
+    return digest
+
+
+def told_digest(told: object) -> str:
+    """The digest that whoever wrote a file has returned, of what it meant to write; empty where it returned none.
+
+    >>> told_digest("best.pt"), told_digest(None), len(told_digest(hashlib.sha256().hexdigest()))
+    ('', '', 64)
+    """
+    return told if isinstance(told, str) and _DIGEST.fullmatch(told) else ""
+
+
+@contextmanager
+def reading(path: Path, what: str = "cannot be read") -> Generator[None]:
+    """Inside a framework reads a payload: whatever it makes of bytes that it never wrote is `UnreadableCheckpoint`.
+
+    Errors of trainbus's own go on, as does a lack of memory, which an older payload would not help.
+    """
+    try:
+        yield
+    except (TrainbusError, MemoryError):
+        raise
+    except Exception as error:  # a number taken for a length, an offset or a name ends in any error there is
+        raise UnreadableCheckpoint(f"{str(path)!r} {what}: {str(error) or type(error).__name__}") from error
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> str:
+    """Make `data` the content of a file; its digest."""
+    with HashedFile(path) as file:
+        file.write(data)
+    return file.digest
+
+
+def copy(source: Path, path: Path) -> str:
+    """Make what `source` holds the content of a file; the digest of what was read there."""
+    with source.open("rb") as read, HashedFile(path) as file:
+        while piece := read.read(PIECE):
+            file.write(piece)
+    return file.digest
 
 
 def stage_directory(path: Path) -> Path:
@@ -108,7 +257,7 @@ def discard(staged: Path) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Make `text` the content of `path` in one step."""
-    publish(stage(path, lambda staged: staged.write_text(text, encoding="utf-8")), path)
+    publish(stage(path, lambda staged: write_bytes(staged, text.encode())).path, path)
 
 
 def digest_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from .atomic_file import Staged
 from .local import LocalBackend
 from .paths import Location
 from .sharded_directory import digest_of_parts, parts_in
@@ -50,8 +51,11 @@ class Backend(Protocol):
         """The file as one on this machine, for whoever can read no others."""
         ...
 
-    def stage(self, write: Callable[[Path], object]) -> Path:
-        """Let `write` make a file on this machine that could take the place of this one, of the same suffix."""
+    def stage(self, write: Callable[[Path], object]) -> Staged:
+        """Let `write` make a file on this machine that could take the place of this one, of the same suffix.
+
+        What lies there is compared with the digest that `write` may return, of what it meant to write.
+        """
         ...
 
     def publish(self, staged: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import ClassVar
 from filelock import FileLock, Timeout
 
 from ..errors import DirectoryLocked
-from .atomic_file import make_directory, publish, remove_debris, replace_text, stage
+from .atomic_file import Staged, copy, make_directory, publish, remove_debris, replace_text, stage
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 
@@ -69,7 +68,7 @@ class LocalBackend:
     def as_local_file(self) -> Generator[Path]:
         yield self.path
 
-    def stage(self, write: Callable[[Path], object]) -> Path:
+    def stage(self, write: Callable[[Path], object]) -> Staged:
         return stage(self.path, write)
 
     def publish(self, staged: Path) -> None:
@@ -86,7 +85,7 @@ class LocalBackend:
         try:
             os.link(self.path, path)
         except OSError:  # a file system without links
-            publish(stage(path, lambda staged: shutil.copyfile(self.path, staged)), path)
+            publish(stage(path, lambda staged: copy(self.path, staged)).path, path)
 
     def remove(self) -> None:
         if self.path.is_dir() and not self.path.is_symlink():

@@ -22,7 +22,7 @@ from ..errors import MissingDependency, SettingsError
 from ..failures import LOG
 from ..metrics.names import hint
 from . import remote_cache as staging
-from .atomic_file import STAGED, discard, suffix_of
+from .atomic_file import STAGED, Staged, discard, filled, suffix_of
 from .lease import Lease, take
 from .paths import Location, RemotePath
 
@@ -155,16 +155,15 @@ class RemoteBackend:
         with _told(self.path):
             return str(self._files.ukey(self._key))
 
-    def stage(self, write: Callable[[Path], object]) -> Path:
+    def stage(self, write: Callable[[Path], object]) -> Staged:
         if self.is_directory():
             raise IsADirectoryError(f"{str(self.path)!r} is a directory; name a file in it")
         staged = _new_file(self.path)
         try:
-            write(staged)
+            return Staged(staged, filled(staged, write))
         except BaseException:
             discard(staged)
             raise
-        return staged
 
     def publish(self, staged: Path) -> None:
         try:

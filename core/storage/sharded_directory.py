@@ -13,13 +13,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import CheckpointError
-from .atomic_file import digest_of, discard, stage_directory, sync
+from .atomic_file import copy, digest_of, discard, filled, stage_directory, sync
 
 __all__ = [
     "EVERY_PART",
@@ -213,8 +214,7 @@ def link_parts(source: Path, path: Path) -> None:
             try:
                 os.link(part, place)
             except OSError:  # a file system without links
-                shutil.copyfile(part, place)
-                sync(place)
+                filled(place, partial(copy, part))
         for place in (staged, *(each for each in staged.rglob("*") if each.is_dir())):
             sync(place)
         staged.rename(path)

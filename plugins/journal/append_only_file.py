@@ -39,21 +39,32 @@ class JournalFile:
         self._closing = weakref.finalize(self, os.close, self._file)  # also of a run that is lost
         self.size = _whole(path)
         """Bytes of whole lines."""
-        if self.size < os.fstat(self._file).st_size:
-            os.ftruncate(self._file, self.size)
+        self._torn = self.size < os.fstat(self._file).st_size
+        """Whether a part of a line lies behind them."""
+        if self._torn:
+            self._cut()
 
     def write(self, line: str) -> None:
-        """Append one line; where that fails halfway, nothing of it stays."""
+        """Append one line; where that fails halfway, nothing of it stays, or goes before the next one is written."""
+        if self._torn:
+            self._cut()
         data = memoryview(f"{line}\n".encode())
         written = 0
         try:
             while written < len(data):
                 written += os.write(self._file, data[written:])
         except BaseException:
-            with suppress(OSError):
-                os.ftruncate(self._file, self.size)
+            self._torn = written > 0
+            if self._torn:
+                with suppress(OSError):
+                    self._cut()
             raise
         self.size += len(data)
+
+    def _cut(self) -> None:
+        """Cut off the part of a line at the end."""
+        os.ftruncate(self._file, self.size)
+        self._torn = False
 
     def close(self) -> None:
         """Write no more; may be called again, without effect."""

@@ -130,7 +130,7 @@ class Journalist:
         """What was carried out, and why."""
         now, subject = time.time(), run.subject
         if REQUEST in decision.askers:
-            self._write(run, StopRequested(time=now, epoch=run.epoch, step=run.step, name=run.requested))
+            self._write(run, StopRequested(time=now, epoch=run.epoch, step=run.step, name=run.state.requested))
         rates = None
         if any(isinstance(action, ScaleLearningRate) for action in decision) and isinstance(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
@@ -162,7 +162,7 @@ class Journalist:
     @hookimpl
     def on_exception(self, run: Run, error: BaseException) -> None:
         """What ends the run; that a signal does is told already."""
-        if run.interrupted:
+        if run.state.interrupted:
             return
         text = "".join(traceback.format_exception(error))
         told = _told(error)
@@ -214,7 +214,7 @@ class Journalist:
             "time": time.time(),
             "run": self.run,
             "subject": None if run.subject is None else type(run.subject).__name__,
-            "planned_epochs": run.planned_epochs,
+            "planned_epochs": run.state.planned_epochs,
             "callbacks": {name: _listed(run, name) for name in run.plugins},
             "environment": environment(),
         }
@@ -222,7 +222,7 @@ class Journalist:
             event: Event = RunStarted(**known)
         else:
             held = min(self.held, self.file.size)
-            checkpoint, epochs = str(run.resumed.path), run.position.epochs
+            checkpoint, epochs = str(run.resumed.path), run.state.epochs_finished
             event = RunResumed(**known, checkpoint=checkpoint, epochs=epochs, step=run.step, length=held)
         self.file.write(event.model_dump_json())
         self.introduced = True
@@ -250,7 +250,7 @@ class Journalist:
         try:
             self._write(run, event)
         except OSError as error:
-            run.note_failure(self, f"no end in {self.path}", error)
+            run.report_failure(self, f"no end in {self.path}", error)
 
 
 def _listed(run: Run, name: str) -> PluginRecord:
@@ -270,7 +270,7 @@ def _told(error: BaseException) -> str:
 
 
 def _outcome(run: Run) -> Literal["finished", "stopped", "interrupted", "failed"]:
-    if run.interrupted or isinstance(run.error, KeyboardInterrupt):
+    if run.state.interrupted or isinstance(run.error, KeyboardInterrupt):
         return "interrupted"
     if run.error is not None:
         return "failed"

@@ -65,14 +65,14 @@ class _Saver:
         if not self.template:  # the training never began
             return None
         error, on_signal = run.error, sibling_path(self.template, "signal", self.suffix)
-        passed = location(on_signal) in run.files and run.resumed is not None and error is None
+        passed = location(on_signal) in run.state.files and run.resumed is not None and error is None
         done = decision.forget(on_signal, "the run has gone on from it") if passed else NOTHING
         ending, why = "end", "the training is over"
-        if run.interrupted:
-            ending, why = "signal", f"{run.requested} ended the training"
+        if run.state.interrupted:
+            ending, why = "signal", f"{run.state.requested} ended the training"
         elif error is not None:
             ending, why = "exception", f"{type(error).__name__} ended the training"
-            if run.requested:  # and then Ctrl-C again: at once
+            if run.state.requested:  # and then Ctrl-C again: at once
                 return None
         return (
             done | self.write(sibling_path(self.template, ending, self.suffix), why)
@@ -103,8 +103,8 @@ class _Saver:
             self.best, improved = best_rule(before, score, run.epoch)
             if not improved:
                 return NOTHING
-            reason, rule = self.monitor.improvement(before.score, score), best_rule.__name__
-            seen = self.monitor.values(score, *before)
+            reason, rule = self.monitor.improvement_reason(before.score, score), best_rule.__name__
+            seen = self.monitor.journal_values(score, *before)
         if not (settings.keep or settings.keep_last):
             self.asked = [*self.asked[-1:], asked]
             return self.write(path, reason, rule, seen)
@@ -118,7 +118,7 @@ class _Saver:
             reason = f"{self.monitor.metric} of {self.monitor.sign * new.score:.5f} is {rank}"
         rule = retention_rule.__name__
         if settings.monitors():
-            seen = self.monitor.values(score, *asked.best)
+            seen = self.monitor.journal_values(score, *asked.best)
         seen |= {"keep": settings.keep, "keep_last": settings.keep_last, "kept": len(self.kept)}
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"
@@ -141,7 +141,7 @@ class _Saver:
     def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
         # what is on the disk decides what is the best, so the next better model is saved again
         last = location(sibling_path(self.template, "last", self.suffix))
-        there = {(each.path, each.epoch, each.step) for each in run.checkpoints}
+        there = {(each.path, each.epoch, each.step) for each in run.state.checkpoints}
         for index, asked in enumerate(self.asked):
             chosen = path == location(asked.path)
             if step != asked.step or not (chosen or path == last) or (path, asked.epoch, step) in there:
@@ -183,7 +183,7 @@ class _Saver:
                 self.seen.add(name)
             except MissingMetric:
                 # an epoch without validation has no val_ metrics; elsewhere a name that was never there is a mistake
-                if name not in self.seen and (not name.startswith("val_") or run.validates(run.epoch)):
+                if name not in self.seen and (not name.startswith("val_") or run.state.validates(run.epoch)):
                     raise
                 values[name] = nan
         return render(self.template, values)

@@ -80,7 +80,7 @@ class Charts:
                 self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
             run.at_end(undone.pop_all().close)
         self.start = max(run.step, run.epoch) + 1
-        self._note = partial(run.note_failure, self)
+        self._note = partial(run.report_failure, self)
         self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4), self._note), True
         run.at_end(self._close)
         self.inspection = Inspection(

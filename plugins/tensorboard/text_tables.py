@@ -20,5 +20,5 @@ def settings(run: Run) -> str:
 def environment(run: Run) -> str:
     """What is trained, machine, process, and the version of each package that this run has imported."""
     trained = "nothing" if run.subject is None else type(run.subject).__name__
-    epochs = "unknown" if run.planned_epochs is None else run.planned_epochs
+    epochs = "unknown" if run.state.planned_epochs is None else run.state.planned_epochs
     return table(["", ""], {"trained": trained, "epochs": epochs, **facts()}.items())

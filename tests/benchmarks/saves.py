@@ -106,7 +106,7 @@ def background(run: Run, folder: Path) -> None:
 
 
 def finish(run: Run) -> None:
-    run._bus.writer.wait()
+    run._executor.writer.wait()
 
 
 def going(run: Run) -> bool:

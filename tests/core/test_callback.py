@@ -114,19 +114,19 @@ def test_defaults_are_those_of_keras() -> None:
     [
         (
             lambda: ModelCheckpoint(filpath="x"),
-            ["filpath: no such option; did you mean 'filepath'?", "filepath: needed"],
+            ["filpath: unknown option; did you mean 'filepath'?", "filepath is required"],
         ),
-        (lambda: EarlyStopping(patiance=3), ["patiance: no such option; did you mean 'patience'?"]),
+        (lambda: EarlyStopping(patiance=3), ["patiance: unknown option; did you mean 'patience'?"]),
         (lambda: EarlyStopping(patience=-1, mode="MAX"), ["patience=-1", "did you mean 'max'?"]),
         (lambda: EarlyStopping(patience=1.5), ["patience=1.5"]),
-        (lambda: EarlyStopping(3), ["none goes without one", "patience"]),
+        (lambda: EarlyStopping(3), ["takes only options by name", "patience"]),
         (lambda: EarlyStopping(monitor=""), ["monitor=''"]),
         (lambda: EarlyStopping(baseline=float("nan")), ["baseline=nan: input should be a finite number"]),
         (lambda: EarlyStopping(verbose=3), ["verbose=3"]),
         (lambda: ReduceLROnPlateau(factor=1.0), ["factor=1.0: input should be less than 1"]),
         (lambda: ReduceLROnPlateau(factor=0), ["factor=0: input should be greater than 0"]),
         (lambda: ReduceLROnPlateau(min_lr=-1, cooldown=-1), ["min_lr=-1", "cooldown=-1"]),
-        (lambda: ReduceLROnPlateau(epsilon=1), ["epsilon: no such option"]),
+        (lambda: ReduceLROnPlateau(epsilon=1), ["epsilon: unknown option"]),
         (lambda: ModelCheckpoint("x", save_freq=True), ['save_freq=True: give "epoch", or a number of batches']),
         (lambda: ModelCheckpoint("x", save_freq=0), ["save_freq=0: give"]),
         (lambda: ModelCheckpoint(5), ["filepath=5: input should be a valid string"]),
@@ -142,7 +142,7 @@ def test_defaults_are_those_of_keras() -> None:
         (lambda: ModelCheckpoint("x", save_on=("ends",)), ["did you mean 'end'?"]),
         (lambda: ModelCheckpoint("{epoch.real}"), ["a field is one name with a number format"]),
         (lambda: ModelCheckpoint("x", filepath="y"), ["filepath is given twice"]),
-        (lambda: ModelCheckpoint("x", "val_loss"), ["only filepath may go without one"]),
+        (lambda: ModelCheckpoint("x", "val_loss"), ["takes only filepath by position"]),
     ],
 )
 def test_wrong_options_are_refused_all_at_once_with_the_fix(make: Any, sentences: list[str]) -> None:
@@ -173,7 +173,7 @@ def test_true_and_false_are_verbose_levels() -> None:
 
 
 def test_an_unknown_direction_is_refused_before_training() -> None:
-    """A name that tells no direction is refused with the sentence that names mode=, unless the mode is given."""
+    """A name without a known direction is refused with a sentence that names mode=, unless the mode is given."""
     with pytest.raises(UnknownDirection, match=r"EarlyStopping.*mode="):
         trainbus.Run(callbacks=EarlyStopping(monitor="grad_norm"))
     trainbus.Run(callbacks=EarlyStopping(monitor="grad_norm", mode="min"))

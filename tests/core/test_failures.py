@@ -1,4 +1,4 @@
-"""The laws of plugins that fail: whatever one does, the others hear everything, and the end once."""
+"""The laws of failing plugins: whatever one raises, the others are called for every event, and once at the end."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class Crash(Exception):
     pass
 
 
-class Hears:
-    """Hears every hook, and raises when `fails` says so of the hook."""
+class Listens:
+    """Listens every hook, and raises when `fails` says so of the hook."""
 
     def __init__(self, fails: Callable[[str], bool] = lambda _: False) -> None:
-        self.heard: list[str] = []
+        self.calls: list[str] = []
         self.raised: list[Boom] = []
         self.fails = fails
 
-    def hear(self, hook: str) -> None:
-        self.heard.append(hook)
+    def record(self, hook: str) -> None:
+        self.calls.append(hook)
         if self.fails(hook):
             self.raised.append(Boom(hook))
             raise self.raised[-1]
 
 
-class Observes(Hears):
+class Observes(Listens):
     critical = False
 
 
-class Wraps(Hears):
-    """Does so before the others hear it, in a wrapper round them."""
+class Wraps(Listens):
+    """Does so before the others are called, in a wrapper around them."""
 
 
 class ObservesWrapping(Wraps):
@@ -56,22 +56,22 @@ class ObservesWrapping(Wraps):
 
 
 def _method(hook: str) -> Any:
-    def method(self: Hears) -> None:
-        self.hear(hook)
+    def method(self: Listens) -> None:
+        self.record(hook)
 
     return hookimpl(method)
 
 
 def _wrapper(hook: str) -> Any:
-    def method(self: Hears) -> Iterator[None]:
-        self.hear(hook)
+    def method(self: Listens) -> Iterator[None]:
+        self.record(hook)
         return (yield)  # type: ignore[misc]
 
     return hookimpl(wrapper=True)(method)
 
 
 for _hook in HOOKS:
-    setattr(Hears, _hook, _method(_hook))
+    setattr(Listens, _hook, _method(_hook))
     setattr(Wraps, _hook, _wrapper(_hook))
 
 
@@ -84,7 +84,7 @@ class Saves:
 
 
 def train(plugins: Sequence[object], *, crash: bool = False) -> tuple[Run, BaseException | None]:
-    """A training in which every hook but on_exception is told four times or, at begin and end, once."""
+    """A training that calls every hook but on_exception four times or, at begin and end, once."""
     run = Run(LineSubject(), [Saves(), *plugins])
     try:
         with run:
@@ -102,7 +102,7 @@ def train(plugins: Sequence[object], *, crash: bool = False) -> tuple[Run, BaseE
 
 @pytest.fixture(autouse=True)
 def somebody_elses_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A file stands where one of the checkpoints needs a directory."""
+    """A file exists at a path where one of the checkpoints needs a directory."""
     with pytest.MonkeyPatch.context() as patch:
         directory = tmp_path_factory.mktemp("run")
         (directory / "taken").touch()
@@ -118,14 +118,14 @@ def reports(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
 @pytest.mark.parametrize("kind", [Observes, ObservesWrapping])
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_failing_observer_disturbs_nobody(
-    hook: str, kind: type[Hears], place: int, caplog: pytest.LogCaptureFixture
+    hook: str, kind: type[Listens], place: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others hear what they hear without it; it is reported by name, switched off in time, and told of the end."""
+    """The others are called as without it; it is reported by name, disabled in time, and called once at the end."""
     crash = hook == "on_exception"
-    undisturbed = [Hears(), Hears()]
+    undisturbed = [Listens(), Listens()]
     train(undisturbed, crash=crash)
     caplog.clear()
-    healthy: list[Hears] = [Hears(), Hears()]
+    healthy: list[Listens] = [Listens(), Listens()]
     failing = kind(hook.__eq__)
     plugins = list(healthy)
     plugins.insert(place, failing)
@@ -133,30 +133,32 @@ def test_a_failing_observer_disturbs_nobody(
 
     assert (type(error) if error else None) is (Crash if crash else None)
     assert getattr(error, "__notes__", []) == []
-    assert [each.heard for each in healthy] == [each.heard for each in undisturbed]
-    assert failing.heard.count("on_train_end") == 1
-    times = min(undisturbed[0].heard.count(hook), MAX_FAILURES)
-    assert failing.heard.count(hook) == times >= 1
+    assert [each.calls for each in healthy] == [each.calls for each in undisturbed]
+    assert failing.calls.count("on_train_end") == 1
+    times = min(undisturbed[0].calls.count(hook), MAX_FAILURES)
+    assert failing.calls.count(hook) == times >= 1
     assert [each for each in run.failures if isinstance(each.error, Boom)] == [
         Failure(kind.__name__, hook, raised) for raised in failing.raised
     ]
-    told = reports(caplog, kind.__name__)
-    assert told[0] == f"{kind.__name__} in {hook}: Boom: {hook}; the plugin only observes, so the training continues"
-    assert len(told) == (1 if times < MAX_FAILURES else 2)
-    assert ("disabled" in told[-1]) == (times == MAX_FAILURES)
+    reported = reports(caplog, kind.__name__)
+    assert (
+        reported[0] == f"{kind.__name__} in {hook}: Boom: {hook}; the plugin only observes, so the training continues"
+    )
+    assert len(reported) == (1 if times < MAX_FAILURES else 2)
+    assert ("disabled" in reported[-1]) == (times == MAX_FAILURES)
     if times == MAX_FAILURES:
-        after = failing.heard[len(failing.heard) - 1 - failing.heard[::-1].index(hook) + 1 :]
+        after = failing.calls[len(failing.calls) - 1 - failing.calls[::-1].index(hook) + 1 :]
         assert after == ["on_train_end"]
     assert f"failed: {kind.__name__} in {hook}: Boom: {hook}" in str(run.result)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])
-@pytest.mark.parametrize("kind", [Hears, Wraps])
+@pytest.mark.parametrize("kind", [Listens, Wraps])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_failing_decider_ends_the_run_in_order(hook: str, kind: type[Hears], place: int) -> None:
-    """The user gets the very error with one note of plugin and hook; all hear of it and of the end, once each."""
+def test_a_failing_decider_ends_the_run_in_order(hook: str, kind: type[Listens], place: int) -> None:
+    """The user gets the same error with a note of plugin and hook; all plugins are called for it and the end, once."""
     crash = hook == "on_exception"
-    healthy: list[Hears] = [Observes(), ObservesWrapping()]
+    healthy: list[Listens] = [Observes(), ObservesWrapping()]
     failing = kind(hook.__eq__)
     plugins = list(healthy)
     plugins.insert(place, failing)
@@ -170,19 +172,19 @@ def test_a_failing_decider_ends_the_run_in_order(hook: str, kind: type[Hears], p
         assert error is failing.raised[0]
         assert error.__notes__ == [f"raised in {hook} by the plugin {kind.__name__!r}"]
     for each in [*healthy, failing]:
-        assert each.heard.count("on_exception") == (hook != "on_train_end")
-        assert each.heard.count("on_train_end") == 1
+        assert each.calls.count("on_exception") == (hook != "on_train_end")
+        assert each.calls.count("on_train_end") == 1
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from([Hears, Observes, Wraps, ObservesWrapping]), st.lists(st.booleans(), max_size=40)),
+        st.tuples(st.sampled_from([Listens, Observes, Wraps, ObservesWrapping]), st.lists(st.booleans(), max_size=40)),
         max_size=4,
     ),
     st.booleans(),
 )
-def test_any_pattern_of_failures(patterns: list[tuple[type[Hears], list[bool]]], crash: bool) -> None:
-    """The first error of a decider ends the run and nothing else does; nobody hears of the end twice or never."""
+def test_any_pattern_of_failures(patterns: list[tuple[type[Listens], list[bool]]], crash: bool) -> None:
+    """The first error of a decider ends the run and nothing else does; every plugin is called once at the end."""
 
     def drawn(pattern: list[bool]) -> Callable[[str], bool]:
         rest = iter(pattern)
@@ -202,27 +204,27 @@ def test_any_pattern_of_failures(patterns: list[tuple[type[Hears], list[bool]]],
     noted = [each.error for each in run.failures if isinstance(each.error, Boom)]
     assert sorted(map(id, noted)) == sorted(id(raised) for each in observers for raised in each.raised)
     for each in plugins:
-        assert each.heard.count("on_train_end") == 1
+        assert each.calls.count("on_train_end") == 1
     for each in observers:
         assert len(each.raised) <= MAX_FAILURES + 1
         assert len(each.raised) <= MAX_FAILURES or each.raised[-1].args == ("on_train_end",)
 
 
 @pytest.mark.parametrize("kind", [Observes, ObservesWrapping])
-def test_one_that_is_off_may_fail_to_close(kind: type[Hears], caplog: pytest.LogCaptureFixture) -> None:
-    """It is told of the end once, and what it raises there is reported too."""
+def test_a_disabled_plugin_may_fail_to_close(kind: type[Listens], caplog: pytest.LogCaptureFixture) -> None:
+    """It is called once at the end, and what it raises there is reported, too."""
     failing = kind(lambda hook: hook in ("on_batch_begin", "on_train_end"))
     run, error = train([failing])
 
     assert error is None
-    assert failing.heard[-2:] == ["on_batch_begin", "on_train_end"]
+    assert failing.calls[-2:] == ["on_batch_begin", "on_train_end"]
     assert len([each for each in run.failures if each.plugin == kind.__name__]) == MAX_FAILURES + 1
-    told = reports(caplog, kind.__name__)
-    assert len(told) == 3
-    assert "in on_train_end" in told[-1]
+    reported = reports(caplog, kind.__name__)
+    assert len(reported) == 3
+    assert "in on_train_end" in reported[-1]
 
 
-def test_batches_are_heard_by_nobody_once_their_only_observer_is_off() -> None:
+def test_batches_have_no_listener_after_their_only_observer_is_disabled() -> None:
     """From the next epoch on the batches cost nothing again."""
 
     class Fails:
@@ -232,14 +234,14 @@ def test_batches_are_heard_by_nobody_once_their_only_observer_is_off() -> None:
         def on_batch_end(self) -> None:
             raise Boom
 
-    heard = []
+    listening = []
     with Run(callbacks=Fails()) as run:
         for _ in run.epochs(2):
-            heard.append(run.hears_batches)
+            listening.append(run.has_batch_listeners)
             for _ in run.batches(range(9)):
                 pass
 
-    assert heard == [True, False]
+    assert listening == [True, False]
     assert (len(run.failures), run.step) == (MAX_FAILURES, 18)
 
 
@@ -263,7 +265,7 @@ def test_refusals_and_interrupts_are_no_failures(error: BaseException, hook: str
         def on_epoch_end(self) -> None:
             self.go("on_epoch_end")
 
-    healthy = Hears()
+    healthy = Listens()
     run = Run(callbacks=[healthy, Refuses()])
 
     def loop() -> None:
@@ -279,14 +281,14 @@ def test_refusals_and_interrupts_are_no_failures(error: BaseException, hook: str
         loop()
     assert raised.value is error
     assert error.__notes__[-1] == f"raised in {hook} by the plugin 'Refuses'"
-    assert healthy.heard.count("on_train_end") == 1
+    assert healthy.calls.count("on_train_end") == 1
     assert not run.failures
 
 
 @pytest.mark.parametrize("critical", [0, None, "no", [], 0.5])
 def test_only_false_makes_an_observer(critical: object) -> None:
     """An attribute that happens to be called so, as a threshold of 0, does not."""
-    failing = Hears(lambda hook: hook == "on_epoch_end")
+    failing = Listens(lambda hook: hook == "on_epoch_end")
     failing.critical = critical  # type: ignore[attr-defined]
     assert isinstance(train([failing])[1], Boom)
 
@@ -346,7 +348,7 @@ def test_a_wrong_answer_is_a_failure_too(hook: str) -> None:
 
 
 def test_what_is_wrong_at_the_end_does_not_hide_what_ended_the_run() -> None:
-    """The error of the loop goes on, with a note of the rest; answers to on_exception are ignored."""
+    """The error of the loop propagates, with a note of the rest; answers to on_exception are ignored."""
     crash = Crash()
     with pytest.raises(Crash) as raised, Run(callbacks=Answers("on_train_end")):
         raise crash
@@ -357,7 +359,7 @@ def test_what_is_wrong_at_the_end_does_not_hide_what_ended_the_run() -> None:
 
 
 def test_a_failure_keeps_nothing_alive(caplog: pytest.LogCaptureFixture) -> None:
-    """What is kept of a failure holds no frames; whoever wants the traceback has it in the log at level DEBUG."""
+    """A failure keeps no frames; its traceback is in the log at level DEBUG."""
     caplog.set_level(logging.DEBUG, "trainbus")
     run, _ = train([Observes(lambda hook: hook == "on_epoch_begin")])
     assert all(each.error.__traceback__ is None for each in run.failures)
@@ -374,7 +376,7 @@ def test_built_in_observers_do_not_end_a_training(monkeypatch: pytest.MonkeyPatc
     with (Path("closed.txt")).open("w") as output:
         pass
     monkeypatch.setattr(sys, "stdout", output)
-    with Run(Unreadable(), [TensorBoard("logs", histogram_freq=1), Progress(), Hears()]) as run:
+    with Run(Unreadable(), [TensorBoard("logs", histogram_freq=1), Progress(), Listens()]) as run:
         for _ in run.epochs(5):
             run.log(loss=1.0)
 
@@ -387,12 +389,12 @@ def test_built_in_observers_do_not_end_a_training(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_a_plugin_goes_on_without_is_one_line_and_switches_nothing_off(caplog: pytest.LogCaptureFixture) -> None:
-    """However often it is noted, under the plugin's name in this run, the plugin hears everything."""
+    """However often it is recorded, under the plugin's name in this run, the plugin is called for every event."""
 
     class Loses(Observes):
         @hookimpl
         def on_batch_end(self, run: Run, batch: int) -> None:
-            run.note_failure(self, f"no picture {batch}", Boom("torn"))
+            run.report_failure(self, f"no picture {batch}", Boom("torn"))
 
     first, second = Loses(), Loses()
     with Run(LineSubject(), [first, second]) as run:
@@ -405,13 +407,13 @@ def test_what_a_plugin_goes_on_without_is_one_line_and_switches_nothing_off(capl
     assert list(map(str, run.failures)) == expected
     assert str(run.result).splitlines()[2:] == [f"failed: {each}" for each in expected]
     assert caplog.messages == [f"{each}; the training continues" for each in expected]
-    assert first.heard.count("on_epoch_end") == second.heard.count("on_epoch_end") == 2
+    assert first.calls.count("on_epoch_end") == second.calls.count("on_epoch_end") == 2
 
 
 @given(st.lists(st.text(), min_size=2))
-def test_a_failure_is_told_in_one_line(said: list[str]) -> None:
+def test_a_failure_is_one_line_of_text(lines: list[str]) -> None:
     """However many lines its error takes, and whatever is in them."""
-    told = str(Failure("Charts", "", Boom("\n".join(said)), "no graph"))
-    assert len(told.splitlines()) == 1
-    assert told.startswith("Charts: no graph: Boom")
-    assert len(told) < 400
+    text = str(Failure("Charts", "", Boom("\n".join(lines)), "no graph"))
+    assert len(text.splitlines()) == 1
+    assert text.startswith("Charts: no graph: Boom")
+    assert len(text) < 400

@@ -1,4 +1,4 @@
-"""The laws of reading a journal: what was written comes back, and what is damaged is said in one line."""
+"""The laws of reading a journal: it returns what was written, and reports damage in one line."""
 
 import json
 from pathlib import Path
@@ -35,8 +35,8 @@ events = st.one_of(
 BEGAN = RunStarted(time=1.0, run="a", subject=None)
 
 
-def lines(told: list[Event]) -> bytes:
-    return b"".join(event.model_dump_json().encode() + b"\n" for event in told)
+def lines(written: list[Event]) -> bytes:
+    return b"".join(event.model_dump_json().encode() + b"\n" for event in written)
 
 
 def same(found: Any, wanted: Any) -> bool:
@@ -45,33 +45,33 @@ def same(found: Any, wanted: Any) -> bool:
 
 
 @given(st.lists(events, max_size=5))
-def test_what_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory, told: list[Event]) -> None:
+def test_what_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory, written: list[Event]) -> None:
     """Every event is one line of strict JSON, and reads as what it was, numbers that are not finite included."""
-    path = tmp_path_factory.mktemp("told") / "journal.jsonl"
-    path.write_bytes(lines([BEGAN, *told]))
+    path = tmp_path_factory.mktemp("written") / "journal.jsonl"
+    path.write_bytes(lines([BEGAN, *written]))
 
     def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         json.loads(line, parse_constant=refuse)
-    assert same(list(read(path)[0].events), [BEGAN, *told])
+    assert same(list(read(path)[0].events), [BEGAN, *written])
 
 
 @given(st.lists(events, min_size=1, max_size=3), st.data())
 def test_a_journal_that_was_cut_anywhere_still_reads(
-    tmp_path_factory: pytest.TempPathFactory, told: list[Event], data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, written: list[Event], data: st.DataObject
 ) -> None:
-    """From its first whole line on, a journal that ends at any byte tells every event whose text is whole."""
+    """After its first complete line, a journal that ends at any byte has every event whose text is complete."""
     path = tmp_path_factory.mktemp("cut") / "journal.jsonl"
-    whole = lines([BEGAN, *told])
+    complete = lines([BEGAN, *written])
     first = len(lines([BEGAN]))
-    length = data.draw(st.integers(first, len(whole)))
+    length = data.draw(st.integers(first, len(complete)))
     zeros = data.draw(st.integers(0, 3))
-    path.write_bytes(whole[:length] + b"\0" * zeros)
+    path.write_bytes(complete[:length] + b"\0" * zeros)
 
-    ends = [len(lines([BEGAN, *told[: number + 1]])) for number in range(len(told))]
-    expected = [event for end, event in zip(ends, told, strict=True) if end - 1 <= length]
+    ends = [len(lines([BEGAN, *written[: number + 1]])) for number in range(len(written))]
+    expected = [event for end, event in zip(ends, written, strict=True) if end - 1 <= length]
 
     assert same(list(read(path)[0].events), [BEGAN, *expected])
 
@@ -99,22 +99,22 @@ def test_a_resume_makes_void_what_its_run_wrote_after_the_checkpoint_and_nothing
 
 DAMAGED = {
     "empty": (b"", "is empty"),
-    "foreign": (b"# a text\nand more\n", "is no journal of trainbus"),
-    "bytes": (b"\xff\xfe\0\x80\n\n", "is no journal of trainbus"),
-    "json": (b'{"epoch": 1}\n', "is no journal of trainbus"),
-    "headless": (lines([EpochEnded(time=0.0, epoch=0, step=0, seconds=0.0, metrics={})]), "it begins with 'epoch'"),
+    "foreign": (b"# a text\nand more\n", "is not a journal of trainbus"),
+    "bytes": (b"\xff\xfe\0\x80\n\n", "is not a journal of trainbus"),
+    "json": (b'{"epoch": 1}\n', "is not a journal of trainbus"),
+    "headless": (lines([EpochEnded(time=0.0, epoch=0, step=0, seconds=0.0, metrics={})]), "its first event is 'epoch'"),
     "torn within": (lines([BEGAN]) + b'{"time":\n' + lines([BEGAN]), "is damaged in line 2: invalid json"),
     "wrong within": (
         lines([BEGAN]) + b'{"event":"end"}\n' + lines([BEGAN]),
         "is damaged in line 2: time: field required",
     ),
     "wrong at the end": (lines([BEGAN]) + b'{"event":"end"}\n', "is damaged in line 2: time: field required"),
-    "later": (lines([BEGAN]).replace(b'"version":1', b'"version":2'), "written by a later trainbus"),
+    "later": (lines([BEGAN]).replace(b'"version":1', b'"version":2'), "written by a later trainbus; upgrade"),
 }
 
 
-@pytest.mark.parametrize(("content", "said"), DAMAGED.values(), ids=DAMAGED)
-def test_what_is_no_journal_is_refused_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "why"), DAMAGED.values(), ids=DAMAGED)
+def test_a_file_that_is_not_a_journal_is_refused_in_one_line(tmp_path: Path, content: bytes, why: str) -> None:
     """Whatever a file holds, the error names the file, what is wrong, and nothing of the parser."""
     path = tmp_path / "journal.jsonl"
     path.write_bytes(content)
@@ -122,7 +122,7 @@ def test_what_is_no_journal_is_refused_in_one_line(tmp_path: Path, content: byte
     with pytest.raises(JournalError) as refused:
         read(path)
 
-    assert said in str(refused.value)
+    assert why in str(refused.value)
     assert str(path) in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 

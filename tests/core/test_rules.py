@@ -1,24 +1,35 @@
-"""The laws of the rules that all decisions follow."""
+"""The laws of the rules: improvement, stopping, plateaus, intervals, retention, smoothing."""
 
-from math import inf, isfinite, nan
+import json
+from math import inf, isfinite, isnan, nan
+from statistics import median
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainbus import Run, SettingsError
+from trainbus.plugins import EarlyStopping
+from trainbus.resume.serialization import from_json_data, to_json_data
 from trainbus.rules import (
     Best,
     Intervals,
+    Kept,
     Patience,
     Plateau,
+    Retention,
+    Smoothing,
     best_rule,
     crossing_rule,
     improves,
     interval_rule,
     plateau_rule,
+    retention_rule,
     stopping_rule,
 )
+from trainbus.testing import scripted
 
 scores = st.floats(-10, 10) | st.sampled_from([nan, inf, -inf, 0.0, 1.0])
 histories = st.lists(scores, min_size=1, max_size=25)
@@ -42,7 +53,7 @@ def test_only_finite_scores_improve(score: float, reference: float, delta: float
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False), st.floats(0, 1e6))
 def test_improving_downwards_is_the_mirror_image(value: float, reference: float, delta: float) -> None:
-    """Negating score and reference tells exactly whether a value falls below its reference by more than min_delta."""
+    """Negated scores improve exactly if the value falls below its reference by more than min_delta."""
     assert improves(-value, -reference, delta) == (isfinite(value) and value + delta < reference)
 
 
@@ -97,7 +108,7 @@ def test_reductions_keep_their_distance(
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=8), st.integers(1, 9))
 def test_interval_counts_batches_across_epochs(lengths: list[int], every: int) -> None:
-    """Acting falls on every n-th batch of the whole run, whatever the lengths of its epochs."""
+    """It acts at every n-th batch of the run, whatever the lengths of its epochs."""
     state, acted, total = Intervals(), [], 0
     for length in lengths:
         for batch in range(length):
@@ -146,11 +157,215 @@ def _parts(verdict) -> tuple:
 def test_a_count_is_acted_upon_once_for_each_reached_multiple(
     increments: list[int], every: int, broken_at: int
 ) -> None:
-    """Steps of any size, of none too: acts exactly where a multiple lies, also in a run that goes on from a count."""
+    """With steps of any size, also 0, it acts exactly at the multiples, also in a run resumed at any count."""
     count, state = 0, 0
     for number, increment in enumerate(increments):
         before, count = count, count + increment
         if number == broken_at:
-            state = before  # all that a run that goes on needs to know
+            state = before  # all that a resumed run needs
         state, due = crossing_rule(state, count, every)
         assert due == any(multiple % every == 0 for multiple in range(before + 1, count + 1))
+
+
+checkpoint_scores = st.floats(-3, 3).map(round) | st.floats(-9, 9) | st.sampled_from([nan, inf, -inf])
+counts = st.integers(0, 4)
+
+
+@st.composite
+def runs(draw: st.DrawFn, names: st.SearchStrategy[str] | None = None) -> list[Kept]:
+    """Checkpoints in the order in which a run offers them, each at a different path unless names are given."""
+    epoch = step = 0
+    offered: list[Kept] = []
+    for number, score in enumerate(draw(st.lists(checkpoint_scores, max_size=20))):
+        epoch, step = epoch + draw(st.integers(0, 1)), step + draw(st.integers(0, 3))
+        offered.append(Kept(draw(names) if names is not None else f"m-{number}", epoch, step, score))
+    return offered
+
+
+def kept_of(offered: list[Kept], best: int, last: int) -> tuple[Kept, ...]:
+    """What stays of all that a run offers."""
+    kept: tuple[Kept, ...] = ()
+    for new in offered:
+        kept, _ = retention_rule(kept, new, best=best, last=last)
+    return kept
+
+
+@given(runs(), counts, counts)
+def test_what_stays_is_the_best_and_the_last_of_all_that_was_offered(offered: list[Kept], best: int, last: int) -> None:
+    """Step by step the same stays as if one had chosen at the end: the k best, earlier before later, and the last n."""
+    ranked = sorted((each for each in offered if isfinite(each.score)), key=lambda each: -each.score)
+    expected = {*ranked[:best], *(offered[-last:] if last else ())}
+
+    assert set(kept_of(offered, best, last)) == expected
+
+
+@given(runs(st.sampled_from("abcd")), counts, counts)
+def test_never_more_than_k_and_n_files_are_on_the_disk(offered: list[Kept], best: int, last: int) -> None:
+    """Saving and forgetting by the verdict leaves exactly the files in the state, at most k + n, whatever repeats."""
+    kept: tuple[Kept, ...] = ()
+    disk: dict[str, Kept] = {}
+    for new in offered:
+        kept, verdict = retention_rule(kept, new, best=best, last=last)
+        assert new.path not in verdict.forget
+        if verdict.save:
+            disk[new.path] = new
+        for path in verdict.forget:
+            del disk[path]
+        assert disk == {each.path: each for each in kept}
+        assert len(kept) == len(disk) <= best + last
+
+
+@given(runs(st.sampled_from("abcd")), st.integers(1, 4), st.integers(1, 4))
+def test_the_newest_is_always_kept_and_only_finite_scores_are_among_the_best(
+    offered: list[Kept], best: int, last: int
+) -> None:
+    """With last, every new checkpoint is saved; a score that is not finite is never a ground to keep one."""
+    kept: tuple[Kept, ...] = ()
+    for new in offered:
+        kept, verdict = retention_rule(kept, new, best=best, last=last)
+        assert verdict.among_last
+        assert new in kept
+        assert isfinite(new.score) or not verdict.among_best
+
+
+@given(runs(st.sampled_from("abcd")), st.integers(1, 4))
+def test_the_very_best_is_never_lost_even_if_paths_repeat(offered: list[Kept], best: int) -> None:
+    """Among the best alone, a worse checkpoint never takes the file of a better one."""
+    finite = [each.score for each in offered if isfinite(each.score)]
+    kept = kept_of(offered, best, 0)
+
+    assert max((each.score for each in kept), default=None) == max(finite, default=None)
+
+
+@given(runs(), counts, counts)
+def test_what_is_not_saved_changes_nothing(offered: list[Kept], best: int, last: int) -> None:
+    """Where the new one does not stay, nothing is forgotten for it."""
+    kept: tuple[Kept, ...] = ()
+    for new in offered:
+        before = kept
+        kept, verdict = retention_rule(kept, new, best=best, last=last)
+        assert verdict.save or (kept == before and verdict == Retention(among_best=False, among_last=False, forget=()))
+
+
+def test_the_newer_one_has_the_later_epoch_and_step_whatever_the_order_of_arrival() -> None:
+    """A checkpoint of an earlier step that arrives late is not the last."""
+    later, earlier = Kept("later", 2, 20, 0.0), Kept("earlier", 1, 10, 0.0)
+
+    kept, verdict = retention_rule((later,), earlier, last=1)
+
+    assert kept == (later,)
+    assert not verdict.save
+
+
+def test_a_tighter_rule_prunes_what_an_older_one_kept() -> None:
+    """Where more is kept than the rule allows, as after a resume with other options, the next save forgets the rest."""
+    kept = tuple(Kept(name, epoch, 0, float(epoch)) for epoch, name in enumerate("abcd"))
+
+    left, verdict = retention_rule(kept, Kept("e", 4, 0, 9.0), best=2)
+
+    assert [each.path for each in left] == ["d", "e"]
+    assert verdict.forget == ("a", "b", "c")
+
+
+ways = st.sampled_from(["ema 0.1", "ema 0.5", "ema 0.9", "median 2", "median 3", "median 5"])
+
+
+def smooth(way: str, history: list[float]) -> list[float]:
+    smoothing = Smoothing.parse(way)
+    state, found = smoothing.begin(), []
+    for score in history:
+        state, value = smoothing.step(state, score)
+        found.append(value)
+    return found
+
+
+@given(histories, st.integers(2, 6))
+def test_a_median_is_that_of_the_last_finite_scores(history: list[float], count: int) -> None:
+    """Of as many as there are, up to the number; a score that is not finite has none and counts for none."""
+    finite: list[float] = []
+    for score, found in zip(history, smooth(f"median {count}", history), strict=True):
+        if isfinite(score):
+            finite.append(score)
+            assert found == median(finite[-count:])
+        else:
+            assert isnan(found)
+
+
+@given(histories, st.sampled_from([0.1, 0.5, 0.9]))
+def test_an_average_is_between_the_scores(history: list[float], weight: float) -> None:
+    """It begins at the first finite score, stays within all of them, and moves to a new one by 1 - weight."""
+    finite: list[float] = []
+    before = nan
+    for score, found in zip(history, smooth(f"ema {weight}", history), strict=True):
+        assert isfinite(found) == isfinite(score)
+        if isfinite(score):
+            finite.append(score)
+            assert min(finite) - 1e-12 <= found <= max(finite) + 1e-12
+            assert found == pytest.approx(score if isnan(before) else weight * before + (1 - weight) * score, abs=1e-12)
+            before = found
+
+
+@given(st.floats(-1e6, 1e6), ways)
+def test_a_score_that_stays_the_same_does_not_move(score: float, way: str) -> None:
+    """Rounding makes no improvement of nothing."""
+    assert set(smooth(way, [score] * 10)) == {score}
+
+
+@given(st.lists(histories, min_size=1, max_size=4), ways)
+def test_arrays_are_smoothed_as_numbers_are(runs: list[list[float]], way: str) -> None:
+    """Smoothing many runs at once gives what smoothing each by itself gives."""
+    length = max(map(len, runs))
+    table = np.array([run + [nan] * (length - len(run)) for run in runs])
+    smoothing = Smoothing.parse(way)
+    state, found = smoothing.begin(), np.empty_like(table)
+    for column in range(length):
+        state, found[:, column] = smoothing.step(state, table[:, column])
+
+    for row, run in enumerate(runs):
+        np.testing.assert_array_equal(found[row, : len(run)], smooth(way, run))
+
+
+def test_early_stopping_looks_at_the_smooth_metric() -> None:
+    """A single lucky epoch ends the waiting of the metric itself, and not that of its median."""
+    losses = [{"val_loss": value} for value in (1.0, 1.1, 1.2, 0.9, 1.2, 1.3, 1.2, 1.2)]
+
+    bare, _ = scripted(losses, EarlyStopping(patience=3))
+    calm, _ = scripted(losses, EarlyStopping(patience=3, smoothing="median 3"))
+    assert (bare.result.epochs, calm.result.epochs) == (7, 4)
+
+
+@pytest.mark.parametrize("text", ["ema", "ema 1.5", "ema 0", "ema .0", "median 1", "median 2.5", "mean 3", ""])
+def test_a_text_that_names_no_smoothing_is_refused_with_an_example(text: str) -> None:
+    """The error shows what to write."""
+    with pytest.raises(SettingsError, match=r'smoothing=.*write "ema 0.9".*or "median 5"'):
+        EarlyStopping(smoothing=text)
+
+
+def test_a_smoothing_is_kept_in_one_form() -> None:
+    """Equal ones are equal, however they were written."""
+    assert EarlyStopping(smoothing="ema .90") == EarlyStopping(smoothing="ema 0.9")
+    assert not EarlyStopping(smoothing="ema 0.9").compatible_with(EarlyStopping().settings())
+
+
+def stop_of(callback: EarlyStopping, losses: list[float], cut: int) -> int | None:
+    """The epoch that stops a run whose plugin is replaced at one epoch by a new one with its state dict."""
+    plugin: Any = callback.plugin()
+    for begin, end in ((0, cut), (cut, len(losses))):
+        with Run(callbacks=[plugin], progress=False) as run:
+            for epoch in range(begin, end):
+                run.begin_epoch(epoch)
+                run.end_epoch({"val_loss": losses[epoch]})
+                if run.stopped:
+                    return epoch
+        memory = from_json_data(json.loads(json.dumps(to_json_data(plugin.state_dict()))))
+        plugin = callback.plugin()
+        plugin.load_state_dict(memory)
+    return None
+
+
+@given(histories, ways, st.integers(1, 3), st.integers(0, 20))
+def test_smoothing_continues_after_a_resume(losses: list[float], way: str, patience: int, cut: int) -> None:
+    """A run that continues from the plugin's state dict of any epoch stops at the epoch of the unbroken one."""
+    callback = EarlyStopping(patience=patience, smoothing=way)
+
+    assert stop_of(callback, losses, min(cut, len(losses))) == stop_of(callback, losses, len(losses))

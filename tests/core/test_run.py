@@ -175,7 +175,7 @@ def test_a_loader_whose_length_raises_has_none(error: type[Exception]) -> None:
         for _ in run.epochs(1):
             assert list(run.batches(Stream())) == [0, 1, 2]
 
-    assert (run.planned_batches, run.step) == (None, 3)
+    assert (run.state.planned_batches, run.step) == (None, 3)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, None])
@@ -198,8 +198,8 @@ def test_steps_beyond_what_a_float_can_count_are_exact(large: int) -> None:
             for _ in run.epochs(1 if more == large else 2):
                 run.step += more
 
-    assert [checkpoint.step for checkpoint in run.checkpoints[-1:]] == [large + 1]
-    assert [path.stem for path in run.files] == [f"m-{large}", f"m-{large + 1}"]
+    assert [checkpoint.step for checkpoint in run.state.checkpoints[-1:]] == [large + 1]
+    assert [path.stem for path in run.state.files] == [f"m-{large}", f"m-{large + 1}"]
 
 
 def test_a_step_that_goes_back_is_refused() -> None:
@@ -389,7 +389,7 @@ def test_the_result_lists_the_files_that_are_there() -> None:
 
     assert [path.name for path in run.result.checkpoints] == ["c.npz", "a.npz", "d.npz"]
     assert all(path.is_file() for path in run.result.checkpoints)
-    assert len(run.checkpoints) == 5
+    assert len(run.state.checkpoints) == 5
 
 
 def test_missing_metrics_are_told_together_at_the_first_epoch_end() -> None:

@@ -134,5 +134,5 @@ def test_scripted_runs_tell_where_validation_was() -> None:
     """Epochs without any val_ metric count as epochs without validation."""
     run, _ = scripted([{"loss": 1}, {"loss": 1, "val_loss": 2}], [])
 
-    assert [run.validates(epoch) for epoch in range(2)] == [False, True]
+    assert [run.state.validates(epoch) for epoch in range(2)] == [False, True]
     assert run.history == {"loss": [1.0, 1.0], "val_loss": [None, 2.0]}

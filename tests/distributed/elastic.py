@@ -57,7 +57,7 @@ class Witness:
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
-        batches, weights = run.position.batches, digest(run.subject)
+        batches, weights = run.state.position.batches, digest(run.subject)
         resumed = None if run.resumed is None else run.resumed.path.name
         self.note(run, ended=run.result.reason, batches=batches, weights=weights, resumed=resumed)
 

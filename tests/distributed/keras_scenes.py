@@ -127,7 +127,7 @@ def fit(folder: str, rank: int, size: int, breaks: tuple[int, int] | None = None
         "keras": {name: [float(value) for value in values] for name, values in history.history.items()},
         "decided": decided.told,
         "reason": bus.run.result.reason,
-        "files": [path.name for path in bus.run.files],
+        "files": [path.name for path in bus.run.state.files],
         "step": bus.run.step,
         "weights": digest(model),
         "rank": [bus.run.rank, bus.run.world_size],
@@ -173,7 +173,14 @@ def asked_to_end(rank: int, size: int) -> Any:
     except KeyboardInterrupt as interrupt:
         error = f"KeyboardInterrupt: {interrupt}"
     signal.signal(signal.SIGTERM, before)
-    return [error, bus.run.position.batches > 10, bus.run.step, digest(model), [p.name for p in bus.run.files], noted]
+    return [
+        error,
+        bus.run.state.position.batches > 10,
+        bus.run.step,
+        digest(model),
+        [p.name for p in bus.run.state.files],
+        noted,
+    ]
 
 
 @scene
@@ -228,7 +235,7 @@ def loop_of_the_guide(rank: int, size: int) -> Any:
                 loss.backward()
                 optimizer.step()
                 run.log(loss=loss, count=4)
-    return [run.history["loss"], decided.told, digest(model), [path.name for path in run.files]]
+    return [run.history["loss"], decided.told, digest(model), [path.name for path in run.state.files]]
 
 
 def main() -> None:

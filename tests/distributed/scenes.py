@@ -96,7 +96,7 @@ def outcome(run: Run, **more: Any) -> dict[str, Any]:
     return {
         "history": history,
         "reason": run.result.reason,
-        "files": [str(path) for path in run.files],
+        "files": [str(path) for path in run.state.files],
         "rates": dict(run.subject.learning_rates()),
         "weights": digest(run.subject),
         "step": run.step,
@@ -428,7 +428,14 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
 
     error = caught(play)
     signal.signal(signal.SIGTERM, before)
-    return [error, run.requested, run.position.batches, digest(trained), [str(path) for path in run.files], noted]
+    return [
+        error,
+        run.state.requested,
+        run.state.position.batches,
+        digest(trained),
+        [str(path) for path in run.state.files],
+        noted,
+    ]
 
 
 @scene

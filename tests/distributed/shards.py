@@ -120,7 +120,7 @@ def train(
         "loss": [float(value) for value in run.history["loss"]],
         "rates": [float(value) for value in run.history["learning_rate"]],
         "reason": run.result.reason,
-        "files": [str(Path(path).name) for path in run.files],
+        "files": [str(Path(path).name) for path in run.state.files],
         "weights": digest(trained),
         "resumed": None if run.resumed is None else run.resumed.step,
     }

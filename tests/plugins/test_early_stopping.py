@@ -44,7 +44,7 @@ def test_a_metric_that_is_never_finite_keeps_nothing_and_stops() -> None:
 
     assert run.result.epochs == 2
     assert run.result.best == {}
-    assert run.result.reason == "val_loss nan is no finite number for the 2nd time"
+    assert run.result.reason == "val_loss nan is not a finite number for the 2nd time"
 
 
 def test_the_reason_says_metric_patience_and_best() -> None:

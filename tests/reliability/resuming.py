@@ -201,7 +201,7 @@ def trained(
     try:
         with told.open("w") as file:
             run = TRAININGS[name]([*callbacks(folder, batches=batches), Witness(file, moment)], resume)
-            end = {"reason": run.result.reason, "best": run.result.best, "files": [str(p) for p in run.files]}
+            end = {"reason": run.result.reason, "best": run.result.best, "files": [str(p) for p in run.state.files]}
             file.write(json.dumps({"event": "end", **end, "weights": digest(run.subject), "history": run.history}))
         code = 0
     except KeyboardInterrupt:  # as Python does it

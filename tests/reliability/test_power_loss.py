@@ -273,7 +273,7 @@ def test_the_model_finds_what_a_weaker_commit_loses(left_out: str, monkeypatch: 
 
     def weaker() -> None:
         if left_out == "order":
-            publish(stage(path, lambda staged: staged.write_text("new")), path)
+            publish(stage(path, lambda staged: staged.write_text("new")).path, path)
             put(path, "new", 2)
             return
         skip = Path.is_file if left_out == "file" else Path.is_dir

@@ -4,14 +4,10 @@ Few machines have one, so the calls that write are taken from the C library by o
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
+from .faults import compiled, run
 
 COUNTS = r"""
 #define _GNU_SOURCE
@@ -68,7 +64,7 @@ for name in ("line", "torch", "safetensors"):
         seen = []
         with Run(kind.subject, saver, progress=False) as run:
             for epoch in run.epochs(4):
-                run._bus.writer.wait()
+                run._executor.writer.wait()
                 if epoch:
                     there = set(os.listdir(path.parent)) - {LOCK, journal.NAME}
                     seen.append([number_in(kind, path), read(path).epoch, sorted(there)])
@@ -82,23 +78,10 @@ for name in ("line", "torch", "safetensors"):
 """
 
 
-@pytest.fixture
-def counting(tmp_path: Path) -> Path:
-    """The library that counts."""
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("no C compiler is here, or none of Linux")
-    (tmp_path / "counts.c").write_text(COUNTS)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", "counts.so", "counts.c", "-ldl"], check=True)
-    return tmp_path / "counts.so"
-
-
-def test_a_quota_that_is_used_up_costs_the_new_checkpoint_only(counting: Path) -> None:
+def test_a_quota_that_is_used_up_costs_the_new_checkpoint_only(tmp_path: Path) -> None:
     """The old one stays whole, nothing is left of the new one, the run says why, and the next better one is saved."""
-    environment = {**os.environ, "LD_PRELOAD": str(counting), "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", TRAININGS]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    found: list[Any] = list(map(json.loads, done.stdout.splitlines()))
+    said = run(compiled(COUNTS, tmp_path), "-c", TRAININGS)
+    found: list[Any] = list(map(json.loads, said.splitlines()))
 
     assert len(found) == 6
     for name, seen, last, failures in found:

@@ -66,7 +66,7 @@ def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
 
     names = ["end.npz", "last.npz", "m-02-0.50.npz", "m-04-0.40.npz", "m-06-0.85.npz"]
     assert files_in(directory) == sorted(name + more for name in names for more in ("", ".trainbus.json"))
-    assert sorted(path.name for path in run.files) == names
+    assert sorted(path.name for path in run.state.files) == names
     assert [read(directory / name).step for name in names] == [12, 12, 4, 8, 12]
     assert run.subject.slope == 8, "restored from the best epoch"
 
@@ -186,7 +186,7 @@ def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest
         for _ in run.epochs(10**6):
             run.log(loss=1.0)
 
-    assert run.requested == f"{directory}/stop"
+    assert run.state.requested == f"{directory}/stop"
     assert "signal.npz" in files_in(directory)
     assert "stop" not in files_in(directory)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import secrets
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,12 +22,12 @@ from torch import Tensor
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.futures import Future
 
-from trainbus import CheckpointError
-from trainbus.storage.atomic_file import digest_of
+from trainbus import UnreadableCheckpoint
+from trainbus.storage.atomic_file import HashedFile, reading, verified
 from trainbus.storage.sharded_directory import SHARDS, Part
 
 from .dcp_index import INDEX, read_index, write_index
@@ -75,11 +76,27 @@ def _failures(error: CheckpointException) -> str:
     return "; ".join(f"rank {rank}: {each}" for rank, each in told.items())
 
 
+class _Files(FileSystem):
+    """Knows the digest of what was meant for each file that was written."""
+
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+
+    @contextmanager
+    def create_stream(self, path: Any, mode: str) -> Generator[Any]:
+        """A file to be written, from its start to its end."""
+        assert mode == "wb", "a part is written once"
+        with HashedFile(Path(path)) as file:
+            yield file
+        self.digests[Path(path).name] = file.digest
+
+
 class _Writer(FileSystemWriter):
     """Lays the parts into a subdirectory of a new name, and gathers their digests with them."""
 
     def __init__(self, path: Path, folder: str) -> None:
         super().__init__(path / folder)
+        self.fs = self.files = _Files()
         self.root, self.folder = path, folder
         self.parts: list[Part] = []
 
@@ -88,7 +105,7 @@ class _Writer(FileSystemWriter):
         results: list[Any] = super().write_data(plan, planner).wait()
         names = sorted({result.storage_data.relative_path for result in results})
         told: Future[Any] = Future()
-        told.set_result([([self._part(f"{self.folder}/{name}") for name in names], results)])
+        told.set_result([([self._part(f"{self.folder}/{name}", self.files.digests[name]) for name in names], results)])
         return told
 
     def finish(self, metadata: Metadata, results: list[list[Any]]) -> None:
@@ -99,12 +116,11 @@ class _Writer(FileSystemWriter):
             for result in written:
                 result.storage_data.relative_path = f"{self.folder}/{result.storage_data.relative_path}"
                 places[result.index] = result.storage_data
-        write_index(metadata, self.root / INDEX)
-        self.parts.append(self._part(INDEX))
+        self.parts.append(self._part(INDEX, write_index(metadata, self.root / INDEX)))
 
-    def _part(self, name: str) -> Part:
+    def _part(self, name: str, meant: str) -> Part:
         path = self.root / name
-        return Part(name=name, size=path.stat().st_size, digest=digest_of(path))
+        return Part(name=name, size=path.stat().st_size, digest=verified(path, meant))
 
 
 class Shards:
@@ -117,7 +133,7 @@ class Shards:
         path: the directory.
 
     Raises:
-        CheckpointError: it is none, or damaged, or holds more than plain data.
+        UnreadableCheckpoint: it is none, or damaged, or holds more than plain data.
     """
 
     def __init__(self, path: Path) -> None:
@@ -151,13 +167,13 @@ class Shards:
             values[name] = place(tuple(map(str, path)), shape) if isinstance(shape, TensorStorageMetadata) else None
         wanted = {name: value for name, value in values.items() if value is None or not value.is_meta}
         try:
-            with warnings.catch_warnings():
+            with reading(self.path), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "torch.distributed is")
                 # each rank finds by itself what it needs: nothing is exchanged
                 reader = _Reader(self.path, self.metadata)
                 state_dict_loader.load(wanted, storage_reader=reader, planner=_Planner(), no_dist=True)
         except CheckpointException as error:
-            raise CheckpointError(f"{str(self.path)!r} cannot be read: {_failures(error)}") from error
+            raise UnreadableCheckpoint(f"{str(self.path)!r} cannot be read: {_failures(error)}") from error
         nested: dict[str, Any] = {}
         for name, value in (values | wanted).items():
             _put(nested, paths.get(name, (name,)), value)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 
-from trainbus import CheckpointError
-from trainbus.storage.atomic_file import publish, stage
+from trainbus import CheckpointError, UnreadableCheckpoint
+from trainbus.storage.atomic_file import publish, reading, stage, write_bytes
 
 __all__ = ["INDEX", "read_index", "write_index"]
 
@@ -44,28 +44,27 @@ ALLOWED = {
 """Module to the names in it that an index may hold: all that DCP puts there; none of them acts when it is made."""
 
 
-def write_index(metadata: Metadata, path: Path) -> None:
-    """Write an index, in one step."""
+def write_index(metadata: Metadata, path: Path) -> str:
+    """Write an index, in one step; its digest."""
     metadata.version = "1.0.0"
     metadata.storage_meta = StorageMeta()  # a path of the machine that wrote it is nobody's business
-    publish(stage(path, lambda staged: staged.write_bytes(pickle.dumps(metadata))), path)
+    staged = stage(path, lambda staged: write_bytes(staged, pickle.dumps(metadata)))
+    publish(staged.path, path)
+    return staged.digest
 
 
 def read_index(path: Path) -> Metadata:
     """Read an index.
 
     Raises:
-        CheckpointError: it is not there, or damaged, or holds what DCP puts into none.
+        UnreadableCheckpoint: it is not there, or damaged, or holds what DCP puts into none.
+        CheckpointError: it names files outside of its directory.
     """
-    try:
+    with reading(path):
         found: Any = _Unpickler(io.BytesIO(path.read_bytes())).load()
         names = [each.relative_path for each in found.storage_data.values()] if isinstance(found, Metadata) else None
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read: {error}") from error
-    except Exception as error:  # what bytes that are no pickle raise may be anything
-        raise CheckpointError(f"{str(path)!r} cannot be read: {type(error).__name__}: {error}") from error
     if names is None:
-        raise CheckpointError(f"{str(path)!r} is no index of a checkpoint")
+        raise UnreadableCheckpoint(f"{str(path)!r} is no index of a checkpoint")
     for name in names:
         if not isinstance(name, str) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise CheckpointError(f"{str(path)!r} names {name!r}, which lies outside its directory")

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 import numpy as np
 import torch
 
-from trainbus import CheckpointError
+from trainbus import CheckpointError, UnreadableCheckpoint
+from trainbus.storage.atomic_file import HashedFile, reading
 
 __all__ = ["read", "write"]
 
@@ -34,7 +35,7 @@ PIECE = 1 << 20
 """Bytes written at once; larger pieces sometimes wait long for free pages."""
 
 
-def write(state: Any, path: Path) -> None:
+def write(state: Any, path: Path) -> str:
     """Write what `torch.load(path, weights_only=True)` reads, as `torch.save` would.
 
     `torch.save` keeps all other threads waiting while it writes a tensor; here they wait for the pickle only, which
@@ -44,42 +45,58 @@ def write(state: Any, path: Path) -> None:
         state: nested dictionaries, lists and tuples of plain values and tensors on the CPU.
         path: the file.
 
+    Returns:
+        The digest of what it is to hold.
+
     Raises:
         OSError: it cannot be written.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "weights.pt"
-    >>> write({"weight": torch.arange(3.0)}, path)
+    >>> _ = write({"weight": torch.arange(3.0)}, path)
     >>> torch.load(path, weights_only=True)
     {'weight': tensor([0., 1., 2.])}
     """
     body = io.BytesIO()
     pickler = _Pickler(body, protocol=2)
     pickler.dump(state)
-    with path.open("wb", buffering=0) as raw, ZipFile(raw, "w", ZIP_STORED) as file:
+    with HashedFile(path) as whole, ZipFile(whole, "w", ZIP_STORED) as file:
         _add(file, "data.pkl", body.getbuffer())
         _add(file, "byteorder", memoryview(sys.byteorder.encode()))
         for key, storage in enumerate(pickler.storages):
             _add(file, f"data/{key}", _bytes_of(storage))
         _add(file, "version", memoryview(VERSION))
+    return whole.digest
 
 
 def read(path: Path) -> dict[str, Any]:
     """The content of a file, its tensors on the CPU.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or it holds more than plain data.
+        UnreadableCheckpoint: there is no such file, it is damaged, or it holds more than plain data.
+        CheckpointError: it holds something else than a state.
     """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        reason = "torch.save did not write it, or it holds objects that could run code"
-        raise CheckpointError(f"{str(path)!r} does not load with weights_only=True: {reason}") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read: {error}") from error
+    with reading(path):
+        _check_sums(path)
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            reason = "torch.save did not write it, or it holds objects that could run code"
+            raise UnreadableCheckpoint(f"{str(path)!r} does not load with weights_only=True: {reason}") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{str(path)!r} holds a {type(found).__name__}, no state of a model")
     return cast("dict[str, Any]", found)
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums in an archive, which `torch.load` passes over; older formats have none."""
+    summed: bool = getattr(torch.serialization, "get_crc32_options", lambda: True)()
+    if not summed or not is_zipfile(path):
+        return
+    with ZipFile(path) as file:
+        broken = file.testzip()
+    if broken is not None:
+        raise UnreadableCheckpoint(f"{str(path)!r} is damaged: {broken!r} does not hold what was meant")
 
 
 class _Pickler(pickle.Pickler):

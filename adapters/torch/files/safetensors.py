@@ -1,7 +1,7 @@
 """Weights in files of safetensors, which hold nothing but tensors and text."""
 
 # safetensors declares few types
-# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from trainbus import CheckpointError, MissingDependency
+from trainbus.checkpoints.parallel_copy import same_bytes
+from trainbus.storage.atomic_file import reading
 
 try:
     from safetensors import SafetensorError, safe_open
@@ -37,6 +39,7 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
 
     Raises:
         CheckpointError: it holds what is no dense tensor.
+        OSError: it cannot be written, or the file does not hold it.
     """
     first: dict[Any, str] = {}
     tensors: dict[str, Tensor] = {}
@@ -59,24 +62,41 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
             staged = Path(folder) / path.name
             save_file(tensors, staged, metadata)
             staged.replace(path)
-    except SafetensorError as error:
+        intact = _holds(path, tensors, metadata)
+    except (SafetensorError, ValueError) as error:
         raise OSError(str(error)) from error
+    if not intact:
+        raise OSError("the disk does not hold what was written to it")
+
+
+def _holds(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> bool:
+    """Whether a file has exactly these tensors: the library, which writes it, tells no digest of what it meant."""
+    with safe_open(path, "pt") as file:
+        return (
+            sorted(file.keys()) == sorted(tensors)
+            and file.metadata() == metadata
+            and all(_same(file.get_tensor(name), tensor) for name, tensor in tensors.items())
+        )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same to the bit, also where they are no numbers."""
+    alike = (one.dtype, one.shape) == (other.dtype, other.shape)
+    return alike and same_bytes(*(each.reshape(-1).view(torch.uint8).numpy() for each in (one, other)))
 
 
 def read(path: Path) -> dict[str, Any]:
     """The state_dict that a file holds, in the order of its names.
 
     Raises:
-        CheckpointError: it is no such file.
+        UnreadableCheckpoint: it is no such file, or damaged.
     """
-    try:
+    with reading(path):
         with safe_open(path, "pt") as file:
             found: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             metadata = cast("dict[str, str]", file.metadata() or {})
         versions = json.loads(metadata.pop(VERSIONS, "{}"))
         tied = {name: found[same] for name, same in metadata.items() if same in found and name not in found}
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read: {error}") from error
     weights: OrderedDict[str, Any] = OrderedDict(found | tied)
     vars(weights)["_metadata"] = versions
     return weights

@@ -15,6 +15,8 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from errno import EAGAIN
 from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,8 @@ class EventFile:
         self._pending: list[bytes] = []
         self.size = 0
         """Bytes that were flushed."""
+        self._torn = False
+        """Whether a part of a record lies behind them."""
         self.write(time.time(), file_version="brain.Event:2")
         if start is not None:
             log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -74,11 +78,16 @@ class EventFile:
 
     def flush(self) -> None:
         """Hand everything to the operating system; where that fails halfway, whole records stay, the others wait."""
+        if self._torn:
+            self._cut()
         data = memoryview(b"".join(self._pending))
         written = 0
         try:
             while written < len(data):
-                written += self._file.write(data[written:]) or 0
+                taken = self._file.write(data[written:])
+                if not taken:  # None where the system asks to try again, which could be for ever
+                    raise BlockingIOError(EAGAIN, "the disk takes nothing at present")
+                written += taken
         finally:
             ends = list(takewhile(lambda end: end <= written, accumulate(map(len, self._pending))))
             whole = ends[-1] if ends else 0
@@ -86,8 +95,15 @@ class EventFile:
             del self._pending[: len(ends)]
             self._headings = max(self._headings - len(ends), 0)
             if whole < written:
-                self._file.seek(self.size)
-                self._file.truncate()
+                self._torn = True
+                with suppress(OSError):  # the next flush tries again, before it writes
+                    self._cut()
+
+    def _cut(self) -> None:
+        """Cut off the part of a record at the end."""
+        self._file.seek(self.size)
+        os.ftruncate(self._file.fileno(), self.size)
+        self._torn = False
 
     def sync(self) -> None:
         """Bring what was flushed to the disk."""

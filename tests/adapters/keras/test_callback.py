@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import trainbus
-from trainbus import CheckpointError, LoopError, MissingMetric, SettingsError, hookimpl
+from trainbus import CheckpointError, LoopError, MissingMetric, SettingsError, UnreadableCheckpoint, hookimpl
 from trainbus.adapters.keras import KerasCallback, KerasSubject
 from trainbus.capabilities import (
     HasDirections,
@@ -563,7 +563,7 @@ def test_unknown_numbers_of_batches(ears: type[Ears]) -> None:
     # JAX and TensorFlow begin a fifth batch before they find none; TensorFlow's optimizer counts it, too
     last = 4 if ears is BatchEars and BACKEND != "torch" else 3
     assert heard.heard[-2][:3] == ("epoch 0 end", last, int(model.optimizer.iterations))
-    assert cb.run.planned_batches is None
+    assert cb.run.state.planned_batches is None
 
     heard = ears()
     line().fit(batches(), steps_per_epoch=3, epochs=2, shuffle=False, verbose=0, callbacks=[KerasCallback([heard])])
@@ -1036,11 +1036,11 @@ def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
     assert info.value is not None
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    assert not cb.run.requested
+    assert not cb.run.state.requested
 
     with pytest.raises(KeyboardInterrupt):
         fit(line(), [cb, Asks()])
-    assert cb.run.requested == "SIGINT"
+    assert cb.run.state.requested == "SIGINT"
 
 
 def test_the_end_of_python_ends_a_run() -> None:
@@ -1105,9 +1105,11 @@ def test_a_file_that_does_not_fit_is_told_by_name(suffix: str) -> None:
     foreign.write_bytes(b"PK")
     other.write_bytes(path.read_bytes())
 
-    for file in (path, foreign, other):
+    for file in (path, other):
         with pytest.raises(CheckpointError, match=f"{file.name}' does not fit this model; it is another model's, or"):
             subject.load(file)
+    with pytest.raises(UnreadableCheckpoint, match=f"{foreign.name}' is no file of Keras's that can be read"):
+        subject.load(foreign)
 
 
 def compiled_model(units: int) -> Any:

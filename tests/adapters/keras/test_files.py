@@ -240,7 +240,7 @@ callbacks = [ModelCheckpoint("whole.h5"), ModelCheckpoint("weights", save_weight
 with Run(subject, callbacks, progress=False) as run:
     for epoch in run.epochs(1):
         pass
-print(*sorted(path.name for path in run.files))
+print(*sorted(path.name for path in run.state.files))
 """
 
 

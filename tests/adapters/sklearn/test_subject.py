@@ -157,7 +157,7 @@ def test_every_estimator_trains_with_callbacks(name):
     assert run.stopped
     assert run.step == 6
     assert run.history["score"] == [1, 2]
-    assert len(run.checkpoints) == (0 if name == "Birch" else 2)
+    assert len(run.state.checkpoints) == (0 if name == "Birch" else 2)
     alone = make(name)
     partial_fit(alone, samples, y, batch_size=20, epochs=1, random_state=0)
     assert_equal(estimator, alone)

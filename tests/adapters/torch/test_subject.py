@@ -362,7 +362,7 @@ def test_a_stream_of_batches_without_a_length() -> None:
             for x in run.batches(DataLoader(Stream(), batch_size=5)):
                 run.log(loss=x.sum())
 
-    assert (run.planned_batches, run.step) == (None, 8)
+    assert (run.state.planned_batches, run.step) == (None, 8)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3])

@@ -113,8 +113,8 @@ def test_the_background_changes_nothing_but_the_waiting(
 
     assert told2 == told
     assert files(other) == files(one)
-    assert [path.name for path in run2.files] == [path.name for path in run.files]
-    assert [each.path.name for each in run2.checkpoints] == [each.path.name for each in run.checkpoints]
+    assert [path.name for path in run2.files] == [path.name for path in run.state.files]
+    assert [each.path.name for each in run2.checkpoints] == [each.path.name for each in run.state.checkpoints]
     assert subject2.slope == subject.slope
     assert set(subject.writers) <= {"MainThread"}
     assert set(subject2.writers) <= {"trainbus-writer"}
@@ -131,13 +131,13 @@ def test_training_goes_on_while_a_file_is_written(tmp_path: Path) -> None:
                 run.decide(decision.save(str(path), background=True))
             if epoch == 2:
                 assert not path.exists(), "two epochs have ended meanwhile"
-                assert run.checkpoints == []
+                assert run.state.checkpoints == []
                 subject.gate.set()
                 run.decide(decision.save(str(tmp_path / "next.npz"), background=True))
                 assert read(path).epoch == 0
-                assert [each.path for each in run.checkpoints] == [path]
+                assert [each.path for each in run.state.checkpoints] == [path]
 
-    assert [each.path.name for each in run.checkpoints] == ["m.npz", "next.npz"]
+    assert [each.path.name for each in run.state.checkpoints] == ["m.npz", "next.npz"]
     subject.load(path)
     assert subject.slope == 1
 
@@ -186,7 +186,7 @@ def test_a_file_that_cannot_be_written_is_told_when_it_is_known(
         assert heard == [("m-2.npz", 2)]
         assert [each.plugin for each in run.failures] == ["ModelCheckpoint"]
         assert "the training continues" in caplog.text
-        assert [path.name for path in run.files] == ["m-4.npz"]
+        assert [path.name for path in run.state.files] == ["m-4.npz"]
         assert sorted(path.name for path in tmp_path.glob("m*.npz")) == ["m-4.npz"]
 
 
@@ -201,7 +201,7 @@ class Late(Line):
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run) -> None:
         self.gate.set()
-        run._bus.writer.wait()
+        run._executor.writer.wait()
 
     @hookimpl
     def on_train_end(self) -> None:
@@ -238,7 +238,7 @@ def test_a_failure_that_is_told_late_makes_no_best(losses: list[tuple[float, boo
         if asks and not full:
             expected.append(f"m-{epoch:02d}.npz")
     assert sorted(path.name for path in folder.glob("m*.npz")) == expected
-    assert sorted(path.name for path in run.files) == expected
+    assert sorted(path.name for path in run.state.files) == expected
     if expected:
         best = LineSubject()
         best.load(folder / "best.npz")
@@ -260,10 +260,10 @@ def test_nothing_goes_for_a_file_that_never_came(
     run = trained_late([*losses, (0.0, False), (0.0, False)], folder, save_on=(), **options)
 
     there = {path.name for path in folder.glob("m*.npz")}
-    written = {checkpoint.path.name: checkpoint for checkpoint in run.checkpoints}
+    written = {checkpoint.path.name: checkpoint for checkpoint in run.state.checkpoints}
     ranked = sorted(written, key=lambda name: (written[name].content.metrics["loss"], name))
     assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
-    assert there == {path.name for path in run.files if path.name != "last.npz"}
+    assert there == {path.name for path in run.state.files if path.name != "last.npz"}
     remembered = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
     assert not (keep or keep_last) or {Path(path).name for path, *_ in remembered} == there
 

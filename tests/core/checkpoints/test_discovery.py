@@ -1,5 +1,6 @@
 """The laws of checkpoints: complete, with their own memory, at every instant."""
 
+import hashlib
 import os
 import shutil
 import stat
@@ -15,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove, scan
 from trainbus.checkpoints import commit as commits
-from trainbus.storage.atomic_file import STAGED, make_directory, remove_debris
+from trainbus.storage.atomic_file import STAGED, make_directory, remove_debris, verified
+from trainbus.storage.sharded_directory import Part
 
 from ..storage.dying import MEMORY, dying_at, with_room_for
 
@@ -405,3 +407,24 @@ def test_a_commit_while_reading_is_never_taken_for_damage(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(commits, "contents_of", overtaken)
     assert read(path).content.memory == {"text": "new"}
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_what_is_not_what_was_meant_takes_no_place(in_parts: bool, tmp_path: Path) -> None:
+    """Whoever writes may say the digest of what it meant; where the disk has something else the old file stays."""
+    path = tmp_path / "best.bin"
+
+    def write(staged: Path, meant: bytes, there: bytes) -> object:
+        if in_parts:
+            part = Part(name="index", size=len(there), digest=hashlib.sha256(meant).hexdigest())
+            (staged / "index").write_bytes(there)
+            return [part] if meant == there else verified(staged / "index", part.digest)
+        staged.write_bytes(there)
+        return hashlib.sha256(meant).hexdigest()
+
+    commit(path, lambda staged: write(staged, b"old", b"old"), directory=in_parts, epoch=1, step=1)
+    with pytest.raises(CheckpointError, match="the disk does not hold what was written to it"):
+        commit(path, lambda staged: write(staged, b"new", b"ne"), directory=in_parts, epoch=2, step=2)
+
+    assert read(path).epoch == 1
+    assert sorted(os.listdir(tmp_path)) == ["best.bin", "best.bin.trainbus.json"]

@@ -40,7 +40,7 @@ def train(scores: list[float], *callbacks: Any, **options: Any) -> Run:
             subject.slope = subject.slope + 1
             with run.validation():
                 run.log(loss=scores[epoch])
-            run._bus.writer.wait()
+            run._executor.writer.wait()
     return run
 
 
@@ -124,7 +124,7 @@ def test_when_a_run_is_over_only_what_its_checkpoints_remember_lies_beside_them(
     early = EarlyStopping(patience=9, restore_best_weights=True)
     run = train(scores, ModelCheckpoint("run/m-{epoch}", keep_last=2, save_on=()), early)
 
-    slots = [slot for path in run.files for slot in read(path).content.memory["slots"].values()]
+    slots = [slot for path in run.state.files for slot in read(path).content.memory["slots"].values()]
     remembered = {slot["file"] for slot in slots if slot["file"]}
     present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
     assert remembered <= present
@@ -140,4 +140,4 @@ def test_a_file_that_cannot_be_removed_stays_and_is_told(caplog: pytest.LogCaptu
     assert failure.plugin == "ModelCheckpoint"
     assert caplog.text.count("'run-1/m.npz' could not be removed: ") == 1
     assert sorted(map(str, Path().glob("run-*/m.npz"))) == ["run-1/m.npz", "run-3/m.npz"]
-    assert run.files == [Path("run-3/m.npz")]
+    assert run.state.files == [Path("run-3/m.npz")]

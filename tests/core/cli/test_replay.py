@@ -136,10 +136,10 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
     ("arguments", "sentence"),
     [
         (["replay", "log"], "'log' is not there; did you mean 'logs'?"),
-        (["replay", "logs", "--early-stopping", "patiance=2"], "patiance: no such option; did you mean 'patience'?"),
+        (["replay", "logs", "--early-stopping", "patiance=2"], "patiance: unknown option; did you mean 'patience'?"),
         (["replay", "logs", "--early-stopping", "patience"], "'patience' is no option; write name=value"),
         (["replay", "logs", "--early-stopping", "patience=1,patience=2"], "patience is given twice"),
-        (["replay", "logs", "--early-stopping", "", "--as", "ignite"], "patience: needed, and not given"),
+        (["replay", "logs", "--early-stopping", "", "--as", "ignite"], "patience is required"),
         (["replay", "logs", "--reduce-lr", "factor=2"], "factor=2: input should be less than 1"),
         (["replay", "logs", "--monitor", "val_los"], "'val_los' is in no run; did you mean 'val_loss'?"),
         (["replay", "logs", "--monitor", "lr"], "write mode="),
@@ -148,7 +148,7 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
         (["sweep", "logs", "--patience", "1:x"], "'1:x' is no value; write values with commas between, or 1:20"),
         (["sweep", "logs", "--patience", "1:99999999"], "more than 10,000 values"),
         (["sweep", "logs", "--patience", "1:5:0"], "'1:5:0' is no value"),
-        (["sweep", "logs", "--smoothing", "ema"], 'give such as "ema 0.9"'),
+        (["sweep", "logs", "--smoothing", "ema"], 'write "ema 0.9"'),
         (["sweep", "logs", "--as", "ignite", "--baseline", "1"], "the EarlyStopping of Ignite 0.5 has no baseline"),
     ],
 )

@@ -55,7 +55,7 @@ def test_joining_what_ranks_remember_is_logging_everything(ranks: list[list[tupl
     """So a run that goes on with fewer ranks has the metrics that all had."""
     joined = RunningMeans()
     for values in ranks:
-        joined.join(means_of(values).sums())
+        joined.merge(means_of(values).sums())
     firsts = [each for values in ranks for each in values if each[0] == "same"]
     whole = means_of([each for values in ranks for each in values if each[0] != "same"]).read()
 

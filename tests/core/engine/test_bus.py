@@ -69,7 +69,7 @@ def test_one_file_is_written_once_and_whole_if_anyone_wants_it_whole() -> None:
     whole = decision.save("a.npz", reason="two")
     run = one_epoch(LineSubject(), hearing, Answering(weights), Answering(whole))
 
-    (checkpoint,) = run.checkpoints
+    (checkpoint,) = run.state.checkpoints
     assert (checkpoint.path, checkpoint.content.weights_only, checkpoint.epoch) == (Path("a.npz"), False, 0)
     assert checkpoint.reason == "one; two"
     assert checkpoint.content.metrics["loss"] == 1

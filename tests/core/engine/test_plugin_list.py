@@ -75,7 +75,7 @@ def test_every_problem_of_the_list_is_told_at_once() -> None:
     for sentence in (
         "did you mean 'EarlyStopping'?",
         "did you mean 'patience'?",
-        "no key 'callback'",
+        "the key 'callback' with the name of a callback is required",
         "EarlyStopping is a class; list an object of it",
         "'Telepathy' is not installed",
         "ReduceLROnPlateau needs HasLearningRate, but the run has no subject",
@@ -189,7 +189,7 @@ def test_two_packages_with_one_name_are_told_apart(stranger: Path) -> None:
     (stranger / "stranger-1.0.dist-info" / "entry_points.txt").write_text(
         "[trainbus.callbacks]\nEarlyStopping = stranger:Nosy\n"
     )
-    with pytest.raises(SettingsError, match=r"both offer 'EarlyStopping' in trainbus.callbacks"):
+    with pytest.raises(SettingsError, match=r"both define 'EarlyStopping' in trainbus.callbacks"):
         trainbus.callbacks_from([{"callback": "EarlyStopping"}])
 
 

@@ -51,7 +51,7 @@ def test_a_handler_of_the_users_own_is_called_when_the_run_is_over() -> None:
         signal.signal(signal.SIGTERM, before)
 
     assert heard == [signal.SIGTERM]
-    assert run.interrupted
+    assert run.state.interrupted
     assert run.result.epochs == 1
     assert run.result.reason == "SIGTERM asked for it"
 
@@ -90,16 +90,16 @@ def test_a_save_that_fails_when_a_signal_ends_the_run_is_told_and_not_named_as_t
                 for _ in run.batches([1, 2]):
                     run.log(val_loss=1.0)
                     if epoch == 1:
-                        run._bus.writer.wait()
+                        run._executor.writer.wait()
                         subject.full = True
                         signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
 
     assert caplog.text.count("signal.npz' was not written: [Errno 28] No space left on device") == 1
-    assert f"resume='auto' goes on from {run.files[-1]}" in caplog.text
-    assert [path.name for path in run.files] == ["m-1.npz"]
-    assert newest_intact(tmp_path)[0].path == run.files[-1]  # type: ignore[union-attr]
+    assert f"resume='auto' goes on from {run.state.files[-1]}" in caplog.text
+    assert [path.name for path in run.state.files] == ["m-1.npz"]
+    assert newest_intact(tmp_path)[0].path == run.state.files[-1]  # type: ignore[union-attr]
 
 
 def test_an_error_that_meets_a_signal_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -122,8 +122,8 @@ def test_a_signal_that_comes_too_late_is_not_lost() -> None:
             pass
         signal.raise_signal(signal.SIGINT)
 
-    assert not run.interrupted
-    assert run.requested == "SIGINT"
+    assert not run.state.interrupted
+    assert run.state.requested == "SIGINT"
 
 
 def test_a_run_that_was_lost_hears_nothing() -> None:
@@ -178,9 +178,9 @@ def test_a_run_inside_another_gives_the_signal_on_to_it() -> None:
                 for _ in inner.epochs(2):
                     signal.raise_signal(signal.SIGINT)
 
-    assert inner.interrupted
-    assert not outer.interrupted
-    assert len(outer.past) == 0
+    assert inner.state.interrupted
+    assert not outer.state.interrupted
+    assert len(outer.state.epoch_metrics) == 0
 
 
 @pytest.mark.parametrize("endless", [True, False], ids=["in an epoch", "at its end"])

@@ -78,7 +78,7 @@ def tally(labelled: Mapping[str, str | None]) -> Tally:
 @contextmanager
 def without(texts: Collection[str]) -> Generator[None, None, None]:
     """Judge as if the vocabulary had never had these phrases."""
-    caches = [getattr(direction, name) for name in ("_judged", "_taken_apart")]
+    caches = [getattr(direction, name) for name in ("_direction", "_split")]
     kept = {text: term for text, term in direction._TERMS.items() if text not in texts}
     for cache in caches:
         cache.cache_clear()
@@ -99,8 +99,8 @@ def phrases_of(names: Collection[str]) -> set[str]:
     return {term.text for name in names for term in direction._terms(words(name))}
 
 
-def test_given_names_are_judged_right() -> None:
-    """At least 99 in 100 of the given names are judged right, none wrong, none of the undirected ones at all."""
+def test_given_names_get_their_direction() -> None:
+    """At least 99 in 100 of the given names get their direction, no name a wrong one, no undirected name any."""
     result = tally(given_names())
     assert result.right >= 0.99
     assert result.wrong == 0
@@ -108,7 +108,7 @@ def test_given_names_are_judged_right() -> None:
 
 
 @pytest.mark.parametrize("half", [0, 1])
-def test_practitioner_names_are_judged_right(half: int) -> None:
+def test_practitioner_names_get_their_direction(half: int) -> None:
     """At least 97 in 100 of the names that practitioners log are judged right and at most 1 in 200 wrong."""
     result = tally(practitioner_names(half))
     assert result.right >= 0.97
@@ -126,7 +126,7 @@ def test_names_found_in_public_code_are_seldom_wrong(file: str) -> None:
 
 
 def test_no_name_of_several_words_needs_an_entry_of_its_own() -> None:
-    """With every entry removed that spells out a whole name of the data, names of several words are still right."""
+    """Without the entries that are a complete name of the data, names of several words still get their direction."""
     data = {name: label for name, label in given_names().items() if label is not None and len(parts(name)) > 1}
     spelt_out = {"".join(parts(name)) for name in data} | {"".join(words(name)) for name in data}
     with without(spelt_out):
@@ -231,7 +231,7 @@ def test_traps(name: str, expected: str | None) -> None:
     ],
 )
 def test_settings_and_counters_are_refused(name: str) -> None:
-    """What is no score, or pulls both ways, is refused with a sentence that names the way out."""
+    """A name that is not a score, or is ambiguous, is refused with a sentence that names the fix."""
     with pytest.raises(UnknownDirection, match=re.escape(f"{name!r} ") + '.*mode="max" or mode="min"'):
         direction_of(name)
 

@@ -50,13 +50,13 @@ def test_what_is_no_single_number_stays_in_the_lists_alone() -> None:
 
 def test_another_library_is_refused_and_a_missing_one_says_how_to_install_it() -> None:
     """The name that was meant; the command."""
-    with pytest.raises(SettingsError, match=r"frame\('polar'\): no such library; did you mean 'polars'\?"):
+    with pytest.raises(SettingsError, match=r"frame\('polar'\): unknown library; did you mean 'polars'\?"):
         History().frame("polar")  # type: ignore[call-overload]
 
     script = """
 import sys
 sys.modules["pandas"] = None
-from trainbus.history import History
+from trainbus.metrics.history import History
 try:
     History().frame("pandas")
 except ImportError as error:

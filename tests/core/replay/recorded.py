@@ -46,4 +46,4 @@ def recording_of_run(run: Any, name: str = "run") -> Recording:
     history = {
         metric: [None if each is None else float(each) for each in values] for metric, values in run.history.items()
     }
-    return recording(history, name, run.past[0][0])
+    return recording(history, name, run.state.epoch_metrics[0][0])

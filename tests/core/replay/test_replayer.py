@@ -169,7 +169,7 @@ def test_a_run_replayed_under_its_own_settings_decides_as_it_did(
         checkpoint = ModelCheckpoint(path, **{key: value for key, value in saver.items() if key != "path"})
         callbacks = [stopper, checkpoint, reducer]
         run = Run(subject, [*callbacks, noted], progress=False)
-        run.validation_freq = None  # any epoch may lack a metric
+        run.state.validation_freq = None  # any epoch may lack a metric
         run.begin()
         for epoch, pair in enumerate(zip_longest(val_loss, val_accuracy)):
             run.begin_epoch(epoch)

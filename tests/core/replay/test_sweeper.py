@@ -123,7 +123,7 @@ def test_runs_without_a_finite_value_lose_nothing_and_break_nothing() -> None:
     [
         ({"patience": []}, "patience: give at least one value"),
         ({"patience": [-1]}, "patience=-1: input should be greater"),
-        ({"smoothing": ["ema"]}, 'give such as "ema 0.9"'),
+        ({"smoothing": ["ema"]}, 'write "ema 0.9"'),
         ({"by": "lightning", "start_from_epoch": [3]}, "EarlyStopping of Lightning 2.6 has no start_from_epoch"),
         ({"by": "pytorch"}, "'pytorch' is none of trainbus, keras, torch, lightning, ignite; did you mean 'torch'"),
         ({"monitor": "val_los"}, "did you mean 'val_loss'"),

@@ -94,7 +94,7 @@ def lived(script: Script, epochs: int, told: Path, *, die_at: int | None = None,
             logging.disable()
             run = train(script, epochs, Witness(told, die_at), resume=resume)
             best = {name: float(value.value).hex() for name, value in run.result.best.items()}
-            end = ["end", run.result.reason, list(map(str, run.files)), best, float(run.subject.slope).hex()]
+            end = ["end", run.result.reason, list(map(str, run.state.files)), best, float(run.subject.slope).hex()]
             with told.open("a") as file:
                 file.write(json.dumps([*end, [list(map(repr, values)) for values in run.history.values()]]) + "\n")
             code = 0
@@ -267,7 +267,7 @@ def test_the_working_directory_is_a_directory_too(here: Any, folder: Path) -> No
     run = resumed([3.0, 2.0, 1.0], saved, resume=here)
     assert run.resumed is not None
     assert run.resumed.path == Path("m-2.npz")
-    assert run.files == [Path("m-1.npz"), Path("m-2.npz"), Path("m-3.npz")]
+    assert run.state.files == [Path("m-1.npz"), Path("m-2.npz"), Path("m-3.npz")]
 
 
 @pytest.mark.usefixtures("folder")
@@ -289,7 +289,7 @@ def test_what_was_not_packed_is_read() -> None:
 
     second = resumed([3.0, 2.0, 1.0], SAVED)
     assert second.history["val_loss"] == [3.0, 2.0, 1.0]
-    assert second.result.decisions[: len(first.decided)] == tuple(first.decided)
+    assert second.result.decisions[: len(first.state.decision_log)] == tuple(first.state.decision_log)
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
@@ -358,7 +358,7 @@ def test_a_file_that_the_subject_does_not_read_is_told_with_those_that_it_does(f
     moment = content.model_dump(include={"epoch", "step", "metrics", "memory"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
 
-    with pytest.raises(ValueError, match="pickle") as raised:
+    with pytest.raises(CheckpointError, match="pickle") as raised:
         resumed([3.0], resume="m.keras")
     assert raised.value.__notes__ == ["while resuming from 'm.keras'; LineSubject writes and reads .npz"]
 
@@ -401,7 +401,7 @@ def test_a_run_that_stopped_goes_on_when_it_is_told_to() -> None:
     resumed([1.0, 2.0, 0.5], *listed)
 
     with Run(LineSubject(), listed, progress=False, resume="auto") as run:
-        run.go_on()
+        run.clear_stops()
         for epoch in run.epochs(3):
             run.log(val_loss=[1.0, 2.0, 0.5][epoch])
 

@@ -29,7 +29,7 @@ def remembered(shares: list[RankState], batches: int, *, compact: bool) -> Check
     """What rank 0 of these writes, now or as it did before memories were compact."""
     others = shares[1:]
     if compact:
-        first, *packed = [share.packed() for share in shares]
+        first, *packed = [share.compressed() for share in shares]
         others = [each.beside(first) for each in packed]
     position = Position(epochs=2, inside=True, batches=batches)
     memory = CheckpointState(**dict(shares[0]), position=position, history=[], world_size=len(shares), others=others)
@@ -80,7 +80,7 @@ def test_other_numbers_of_ranks_go_on_from_what_all_had(then: list[RankState], n
     memory = remembered(then, batches, compact=True)
     joined = RunningMeans()
     for share in then:
-        joined.join(from_json_data(share.means))
+        joined.merge(from_json_data(share.means))
     for rank in range(now):
         own = memory.of(rank, now)
         assert own.position.batches * now <= batches * len(then) < (own.position.batches + 1) * now
@@ -96,7 +96,9 @@ def test_the_generators_of_a_rank_take_twelve_kilobytes_at_most() -> None:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - data sets draw from the global one
         torch.manual_seed(seed)
-        return RankState(random=to_json_data({**get_rng_state(), "subject": {"torch": torch.get_rng_state()}})).packed()
+        return RankState(
+            random=to_json_data({**get_rng_state(), "subject": {"torch": torch.get_rng_state()}})
+        ).compressed()
 
     first, other, same = drawn(0), drawn(1), drawn(0)
     assert 10_000 < len(json.dumps(other.beside(first).model_dump(exclude_defaults=True))) < 12_000

@@ -83,7 +83,9 @@ def test_every_journal_reads_and_tells_what_the_run_knows(
         return
     found = story(path)
 
-    assert repr([each.metrics for each in found.epochs]) == repr([dict(metrics) for _, metrics in run.past])
+    assert repr([each.metrics for each in found.epochs]) == repr(
+        [dict(metrics) for _, metrics in run.state.epoch_metrics]
+    )
     assert [each.epoch for each in found.epochs] == run.history.epochs
     assert repr(
         [(each.epoch, [(a.kind, a.by, a.reason, a.values) for a in each.actions]) for each in found.decisions]

@@ -29,7 +29,7 @@ def saved(history: Sequence[dict[str, Any]], **options: Any) -> list[str]:
     """The files that a run over the history saves, in order."""
     options.setdefault("filepath", "m-{epoch}")
     run, _ = scripted(history, ModelCheckpoint(**options), LineSubject())
-    return [checkpoint.path.name for checkpoint in run.checkpoints]
+    return [checkpoint.path.name for checkpoint in run.state.checkpoints]
 
 
 def visible(folder: Path | str = ".") -> set[str]:
@@ -187,7 +187,7 @@ def test_keeping_the_best_one_under_one_name_is_saving_the_best_only(losses: lis
     for options in ({"keep": 1}, {"save_best_only": True}):
         with tempfile.TemporaryDirectory() as folder:
             run, _ = scripted(history, ModelCheckpoint(f"{folder}/best", monitor="loss", **options), LineSubject())
-        epochs.append([checkpoint.epoch for checkpoint in run.checkpoints])
+        epochs.append([checkpoint.epoch for checkpoint in run.state.checkpoints])
 
     assert epochs[0] == epochs[1]
 
@@ -297,7 +297,7 @@ def test_the_last_model_is_saved_at_every_event_that_the_best_leaves_out_too() -
     history = [{"val_loss": value} for value in (2, 1, 3)]
     run, _ = scripted(history, ModelCheckpoint("d/best", save_best_only=True, save_last=True), LineSubject())
 
-    newest = {checkpoint.path.stem: checkpoint.epoch for checkpoint in run.checkpoints}
+    newest = {checkpoint.path.stem: checkpoint.epoch for checkpoint in run.state.checkpoints}
     assert newest == {"best": 1, "last": 2}
     assert on_disk("d") == {"best", "last"}
 

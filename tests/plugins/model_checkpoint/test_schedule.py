@@ -49,7 +49,7 @@ def test_saving_every_other_epoch_goes_by_the_number_of_the_epoch() -> None:
         with Run(LineSubject(), ModelCheckpoint("{epoch}", save_freq="2 epochs")) as run:
             for _ in run.epochs(5, initial_epoch=initial_epoch):
                 run.log(loss=1)
-        assert [checkpoint.path.stem for checkpoint in run.checkpoints] == ["2", "4"]
+        assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == ["2", "4"]
 
 
 @pytest.mark.parametrize(("accumulate", "expected"), [(1, ["3", "6", "9"]), (2, ["3"]), (None, [])])
@@ -60,7 +60,7 @@ def test_steps_are_weight_updates(accumulate: int | None, expected: list[str]) -
             for _ in run.batches(range(5), accumulate=accumulate):
                 run.log(loss=1)
 
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == expected
+    assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == expected
 
 
 def test_steps_that_jump_over_a_multiple_still_save() -> None:
@@ -70,7 +70,7 @@ def test_steps_that_jump_over_a_multiple_still_save() -> None:
         for batch in range(5, 40, 6):
             run.end_batch(batch, {"loss": 1}, steps=6)
 
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == ["12", "24", "30"]
+    assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == ["12", "24", "30"]
 
 
 def test_minutes_are_told_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_minutes_are_told_by_a_clock_that_nobody_sets(monkeypatch: pytest.Monkey
             for seconds in run.batches([[50, 69, 1, 119], [1, 500, 0, 120]][epoch]):
                 clock.now += seconds
 
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == ["1-3", "2-1", "2-2", "2-4"]
+    assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == ["1-3", "2-1", "2-2", "2-4"]
 
 
 @pytest.mark.parametrize("words", ["1 batch", "1 batches", 1])
@@ -93,4 +93,4 @@ def test_batches_in_words_are_batches(words: str | int) -> None:
             for _ in run.batches("ab"):
                 pass
 
-    assert [checkpoint.path.stem for checkpoint in run.checkpoints] == ["1", "2"]
+    assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == ["1", "2"]

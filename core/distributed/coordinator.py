@@ -1,0 +1,169 @@
+"""The collective operations of one run: barriers with its plugins' decisions, metrics and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from ..capabilities import HasLearningRate, Ranks
+from ..decision import NOTHING, Decision, decision_from_json, decision_to_json
+from ..engine.execution_result import ExecutionResult
+from ..engine.run_state import RunState
+from ..errors import RankError, SettingsError
+from ..metrics.running_means import RunningMeans
+from .coordinated_stop import CoordinatedStop
+from .metric_reduction import MetricReducer
+from .rendezvous import BATCHES, BarrierResult, Point, RankMismatch, Rendezvous, describe_failures
+
+
+class StopReceiver(Protocol):
+    """What hears of requests to end the run."""
+
+    def receive(self, what: Mapping[str, str]) -> None:
+        """Record what another rank asks for; called in any thread."""
+        ...
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if the run was asked to end and may end here."""
+        ...
+
+
+class Coordinator:
+    """The collective operations of one rank.
+
+    Args:
+        ranks: The processes.
+        state: The plain data of the run.
+    """
+
+    def __init__(self, ranks: Ranks, state: RunState) -> None:
+        self.rendezvous = Rendezvous(ranks)
+        self.coordinated_stop = CoordinatedStop(ranks, lambda: state.loop_position, self._receive)
+        self.stop: StopReceiver | None = None
+        """Receives the requests of other ranks to end the run."""
+        self.proposed = NOTHING
+        """What this rank's loop has decided since the last barrier."""
+        self.results = ExecutionResult()
+        """What became of files that rank 0 has written in the background."""
+        self.left = False
+        """Whether this rank has left the others."""
+        self.shared_error: BaseException | None = None
+        """The last error that was raised on every rank."""
+        self._state = state
+        self._leads = ranks.rank == 0
+        self._reducer = MetricReducer(ranks.rank)
+        self._pending = NOTHING
+        self._uneven: tuple[int, int] | None = None
+
+    @property
+    def out_of_batches(self) -> bool:
+        """Whether another rank has no batches any more in the current loop."""
+        return self._uneven == (self._state.epoch, self._state.loops)
+
+    def pending(self) -> Decision:
+        """Return what the loops of all ranks have decided, once."""
+        pending, self._pending = self._pending, NOTHING
+        return pending
+
+    def _receive(self, what: Mapping[str, str]) -> None:
+        if self.stop is not None:
+            self.stop.receive(what)
+
+    @contextmanager
+    def shared(self) -> Generator[None]:
+        """Raise an error that is raised inside on one rank on all ranks."""
+        if self.left:
+            yield
+            return
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:  # noqa: BLE001 - raised on every rank
+            error = raised
+        self.broadcast(None, error)
+
+    def broadcast(self, value: Any, error: BaseException | None) -> Any:
+        """Return rank 0's value on every rank, or raise an error on every rank."""
+        met = self.barrier("answer", value=value, error=error)
+        assert met is not None
+        return met.value
+
+    def barrier(self, point: Point, **exchanged: Any) -> BarrierResult | None:
+        """Meet the other ranks; None if they have no such batch any more.
+
+        Raises:
+            Exception: What this rank has failed with.
+            RankError: Another rank has failed, has left, or is gone.
+            KeyboardInterrupt: The others have left because the run was asked to end.
+        """
+        proposed, message = self.proposed, self._side_channel(point)
+        try:
+            met = self.rendezvous.barrier(point, self._place(point), side_channel=message, **exchanged)
+        except RankMismatch as mismatch:
+            self._read_side_channel(mismatch.side_channel)
+            if self.stop is not None:
+                self.stop.check()
+            raise self.mark_shared(RankError(str(mismatch))) from None
+        if met is None:
+            self._uneven = self._state.epoch, self._state.loops
+            return None
+        if met.failed and point != "on_train_end":
+            raise self.mark_shared(exchanged.get("error") or RankError(describe_failures(met.failed)))
+        self.proposed = NOTHING if proposed is self.proposed else self.proposed
+        self._read_side_channel(met.side_channel)
+        return met
+
+    def mark_shared(self, error: BaseException) -> BaseException:
+        """Return an error that every rank is about to raise."""
+        self.shared_error = error
+        return error
+
+    def _place(self, point: Point) -> Any:
+        """Return what must be the same on all ranks at a point."""
+        state = self._state
+        if point in BATCHES:
+            return {"epoch": state.epoch, "loop": state.loops, "batch": state.batch}
+        if point in ("on_epoch_begin", "on_epoch_end"):
+            rates = state.subject.learning_rates() if isinstance(state.subject, HasLearningRate) else {}
+            return {"epoch": state.epoch, **rates}
+        return None
+
+    def _side_channel(self, point: Point) -> dict[str, Any]:
+        message: dict[str, Any] = {}
+        if self._state.requested:
+            message["requested"] = self._state.requested
+        if self.proposed:
+            message["decision"] = decision_to_json(self.proposed)
+        if self._leads and point == "on_epoch_end" and any(self.results):
+            message["results"] = self.results.to_json()
+        return message
+
+    def _read_side_channel(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        for message in messages:
+            if message.get("requested"):
+                self._receive({"request": message["requested"]})
+                self.coordinated_stop.reset()
+            self._pending |= decision_from_json(message.get("decision", ()))
+            if "results" in message and not self._leads:
+                self.results = ExecutionResult.from_json(message["results"])
+
+    def reduce(self, point: Point, error: Exception | None = None) -> RunningMeans | None:
+        """Return the metrics of all ranks; None if other ranks have no such batch."""
+        reducer, rendezvous, state = self._reducer, self.rendezvous, self._state
+        reducer.take(state.means)
+        values = [float(state.validated), *reducer.row()]
+        met = self.barrier(point, values=values, layout=reducer.layout, error=error)
+        if met is None:
+            return None
+        sums = met.sums
+        if not met.same_layout:
+            try:
+                reducer.agree(rendezvous.all_gather(reducer.layout))
+            except SettingsError as raised:
+                raise self.mark_shared(raised) from None
+            sums = rendezvous.sum([float(state.validated), *reducer.row()])
+        candidates = reducer.candidates()
+        extremes = rendezvous.maximum(candidates) if candidates else []
+        state.validated = sums[0] > 0
+        return reducer.means(sums[1:], extremes)

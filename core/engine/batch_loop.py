@@ -1,0 +1,75 @@
+"""Iterate over batches, counting them and calling the hooks of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from .bus import Bus
+from .counters import UnobservedLoop
+from .run_state import RunState
+
+T = TypeVar("T")
+
+
+def observed_batches(
+    run: object,
+    state: RunState,
+    bus: Bus,
+    loader: Iterable[T],
+    first: int,
+    accumulate: int | None,
+    execute: Callable[[str, Any], object],
+    ends: Callable[[int, int | None], bool],
+) -> Iterator[T]:
+    """Iterate over batches that plugins listen to.
+
+    Args:
+        run: What the hooks are called with.
+        state: Where batches and weight updates are counted.
+        bus: The hooks.
+        loader: The batches.
+        first: The number of the first batch in its epoch, counted from 0.
+        accumulate: Batches to one weight update; None if they are counted elsewhere.
+        execute: Called with a hook and its results, if there are any.
+        ends: Returns whether the loop ends after so many batches; called once a stop was decided.
+    """
+    begin, end = bus.on_batch_begin or _no_hook, bus.on_batch_end or _no_hook
+    epoch, means, stops, counters = state.epoch, state.means, state.stop_actions, state.counters
+    every_batch, batch = accumulate == 1, first
+    counters.batch = first
+    for item in loader:
+        counters.batch = batch
+        if (results := begin(run, epoch, batch)) is not None:
+            execute("on_batch_begin", results)
+        yield item
+        if every_batch or (accumulate and (batch + 1) % accumulate == 0):
+            counters.steps += 1
+        counters.trained_batches = batch + 1
+        if (results := end(run, epoch, batch, counters.steps, means)) is not None:
+            execute("on_batch_end", results)
+        batch += 1
+        if stops and ends(batch, accumulate):
+            return
+
+
+def unobserved_batches(
+    state: RunState, loader: Iterable[T], first: int, accumulate: int | None, ends: Callable[[int, int | None], bool]
+) -> Iterator[T]:
+    """Iterate over batches that no plugin listens to; the arguments are those of `observed_batches`."""
+    counters, stops = state.counters, state.stop_actions
+    loop, batch = UnobservedLoop(accumulate, first), first
+    counters.loops.append(loop)
+    try:
+        for item in loader:
+            yield item
+            loop.batch = batch = batch + 1
+            if stops and ends(batch, accumulate):
+                break
+    finally:  # also if the loop's body breaks
+        counters.close(loop)
+    counters.batch = max(batch - 1, 0)
+
+
+def _no_hook(*_: object) -> None:
+    """Take the place of a hook that no plugin implements."""

@@ -1,0 +1,199 @@
+"""Write the checkpoints of a decision, at once or in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from ..capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
+from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
+from ..checkpoints.snapshots import SnapshotStore
+from ..checkpoints.writer_group import WriterGroup
+from ..decision import Action, Decision, Save
+from ..errors import CheckpointError
+from ..failures import Failures
+from ..resume.state import CheckpointState
+from ..storage.atomic_file import suffix_of
+from ..storage.paths import Location, location
+from .execution_result import ExecutionResult
+from .state_collector import StateCollector
+
+Write = Callable[[Path], object]
+"""Writes a payload to the path that it is called with."""
+
+
+class CheckpointWriter:
+    """Writes checkpoints and snapshots of a subject.
+
+    Args:
+        subject: What is trained.
+        snapshots: The snapshots in memory, which are mirrored to disk.
+        group: The ranks that write together.
+        collector: Collects the state of the run that a checkpoint stores.
+        failures: Records what could not be written.
+    """
+
+    def __init__(
+        self,
+        subject: object,
+        snapshots: SnapshotStore,
+        group: WriterGroup,
+        collector: StateCollector,
+        failures: Failures,
+    ) -> None:
+        self.directories: tuple[Location, ...] = ()
+        """The directories that the run has locked."""
+        self._subject = subject
+        self._snapshots = snapshots
+        self._group = group
+        self._collector = collector
+        self._failures = failures
+        self._writer = AsyncWriter()
+        self._requested: dict[Location, list[Save]] = {}
+        self._pending = False
+
+    def writes_in_background(self, saves: Collection[Save]) -> bool:
+        """Return whether the subject can write these files while it is trained, and every plugin allows it."""
+        if missing(self._subject, BackgroundSaveable) is not None:
+            return False
+        names = {location(action.path).name for action in saves}
+        return all(saves_in_background(self._subject, name) for name in names) and all(
+            action.background is not False for action in saves
+        )
+
+    def write(self, decision: Decision, *, background: bool, after: Callable[[SaveJob], object]) -> None:
+        """Write the checkpoints of a decision, and the snapshots that are not on disk yet; or begin to.
+
+        Args:
+            decision: What is saved, and what is stored as the decision of each checkpoint.
+            background: Whether a copy of the state is written by a thread.
+            after: Called when the files have been tried, by the thread that writes them.
+        """
+        requested: dict[Location, list[Save]] = {}
+        for action in decision:
+            if isinstance(action, Save):
+                requested.setdefault(location(action.path), []).append(action)
+        self._requested, self._pending = requested, True
+        ranks, leads = self._group.ranks, self._group.leads
+        mirror: Write | None = None
+        job = SaveJob([], lambda job: self._finish(job, mirror, after))
+        with self._group.abort_all_on_error():
+            state = self._collector.checkpoint_state(decision) if requested and leads else None
+            own = self._collector.rank_state().model_dump_json(exclude_defaults=True) if requested and not leads else ""
+            payload = self._payload(background=background)
+            try:
+                if self._group.left and requested:
+                    raise CheckpointError("all ranks save a sharded model together, and this rank has left them")
+                for path, actions in requested.items():
+                    metadata = self._metadata(path, actions, state)
+                    write = payload(metadata["weights_only"])
+                    job.files.append(PendingFile(path, write, metadata, self._sharded(suffix_of(path)), ranks, own))
+                if self._snapshots.fresh and not requested and self._saves_snapshots():
+                    mirror = payload(True)  # noqa: FBT003
+            except CheckpointError as error:  # the state cannot be copied, so no file can be written
+                self._fail(job, error)
+        if self._group.any_failed(failed=bool(job.unwritten)):
+            mirror = None
+            if not job.unwritten:
+                self._fail(job, CheckpointError("another rank cannot write its part of the state"))
+        self._writer.do(job, background=background and bool(job.files or mirror))
+
+    def collect(self, *, wait: bool) -> ExecutionResult:
+        """Return what became of the files since the last call.
+
+        Args:
+            wait: Whether to wait for files that are being written.
+
+        Raises:
+            CheckpointError: A file could not be written, and a plugin that asked for it wants the run to end.
+        """
+        job = self._writer.take(wait=wait) if self._pending else None
+        if job is None:
+            return ExecutionResult()
+        self._pending = False
+        for path, _, error in job.unwritten:
+            actions = self._requested.get(path, [])
+            plugins = " and ".join(sorted({action.by or "the loop" for action in actions}))
+            if any(action.on_error == "raise" for action in actions):
+                error.add_note(f"asked for by {plugins}")
+                raise error
+            if self._group.leads:
+                self._failures.record(plugins, error)
+        if not self._group.leads:  # rank 0 reports it
+            return ExecutionResult()
+        return ExecutionResult(committed=tuple(job.committed), failed=tuple(job.unwritten))
+
+    def requested_by(self, failed: Iterable[FailedSave]) -> set[str]:
+        """Return the plugins that asked for these files in the last decision."""
+        return plugins_with_failed_saves((action for same in self._requested.values() for action in same), failed)
+
+    def abandon(self) -> None:
+        """Do not publish the file that is being written, and do not wait for it."""
+        self._writer.abandon()
+
+    def wait(self) -> None:
+        """Wait until the files are written."""
+        self._writer.wait()
+
+    def _payload(self, *, background: bool) -> Callable[[bool], Write]:
+        """Return what returns a function that writes the weights or the complete state, with one copy of each."""
+        subject = self._subject
+
+        @cache
+        def payload(weights_only: bool) -> Write:  # noqa: FBT001
+            if background and isinstance(subject, BackgroundSaveable):
+                return subject.snapshot_writer(weights_only=weights_only)
+            assert isinstance(subject, Saveable)
+            return partial(subject.save, weights_only=weights_only)
+
+        return payload
+
+    def _metadata(self, path: Location, actions: list[Save], state: CheckpointState | None) -> dict[str, Any]:
+        run, weights_only = self._collector, all(action.weights_only for action in actions)
+        if state is None:  # rank 0 has it
+            return {"step": run.state.step, "weights_only": weights_only}
+        slots = self._snapshots.memory(path)
+        return {
+            "epoch": run.state.epoch,
+            "step": run.state.step,
+            "weights_only": weights_only,
+            "metrics": run.metrics(),
+            "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
+            "memory": state.model_copy(update={"slots": slots}).model_dump(exclude_defaults=True),
+        }
+
+    def _sharded(self, suffix: str) -> bool:
+        return isinstance(self._subject, Sharded) and self._subject.saves_sharded(suffix)
+
+    def _saves_snapshots(self) -> bool:
+        return bool(self.directories) and missing(self._subject, Saveable) is None
+
+    def _fail(self, job: SaveJob, error: CheckpointError) -> None:
+        job.unwritten = [FailedSave(path, self._collector.state.step, error) for path in self._requested]
+        job.files.clear()
+
+    def _finish(self, job: SaveJob, mirror: Write | None, after: Callable[[SaveJob], object]) -> None:
+        """Mirror the snapshots to disk, then do what comes after the save."""
+        leads, snapshots = self._group.leads, self._snapshots
+        try:
+            directories = self.directories if leads else ()
+            if snapshots.fresh and job.committed:
+                snapshots.lie_in(job.committed[0], linked=leads)
+                snapshots.prune(directories)
+            elif mirror is not None and isinstance(self._subject, Saveable):
+                suffix = self._subject.suffixes(weights_only=True)[0]
+                directory, ranks = self.directories[0], self._group.ranks
+                snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), sharing=ranks)
+                snapshots.prune(directories)
+        except (OSError, RuntimeError) as error:
+            snapshots.give_up()
+            self._failures.record("Keep", CheckpointError(f"the snapshot is in memory only: {error}"))
+        after(job)
+
+
+def plugins_with_failed_saves(actions: Iterable[Action], failed: Iterable[FailedSave]) -> set[str]:
+    """Return the plugins among those of the actions whose files could not be written."""
+    paths = {each.path for each in failed}
+    return {action.by for action in actions if isinstance(action, Save) and location(action.path) in paths}

@@ -1,0 +1,160 @@
+"""Collect the state of a run that a checkpoint stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from ..callback import Callback
+from ..capabilities import HasLearningRate, HasRunState, HasStateDict
+from ..decision import REQUEST, Decision, action_to_json, decision_to_json
+from ..errors import SettingsError
+from ..failures import Failures, add_plugin_note, is_observer
+from ..metrics.scalars import to_scalars
+from ..resume.dataloader_state import capture_loader
+from ..resume.rng_state import get_rng_state
+from ..resume.serialization import CompressedLog, to_json_data
+from ..resume.state import CheckpointState, PluginState, RankState
+from .run_state import RunState
+
+T = TypeVar("T")
+
+
+class StateCollector:
+    """Collects what a resumed run needs to decide as this one.
+
+    Args:
+        state: The plain data of the run.
+        plugins: Name of each plugin to the plugin.
+        callbacks: Name of a plugin to the callback that made it.
+        failures: Records what observers raise.
+        world_size: The number of processes that train the subject together.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        plugins: Mapping[str, object],
+        callbacks: Mapping[str, Callback],
+        failures: Failures,
+        world_size: int = 1,
+    ) -> None:
+        self.state = state
+        self.enabled = False
+        """Whether a callback writes files, so that a checkpoint may be saved."""
+        self.loop_rng: Any = None
+        self.loop_loader: Any = None
+        self.other_ranks: list[RankState] = []
+        """For the current save, the states of the ranks after rank 0, as differences from rank 0's."""
+        self._plugins = plugins
+        self._settings = {name: _settings(callbacks.get(name)) for name in plugins}
+        self._failures = failures
+        self._world_size = world_size
+        self._loaders: list[Any] = []
+        self._history, self._decisions = CompressedLog(), CompressedLog()
+
+    def check_plugins(self) -> None:
+        """Refuse plugins whose state no checkpoint can store.
+
+        Raises:
+            SettingsError: The ``state_dict`` of a plugin holds something else than plain JSON data.
+        """
+        for name, plugin in self._plugins.items():
+            if isinstance(plugin, HasStateDict) and not is_observer(plugin):
+                try:
+                    to_json_data(plugin.state_dict(), arrays=False)
+                except TypeError as error:
+                    raise SettingsError(f"{name}: state_dict(): {error}") from None
+
+    def note_rng(self) -> None:
+        """Remember the states of the generators, from which the order of the next loop is drawn."""
+        if self.enabled:
+            self.loop_rng = get_rng_state(self.state.subject)
+
+    def start_loop(self, number: int, loader: Iterable[T]) -> None:
+        """Remember the loader of a loop over the batches of the epoch.
+
+        Args:
+            number: The number of the loop in its epoch, counted from 0.
+            loader: What the loop iterates over.
+        """
+        self._loaders[number : number + 1] = [loader]
+
+    def enter_loop(self, number: int, loader: Iterable[T]) -> None:
+        """Remember where a loop begins, right before it draws its order."""
+        if number:  # before the first loop the generators are remembered at the begin of the epoch
+            self.note_rng()
+        self.loop_loader = capture_loader(loader) if self.enabled else None
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of the last epoch that are single numbers."""
+        return to_scalars(self.state.metrics)
+
+    def rank_state(self) -> RankState:
+        """Return the state of this rank."""
+        state, subject = self.state, self.state.subject
+        mid_epoch = state.position.mid_epoch
+        return RankState(
+            means=_storable(state.means.sums()) if mid_epoch else None,
+            rng=to_json_data(get_rng_state(subject)),
+            loop_rng=to_json_data(self.loop_rng) if mid_epoch else None,
+            loaders=[capture_loader(loader) for loader in self._loaders],
+            loop_loader=self.loop_loader if mid_epoch else None,
+            subject=to_json_data(subject.run_state()) if isinstance(subject, HasRunState) else None,
+        )
+
+    def checkpoint_state(self, decision: Decision) -> CheckpointState:
+        """Return the state of the run after the plugins have answered with `decision`.
+
+        Raises:
+            TypeError: The state of a plugin or of the subject is not plain data.
+        """
+        state, subject = self.state, self.state.subject
+        return CheckpointState(
+            position=state.position,
+            rank_state=self.rank_state(),
+            history=self._history.text(state.epoch_metrics, lambda each: (each[0], _storable(each[1]))),
+            validated=state.validated,
+            files=[str(file) for file in state.files],
+            stop_actions=[action_to_json(each) for each in state.stop_actions if each.by != REQUEST],
+            decision=[action_to_json(each) for each in decision if not state.interrupted],
+            decision_log=self._decisions.text(state.decision_log, _logged),
+            learning_rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
+            plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
+            world_size=self._world_size,
+            other_ranks=self.other_ranks,
+        )
+
+    def _plugin_state(self, name: str, plugin: object) -> PluginState:
+        callback, settings = self._settings[name]
+        state_dict = None
+        if isinstance(plugin, HasStateDict):
+            try:
+                state_dict = to_json_data(plugin.state_dict(), arrays=False)
+            except Exception as error:
+                if not is_observer(plugin):
+                    add_plugin_note(error, "state_dict", name)
+                    raise
+                self._failures.record_hook_error(name, "state_dict", error)
+        return PluginState(name=name, callback=callback, settings=settings, state_dict=state_dict)
+
+
+def _settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
+    settings = {} if callback is None else callback.settings()
+    return settings.pop("callback", ""), settings
+
+
+def _logged(entry: tuple[int, Decision]) -> Any:
+    epoch, decision = entry
+    return None if REQUEST in decision.askers else (epoch, decision_to_json(decision))
+
+
+def _storable(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics that are numbers or arrays of them."""
+    found: dict[str, Any] = {}
+    for name, value in metrics.items():
+        try:
+            found[name] = to_json_data(value)
+        except TypeError:
+            continue
+    return found

@@ -1,0 +1,141 @@
+"""Requests to end a run: by a signal, by a stop file, or by another rank."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from ..decision import REQUEST, Decision, Stop
+from ..failures import LOG
+from ..storage.paths import Location
+from .run_state import RunState
+from .signals import Signals
+from .stop_file import StopFile
+
+
+class StopGroup(Protocol):
+    """What the requests need of the processes that decide as one."""
+
+    leads: bool
+    """Whether this process watches the stop file and logs messages."""
+
+    def request_stop(self, what: Mapping[str, str]) -> None:
+        """Ask all ranks to end; called between any two instructions, so it must return at once."""
+        ...
+
+    def may_stop(self) -> bool:
+        """Return whether the loop may end here: all ranks have come to the same batch."""
+        ...
+
+
+class StopRequests:
+    """Who asked the run to end, and where it may end.
+
+    Args:
+        names: The signals to listen to, such as "SIGTERM".
+        state: The plain data of the run, in which requests are recorded.
+        group: The processes that decide as one.
+    """
+
+    def __init__(self, names: Iterable[str], state: RunState, group: StopGroup) -> None:
+        self._names = (names,) if isinstance(names, str) else tuple(names)
+        self._state = state
+        self._group = group
+        self._signals: Signals | None = None
+        self._stop_file: StopFile | None = None
+
+    def listen(self, directories: Iterable[Location], loop_is_alive: Callable[[], bool]) -> None:
+        """Listen to signals and stop files from here on.
+
+        Args:
+            directories: Where a stop file may be created.
+            loop_is_alive: Called when a signal comes; if no loop is left that could end, the signal has the effect
+                that it would have had without the run.
+        """
+        request = _weak(self.request)
+        self._signals = Signals(self._names, request, loop_is_alive)
+        self._stop_file = StopFile(directories if self._group.leads else (), request)
+
+    def request(self, name: str) -> None:
+        """Record that `name` asks the run to end; called between any two instructions, or in another thread."""
+        if not self._state.requested:
+            self._group.request_stop({"request": name})
+            self._state.requested = name
+            self._state.stop_actions.append(Stop(reason=f"{name} asked for it", by=REQUEST))
+
+    def receive(self, what: Mapping[str, str]) -> None:
+        """Record what another rank asks for; called in any thread."""
+        if "request" in what:
+            if self._signals is not None:
+                self._signals.came_elsewhere(what["request"])
+            self.request(what["request"])
+        elif (stop := Stop(reason=what["stop"], by="loop")) not in self._state.stop_actions:
+            self._state.stop_actions.append(stop)
+
+    def check(self) -> None:
+        """End the run here, between two batches or epochs, if a signal or a stop file has asked for it.
+
+        Raises:
+            KeyboardInterrupt: One has.
+        """
+        state = self._state
+        if state.requested and not state.interrupted and self._group.may_stop():
+            state.interrupted = True
+            raise KeyboardInterrupt(state.requested)
+
+    def check_stop_file(self) -> None:
+        """Look for a stop file now, where that takes no time; a thread looks twice a second anyway."""
+        if self._stop_file is not None:
+            self._stop_file.look()
+
+    def decision(self) -> Decision:
+        """Return the decision by which a request has ended the run; empty if none did."""
+        stops = self._state.stop_actions if self._state.interrupted else ()
+        return Decision(frozenset(each for each in stops if each.by == REQUEST))
+
+    def close_stop_file(self) -> None:
+        """Stop watching for a stop file."""
+        if self._stop_file is not None:
+            self._stop_file.close()
+
+    def close(self) -> None:
+        """Stop listening to signals."""
+        if self._signals is not None:
+            self._signals.close()
+
+    def exit(self, error: BaseException | None, errors: Iterable[Exception]) -> None:
+        """Log what the end of a requested run left, and do what the signal would have done without the run.
+
+        Args:
+            error: What ends the loop.
+            errors: What was raised at the end of the run.
+        """
+        if self._signals is None:
+            return
+        state = self._state
+        if state.requested and self._group.leads:
+            for each in errors:  # most signals end the process before anybody sees what is raised
+                LOG.warning("%s: %s: %s", state.requested, type(each).__name__, each)
+            if state.interrupted:
+                newest = f"resume='auto' continues from {state.files[-1]}" if state.files else "nothing was saved"
+                LOG.warning(
+                    "%s: the run ended in epoch %d after %d steps; %s",
+                    state.requested,
+                    state.epoch + 1,
+                    state.step,
+                    newest,
+                )
+        self._signals.exit(error)
+
+
+def _weak(method: Callable[[str], object]) -> Callable[[str], None]:
+    """Call the method as long as its object is alive: a run that was lost must not keep listening to signals."""
+    reference = weakref.WeakMethod(method)
+
+    def call(name: str) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(name)
+
+    return call

@@ -1,0 +1,141 @@
+"""Find the checkpoint to resume from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+
+from pydantic import ValidationError
+
+from ..callback import Callback
+from ..checkpoints import (
+    MANIFEST,
+    Checkpoint,
+    CheckpointInfo,
+    entries_of,
+    inspect_paths,
+    newest,
+    payloads_in,
+    read,
+    scan,
+)
+from ..errors import CheckpointError, SettingsError
+from ..failures import LOG
+from ..metrics.names import hint
+from ..storage.backend import backend_for
+from ..storage.paths import Location, Source, location
+from ..storage.sharded_directory import EVERY_PART, VerificationShare
+from .state import CheckpointState
+
+AUTO = "auto"
+
+
+def locate(
+    source: Source,
+    callbacks: Collection[Callback],
+    share: VerificationShare = EVERY_PART,
+    without: Collection[Location] = (),
+) -> Checkpoint | None:
+    """Find the checkpoint to resume from.
+
+    Args:
+        source: The path of a checkpoint; a directory, of which the newest intact checkpoint is taken; or "auto", the
+            newest intact one of the files that the callbacks write.
+        callbacks: The callbacks of the run.
+        share: The parts of a sharded checkpoint to verify, if other processes verify the others.
+        without: Checkpoints that are damaged, as other processes have found.
+
+    Returns:
+        The checkpoint, verified; None for "auto" if there is none.
+
+    Raises:
+        SettingsError: There is nothing, or no callback writes files that "auto" could look for.
+        CheckpointError: The checkpoint is damaged, or holds no state of a run.
+    """
+    try:
+        if source == AUTO:
+            return _of_callbacks(callbacks, share, without)
+        path = _path_of(source)
+        there = backend_for(path)
+        if there.is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
+            return _newest_in(path, source, share, without)
+        if there.size() is None:
+            directory = backend_for(path.parent)
+            names = directory.list_names() if directory.is_directory() else []
+            raise SettingsError(f"resume={str(source)!r}: no such file{hint(path.name, [AUTO, *names], otherwise='')}")
+        checkpoint = read(path, share)
+        state_of(checkpoint)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"resume={str(source)!r}: {error}") from error
+    return checkpoint
+
+
+def state_of(checkpoint: Checkpoint) -> CheckpointState:
+    """Return the state of the run that a checkpoint stores.
+
+    Raises:
+        CheckpointError: No run has saved it.
+    """
+    try:
+        return CheckpointState.model_validate(checkpoint.content.memory)
+    except ValidationError:
+        raise CheckpointError(
+            f"{str(checkpoint.path)!r} holds no state of a run that this version of trainbus can read"
+        ) from None
+
+
+def _of_callbacks(
+    callbacks: Collection[Callback], share: VerificationShare, without: Collection[Location]
+) -> Checkpoint | None:
+    patterns = [pattern for callback in callbacks for pattern in callback.checkpoint_patterns()]
+    if not patterns:
+        raise SettingsError("resume='auto' needs a callback that saves: list ModelCheckpoint, or give a path")
+    places = [backend_for(location(pattern + suffix)) for pattern in patterns for suffix in ("", MANIFEST)]
+    payloads = {path.with_name(path.name.removesuffix(MANIFEST)) for place in places for path in place.glob()}
+    candidates = inspect_paths(payloads - set(without))
+    found = _newest_of(candidates, share)
+    if found is None:
+        why = "no checkpoint is intact" if candidates or without else _unlisted_checkpoint(callbacks)
+        if why:
+            LOG.warning("resume='auto': %s; the run starts from the beginning", why)
+    return found
+
+
+def _newest_in(
+    directory: Location, source: Source, share: VerificationShare, without: Collection[Location]
+) -> Checkpoint:
+    found = _newest_of([each for each in scan(directory) if each.path not in without], share)
+    if found is None:
+        raise SettingsError(
+            f"resume={str(source)!r}: this directory has no intact checkpoint of a run; resume='auto' starts from the "
+            "beginning if there is none"
+        )
+    return found
+
+
+def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -> Checkpoint | None:
+    """Return the newest intact checkpoint that holds the state of a run, one with weights only if there is no other."""
+    runs = [each for each in candidates if each.content is None or each.content.memory]
+    runs.sort(key=lambda each: each.content is not None and each.content.weights_only)
+    found, skipped = newest(runs, share)
+    for each in skipped:
+        LOG.warning("skipped: %s: %s", each.path, each.flaw or "it holds no state of a run")
+    return found
+
+
+def _unlisted_checkpoint(callbacks: Iterable[Callback]) -> str:
+    """Name a checkpoint in the callbacks' directories that none of them has written; empty if there is none."""
+    for directory in {each for callback in callbacks for each in callback.locked_directories()}:
+        with suppress(OSError):
+            for path in sorted(map(str, payloads_in(location(directory)))):
+                return f"{path!r} is not a file that the callbacks write"
+    return ""
+
+
+def _path_of(source: Source) -> Location:
+    with suppress(TypeError):
+        if source:
+            return location(source)
+    raise SettingsError(f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'")

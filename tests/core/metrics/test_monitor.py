@@ -1,0 +1,97 @@
+"""A monitor of any source of metrics: its name, its direction, its best value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf, isfinite, nan
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import MissingMetric, UnknownDirection
+from trainbus.metrics import monitor as monitor_module
+from trainbus.metrics.monitor import BestValue, Monitor
+from trainbus.metrics.running_means import RunningMeans
+
+
+@dataclass
+class Source:
+    """All that a monitor needs, without a run."""
+
+    subject: object = None
+    past: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    epoch: int = 0
+    means: RunningMeans = field(default_factory=RunningMeans)
+    validated: bool = False
+    due: bool = True
+
+    def validates(self, epoch: int) -> bool:
+        return self.due
+
+
+logged = st.lists(st.none() | st.sampled_from([nan, inf, -inf]) | st.floats(-9, 9), max_size=12)
+
+
+@given(logged, st.integers(0, 12), st.sampled_from(["min", "max"]))
+def test_the_best_value_does_not_depend_on_when_the_monitor_began(
+    values: list[float | None], begun: int, mode: Literal["min", "max"]
+) -> None:
+    """Epochs of the past and epochs that it watched count alike: the first best finite value wins."""
+    epochs = [(epoch, {} if value is None else {"score": value}) for epoch, value in enumerate(values)]
+    source = Source(past=list(epochs[:begun]))
+    monitor = Monitor(source, "score", mode)
+    for epoch, metrics in epochs[begun:]:
+        if metrics:
+            monitor.watch(metrics, epoch)
+
+    finite = [(value, epoch) for epoch, value in enumerate(values) if value is not None and isfinite(value)]
+    sign = 1 if mode == "max" else -1
+    expected = min(finite, key=lambda each: (-sign * each[0], each[1]), default=None)
+    assert monitor.best == (None if expected is None else BestValue(*expected))
+
+
+def test_an_alias_is_replaced_by_the_logged_name_which_is_then_found_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are compared by their meaning only until the metric is found."""
+    monitor = Monitor(Source(), "val_acc")
+    assert monitor.value({"loss": 1.0, "val_accuracy": 0.5}) == 0.5
+    assert monitor.metric == "val_accuracy"
+    monkeypatch.setattr(monitor_module, "resolve", None)
+
+    assert monitor.score({"loss": 1.0, "val_accuracy": 0.75}) == 0.75
+
+
+def test_a_metric_that_is_due_is_missed_until_it_was_seen() -> None:
+    """Before that, only an epoch without a validation may lack it; None counts as missing."""
+    source = Source(due=False)
+    monitor = Monitor(source, "val_loss")
+    assert monitor.value({"loss": 1.0}) is None
+    source.due = True
+    for metrics in ({"loss": 1.0}, {"loss": 1.0, "val_loss": None}):
+        with pytest.raises(MissingMetric, match=r"'val_loss' is not logged.*there was no validation in this epoch"):
+            monitor.value(metrics)
+    with pytest.raises(MissingMetric, match="'val_loss' cannot be monitored: 'low' is not a number"):
+        monitor.value({"val_loss": "low"})
+
+    assert monitor.value({"loss": 1.0}) is None
+
+
+def test_a_metric_object_that_is_built_later_decides_the_direction() -> None:
+    """Without one, a name without a known direction is refused at once."""
+
+    class Subject:
+        declared: Literal["min", "max"] | None = None
+
+        def direction_of(self, metric: str) -> Literal["min", "max"] | None:
+            return self.declared
+
+    subject = Subject()
+    monitor = Monitor(Source(subject=subject, past=[(0, {"grad_norm": 3.0}), (1, {"grad_norm": 2.0})]), "grad_norm")
+    assert monitor.best is None
+    with pytest.raises(UnknownDirection):
+        _ = monitor.direction
+    subject.declared = "min"
+
+    assert (monitor.direction, monitor.best) == ("min", BestValue(2.0, 1))
+    with pytest.raises(UnknownDirection):
+        Monitor(Source(), "grad_norm")

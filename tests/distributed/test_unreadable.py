@@ -1,0 +1,83 @@
+"""What one rank alone cannot read, all ranks pass over."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainbus import CheckpointError, Run, UnreadableCheckpoint
+from trainbus.plugins import ModelCheckpoint
+from trainbus.testing import LineSubject
+
+from ..core.distributed.threads import LIMIT, ThreadRanks, on_all
+
+
+class Ranks(ThreadRanks):
+    """Ranks that may leave one after the other."""
+
+    def close(self) -> None:
+        pass
+
+
+class Line(LineSubject):
+    """A line that is trained by several ranks, of which some cannot read some files."""
+
+    def __init__(self, ranks: ThreadRanks, unreadable: Callable[[int, str], bool]) -> None:
+        super().__init__()
+        self.among, self.unreadable = ranks, unreadable
+
+    def ranks(self) -> ThreadRanks:
+        return self.among
+
+    def load(self, path: Path) -> None:
+        if self.unreadable(self.among.rank, path.name):
+            raise UnreadableCheckpoint(f"{path.name} cannot be read")
+        super().load(path)
+
+
+def saved() -> None:
+    line = LineSubject()
+    with Run(line, ModelCheckpoint("runs/m-{epoch}"), progress=False) as run:
+        for epoch in run.epochs(3):
+            line.slope += epoch + 1
+            run.log(loss=0.0)
+
+
+def resumed(unreadable: Callable[[int, str], bool]) -> list[tuple[str, float]]:
+    """Of each rank what it has resumed from, and with which slope."""
+    saved()
+    together = threading.Barrier(2, timeout=LIMIT)
+
+    def play(ranks: ThreadRanks) -> tuple[str, float]:
+        line = Line(Ranks(ranks.meeting, ranks.rank), unreadable)
+        run: Any = Run(line, ModelCheckpoint("runs/m-{epoch}"), resume="auto", progress=False, signals=())
+        try:
+            with run:
+                found = "" if run.resumed is None else run.resumed.path.name
+            return found, float(line.slope)
+        except CheckpointError as error:
+            return f"CheckpointError: {error}", float(line.slope)
+        finally:
+            together.wait()
+
+    return on_all(2, play)
+
+
+@pytest.mark.parametrize("broken", [{0}, {1}, {0, 1}])
+def test_what_some_ranks_cannot_read_all_pass_over(broken: set[int]) -> None:
+    """All take the one before it."""
+    found = resumed(lambda rank, name: rank in broken and name == "m-3.npz")
+    assert found == [("m-2.npz", 3.0)] * 2
+
+
+def test_where_some_have_read_what_others_cannot_and_nothing_is_left_all_refuse() -> None:
+    """Else one rank would go on from a checkpoint, and the other begin afresh."""
+    found = resumed(lambda rank, _: rank == 1)
+    assert all("other ranks have read it" in said for said, _ in found)
+
+
+def test_where_no_rank_can_read_anything_all_begin_afresh() -> None:
+    """As they were."""
+    assert resumed(lambda *_: True) == [("", 0.0)] * 2
