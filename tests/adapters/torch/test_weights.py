@@ -15,7 +15,6 @@ from torch import nn
 
 from trainbus.adapters.torch import TorchSubject
 from trainbus.adapters.torch.weights import as_array, is_numeric
-from trainbus.capabilities import Node
 from trainbus.plugins.tensorboard.writer.histogram import histogram
 
 
@@ -136,25 +135,6 @@ def test_a_complex_weight_is_a_pair_of_numbers() -> None:
     ((_, array),) = TorchSubject(layer).weights()
 
     np.testing.assert_array_equal(array, [[1, 2]])
-
-
-def test_the_graph_nests_modules_and_chains_sequentials() -> None:
-    """Modules without children are nodes; those of a Sequential take the output of the one before."""
-
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(nn.Linear(3, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 2)))
-            self.head = nn.Linear(2, 1)
-
-    linear = "in_features={}, out_features={}, bias=True"
-    assert TorchSubject(Model()).graph() == [
-        Node("body/0", "Linear", (), (("parameters", "8"), ("settings", linear.format(3, 2)))),
-        Node("body/1/0", "ReLU", ("body/0",)),
-        Node("body/1/1", "Linear", ("body/1/0",), (("parameters", "6"), ("settings", linear.format(2, 2)))),
-        Node("head", "Linear", (), (("parameters", "3"), ("settings", linear.format(2, 1)))),
-    ]
-    assert [node.name for node in TorchSubject(nn.Linear(1, 1)).graph()] == ["Linear"]
 
 
 TYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]
