@@ -117,13 +117,16 @@ class KerasSubject:
 
     @local_assign()
     def save(self, path: Path, *, weights_only: bool) -> object:
-        """Write the model with its optimizer, or only the weights; Keras adds the optimizer's state to these too.
+        """Write the model with its optimizer, or only the weights, to which Keras adds the optimizer's state too.
+
+        Returns:
+            The digest of the file's content, if the format provides it.
 
         Raises:
-            CheckpointError: the model has no weights yet.
+            CheckpointError: The model has no weights yet.
         """
         if self.saves_in_background(path.name):
-            return keras_file.recorded(self.model, None, weights_only=weights_only)(path)
+            return keras_file.record_model(self.model, None, weights_only=weights_only)(path)
         if not WHY_NOT and path.suffix == ".h5":
             return keras_file.write_legacy(self.model, path)
         if weights_only:
@@ -141,7 +144,7 @@ class KerasSubject:
         Raises:
             CheckpointError: As ``save``.
         """
-        return keras_file.recorded(self.model, self._buffers, weights_only=weights_only)
+        return keras_file.record_model(self.model, self._buffers, weights_only=weights_only)
 
     def saves_in_background(self, name: str) -> bool:
         """Return False for a legacy ``.h5`` model, which Keras writes while it walks through it."""
@@ -149,11 +152,11 @@ class KerasSubject:
 
     @local_assign()
     def load(self, path: Path) -> None:
-        """Take over weights and, except from a legacy `.h5` model, the optimizer's state.
+        """Load the weights and, except from a legacy ``.h5`` model, the optimizer's state.
 
         Raises:
             UnreadableCheckpoint: Keras did not write the file, or it is damaged; nothing was changed then.
-            CheckpointError: Keras wrote it of another model.
+            CheckpointError: It is the file of another model.
         """
         if not WHY_NOT:
             keras_file.check_readable(path)

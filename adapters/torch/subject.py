@@ -168,7 +168,7 @@ class TorchSubject:
         All ranks of a sharded model (``fully_shard``) call this at the same time.
 
         Returns:
-            The digest of what the file is to hold, or the parts of the directory, where the format tells them.
+            The digest of the file's content, or the files of the directory, if the format provides them.
 
         Raises:
             CheckpointError: A part of the state would not load with weights_only=True, or has no values yet.
@@ -199,8 +199,8 @@ class TorchSubject:
         not have (say, no optimizer was given) are skipped.
 
         Raises:
-            UnreadableCheckpoint: the file cannot be read; nothing was changed then.
-            CheckpointError: it belongs to another model or other optimizers; nothing was changed then.
+            UnreadableCheckpoint: The file cannot be read; nothing has changed then.
+            CheckpointError: It belongs to another model or other optimizers; nothing has changed then.
         """
         self._state.load(Path(path))
 

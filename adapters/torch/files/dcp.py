@@ -102,9 +102,8 @@ class _Writer(FileSystemWriter):
         results: list[Any] = super().write_data(plan, planner).wait()
         names = sorted({result.storage_data.relative_path for result in results})
         future: Future[Any] = Future()
-        future.set_result(
-            [([self._part(f"{self.folder}/{name}", self.files.digests[name]) for name in names], results)]
-        )
+        parts = [self._part(f"{self.folder}/{name}", self.files.digests[name]) for name in names]
+        future.set_result([(parts, results)])
         return future
 
     def finish(self, metadata: Metadata, results: list[list[Any]]) -> None:

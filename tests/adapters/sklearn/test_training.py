@@ -209,7 +209,7 @@ def test_digits_show_all_that_callbacks_do(tmp_path):
     [
         (
             {"X": (row for row in X)},
-            r"X is a generator, which has no rows to shuffle; .*sklearn_stream.partial_fit_stream",
+            r"X is a generator, which has no rows to shuffle; .*sklearn.partial_fit_stream",
         ),
         ({"y": LABELS[:5]}, "partial_fit: .*inconsistent numbers of samples"),
         ({"y": None}, "y: SGDClassifier needs the label of every row"),
