@@ -264,8 +264,8 @@ def _write_weights(entries: list[_Entry], path: Path) -> None:
 def _write_model(entries: list[_Entry], texts: dict[str, str], assets: io.BytesIO, path: Path) -> str:
     # HDF5 seeks in its file, which an archive does not allow
     with (
-        HashedFile(path) as whole,
-        ZipFile(whole, "w") as archive,
+        HashedFile(path) as output,
+        ZipFile(output, "w") as archive,
         tempfile.TemporaryFile(dir=path.parent, prefix=path.name) as weights,
     ):
         for name, text in texts.items():
@@ -278,7 +278,7 @@ def _write_model(entries: list[_Entry], texts: dict[str, str], assets: io.BytesI
         with ZipFile(assets) as others:
             for name in others.namelist():
                 archive.writestr(name, others.read(name))
-    return whole.digest
+    return output.digest
 
 
 def _write_entries(entries: list[_Entry], file: BinaryIO) -> None:

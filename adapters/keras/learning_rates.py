@@ -64,7 +64,8 @@ def as_number(value: Any) -> float:
 
     A rate that was set to a floor then equals the floor, and is not above it by a rounding error.
     """
-    return float(str(keras.ops.convert_to_numpy(value)[()]))
+    array: Any = keras.ops.convert_to_numpy(value)
+    return float(str(array[()]))
 
 
 def _named(model: Any) -> Iterator[tuple[str, Any]]:

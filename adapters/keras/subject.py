@@ -102,7 +102,7 @@ class KerasSubject:
         if capability is HasGradients and keras.backend.backend() != "torch":
             return f"Keras keeps no gradients on the backend {keras.backend.backend()!r}; it does on 'torch'"
         if capability in (Saveable, Snapshotable) and is_sharded(self.model):
-            return "its weights are sharded over several processes, and none of them has all"
+            return "its weights are sharded over several processes, and no process has all of them"
         if capability is HasConfig and not is_functional(self._model):
             return "only models of the classes Functional and Sequential have one"
         return why_not_settable(self.model) if capability is HasLearningRate else None
@@ -167,8 +167,8 @@ class KerasSubject:
         try:
             model.load_weights(str(path))
         except (ValueError, KeyError, OSError, BadZipFile) as error:
-            told = f"another model's, or no file of Keras's: {type(error).__name__}: {error}"
-            raise CheckpointError(f"{str(path)!r} does not fit this model; it is {told}") from error
+            reason = f"another model's, or no file of Keras's: {type(error).__name__}: {error}"
+            raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
         self._finalize()
 
     def snapshot(self) -> Snapshot:

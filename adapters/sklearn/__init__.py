@@ -3,7 +3,7 @@
 from trainbus import MissingDependency
 
 try:
-    import sklearn  # noqa: F401 - the modules below need it
+    import sklearn as sklearn
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[sklearn]'") from error
 

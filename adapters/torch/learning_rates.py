@@ -147,10 +147,10 @@ def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[st
 def _keeps_changes(scheduler: Any) -> bool:
     """Return whether half the rate now leads to half the rate at the next step; try it on a copy."""
     try:
-        whole, half = (_next_rates(scheduler, factor) for factor in (1.0, 0.5))
+        full, half = (_next_rates(scheduler, factor) for factor in (1.0, 0.5))
     except (AttributeError, NotImplementedError):
         return False
-    return all(math.isclose(float(a), 2 * float(b), rel_tol=1e-6) for a, b in zip(whole, half, strict=True))
+    return all(math.isclose(float(a), 2 * float(b), rel_tol=1e-6) for a, b in zip(full, half, strict=True))
 
 
 def _next_rates(scheduler: Any, factor: float) -> list[Any]:

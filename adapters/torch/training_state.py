@@ -83,7 +83,8 @@ class TrainingState:
             tensors = {"model": model, "extra": self.components.state_dicts("extra")} if complete else model
             read = shards.read(placement_of(tensors, self.model, optimizers))
             found = from_sharded(read, self.model, optimizers)
-        random, own_buffers = found.get("own") or (found.get("random"), {})
+        own: tuple[Any, Any] = found.get("own") or (found.get("random"), {})
+        random, own_buffers = own
         weights = found["model"] if complete else found
         weights.update(own_buffers)
         load_weights(self.model, weights)
