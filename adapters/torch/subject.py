@@ -75,7 +75,8 @@ class TorchSubject:
     Raises:
         SettingsError: An argument has the wrong type.
 
-    >>> model = nn.Linear(2, 1)
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 1)
     >>> subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
     >>> subject.learning_rates()
     {'learning_rate': 0.1}
