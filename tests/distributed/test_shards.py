@@ -75,7 +75,8 @@ def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str,
         assert (epochs, nodes) == (2, ["0", "1", "2"])
         (refusal,) = refused
         assert "its weights are sharded over the ranks" in refusal
-        assert looks[:2] == ["the model is sharded over several processes, which would all have to run the probe together"] * 2
+        together = "the model is sharded over several processes, which would all have to run the probe together"
+        assert looks[:2] == [together] * 2
         assert looks[2] == "its gradients are sharded over the ranks, and no rank has all of one"
 
 
