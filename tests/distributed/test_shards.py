@@ -75,8 +75,9 @@ def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str,
         assert (epochs, nodes) == (2, ["0", "1", "2"])
         (refusal,) = refused
         assert "its weights are sharded over the ranks" in refusal
-        assert looks[:2] == ["the model lies on several processes, which would all have to be looked at together"] * 2
-        assert looks[2] == "its gradients are sharded over the ranks, and none of them has a whole one"
+        together = "the model is sharded over several processes, which would all have to run the probe together"
+        assert looks[:2] == [together] * 2
+        assert looks[2] == "its gradients are sharded over the ranks, and no rank has all of one"
 
 
 def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dict[str, Any]]) -> None:
@@ -88,7 +89,7 @@ def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dic
         for name, (_, said) in told["damaged"].items():
             assert bool(said) == (rank == 0)
             if said:
-                assert said[0].startswith("passed over: damaged/m-3.dcp: ")
+                assert said[0].startswith("skipped: damaged/m-3.dcp: ")
                 assert of[name] == 0 or f": rank {of[name]}: the checkpoint" in said[0]
                 assert name in said[0] or name == ".metadata"
 

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from trainbus import Run
 from trainbus.adapters.keras.subject import KerasSubject
-from trainbus.adapters.sklearn.graph import nodes
+from trainbus.adapters.sklearn.graph import estimator_nodes
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import TensorBoard
 
@@ -188,7 +188,9 @@ def test_scikit_learn_shows_how_data_goes_through():
     )
     union = FeatureUnion([("some", PCA(1)), ("all", "passthrough")])
     stack = StackingClassifier([("linear", SGDClassifier()), ("deep", MLPClassifier((2,)))], final_estimator=PCA())
-    graph = {each.name: each for each in nodes(Pipeline([("a", columns), ("b", None), ("c", union), ("d", stack)]))}
+    graph = {
+        each.name: each for each in estimator_nodes(Pipeline([("a", columns), ("b", None), ("c", union), ("d", stack)]))
+    }
     assert {name: list(node.inputs) for name, node in graph.items()} == {
         "input": [],
         "Pipeline/a/scaled": ["input"],
@@ -214,7 +216,7 @@ def test_scikit_learn_shows_how_data_goes_through():
 def test_the_graph_of_a_fitted_ensemble_has_what_was_fitted():
     """Once it is trained, the estimators that do the work are shown."""
     stack = StackingClassifier([("a", SGDClassifier()), ("b", MLPClassifier((2,), max_iter=5))], cv="prefit")
-    assert {each.name for each in nodes(stack)} >= {"StackingClassifier/a", "StackingClassifier/b/hidden_1"}
+    assert {each.name for each in estimator_nodes(stack)} >= {"StackingClassifier/a", "StackingClassifier/b/hidden_1"}
 
 
 def test_nothing_is_left_of_a_graph_that_is_not_wanted():

@@ -196,9 +196,7 @@ def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
     fit(KerasCallback(INSIDE), validation_data=one_shot, validation_steps=3)
     assert list(one_shot) == []
     (line,) = told()
-    assert (
-        "generator, which can be gone through only once; give arrays or a data set: KerasCallback(callbacks, " in line
-    )
+    assert "generator, which can be iterated only once; give arrays or a data set: KerasCallback(callbacks, " in line
     assert "m/only/activation" not in read()["train"].Tags()["histograms"]
     bus = KerasCallback(TensorBoard("more", histogram_freq=1), validation_data=HELD_OUT)
     fit(bus, validation_data=generator(), validation_steps=3)
