@@ -23,8 +23,6 @@ from .saver import BatchSaver, EpochSaver
 from .schedule import SaveFrequency
 from .settings import CheckpointSettings
 
-__all__ = ["ModelCheckpoint"]
-
 
 class ModelCheckpoint(CheckpointSettings):
     """Save the model at the end of every epoch, or less or more often, and keep all files, the best or the last.

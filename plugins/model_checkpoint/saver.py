@@ -74,7 +74,7 @@ class Saver:
         self.selection.undo(run, path, step, location(self.names.fixed("last")))
 
     def end(self, run: Run) -> Decision | None:
-        """Return the decision at the end of training: save the final model, remove the "signal" file of a resumed run."""
+        """Return the decision at the end of training: save the final model, remove an obsolete file "signal"."""
         if not self.begun:
             return None
         error, signal_file = run.error, self.names.fixed("signal")
@@ -87,7 +87,9 @@ class Saver:
             stem, reason = "exception", f"{type(error).__name__} ended the training"
             if run.requested:  # a second Ctrl-C: end at once
                 return None
-        return result | save_to(self.settings, self.names.fixed(stem), reason) if stem in self.settings.save_on else result
+        return (
+            result | save_to(self.settings, self.names.fixed(stem), reason) if stem in self.settings.save_on else result
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score, the kept files, and the metrics of the template that were logged."""

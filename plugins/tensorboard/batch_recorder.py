@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from .profiler import TorchProfile
     from .writer.event_writer import Made
 
-__all__ = ["BatchCharts", "ProfiledCharts"]
-
 
 class BatchCharts(Charts):
     """Writes also what happens every few weight updates.

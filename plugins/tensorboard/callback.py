@@ -20,8 +20,6 @@ from .batch_recorder import BatchCharts, ProfiledCharts
 from .epoch_recorder import Charts
 from .layouts import LayoutName
 
-__all__ = ["TensorBoard"]
-
 
 def _growing(value: str) -> str:
     if is_local(value):

@@ -10,8 +10,6 @@ from trainbus.decision import Action, Forget, Keep, Restore, Save, ScaleLearning
 
 from .markdown import table
 
-__all__ = ["DecisionLog"]
-
 HEADER = ("epoch", "decision", "of", "reason", "asked for by")
 
 KINDS: dict[type[Action], str] = {

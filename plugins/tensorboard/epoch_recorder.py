@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .projector import Projector
     from .writer.event_writer import EventWriter, Made
 
-__all__ = ["Charts"]
-
 CHARTS = LockKind(".trainbus.tensorboard.lock", "charts")
 
 

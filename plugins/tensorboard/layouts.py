@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-__all__ = ["LAYOUTS", "Layout", "LayoutName", "Place"]
-
 LayoutName = Literal["keras", "lightning", "slash"]
 
 RATE = "learning_rate"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["table"]
-
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     r"""A table; what is no plain text in a cell is shown as it is, in one line.

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from trainbus.capabilities import HasConfig, HasGraph, HasTrace, Node, missing
 from trainbus.resume.rng_state import preserved_rng
 
-__all__ = ["config_of", "graph_of"]
-
 
 Note = Callable[[str, Exception], object]
 

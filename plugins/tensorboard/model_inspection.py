@@ -10,8 +10,6 @@ from trainbus.capabilities import HasActivations, HasGradients, HasWeights, miss
 from trainbus.failures import LOG
 from trainbus.resume.rng_state import preserved_rng
 
-__all__ = ["Inspection"]
-
 _PIECE = (
     4 << 20
 )  # bytes of what layers put out that are handed over together, since each time costs a switch of threads

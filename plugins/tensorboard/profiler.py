@@ -13,8 +13,6 @@ try:
 except ImportError as error:
     raise MissingDependency(f"TensorBoard: profile= needs PyTorch: {error}; pip install torch") from error
 
-__all__ = ["TorchProfile"]
-
 
 class TorchProfile:
     """Writes a trace, which TensorBoard's profile page, Perfetto and Chrome show.

@@ -14,8 +14,6 @@ from trainbus import SettingsError
 from trainbus.capabilities import HasGraph, HasWeights, missing
 from trainbus.metrics.names import hint
 
-__all__ = ["Projector", "Table"]
-
 CONFIG = "projector_config.pbtxt"
 FOLDER = "embeddings"
 

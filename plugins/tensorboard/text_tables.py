@@ -7,8 +7,6 @@ from trainbus import Run
 from ..environment import environment as facts
 from .markdown import table
 
-__all__ = ["environment", "settings"]
-
 
 def settings(run: Run) -> str:
     """Every option of every callback."""

@@ -22,8 +22,6 @@ from typing import Any
 from tensorboardX.proto import event_pb2  # type: ignore[import-untyped]
 from tensorboardX.record_writer import masked_crc32c  # type: ignore[import-untyped]
 
-__all__ = ["EventFile", "cut_back"]
-
 PREFIX = "events.out.tfevents."
 _SECONDS = re.compile(rf"{re.escape(PREFIX)}(\d+)\.")
 

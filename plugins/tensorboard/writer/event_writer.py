@@ -24,17 +24,6 @@ from tensorboardX.proto import summary_pb2  # type: ignore[import-untyped]
 from .event_file import EventFile
 from .summaries import Value, scalars
 
-__all__ = [
-    "FLUSH_SECONDS",
-    "MOST_BYTES",
-    "MOST_EVENTS",
-    "PATIENCE_SECONDS",
-    "SYNC_SECONDS",
-    "EventWriter",
-    "Made",
-    "Note",
-]
-
 FLUSH_SECONDS = 1.0
 """How long after it was handed over an event is in its file, at most: what the end of the process cannot take away."""
 

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["FINENESS", "Histogram", "Tally", "as_floats", "histogram"]
-
 FINENESS = 16
 """Buckets between two neighbouring powers of two."""
 

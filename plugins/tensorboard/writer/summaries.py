@@ -24,21 +24,6 @@ from trainbus.capabilities import Node
 from .histogram import Tally
 from .weight_image import pictures
 
-__all__ = [
-    "Value",
-    "charts",
-    "config",
-    "graph",
-    "histograms",
-    "hparams",
-    "hparams_end",
-    "hparams_metrics",
-    "images",
-    "scalars",
-    "tallied",
-    "text",
-]
-
 Value: TypeAlias = Any
 """One `Summary.Value`: a tag with what it has at one step."""
 

@@ -13,8 +13,6 @@ import numpy as np
 
 from .histogram import Array, as_floats
 
-__all__ = ["GAP", "NOT_A_NUMBER", "PALETTE", "SIDE", "ZERO", "Picture", "pictures"]
-
 GAP, NOT_A_NUMBER, ZERO = 0, 1, 128
 """Colours by number; those from 2 to 254 are the scale, with zero in its middle."""
 
