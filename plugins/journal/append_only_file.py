@@ -35,13 +35,13 @@ class JournalFile:
         # unbuffered: a kill would lose Python's buffer, and a forked process would write it a second time
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         self._closing = weakref.finalize(self, os.close, self._file)  # also if the run is abandoned
-        self.size = _size_of_lines(path)
-        """Bytes of complete lines."""
+        self.size = _whole(path)
+        """Bytes of whole lines."""
         if self.size < os.fstat(self._file).st_size:
             os.ftruncate(self._file, self.size)
 
     def write(self, line: str) -> None:
-        """Append one line; if that fails halfway, remove the part that was written."""
+        """Append one line; where that fails halfway, nothing of it stays."""
         data = memoryview(f"{line}\n".encode())
         written = 0
         try:
@@ -67,7 +67,7 @@ def _check(path: Path) -> None:
             next(parse(path))
 
 
-def _size_of_lines(path: Path) -> int:
+def _whole(path: Path) -> int:
     """Return the size of the file without an incomplete last line."""
     end = path.stat().st_size
     with path.open("rb") as file:

@@ -36,8 +36,8 @@ class Journal(Callback):
     """
 
     path: Annotated[PathText, AfterValidator(_check_local)] = Field("auto", kw_only=False)
-    """Path of the file. "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir, else
-    in the working directory. The path must be local: object stores (s3://) cannot append to a file. A run whose
+    """Path of the file. "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
+    else in the working directory. The path must be local: object stores (s3://) cannot append to a file. A run whose
     checkpoints all go to a store keeps a journal only if this callback is listed."""
     enabled: bool = True
     """Whether to write a journal."""

@@ -177,10 +177,10 @@ def pictured(values: np.ndarray[Any, Any], fresh: Callable[[], Path]) -> list[tu
     from torch.utils import tensorboard
 
     from trainbus.plugins.tensorboard.writer.buffers import Buffers
-    from trainbus.plugins.tensorboard.writer.event_writer import MOST_BYTES, EventWriter
+    from trainbus.plugins.tensorboard.writer.event_writer import MAX_BYTES, EventWriter
     from trainbus.plugins.tensorboard.writer.summaries import histograms
 
-    own, buffers, first = EventWriter(fresh(), "benchmark", print), Buffers(MOST_BYTES), Buffers(MOST_BYTES)
+    own, buffers, first = EventWriter(fresh(), "benchmark", print), Buffers(MAX_BYTES), Buffers(MAX_BYTES)
     buffers.copy(values)
     others = [tensorboardX.SummaryWriter(str(fresh())), tensorboard.SummaryWriter(str(fresh()))]
 

@@ -333,8 +333,8 @@ def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
 
 def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monkeypatch: pytest.MonkeyPatch, told: Any):
     """While the thread that writes is held up, batches, epochs, checkpoints and the end go on after a while."""
-    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
-    monkeypatch.setattr(event_writer, "_MANY", 10)
+    monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
     monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
     answers = threading.Event()
 

@@ -184,7 +184,7 @@ def test_decisions_stand_on_the_axis_and_in_a_table():
     }
     texts = [event.tensor_proto.string_val[0].decode() for event in read()["train"].Tensors("decisions")]
     lines = texts[-1].splitlines()
-    assert lines[0] == "| epoch | decision | of | reason | asked for by |"
+    assert lines[0] == "| epoch | decision | target | reason | plugin |"
     assert len(lines) == 2 + 6
     assert lines[-1].startswith("| 4 | restored | best loss |")
     assert sorted(line for text in texts[:-1] for line in text.splitlines()[2:]) == sorted(lines[2:])

@@ -353,7 +353,7 @@ def test_gradients_that_cannot_be_had_say_why(told: Any):
     seen = "gradients are seen when an optimizer makes an update; give it: TorchSubject(model, optimizer)"
     assert told() == [
         f"{no}{seen}",
-        f"{no}SklearnSubject knows none",
-        f"{no}none was there when the weights were updated",
+        f"{no}SklearnSubject provides none",
+        f"{no}no weight had a gradient when it was updated",
         f"{no}write_grads needs histogram_freq=1 or more",
     ]

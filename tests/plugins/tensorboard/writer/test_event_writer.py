@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus.plugins.tensorboard.writer import event_writer
-from trainbus.plugins.tensorboard.writer.event_file import EventFile, cut_back
+from trainbus.plugins.tensorboard.writer.event_file import EventFile, truncate_event_files
 from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
 from trainbus.plugins.tensorboard.writer.summaries import scalars as scalar_values
 
@@ -135,8 +135,8 @@ def test_a_forked_process_writes_nothing(tmp_path: Path):
 
 def test_who_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Never do more events wait than are allowed, nor more bytes than that and one array."""
-    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
-    monkeypatch.setattr(event_writer, "MOST_BYTES", 1000)
+    monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "MAX_BYTES", 1000)
     writer, most, bytes_waiting, lock = EventWriter(tmp_path, "line", refuse), 0, [0], threading.Lock()
     largest = 0
 
@@ -241,8 +241,8 @@ def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: N
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little room, and little patience."""
-    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
-    monkeypatch.setattr(event_writer, "_MANY", 10)
+    monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
     monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
 
 
@@ -345,7 +345,7 @@ def test_cut_back_files_hold_what_they_held(parts: list[int], data: st.DataObjec
         other.write(1.0, step=0, summary=_summary(0))
         other.close()
         for _ in range(2):  # a second time changes nothing
-            cut_back([Path(folder)], "line", sizes)
+            truncate_event_files([Path(folder)], "line", sizes)
             mine = [path for path in tfevents(folder) if path.name.endswith(".line")]
             assert set(mine) == set(sizes)
             assert [e.step for e in read(folder)["."].Scalars("tag")] == [0, *range(then)]
