@@ -16,12 +16,12 @@ from trainbus.storage.paths import Location, location
 
 from .file_names import FileNames
 from .schedule import SaveFrequency, SaveSchedule
-from .selection import Selection, save_to
+from .selection import Selection
 from .settings import CheckpointSettings
 
 
 class Saver:
-    """Decides what to save in one run, whenever its plugin asks.
+    """Decides what to save in one run, whenever its plugin asks; its hooks and state become the plugin's.
 
     Args:
         settings: The options of the callback.
@@ -36,8 +36,9 @@ class Saver:
         self.settings = settings
         self.begun = False
 
-    def begin(self, run: Run) -> None:
-        """Prepare for a run."""
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        """Prepare for the run."""
         settings, subject = self.settings, run.subject
         assert isinstance(subject, Saveable)
         template = settings.template_for(subject)
@@ -67,14 +68,16 @@ class Saver:
 
     def save_last(self) -> Decision:
         """Return the decision to write the file "last", if it is wanted."""
-        return save_to(self.settings, self.names.fixed("last")) if self.settings.save_last else NOTHING
+        return self.selection.save_to(self.names.fixed("last")) if self.settings.save_last else NOTHING
 
-    def undo(self, run: Run, path: Location, step: int) -> None:
+    @hookimpl
+    def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
         """Take back a model that could not be written."""
         self.selection.undo(run, path, step, location(self.names.fixed("last")))
 
-    def end(self, run: Run) -> Decision | None:
-        """Return the decision at the end of training: save the final model, remove an obsolete file "signal"."""
+    @hookimpl
+    def on_train_end(self, run: Run) -> Decision | None:
+        """Save the final model if asked for, and remove the file "signal" of a run that has resumed from it."""
         if not self.begun:
             return None
         error, signal_file = run.error, self.names.fixed("signal")
@@ -87,9 +90,9 @@ class Saver:
             stem, reason = "exception", f"{type(error).__name__} ended the training"
             if run.requested:  # a second Ctrl-C: end at once
                 return None
-        return (
-            result | save_to(self.settings, self.names.fixed(stem), reason) if stem in self.settings.save_on else result
-        )
+        if stem in self.settings.save_on:
+            result |= self.selection.save_to(self.names.fixed(stem), reason=reason)
+        return result
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score, the kept files, and the metrics of the template that were logged."""
@@ -114,34 +117,14 @@ class EpochSaver:
 
     def __init__(self, settings: CheckpointSettings, every: int) -> None:
         self.saver, self.every = Saver(settings), every
-
-    @hookimpl
-    def on_train_begin(self, run: Run) -> None:
-        """Prepare for the run."""
-        self.saver.begin(run)
+        self.on_train_begin, self.on_train_end = self.saver.on_train_begin, self.saver.on_train_end
+        self.on_checkpoint_error = self.saver.on_checkpoint_error
+        self.state_dict, self.load_state_dict = self.saver.state_dict, self.saver.load_state_dict
 
     @hookimpl
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
         """Save if the epoch's number is a multiple."""
         return None if (epoch + 1) % self.every else self.saver.save(run, metrics)
-
-    @hookimpl
-    def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
-        """Take back a model that could not be written."""
-        self.saver.undo(run, path, step)
-
-    @hookimpl
-    def on_train_end(self, run: Run) -> Decision | None:
-        """Save the final model if asked for."""
-        return self.saver.end(run)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of the saver."""
-        return self.saver.state_dict()
-
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned."""
-        self.saver.load_state_dict(saved)
 
 
 class BatchSaver:
@@ -151,13 +134,14 @@ class BatchSaver:
 
     def __init__(self, settings: CheckpointSettings, frequency: SaveFrequency) -> None:
         self.saver, self.frequency = Saver(settings), frequency
+        self.on_train_end, self.on_checkpoint_error = self.saver.on_train_end, self.saver.on_checkpoint_error
         self.known = self.missed = False
         """Whether any due batch had the monitored metric, and whether any lacked it."""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
         """Prepare for the run, and start the schedule."""
-        self.saver.begin(run)
+        self.saver.on_train_begin(run)
         self.schedule = SaveSchedule(self.frequency, run.step)
 
     @hookimpl
@@ -182,16 +166,6 @@ class BatchSaver:
                 f"{settings.monitor!r} is not known when a batch ends, so save_freq={settings.save_freq!r} would never "
                 f'save; monitor one that is (logged: {", ".join(metrics)}), or set save_freq="epoch"'
             )
-
-    @hookimpl
-    def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
-        """Take back a model that could not be written."""
-        self.saver.undo(run, path, step)
-
-    @hookimpl
-    def on_train_end(self, run: Run) -> Decision | None:
-        """Save the final model if asked for."""
-        return self.saver.end(run)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the saver, the position in the schedule, and whether batches have the metric."""

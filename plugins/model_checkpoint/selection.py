@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from math import nan
 from typing import NamedTuple
 
@@ -13,25 +14,6 @@ from trainbus.rules import Best, Kept, best_rule, retention_rule
 from trainbus.storage.paths import Location, location
 
 from .settings import CheckpointSettings
-
-
-def save_to(
-    settings: CheckpointSettings,
-    path: str,
-    reason: str = "",
-    rule: str = "",
-    values: Mapping[str, Value] | None = None,
-) -> Decision:
-    """Return the decision to save the model to ``path``."""
-    return decision.save(
-        path,
-        weights_only=settings.save_weights_only,
-        on_error=settings.on_error,
-        background=settings.background,
-        reason=reason,
-        rule=rule,
-        values=values,
-    )
 
 
 class SaveAttempt(NamedTuple):
@@ -54,6 +36,9 @@ class Selection:
 
     def __init__(self, settings: CheckpointSettings, monitor: Monitor | None) -> None:
         self.settings, self.monitor = settings, monitor
+        weights_only, on_error, background = settings.save_weights_only, settings.on_error, settings.background
+        self.save_to = partial(decision.save, weights_only=weights_only, on_error=on_error, background=background)
+        """Returns the decision to save the model to a path."""
         self.best = Best()
         if monitor is not None and settings.save_best_only and settings.initial_value_threshold is not None:
             self.best = Best(monitor.sign * settings.initial_value_threshold)
@@ -96,7 +81,7 @@ class Selection:
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"
         forget = (decision.forget(old, why, rule=rule, values=values) for old in removed)
-        return join([save_to(settings, file, reason, rule, values), *forget])
+        return join([self.save_to(file, reason=reason, rule=rule, values=values), *forget])
 
     def undo(self, run: Run, path: Location, step: int, last: Location) -> None:
         """Take back a model that could not be written, so that the next better one is saved.

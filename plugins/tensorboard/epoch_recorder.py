@@ -251,7 +251,7 @@ class EpochRecorder:
             self._put(step, partial(hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
 
     def _write_summary(self, run: Run, step: int) -> None:
-        """Write the final weights, and the final metrics beside the hyperparameters."""
+        """Write the final weights, and the final metrics for the hyperparameters page."""
         from .writer.summaries import hparams_end  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         settings, failed = self.settings, isinstance(run.error, Exception)
