@@ -181,7 +181,7 @@ class EventWriter:
     def _fail(self, error: Exception) -> None:
         """Report that nothing can be written at present; ``close`` reports how much was lost."""
         self._reason = error
-        self._report("fail", f"{self.log_dir} is not written to", error)
+        self._report("fail", f"cannot write to {self.log_dir}", error)
 
     def _report(self, kind: object, lost: str, error: Exception) -> None:
         if kind not in self._reported:
@@ -208,7 +208,7 @@ class EventWriter:
                     self._flushes_done = requested
                     self._wake.notify_all()
         except BaseException as error:  # noqa: BLE001 - as above
-            self._fail(RuntimeError(f"the thread that writes has ended: {error!r}"))
+            self._fail(RuntimeError(f"the writing thread has ended: {error!r}"))
         finally:
             for file in self._files.values():
                 with suppress(OSError):

@@ -208,7 +208,7 @@ def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
     logs = Path("logs").absolute()
     assert run.result.epochs == 4
     assert failures_told(run) == [
-        f"{logs} is not written to",
+        f"cannot write to {logs}",
         # of each epoch: its batches, itself, its validation by epoch and by update
         f"{4 * 400 + 4 * 3 + 2 - shown - texts:,} events of this run are not in {logs}",
     ]
@@ -239,7 +239,7 @@ def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monke
     answers.set()
     assert run.result.epochs == 4
     began, ended = failures_told(run)
-    assert began == f"{logs} is not written to"
+    assert began == f"cannot write to {logs}"
     assert ended.endswith(f" events of this run are not in {logs}")
     assert told() == [f"{each}; the training goes on" for each in run.failures]
 

@@ -166,7 +166,7 @@ def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: P
     writer.flush()
     writer.close()
     writer.close()
-    told = [f"{folder} is not written to", f"30,000 events of this run are not in {folder}"]
+    told = [f"cannot write to {folder}", f"30,000 events of this run are not in {folder}"]
     assert [lost for lost, _ in notes] == told
     assert all(isinstance(error, NotADirectoryError) for _, error in notes)
 
@@ -179,7 +179,7 @@ def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, note
     for step in range(1000):
         writer.scalars(".", step, {"tag": float(step)})
     writer.flush()
-    assert [lost for lost, _ in notes] == [f"{folder} is not written to"]
+    assert [lost for lost, _ in notes] == [f"cannot write to {folder}"]
     folder.unlink()
     writer.close()
     assert scalars(folder) == {(".", "tag", step): float(step) for step in range(1000)}
@@ -201,7 +201,7 @@ def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: N
     writer.close()
     shown = sorted(step for *_, step in scalars(tmp_path))
     assert shown == list(range(500 if freed else len(shown)))
-    told = [f"{tmp_path} is not written to", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
+    told = [f"cannot write to {tmp_path}", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
     assert [lost for lost, _ in notes] == told[: 1 if freed else 2]
     assert {getattr(error, "errno", None) for _, error in notes} == {errno.EFBIG}
 
@@ -234,7 +234,7 @@ def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
         if step == 120:
             writer.flush()
     assert [(lost, str(error)) for lost, error in notes] == [
-        (f"{tmp_path} is not written to", "nothing could be written for 0.05 seconds")
+        (f"cannot write to {tmp_path}", "nothing could be written for 0.05 seconds")
     ]
     dropped = writer.dropped
     assert 0 < dropped == 200 - len(writer._queue)
@@ -259,7 +259,7 @@ def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path
     answers.set()
     writer._thread.join()
     assert [lost for lost, _ in notes] == [
-        f"{tmp_path} is not written to",
+        f"cannot write to {tmp_path}",
         f"21 events of this run are not in {tmp_path}",
     ]
     assert scalars(tmp_path) == {}
@@ -279,7 +279,7 @@ def test_a_thread_that_dies_holds_nobody_up(tmp_path: Path, notes: Notes):
         assert not writer.put(".", step, scalar_values, {"tag": 1.0})
     writer.close()
     assert [(lost, str(error)) for lost, error in notes] == [
-        (f"{tmp_path} is not written to", "the thread that writes has ended: SystemExit()"),
-        (f"999 events of this run are not in {tmp_path}", "the thread that writes has ended: SystemExit()"),
+        (f"cannot write to {tmp_path}", "the writing thread has ended: SystemExit()"),
+        (f"999 events of this run are not in {tmp_path}", "the writing thread has ended: SystemExit()"),
     ]
     assert set(scalars(tmp_path)) == {(".", "tag", 0)}
