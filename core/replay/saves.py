@@ -6,7 +6,7 @@ from math import nan
 from typing import NamedTuple
 
 from trainbus.plugins import ModelCheckpoint
-from trainbus.plugins.model_checkpoint.schedule import Frequency
+from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
 
 from ..checkpoints.filename_template import render, template_fields
 from ..metrics.names import resolve
@@ -26,7 +26,7 @@ class Saved(NamedTuple):
 
 def in_epochs(callback: ModelCheckpoint) -> bool:
     """Whether it saves at the end of epochs, which is all that a value an epoch can tell."""
-    return Frequency.parse(callback.save_freq).unit == "epoch"
+    return SaveFrequency.parse(callback.save_freq).unit == "epoch"
 
 
 def saves(
@@ -43,7 +43,7 @@ def saves(
     kept: tuple[Kept, ...] = ()
     saved: list[Saved] = []
     files: dict[str, int] = {}
-    every = Frequency.parse(callback.save_freq).every
+    every = SaveFrequency.parse(callback.save_freq).every
     for place, epoch in enumerate(recording.epochs.tolist()):
         if epoch > until or (epoch + 1) % every:
             continue

@@ -177,10 +177,10 @@ def pictured(values: np.ndarray[Any, Any], fresh: Callable[[], Path]) -> list[tu
     from torch.utils import tensorboard
 
     from trainbus.plugins.tensorboard.writer.buffer_pool import BufferPool
-    from trainbus.plugins.tensorboard.writer.event_writer import MOST_BYTES, EventWriter
+    from trainbus.plugins.tensorboard.writer.event_writer import MAX_BYTES, EventWriter
     from trainbus.plugins.tensorboard.writer.summaries import histograms
 
-    own, buffers, first = EventWriter(fresh(), "benchmark", print), BufferPool(MOST_BYTES), BufferPool(MOST_BYTES)
+    own, buffers, first = EventWriter(fresh(), "benchmark", print), BufferPool(MAX_BYTES), BufferPool(MAX_BYTES)
     buffers.copy(values)
     others = [tensorboardX.SummaryWriter(str(fresh())), tensorboard.SummaryWriter(str(fresh()))]
 

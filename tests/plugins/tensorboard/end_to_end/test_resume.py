@@ -9,7 +9,7 @@ from trainbus import Run
 from trainbus.plugins import ModelCheckpoint, TensorBoard
 from trainbus.testing import LineSubject
 
-from ..event_readers import EventAccumulator, everything
+from ...event_readers import EventAccumulator, everything
 
 
 def train(*, resume: Any = None, epochs: int = 6, **settings: Any) -> None:

@@ -13,7 +13,7 @@ from trainbus import Run
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import ReduceLROnPlateau, TensorBoard
 
-from ..trainings import TRAININGS
+from ...trainings import TRAININGS
 from .browser import Browser, browser, needs_browser
 from .test_server import server
 

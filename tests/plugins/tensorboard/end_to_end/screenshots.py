@@ -1,4 +1,4 @@
-"""Make the pictures of docs/tensorboard.md anew: `python -m tests.plugins.tensorboard.screenshots`."""
+"""Make the pictures of docs/tensorboard.md again: `python -m tests.plugins.tensorboard.end_to_end.screenshots`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainbus.cli.demo import demo
 from .browser import browser
 from .test_server import server
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[4] / "docs"
 PICTURES: dict[str, tuple[str, str, str, dict[str, float]]] = {
     "scalars": (
         "sklearn",
