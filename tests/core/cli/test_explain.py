@@ -82,10 +82,10 @@ def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.Ca
     train([1.0], Journal("a/c/journal.jsonl"))
     Path("none").mkdir()
     for arguments, why in (
-        (["a"], "has 2 journals below it; name one: 'a/b', 'a/c'"),
+        (["a"], "has 2 journals in or below it; give one: 'a/b', 'a/c'"),
         (["none"], "no journal.jsonl in 'none' or below"),
         (["aa"], "no such file or directory; did you mean 'a'?"),
-        (["a/b", "--run", "3"], "holds 2 runs"),
+        (["a/b", "--run", "3"], "has 2 runs"),
         (["a/b", "--metric", "vall_loss"], "did you mean 'val_loss'?"),
     ):
         assert main(["explain", *arguments]) == 2
@@ -104,7 +104,7 @@ def test_what_was_killed_and_resumed_is_told_as_one_story(capsys: pytest.Capture
                     os.kill(os.getpid(), signal.SIGKILL)
                 run.log(val_loss=1.0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert "2 epochs; no end: it goes on still, or was killed" in said(capsys, "run")
+    assert "2 epochs; no end: the run continues or was killed" in said(capsys, "run")
 
     train([1.0] * 9, *CALLBACKS, resume="auto")
     told = json.loads(said(capsys, "run", "--json"))

@@ -31,10 +31,17 @@ def test_callbacks_lists_all_that_is_installed_with_a_line_each(capsys: pytest.C
     ("arguments", "sentence"),
     [
         ([], "arguments are required: COMMAND"),
-        (["dmo"], "; did you mean 'demo'?"),
-        (["demo", "--framework", "pytorch"], "'pytorch' is none of sklearn, torch, keras; did you mean 'torch'?"),
-        (["demo", "--epochs", "0"], "'0' is no number above 0"),
-        (["demo", "--epochs", "many"], "'many' is no number above 0"),
+        (
+            ["dmo"],
+            "unknown command 'dmo'; choose from demo, callbacks, checkpoints, replay, sweep, explain, check, schema; "
+            "did you mean 'demo'?",
+        ),
+        (
+            ["demo", "--framework", "pytorch"],
+            "unknown value 'pytorch'; choose from sklearn, torch, keras; did you mean 'torch'?",
+        ),
+        (["demo", "--epochs", "0"], "'0' is not a number above 0"),
+        (["demo", "--epochs", "many"], "'many' is not a number above 0"),
         (["demo", "--ot", "x", "y"], "unrecognized arguments: --ot x y; did you mean '--out'?"),
     ],
 )
@@ -125,9 +132,9 @@ def test_a_directory_without_checkpoints_is_said_in_one_line(capsys: pytest.Capt
 
     assert main(["checkpoints", "empty"]) == 0
     assert capsys.readouterr().out == "no checkpoints in 'empty'\n"
-    for name, what in (("nowhere", "is not there"), ("file", "is a file")):
+    for name, what in (("nowhere", "does not exist"), ("file", "is a file")):
         assert main(["checkpoints", name]) == 2
-        assert capsys.readouterr().err == f"trainbus: {name!r} {what}; name a directory\n"
+        assert capsys.readouterr().err == f"trainbus: {name!r} {what}; give a directory\n"
 
 
 def test_names_in_a_directory_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

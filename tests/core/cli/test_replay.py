@@ -41,7 +41,7 @@ def test_without_settings_it_says_what_runs_did_and_recommends_three(
     text = printed(capsys, "replay", logs)
 
     assert "2 runs, 40 epochs" in text
-    assert "decided by val_loss, lower is better (the usual one)" in text
+    assert "decided by val_loss, lower is better (the default)" in text
     (row,) = [line for line in text.splitlines() if line.startswith("a ")]
     assert row.split() == ["a", "20", "1", "5", "15"]
     settings = text.split("in trainbus.toml:\n")[1].split("# in Python")[0]
@@ -94,7 +94,7 @@ def test_a_run_that_is_not_stopped_is_censored(logs: str, capsys: pytest.Capture
     """Nothing is said of what lies beyond the record."""
     text = printed(capsys, "replay", logs, "--early-stopping", "patience=50")
 
-    assert "censored (2): not stopped up to the last recorded epoch, beyond which nothing is known" in text
+    assert "censored (2): not stopped up to the last recorded epoch; nothing is known after it" in text
 
 
 def test_machines_get_a_line_a_run_or_a_line_a_policy(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,9 +135,9 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["replay", "log"], "'log' is not there; did you mean 'logs'?"),
+        (["replay", "log"], "'log' does not exist; did you mean 'logs'?"),
         (["replay", "logs", "--early-stopping", "patiance=2"], "patiance: no such option; did you mean 'patience'?"),
-        (["replay", "logs", "--early-stopping", "patience"], "'patience' is no option; write name=value"),
+        (["replay", "logs", "--early-stopping", "patience"], "'patience' is not an option; write name=value"),
         (["replay", "logs", "--early-stopping", "patience=1,patience=2"], "patience is given twice"),
         (["replay", "logs", "--early-stopping", "", "--as", "ignite"], "patience: needed, and not given"),
         (["replay", "logs", "--reduce-lr", "factor=2"], "factor=2: input should be less than 1"),
@@ -145,11 +145,14 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
         (["replay", "logs", "--monitor", "lr"], "write mode="),
         (["replay", "logs", "--config", "trainbus.tml"], "trainbus.tml"),
         (["replay", "logs", "--html", "logs", "--early-stopping"], "cannot be written"),
-        (["sweep", "logs", "--patience", "1:x"], "'1:x' is no value; write values with commas between, or 1:20"),
+        (["sweep", "logs", "--patience", "1:x"], "'1:x' is not a value; separate values by commas, or 1:20"),
         (["sweep", "logs", "--patience", "1:99999999"], "more than 10,000 values"),
-        (["sweep", "logs", "--patience", "1:5:0"], "'1:5:0' is no value"),
+        (["sweep", "logs", "--patience", "1:5:0"], "'1:5:0' is not a value"),
         (["sweep", "logs", "--smoothing", "ema"], 'give such as "ema 0.9"'),
-        (["sweep", "logs", "--as", "ignite", "--baseline", "1"], "the EarlyStopping of Ignite 0.5 has no baseline"),
+        (
+            ["sweep", "logs", "--as", "ignite", "--baseline", "1"],
+            "the EarlyStopping of Ignite 0.5 has no option baseline",
+        ),
     ],
 )
 def test_mistakes_are_named_with_what_is_right(

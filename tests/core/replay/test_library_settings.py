@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from trainbus import SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.replay import Outcome, replay
+from trainbus.replay import RunOutcome, replay
 from trainbus.replay.library_settings import (
     LIBRARIES,
     IgniteEarlyStopping,
@@ -32,7 +32,7 @@ from .recorded import History, deltas, finite, histories, recording
 modes = st.sampled_from(["min", "max"])
 
 
-def outcome(history: History, callback: Any, by: str, rates: list[float] | None = None) -> Outcome:
+def outcome(history: History, callback: Any, by: str, rates: list[float] | None = None) -> RunOutcome:
     metrics = {"val_loss": history} | ({} if rates is None else {"lr": rates})
     return replay([recording(metrics)], callback, by=by).outcomes[0]
 
@@ -318,5 +318,5 @@ def test_a_reader_is_told_what_a_library_does_not_decide(by: str) -> None:
     callbacks = [EarlyStopping(patience=2), ModelCheckpoint("best", save_best_only=True)]
     notes = " ".join(replay([recording([1.0, 2.0])], callbacks, by=by).notes)
 
-    assert ("Checkpoints are trainbus's own" in notes) is (by != "trainbus")
+    assert ("Checkpoints follow trainbus's own rules" in notes) is (by != "trainbus")
     assert ("PyTorch has no EarlyStopping" in notes) is (by == "torch")

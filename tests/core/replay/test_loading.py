@@ -46,12 +46,12 @@ def test_one_bad_run_does_not_hinder_the_others(tmp_path: Path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/events.out.tfevents.1").write_bytes(b"nothing of the kind")
     (tmp_path / "data.csv").write_text("a,b\n1,2\n")
-    with pytest.warns(RuntimeWarning, match="A run is left out: .*no event file"):
+    with pytest.warns(RuntimeWarning, match="A run is left out: .*not a TensorBoard event file"):
         found = read_all(tmp_path)
     told: list[SettingsError] = []
     assert [each.name for each in read_all(tmp_path, unread=told.append)] == [each.name for each in found] == ["good"]
     assert len(told) == 1
-    with pytest.raises(SettingsError, match="no event file"):
+    with pytest.raises(SettingsError, match="not a TensorBoard event file"):
         read_all(tmp_path / "bad")
 
 
@@ -76,13 +76,13 @@ def test_what_is_not_there_or_not_one_is_said_with_the_fix(tmp_path: Path):
     wrong = {
         "run": "did you mean 'runs'",
         "runs": "2 runs, 'one', 'two': name one of them",
-        "empty": "where there is 'notes.md'; what is read: trainbus journals",
-        "empty/notes.md": "is of no format that is read",
+        "empty": "only 'notes.md'; known formats: trainbus journals",
+        "empty/notes.md": "has an unknown format",
     }
     for name, words in wrong.items():
         with pytest.raises(SettingsError, match=words):
             read(tmp_path / name)
-    with pytest.raises(SettingsError, match="No path was given"):
+    with pytest.raises(SettingsError, match="no path was given"):
         read_all()
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="neither a file nor a directory"):
@@ -94,7 +94,7 @@ def test_hidden_directories_and_installed_packages_hold_no_runs(tmp_path: Path):
     for place in (".hidden", "venv/lib"):
         write(tmp_path / place / "events.out.tfevents.1", curve("loss", range(3)))
     (tmp_path / "venv/pyvenv.cfg").write_text("")
-    with pytest.raises(SettingsError, match="No recorded run"):
+    with pytest.raises(SettingsError, match="no recorded run"):
         read(tmp_path)
 
     assert read(tmp_path / ".hidden").name == ".hidden"

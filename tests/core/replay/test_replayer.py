@@ -25,7 +25,7 @@ from trainbus.adapters.sklearn import SklearnSubject, partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
-from trainbus.replay import Decided, Outcome, read, replay
+from trainbus.replay import RunOutcome, SimulatedAction, read, replay
 
 from .recorded import History, deltas, finite, histories, recording, recording_of_run
 
@@ -61,7 +61,7 @@ class Noted:
             self.decided.append((run.epoch, action.by, ACTIONS[type(action)], of))
 
 
-def told(outcome: Outcome) -> list[tuple[int, str, str, int]]:
+def told(outcome: RunOutcome) -> list[tuple[int, str, str, int]]:
     return sorted((each.epoch, each.by, each.action, each.of) for each in outcome.decisions)
 
 
@@ -277,17 +277,17 @@ def test_what_is_saved_and_what_is_lost() -> None:
     result = replay([recording(losses, seconds=10.0)], EarlyStopping(patience=2))
     (outcome,) = result.outcomes
 
-    assert outcome.stop == Decided(3, "EarlyStopping", "stop", 3)
+    assert outcome.stop == SimulatedAction(3, "EarlyStopping", "stop", 3)
     assert (outcome.epochs, outcome.epochs_saved, outcome.seconds, outcome.seconds_saved) == (6, 2, 50.0, 20.0)
-    assert (outcome.best_seen, outcome.best_at_stop, outcome.lost) == ((1.0, 4), (2.0, 1), 1.0)
-    assert (result.epochs_saved, result.seconds_saved, result.lost, result.censored) == (2, 20.0, (1.0, 1.0), 0)
+    assert (outcome.best_seen, outcome.best_at_stop, outcome.quality_lost) == ((1.0, 4), (2.0, 1), 1.0)
+    assert (result.epochs_saved, result.seconds_saved, result.quality_lost, result.censored) == (2, 20.0, (1.0, 1.0), 0)
 
 
 def test_what_lies_beyond_the_record_is_censored() -> None:
     """A run that is not stopped up to its last recorded epoch saves nothing, and nobody knows where it would stop."""
     (outcome,) = replay([recording([3.0, 2.0, 2.5])], EarlyStopping(patience=2)).outcomes
 
-    assert (outcome.censored, outcome.stop, outcome.epochs_saved, outcome.lost) == (True, None, 0, 0.0)
+    assert (outcome.censored, outcome.stop, outcome.epochs_saved, outcome.quality_lost) == (True, None, 0, 0.0)
 
 
 @given(histories.filter(with_values), st.integers(0, 4), deltas, st.integers(1, 20))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trainbus import MissingMetric, SettingsError
 from trainbus.plugins import EarlyStopping
 from trainbus.replay import Recording, replay, sweep
-from trainbus.replay.recommend import ADVICE, Limit, frontier, left_out_estimate, most_saving
+from trainbus.replay.recommend import ADVICE, Limit, leave_one_out, most_saving, pareto_frontier
 
 from .recorded import History, finite, recording
 
@@ -40,14 +40,14 @@ def test_a_policy_of_a_sweep_is_what_replaying_it_is(table: list[Any], by: str) 
         assert found.stopped[number].tolist() == [each.stop.epoch if each.stop else -1 for each in outcomes]
         assert found.epochs_saved[number].tolist() == [each.epochs_saved for each in outcomes]
         assert found.seconds_saved[number].tolist() == [each.seconds_saved for each in outcomes]
-        assert found.lost[number].tolist() == [each.lost for each in outcomes]
+        assert found.quality_lost[number].tolist() == [each.quality_lost for each in outcomes]
 
 
 @given(st.lists(st.tuples(parts, parts), min_size=1, max_size=30))
 def test_the_frontier_is_what_no_other_beats(points: list[tuple[float, float]]) -> None:
     """No policy saves as much and loses less, or saves more and loses no more, than one on the frontier."""
     saved, lost = np.array(points).T
-    edge = frontier(saved, lost)
+    edge = pareto_frontier(saved, lost)
 
     for each in range(len(points)):
         beaten = bool(
@@ -85,7 +85,7 @@ def test_an_estimate_never_looks_at_the_run_that_it_is_of(runs: int, policies: i
         gained.append(saved[chosen, run])
         cost.append(lost[chosen, run])
 
-    found = left_out_estimate(saved, epochs, lost, limit)
+    found = leave_one_out(saved, epochs, lost, limit)
     assert found is not None
     np.testing.assert_allclose(found, (sum(gained) / epochs.sum(), np.mean(cost), max(cost)), atol=1e-12)
 
@@ -114,7 +114,7 @@ def test_runs_without_a_finite_value_lose_nothing_and_break_nothing() -> None:
     """All is NaN in one of two runs."""
     found = sweep(recordings([[math.nan] * 8, [3.0, 2.0, 1.0, 1.5, 1.6, 1.7, 1.8, 1.9]]))
 
-    assert np.isfinite(found.part_lost).all()
+    assert np.isfinite(found.fraction_lost).all()
     assert json.loads(json.dumps(found.as_data(), allow_nan=False))["policies"] == len(found.grid)
 
 
@@ -125,7 +125,10 @@ def test_runs_without_a_finite_value_lose_nothing_and_break_nothing() -> None:
         ({"patience": [-1]}, "patience=-1: input should be greater"),
         ({"smoothing": ["ema"]}, 'give such as "ema 0.9"'),
         ({"by": "lightning", "start_from_epoch": [3]}, "EarlyStopping of Lightning 2.6 has no start_from_epoch"),
-        ({"by": "pytorch"}, "'pytorch' is none of trainbus, keras, torch, lightning, ignite; did you mean 'torch'"),
+        (
+            {"by": "pytorch"},
+            "unknown library 'pytorch'; choose from trainbus, keras, torch, lightning, ignite; did you mean 'torch'",
+        ),
         ({"monitor": "val_los"}, "did you mean 'val_loss'"),
         ({"patience": range(5000), "min_delta": np.linspace(0, 1, 5000).tolist()}, "give fewer values"),
     ],

@@ -19,7 +19,7 @@ from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
 from trainbus.plugins.tensorboard.writer.summaries import histograms, text
 from trainbus.replay.readers.tensorboard import record_file as event_files
 from trainbus.replay.readers.tensorboard import scalars as event_scalars
-from trainbus.replay.readers.tensorboard.crc32c import masked_crc32c, masked_crc32c_of
+from trainbus.replay.readers.tensorboard.crc32c import masked_crc32c, masked_crc32c_of_bytes
 
 from ...streams import assert_reads_as_tensorboard, event, event_pb2, framed, read, scalar, summary_pb2, tensor, write
 
@@ -43,7 +43,7 @@ def test_checksums_are_those_of_the_wheel(text: bytes, rows: int):
     table = np.tile(np.frombuffer(text, np.uint8), (rows, 1))
 
     assert masked_crc32c(table).tolist() == [expected] * rows
-    assert masked_crc32c_of(text) == expected
+    assert masked_crc32c_of_bytes(text) == expected
 
 
 @given(STREAMS, st.lists(st.booleans(), min_size=60, max_size=60))
@@ -198,7 +198,7 @@ def test_a_length_that_lies_reserves_no_memory(length: int, tmp_path: Path):
     """A record that claims to be huge, with a checksum that agrees, is a file that ends inside it."""
     path = write(tmp_path / "events", sample())
     header = struct.pack("<Q", length)
-    path.write_bytes(path.read_bytes() + header + struct.pack("<I", masked_crc32c_of(header)) + b"\x0a")
+    path.write_bytes(path.read_bytes() + header + struct.pack("<I", masked_crc32c_of_bytes(header)) + b"\x0a")
     read(path)
     tracemalloc.start()
     found, notes = read(path)
@@ -234,7 +234,7 @@ def test_records_of_another_kind_are_refused(tmp_path: Path):
     """A file of records that are no events, such as examples of TFRecord, is told from a damaged one."""
     path = tmp_path / "events"
     path.write_bytes(framed(b"\xff" * 30))
-    with pytest.raises(SettingsError, match="no events of TensorBoard"):
+    with pytest.raises(SettingsError, match="not TensorBoard events"):
         read(path)
 
 

@@ -18,7 +18,7 @@ from torch.utils import tensorboard
 from trainbus import Run, SettingsError
 from trainbus.plugins import Journal, TensorBoard
 from trainbus.replay import Recording, read, read_all
-from trainbus.replay.readers.metric_names import metric_names
+from trainbus.replay.readers.metric_names import standard_names
 
 from ...streams import assert_reads_as_tensorboard, event, event_pb2, scalar, summary_pb2, write
 
@@ -123,7 +123,7 @@ def test_writers_of_pytorch_are_read(library, train: str, val: str, tmp_path: Pa
     assert set(found.metrics) == {"loss", "val_loss", "acc", "val_acc"}
     assert shown(found)["val_loss"] == [float(np.float32(2 / (epoch + 1))) for epoch in range(5)]
     assert shown(found)["val_acc"] == [0.125 * epoch for epoch in range(5)]
-    assert found.notes == ("Steps are taken for epochs.",)
+    assert found.notes == ("Steps are read as epochs.",)
 
 
 def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
@@ -135,7 +135,7 @@ def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
     found = read(tmp_path)
 
     assert shown(found) == {"loss": [0.0, 1.0, 2.0]}
-    assert "'hyper' holds no curve, and is left out." in found.notes
+    assert "'hyper' has no curve and is left out." in found.notes
 
 
 def curve(tag: str, steps: range | list[int], value: float = 0.0) -> list[bytes]:
@@ -164,7 +164,7 @@ def test_what_steps_mean_is_guessed_and_said(case: str, tmp_path: Path):
 
     assert found.epochs.tolist() == epochs
     assert {name: shown(found)[name] for name in expected} == expected
-    assert any("taken for" in note for note in found.notes)
+    assert any("read as" in note for note in found.notes)
 
 
 @given(epochs=st.integers(1, 5), steps=st.integers(1, 40), first=st.integers(0, 1), every=st.integers(1, 7))
@@ -237,7 +237,7 @@ TAGS = st.text(st.sampled_from("valtrins_/-1 epochlrbdg"), min_size=1, max_size=
 @given(st.lists(TAGS, unique=True))
 def test_no_two_metrics_get_one_name(tags: list[str]):
     """However metrics were written, each that is kept has a name of its own, and each name is not empty."""
-    naming = metric_names(tags)
+    naming = standard_names(tags)
 
     assert len(set(naming.names.values())) == len(naming.names)
     assert all(naming.names.values())
