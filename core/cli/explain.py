@@ -78,7 +78,7 @@ def _find_journal(path: Path) -> Path:
     if len(found) > 1:
         some = ", ".join(repr(str(each.parent)) for each in found[:5])
         raise JournalError(
-            f"{str(path)!r} has {len(found)} journals below it; give one: {some}{', ...' * (len(found) > 5)}"
+            f"{str(path)!r} has {len(found)} journals in or below it; give one: {some}{', ...' * (len(found) > 5)}"
         )
     return found[0]
 

@@ -178,7 +178,7 @@ def add_cuts(
 
 
 def save_interval(callback: ModelCheckpoint) -> int | None:
-    """Return the number of epochs between saves; None if the callback saves inside epochs, of which nothing is recorded."""
+    """Return the number of epochs between saves; None if the callback saves inside epochs, which is not recorded."""
     frequency = Frequency.parse(callback.save_freq)
     return frequency.every if frequency.unit == "epoch" else None
 

@@ -1,9 +1,8 @@
-"""The laws of a story in words."""
+"""Laws of `trainbus explain`."""
 
 import json
 import os
 import signal
-from math import inf, isfinite, nan
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from trainbus import Run
 from trainbus.cli import main
-from trainbus.cli.terminal import plot, printable
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
 
@@ -132,33 +130,3 @@ def test_what_a_journal_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixtu
     told = said(capsys, "j.jsonl")
     assert "\x1b" not in told
     assert "red?[31m?and more" in told
-
-
-@given(
-    st.dictionaries(st.integers(0, 400), st.sampled_from([nan, inf, -inf]) | st.floats(-1e300, 1e300), max_size=60),
-    st.integers(20, 120),
-    st.integers(2, 12),
-)
-def test_a_plot_shows_every_epoch_in_its_room(values: dict[int, float], width: int, height: int) -> None:
-    """It is never wider than asked, has the asked height, and names the least and the greatest value."""
-    lines = plot(values, dict.fromkeys(list(values)[:1], "S"), width=width, height=height)
-    finite = [value for value in values.values() if isfinite(value)]
-
-    if not finite:
-        assert lines == []
-        return
-    assert max(map(len, lines)) <= width
-    assert len(lines) == height + 3
-    assert f"{max(finite):.5g} ┤" in lines[0]
-    assert f"{min(finite):.5g} ┤" in lines[height - 1]
-    assert sum(line.count("•") for line in lines) >= 1
-    assert lines[-1].strip() == "S"
-    assert ("x" in lines[height - 1]) <= (len(finite) < len(values))
-
-
-@given(st.text())
-def test_what_is_printable_stays(text: str) -> None:
-    """Each character is itself, or a question mark where it would steer the terminal."""
-    assert all(
-        new == old or (new == "?" and not old.isprintable()) for new, old in zip(printable(text), text, strict=True)
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,27 @@ from hypothesis import strategies as st
 
 from trainbus.replay import Recording, Series
 
-__all__ = ["History", "deltas", "finite", "histories", "recording", "recording_of_run", "value"]
+DATA = Path(__file__).parent / "data"
+"""Samples that real libraries wrote."""
+
 
 History = Sequence[float | None]
 """The values of a metric, None where an epoch does not log it."""
 
+
 # mostly from a coarse grid, so that ties and differences of just min_delta are common
 coarse = st.integers(-4, 4).map(lambda number: number / 2)
+
+
 finite = st.one_of(coarse, coarse, st.floats(-2, 2, width=16), st.sampled_from([0.6, 1.0 - 1e-9, 0.1, 1e9]))
+
+
 value = st.one_of(finite, finite, finite, st.sampled_from([math.nan, math.inf, -math.inf, None]))
+
+
 histories = st.lists(value, min_size=1, max_size=25)
+
+
 deltas = st.sampled_from([0.0, 1e-4, 0.1, 0.5])
 
 
@@ -47,3 +59,16 @@ def recording_of_run(run: Any, name: str = "run") -> Recording:
         metric: [None if each is None else float(each) for each in values] for metric, values in run.history.items()
     }
     return recording(history, name, run.past[0][0])
+
+
+def shown(recording: Recording) -> dict[str, list[float]]:
+    """Return the logged values of each metric."""
+    return {name: series.values[series.logged].tolist() for name, series in recording.metrics.items()}
+
+
+def table_of(found: Recording) -> dict[str, list[float | None]]:
+    """Return a text for each epoch of each metric, None if nothing was logged; as texts, NaN equals NaN."""
+    return {
+        name: [repr(value) if there else None for value, there in zip(*map(np.ndarray.tolist, series), strict=True)]
+        for name, series in found.metrics.items()
+    }

@@ -12,25 +12,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from tensorboard.compat.proto import event_pb2, summary_pb2
     from tensorboard.util import tensor_util
-
 from tensorboardX.record_writer import masked_crc32c
 
 from tests.plugins.event_readers import read as accumulate
 from trainbus.replay.readers.tensorboard.scalars import Scalars, read_scalars
-
-__all__ = [
-    "Number",
-    "assert_reads_as_tensorboard",
-    "event",
-    "event_pb2",
-    "framed",
-    "numbers",
-    "read",
-    "scalar",
-    "summary_pb2",
-    "tensor",
-    "write",
-]
 
 Number = tuple[str, int, float, float]
 """Tag, step, time and value."""
@@ -96,3 +81,17 @@ def assert_reads_as_tensorboard(folder: Path) -> None:
                 values = [(each, float(tensor_util.make_ndarray(each.tensor_proto))) for each in reader.Tensors(tag)]
                 expected[tag] = [(each.step, each.wall_time, value) for each, value in values]
         assert repr(sorted(found.items())) == repr(sorted(expected.items()))
+
+
+def curve(tag: str, steps: range | list[int], value: float = 0.0) -> list[bytes]:
+    """Return the record of a number at each step: the step plus ``value``."""
+    return [event(step, 100.0 + step, summary=summary_pb2.Summary(value=[scalar(tag, step + value)])) for step in steps]
+
+
+def sample() -> list[bytes]:
+    """Return records of several lengths and kinds."""
+    return [
+        event(step, float(step), summary=summary_pb2.Summary(value=[make(tag, step / 7)]))
+        for step in range(4)
+        for tag, make in [("loss", scalar), ("val_loss", scalar), ("epoch_loss", tensor)]
+    ]

@@ -92,7 +92,7 @@ def test_a_grid_stops_every_run_where_its_library_s_rule_does(
 
     for number, policy in enumerate(grid):
         callback = policy.callback("val_loss", mode, library)
-        smooth = many.smoothed(Smoothing.parse(policy.smoothing) if policy.smoothing else None)
+        smooth = many.smoothed(policy.smoothing)
         assert (
             columns[number].tolist() == simulate_stops(smooth, library.stopping, callback.model_dump()).column.tolist()
         )

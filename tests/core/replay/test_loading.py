@@ -11,8 +11,8 @@ from trainbus import Run, SettingsError
 from trainbus.plugins import TensorBoard
 from trainbus.replay import read, read_all
 
-from .readers.tensorboard.test_runs import DATA, curve
-from .streams import write
+from .recorded import DATA
+from .streams import curve, write
 
 
 def test_several_formats_of_one_run_are_one(tmp_path: Path):
@@ -75,7 +75,7 @@ def test_what_is_not_there_or_not_one_is_said_with_the_fix(tmp_path: Path):
     (tmp_path / "empty/notes.md").write_text("x")
     wrong = {
         "run": "did you mean 'runs'",
-        "runs": "2 runs, 'one', 'two': name one of them",
+        "runs": "2 runs, 'one', 'two': give the path of one",
         "empty": "only 'notes.md'; known formats: trainbus journals",
         "empty/notes.md": "has an unknown format",
     }
@@ -87,14 +87,3 @@ def test_what_is_not_there_or_not_one_is_said_with_the_fix(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="neither a file nor a directory"):
         read(tmp_path / "pipe")
-
-
-def test_hidden_directories_and_installed_packages_hold_no_runs(tmp_path: Path):
-    """Nobody's own runs lie in .git, or in a virtual environment."""
-    for place in (".hidden", "venv/lib"):
-        write(tmp_path / place / "events.out.tfevents.1", curve("loss", range(3)))
-    (tmp_path / "venv/pyvenv.cfg").write_text("")
-    with pytest.raises(SettingsError, match="no recorded run"):
-        read(tmp_path)
-
-    assert read(tmp_path / ".hidden").name == ".hidden"

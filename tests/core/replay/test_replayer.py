@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import Decision, MissingMetric, Run, SettingsError, callbacks_from, hookimpl, journal
+from trainbus import Decision, Run, SettingsError, callbacks_from, hookimpl, journal
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
@@ -31,6 +31,8 @@ from .recorded import History, deltas, finite, histories, recording, recording_o
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
 """Where syncing a file costs nothing."""
+
+
 ACTIONS = {
     Stop: "stop",
     Save: "save",
@@ -108,6 +110,8 @@ def subject(request: pytest.FixtureRequest) -> Any:
 
 
 smoothings = st.sampled_from([None, None, "ema 0.5", "median 3"])
+
+
 stoppers = st.builds(
     EarlyStopping,
     monitor=st.sampled_from(["val_loss", "val_accuracy"]),
@@ -118,6 +122,8 @@ stoppers = st.builds(
     restore_best_weights=st.booleans(),
     smoothing=smoothings,
 )
+
+
 reducers = st.builds(
     ReduceLROnPlateau,
     monitor=st.sampled_from(["val_loss", "val_accuracy"]),
@@ -127,6 +133,8 @@ reducers = st.builds(
     factor=st.sampled_from([0.1, 0.5]),
     min_lr=st.sampled_from([0.0, 0.01, 0.1]),
 )
+
+
 savers = st.fixed_dictionaries(
     {
         "path": st.sampled_from(["m-{epoch}", "{epoch:02d}-{val_loss:.1f}", "m-{val_accuracy:.0f}"]),
@@ -268,9 +276,6 @@ def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train
     assert all(each.exact for each in outcome.decisions)
 
 
-# --- other settings
-
-
 def test_what_is_saved_and_what_is_lost() -> None:
     """Epochs and seconds after the stop are saved; the best after it is lost."""
     losses = [3.0, 2.0, 2.5, 2.6, 1.0, 1.5]
@@ -303,75 +308,14 @@ def test_more_epochs_change_nothing_that_was_exact(history: History, patience: i
     assert [each for each in whole.decisions if each.epoch < len(short)] == list(early.decisions)
 
 
-def test_only_the_first_reduction_that_the_record_does_not_show_is_exact() -> None:
-    """What comes after it, stops and saves as well, would have been otherwise."""
-    callbacks = [
-        ReduceLROnPlateau(monitor="val_loss", patience=2),
-        EarlyStopping(monitor="val_loss", patience=5),
-        ModelCheckpoint("{epoch}", monitor="val_loss"),
-    ]
-    history = {"val_loss": [1.0] * 8, "lr": [0.1] * 8}
-    (outcome,) = replay([recording(history)], callbacks).outcomes
-
-    assert [(each.epoch, each.exact) for each in outcome.cuts] == [(2, True), (4, False)]
-    assert (outcome.stop.epoch, outcome.stop.exact) == (5, False)
-    assert [each.exact for each in outcome.decisions if each.action == "save"] == [True] * 3 + [False] * 3
-    assert outcome.hypothetical_from == 2
-
-
-@pytest.mark.parametrize("noted", ["before", "after"])
-def test_reductions_that_the_record_shows_leave_what_follows_exact(noted: str) -> None:
-    """Whether the rate of an epoch was written down before or after it was reduced."""
-    rates = [0.1, 0.1, 0.1, 0.01, 0.01, 0.001] if noted == "before" else [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
-    history = {"val_loss": [1.0] * 6, "learning_rate": rates}
-    (outcome,) = replay([recording(history)], ReduceLROnPlateau(patience=2)).outcomes
-
-    assert [(each.epoch, each.exact) for each in outcome.cuts] == [(2, True), (4, True)]
-    assert outcome.hypothetical_from is None
-
-
-def test_a_rate_at_its_floor_is_not_reduced() -> None:
-    """The recorded rate tells, as far as it is recorded."""
-    callback = ReduceLROnPlateau(patience=1, min_lr=0.1)
-    with_rate, without = {"val_loss": [1.0] * 3, "lr": [0.1] * 3}, {"val_loss": [1.0] * 3}
-
-    cuts = [replay([recording(each)], callback).outcomes[0].cuts for each in (with_rate, without)]
-    assert [[each.epoch for each in some] for some in cuts] == [[], [1, 2]]
-
-
-# --- what decides
-
-
-def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
-    """val_loss where a run logs it, else the best candidate; which one, and why, is said."""
-    runs = [recording({"grad_norm": [1.0, 2.0], "accuracy": [0.1, 0.2], "val_acc": [0.5, 0.25]})]
-    choice = replay(runs, EarlyStopping(patience=1)).choice
-
-    assert (choice.monitor, choice.mode) == ("val_acc", "max")
-    assert choice.why == "the best candidate of 2 whose names tell a direction: no run logs val_loss"
-
-
-def test_a_metric_that_is_asked_for_must_be_there() -> None:
-    """The nearest name is told; runs that lack it are left out by name, unless none is left."""
-    runs = [recording({"val_loss": [1.0]}, "a"), recording({"loss": [1.0]}, "b")]
-    with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss"):
-        replay(runs, EarlyStopping(monitor="var_loss"))
-    with pytest.raises(MissingMetric, match="no run logs loss and val_loss"):
-        replay(runs, [EarlyStopping(monitor="loss"), EarlyStopping(monitor="val_loss")])
-
-    result = replay(runs, EarlyStopping(monitor="val_loss"))
-    assert [each.name for each in result.outcomes] == ["a"]
-    assert result.notes == ("1 run does not log val_loss and is left out: b.",)
-
-
 @pytest.mark.parametrize(
     ("runs", "callbacks", "sentence"),
     [
         ([], EarlyStopping(), "there are no runs"),
         ([recording([1.0])], [], "no callback decides; give an EarlyStopping"),
         ([recording([1.0])], TensorBoard(), "no callback decides"),
-        ([recording([1.0])], object(), "is no callback"),
-        ([recording({"a": [1.0]})], EarlyStopping(), "no metric tells by its name"),
+        ([recording([1.0])], object(), "is not a callback"),
+        ([recording({"a": [1.0]})], EarlyStopping(), "no logged metric has a name with a known direction"),
         ([recording({"a": [1.0]})], EarlyStopping(monitor="a"), "write mode="),
         ([recording([None])], EarlyStopping(), "no run logs val_loss"),
     ],
