@@ -25,7 +25,13 @@ _CURVES = 24
 
 
 def render_page(recordings: Sequence[Recording], result: Replay | None, found: Sweep | None) -> str:
-    """Return the page; all text from recordings is escaped."""
+    """Return the page; all text from recordings is escaped.
+
+    Args:
+        recordings: The runs.
+        result: Their replay, if there is one.
+        found: Their sweep, if there is one; one of both is required.
+    """
     body = "".join(_body(recordings, result, found))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -42,24 +48,23 @@ def _title(result: Replay | None) -> str:
 
 
 def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep | None) -> Iterator[str]:
-    choice = result.choice if result is not None else found.choice if found is not None else None
+    first = result or found
+    assert first is not None
+    choice = first.choice
+    epochs = sum(len(each.epochs) for each in recordings)
+    better = "lower" if choice.mode == "min" else "higher"
     yield f"<header><h1>{_text(_title(result))}</h1>"
-    if choice is not None:
-        epochs = sum(len(each.epochs) for each in recordings)
-        better = "lower" if choice.mode == "min" else "higher"
-        yield f"<p>{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}; decided by <b>{_text(choice.monitor)}"
-        yield f"</b>, {better} is better ({_text(choice.why)}).</p>"
-    yield "</header>\n"
+    yield f"<p>{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}; decided by <b>{_text(choice.monitor)}"
+    yield f"</b>, {better} is better ({_text(choice.why)}).</p></header>\n"
     if result is not None:
         yield from _replay_section(result)
     if found is not None:
         yield from _sweep_section(found)
-    runs = [each for each in recordings if choice is not None and choice.is_logged_in(each)]
-    if runs and choice is not None:
+    runs = [each for each in recordings if choice.is_logged_in(each)]
+    if runs:
         outcomes = {each.name: each for each in result.outcomes} if result is not None else {}
         yield from _curve_section(build_curves(runs, choice), outcomes, choice.monitor)
-    notes = [*(result.notes if result is not None else found.notes if found is not None else ())]
-    notes += [f"{each.name}: {note}" for each in recordings for note in each.notes]
+    notes = [*first.notes, *(f"{each.name}: {note}" for each in recordings for note in each.notes)]
     if notes:
         yield f"<section><h2>Notes</h2><ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul></section>\n"
 

@@ -14,25 +14,13 @@ from trainbus.replay import Recording, Series
 
 DATA = Path(__file__).parent / "data"
 """Samples that real libraries wrote."""
-
-
 History = Sequence[float | None]
 """The values of a metric, None where an epoch does not log it."""
-
-
 # mostly from a coarse grid, so that ties and differences of just min_delta are common
 coarse = st.integers(-4, 4).map(lambda number: number / 2)
-
-
 finite = st.one_of(coarse, coarse, st.floats(-2, 2, width=16), st.sampled_from([0.6, 1.0 - 1e-9, 0.1, 1e9]))
-
-
 value = st.one_of(finite, finite, finite, st.sampled_from([math.nan, math.inf, -math.inf, None]))
-
-
 histories = st.lists(value, min_size=1, max_size=25)
-
-
 deltas = st.sampled_from([0.0, 1e-4, 0.1, 0.5])
 
 

@@ -17,7 +17,7 @@ def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
     choice = replay(runs, EarlyStopping(patience=1)).choice
 
     assert (choice.monitor, choice.mode) == ("val_acc", "max")
-    assert choice.why == "the best candidate of 2 whose names tell a direction: no run logs val_loss"
+    assert choice.why == "the best candidate of 2 with a known direction: no run logs val_loss"
 
 
 def test_a_metric_that_is_asked_for_must_be_there() -> None:

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from trainbus.replay.recommend import ADVICE, Limit, leave_one_out, most_saving, pareto_frontier
 
 limits = st.sampled_from(list(ADVICE.values()))
-
-
 parts = st.floats(0, 1).map(lambda part: round(part, 1))
 
 

@@ -31,8 +31,6 @@ from .recorded import History, deltas, finite, histories, recording, recording_o
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
 """Where syncing a file costs nothing."""
-
-
 ACTIONS = {
     Stop: "stop",
     Save: "save",
@@ -110,8 +108,6 @@ def subject(request: pytest.FixtureRequest) -> Any:
 
 
 smoothings = st.sampled_from([None, None, "ema 0.5", "median 3"])
-
-
 stoppers = st.builds(
     EarlyStopping,
     monitor=st.sampled_from(["val_loss", "val_accuracy"]),
@@ -122,8 +118,6 @@ stoppers = st.builds(
     restore_best_weights=st.booleans(),
     smoothing=smoothings,
 )
-
-
 reducers = st.builds(
     ReduceLROnPlateau,
     monitor=st.sampled_from(["val_loss", "val_accuracy"]),
@@ -133,8 +127,6 @@ reducers = st.builds(
     factor=st.sampled_from([0.1, 0.5]),
     min_lr=st.sampled_from([0.0, 0.01, 0.1]),
 )
-
-
 savers = st.fixed_dictionaries(
     {
         "path": st.sampled_from(["m-{epoch}", "{epoch:02d}-{val_loss:.1f}", "m-{val_accuracy:.0f}"]),

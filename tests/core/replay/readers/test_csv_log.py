@@ -16,11 +16,7 @@ from trainbus.replay import read
 from ..recorded import DATA, shown, table_of
 
 NAMES = ["loss", "val_loss", "accuracy", "learning_rate"]
-
-
 CELLS = st.floats() | st.none()
-
-
 ROWS = st.lists(st.lists(CELLS, min_size=4, max_size=4), min_size=1, max_size=8).filter(
     lambda rows: any(cell is not None for row in rows for cell in row)
 )

@@ -8,8 +8,6 @@ import pytest
 from ...streams import event, read, summary_pb2, tensor, write
 
 TYPES = [np.float32, np.float64, np.float16, np.bool_]
-
-
 TYPES += [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 
 

@@ -28,8 +28,6 @@ SAMPLES = {
     "transformers": ["transformers", "transformers/checkpoint-16"],
 }
 """Library to the directories in which it wrote the same run."""
-
-
 NEEDS = {"keras": "tensorflow", "lightning": "lightning", "transformers": "transformers"}
 
 
@@ -67,8 +65,6 @@ def test_the_library_that_is_installed_is_read(library: str, tmp_path: Path):
 
 
 VALUES = st.floats(width=32) | st.sampled_from([math.nan, math.inf, -math.inf])
-
-
 EPOCHS = st.lists(
     st.dictionaries(st.sampled_from(["loss", "accuracy", "val_loss", "val_f1", "learning_rate"]), VALUES),
     min_size=1,

@@ -29,17 +29,9 @@ from ...streams import (
 )
 
 NAMES = st.text("abc/_ü", min_size=1, max_size=12)
-
-
 STEPS = st.integers(0, 300) | st.integers(-(2**63), 2**63 - 1)
-
-
 VALUES = st.floats(width=32) | st.sampled_from([math.nan, math.inf, -math.inf, 0.0])
-
-
 TIMES = st.floats(allow_nan=False)
-
-
 STREAMS = st.lists(st.tuples(NAMES, STEPS, TIMES, VALUES), max_size=60)
 
 
