@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .. import Callback, MissingDependency, Run, SettingsError
+from trainbus import Callback, MissingDependency, Run, SettingsError
 
 Framework = Literal["sklearn", "torch", "keras"]
 

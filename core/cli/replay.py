@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..callback import Callback
-from ..errors import SettingsError
+from trainbus import Callback, SettingsError, load
 
 if TYPE_CHECKING:
     from ..replay import Recording
@@ -178,8 +177,6 @@ def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], re
 
 def _callbacks(options: argparse.Namespace) -> list[Callback]:
     """Return the callbacks of --config and of the callback options."""
-    from ..settings.settings_file import load  # noqa: PLC0415
-
     found: list[Callback] = list(load(options.config)) if options.config else []
     for option, (name, _) in _CALLBACK_OPTIONS.items():
         flag = f"--{option.replace('_', '-')}"
@@ -202,7 +199,8 @@ def _callback(name: str, option: str, text: str, library: str) -> Callback:
         if name == "ReduceLROnPlateau":
             return build(specs.plateau.settings, given)
         path = "checkpoint-{epoch}" if {"keep", "keep_last"} & set(given) else "checkpoint"
-        return ModelCheckpoint(**{"filepath": path, **given})
+        options: dict[str, Any] = {"filepath": path, **given}
+        return ModelCheckpoint(**options)
     except SettingsError as error:
         raise SettingsError(f"{option}: {error}") from None
 

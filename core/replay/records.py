@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics.monitor import BestValue
+from trainbus import BestValue
 
 
 class Series(NamedTuple):

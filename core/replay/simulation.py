@@ -75,7 +75,7 @@ def add_stops(
     callback: MonitoredCallback,
     curves: Curves,
     spec: StoppingRuleSpec,
-    actions: Sequence[list[SimulatedAction]],
+    actions: list[list[SimulatedAction]],
 ) -> NDArray[np.int64]:
     """Add the actions of early stopping to the list of each run.
 
@@ -150,7 +150,7 @@ def add_cuts(
     curves: Curves,
     spec: PlateauRuleSpec,
     rates: RecordedRates,
-    actions: Sequence[list[SimulatedAction]],
+    actions: list[list[SimulatedAction]],
 ) -> None:
     """Add the cuts of the learning rate to the list of each run; one that the record does not show is not exact.
 

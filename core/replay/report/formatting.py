@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
+from trainbus import BestValue
+
 from ...cli.terminal import printable
-from ...metrics.monitor import BestValue
 from ..recommend import Estimate
 
 _WIDTH, _NARROWEST = 110, 12
