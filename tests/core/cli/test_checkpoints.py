@@ -15,7 +15,7 @@ def put(path: str, step: int, **metrics: float) -> None:
 
 
 def test_checkpoints_are_listed_latest_step_first_with_last_and_best(capsys: pytest.CaptureFixture[str]) -> None:
-    """Epochs count from 1; the best is named for each metric whose name tells a direction; nothing claims too much."""
+    """Epochs count from 1, each metric of known direction has its best, and nothing unverified is called intact."""
     put("b.bin", 20, val_loss=0.5, accuracy=0.9, weird=1.0)
     put("a.bin", 10, val_loss=0.25, accuracy=float("nan"), weird=2.0)
     os.utime("a.bin")
@@ -58,7 +58,7 @@ def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str])
 
 
 def test_machines_read_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """--json has the manifests' own numbers; what was not verified is neither intact nor damaged."""
+    """--json contains the numbers of the manifests; an unverified checkpoint is neither intact nor damaged."""
     put("a.bin", 1, loss=2.0)
     put("b.bin", 2, loss=3.0)
 
@@ -71,7 +71,7 @@ def test_machines_read_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_directory_without_checkpoints_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty directory is no failure; one that is not there, or a file, is."""
+    """An empty directory is not an error; a missing one or a file is."""
     Path("file").touch()
     Path("empty").mkdir()
 
@@ -83,7 +83,7 @@ def test_a_directory_without_checkpoints_is_said_in_one_line(capsys: pytest.Capt
 
 
 def test_names_in_a_directory_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Control characters of a file's name are not printed."""
+    """Control characters in a file name are not printed."""
     put("\x1b[2Jevil.bin", 1, **{"loss\n": 1.0})
 
     assert main(["checkpoints", "."]) == 0

@@ -11,7 +11,7 @@ from trainbus.cli.demo import digits
 
 @pytest.mark.parametrize(("framework", "suffix"), [("sklearn", ".skops"), ("torch", ".pt"), ("keras", ".keras")])
 def test_all_four_callbacks_act_visibly(framework: str, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run of the demo cuts the rate, saves the best, stops early, restores, and says so and what is where."""
+    """The demo cuts the rate, saves the best, stops early, restores, and prints this and where its files are."""
     assert main(["demo", "--framework", framework, "--out", "shown"]) == 0
 
     out = capsys.readouterr().out

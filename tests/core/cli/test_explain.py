@@ -34,7 +34,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_every_decision_is_told_with_epoch_reason_and_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
-    """The story reads as people tell it: what was seen, how often, and what followed."""
+    """Each decision is printed with its epoch, its reason and its effect."""
     train([0.52, 0.41, 0.3098, 0.3124, 0.3111, 0.3121, 0.2])
     told = said(capsys, "run").splitlines()
 
@@ -60,7 +60,7 @@ def test_every_decision_is_told_with_epoch_reason_and_what_was_done(capsys: pyte
 
 
 def test_what_is_done_over_and_over_is_told_in_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of many saves in a row the first, the last, and how many lie between."""
+    """Of many saves in a row, the first, the last and the number between are printed."""
     train([1.0] * 20, ModelCheckpoint("run/m"))
     told = said(capsys, "run")
 
@@ -69,7 +69,7 @@ def test_what_is_done_over_and_over_is_told_in_few_lines(capsys: pytest.CaptureF
 
 
 def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.CaptureFixture[str]) -> None:
-    """Several are named, none is said, and a number tells runs of one file apart."""
+    """Several journals are listed, a missing one is an error, and a number selects a run of one journal."""
     train([1.0, 2.0], Journal("a/b/journal.jsonl"))
     assert said(capsys, ".") == said(capsys, "a") == said(capsys, "a/b/journal.jsonl")
 
@@ -93,7 +93,7 @@ def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.Ca
 
 
 def test_what_was_killed_and_resumed_is_told_as_one_story(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the end is missing that is said; after the resume each epoch is there once."""
+    """A missing end is reported; after the resume each epoch occurs once."""
     child = os.fork()
     if child == 0:
         with Run(LineSubject(), CALLBACKS) as run:
@@ -113,13 +113,13 @@ def test_what_was_killed_and_resumed_is_told_as_one_story(capsys: pytest.Capture
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_no_file_makes_it_fail_in_any_other_way(content: bytes) -> None:
-    """Whatever is in a file that is no journal, one line and exit code 2."""
+    """Any file that is not a journal gives one line and exit code 2."""
     Path("journal.jsonl").write_bytes(content)
     assert main(["explain", "journal.jsonl"]) == 2
 
 
 def test_what_a_journal_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Names and reasons may be anybody's, also such names as no run logs."""
+    """Names and reasons from a journal are not trusted, not even names that no run logs."""
     with Run(callbacks=Journal("j.jsonl")) as run:
         for _ in run.epochs(2):
             run.log(evil=1.0)

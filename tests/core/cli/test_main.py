@@ -9,7 +9,7 @@ from trainbus.cli import main
 
 
 def test_callbacks_lists_all_that_is_installed_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every callback, adapter and plugin has its name, what it does and its package in one line."""
+    """Every callback, adapter and plugin has a line with name, summary and package."""
     assert main(["callbacks"]) == 0
 
     lines = capsys.readouterr().out.splitlines()

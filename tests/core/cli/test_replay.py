@@ -57,7 +57,7 @@ def _given(callback: object) -> dict[str, object]:
 
 
 def test_settings_come_from_a_file_or_from_options(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both say the same, to people and to machines."""
+    """A file and options give the same result, as text and as JSON."""
     Path("trainbus.toml").write_text('[[callbacks]]\ncallback = "EarlyStopping"\npatience = 2\n')
     by_file = printed(capsys, "replay", logs, "--config", "trainbus.toml", "--json")
     by_option = printed(capsys, "replay", logs, "--early-stopping", "patience=2", "--json")
@@ -73,7 +73,7 @@ def test_settings_come_from_a_file_or_from_options(logs: str, capsys: pytest.Cap
 
 
 def test_all_three_callbacks_are_replayed_at_once(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A cut that the record does not show makes what follows hypothetical, and the text says so."""
+    """After a cut that the record does not show, everything is marked as hypothetical."""
     options = [
         "--early-stopping",
         "patience=9",
@@ -91,14 +91,14 @@ def test_all_three_callbacks_are_replayed_at_once(logs: str, capsys: pytest.Capt
 
 
 def test_a_run_that_is_not_stopped_is_censored(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is said of what lies beyond the record."""
+    """Nothing is claimed about epochs after the record."""
     text = printed(capsys, "replay", logs, "--early-stopping", "patience=50")
 
     assert "censored (2): not stopped up to the last recorded epoch; nothing is known after it" in text
 
 
 def test_machines_get_a_line_a_run_or_a_line_a_policy(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """As CSV with a header."""
+    """The output is CSV with a header."""
     of_runs = list(
         csv.DictReader(io.StringIO(printed(capsys, "replay", logs, "--early-stopping", "patience=2", "--csv")))
     )
@@ -115,7 +115,7 @@ def test_machines_get_a_line_a_run_or_a_line_a_policy(logs: str, capsys: pytest.
 
 
 def test_a_library_s_own_words_are_taken_and_given(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its options, and code to paste that is its own."""
+    """A library's options are accepted, and the code to paste is for that library."""
     replayed = ["--as", "lightning", "--early-stopping", "patience=2,check_finite=false", "--json"]
     assert json.loads(printed(capsys, "replay", logs, *replayed))["library"] == "lightning"
 
@@ -125,7 +125,7 @@ def test_a_library_s_own_words_are_taken_and_given(logs: str, capsys: pytest.Cap
 
 
 def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With settings and without."""
+    """A page is written with and without settings."""
     for command in (["replay", logs], ["replay", logs, "--early-stopping", "patience=2"], ["sweep", logs]):
         Path("report.html").unlink(missing_ok=True)
         printed(capsys, *command, "--html", "report.html")
@@ -158,7 +158,7 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
 def test_mistakes_are_named_with_what_is_right(
     logs: str, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2, one line, nothing printed."""
+    """A mistake gives exit code 2 and one line on stderr."""
     assert main(arguments) == 2
 
     captured = capsys.readouterr()
@@ -179,7 +179,7 @@ def test_mistakes_are_named_with_what_is_right(
 def test_options_that_are_not_there_are_refused_with_the_nearest(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2 and one line, before anything is read."""
+    """A wrong option gives exit code 2 and one line, before anything is read."""
     with pytest.raises(SystemExit) as raised:
         main(arguments)
 

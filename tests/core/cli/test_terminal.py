@@ -14,7 +14,7 @@ from trainbus.cli.terminal import plot, printable
     st.integers(2, 12),
 )
 def test_a_plot_shows_every_epoch_in_its_room(values: dict[int, float], width: int, height: int) -> None:
-    """It is never wider than asked, has the asked height, and names the least and the greatest value."""
+    """It is at most as wide as requested, has the requested height, and shows the lowest and highest value."""
     lines = plot(values, dict.fromkeys(list(values)[:1], "S"), width=width, height=height)
     finite = [value for value in values.values() if isfinite(value)]
 
@@ -32,7 +32,7 @@ def test_a_plot_shows_every_epoch_in_its_room(values: dict[int, float], width: i
 
 @given(st.text())
 def test_what_is_printable_stays(text: str) -> None:
-    """Each character is itself, or a question mark where it would steer the terminal."""
+    """Each character is unchanged, or a question mark if it is not printable."""
     assert all(
         new == old or (new == "?" and not old.isprintable()) for new, old in zip(printable(text), text, strict=True)
     )

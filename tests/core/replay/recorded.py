@@ -1,4 +1,4 @@
-"""Recorded runs to test with: histories, strategies for them, and how they become recordings."""
+"""Recorded runs for tests: histories, strategies for them, and their recordings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ deltas = st.sampled_from([0.0, 1e-4, 0.1, 0.5])
 def recording(
     histories: Mapping[str, History] | History, name: str = "run", first_epoch: int = 0, seconds: float | None = None
 ) -> Recording:
-    """A recording of these metrics, or of this history of val_loss, that lasts so many seconds an epoch."""
+    """Return a recording of these metrics, or of this history of val_loss, with this many seconds an epoch."""
     told = histories if isinstance(histories, Mapping) else {"val_loss": histories}
     length = max(map(len, told.values()))
     metrics = {
@@ -42,7 +42,7 @@ def recording(
 
 
 def recording_of_run(run: Any, name: str = "run") -> Recording:
-    """What a live run's own history records of it."""
+    """Return the recording of a live run from its history."""
     history = {
         metric: [None if each is None else float(each) for each in values] for metric, values in run.history.items()
     }

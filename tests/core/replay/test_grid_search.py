@@ -1,4 +1,4 @@
-"""Stepping many runs and policies at once is stepping each by itself, and a grid's short cut the same rule."""
+"""Laws of the grid search: it finds the same stops as stepping each policy and run alone."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_grid_stops_every_run_where_plain_numbers_do(table: list[Any], mode: A
 def test_a_grid_stops_every_run_where_its_library_s_rule_does(
     table: list[Any], mode: Any, axes: dict[str, Any], by: str
 ) -> None:
-    """Each policy of a grid is what stepping that policy by itself over all runs is, for every library."""
+    """Each policy of a grid stops where stepping that policy alone stops, for every library."""
     library = LIBRARIES[by]
     axes["patience"] = [each + 1 for each in axes["patience"]]
     unknown = {"start_from_epoch", "baseline", "smoothing"} - set(library.stopping.settings.model_fields)
@@ -108,7 +108,7 @@ def test_order_and_repetition_of_a_grid_s_values_do_not_matter() -> None:
 
 @pytest.mark.parametrize("runs", [1, 3])
 def test_runs_of_one_value_stop_nowhere(runs: int) -> None:
-    """A single value, be it NaN, ends no run: epoch 0 never stops."""
+    """A single value, even NaN, stops no run: epoch 0 never stops."""
     many = curves([([math.nan], 0)] * runs, "min")
 
     assert (find_stops(many, Grid(patience=(0, 1))) == -1).all()

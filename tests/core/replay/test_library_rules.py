@@ -38,7 +38,7 @@ def logged(history: History) -> bool:
 
 
 class KerasModel:
-    """A model as far as Keras's callbacks can tell."""
+    """A minimal model for Keras's callbacks."""
 
     metrics: tuple[Any, ...] = ()
 
@@ -153,7 +153,7 @@ def test_plateaus_as_keras(history: History, options: dict[str, Any]) -> None:
     ),
 )
 def test_plateaus_as_torch(history: History, options: dict[str, Any]) -> None:
-    """Torch's own scheduler reduces in the same epochs, also where it looks at thresholds relatively."""
+    """PyTorch's scheduler reduces in the same epochs, also with relative thresholds."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **options)
     rates, reduced = [], []
@@ -178,7 +178,7 @@ def test_patience_counts_differ_by_one() -> None:
 
 
 class LightningTrainer:
-    """A trainer as far as Lightning's EarlyStopping can tell."""
+    """A minimal trainer for Lightning's EarlyStopping."""
 
     fast_dev_run = False
     world_size = 1

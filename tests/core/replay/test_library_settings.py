@@ -18,12 +18,12 @@ from .recorded import recording
 
 
 def test_what_is_not_given_is_the_library_s_own_default() -> None:
-    """A patience that nobody wrote is Lightning's 3, not trainbus's 0."""
+    """A patience that is not set is Lightning's 3, not trainbus's 0."""
     assert translate(find_library("lightning"), EarlyStopping(min_delta=0.1)) == LightningEarlyStopping(min_delta=0.1)
 
 
 def test_options_that_a_library_does_not_have_are_refused_by_name() -> None:
-    """Ignite needs a patience, and Lightning knows no start_from_epoch; what changes no stop is let be."""
+    """Ignite requires a patience, Lightning has no start_from_epoch; options that do not change a stop are dropped."""
     with pytest.raises(SettingsError, match="patience: needed"):
         translate(find_library("ignite"), EarlyStopping())
     with pytest.raises(SettingsError, match=r"start_from_epoch: no such option.*options: .*check_finite"):
@@ -33,7 +33,7 @@ def test_options_that_a_library_does_not_have_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize("by", LIBRARIES)
 def test_a_reader_is_told_what_a_library_does_not_decide(by: str) -> None:
-    """PyTorch has no early stopping, and checkpoints are trainbus's whatever the library."""
+    """PyTorch has no early stopping, and checkpoints follow trainbus's rules for every library."""
     callbacks = [EarlyStopping(patience=2), ModelCheckpoint("best", save_best_only=True)]
     notes = " ".join(replay([recording([1.0, 2.0])], callbacks, by=by).notes)
 

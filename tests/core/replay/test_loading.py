@@ -1,4 +1,4 @@
-"""The laws of finding runs: all of them, each once, by a name that tells it from the others."""
+"""Laws of loading runs: all runs are found, each once, by a unique name."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from .streams import curve, write
 
 
 def test_several_formats_of_one_run_are_one(tmp_path: Path):
-    """Event files, CSV and history that hold the same numbers are one run, which says what else held it."""
+    """Event files, CSV and history with the same numbers are one run, whose notes name the others."""
     shutil.copytree(DATA, tmp_path / "all", ignore=shutil.ignore_patterns("*.py"))
     found = read_all(tmp_path / "all")
 
@@ -41,7 +41,7 @@ def test_a_run_of_trainbus_is_one_with_its_journal(tmp_path: Path):
 
 
 def test_one_bad_run_does_not_hinder_the_others(tmp_path: Path):
-    """The good ones are read, the bad one is told, as a warning or to whoever asks."""
+    """The good runs are read; the bad one causes a warning, or a call of ``unread``."""
     write(tmp_path / "good/events.out.tfevents.1", curve("loss", range(3)))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/events.out.tfevents.1").write_bytes(b"nothing of the kind")
@@ -68,7 +68,7 @@ def test_names_tell_runs_apart(tmp_path: Path):
 
 
 def test_what_is_not_there_or_not_one_is_said_with_the_fix(tmp_path: Path):
-    """A wrong path names the near one, several runs are named, and a directory without runs says what it has."""
+    """Errors name the nearest path, the runs of an ambiguous path, and the content of a directory without runs."""
     for name in ("runs/one", "runs/two"):
         write(tmp_path / name / "events.out.tfevents.1", curve("loss", range(3)))
     (tmp_path / "empty").mkdir()

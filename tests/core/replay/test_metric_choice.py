@@ -12,7 +12,7 @@ from .recorded import recording
 
 
 def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
-    """val_loss where a run logs it, else the best candidate; which one, and why, is said."""
+    """The metric is val_loss if a run logs it, else the best candidate, with the reason."""
     runs = [recording({"grad_norm": [1.0, 2.0], "accuracy": [0.1, 0.2], "val_acc": [0.5, 0.25]})]
     choice = replay(runs, EarlyStopping(patience=1)).choice
 
@@ -21,7 +21,7 @@ def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
 
 
 def test_a_metric_that_is_asked_for_must_be_there() -> None:
-    """The nearest name is told; runs that lack it are left out by name, unless none is left."""
+    """The error names the nearest metric; runs without the metric are left out and named, unless none is left."""
     runs = [recording({"val_loss": [1.0]}, "a"), recording({"loss": [1.0]}, "b")]
     with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss"):
         replay(runs, EarlyStopping(monitor="var_loss"))

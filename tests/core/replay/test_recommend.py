@@ -30,7 +30,7 @@ def test_the_frontier_is_what_no_other_beats(points: list[tuple[float, float]]) 
 
 @given(st.lists(st.tuples(parts, parts, parts), min_size=1, max_size=20), limits)
 def test_the_chosen_policy_saves_most_of_those_within_the_limit(points: list[Any], limit: Limit) -> None:
-    """And where none is within it, none loses less."""
+    """If no policy is within it, no other policy loses less."""
     saved, mean, worst = np.array(points).T
     chosen = most_saving(saved, mean, worst, limit)
     within = (mean <= limit.mean) & (worst <= limit.worst)

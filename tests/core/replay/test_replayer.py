@@ -30,7 +30,7 @@ from trainbus.replay import RunOutcome, SimulatedAction, read, replay
 from .recorded import History, deltas, finite, histories, recording, recording_of_run
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
-"""Where syncing a file costs nothing."""
+"""A directory in which syncing a file is fast."""
 ACTIONS = {
     Stop: "stop",
     Save: "save",
@@ -42,7 +42,7 @@ ACTIONS = {
 
 
 class Noted:
-    """Hears what was decided, and tells it as a replay does."""
+    """A plugin that records decisions in the form of a replay."""
 
     def __init__(self) -> None:
         self.decided: list[tuple[int, str, str, int]] = []
@@ -233,7 +233,7 @@ def trained_by_sklearn(callbacks: list[Any]) -> Run:
 
 
 def assert_is_the_journal_s(path: str) -> None:
-    """What a journal tells of a run is what replaying the journal, under the settings in it, tells."""
+    """A journal records the same decisions as its replay under the settings in it."""
     (story,) = journal.read(Path(path))
     listed = [each for each in story.callbacks.values() if each.callback]
     callbacks = callbacks_from({"callback": each.callback, **each.settings} for each in listed)
@@ -251,7 +251,7 @@ def assert_is_the_journal_s(path: str) -> None:
 
 @pytest.mark.parametrize("train", [trained_by_keras, trained_by_torch, trained_by_sklearn])
 def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train: Any) -> None:
-    """A whole training by each framework: the same stop, saves, reductions and restored epoch."""
+    """A real training with each framework gives the same stop, saves, cuts and restored epoch."""
     noted = Noted()
     callbacks = [
         EarlyStopping(monitor="val_loss", patience=4, min_delta=1e-3, restore_best_weights=True),
@@ -281,7 +281,7 @@ def test_what_is_saved_and_what_is_lost() -> None:
 
 
 def test_what_lies_beyond_the_record_is_censored() -> None:
-    """A run that is not stopped up to its last recorded epoch saves nothing, and nobody knows where it would stop."""
+    """A run that nothing stops up to its last recorded epoch saves nothing, and its stop is unknown."""
     (outcome,) = replay([recording([3.0, 2.0, 2.5])], EarlyStopping(patience=2)).outcomes
 
     assert (outcome.censored, outcome.stop, outcome.epochs_saved, outcome.quality_lost) == (True, None, 0, 0.0)
@@ -289,7 +289,7 @@ def test_what_lies_beyond_the_record_is_censored() -> None:
 
 @given(histories.filter(with_values), st.integers(0, 4), deltas, st.integers(1, 20))
 def test_more_epochs_change_nothing_that_was_exact(history: History, patience: int, delta: float, cut: int) -> None:
-    """What is decided on a record that was cut short is decided on the whole one."""
+    """Decisions on a truncated record are those on the complete one."""
     callbacks = [EarlyStopping(patience=patience, min_delta=delta), ModelCheckpoint("{epoch}", save_best_only=True)]
     short = history[:cut]
     if not with_values(short):
@@ -313,7 +313,7 @@ def test_more_epochs_change_nothing_that_was_exact(history: History, patience: i
     ],
 )
 def test_what_cannot_be_replayed_is_said(runs: Any, callbacks: Any, sentence: str) -> None:
-    """Nothing to look at, nothing that decides, nothing to decide by."""
+    """Missing runs, deciding callbacks and metrics are refused."""
     with pytest.raises(SettingsError, match=sentence):
         replay(runs, callbacks)
 
@@ -328,7 +328,7 @@ def test_what_cannot_be_known_is_noted() -> None:
 
 
 def test_two_callbacks_of_a_kind_are_told_apart_as_in_a_run() -> None:
-    """The first that stops ends the run, and it is said which."""
+    """The first callback that stops ends the run, and the outcome names it."""
     callbacks = [EarlyStopping(patience=4), EarlyStopping(patience=2)]
     (outcome,) = replay([recording([1.0] * 6)], callbacks).outcomes
 
@@ -336,6 +336,6 @@ def test_two_callbacks_of_a_kind_are_told_apart_as_in_a_run() -> None:
 
 
 def test_as_data_is_json_without_anything_that_json_does_not_know() -> None:
-    """Also where nothing was finite."""
+    """The data are JSON even if no value was finite."""
     result = replay([recording([math.nan, math.nan, math.nan])], EarlyStopping(patience=1))
     assert json.loads(json.dumps(result.as_data(), allow_nan=False))["runs"][0]["best_seen"] is None

@@ -11,7 +11,7 @@ from .recorded import recording
 
 
 def test_only_the_first_reduction_that_the_record_does_not_show_is_exact() -> None:
-    """What comes after it, stops and saves as well, would have been otherwise."""
+    """Everything after it, including stops and saves, is hypothetical."""
     callbacks = [
         ReduceLROnPlateau(monitor="val_loss", patience=2),
         EarlyStopping(monitor="val_loss", patience=5),
@@ -28,7 +28,7 @@ def test_only_the_first_reduction_that_the_record_does_not_show_is_exact() -> No
 
 @pytest.mark.parametrize("noted", ["before", "after"])
 def test_reductions_that_the_record_shows_leave_what_follows_exact(noted: str) -> None:
-    """Whether the rate of an epoch was written down before or after it was reduced."""
+    """The rate of an epoch may be logged before or after the cut."""
     rates = [0.1, 0.1, 0.1, 0.01, 0.01, 0.001] if noted == "before" else [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
     history = {"val_loss": [1.0] * 6, "learning_rate": rates}
     (outcome,) = replay([recording(history)], ReduceLROnPlateau(patience=2)).outcomes
@@ -38,7 +38,7 @@ def test_reductions_that_the_record_shows_leave_what_follows_exact(noted: str) -
 
 
 def test_a_rate_at_its_floor_is_not_reduced() -> None:
-    """The recorded rate tells, as far as it is recorded."""
+    """A recorded rate at the floor prevents cuts; without a recorded rate, cuts are assumed."""
     callback = ReduceLROnPlateau(patience=1, min_lr=0.1)
     with_rate, without = {"val_loss": [1.0] * 3, "lr": [0.1] * 3}, {"val_loss": [1.0] * 3}
 

@@ -41,7 +41,7 @@ def test_a_policy_of_a_sweep_is_what_replaying_it_is(table: list[Any], by: str) 
 
 
 def test_a_careful_policy_loses_nothing_in_any_run() -> None:
-    """Nor does it stop where waiting would have paid, as the eager one may."""
+    """The careful policy never stops before a later improvement; the eager one may."""
     rising = [5.0, 4.0, 3.0, 3.1, 3.2, 1.0, *[1.1] * 14]
     found = sweep(recordings([rising, rising]), smoothing=[None])
     careful, _, eager = found.recommendations
@@ -54,7 +54,7 @@ def test_a_careful_policy_loses_nothing_in_any_run() -> None:
 
 
 def test_one_run_tells_nothing_of_others() -> None:
-    """There is no estimate where nothing can be left out."""
+    """A single run gives no leave-one-out estimate."""
     found = sweep(recordings([[3.0, 2.0, 1.0, 1.5, 1.6, 1.7]]))
 
     assert [each.on_others for each in found.recommendations] == [None] * 3

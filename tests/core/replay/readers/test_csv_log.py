@@ -73,7 +73,7 @@ TABLES = {
 
 @pytest.mark.parametrize("case", TABLES)
 def test_tables_of_all_kinds_are_read(case: str, tmp_path: Path):
-    """What loops, pandas and kills make of a table is read, and what was left out or assumed is said."""
+    """Tables of loops, pandas and killed runs are read, and notes name what was left out or assumed."""
     text, epochs, metric, values, note = TABLES[case]
     path = tmp_path / "log.csv"
     path.write_text(text, encoding="utf-8")
@@ -86,7 +86,7 @@ def test_tables_of_all_kinds_are_read(case: str, tmp_path: Path):
 
 
 def test_a_column_of_times_is_the_time(tmp_path: Path):
-    """Seconds that rise from row to row tell how long the run took, and are no metric."""
+    """A column of rising seconds is the time, not a metric."""
     (tmp_path / "results.csv").write_text("epoch,time,loss\n1,10.5,2\n2,21.0,1\n")
     found = read(tmp_path)
 
@@ -95,7 +95,7 @@ def test_a_column_of_times_is_the_time(tmp_path: Path):
 
 
 def test_a_table_that_was_cut_anywhere_has_no_number_that_was_not_written(tmp_path: Path):
-    """Cut at every byte, each value that is read is one of the whole table, at its epoch."""
+    """After truncation at any byte, each value read is a value of the complete table at its epoch."""
     path = tmp_path / "log.csv"
     path.write_text("epoch,loss,val_loss\n" + "".join(f"{epoch},{epoch / 7},{epoch / 3}\n" for epoch in range(8)))
     whole, data = table_of(read(path)), path.read_bytes()

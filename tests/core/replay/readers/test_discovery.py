@@ -14,7 +14,7 @@ from ..streams import curve, write
 
 
 def test_hidden_directories_and_installed_packages_hold_no_runs(tmp_path: Path):
-    """Nobody's own runs lie in .git, or in a virtual environment."""
+    """Files in .git or in a virtual environment are not runs."""
     for place in (".hidden", "venv/lib"):
         write(tmp_path / place / "events.out.tfevents.1", curve("loss", range(3)))
     (tmp_path / "venv/pyvenv.cfg").write_text("")
@@ -36,7 +36,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_nothing_that_is_no_recording_gets_through(name: str, tmp_path: Path):
-    """Empty, foreign and broken files give one clear line, whether they are named or found."""
+    """Empty, foreign and broken files give an error of one line, whether they are given or found."""
     for text in HOSTILE[name]:
         path = tmp_path / name
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -49,7 +49,7 @@ def test_nothing_that_is_no_recording_gets_through(name: str, tmp_path: Path):
 
 @given(st.binary(max_size=200), st.sampled_from([*HOSTILE]))
 def test_any_bytes_are_read_or_refused(data: bytes, name: str):
-    """No bytes in any format do anything but make a recording or a SettingsError."""
+    """Any bytes in any format give a recording or a SettingsError."""
     heads = {"log.csv": b"epoch,loss\n", "history.json": b'{"loss": [', "journal.jsonl": b'{"event": "begin"'}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)

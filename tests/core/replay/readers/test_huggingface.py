@@ -9,7 +9,7 @@ from ..recorded import shown
 
 
 def test_the_last_checkpoint_of_a_trainer_is_its_run(tmp_path: Path):
-    """Of Hugging Face's checkpoints the newest has the whole story; they are one run, called as their directory."""
+    """The newest of Hugging Face's checkpoints contains the run, which has the name of its directory."""
     for number in (5, 10, 20):
         entries = [{"epoch": epoch + 1.0, "step": 5, "eval_loss": 1 / number} for epoch in range(number // 5)]
         folder = tmp_path / "bert" / f"checkpoint-{number}"

@@ -15,7 +15,7 @@ NAMES = ["loss", "val_loss", "accuracy", "learning_rate"]
 
 
 def test_histories_that_validate_now_and_then(tmp_path: Path):
-    """`validation_freq=2` makes shorter lists: their places follow, and are said; what fits nowhere is left out."""
+    """With `validation_freq=2`, the epochs of shorter lists are inferred and noted; other lengths are left out."""
     history = {"loss": [4, 3, 2, 1], "val_loss": ["3.5", "1.5"], "odd": [1, 2, 3], "vector": [[1], [2], [3], [4]]}
     path = tmp_path / "history.json"
     path.write_text(json.dumps({"history": history, "epoch": [0, 1, 2, 3]}))

@@ -12,7 +12,7 @@ TAGS = st.text(st.sampled_from("valtrins_/-1 epochlrbdg"), min_size=1, max_size=
 
 @given(st.lists(TAGS, unique=True))
 def test_no_two_metrics_get_one_name(tags: list[str]):
-    """However metrics were written, each that is kept has a name of its own, and each name is not empty."""
+    """Every metric that is kept gets a unique name that is not empty."""
     naming = standard_names(tags)
 
     assert len(set(naming.names.values())) == len(naming.names)

@@ -1,4 +1,4 @@
-"""The laws of the page: it stands alone, and what runs are called stays text."""
+"""Laws of the HTML page: it is self-contained, and names stay text."""
 
 from __future__ import annotations
 

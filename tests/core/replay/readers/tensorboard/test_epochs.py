@@ -27,7 +27,7 @@ GUESSES = {
 
 @pytest.mark.parametrize("case", GUESSES)
 def test_what_steps_mean_is_guessed_and_said(case: str, tmp_path: Path):
-    """Where nothing tells the epochs, the validation's steps do, and a note says what was assumed."""
+    """Without epochs in the file, the steps of the validation determine them, and a note names the assumption."""
     series, epochs, expected = GUESSES[case]
     write(tmp_path / "events.out.tfevents.1", [record for tag, steps in series.items() for record in curve(tag, steps)])
     found = read(tmp_path)
@@ -50,7 +50,7 @@ def test_steps_of_an_epoch_can_be_told(epochs: int, steps: int, first: int, ever
 
 
 def test_an_epoch_has_steps(tmp_path: Path):
-    """A number that cannot be is refused, in the shell and in Python."""
+    """A number below 1 is refused."""
     write(tmp_path / "events.out.tfevents.1", curve("loss", range(4)))
     with pytest.raises(SettingsError, match="steps_per_epoch=0: an epoch has at least one step"):
         read(tmp_path, steps_per_epoch=0)

@@ -29,7 +29,7 @@ def test_every_type_of_tensor_is_read(dtype: type, content: bool, tmp_path: Path
 
 @pytest.mark.parametrize("held", [{"half_val": [0x3FC0]}, {"tensor_content": b"\xc0\x3f"}], ids=["values", "content"])
 def test_bfloat16_is_read(held, tmp_path: Path):
-    """The upper half of a float32, which NumPy does not know, is read as the number that it is."""
+    """Bfloat16, the upper half of a float32, is read although NumPy lacks it."""
     value = tensor("x", 0.0)
     value.tensor.CopyFrom(type(value.tensor)(dtype=14, **held))
 
@@ -37,7 +37,7 @@ def test_bfloat16_is_read(held, tmp_path: Path):
 
 
 def test_what_is_no_number_a_step_is_left_out(tmp_path: Path):
-    """Vectors, texts and what other plugins keep are no scalars."""
+    """Vectors, images and the tensors of other plugins are not scalars."""
     others = [
         tensor("vector", [1.0, 2.0]),
         tensor("empty", []),

@@ -27,7 +27,7 @@ from ...streams import (
 
 
 def test_a_file_that_was_cut_anywhere_has_what_is_whole(tmp_path: Path):
-    """Cut at every byte, the file gives the whole records before, and says so unless it was cut between two."""
+    """After truncation at any byte, the complete records are read, with a note unless the cut is between two."""
     path = write(tmp_path / "events", sample())
     whole, data = read(path)[0], path.read_bytes()
     ends = np.cumsum([len(event(file_version="brain.Event:2")), *map(len, sample())]).tolist()
@@ -41,7 +41,7 @@ def test_a_file_that_was_cut_anywhere_has_what_is_whole(tmp_path: Path):
 
 
 def test_no_bit_can_turn_unnoticed(tmp_path: Path):
-    """Whichever bit of a file is wrong, the file is refused: no number is read that was not written."""
+    """A file with any wrong bit is refused, so every number read is one that was written."""
     path = write(tmp_path / "events", sample())
     data = path.read_bytes()
     for place in range(len(data)):
@@ -68,7 +68,7 @@ def test_damage_is_told_with_what_saves_the_rest(tmp_path: Path):
 
 
 def test_zeros_at_the_end_are_told_and_elsewhere_refused(tmp_path: Path):
-    """What a power failure leaves behind the last whole record does not hide what is before it."""
+    """Zeros that a power failure leaves at the end do not affect the records before."""
     path = write(tmp_path / "events", sample())
     whole, data = read(path)[0], path.read_bytes()
     for zeros in (1, 11, 12, 5_000_000):
@@ -99,7 +99,7 @@ def test_a_length_that_lies_reserves_no_memory(length: int, tmp_path: Path):
 
 
 def test_long_records_are_read_only_for_their_numbers(tmp_path: Path):
-    """Pictures beyond the length are passed over without being read; as many numbers in one event are read."""
+    """Long records of images are skipped without being read; a long record of numbers is read."""
     picture = summary_pb2.Summary.Value(
         tag="image", image=summary_pb2.Summary.Image(encoded_image_string=bytes(12_000_000))
     )
@@ -120,7 +120,7 @@ def test_long_records_are_read_only_for_their_numbers(tmp_path: Path):
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(data: bytes):
-    """No bytes do anything but give numbers or a SettingsError, with checksums that agree or not."""
+    """Any bytes give numbers or a SettingsError, with valid checksums or not."""
     for content in (data, framed(data), framed(b"\x2a" + bytes([len(data) % 128]) + data[: len(data) % 128])):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "events")

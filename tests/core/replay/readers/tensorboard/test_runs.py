@@ -42,7 +42,7 @@ def assert_holds(recording: Recording, epochs: list[dict[str, float]]) -> None:
 
 @pytest.mark.parametrize("library", SAMPLES)
 def test_samples_of_real_libraries_hold_what_those_said(library: str):
-    """Epochs, names and values are those that Keras, Lightning and Transformers themselves told of each epoch."""
+    """Epochs, names and values are those that Keras, Lightning and Transformers reported."""
     epochs = json.loads((DATA / f"{library}.json").read_text())["epochs"]
     for directory in SAMPLES[library]:
         assert_holds(read(DATA / directory), epochs)
@@ -121,7 +121,7 @@ def test_writers_of_pytorch_are_read(library, train: str, val: str, tmp_path: Pa
 
 
 def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
-    """The directory that `add_hparams` makes is part of the run, and said to be left out."""
+    """The directory that `add_hparams` creates is part of the run; a note says that it is left out."""
     with tensorboard.SummaryWriter(str(tmp_path)) as writer:
         for epoch in range(3):
             writer.add_scalar("loss", epoch, epoch)
@@ -133,7 +133,7 @@ def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
 
 
 def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
-    """Of several files the later one holds from its first step on, whatever the names of the files are."""
+    """The later of several files replaces the earlier from its first step on, whatever their names."""
     write(tmp_path / "events.out.tfevents.2", curve("loss", range(6)))
     late = [
         event(step, 200.0 + step, summary=summary_pb2.Summary(value=[scalar("loss", step + 0.5)])) for step in (3, 4)
@@ -148,7 +148,7 @@ def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
 
 
 def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
-    """What `SessionLog.START` makes void is no part of the run, also of tags that are not written again."""
+    """Numbers that `SessionLog.START` voids are not part of the run, even for tags that are not written again."""
     start = event(2, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
     records = [*curve("loss", range(4)), *curve("val_loss", range(4)), start, *curve("loss", [2])]
     write(tmp_path / "events.out.tfevents.1", records)
@@ -157,7 +157,7 @@ def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
 
 
 def test_runs_are_told_apart(tmp_path: Path):
-    """Each directory is a run but "train" and "validation", and such a name is a run's where nothing is beside it."""
+    """Each directory is a run except "train" and "validation"; other stage names are runs if they have no sibling."""
     for run in ("a/train", "a/validation", "b", "b/inner", "test", "deep/er/version_10", "deep/er/version_9"):
         write(tmp_path / run / "events.out.tfevents.1", curve("loss", range(3)))
     found = read_all(tmp_path)
@@ -169,7 +169,7 @@ def test_runs_are_told_apart(tmp_path: Path):
 
 
 def test_directories_without_numbers_are_refused(tmp_path: Path):
-    """A run that crashed before it logged anything is told as such."""
+    """A run that crashed before it logged anything causes an error."""
     write(tmp_path / "events.out.tfevents.1", [])
     with pytest.raises(SettingsError, match="no numbers"):
         read(tmp_path)

@@ -56,7 +56,7 @@ def test_any_stream_is_read_back(stream, as_tensors):
 
 @given(st.lists(st.tuples(st.sampled_from(["loss", "acc/val", "x"]), st.integers(0, 2**40), VALUES), max_size=40))
 def test_what_tensorboardx_writes_is_read_back(stream):
-    """A random stream through the real writer comes back as it was handed over, in float32."""
+    """A random stream through the real writer is read back in float32."""
     with tempfile.TemporaryDirectory() as folder:
         with SummaryWriter(folder) as writer:
             for tag, step, value in stream:
@@ -68,7 +68,7 @@ def test_what_tensorboardx_writes_is_read_back(stream):
 
 
 def test_reads_as_tensorboard_does_what_trainbus_writes(tmp_path: Path):
-    """Many numbers in an event, between texts and histograms, are those that the EventAccumulator finds."""
+    """Many numbers in an event, between texts and histograms, are those that the EventAccumulator reads."""
     writer = EventWriter(tmp_path, "line", pytest.fail)
     values = np.random.default_rng(0).normal(size=(30, 40))
     for step, row in enumerate(values):
@@ -82,7 +82,7 @@ def test_reads_as_tensorboard_does_what_trainbus_writes(tmp_path: Path):
 
 
 def test_records_of_another_kind_are_refused(tmp_path: Path):
-    """A file of records that are no events, such as examples of TFRecord, is told from a damaged one."""
+    """A file of other records, such as TFRecord examples, is distinguished from a damaged one."""
     path = tmp_path / "events"
     path.write_bytes(framed(b"\xff" * 30))
     with pytest.raises(SettingsError, match="not TensorBoard events"):
@@ -90,7 +90,7 @@ def test_records_of_another_kind_are_refused(tmp_path: Path):
 
 
 def test_a_restart_makes_later_steps_void(tmp_path: Path):
-    """`SessionLog.START` is told with how many numbers were written before it, and its step."""
+    """`SessionLog.START` is returned with the count of numbers before it and its step."""
     start = event(2, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
     path = write(tmp_path / "events", [*sample(), start, *sample()])
 
