@@ -60,7 +60,7 @@ def demo(framework: Framework, out: str | Path, epochs: int) -> Run:
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out {str(out)!r} is a file; name a directory")
+        raise SettingsError(f"--out {str(out)!r} is a file; give a directory")
     trainers = {"sklearn": _train_sklearn, "torch": _train_torch, "keras": _train_keras}
     data = digits()
     train = _trainer(framework, trainers[framework])

@@ -39,7 +39,7 @@ def test_a_file_is_no_directory(capsys: pytest.CaptureFixture[str]) -> None:
     Path("taken").write_text("precious")
 
     assert main(["demo", "--out", "taken"]) == 2
-    assert capsys.readouterr().err == "trainbus: --out 'taken' is a file; name a directory\n"
+    assert capsys.readouterr().err == "trainbus: --out 'taken' is a file; give a directory\n"
     assert Path("taken").read_text() == "precious"
 
 
