@@ -1,4 +1,4 @@
-"""The checkpoints of a directory as people and machines read them."""
+"""The command ``trainbus checkpoints``: its table and its JSON."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
 from .terminal import printable
 
-__all__ = ["as_json", "best_of", "table"]
-
-HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
+_HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 
 
 def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
-    """A line for each checkpoint, then which is the last and which the best by each metric whose name tells."""
+    """Return a line for each checkpoint, the last one, and the best one by each metric of known direction."""
     now = datetime.now(UTC)
-    rows = [HEADER, *(_row(each, now, verified=verified) for each in found)]
+    rows = [_HEADER, *(_row(each, now, verified=verified) for each in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     sound = [each for each in found if not each.flaw]
@@ -32,7 +30,7 @@ def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
 
 
 def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
-    """A list of objects; without `verified` nothing claims to be intact, so that "intact" is null."""
+    """Return a JSON list of objects; "intact" is null for a checkpoint that was not verified."""
     best = best_of(found)
     last = next((each for each in found if not each.flaw), None)
     return json.dumps(
@@ -52,9 +50,9 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
 
 
 def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
-    """Metric to the checkpoint that has its best value; without those whose names tell no direction.
+    """Return the checkpoint with the best value of each metric whose direction is known by its name.
 
-    Of equal ones the earlier is the best, as `ModelCheckpoint` has it.
+    Of equal values the earlier one is the best, as for `ModelCheckpoint`.
     """
     best: dict[str, CheckpointInfo] = {}
     for each in sorted(
@@ -82,7 +80,7 @@ def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, 
 
 
 def _size(size: float) -> str:
-    """A number of bytes in units of 1,000, as `ls --si` has it."""
+    """Format a number of bytes in units of 1,000, like ``ls --si``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

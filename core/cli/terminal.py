@@ -1,15 +1,13 @@
-"""What is shown in a terminal: text that cannot steer it, and a small plot."""
+"""Text for a terminal: printable names, counts, and a small plot."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
 
-__all__ = ["plot", "printable"]
-
 
 def printable(text: str) -> str:
-    r"""The text without what could steer a terminal: names in files and directories may be anybody's.
+    r"""Replace control characters, since names from files and directories could contain escape sequences.
 
     >>> printable("best\x1b[2J")
     'best?[2J'
@@ -17,19 +15,28 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "run"), plural(1200, "epoch")
+    ('1 run', '1,200 epochs')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def plot(
     values: Mapping[int, float], marks: Mapping[int, str] | None = None, *, width: int = 72, height: int = 10
 ) -> list[str]:
-    r"""Numbers by epoch, counted from 0, as lines of text; below them a character at each marked epoch.
+    r"""Plot numbers by epoch as lines of text, with a character below each marked epoch.
 
-    Where there are more epochs than columns, a column shows the mean of its epochs, and the last of their marks. A
-    value that is not finite is an x at the foot.
+    If there are more epochs than columns, a column shows the mean of its epochs and the last of their marks. A value
+    that is not finite is an x at the bottom.
 
     Args:
-        values: to be shown.
-        marks: epoch to one character.
-        width: of the whole, in characters.
-        height: of the curve, in lines.
+        values: The numbers by epoch, counted from 0.
+        marks: One character by epoch.
+        width: The number of characters of a line.
+        height: The number of lines of the curve.
 
     >>> print("\n".join(plot({0: 4.0, 1: 2.0, 2: 1.0, 3: 1.0}, {3: "S"}, height=4)))
       4 ┤•
@@ -53,11 +60,11 @@ def plot(
     def column(epoch: int) -> int:
         return min((epoch - first) * columns // count, columns - 1)
 
-    held: dict[int, list[float]] = {}
+    by_column: dict[int, list[float]] = {}
     for epoch, value in values.items():
-        held.setdefault(column(epoch), []).append(value)
+        by_column.setdefault(column(epoch), []).append(value)
     rows = [[" "] * columns for _ in range(height)]
-    for place, several in held.items():
+    for place, several in by_column.items():
         numbers = [value for value in several if isfinite(value)]
         if len(numbers) < len(several):
             rows[-1][place] = "x"
@@ -73,13 +80,12 @@ def plot(
     for epoch, mark in sorted((marks or {}).items()):
         if first <= epoch <= last:
             below[column(epoch)] = mark
-    axis = _axis(first, last, columns)
     blank = " " * (margin + 2)
-    lines += [f"{' ' * (margin + 1)}└{'─' * columns}", f"{blank}{axis}".rstrip()]
+    lines += [f"{' ' * (margin + 1)}└{'─' * columns}", f"{blank}{_axis(first, last, columns)}".rstrip()]
     return [*lines, f"{blank}{''.join(below)}".rstrip()] if "".join(below).strip() else lines
 
 
 def _axis(first: int, last: int, columns: int) -> str:
-    """The numbers of the first and the last epoch, counted from 1, at the ends of the axis."""
+    """Return the numbers of the first and the last epoch, counted from 1, at the ends of the axis."""
     begin, end = str(first + 1), str(last + 1)
     return f"{begin}{end:>{columns - len(begin)}}" if len(begin) + len(end) < columns else begin

@@ -171,9 +171,9 @@ def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixt
     backend_for(manifest_of(directory / "m-1.npz")).replace("{")
     assert main(["checkpoints", str(directory), "--verify"]) == 1
     assert "its manifest 'm-1.npz.trainbus.json' is damaged" in capsys.readouterr().out
-    for missing, state in (("nowhere", "not there"), ("m-2.npz", "a file")):
+    for missing, state in (("nowhere", "does not exist"), ("m-2.npz", "is a file")):
         assert main(["checkpoints", f"{directory}/{missing}"]) == 2
-        assert f"{missing}' is {state}; name a directory" in capsys.readouterr().err
+        assert f"{missing}' {state}; give a directory" in capsys.readouterr().err
 
 
 def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest.MonkeyPatch) -> None:
