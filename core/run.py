@@ -16,7 +16,6 @@ from .engine.batch_loop import observed_batches, unobserved_batches
 from .engine.bus import Bus
 from .engine.execution_result import ExecutionResult
 from .engine.executor import Executor
-from .engine.plugin_list import CallbackLike, build_plugins
 from .engine.resumer import Resumer
 from .engine.run_state import RunState
 from .engine.signals import DEFAULT
@@ -31,6 +30,7 @@ from .metrics.names import check_name
 from .metrics.running_means import Reduce
 from .metrics.scalars import fetch_together
 from .result import Result
+from .settings.plugin_list import CallbackLike, build_plugins
 from .storage.backend import existing
 from .storage.paths import Source
 

@@ -28,10 +28,10 @@ from .capabilities import (
     missing,
 )
 from .decision import Decision
-from .engine.plugin_list import CallbackLike, as_list
 from .hooks import check_plugin, hookimpl
 from .resume.serialization import from_json_data, to_json_data
 from .run import Run
+from .settings.plugin_list import CallbackLike, as_list
 from .storage.atomic_file import HashedFile, digest_of, reading, told_digest
 
 __all__ = ["LineSubject", "check_callback", "check_subject", "scripted"]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from trainbus import LoopError, Run
-from trainbus.engine.plugin_list import as_list
 from trainbus.engine.signals import DEFAULT
+from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import Source
 
 from .call_stack import frames, innermost_self, uses

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
-from .terminal import printable
+from ..replay.report.terminal import printable
 
 _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 

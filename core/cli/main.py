@@ -11,9 +11,9 @@ from typing import Any, NoReturn, cast
 
 from ..errors import CheckpointError, SettingsError, TrainbusError
 from ..metrics.names import hint
+from ..replay.report.terminal import plural, printable
 from ..settings.registry import Group, installed, summary
 from .replay import add_replay, add_sweep
-from .terminal import plural, printable
 
 _FRAMEWORKS = ("sklearn", "torch", "keras")
 

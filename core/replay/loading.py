@@ -68,9 +68,7 @@ def read_all(
     for path in dict.fromkeys(map(Path, paths)):
         for run in find_runs(path):
             try:
-                found += [
-                    _Located(path, run.state.files[0].parent, recording) for recording in run.read(steps_per_epoch)
-                ]
+                found += [_Located(path, run.files[0].parent, recording) for recording in run.read(steps_per_epoch)]
             except SettingsError as error:
                 failures.append(error)
     if not found:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus import BestValue, Callback, MissingMetric, MonitoredCallback, SettingsError, callbacks_from
-from trainbus.engine.plugin_list import CallbackLike, as_list
 from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.rules import Best, best_rule
+from trainbus.settings.plugin_list import CallbackLike, as_list
 
 from .curves import Curves, build_curves
 from .library_settings import Library, LibraryName, find_library, translate

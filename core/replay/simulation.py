@@ -16,7 +16,7 @@ from trainbus import MonitoredCallback
 from trainbus.checkpoints.filename_template import render, template_fields
 from trainbus.metrics.names import canonical, resolve
 from trainbus.plugins import ModelCheckpoint
-from trainbus.plugins.model_checkpoint.schedule import Frequency
+from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 
 from .curves import Curves
@@ -179,7 +179,7 @@ def add_cuts(
 
 def save_interval(callback: ModelCheckpoint) -> int | None:
     """Return the number of epochs between saves; None if the callback saves inside epochs, which is not recorded."""
-    frequency = Frequency.parse(callback.save_freq)
+    frequency = SaveFrequency.parse(callback.save_freq)
     return frequency.every if frequency.unit == "epoch" else None
 
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from trainbus import BestValue
 
-from ...cli.terminal import printable
 from ..recommend import Estimate
+from .terminal import printable
 
 _WIDTH, _NARROWEST = 110, 12
 

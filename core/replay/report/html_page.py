@@ -7,7 +7,6 @@ from html import escape
 
 from trainbus import dumps
 
-from ...cli.terminal import plural, printable
 from ..curves import Curves, build_curves
 from ..library_settings import find_library
 from ..recommend import ADVICE
@@ -19,6 +18,7 @@ from .css import STYLE
 from .formatting import estimate_cells, format_duration, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
+from .terminal import plural, printable
 
 _CURVES = 24
 """The number of runs that are drawn; the table has all runs."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from trainbus import dumps
 
-from ...cli.terminal import plural
 from ..curves import Curves
 from ..library_settings import find_library
 from ..metric_choice import MetricChoice
@@ -18,6 +17,7 @@ from ..sweeper import Sweep
 from .formatting import align_columns, estimate_cells, format_duration, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
+from .terminal import plural
 
 _ROWS = 40
 """The number of rows of a table, unless all are requested."""

@@ -8,8 +8,8 @@ import pytest
 
 import trainbus
 from trainbus import MissingCapability, MissingDependency, Run, SettingsError, UnknownName, hookimpl, installed
-from trainbus.engine.plugin_list import build_plugins
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.settings.plugin_list import build_plugins
 from trainbus.testing import LineSubject
 
 

@@ -5,7 +5,7 @@ from math import inf, isfinite, nan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.cli.terminal import plot, printable
+from trainbus.replay.report.terminal import plot, printable
 
 
 @given(
