@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 __all__ = [
     "BackgroundSaveable",
@@ -32,9 +32,12 @@ __all__ = [
     "SavesSomeInBackground",
     "Sharded",
     "Snapshotable",
+    "has",
     "missing",
     "saves_in_background",
 ]
+
+C = TypeVar("C")
 
 
 @runtime_checkable
@@ -43,7 +46,6 @@ class Saveable(Protocol):
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
         """Return the file suffixes that it can write, the default first, each with its dot."""
-        ...
 
     def save(self, path: Path, *, weights_only: bool) -> object:
         """Write the complete training state, or only the weights, to ``path``, whose suffix is one of ``suffixes``.
@@ -51,7 +53,6 @@ class Saveable(Protocol):
         It writes all bytes or raises. It may return the SHA-256 digest, in hexadecimal digits, of what it meant to
         write: the file is compared with it before it replaces another. Any other return value is ignored.
         """
-        ...
 
 
 @runtime_checkable
@@ -64,7 +65,6 @@ class BackgroundSaveable(Protocol):
         The function may be called several times, until ``snapshot_writer`` is called again, which may reuse its memory.
         Like ``save``, it may return the digest of what it meant to write.
         """
-        ...
 
 
 @runtime_checkable
@@ -73,7 +73,6 @@ class SavesSomeInBackground(Protocol):
 
     def saves_in_background(self, name: str) -> bool:
         """Return whether the function from ``snapshot_writer`` can write a file of this name."""
-        ...
 
 
 @runtime_checkable
@@ -82,7 +81,6 @@ class Sharded(Protocol):
 
     def saves_sharded(self, suffix: str) -> bool:
         """Return whether it writes a directory of shards under this suffix (see ``storage.sharded_directory``)."""
-        ...
 
     def writer_group(self) -> Ranks | None:
         """Return the ranks that must save and load together; None if each rank holds the complete state.
@@ -90,7 +88,6 @@ class Sharded(Protocol):
         The group has its own connections, so that a background thread may use it while the training communicates. All
         ranks call this at the same time, outside of that thread.
         """
-        ...
 
 
 @runtime_checkable
@@ -104,7 +101,6 @@ class Restorable(Protocol):
             UnreadableCheckpoint: The file cannot be read, and nothing has been changed; a run that resumes then looks
                 for an older checkpoint.
         """
-        ...
 
 
 @runtime_checkable
@@ -113,11 +109,9 @@ class Snapshotable(Protocol):
 
     def snapshot(self) -> object:
         """Return a copy of the weights that later training cannot change."""
-        ...
 
     def restore(self, snapshot: Any) -> None:
         """Load a snapshot made by this subject, in place."""
-        ...
 
 
 @runtime_checkable
@@ -129,7 +123,6 @@ class HasLearningRate(Protocol):
 
         Callable also if ``refusal`` says that they cannot be changed; empty if there are none.
         """
-        ...
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
         """Set the named rates.
@@ -137,7 +130,6 @@ class HasLearningRate(Protocol):
         Raises:
             SettingsError: The change would have no effect.
         """
-        ...
 
 
 @runtime_checkable
@@ -146,7 +138,6 @@ class HasDirections(Protocol):
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """Return the direction that the metric object declares; None if it declares none."""
-        ...
 
 
 @runtime_checkable
@@ -155,7 +146,6 @@ class HasWeights(Protocol):
 
     def weights(self) -> Iterable[tuple[str, Any]]:
         """Return name and NumPy array of every weight, in a stable order; names are unique, parts joined by "/"."""
-        ...
 
 
 @runtime_checkable
@@ -167,7 +157,6 @@ class HasGradients(Protocol):
 
         They are NumPy arrays under the names of their weights; of a sparse gradient, the stored values.
         """
-        ...
 
 
 @runtime_checkable
@@ -180,7 +169,6 @@ class HasActivations(Protocol):
         A layer occurs once in each slice, or as often as the model calls it. Training continues unchanged afterwards
         but for the random generators of Python, NumPy and ``HasRandomState``, which the caller restores.
         """
-        ...
 
 
 @runtime_checkable
@@ -189,11 +177,9 @@ class HasRandomState(Protocol):
 
     def random_state(self) -> Mapping[str, Any]:
         """Return the state of these generators, as data that ``to_json_data`` takes."""
-        ...
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
         """Set the generators to a state that ``random_state`` returned."""
-        ...
 
 
 @runtime_checkable
@@ -205,11 +191,9 @@ class HasStateDict(Protocol):
 
         With it a resumed run decides as an uninterrupted one. Tensors and arrays are refused when the run begins.
         """
-        ...
 
     def load_state_dict(self, state: Any) -> None:
         """Continue from what ``state_dict`` returned, with tuples as lists."""
-        ...
 
 
 @runtime_checkable
@@ -218,11 +202,9 @@ class HasRunState(Protocol):
 
     def run_state(self) -> Any:
         """Return the state, as data that ``to_json_data`` takes: plain JSON data, bytes and arrays."""
-        ...
 
     def load_run_state(self, state: Any) -> None:
         """Continue from what ``run_state`` returned, with tuples as lists."""
-        ...
 
 
 class Ranks(Protocol):
@@ -236,43 +218,34 @@ class Ranks(Protocol):
     @property
     def rank(self) -> int:
         """The number of this process, counted from 0; rank 0 writes the files."""
-        ...
 
     @property
     def size(self) -> int:
         """The number of processes."""
-        ...
 
     def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
         """Return the element-wise sums over all ranks, the same to the bit on each of them."""
-        ...
 
     def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
         """Return the element-wise maxima over all ranks."""
-        ...
 
     def broadcast(self, value: Any) -> Any:
         """Return rank 0's value on every rank; the values of the others are ignored."""
-        ...
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks in rank order on rank 0, and an empty list elsewhere."""
-        ...
 
     def put_if_absent(self, name: str, text: str) -> str:
         """Store ``text`` under a name for all ranks, unless the name has a text already; return the stored text.
 
         Callable from any thread; it does not wait for the other ranks.
         """
-        ...
 
     def get(self, name: str) -> str | None:
         """Return the text stored under a name; None if there is none."""
-        ...
 
     def close(self) -> None:
         """Leave the group; ranks that wait for this one fail at once."""
-        ...
 
 
 @runtime_checkable
@@ -281,7 +254,6 @@ class HasRanks(Protocol):
 
     def ranks(self) -> Ranks | None:
         """Return a new group of the processes that train it; None if this process trains alone."""
-        ...
 
 
 class Node(NamedTuple):
@@ -305,7 +277,6 @@ class HasGraph(Protocol):
 
     def graph(self) -> Sequence[Node]:
         """Return the parts, each with the names of the parts whose output it takes."""
-        ...
 
 
 @runtime_checkable
@@ -314,7 +285,6 @@ class HasTrace(Protocol):
 
     def trace(self, batch_size: int) -> Sequence[Node]:
         """Return the operations of a pass over ``batch_size`` samples; training continues as after ``activations``."""
-        ...
 
 
 @runtime_checkable
@@ -323,7 +293,6 @@ class HasConfig(Protocol):
 
     def config(self) -> str:
         """Return the description, as JSON."""
-        ...
 
 
 @runtime_checkable
@@ -332,7 +301,6 @@ class Refuses(Protocol):
 
     def refusal(self, capability: type) -> str | None:
         """Return why this object lacks the capability; None if it has it."""
-        ...
 
 
 def missing(subject: object, capability: type) -> str | None:
@@ -345,16 +313,23 @@ def missing(subject: object, capability: type) -> str | None:
     """
     if subject is None:
         return "the run has no subject"
-    if not isinstance(subject, capability):
+    if not has(subject, capability):
         wanted = [name for name in vars(capability) if not name.startswith("_") and not hasattr(subject, name)]
         return f"{type(subject).__name__!r} has no {' and '.join(f'{name}()' for name in wanted)}"
-    return subject.refusal(capability) if isinstance(subject, Refuses) else None
+    return subject.refusal(capability) if has(subject, Refuses) else None
+
+
+_KNOWN: dict[tuple[type, type], bool] = {}
+
+
+def has(subject: object, capability: type[C]) -> TypeGuard[C]:
+    """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, remembered for each class."""
+    key = type(subject), capability
+    if key not in _KNOWN:
+        _KNOWN[key] = all(hasattr(key[0], name) for name in vars(capability) if not name.startswith("_"))
+    return _KNOWN[key] or isinstance(subject, capability)
 
 
 def saves_in_background(subject: object, name: str) -> bool:
-    """Return whether a ``BackgroundSaveable`` subject can write a file of this name while it trains.
-
-    >>> saves_in_background(object(), "model.h5")  # without the method of `SavesSomeInBackground`, any file
-    True
-    """
-    return not isinstance(subject, SavesSomeInBackground) or subject.saves_in_background(name)
+    """Return whether a ``BackgroundSaveable`` subject can write a file of this name; any, if it does not say."""
+    return not has(subject, SavesSomeInBackground) or subject.saves_in_background(name)

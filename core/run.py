@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from .callback import Callback
-from .capabilities import HasLearningRate
+from .capabilities import HasLearningRate, has
 from .checkpoints import Checkpoint
 from .decision import REQUEST, Decision, stop
 from .distributed.rank_group import group_for
@@ -496,7 +496,7 @@ class Run:
 
     def _learning_rates(self) -> Mapping[str, float]:
         subject = self.state.subject
-        return subject.learning_rates() if isinstance(subject, HasLearningRate) else {}
+        return subject.learning_rates() if has(subject, HasLearningRate) else {}
 
     def _finalize(self, decision: Decision, errors: list[Exception]) -> None:
         """Execute what was decided at the very end, and wait for all files; add what fails to `errors`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = {
@@ -37,6 +38,7 @@ def environment() -> dict[str, str | int | None]:
     }
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

@@ -9,7 +9,7 @@ from typing import Any
 
 from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
-from trainbus.capabilities import HasLearningRate
+from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
 from trainbus.metrics.scalars import to_scalars
 
@@ -175,7 +175,7 @@ def _line(action: Action, run: Run) -> str | None:
             reason = f"{action.reason}, " if action.reason else ""
             done = f"{reason}saving {'weights' if weights_only else 'model'} to {path}"
         case ScaleLearningRate():
-            rates = run.subject.learning_rates().values() if isinstance(run.subject, HasLearningRate) else ()
+            rates = run.subject.learning_rates().values() if has(run.subject, HasLearningRate) else ()
             values = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in rates))
             done = f"{action.by} reducing learning rate to {values}{because}"
         case Restore(source=source):

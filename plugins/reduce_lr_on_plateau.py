@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
 
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
-from trainbus.capabilities import HasLearningRate
+from trainbus.capabilities import HasLearningRate, has
 from trainbus.rules import Plateau, plateau_rule
 
 
@@ -60,7 +60,7 @@ class _Reducer:
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
         score = self.monitor.score(metrics)
         subject = run.subject
-        if score is None or not isinstance(subject, HasLearningRate):
+        if score is None or not has(subject, HasLearningRate):
             return None
         settings, monitor, before, best_epoch = self.settings, self.monitor, self.state, self.best_epoch
         due = before.wait + 1 >= settings.patience  # earlier epochs read no rate: that may wait for the device

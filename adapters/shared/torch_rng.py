@@ -11,16 +11,22 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """Return the state of the global generators of Python, NumPy and torch, on the CPU and on every CUDA device."""
+    """Return the state of the global generators of Python, NumPy and torch, on the CPU and on every CUDA device.
+
+    The hundreds of words of a generator are one tensor, so that pickling them does not cost more than the weights do.
+    """
+    version, words, gauss = random.getstate()
     name, key, *rest = np.random.get_state()  # noqa: NPY002 - datasets and augmentations draw from the global one
-    numpy = (name, np.asarray(key).tolist(), *rest)
-    return {"python": random.getstate(), "numpy": numpy, **torch_random_state()}
+    numpy = (name, torch.as_tensor(np.asarray(key, dtype=np.int64)), *rest)
+    return {"python": (version, torch.tensor(words), gauss), "numpy": numpy, **torch_random_state()}
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
     """Restore the state of the generators; skip CUDA devices that this machine lacks."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])  # noqa: NPY002
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    name, key, *rest = state["numpy"]
+    np.random.set_state((name, np.asarray(key), *rest))  # noqa: NPY002
     set_torch_random_state(state)
 
 

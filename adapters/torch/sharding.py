@@ -26,8 +26,9 @@ def is_sharded(value: object) -> TypeGuard[Any]:
     module = sys.modules.get("torch.distributed.tensor")  # without this import nothing can be sharded
     if module is None:
         return False
-    tensors = value.parameters() if isinstance(value, nn.Module) else [value]
-    return any(isinstance(tensor, module.DTensor) for tensor in tensors)
+    if isinstance(value, nn.Module):
+        return any(isinstance(tensor, module.DTensor) for tensor in value.parameters())
+    return isinstance(value, module.DTensor)
 
 
 def is_fsdp1(model: nn.Module) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -47,6 +48,11 @@ class ManifestEntry(BaseModel):
     run_state: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The state of the run that belongs to exactly this content, as plain data."""
 
+    @cached_property
+    def text(self) -> str:
+        """The entry as JSON; each save writes it into two manifests."""
+        return self.model_dump_json()
+
 
 class Manifest(BaseModel):
     """The contents that may be found at one payload's path, newest first."""
@@ -74,10 +80,16 @@ def entries_of(path: Location) -> list[ManifestEntry]:
         text = backend_for(manifest_of(path)).read()
     except FileNotFoundError:
         return []
+    return list(_parse(text))
+
+
+@lru_cache(maxsize=2)
+def _parse(text: bytes) -> tuple[ManifestEntry, ...]:
+    """Return the entries in a manifest's text; a run reads the manifest that it has just written before each save."""
     try:
-        return Manifest.model_validate_json(text).entries if _is_intact(text) else []
+        return tuple(Manifest.model_validate_json(text).entries) if _is_intact(text) else ()
     except ValidationError:
-        return []
+        return ()
 
 
 def manifest_problem(path: Location) -> str:
@@ -96,11 +108,9 @@ def manifest_problem(path: Location) -> str:
 
 def write_manifest(path: Location, entries: list[ManifestEntry]) -> None:
     """Replace the manifest of a payload by one with these entries, newest first."""
-    text = Manifest(entries=entries).model_dump_json()
-    unsigned = SIGNED.match(text.encode())
-    assert unsigned is not None, "digest is the first field"
-    start = unsigned[1].decode()
-    backend_for(manifest_of(path)).replace(start + _digest(text.encode()).decode() + text.removeprefix(start))
+    start, rest = '{"digest":"', f'","format":{FORMAT},"entries":[{",".join(entry.text for entry in entries)}]}}'
+    digest = _digest(f"{start}{rest}".encode()).decode()
+    backend_for(manifest_of(path)).replace(f"{start}{digest}{rest}")
 
 
 def _is_intact(text: bytes) -> bool:

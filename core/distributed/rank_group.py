@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, cast
 
-from ..capabilities import HasRanks, Ranks, missing
+from ..capabilities import HasRanks, Ranks, has, missing
 from ..checkpoints import Checkpoint, entries_of, read
 from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop, decision_from_json, decision_to_json
 from ..engine.bus import BoundHook
@@ -33,7 +33,7 @@ OBSERVER_HOOKS = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error
 
 def group_for(subject: object, state: RunState) -> Group:
     """Return the processes that train the subject: `RankGroup` for several, `Solo` for one."""
-    ranks = subject.ranks() if isinstance(subject, HasRanks) and missing(subject, HasRanks) is None else None
+    ranks = subject.ranks() if has(subject, HasRanks) and missing(subject, HasRanks) is None else None
     return Solo() if ranks is None else RankGroup(ranks, state)
 
 

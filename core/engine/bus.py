@@ -26,7 +26,6 @@ class BoundHook(Protocol):
 
     def join(self, results: HookResults | Decision) -> Decision:
         """Join what the call has returned into one decision."""
-        ...
 
 
 class _Hook:

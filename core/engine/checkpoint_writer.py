@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ..capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
+from ..capabilities import BackgroundSaveable, Saveable, Sharded, has, missing, saves_in_background
 from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
@@ -143,9 +143,9 @@ class CheckpointWriter:
 
         @cache
         def payload(weights_only: bool) -> Write:  # noqa: FBT001
-            if background and isinstance(subject, BackgroundSaveable):
+            if background and has(subject, BackgroundSaveable):
                 return subject.snapshot_writer(weights_only=weights_only)
-            assert isinstance(subject, Saveable)
+            assert has(subject, Saveable)
             return partial(subject.save, weights_only=weights_only)
 
         return payload
@@ -165,7 +165,7 @@ class CheckpointWriter:
         }
 
     def _sharded(self, suffix: str) -> bool:
-        return isinstance(self._subject, Sharded) and self._subject.saves_sharded(suffix)
+        return has(self._subject, Sharded) and self._subject.saves_sharded(suffix)
 
     def _saves_snapshots(self) -> bool:
         return bool(self.directories) and missing(self._subject, Saveable) is None
@@ -182,7 +182,7 @@ class CheckpointWriter:
             if snapshots.unsaved and job.committed:
                 snapshots.link_to(job.committed[0], linked=leads)
                 snapshots.prune(directories)
-            elif mirror is not None and isinstance(self._subject, Saveable):
+            elif mirror is not None and has(self._subject, Saveable):
                 suffix = self._subject.suffixes(weights_only=True)[0]
                 directory, ranks = self.directories[0], self._group.ranks
                 snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), sharing=ranks)

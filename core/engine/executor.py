@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..callback import Callback
-from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, missing
+from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, has, missing
 from ..checkpoints import local_copy, manifest_of, read, remove, remove_debris
 from ..checkpoints.async_writer import SaveJob
 from ..checkpoints.snapshots import SnapshotStore
@@ -152,7 +152,7 @@ class Executor:
     def _scale(self, decision: Decision) -> None:
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
         self._require(HasLearningRate, actions)
-        if actions and isinstance(self._subject, HasLearningRate):
+        if actions and has(self._subject, HasLearningRate):
             rates = self._subject.learning_rates()
             scaled = {name: min(action.applied_to(rate) for action in actions) for name, rate in rates.items()}
             self._subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
@@ -160,7 +160,7 @@ class Executor:
     def _keep(self, decision: Decision) -> None:
         actions = [action for action in decision if isinstance(action, Keep)]
         self._require(Snapshotable, actions)
-        if actions and isinstance(self._subject, Snapshotable):
+        if actions and has(self._subject, Snapshotable):
             snapshot = self._subject.snapshot()
             for slot in {action.slot for action in actions}:
                 self.snapshots.keep(slot, snapshot)
@@ -201,7 +201,7 @@ class Executor:
         source = action.source
         if source in self.snapshots:
             self._require(Snapshotable, [action])
-            if isinstance(self._subject, Snapshotable):
+            if has(self._subject, Snapshotable):
                 self._subject.restore(self.snapshots[source])
         elif self.snapshots.is_lost(source):
             self._tolerate(action.by, f"{source!r} is not restored: it was lost before the run was resumed")
@@ -220,7 +220,7 @@ class Executor:
             raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
         with downloads_kept():  # a damaged file is refused before it changes anything
             digest = read(path, self.writer_group.share).entry.digest if verified else ""
-            if isinstance(self._subject, Restorable):
+            if has(self._subject, Restorable):
                 with local_copy(path, digest) as file:
                     self._subject.load(file)
 

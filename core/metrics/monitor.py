@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ..capabilities import HasDirections, missing
+from ..capabilities import HasDirections, has, missing
 from ..decision import Value
 from ..errors import MissingMetric, UnknownDirection
 from ..failures import LOG
@@ -23,31 +23,25 @@ class MetricSource(Protocol):
     @property
     def subject(self) -> object:
         """The object that is trained; its metric objects may declare their directions."""
-        ...
 
     @property
     def epoch_metrics(self) -> Sequence[tuple[int, Mapping[str, Any]]]:
         """Each finished epoch, counted from 0, with its metrics."""
-        ...
 
     @property
     def epoch(self) -> int:
         """The present epoch, counted from 0."""
-        ...
 
     @property
     def means(self) -> RunningMeans:
         """The running means of the present epoch, which know the metrics that were logged in low precision."""
-        ...
 
     @property
     def validated(self) -> bool:
         """Whether the present epoch has had a validation."""
-        ...
 
     def validates(self, epoch: int) -> bool:
         """Return whether the metrics named ``val_...`` are due by the end of this epoch."""
-        ...
 
 
 class BestValue(NamedTuple):
@@ -94,7 +88,7 @@ class Monitor:
         """
         if self._direction is None:
             subject = self._source.subject
-            declared = subject.direction_of(self.metric) if isinstance(subject, HasDirections) else None
+            declared = subject.direction_of(self.metric) if has(subject, HasDirections) else None
             self._direction = declared or direction_of(self.metric)
         return self._direction
 

@@ -7,15 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ..callback import Callback
-from ..capabilities import (
-    HasLearningRate,
-    HasRunState,
-    HasStateDict,
-    Restorable,
-    Saveable,
-    Snapshotable,
-    missing,
-)
+from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, has, missing
 from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import RANK_FILE
 from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
@@ -56,7 +48,6 @@ class Resumable(Protocol):
 
     def set_trained_batches(self, batches: int) -> None:
         """Set how many batches of the current loop were trained on."""
-        ...
 
 
 class Resumption:
@@ -158,7 +149,7 @@ class Resumption:
         why = missing(subject, Restorable)
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
-        assert isinstance(subject, Restorable)
+        assert has(subject, Restorable)
         path = self.checkpoint.path
         try:
             self._load(subject, snapshots)
@@ -168,7 +159,7 @@ class Resumption:
         snapshots.link_to(self.checkpoint, linked=self.leads)
         if self.checkpoint.entry.weights_only:
             LOG.warning("%s was saved with save_weights_only: everything else starts anew", path)
-            if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
+            if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
                 known = subject.learning_rates()
                 rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}
                 subject.set_learning_rates(rates)
@@ -200,7 +191,7 @@ class Resumption:
         self._restore_run_state(subject)
         for name, saved in self._match.states.items():
             plugin = self._plugins[name]
-            if saved.state_dict is None or not isinstance(plugin, HasStateDict):
+            if saved.state_dict is None or not has(plugin, HasStateDict):
                 continue
             try:
                 plugin.load_state_dict(from_json_data(saved.state_dict))
@@ -263,7 +254,7 @@ class Resumption:
 
     def _restore_run_state(self, subject: object) -> None:
         saved = self.state.rank_state.subject
-        if saved is not None and isinstance(subject, HasRunState):
+        if saved is not None and has(subject, HasRunState):
             subject.load_run_state(from_json_data(saved))
 
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
@@ -272,13 +263,13 @@ class Resumption:
             if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
                 subject.load(there)
             for slot, file in files.items():
-                if file is not None and isinstance(subject, Snapshotable):
+                if file is not None and has(subject, Snapshotable):
                     self._load_snapshot(subject, snapshots, slot, file)
             subject.load(there)
         for slot, flaw in lost.items():
             self._lose(snapshots, slot, flaw)
         for slot, file in files.items():
-            if file is None and isinstance(subject, Snapshotable):
+            if file is None and has(subject, Snapshotable):
                 snapshots.keep(slot, subject.snapshot())
 
     def _load_snapshot(self, subject: Any, snapshots: SnapshotStore, slot: str, file: SnapshotFile) -> None:
@@ -333,7 +324,7 @@ def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int,
 
 def _other_suffixes(subject: object, path: Location) -> str:
     """Name the files that the subject reads, if this is none of them."""
-    if missing(subject, Saveable) is not None or not isinstance(subject, Saveable):
+    if missing(subject, Saveable) is not None or not has(subject, Saveable):
         return ""
     own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
     return "" if suffix_of(path) in own else f"; {type(subject).__name__} writes and reads {', '.join(own)}"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl
 from trainbus.callback import journal_directory
-from trainbus.capabilities import HasLearningRate
+from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, ScaleLearningRate
 from trainbus.journal import (
     NAME,
@@ -124,7 +124,7 @@ class JournalRecorder:
         if REQUEST in decision.askers:
             self._write(run, StopRequested(time=now, epoch=run.epoch, step=run.step, name=run.state.requested))
         rates = None
-        if any(isinstance(action, ScaleLearningRate) for action in decision) and isinstance(subject, HasLearningRate):
+        if any(isinstance(action, ScaleLearningRate) for action in decision) and has(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
         actions = tuple(map(_record_of, decision))
         self._write(run, DecisionMade(time=now, epoch=run.epoch, step=run.step, actions=actions, learning_rates=rates))

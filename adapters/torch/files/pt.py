@@ -36,7 +36,7 @@ def write(state: Any, path: Path) -> str:
     """
     with HashedFile(path) as file:
         try:
-            torch.save(state, file)
+            torch.save(state, cast("Any", file))
         except RuntimeError as error:
             if isinstance(error.__context__, OSError):  # torch says "unexpected pos" instead of what the system said
                 raise error.__context__ from None
