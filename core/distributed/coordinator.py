@@ -22,9 +22,11 @@ class StopReceiver(Protocol):
 
     def receive(self, what: Mapping[str, str]) -> None:
         """Record what another rank asks for; called in any thread."""
+        ...
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if the run was asked to end and may end here."""
+        ...
 
 
 class Coordinator:

@@ -40,6 +40,7 @@ class Group(Protocol):
 
     def bind(self, hook: BoundHook) -> CompiledHook:
         """Return the function to call for a compiled hook, once for each hook."""
+        ...
 
     def begin(self, settings: Mapping[str, Any], stop: StopReceiver) -> None:
         """Meet the other ranks for the first time.
@@ -51,9 +52,11 @@ class Group(Protocol):
         Raises:
             SettingsError: Another rank lists other callbacks.
         """
+        ...
 
     def shared(self) -> AbstractContextManager[None]:
         """Raise an error that is raised inside on one rank on all ranks."""
+        ...
 
     def restore(self, locate: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
         """Find the checkpoint to resume from and load it on every rank; do nothing if there is none.
@@ -66,9 +69,11 @@ class Group(Protocol):
         Raises:
             CheckpointError: A checkpoint that the user named is damaged.
         """
+        ...
 
     def agree(self, result: ExecutionResult) -> ExecutionResult:
         """Return rank 0's result on every rank."""
+        ...
 
     def end_epoch(self, means: RunningMeans, executor: Executor) -> tuple[RunningMeans, ExecutionResult]:
         """Return the running means of all ranks, and what became of files that were written in the background.
@@ -76,39 +81,50 @@ class Group(Protocol):
         Raises:
             CheckpointError: A file was not written, and a plugin that asked for it wants the run to end.
         """
+        ...
 
     def defer(self, error: Exception) -> None:
         """Raise an error at the next barrier, where all ranks can raise it; at once if there is no other rank."""
+        ...
 
     def propose(self, decision: Decision) -> Decision:
         """Take a decision of the loop; return what of it is to be executed now."""
+        ...
 
     def pending(self) -> Decision:
         """Return what loops have decided since the last barrier, if no plugin's decision has included it."""
+        ...
 
     def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
         """Execute a decision on every rank; the result is the same on all of them."""
+        ...
 
     def request_stop(self, what: Mapping[str, str]) -> None:
         """Ask all ranks to end; may be called between any two instructions, and returns at once."""
+        ...
 
     def may_stop(self) -> bool:
         """Return whether a loop over batches may end here: all ranks have come to the same batch."""
+        ...
 
     def arrive(self, error: BaseException | None, executor: Executor) -> BaseException | None:
         """Meet at the end of the run, or leave the group if this rank alone has failed; return what ends the run."""
+        ...
 
     def final_decision(self, decision: Decision, failure: Exception | None) -> tuple[Decision | None, Exception | None]:
         """Return what all ranks execute at the end, and the error of another rank if there is one.
 
         The decision is None if this process has left the rank that writes the files.
         """
+        ...
 
     def collect(self, executor: Executor) -> ExecutionResult:
         """Wait for all files; return what became of them, the same on every rank."""
+        ...
 
     def close(self, executor: Executor) -> None:
         """Exchange nothing any more."""
+        ...
 
 
 class Solo:

@@ -26,6 +26,7 @@ class BoundHook(Protocol):
 
     def join(self, results: HookResults | Decision) -> Decision:
         """Join what the call has returned into one decision."""
+        ...
 
 
 class _Hook:

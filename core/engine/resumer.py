@@ -32,6 +32,7 @@ class ResumingGroup(Protocol):
 
     def shared(self) -> AbstractContextManager[None]:
         """Raise an error that is raised inside on one rank on all ranks."""
+        ...
 
     def restore(
         self,
@@ -40,12 +41,15 @@ class ResumingGroup(Protocol):
         source: Source,
     ) -> None:
         """Find a checkpoint and load it on every rank; do nothing if there is none."""
+        ...
 
     def agree(self, result: ExecutionResult) -> ExecutionResult:
         """Return rank 0's result on every rank."""
+        ...
 
     def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
         """Execute a decision on every rank."""
+        ...
 
 
 class Resumer:

@@ -22,9 +22,11 @@ class StopGroup(Protocol):
 
     def request_stop(self, what: Mapping[str, str]) -> None:
         """Ask all ranks to end; called between any two instructions, so it must return at once."""
+        ...
 
     def may_stop(self) -> bool:
         """Return whether the loop may end here: all ranks have come to the same batch."""
+        ...
 
 
 class StopRequests:

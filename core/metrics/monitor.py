@@ -23,25 +23,31 @@ class MetricSource(Protocol):
     @property
     def subject(self) -> object:
         """The object that is trained; its metric objects may declare their directions."""
+        ...
 
     @property
     def epoch_metrics(self) -> Sequence[tuple[int, Mapping[str, Any]]]:
         """Each finished epoch, counted from 0, with its metrics."""
+        ...
 
     @property
     def epoch(self) -> int:
         """The present epoch, counted from 0."""
+        ...
 
     @property
     def means(self) -> RunningMeans:
         """The running means of the present epoch, which know the metrics that were logged in low precision."""
+        ...
 
     @property
     def validated(self) -> bool:
         """Whether the present epoch has had a validation."""
+        ...
 
     def validates(self, epoch: int) -> bool:
         """Return whether the metrics named ``val_...`` are due by the end of this epoch."""
+        ...
 
 
 class BestValue(NamedTuple):

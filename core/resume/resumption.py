@@ -48,6 +48,7 @@ class Resumable(Protocol):
 
     def set_trained_batches(self, batches: int) -> None:
         """Set how many batches of the current loop were trained on."""
+        ...
 
 
 class Resumption:

@@ -23,42 +23,54 @@ class Backend(Protocol):
 
     def size(self) -> int | None:
         """Return the length of the file in bytes; None if there is no file."""
+        ...
 
     def is_directory(self) -> bool:
         """Return whether the location is a directory."""
+        ...
 
     def list_names(self) -> list[str]:
         """Return the names in the directory."""
+        ...
 
     def glob(self) -> list[Location]:
         """Return the existing locations that match this one, read as a pattern of ``glob``."""
+        ...
 
     def read(self) -> bytes:
         """Return the content of the file."""
+        ...
 
     def open(self) -> AbstractContextManager[OpenFile]:
         """Open the file for reading; a later replacement does not change what is read."""
+        ...
 
     def as_local_file(self) -> AbstractContextManager[Path]:
         """Provide the file as a path on this machine, for libraries that read local files only."""
+        ...
 
     def stage(self, write: Callable[[Path], object]) -> Staged:
         """Let ``write`` make a file on this machine that can replace this one; it has the same suffix.
 
         The file is compared with the digest that ``write`` may return, of what it meant to write.
         """
+        ...
 
     def publish(self, staged: Path) -> None:
         """Move a staged file here in one step, durably."""
+        ...
 
     def replace(self, text: str) -> None:
         """Replace the content by ``text`` in one step, durably."""
+        ...
 
     def hard_link(self, name: str) -> None:
         """Give the file a second name in its directory; the second name stays if this one is replaced or removed."""
+        ...
 
     def remove(self) -> None:
         """Remove the file; do nothing if it does not exist."""
+        ...
 
     def acquire_lock(self, name: str) -> Callable[[], object]:
         """Lock the directory by the file ``name`` in it, and return the function that releases the lock.
@@ -66,9 +78,11 @@ class Backend(Protocol):
         Raises:
             DirectoryLocked: Another run holds the lock.
         """
+        ...
 
     def remove_debris(self) -> None:
         """Remove what dead writers left in the directory; call this only while holding its lock."""
+        ...
 
 
 class OpenFile(Protocol):
@@ -77,9 +91,11 @@ class OpenFile(Protocol):
     @property
     def file(self) -> BufferedReader:
         """The file object to read from."""
+        ...
 
     def replaced(self) -> bool:
         """Return whether the location holds another file now."""
+        ...
 
 
 def backend_for(location: Location) -> Backend:

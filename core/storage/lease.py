@@ -35,18 +35,23 @@ class LeaseObject(Protocol):
 
     def create(self, text: str) -> bool:
         """Make the object and return True; return False if it exists."""
+        ...
 
     def replace(self, text: str) -> None:
         """Replace its content by ``text``."""
+        ...
 
     def read(self) -> bytes:
         """Return its content; raise ``FileNotFoundError`` if it does not exist."""
+        ...
 
     def remove(self) -> None:
         """Remove it if it exists."""
+        ...
 
     def sibling(self, name: str) -> Self:
         """Return another object in the same directory."""
+        ...
 
 
 class LeaseRecord(NamedTuple):
