@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeGuard, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
+
+from typing_extensions import TypeIs
 
 from .saving import SavesSomeInBackground
 
@@ -20,7 +22,7 @@ class Refuses(Protocol):
         ...
 
 
-def has(subject: object, capability: type[C]) -> TypeGuard[C]:
+def has(subject: object, capability: type[C]) -> TypeIs[C]:
     """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, remembered for each class."""
     key = type(subject), capability
     if key not in _KNOWN:

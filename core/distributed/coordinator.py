@@ -125,7 +125,7 @@ class Coordinator:
         if point in BATCHES:
             return {"epoch": state.epoch, "loop": state.loops, "batch": state.batch}
         if point in ("on_epoch_begin", "on_epoch_end"):
-            rates = state.subject.learning_rates() if has(state.subject, HasLearningRate) else {}
+            rates = state.subject.learning_rates() if has(state.subject, HasLearningRate) else dict[str, float]()
             return {"epoch": state.epoch, **rates}
         return None
 

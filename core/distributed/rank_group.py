@@ -107,14 +107,14 @@ class RankGroup:
                 raise self._coordinator.mark_shared(SettingsError(_first_difference(first, other, rank)))
         self._coordinated_stop.start()
 
-    def restore(self, locate: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
+    def restore(self, find: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
         """Let rank 0 find a checkpoint and every rank verify its part, until no rank finds damage; then load it."""
         share, damaged, partly = VerificationShare(self.rank, self.size), list[Location](), ""
         while True:
             checkpoint, error = None, None
             if self.leads:
                 try:
-                    checkpoint = locate(share, damaged)
+                    checkpoint = find(share, damaged)
                 except Exception as raised:  # noqa: BLE001 - raised on every rank
                     error = raised
             found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.entry.digest]

@@ -39,15 +39,13 @@ class Resumable(Protocol):
     stop_actions: list[Stop]
     files: list[Location]
     epoch: int
-    step: int
-    batch: int
     epochs_started: int
     epochs_finished: int
     means: RunningMeans
     validated: bool
 
-    def set_trained_batches(self, batches: int) -> None:
-        """Set how many batches of the current loop were trained on."""
+    def restore_counters(self, step: int, trained_batches: int) -> None:
+        """Set the weight updates of the run, and how many batches of the current loop were trained on."""
         ...
 
 
@@ -174,10 +172,9 @@ class Resumption:
         run.decision_log = [(epoch, decision_from_json(each)) for epoch, each in decompress_log(state.decision_log)]
         stops = [action_from_json(each) for each in state.stop_actions]
         run.stop_actions += [each for each in stops if isinstance(each, Stop) and self._still_valid(each)]
-        run.epoch, run.step = self.checkpoint.epoch, self.checkpoint.step
+        run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
-        run.set_trained_batches(position.batches)
-        run.batch = max(position.batches - 1, 0)
+        run.restore_counters(self.checkpoint.step, position.batches)
         files = existing(map(location, state.files))
         run.files = [*files, self.checkpoint.path] if self.checkpoint.path not in files else files
 
@@ -185,7 +182,7 @@ class Resumption:
         """Restore what was known of the interrupted epoch."""
         run.means.load_sums(from_json_data(self.state.rank_state.means))
         run.validated = self.state.validated
-        run.set_trained_batches(self.position.batches)
+        run.restore_counters(self.checkpoint.step, self.position.batches)
 
     def restore_plugins(self, subject: object, failures: Failures) -> None:
         """Restore the states of the plugins, and what the subject's own files do not hold."""
