@@ -1,5 +1,6 @@
 """The laws of a run: events in order, counters right, decisions obeyed, an end whatever happens."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -332,7 +333,7 @@ def test_what_waits_for_the_end_comes_after_the_last_decision(error: BaseExcepti
         with pytest.raises(type(error)):
             train()
     assert told == ["end", "decision", "second", "first"]
-    with pytest.raises(LoopError, match="no end to wait for"):
+    with pytest.raises(LoopError, match=re.escape("at_end() needs a run that has begun and is not over")):
         Run().at_end(print)
 
 
