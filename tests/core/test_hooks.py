@@ -40,7 +40,7 @@ def test_an_implementation_that_would_not_be_called_is_refused(source: str, sent
 @pytest.mark.parametrize("option", ["wrapper", "hookwrapper"])
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_wrapper_is_refused_by_name(option: str, hook: str) -> None:
-    """pluggy's wrappers of both styles are refused for every hook; the error names the plugin and the hook."""
+    """Pluggy's wrappers of both styles are refused for every hook; the error names the plugin and the hook."""
     source = f"@hookimpl({option}=True)\n    def {hook}(self):\n        yield"
 
     with pytest.raises(SettingsError) as raised:
@@ -56,7 +56,7 @@ def test_a_wrapper_under_another_name_is_refused_by_its_hook(option: str) -> Non
         "    @hookimpl\n    def on_train_end(self): ..."
     )
 
-    with pytest.raises(SettingsError, match="Plugin.on_epoch_end is a hook wrapper"):
+    with pytest.raises(SettingsError, match=r"Plugin\.on_epoch_end is a hook wrapper"):
         check_plugin("Plugin", plugin(source))
 
 
