@@ -83,8 +83,10 @@ def files(folder: Path) -> dict[str, Any]:
         slots = {slot: each["digest"] for slot, each in memory.pop("slots", {}).items()}
         for each in memory["plugins"]:
             each.pop("settings", None)
-        for key in ("files", "decision", "decided", "random", "loop_random"):
+        for key in ("files", "decision", "decision_log"):
             memory.pop(key, None)
+        for key in ("rng", "loop_rng"):
+            memory["rank_state"].pop(key, None)
         found[path.name] = (path.read_bytes(), content, slots)
     return found
 

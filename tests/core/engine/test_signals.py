@@ -97,7 +97,7 @@ def test_a_save_that_fails_when_a_signal_ends_the_run_is_told_and_not_named_as_t
         signal.signal(signal.SIGTERM, before)
 
     assert caplog.text.count("signal.npz' was not written: [Errno 28] No space left on device") == 1
-    assert f"resume='auto' goes on from {run.state.files[-1]}" in caplog.text
+    assert f"resume='auto' continues from {run.state.files[-1]}" in caplog.text
     assert [path.name for path in run.state.files] == ["m-1.npz"]
     assert newest_intact(tmp_path)[0].path == run.state.files[-1]  # type: ignore[union-attr]
 
