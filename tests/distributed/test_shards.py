@@ -80,7 +80,7 @@ def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str,
 
 
 def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dict[str, Any]]) -> None:
-    """Each part is verified by one rank, and damage that one finds is skipped by all; rank 0 logs what and whose part it was."""
+    """Each part is verified by one rank; all skip damage that one finds; rank 0 logs what, and whose part it was."""
     of = {f"__{rank}_0.distcp": rank for rank in range(4)} | {f"rank-{rank}.json": rank for rank in range(1, 4)}
     of[".metadata"] = 0
     for rank, told in enumerate(four):
