@@ -135,3 +135,11 @@ def test_a_plain_plugin_is_matched_by_its_name() -> None:
         "Counter-2 is new: it starts without a state",
         "Other is not listed any more: its state is dropped",
     ]
+
+
+def test_a_plain_plugin_without_a_state_is_unchanged() -> None:
+    """Its part of the decision that saved the checkpoint is still valid; one that is gone has lost nothing."""
+    found = match_plugins([PluginState(name="Counter"), PluginState(name="Gone")], {"Counter": Counter()}, {})
+
+    assert found.unchanged == {"Counter": "Counter"}
+    assert found.differences == []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.core.storage.dying import MEMORY
-from trainbus import Callback, CheckpointError, Run, hookimpl
+from trainbus import Callback, CheckpointError, Decision, Run, decision, hookimpl
 from trainbus.checkpoints import commit, entries_of
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
@@ -268,3 +268,22 @@ def test_a_run_that_its_loop_stopped_stays_stopped_too() -> None:
     assert run.result.reason == "seen enough"
     assert again.result.epochs == 2
     assert again.result.reason == "seen enough"
+
+
+def test_a_plain_plugin_without_a_state_has_its_decision_finished() -> None:
+    """What it decided together with the save is done by the resumed run: it stops, and writes the other file."""
+
+    class SavesAndStops:
+        @hookimpl
+        def on_epoch_end(self, epoch: int) -> Decision | None:
+            asked = decision.save("a.npz") | decision.save("b.npz") | decision.stop("enough")
+            return asked if epoch == 1 else None
+
+    first = resumed([1.0] * 4, SavesAndStops(), resume=None)
+    for file in Path().glob("b.npz*"):
+        file.unlink()
+    again = resumed([1.0] * 4, SavesAndStops(), resume="a.npz")
+
+    assert (again.result.epochs, again.result.reason) == (first.result.epochs, first.result.reason) == (2, "enough")
+    assert sorted(path.name for path in again.state.files) == ["a.npz", "b.npz"]
+    assert Path("b.npz").exists()
