@@ -161,8 +161,8 @@ class RunState:
             gone = {*saved, *deleted}
             self.files = [path for path in self.files if path not in gone] + list(dict.fromkeys(saved))
         self.checkpoints += result.committed
-        for failure in result.failed:
-            if failure.path in self.files and not exists(failure.path):
+        for failure in result.failed:  # a file that is saved again may be written only now
+            if failure.path in self.files and failure.path not in saved and not exists(failure.path):
                 self.files.remove(failure.path)
         self.stop_actions += [each for each in result.done if isinstance(each, Stop) and each not in self.stop_actions]
         if result.done:

@@ -65,6 +65,9 @@ class StateCollector:
                     to_json_data(plugin.state_dict(), arrays=False)
                 except TypeError as error:
                     raise SettingsError(f"{name}: state_dict(): {error}") from None
+                except Exception as error:
+                    add_plugin_note(error, "state_dict", name)
+                    raise
 
     def note_rng(self) -> None:
         """Remember the states of the generators, from which the order of the next loop is drawn."""

@@ -35,7 +35,7 @@ def match_plugins(
         callbacks: Name of a plugin to the callback that made it.
     """
     current = {name: _settings(callbacks.get(name)) for name in plugins}
-    unmatched = {each.name: each for each in saved if each.callback or each.state_dict is not None}
+    unmatched = {each.name: each for each in saved}
     pairs: dict[str, PluginState] = {}
     for by_settings in (True, False):
         for name, (callback, settings) in current.items():
@@ -61,7 +61,9 @@ def match_plugins(
             match.differences.append(f"{name}: {', '.join(changes)}: {result}")
         else:
             match.unchanged[before.name] = name
-    match.differences.extend(f"{name} is not listed any more: its state is dropped" for name in unmatched)
+    for name, before in unmatched.items():
+        if before.callback or before.state_dict is not None:
+            match.differences.append(f"{name} is not listed any more: its state is dropped")
     return match
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
 
 
 def _is_numpy_scalar(value: Any) -> bool:
-    return type(value).__module__ == "numpy" and not value.shape
+    return "numpy" in sys.modules and isinstance(value, sys.modules["numpy"].generic)
 
 
 def _mapping_to_plain(given: Mapping[Any, Any], where: str, arrays: bool) -> Any:  # noqa: FBT001

@@ -110,7 +110,7 @@ def finish(run: Run) -> None:
 
 
 def going(run: Run) -> bool:
-    return not run._bus.writer._job.done.is_set()  # type: ignore[union-attr]
+    return not run._executor.writer._writer._job.done.is_set()  # type: ignore[union-attr]
 
 
 def own(run: Run, folder: Path) -> dict[str, Way]:

@@ -141,11 +141,11 @@ def test_ranks_that_differ_are_told_apart(told: Told) -> None:
     assert "patience=1 on rank 0 and 2 on rank 1" in patience
     assert "ModelCheckpoint is listed on rank 0 only" in missing
     drifted = told[4][0]["drifting_rates"]
-    assert "drifted apart: ranks 0, 2, 3: " in drifted
+    assert "the ranks are not at the same place: ranks 0, 2, 3: " in drifted
     assert 'rank 1: {"epoch": 0, "learning_rate": 0.05}' in drifted
     for each in told[4]:
         assert "rank 0 at on_train_end, ranks 1, 2, 3 at on_epoch_end" in each["different_loops"]
-        assert "'m.pt' is not the file that rank 0 has there" in each["other_files"]
+        assert "'m.pt' is not the file that rank 0 sees there" in each["other_files"]
 
 
 def test_whoever_is_asked_to_end_all_end_together(told: Told) -> None:

@@ -81,7 +81,7 @@ def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str,
 
 
 def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dict[str, Any]]) -> None:
-    """Each part is verified by one rank, and what one finds all pass over; rank 0 says what, and whose part it was."""
+    """Each part is verified by one rank; all skip damage that one finds; rank 0 logs what, and whose part it was."""
     of = {f"__{rank}_0.distcp": rank for rank in range(4)} | {f"rank-{rank}.json": rank for rank in range(1, 4)}
     of[".metadata"] = 0
     for rank, told in enumerate(four):
@@ -105,7 +105,7 @@ def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> Non
                 *(f"__{rank}_0.distcp" for rank in range(4)),
                 *(f"rank-{rank}.json" for rank in range(1, 4)),
             }
-            assert not found.entry.run_state.get("others"), "what the others remember is no part of the manifest"
+            assert not found.entry.run_state.get("other_ranks"), "the states of the other ranks are not in the manifest"
 
 
 @pytest.mark.parametrize("size", [2, 1])

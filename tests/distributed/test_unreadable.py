@@ -66,18 +66,18 @@ def resumed(unreadable: Callable[[int, str], bool]) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("broken", [{0}, {1}, {0, 1}])
-def test_what_some_ranks_cannot_read_all_pass_over(broken: set[int]) -> None:
+def test_a_checkpoint_that_some_ranks_cannot_read_is_skipped_by_all(broken: set[int]) -> None:
     """All take the one before it."""
     found = resumed(lambda rank, name: rank in broken and name == "m-3.npz")
     assert found == [("m-2.npz", 3.0)] * 2
 
 
 def test_where_some_have_read_what_others_cannot_and_nothing_is_left_all_refuse() -> None:
-    """Else one rank would go on from a checkpoint, and the other begin afresh."""
+    """Otherwise one rank would continue from a checkpoint, and the other start from the beginning."""
     found = resumed(lambda rank, _: rank == 1)
     assert all("other ranks have read it" in said for said, _ in found)
 
 
-def test_where_no_rank_can_read_anything_all_begin_afresh() -> None:
+def test_if_no_rank_can_read_any_checkpoint_all_start_from_the_beginning() -> None:
     """As they were."""
     assert resumed(lambda *_: True) == [("", 0.0)] * 2

@@ -20,8 +20,8 @@ from .test_real_disks import mounted
 LINES = """
 import json, sys
 from pathlib import Path
-from trainbus.plugins.event_file import EventFile
-from trainbus.plugins.journal_file import JournalFile
+from trainbus.plugins.tensorboard.writer.event_file import EventFile
+from trainbus.plugins.journal.append_only_file import JournalFile
 from tests.reliability.faults import Fault, Faults, KINDS_OF_FAULTS
 from tensorboardX.proto.event_pb2 import Event
 

@@ -85,9 +85,9 @@ def test_the_process_goes_as_the_signal_would_have_it_after_the_batch_is_saved(n
     assert done.returncode == -signal.Signals[name]
     assert found is not None
     assert found.path.name == "signal.npz"
-    assert found.entry.run_state["position"] == {"epochs": 1, "inside": True, "batches": 5}
+    assert found.entry.run_state["position"] == {"epochs": 1, "mid_epoch": True, "batches": 5}
     assert (
-        done.stderr == f"{name}: the run ended in epoch 2 after 15 steps; resume='auto' goes on from run/signal.npz\n"
+        done.stderr == f"{name}: the run ended in epoch 2 after 15 steps; resume='auto' continues from run/signal.npz\n"
     )
     assert done.stdout == ""
 
@@ -188,7 +188,7 @@ def test_keras_finishes_the_batch_too(options: str, tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGTERM, done.stderr
     assert found is not None
     assert found.path.name == "signal.keras"
-    assert found.entry.run_state["position"] == {"epochs": 1, "inside": True, "batches": 4}
+    assert found.entry.run_state["position"] == {"epochs": 1, "mid_epoch": True, "batches": 4}
     assert done.stdout == ""
 
 

@@ -1,4 +1,4 @@
-"""A payload that has the bytes that its manifest tells, and that its framework cannot read, is passed over."""
+"""A payload that has the bytes that its manifest lists, and that its framework cannot read, is skipped."""
 
 import hashlib
 import logging
@@ -34,7 +34,7 @@ def train(kind: Kind, epochs: int = 2) -> list[Path]:
         for epoch in run.epochs(epochs):
             kind.carry(epoch + 1)
             run.log(loss=0.0)
-    return [path for path in run.files if isinstance(path, Path)]
+    return [path for path in run.state.files if isinstance(path, Path)]
 
 
 def spoil(path: Path, how: str) -> None:
@@ -64,14 +64,14 @@ def test_what_cannot_be_read_is_passed_over(kind: Kind, how: str, caplog: pytest
             assert run.resumed is not None
             assert run.resumed.path == older
             assert number_of(kind) == 1
-        assert [each.message for each in caplog.records if each.message.startswith(f"passed over: {newest}: ")]
+        assert [each.message for each in caplog.records if each.message.startswith(f"skipped: {newest}: ")]
     kind.carry(9)
     with pytest.raises(UnreadableCheckpoint, match=newest.name):
         Run(kind.subject, listed(kind), resume=newest, progress=False).begin()
     assert number_of(kind) == 9
 
 
-def test_where_nothing_can_be_read_the_run_begins_afresh(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+def test_if_nothing_can_be_read_the_run_starts_from_the_beginning(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
     """With the subject as it was, and without a word of what another callback may have written."""
     for path in train(kind):
         spoil(path, "half")
@@ -79,11 +79,11 @@ def test_where_nothing_can_be_read_the_run_begins_afresh(kind: Kind, caplog: pyt
     with Run(kind.subject, listed(kind), resume="auto", progress=False) as run:
         assert run.resumed is None
         assert number_of(kind) == 9
-    assert any("nothing that could be gone on from is left; the run begins" in each.message for each in caplog.records)
+    assert any("no checkpoint is intact; the run starts from the beginning" in each.message for each in caplog.records)
 
 
 def test_what_was_kept_and_cannot_be_read_is_lost(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
-    """It is told, and the run goes on from the checkpoint as it is."""
+    """A warning says so, and the run continues from the checkpoint."""
     caplog.set_level(logging.WARNING)
     keeper = EarlyStopping(monitor="loss", patience=9, restore_best_weights=True)
     with Run(kind.subject, [listed(kind), keeper], progress=False) as run:

@@ -7,6 +7,7 @@ import trainbus
 from trainbus import Decision, Monitor, Result, Run, decision
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.replay import Recording, read, read_all
+from trainbus.run_view import RunStateView, RunView
 
 callbacks = [
     TensorBoard("logs"),
@@ -29,6 +30,8 @@ with Run(None, callbacks) as run:
     assert_type(run.monitor("loss"), Monitor)
     run.decide(decision.stop("enough") | decision.keep("slot"))
 assert_type(decision.stop("x"), Decision)
+seen_by_plugins: RunView = run
+state_seen_by_plugins: RunStateView = run.state
 trainbus.watch(object(), callbacks=EarlyStopping())
 
 EarlyStopping(patiance=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -1,4 +1,4 @@
-"""Ranks that are asked to leave do so after the same batch, wherever they were, and none goes beyond."""
+"""Ranks that are asked to stop do so after the same batch, and none begins a later one."""
 
 import threading
 
@@ -14,69 +14,69 @@ from .threads import Meeting, ThreadRanks
 
 
 class Loop:
-    """A loop over batches of one rank, which does not begin a batch that its neighbours are two behind of."""
+    """A loop over batches of one rank, whose position is the batches that it has done."""
 
     def __init__(self, meeting: Meeting, rank: int) -> None:
         self.done = 0
-        self.heard: dict[str, str] = {}
-        self.departure = CoordinatedStop(ThreadRanks(meeting, rank), lambda: [0, 1, self.done], self.heard.update)
+        self.received: dict[str, str] = {}
+        self.stop = CoordinatedStop(ThreadRanks(meeting, rank), lambda: [0, 1, self.done], self.received.update)
 
     def ends(self) -> bool:
         """One batch; whether the loop ends after it."""
         self.done += 1
-        return self.departure.reached() if self.heard else False
+        return self.stop.at_last_batch() if self.received else False
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=4), st.data())
 @settings(max_examples=10)
-def test_all_leave_after_the_batch_that_the_furthest_has_begun(ahead: list[int], data: st.DataObject) -> None:
+def test_all_stop_after_the_batch_that_the_furthest_has_begun(ahead: list[int], data: st.DataObject) -> None:
     """The batches that they have done when they look, and the order in which they look, are arbitrary."""
     meeting = Meeting(len(ahead))
     loops = [Loop(meeting, rank) for rank in range(len(ahead))]
     for loop, done in zip(loops, ahead, strict=True):
         loop.done = done
-    loops[data.draw(st.integers(0, len(ahead) - 1))].departure.ask({"request": "SIGTERM"})
+    loops[data.draw(st.integers(0, len(ahead) - 1))].stop.request({"request": "SIGTERM"})
     order = data.draw(st.permutations(range(len(ahead))))
     for rank in [*order, *order, *order, 0, *order]:  # each looks several times, as its thread would
-        loops[rank].departure.look()
+        loops[rank].stop.poll()
 
     ended = []
     for loop in loops:
-        assert loop.heard == {"request": "SIGTERM"}
+        assert loop.received == {"request": "SIGTERM"}
         while not loop.ends():
             pass
         ended.append(loop.done)
     assert ended == [max(ahead) + 1] * len(ahead)
 
 
-def test_a_rank_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for it is let go by an error."""
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
+def test_a_rank_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks that wait for it get an error."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     loop = Loop(Meeting(3), 0)
-    loop.departure.ask({"stop": "enough"})
-    loop.departure.look()
-    loop.departure.look()
+    loop.stop.request({"stop": "enough"})
+    loop.stop.poll()
+    loop.stop.poll()
 
-    with pytest.raises(RankError, match="rank 1, 2 does not say where it stands"):
-        loop.departure.reached()
+    with pytest.raises(RankError, match="rank 1, 2 does not answer where it is"):
+        loop.stop.at_last_batch()
 
 
-def test_after_a_settled_request_ranks_may_be_asked_again() -> None:
-    """By a note of its own."""
+def test_after_a_reset_ranks_may_be_asked_again() -> None:
+    """Each request has its own number in the store."""
     loop = Loop(Meeting(1), 0)
     for reason in ("one", "two"):
-        loop.departure.ask({"stop": reason})
-        loop.departure.look()
-        assert not loop.departure.idle
-        loop.departure.settle()
-        assert loop.departure.idle
-        assert loop.heard == {"stop": reason}
+        loop.stop.request({"stop": reason})
+        loop.stop.poll()
+        assert not loop.stop.idle
+        loop.stop.reset()
+        assert loop.stop.idle
+        assert loop.received == {"stop": reason}
 
 
 def test_the_watching_thread_ends_with_the_run() -> None:
-    """It is joined, since the end of a process must not meet it inside of a store."""
+    """It is joined: the end of a process must not find it inside the store."""
     loop = Loop(Meeting(1), 0)
-    loop.departure.begin()
+    loop.stop.start()
     assert any(thread.name == "trainbus-ranks" for thread in threading.enumerate())
-    loop.departure.close()
+    loop.stop.close()
     assert not any(thread.name == "trainbus-ranks" for thread in threading.enumerate())

@@ -1,4 +1,4 @@
-"""Ranks meet wherever they stand: nobody waits for ever, and all see the same."""
+"""Ranks meet wherever they are: none waits for ever, and all see the same."""
 
 from typing import Any, get_args
 
@@ -22,7 +22,7 @@ def test_the_value_of_rank_0_reaches_all(size: int, value: Any) -> None:
     """Of whatever length."""
 
     def play(ranks: ThreadRanks) -> Any:
-        met = Rendezvous(ranks).meet("answer", value=value if ranks.rank == 0 else "another")
+        met = Rendezvous(ranks).barrier("answer", value=value if ranks.rank == 0 else "another")
         assert met is not None
         return met.value
 
@@ -30,18 +30,18 @@ def test_the_value_of_rank_0_reaches_all(size: int, value: Any) -> None:
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5))
-def test_ranks_tell_as_many_batches_as_all_of_them_have(batches: list[int]) -> None:
+def test_ranks_state_as_many_batches_as_all_of_them_have(batches: list[int]) -> None:
     """And every one comes to the end, whatever the others have."""
 
     def play(ranks: ThreadRanks) -> int:
-        agreement, told, more = Rendezvous(ranks), 0, True
+        rendezvous, stated, more = Rendezvous(ranks), 0, True
         for batch in range(batches[ranks.rank]):
             if more:
-                more = agreement.meet("on_batch_end", batch) is not None
-                told += more
-        assert agreement.meet("on_epoch_end") is not None
-        assert agreement.meet("on_train_end") is not None
-        return told
+                more = rendezvous.barrier("on_batch_end", batch) is not None
+                stated += more
+        assert rendezvous.barrier("on_epoch_end") is not None
+        assert rendezvous.barrier("on_train_end") is not None
+        return stated
 
     assert on_all(len(batches), play) == [min(batches)] * len(batches)
 
@@ -51,13 +51,13 @@ def test_ranks_at_different_events_all_learn_who_is_where(points: list[Point]) -
     """All raise it, and can meet at the end."""
 
     def play(ranks: ThreadRanks) -> str:
-        agreement, words = Rendezvous(ranks), ""
+        rendezvous, words = Rendezvous(ranks), ""
         if points[ranks.rank] != "on_train_end":
             try:
-                agreement.meet(points[ranks.rank])
-            except RankMismatch as verdict:
-                words = str(verdict)
-        assert agreement.meet("on_train_end") is not None
+                rendezvous.barrier(points[ranks.rank])
+            except RankMismatch as mismatch:
+                words = str(mismatch)
+        assert rendezvous.barrier("on_train_end") is not None
         return words
 
     for rank, words in enumerate(on_all(len(points), play)):
@@ -68,28 +68,28 @@ def test_ranks_at_different_events_all_learn_who_is_where(points: list[Point]) -
 
 
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=5))
-def test_ranks_that_have_drifted_apart_are_told(places: list[int]) -> None:
-    """If and only if one of them stands where the others do not."""
+def test_ranks_at_different_places_all_raise(places: list[int]) -> None:
+    """If and only if one of them is at another place than the others."""
 
     def play(ranks: ThreadRanks) -> str:
         try:
-            Rendezvous(ranks).meet("on_epoch_end", {"epoch": places[ranks.rank]})
-        except RankMismatch as verdict:
-            return str(verdict)
+            Rendezvous(ranks).barrier("on_epoch_end", {"epoch": places[ranks.rank]})
+        except RankMismatch as mismatch:
+            return str(mismatch)
         return ""
 
     words = on_all(len(places), play)
     assert len(set(words)) == 1
-    assert ("drifted apart" in words[0]) == (len(set(places)) > 1)
+    assert ("not at the same place" in words[0]) == (len(set(places)) > 1)
 
 
 @given(st.lists(st.none() | st.sampled_from(["full", "lost"]), min_size=1, max_size=5))
-def test_whoever_has_failed_is_known_to_all(errors: list[str | None]) -> None:
-    """With its words."""
+def test_the_error_of_a_rank_is_known_to_all(errors: list[str | None]) -> None:
+    """With its message."""
 
     def play(ranks: ThreadRanks) -> dict[int, str]:
         error = errors[ranks.rank]
-        met = Rendezvous(ranks).meet("answer", error=None if error is None else OSError(error))
+        met = Rendezvous(ranks).barrier("answer", error=None if error is None else OSError(error))
         assert met is not None
         return met.failed
 
@@ -102,8 +102,8 @@ def test_rows_of_any_length_add_up(numbers: int) -> None:
     """What does not fit into one message follows in another."""
 
     def play(ranks: ThreadRanks) -> list[float]:
-        met = Rendezvous(ranks).meet("on_epoch_end", row=[float(number) for number in range(numbers)])
+        met = Rendezvous(ranks).barrier("on_epoch_end", values=[float(number) for number in range(numbers)])
         assert met is not None
-        return met.row
+        return met.sums
 
     assert on_all(3, play) == [[3.0 * number for number in range(numbers)]] * 3

@@ -1,123 +1,237 @@
-"""The laws of carrying decisions out."""
+"""A bus calls the plugins in order and joins their answers into one decision; it needs no run."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import CheckpointError, Decision, LoopError, MissingCapability, Run, decision, hookimpl
-from trainbus.decision import join
-from trainbus.testing import LineSubject
+from trainbus import CheckpointError, Decision, LoopError, SettingsError, decision, hookimpl
+from trainbus.checkpoints import Checkpoint, ManifestEntry
+from trainbus.checkpoints.async_writer import FailedSave
+from trainbus.decision import NOTHING, join
+from trainbus.engine.bus import BoundHook, Bus
+from trainbus.engine.execution_result import ExecutionResult
+from trainbus.failures import MAX_FAILURES, Failures
+from trainbus.hooks import HOOKS
+
+ARGUMENTS = {
+    "on_epoch_begin": ("run", 3),
+    "on_epoch_end": ("run", 3, {"loss": 0.5}),
+}
 
 
-class Answering:
-    """Answers every epoch with the same."""
+class Answers:
+    """Answers the ends of epochs and of the training, and logs what it is called with."""
 
-    def __init__(self, answer: object) -> None:
+    def __init__(self, answer: object = None, log: list[object] | None = None) -> None:
         self.answer = answer
+        self.log = [] if log is None else log
 
     @hookimpl
-    def on_epoch_end(self) -> object:
+    def on_epoch_end(self, run: object, epoch: int, metrics: object) -> object:
+        self.log.append((self, run, epoch, metrics))
+        return self.go()
+
+    @hookimpl
+    def on_train_end(self) -> object:
+        self.log.append(self)
+        return self.go()
+
+    @hookimpl
+    def on_exception(self) -> object:
+        self.log.append(self)
+        return self.go()
+
+    def go(self) -> object:
+        if isinstance(self.answer, Exception):
+            raise self.answer
         return self.answer
 
 
-class Hearing:
-    """Keeps what was decided and committed."""
-
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-
-    @hookimpl
-    def on_decision(self, decision: Decision) -> object:
-        self.heard.append(decision)
-        return "an answer that is ignored"
-
-    @hookimpl
-    def on_checkpoint(self, checkpoint: object) -> object:
-        self.heard.append(checkpoint)
-        return "an answer that is ignored"
+class Observes(Answers):
+    critical = False
 
 
-def one_epoch(subject: object, *callbacks: object) -> Run:
-    with Run(subject, callbacks) as run:
-        for _ in run.epochs(1):
-            run.log(loss=1)
-    return run
+def bus_of(*plugins: object, bind: Callable[[BoundHook], Any] | None = None) -> tuple[Bus, Failures]:
+    failures = Failures()
+    bus = Bus(failures) if bind is None else Bus(failures, bind)
+    bus.register([(f"p{index}", plugin) for index, plugin in enumerate(plugins)])
+    return bus, failures
 
 
-@given(st.lists(st.tuples(st.floats(0.1, 0.9), st.floats(0, 0.5)), min_size=1, max_size=4), st.randoms())
-def test_the_lowest_new_rate_wins(scales: list[tuple[float, float]], random) -> None:
-    """Requests to scale give the lowest of the rates that each alone would give, in any order."""
-    wanted = [decision.scale_learning_rate(factor, floor=floor) for factor, floor in scales]
-    alone = []
-    for each in wanted:
-        subject = LineSubject(0.4)
-        one_epoch(subject, Answering(each))
-        alone.append(subject.learning_rate)
-    random.shuffle(wanted)
-    subject = LineSubject(0.4)
-    one_epoch(subject, *map(Answering, wanted))
-
-    assert subject.learning_rate == min(alone)
+def ask(bus: Bus) -> Decision:
+    """State the end of an epoch and join the answers."""
+    assert bus.on_epoch_end is not None
+    results = bus.on_epoch_end(*ARGUMENTS["on_epoch_end"])
+    return NOTHING if results is None else bus.join("on_epoch_end", results)
 
 
-def test_one_file_is_written_once_and_whole_if_anyone_wants_it_whole() -> None:
-    """Two saves of one path make one checkpoint, whole unless all want only the weights, with both reasons."""
-    hearing = Hearing()
-    weights = decision.save("a.npz", weights_only=True, reason="one")
-    whole = decision.save("a.npz", reason="two")
-    run = one_epoch(LineSubject(), hearing, Answering(weights), Answering(whole))
-
-    (checkpoint,) = run.state.checkpoints
-    assert (checkpoint.path, checkpoint.entry.weights_only, checkpoint.epoch) == (Path("a.npz"), False, 0)
-    assert checkpoint.reason == "one; two"
-    assert checkpoint.entry.metrics["loss"] == 1
-    assert hearing.heard[0] == checkpoint
+def test_a_hook_that_no_plugin_implements_is_none() -> None:
+    """Also of a bus without plugins."""
+    bus, _ = bus_of(Answers())
+    assert [name for name in HOOKS if getattr(bus, name) is not None] == [
+        "on_epoch_end",
+        "on_train_end",
+        "on_exception",
+    ]
+    assert all(getattr(Bus(Failures()), name) is None for name in HOOKS)
 
 
-def test_the_decision_is_told_after_it_was_carried_out_and_names_its_askers() -> None:
-    """Observers hear one joined decision, each action signed by its plugin; their answers are ignored."""
-    hearing = Hearing()
-    answers = [decision.stop("a"), decision.stop("b")]
-    one_epoch(None, hearing, *map(Answering, answers))
+@given(st.lists(st.none() | st.sampled_from(["a", "b", "c"]), max_size=5))
+def test_plugins_are_called_in_order_and_their_answers_joined(reasons: list[str | None]) -> None:
+    """Each action is signed by the plugin that asked for it; None asks for nothing."""
+    log: list[object] = []
+    answers = [None if each is None else decision.stop(each) for each in reasons]
+    plugins = [Answers(each, log) for each in answers]
+    bus, _ = bus_of(*plugins)
+    if not plugins:
+        assert bus.on_epoch_end is None
+        return
 
-    (told,) = hearing.heard
-    assert told == join([answers[0].signed("Answering"), answers[1].signed("Answering-2")])
-
-
-def test_forgetting_spares_what_the_same_decision_makes() -> None:
-    """A file or slot that is saved or kept by the decision that forgets it stays; others go."""
-    Path("old.npz").write_text("old")
-    one_epoch(
-        LineSubject(),
-        Answering(decision.save("new.npz") | decision.forget("new.npz") | decision.forget("old.npz")),
-        Answering(decision.keep("slot") | decision.forget("slot")),
-    )
-
-    assert Path("new.npz").exists()
-    assert not Path("old.npz").exists()
+    assert ask(bus) == join(each.signed(f"p{index}") for index, each in enumerate(answers) if each is not None)
+    assert log == [(plugin, *ARGUMENTS["on_epoch_end"]) for plugin in plugins]
 
 
-def test_a_forgotten_slot_is_gone() -> None:
-    """Restoring what was forgotten is an error, not some other state."""
-    with Run(LineSubject()) as run:
-        run.decide(decision.keep("slot"))
-        run.decide(decision.forget("slot"))
-        with pytest.raises(CheckpointError, match="slot"):
-            run.decide(decision.restore("slot"))
+def test_plugins_that_are_added_later_are_called_first() -> None:
+    """Among each other in the order in which they are given."""
+    log: list[object] = []
+    plugins = [Answers(log=log) for _ in range(4)]
+    bus = Bus(Failures())
+    bus.register([("c", plugins[2]), ("d", plugins[3])])
+    bus.register([("a", plugins[0]), ("b", plugins[1])])
+    assert ask(bus) == NOTHING
+
+    assert [entry[0] for entry in log] == plugins  # type: ignore[index]
 
 
-@pytest.mark.parametrize(
-    "asked", [decision.save("a.npz"), decision.keep("a"), decision.restore("a"), decision.scale_learning_rate(0.5)]
-)
-def test_what_the_subject_cannot_do_is_refused_by_name(asked: Decision) -> None:
-    """A decision that needs a missing capability says who asked and what is missing."""
-    with pytest.raises(MissingCapability, match=r"Answering asked for .* but the run has no subject"):
-        one_epoch(None, Answering(asked))
+def test_a_plugin_is_registered_once() -> None:
+    """Under whatever name."""
+    plugin = Answers()
+    bus = Bus(Failures())
+    with pytest.raises(SettingsError, match="a is listed twice; list each plugin object once"):
+        bus.register([("a", plugin), ("b", plugin)])
 
 
 def test_an_answer_that_is_no_decision_is_refused() -> None:
-    """Anything but a Decision or None is an error that names the plugin and the hook."""
-    with pytest.raises(LoopError, match="Answering answered on_epoch_end with 'stop'"):
-        one_epoch(None, Answering("stop"))
+    """A decider's is an error that names plugin and hook; an observer's is recorded and counts as None."""
+    bus, failures = bus_of(Answers(decision.stop("x")), Observes("stop"))
+    assert ask(bus) == decision.stop("x").signed("p0")
+    assert [str(each) for each in failures.all] == [
+        "p1 in on_epoch_end: LoopError: p1 answered on_epoch_end with 'stop'; return a Decision or None"
+    ]
+
+    bus, failures = bus_of(Answers("stop"))
+    with pytest.raises(LoopError, match="p0 answered on_epoch_end with 'stop'; return a Decision or None"):
+        ask(bus)
+    assert failures.all == []
+
+
+def test_a_decision_of_a_group_is_joined_already() -> None:
+    """A hook that a group has bound returns it instead of the answers."""
+    agreed = decision.stop("all ranks").signed("p7")
+    assert bus_of(Answers())[0].join("on_epoch_end", agreed) == agreed
+
+
+def test_each_hook_is_bound_once_and_says_whether_it_decides() -> None:
+    """A hook that only observers implement decides nothing."""
+
+    class Begins(Observes):
+        @hookimpl
+        def on_epoch_begin(self) -> None: ...
+
+    bound: dict[str, BoundHook] = {}
+
+    def bind(hook: BoundHook) -> Any:
+        assert hook.name not in bound
+        bound[hook.name] = hook
+        return lambda *_: decision.stop("bound")
+
+    bus, _ = bus_of(Answers(), Begins(), bind=bind)
+    assert {name: hook.decides for name, hook in bound.items()} == {
+        "on_epoch_begin": False,
+        "on_epoch_end": True,
+        "on_train_end": True,
+        "on_exception": True,
+    }
+    assert ask(bus) == decision.stop("bound")
+
+
+def test_hooks_of_disabled_observers_are_dropped() -> None:
+    """When the bus is asked to; until then a loop may use the function, which does not call them."""
+    bus, failures = bus_of(Observes(ValueError("no")))
+    compiled = bus.on_epoch_end
+    assert compiled is not None
+    for _ in range(MAX_FAILURES + 1):
+        assert compiled(*ARGUMENTS["on_epoch_end"]) is None
+    assert len(failures.all) == MAX_FAILURES
+    assert bus.on_epoch_end is compiled
+    bus.drop_disabled()
+
+    assert bus.on_epoch_end is None
+
+
+@pytest.mark.parametrize("name", ["on_train_end", "on_exception"])
+def test_every_plugin_is_called_at_the_end(name: Any) -> None:
+    """Even after one has raised; a disabled observer only at the end of the training, where it may close files."""
+    log: list[object] = []
+    plugins = [Answers(ValueError("a"), log), Observes(ValueError("b"), log), Answers(decision.stop("c"), log)]
+    disabled = Observes(log=log)
+    bus, failures = bus_of(*plugins, disabled)
+    failures.disabled.add("p3")
+    values = {"run": "run", "error": ValueError()} if name == "on_exception" else {"run": "run"}
+    decided, errors = bus.call_all(name, **values)
+
+    assert log == [*plugins, *([disabled] if name == "on_train_end" else [])]
+    assert errors == [plugins[0].answer]
+    assert errors[0].__notes__ == [f"raised in {name} by the plugin 'p0'"]
+    assert [each.error for each in failures.all] == [plugins[1].answer]
+    assert decided == (decision.stop("c").signed("p2") if name == "on_train_end" else NOTHING)
+
+
+def test_a_replayed_hook_is_called_and_its_answers_are_ignored() -> None:
+    """They were executed before the resume; a hook that no plugin implements is nothing to replay."""
+    plugin = Answers(decision.stop("x"))
+    bus, _ = bus_of(plugin)
+    bus.replay("on_epoch_end", *ARGUMENTS["on_epoch_end"])
+    bus.replay("on_epoch_begin", *ARGUMENTS["on_epoch_begin"])
+
+    assert plugin.log == [(plugin, *ARGUMENTS["on_epoch_end"])]
+
+
+class Announced:
+    """Logs what was executed, written and not written."""
+
+    def __init__(self) -> None:
+        self.log: list[object] = []
+
+    @hookimpl
+    def on_decision(self, decision: Decision) -> object:
+        self.log.append(decision)
+        return "an answer that is ignored"
+
+    @hookimpl
+    def on_checkpoint(self, checkpoint: Checkpoint) -> object:
+        self.log.append(checkpoint)
+        return "an answer that is ignored"
+
+    @hookimpl
+    def on_checkpoint_error(self, path: Path, step: int, error: CheckpointError) -> object:
+        self.log.append((path, step, error))
+        return "an answer that is ignored"
+
+
+def test_a_result_is_announced_file_by_file_then_as_a_decision() -> None:
+    """The answers are ignored; an empty decision is none."""
+    plugin = Announced()
+    bus, _ = bus_of(plugin)
+    checkpoint = Checkpoint(path=Path("m"), content=ManifestEntry(digest="", size=0, epoch=0, step=0))
+    failed = FailedSave(Path("n"), 3, CheckpointError("full"))
+    bus.announce("run", ExecutionResult(decision.stop("x"), (checkpoint,), (failed,)))
+    bus.announce("run", ExecutionResult())
+
+    assert plugin.log == [checkpoint, tuple(failed), decision.stop("x")]

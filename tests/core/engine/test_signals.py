@@ -1,11 +1,10 @@
-"""The laws of requests to end a run: signals are heard while it is open, and a stop file does the same."""
+"""A run listens to signals while it is open; afterwards they have the effect that they had before."""
 
 import gc
-import itertools
 import signal
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -15,6 +14,7 @@ import pytest
 
 from trainbus import Run, SettingsError
 from trainbus.checkpoints import newest_intact
+from trainbus.engine.signals import Signals
 from trainbus.plugins import ModelCheckpoint
 from trainbus.testing import LineSubject
 
@@ -23,7 +23,7 @@ def handlers() -> list[object]:
     return [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
 
 
-def test_after_a_run_signals_do_what_they_did_before() -> None:
+def test_after_a_run_signals_have_their_effect_of_before() -> None:
     """Whatever ended it."""
     before = handlers()
     with Run(progress=False):
@@ -36,28 +36,28 @@ def test_after_a_run_signals_do_what_they_did_before() -> None:
 
 
 def test_a_handler_of_the_users_own_is_called_when_the_run_is_over() -> None:
-    heard: list[int] = []
+    came: list[int] = []
 
     def handler(number: int, _: FrameType | None) -> None:
-        heard.append(number)
+        came.append(number)
 
     before = signal.signal(signal.SIGTERM, handler)
     try:
         with pytest.raises(KeyboardInterrupt, match="SIGTERM"), Run(progress=False) as run:
             for _ in run.epochs(3):
                 signal.raise_signal(signal.SIGTERM)
-                assert heard == []
+                assert came == []
     finally:
         signal.signal(signal.SIGTERM, before)
 
-    assert heard == [signal.SIGTERM]
+    assert came == [signal.SIGTERM]
     assert run.state.interrupted
     assert run.result.epochs == 1
     assert run.result.reason == "SIGTERM asked for it"
 
 
 class Full(LineSubject):
-    """One whose disk is full from some moment on."""
+    """A subject whose disk is full from some batch on."""
 
     full = False
 
@@ -78,10 +78,10 @@ class FullInTheBackground(Full):
 
 @pytest.mark.parametrize("policy", ["raise", "warn"])
 @pytest.mark.parametrize("kind", [Full, FullInTheBackground])
-def test_a_save_that_fails_when_a_signal_ends_the_run_is_told_and_not_named_as_the_way_on(
+def test_a_save_that_fails_when_a_signal_ends_the_run_is_logged_and_not_named_to_continue_from(
     kind: type[Full], policy: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """The process goes as the signal has it, so that no error that would be raised is seen."""
+    """The process ends by the signal, so that nobody sees an error that is raised."""
     subject, before = kind(), signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         saver = ModelCheckpoint(str(tmp_path / "m-{epoch}"), on_error=policy)
@@ -97,13 +97,13 @@ def test_a_save_that_fails_when_a_signal_ends_the_run_is_told_and_not_named_as_t
         signal.signal(signal.SIGTERM, before)
 
     assert caplog.text.count("signal.npz' was not written: [Errno 28] No space left on device") == 1
-    assert f"resume='auto' goes on from {run.state.files[-1]}" in caplog.text
+    assert f"resume='auto' continues from {run.state.files[-1]}" in caplog.text
     assert [path.name for path in run.state.files] == ["m-1.npz"]
     assert newest_intact(tmp_path)[0].path == run.state.files[-1]  # type: ignore[union-attr]
 
 
-def test_an_error_that_meets_a_signal_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Where the run fails before it obeys, the process goes as the signal has it all the same."""
+def test_an_error_that_meets_a_signal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """If the run fails before it obeys, the process still ends by the signal."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with pytest.raises(ZeroDivisionError), Run(progress=False) as run:
@@ -126,7 +126,7 @@ def test_a_signal_that_comes_too_late_is_not_lost() -> None:
     assert run.state.requested == "SIGINT"
 
 
-def test_a_run_that_was_lost_hears_nothing() -> None:
+def test_a_run_that_was_lost_listens_to_nothing() -> None:
     gc.disable()
     try:
         lost = Run(progress=False)
@@ -171,7 +171,7 @@ def test_a_run_in_another_thread_leaves_signals_alone() -> None:
     assert found == [True]
 
 
-def test_a_run_inside_another_gives_the_signal_on_to_it() -> None:
+def test_a_run_inside_another_passes_the_signal_on_to_it() -> None:
     with pytest.raises(KeyboardInterrupt), Run(progress=False) as outer:
         for _ in outer.epochs(2):
             with Run(progress=False) as inner:
@@ -183,38 +183,85 @@ def test_a_run_inside_another_gives_the_signal_on_to_it() -> None:
     assert len(outer.state.epoch_metrics) == 0
 
 
-@pytest.mark.parametrize("endless", [True, False], ids=["in an epoch", "at its end"])
-def test_a_stop_file_ends_the_run_as_ctrl_c_does_and_is_taken_away(tmp_path: Path, *, endless: bool) -> None:
-    stop = tmp_path / "stop"
-    with pytest.raises(KeyboardInterrupt), Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), progress=False) as run:
-        for _ in run.epochs(3):
-            stop.touch()
-            for _ in run.batches(itertools.count() if endless else range(2)):
-                pass
-
-    found = newest_intact(tmp_path)[0]
-    assert found is not None
-    assert found.path.name == "signal.npz"
-    assert run.result.reason == f"{stop} asked for it"
-    assert not stop.exists()
+# --- signals without a run
 
 
-def test_a_stop_file_from_before_the_run_is_taken_away_unheeded(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "stop").touch()
-    with Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), progress=False) as run:
-        list(run.epochs(2))
+class Caught:
+    """A handler that counts its calls."""
 
-    assert run.result.epochs == 2
-    assert "was there before the run began, and is removed" in caplog.text
-    assert not (tmp_path / "stop").exists()
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        self.calls.append(number)
 
 
-def test_a_file_of_that_name_that_holds_something_is_somebody_elses(tmp_path: Path) -> None:
-    (tmp_path / "stop").write_text("words to leave out")
-    with Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), progress=False) as run:
-        list(run.epochs(2))
+@pytest.fixture
+def before() -> Iterator[Caught]:
+    """What SIGTERM and SIGUSR1 do before a test."""
+    caught, numbers = Caught(), (signal.SIGTERM, signal.SIGUSR1)
+    earlier = [signal.signal(number, caught) for number in numbers]
+    yield caught
+    for number, handler in zip(numbers, earlier, strict=True):
+        signal.signal(number, handler)
 
-    assert run.result.epochs == 2
-    assert (tmp_path / "stop").exists()
+
+def test_a_signal_is_noted_first_and_has_its_effect_the_second_time(before: Caught) -> None:
+    """Each of the signals once; those that are not named are left alone."""
+    asked: list[str] = []
+    signals = Signals(["SIGTERM"], asked.append)
+    signal.raise_signal(signal.SIGTERM)
+    assert (asked, before.calls, signals.came) == (["SIGTERM"], [], [signal.SIGTERM])
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGUSR1)
+    signals.close()
+
+    assert (asked, before.calls) == (["SIGTERM"], [signal.SIGTERM, signal.SIGUSR1])
+
+
+def test_after_closing_the_first_signal_has_its_effect(before: Caught) -> None:
+    """Of several, the one that came first; none if none came."""
+    quiet = Signals(["SIGTERM"], print)
+    quiet.close()
+    quiet.exit(None)
+    assert before.calls == []
+    signals = Signals(["SIGTERM", "SIGUSR1"], lambda _: None)
+    signal.raise_signal(signal.SIGUSR1)
+    signal.raise_signal(signal.SIGTERM)
+    signals.close()
+    assert before.calls == []
+    signals.exit(None)
+
+    assert before.calls == [signal.SIGUSR1]
+
+
+def test_a_signal_that_another_process_got_has_its_effect_here(before: Caught) -> None:
+    """Unless one came to this process itself; a name that is no signal, such as a stop file, has none."""
+    signals = Signals(["SIGTERM", "SIGUSR1"], lambda _: None)
+    signals.came_elsewhere("run/stop")
+    signals.close()
+    signals.exit(None)
+    assert before.calls == []
+    signals.came_elsewhere("SIGUSR1")
+    signals.exit(None)
+    assert before.calls == [signal.SIGUSR1]
+
+
+def test_without_a_loop_that_obeys_a_signal_has_its_effect_at_once(before: Caught) -> None:
+    """A loop may be left without any event."""
+    asked: list[str] = []
+    signals = Signals(["SIGTERM"], asked.append, lambda: False)
+    signal.raise_signal(signal.SIGTERM)
+    signals.close()
+
+    assert (asked, before.calls) == ([], [signal.SIGTERM])
+
+
+def test_ctrl_c_that_was_raised_already_has_had_its_effect() -> None:
+    """It would raise the KeyboardInterrupt a second time."""
+    signals = Signals(["SIGINT"], lambda _: None)
+    signal.raise_signal(signal.SIGINT)
+    signals.close()
+    signals.exit(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        signals.exit(None)

@@ -20,7 +20,7 @@ class Source:
     """All that a monitor needs, without a run."""
 
     subject: object = None
-    past: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    epoch_metrics: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
     epoch: int = 0
     means: RunningMeans = field(default_factory=RunningMeans)
     validated: bool = False
@@ -39,7 +39,7 @@ def test_the_best_value_does_not_depend_on_when_the_monitor_began(
 ) -> None:
     """Epochs of the past and epochs that it watched count alike: the first best finite value wins."""
     epochs = [(epoch, {} if value is None else {"score": value}) for epoch, value in enumerate(values)]
-    source = Source(past=list(epochs[:begun]))
+    source = Source(epoch_metrics=list(epochs[:begun]))
     monitor = Monitor(source, "score", mode)
     for epoch, metrics in epochs[begun:]:
         if metrics:
@@ -86,7 +86,9 @@ def test_a_metric_object_that_is_built_later_decides_the_direction() -> None:
             return self.declared
 
     subject = Subject()
-    monitor = Monitor(Source(subject=subject, past=[(0, {"grad_norm": 3.0}), (1, {"grad_norm": 2.0})]), "grad_norm")
+    monitor = Monitor(
+        Source(subject=subject, epoch_metrics=[(0, {"grad_norm": 3.0}), (1, {"grad_norm": 2.0})]), "grad_norm"
+    )
     assert monitor.best is None
     with pytest.raises(UnknownDirection):
         _ = monitor.direction

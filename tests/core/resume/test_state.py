@@ -1,4 +1,4 @@
-"""What each rank of several needs of a checkpoint's memory, it gets, whatever the number of ranks then and now."""
+"""Each rank gets from a checkpoint what it needs, whatever the number of ranks then and now."""
 
 import json
 import random
@@ -25,21 +25,23 @@ def sums_of(each: list[tuple[str, int, int]]) -> dict[str, Any]:
     return means.sums()
 
 
-def remembered(shares: list[RankState], batches: int, *, compact: bool) -> CheckpointState:
-    """What rank 0 of these writes, now or as it did before memories were compact."""
-    others = shares[1:]
+def saved(states: list[RankState], batches: int, *, compact: bool) -> CheckpointState:
+    """The state that rank 0 stores, with the others as differences from its own or complete."""
+    others = states[1:]
     if compact:
-        first, *packed = [share.compressed() for share in shares]
-        others = [each.beside(first) for each in packed]
-    position = Position(epochs=2, inside=True, batches=batches)
-    memory = CheckpointState(**dict(shares[0]), position=position, history=[], world_size=len(shares), others=others)
-    return CheckpointState.model_validate_json(memory.model_dump_json(exclude_defaults=True))
+        first, *compressed = [each.compressed() for each in states]
+        others = [each.difference_from(first) for each in compressed]
+    position = Position(epochs=2, mid_epoch=True, batches=batches)
+    state = CheckpointState(
+        position=position, rank_state=states[0], history="", world_size=len(states), other_ranks=others
+    )
+    return CheckpointState.model_validate_json(state.model_dump_json(exclude_defaults=True))
 
 
-shares = st.lists(
+rank_states = st.lists(
     st.builds(
         lambda own, loop, each, subject: RankState(
-            random=own, loop_random=loop, means=to_json_data(sums_of(each)), subject=subject
+            rng=own, loop_rng=loop, means=to_json_data(sums_of(each)), subject=subject
         ),
         generators,
         st.none() | generators,
@@ -51,56 +53,68 @@ shares = st.lists(
 )  # fmt: skip
 
 
-@given(shares, st.booleans())
-def test_as_many_ranks_know_what_each_of_them_knew(then: list[RankState], compact: bool) -> None:
-    """All of it, however it was written; generators that stand where rank 0's do take no room."""
-    memory = remembered(then, 3, compact=compact)
-    for rank, share in enumerate(then):
-        own = memory.of(rank, len(then))
-        for name in ("random", "loop_random", "means", "subject"):
+@given(rank_states, st.booleans())
+def test_as_many_ranks_each_get_their_own_state(then: list[RankState], compact: bool) -> None:
+    """All of it, however it was stored; generators that equal rank 0's take no room."""
+    state = saved(then, 3, compact=compact)
+    for rank, before in enumerate(then):
+        own = state.for_rank(rank, len(then)).rank_state
+        for name in ("rng", "loop_rng", "means", "subject"):
             known = from_json_data(getattr(own, name))
-            if name in ("random", "loop_random") and getattr(share, name) is not None:
+            if name in ("rng", "loop_rng") and getattr(before, name) is not None:
                 first = getattr(then[0], name) or {}
-                assert known == {**first, **getattr(share, name)}
+                assert known == {**first, **getattr(before, name)}
             else:
-                assert known == from_json_data(getattr(share, name))
+                assert known == from_json_data(getattr(before, name))
     if compact:
-        for share, written in zip(then[1:], memory.others, strict=True):
-            assert written.random.keys() == {
-                name for name, state in share.random.items() if then[0].random.get(name) != state
-            }
+        for before, stored in zip(then[1:], state.other_ranks, strict=True):
+            assert stored.rng.keys() == {name for name, each in before.rng.items() if then[0].rng.get(name) != each}
 
 
-@given(shares, st.integers(1, 6), st.integers(0, 40))
+@given(rank_states, rank_states)
+def test_a_state_is_its_difference_completed(ones: list[RankState], others: list[RankState]) -> None:
+    """Of generators that both ranks have, as all ranks of a run do."""
+    first, own = ones[0], others[0]
+    back = own.difference_from(first).completed_by(first)
+
+    assert back.model_dump(exclude={"rng", "loop_rng"}) == own.model_dump(exclude={"rng", "loop_rng"})
+    for name in ("rng", "loop_rng"):
+        before, mine = getattr(first, name) or {}, getattr(own, name)
+        assert getattr(back, name) == (None if mine is None else {**before, **mine})
+
+
+@given(rank_states, st.integers(1, 6), st.integers(0, 40))
 @settings(max_examples=50)
-def test_other_numbers_of_ranks_go_on_from_what_all_had(then: list[RankState], now: int, batches: int) -> None:
-    """Inside an epoch: rank 0 from the metrics of all, every rank from as many samples; the others draw afresh."""
+def test_another_number_of_ranks_continues_from_what_all_had(then: list[RankState], now: int, batches: int) -> None:
+    """Within an epoch: rank 0 with the metrics of all, each after as many samples; other generators start anew."""
     if now == len(then):
         return
-    memory = remembered(then, batches, compact=True)
+    state = saved(then, batches, compact=True)
     joined = RunningMeans()
-    for share in then:
-        joined.merge(from_json_data(share.means))
+    for each in then:
+        joined.merge(from_json_data(each.means))
     for rank in range(now):
-        own = memory.of(rank, now)
-        assert own.position.batches * now <= batches * len(then) < (own.position.batches + 1) * now
+        mine = state.for_rank(rank, now)
+        own = mine.rank_state
+        assert mine.position.batches * now <= batches * len(then) < (mine.position.batches + 1) * now
         assert own.subject == then[0].subject
         assert from_json_data(own.means) == (from_json_data(to_json_data(joined.sums())) if rank == 0 else None)
-        assert from_json_data(own.random) == (then[0].random if rank == 0 else None)
+        assert from_json_data(own.rng) == (then[0].rng if rank == 0 else None)
 
 
-def test_the_generators_of_a_rank_take_twelve_kilobytes_at_most() -> None:
-    """Those of Python, NumPy and torch, where each rank has seeds of its own; nothing where all have the same."""
+def test_the_generators_of_a_rank_take_at_most_twelve_kilobytes() -> None:
+    """Those of Python, NumPy and torch, if each rank has its own seeds; nothing if all have the same."""
 
     def drawn(seed: int) -> RankState:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - data sets draw from the global one
         torch.manual_seed(seed)
         return RankState(
-            random=to_json_data({**get_rng_state(), "subject": {"torch": torch.get_rng_state()}})
+            rng=to_json_data({**get_rng_state(), "subject": {"torch": torch.get_rng_state()}})
         ).compressed()
 
     first, other, same = drawn(0), drawn(1), drawn(0)
-    assert 10_000 < len(json.dumps(other.beside(first).model_dump(exclude_defaults=True))) < 12_000
-    assert same.beside(first).random == {}
-    assert from_json_data(other.beside(first).along(first).random)["numpy"]["bit_generator"] == "MT19937"
+    assert 10_000 < len(json.dumps(other.difference_from(first).model_dump(exclude_defaults=True))) < 12_000
+    assert same.difference_from(first).rng == {}
+    back = other.difference_from(first).completed_by(first)
+    assert from_json_data(back.rng)["numpy"]["bit_generator"] == "MT19937"

@@ -1,4 +1,4 @@
-"""The law of paying only for what is heard: a loop cannot tell from its counters whether anybody listens to batches."""
+"""Batches cost only what is used: the counters of a loop are the same whether plugins listen to batches or not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainbus import LoopError, Run, SettingsError, hookimpl
+from trainbus.decision import Stop
+from trainbus.engine.batch_loop import observed_batches, unobserved_batches
+from trainbus.engine.bus import Bus
+from trainbus.engine.run_state import RunState
+from trainbus.failures import Failures
 
 
 class Epoch(NamedTuple):
@@ -30,19 +35,19 @@ epochs = st.builds(
 )
 
 
-class HearsBatches:
+class ListensToEnds:
     @hookimpl
     def on_batch_end(self) -> None:
         pass
 
 
-class HearsBegins:
+class ListensToBegins:
     @hookimpl
     def on_batch_begin(self) -> None:
         pass
 
 
-class HearsEpochs:
+class ListensToEpochs:
     @hookimpl
     def on_epoch_end(self) -> None:
         pass
@@ -79,10 +84,10 @@ def counted(listener: object, planned: list[Epoch]) -> list[tuple[object, ...]]:
 
 @given(st.lists(epochs, max_size=4))
 @example([Epoch(5, 2, "break", 3), Epoch(5, 3, "", 0)])
-def test_counters_are_the_same_whoever_listens(planned: list[Epoch]) -> None:
+def test_counters_are_the_same_whether_plugins_listen_or_not(planned: list[Epoch]) -> None:
     """`batch` and `step` read alike in the body and after the loop, also where it was left early."""
-    unheard = counted(HearsEpochs(), planned)
-    assert unheard == counted(HearsBatches(), planned) == counted(HearsBegins(), planned)
+    unobserved = counted(ListensToEpochs(), planned)
+    assert unobserved == counted(ListensToEnds(), planned) == counted(ListensToBegins(), planned)
 
 
 @given(st.lists(st.sampled_from([1, 2, 3]), min_size=1, max_size=5), st.integers(0, 6))
@@ -98,7 +103,7 @@ def test_a_step_is_counted_once_in_so_many_batches(accumulates: list[int], batch
 
 @given(st.integers(0, 5), st.integers(0, 3))
 def test_a_step_that_the_loop_counts_is_added(batches: int, more: int) -> None:
-    """Setting `step` inside a loop shifts it, and counting goes on from there."""
+    """Setting `step` inside a loop shifts it, and counting continues from there."""
     with Run() as run:
         for _ in run.batches(range(batches)):
             before = run.step
@@ -108,9 +113,9 @@ def test_a_step_that_the_loop_counts_is_added(batches: int, more: int) -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, None])
-@pytest.mark.parametrize("listener", [HearsEpochs(), HearsBatches()])
+@pytest.mark.parametrize("listener", [ListensToEpochs(), ListensToEnds()])
 def test_loops_side_by_side_both_count(listener: object, accumulate: int | None) -> None:
-    """Two loaders in one loop, as adversarial training has them: each counts the updates that it was told of."""
+    """Two loaders in one loop, as adversarial training has them: each counts its own updates."""
     with Run(callbacks=[listener]) as run:
         seen = [run.step for _ in zip(run.batches("abc"), run.batches("xyz", accumulate=accumulate), strict=True)]
         both = 2 if accumulate else 1
@@ -118,9 +123,9 @@ def test_loops_side_by_side_both_count(listener: object, accumulate: int | None)
         assert run.step == 3 * both
 
 
-@pytest.mark.parametrize("listener", [HearsEpochs(), HearsBatches()])
+@pytest.mark.parametrize("listener", [ListensToEpochs(), ListensToEnds()])
 def test_a_loop_inside_a_loop_counts_for_itself(listener: object) -> None:
-    """Inner batches count beside the outer one's."""
+    """Inner batches count in addition to the outer one's."""
     with Run(callbacks=[listener]) as run:
         seen = [[run.step for _ in run.batches(range(2))] for _ in run.batches(range(3))]
     assert seen == [[0, 1], [3, 4], [6, 7]]
@@ -138,3 +143,62 @@ def test_no_update_takes_less_than_a_batch(accumulate: int) -> None:
     """A number of batches below 1 is refused."""
     with Run() as run, pytest.raises(SettingsError, match=f"accumulate={accumulate}"):
         run.batches([1, 2], accumulate=accumulate)
+
+
+# --- loops without a run
+
+
+class Answers:
+    """Answers both hooks of a batch with what they are called with."""
+
+    @hookimpl
+    def on_batch_begin(self, run: object, epoch: int, batch: int) -> object:
+        return run, epoch, batch
+
+    @hookimpl
+    def on_batch_end(self, run: object, epoch: int, batch: int, step: int, metrics: object) -> object:
+        return run, epoch, batch, step, metrics
+
+
+@given(st.integers(0, 4), st.integers(0, 6), st.sampled_from([1, 2, None]))
+def test_an_observed_loop_executes_what_plugins_answer(first: int, batches: int, accumulate: int | None) -> None:
+    """With the batch, counted in the epoch from its first one, and the updates that were made by its end."""
+    state, bus = RunState(), Bus(Failures())
+    bus.register([("p", Answers())])
+    executed: list[object] = []
+    loop = observed_batches(
+        "run", state, bus, range(batches), first, accumulate, lambda *each: executed.append(each), lambda *_: False
+    )
+    assert list(loop) == list(range(batches))
+
+    expected: list[object] = []
+    for batch in range(first, first + batches):
+        step = 0 if accumulate is None else (batch + 1) // accumulate - first // accumulate
+        expected += [
+            ("on_batch_begin", (("run", 0, batch),)),
+            ("on_batch_end", (("run", 0, batch, step, state.means),)),
+        ]
+    assert executed == expected
+    assert state.counters.current_trained_batches == (first + batches if batches else 0)
+
+
+@pytest.mark.parametrize("observed", [True, False])
+def test_a_loop_asks_whether_it_ends_only_after_a_stop(observed: bool) -> None:
+    """Then after each batch, with how many there were."""
+    state, bus, asked = RunState(), Bus(Failures()), list[object]()
+
+    def ends(batches: int, accumulate: int | None) -> bool:
+        asked.append((batches, accumulate))
+        return batches == 4
+
+    loop = (
+        observed_batches(None, state, bus, range(9), 0, 2, print, ends)
+        if observed
+        else unobserved_batches(state, range(9), 0, 2, ends)
+    )
+    for batch in loop:
+        if batch == 1:
+            state.stop_actions.append(Stop(reason="x"))
+
+    assert asked == [(2, 2), (3, 2), (4, 2)]
+    assert (state.batch, state.step, state.counters.trained_batches) == (3, 2, 4)

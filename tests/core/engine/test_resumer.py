@@ -1,0 +1,145 @@
+"""A run restores its checkpoint and its loops continue where it was interrupted; without one, nothing is restored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainbus import CheckpointError, SettingsError, decision
+from trainbus.decision import NOTHING
+from trainbus.distributed.group import Solo
+from trainbus.engine.execution_result import ExecutionResult
+from trainbus.engine.resumer import Resumer
+from trainbus.resume.state import Position
+from trainbus.testing import LineSubject
+
+from .parts import Parts, parts_for
+
+
+def resumer_for(parts: Parts, source: Any = None, **options: Any) -> Resumer:
+    return Resumer(source, parts.state, {}, {}, parts.executor, parts.failures, **options)
+
+
+def saved(epochs: int, batches: int = 0) -> Path:
+    """Save a run of one loop an epoch that has come so far."""
+    parts = parts_for(LineSubject())
+    parts.collector.enabled = True
+    for epoch in range(epochs):
+        parts.state.start_epoch(epoch)
+        parts.state.step += 4
+        parts.state.finish_epoch({"loss": float(epoch)})
+    if batches:
+        np.random.seed(8)  # noqa: NPY002 - loaders draw from the global one
+        parts.collector.note_rng()
+        parts.state.start_epoch(epochs)
+        parts.collector.note_rng()
+        resumer_for(parts).begin_loop(np.random.permutation(6))  # noqa: NPY002
+        parts.state.set_trained_batches(batches)
+        parts.state.means.add("loss", 5.0)
+        parts.state.step += batches
+    parts.executor.execute(decision.save("m.npz"))
+    return Path("m.npz")
+
+
+def resumed(source: Any, **options: Any) -> tuple[Parts, Resumer]:
+    parts = parts_for(LineSubject())
+    resumer = resumer_for(parts, source, **options)
+    resumer.restore(Solo())
+    return parts, resumer
+
+
+def test_a_run_without_a_source_starts_from_the_beginning() -> None:
+    """Each loop iterates over its loader itself."""
+    parts, resumer = resumed(None)
+    loaders = [range(3), range(2)]
+
+    assert parts.state.resumed is None
+    assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(2, 9)) == (False, 0, 2)
+    assert resumer.finish_last_decision(Solo()) == ExecutionResult()
+    resumer.finish()
+    parts.state.start_epoch(0)
+    for number, loader in enumerate(loaders, start=1):
+        assert resumer.begin_loop(loader) == (loader, 0)
+        assert parts.state.loops == number
+    resumer.batches_skipped()
+
+
+@pytest.mark.parametrize(("initial", "epochs", "first"), [(0, 5, 3), (4, 5, 4), (0, 3, 3), (0, 2, 3)])
+def test_a_run_continues_with_the_epoch_after_those_that_ended(
+    initial: int, epochs: int, first: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or later if the loop begins later; if all are done, a warning says how to train on."""
+    parts, resumer = resumed(saved(3))
+    assert resumer.finish_last_decision(Solo()).done == decision.save("m.npz")
+    resumer.finish()
+
+    assert parts.state.position == Position(epochs=3)
+    assert (parts.state.epoch, parts.state.step, parts.state.metrics) == (2, 12, {"loss": 2.0})
+    assert resumer.first_epoch(initial, epochs) == first
+    assert (f"all {epochs} epochs are done" in caplog.text) == (epochs <= 3)
+    assert resumer.begin_loop("ab") == ("ab", 0)
+
+
+def test_an_interrupted_loop_continues_after_the_batches_that_it_trained_on() -> None:
+    """With the order that it had drawn; the next loop is a loop as any other."""
+    parts, resumer = resumed(saved(2, batches=2))
+    resumer.finish_last_decision(Solo())
+    resumer.finish()
+    assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(0, 5)) == (True, 2, 2)
+    parts.state.start_epoch(2)
+    resumer.reenter_epoch()
+    assert parts.state.means["loss"] == 5.0
+    expected = np.random.permutation(6)  # noqa: NPY002 - the generator is restored to what it was before the loop
+    batches, first = resumer.begin_loop(list(expected))
+
+    assert first == 2
+    assert list(batches) == list(expected)[2:]
+    assert not resumer.mid_epoch
+    assert resumer.begin_loop("ab") == ("ab", 0)
+
+
+def test_an_adapter_may_skip_the_batches_itself() -> None:
+    """It says when it has, and the run is where it was interrupted."""
+    _, resumer = resumed(saved(0, batches=3))
+    assert resumer.batches_to_skip == 3
+    resumer.batches_skipped()
+
+    assert (resumer.batches_to_skip, resumer.mid_epoch) == (0, False)
+
+
+def test_a_missing_or_damaged_checkpoint_is_refused_before_anything_changes() -> None:
+    """A run that has restored nothing is as before."""
+    parts = parts_for(LineSubject())
+    with pytest.raises(SettingsError, match="no such file"):
+        resumer_for(parts, "m.npz").restore(Solo())
+    path = saved(1)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="damaged"):
+        resumer_for(parts, "m.npz").restore(Solo())
+
+    assert parts.state.resumed is None
+    assert parts.state.decision_log == []
+    assert parts.state.position == Position(epochs=0)
+
+
+def test_what_was_left_of_the_last_decision_is_done() -> None:
+    """A file that it deletes is deleted, and a file that it did not write is written, with the same decision."""
+    path = saved(1)
+    parts = parts_for(LineSubject())
+    asked = decision.save("a.npz") | decision.save("b.npz") | decision.forget("m.npz")
+    parts.state.epochs_finished = parts.state.epochs_started = 1
+    parts.executor.execute(asked)
+    Path("b.npz").unlink()
+    Path("b.npz.trainbus.json").unlink()
+    path.touch()
+
+    again, resumer = resumed("a.npz")
+    result = resumer.finish_last_decision(Solo())
+    assert result.done == asked
+    assert [each.path.name for each in result.committed] == ["a.npz", "b.npz"]
+    assert sorted(each.name for each in Path().glob("*.npz")) == ["a.npz", "b.npz"]
+    assert again.state.decision_log == [], "the caller records the result"
+    assert resumer.finish_last_decision(Solo()).done != NOTHING

@@ -1,0 +1,189 @@
+"""The plain data of a run: what is recorded can be read, whatever the order of saves, deletions and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trainbus import CheckpointError, Decision, LoopError
+from trainbus.checkpoints.async_writer import FailedSave
+from trainbus.decision import NOTHING, Forget, Save, Stop, join
+from trainbus.engine.counters import UnobservedLoop
+from trainbus.engine.execution_result import ExecutionResult
+from trainbus.engine.run_state import RunState
+from trainbus.resume.state import Position
+
+NAMES = "abcd"
+
+
+class Step(NamedTuple):
+    """One decision of a plugin that saves and deletes files, and which of its files cannot be written."""
+
+    saves: frozenset[str]
+    forgets: frozenset[str]
+    fails: frozenset[str]
+    background: bool
+
+
+names = st.frozensets(st.sampled_from(NAMES), max_size=3)
+steps = st.lists(
+    st.builds(
+        lambda saves, forgets, fails, background: Step(saves, forgets, fails & saves, background),
+        names,
+        names,
+        names | st.just(frozenset[str]()),
+        st.booleans(),
+    ),
+    max_size=8,
+)
+
+
+class Disk:
+    """A model of what an executor does with files: those of one plugin, which deletes nothing if a save failed."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.pending: Step | None = None
+
+    def exists(self, path: Path) -> bool:
+        return str(path) in self.files
+
+    def write(self, step: Step) -> tuple[FailedSave, ...]:
+        self.files |= step.saves - step.fails
+        if not step.fails:
+            self.files -= step.forgets - step.saves
+        return tuple(FailedSave(Path(name), 0, CheckpointError("full")) for name in sorted(step.fails))
+
+    def finish(self) -> tuple[FailedSave, ...]:
+        pending, self.pending = self.pending, None
+        return () if pending is None else self.write(pending)
+
+    def execute(self, step: Step) -> ExecutionResult:
+        before = self.finish()
+        if before:
+            step = step._replace(forgets=frozenset())
+        if step.background:
+            self.pending = step
+            return ExecutionResult(done(step.saves, step.forgets), failed=before)
+        now = self.write(step)
+        forgets: Collection[str] = () if now else step.forgets
+        return ExecutionResult(done(step.saves - step.fails, forgets), failed=(*before, *now))
+
+
+def done(saves: Collection[str], forgets: Collection[str]) -> Decision:
+    return Decision(
+        frozenset([*(Save(path=name, by="p") for name in saves), *(Forget(source=name, by="p") for name in forgets)])
+    )
+
+
+@given(steps)
+@example(
+    [Step(frozenset("a"), frozenset(), frozenset("a"), True), Step(frozenset("a"), frozenset(), frozenset(), True)]
+)
+def test_the_files_of_a_run_are_those_that_exist(planned: list[Step]) -> None:
+    """Once the last one is written: none is missing, none is listed that does not exist, none twice."""
+    state, disk = RunState(), Disk()
+    for step in planned:
+        state.record(disk.execute(step), disk.exists)
+        waiting = disk.pending.saves if disk.pending is not None else frozenset()
+        assert set(map(str, state.files)) <= disk.files | waiting
+    state.record(ExecutionResult(failed=disk.finish()), disk.exists)
+
+    assert len(state.files) == len(set(state.files))
+    assert set(map(str, state.files)) == disk.files
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), names), max_size=8))
+def test_files_are_listed_in_the_order_in_which_they_were_last_written(
+    planned: list[tuple[str, frozenset[str]]],
+) -> None:
+    """What a decision saves it does not delete."""
+    state, expected = RunState(), list[str]()
+    for name, forgets in planned:
+        state.record(ExecutionResult(done({name}, forgets)), lambda _: True)
+        expected = [each for each in expected if each != name and each not in forgets] + [name]
+
+    assert list(map(str, state.files)) == expected
+
+
+@given(st.lists(st.lists(st.sampled_from("xy"), max_size=2), max_size=5))
+def test_decisions_are_logged_with_their_epochs_and_stops_once(planned: list[list[str]]) -> None:
+    """A result without a decision is no entry of the log."""
+    state = RunState()
+    for epoch, reasons in enumerate(planned):
+        state.start_epoch(epoch)
+        state.record(
+            ExecutionResult(join(Decision(frozenset([Stop(reason=each, by="p")])) for each in reasons)), lambda _: True
+        )
+        state.record(ExecutionResult(), lambda _: True)
+
+    assert [epoch for epoch, _ in state.decision_log] == [epoch for epoch, reasons in enumerate(planned) if reasons]
+    stops = [action.reason for action in state.stop_actions]
+    assert len(stops) == len(set(stops))
+    assert set(stops) == {reason for reasons in planned for reason in reasons}
+    assert all(decision != NOTHING for _, decision in state.decision_log)
+
+
+def test_a_step_that_decreases_is_refused() -> None:
+    """Checkpoints are identified by their step; a larger one also counts inside an open loop."""
+    state = RunState()
+    loop = UnobservedLoop(accumulate=1)
+    state.counters.loops.append(loop)
+    loop.batch = 3
+    state.step = 7
+    assert state.step == 7
+    with pytest.raises(LoopError, match="step=5 after step 7"):
+        state.step = 5
+    state.counters.close(loop)
+    assert state.step == 7
+
+
+def test_the_position_says_how_far_the_run_has_come() -> None:
+    """Between epochs, in an epoch before its first loop, within a loop, and between two loops."""
+    state = RunState()
+    assert state.position == Position(epochs=0)
+    state.start_epoch(0)
+    assert state.position == Position(epochs=0, mid_epoch=True)
+    state.loops = 1
+    state.counters.trained_batches = 4
+    assert state.position == Position(epochs=0, mid_epoch=True, batches=4)
+    state.loops, state.counters.trained_batches = 2, 1
+    assert state.position == Position(epochs=0, mid_epoch=True, loops=1, batches=1)
+    state.finish_epoch({})
+    assert state.position == Position(epochs=1)
+    state.start_epoch(1)
+    assert (state.loop_position, state.position) == ([1, 0, 0], Position(epochs=1, mid_epoch=True))
+
+
+@pytest.mark.parametrize(
+    ("freq", "due"),
+    [(1, [0, 1, 2, 3]), (2, [1, 3]), ((1, 4), [0, 3]), ((), [0, 1, 2, 3]), (None, [])],
+)
+def test_a_validation_is_due_by_the_planned_frequency(freq: int | Collection[int] | None, due: list[int]) -> None:
+    """An epoch that had one counts in any case; if no epoch has one, waiting for it would be of no use."""
+    state = RunState()
+    state.validation_freq = freq
+    assert [epoch for epoch in range(4) if state.validates(epoch)] == due
+    state.validated = True
+    assert all(state.validates(epoch) for epoch in range(4))
+
+
+def test_the_reason_is_what_ended_the_run() -> None:
+    """A stop before an error, an error before the plan."""
+    state = RunState()
+    assert state.reason == "not over yet"
+    state.phase = "ended"
+    assert state.reason == "the loop ended"
+    state.planned_epochs = 1
+    assert state.reason == "all epochs done"
+    state.error = ValueError("bad batch")
+    assert state.reason == "ValueError: bad batch"
+    state.error = KeyboardInterrupt()
+    assert state.reason == "interrupted"
+    state.stop_actions = [Stop(reason="one"), Stop(reason="two", by="p"), Stop(reason="one", by="q")]
+    assert state.reason == "one; two"

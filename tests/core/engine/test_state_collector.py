@@ -1,0 +1,212 @@
+"""What a collector stores, a resumption restores; a plugin whose state no file can hold is refused at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import Decision, Run, SettingsError, decision, hookimpl
+from trainbus.checkpoints import Checkpoint, ManifestEntry
+from trainbus.decision import REQUEST, Stop
+from trainbus.engine.execution_result import ExecutionResult
+from trainbus.engine.run_state import RunState
+from trainbus.failures import MAX_FAILURES, Failures
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.resume.resumption import Resumption
+from trainbus.resume.state import CheckpointState
+from trainbus.testing import LineSubject
+
+from .parts import parts_for
+
+
+class Remembers:
+    """A plugin whose state is what it is given."""
+
+    def __init__(self, state: object = None) -> None:
+        self.state = state
+
+    @hookimpl
+    def on_epoch_end(self) -> None: ...
+
+    def state_dict(self) -> Any:
+        if isinstance(self.state, Exception):
+            raise self.state
+        return self.state
+
+    def load_state_dict(self, state: Any) -> None:
+        self.state = state
+
+
+class ObserverRemembers(Remembers):
+    critical = False
+
+
+class Layer(torch.nn.Module):
+    """A module that listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2))
+
+    @hookimpl
+    def on_epoch_end(self) -> None: ...
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+metrics = st.dictionaries(st.sampled_from(["loss", "acc"]), st.floats(allow_nan=False, width=32), max_size=2)
+
+
+@given(st.lists(metrics, max_size=4), st.integers(0, 9), st.integers(0, 50), plain, st.booleans(), st.data())
+def test_what_a_collector_stores_a_resumption_restores(
+    epochs: list[Mapping[str, float]], batches: int, step: int, remembered: object, mid_epoch: bool, data: st.DataObject
+) -> None:
+    """Counters, history, decisions, stops, running means and the states of plugins, through JSON."""
+    state, _, collector, _ = parts_for(LineSubject(), {"p": Remembers(remembered)})
+    for epoch, values in enumerate(epochs):
+        state.start_epoch(epoch)
+        state.finish_epoch(dict(values))
+        state.record(ExecutionResult(decision.keep(f"slot {epoch}").signed("p")), lambda _: True)
+    if mid_epoch:
+        state.start_epoch(len(epochs))
+        state.loops = 1
+        state.means.add("loss", 2.5, 4)
+        state.set_trained_batches(batches)
+    state.step = step
+    stops = [Stop(reason="enough", by="loop"), Stop(reason="SIGTERM asked for it", by=REQUEST)]
+    state.stop_actions += data.draw(st.permutations(stops))
+    asked = decision.save("m.npz").signed("p")
+    memory = collector.checkpoint_state(asked).model_dump_json(exclude_defaults=True)
+
+    entry = ManifestEntry(digest="", size=0, epoch=state.epoch, step=state.step)
+    stored = CheckpointState.model_validate_json(memory).model_dump()
+    checkpoint = Checkpoint(path=Path("m.npz"), content=entry.model_copy(update={"memory": stored}))
+    plugin, back, failures = Remembers(), RunState(LineSubject()), Failures()
+    resumption = Resumption(checkpoint, {"p": plugin}, {})
+    resumption.restore_run(back)
+    resumption.restore_plugins(back.subject, failures)
+    assert (resumption.mid_epoch, resumption.position, resumption.decision()) == (mid_epoch, state.position, asked)
+    assert (back.epoch, back.step, back.epochs_finished) == (state.epoch, state.step, len(epochs))
+    assert back.epoch_metrics == state.epoch_metrics
+    assert back.decision_log == state.decision_log
+    assert back.stop_actions == stops[:1], "a request ends one run only"
+    assert plugin.state == remembered
+    assert not failures.all
+    if mid_epoch:
+        back.epochs_started += 1
+        resumption.restore_epoch(back)
+        assert back.means.sums() == state.means.sums()
+        assert back.counters.trained_batches == batches
+
+
+def test_a_save_that_a_signal_asked_for_stores_no_decision() -> None:
+    """A resumed run has nothing to finish; the stop of the signal is not in the log either."""
+    state, _, collector, _ = parts_for(LineSubject())
+    state.interrupted = True
+    signal = Decision(frozenset([Stop(reason="SIGTERM asked for it", by=REQUEST)]))
+    state.record(ExecutionResult(signal), lambda _: True)
+    stored = collector.checkpoint_state(decision.save("m.npz").signed("p"))
+
+    assert (stored.decision, stored.stop_actions) == ([], [])
+    assert Resumption(
+        Checkpoint(
+            path=Path("m.npz"),
+            content=ManifestEntry(digest="", size=0, epoch=0, step=0, memory=stored.model_dump()),
+        ),
+        {},
+        {},
+    ).decision() == Decision(frozenset())
+
+
+# --- states that no file can hold
+
+NO_PLAIN_DATA = [
+    ({"weights": torch.ones(2)}, "['weights'] is a Tensor, which is not plain data"),
+    ({"nested": [1, {"scores": np.ones(3)}]}, "['nested'][1]['scores'] is a ndarray, which is not plain data"),
+    ({"empty": np.zeros(())}, "['empty'] is a ndarray, which is not plain data"),
+    ({"file": object()}, "['file'] is a object, which is not plain data"),
+    (object(), "it is a object, which is not plain data"),
+]
+
+
+def runs_of(plugin: object) -> Run:
+    """Train two epochs that save."""
+    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), plugin], progress=False) as run:
+        for _ in run.epochs(2):
+            run.log(val_loss=1.0)
+    return run
+
+
+@pytest.mark.parametrize(("state", "problem"), NO_PLAIN_DATA, ids=["tensor", "array", "0-d array", "object", "itself"])
+def test_a_plugin_whose_state_is_no_plain_data_is_refused_by_name(state: object, problem: str) -> None:
+    """When the run begins: no epoch is trained, and no file of an earlier run is replaced."""
+    runs_of(Remembers(1))
+    before = {path: path.read_bytes() for path in Path("run").rglob("m-*")}
+    trained = []
+    with (
+        pytest.raises(SettingsError) as refused,
+        Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), Remembers(state)], progress=False) as run,
+    ):
+        trained += list(run.epochs(2))
+
+    assert str(refused.value) == f"Remembers: state_dict(): {problem}; use numbers, text, lists and mappings"
+    assert trained == []
+    assert {path: path.read_bytes() for path in Path("run").rglob("m-*")} == before
+
+
+def test_a_module_that_is_listed_as_a_plugin_is_refused() -> None:
+    """The state_dict of an ``nn.Module`` holds its weights, which the subject saves."""
+    with pytest.raises(SettingsError, match=r"^Layer: state_dict\(\): \['weight'\] is a \w+, which is not plain data"):
+        runs_of(Layer())
+
+
+@pytest.mark.parametrize("scalar", [np.float32(0.5), np.float64(2.5), np.int64(3), np.bool_(True)])
+def test_a_numpy_scalar_is_a_number(scalar: Any) -> None:
+    """It is stored and comes back as Python's."""
+    plugin = Remembers({"best": scalar})
+    runs_of(plugin)
+    again = Remembers()
+    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), again], resume="auto", progress=False):
+        pass
+
+    assert again.state == {"best": scalar.item()}
+    assert type(again.state["best"]) is type(scalar.item())
+
+
+def test_an_observer_whose_state_is_no_plain_data_is_reported() -> None:
+    """The run saves without it, at each save, until the observer is disabled."""
+    run = runs_of(ObserverRemembers(object()))
+
+    assert [(each.plugin, each.hook) for each in run.failures] == [("ObserverRemembers", "state_dict")] * 2
+    assert len(run.failures) < MAX_FAILURES
+    assert [path.name for path in run.state.files] == ["m-1.npz", "m-2.npz"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("no epoch"), RuntimeError("lost")])
+def test_a_state_that_cannot_be_asked_for_names_the_plugin(error: Exception) -> None:
+    """What ``state_dict`` raises is raised as it is, before anything is trained."""
+    with pytest.raises(type(error)) as raised:
+        runs_of(Remembers(error))
+
+    assert raised.value is error
+    assert error.__notes__ == ["raised in state_dict by the plugin 'Remembers'"]
+    assert not list(Path("run").rglob("m-*"))
+
+
+def test_the_settings_of_callbacks_are_stored_with_their_states() -> None:
+    """By them, a resumed run finds the state of each plugin."""
+    callback = EarlyStopping(monitor="loss", patience=3)
+    (stored,) = parts_for(None, None, callback).collector.checkpoint_state(Decision(frozenset())).plugins
+
+    assert (stored.name, stored.callback) == ("EarlyStopping", "EarlyStopping")
+    assert {"callback": stored.callback, **stored.settings} == callback.settings()

@@ -1,0 +1,95 @@
+"""A loader continues by its own state, or by the random generators that it draws from."""
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, RandomSampler
+
+from trainbus.resume.dataloader_state import capture_loader, generators_of, is_stateful, restore_loader
+
+
+class Stateful:
+    """A loader that knows its own position, as torchdata's StatefulDataLoader."""
+
+    def __init__(self, extra: object = None) -> None:
+        self.position = 0
+        self.extra = extra
+
+    def __iter__(self) -> Iterator[int]:
+        while self.position < 9:
+            self.position += 1
+            yield self.position
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position, "nested": [torch.tensor([1, 2])], "extra": self.extra}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.position, self.extra = state["position"], state["nested"][0]
+
+
+def through_json(state: Any) -> Any:
+    return json.loads(json.dumps(state))
+
+
+def test_a_stateful_loader_continues_by_itself_after_the_batch_it_had_given() -> None:
+    """Its state passes through JSON; tensors in it are tensors again."""
+    loader = Stateful()
+    batches = iter(loader)
+    assert [next(batches), next(batches)] == [1, 2]
+    again = Stateful()
+
+    assert is_stateful(loader)
+    assert restore_loader(again, through_json(capture_loader(loader)))
+    assert list(again) == [3, 4, 5, 6, 7, 8, 9]
+    assert torch.equal(again.extra, torch.tensor([1, 2]))
+
+
+def test_a_state_that_is_no_plain_data_is_not_stored() -> None:
+    """The batches of such a loader are counted, as those of any other."""
+    assert capture_loader(Stateful(extra=object())) is None
+
+
+@pytest.mark.parametrize("where", ["loader", "sampler", "both"])
+def test_a_shuffled_loader_draws_the_same_order_again(where: str) -> None:
+    """By the generator of the loader, of its sampler, or one that both share, which is stored once."""
+
+    def make() -> DataLoader[int]:
+        generator = torch.Generator().manual_seed(3)
+        data: Any = range(20)
+        if where == "loader":
+            return DataLoader(data, shuffle=True, generator=generator)
+        sampler = RandomSampler(data, generator=generator)
+        return DataLoader(data, sampler=sampler, generator=generator if where == "both" else None)
+
+    loader = make()
+    list(loader)
+    state = through_json(capture_loader(loader))
+    expected = [int(each) for each in loader]
+    again = make()
+
+    assert len(list(generators_of(again))) == 1
+    assert not restore_loader(again, state)
+    assert [int(each) for each in again] == expected
+
+
+@pytest.mark.parametrize("loader", [[1, 2], range(3), "ab", None, (each for each in "ab")])
+def test_a_loader_without_state_has_none(loader: Any) -> None:
+    """Nor does restoring change it."""
+    assert capture_loader(loader) is None
+    assert not restore_loader(loader, None)
+
+
+def test_a_state_of_another_kind_of_loader_is_no_error() -> None:
+    """A run may be resumed with another loader: what does not apply to it is ignored."""
+    generator = torch.Generator().manual_seed(1)
+    data: Any = range(4)
+    state = capture_loader(DataLoader(data, shuffle=True, generator=generator))
+    before = random.getstate()
+
+    assert not restore_loader([1, 2, 3], state)
+    assert not restore_loader([1, 2, 3], capture_loader(Stateful()))
+    assert random.getstate() == before
