@@ -1,42 +1,26 @@
 """The laws of carrying decisions out."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import CheckpointError, Decision, LoopError, MissingCapability, Run, decision, hookimpl
+from trainbus import CheckpointError, Decision, LoopError, MissingCapability, Run, decision
 from trainbus.decision import join
-from trainbus.testing import LineSubject
+from trainbus.testing import EventRecorder, LineSubject
 
 
-class Answering:
+def answering(answer: object) -> EventRecorder:
     """Answers every epoch with the same."""
-
-    def __init__(self, answer: object) -> None:
-        self.answer = answer
-
-    @hookimpl
-    def on_epoch_end(self) -> object:
-        return self.answer
+    return EventRecorder("on_epoch_end", answer=lambda _: answer)  # type: ignore[arg-type,return-value]
 
 
-class Hearing:
-    """Keeps what was decided and committed."""
-
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-
-    @hookimpl
-    def on_decision(self, decision: Decision) -> object:
-        self.heard.append(decision)
-        return "an answer that is ignored"
-
-    @hookimpl
-    def on_checkpoint(self, checkpoint: object) -> object:
-        self.heard.append(checkpoint)
-        return "an answer that is ignored"
+def observing() -> EventRecorder:
+    """Records what was decided and committed; its answers are ignored."""
+    ignored: Any = "an answer that is ignored"
+    return EventRecorder("on_decision", "on_checkpoint", answer=lambda _: ignored)
 
 
 def one_epoch(subject: object, *callbacks: object) -> Run:
@@ -53,37 +37,38 @@ def test_the_lowest_new_rate_wins(scales: list[tuple[float, float]], random) -> 
     alone = []
     for each in wanted:
         subject = LineSubject(0.4)
-        one_epoch(subject, Answering(each))
+        one_epoch(subject, answering(each))
         alone.append(subject.learning_rate)
     random.shuffle(wanted)
     subject = LineSubject(0.4)
-    one_epoch(subject, *map(Answering, wanted))
+    one_epoch(subject, *map(answering, wanted))
 
     assert subject.learning_rate == min(alone)
 
 
 def test_one_file_is_written_once_and_whole_if_anyone_wants_it_whole() -> None:
     """Two saves of one path make one checkpoint, whole unless all want only the weights, with both reasons."""
-    hearing = Hearing()
+    recorder = observing()
     weights = decision.save("a.npz", weights_only=True, reason="one")
     whole = decision.save("a.npz", reason="two")
-    run = one_epoch(LineSubject(), hearing, Answering(weights), Answering(whole))
+    run = one_epoch(LineSubject(), recorder, answering(weights), answering(whole))
 
     (checkpoint,) = run.checkpoints
     assert (checkpoint.path, checkpoint.content.weights_only, checkpoint.epoch) == (Path("a.npz"), False, 0)
     assert checkpoint.reason == "one; two"
     assert checkpoint.content.metrics["loss"] == 1
-    assert hearing.heard[0] == checkpoint
+    assert recorder.names[0] == "on_checkpoint"
+    assert recorder.of("on_checkpoint", "checkpoint") == [checkpoint]
 
 
 def test_the_decision_is_told_after_it_was_carried_out_and_names_its_askers() -> None:
     """Observers hear one joined decision, each action signed by its plugin; their answers are ignored."""
-    hearing = Hearing()
+    recorder = observing()
     answers = [decision.stop("a"), decision.stop("b")]
-    one_epoch(None, hearing, *map(Answering, answers))
+    one_epoch(None, recorder, *map(answering, answers))
 
-    (told,) = hearing.heard
-    assert told == join([answers[0].signed("Answering"), answers[1].signed("Answering-2")])
+    (joined,) = recorder.of("on_decision", "decision")
+    assert joined == join([answers[0].signed("EventRecorder-2"), answers[1].signed("EventRecorder-3")])
 
 
 def test_forgetting_spares_what_the_same_decision_makes() -> None:
@@ -91,8 +76,8 @@ def test_forgetting_spares_what_the_same_decision_makes() -> None:
     Path("old.npz").write_text("old")
     one_epoch(
         LineSubject(),
-        Answering(decision.save("new.npz") | decision.forget("new.npz") | decision.forget("old.npz")),
-        Answering(decision.keep("slot") | decision.forget("slot")),
+        answering(decision.save("new.npz") | decision.forget("new.npz") | decision.forget("old.npz")),
+        answering(decision.keep("slot") | decision.forget("slot")),
     )
 
     assert Path("new.npz").exists()
@@ -113,11 +98,11 @@ def test_a_forgotten_slot_is_gone() -> None:
 )
 def test_what_the_subject_cannot_do_is_refused_by_name(asked: Decision) -> None:
     """A decision that needs a missing capability says who asked and what is missing."""
-    with pytest.raises(MissingCapability, match=r"Answering asked for .* but the run has no subject"):
-        one_epoch(None, Answering(asked))
+    with pytest.raises(MissingCapability, match=r"EventRecorder asked for .* but the run has no subject"):
+        one_epoch(None, answering(asked))
 
 
 def test_an_answer_that_is_no_decision_is_refused() -> None:
     """Anything but a Decision or None is an error that names the plugin and the hook."""
-    with pytest.raises(LoopError, match="Answering answered on_epoch_end with 'stop'"):
-        one_epoch(None, Answering("stop"))
+    with pytest.raises(LoopError, match="EventRecorder answered on_epoch_end with 'stop'"):
+        one_epoch(None, answering("stop"))
