@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
-from inspect import Parameter, Signature
 from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
@@ -22,9 +21,9 @@ def guarded_call(
     manager, mark = pluggy.PluginManager("guarded"), pluggy.HookimplMarker("guarded")
     for each in reversed(implementations):  # pluggy calls the last one registered first
         guard = (_wrapper if each.wrapper or each.hookwrapper else guarded)(each, report, without)
-        guard.__signature__ = Signature(  # type: ignore[attr-defined]
-            [Parameter(argument, Parameter.POSITIONAL_OR_KEYWORD) for argument in each.argnames]
-        )
+        # pluggy reads the names of the arguments from the code of the function
+        arguments = ", ".join(each.argnames)
+        guard = eval(f"lambda {arguments}: guard({arguments})", {"guard": guard})
         guard = mark(guard, wrapper=each.wrapper, hookwrapper=each.hookwrapper)
         manager.register(SimpleNamespace(**{name: guard}), each.plugin_name)
     call: Callable[..., Any] = getattr(manager.hook, name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import suppress
-from inspect import Parameter, Signature
 from itertools import permutations
 from typing import Any, Literal, NamedTuple
 
@@ -79,10 +78,9 @@ class Bench:
     def plugin(self, number: int, plan: Plan, hook: str) -> object:
         makers = {"plain": self.plain, "wrapper": self.wrapper, "hookwrapper": self.hookwrapper}
         function: Any = makers[plan.kind](number, plan)
-        names = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *plan.arguments)]
-        if plan.default:
-            names.append(Parameter("extra", Parameter.POSITIONAL_OR_KEYWORD, default=None))
-        function.__signature__ = Signature(names)
+        names = ["self", *plan.arguments, *(["extra=None"] if plan.default else [])]
+        # pluggy reads the arguments from the function that this one wraps
+        function.__wrapped__ = eval(f"lambda {', '.join(names)}: None")
         options: Any = {key: True for key in (plan.place, plan.kind) if key not in (None, "plain")}
         return type("Plugin", (), {hook: impl(**options)(function), "critical": number not in self.observers})()
 
@@ -233,6 +231,8 @@ def test_call_each_tells_every_plugin_through_wrappers_too(planned: list[Plan]) 
     assert [number for number, _ in bench.log] == [
         int(each.plugin_name[len("plugin") :]) for each in bench.hook.get_hookimpls()[::-1]
     ]
+    for number, values in bench.log:
+        assert values == tuple(VALUES[name] for name in planned[number].arguments)
     raising = [number for number, _ in bench.log if planned[number].does == "raises"]
     late = {number for number, plan in enumerate(planned) if plan.does == "raises late"}
     told = [error.args[0] for error in errors]
