@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainbus import Callback, hookimpl
-from trainbus.testing import LineSubject, check_callback, check_subject, scripted
+from trainbus.testing import EventRecorder, LineSubject, check_callback, check_subject, scripted
 
 
 def train(subject: LineSubject) -> None:
@@ -89,12 +89,7 @@ class Remembering(Callback):
         return LISTENER
 
 
-class _Listener:
-    @hookimpl
-    def on_epoch_end(self) -> None: ...
-
-
-LISTENER = _Listener()
+LISTENER = EventRecorder("on_epoch_end")
 
 
 def test_a_callback_with_state_is_found() -> None:

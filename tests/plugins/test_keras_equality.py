@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import trainbus
 from trainbus import MissingMetric, Run, SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.testing import EventRecorder
 
 pytestmark = [
     pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
@@ -610,11 +611,7 @@ def test_difference_a_direction_never_leaks() -> None:
 
 def test_difference_a_stop_before_training_stops_a_loop_at_once() -> None:
     """Keras's fit trains one batch though on_train_begin asked for a stop; a loop over run.epochs trains none."""
-
-    class Never:
-        @trainbus.hookimpl
-        def on_train_begin(self) -> Any:
-            return trainbus.decision.stop("not today")
+    never = EventRecorder("on_train_begin", answer=lambda _: trainbus.decision.stop("not today"))
 
     class KerasNever(keras.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:
@@ -626,5 +623,5 @@ def test_difference_a_stop_before_training_stops_a_loop_at_once() -> None:
     model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=1, epochs=3, verbose=0, callbacks=[KerasNever()])
     assert int(model.optimizer.iterations) == 1
 
-    with Run(None, Never()) as run:
+    with Run(None, never) as run:
         assert list(run.epochs(3)) == []

@@ -22,7 +22,7 @@ from trainbus.checkpoints import CheckpointInfo, remove, scan
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.storage.atomic_file import remove_debris
 from trainbus.storage.directory_lock import LOCK
-from trainbus.testing import LineSubject, scripted
+from trainbus.testing import EventRecorder, LineSubject, scripted
 
 
 def saved(history: Sequence[dict[str, Any]], **options: Any) -> list[str]:
@@ -448,28 +448,19 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
 
 def test_a_save_that_failed_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """One line a time, on_checkpoint_error and the result tell of it; on_checkpoint and on_decision do not."""
-
-    class Hears:
-        def __init__(self) -> None:
-            self.heard: list[object] = []
-
-        @hookimpl
-        def on_checkpoint(self, run: Run) -> None:
-            self.heard.append(f"{run.epoch} saved")
-
-        @hookimpl
-        def on_checkpoint_error(self, run: Run, path: Path, error: CheckpointError) -> None:
-            self.heard.append(f"{run.epoch} {path} {type(error.__cause__).__name__}")
-
-        @hookimpl
-        def on_decision(self, run: Run) -> None:
-            self.heard.append(f"{run.epoch} decided")
-
-    ears = Hears()
-    run, held = trained([3, 2, 2.5], {1}, ears)
+    recorder = EventRecorder("on_checkpoint", "on_checkpoint_error", "on_decision")
+    run, held = trained([3, 2, 2.5], {1}, recorder)
 
     assert held == [3, 3, 2.5]
-    assert ears.heard == ["0 saved", "0 decided", "1 best.npz OSError", "2 saved", "2 decided"]
+    assert [(values["epoch"], hook) for hook, values in recorder.events] == [
+        (0, "on_checkpoint"),
+        (0, "on_decision"),
+        (1, "on_checkpoint_error"),
+        (2, "on_checkpoint"),
+        (2, "on_decision"),
+    ]
+    ((path, error),) = recorder.of("on_checkpoint_error", "path", "error")
+    assert (path, type(error.__cause__)) == (Path("best.npz"), OSError)
     (line,) = caplog.messages
     assert line.startswith("ModelCheckpoint: CheckpointError: the checkpoint 'best.npz' was not")
     assert line.endswith("File too large; the training goes on")
@@ -501,22 +492,14 @@ def test_a_save_that_fails_ends_the_run_unless_everybody_agrees(other: tuple[str
 
 def test_whose_save_failed_forgets_nothing() -> None:
     """What its asker wanted to delete for the new file stays; what others wanted to delete goes."""
-
-    class Rotates:
-        @hookimpl
-        def on_epoch_end(self) -> Any:
-            return decision.save("new.npz", on_error="warn") | decision.forget("old.npz")
-
-    class Tidies:
-        @hookimpl
-        def on_epoch_end(self) -> Any:
-            return decision.forget("other.npz")
-
+    rotation = decision.save("new.npz", on_error="warn") | decision.forget("old.npz")
+    rotates = EventRecorder("on_epoch_end", answer=lambda _: rotation)
+    tidies = EventRecorder("on_epoch_end", answer=lambda _: decision.forget("other.npz"))
     for name in ("old.npz", "other.npz"):
         Path(name).touch()
     subject = SmallDisk()
     subject.full = True
-    with Run(subject, [Rotates(), Tidies()]) as run:
+    with Run(subject, [rotates, tidies]) as run:
         for _ in run.epochs(1):
             run.log(loss=1)
 
