@@ -1,4 +1,4 @@
-"""What every test stands on: hypothesis profiles, one Keras backend, no plugins but those that a test names."""
+"""Shared by all tests: hypothesis profiles, one Keras backend, one thread, no plugins but those that a test names."""
 
 import gc
 import os
@@ -14,9 +14,12 @@ from hypothesis import settings
 from .servers import SERVED, Environment
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # read when torch is imported; the tests run in as many processes as cores
 os.environ.pop("TRAINBUS_PLUGINS", None)
 
-# whoever starts the tests in the background, or with nohup, lets them ignore what they test
+# a shell that starts the tests in the background, or nohup, lets them ignore the signals that they test
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
