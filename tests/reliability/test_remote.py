@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from s3fs import S3FileSystem
 
-from tests.servers import ACCOUNT, SERVED
+from tests.servers import ACCOUNT, SERVED, SERVERS
 from trainbus import CheckpointError, Run, decision, hookimpl
 from trainbus.checkpoints import local_copy, manifest_of, read, scan
 from trainbus.cli import main
@@ -32,7 +32,7 @@ from .subjects import KINDS, number_in
 SCORES = [0.9, 0.5, 0.7, 0.4, 0.8, 0.85, 0.6]
 
 
-@pytest.fixture(params=["disk", "memory", *SERVED])
+@pytest.fixture(params=["disk", "memory", *SERVERS])
 def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str], tmp_path: Path) -> Location:
     """An empty directory on this machine's disk, in memory and on each server in turn."""
     if request.param == "disk":
@@ -293,7 +293,14 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
     assert backend_for(directory).list_names() == ["best.npz", "best.npz.trainbus.json"]
 
 
-@pytest.mark.parametrize(("name", "batches"), [("torch", True), ("keras", False), ("sgd", False)])
+@pytest.mark.parametrize(
+    ("name", "batches"),
+    [
+        ("torch", True),
+        pytest.param("keras", False, marks=pytest.mark.exhaustive),
+        pytest.param("sgd", False, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_killed_and_resumed_it_tells_what_the_unbroken_run_told(
     name: str, batches: bool, bucket: str, tmp_path: Path
 ) -> None:

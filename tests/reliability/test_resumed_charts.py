@@ -50,9 +50,15 @@ def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Mom
 @pytest.mark.parametrize(
     ("name", "layout", "moments"),
     [
-        ("torch", "keras", [Moment("epoch", 5), Moment("checkpoint", 3), Moment("decision", 5), Moment("batch", 23)]),
-        ("keras", "keras", [Moment("batch", 23)]),
-        ("mlp", "lightning", [Moment("checkpoint", 3), Moment("batch", 8)]),
+        ("torch", "keras", [Moment("epoch", 5)]),
+        pytest.param(
+            "torch",
+            "keras",
+            [Moment("checkpoint", 3), Moment("decision", 5), Moment("batch", 23)],
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param("keras", "keras", [Moment("batch", 23)], marks=pytest.mark.exhaustive),
+        pytest.param("mlp", "lightning", [Moment("checkpoint", 3), Moment("batch", 8)], marks=pytest.mark.exhaustive),
         ("sgd", "slash", [Moment("decision", 2)]),
     ],
 )

@@ -10,7 +10,8 @@ from tests.core.storage.dying import MEMORY
 
 from .resuming import TRAININGS, Moment, files_in, killed_and_resumed, suffix
 
-MOMENTS = [
+FEW = [Moment("epoch", 4), Moment("checkpoint", 2), Moment("decision", 4), Moment("batch", 23)]
+MANY = [
     *(Moment("epoch", number) for number in (1, 2, 4, 8, 12)),
     *(Moment("checkpoint", number) for number in (1, 2, 3, 6, 9)),
     *(Moment("decision", number) for number in (1, 4, 7)),
@@ -25,17 +26,20 @@ def home() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.parametrize(
+    "moments", [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.exhaustive)]
+)
 @pytest.mark.parametrize("batches", [False, True], ids=["epochs", "batches"])
 @pytest.mark.parametrize("name", TRAININGS)
 def test_whenever_it_is_killed_the_resumed_run_tells_what_the_unbroken_one_told(
-    name: str, home: Path, *, batches: bool
+    name: str, home: Path, *, batches: bool, moments: list[Moment]
 ) -> None:
     """Decisions, rates, metrics, names and weights are the same to the bit, and so are the files that stay."""
     folder = home / "run"
     whole = killed_and_resumed(name, folder, batches=batches)
     assert whole is not None
     wrong: list[str] = []
-    for moment in MOMENTS:
+    for moment in moments:
         found = killed_and_resumed(name, folder, moment, batches=batches)
         if found is not None and (found[0] != suffix(found[0], whole[0]) or found[1] != whole[1]):
             wrong.append(str(moment))
