@@ -16,7 +16,7 @@ from .subjects import KINDS, number_in
 
 OWN = """
 from pathlib import Path
-from trainbus.storage.locks import owning
+from trainbus.storage.directory_lock import lock_directories
 owned = lock_directories([Path("runs")])
 print("owned", flush=True)
 input()

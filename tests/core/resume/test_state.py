@@ -29,7 +29,7 @@ def remembered(shares: list[RankState], batches: int, *, compact: bool) -> Check
     """What rank 0 of these writes, now or as it did before memories were compact."""
     others = shares[1:]
     if compact:
-        first, *packed = [share.packed() for share in shares]
+        first, *packed = [share.compressed() for share in shares]
         others = [each.beside(first) for each in packed]
     position = Position(epochs=2, inside=True, batches=batches)
     memory = CheckpointState(**dict(shares[0]), position=position, history=[], world_size=len(shares), others=others)
@@ -96,7 +96,7 @@ def test_the_generators_of_a_rank_take_twelve_kilobytes_at_most() -> None:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - data sets draw from the global one
         torch.manual_seed(seed)
-        return RankState(random=to_json_data({**get_rng_state(), "subject": {"torch": torch.get_rng_state()}})).packed()
+        return RankState(random=to_json_data({**get_rng_state(), "subject": {"torch": torch.get_rng_state()}})).compressed()
 
     first, other, same = drawn(0), drawn(1), drawn(0)
     assert 10_000 < len(json.dumps(other.beside(first).model_dump(exclude_defaults=True))) < 12_000
