@@ -96,7 +96,9 @@ def test_the_generators_of_a_rank_take_twelve_kilobytes_at_most() -> None:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - data sets draw from the global one
         torch.manual_seed(seed)
-        return RankState(random=to_json_data({**get_rng_state(), "subject": {"torch": torch.get_rng_state()}})).compressed()
+        return RankState(
+            random=to_json_data({**get_rng_state(), "subject": {"torch": torch.get_rng_state()}})
+        ).compressed()
 
     first, other, same = drawn(0), drawn(1), drawn(0)
     assert 10_000 < len(json.dumps(other.beside(first).model_dump(exclude_defaults=True))) < 12_000
