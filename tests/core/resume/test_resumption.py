@@ -492,7 +492,7 @@ def test_a_plugin_that_remembers_no_plain_data_costs_the_run_before_anything_is_
     with pytest.raises(TypeError) as refused:
         resumed([1.0], SAVED, Refuser(), resume=None)
 
-    assert "memory" in "".join(refused.value.__notes__)
+    assert "state_dict" in "".join(refused.value.__notes__)
     assert not list(folder.glob("run/m-*"))
 
 
