@@ -16,13 +16,12 @@ import trainbus.adapters.torch  # noqa: F401
 from tests.plugins.event_readers import everything
 from trainbus.plugins import TensorBoard
 
-from .resuming import TRAININGS, Moment, Witness, callbacks
+from .resuming import TRAININGS, Moment, Witness, callbacks, warm_up
 
 
 def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Moment]) -> dict[Any, Any]:
     """What the charts show of a training that was killed at each of the moments, then resumed."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)  # forked processes have no pool of threads
+    warm_up(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for number, moment in enumerate([*moments, None]):

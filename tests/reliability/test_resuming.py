@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,11 +27,23 @@ def home() -> Iterator[Path]:
         yield Path(folder)
 
 
+ALL = [(name, batches) for name in TRAININGS for batches in (False, True)]
+BY_DEFAULT = [("torch", True), ("keras", False), ("sgd", True), ("mlp", False)]
+
+
+def case(name: str, moments: list[Moment], *, batches: bool) -> Any:
+    marks = [pytest.mark.exhaustive] if moments is MANY else []
+    parts = (name, "batches" if batches else "epochs", "many" if moments is MANY else "few")
+    return pytest.param(name, batches, moments, marks=marks, id="-".join(parts))
+
+
 @pytest.mark.parametrize(
-    "moments", [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.exhaustive)]
+    ("name", "batches", "moments"),
+    [
+        *(case(name, FEW, batches=batches) for name, batches in BY_DEFAULT),
+        *(case(name, MANY, batches=batches) for name, batches in ALL),
+    ],
 )
-@pytest.mark.parametrize("batches", [False, True], ids=["epochs", "batches"])
-@pytest.mark.parametrize("name", TRAININGS)
 def test_whenever_it_is_killed_the_resumed_run_tells_what_the_unbroken_one_told(
     name: str, home: Path, *, batches: bool, moments: list[Moment]
 ) -> None:
