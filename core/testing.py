@@ -120,8 +120,8 @@ class RecordedEvent(NamedTuple):
 class EventRecorder:
     """A plugin that records which hooks are called, in order, with their arguments.
 
-    It listens only to the hooks that it is given, because a plugin that listens to batches makes each batch slower.
-    Metrics are copied when the hook is called. This reads each of them, and so may wait for the device.
+    It listens only to the hooks that it is given, because listening to batches makes each batch slower. Metrics are
+    copied when the hook is called, which may wait for the device.
 
     Args:
         hooks: Names of the hooks to listen to; every hook if none is given.
@@ -149,9 +149,8 @@ class EventRecorder:
         self._answer = answer
         for hook in hooks or HOOKS:
             if hook not in HOOKS:
-                raise SettingsError(
-                    f"EventRecorder: unknown hook {hook!r}{hint(hook, HOOKS)} hooks: {', '.join(HOOKS)}"
-                )
+                known = ", ".join(HOOKS)
+                raise SettingsError(f"EventRecorder: unknown hook {hook!r}{hint(hook, HOOKS)} hooks: {known}")
             setattr(self, hook, MethodType(_recording(hook), self))
 
     @property
@@ -184,10 +183,9 @@ def _recording(hook: str) -> Callable[..., Decision | None]:
     @hookimpl
     @wraps(specified)
     def implementation(recorder: EventRecorder, run: Run, *given: Any) -> Decision | None:
-        values = {"epoch": run.epoch, "batch": run.batch, "step": run.step, **dict(zip(arguments, given, strict=True))}
-        if "metrics" in values:
-            values["metrics"] = dict(values["metrics"])
-        return recorder.record(RecordedEvent(hook, values))
+        position: dict[str, Any] = {"epoch": run.epoch, "batch": run.batch, "step": run.step}
+        values = (dict(each) if name == "metrics" else each for name, each in zip(arguments, given, strict=True))
+        return recorder.record(RecordedEvent(hook, position | dict(zip(arguments, values, strict=True))))
 
     return implementation
 
