@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import MissingMetric, Run, SettingsError, callbacks_from, journal
+from trainbus import Decision, MissingMetric, Run, SettingsError, callbacks_from, hookimpl, journal
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
@@ -26,7 +26,6 @@ from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.replay import Decided, Outcome, read, replay
-from trainbus.testing import EventRecorder
 
 from .recorded import History, deltas, finite, histories, recording, recording_of_run
 
@@ -42,21 +41,24 @@ ACTIONS = {
 }
 
 
-def decided_in(recorder: EventRecorder) -> list[tuple[int, str, str, int]]:
-    """The recorded decisions, as a replay lists them."""
-    decided: list[tuple[int, str, str, int]] = []
-    files: dict[str, int] = {}
-    for epoch, decision in recorder.of("on_decision", "epoch", "decision"):
+class Noted:
+    """Hears what was decided, and tells it as a replay does."""
+
+    def __init__(self) -> None:
+        self.decided: list[tuple[int, str, str, int]] = []
+        self.files: dict[str, int] = {}
+
+    @hookimpl
+    def on_decision(self, run: Run, decision: Decision) -> None:
         for action in decision:
-            of = epoch
+            of = run.epoch
             if isinstance(action, Save):
-                files[action.path] = epoch
+                self.files[action.path] = run.epoch
             if isinstance(action, Forget):
-                of = files.pop(action.source)
+                of = self.files.pop(action.source)
             if isinstance(action, Restore):
-                of = max(kept for kept, by, kind, _ in decided if kind == "keep" and by == action.by)
-            decided.append((epoch, action.by, ACTIONS[type(action)], of))
-    return decided
+                of = max(epoch for epoch, by, kind, _ in self.decided if kind == "keep" and by == action.by)
+            self.decided.append((run.epoch, action.by, ACTIONS[type(action)], of))
 
 
 def told(outcome: Outcome) -> list[tuple[int, str, str, int]]:
@@ -161,7 +163,7 @@ def test_a_run_replayed_under_its_own_settings_decides_as_it_did(
     """Every decision, in every framework: its epoch, who took it and what it was about; and all of them are exact."""
     (name,) = subject.learning_rates()
     subject.set_learning_rates({name: 0.1})
-    noted = EventRecorder("on_decision")
+    noted = Noted()
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         path = os.path.join(folder, saver["path"])  # noqa: PTH118 - a template
         checkpoint = ModelCheckpoint(path, **{key: value for key, value in saver.items() if key != "path"})
@@ -181,7 +183,7 @@ def test_a_run_replayed_under_its_own_settings_decides_as_it_did(
             return  # it stopped before it had logged both
         outcome = replay([recording_of_run(run)], callbacks).outcomes[0]
         # a run that nothing stops up to its last recorded epoch may have gone on: nothing is restored there
-        decided = [each for each in decided_in(noted) if run.stopped or each[2] != "restore"]
+        decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
 
         assert told(outcome) == sorted(decided)
         assert (outcome.censored, outcome.stop is not None) == (not run.stopped, run.stopped)
@@ -250,7 +252,7 @@ def assert_is_the_journal_s(path: str) -> None:
 @pytest.mark.parametrize("train", [trained_by_keras, trained_by_torch, trained_by_sklearn])
 def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train: Any) -> None:
     """A whole training by each framework: the same stop, saves, reductions and restored epoch."""
-    noted = EventRecorder("on_decision")
+    noted = Noted()
     callbacks = [
         EarlyStopping(monitor="val_loss", patience=4, min_delta=1e-3, restore_best_weights=True),
         ModelCheckpoint("m-{epoch}", monitor="val_loss", keep=2, keep_last=1),
@@ -260,8 +262,8 @@ def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train
 
     outcome = replay([recording_of_run(run)], callbacks).outcomes[0]
     assert_is_the_journal_s("journal.jsonl")
-    assert any(kind == "scale_learning_rate" for _, _, kind, _ in decided_in(noted))
-    decided = [each for each in decided_in(noted) if run.stopped or each[2] != "restore"]
+    assert any(kind == "scale_learning_rate" for _, _, kind, _ in noted.decided)
+    decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
     assert told(outcome) == sorted(decided)
     assert all(each.exact for each in outcome.decisions)
 
