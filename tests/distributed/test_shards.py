@@ -108,7 +108,7 @@ def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> Non
             assert not found.entry.run_state.get("other_ranks"), "the states of the other ranks are not in the manifest"
 
 
-@pytest.mark.parametrize("size", [2, 1])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.exhaustive), 1])
 def test_other_numbers_of_ranks_decide_the_same(
     size: int, four: list[dict[str, Any]], folder: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +132,7 @@ def test_other_numbers_of_ranks_decide_the_same(
         assert ended.told[0]["plain"] == four[0]["last"]
 
 
+@pytest.mark.exhaustive
 def test_a_rank_that_is_killed_while_it_writes_costs_nothing() -> None:
     """Killed in the middle of its part, under torchrun; what is on the disk is whole, and the run ends as unbroken."""
     ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "unbroken", restarts=2)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import trainbus
 from trainbus import Run
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.testing import EventRecorder
 
 from .keras_runs import (
     History,

@@ -18,7 +18,10 @@ from .resuming import TRAININGS, Moment, killed_and_resumed, suffix
 MOMENTS = [("batch", 23), ("epoch", 4), ("decision", 4), ("checkpoint", 3)]
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ("torch", "sgd") else pytest.mark.exhaustive) for name in TRAININGS],
+)
 def test_the_run_that_goes_on_after_a_signal_tells_what_the_unbroken_one_told(name: str, tmp_path: Path) -> None:
     """Whatever it was doing when the signal came; and the file of the signal is gone in the end."""
     folder = tmp_path / "run"
@@ -179,7 +182,10 @@ print("not reached")
 """
 
 
-@pytest.mark.parametrize("options", ["", "save_freq=5"], ids=["epochs", "batches"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param("", id="epochs"), pytest.param("save_freq=5", id="batches", marks=pytest.mark.exhaustive)],
+)
 def test_keras_finishes_the_batch_too(options: str, tmp_path: Path) -> None:
     """Whether or not a callback listens to batches."""
     done = run(KERAS.format(options=options), tmp_path)

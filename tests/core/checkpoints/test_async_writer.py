@@ -19,7 +19,7 @@ from trainbus import CheckpointError, MissingCapability, Run, decision, hookimpl
 from trainbus.checkpoints import manifest_of, newest_intact, read
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
 from trainbus.plugins.model_checkpoint.saver import EpochSaver
-from trainbus.testing import LineSubject
+from trainbus.testing import EventRecorder, LineSubject
 
 
 class Line(LineSubject):
@@ -55,21 +55,16 @@ class Line(LineSubject):
 
 
 def trained(losses: list[float], folder: Path, *, background: bool, **options: Any) -> tuple[Run, Line, list[Any]]:
-    subject, decided = Line(), list[Any]()
-
-    class Listener:
-        @hookimpl
-        def on_decision(self, run: Run, decision: Any) -> None:
-            decided.extend((run.step, type(each).__name__, each.reason) for each in decision)
-
+    subject, recorder = Line(), EventRecorder("on_decision")
     saver = ModelCheckpoint(str(folder / "m-{epoch}"), monitor="loss", background=background, **options)
     stopper = EarlyStopping(monitor="loss", patience=2, restore_best_weights=True)
-    with Run(subject, [saver, stopper, Listener(), Journal(enabled=False)], progress=False) as run:
+    with Run(subject, [saver, stopper, recorder, Journal(enabled=False)], progress=False) as run:
         for epoch in run.epochs(len(losses)):
             subject.slope = subject.slope + 1
             run.step += 1
             run.log(loss=losses[epoch])
-    return run, subject, decided
+    decided = recorder.of("on_decision", "step", "decision")
+    return run, subject, [(step, type(each).__name__, each.reason) for step, decision in decided for each in decision]
 
 
 def files(folder: Path) -> dict[str, Any]:
@@ -161,15 +156,9 @@ def test_a_file_that_cannot_be_written_is_reported_when_it_is_known(
     policy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the end of the next epoch at the latest; nothing that the failed file was to replace is lost."""
-    subject, failed = Line(), list[Any]()
-
-    class Listener:
-        @hookimpl
-        def on_checkpoint_error(self, path: Path, step: int) -> None:
-            failed.append((path.name, step))
-
+    subject, recorder = Line(), EventRecorder("on_checkpoint_error")
     saver = ModelCheckpoint(str(tmp_path / "m-{epoch}"), keep_last=1, on_error=policy, save_on=())  # type: ignore[arg-type]
-    run = Run(subject, [saver, Listener()], progress=False)
+    run = Run(subject, [saver, recorder], progress=False)
 
     def train() -> None:
         with run:
@@ -185,7 +174,7 @@ def test_a_file_that_cannot_be_written_is_reported_when_it_is_known(
         assert sorted(path.name for path in tmp_path.glob("m*.npz")) == ["m-1.npz"]
     else:
         train()
-        assert failed == [("m-2.npz", 2)]
+        assert recorder.of("on_checkpoint_error", "path", "step") == [(tmp_path / "m-2.npz", 2)]
         assert [each.plugin for each in run.failures] == ["ModelCheckpoint"]
         assert "the training continues" in caplog.text
         assert [path.name for path in run.state.files] == ["m-4.npz"]

@@ -9,7 +9,14 @@ from trainbus.cli import main
 from trainbus.cli.demo import digits
 
 
-@pytest.mark.parametrize(("framework", "suffix"), [("sklearn", ".skops"), ("torch", ".pt"), ("keras", ".keras")])
+@pytest.mark.parametrize(
+    ("framework", "suffix"),
+    [
+        ("sklearn", ".skops"),
+        ("torch", ".pt"),
+        pytest.param("keras", ".keras", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_all_four_callbacks_act_visibly(framework: str, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The demo cuts the rate, saves the best, stops early, restores, and prints this and where its files are."""
     assert main(["demo", "--framework", framework, "--out", "shown"]) == 0

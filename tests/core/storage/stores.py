@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from tests.servers import SERVED
+from tests.servers import SERVERS
 from trainbus.storage.paths import RemotePath, location
 
 __all__ = ["STORES", "Died", "dying_at", "new_directory"]
 
-STORES = ("memory", "disk", *SERVED)
+STORES = ("memory", "disk", *SERVERS)
 
 
 class Disk(LocalFileSystem):

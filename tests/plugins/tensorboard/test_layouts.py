@@ -35,31 +35,10 @@ def test_no_two_series_share_a_place(names: set[str], layout: Any):
     assert {run for run, _ in places} <= set(chosen.runs)
 
 
-class Told:
-    """What was told at each batch, validation and epoch."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[int, dict[str, float]]] = []
-        self.validations: list[tuple[int, dict[str, float]]] = []
-        self.epochs: list[tuple[int, int, dict[str, float]]] = []
-
-    @hookimpl
-    def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
-        self.batches.append((step, {name: float(metrics[name]) for name in metrics}))
-
-    @hookimpl
-    def on_validation_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        self.validations.append((run.step, {name: float(value) for name, value in metrics.items()}))
-
-    @hookimpl
-    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
-        self.epochs.append((epoch, run.step, {name: float(value) for name, value in metrics.items()}))
-
-
-def expected(layout: str, told: Told) -> dict[tuple[str, str, int], float]:
+def expected(layout: str, told: EventRecorder) -> dict[tuple[str, str, int], float]:
     """Where each value belongs, written down anew."""
     found: dict[tuple[str, str, int], float] = {}
-    for epoch, step, metrics in told.epochs:
+    for epoch, step, metrics in told.of("on_epoch_end", "epoch", "step", "metrics"):
         for name, value in metrics.items():
             bare, rate = name.removeprefix("val_"), name.startswith("learning_rate")
             if layout == "keras":
@@ -70,12 +49,12 @@ def expected(layout: str, told: Told) -> dict[tuple[str, str, int], float]:
                 found[".", name if rate else f"{bare}/{'val' if bare != name else 'train'}", step] = value
         if layout != "keras":
             found[".", "epoch", step] = epoch
-    for step, metrics in told.batches:
+    for step, metrics in told.of("on_batch_end", "step", "metrics"):
         for name, value in metrics.items():
             tag = {"keras": f"batch_{name}", "lightning": f"{name}_step", "slash": f"{name}/batch"}[layout]
             if not name.startswith("val_"):
                 found["train" if layout == "keras" else ".", tag, step] = value
-    for step, metrics in told.validations if layout == "keras" else ():
+    for step, metrics in told.of("on_validation_end", "step", "metrics") if layout == "keras" else ():
         for name, value in metrics.items():
             found["validation", f"evaluation_{name.removeprefix('val_')}_vs_iterations", step] = value
     return found
@@ -85,10 +64,10 @@ def expected(layout: str, told: Told) -> dict[tuple[str, str, int], float]:
 @pytest.mark.parametrize("name", ["torch", "keras", "sgd"])
 def test_every_value_of_a_training_stands_where_the_layout_has_it(name: str, layout: Any):
     """On every framework exactly what was told is there, with steps that only rise."""
-    told = Told()
+    told = EventRecorder("on_batch_end", "on_validation_end", "on_epoch_end")
     rates = ReduceLROnPlateau(monitor="val_score", mode="min", patience=2, factor=0.5)
     run = TRAININGS[name]([TensorBoard("logs", layout=layout, update_freq="batch"), rates, told], None)
-    assert len(told.epochs) == run.result.epochs
+    assert told.names.count("on_epoch_end") == run.result.epochs
     found = {key: value for key, value in scalars().items() if not key[1].startswith("training_decisions/")}
     assert found == {key: np.float32(value) for key, value in expected(layout, told).items()}
     for reader in read().values():

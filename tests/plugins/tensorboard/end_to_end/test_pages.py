@@ -67,6 +67,7 @@ def test_scalars_are_drawn_training_over_validation(page: Any):
     shown.until("deep('vz-line-chart2, vz-line-chart').length")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["histograms", "distributions"])
 def test_histograms_and_distributions_are_drawn(name: str, page: Any):
     """Weights and activations have cards, in which something is drawn."""
@@ -82,6 +83,7 @@ def test_histograms_and_distributions_are_drawn(name: str, page: Any):
         assert tag in tags
 
 
+@pytest.mark.exhaustive
 def test_weights_are_pictures(page: Any):
     """Pictures are loaded, and have the extent that they were drawn with."""
     shown = page("images&tagFilter=kernel|coefs_/0|0/weight")
@@ -111,6 +113,7 @@ def test_the_graph_that_is_shown_first_is_right(run: str, nodes: set[str], page:
     assert "Malformed" not in shown.run("text(document.body)")
 
 
+@pytest.mark.exhaustive
 def test_keras_has_a_conceptual_graph_too(page: Any):
     """The choice "Conceptual graph" draws the layers again."""
     shown = page("graphs")
@@ -119,6 +122,7 @@ def test_keras_has_a_conceptual_graph_too(page: Any):
     shown.until("deep('g.node').map(each => each.dataset.name).includes('small')")
 
 
+@pytest.mark.exhaustive
 def test_texts_are_tables(page: Any):
     """Settings, environment and decisions are rendered as tables, not as the characters that make them."""
     shown = page("text&tagFilter=settings|decisions")
@@ -128,6 +132,7 @@ def test_texts_are_tables(page: Any):
     assert not [each for each in shown.run("words('td')") if "|" in each]
 
 
+@pytest.mark.exhaustive
 def test_hyperparameters_are_a_table_of_runs(page: Any):
     """Each framework's run has a row with its settings and what it came to."""
     shown = page("hparams")
@@ -137,6 +142,7 @@ def test_hyperparameters_are_a_table_of_runs(page: Any):
     assert {*TRAININGS, "hparam/val_loss"} <= set(cells)
 
 
+@pytest.mark.exhaustive
 def test_custom_scalars_draw_a_metric_once(page: Any):
     """In the flat layout one chart has both series."""
     shown = page("custom_scalars")
@@ -146,12 +152,14 @@ def test_custom_scalars_draw_a_metric_once(page: Any):
     )
 
 
+@pytest.mark.exhaustive
 def test_the_projector_finds_the_table(page: Any):
     """It has the embedding as a tensor of its size, with its labels to choose from."""
     shown = page("projector")
     shown.until("/1 tensor found/.test(text(document.body)) && /0\\/weight\\s+5x3/.test(text(document.body))")
 
 
+@pytest.mark.exhaustive
 def test_time_series_show_every_kind(page: Any):
     """The page that a user sees first has cards of scalars, histograms and images."""
     shown = page("timeseries", tagFilter="epoch_loss|coefs_/0")
