@@ -1,5 +1,6 @@
 """Events come in order, counters are right, decisions are obeyed, and a run ends properly whatever happens."""
 
+import re
 from collections.abc import Iterator
 
 import pytest

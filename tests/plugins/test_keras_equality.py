@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 import trainbus
 from trainbus import Run
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.testing import EventRecorder
 
 from .keras_runs import (
     History,

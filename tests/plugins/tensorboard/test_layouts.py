@@ -1,6 +1,5 @@
 """The laws of the layouts."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reliability.resuming import TRAININGS
-from trainbus import Run, hookimpl
+from trainbus import Run
 from trainbus.plugins import ReduceLROnPlateau, TensorBoard
 from trainbus.plugins.tensorboard.layouts import LAYOUTS
+from trainbus.testing import EventRecorder
 
 from ..event_readers import read, scalars
 
