@@ -1,26 +1,23 @@
-"""Ray Train: epochs and committed checkpoints are reported to it; it starts workers again, and the run goes on.
+"""Ray Train: report epochs and committed checkpoints to it, and resume after it restarts its workers.
 
-The loop inside `train_loop_per_worker` is the one without Ray, with a `RayReport` in its list:
+The loop inside ``train_loop_per_worker`` is the one without Ray, with a ``RayReport`` in its list::
 
-```python
-def train_loop(config):
-    model = ray.train.torch.prepare_model(make_model())
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    callbacks = [ModelCheckpoint("run/m-{epoch}", keep_last=2), EarlyStopping(patience=3), RayReport()]
-    with Run(TorchSubject(model, optimizer), callbacks, resume=reported()) as run:
-        for epoch in run.epochs(20):
-            ...
+    def train_loop(config):
+        model = ray.train.torch.prepare_model(make_model())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        callbacks = [ModelCheckpoint("run/m-{epoch}", keep_last=2), EarlyStopping(patience=3), RayReport()]
+        with Run(TorchSubject(model, optimizer), callbacks, resume=reported()) as run:
+            for epoch in run.epochs(20):
+                ...
 
-
-TorchTrainer(
-    train_loop,
-    scaling_config=ScalingConfig(num_workers=2),
-    run_config=RunConfig(storage_path=..., failure_config=FailureConfig(max_failures=3)),
-).fit()
-```
+    TorchTrainer(
+        train_loop,
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=RunConfig(storage_path=..., failure_config=FailureConfig(max_failures=3)),
+    ).fit()
 """
 
-# Ray's own types are partly unknown, and it is not installed where types are checked
+# Ray's types are partly unknown, and it is not installed where types are checked
 # pyright: basic, reportMissingImports=false
 
 from __future__ import annotations
@@ -47,12 +44,12 @@ __all__ = ["RayReport", "reported"]
 
 
 class RayReport:
-    """Reports each epoch to Ray Train, with the newest checkpoint that was committed since the last report.
+    """A plugin that reports each epoch to Ray Train, with the newest checkpoint committed since the last report.
 
-    It reports when what the epoch has decided is on the disk: as the next epoch begins, and when the run is over. Every
-    worker lists one, since a report waits for all of them; the checkpoint is that of the worker that wrote it, with its
-    manifest and the slots that it remembers. Ray copies it to its storage and keeps as many as its `CheckpointConfig`
-    says; trainbus's own files stay where they are.
+    It reports an epoch once the epoch's checkpoints are on disk: when the next epoch begins, and when the run ends.
+    Every worker must list one, since a report waits for all workers. Only the worker that wrote a checkpoint reports
+    it, with its manifest and the snapshots that it refers to. Ray copies these files to its storage and keeps as many
+    checkpoints as its ``CheckpointConfig`` allows; trainbus's own files stay where they are.
     """
 
     def __init__(self) -> None:
@@ -61,22 +58,22 @@ class RayReport:
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
-        """The end of the run is reported, too."""
+        """Report the last epoch when the run ends without an error."""
         run.at_end(lambda: self._report() if run.error is None else None)
 
     @hookimpl
     def on_epoch_begin(self) -> None:
-        """Report the epoch before."""
+        """Report the previous epoch."""
         self._report()
 
     @hookimpl
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
-        """Take note of the metrics that are numbers."""
+        """Store the metrics that are numbers."""
         self._metrics = {**to_scalars(metrics), "epoch": epoch, "step": run.step}
 
     @hookimpl
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Take note of what was committed."""
+        """Store the newest checkpoint."""
         self._checkpoint = checkpoint
 
     def _report(self) -> None:
@@ -85,7 +82,7 @@ class RayReport:
         if metrics is None:
             return
         files = [] if checkpoint is None else existing(_files_of(checkpoint.path))
-        if not files:  # none was committed, or it was forgotten again
+        if not files:  # nothing was committed, or retention has deleted it
             ray_train.report(metrics)
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +92,11 @@ class RayReport:
 
 
 def reported() -> str | None:
-    """A directory with the newest checkpoint that was reported to Ray, for `resume=`; None where there is none yet."""
+    """Return a directory with the newest checkpoint that was reported to Ray, for ``resume=``; None before the first.
+
+    Returns:
+        The directory's path, or None if nothing that can be resumed was reported yet.
+    """
     checkpoint = ray_train.get_checkpoint()
     if checkpoint is None:
         return None
@@ -104,10 +105,10 @@ def reported() -> str | None:
 
 
 def _files_of(path: Location) -> list[Location]:
-    """A payload, its manifest, and the slots that it remembers, which lie beside it."""
-    slots = [slot["file"] for content in entries_of(path) for slot in content.memory.get("slots", {}).values()]
-    beside = [resolve_relative(path.parent, file) for file in dict.fromkeys(slots) if file and os.sep not in file]
-    return [path, manifest_of(path), *beside]
+    """Return a payload, its manifest, and the snapshot files in its directory that the manifest refers to."""
+    slots = [slot["file"] for entry in entries_of(path) for slot in entry.run_state.get("slots", {}).values()]
+    snapshots = [resolve_relative(path.parent, file) for file in dict.fromkeys(slots) if file and os.sep not in file]
+    return [path, manifest_of(path), *snapshots]
 
 
 def _copy(file: Location, target: Path) -> None:

@@ -5,7 +5,7 @@ A training loop states facts, plugins answer with decisions, decisions join into
 
 from . import capabilities, decision, rules
 from .callback import Callback, MonitoredCallback
-from .checkpoints.discovery import Checkpoint
+from .checkpoints import Checkpoint
 from .decision import Decision
 from .errors import (
     CheckpointError,

@@ -191,6 +191,7 @@ class Decision:
     """
 
     actions: frozenset[Action] = field(default=frozenset())
+    _ordered: tuple[Action, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __or__(self, other: Decision) -> Decision:
         return Decision(self.actions | other.actions)
@@ -199,7 +200,10 @@ class Decision:
         return bool(self.actions)
 
     def __iter__(self) -> Iterator[Action]:
-        return iter(sorted(self.actions, key=lambda action: (action.order, repr(action), repr(action.values))))
+        if self._ordered is None:  # sorting is most of what it costs to handle a decision
+            ordered = sorted(self.actions, key=lambda action: (action.order, repr(action), repr(action.values)))
+            object.__setattr__(self, "_ordered", tuple(ordered))
+        return iter(self._ordered or ())
 
     @property
     def stops(self) -> bool:
@@ -346,5 +350,5 @@ def _to_json(value: Any) -> Any:
     return plain if not isinstance(plain, float) or isfinite(plain) else {"$": "float", "value": repr(plain)}
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: dict[str, Any] | Value) -> Any:
     return float(value["value"]) if isinstance(value, dict) else value

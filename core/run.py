@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from .callback import Callback
-from .capabilities import HasLearningRate
+from .capabilities import HasLearningRate, has
 from .checkpoints import Checkpoint
 from .decision import REQUEST, Decision, stop
 from .distributed.rank_group import group_for
@@ -16,7 +16,6 @@ from .engine.batch_loop import observed_batches, unobserved_batches
 from .engine.bus import Bus
 from .engine.execution_result import ExecutionResult
 from .engine.executor import Executor
-from .engine.plugin_list import CallbackLike, build_plugins
 from .engine.resumer import Resumer
 from .engine.run_state import RunState
 from .engine.signals import DEFAULT
@@ -31,6 +30,7 @@ from .metrics.names import check_name
 from .metrics.running_means import Reduce
 from .metrics.scalars import fetch_together
 from .result import Result
+from .settings.plugin_list import CallbackLike, build_plugins
 from .storage.backend import existing
 from .storage.paths import Source
 
@@ -496,7 +496,7 @@ class Run:
 
     def _learning_rates(self) -> Mapping[str, float]:
         subject = self.state.subject
-        return subject.learning_rates() if isinstance(subject, HasLearningRate) else {}
+        return subject.learning_rates() if has(subject, HasLearningRate) else {}
 
     def _finalize(self, decision: Decision, errors: list[Exception]) -> None:
         """Execute what was decided at the very end, and wait for all files; add what fails to `errors`."""

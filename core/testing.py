@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import wraps
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from types import MethodType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,13 +32,15 @@ from .capabilities import (
     missing,
 )
 from .decision import Decision
-from .engine.plugin_list import CallbackLike, as_list
-from .hooks import check_plugin, hookimpl
+from .errors import SettingsError
+from .hooks import HOOKS, Hooks, check_plugin, hookimpl
+from .metrics.names import hint
 from .resume.serialization import from_json_data, to_json_data
 from .run import Run
+from .settings.plugin_list import CallbackLike, as_list
 from .storage.atomic_file import HashedFile, digest_of, reading, told_digest
 
-__all__ = ["LineSubject", "check_callback", "check_subject", "scripted"]
+__all__ = ["EventRecorder", "LineSubject", "RecordedEvent", "check_callback", "check_subject", "scripted"]
 
 
 class LineSubject:
@@ -105,13 +111,86 @@ class LineSubject:
         return [Node("input", "Input"), Node("line", "Line", ("input",), (("parameters", "2"),))]
 
 
-class _Recorder:
-    def __init__(self) -> None:
-        self.decisions: list[tuple[int, Decision]] = []
+class RecordedEvent(NamedTuple):
+    """One call of a hook: its name, and what was known at that time."""
 
+    hook: str
+    """The hook's name, as in ``trainbus.hooks.HOOKS``."""
+    values: dict[str, Any]
+    """The run's ``epoch``, ``batch`` and ``step``, and the hook's own arguments except ``run``, all by name."""
+
+
+class EventRecorder:
+    """A plugin that records which hooks are called, in order, with their arguments.
+
+    It listens only to the hooks that it is given, because listening to batches makes each batch slower. Metrics are
+    copied when the hook is called, which may wait for the device.
+
+    Args:
+        hooks: Names of the hooks to listen to; every hook if none is given.
+        answer: Called with each event after it is recorded; its return value answers the hook. It may also raise,
+            to test what a run does then. None answers nothing.
+
+    Raises:
+        SettingsError: A name is not a hook.
+
+    >>> from trainbus import decision
+    >>> recorder = EventRecorder("on_epoch_end", "on_train_end", answer=lambda event: decision.stop("enough"))
+    >>> with Run(callbacks=recorder) as run:
+    ...     for epoch in run.epochs(3):
+    ...         run.log(loss=0.5)
+    >>> recorder.names
+    ['on_epoch_end', 'on_train_end']
+    >>> recorder.of("on_epoch_end", "epoch", "metrics")
+    [(0, {'loss': 0.5})]
+    >>> recorder.events[-1].values
+    {'epoch': 0, 'batch': 0, 'step': 0}
+    """
+
+    def __init__(self, *hooks: str, answer: Callable[[RecordedEvent], Decision | None] | None = None) -> None:
+        self.events: list[RecordedEvent] = []
+        self._answer = answer
+        for hook in hooks or HOOKS:
+            if hook not in HOOKS:
+                known = ", ".join(HOOKS)
+                raise SettingsError(f"EventRecorder: unknown hook {hook!r}{hint(hook, HOOKS)} hooks: {known}")
+            setattr(self, hook, MethodType(_recording(hook), self))
+
+    @property
+    def names(self) -> list[str]:
+        """The hook of each event, in order."""
+        return [event.hook for event in self.events]
+
+    def of(self, hook: str, *names: str) -> list[Any]:
+        """Return what was recorded for one hook.
+
+        Args:
+            hook: The hook's name.
+            names: Which values of each event to return: the value itself for one name, a tuple for several. Without
+                names, the mapping of all values.
+        """
+        found = [event.values for event in self.events if event.hook == hook]
+        return [itemgetter(*names)(values) for values in found] if names else found
+
+    def record(self, event: RecordedEvent) -> Decision | None:
+        """Append an event and return the answer to it."""
+        self.events.append(event)
+        return self._answer and self._answer(event)
+
+
+def _recording(hook: str) -> Callable[..., Decision | None]:
+    specified = getattr(Hooks, hook)
+    arguments = list(inspect.signature(specified).parameters)[2:]
+
+    # pluggy and check_plugin read the arguments from the function that this one wraps
     @hookimpl
-    def on_decision(self, run: Run, decision: Decision) -> None:
-        self.decisions.append((run.epoch, decision))
+    @wraps(specified)
+    def implementation(recorder: EventRecorder, run: Run, *given: Any) -> Decision | None:
+        position: dict[str, Any] = {"epoch": run.epoch, "batch": run.batch, "step": run.step}
+        values = (dict(each) if name == "metrics" else each for name, each in zip(arguments, given, strict=True))
+        return recorder.record(RecordedEvent(hook, position | dict(zip(arguments, values, strict=True))))
+
+    return implementation
 
 
 def scripted(
@@ -129,13 +208,13 @@ def scripted(
     >>> run.result.epochs, [epoch for epoch, _ in decided]
     (3, [2])
     """
-    recorder = _Recorder()
+    recorder = EventRecorder("on_decision")
     listed = as_list(callbacks)
     validated = [epoch for epoch, metrics in enumerate(history, start=1) if any(n.startswith("val_") for n in metrics)]
     with Run(subject, [*listed, recorder], progress=False) as run:
         for epoch in run.epochs(len(history), validation_freq=validated or 1):
             run.log(history[epoch])
-    return run, recorder.decisions
+    return run, recorder.of("on_decision", "epoch", "decision")
 
 
 def check_callback(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .engine.plugin_list import CallbackLike
 from .engine.signals import DEFAULT
 from .run import Run
+from .settings.plugin_list import CallbackLike
 from .settings.registry import subject_for
 from .storage.paths import Source
 

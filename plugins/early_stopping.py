@@ -13,13 +13,11 @@ from trainbus.capabilities import Snapshotable
 from trainbus.decision import Value
 from trainbus.rules import Patience, Smoothing, check_smoothing, stopping_rule
 
-__all__ = ["EarlyStopping"]
-
 RULE = stopping_rule.__name__
 
 
 class EarlyStopping(MonitoredCallback):
-    """Stop when the monitored metric has not improved for `patience` epochs.
+    """Stop when the monitored metric has not improved for ``patience`` epochs.
 
     Epochs that do not log the metric do not count. A value that is not finite is never an improvement. The rule is
     that of Keras 3.15.1.
@@ -29,38 +27,41 @@ class EarlyStopping(MonitoredCallback):
     """
 
     min_delta: Annotated[float, AfterValidator(abs)] = 0.0
-    """Least change that counts as an improvement; its sign does not matter."""
+    """Smallest change that counts as an improvement; its sign does not matter."""
     patience: NonNegativeInt = 0
     """Epochs without improvement after which the training stops; 0 means 1."""
     baseline: float | None = None
-    """Waiting starts anew only at improvements that also beat this value of the metric."""
+    """Value of the metric that an improvement must also beat to reset the wait."""
     restore_best_weights: bool = False
-    """Whether the weights of the best epoch are brought back at the end, whatever ended the training but an error."""
+    """Whether to restore the weights of the best epoch at the end of training, unless an error ended it."""
     start_from_epoch: NonNegativeInt = 0
-    """First epoch, counted from 0, that is looked at."""
+    """First epoch, counted from 0, whose metric counts."""
     smoothing: Annotated[str | None, AfterValidator(check_smoothing)] = None
-    """What is looked at in place of the metric itself: such as "ema 0.9", its average of which that part stays at each
-    epoch, or "median 5", the median of its last values. The best epoch, too, is then that of the smooth metric."""
+    """How to smooth the metric before it is compared: "ema 0.9" is an exponential moving average that keeps 0.9 of
+    itself at each epoch, "median 5" the median of the last 5 values. The best epoch is then that of the smoothed
+    metric."""
 
     def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
-        """Also: it is smoothed in the same way."""
+        """Return whether metric, direction and smoothing are the same."""
         return super().compatible_with(earlier) and earlier.get("smoothing") == self.smoothing
 
     def requires(self) -> tuple[type, ...]:
-        """A subject that can be remembered, where the best weights shall be restored."""
+        """Require a subject with snapshots if the best weights are to be restored."""
         return (Snapshotable,) if self.restore_best_weights else ()
 
     def plugin(self) -> object:
-        """A new listener for one run."""
+        """Return a new plugin for one run."""
         return _Stopper(self)
 
 
 class _Stopper:
+    """The state of one run."""
+
     def __init__(self, settings: EarlyStopping) -> None:
         self.settings = settings
         self.state = Patience()
         self.smoothing = Smoothing.parse(settings.smoothing) if settings.smoothing else None
-        self.smooth = self.smoothing.begin() if self.smoothing else ()
+        self.smoothing_state = self.smoothing.begin() if self.smoothing else ()
         self.slot = f"best {settings.monitor}"
         self._of = f"{settings.smoothing} of " if settings.smoothing else ""
 
@@ -74,7 +75,7 @@ class _Stopper:
         if score is None:
             return None
         if self.smoothing is not None:
-            self.smooth, score = self.smoothing.step(self.smooth, score)
+            self.smoothing_state, score = self.smoothing.step(self.smoothing_state, score)
         settings, monitor = self.settings, self.monitor
         before = self.state
         self.state, verdict = stopping_rule(
@@ -103,7 +104,7 @@ class _Stopper:
 
     @hookimpl
     def on_train_end(self, run: Run) -> Decision | None:
-        # after an error the user wants to see the weights that led to it
+        # after an error, the user wants to inspect the weights that led to it
         if not self.settings.restore_best_weights or self.state.best_epoch < 0 or run.error is not None:
             return None
         best = f"{self.monitor.sign * self.state.best:.5f} in epoch {self.state.best_epoch + 1}"
@@ -111,11 +112,11 @@ class _Stopper:
         return decision.restore(self.slot, reason, rule=RULE, values=self._seen(None, self.state))
 
     def state_dict(self) -> list[Any]:
-        return [*self.state, *self.smooth]
+        return [*self.state, *self.smoothing_state]
 
     def load_state_dict(self, saved: list[Any]) -> None:
-        own = len(self.state)
-        self.state, self.smooth = Patience(*saved[:own]), tuple(saved[own:])
+        size = len(self.state)
+        self.state, self.smoothing_state = Patience(*saved[:size]), tuple(saved[size:])
 
     def _seen(self, score: float | None, before: Patience) -> dict[str, Value]:
         settings = self.settings

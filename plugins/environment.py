@@ -1,13 +1,12 @@
-"""Where a run runs: machine, process, and the packages that it uses."""
+"""The environment of a run: its machine, its process, and the versions of the packages that it uses."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-
-__all__ = ["environment"]
 
 _PACKAGES = {
     "trainbus": "trainbus",
@@ -19,11 +18,11 @@ _PACKAGES = {
     "sklearn": "scikit-learn",
     "tensorboardX": "tensorboardX",
 }
-"""Name under which it is imported to the name of the package."""
+"""Maps the name of a module to the name of its package."""
 
 
 def environment() -> dict[str, str | int | None]:
-    """Machine, process, and the version of each package that this run has imported.
+    """Return the machine, the process, and the version of each package that this run has imported.
 
     >>> environment()["process"] == os.getpid()
     True
@@ -39,6 +38,7 @@ def environment() -> dict[str, str | int | None]:
     }
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

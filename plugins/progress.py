@@ -1,153 +1,152 @@
-"""Tell a person at the screen, or in a log file, how the training goes."""
+"""Show progress on the screen or in a log file."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
-from trainbus.capabilities import HasLearningRate
+from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
 from trainbus.metrics.scalars import to_scalars
 
-__all__ = ["Progress"]
-
-_REFRESH = 0.2
-"""Seconds between two drawings of the bar."""
+_REFRESH_SECONDS = 0.2
+"""Time between two redraws of the bar."""
 
 
 class Progress:
-    """One progress bar for the whole run or a line for each epoch, and a line for each decision.
+    """One progress bar for the run, or a line for each epoch; and a line for each decision.
 
-    The bar is drawn on the standard error and needs a terminal or a notebook; elsewhere its place is taken by a line
-    for each epoch. Lines go to the standard output. People read epochs counted from 1.
+    The bar goes to standard error and needs a terminal or a notebook; without one, each epoch prints a line instead.
+    Lines go to standard output. Epochs are counted from 1.
 
     Args:
-        levels: name of each plugin to its callback's `verbose`; without it, "auto" for all of them.
-        bar: whether a bar or lines for epochs may be drawn at all; where the framework draws its own, only decisions
-            are printed.
+        levels: Maps each plugin's name to its callback's ``verbose``; None means "auto" for all of them.
+        bar: Whether to show a bar or lines for epochs. False prints decisions only, for frameworks that draw their own
+            progress.
     """
 
     critical = False
-
-    def __new__(cls, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> Progress:  # noqa: PYI034
-        """Of a kind that listens to batches where a bar is drawn."""
-        wanted = bar and _asked(levels) and 2 not in _asked(levels)
-        visible = _in_notebook() or (sys.stderr and sys.stderr.isatty())
-        return object.__new__(_Bar if wanted and visible else Progress)
+    on_batch_end: Callable[..., None]  # set only with a bar, so that without one no plugin listens to batches
 
     def __init__(self, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> None:
         self.levels = levels
-        self.bar = bar
-        self.counts = bar and bool(_asked(levels))
-        self.began = 0.0
-        self.inside = False
+        self.requested: Collection[Verbose] = {"auto"} if levels is None else set(levels.values()) - {0}
+        self.framework_draws = not bar
+        self.bar: _Bar | None = None
+        if (
+            bar
+            and self.requested
+            and 2 not in self.requested
+            and (_in_notebook() or (sys.stderr and sys.stderr.isatty()))
+        ):
+            self.bar = _Bar()
+            self.on_batch_end = self.bar.on_batch_end
+        self.epoch_start = 0.0
+        self.in_epoch = False
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
-        """A line tells where a run that goes on from a checkpoint stands."""
-        if run.resumed is not None and _asked(self.levels):
-            self.say(f"Resumed from {run.resumed.path}: epoch {run.resumed.epoch + 1}, step {run.resumed.step}")
+        """Print where a resumed run continues."""
+        if run.resumed is not None and self.requested:
+            self._print(f"Resumed from {run.resumed.path}: epoch {run.resumed.epoch + 1}, step {run.resumed.step}")
 
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
-        """The epoch's clock starts."""
-        self.inside = True
-        self.began = time.monotonic()
+        """Start the epoch's clock, and draw the bar."""
+        self.in_epoch = True
+        self.epoch_start = time.monotonic()
+        if self.bar is not None:
+            self.bar.begin_epoch(run)
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """One line with all metrics, where asked for."""
-        if self.counts:
-            self.say(" - ".join([_epoch(run), f"{time.monotonic() - self.began:.1f}s", *_told(metrics)]))
+        """Show all metrics, in the bar or in a line."""
+        if self.bar is not None:
+            self.bar.draw(run.epoch + 1, _epoch(run), metrics)
+        elif self.requested and not self.framework_draws:
+            seconds = time.monotonic() - self.epoch_start
+            self._print(" - ".join([_epoch(run), f"{seconds:.1f}s", *_formatted(metrics)]))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
-        """A line for everything that a callback who may speak asked for."""
-        lines = [_line(action, run) for action in decision if self.hears(action.by)]
+        """Print a line for each action whose plugin is verbose."""
+        lines = [_line(action, run) for action in decision if self._is_shown(action.by)]
         if any(lines):
             # a framework that draws its own bar has left its line open
-            open_line = "\n" if self.inside and not self.bar else ""
-            self.say(open_line + "\n".join(filter(None, lines)))
+            open_line = "\n" if self.in_epoch and self.framework_draws else ""
+            self._print(open_line + "\n".join(filter(None, lines)))
 
     @hookimpl
     def on_train_end(self) -> None:
-        """What follows stands outside of every epoch."""
-        self.inside = False
+        """Close the bar."""
+        self.in_epoch = False
+        if self.bar is not None:
+            self.bar.close()
 
-    def hears(self, name: str) -> bool:
-        """Whether what `name` decides is to be printed; the loop's own decisions are, if any are."""
-        return self.levels is None or bool(_asked(self.levels) if name == "loop" else self.levels.get(name, 0))
+    def _is_shown(self, plugin: str) -> bool:
+        """Return whether to print the plugin's decisions; those of the loop are printed if any are."""
+        return self.levels is None or bool(self.requested if plugin == "loop" else self.levels.get(plugin, 0))
 
-    def say(self, text: str) -> None:
-        """Print whole lines."""
-        print(text, flush=True)
+    def _print(self, text: str) -> None:
+        if self.bar is None or not self.bar.write(text):
+            print(text, flush=True)
 
 
-class _Bar(Progress):
-    """Progress with a bar, whose length is the epochs; batches move it where their number is known beforehand."""
+class _Bar:
+    """A progress bar as long as the epochs; batches move it if their number is known."""
 
-    def __init__(self, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> None:
-        super().__init__(levels, bar=bar)
-        self.drawing: Any = None
+    def __init__(self) -> None:
+        self.tqdm: Any = None
         self.next_refresh = 0.0
 
-    @hookimpl
-    def on_epoch_begin(self, run: Run) -> None:
-        if self.drawing is None:
-            from tqdm.auto import tqdm  # type: ignore[import-untyped] # noqa: PLC0415 - takes longer than the whole of trainbus
+    def begin_epoch(self, run: Run) -> None:
+        """Draw the bar at the start of an epoch; the first time, create it."""
+        if self.tqdm is None:
+            from tqdm.auto import tqdm  # type: ignore[import-untyped] # noqa: PLC0415 - slower to import than trainbus
 
             total = run.state.planned_epochs
-            # in a terminal a bar as wide as there is room would leave none for the metrics
+            # in a terminal, a bar of full width would leave no room for the metrics
             bar = "{bar}" if _in_notebook() else "{bar:20}"
             form = f"{{percentage:3.0f}}%|{bar}| {{elapsed}}<{{remaining}}" if total else "{elapsed}"
             form = f"{{desc}} {form}{{postfix}}"
-            self.drawing = tqdm(total=total, initial=run.epoch, bar_format=form, dynamic_ncols=True)
+            self.tqdm = tqdm(total=total, initial=run.epoch, bar_format=form, dynamic_ncols=True)
         self.draw(run.epoch, _epoch(run))
 
     @hookimpl
     def on_batch_end(self, run: Run, epoch: int, batch: int, metrics: Mapping[str, Any]) -> None:
-        # looking at a metric may wait for the device, so that is done as seldom as the bar is drawn
+        """Move the bar, if it is time for a redraw: reading metrics may wait for the device."""
         if time.monotonic() >= self.next_refresh:
             planned = run.state.planned_batches
             done = epoch + min(1, (batch + 1) / planned) if planned else epoch
             self.draw(done, f"{_epoch(run)}, batch {batch + 1}{f'/{planned}' if planned else ''}", metrics)
 
-    @hookimpl
-    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        self.draw(run.epoch + 1, _epoch(run), metrics)
-
-    @hookimpl
-    def on_train_end(self) -> None:
-        super().on_train_end()
-        if self.drawing is not None:
-            self.drawing.close()
-            self.drawing = None
-
     def draw(self, done: float, title: str, metrics: Mapping[str, Any] | None = None) -> None:
-        """Move the bar, keeping the metrics that it shows where there are no new ones."""
-        self.drawing.n = done
-        self.drawing.set_description_str(title, refresh=False)
+        """Set the bar's position, title and metrics; without new metrics it keeps those that it shows."""
+        self.tqdm.n = done
+        self.tqdm.set_description_str(title, refresh=False)
         if metrics is not None:
-            self.drawing.set_postfix_str(" - ".join(_told(metrics)), refresh=False)
+            self.tqdm.set_postfix_str(" - ".join(_formatted(metrics)), refresh=False)
         if time.monotonic() >= self.next_refresh:
-            self.drawing.refresh()
-            self.next_refresh = time.monotonic() + _REFRESH
+            self.tqdm.refresh()
+            self.next_refresh = time.monotonic() + _REFRESH_SECONDS
 
-    def say(self, text: str) -> None:
-        """Print whole lines above the bar."""
-        if self.drawing is None:
-            super().say(text)
-        else:
-            self.drawing.write(text)
-            sys.stdout.flush()
+    def write(self, text: str) -> bool:
+        """Print complete lines above the bar; return False if there is no bar yet, or no longer."""
+        if self.tqdm is None:
+            return False
+        self.tqdm.write(text)
+        sys.stdout.flush()
+        return True
 
-
-def _asked(levels: Mapping[str, Verbose] | None) -> Collection[Verbose]:
-    return {"auto"} if levels is None else set(levels.values()) - {0}
+    def close(self) -> None:
+        """Leave the bar as it is, and end its line."""
+        if self.tqdm is not None:
+            self.tqdm.close()
+            self.tqdm = None
 
 
 def _in_notebook() -> bool:
@@ -159,8 +158,8 @@ def _epoch(run: Run) -> str:
     return f"Epoch {run.epoch + 1}{f'/{run.state.planned_epochs}' if run.state.planned_epochs else ''}"
 
 
-def _told(metrics: Mapping[str, Any]) -> list[str]:
-    """The metrics that are single numbers, each as Keras prints it, learning rates last."""
+def _formatted(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that are single numbers, formatted as in Keras, learning rates last."""
     shown = sorted(to_scalars(metrics).items(), key=lambda item: item[0].startswith("learning_rate"))
     return [
         f"{name}: {number:.4f}" if abs(number) > 1e-3 or not number else f"{name}: {number:.4e}"
@@ -169,22 +168,20 @@ def _told(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _line(action: Action, run: Run) -> str | None:
-    """What was done, close to Keras's words; None for what only prepares or tidies up."""
+    """Return what was done, close to Keras's words; None for actions that only prepare or clean up."""
     because = f": {action.reason}" if action.reason else ""
     match action:
         case Save(path=path, weights_only=weights_only):
             reason = f"{action.reason}, " if action.reason else ""
             done = f"{reason}saving {'weights' if weights_only else 'model'} to {path}"
         case ScaleLearningRate():
-            rates = run.subject.learning_rates().values() if isinstance(run.subject, HasLearningRate) else ()
+            rates = run.subject.learning_rates().values() if has(run.subject, HasLearningRate) else ()
             values = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in rates))
             done = f"{action.by} reducing learning rate to {values}{because}"
         case Restore(source=source):
             done = f"restoring the model{because or f' from {source}'}"
-        case Stop(by=by) if by == REQUEST:
-            done = f"interrupted{because}"
-        case Stop():
-            done = f"early stopping{because}"
+        case Stop(by=by):
+            done = f"{'interrupted' if by == REQUEST else 'early stopping'}{because}"
         case _:
             return None
     return f"Epoch {run.epoch + 1}: {done}"

@@ -8,14 +8,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
 
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
-from trainbus.capabilities import HasLearningRate
+from trainbus.capabilities import HasLearningRate, has
 from trainbus.rules import Plateau, plateau_rule
-
-__all__ = ["ReduceLROnPlateau"]
 
 
 class ReduceLROnPlateau(MonitoredCallback):
-    """Multiply every learning rate by `factor` when the monitored metric has not improved for `patience` epochs.
+    """Multiply every learning rate by ``factor`` when the monitored metric has not improved for ``patience`` epochs.
 
     Epochs that do not log the metric do not count. A value that is not finite is never an improvement. The rule is
     that of Keras 3.15.1.
@@ -27,30 +25,32 @@ class ReduceLROnPlateau(MonitoredCallback):
     """
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """New rate = factor x old rate."""
+    """What every learning rate is multiplied by."""
     patience: NonNegativeInt = 10
     """Epochs without improvement after which the rate is reduced; 0 means 1."""
     min_delta: Annotated[float, AfterValidator(abs)] = 1e-4
-    """Least change that counts as an improvement; its sign does not matter."""
+    """Smallest change that counts as an improvement; its sign does not matter."""
     cooldown: NonNegativeInt = 0
-    """Epochs to rest after a reduction, that of the reduction counted: 0 and 1 both mean no rest."""
+    """Epochs to wait after a reduction before counting again, including its own: 0 and 1 both mean no wait."""
     min_lr: NonNegativeFloat = 0.0
-    """No rate is reduced below this."""
+    """Lower bound of every learning rate."""
 
     def requires(self) -> tuple[type, ...]:
-        """A subject whose learning rate can be changed."""
+        """Require a subject whose learning rate can be changed."""
         return (HasLearningRate,)
 
     def plugin(self) -> object:
-        """A new listener for one run."""
+        """Return a new plugin for one run."""
         return _Reducer(self)
 
 
 class _Reducer:
+    """The state of one run."""
+
     def __init__(self, settings: ReduceLROnPlateau) -> None:
         self.settings = settings
         self.state = Plateau()
-        self.best_epoch = -1  # the rule does not need it, people do
+        self.best_epoch = -1  # for the reason; the rule does not need it
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -60,10 +60,10 @@ class _Reducer:
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
         score = self.monitor.score(metrics)
         subject = run.subject
-        if score is None or not isinstance(subject, HasLearningRate):
+        if score is None or not has(subject, HasLearningRate):
             return None
         settings, monitor, before, best_epoch = self.settings, self.monitor, self.state, self.best_epoch
-        due = before.wait + 1 >= settings.patience  # before, no rate is asked for: it may lie on a device that computes
+        due = before.wait + 1 >= settings.patience  # earlier epochs read no rate: that may wait for the device
         self.state, verdict = plateau_rule(
             before,
             score,

@@ -1,4 +1,4 @@
-"""What every test stands on: hypothesis profiles, one Keras backend, no plugins but those that a test names."""
+"""Shared by all tests: hypothesis profiles, one Keras backend, one thread, no plugins but those that a test names."""
 
 import gc
 import os
@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from .servers import SERVED, Environment
+from .servers import SERVED, SERVERS, Environment
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # read when torch is imported; the tests run in as many processes as cores
 os.environ.pop("TRAINBUS_PLUGINS", None)
 
-# whoever starts the tests in the background, or with nohup, lets them ignore what they test
+# a shell that starts the tests in the background, or nohup, lets them ignore the signals that they test
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("fast", max_examples=30, deadline=None)
 settings.register_profile("thorough", max_examples=200, deadline=None, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if os.environ.get("CI") else "fast"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 # what a forked process collects of its parent's may wait for threads that it has not, as the libraries of stores do
@@ -81,7 +84,7 @@ def s3(log_in: Callable[[str], str]) -> str:
     return log_in("s3")
 
 
-@pytest.fixture(params=SERVED)
+@pytest.fixture(params=SERVERS)
 def bucket(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> str:
     """The URL of the bucket on each server in turn, for a test that is logged in."""
     return log_in(request.param)

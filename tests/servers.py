@@ -18,7 +18,7 @@ from threading import Thread
 
 import pytest
 
-__all__ = ["ACCOUNT", "SERVED", "Environment"]
+__all__ = ["ACCOUNT", "SERVED", "SERVERS", "Environment"]
 
 Environment = dict[str, str]
 """What whoever is logged in has in the environment."""
@@ -83,6 +83,9 @@ def az() -> Iterator[Environment]:
 
 SERVED = {"s3": s3, "gs": gs, "az": az}
 """Protocol to the server that speaks it."""
+
+SERVERS = ["s3", *(pytest.param(protocol, marks=pytest.mark.exhaustive) for protocol in ("gs", "az"))]
+"""The protocols as parameters of a test: by default one of them."""
 
 
 def _needs(*packages: str) -> None:

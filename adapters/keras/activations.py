@@ -1,6 +1,6 @@
-"""What the layers of a Keras model put out for validation data, as if nobody had looked."""
+"""The outputs of the layers of a Keras model for validation data, computed without side effects."""
 
-# Keras declares no types, and tells nobody but its own classes of calls between layers and of what fit was given
+# Keras declares no types and has no public way to observe the calls of layers or to list their variables
 # ruff: noqa: SLF001
 # pyright: basic, reportAttributeAccessIssue=false
 
@@ -17,29 +17,27 @@ from keras.src.trainers.data_adapters import get_data_adapter
 
 from .layer_graph import layers_of
 
-__all__ = ["activations", "why_unreadable"]
-
 
 def why_unreadable(data: Any) -> str | None:
-    """Why validation data cannot be gone through once more; None where it can."""
+    """Return why validation data cannot be iterated again; None if it can."""
     if data is None:
         return "there is no validation data to see them on; give fit validation_data=, or give it to KerasCallback"
     if hasattr(_inputs(data), "__next__"):
         return (
-            "the validation data is a generator, which can be gone through only once; give arrays or a data set: "
+            "the validation data is a generator, which can be iterated only once; give arrays or a data set: "
             "KerasCallback(callbacks, validation_data=...)"
         )
     return None
 
 
 def activations(model: Any, data: Any, batch_size: int, steps: int | None) -> Iterator[tuple[str, Any]]:
-    """Name and array of what each layer puts out, at most so many samples at a time.
+    """Yield name and array of each layer's outputs.
 
     Args:
-        model: a model that was called before.
-        data: as `fit` takes it for its validation.
-        batch_size: samples at a time.
-        steps: batches of a data set to go through; None for all.
+        model: A model that was called before.
+        data: Validation data in the forms that ``fit`` takes.
+        batch_size: The largest number of samples to run at once.
+        steps: Batches of a data set to use; None for all.
     """
     for batch in _batches(_inputs(data), batch_size, steps):
         rows = next((len(each) for each in keras.tree.flatten(batch)), 0)
@@ -49,12 +47,12 @@ def activations(model: Any, data: Any, batch_size: int, steps: int | None) -> It
 
 
 def _inputs(data: Any) -> Any:
-    """Arrays without their targets; data sets as they are."""
+    """Return arrays without their targets, data sets unchanged."""
     return keras.utils.unpack_x_y_sample_weight(data)[0] if isinstance(data, (tuple, list)) else data
 
 
 def _batches(x: Any, batch_size: int, steps: int | None) -> Iterator[Any]:
-    if isinstance(x, keras.utils.PyDataset):  # by number: going through it as fit does would tell it of an epoch's end
+    if isinstance(x, keras.utils.PyDataset):  # by index: iterating it as fit does would call its on_epoch_end
         given: Iterator[Any] = (x[number] for number in range(steps or x.num_batches or 0))
     else:
         given = islice(get_data_adapter(x, batch_size=batch_size).get_numpy_iterator(), steps)
@@ -70,30 +68,30 @@ def _outputs(model: Any, x: Any) -> list[tuple[str, Any]]:
             output = call(*args, **kwargs)
             arrays = [each for each in keras.tree.flatten(output) if hasattr(each, "dtype") and hasattr(each, "shape")]
             names = [name] if len(arrays) == 1 else [f"{name}/{number}" for number in range(len(arrays))]
-            # copied at once: on some backends the next layer may work in place
+            # copy now: on some backends the next layer may work in place
             found.extend((each, _copy(array)) for each, array in zip(names, arrays, strict=True))
             return output
 
         return watching
 
-    with ExitStack() as undone, _unchanged(model), _without_gradients():
+    with ExitStack() as cleanup, _unchanged(model), _without_gradients():
         for name, layer in layers_of(model):
-            for way in ("call", "quantized_call"):
-                if way not in vars(layer) and hasattr(layer, way):
-                    vars(layer)[way] = watched(name, getattr(layer, way))
-                    undone.callback(vars(layer).pop, way)
+            for method in ("call", "quantized_call"):
+                if method not in vars(layer) and hasattr(layer, method):
+                    vars(layer)[method] = watched(name, getattr(layer, method))
+                    cleanup.callback(vars(layer).pop, method)
         model(x, training=False)
     return found
 
 
 @contextmanager
 def _unchanged(model: Any) -> Iterator[None]:
-    """What layers count on their own, such as seeds and the states of recurrent ones, is afterwards as it was."""
+    """Restore the variables that layers update themselves, such as seeds and the states of recurrent layers."""
     layers = model._flatten_layers()
     own = [variable for layer in layers for variable in layer._non_trainable_variables]
     own += [generator.state for layer in layers for generator in layer._seed_generators]
     states = [each for layer in layers for each in keras.tree.flatten(getattr(layer, "states", None))]
-    own += [each for each in states if isinstance(each, keras.Variable)]  # which recurrent layers tell nobody of
+    own += [each for each in states if isinstance(each, keras.Variable)]  # recurrent layers do not track them
     values = [_copy(variable.value) for variable in own]
     try:
         yield
@@ -108,7 +106,7 @@ def _without_gradients() -> Iterator[None]:
     if keras.backend.backend() != "torch":
         yield
         return
-    import torch  # noqa: PLC0415 - the other backends do without
+    import torch  # noqa: PLC0415 - the other backends may lack torch
 
     with torch.no_grad():
         yield

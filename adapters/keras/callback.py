@@ -1,6 +1,6 @@
-"""Keras 3, on any backend: a Keras callback that makes a run of every `fit`."""
+"""Keras 3, on any backend: a Keras callback that turns every ``fit`` into a run."""
 
-# Keras declares no types, and tells nobody but its own classes of calls between layers and of what fit was given
+# Keras declares no types and has no public way to learn which fit runs a callback
 # ruff: noqa: SLF001
 # pyright: basic, reportAttributeAccessIssue=false
 
@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from trainbus import LoopError, Run
-from trainbus.engine.plugin_list import as_list
 from trainbus.engine.signals import DEFAULT
+from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import Source
 
-from .call_stack import frames, innermost, locals_of_fit, uses
-from .fit_session import OPEN, Fit
+from .call_stack import frames, innermost_self, uses
+from .fit_session import OPEN_FITS, FitSession
 from .subject import KerasSubject
 
-import keras  # isort: skip # after the import that says what to install where there is none
+import keras  # isort: skip # after the import that names the missing package
 
 __all__ = ["KerasCallback", "KerasSubject"]
 
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _ends_run(hook: F) -> F:
-    """Let whatever the hook raises end the run before it goes on to `fit`, which would tell no callback."""
+    """Let an error of the hook end the run before ``fit`` gets it, which would notify no callback."""
 
     @functools.wraps(hook)
     def guarded(self: KerasCallback, *args: Any, **kwargs: Any) -> Any:
@@ -41,31 +41,31 @@ def _ends_run(hook: F) -> F:
 
 
 class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """Lets one list of trainbus callbacks hear, and decide about, every `fit` that it is given to.
+    """A Keras callback that runs a list of trainbus callbacks in every ``fit`` that it is passed to.
 
-    ```python
-    bus = KerasCallback([EarlyStopping(patience=3), ModelCheckpoint("best.keras", save_best_only=True)])
-    model.fit(x, y, validation_data=(xv, yv), epochs=100, callbacks=[bus])
-    print(bus.run.result)
-    ```
+    ::
 
-    Each `fit` is a run of its own. `fit` draws its progress bar itself; decisions are printed as far as the callbacks'
-    `verbose` asks for it. Where a callback steers learning rates, they go into Keras's logs too, as with Keras's own,
-    so that `History` has them. Calls of `evaluate` and `predict` are not the run's business.
+        bus = KerasCallback([EarlyStopping(patience=3), ModelCheckpoint("best.keras", save_best_only=True)])
+        model.fit(x, y, validation_data=(xv, yv), epochs=100, callbacks=[bus])
+        print(bus.run.result)
 
-    An error in a callback or in a training step, and Ctrl-C in it, end the run at once. When the data or another Keras
-    callback raises, `fit` tells nobody: the run then ends as soon as the error has been dealt with and its traceback
-    let go, at the latest with the next `fit` or with Python.
+    Each ``fit`` is a separate run. ``fit`` draws its own progress bar; decisions are printed if a callback's
+    ``verbose`` asks for it. If a callback changes learning rates, they are added to Keras's logs, as Keras's own
+    callback does, so that ``History`` has them. ``evaluate`` and ``predict`` do not affect the run.
+
+    An error in a callback or a training step, and Ctrl-C in it, end the run at once. If the data or another Keras
+    callback raises, ``fit`` notifies no callback: the run then ends when the error's traceback is released, at the
+    latest at the next ``fit`` or when Python exits.
 
     Args:
-        callbacks: callbacks, as in `trainbus.Run`, or a single one.
-        resume: as in `trainbus.Run`: a checkpoint, a directory or "auto". The first `fit` goes on from there: it begins
-            with the epoch after, its optimizer as it was, and ends with the same last epoch.
-        resume_strict: as in `trainbus.Run`.
-        signals: as in `trainbus.Run`.
-        validation_data: what TensorBoard shows the activations on, in the forms that `fit` takes; None for the
-            validation data of `fit`.
-        timeout: seconds that one of several processes waits for the others before it gives them up.
+        callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
+        resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto". The first ``fit`` continues from there: it
+            begins with the following epoch, restores the optimizer's state, and ends with the same last epoch.
+        resume_strict: As in ``trainbus.Run``.
+        signals: As in ``trainbus.Run``.
+        validation_data: Data for TensorBoard's activations, in the forms that ``fit`` takes; by default the validation
+            data of ``fit``.
+        timeout: Seconds that one of several processes waits for the others before it raises an error.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.callbacks: list[Any] = as_list(callbacks)
         self._options = {"signals": signals, "validation_data": validation_data, "timeout": timeout}
         self._resume = {"resume": resume, "resume_strict": resume_strict}
-        self._fit: Fit | None = None
+        self._fit: FitSession | None = None
 
     @property
     def run(self) -> Run:
-        """The run of the present `fit`, or of the last one.
+        """The run of the current ``fit``, or of the last one.
 
         Raises:
-            LoopError: there was none yet.
+            LoopError: No ``fit`` has begun yet.
         """
         if self._fit is None:
             raise LoopError("no run yet: it begins in model.fit(..., callbacks=[this KerasCallback])")
@@ -97,37 +97,39 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     @_ends_run
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """A new run begins."""
-        events = _events()
+        """Begin a new run."""
+        callback_list = _callback_list()
         if self._fit is not None and self._fit.open:
-            outer = self._fit.events()
+            outer = self._fit.callback_list()
             if outer is not None and any(uses(frame, outer) for frame in frames()):
                 raise LoopError("an outer fit() uses this KerasCallback already; make another one for the inner fit()")
-            self._fit.lose()
+            self._fit.abandon()
         self._end()
-        for other in list(OPEN):  # of another KerasCallback, whose error somebody still holds, a notebook say
-            if other.gone():
-                other.lose()
-        given, resume, self._resume = locals_of_fit(events), self._resume, {}
-        options = {**self._options, **resume}
-        fit = Fit(self.callbacks, self.model, self.params or {}, events, given, self._hear_batches, **options)
+        for other in list(OPEN_FITS):  # of another KerasCallback whose error is still referenced, say by a notebook
+            if other.has_exited():
+                other.abandon()
+        options = {**self._options, **self._resume}
+        self._resume = {}
+        fit = FitSession(
+            self.callbacks, self.model, self.params or {}, callback_list, self._enable_batch_hooks, **options
+        )
         self._fit = fit
         if fit.run.has_batch_listeners:
-            self._hear_batches()
+            self._enable_batch_hooks()
         fit.begin()
 
-    def _hear_batches(self) -> None:
-        # Keras looks for overridden methods before a run can be made, so that a plugin's wish comes too late for it;
-        # where nobody listens, nothing is overridden and no batch is slowed down
-        events = None if self._fit is None else self._fit.events()
-        if events is not None:
-            events._async_train = False
-            events._flush_futures()  # a batch that a thread tells still is none that anybody has asked for
+    def _enable_batch_hooks(self) -> None:
+        # Keras looks for overridden methods before a run exists, and so before plugins can ask for batches;
+        # without a listener nothing is overridden and no batch is slowed down
+        callback_list = None if self._fit is None else self._fit.callback_list()
+        if callback_list is not None:
+            callback_list._async_train = False
+            callback_list._flush_futures()  # batches that a thread still reports are from before anyone listened
         self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
 
     @_ends_run
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """The epoch, counted from 0, begins."""
+        """Begin an epoch; epochs count from 0."""
         if (fit := self._fit) is not None and fit.open:
             fit.begin_epoch(epoch)
 
@@ -141,41 +143,42 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     @_ends_run
     def _end_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if (fit := self._fit) is not None and fit.open and not fit.skipping:
-            steps = fit.count(batch)
-            fit.run.end_batch(fit.batches - 1, fit.told(logs or {}, fit.present_samples()), steps=steps)
+            steps = fit.count_updates(batch)
+            metrics = fit.to_run_metrics(logs or {}, fit.metric_samples())
+            fit.run.end_batch(fit.batches - 1, metrics, steps=steps)
 
     @_ends_run
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """A validation begins, if it is the one of this `fit`."""
-        if (fit := self._fit) is not None and fit.open and _events() is fit.events():
-            fit.catch_up()
+        """Begin a validation if it is this ``fit``'s."""
+        if (fit := self._fit) is not None and fit.open and _callback_list() is fit.callback_list():
+            fit.report_unreported_batches()
             fit.run.begin_validation()
 
     @_ends_run
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """The validation is over, if it is the one of this `fit`."""
-        if (fit := self._fit) is not None and fit.open and _events() is fit.events():
+        """End the validation if it is this ``fit``'s."""
+        if (fit := self._fit) is not None and fit.open and _callback_list() is fit.callback_list():
             validated = {f"val_{name}": value for name, value in (logs or {}).items()}
-            fit.run.end_validation(fit.told(validated, fit.present_samples()))
+            fit.run.end_validation(fit.to_run_metrics(validated, fit.metric_samples()))
 
     @_ends_run
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """The epoch is over; `logs` holds its metrics, those of a validation with `val_`."""
+        """End the epoch; ``logs`` holds its metrics, a validation's with the prefix "val_"."""
         if (fit := self._fit) is not None and fit.open:
-            fit.catch_up()
+            fit.report_unreported_batches()
             validated = {
                 name for name in fit.run.state.means if name.startswith("val_")
-            }  # of several processes, told before
-            told = {name: value for name, value in (logs or {}).items() if name not in validated}
-            if logs is not None and fit.steers_rates:
+            }  # reported by on_test_end already
+            trained = {name: value for name, value in (logs or {}).items() if name not in validated}
+            if logs is not None and fit.changes_rates:
                 logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does
-            fit.run.end_epoch(fit.told(told, fit.samples))
+            fit.run.end_epoch(fit.to_run_metrics(trained, fit.samples))
             if logs is not None and fit.run.world_size > 1:
                 logs.update((name, fit.run.metrics[name]) for name in logs.keys() & fit.run.metrics.keys())
 
     @_ends_run
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """The run is over; `fit` has finalized the weights."""
+        """End the run; ``fit`` has finalized the weights."""
         if self._fit is not None:
             self._fit.subject.finalized = True
         self._end()
@@ -187,9 +190,9 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._fit.end(error)
 
 
-def _events() -> Any:
-    """Keras's list of callbacks that tells the present event; None where there is none.
+def _callback_list() -> Any:
+    """Return Keras's list of callbacks that runs the current hook; None without one.
 
-    It is one for each `fit`, which uses it for its validations too; any other `evaluate` has its own.
+    Each ``fit`` has one, which its validations use too; any other ``evaluate`` has another.
     """
-    return innermost(keras.callbacks.CallbackList)
+    return innermost_self(keras.callbacks.CallbackList)

@@ -1,10 +1,10 @@
-"""Keras models in files, laid down in any thread from what Keras's own saving has walked through.
+"""Write Keras models to files in any thread, from a recording of Keras's own saving.
 
-Keras writes while it walks through the model, so the training would wait for the disk. Here it walks into a store that
-takes copies; Keras's own store makes the file of them later.
+Keras writes while it walks through the model, so the training would wait for the disk. Here Keras walks into a store
+that records copies; Keras's own store writes the file from them later.
 """
 
-# Keras declares no types, and tells nobody else how it walks through a model
+# Keras declares no types and has no public way to walk through the state of a model
 # ruff: noqa: SLF001
 # pyright: basic, reportAttributeAccessIssue=false
 
@@ -24,7 +24,8 @@ import keras
 import numpy as np
 
 from trainbus import CheckpointError, UnreadableCheckpoint
-from trainbus.checkpoints.parallel_copy import Copy, ParallelCopier, same_bytes
+from trainbus.checkpoints.host_buffers import HostBuffers
+from trainbus.checkpoints.parallel_copy import Copy, same_bytes
 from trainbus.storage.atomic_file import HashedFile, reading, write_bytes
 
 try:
@@ -32,70 +33,53 @@ try:
     from keras.src.saving import saving_lib
     from keras.src.saving.saving_lib import DiskIOStore, H5IOStore, _save_state, _serialize_model_as_json
 
-    OPENS = H5IOStore._get_h5_file  # where it does not, the one below would have no effect
+    H5IOStore._get_h5_file  # noqa: B018 - _WritingStore overrides it, which has no effect unless Keras has it
     WEIGHTS, ASSETS = saving_lib._VARS_FNAME_H5, saving_lib._ASSETS_DIRNAME
     CONFIG, METADATA = saving_lib._CONFIG_FILENAME, saving_lib._METADATA_FILENAME
 except (ImportError, AttributeError, AssertionError) as error:
-    raise ImportError(f"Keras {keras.__version__} saves in a way that is not known here: {error}") from error
-
-__all__ = ["Buffers", "check_readable", "recorded", "write_legacy"]
+    raise ImportError(f"Keras {keras.__version__} saves in an unknown way: {error}") from error
 
 PIECE = 1 << 20
 """Bytes written at once; other threads run meanwhile."""
 
 
-class Buffers:
-    """Arrays that one copy after the other fills, so that only the first has to find memory."""
-
-    def __init__(self) -> None:
-        self.copier = ParallelCopier()
-        self._arrays: dict[str, np.ndarray[Any, Any]] = {}
-
-    def like(self, where: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """An array for a copy of this one: the last one of this place where it is alike."""
-        buffer = self._arrays.get(where)
-        if buffer is None or (buffer.shape, buffer.dtype) != (array.shape, array.dtype):
-            buffer = self._arrays[where] = np.empty_like(array, order="C", subok=False)
-        return buffer
-
-
 class _Entry(NamedTuple):
-    """What one layer, optimizer or other part of a model stores."""
+    """The state of one layer, optimizer or other part of a model."""
 
     path: str
     metadata: Any
     values: dict[str, Any]
 
 
-class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
-    """Takes what a model stores, for a file that is made later."""
+class _RecordingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
+    """A store that records a model's state for a file that is written later."""
 
-    def __init__(self, buffers: Buffers | None) -> None:
-        self.mode = "w"  # all else that Keras keeps here belongs to a file
+    def __init__(self, buffers: HostBuffers | None) -> None:
+        self.mode = "w"  # Keras's other attributes belong to a file
         self.entries: list[_Entry] = []
         self._buffers = buffers
         self._left: list[Copy] = []
 
     def finish(self) -> None:
-        """Copy what has not been copied yet."""
+        """Make the copies that are still pending."""
         left, self._left = self._left, []
         if self._buffers is not None:
-            self._buffers.copier.copy(left)
+            self._buffers.fill(left)
 
     @property
     def _values(self) -> dict[str, Any]:
         return self.entries[-1].values
 
-    def make(self, path: str, metadata: Any = None) -> _Taken:
+    def make(self, path: str, metadata: Any = None) -> _RecordingStore:
         self.entries.append(_Entry(path, metadata, {}))
         return self
 
     def __setitem__(self, key: str, value: Any) -> None:
         array, place = _array(value), f"{self.entries[-1].path}/{key}"
         if self._buffers is not None:
-            source, array = array, self._buffers.like(place, array)
+            source, array = array, self._buffers.take(place, array)
             self._left.append((array, source))
-            if not isinstance(value, keras.Variable):  # whoever has made it may go on to change it
+            if not isinstance(value, keras.Variable):  # its owner may change it after this call
                 self.finish()
         self._values[key] = array
 
@@ -119,10 +103,10 @@ class _Taken(H5IOStore):  # type: ignore[misc, unused-ignore]
         return self._values.keys()
 
 
-class _Laid(H5IOStore):  # type: ignore[misc, unused-ignore]
-    """Keras's store, in a file that is open."""
+class _WritingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
+    """Keras's store in a file that is open already."""
 
-    def __init__(self, file: _Steady, mode: str) -> None:
+    def __init__(self, file: _ErrorKeepingFile, mode: str) -> None:
         self._file = file
         super().__init__("", mode=mode)
 
@@ -130,17 +114,17 @@ class _Laid(H5IOStore):  # type: ignore[misc, unused-ignore]
         return h5py.File(self._file, self.mode)
 
     def holds(self, entry: _Entry) -> bool:
-        """Whether what was read back is this entry, to the bit."""
-        there = self.get(entry.path)
-        if there.keys() != entry.values.keys():
+        """Return whether the store holds this entry, bit for bit."""
+        stored = self.get(entry.path)
+        if stored.keys() != entry.values.keys():
             return False
-        return all(_same(there[key], value) for key, value in entry.values.items())
+        return all(_same(stored[key], value) for key, value in entry.values.items())
 
 
-class _Steady(io.FileIO):
-    """A file that keeps its first error to itself, and takes all that comes then without writing it.
+class _ErrorKeepingFile(io.FileIO):
+    """A file that stores its first error instead of raising it, and ignores later writes.
 
-    HDF5 closes a file in order, and says nothing by itself, only where no write has failed.
+    HDF5 can only close a file without error messages on the terminal if no write has failed.
     """
 
     error: OSError | None = None
@@ -153,7 +137,7 @@ class _Steady(io.FileIO):
                 piece = view[start : start + PIECE]
                 while piece:
                     written = super().write(piece)
-                    if not written:  # None where the system asks to try again, which could be for ever
+                    if not written:  # None if the system asks to try again, which may never end
                         raise BlockingIOError(EAGAIN, "the disk takes nothing at present")
                     piece = piece[written:]
         except OSError as error:
@@ -161,7 +145,7 @@ class _Steady(io.FileIO):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        """Make the file so long."""
+        """Set the file's length."""
         try:
             return super().truncate(size) if self.error is None else size or 0
         except OSError as error:
@@ -169,56 +153,56 @@ class _Steady(io.FileIO):
             return size or 0
 
 
-def recorded(model: Any, buffers: Buffers | None, *, weights_only: bool) -> Callable[[Path], object]:
-    """What writes the model as it is now to a path, as Keras's `save_weights` or `save` would, in whatever thread.
+def record_model(model: Any, buffers: HostBuffers | None, *, weights_only: bool) -> Callable[[Path], object]:
+    """Return a function that writes the model's current state in any thread, as ``save_weights`` or ``save`` would.
 
     Args:
-        model: a model that is built.
-        buffers: what its state is copied into; None for no copy, where the model stays as it is until then.
-        weights_only: whether to write `.weights.h5`, and not `.keras`.
+        model: A model that is built.
+        buffers: The memory to copy its state into; None for no copy if the model does not change before the write.
+        weights_only: Whether to write ``.weights.h5`` instead of ``.keras``.
 
     Raises:
-        CheckpointError: the model has no weights yet.
+        CheckpointError: The model has no weights yet.
     """
     if not model.built:
         raise CheckpointError(
             "the model is not built, so it has no weights yet; run one batch through it, or build() it"
         )
-    taken = _Taken(buffers)
+    recording = _RecordingStore(buffers)
     if weights_only:
-        _save_state(model, weights_store=taken, assets_store=None, inner_path="", visited_saveables=set())
-        taken.finish()
-        return partial(_write_weights, taken.entries)
+        _save_state(model, weights_store=recording, assets_store=None, inner_path="", visited_saveables=set())
+        recording.finish()
+        return partial(_write_weights, recording.entries)
     config, metadata = _serialize_model_as_json(model)
     assets = io.BytesIO()
     with ZipFile(assets, "w") as archive:
         store = DiskIOStore(ASSETS, archive=archive, mode="w")
         try:
-            _save_state(model, weights_store=taken, assets_store=store, inner_path="", visited_saveables=set())
+            _save_state(model, weights_store=recording, assets_store=store, inner_path="", visited_saveables=set())
         finally:
             store.close()
-    taken.finish()
-    return partial(_write_model, taken.entries, {METADATA: metadata, CONFIG: config}, assets)
+    recording.finish()
+    return partial(_write_model, recording.entries, {METADATA: metadata, CONFIG: config}, assets)
 
 
 def write_legacy(model: Any, path: Path) -> str:
-    """Write a model as a legacy `.h5`; the digest of what the file is to hold.
+    """Write a model as a legacy ``.h5`` file; return the content's digest.
 
-    The file is made in memory: of writes that the disk refuses HDF5 may tell nobody but the terminal.
+    The content is built in memory first, since HDF5 may report a failed write on the terminal only.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: It cannot be written.
     """
-    made = io.BytesIO()
-    with h5py.File(made, "w") as file:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
         save_model_to_hdf5(model, file)
-    return write_bytes(path, made.getbuffer())
+    return write_bytes(path, content.getbuffer())
 
 
 def _array(value: Any) -> Any:
-    """The value's memory where NumPy can use it, else a copy."""
+    """Return the value's memory if NumPy can use it, else a copy."""
     tensor = value.value if isinstance(value, keras.Variable) else value
-    if getattr(tensor, "is_cpu", False) and hasattr(tensor, "detach"):  # Keras would copy a tensor of PyTorch's
+    if getattr(tensor, "is_cpu", False) and hasattr(tensor, "detach"):  # Keras would copy PyTorch's tensors
         try:
             return tensor.detach().numpy()
         except TypeError:  # a type that NumPy lacks
@@ -227,17 +211,17 @@ def _array(value: Any) -> Any:
 
 
 def _same(found: Any, value: Any) -> bool:
-    """Whether two arrays are the same to the bit, whatever name HDF5 has for the type of their numbers."""
+    """Return whether two arrays are bit for bit the same, whatever name HDF5 has for their data type."""
     one, other = np.asarray(found), np.asarray(value)
-    texts = one.dtype.hasobject or other.dtype.hasobject  # which have no bytes of their own
+    texts = one.dtype.hasobject or other.dtype.hasobject  # their bytes are pointers
     return one.shape == other.shape and (texts or same_bytes(one, other))
 
 
 def check_readable(path: Path) -> None:
-    """Read all that a file of Keras's holds, before any of it is taken over.
+    """Read the complete content of a Keras file, before any of it is loaded into a model.
 
     Raises:
-        UnreadableCheckpoint: that is not possible.
+        UnreadableCheckpoint: It cannot be read.
     """
     with reading(path, "is no file of Keras's that can be read"):
         if not is_zipfile(path):
@@ -260,19 +244,19 @@ def _read(_: str, found: Any) -> None:
 
 def _write_weights(entries: list[_Entry], path: Path) -> None:
     with path.open("w+b", buffering=0) as file:
-        _lay_down(entries, file)
+        _write_entries(entries, file)
 
 
 def _write_model(entries: list[_Entry], texts: dict[str, str], assets: io.BytesIO, path: Path) -> str:
-    # HDF5 goes back and forth in its file, which an archive does not allow
+    # HDF5 seeks in its file, which an archive does not allow
     with (
-        HashedFile(path) as whole,
-        ZipFile(whole, "w") as archive,
+        HashedFile(path) as output,
+        ZipFile(output, "w") as archive,
         tempfile.TemporaryFile(dir=path.parent, prefix=path.name) as weights,
     ):
         for name, text in texts.items():
             archive.writestr(name, text)
-        _lay_down(entries, weights)
+        _write_entries(entries, weights)
         weights.seek(0)
         with archive.open(WEIGHTS, "w", force_zip64=True) as entry:
             while piece := weights.read(PIECE):
@@ -280,26 +264,26 @@ def _write_model(entries: list[_Entry], texts: dict[str, str], assets: io.BytesI
         with ZipFile(assets) as others:
             for name in others.namelist():
                 archive.writestr(name, others.read(name))
-    return whole.digest
+    return output.digest
 
 
-def _lay_down(entries: list[_Entry], file: BinaryIO) -> None:
-    """Let Keras's store make the file, and read it back.
+def _write_entries(entries: list[_Entry], file: BinaryIO) -> None:
+    """Let Keras's store write the file, and read it back.
 
     Raises:
-        OSError: it cannot be written, or does not hold what was written to it.
+        OSError: It cannot be written, or does not hold what was written to it.
     """
-    with _Steady(file.fileno(), "r+b", closefd=False) as steady:
-        store = _Laid(steady, "w")
+    with _ErrorKeepingFile(file.fileno(), "r+b", closefd=False) as target:
+        store = _WritingStore(target, "w")
         for path, metadata, values in entries:
             entry = store.make(path, metadata=metadata)
             for key, value in values.items():
                 entry[key] = value
         store.close()
-        if steady.error is not None:
-            raise steady.error
-        # HDF5 writes parts of its file more than once, so that no digest on the way is that of the file
-        store = _Laid(steady, "r")
+        if target.error is not None:
+            raise target.error
+        # HDF5 rewrites parts of its file, so that a digest of the writes would not be the file's
+        store = _WritingStore(target, "r")
         same = all(map(store.holds, entries))
         store.close()
     if not same:

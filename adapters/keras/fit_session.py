@@ -1,6 +1,6 @@
-"""One call of Keras's `fit`, and the run that it is."""
+"""One call of Keras's ``fit`` and its run."""
 
-# Keras declares no types, and tells nobody but its own classes of calls between layers and of what fit was given
+# Keras declares no types and has no public way to replace a training step
 # ruff: noqa: SLF001
 # pyright: basic, reportAttributeAccessIssue=false
 
@@ -17,14 +17,12 @@ from trainbus import Decision, LoopError, Run
 from trainbus.capabilities import HasLearningRate
 from trainbus.metrics.running_means import RunningMeans
 
-from .call_stack import used
+from .call_stack import fit_locals, is_in_use
 from .subject import KerasSubject
-
-__all__ = ["OPEN", "Fit"]
 
 
 class _StopFit:
-    """Tells Keras that a decision ends the training."""
+    """A plugin that makes Keras stop when a decision stops the training."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -36,85 +34,96 @@ class _StopFit:
 
 
 JAX_STATE = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
-"""What a training step of JAX's is given, in this order."""
+"""The parts of the state that a training step on JAX takes, in this order."""
 
-OPEN: weakref.WeakSet[Fit] = weakref.WeakSet()
-"""Every call of `fit` whose run may be open."""
+OPEN_FITS: weakref.WeakSet[FitSession] = weakref.WeakSet()
+"""Every call of ``fit`` whose run may be open."""
 
 
-class Fit:
-    """One call of `fit`, and its run."""
+class FitSession:
+    """One call of ``fit`` and its run.
+
+    Args:
+        callbacks: As in ``trainbus.Run``.
+        model: The model that is fitted.
+        params: Keras's parameters of the fit: its numbers of epochs and of steps.
+        callback_list: Keras's list of callbacks that this fit runs, or None.
+        enable_batch_hooks: Makes Keras call the hooks of batches from now on.
+        validation_data: Data for activations; None for the validation data of ``fit``.
+        timeout: Seconds that one of several processes waits for the others.
+        options: Further arguments of ``trainbus.Run``.
+    """
 
     def __init__(
         self,
         callbacks: Sequence[Any],
         model: Any,
         params: Mapping[str, Any],
-        events: Any,
-        given: Mapping[str, Any],
-        hear_batches: Callable[[], object],
+        callback_list: Any,
+        enable_batch_hooks: Callable[[], object],
         validation_data: Any = None,
         timeout: float = 1800,
         **options: Any,
     ) -> None:
-        steps = given.get("validation_steps") if validation_data is None else None
-        data = given.get("validation_data") if validation_data is None else validation_data
+        variables = fit_locals(callback_list)
+        steps = variables.get("validation_steps") if validation_data is None else None
+        data = variables.get("validation_data") if validation_data is None else validation_data
         self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
         self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
-        self.run.state.validation_freq = _validation_freq(given)
-        self.steers_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
-        self.hear_batches = hear_batches
+        self.run.state.validation_freq = _validation_freq(variables)
+        self.changes_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
+        self.enable_batch_hooks = enable_batch_hooks
         self.open = True
         self.calls = self.batches = self.skip = 0
         self.samples = 0.0
         self.skipping = False
         self.first_iteration = self.iteration = self.subject.iterations()
-        # held weakly: once Keras's list of callbacks is gone, fit is over, whatever ended it
-        self.events: Callable[[], Any] = lambda: None
-        if events is not None:
-            self.events = weakref.ref(events)
-            self.net = weakref.finalize(events, self.lose)
-        # in a loop that a person writes round a list of callbacks, no frame is known
-        self.goes_on = functools.partial(used, self.events) if given else (lambda: True)
-        self.watch_steps(model)
-        OPEN.add(self)
+        # a weak reference: when Keras's list of callbacks is collected, fit is over, whatever ended it
+        self.callback_list: Callable[[], Any] = lambda: None
+        if callback_list is not None:
+            self.callback_list = weakref.ref(callback_list)
+            self.finalizer = weakref.finalize(callback_list, self.abandon)
+        # a hand-written loop around a list of callbacks has no frame of fit
+        self.is_loop_alive = functools.partial(is_in_use, self.callback_list) if variables else (lambda: True)
+        self.wrap_train_function(model)
+        OPEN_FITS.add(self)
 
-    def gone(self) -> bool:
-        """Whether no thread is inside this call of `fit` any more."""
-        return self.open and not used(self.events)
+    def has_exited(self) -> bool:
+        """Return whether the run is open though no thread is inside this call of ``fit`` any more."""
+        return self.open and not is_in_use(self.callback_list)
 
-    def watch_steps(self, model: Any) -> None:
-        """Count the training steps of an epoch, and let what one raises end the run."""
+    def wrap_train_function(self, model: Any) -> None:
+        """Count the training steps of an epoch, and let an error in one end the run."""
         step = model.train_function
 
         def train_function(*args: Any) -> Any:
             try:
-                logs = self.pass_over(*args) if self.skip else step(*args)
+                logs = self.skip_step(*args) if self.skip else step(*args)
             except BaseException as error:
-                # JAX and TensorFlow fetch the data in the step, and its end is no error
+                # JAX and TensorFlow fetch the data in the step; the end of the data is no error
                 if not isinstance(error, StopIteration) and type(error).__name__ != "OutOfRangeError":
                     self.end(error)
                 raise
             self.calls += 1
             self.run.count_batches(self.calls * model.steps_per_execution)
             if self.run.state.requested:
-                self.hear_batches()  # so that the end of this one ends the run
+                self.enable_batch_hooks()  # so that the run ends at the end of this batch
             return logs
 
-        self.unwatch: Callable[[], None] = lambda: None
+        self.restore_train_function: Callable[[], None] = lambda: None
         if step is not None:
             model.train_function = train_function
 
-            def unwatch() -> None:
+            def restore() -> None:
                 if model.train_function is train_function:
                     model.train_function = step
 
-            self.unwatch = unwatch
+            self.restore_train_function = restore
 
     def begin(self) -> None:
-        """The run begins, and `fit` with the epoch that it goes on with."""
-        self.run.begin(self.goes_on)
+        """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""
+        self.run.begin(self.is_loop_alive)
         if self.run.resumed is not None:
             self.first_iteration = self.iteration = self.subject.iterations()
             epochs = self.run.state.planned_epochs or 0
@@ -122,88 +131,92 @@ class Fit:
             self.subject.model._initial_epoch = epochs if self.run.stopped else min(first, epochs)
 
     def begin_epoch(self, epoch: int) -> None:
-        """The epoch begins, or goes on after the batches that are to be passed over."""
+        """Begin the epoch, or continue it after the batches to skip."""
         self.calls, self.samples = 0, 0.0
         self.run.begin_epoch(epoch)
         self.batches = self.skip = self.run.resumer.batches_to_skip
 
-    def pass_over(self, *args: Any) -> Any:
-        """Leave out a training step that was made before the run was interrupted; what Keras expects of one."""
+    def skip_step(self, *args: Any) -> Any:
+        """Skip a training step that was made before the interruption; return what Keras expects of a step."""
         model, data = self.subject.model, args[-1]
-        of_jax = len(args) > 1  # there a step is given the variables' values, and returns them
-        if of_jax:
+        on_jax = len(args) > 1  # a step on JAX takes the variables' values and returns new ones
+        if on_jax:
             model._jax_state = dict(zip(JAX_STATE, args[0], strict=True))
             model.jax_state_sync()
         steps = min(model.steps_per_execution, self.skip)
-        given = [next(data) for _ in range(steps)] if hasattr(data, "__next__") else data  # JAX fetches in the step
+        batches = [next(data) for _ in range(steps)] if hasattr(data, "__next__") else data  # JAX fetches in the step
         self.skip -= steps
         if not self.skip:
-            self.subject.build(given[0])
+            self.subject.build(batches[0])
             self.run.resumer.batches_skipped()
         logs: Mapping[str, Any] = model.get_metrics_result()
-        return (logs, model._get_jax_state(**dict.fromkeys(JAX_STATE, True))) if of_jax else logs
+        return (logs, model._get_jax_state(**dict.fromkeys(JAX_STATE, True))) if on_jax else logs
 
-    def count(self, batch: int | None = None) -> int:
-        """Take note of the batches trained on, the last one being `batch`, where batches are told.
+    def count_updates(self, batch: int | None = None) -> int:
+        """Count the batches trained on so far; return the number of weight updates since the last call.
 
-        Returns the weight updates made since this was last asked.
+        Args:
+            batch: The number of the last batch in the epoch; None if batches are not reported one by one.
         """
         done = self.calls * self.subject.model.steps_per_execution if batch is None else batch + 1
-        done = min(
-            done, self.run.state.planned_batches or sys.maxsize
-        )  # the last of several steps in one need not be full
+        done = min(done, self.run.state.planned_batches or sys.maxsize)  # the last execution may have fewer steps
         done = max(done, self.batches)
         batches, self.batches = done - self.batches, done
-        now = self.subject.iterations()
-        if now is None or (now == self.first_iteration and not self.subject.skips_updates):
-            return batches  # this train_step has optimizers of its own
-        made, self.iteration = now - (self.iteration or 0), now
-        return made
+        iteration = self.subject.iterations()
+        if iteration is None or (iteration == self.first_iteration and not self.subject.skips_updates):
+            return batches  # a custom train_step uses other optimizers
+        updates, self.iteration = iteration - (self.iteration or 0), iteration
+        return updates
 
-    def told(self, logs: Mapping[str, Any], samples: float) -> Mapping[str, Any] | None:
-        """What to give the run of Keras's metrics of so many samples: nothing where other processes have others.
+    def to_run_metrics(self, logs: Mapping[str, Any], samples: float) -> Mapping[str, Any] | None:
+        """Return Keras's metrics as the run takes them; None if other processes have other values.
 
-        They are then what this process has logged, in the place of what it had before.
+        In that case they replace this process's running means, from which the run computes the means over all
+        processes.
+
+        Args:
+            logs: Keras's metrics.
+            samples: The number of samples that they are means of.
         """
         if self.run.world_size == 1:
             return logs
         mine = RunningMeans()
         for name, value in logs.items():
-            mine.add(name, value, samples or max(self.batches, 1), None if self.subject.same_on_all else "mean")
+            mine.add(name, value, samples or max(self.batches, 1), None if self.subject.has_global_metrics else "mean")
         self.run.state.means.load_sums({**self.run.state.means.sums(), **mine.sums()})
         return None
 
-    def present_samples(self) -> float:
-        """How many samples Keras's running metrics are those of, where that matters; else 0."""
-        alike = self.run.world_size == 1 or self.subject.same_on_all
-        return 0.0 if alike else self.subject.samples()
+    def metric_samples(self) -> float:
+        """Return the number of samples in Keras's running metrics if processes have different metrics, else 0."""
+        same = self.run.world_size == 1 or self.subject.has_global_metrics
+        return 0.0 if same else self.subject.samples()
 
-    def catch_up(self) -> None:
-        """Tell the run of the batches that were not told one by one."""
-        self.samples = self.samples or self.present_samples()  # a validation is about to count anew
-        steps = self.count()
+    def report_unreported_batches(self) -> None:
+        """Report the batches to the run that were not reported one by one."""
+        self.samples = self.samples or self.metric_samples()  # a validation is about to reset the count
+        steps = self.count_updates()
         if self.run.has_batch_listeners:
             self.run.step += steps
         else:
             self.run.end_batch(max(self.batches - 1, 0), steps=steps)
 
-    def lose(self) -> None:
-        """Fit has gone without a word."""
-        self.end(LoopError("fit() was left by an error or an interrupt that no callback was told of"))
+    def abandon(self) -> None:
+        """End the run of a ``fit`` that exited without notifying its callbacks."""
+        self.end(LoopError("fit() was left by an error or an interrupt without notifying its callbacks"))
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the run, if it is open still."""
+        """End the run if it is still open."""
         if self.open:
             self.open = False
-            self.unwatch()
+            self.restore_train_function()
             self.subject.model._initial_epoch = None
-            if self.events() is not None:
-                self.net.detach()
+            if self.callback_list() is not None:
+                self.finalizer.detach()
             self.run.end(error)
 
 
-def _validation_freq(given: Mapping[str, Any]) -> int | Collection[int] | None:
-    """Which epochs `fit` validates: none without validation data, None where it cannot be known."""
-    if "validation_freq" not in given:
+def _validation_freq(variables: Mapping[str, Any]) -> int | Collection[int] | None:
+    """Return which epochs ``fit`` validates: none without validation data; None if that is unknown."""
+    if "validation_freq" not in variables:
         return None
-    return () if given["validation_data"] is None else given["validation_freq"]
+    return () if variables["validation_data"] is None else variables["validation_freq"]

@@ -1,6 +1,6 @@
 """The layers of a Keras model as the nodes of a graph."""
 
-# Keras declares no types, and tells nobody but its own classes of calls between layers and of what fit was given
+# Keras declares no types and has no public way to read the calls between layers
 # ruff: noqa: SLF001
 # pyright: basic, reportAttributeAccessIssue=false
 
@@ -14,23 +14,21 @@ import keras
 from trainbus.capabilities import Node
 from trainbus.metrics.names import unique
 
-__all__ = ["is_chart", "layers_of", "nodes_of"]
-
 
 def _functional(operation: Any) -> Any:
-    """The graph of calls inside a functional or a built sequential model, None for anything else."""
+    """Return the graph of calls inside a functional or a built sequential model; None for anything else."""
     if isinstance(operation, keras.Sequential):
         return getattr(operation, "_functional", None)
     return operation if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth") else None
 
 
-def is_chart(model: Any) -> bool:
-    """Whether the calls between its layers are fixed, and known."""
+def is_functional(model: Any) -> bool:
+    """Return whether the calls between the model's layers are fixed and known."""
     return _functional(model) is not None and type(model).__name__ in ("Functional", "Sequential", "Model")
 
 
 def layers_of(model: Any) -> Iterator[tuple[str, Any]]:
-    """Every layer once, those of models inside too, under the names that its weights begin with."""
+    """Yield every layer once, those of inner models too, under the names that their weights begin with."""
     taken = set[str]()
     seen: set[int] = set()
 
@@ -45,17 +43,23 @@ def layers_of(model: Any) -> Iterator[tuple[str, Any]]:
     return walk(model, "")
 
 
-def nodes_of(model: Any, scope: str = "", sources: Sequence[tuple[str, ...]] = ()) -> Iterator[Node]:
-    """The nodes of `model`, named inside `scope`; `sources` are the nodes that feed each of its inputs."""
+def layer_nodes(model: Any, scope: str = "", sources: Sequence[tuple[str, ...]] = ()) -> Iterator[Node]:
+    """Yield a node for each layer of the model.
+
+    Args:
+        model: Any model.
+        scope: The prefix of the nodes' names.
+        sources: The names of the nodes that feed each of the model's inputs.
+    """
     functional = _functional(model)
     if functional is None:
         before: tuple[str, ...] = ()
         for layer in model.layers:
             if isinstance(layer, keras.Model):
-                yield from nodes_of(layer, f"{scope}{layer.name}/")
+                yield from layer_nodes(layer, f"{scope}{layer.name}/")
             else:
                 yield _node(layer, scope, before)
-            if isinstance(model, keras.Sequential):  # not built yet, but its layers follow one another
+            if isinstance(model, keras.Sequential):  # not built yet, but its layers form a chain
                 before = (scope + layer.name,)
         return
     calls = {node for nodes in functional._nodes_by_depth.values() for node in nodes}
@@ -64,17 +68,17 @@ def nodes_of(model: Any, scope: str = "", sources: Sequence[tuple[str, ...]] = (
     }
     for operation in functional.operations:
         called = [node.input_tensors for node in operation._inbound_nodes if node in calls]
-        # one node a layer, however often it is called: it takes whatever any of the calls takes
+        # one node per layer, however often it is called, with the inputs of all calls
         incoming = [tuple(dict.fromkeys(_source(each, scope) for each in same)) for same in zip(*called, strict=False)]
         if _functional(operation) is not None:
-            yield from nodes_of(operation, f"{scope}{operation.name}/", incoming)
+            yield from layer_nodes(operation, f"{scope}{operation.name}/", incoming)
         else:
             inputs = dict.fromkeys(name for names in incoming for name in names)
             yield _node(operation, scope, fed.get(operation.name, ()) or tuple(inputs))
 
 
 def _source(tensor: Any, scope: str) -> str:
-    """The name of the node that makes a symbolic tensor, sought inside nested models."""
+    """Return the name of the node that computes a symbolic tensor, inside nested models too."""
     operation, _, index = tensor._keras_history
     functional = _functional(operation)
     if functional is None:
@@ -92,5 +96,5 @@ def _node(layer: Any, scope: str, inputs: tuple[str, ...]) -> Node:
     if calls:
         shape = tuple(calls[0].output_tensors[0].shape)
         attributes["output_shape"] = ", ".join(str(tensor.shape) for tensor in calls[0].output_tensors)
-    told = tuple((key, str(value)) for key, value in attributes.items())
-    return Node(f"{scope}{layer.name}", type(layer).__name__, inputs, told, shape)
+    facts = tuple((key, str(value)) for key, value in attributes.items())
+    return Node(f"{scope}{layer.name}", type(layer).__name__, inputs, facts, shape)

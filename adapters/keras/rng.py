@@ -1,4 +1,4 @@
-"""Where the random generators stand that a Keras model's training draws from, beside those of Python and NumPy."""
+"""The state of the random generators that a Keras model's training draws from, besides those of Python and NumPy."""
 
 # Keras declares no types
 # pyright: basic, reportAttributeAccessIssue=false
@@ -11,42 +11,34 @@ from typing import Any
 import keras
 from keras.src.random.seed_generator import global_seed_generator
 
-__all__ = ["random_state", "set_random_state"]
-
 
 def random_state(model: Any) -> dict[str, Any]:
-    """Keras's generator of seeds, those of layers, and on the torch backend torch's own generators.
+    """Return the state of Keras's seed generator, of the layers' seeds, and on the torch backend of torch's generators.
 
-    Layers that draw (dropout, noise) count their seeds where the backend has no generator of its own: in variables of
-    the model that Keras puts into no file.
+    On backends without a stateful generator, layers that draw (dropout, noise) keep their seeds in variables of the
+    model that Keras writes to no file.
     """
     seeds = keras.ops.convert_to_numpy(global_seed_generator().state)
-    layers = [keras.ops.convert_to_numpy(each) for each in _seeds_of_layers(model)]
-    return {"seeds": seeds, "layers": layers, **_torch_state()}
+    layers = [keras.ops.convert_to_numpy(each) for each in _layer_seeds(model)]
+    state: dict[str, Any] = {"seeds": seeds, "layers": layers}
+    if keras.backend.backend() == "torch":
+        from ..shared.torch_rng import torch_random_state  # noqa: PLC0415 - the other backends may lack torch
+
+        state |= torch_random_state()
+    return state
 
 
 def set_random_state(model: Any, state: Mapping[str, Any]) -> None:
-    """Bring the generators back to `state`."""
+    """Restore the state of the generators."""
     global_seed_generator().state.assign(state["seeds"])
-    for variable, value in zip(_seeds_of_layers(model), state.get("layers", ()), strict=False):
+    for variable, value in zip(_layer_seeds(model), state.get("layers", ()), strict=False):
         variable.assign(value)
     if "torch" in state and keras.backend.backend() == "torch":
-        import torch  # noqa: PLC0415 - the other backends do without
+        from ..shared.torch_rng import set_torch_random_state  # noqa: PLC0415 - the other backends may lack torch
 
-        torch.set_rng_state(torch.as_tensor(state["torch"], dtype=torch.uint8))
-        if torch.cuda.is_available() and state["cuda"]:
-            torch.cuda.set_rng_state_all([torch.as_tensor(each, dtype=torch.uint8) for each in state["cuda"]])
+        set_torch_random_state(state)
 
 
-def _seeds_of_layers(model: Any) -> list[Any]:
+def _layer_seeds(model: Any) -> list[Any]:
     weights = {id(each) for each in model.weights}
     return [each for each in model.non_trainable_variables if id(each) not in weights]
-
-
-def _torch_state() -> dict[str, Any]:
-    if keras.backend.backend() != "torch":
-        return {}
-    import torch  # noqa: PLC0415 - the other backends do without
-
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"torch": torch.get_rng_state(), "cuda": cuda}

@@ -1,1 +1,1 @@
-"""What several adapters need."""
+"""Parts that several adapters use."""

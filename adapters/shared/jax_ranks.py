@@ -1,6 +1,6 @@
-"""The processes of a `jax.distributed` job, and how they talk to each other beside the training."""
+"""The processes of a ``jax.distributed`` job, and the messages that they exchange apart from the training's."""
 
-# JAX's client of the service that connects its processes has no public name, and no types
+# JAX's client of its coordination service has no public name and no types
 # ruff: noqa: SLF001
 # pyright: basic, reportMissingImports=false
 
@@ -19,22 +19,20 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install jax") from error
 
-__all__ = ["JaxRanks"]
-
 RUNS = count()
-"""Every process makes as many runs, in the same order: the number keeps their messages apart."""
-SLICE = 0.5
-"""Seconds after which whoever waits for a message looks whether its sender has left."""
+"""Numbers the runs of this process; every process makes the same runs in the same order."""
+POLL_INTERVAL = 0.5
+"""Seconds between two checks whether the sender of an awaited message has left."""
 
 
 class JaxRanks:
-    """The processes of the job, which talk through the service that connected them.
+    """The processes of the job, which exchange messages through JAX's coordination service.
 
-    So nothing here can meet a collective of the training, and no device waits. Each says its part, rank 0 takes them in
-    the order of the ranks and says the answer: as many messages as there are ranks, twice.
+    Nothing here can interfere with a collective of the training, and no device waits. Each rank sends its value; rank 0
+    combines them in the order of the ranks and sends the answer. An exchange takes two messages per rank.
 
     Args:
-        timeout: seconds that one rank waits for the others.
+        timeout: Seconds that one rank waits for the others.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -47,103 +45,96 @@ class JaxRanks:
         self._closed = ""
 
     def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
-        """The sums over all ranks, the same to the bit on each of them."""
-        sums: list[float] = self._exchange(
-            list(numbers), lambda said: [sum(place) for place in zip(*said, strict=True)]
-        )
-        return sums
+        """Return the sums over all ranks, bit for bit the same on each of them."""
+        return self._reduced(sum, numbers)
 
     def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
-        """The largest of all ranks."""
-        found: list[float] = self._exchange(
-            list(numbers), lambda said: [max(place) for place in zip(*said, strict=True)]
-        )
-        return found
+        """Return the maximum over all ranks of each number."""
+        return self._reduced(max, numbers)
 
     def broadcast(self, value: Any) -> Any:
-        """The value of rank 0."""
-        return self._exchange(value if self.rank == 0 else None, lambda said: said[0])
+        """Return rank 0's value."""
+        return self._exchange(value if self.rank == 0 else None, lambda values: values[0])
 
     def gather(self, value: Any) -> list[Any]:
-        """On rank 0 the values of all ranks."""
-        found: list[list[Any]] = [[]]
-
-        def take(said: list[Any]) -> None:
-            found[0] = said
-
-        self._exchange(value, take)
-        return found[0]
+        """Return all ranks' values on rank 0, else nothing."""
+        gathered: list[Any] = []
+        self._exchange(value, gathered.extend)
+        return gathered
 
     def put_if_absent(self, name: str, text: str) -> str:
-        """Put up a note in the job's store; the first one of a name stays."""
+        """Set a key of the job's store if it is not set; return its value."""
         key = f"{self._name}/notes/{name}"
         try:
             self._client.key_value_set(key, text)
         except RuntimeError as error:
             if "ALREADY_EXISTS" not in str(error):
-                raise RankError(f"the service of the job cannot be reached: {_first_line(error)}") from error
+                raise _unreachable(error) from error
         return self.get(name) or text
 
     def get(self, name: str) -> str | None:
-        """The note of this name, None where there is none."""
-        return self._found(f"notes/{name}")
+        """Return the value of a key of the job's store, None if it is not set."""
+        try:
+            return str(self._client.key_value_try_get(f"{self._name}/notes/{name}"))
+        except RuntimeError as error:
+            if "NOT_FOUND" in str(error):
+                return None
+            raise _unreachable(error) from error
 
     def close(self) -> None:
-        """Exchange nothing any more; whoever waits for this rank learns so within a second."""
+        """Leave the group; ranks that wait for this one fail within a second."""
         if not self._closed:
-            self._closed = "this rank has left them"
+            self._closed = "this rank has left it"
             self.put_if_absent(f"gone/{self.rank}", "yes")
 
-    # --- inner workings
+    def _reduced(self, operation: Callable[[Sequence[float]], float], numbers: Sequence[float]) -> list[float]:
+        reduced: list[float] = self._exchange(
+            list(numbers), lambda values: [operation(column) for column in zip(*values, strict=True)]
+        )
+        return reduced
 
     def _exchange(self, mine: Any, answer: Callable[[list[Any]], Any]) -> Any:
         if self._closed:
-            raise RankError(f"the ranks exchange nothing any more: {self._closed}")
+            raise RankError(f"the group of ranks is closed: {self._closed}")
         number = next(self._numbers)
         try:
             if self.rank:
-                self._client.key_value_set(f"{self._name}/said/{number}/{self.rank}", json.dumps(mine))
-                return json.loads(self._awaited(f"answer/{number}", 0))
-            others = [self._awaited(f"said/{number}/{rank}", rank) for rank in range(1, self.size)]
-            found = answer([mine, *map(json.loads, others)])
-            self._client.key_value_set(f"{self._name}/answer/{number}", json.dumps(found))
-            self._client.key_value_delete(f"{self._name}/said/{number}")
-            if number:  # all ranks have read it, or they would not have spoken again
+                self._client.key_value_set(f"{self._name}/sent/{number}/{self.rank}", json.dumps(mine))
+                return json.loads(self._receive(f"answer/{number}", 0))
+            others = [self._receive(f"sent/{number}/{rank}", rank) for rank in range(1, self.size)]
+            result = answer([mine, *map(json.loads, others)])
+            self._client.key_value_set(f"{self._name}/answer/{number}", json.dumps(result))
+            self._client.key_value_delete(f"{self._name}/sent/{number}")
+            if number:  # all ranks have read the last answer, or they would not have sent again
                 self._client.key_value_delete(f"{self._name}/answer/{number - 1}")
         except RuntimeError as error:
             self._closed = "one of them has failed"
             if isinstance(error, RankError):
                 raise
-            raise RankError(f"the service of the job cannot be reached: {_first_line(error)}") from error
-        return found
+            raise _unreachable(error) from error
+        return result
 
-    def _awaited(self, key: str, rank: int) -> str:
-        """What a rank says."""
+    def _receive(self, key: str, rank: int) -> str:
+        """Wait for a message of a rank."""
         until = time.monotonic() + self.timeout
         while True:
             gone = self.get(f"gone/{rank}") is not None
+            wait = 1 if gone else int(POLL_INTERVAL * 1000)
             try:
-                return str(self._client.blocking_key_value_get(f"{self._name}/{key}", 1 if gone else int(SLICE * 1000)))
+                return str(self._client.blocking_key_value_get(f"{self._name}/{key}", wait))
             except RuntimeError as error:
                 if "DEADLINE_EXCEEDED" not in str(error):
                     raise
             if gone:
                 raise RankError(self._left())
             if time.monotonic() > until:
-                raise RankError(f"the ranks did not come together within {self.timeout:g} seconds")
+                raise RankError(f"the ranks did not meet within {self.timeout:g} seconds")
 
     def _left(self) -> str:
         left = {rank: text for rank in range(self.size) if (text := self.get(f"left/{rank}"))}
         return "; ".join(f"rank {rank} has left: {text}" for rank, text in left.items()) or "another rank is gone"
 
-    def _found(self, key: str) -> str | None:
-        try:
-            return str(self._client.key_value_try_get(f"{self._name}/{key}"))
-        except RuntimeError as error:
-            if "NOT_FOUND" in str(error):
-                return None
-            raise RankError(f"the service of the job cannot be reached: {_first_line(error)}") from error
 
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+def _unreachable(error: BaseException) -> RankError:
+    reason = str(error).strip().partition("\n")[0]
+    return RankError(f"the service of the job cannot be reached: {reason}")

@@ -1,4 +1,4 @@
-"""The processes of a `torch.distributed` job, and how they talk to each other beside the training."""
+"""The processes of a ``torch.distributed`` job, and the messages that they exchange apart from the training's."""
 
 # torch's collectives and stores carry few types, and the store that all ranks share has no public name
 # ruff: noqa: SLF001
@@ -21,28 +21,32 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import distributed_c10d
 
 from trainbus import RankError
 
-__all__ = ["TorchRanks", "warn_of_shared_store"]
-
 HEAD = 1024
-"""Bytes of a broadcast that are sent at once; what is longer follows."""
+"""Bytes of a broadcast's first message; a second message carries the rest."""
 LENGTH = 8
-"""Bytes that tell how long a message is."""
+"""Bytes of the length in front of each message."""
 ROLL_CALL = 3.0
-"""Seconds in which a rank that lives answers when another has failed."""
+"""Seconds within which a live rank answers after another has failed."""
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Return this process's rank in the default process group and the group's size; ``(0, 1)`` without a group."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
 
 
 class TorchRanks:
-    """The ranks of the default process group, which talk by a gloo group of their own.
+    """The ranks of the default process group, which exchange messages through a separate gloo group.
 
-    So nothing here can meet a collective of the training, whatever its backend, and no device waits. The group is made
-    at the first exchange, which all ranks reach together.
+    Nothing here can interfere with a collective of the training, whatever its backend, and no device waits. The first
+    exchange, which all ranks reach together, creates the group.
 
     Args:
-        timeout: seconds that one rank waits for the others.
+        timeout: Seconds that one rank waits for the others.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -53,19 +57,19 @@ class TorchRanks:
 
     @cached_property
     def group(self) -> Any:
-        """The gloo group, for whatever else is to be exchanged beside the training, by all ranks in the same order."""
+        """The gloo group; other exchanges may use it too if all ranks make them in the same order."""
         return dist.new_group(backend="gloo", timeout=timedelta(seconds=self.timeout))
 
     def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
-        """The sums over all ranks, the same to the bit on each of them."""
+        """Return the sums over all ranks, bit for bit the same on each of them."""
         return self._reduced(numbers, dist.ReduceOp.SUM)
 
     def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
-        """The largest of all ranks."""
+        """Return the maximum over all ranks of each number."""
         return self._reduced(numbers, dist.ReduceOp.MAX)
 
     def broadcast(self, value: Any) -> Any:
-        """The value of rank 0: one message of a kilobyte, and a second one where that does not hold it."""
+        """Return rank 0's value: one message of a kilobyte, and a second one if the value is longer."""
         data = json.dumps(value).encode() if self.rank == 0 else b""
         head = _tensor(_message(data)[:HEAD], HEAD)
         with self._exchange():
@@ -80,23 +84,23 @@ class TorchRanks:
         return json.loads(received)
 
     def gather(self, value: Any) -> list[Any]:
-        """On rank 0 the values of all ranks: one reduction for the longest, then one message each."""
+        """Return all ranks' values on rank 0, else nothing: one reduction for the longest, then one message each."""
         data = _message(json.dumps(value).encode())
         longest = int(self.all_reduce_max([len(data)])[0])
         mine: Any = _tensor(data, longest)
-        places: Any = [torch.empty_like(mine) for _ in range(self.size)] if self.rank == 0 else None
+        received: Any = [torch.empty_like(mine) for _ in range(self.size)] if self.rank == 0 else None
         with self._exchange():
-            dist.gather(mine, places, group_dst=0, group=self.group)
-        messages: list[bytes] = [place.numpy().tobytes() for place in places or ()]
+            dist.gather(mine, received, group_dst=0, group=self.group)
+        messages: list[bytes] = [each.numpy().tobytes() for each in received or ()]
         return [json.loads(message[LENGTH : LENGTH + _length(message)]) for message in messages]
 
     def put_if_absent(self, name: str, text: str) -> str:
-        """Put up a note in the job's store; the first one of a name stays."""
+        """Set a key of the job's store if it is not set; return its value."""
         with self._reaching():
             return str(self._store.compare_set(name, "", text).decode())
 
     def get(self, name: str) -> str | None:
-        """The note of this name, None where there is none; whoever looks also answers a roll call."""
+        """Return the value of a key of the job's store, None if it is not set; also answer a roll call."""
         with self._reaching():
             if self._store.check(["trouble"]):
                 self._store.set(f"alive/{self.rank}", "yes")
@@ -104,14 +108,12 @@ class TorchRanks:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is exchanged any more."""
+        """Whether this rank has left the group."""
         return bool(self._closed)
 
     def close(self) -> None:
-        """Leave the group: whoever waits for this rank in it learns so at once."""
+        """Leave the group; ranks that wait for this one fail at once."""
         self._close("this rank has left it")
-
-    # --- inner workings
 
     def _close(self, why: str) -> None:
         if self._closed:
@@ -122,11 +124,11 @@ class TorchRanks:
 
     @cached_property
     def _store(self) -> Any:
-        """A connection of its own to the job's store, under a name that no other run and no earlier attempt has."""
-        store: Any = distributed_c10d._get_default_store()
-        if hasattr(store, "clone"):  # with older torch, whoever waits for the store keeps the notes waiting
+        """A separate connection to the job's store, under a prefix that no other run and no earlier attempt uses."""
+        store: Any = dist.distributed_c10d._get_default_store()
+        if hasattr(store, "clone"):  # without it (older torch) a rank that waits on the store blocks these calls
             store = store.clone()
-        return distributed_c10d.PrefixStore(f"trainbus/{self.broadcast(secrets.token_hex(8))}", store)
+        return dist.distributed_c10d.PrefixStore(f"trainbus/{self.broadcast(secrets.token_hex(8))}", store)
 
     def _reduced(self, numbers: Sequence[float], operation: Any) -> list[float]:
         tensor: Any = torch.tensor(numbers, dtype=torch.float64)
@@ -137,18 +139,18 @@ class TorchRanks:
     @contextmanager
     def _exchange(self) -> Generator[None]:
         if self._closed:
-            raise RankError(f"the ranks exchange nothing any more: {self._closed}")
+            raise RankError(f"the group of ranks is closed: {self._closed}")
         try:
             if "group" not in self.__dict__:
                 _ = self.group, self._store
             yield
         except RankError:
             raise
-        except RuntimeError as error:  # of gloo, and of the store
-            traceback.clear_frames(error.__traceback__)  # they hold the group, whose end the others wait for
+        except RuntimeError as error:  # from gloo or the store
+            traceback.clear_frames(error.__traceback__)  # they keep the group alive, and the others wait for its end
             formed = "_store" in self.__dict__
             self._close("one of them has failed")
-            why = self._missing() if formed else "the ranks cannot form a group of their own"
+            why = self._missing() if formed else "the ranks cannot form a gloo group"
             raise RankError(f"{why}: {_first_line(error)}") from error
 
     @contextmanager
@@ -159,7 +161,7 @@ class TorchRanks:
             raise RankError(f"the store of the job cannot be reached: {_first_line(error)}") from error
 
     def _missing(self) -> str:
-        """Who has failed, as far as can be told: those that have said so, or else those that do not answer."""
+        """Describe who has failed: the ranks that reported that they left, or else those that do not answer."""
         try:
             self.put_if_absent("trouble", str(self.rank))
             until = time.monotonic() + ROLL_CALL
@@ -174,9 +176,9 @@ class TorchRanks:
                     break
                 time.sleep(0.1)
         except RankError:
-            return "another rank is gone, and with it the store of the job"
+            return "another rank is gone and the store of the job with it"
         gone = f"{'rank' if len(silent) == 1 else 'ranks'} {', '.join(map(str, silent))} of {self.size} gone"
-        late = f"the ranks did not come together within {self.timeout:g} seconds"
+        late = f"the ranks did not meet within {self.timeout:g} seconds"
         return self.put_if_absent("verdict", gone if silent else late)
 
 
@@ -193,19 +195,19 @@ def _tensor(data: bytes, length: int) -> torch.Tensor:
 
 
 def _first_line(error: BaseException) -> str:
-    """What torch says, without the place in its sources and its advice."""
+    """Return torch's message without the place in its sources and its advice."""
     return re.sub(r"^\[\S+\] ", "", str(error).strip().partition("\n")[0]).partition(". This is typically")[0]
 
 
 def warn_of_shared_store() -> None:
-    """Say, in a worker that torchrun has started again, what may keep its process group from forming.
+    """Warn, in a worker that torchrun has restarted, of what may keep its process group from forming.
 
-    torchrun lets the workers of all attempts share one store, in which a new attempt may read what an earlier one has
-    left (pytorch#135712).
+    torchrun lets the workers of all attempts share one store, in which a new attempt may read keys that an earlier one
+    has set (pytorch#135712).
     """
     shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     if shared and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and os.environ.get("RANK") == "0":
         logging.getLogger("trainbus").warning(
-            "torchrun has started its workers again, and lets them share a store with those before: where "
-            "init_process_group hangs or fails now, start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+            "torchrun has restarted its workers and lets them share a store with the earlier attempt; if "
+            "init_process_group hangs or fails, start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
         )

@@ -1,4 +1,4 @@
-"""Where the random generators stand that a PyTorch training draws from."""
+"""The state of the random generators that a PyTorch training draws from."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["random_state", "set_random_state", "set_torch_random_state", "torch_random_state"]
-
 
 def random_state() -> dict[str, Any]:
-    """Where the global generators of Python, NumPy and torch, on the CPU and on every CUDA device, stand."""
+    """Return the state of the global generators of Python, NumPy and torch, on the CPU and on every CUDA device.
+
+    The hundreds of words of a generator are one tensor, so that pickling them does not cost more than the weights do.
+    """
+    version, words, gauss = random.getstate()
     name, key, *rest = np.random.get_state()  # noqa: NPY002 - datasets and augmentations draw from the global one
-    numpy = (name, np.asarray(key).tolist(), *rest)
-    return {"python": random.getstate(), "numpy": numpy, **torch_random_state()}
+    numpy = (name, torch.as_tensor(np.asarray(key, dtype=np.int64)), *rest)
+    return {"python": (version, torch.tensor(words), gauss), "numpy": numpy, **torch_random_state()}
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Bring the generators back to `state`; those of devices that are not here are passed over."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])  # noqa: NPY002
+    """Restore the state of the generators; skip CUDA devices that this machine lacks."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    name, key, *rest = state["numpy"]
+    np.random.set_state((name, np.asarray(key), *rest))  # noqa: NPY002
     set_torch_random_state(state)
 
 
 def torch_random_state() -> dict[str, Any]:
-    """Where torch's own global generators stand."""
+    """Return the state of torch's global generators only."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"torch": torch.get_rng_state(), "cuda": cuda}
 
 
 def set_torch_random_state(state: Mapping[str, Any]) -> None:
-    """Bring torch's own generators back; tensors may have become arrays."""
+    """Restore the state of torch's global generators; its tensors may have become arrays."""
     torch.set_rng_state(torch.as_tensor(state["torch"], dtype=torch.uint8))
     if torch.cuda.is_available():
         for device, generator in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):

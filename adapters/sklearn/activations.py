@@ -1,4 +1,4 @@
-"""What the layers of multi-layer perceptrons put out."""
+"""The outputs of the layers of multi-layer perceptrons."""
 
 # scikit-learn ships no types
 # pyright: basic
@@ -13,26 +13,24 @@ from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .estimators import inner
-from .pipeline import prepared
+from .estimators import inner_estimators
+from .pipeline import transformed
 from .rows import Rows
-
-__all__ = ["activations", "has_layers"]
 
 
 def has_layers(estimator: Any) -> bool:
-    """Whether it is a multi-layer perceptron, or has some inside."""
-    return hasattr(estimator, "hidden_layer_sizes") or any(map(has_layers, inner(estimator).values()))
+    """Return whether the estimator is a multi-layer perceptron or contains one."""
+    return hasattr(estimator, "hidden_layer_sizes") or any(map(has_layers, inner_estimators(estimator).values()))
 
 
 def activations(estimator: Any, X: Any, batch_size: int) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Name and array of what each layer puts out for these rows, at most so many at a time; nothing before a fit.
+    """Yield name and array of each layer's output for these rows, ``batch_size`` rows at a time; nothing before a fit.
 
-    Layers of estimators inside have names such as "estimators_/0/hidden_1".
+    Layers of inner estimators have names such as "estimators_/0/hidden_1".
     """
     rows = Rows("validation_data", X)
     for part in gen_batches(len(rows), batch_size):
-        yield from _layers(estimator, prepared(estimator, rows.take(np.arange(part.start, part.stop))[0]), "")
+        yield from _layers(estimator, transformed(estimator, rows.take(np.arange(part.start, part.stop))[0]), "")
 
 
 def _layers(estimator: Any, X: Any, prefix: str) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
@@ -43,5 +41,5 @@ def _layers(estimator: Any, X: Any, prefix: str) -> Iterator[tuple[str, np.ndarr
             values = safe_sparse_dot(values, weights) + offsets
             ACTIVATIONS[estimator.activation if number < last else estimator.out_activation_](values)
             yield f"{prefix}hidden_{number}" if number < last else f"{prefix}output", values
-    for name, part in inner(estimator).items():
+    for name, part in inner_estimators(estimator).items():
         yield from _layers(part, X, f"{prefix}{name}/")

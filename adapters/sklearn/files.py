@@ -1,4 +1,4 @@
-"""scikit-learn estimators in files: of skops, which run no code when they are read, or of joblib, which do."""
+"""scikit-learn estimators in files of skops, which run no code when they are read, or of joblib, which may."""
 
 # scikit-learn ships no types
 # pyright: basic
@@ -19,21 +19,19 @@ from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundExc
 from trainbus import CheckpointError
 from trainbus.storage.atomic_file import HashedFile, reading
 
-__all__ = ["read", "unwritable", "write"]
-
 LOG = logging.getLogger("trainbus")
 
 JOBLIB = ".joblib"
 NO_SKOPS = "is no skops file that can be read"
 HARMLESS = frozenset({"numpy.dtype"})
-"""Types that skops does not know for what they are: of what kind numbers are, say, which SimpleImputer remembers."""
+"""Types that skops does not trust though they are safe; SimpleImputer, for one, stores a dtype."""
 
 
 def write(estimator: Any, path: Path) -> str:
-    """Write the whole estimator, by skops unless the path ends in `.joblib`; the digest of what the file is to hold.
+    """Write the complete estimator, with skops unless the path ends in ``.joblib``; return the content's digest.
 
     Raises:
-        CheckpointError: something in it has no place in such a file.
+        CheckpointError: skops cannot write a part of it.
     """
     if path.suffix == JOBLIB:
         _warn()
@@ -48,14 +46,14 @@ def write(estimator: Any, path: Path) -> str:
 
 @cache
 def _warn() -> None:
-    LOG.warning("a .joblib file runs the code that it holds when it is read; where you can, use .skops")
+    LOG.warning("a .joblib file runs the code that it holds when it is read; use .skops if you can")
 
 
-def unwritable(estimator: Any) -> str | None:
-    """Why the estimator, as it is now, cannot be written; None where it can.
+def why_not_serialisable(estimator: Any) -> str | None:
+    """Return why the estimator in its current state cannot be written; None if it can.
 
     >>> from sklearn.cluster import Birch
-    >>> unwritable(Birch())
+    >>> why_not_serialisable(Birch())
     'skops, which writes estimators to files, says: Objects of type Birch are not supported yet.'
     """
     try:
@@ -66,15 +64,15 @@ def unwritable(estimator: Any) -> str | None:
 
 
 def read(path: Path, trusted: Container[str]) -> Any:
-    """What the file holds.
+    """Return the estimator in a file.
 
     Args:
-        path: the file.
-        trusted: names of types beside those of skops and scikit-learn; ".joblib" for files of that suffix.
+        path: The file.
+        trusted: Names of types to trust besides those of skops and scikit-learn; ".joblib" for files of that suffix.
 
     Raises:
-        UnreadableCheckpoint: it cannot be read.
-        CheckpointError: it holds what is not trusted.
+        UnreadableCheckpoint: It cannot be read.
+        CheckpointError: It holds types that are not trusted.
     """
     if path.suffix == JOBLIB:
         if JOBLIB not in trusted:
@@ -100,10 +98,10 @@ def read(path: Path, trusted: Container[str]) -> Any:
 
 
 def _is_sklearn_class(name: str) -> bool:
-    """Whether the dotted name is that of a class which scikit-learn itself defines.
+    """Return whether the dotted name is that of a class that scikit-learn itself defines.
 
-    How the name begins proves nothing: scikit-learn's modules also hold what they import from elsewhere, one of them
-    `check_output` of subprocess.
+    The prefix of the name is no proof: scikit-learn's modules also hold names that they import from elsewhere, one of
+    them ``check_output`` of subprocess.
     """
     module, _, attribute = name.rpartition(".")
     if not module.startswith("sklearn."):

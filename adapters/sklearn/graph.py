@@ -1,4 +1,4 @@
-"""How data goes through a scikit-learn estimator, as the nodes of a graph."""
+"""The data flow through a scikit-learn estimator as the nodes of a graph."""
 
 # scikit-learn ships no types
 # pyright: basic
@@ -13,78 +13,76 @@ import numpy as np
 
 from trainbus.capabilities import Node
 
-from .estimators import inner
-
-__all__ = ["nodes"]
+from .estimators import inner_estimators
 
 INPUT = "input"
 SCALARS = (bool, int, float, str, type(None))
 
 
-class _Drawn(NamedTuple):
-    """An estimator's nodes, and the names of those that its output comes from."""
+class _Subgraph(NamedTuple):
+    """An estimator's nodes, and the names of those that produce its output."""
 
     nodes: list[Node]
     outputs: tuple[str, ...]
 
 
-def nodes(estimator: Any) -> Iterator[Node]:
-    """A box for each estimator, those inside others in their boxes, and one for each layer of a perceptron.
+def estimator_nodes(estimator: Any) -> Iterator[Node]:
+    """Yield a node for each estimator, named inside those that contain it, and for each layer of a perceptron.
 
-    The steps of a Pipeline follow one another; what a ColumnTransformer, a FeatureUnion, an ensemble or any other
-    meta-estimator holds stands side by side; a final estimator takes what they put out.
+    The steps of a Pipeline form a chain. The parts of a ColumnTransformer, a FeatureUnion, an ensemble or any other
+    meta-estimator are parallel; a final estimator takes their outputs.
     """
     features = getattr(estimator, "n_features_in_", None)
     yield Node(INPUT, "Input", shape=None if features is None else (None, features))
     yield from _draw(estimator, type(estimator).__name__, (INPUT,)).nodes
 
 
-def _draw(estimator: Any, name: str, inputs: tuple[str, ...], told: Mapping[str, str] | None = None) -> _Drawn:
+def _draw(estimator: Any, name: str, inputs: tuple[str, ...], facts: Mapping[str, str] | None = None) -> _Subgraph:
     kind = estimator if isinstance(estimator, str) else type(estimator).__name__
     if isinstance(estimator, str) or not hasattr(estimator, "get_params"):  # "passthrough", "drop"
-        return _Drawn([Node(name, kind, inputs, tuple((told or {}).items()))], (name,))
-    attributes = tuple({**(told or {}), **_changed(estimator)}.items())
+        return _Subgraph([Node(name, kind, inputs, tuple((facts or {}).items()))], (name,))
+    attributes = tuple({**(facts or {}), **_changed(estimator)}.items())
     made, outputs = list[Node](), list[str]()
     if hasattr(estimator, "hidden_layer_sizes"):
         made, outputs = _layers(estimator, name, inputs)
     elif isinstance(getattr(estimator, "steps", None), list):
         before = inputs
         for step, part in estimator.steps:
-            drawn = _draw("passthrough" if part is None else part, f"{name}/{step}", before)
-            made, before = [*made, *drawn.nodes], drawn.outputs
+            subgraph = _draw("passthrough" if part is None else part, f"{name}/{step}", before)
+            made, before = [*made, *subgraph.nodes], subgraph.outputs
         outputs = list(before)
     else:
-        for part_name, part, more in _side_by_side(estimator):
-            drawn = _draw(part, f"{name}/{part_name}", inputs, more)
-            made, outputs = [*made, *drawn.nodes], [*outputs, *([] if part == "drop" else drawn.outputs)]
+        for part_name, part, more in _parallel_parts(estimator):
+            subgraph = _draw(part, f"{name}/{part_name}", inputs, more)
+            made, outputs = [*made, *subgraph.nodes], [*outputs, *([] if part == "drop" else subgraph.outputs)]
         final = getattr(estimator, "final_estimator_", getattr(estimator, "final_estimator", None))
         if final is not None:
-            drawn = _draw(final, f"{name}/final_estimator", tuple(outputs))
-            made, outputs = [*made, *drawn.nodes], [*drawn.outputs]
+            subgraph = _draw(final, f"{name}/final_estimator", tuple(outputs))
+            made, outputs = [*made, *subgraph.nodes], [*subgraph.outputs]
     if not made:
-        return _Drawn([Node(name, kind, inputs, attributes)], (name,))
-    # the box itself is a node too: it joins what stands side by side in it
-    return _Drawn([*made, Node(name, kind, tuple(outputs), attributes)], (name,))
+        return _Subgraph([Node(name, kind, inputs, attributes)], (name,))
+    # the estimator itself is a node too: it joins its parallel parts
+    return _Subgraph([*made, Node(name, kind, tuple(outputs), attributes)], (name,))
 
 
-def _side_by_side(estimator: Any) -> Iterator[tuple[str, Any, dict[str, str]]]:
-    """Name, estimator and what else to tell of each part that gets the same data."""
+def _parallel_parts(estimator: Any) -> Iterator[tuple[str, Any, dict[str, str]]]:
+    """Yield name, estimator and further attributes of each part that gets the same data."""
     for listing in ("transformers_", "transformers", "transformer_list", "estimators"):
         parts = getattr(estimator, listing, None)
         if isinstance(parts, list) and parts and isinstance(parts[0], tuple):
             for part in parts:
                 yield part[0], part[1], {"columns": _short(part[2])} if len(part) > 2 else {}
             return
-    for name, part in inner(estimator).items():
+    for name, part in inner_estimators(estimator).items():
         yield name, part, {}
-    if not inner(estimator):  # one that is trained all at once
+    if not inner_estimators(estimator):  # a meta-estimator without partial_fit
         for name, value in estimator.get_params(deep=False).items():
             if hasattr(value, "get_params") and not isinstance(value, type):
                 yield name, value, {}
 
 
 def _changed(estimator: Any) -> Mapping[str, str]:
-    """Name and value of each parameter that is not as its class has it, other estimators left out."""
+    """Return name and value of each parameter that differs from its default, except for estimators."""
     usual = signature(type(estimator)).parameters
     return {
         name: _short(value)
@@ -100,8 +98,8 @@ def _holds_estimators(value: Any) -> bool:
 
 
 def _short(value: Any, most: int = 200) -> str:
-    told = repr(value)
-    return told if len(told) <= most else f"{told[:most]}..."
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _layers(estimator: Any, name: str, inputs: tuple[str, ...]) -> tuple[list[Node], list[str]]:
@@ -113,8 +111,8 @@ def _layers(estimator: Any, name: str, inputs: tuple[str, ...]) -> tuple[list[No
     layers.append(("output", outputs, getattr(estimator, "out_activation_", None)))
     made: list[Node] = []
     for layer, units, activation in layers:
-        told = {"units": units, "activation": activation}
-        attributes = tuple((key, str(value)) for key, value in told.items() if value is not None)
+        facts = {"units": units, "activation": activation}
+        attributes = tuple((key, str(value)) for key, value in facts.items() if value is not None)
         made.append(Node(f"{name}/{layer}", "Dense", inputs, attributes, None if units is None else (None, units)))
         inputs = (f"{name}/{layer}",)
     return made, list(inputs)

@@ -1,7 +1,7 @@
-"""Which learning rate of a scikit-learn estimator really acts on its next update.
+"""The learning rate of a scikit-learn estimator that its next update uses.
 
-Of the parameters called a learning rate many are read once, or never; `set_params` accepts them all the same. Source of
-the rules: scikit-learn 1.9.1, tried for every estimator that has `partial_fit`.
+Many parameters called a learning rate are read once or never, yet ``set_params`` accepts them. Source of the rules:
+scikit-learn 1.9.1, tested for every estimator that has ``partial_fit``.
 """
 
 # scikit-learn ships no types
@@ -19,18 +19,16 @@ from sklearn.decomposition import LatentDirichletAllocation, MiniBatchDictionary
 
 from trainbus import SettingsError
 
-from .estimators import leaves
+from .estimators import leaf_estimators
 
-__all__ = ["Rate", "rate_of", "set_rate"]
-
-# deprecated since scikit-learn 1.8; their learning_rate says "optimal", yet they use eta0, which C sets once
+# deprecated since scikit-learn 1.8; their learning_rate is "optimal", yet they use eta0, which C sets once
 PASSIVE_AGGRESSIVE = tuple(
     getattr(linear_model, name)
     for name in ("PassiveAggressiveClassifier", "PassiveAggressiveRegressor")
     if hasattr(linear_model, name)
 )
 PARAMETERS = ("eta0", "learning_rate_init", "learning_rate", "lr")
-"""Where an estimator that is not scikit-learn's may have a rate that it reads at every `partial_fit`."""
+"""Attributes in which third-party estimators may keep a rate that they read at every ``partial_fit``."""
 WITHOUT: dict[type, str] = {
     MiniBatchKMeans: "moves each centre by the share that a row has in its counts",
     LatentDirichletAllocation: "weighs each batch by (learning_offset + batches) ** -learning_decay",
@@ -41,7 +39,7 @@ WITHOUT: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One learning rate: attributes of an object that grow and shrink together, and what the first is divided by."""
+    """One learning rate: attributes of an object that change in proportion, and a divisor of the first."""
 
     owner: Any
     names: tuple[str, ...]
@@ -67,7 +65,7 @@ class Rate:
 
 
 def rate_of(estimator: Any) -> list[Rate] | str:
-    """The rates of all estimators inside, or of the estimator itself; in words why there is none.
+    """Return the rates of all estimators inside, or of the estimator itself; or else the reason why there is none.
 
     >>> from sklearn.linear_model import SGDClassifier
     >>> rate_of(SGDClassifier(learning_rate="constant", eta0=0.1))[0].value
@@ -75,16 +73,16 @@ def rate_of(estimator: Any) -> list[Rate] | str:
     >>> rate_of(SGDClassifier())
     "SGDClassifier(learning_rate='optimal') takes its steps from alpha and ignores eta0; set learning_rate=..."
     """
-    found = [_rate(leaf) for leaf in leaves(estimator)]
+    found = [_rate(leaf) for leaf in leaf_estimators(estimator)]
     rates = [each for each in found if isinstance(each, Rate)]
     return rates or next(each for each in found if isinstance(each, str))
 
 
 def set_rate(estimator: Any, value: float) -> None:
-    """Change the largest of the estimator's rates to `value` and the others by the same factor.
+    """Change the largest of the estimator's rates to ``value`` and the others by the same factor.
 
     Raises:
-        SettingsError: there is no rate, the value is none, or the estimator did not take it.
+        SettingsError: There is no rate, the value is not valid, or the estimator does not keep it.
     """
     rates = rate_of(estimator)
     if isinstance(rates, str):
@@ -102,9 +100,9 @@ def set_rate(estimator: Any, value: float) -> None:
 def _rate(estimator: Any) -> Rate | str:
     name = type(estimator).__name__
     optimizer = getattr(estimator, "_optimizer", None)
-    if hasattr(optimizer, "velocities"):  # scikit-learn's SGDOptimizer; "invscaling" goes on from learning_rate_init
+    if hasattr(optimizer, "velocities"):  # scikit-learn's SGDOptimizer; "invscaling" starts from learning_rate_init
         return Rate(optimizer, ("learning_rate", "learning_rate_init"))
-    if hasattr(optimizer, "learning_rate_init"):  # its AdamOptimizer, whose learning_rate is computed from this
+    if hasattr(optimizer, "learning_rate_init"):  # its AdamOptimizer, which computes learning_rate from it
         return Rate(optimizer, ("learning_rate_init",))
     for wanted, reason in WITHOUT.items():
         if isinstance(estimator, wanted):
@@ -125,4 +123,4 @@ def _rate(estimator: Any) -> Rate | str:
         value = getattr(estimator, parameter, None)
         if isinstance(value, (int, float)):
             return Rate(estimator, (parameter,))
-    return f"{name} has no learning rate: none of its parameters is {', '.join(PARAMETERS)}"
+    return f"{name} has no learning rate: it has no parameter {', '.join(PARAMETERS)}"

@@ -1,4 +1,4 @@
-"""scikit-learn's pipelines: the last step learns batch by batch, from what those before it make of the rows."""
+"""scikit-learn's pipelines: the last step learns batch by batch from the output of the steps before it."""
 
 # scikit-learn ships no types
 # pyright: basic
@@ -14,13 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from trainbus import SettingsError
 
-from .estimators import learner
-
-__all__ = ["fit_steps", "prepared", "take_over"]
+from .estimators import final_estimator
 
 
 def fit_steps(estimator: Any, X: Any, y: Any) -> Any:
-    """What the learner sees of these rows; steps before it that are not fitted yet are fitted to them, as by `fit`.
+    """Return the rows as the final estimator sees them; fit unfitted steps before it to them, as ``fit`` does.
 
     >>> from sklearn.linear_model import SGDClassifier
     >>> from sklearn.pipeline import make_pipeline
@@ -33,31 +31,31 @@ def fit_steps(estimator: Any, X: Any, y: Any) -> Any:
     return X
 
 
-def prepared(estimator: Any, X: Any) -> Any:
-    """What the learner sees of these rows.
+def transformed(estimator: Any, X: Any) -> Any:
+    """Return the rows as the final estimator sees them.
 
     Raises:
-        SettingsError: a step before it is not fitted.
+        SettingsError: A step before it is not fitted.
     """
     for step in _steps(estimator):
         if not _is_fitted(step):
             raise SettingsError(
-                f"{type(step).__name__} is a step that is not fitted, and a stream is never seen as a whole; fit the "
-                "steps before the last one first, to a sample of the data: pipeline[:-1].fit(X, y)"
+                f"{type(step).__name__} is a step that is not fitted, and a stream has no complete data; first fit the "
+                "steps before the last one to a sample of the data: pipeline[:-1].fit(X, y)"
             )
         X = step.transform(X)
     return X
 
 
-def take_over(own: Any, other: Any) -> None:
-    """Let an estimator be what another one of its kind is, of which nothing else is kept.
+def adopt_state(own: Any, other: Any) -> None:
+    """Replace an estimator's state by that of another one of the same classes, which must not be used afterwards.
 
-    Whoever holds a step of a pipeline, to train it, holds it still.
+    The objects of a pipeline's steps stay the same, so that references to them stay valid.
     """
     if isinstance(own, Pipeline):
         for number, ((name, mine), (_, theirs)) in enumerate(zip(own.steps, other.steps, strict=True)):
             if type(mine) is type(theirs) and hasattr(mine, "get_params"):
-                take_over(mine, theirs)
+                adopt_state(mine, theirs)
                 other.steps[number] = name, mine
     state = vars(own)
     state.clear()
@@ -65,8 +63,8 @@ def take_over(own: Any, other: Any) -> None:
 
 
 def _steps(estimator: Any) -> Iterator[Any]:
-    """Those before the learner that do something."""
-    if isinstance(estimator, Pipeline) and learner(estimator) is not estimator:
+    """Yield the steps before the final estimator that are transformers."""
+    if isinstance(estimator, Pipeline) and final_estimator(estimator) is not estimator:
         yield from (step for _, step in estimator.steps[:-1] if step not in (None, "passthrough"))
         yield from _steps(estimator.steps[-1][1])
 

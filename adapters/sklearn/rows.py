@@ -1,4 +1,4 @@
-"""Rows of whatever scikit-learn takes as data, in batches."""
+"""Rows of any data that scikit-learn accepts, in batches."""
 
 # scikit-learn ships no types
 # pyright: basic
@@ -13,20 +13,18 @@ from sklearn.utils import _safe_indexing, gen_batches, indexable
 
 from trainbus import SettingsError
 
-__all__ = ["Rows", "batches"]
-
 
 class Rows:
     """X, y and sample weights of equal length: arrays, sparse matrices, data frames or lists.
 
     Args:
-        what: what the data is called in errors.
-        X: the samples, one a row.
-        y: their targets, one a row, or None.
-        sample_weight: their weights, or None.
+        what: The data's name in error messages.
+        X: The samples, one per row.
+        y: Their targets, one per row, or None.
+        sample_weight: Their weights, or None.
 
     Raises:
-        SettingsError: X has no rows to choose from, or the lengths differ.
+        SettingsError: X has no rows, or the lengths differ.
     """
 
     def __init__(self, what: str, X: Any, y: Any = None, sample_weight: Any = None) -> None:
@@ -34,7 +32,7 @@ class Rows:
             if data is not None and not hasattr(data, "shape") and not hasattr(data, "__len__"):
                 raise SettingsError(
                     f"{what}: {name} is a {type(data).__name__}, which has no rows to shuffle; give an array, or "
-                    "batches to trainbus.adapters.sklearn.stream.partial_fit_stream"
+                    "batches to trainbus.adapters.sklearn.partial_fit_stream"
                 )
         try:
             rows: Any = indexable(X, y, sample_weight)
@@ -46,13 +44,13 @@ class Rows:
         return int(self.X.shape[0]) if hasattr(self.X, "shape") else len(self.X)
 
     def take(self, rows: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
-        """X, y and sample weights of these rows, each of the type that it came as; None where there are none."""
+        """Return X, y and sample weights of these rows, each in its type; None for what was not given."""
         X, y, weight = (_take(data, rows) for data in (self.X, self.y, self.sample_weight))
         return X, y, weight
 
 
 def _take(data: Any, rows: np.ndarray[Any, Any]) -> Any:
-    if data is None or isinstance(data, np.ndarray):  # 25 times faster than asking what it is
+    if data is None or isinstance(data, np.ndarray):  # 25 times faster than _safe_indexing
         return None if data is None else data[rows]
     return _safe_indexing(data, rows)
 
@@ -60,12 +58,12 @@ def _take(data: Any, rows: np.ndarray[Any, Any]) -> Any:
 def batches(
     rows: int, batch_size: int, random: np.random.RandomState | None = None
 ) -> Iterator[np.ndarray[Any, np.dtype[np.intp]]]:
-    """The numbers of the rows of each batch of one epoch: every row once, the last batch possibly smaller.
+    """Yield the row numbers of each batch of one epoch: every row once; the last batch may be smaller.
 
     Args:
-        rows: how many there are.
-        batch_size: how many make a batch.
-        random: draws their order; None keeps it.
+        rows: The number of rows.
+        batch_size: The number of rows per batch.
+        random: The generator that shuffles them; None keeps their order.
 
     >>> [batch.tolist() for batch in batches(5, 2)]
     [[0, 1], [2, 3], [4]]

@@ -1,4 +1,4 @@
-"""What an epoch of a scikit-learn estimator is judged by: its own loss, and scorers."""
+"""The metrics of an epoch of a scikit-learn estimator: its own loss, and scores."""
 
 # scikit-learn ships no types
 # pyright: basic
@@ -23,23 +23,21 @@ from sklearn.metrics import (
 from trainbus import SettingsError
 from trainbus.metrics.names import nearest
 
-from .estimators import by_column, flat, inner, learner
-from .pipeline import prepared
-
-__all__ = ["Metrics", "loss"]
+from .estimators import final_estimator, inner_estimators, ravel_targets, trains_by_column
+from .pipeline import transformed
 
 Array = np.ndarray[Any, Any]
 Scoring = str | Iterable[str] | Mapping[str, Any] | Callable[..., Any] | None
-"""What scikit-learn's `check_scoring` takes."""
+"""The forms that scikit-learn's ``check_scoring`` accepts."""
 
-# of the margin y * f(x), with y -1 or 1
+# functions of the margin y * f(x), with y -1 or 1
 MARGIN_LOSSES: dict[str, Callable[[Array], Array]] = {
     "hinge": lambda margin: np.maximum(0, 1 - margin),
     "squared_hinge": lambda margin: np.maximum(0, 1 - margin) ** 2,
     "perceptron": lambda margin: np.maximum(0, -margin),
     "modified_huber": lambda margin: np.where(margin >= -1, np.maximum(0, 1 - margin) ** 2, -4 * margin),
 }
-# of the distance between truth and prediction, and the estimator's epsilon
+# functions of the distance between truth and prediction, and of the estimator's epsilon
 DISTANCE_LOSSES: dict[str, Callable[[Array, float], Array]] = {
     "huber": lambda far, epsilon: np.where(far <= epsilon, far**2 / 2, epsilon * (far - epsilon / 2)),
     "epsilon_insensitive": lambda far, epsilon: np.maximum(0, far - epsilon),
@@ -49,13 +47,21 @@ DISTANCE_LOSSES: dict[str, Callable[[Array, float], Array]] = {
 
 
 def loss(estimator: Any, X: Any, y: Any) -> float | None:
-    """What the classifier or regressor minimises, as the mean over the rows, without penalties; None for others.
+    """Return the loss that a classifier or regressor minimizes, without penalties, as the mean over the rows.
 
-    The loss that the estimator names is taken where it works on margins or distances: hinge, squared_hinge,
-    perceptron, modified_huber (several classes: the mean over the one-vs-all problems), huber, epsilon_insensitive,
-    squared_epsilon_insensitive, poisson (the deviance). Otherwise a classifier's is the log loss of its probabilities,
-    or the hinge loss of its decision function, or the share of wrong rows; a regressor's is the mean squared error.
-    Several outputs: the mean of theirs.
+    It is the estimator's ``loss`` if that is a function of margins or distances: hinge, squared_hinge, perceptron,
+    modified_huber (for several classes the mean over the one-vs-all problems), huber, epsilon_insensitive,
+    squared_epsilon_insensitive, or poisson (the deviance). Otherwise it is, for a classifier, the log loss of its
+    probabilities, else the hinge loss of its decision function, else the zero-one loss; for a regressor the mean
+    squared error. The loss of several outputs is the mean of their losses.
+
+    Args:
+        estimator: A fitted estimator, or a pipeline that ends in one.
+        X: Samples of shape (rows, features).
+        y: Targets of shape (rows,) or (rows, outputs).
+
+    Returns:
+        The loss; None for an estimator that is neither a classifier nor a regressor.
 
     >>> from sklearn.linear_model import SGDRegressor
     >>> X, y = [[0.0], [1.0]], [0.0, 1.0]
@@ -63,8 +69,8 @@ def loss(estimator: Any, X: Any, y: Any) -> float | None:
     >>> loss(model, X, y) == mean_squared_error(y, model.predict(X))
     True
     """
-    if learner(estimator) is not estimator:
-        return loss(learner(estimator), prepared(estimator, X), y)
+    if final_estimator(estimator) is not estimator:
+        return loss(final_estimator(estimator), transformed(estimator, X), y)
     if not hasattr(estimator, "__sklearn_tags__"):
         return None
     if is_classifier(estimator):
@@ -73,23 +79,23 @@ def loss(estimator: Any, X: Any, y: Any) -> float | None:
         own = _regressor_loss
     else:
         return None
-    y = flat(estimator, np.asarray(y))
-    if by_column(estimator):
-        return float(np.mean([own(part, X, y[:, i]) for i, part in enumerate(inner(estimator).values())]))
+    y = ravel_targets(estimator, np.asarray(y))
+    if trains_by_column(estimator):
+        return float(np.mean([own(part, X, y[:, i]) for i, part in enumerate(inner_estimators(estimator).values())]))
     return own(estimator, X, y)
 
 
 class Metrics:
-    """The estimator's loss and the scores of `scoring`, by name.
+    """Computes the estimator's loss and the scores of ``scoring``, by name.
 
     Args:
-        estimator: what is judged.
-        scoring: the scores beside the loss: a scorer's name, several of them, a mapping of names to scorers, or a
-            callable `(estimator, X, y)` that gives one number, named "score", or several by name; a "loss" among
-            these stands for the estimator's own. None is the estimator's `score`, where it has one.
+        estimator: The estimator to evaluate.
+        scoring: The scores besides the loss: a scorer's name, several of them, a mapping from names to scorers, or a
+            callable ``(estimator, X, y)`` that returns one number, named "score", or several by name; a "loss" among
+            these replaces the estimator's own. None is the estimator's ``score``, if it has one.
 
     Raises:
-        SettingsError: scikit-learn knows no such scorer, or one has the name "loss".
+        SettingsError: scikit-learn has no such scorer, or one has the name "loss".
     """
 
     def __init__(self, estimator: Any, scoring: Scoring = None) -> None:
@@ -102,11 +108,11 @@ class Metrics:
             return
         if not isinstance(scoring, (str, Mapping)):
             scoring = tuple(scoring)
-        self.names = {scoring} if isinstance(scoring, str) else set(scoring)
+        scorers = {scoring: scoring} if isinstance(scoring, str) else scoring
+        self.names = set(scorers)
         if "loss" in self.names:
-            raise SettingsError("scoring: 'loss' is what the estimator's own loss is called; choose another name")
-        asked = [scoring] if isinstance(scoring, str) else scoring.values() if isinstance(scoring, Mapping) else scoring
-        for name in asked:
+            raise SettingsError("scoring: 'loss' is the name of the estimator's own loss; choose another name")
+        for name in scorers.values() if isinstance(scorers, Mapping) else scorers:
             if isinstance(name, str) and name not in get_scorer_names():
                 near = nearest(name, get_scorer_names())
                 hint = f"did you mean {near!r}?" if near else "sklearn.metrics.get_scorer_names() has all"
@@ -117,7 +123,7 @@ class Metrics:
             raise SettingsError(f"scoring={scoring!r}: {error}") from None
 
     def __call__(self, X: Any, y: Any) -> dict[str, float]:
-        """The metrics on these rows."""
+        """Return the metrics on these rows."""
         own = None if y is None else loss(self.estimator, X, y)
         found = {} if own is None else {"loss": own}
         if self._scorer is None:
@@ -128,7 +134,7 @@ class Metrics:
         return {**found, **named}
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
-        """A scorer's value always improves upwards, whatever its name; a loss downwards."""
+        """Return "max" for a score, whatever its name, and "min" for the loss."""
         name = metric.removeprefix("val_")
         if name == "loss":
             return "min"

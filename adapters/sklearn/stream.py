@@ -1,4 +1,4 @@
-"""scikit-learn: training on data that never lies in memory as a whole, batch by batch as something reads it."""
+"""Train scikit-learn estimators on data that does not fit into memory, batch by batch as it is read."""
 
 # scikit-learn ships no types
 # pyright: basic
@@ -15,16 +15,14 @@ from sklearn.exceptions import NotFittedError
 from trainbus import Run, SettingsError
 from trainbus.engine.signals import DEFAULT
 
-from . import SklearnSubject
-from .estimators import flat, learn, learner, takes, untaken
-from .pipeline import prepared
+from .estimators import accepts, final_estimator, fit_batch, ravel_targets, unsupported_option
+from .pipeline import transformed
 from .rows import Rows
 from .scoring import Scoring
-
-__all__ = ["partial_fit_stream"]
+from .subject import SklearnSubject
 
 Stream = Iterable[Any] | Callable[[], Iterable[Any]]
-"""Batches, each X, `(X, y)` or `(X, y, sample_weight)`; or what makes them anew for each epoch."""
+"""Batches, each X, ``(X, y)`` or ``(X, y, sample_weight)``; or a function that returns them for each epoch."""
 
 
 def partial_fit_stream(
@@ -43,33 +41,33 @@ def partial_fit_stream(
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
-    """Train an estimator on batches as they come, with callbacks; no more than one is in memory.
+    """Train an estimator with callbacks on batches as they are read; one batch is in memory at a time.
 
     Args:
-        estimator: trained in place; one that was trained before is trained on. Of a pipeline the last step is trained;
-            the others have to be fitted.
-        stream: the batches of an epoch: an iterable that begins anew each time it is gone through, such as PyTorch's
-            DataLoader, or a function that returns an iterator, such as a generator function; a generator itself lasts
-            for one epoch. Each batch is `(X, y)`, `(X, y, sample_weight)`, or X alone for an estimator that needs no y.
-        classes: all labels that may come; a classifier that is not trained yet has to be told.
-        epochs: how often the stream is gone through, unless a callback stops before.
-        train_metrics: whether each batch is judged before it is trained on, as Keras judges them; the epoch's metrics
-            are the means over its rows. The very first batch of an untrained estimator is not judged.
-        validation_data: `(X, y)` in memory, or a stream of batches, whose metrics are means over the rows: right for
-            the loss and accuracy, not for what is no mean, such as the area under a curve.
-        validation_freq: as in `partial_fit`.
-        scoring: as in `partial_fit`.
-        callbacks: as in `trainbus.Run`.
-        resume: as in `trainbus.Run`. In the middle of an epoch the batches that were trained on are read and left out.
-        resume_strict: as in `trainbus.Run`.
-        signals: as in `trainbus.Run`.
-        trusted: as in `SklearnSubject`.
+        estimator: Trained in place; a trained estimator is trained further. Of a pipeline the last step is trained; the
+            other steps must be fitted.
+        stream: The batches of an epoch: an iterable that restarts at each iteration, such as PyTorch's DataLoader, or a
+            function that returns an iterator, such as a generator function; a generator itself lasts for one epoch.
+            Each batch is ``(X, y)``, ``(X, y, sample_weight)``, or X alone for an estimator that needs no y.
+        classes: All labels that may occur; required for a classifier that is not trained yet.
+        epochs: How often to iterate the stream, unless a callback stops earlier.
+        train_metrics: Whether to evaluate each batch before training on it, as Keras does; the epoch's metrics are the
+            means over its rows. The first batch of an untrained estimator is not evaluated.
+        validation_data: ``(X, y)`` in memory, or a stream of batches. A stream's metrics are means over the rows, which
+            is right for the loss and accuracy, but not for scores that are no means, such as the area under a curve.
+        validation_freq: As in ``partial_fit``.
+        scoring: As in ``partial_fit``.
+        callbacks: As in ``trainbus.Run``.
+        resume: As in ``trainbus.Run``. In the middle of an epoch, batches that were trained on are read and skipped.
+        resume_strict: As in ``trainbus.Run``.
+        signals: As in ``trainbus.Run``.
+        trusted: As in ``SklearnSubject``.
 
     Returns:
-        The run after its end: `run.history`, `run.result`.
+        The run after its end: ``run.history``, ``run.result``.
 
     Raises:
-        SettingsError: something does not fit together; told before any training, or at the first batch that shows it.
+        SettingsError: Arguments do not fit together; raised before any training, or at the first batch that shows it.
 
     >>> from sklearn.linear_model import SGDClassifier
     >>> def batches():
@@ -86,17 +84,17 @@ def partial_fit_stream(
     if validation_data is not None and not in_memory:
         _check_stream("validation_data", validation_data, epochs)
     options = _class_options(estimator, classes)
-    weighs = takes(estimator, "sample_weight")
+    weighs = accepts(estimator, "sample_weight")
 
     with Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals) as run:
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for batch in run.batches(_batches(stream)):
                 rows = _rows("a batch", estimator, batch)
                 if rows.sample_weight is not None and not weighs:
-                    raise untaken(estimator, "sample_weight")
+                    raise unsupported_option(estimator, "sample_weight")
                 if train_metrics:
                     _log(run, subject, rows)
-                learn(estimator, prepared(estimator, rows.X), rows.y, rows.sample_weight, options)
+                fit_batch(estimator, transformed(estimator, rows.X), rows.y, rows.sample_weight, options)
             if validation_data is not None and run.state.validates(epoch):
                 with run.validation():
                     for batch in [validation_data] if in_memory else _batches(validation_data):
@@ -106,7 +104,7 @@ def partial_fit_stream(
 
 def _check_stream(what: str, stream: Stream, epochs: int) -> None:
     if hasattr(stream, "shape"):
-        raise SettingsError(f"{what} is an array, not batches; trainbus.adapters.sklearn.partial_fit cuts it into some")
+        raise SettingsError(f"{what} is an array, not batches; trainbus.adapters.sklearn.partial_fit splits arrays")
     if callable(stream):
         return
     if not isinstance(stream, Iterable):
@@ -134,11 +132,11 @@ def _rows(what: str, estimator: Any, batch: Any) -> Rows:
     if not 1 <= len(parts) <= 3:
         raise SettingsError(f"{what} has {len(parts)} parts; give (X, y), (X, y, sample_weight), or X alone")
     X, y, weight = (*parts, None, None)[:3]
-    return Rows(what, X, flat(estimator, y), weight)
+    return Rows(what, X, ravel_targets(estimator, y), weight)
 
 
 def _are_arrays(batch: Any) -> bool:
-    """Whether a list holds X and y, as those of PyTorch's DataLoader do, and not the rows of X."""
+    """Return whether a list holds X and y, as PyTorch's DataLoader returns them, and not the rows of X."""
     return isinstance(batch, list) and all(hasattr(each, "shape") for each in batch) and len(batch[0].shape) > 1
 
 
@@ -148,19 +146,19 @@ def _log(run: Run, subject: SklearnSubject, rows: Rows) -> None:
     except (NotFittedError, AttributeError):
         if run.step:
             raise
-        return  # before its first batch an estimator can judge nothing
+        return  # an estimator cannot predict before its first batch
     run.log(metrics, count=len(rows))
 
 
 def _class_options(estimator: Any, classes: Any) -> dict[str, Any]:
-    if not takes(estimator, "classes"):
+    if not accepts(estimator, "classes"):
         if classes is not None:
-            raise untaken(estimator, "classes")
+            raise unsupported_option(estimator, "classes")
         return {}
     known = getattr(estimator, "classes_", None) if classes is None else classes
     if known is None:
         raise SettingsError(
-            f"classes: {type(learner(estimator)).__name__} has to know all labels before the first batch, which may "
-            "not hold them all; give classes=[...]"
+            f"classes: {type(final_estimator(estimator)).__name__} has to know all labels before the first batch, "
+            "which may not hold them all; give classes=[...]"
         )
     return {"classes": known}

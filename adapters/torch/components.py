@@ -1,108 +1,123 @@
-"""What takes part in a PyTorch training beside the model: optimizers, schedulers, a scaler and more, each by name."""
+"""The components of a PyTorch training besides the model: optimizers, schedulers, a scaler and more, each by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
+
 from trainbus import SettingsError
+from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.names import first_free
 
-from .state_dict import Buffers, portable, take_in_place
+from .state_dict import to_cpu_state
 from .weights import differences
 
-__all__ = ["Holders", "named", "states"]
 
-
-class Holders:
-    """The holders of a training's state by kind: "optimizers", "schedulers", "scaler" and "extra".
+class TrainingComponents:
+    """The components of a training by kind: "optimizers", "schedulers", "scaler" and "extra".
 
     Args:
-        optimizers: name to optimizer, and so on.
-        schedulers: what changes the learning rates.
-        scaler: a GradScaler, or None.
-        extra: whatever else has a state.
+        optimizers: Name to optimizer.
+        schedulers: Name to learning rate scheduler.
+        scaler: A GradScaler, or None.
+        extra: Name to any other object with a state.
     """
 
     def __init__(
         self, optimizers: dict[str, Any], schedulers: dict[str, Any], scaler: Any, extra: dict[str, Any]
     ) -> None:
+        self.optimizers = optimizers
         scalers = {} if scaler is None else {"scaler": scaler}
         self._kinds = {"optimizers": optimizers, "schedulers": schedulers, "scaler": scalers, "extra": extra}
 
-    def state(self, buffers: Buffers | None) -> dict[str, Any]:
-        """Kind to name to state, on the CPU; in `buffers` where they are given.
+    def state_dicts(self, kind: str) -> dict[str, Any]:
+        """Return name to state_dict of the components of one kind."""
+        return {name: component.state_dict() for name, component in self._kinds[kind].items()}
+
+    def cpu_state(self, buffers: HostBuffers | None) -> dict[str, Any]:
+        """Return kind to name to state on the CPU, in ``buffers`` if they are given.
 
         Raises:
-            CheckpointError: a state would not load with weights_only=True.
+            CheckpointError: A state would not load with weights_only=True.
         """
-        return {kind: portable(states(each), kind, buffers=buffers) for kind, each in self._kinds.items()}
+        return {kind: to_cpu_state(self.state_dicts(kind), kind, buffers=buffers) for kind in self._kinds}
 
     def classes(self) -> dict[str, dict[str, str]]:
-        """The classes of optimizers and schedulers, by name."""
+        """Return the class names of optimizers and schedulers: kind to name to class name."""
         return {
-            kind: {name: type(holder).__name__ for name, holder in self._kinds[kind].items()}
+            kind: {name: type(component).__name__ for name, component in self._kinds[kind].items()}
             for kind in ("optimizers", "schedulers")
         }
 
-    def take(self, found: Mapping[str, Any]) -> None:
-        """Give each its state; kinds of which there is no holder are passed over."""
-        for kind, holders in self._kinds.items():
-            for name, holder in holders.items():
-                state = found[kind][name]
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Load each component's state; skip kinds of which the training has no component."""
+        for kind, components in self._kinds.items():
+            for name, component in components.items():
+                state = saved[kind][name]
                 if kind == "optimizers":
-                    take_in_place(holder, state)
-                elif kind != "scaler" or state:  # a GradScaler that was not enabled has an empty state, and refuses it
-                    holder.load_state_dict(state)
+                    _load_in_place(component, state)
+                elif kind != "scaler" or state:  # a GradScaler refuses the empty state of a disabled one
+                    component.load_state_dict(state)
 
-    def misfit(self, found: Mapping[str, Any], classes: Mapping[str, Mapping[str, str]]) -> str:
-        """In words, why they cannot take these states, of objects of these classes; empty where they can."""
-        told = ""
-        for kind, holders in self._kinds.items():
-            told = told or (differences(kind, holders, found[kind]) if holders else "")
-            for name, holder in holders.items():
-                told = told or _difference(holder, found[kind][name], classes.get(kind, {}).get(name))
-        return told
+    def mismatch(self, saved: Mapping[str, Any], classes: Mapping[str, Mapping[str, str]]) -> str:
+        """Describe why they cannot load these states of objects of these classes; return "" if they can."""
+        reason = ""
+        for kind, components in self._kinds.items():
+            reason = reason or (differences(kind, components, saved[kind]) if components else "")
+            for name, component in components.items():
+                reason = reason or _mismatch(component, saved[kind][name], classes.get(kind, {}).get(name))
+        return reason
 
 
-def named(kind: str, given: Any, needed: str = "state_dict") -> dict[str, Any]:
-    """One object, a sequence or a mapping of them, as names and objects.
+def by_name(kind: str, given: Any, required: str = "state_dict") -> dict[str, Any]:
+    """Return one object, a sequence or a mapping of objects as a mapping from names.
+
+    Args:
+        kind: The argument's name, which is also the name of a single object.
+        given: The argument; names of a sequence's objects are their classes' names.
+        required: An attribute that each object must have besides ``state_dict`` and ``load_state_dict``.
 
     Raises:
-        SettingsError: one is no object with `needed` and a state.
+        SettingsError: An object lacks one of these attributes.
     """
     if given is None:
         return {}
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     if isinstance(given, Mapping):
-        found.update(cast("Mapping[str, Any]", given))
+        named.update(cast("Mapping[str, Any]", given))
     else:
         items = cast("Sequence[Any]", given) if isinstance(given, (list, tuple)) else [given]
         for each in items:
-            name = kind if len(items) == 1 else type(each).__name__
-            found[first_free(name, found)] = each
-    for name, each in found.items():
-        lacking = [needs for needs in (needed, "state_dict", "load_state_dict") if not hasattr(each, needs)]
-        if lacking or isinstance(each, type):
+            named[first_free(kind if len(items) == 1 else type(each).__name__, named)] = each
+    for name, each in named.items():
+        complete = all(hasattr(each, attribute) for attribute in (required, "state_dict", "load_state_dict"))
+        if not complete or isinstance(each, type):
             what = f"the class {each.__name__}" if isinstance(each, type) else f"of type {type(each).__name__}"
             example = "; give torch.optim.Adam(model.parameters()), say" if kind == "optimizer" else ""
-            raise SettingsError(f"{kind} {name!r} is {what}, no object with {needed} and load_state_dict{example}")
-    return found
+            raise SettingsError(f"{kind} {name!r} is {what}, no object with {required} and load_state_dict{example}")
+    return named
 
 
-def states(holders: Mapping[str, Any]) -> dict[str, Any]:
-    """Name to state."""
-    return {name: holder.state_dict() for name, holder in holders.items()}
+def _load_in_place(optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Load an optimizer's state; fill tensors among its options in place, since a captured CUDA graph reads them."""
+    before = [dict(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for old, new in zip(before, optimizer.param_groups, strict=True):
+        for key, value in old.items():
+            if isinstance(value, torch.Tensor) and key in new:
+                new[key] = value.copy_(torch.as_tensor(new[key]))
 
 
-def _difference(holder: Any, state: Mapping[str, Any], kind: str | None) -> str:
-    """In words, why an optimizer or scheduler cannot take this state of an object of class `kind`."""
-    if kind is not None and kind != type(holder).__name__:
-        return f"the file has the state of {kind}, not of {type(holder).__name__}"
-    if hasattr(holder, "param_groups"):
-        there, here = (
-            [len(group["params"]) for group in groups] for groups in (state["param_groups"], holder.param_groups)
+def _mismatch(component: Any, state: Mapping[str, Any], saved_class: str | None) -> str:
+    """Describe why an optimizer or scheduler cannot load this state of an object of ``saved_class``."""
+    if saved_class is not None and saved_class != type(component).__name__:
+        return f"the file has the state of {saved_class}, not of {type(component).__name__}"
+    if hasattr(component, "param_groups"):
+        saved, present = (
+            [len(group["params"]) for group in groups] for groups in (state["param_groups"], component.param_groups)
         )
-        if there != here:
-            return f"{kind} has groups of {there} parameters in the file and of {here} here"
+        if saved != present:
+            return f"{saved_class} has groups of {saved} parameters in the file and of {present} here"
     return ""

@@ -1,8 +1,8 @@
-"""Learning rates of torch optimizers by name, and cuts that their schedulers keep.
+"""Learning rates of torch optimizers by name, and changes of them that their schedulers keep.
 
-A scheduler either goes on from the present rate (StepLR, ExponentialLR, CosineAnnealingLR) or computes each rate anew
-from values that it noted at its beginning (LambdaLR, OneCycleLR, CyclicLR, CosineAnnealingWarmRestarts). So a rate is
-changed together with those values, and every later rate is the same multiple of what the schedule would have given.
+A scheduler either continues from the current rate (StepLR, ExponentialLR, CosineAnnealingLR) or computes each rate from
+values that it stored at its start (LambdaLR, OneCycleLR, CyclicLR, CosineAnnealingWarmRestarts). A change of a rate
+therefore changes those values too, and every later rate is the same multiple of what the schedule would have given.
 """
 
 from __future__ import annotations
@@ -18,35 +18,33 @@ import torch
 from torch.optim import Optimizer
 
 from trainbus import SettingsError
-from trainbus.metrics.names import first_free
+from trainbus.metrics.names import first_free, hint
 
-__all__ = ["Rate", "named_rates", "scale", "undone_by"]
-
-NOTED = ("initial_lr", "max_lr", "min_lr", "swa_lr")
-"""Keys of a parameter group under which schedulers note values to compute rates from."""
+SCHEDULE_KEYS = ("initial_lr", "max_lr", "min_lr", "swa_lr")
+"""Keys of a parameter group under which schedulers store values to compute rates from."""
 
 
 class Rate(NamedTuple):
-    """Where one learning rate stands."""
+    """One learning rate: that of a parameter group of an optimizer."""
 
     optimizer: Optimizer
     group: int
 
     @property
     def stored(self) -> Any:
-        """The present rate as the optimizer has it: a number, or a tensor that may lie on a device."""
+        """The current rate as the optimizer has it: a number, or a tensor on any device."""
         return self.optimizer.param_groups[self.group]["lr"]
 
     @property
     def value(self) -> float:
-        """The present rate; waits for the device where the rate is a tensor."""
+        """The current rate as a number; waits for the device if the rate is a tensor."""
         return float(self.stored)
 
     def write(self, value: float) -> None:
-        """Change the rate, in place where it is a tensor, since a captured CUDA graph reads that one.
+        """Change the rate; fill a tensor in place, since a captured CUDA graph reads it.
 
         Raises:
-            SettingsError: the optimizer does not keep what is written.
+            SettingsError: The optimizer does not keep the new rate.
         """
         group = self.optimizer.param_groups[self.group]
         if isinstance(group["lr"], torch.Tensor):
@@ -55,20 +53,21 @@ class Rate(NamedTuple):
             group["lr"] = value
         if not math.isclose(self.value, value, rel_tol=1e-6):  # a tensor rate is a float32
             kind = type(self.optimizer).__name__
-            raise SettingsError(f"{kind} does not keep its learning rate: {value} was written, {self.value} is there")
+            raise SettingsError(f"{kind} does not keep its learning rate: set to {value}, it is {self.value}")
 
 
 def named_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, Rate]:
-    """Every learning rate that acts: the only one as "learning_rate", several as "learning_rate/<optimizer>/<group>".
+    """Return every learning rate that takes effect, by name.
 
-    The optimizer's name is left out where there is one optimizer, the group's where the optimizer has one group. A
-    group is named by its key "name", or else by its number.
+    A single rate is "learning_rate"; several are "learning_rate/<optimizer>/<group>", without the optimizer's name if
+    there is one optimizer and without the group's if the optimizer has one group. A group's name is its key "name", or
+    else its number.
     """
     rates: dict[str, Rate] = {}
     for name, optimizer in optimizers.items():
         groups = optimizer.param_groups
         for index, group in enumerate(groups):
-            # Rprop reads its rate once, then adapts a step of its own to every weight
+            # Rprop reads its rate once, then adapts a separate step size for every weight
             if group.get("lr") is not None and not isinstance(optimizer, torch.optim.Rprop):
                 parts = [name] * (len(optimizers) > 1) + [str(group.get("name", index))] * (len(groups) > 1)
                 full = "/".join(["learning_rate", *parts])
@@ -76,24 +75,58 @@ def named_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, Rate]:
     return {"learning_rate": next(iter(rates.values()))} if len(rates) == 1 else rates
 
 
-def scale(optimizer: Any, schedulers: Iterable[Any], factors: Sequence[float]) -> None:
-    """Let the schedules of an optimizer go on at `factors`, one a group, of their height; its rates are written."""
+def set_rates(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any], rates: Mapping[str, float]) -> None:
+    """Change rates by name, and multiply the rest of their schedules by the same factor.
+
+    Raises:
+        SettingsError: No rate has this name, the optimizer does not keep the change, or a schedule is at 0.
+    """
+    known = named_rates(optimizers)
+    for name in rates:
+        if name not in known:
+            near = hint(name, known)
+            raise SettingsError(f"{name!r} is no learning rate{near} learning rates: {', '.join(known) or 'none'}")
+    for optimizer in optimizers.values():
+        changes = {known[name]: value for name, value in rates.items() if known[name].optimizer is optimizer}
+        if changes:
+            own = [each for each in schedulers.values() if getattr(each, "optimizer", None) is optimizer]
+            _change(optimizer, own, changes)
+
+
+def _change(optimizer: Optimizer, schedulers: Sequence[Any], changes: Mapping[Rate, float]) -> None:
+    factors = [1.0] * len(optimizer.param_groups)
+    for rate, value in changes.items():
+        if rate.value:
+            factors[rate.group] = value / rate.value
+        elif schedulers and value:
+            raise SettingsError(f"the schedule is at 0, and no factor leads from there to {value}")
+        rate.write(value)
+    _rescale_schedules(optimizer, schedulers, factors)
+
+
+def _rescale_schedules(optimizer: Any, schedulers: Iterable[Any], factors: Sequence[float]) -> None:
+    """Multiply an optimizer's schedules by ``factors``, one per group; its current rates are changed already."""
     for group, factor in zip(optimizer.param_groups, factors, strict=True):
-        group.update({key: group[key] * factor for key in NOTED if key in group})
+        group.update({key: group[key] * factor for key in SCHEDULE_KEYS if key in group})
     for scheduler in _flat(schedulers):
-        for noted in ("base_lrs", "max_lrs"):
-            if hasattr(scheduler, noted):
-                values = zip(getattr(scheduler, noted), factors, strict=False)
-                setattr(scheduler, noted, [value * factor for value, factor in values])
-        if hasattr(scheduler, "eta_min"):  # one value for all groups: the height of the one that was cut least
+        for attribute in ("base_lrs", "max_lrs"):
+            if hasattr(scheduler, attribute):
+                values = zip(getattr(scheduler, attribute), factors, strict=False)
+                setattr(scheduler, attribute, [value * factor for value, factor in values])
+        if hasattr(scheduler, "eta_min"):  # one value for all groups: use the factor of the group that was cut least
             scheduler.eta_min *= max(factors)
-        if hasattr(scheduler, "_last_lr"):  # what get_last_lr() tells
+        if hasattr(scheduler, "_last_lr"):  # get_last_lr() returns it
             rates = (group["lr"] for group in optimizer.param_groups)
             scheduler._last_lr = [rate.clone() if isinstance(rate, torch.Tensor) else rate for rate in rates]  # noqa: SLF001
 
 
-def undone_by(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any]) -> str | None:
-    """Why a changed rate would not last: a scheduler that nobody gave, or one that computes rates its own way."""
+def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any]) -> str | None:
+    """Return why rates cannot be changed: there are none, or a scheduler would undo the change; None if they can."""
+    if not optimizers:
+        return "no optimizer was given; give it: TorchSubject(model, optimizer)"
+    if not named_rates(optimizers):
+        kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in optimizers.values()))
+        return f"{kinds} has no learning rate that acts while it trains"
     for name, optimizer in optimizers.items():
         given = any(getattr(scheduler, "optimizer", None) is optimizer for scheduler in schedulers.values())
         if hasattr(optimizer.step, "_wrapped_by_lr_sched") and not given:
@@ -103,7 +136,7 @@ def undone_by(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any]
             )
     for name, scheduler in schedulers.items():
         for each in _flat([scheduler]):
-            if not type(each).__module__.startswith("torch.optim.") and not _keeps_a_cut(each):
+            if not type(each).__module__.startswith("torch.optim.") and not _keeps_changes(each):
                 return (
                     f"{type(each).__name__} ({name!r}) would undo every change: it computes its rates neither from the "
                     f"present ones nor from base_lrs"
@@ -111,13 +144,13 @@ def undone_by(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any]
     return None
 
 
-def _keeps_a_cut(scheduler: Any) -> bool:
-    """Whether half the rate now leads to half the rate at the next step, tried on a copy."""
+def _keeps_changes(scheduler: Any) -> bool:
+    """Return whether half the rate now leads to half the rate at the next step; try it on a copy."""
     try:
-        whole, half = (_next_rates(scheduler, factor) for factor in (1.0, 0.5))
+        full, half = (_next_rates(scheduler, factor) for factor in (1.0, 0.5))
     except (AttributeError, NotImplementedError):
         return False
-    return all(math.isclose(float(a), 2 * float(b), rel_tol=1e-6) for a, b in zip(whole, half, strict=True))
+    return all(math.isclose(float(a), 2 * float(b), rel_tol=1e-6) for a, b in zip(full, half, strict=True))
 
 
 def _next_rates(scheduler: Any, factor: float) -> list[Any]:
@@ -127,13 +160,13 @@ def _next_rates(scheduler: Any, factor: float) -> list[Any]:
         group["lr"] = group["lr"] * factor
     trial.optimizer = SimpleNamespace(param_groups=groups)
     trial.last_epoch += 1
-    scale(trial.optimizer, [trial], [factor] * len(groups))
+    _rescale_schedules(trial.optimizer, [trial], [factor] * len(groups))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # get_lr() is meant for step(), and says so
+        warnings.simplefilter("ignore")  # get_lr() warns outside of step()
         return list(trial.get_lr())
 
 
 def _flat(schedulers: Iterable[Any]) -> Iterator[Any]:
     for scheduler in schedulers:
         yield scheduler
-        yield from _flat(getattr(scheduler, "_schedulers", ()))  # those of ChainedScheduler and SequentialLR
+        yield from _flat(getattr(scheduler, "_schedulers", ()))  # of ChainedScheduler and SequentialLR

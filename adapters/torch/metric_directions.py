@@ -1,4 +1,4 @@
-"""Which way a metric improves, as the torchmetrics objects of a model say."""
+"""The direction in which a metric improves, from the torchmetrics objects of a model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from trainbus.metrics.names import resolve
 
 from .weights import modules_of
 
-__all__ = ["declared_direction", "declares_directions"]
-
 Direction: TypeAlias = Literal["min", "max"]
 
 MISLEADING_FLAGS = frozenset(
@@ -21,7 +19,7 @@ MISLEADING_FLAGS = frozenset(
         "SpectralDistortionIndex",
         "PerceptualPathLength",
         "WordInfoPreserved",
-        # not one score that could be better or worse
+        # the metric is not one score that could improve
         "BinaryFairness",
         "BinaryGroupStatRates",
         "RetrievalPrecisionRecallCurve",
@@ -30,16 +28,16 @@ MISLEADING_FLAGS = frozenset(
 
 
 def declares_directions(model: nn.Module) -> bool:
-    """Whether the model holds any metric object that says which way it improves."""
+    """Return whether the model holds a metric object with a direction."""
     return any(_declared(module) for _, module in modules_of(model))
 
 
 def declared_direction(model: nn.Module, metric: str) -> Direction | None:
-    """What the metric object of this name says; None where there is none, or several that disagree.
+    """Return the direction of the metric object of this name; None without one, or if several disagree.
 
     Args:
-        model: holds metric objects as attributes, wherever.
-        metric: the attribute's name, with or without `val_` or `train_`.
+        model: A module whose submodules, at any depth, may be metric objects.
+        metric: The name of the metric object's attribute, with or without "val_" or "train_".
     """
     found: dict[str, set[Direction]] = {}
     for path, module in modules_of(model):

@@ -1,4 +1,4 @@
-"""What of a training's state is different where it is sharded over ranks: names, what each rank has alone, where to."""
+"""The state of a training in the layout of a sharded checkpoint, as ``torch.distributed.checkpoint`` (DCP) has it."""
 
 # states are nested values of any kind
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
@@ -10,41 +10,31 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..shared.torch_ranks import rank_and_size
 from .weights import plain_names, weights_of
 
-__all__ = [
-    "Layout",
-    "is_classic",
-    "is_sharded",
-    "parameter_names",
-    "place_of",
-    "rank_and_size",
-    "sharded_like",
-    "take_up",
-]
-
 RANKS = "ranks"
-"""Key of what each rank has alone: rank to its random generators and its buffers, as a tuple, which DCP keeps whole."""
+"""Key of the state that one rank has alone: rank to a tuple (DCP does not split it) of its random state and buffers."""
 PACKED, NUMBER = "trainbus", "trainbus:"
-"""Beginning of a tuple that holds a mapping, and of a key that is a number."""
+"""First item of a tuple that holds a mapping, and prefix of a key that is a number."""
 
 
 def is_sharded(value: object) -> TypeGuard[Any]:
-    """Whether a tensor is a DTensor, or a module has such parameters."""
-    module = sys.modules.get("torch.distributed.tensor")  # nothing is sharded where nobody has imported it
+    """Return whether a tensor is a DTensor, or a module has such parameters."""
+    module = sys.modules.get("torch.distributed.tensor")  # without this import nothing can be sharded
     if module is None:
         return False
-    tensors = value.parameters() if isinstance(value, nn.Module) else [value]
-    return any(isinstance(tensor, module.DTensor) for tensor in tensors)
+    if isinstance(value, nn.Module):
+        return any(isinstance(tensor, module.DTensor) for tensor in value.parameters())
+    return isinstance(value, module.DTensor)
 
 
-def is_classic(model: nn.Module) -> bool:
-    """Whether `FullyShardedDataParallel`, the wrapper that came before `fully_shard`, shards it over several ranks.
+def is_fsdp1(model: nn.Module) -> bool:
+    """Return whether ``FullyShardedDataParallel``, the predecessor of ``fully_shard``, shards it over several ranks.
 
-    Whatever is asked of such a model, be it only the names of its weights, is answered by all ranks together or never.
+    Reading anything from such a model, even the names of its weights, is a collective operation of all ranks.
     """
     module = sys.modules.get("torch.distributed.fsdp")
     if module is None:
@@ -54,66 +44,54 @@ def is_classic(model: nn.Module) -> bool:
 
 
 def sharded_like(local: Tensor, model: Any) -> Tensor:
-    """A sharded tensor whose part on this rank is `local`, on whatever device that is."""
-    made: Tensor = type(model)(local, model._spec, requires_grad=False)  # noqa: SLF001 - from_local() would move it
-    return made
+    """Return a tensor sharded as ``model`` whose part on this rank is ``local``, which stays on its device."""
+    sharded: Tensor = type(model)(local, model._spec, requires_grad=False)  # noqa: SLF001 - from_local() would move it
+    return sharded
 
 
-def rank_and_size() -> tuple[int, int]:
-    """The number of this process among those that train together, and how many there are."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return 0, 1
-    return dist.get_rank(), dist.get_world_size()
+class ShardedLayout:
+    """Converts a state to its sharded layout: by names, as ``torch.distributed.checkpoint.state_dict`` has it.
 
-
-def parameter_names(model: nn.Module, optimizer: Any) -> list[str]:
-    """The optimizer's parameters, in its order, by their plain names; by their numbers where the model has not all."""
-    plain = plain_names(model)
-    names = {id(parameter): plain(name) for name, parameter in model.named_parameters()}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    found = [names.get(id(parameter), "") for parameter in parameters]
-    return found if all(found) else [str(number) for number in range(len(parameters))]
-
-
-class Layout:
-    """How a state goes into shards: by names, as `torch.distributed.checkpoint.state_dict` has it.
-
-    It is made by the thread that trains, between two steps: while FSDP computes, parameters are others.
+    The training thread creates it between two steps: while FSDP computes, the model has other parameters.
 
     Args:
-        model: the module that is trained.
-        optimizers: name to optimizer.
+        model: The module that is trained.
+        optimizers: Name to optimizer.
     """
 
     def __init__(self, model: nn.Module, optimizers: Mapping[str, Any]) -> None:
-        self.names = {name: dict(enumerate(parameter_names(model, each))) for name, each in optimizers.items()}
+        self.names = {
+            name: {number: known for number, (known, _) in enumerate(_named_parameters(model, each))}
+            for name, each in optimizers.items()
+        }
         self.sharded = is_sharded(model)
         self.rank, self.size = rank_and_size()
 
-    def __call__(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """All of a state, or the model's weights alone, laid out."""
-        laid: dict[str, Any]
+    def to_sharded(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sharded layout of a complete state, or of the model's weights alone."""
+        sharded: dict[str, Any]
         if "trainbus" not in state:
-            laid = _packed(state)
-            return laid
+            sharded = _packed(state)
+            return sharded
         model: Mapping[str, Any] = state["model"]
         versions = {path: dict(each) for path, each in getattr(model, "_metadata", {}).items()}
         kinds = [kind for kind in state if kind not in ("trainbus", "optimizers", "random")]
-        laid = {kind: _packed(state[kind]) for kind in kinds}
-        laid["trainbus"] = _packed({**state["trainbus"], "ranks": self.size, "versions": versions})
+        sharded = {kind: _packed(state[kind]) for kind in kinds}
+        sharded["trainbus"] = _packed({**state["trainbus"], "ranks": self.size, "versions": versions})
         optimizers: Mapping[str, Any] = state["optimizers"]
-        laid["optimizers"] = {name: _renamed(each, self.names[name]) for name, each in optimizers.items()}
+        sharded["optimizers"] = {name: _renamed(each, self.names[name]) for name, each in optimizers.items()}
         buffers = {name: value for name, value in model.items() if self.sharded and not is_sharded(value)}
-        laid[RANKS] = {str(self.rank): (state["random"], buffers)}
-        return laid
+        sharded[RANKS] = {str(self.rank): (state["random"], buffers)}
+        return sharded
 
 
-def take_up(found: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str, Any]) -> dict[str, Any]:
-    """What `Layout` has laid out, and was read again, as `Layout` was given it.
+def from_sharded(sharded: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state that ``ShardedLayout.to_sharded`` was given.
 
-    Instead of "random" it has under "own" what this rank had alone, None where the number of ranks was another.
+    Instead of "random" it has "own": the random state and the buffers that this rank had alone, or None if the number
+    of ranks has changed.
     """
-    state: dict[str, Any] = _unpacked(found)
+    state: dict[str, Any] = _unpacked(sharded)
     if not isinstance(state.get("trainbus"), dict):
         weights = OrderedDict(state)
         vars(weights)["_metadata"] = getattr(weights_of(model), "_metadata")  # noqa: B009 - torch adds it
@@ -122,19 +100,18 @@ def take_up(found: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str,
         state.setdefault(kind, {})
     weights = state["model"] = OrderedDict(state["model"])
     vars(weights)["_metadata"] = state["trainbus"]["versions"]
-    numbers = {name: parameter_names(model, each) for name, each in optimizers.items()}
     for name, each in state["optimizers"].items():
-        known = {parameter: number for number, parameter in enumerate(numbers.get(name, []))}
-        state["optimizers"][name] = _renamed(each, known)
+        parameters = _named_parameters(model, optimizers[name]) if name in optimizers else []
+        state["optimizers"][name] = _renamed(each, {known: number for number, (known, _) in enumerate(parameters)})
     rank, size = rank_and_size()
     state["own"] = state.pop(RANKS).get(str(rank)) if state["trainbus"]["ranks"] == size else None
     return state
 
 
 def _packed(value: Any) -> Any:
-    """The value with each mapping that holds no tensor in one piece, and text for all keys of those that do.
+    """Pack each mapping without tensors into a tuple; make text of the keys of all other mappings.
 
-    DCP takes mappings to pieces, turns their keys into text and forgets the empty ones.
+    DCP flattens mappings, turns their keys into text and drops empty ones.
 
     >>> _packed({"milestones": {30: 1}})
     ('trainbus', {'milestones': {30: 1}})
@@ -162,21 +139,18 @@ def _holds_tensors(value: Any) -> bool:
     return any(map(_holds_tensors, value)) if isinstance(value, list) else isinstance(value, Tensor)
 
 
-def place_of(
+def placement_of(
     state: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str, Any]
 ) -> Callable[[tuple[str, ...]], Tensor | None]:
-    """What tells for a path of keys in the shards which tensor of this training is sharded as it shall be."""
-    parameters = {
-        (name, known): parameter
-        for name, each in optimizers.items()
-        for known, parameter in zip(
-            parameter_names(model, each), (p for group in each.param_groups for p in group["params"]), strict=True
-        )
-    }
+    """Return a function from a path of keys in a sharded state to this training's tensor with the wanted sharding.
+
+    That function returns None if the tensor is not sharded.
+    """
+    parameters = {name: dict(_named_parameters(model, each)) for name, each in optimizers.items()}
 
     def like(path: tuple[str, ...]) -> Tensor | None:
         if path[:1] == ("optimizers",) and path[2:3] == ("state",):
-            found: Any = parameters.get((path[1], path[3]))
+            found: Any = parameters.get(path[1], {}).get(path[3])
         else:
             found = state
             for key in path:
@@ -187,7 +161,7 @@ def place_of(
 
 
 def _renamed(state: Mapping[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:
-    """An optimizer's state with other names, or numbers, for its parameters."""
+    """Return an optimizer's state with other names, or numbers, for its parameters."""
     return {
         **state,
         "state": {names.get(each, each): value for each, value in state.get("state", {}).items()},
@@ -195,3 +169,12 @@ def _renamed(state: Mapping[str, Any], names: Mapping[Any, Any]) -> dict[str, An
             {**group, "params": [names.get(each, each) for each in group["params"]]} for group in state["param_groups"]
         ],
     }
+
+
+def _named_parameters(model: nn.Module, optimizer: Any) -> list[tuple[str, Any]]:
+    """Return the optimizer's parameters under their plain names; under their numbers if the model lacks some."""
+    plain = plain_names(model)
+    names = {id(parameter): plain(name) for name, parameter in model.named_parameters()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    complete = all(id(parameter) in names for parameter in parameters)
+    return [(names[id(each)] if complete else str(number), each) for number, each in enumerate(parameters)]

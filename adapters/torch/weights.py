@@ -1,4 +1,4 @@
-"""A module's weights by the names that they would have if nothing were wrapped."""
+"""A module's weights under plain names: those that they would have if no module were wrapped."""
 
 from __future__ import annotations
 
@@ -13,26 +13,12 @@ from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus.metrics.names import nearest, unique
 
-__all__ = [
-    "arrays",
-    "as_array",
-    "differences",
-    "has_numbers",
-    "misfit",
-    "modules_of",
-    "named",
-    "plain_names",
-    "take_weights",
-    "unwrapped",
-    "weights_of",
-]
-
 UNINITIALIZED = (UninitializedParameter, UninitializedBuffer)
-"""What lazy modules hold until they see their first batch."""
+"""Types of the weights of lazy modules before their first batch."""
 
 
 def weights_of(model: nn.Module) -> OrderedDict[str, Any]:
-    """The model's state_dict under plain names; its tensors are the model's own."""
+    """Return the model's state_dict under plain names, without copying its tensors."""
     plain, state = plain_names(model), model.state_dict()
     weights = OrderedDict((plain(name), value) for name, value in state.items())
     versions = getattr(state, "_metadata", {})
@@ -40,56 +26,52 @@ def weights_of(model: nn.Module) -> OrderedDict[str, Any]:
     return weights
 
 
-def take_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
-    """Fill the model's tensors in place from a state_dict under plain names that fits."""
+def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Fill the model's tensors in place from a state_dict under plain names that fits the model."""
     plain = plain_names(model)
     state = OrderedDict((name, weights[plain(name)]) for name in model.state_dict())
-    versions = getattr(weights, "_metadata", {})  # by which modules read what their older versions wrote
+    versions = getattr(weights, "_metadata", {})  # modules need them to read the state of their older versions
     vars(state)["_metadata"] = {path: versions.get(plain(path), {}) for path, _ in modules_of(model)}
     model.load_state_dict(state)
 
 
-def misfit(model: nn.Module, weights: Mapping[str, Any]) -> str:
-    """In words, why a state_dict under plain names does not fit the model; empty where it fits."""
+def mismatch(model: nn.Module, weights: Mapping[str, Any]) -> str:
+    """Describe why a state_dict under plain names does not fit the model; return "" if it fits."""
     own = weights_of(model)
-    told = differences("weights", own, weights)
-    if told:
-        return told
+    if difference := differences("weights", own, weights):
+        return difference
     for name, value in own.items():
         if isinstance(value, Tensor) and not isinstance(value, UNINITIALIZED):
-            there = getattr(weights[name], "shape", None)
-            if there != value.shape:
-                shape = "no shape" if there is None else f"the shape {tuple(there)}"
+            found = getattr(weights[name], "shape", None)
+            if found != value.shape:
+                shape = "no shape" if found is None else f"the shape {tuple(found)}"
                 return f"{name!r} has {shape} in the file and {tuple(value.shape)} in the model"
     return ""
 
 
-def named(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters, then the buffers of the state_dict that hold fractions; tied ones once, none without values."""
+def named_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the parameters, then the floating-point buffers of the state_dict.
+
+    Tied weights come once, weights without values not at all.
+    """
     kept, plain, taken = model.state_dict().keys(), plain_names(model), set[str]()
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
-        if name in kept and has_numbers(tensor):
-            yield unique(plain(name).replace(".", "/"), taken), tensor  # modules, too, may have a / in their names
+        if name in kept and is_numeric(tensor):
+            yield unique(plain(name).replace(".", "/"), taken), tensor  # names of modules may hold a / too
 
 
-def arrays(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """The same as arrays."""
-    for name, tensor in named(model):
-        yield name, as_array(tensor)
-
-
-def has_numbers(tensor: Tensor) -> bool:
-    """Whether it holds fractions, or what stands for some, and has them at hand."""
-    fractions = tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized
-    return fractions and not tensor.is_meta and not isinstance(tensor, UNINITIALIZED)
+def is_numeric(tensor: Tensor) -> bool:
+    """Return whether the tensor holds floating-point, complex or quantized numbers and has values."""
+    fractional = tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized
+    return fractional and not tensor.is_meta and not isinstance(tensor, UNINITIALIZED)
 
 
 def as_array(tensor: Tensor, *, copied: bool = False) -> Any:
-    """The numbers in NumPy's types, quantised ones as what they stand for, sparse ones with their zeros.
+    """Return the tensor's numbers as a float32 or float64 array, dequantized and dense.
 
     Args:
-        tensor: one that `has_numbers`.
-        copied: whether the array shares no memory with the tensor; else it may, and cannot be written to.
+        tensor: A tensor that ``is_numeric``; a complex number becomes a pair of numbers in a new last axis.
+        copied: Whether the array shares no memory with the tensor; otherwise it may, and is read-only.
     """
     tensor = tensor.detach()
     if tensor.is_quantized:
@@ -108,22 +90,22 @@ def as_array(tensor: Tensor, *, copied: bool = False) -> Any:
     return array
 
 
-def differences(kind: str, wanted: Iterable[str], there: Iterable[str]) -> str:
-    """In words, which names are wanted and not there, and the other way round; empty where they are the same.
+def differences(kind: str, expected: Iterable[str], found: Iterable[str]) -> str:
+    """Describe which names the file and the model do not share; return "" if they share all.
 
     >>> differences("weights", ["fc.weight"], ["fcc.weight"])
     "the file lacks the weights 'fc.weight' (it has 'fcc.weight'); the model lacks the weights 'fcc.weight'"
     """
-    wanted, there = list(wanted), list(there)
-    missing = [name for name in wanted if name not in set(there)]
-    unexpected = [name for name in there if name not in set(wanted)]
-    told: list[str] = []
+    expected, found = dict.fromkeys(expected), dict.fromkeys(found)
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    sentences: list[str] = []
     if missing:
         near = nearest(missing[0], unexpected)
-        told.append(f"the file lacks the {kind} {_listed(missing)}" + (f" (it has {near!r})" if near else ""))
+        sentences.append(f"the file lacks the {kind} {_listed(missing)}" + (f" (it has {near!r})" if near else ""))
     if unexpected:
-        told.append(f"the model lacks the {kind} {_listed(unexpected)}")
-    return "; ".join(told)
+        sentences.append(f"the model lacks the {kind} {_listed(unexpected)}")
+    return "; ".join(sentences)
 
 
 def _listed(names: list[str], most: int = 5) -> str:
@@ -132,16 +114,16 @@ def _listed(names: list[str], most: int = 5) -> str:
 
 
 def plain_names(model: nn.Module) -> Callable[[str], str]:
-    """What a weight or module would be called if nothing in the model were wrapped.
+    """Return a function from the name of a weight or module to its name without wrappers.
 
-    Wrappers are DataParallel, DistributedDataParallel, FullyShardedDataParallel and what `torch.compile` makes of a
-    module, wherever they stand.
+    Wrappers are DataParallel, DistributedDataParallel, FullyShardedDataParallel and the result of ``torch.compile``,
+    at any depth.
 
     >>> plain_names(nn.DataParallel(nn.Linear(1, 1)))("module.weight")
     'weight'
     """
-    inner = [f"{path}.{held}".lstrip(".") for path, module in modules_of(model) if (held := _held(module))]
-    inner.sort(key=len, reverse=True)  # from the inside out, so that the outer paths still fit
+    inner = [f"{path}.{held}".lstrip(".") for path, module in modules_of(model) if (held := _wrapped_name(module))]
+    inner.sort(key=len, reverse=True)  # the innermost first, so that the outer paths still match
 
     def plain(name: str) -> str:
         for path in inner:
@@ -153,19 +135,19 @@ def plain_names(model: nn.Module) -> Callable[[str], str]:
 
 
 def modules_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Path and module of the model and of everything in it."""
+    """Return path and module of the model and of all modules in it."""
     return list(cast("Iterable[tuple[str, nn.Module]]", model.named_modules()))
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The module itself, without the wrappers round it."""
-    while held := _held(module):
+    """Return the module inside its wrappers."""
+    while held := _wrapped_name(module):
         module = module.get_submodule(held)
     return module
 
 
-def _held(module: nn.Module) -> str | None:
-    """The name under which a wrapper holds what it wraps."""
+def _wrapped_name(module: nn.Module) -> str | None:
+    """Return the attribute under which a wrapper holds its module; None if it is no wrapper."""
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return "module"
     inner = dict(module.named_children())

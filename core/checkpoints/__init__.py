@@ -1,4 +1,4 @@
-"""Checkpoints on a disk or in a store: written so that a crash spoils none, found again, and verified."""
+"""Checkpoints on a disk or in a remote store: saved so that no crash damages one, found and verified."""
 
 from .commit import Checkpoint, commit, local_copy, read, remove
 from .discovery import CheckpointInfo, inspect_paths, newest, newest_intact, payloads_in, remove_debris, scan

@@ -1,4 +1,4 @@
-"""What a decision writes and removes, carried out at once or in a thread of its own while the training goes on."""
+"""Writes the files of a decision, at once or in a background thread while the training continues."""
 
 from __future__ import annotations
 
@@ -17,32 +17,30 @@ from typing import Any, NamedTuple
 from ..capabilities import Ranks
 from ..errors import CheckpointError
 from ..storage.paths import Location
-from .collective_commit import commit_collectively
-from .discovery import Checkpoint, commit
-
-__all__ = ["AsyncWriter", "FailedSave", "PendingFile", "SaveJob"]
+from .collective_commit import Write, commit_collectively
+from .commit import Checkpoint, commit
 
 
 class PendingFile(NamedTuple):
-    """One checkpoint to be written."""
+    """One checkpoint to write."""
 
     path: Location
-    write: Callable[[Path], object]
-    """Writes the payload to the path that it is given, in whatever thread."""
-    moment: dict[str, Any]
-    """The fields of its `Content`."""
+    write: Write
+    """Writes the payload to the path that it is called with, in any thread."""
+    metadata: dict[str, Any]
+    """The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``."""
     in_parts: bool = False
-    """Whether it is a directory, laid out as `parts` says."""
+    """Whether the payload is a directory (see ``trainbus.storage.sharded_directory``)."""
     sharing: Ranks | None = None
-    """The ranks that write it together; None where this process writes it alone."""
-    own: str = ""
-    """What this rank remembers by itself, where rank 0 has not gathered it."""
+    """The ranks that write it together; None if this process writes it alone."""
+    rank_state: str = ""
+    """This rank's own state, if rank 0 has not gathered it."""
 
-    def commit(self, write: Callable[[Path], object]) -> Checkpoint:
-        """Put it where it shall stand."""
+    def commit(self, write: Write) -> Checkpoint:
+        """Write the payload by ``write`` and commit it."""
         if self.sharing is not None:
-            return commit_collectively(self.sharing, self.path, write, self.own, **self.moment)
-        return commit(self.path, write, directory=self.in_parts, **self.moment)
+            return commit_collectively(self.sharing, self.path, write, self.rank_state, **self.metadata)
+        return commit(self.path, write, directory=self.in_parts, **self.metadata)
 
 
 class FailedSave(NamedTuple):
@@ -55,100 +53,101 @@ class FailedSave(NamedTuple):
 
 @dataclass
 class SaveJob:
-    """The files of one decision, what comes after them, and what became of it all."""
+    """The files of one decision, what to do after them, and the results."""
 
     files: list[PendingFile]
     then: Callable[[SaveJob], object] | None
-    """Called when the files were tried, in the same thread."""
+    """Called after all files were tried, in the same thread."""
     committed: list[Checkpoint] = field(default_factory=list[Checkpoint])
-    unwritten: list[FailedSave] = field(default_factory=list[FailedSave])
+    failed: list[FailedSave] = field(default_factory=list[FailedSave])
     error: BaseException | None = None
-    """What ended the job early."""
+    """The error that ended the job early."""
     abandoned: bool = False
+    """Whether files that are not committed yet must not be."""
     done: threading.Event = field(default_factory=threading.Event)
-    """Set when a thread has done it."""
+    """Set when the background thread has finished the job."""
 
     def run(self) -> None:
-        """Write each file, a failed one beside the others, and do what comes then."""
+        """Write each file, also after another one failed, then call ``then``."""
         try:
             for file in self.files:
                 try:
                     self.committed.append(file.commit(partial(self._write, file.write)))
                 except CheckpointError as error:
-                    self.unwritten.append(FailedSave(file.path, file.moment["step"], error))
+                    self.failed.append(FailedSave(file.path, file.metadata["step"], error))
             if self.then is not None:
                 self.then(self)
-        except BaseException as error:  # noqa: BLE001 - raised where the training waits for it
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the training
             self.error = error
-        self.then = None  # a run that is lost, and never takes this, is not kept alive by it
+        self.then = None  # its reference would keep a run alive that nobody else holds
         self.files = []
 
-    def _write(self, write: Callable[[Path], object], staged: Path) -> object:
-        told = write(staged)
+    def _write(self, write: Write, staged: Path) -> object:
+        written = write(staged)
         if self.abandoned:
             raise CheckpointError("the run was interrupted twice")
-        return told
+        return written
 
 
 class AsyncWriter:
-    """Does one job at a time; whoever brings the next waits until it is done.
+    """Runs one save job at a time, in the background or not; the next one waits until it has finished.
 
-    So nothing is left out, files appear in the order of the decisions, and one copy of the state is all the memory
-    that is needed, however slow the disk.
+    So no save is left out, files appear in the order of the decisions, and one copy of the state is all the memory
+    that is needed, however slow the disk is.
     """
 
     def __init__(self) -> None:
         self._job: SaveJob | None = None
-        self._waits = False
+        self._in_background = False
         self._jobs: SimpleQueue[SaveJob | None] | None = None
 
-    def do(self, job: SaveJob, *, background: bool) -> None:
-        """Do a job when the one before is done and was taken: before this returns, or in a thread of its own."""
+    def submit(self, job: SaveJob, *, background: bool) -> None:
+        """Run a job, before this returns or in the background thread; the last job must have been collected."""
         self._job = job
         if not background:
             job.run()
             return
         if self._jobs is None:
-            # it waits for its jobs: one that begins with a job would take the interpreter from whoever starts it
+            # the thread waits for jobs: a thread that starts with a job would compete with its starter for the GIL
             self._jobs = SimpleQueue()
-            # a daemon, so that Ctrl-C ends the process while a large file is being written; a plain exit waits
-            thread = threading.Thread(target=_work, args=(self._jobs,), name="trainbus-writer", daemon=True)
+            # a daemon, so that Ctrl-C ends the process while a large file is being written; a normal exit waits
+            thread = threading.Thread(target=_run_jobs, args=(self._jobs,), name="trainbus-writer", daemon=True)
             thread.start()
             weakref.finalize(self, _end, thread, self._jobs)
-        self._waits = True
+        self._in_background = True
         atexit.register(self.wait)
         self._jobs.put(job)
 
     def wait(self) -> None:
-        """Wait until the job is done.
+        """Wait until the background job is done.
 
         Raises:
-            KeyboardInterrupt: the waiting was interrupted; what has not been published will not be.
+            KeyboardInterrupt: The user interrupted the waiting; files that are not committed yet will not be.
         """
-        if not self._waits or self._job is None:
+        if not self._in_background or self._job is None:
             return
         try:
             self._job.done.wait()
         except BaseException:
             self.abandon()
             raise
-        self._waits = False
+        self._in_background = False
         atexit.unregister(self.wait)
 
     def abandon(self) -> None:
-        """Let the file that is being written not take its place, and wait no more."""
+        """Do not commit the file that is being written, and do not wait for it."""
         if self._job is not None:
             self._job.abandoned = True
-        self._waits = False
+        self._in_background = False
         atexit.unregister(self.wait)
 
-    def take(self, *, wait: bool) -> SaveJob | None:
-        """The job that is done, once; None where there is none, or where it goes on and this does not wait.
+    def collect(self, *, wait: bool) -> SaveJob | None:
+        """Return the finished job, once; None if there is none, or if it is running and ``wait`` is False.
 
         Raises:
-            BaseException: what ended it early.
+            BaseException: The error that ended the job early.
         """
-        if not wait and self._waits and self._job is not None and not self._job.done.is_set():
+        if not wait and self._in_background and self._job is not None and not self._job.done.is_set():
             return None
         self.wait()
         job, self._job = self._job, None
@@ -157,8 +156,8 @@ class AsyncWriter:
         return job
 
 
-def _work(jobs: SimpleQueue[SaveJob | None]) -> None:
-    with suppress(AttributeError, OSError):  # where the system has it: waking this thread then halts no other
+def _run_jobs(jobs: SimpleQueue[SaveJob | None]) -> None:
+    with suppress(AttributeError, OSError):  # on systems that have batch threads: waking one preempts no other thread
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     while (job := jobs.get()) is not None:
         job.run()
@@ -167,7 +166,7 @@ def _work(jobs: SimpleQueue[SaveJob | None]) -> None:
 
 
 def _end(thread: threading.Thread, jobs: SimpleQueue[SaveJob | None]) -> None:
-    """Let an idle thread end: one that the end of the process overtakes would abort it where it has exchanged."""
+    """End an idle thread: a thread that has used collectives and is alive at interpreter exit aborts the process."""
     jobs.put(None)
     if thread is not threading.current_thread():
         thread.join(0.2)

@@ -1,4 +1,4 @@
-"""What several ranks write together: staged by rank 0, filled by all, put in its place by rank 0, told to all."""
+"""Checkpoints that several ranks write together: rank 0 stages a directory, all ranks fill it, rank 0 commits it."""
 
 from __future__ import annotations
 
@@ -11,79 +11,81 @@ from ..errors import CheckpointError, RankError
 from ..storage.atomic_file import filled, write_bytes
 from ..storage.paths import Location
 from ..storage.sharded_directory import SHARDS, Part
-from .discovery import Checkpoint, commit
+from .commit import Checkpoint, commit
 
-__all__ = ["OWN", "Write", "commit_collectively", "write_collectively"]
-
-OWN = "rank-{}.json"
-"""Name of the part that holds what one rank remembers by itself."""
+RANK_FILE = "rank-{}.json"
+"""Name of the part that holds one rank's own state."""
 
 Write = Callable[[Path], object]
-"""Writes to the path that it is given."""
+"""Writes to the path that it is called with."""
 
 
-def commit_collectively(ranks: Ranks, path: Location, write: Write, own: str = "", **moment: Any) -> Checkpoint:
-    """As `commit` a directory; every rank calls it at the same time, and returns or raises the same.
-
-    What is returned has the memory and the parts on rank 0 only.
+def commit_collectively(
+    ranks: Ranks, path: Location, write: Write, rank_state: str = "", **metadata: Any
+) -> Checkpoint:
+    """Commit a directory as ``commit`` does; all ranks call this at the same time and get the same result.
 
     Args:
-        ranks: those that write, by exchanges that nobody else makes meanwhile.
-        path: where the payload shall stand; rank 0's is taken.
-        write: as in `write_collectively`.
-        own: what this rank remembers by itself, laid beside its part; empty for nothing.
-        moment: fields of `Content` beside those that the payload tells; rank 0's are taken.
+        ranks: The ranks that write; nobody else may use this communicator meanwhile.
+        path: The path of the payload; rank 0's counts.
+        write: As in ``write_collectively``.
+        rank_state: This rank's own state, which becomes a part of the payload; empty for none.
+        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``; rank 0's count.
+
+    Returns:
+        The checkpoint; its entry has the run state and the parts on rank 0 only.
 
     Raises:
-        CheckpointError: it was not written, for a reason on whatever rank; payload and memory are as they were.
-        RankError: another rank is gone; what was to be committed may be so or not.
+        CheckpointError: A rank could not write; the payload and its manifest are unchanged.
+        RankError: Another rank is gone; the checkpoint may or may not be committed.
     """
     done: list[Checkpoint] = []
 
-    def act(write: Write) -> Any:
-        done.append(commit(path, write, directory=True, **moment))
-        return done[0].model_dump(mode="json", exclude={"content": {"memory", "parts"}})
+    def publish(write: Write) -> Any:
+        done.append(commit(path, write, directory=True, **metadata))
+        return done[0].model_dump(mode="json", exclude={"entry": {"run_state", "parts"}})
 
     def write_all(staged: Path) -> object:
-        return _beside(ranks, write, staged, own)
+        return _write_rank(ranks, write, staged, rank_state)
 
-    told = write_collectively(ranks, write_all, act)
-    return done[0] if done else Checkpoint.model_validate(told)
+    result = write_collectively(ranks, write_all, publish)
+    return done[0] if done else Checkpoint.model_validate(result)
 
 
-def write_collectively(ranks: Ranks, write: Write, act: Callable[[Write], Any]) -> Any:
-    """Let rank 0 stage a directory and act on it, and all ranks fill it.
+def write_collectively(ranks: Ranks, write: Write, publish: Callable[[Write], Any]) -> Any:
+    """Let all ranks write to a path that rank 0 chooses.
 
     Args:
-        ranks: those that write, by exchanges that nobody else makes meanwhile.
-        write: fills the staged directory; where it fails on one rank it raises on all of them. On rank 0 it may return
+        ranks: The ranks that write; nobody else may use this communicator meanwhile.
+        write: Fills the staged directory; if it fails on one rank, it raises on all of them. On rank 0 it may return
             the list of all parts.
-        act: called on rank 0, with what lets all ranks write to the path that it is given; returns plain data.
+        publish: Called on rank 0 with a function that lets all ranks write to the path that it is given; stages and
+            publishes the payload, and returns plain data.
 
     Returns:
-        What `act` has returned, on every rank.
+        What ``publish`` returned, on every rank.
 
     Raises:
-        CheckpointError: it was not written, for a reason on whatever rank.
-        RankError: another rank is gone; what was to be done may be so or not.
+        CheckpointError: A rank could not write.
+        RankError: Another rank is gone; the payload may or may not be published.
     """
     if ranks.rank == 0:
-        return _lead(ranks, write, act)
+        return _lead_write(ranks, write, publish)
     cause: Exception | None = None
     if staged := ranks.broadcast(None):
         try:
             write(Path(staged))
         except RankError:
             raise
-        except (OSError, RuntimeError) as error:  # rank 0 has it as well, and says what follows
+        except (OSError, RuntimeError) as error:  # rank 0 has got it as well, and decides
             cause = error
     verdict = ranks.broadcast(None)
     if verdict["error"]:
         raise CheckpointError(verdict["error"]) from cause
-    return verdict["told"]
+    return verdict["result"]
 
 
-def _lead(ranks: Ranks, write: Write, act: Callable[[Write], Any]) -> Any:
+def _lead_write(ranks: Ranks, write: Write, publish: Callable[[Write], Any]) -> Any:
     staged: list[Path] = []
 
     def all_write(path: Path) -> object:
@@ -91,9 +93,9 @@ def _lead(ranks: Ranks, write: Write, act: Callable[[Write], Any]) -> Any:
         ranks.broadcast(str(path))
         return write(path)
 
-    verdict = {"error": "rank 0 was interrupted while it wrote", "told": None}
+    verdict = {"error": "rank 0 was interrupted while it wrote", "result": None}
     try:
-        verdict = {"error": "", "told": act(all_write)}
+        verdict = {"error": "", "result": publish(all_write)}
     except (OSError, RuntimeError) as error:
         if isinstance(error.__cause__, RankError):
             raise error.__cause__ from error
@@ -103,34 +105,34 @@ def _lead(ranks: Ranks, write: Write, act: Callable[[Write], Any]) -> Any:
         if not staged:
             ranks.broadcast("")
         ranks.broadcast(verdict)
-    return verdict["told"]
+    return verdict["result"]
 
 
-def _beside(ranks: Ranks, write: Write, staged: Path, own: str) -> object:
-    """Fill the directory, and lay beside it what each rank has by itself; on rank 0 all parts, where they are told.
+def _write_rank(ranks: Ranks, write: Write, staged: Path, rank_state: str) -> object:
+    """Write this rank's share and its own state; on rank 0 return all parts if ``write`` returned them.
 
-    Whatever fails on one rank, all come to the end of this; rank 0 raises it.
+    All ranks complete the exchange, whichever of them fails; then those that failed raise, and rank 0.
     """
-    told: Any = None
+    written: Any = None
     part, failure = None, None
     try:
-        told = write(staged)
-        part = _laid(staged, ranks.rank, own) if own else None
+        written = write(staged)
+        part = _write_rank_file(staged, ranks.rank, rank_state) if rank_state else None
     except RankError:
         raise
     except (OSError, RuntimeError) as error:
         failure = error
-    said = ranks.gather([part, None if failure is None else str(failure)])
+    reports = ranks.gather([part, None if failure is None else str(failure)])
     if failure is not None:
         raise failure
-    failures = [f"rank {rank}: {words}" for rank, (_, words) in enumerate(said) if words is not None]
+    failures = [f"rank {rank}: {message}" for rank, (_, message) in enumerate(reports) if message is not None]
     if failures:
         raise OSError("; ".join(failures))
-    return told and [*told, *(Part.model_validate(each) for each, _ in said if each is not None)]
+    return written and [*written, *(Part.model_validate(each) for each, _ in reports if each is not None)]
 
 
-def _laid(staged: Path, rank: int, own: str) -> dict[str, Any]:
+def _write_rank_file(staged: Path, rank: int, rank_state: str) -> dict[str, Any]:
     (shards,) = staged.glob(f"{SHARDS}*")
-    file = shards / OWN.format(rank)
-    digest = filled(file, lambda path: write_bytes(path, own.encode()))
+    file = shards / RANK_FILE.format(rank)
+    digest = filled(file, lambda path: write_bytes(path, rank_state.encode()))
     return Part(name=f"{shards.name}/{file.name}", size=file.stat().st_size, digest=digest).model_dump()

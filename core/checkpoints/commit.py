@@ -1,9 +1,9 @@
-"""One checkpoint: a payload, and beside it a manifest that ties each content to its memory.
+"""One checkpoint: a payload and, next to it, a manifest that assigns each content its run state.
 
 Two files cannot be renamed at once, so the manifest is written ahead: before the payload's rename it lists the contents
-that may then be found, old and new, each with its digest and its memory; after the rename it drops the old. Whatever a
-crash leaves behind, the digest of the payload on the disk finds its own memory. A payload may be a directory, laid out
-as `parts` says.
+that may then be found, old and new, each with its digest and its run state; after the rename it drops the old one.
+Whatever a crash leaves behind, the digest of the payload on the disk finds the right entry. A payload may be a
+directory (see ``trainbus.storage.sharded_directory``).
 """
 
 from __future__ import annotations
@@ -26,59 +26,57 @@ from ..storage.sharded_directory import (
     VerificationShare,
     digest_of_parts,
     find_damage,
+    has_index_of,
     holds_parts,
     parts_in,
-    present,
     publish_parts,
     remove_stale_parts,
     stage_parts,
 )
 from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, write_manifest
 
-__all__ = ["Checkpoint", "commit", "local_copy", "present_in", "read", "remove"]
-
 
 class Checkpoint(BaseModel):
-    """A payload that is complete and on the disk, with its content as the manifest has it."""
+    """A complete payload and its entry in the manifest."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     path: Location
-    content: ManifestEntry
+    entry: ManifestEntry
 
     @property
     def epoch(self) -> int:
         """The epoch, counted from 0, in which it was saved."""
-        return self.content.epoch
+        return self.entry.epoch
 
     @property
     def step(self) -> int:
-        """Weight updates made until then."""
-        return self.content.step
+        """Weight updates of the run until then."""
+        return self.entry.step
 
     @property
     def reason(self) -> str:
         """Why it was saved, in words."""
-        return self.content.reason
+        return self.entry.reason
 
 
-def commit(path: Location, write: Callable[[Path], object], *, directory: bool = False, **moment: Any) -> Checkpoint:
-    """Let `write` make a file, then put it, with its memory, in the place of `path`.
+def commit(path: Location, write: Callable[[Path], object], *, directory: bool = False, **metadata: Any) -> Checkpoint:
+    """Let ``write`` make a file, then replace ``path`` by it together with its run state.
 
-    At every instant `path` holds what it held before or the whole new content, also after a power cut, and the manifest
-    has the memory of whichever it is.
+    At every instant, also after a power cut, ``path`` holds the previous content or the complete new one, and the
+    manifest has the run state of that content.
 
     Args:
-        path: where the payload shall stand; missing directories are made.
-        write: is called with a path of the same suffix on this machine (in the same directory, where `path` lies on
-            its disk), and writes the payload there. It may return the SHA-256 digest of what it meant to write, in
-            hexadecimal digits; what lies there is compared with it before it takes any place.
-        directory: whether the payload is a directory, laid out as `parts` says; `write` finds it empty, and may return
-            the list of its parts where it has read them back already.
-        moment: fields of `ManifestEntry` beside those that the payload tells.
+        path: The path of the payload; missing directories are made.
+        write: Writes the payload to the path that it is called with. That path has the same suffix and is on this
+            machine, in the same directory if ``path`` is on its disk. It may return the SHA-256 digest, in hexadecimal
+            digits, of what it meant to write; the file is compared with it before it replaces another.
+        directory: Whether the payload is a directory. ``write`` then finds an empty directory, and may return the list
+            of its parts if it has read them back already.
+        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``.
 
     Raises:
-        CheckpointError: it could not be written; payload and memory are as they were.
+        CheckpointError: The payload could not be written; it and its manifest are unchanged.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "best.txt"
@@ -88,123 +86,119 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
     """
     try:
         if directory:
-            return _commit_directory(_on_disk(path), write, moment)
-        place, before = backend_for(path), _expected_at(path)
-        staged, digest = place.stage(write)
+            return _commit_directory(_on_disk(path), write, metadata)
+        backend, before = backend_for(path), _expected_at(path)
+        staged, digest = backend.stage(write)
         try:
-            content = ManifestEntry(digest=digest, size=staged.stat().st_size, **moment)
-            write_manifest(path, [content, *before])
+            entry = ManifestEntry(digest=digest, size=staged.stat().st_size, **metadata)
+            write_manifest(path, [entry, *before])
         except BaseException:
             discard(staged)
             raise
-        place.publish(staged)
-        _drop_before(path, content)
+        backend.publish(staged)
+        _drop_old_entries(path, entry)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
-    return Checkpoint(path=path, content=content)
+    return Checkpoint(path=path, entry=entry)
 
 
-def _commit_directory(path: Path, write: Callable[[Path], object], moment: dict[str, Any]) -> Checkpoint:
+def _commit_directory(path: Path, write: Callable[[Path], object], metadata: dict[str, Any]) -> Checkpoint:
     before = _expected_at(path)
     staged, parts = stage_parts(path, write)
     try:
-        content = ManifestEntry(**_measured(parts), **moment)
-        write_manifest(path, [content, *before])
+        entry = ManifestEntry(**_measured(parts), **metadata)
+        write_manifest(path, [entry, *before])
         publish_parts(staged, path, parts)
     except BaseException:
         discard(staged)
         raise
-    _drop_before(path, content)
+    _drop_old_entries(path, entry)
     remove_stale_parts(path, [parts])
-    return Checkpoint(path=path, content=content)
+    return Checkpoint(path=path, entry=entry)
 
 
-def _drop_before(path: Location, content: ManifestEntry) -> None:
-    """Let the manifest list what is there alone."""
-    # the payload is in its place, so that nothing has failed: a manifest that lists both is as true
+def _drop_old_entries(path: Location, entry: ManifestEntry) -> None:
+    # the payload is committed, so an error here is none of the save: a manifest that lists both is as valid
     with suppress(OSError):
-        write_manifest(path, [content])
+        write_manifest(path, [entry])
 
 
 def _on_disk(path: Location) -> Path:
     if isinstance(path, Path):
         return path
-    raise CheckpointError("a directory of parts needs a path on a file system; upload it from there")
+    raise CheckpointError("a directory can only be saved to a path on a file system; upload it from there")
 
 
 def _measured(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """The fields of `ManifestEntry` that the parts of a directory tell."""
+    """Return the fields of ``ManifestEntry`` that the parts of a directory determine."""
     return {"digest": digest_of_parts(parts), "size": sum(part.size for part in parts), "parts": parts}
 
 
-def read(path: Location, mine: VerificationShare = EVERY_PART) -> Checkpoint:
-    """The checkpoint at `path`, every byte of it verified; also while another process writes the next one there.
+def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
+    """Return the checkpoint at ``path`` after verifying every byte; another process may write there meanwhile.
 
     Args:
-        path: where it lies.
-        mine: what to verify of a directory, where other processes verify the rest.
+        path: The path of the payload.
+        share: The parts of a directory to verify, if other processes verify the others.
 
     Raises:
-        CheckpointError: there is none, or its content is not one that was committed.
+        CheckpointError: There is no checkpoint, or its content was never committed.
     """
     if isinstance(path, Path) and path.is_dir():
-        return _read_directory(path, mine)
+        return _read_directory(path, share)
     while True:
         try:
-            with backend_for(
-                path
-            ).open() as payload:  # opened first: what is open stays what it is, whatever is renamed
-                contents = entries_of(path)
+            with backend_for(path).open() as payload:  # before the manifest is read: a rename does not change it
+                entries = entries_of(path)
                 digest = hashlib.file_digest(payload.file, "sha256").hexdigest()
-                # a manifest drops a content only after another payload took its place
-                changed = payload.replaced()
-                changed = changed and all(content.digest != digest for content in contents)
+                # a manifest drops an entry only after another payload replaced that content
+                changed = payload.replaced() and all(entry.digest != digest for entry in entries)
         except OSError as error:
             raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
         if not changed:
             break
-    if not contents:
+    if not entries:
         raise CheckpointError(
-            f"nothing can verify {str(path)!r}: {manifest_problem(path)}; copy it from where the checkpoint "
-            "lay, or load the file with its framework and begin afresh"
+            f"{str(path)!r} cannot be verified: {manifest_problem(path)}; restore its manifest from where the "
+            "checkpoint was saved, or load the file with its framework and start a new run"
         )
-    for content in contents:
-        if content.digest == digest:
-            return Checkpoint(path=path, content=content)
+    for entry in entries:
+        if entry.digest == digest:
+            return Checkpoint(path=path, entry=entry)
     raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
 
 
-def _read_directory(path: Path, mine: VerificationShare) -> Checkpoint:
-    """As `read`. The index tells which of several contents it is; that one's parts are compared."""
+def _read_directory(path: Path, share: VerificationShare) -> Checkpoint:
+    """Do as ``read`` does: the index decides which entry it is, and that entry's parts are verified."""
     while True:
-        contents = entries_of(path)
-        if not contents:
-            raise CheckpointError(f"nothing can verify {str(path)!r}: {manifest_problem(path)}")
-        there = present_in(path, contents)
-        flaw = find_damage(path, mine.of(there[0].parts)) if there else "its index is not one that was written"
+        entries = entries_of(path)
+        if not entries:
+            raise CheckpointError(f"{str(path)!r} cannot be verified: {manifest_problem(path)}")
+        present = present_entries(path, entries)
+        flaw = find_damage(path, share.of(present[0].parts)) if present else "its index is not one that was written"
         if not flaw:
-            return Checkpoint(path=path, content=there[0])
-        if entries_of(path) == contents and present_in(path, contents) == there:  # else a writer was faster
+            return Checkpoint(path=path, entry=present[0])
+        if entries_of(path) == entries and present_entries(path, entries) == present:  # otherwise a writer was faster
             raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: {flaw}")
 
 
-def present_in(path: Path, contents: Iterable[ManifestEntry]) -> list[ManifestEntry]:
-    """The contents whose index is in the directory; mostly one."""
-    return [content for content in contents if present(path, content.parts)]
+def present_entries(path: Path, entries: Iterable[ManifestEntry]) -> list[ManifestEntry]:
+    """Return the entries whose index is in the directory; usually one."""
+    return [entry for entry in entries if has_index_of(path, entry.parts)]
 
 
 def remove(path: Location) -> None:
-    """Remove a payload, then its manifest; one that is gone already is no error."""
+    """Remove a payload, then its manifest; a missing file is no error."""
     backend_for(path).remove()
     backend_for(manifest_of(path)).remove()
 
 
 @contextmanager
 def local_copy(path: Location, digest: str = "") -> Generator[Path]:
-    """A file on this machine that holds what `path` does, for whoever loads it.
+    """Provide the payload at ``path`` as a file on this machine, to load it.
 
     Raises:
-        CheckpointError: it cannot be read, or what was fetched from elsewhere has not this digest.
+        CheckpointError: It cannot be read, or a downloaded file does not have this digest.
     """
     with ExitStack() as open_files:
         try:
@@ -212,15 +206,15 @@ def local_copy(path: Location, digest: str = "") -> Generator[Path]:
         except OSError as error:
             raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
         if digest and file != path and digest_of(file) != digest:
-            raise CheckpointError(f"{str(path)!r} is no longer what it was: somebody has written there meanwhile")
+            raise CheckpointError(f"{str(path)!r} changed while it was read: another process has written there")
         yield file
 
 
 def _expected_at(path: Location) -> list[ManifestEntry]:
-    """What may be found at `path` before it is written; a file that somebody else put there is one such content."""
-    contents = entries_of(path)
-    if not contents and isinstance(path, Path) and holds_parts(path):
+    """Return the entries of what ``path`` may hold before it is written; files that are no checkpoints get one, too."""
+    entries = entries_of(path)
+    if not entries and isinstance(path, Path) and holds_parts(path):
         parts = parts_in(path)
         return [ManifestEntry(**_measured(parts), epoch=-1, step=-1)] if parts else []
-    size = None if contents else backend_for(path).size()
-    return contents if size is None else [ManifestEntry(digest=digest_at(path), size=size, epoch=-1, step=-1)]
+    size = None if entries else backend_for(path).size()
+    return entries if size is None else [ManifestEntry(digest=digest_at(path), size=size, epoch=-1, step=-1)]

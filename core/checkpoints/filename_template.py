@@ -1,6 +1,6 @@
-"""Names of checkpoint files, from templates that cannot reach further than the numbers that they name.
+"""Names of checkpoint files, from templates such as ``best-{epoch:02d}-{val_loss:.2f}.pt``.
 
-What is filled in can neither leave the place that the template writes down nor make a name that a file system refuses.
+Values can neither leave the directory that the template names nor make a name that a file system refuses.
 """
 
 from __future__ import annotations
@@ -17,32 +17,21 @@ from ..errors import MissingMetric, SettingsError
 from ..metrics.names import hint, resolve
 from ..storage.atomic_file import suffix_of
 
-__all__ = [
-    "check_template",
-    "glob_pattern",
-    "render",
-    "sibling_path",
-    "suffix_in",
-    "template_fields",
-    "truncated_glob",
-    "with_suffix",
-]
-
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:!]*)(?:(![^{}:]*))?(?::([^{}]*))?\}|[{}]")
 _SEPARATORS = re.compile(r"([/\\])")
 _FORBIDDEN = '/\\:*?"<>|'
-"""Separators, and what Windows gives a meaning."""
+"""Separators, and characters with a special meaning on Windows."""
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
 _LONGEST = 240
-"""Bytes of one part of a path: file systems take 255, of which the suffix of a manifest needs 14."""
+"""Bytes of one part of a path: file systems allow 255, and the suffix of a manifest needs 14 of them."""
 _DIGITS = 8
-"""Of the digest that tells names which are shortened."""
+"""Digits of the digest that keeps shortened names apart."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)[ .]*(\..*)?", re.IGNORECASE)
-"""Names that are no files on Windows, with any suffix."""
+"""Names that Windows reserves for devices, with any suffix."""
 
 
 def template_fields(template: str) -> list[str]:
-    """The names between braces, in order.
+    """Return the names between braces, in order.
 
     >>> template_fields("m-{epoch:02d}-{val_loss:.2f}{{x}}")
     ['epoch', 'val_loss']
@@ -51,16 +40,16 @@ def template_fields(template: str) -> list[str]:
 
 
 def check_template(template: str) -> str:
-    """The template itself, where it can be filled from numbers alone.
+    """Return the template if numbers alone can fill it.
 
     Raises:
-        ValueError: it is empty, reaches into attributes or items, converts, has a field without a name, a width of
-            over 99, or a brace alone.
+        ValueError: It is empty, accesses attributes or items, converts a value, or has a field without a name, a width
+            over 99, or a single brace.
 
     >>> check_template("{epoch.__class__}.pt")
     Traceback (most recent call last):
         ...
-    ValueError: {epoch.__class__}: a field is one name with a number format, as {epoch:02d} or {val_loss:.4f}
+    ValueError: {epoch.__class__}: a field is one name with a number format, like {epoch:02d} or {val_loss:.4f}
     """
     if not template or "\0" in template:
         raise ValueError("give the path of a file")
@@ -69,23 +58,25 @@ def check_template(template: str) -> str:
         if text in ("{{", "}}"):
             continue
         if name is None:
-            raise ValueError(f"a brace alone; write {text * 2} for the character itself")
-        sound = name and not re.search(r"[.\[\]\s]|^\d*$", name) and not match[2]
-        if not sound or not _SPEC.fullmatch(match[3] or ""):
-            raise ValueError(f"{text}: a field is one name with a number format, as {{epoch:02d}} or {{val_loss:.4f}}")
+            raise ValueError(f"a single {text}; write {text * 2} for the character itself")
+        plain = name and not re.search(r"[.\[\]\s]|^\d*$", name) and not match[2]
+        if not plain or not _SPEC.fullmatch(match[3] or ""):
+            raise ValueError(
+                f"{text}: a field is one name with a number format, like {{epoch:02d}} or {{val_loss:.4f}}"
+            )
     return template
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """The template with each field replaced by its value.
+    """Return the template with each field replaced by its value.
 
-    The path stays in the directory that the template names. In values, separators and what is not printable become
-    "_", and so do dots where they alone would be a part of the path; a part that a value has made too long is
-    shortened, with a digest that tells it from others; one that is reserved gets a "_" in front.
+    The path stays in the directory that the template names. In values, separators and unprintable characters become
+    "_", and so do dots that would be a path part of their own. A part that a value makes too long is shortened and
+    gets a digest that keeps it apart from others. A reserved name gets a leading "_".
 
     Raises:
-        MissingMetric: a field names nothing that is known; the message has the nearest name.
-        SettingsError: a value does not take its format.
+        MissingMetric: A field names no known value; the message has the nearest name.
+        SettingsError: A value does not fit its format.
 
     >>> render("m-{epoch:02d}-{val_loss:.2f}.pt", {"epoch": 3, "val_loss": 0.123})
     'm-03-0.12.pt'
@@ -106,14 +97,14 @@ def render(template: str, values: Mapping[str, Any]) -> str:
             raise SettingsError(f"{template!r}: {match[0]} does not fit {values[name]!r}: {error}") from None
         return "".join(each if each.isprintable() and each not in _FORBIDDEN else "_" for each in text)
 
-    # values have no separators, so the parts of both are the same ones; those that differ were made by values
+    # values contain no separators, so the parts correspond; only parts with a field can differ
     written = _SEPARATORS.split(_FIELD.sub(lambda match: match[0][0] if match[1] is None else "0", template))
     filled = _SEPARATORS.split(_FIELD.sub(value, template))
-    return "".join(part if part == plain else _sound(part) for plain, part in zip(written, filled, strict=True))
+    return "".join(part if part == plain else _safe_part(part) for plain, part in zip(written, filled, strict=True))
 
 
 def sibling_path(template: str, stem: str, suffix: str) -> str:
-    """A file of a fixed name in the template's directory: the innermost one without a field in its path.
+    """Return the path of a file with a fixed name in the template's innermost directory without a field.
 
     >>> sibling_path("runs/{epoch}/m-{step}.pt", "last", ".pt"), sibling_path("best.weights.h5", "last", ".weights.h5")
     ('runs/last.pt', 'last.weights.h5')
@@ -124,7 +115,7 @@ def sibling_path(template: str, stem: str, suffix: str) -> str:
 
 
 def glob_pattern(template: str) -> str:
-    """What the names made from a template look like, for `glob`.
+    """Return the ``glob`` pattern of the names that a template can make.
 
     >>> glob_pattern("runs[1]/m-{epoch:02d}-{val_loss:.2f}.pt")
     'runs[[]1]/m-*-*.pt'
@@ -137,7 +128,7 @@ def glob_pattern(template: str) -> str:
 
 
 def truncated_glob(template: str) -> str:
-    """What such names look like, without their suffix, that are too long for a file system; empty where none can be.
+    """Return the ``glob`` pattern of a template's shortened names, without their suffix; empty if there can be none.
 
     >>> truncated_glob("runs/m-{val_loss:.2f}-{epoch}.pt")
     'runs/m-*~[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
@@ -152,7 +143,7 @@ def truncated_glob(template: str) -> str:
 
 
 def suffix_in(template: str) -> str:
-    """The suffix that a template has, empty for none; dots inside braces begin none.
+    """Return the suffix of a template, empty for none; dots inside braces do not count.
 
     >>> suffix_in("m-{val_loss:.2f}"), suffix_in("{epoch}.weights.h5")
     ('', '.weights.h5')
@@ -161,10 +152,10 @@ def suffix_in(template: str) -> str:
 
 
 def with_suffix(template: str, suffixes: Iterable[str], writer: str) -> str:
-    """The template with the first of the suffixes that `writer` can write, unless it ends in one already.
+    """Return the template with a suffix that ``writer`` can write; the first one is added if it has none.
 
     Raises:
-        SettingsError: it ends in another suffix.
+        SettingsError: The template has another suffix.
 
     >>> with_suffix("best-{val_loss:.2f}", [".pt"], "TorchSubject")
     'best-{val_loss:.2f}.pt'
@@ -179,16 +170,16 @@ def with_suffix(template: str, suffixes: Iterable[str], writer: str) -> str:
     return template + suffixes[0]
 
 
-def _sound(part: str) -> str:
-    """A part of a path that a value has made, as a name that every file system takes and nobody has reserved."""
+def _safe_part(part: str) -> str:
+    """Return a path part that contains values as a name that every file system accepts and that is not reserved."""
     if not part.strip(". "):
         return "_" * max(len(part), 1)
     if _DEVICES.fullmatch(part) or part.startswith(".trainbus"):
         part = "_" + part
-    whole = part.encode("utf-8", "surrogatepass")
-    if len(whole) <= _LONGEST:
+    encoded = part.encode("utf-8", "surrogatepass")
+    if len(encoded) <= _LONGEST:
         return part
     suffix = suffix_of(Path(part))
     suffix = suffix if len(suffix) <= len(".weights.h5") and suffix.isascii() else ""
-    end = "~" + hashlib.sha256(whole).hexdigest()[:_DIGITS] + suffix
-    return whole[: _LONGEST - len(end)].decode("utf-8", "ignore") + end
+    end = "~" + hashlib.sha256(encoded).hexdigest()[:_DIGITS] + suffix
+    return encoded[: _LONGEST - len(end)].decode("utf-8", "ignore") + end

@@ -1,11 +1,12 @@
-"""Manifests: what may be found at a payload's path, each content with the moment of the run that it holds."""
+"""Manifests: the file next to a payload that lists which contents the payload may have, each with its run state."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import cached_property, lru_cache
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,48 +14,58 @@ from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import Part
 
-__all__ = ["MANIFEST", "Manifest", "ManifestEntry", "entries_of", "manifest_of", "manifest_problem", "write_manifest"]
-
 MANIFEST = ".trainbus.json"
-"""What is added to a payload's name for the name of its manifest."""
+"""Suffix that the name of a manifest adds to the name of its payload."""
+FORMAT: Final = 2
+"""Version of the manifests that are read and written here."""
 SIGNED = re.compile(rb'(\{\s*"digest":\s*")([0-9a-f]*)')
-"""How a manifest begins."""
+"""The start of a manifest."""
 
 
 class ManifestEntry(BaseModel):
-    """One content of a payload, and the moment of the run that it holds."""
+    """One content of a payload, with the run's counters, metrics and state when it was saved."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
     digest: str
-    """SHA-256 of the payload, in hexadecimal digits; of a directory that of the list of its parts."""
+    """SHA-256 of the payload, in hexadecimal digits; of a directory, that of the list of its parts."""
     size: int
     """Length of the payload in bytes."""
     parts: tuple[Part, ...] = ()
-    """The files of a payload that is a directory."""
+    """The files of a payload directory."""
     epoch: int
+    """The epoch, counted from 0, in which it was saved."""
     step: int
+    """Weight updates of the run until then."""
     weights_only: bool = False
+    """Whether the payload holds the weights without the rest of the training state."""
     reason: str = ""
+    """Why it was saved, in words."""
     metrics: dict[str, float] = Field(default_factory=dict[str, float])
-    """The metrics that are single numbers, of the last epoch that had ended."""
+    """The scalar metrics of the last epoch that had ended."""
     written: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    memory: dict[str, Any] = Field(default_factory=dict[str, Any])
-    """What belongs to exactly this content, as plain data."""
+    """When it was saved."""
+    run_state: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """The state of the run that belongs to exactly this content, as plain data."""
+
+    @cached_property
+    def text(self) -> str:
+        """The entry as JSON; each save writes it into two manifests."""
+        return self.model_dump_json()
 
 
 class Manifest(BaseModel):
-    """What may be found at one payload's path, newest first."""
+    """The contents that may be found at one payload's path, newest first."""
 
     digest: str = ""
-    """SHA-256 of the manifest's own text, taken with nothing between these quotes; the first field, so that the text
-    can be taken apart before it is parsed."""
-    format: Literal[1] = 1
-    contents: list[ManifestEntry]
+    """SHA-256 of the manifest's own text with this string empty; the first field, so that the text can be verified
+    before it is parsed."""
+    format: Literal[2] = FORMAT
+    entries: list[ManifestEntry]
 
 
 def manifest_of(path: Location) -> Location:
-    """Where the manifest of a payload lies.
+    """Return the path of a payload's manifest.
 
     >>> from pathlib import Path
     >>> manifest_of(Path("runs/best.pt")).as_posix()
@@ -64,33 +75,48 @@ def manifest_of(path: Location) -> Location:
 
 
 def entries_of(path: Location) -> list[ManifestEntry]:
-    """What the manifest of a payload has, newest first; nothing where it is not there, or not as it was written."""
+    """Return the entries of a payload's manifest, newest first; none if it is missing, damaged or of another format."""
     try:
         text = backend_for(manifest_of(path)).read()
     except FileNotFoundError:
         return []
-    signed = SIGNED.match(text)
-    if signed is None or _digest(signed[1] + text[signed.end(2) :]) != signed[2]:
-        return []
+    return list(_parse(text))
+
+
+@lru_cache(maxsize=2)
+def _parse(text: bytes) -> tuple[ManifestEntry, ...]:
+    """Return the entries in a manifest's text; a run reads the manifest that it has just written before each save."""
     try:
-        return Manifest.model_validate_json(text).contents
+        return tuple(Manifest.model_validate_json(text).entries) if _is_intact(text) else ()
     except ValidationError:
-        return []
+        return ()
 
 
 def manifest_problem(path: Location) -> str:
-    """What is wrong with the manifest of a payload, where it tells of no content."""
+    """Return, in words, why a payload's manifest has no entries."""
     manifest = manifest_of(path)
-    return f"its manifest {manifest.name!r} is {'missing' if backend_for(manifest).size() is None else 'damaged'}"
+    problem = f"its manifest {manifest.name!r} is "
+    try:
+        text = backend_for(manifest).read()
+    except FileNotFoundError:
+        return problem + "missing"
+    found = re.search(rb'"format":\s*(\d+)', text)
+    if found is None or int(found[1]) == FORMAT or not _is_intact(text):
+        return problem + "damaged"
+    return f"{problem}of format {int(found[1])}, and this version of trainbus reads format {FORMAT}"
 
 
-def write_manifest(path: Location, contents: list[ManifestEntry]) -> None:
-    """Let the manifest of a payload have these contents, newest first."""
-    text = Manifest(contents=contents).model_dump_json()
-    unsigned = SIGNED.match(text.encode())
-    assert unsigned is not None, "digest is the first field"
-    start = unsigned[1].decode()
-    backend_for(manifest_of(path)).replace(start + _digest(text.encode()).decode() + text.removeprefix(start))
+def write_manifest(path: Location, entries: list[ManifestEntry]) -> None:
+    """Replace the manifest of a payload by one with these entries, newest first."""
+    start, rest = '{"digest":"', f'","format":{FORMAT},"entries":[{",".join(entry.text for entry in entries)}]}}'
+    digest = _digest(f"{start}{rest}".encode()).decode()
+    backend_for(manifest_of(path)).replace(f"{start}{digest}{rest}")
+
+
+def _is_intact(text: bytes) -> bool:
+    """Return whether a manifest's text has the digest that it names."""
+    signed = SIGNED.match(text)
+    return signed is not None and _digest(signed[1] + text[signed.end(2) :]) == signed[2]
 
 
 def _digest(text: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Copies of arrays, made by two threads, whoever is free taking the next piece."""
+"""Copies arrays with two threads, each of which takes the next piece when it is free."""
 
 from __future__ import annotations
 
@@ -9,59 +9,57 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Copy", "ParallelCopier", "same_bytes"]
-
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Copy: TypeAlias = tuple[Array, Array]
-"""Where to, and what."""
+"""The target and the source of a copy, of the same shape and type."""
 
 PIECE = 1 << 21
-"""Bytes that one thread copies at a time; the end waits for one piece at most."""
+"""Bytes that a thread copies at a time; at the end, one thread waits for one piece at most."""
 SMALL = 1 << 18
-"""Bytes below which an array is copied faster than it is handed over."""
+"""Bytes below which copying an array costs less than handing it to a thread."""
 
 
 class ParallelCopier:
-    """Copies arrays while whoever asks for it waits.
+    """Copies arrays with the calling thread and one helper.
 
-    One thread seldom uses all that the memory can give. A second one helps where a processor is free for it. Where
-    none is, the first is never kept waiting: each takes piece after piece, so what a thread that sleeps does not do is
-    done by the other. Threads that share the work evenly, as those of numerical libraries, wait for the slowest.
+    One thread seldom uses the full memory bandwidth; a second one helps if a processor is free for it. If none is, the
+    caller does not wait: each thread takes piece after piece, so the caller does what a sleeping helper leaves. Threads
+    that split the work evenly, like those of numerical libraries, wait for the slowest.
     """
 
     def __init__(self) -> None:
         self._helper: ThreadPoolExecutor | None = None
 
     def copy(self, copies: Iterable[Copy]) -> None:
-        """Fill each target, of the source's shape and type.
+        """Fill each target from its source; return when all are filled.
 
         >>> target = np.zeros((3, 2))
         >>> ParallelCopier().copy([(target, np.ones((3, 2)))])
         >>> target.sum()
         np.float64(6.0)
         """
-        left: deque[Copy] = deque()
+        pieces: deque[Copy] = deque()
         for target, source in copies:
             if source.nbytes < SMALL:
                 np.copyto(target, source)
             else:
-                left.extend(_pieces(target, source))
-        if len(left) < 2:
-            _work_off(left)
+                pieces.extend(_split(target, source))
+        if len(pieces) < 2:
+            _copy_pieces(pieces)
             return
         if self._helper is None:
             self._helper = ThreadPoolExecutor(1, thread_name_prefix="trainbus-copier")
         try:
-            helping = self._helper.submit(_work_off, left)
-        except RuntimeError:  # the process is ending, or may have no more threads
-            _work_off(left)
+            helping = self._helper.submit(_copy_pieces, pieces)
+        except RuntimeError:  # the interpreter is shutting down, or no more threads can be started
+            _copy_pieces(pieces)
             return
-        _work_off(left)
-        if not helping.cancel():  # one that never began is not waited for: after a fork there is no such thread
+        _copy_pieces(pieces)
+        if not helping.cancel():  # do not wait for a helper that has not started: after a fork it does not exist
             helping.result()
 
 
-def _pieces(target: Array, source: Array) -> Iterator[Copy]:
+def _split(target: Array, source: Array) -> Iterator[Copy]:
     rows = max(len(source) * PIECE // source.nbytes, 1) if source.ndim else 1
     if not source.ndim or len(source) <= rows:
         yield target, source
@@ -70,11 +68,11 @@ def _pieces(target: Array, source: Array) -> Iterator[Copy]:
         yield target[start : start + rows], source[start : start + rows]
 
 
-def _work_off(left: deque[Copy]) -> None:
-    while left:
+def _copy_pieces(pieces: deque[Copy]) -> None:
+    while pieces:
         try:
-            target, source = left.popleft()
-        except IndexError:  # the other one was faster
+            target, source = pieces.popleft()
+        except IndexError:  # the other thread was faster
             return
         np.copyto(target, source)
 

@@ -1,4 +1,4 @@
-"""Slots: states of the subject that decisions keep, in memory, and on the disk for whoever resumes the run."""
+"""Snapshots that decisions keep by name: in memory, and in files from which a resumed run restores them."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from ..storage.backend import backend_for, digest_at
 from ..storage.paths import Location, location, relative_to, resolve_relative
 from ..storage.sharded_directory import digest_of_parts, publish_parts, stage_parts
 from .collective_commit import Write, write_collectively
-from .discovery import Checkpoint, entries_of, payloads_in
-
-__all__ = ["SnapshotFile", "SnapshotStore", "snapshot_files"]
+from .commit import Checkpoint
+from .discovery import payloads_in
+from .manifest import entries_of
 
 PREFIX = f"{RESERVED}slot-"
-"""How the name of a slot's file begins."""
+"""Prefix of the names of snapshot files."""
 
 
 class SnapshotFile(NamedTuple):
-    """Where the state of a slot lies on the disk."""
+    """The file of a snapshot."""
 
     path: Location
     digest: str
 
 
 class SnapshotStore:
-    """What decisions have kept, by name.
+    """The snapshots of a run, each in a named slot.
 
-    A checkpoint's memory names the file of each slot, so that whoever resumes from it can restore what was kept long
-    before it. What the same decision keeps and saves lies in that checkpoint itself; the slot's file is then a second
-    name of it, which costs nothing and stays when the checkpoint is replaced.
+    A checkpoint's run state names the file of each slot, so that a run that resumes from the checkpoint can restore
+    what was kept long before it. If one decision both keeps and saves, the checkpoint itself holds the snapshot; the
+    slot's file is then a second name of the checkpoint, which costs nothing and stays if the checkpoint is replaced.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, object] = {}
         self._files: dict[str, SnapshotFile] = {}
         self._lost: set[str] = set()
-        """Those that could not be written: they are in memory only, or were in that of a run that is gone."""
+        """Slots that could not be written: they are in memory only, or were in the memory of an earlier run."""
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._kept
@@ -53,7 +53,7 @@ class SnapshotStore:
         return self._kept[slot]
 
     def keep(self, slot: str, snapshot: object, file: SnapshotFile | None = None) -> None:
-        """Remember a snapshot, and where it lies on the disk, if it does."""
+        """Keep a snapshot in a slot, with its file if it has one."""
         self._kept[slot] = snapshot
         self._files.pop(slot, None)
         self._lost.discard(slot)
@@ -61,67 +61,70 @@ class SnapshotStore:
             self._files[slot] = file
 
     @property
-    def fresh(self) -> list[str]:
-        """The slots that lie in no file yet."""
+    def unsaved(self) -> list[str]:
+        """The slots that have no file yet."""
         return [slot for slot in self._kept if slot not in self._files and slot not in self._lost]
 
-    def give_up(self) -> None:
-        """What lies in no file yet could not be written: whoever resumes from a checkpoint shall not look for it."""
-        self._lost.update(self.fresh)
+    def mark_unsaved_lost(self) -> None:
+        """Record that the unsaved slots could not be written, so that later checkpoints name no file for them."""
+        self._lost.update(self.unsaved)
 
-    def lose(self, slot: str) -> None:
-        """What was kept is gone with the run that this one goes on from."""
+    def mark_lost(self, slot: str) -> None:
+        """Record that a slot's snapshot ended with the run from which this one resumed."""
         self._lost.add(slot)
 
-    def lost(self, slot: str) -> bool:
-        """Whether what was kept is gone."""
+    def is_lost(self, slot: str) -> bool:
+        """Return whether a slot's snapshot can no longer be restored."""
         return slot in self._lost and slot not in self._kept
 
     def drop(self, slot: str) -> bool:
-        """Forget a slot; whether there was one."""
+        """Forget a slot and return whether it existed."""
         self._files.pop(slot, None)
-        there = slot in self._kept or slot in self._lost
+        existed = slot in self._kept or slot in self._lost
         self._kept.pop(slot, None)
         self._lost.discard(slot)
-        return there
+        return existed
 
-    def memory(self, path: Location) -> dict[str, Any]:
-        """What a checkpoint at `path` remembers: slot to file and digest; no file for what lies in it, or is lost."""
-        remembered: dict[str, Any] = {slot: {"file": None, "digest": "", "lost": True} for slot in self._lost}
+    def references(self, path: Location) -> dict[str, Any]:
+        """Return the slots as a checkpoint at ``path`` names them: slot to the file's relative path and digest.
+
+        The file is None if the checkpoint itself holds the snapshot, or if the snapshot is lost.
+        """
+        found: dict[str, Any] = {slot: {"file": None, "digest": "", "lost": True} for slot in self._lost}
         for slot in self._kept.keys() - self._lost:
             file = self._files.get(slot)
-            there = None if file is None else relative_to(file.path, path.parent)
-            remembered[slot] = {"file": there, "digest": "" if file is None else file.digest}
-        return remembered
+            name = None if file is None else relative_to(file.path, path.parent)
+            found[slot] = {"file": name, "digest": "" if file is None else file.digest}
+        return found
 
-    def lie_in(self, checkpoint: Checkpoint, *, linked: bool = True) -> None:
-        """Give what was kept by the decision that saved this checkpoint a file: a second name of the checkpoint's.
+    def link_to(self, checkpoint: Checkpoint, *, linked: bool = True) -> None:
+        """Give the unsaved slots a file: a second name of the checkpoint that the same decision saved.
 
         Args:
-            checkpoint: what was saved.
-            linked: whether this process makes the file; otherwise another rank does, and remembers its name.
+            checkpoint: The checkpoint that holds the same state.
+            linked: Whether this process makes the file. Otherwise another rank does, and records its name.
         """
-        for slot in self.fresh:
-            name = _name(suffix_of(checkpoint.path))
+        for slot in self.unsaved:
+            name = _new_name(suffix_of(checkpoint.path))
             if linked:
                 backend_for(checkpoint.path).hard_link(name)
-            self._files[slot] = SnapshotFile(checkpoint.path.with_name(name), checkpoint.content.digest)
+            self._files[slot] = SnapshotFile(checkpoint.path.with_name(name), checkpoint.entry.digest)
 
     def write(
         self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, sharing: Ranks | None = None
     ) -> None:
-        """Write what was kept, and lies in no file yet, by `save`, which writes the present state.
+        """Write the current state to one file for all unsaved slots.
 
         Args:
-            directory: where to.
-            suffix: of the file.
-            save: writes to the path that it is given.
-            in_parts: whether it fills a directory, laid out as `parts` says.
-            sharing: the ranks that call this together.
+            directory: The directory of the file.
+            suffix: The suffix of the file.
+            save: Writes the current state to the path that it is called with.
+            in_parts: Whether ``save`` fills a directory (see ``trainbus.storage.sharded_directory``).
+            sharing: The ranks that call this together; None if this process writes alone.
         """
-        path = directory / _name(suffix)
+        path = directory / _new_name(suffix)
 
-        def put(save: Write) -> list[str]:
+        def publish(save: Write) -> list[str]:
             if in_parts and isinstance(path, Path):
                 staged, parts = stage_parts(path, save)
                 digest = digest_of_parts(parts)
@@ -131,11 +134,11 @@ class SnapshotStore:
                 backend_for(path).publish(staged)
             return [str(path), digest]
 
-        place, digest = put(save) if sharing is None else write_collectively(sharing, save, put)
-        self._files.update((slot, SnapshotFile(location(place), digest)) for slot in self.fresh)
+        source, digest = publish(save) if sharing is None else write_collectively(sharing, save, publish)
+        self._files.update((slot, SnapshotFile(location(source), digest)) for slot in self.unsaved)
 
     def prune(self, directories: Iterable[Location], others: Iterable[Location] = ()) -> None:
-        """Remove files of slots in `directories` that no checkpoint there, nor any at `others`, remembers."""
+        """Remove the snapshot files in ``directories`` that no checkpoint there, or at ``others``, names."""
         directories = list(directories)
         listed = [(directory, name) for directory in directories for name in backend_for(directory).list_names()]
         files = {(directory / name).resolve() for directory, name in listed if name.startswith(PREFIX)}
@@ -143,8 +146,8 @@ class SnapshotStore:
         if not unused:
             return
         for payload in {*others, *(path for directory in directories for path in payloads_in(directory))}:
-            for content in entries_of(payload):
-                references = content.memory.get("slots", {}).values()
+            for entry in entries_of(payload):
+                references = entry.run_state.get("slots", {}).values()
                 unused -= {
                     resolve_relative(payload.parent, each["file"]).resolve() for each in references if each["file"]
                 }
@@ -152,16 +155,21 @@ class SnapshotStore:
             backend_for(path).remove()
 
 
-def snapshot_files(
+def find_snapshot_files(
     checkpoint: Checkpoint, slots: Mapping[str, Any], *, verify: bool = True
 ) -> tuple[dict[str, SnapshotFile | None], dict[str, str]]:
-    """Slot to its file, verified, by what the checkpoint remembers; None for what lies in the checkpoint itself.
+    """Verify the snapshot files that a checkpoint names.
 
-    What is lost comes second, with the reason. Without `verify` a directory is not read: of several processes one does
-    so for all.
+    Args:
+        checkpoint: The checkpoint from which a run resumes.
+        slots: Its references to snapshots, as ``SnapshotStore.references`` returned them.
+        verify: Whether to read directories; one of several processes does so for all.
+
+    Returns:
+        Slot to file (None if the checkpoint itself holds the snapshot), and lost slot to the reason, in words.
 
     Raises:
-        CheckpointError: a file cannot be read, or a directory is not the one that was written.
+        CheckpointError: A file cannot be read, or a directory is damaged.
     """
     files, lost = dict[str, SnapshotFile | None](), dict[str, str]()
     for slot, reference in slots.items():
@@ -169,7 +177,7 @@ def snapshot_files(
         file = None
         if not flaw and reference["file"] is not None:
             file = SnapshotFile(resolve_relative(checkpoint.path.parent, reference["file"]), reference["digest"])
-            flaw = _flaw(file, verify=verify)
+            flaw = _find_flaw(file, verify=verify)
         if flaw:
             lost[slot] = flaw
         else:
@@ -177,8 +185,8 @@ def snapshot_files(
     return files, lost
 
 
-def _flaw(file: SnapshotFile, *, verify: bool) -> str:
-    """In words, what is wrong with the file of a slot; empty for nothing."""
+def _find_flaw(file: SnapshotFile, *, verify: bool) -> str:
+    """Return, in words, what is wrong with a snapshot file; empty for nothing."""
     path = file.path
     directory = isinstance(path, Path) and path.is_dir()
     if directory and not verify:
@@ -186,16 +194,14 @@ def _flaw(file: SnapshotFile, *, verify: bool) -> str:
     try:
         intact = digest_at(path) == file.digest
     except FileNotFoundError:
-        return f"{str(path)!r} is missing; it moves along with the checkpoint"
+        return f"{str(path)!r} is missing; move it together with the checkpoint"
     except OSError as error:
-        raise CheckpointError(
-            f"{str(path)!r}, where a checkpoint has what was kept, cannot be read: {error}"
-        ) from error
+        raise CheckpointError(f"the snapshot {str(path)!r} of a checkpoint cannot be read: {error}") from error
     flaw = "" if intact else f"{str(path)!r} is damaged: its bytes are not those that were written"
-    if flaw and directory:  # which only one rank has read, so that the others would take it for whole
+    if flaw and directory:  # only this rank has read it, so the others would go on to load it
         raise CheckpointError(flaw)
     return flaw
 
 
-def _name(suffix: str) -> str:
-    return f"{PREFIX}{secrets.token_hex(8)}{suffix}"  # one that no other checkpoint remembers
+def _new_name(suffix: str) -> str:
+    return f"{PREFIX}{secrets.token_hex(8)}{suffix}"  # random: no other checkpoint names it

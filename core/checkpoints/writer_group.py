@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from ..capabilities import Ranks, Sharded
+from ..capabilities import Ranks, Sharded, has
 from ..storage.sharded_directory import EVERY_PART, VerificationShare
 
 
@@ -27,7 +27,7 @@ class WriterGroup:
     @property
     def ranks(self) -> Ranks | None:
         """The ranks that write together; None where this process writes alone. All ranks ask at the same time."""
-        if self._ranks is None and isinstance(self._subject, Sharded) and not self.left:
+        if self._ranks is None and has(self._subject, Sharded) and not self.left:
             self._ranks = self._subject.writer_group()
         return self._ranks
 

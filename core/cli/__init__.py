@@ -1,4 +1,4 @@
-"""The command line: `trainbus`."""
+"""The command line program ``trainbus``."""
 
 from .main import main
 

@@ -1,4 +1,4 @@
-"""The checkpoints of a directory as people and machines read them."""
+"""The command ``trainbus checkpoints``: its table and its JSON."""
 
 from __future__ import annotations
 
@@ -6,33 +6,31 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from ..checkpoints.discovery import CheckpointInfo
+from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
-from .terminal import printable
+from ..replay.report.terminal import printable
 
-__all__ = ["as_json", "best_of", "table"]
-
-HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
+_HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 
 
 def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
-    """A line for each checkpoint, then which is the last and which the best by each metric whose name tells."""
+    """Return a line for each checkpoint, the last one, and the best one by each metric of known direction."""
     now = datetime.now(UTC)
-    rows = [HEADER, *(_row(each, now, verified=verified) for each in found)]
+    rows = [_HEADER, *(_row(each, now, verified=verified) for each in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     sound = [each for each in found if not each.flaw]
     if sound:
         lines += ["", f"last: {printable(sound[0].path.name)}"]
     for metric, best in best_of(found).items():
-        assert best.content is not None
-        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({best.content.metrics[metric]:.5g})")
+        assert best.entry is not None
+        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({best.entry.metrics[metric]:.5g})")
     return "\n".join(lines)
 
 
 def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
-    """A list of objects; without `verified` nothing claims to be intact, so that "intact" is null."""
+    """Return a JSON list of objects; "intact" is null for a checkpoint that was not verified."""
     best = best_of(found)
     last = next((each for each in found if not each.flaw), None)
     return json.dumps(
@@ -43,7 +41,7 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
                 "flaw": each.flaw,
                 "last": each is last,
                 "best": [metric for metric, holder in best.items() if holder is each],
-                **(each.content.model_dump(mode="json", exclude={"memory"}) if each.content else {}),
+                **(each.entry.model_dump(mode="json", exclude={"run_state"}) if each.entry else {}),
             }
             for each in found
         ],
@@ -52,20 +50,20 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
 
 
 def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
-    """Metric to the checkpoint that has its best value; without those whose names tell no direction.
+    """Return the checkpoint with the best value of each metric whose direction is known by its name.
 
-    Of equal ones the earlier is the best, as `ModelCheckpoint` has it.
+    Of equal values the earlier one is the best, as for `ModelCheckpoint`.
     """
     best: dict[str, CheckpointInfo] = {}
     for each in sorted(
-        (each for each in found if not each.flaw), key=lambda each: each.content.step if each.content else 0
+        (each for each in found if not each.flaw), key=lambda each: each.entry.step if each.entry else 0
     ):
-        for metric, value in each.content.metrics.items() if each.content else ():
+        for metric, value in each.entry.metrics.items() if each.entry else ():
             try:
                 sign = 1 if direction_of(metric) == "max" else -1
             except UnknownDirection:
                 continue
-            holder = best[metric].content if metric in best else None
+            holder = best[metric].entry if metric in best else None
             if value - value == 0 and (holder is None or sign * value > sign * holder.metrics[metric]):
                 best[metric] = each
     return best
@@ -73,7 +71,7 @@ def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
 
 def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, ...]:
     name, state = printable(found.path.name), printable(found.flaw) or ("intact" if verified else "not verified")
-    content = found.content
+    content = found.entry
     if content is None:
         return (name, "?", "?", "?", "?", state, "")
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
@@ -82,7 +80,7 @@ def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, 
 
 
 def _size(size: float) -> str:
-    """A number of bytes in units of 1,000, as `ls --si` has it."""
+    """Format a number of bytes in units of 1,000, like ``ls --si``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

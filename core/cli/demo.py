@@ -1,4 +1,4 @@
-"""The main job on show: digits, scanned by people, learnt under all four callbacks."""
+"""The command ``trainbus demo``: train on scanned digits with four callbacks."""
 
 # the frameworks that it trains with ship few types, or wrong ones
 # pyright: basic, reportArgumentType=false
@@ -14,15 +14,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .. import Callback, MissingDependency, Run, SettingsError
-
-__all__ = ["Digits", "demo", "digits"]
+from trainbus import Callback, MissingDependency, Run, SettingsError
 
 Framework = Literal["sklearn", "torch", "keras"]
 
 
 class Digits(NamedTuple):
-    """Images of 8 x 8 pixels from 0 to 1, as rows of 64, with the digits that they show; a fifth is held out."""
+    """Rows of 64 pixels from 0 to 1, and the digits that they show; a fifth is held out for validation."""
 
     x: np.ndarray[Any, Any]
     y: np.ndarray[Any, Any]
@@ -31,16 +29,16 @@ class Digits(NamedTuple):
 
 
 def digits() -> Digits:
-    """The 1,797 scanned digits that ship with scikit-learn.
+    """Return the 1,797 scanned digits that scikit-learn ships.
 
     Raises:
-        MissingDependency: scikit-learn is not installed.
+        MissingDependency: Scikit-learn is not installed.
     """
     try:
         from sklearn.datasets import load_digits  # noqa: PLC0415 - only the demo needs it
         from sklearn.model_selection import train_test_split  # noqa: PLC0415
     except ImportError:
-        raise MissingDependency("the demo's data ship with scikit-learn: pip install 'trainbus[sklearn]'") from None
+        raise MissingDependency("the demo needs the data of scikit-learn: pip install 'trainbus[sklearn]'") from None
     images, labels = load_digits(return_X_y=True)
     x, x_val, y, y_val = train_test_split(
         images.astype("float32") / 16, labels, test_size=0.2, random_state=0, stratify=labels
@@ -49,38 +47,39 @@ def digits() -> Digits:
 
 
 def demo(framework: Framework, out: str | Path, epochs: int) -> Run:
-    """Train with all four callbacks on the digits and say in a few lines what happened and what is where.
+    """Train on the digits with four callbacks, and print what happened and where the files are.
 
     Args:
-        framework: what trains.
-        out: directory for checkpoint and event files; made where it is missing.
-        epochs: at most so many.
+        framework: The framework that trains.
+        out: The directory of the checkpoints and event files; created if it is missing.
+        epochs: The highest number of epochs.
 
     Raises:
-        MissingDependency: the framework is not installed.
+        MissingDependency: The framework is not installed.
         SettingsError: `out` is a file.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out {str(out)!r} is a file; name a directory")
+        raise SettingsError(f"--out {str(out)!r} is a file; give a directory")
     trainers = {"sklearn": _train_sklearn, "torch": _train_torch, "keras": _train_keras}
     data = digits()
     train = _trainer(framework, trainers[framework])
-    print(f"Learning {len(data.x)} scanned digits with {framework}, {len(data.x_val)} held out for validation.")
+    print(f"Training on {len(data.x)} scanned digits with {framework}; {len(data.x_val)} are held out for validation.")
     run = train(data, _callbacks(out), epochs)
-    _tell(run, out)
+    print(f"\n{run.result}")
+    print(f"\nScalars, histograms, images and graph: tensorboard --logdir {out / 'logs'}  (pip install tensorboard)")
     return run
 
 
 def _trainer(framework: Framework, trainer: Callable[..., Run]) -> Callable[..., Run]:
     if framework == "keras":
-        os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras's own default, TensorFlow, is the heaviest of all
-    import_module(f"trainbus.adapters.{framework}")  # before any data is read; says what to install
+        os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras's default, TensorFlow, is the largest
+    import_module(f"trainbus.adapters.{framework}")  # raises MissingDependency before anything is printed
     return trainer
 
 
 def _callbacks(out: Path) -> list[Callback]:
-    from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard  # noqa: PLC0415 - the core stands without the built-ins
+    from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard  # noqa: PLC0415 - the core works without the built-in plugins
 
     return [
         TensorBoard(str(out / "logs"), histogram_freq=5),
@@ -152,11 +151,6 @@ def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
         validation_data=(data.x_val, data.y_val),
         epochs=epochs,
         callbacks=[callback],
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar in a log file is a thousand lines
+        verbose=1 if sys.stdout.isatty() else 2,  # in a log file, a progress bar would be a thousand lines
     )
     return callback.run
-
-
-def _tell(run: Run, out: Path) -> None:
-    print(f"\n{run.result}")
-    print(f"\nScalars, histograms, images and graph: tensorboard --logdir {out / 'logs'}  (pip install tensorboard)")

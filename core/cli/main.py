@@ -1,4 +1,4 @@
-"""The command line."""
+"""The commands of ``trainbus`` and their arguments."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from typing import Any, NoReturn, cast
 
 from ..errors import CheckpointError, SettingsError, TrainbusError
 from ..metrics.names import hint
+from ..replay.report.terminal import plural, printable
 from ..settings.registry import Group, installed, summary
 from .replay import add_replay, add_sweep
-from .terminal import printable
 
-__all__ = ["main"]
-
-FRAMEWORKS = ("sklearn", "torch", "keras")
+_FRAMEWORKS = ("sklearn", "torch", "keras")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """A parser that reports an error in one line, with the nearest valid name."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
@@ -29,7 +27,6 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Any = None, namespace: Any = None
     ) -> Any:
-        """Also: an option that is unknown is refused with the nearest right one."""
         known, extras = super().parse_known_args(args, namespace)
         if extras:
             wrong = next((each.partition("=")[0] for each in extras if each.startswith("-")), "")
@@ -40,21 +37,28 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             allowed = [str(choice) for choice in action.choices]
+            what = "command" if action.nargs == argparse.PARSER else "value"
             near = hint(str(value), allowed, otherwise="")
-            raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(allowed)}{near}")
+            raise argparse.ArgumentError(action, f"unknown {what} {value!r}; choose from {', '.join(allowed)}{near}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C.
+    """Run one command.
+
+    Args:
+        arguments: The command and its arguments; by default those of the process.
+
+    Returns:
+        The exit code: 0 for success, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C.
 
     >>> main(["callbacks"])  # doctest: +ELLIPSIS
     callbacks
       EarlyStopping ...
     0
     """
-    options = _parser().parse_args(arguments)
+    options = _build_parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
-        cast("Any", sys.stdout).reconfigure(errors="replace")  # a terminal may know less than Unicode
+        cast("Any", sys.stdout).reconfigure(errors="replace")  # the encoding of a terminal may not be Unicode
     try:
         return int(options.command(options))
     except TrainbusError as error:
@@ -63,44 +67,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("trainbus: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         sys.stderr.close()
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="trainbus", description="One list of callbacks for every training loop.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+    json_help = "print JSON; epochs count from 0"
 
-    demo = commands.add_parser("demo", help="train on scanned digits with all four callbacks, and say what they did")
-    demo.add_argument("--framework", choices=FRAMEWORKS, default="sklearn", help="what trains (default: sklearn)")
-    demo.add_argument("--out", default="trainbus-demo", metavar="DIR", help="where files go (default: trainbus-demo)")
-    demo.add_argument("--epochs", type=_positive, default=40, metavar="N", help="at most so many epochs (default: 40)")
+    demo = commands.add_parser("demo", help="train on scanned digits with four callbacks, and print what they did")
+    demo.add_argument("--framework", choices=_FRAMEWORKS, default="sklearn", help="what trains (default: sklearn)")
+    demo.add_argument("--out", default="trainbus-demo", metavar="DIR", help="output directory (default: trainbus-demo)")
+    demo.add_argument("--epochs", type=_positive, default=40, metavar="N", help="most epochs to train (default: 40)")
     demo.set_defaults(command=_demo)
 
-    callbacks = commands.add_parser("callbacks", help="list the callbacks, adapters and plugins that are installed")
+    callbacks = commands.add_parser("callbacks", help="list the installed callbacks, adapters and plugins")
     callbacks.set_defaults(command=_callbacks)
 
-    checkpoints = commands.add_parser("checkpoints", help="list the checkpoints of a directory, latest step first")
-    checkpoints.add_argument("directory", metavar="DIR", help="where they lie, also a URL such as s3://bucket/run")
-    checkpoints.add_argument(
-        "--verify", action="store_true", help="read all bytes; exit code 1 where one is not intact"
-    )
-    checkpoints.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
+    checkpoints = commands.add_parser("checkpoints", help="list the checkpoints in a directory, latest step first")
+    checkpoints.add_argument("directory", metavar="DIR", help="a directory, or a URL such as s3://bucket/run")
+    checkpoints.add_argument("--verify", action="store_true", help="read all bytes; exit code 1 if one is not intact")
+    checkpoints.add_argument("--json", action="store_true", help=json_help)
     checkpoints.set_defaults(command=_checkpoints)
 
     add_replay(commands.add_parser)
     add_sweep(commands.add_parser)
 
-    story = commands.add_parser("explain", help="tell in words what a run decided and why, from its journal")
-    story.add_argument("run_path", metavar="RUN", help="a journal, or a directory with one in it")
-    story.add_argument("--run", type=_positive, metavar="N", help="the N-th run in the journal (default: the last)")
-    story.add_argument("--metric", metavar="NAME", help="what the plot shows (default: what decided most)")
-    story.add_argument("--json", action="store_true", help="for machines; epochs count from 0")
-    story.set_defaults(command=_explain)
+    explain = commands.add_parser("explain", help="explain what a run decided and why, from its journal")
+    explain.add_argument("run_path", metavar="RUN", help="a journal, or a directory with one in it")
+    explain.add_argument("--run", type=_positive, metavar="N", help="the N-th run in the journal (default: the last)")
+    explain.add_argument(
+        "--metric", metavar="NAME", help="the metric to plot (default: the one that caused most decisions)"
+    )
+    explain.add_argument("--json", action="store_true", help=json_help)
+    explain.set_defaults(command=_explain)
 
-    check = commands.add_parser("check", help="name every problem of settings files, each with its line")
-    check.add_argument("files", metavar="FILE", nargs="+", help="trainbus.toml, or what you call it")
+    check = commands.add_parser("check", help="list every problem in settings files, with its line")
+    check.add_argument("files", metavar="FILE", nargs="+", help="a settings file, such as trainbus.toml")
     check.set_defaults(command=_check)
 
     schema = commands.add_parser("schema", help="print the JSON schema of settings files, or of the journal")
@@ -113,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return int(text)
 
 
@@ -135,17 +140,17 @@ def _callbacks(_: argparse.Namespace) -> int:
 
 
 def _checkpoints(options: argparse.Namespace) -> int:
-    from ..checkpoints.discovery import scan  # noqa: PLC0415
+    from ..checkpoints import scan  # noqa: PLC0415
     from ..storage.backend import backend_for  # noqa: PLC0415
     from ..storage.paths import location  # noqa: PLC0415
     from .checkpoints import as_json, table  # noqa: PLC0415 - only this command needs it
 
     directory = location(options.directory)
-    place = backend_for(directory)
+    backend = backend_for(directory)
     try:
-        if not place.is_directory():
-            state = "not there" if place.size() is None else "a file"
-            raise SettingsError(f"{str(directory)!r} is {state}; name a directory")
+        if not backend.is_directory():
+            state = "does not exist" if backend.size() is None else "is a file"
+            raise SettingsError(f"{str(directory)!r} {state}; give a directory")
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
     found = scan(directory, verify=options.verify)
@@ -159,10 +164,10 @@ def _checkpoints(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from .explain import as_json, explain, story_at  # noqa: PLC0415 - only this command needs it
+    from .explain import as_json, explain, read_run  # noqa: PLC0415 - only this command needs it
 
-    story = story_at(Path(options.run_path), options.run)
-    print(as_json(story) if options.json else explain(story, options.metric))
+    run = read_run(Path(options.run_path), options.run)
+    print(as_json(run) if options.json else explain(run, options.metric))
     return 0
 
 
@@ -176,8 +181,7 @@ def _check(options: argparse.Namespace) -> int:
         for problem in problems:
             print(printable(str(problem)))
         if not problems:
-            number = len(load(file))
-            print(f"{file}: {number} callback{'s' * (number != 1)}, no problem")
+            print(f"{file}: {plural(len(load(file)), 'callback')}, no problem")
     return 2 if wrong else 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from ..capabilities import HasLearningRate, Ranks
+from ..capabilities import HasLearningRate, Ranks, has
 from ..decision import NOTHING, Decision, decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
 from ..engine.run_state import RunState
@@ -125,7 +125,7 @@ class Coordinator:
         if point in BATCHES:
             return {"epoch": state.epoch, "loop": state.loops, "batch": state.batch}
         if point in ("on_epoch_begin", "on_epoch_end"):
-            rates = state.subject.learning_rates() if isinstance(state.subject, HasLearningRate) else {}
+            rates = state.subject.learning_rates() if has(state.subject, HasLearningRate) else dict[str, float]()
             return {"epoch": state.epoch, **rates}
         return None
 

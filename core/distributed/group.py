@@ -58,11 +58,11 @@ class Group(Protocol):
         """Raise an error that is raised inside on one rank on all ranks."""
         ...
 
-    def restore(self, locate: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
+    def restore(self, find: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
         """Find the checkpoint to resume from and load it on every rank; do nothing if there is none.
 
         Args:
-            locate: Finds it, on rank 0.
+            find: Finds it, on rank 0.
             load: Loads it.
             source: What the user named: a checkpoint, a directory or "auto".
 
@@ -146,10 +146,10 @@ class Solo:
         """Do nothing."""
         yield
 
-    def restore(self, locate: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
+    def restore(self, find: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
         """Find the newest checkpoint that can be read, and load it."""
         damaged: list[Location] = []
-        while (checkpoint := locate(EVERY_PART, damaged)) is not None:
+        while (checkpoint := find(EVERY_PART, damaged)) is not None:
             try:
                 load(checkpoint)
             except UnreadableCheckpoint as error:

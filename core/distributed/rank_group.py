@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, cast
 
-from ..capabilities import HasRanks, Ranks, missing
+from ..capabilities import HasRanks, Ranks, has, missing
 from ..checkpoints import Checkpoint, entries_of, read
 from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop, decision_from_json, decision_to_json
 from ..engine.bus import BoundHook
@@ -33,7 +33,7 @@ OBSERVER_HOOKS = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error
 
 def group_for(subject: object, state: RunState) -> Group:
     """Return the processes that train the subject: `RankGroup` for several, `Solo` for one."""
-    ranks = subject.ranks() if isinstance(subject, HasRanks) and missing(subject, HasRanks) is None else None
+    ranks = subject.ranks() if has(subject, HasRanks) and missing(subject, HasRanks) is None else None
     return Solo() if ranks is None else RankGroup(ranks, state)
 
 
@@ -107,17 +107,17 @@ class RankGroup:
                 raise self._coordinator.mark_shared(SettingsError(_first_difference(first, other, rank)))
         self._coordinated_stop.start()
 
-    def restore(self, locate: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
+    def restore(self, find: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
         """Let rank 0 find a checkpoint and every rank verify its part, until no rank finds damage; then load it."""
         share, damaged, partly = VerificationShare(self.rank, self.size), list[Location](), ""
         while True:
             checkpoint, error = None, None
             if self.leads:
                 try:
-                    checkpoint = locate(share, damaged)
+                    checkpoint = find(share, damaged)
                 except Exception as raised:  # noqa: BLE001 - raised on every rank
                     error = raised
-            found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.content.digest]
+            found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.entry.digest]
             found = self._coordinator.broadcast(found, error)
             if not found:
                 if partly:
@@ -304,7 +304,7 @@ def _same_checkpoint(path: str, digest: str, share: VerificationShare) -> Checkp
     """Read the checkpoint that rank 0 has found, and verify this rank's part of it."""
     known = any(entry.digest == digest for entry in entries_of(location(path)))
     checkpoint = read(location(path), share) if known else None
-    if checkpoint is None or checkpoint.content.digest != digest:
+    if checkpoint is None or checkpoint.entry.digest != digest:
         raise SettingsError(f"{path!r} is not the file that rank 0 sees there; all ranks must see the same files")
     return checkpoint
 

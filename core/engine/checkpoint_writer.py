@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ..capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
+from ..capabilities import BackgroundSaveable, Saveable, Sharded, has, missing, saves_in_background
 from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
@@ -90,15 +90,15 @@ class CheckpointWriter:
                     metadata = self._metadata(path, actions, state)
                     write = payload(metadata["weights_only"])
                     job.files.append(PendingFile(path, write, metadata, self._sharded(suffix_of(path)), ranks, own))
-                if self._snapshots.fresh and not requested and self._saves_snapshots():
+                if self._snapshots.unsaved and not requested and self._saves_snapshots():
                     mirror = payload(True)  # noqa: FBT003
             except CheckpointError as error:  # the state cannot be copied, so no file can be written
                 self._fail(job, error)
-        if self._group.any_failed(failed=bool(job.unwritten)):
+        if self._group.any_failed(failed=bool(job.failed)):
             mirror = None
-            if not job.unwritten:
+            if not job.failed:
                 self._fail(job, CheckpointError("another rank cannot write its part of the state"))
-        self._writer.do(job, background=background and bool(job.files or mirror))
+        self._writer.submit(job, background=background and bool(job.files or mirror))
 
     def collect(self, *, wait: bool) -> ExecutionResult:
         """Return what became of the files since the last call.
@@ -109,11 +109,11 @@ class CheckpointWriter:
         Raises:
             CheckpointError: A file could not be written, and a plugin that asked for it wants the run to end.
         """
-        job = self._writer.take(wait=wait) if self._pending else None
+        job = self._writer.collect(wait=wait) if self._pending else None
         if job is None:
             return ExecutionResult()
         self._pending = False
-        for path, _, error in job.unwritten:
+        for path, _, error in job.failed:
             actions = self._requested.get(path, [])
             plugins = " and ".join(sorted({action.by or "the loop" for action in actions}))
             if any(action.on_error == "raise" for action in actions):
@@ -123,7 +123,7 @@ class CheckpointWriter:
                 self._failures.record(plugins, error)
         if not self._group.leads:  # rank 0 reports it
             return ExecutionResult()
-        return ExecutionResult(committed=tuple(job.committed), failed=tuple(job.unwritten))
+        return ExecutionResult(committed=tuple(job.committed), failed=tuple(job.failed))
 
     def requested_by(self, failed: Iterable[FailedSave]) -> set[str]:
         """Return the plugins that asked for these files in the last decision."""
@@ -143,9 +143,9 @@ class CheckpointWriter:
 
         @cache
         def payload(weights_only: bool) -> Write:  # noqa: FBT001
-            if background and isinstance(subject, BackgroundSaveable):
+            if background and has(subject, BackgroundSaveable):
                 return subject.snapshot_writer(weights_only=weights_only)
-            assert isinstance(subject, Saveable)
+            assert has(subject, Saveable)
             return partial(subject.save, weights_only=weights_only)
 
         return payload
@@ -154,24 +154,24 @@ class CheckpointWriter:
         run, weights_only = self._collector, all(action.weights_only for action in actions)
         if state is None:  # rank 0 has it
             return {"step": run.state.step, "weights_only": weights_only}
-        slots = self._snapshots.memory(path)
+        slots = self._snapshots.references(path)
         return {
             "epoch": run.state.epoch,
             "step": run.state.step,
             "weights_only": weights_only,
             "metrics": run.metrics(),
             "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
-            "memory": state.model_copy(update={"slots": slots}).model_dump(exclude_defaults=True),
+            "run_state": state.model_copy(update={"slots": slots}).model_dump(exclude_defaults=True),
         }
 
     def _sharded(self, suffix: str) -> bool:
-        return isinstance(self._subject, Sharded) and self._subject.saves_sharded(suffix)
+        return has(self._subject, Sharded) and self._subject.saves_sharded(suffix)
 
     def _saves_snapshots(self) -> bool:
         return bool(self.directories) and missing(self._subject, Saveable) is None
 
     def _fail(self, job: SaveJob, error: CheckpointError) -> None:
-        job.unwritten = [FailedSave(path, self._collector.state.step, error) for path in self._requested]
+        job.failed = [FailedSave(path, self._collector.state.step, error) for path in self._requested]
         job.files.clear()
 
     def _finish(self, job: SaveJob, mirror: Write | None, after: Callable[[SaveJob], object]) -> None:
@@ -179,16 +179,16 @@ class CheckpointWriter:
         leads, snapshots = self._group.leads, self._snapshots
         try:
             directories = self.directories if leads else ()
-            if snapshots.fresh and job.committed:
-                snapshots.lie_in(job.committed[0], linked=leads)
+            if snapshots.unsaved and job.committed:
+                snapshots.link_to(job.committed[0], linked=leads)
                 snapshots.prune(directories)
-            elif mirror is not None and isinstance(self._subject, Saveable):
+            elif mirror is not None and has(self._subject, Saveable):
                 suffix = self._subject.suffixes(weights_only=True)[0]
                 directory, ranks = self.directories[0], self._group.ranks
                 snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), sharing=ranks)
                 snapshots.prune(directories)
         except (OSError, RuntimeError) as error:
-            snapshots.give_up()
+            snapshots.mark_unsaved_lost()
             self._failures.record("Keep", CheckpointError(f"the snapshot is in memory only: {error}"))
         after(job)
 

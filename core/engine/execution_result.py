@@ -27,8 +27,8 @@ class ExecutionResult(NamedTuple):
         return {
             "done": decision_to_json(self.done),
             "committed": [
-                [str(path), content.model_dump(mode="json", exclude={"memory"})]
-                for path, content in ((each.path, each.content) for each in self.committed)
+                [str(path), entry.model_dump(mode="json", exclude={"run_state"})]
+                for path, entry in ((each.path, each.entry) for each in self.committed)
             ],
             "failed": [[str(path), step, str(error)] for path, step, error in self.failed],
         }
@@ -39,7 +39,7 @@ class ExecutionResult(NamedTuple):
         return cls(
             decision_from_json(data["done"]),
             tuple(
-                Checkpoint(path=location(path), content=ManifestEntry.model_validate(each))
+                Checkpoint(path=location(path), entry=ManifestEntry.model_validate(each))
                 for path, each in data["committed"]
             ),
             tuple(FailedSave(location(path), step, CheckpointError(words)) for path, step, words in data["failed"]),

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..callback import Callback
-from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, missing
+from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, has, missing
 from ..checkpoints import local_copy, manifest_of, read, remove, remove_debris
 from ..checkpoints.async_writer import SaveJob
 from ..checkpoints.snapshots import SnapshotStore
@@ -152,7 +152,7 @@ class Executor:
     def _scale(self, decision: Decision) -> None:
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
         self._require(HasLearningRate, actions)
-        if actions and isinstance(self._subject, HasLearningRate):
+        if actions and has(self._subject, HasLearningRate):
             rates = self._subject.learning_rates()
             scaled = {name: min(action.applied_to(rate) for action in actions) for name, rate in rates.items()}
             self._subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
@@ -160,7 +160,7 @@ class Executor:
     def _keep(self, decision: Decision) -> None:
         actions = [action for action in decision if isinstance(action, Keep)]
         self._require(Snapshotable, actions)
-        if actions and isinstance(self._subject, Snapshotable):
+        if actions and has(self._subject, Snapshotable):
             snapshot = self._subject.snapshot()
             for slot in {action.slot for action in actions}:
                 self.snapshots.keep(slot, snapshot)
@@ -186,7 +186,7 @@ class Executor:
             return
         for restore in restores:
             self._restore(restore)
-        losers = plugins_with_failed_saves(decision, job.unwritten)
+        losers = plugins_with_failed_saves(decision, job.failed)
         made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in decision}
         for action in decision:
             if not isinstance(action, Forget) or action.source in made or action.by in losers:
@@ -201,9 +201,9 @@ class Executor:
         source = action.source
         if source in self.snapshots:
             self._require(Snapshotable, [action])
-            if isinstance(self._subject, Snapshotable):
+            if has(self._subject, Snapshotable):
                 self._subject.restore(self.snapshots[source])
-        elif self.snapshots.lost(source):
+        elif self.snapshots.is_lost(source):
             self._tolerate(action.by, f"{source!r} is not restored: it was lost before the run was resumed")
         else:
             self._require(Restorable, [action])
@@ -219,8 +219,8 @@ class Executor:
             kept = ", ".join(map(repr, self.snapshots)) or "nothing"
             raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
         with downloads_kept():  # a damaged file is refused before it changes anything
-            digest = read(path, self.writer_group.share).content.digest if verified else ""
-            if isinstance(self._subject, Restorable):
+            digest = read(path, self.writer_group.share).entry.digest if verified else ""
+            if has(self._subject, Restorable):
                 with local_copy(path, digest) as file:
                     self._subject.load(file)
 

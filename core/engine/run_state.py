@@ -113,9 +113,11 @@ class RunState:
             except IndexError:  # the loop was closed between two instructions
                 continue
 
-    def set_trained_batches(self, batches: int) -> None:
-        """Set how many batches of the current loop were trained on."""
-        self.counters.trained_batches = batches
+    def restore_counters(self, step: int, trained_batches: int) -> None:
+        """Set the weight updates of the run, and how many batches of the current loop were trained on."""
+        self.step = step
+        self.counters.trained_batches = trained_batches
+        self.batch = max(trained_batches - 1, 0)
 
     def validates(self, epoch: int) -> bool:
         """Whether the metrics of a validation are due by the end of the epoch.

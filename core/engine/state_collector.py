@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from ..callback import Callback
-from ..capabilities import HasLearningRate, HasRunState, HasStateDict
+from ..capabilities import HasLearningRate, HasRunState, HasStateDict, has
 from ..decision import REQUEST, Decision, action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
@@ -60,7 +60,7 @@ class StateCollector:
             SettingsError: The ``state_dict`` of a plugin holds something else than plain JSON data.
         """
         for name, plugin in self._plugins.items():
-            if isinstance(plugin, HasStateDict) and not is_observer(plugin):
+            if has(plugin, HasStateDict) and not is_observer(plugin):
                 try:
                     to_json_data(plugin.state_dict(), arrays=False)
                 except TypeError as error:
@@ -103,7 +103,7 @@ class StateCollector:
             loop_rng=to_json_data(self.loop_rng) if mid_epoch else None,
             loaders=[capture_loader(loader) for loader in self._loaders],
             loop_loader=self.loop_loader if mid_epoch else None,
-            subject=to_json_data(subject.run_state()) if isinstance(subject, HasRunState) else None,
+            subject=to_json_data(subject.run_state()) if has(subject, HasRunState) else None,
         )
 
     def checkpoint_state(self, decision: Decision) -> CheckpointState:
@@ -122,7 +122,7 @@ class StateCollector:
             stop_actions=[action_to_json(each) for each in state.stop_actions if each.by != REQUEST],
             decision=[action_to_json(each) for each in decision if not state.interrupted],
             decision_log=self._decisions.text(state.decision_log, _logged),
-            learning_rates=dict(subject.learning_rates()) if isinstance(subject, HasLearningRate) else {},
+            learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,
             other_ranks=self.other_ranks,
@@ -131,7 +131,7 @@ class StateCollector:
     def _plugin_state(self, name: str, plugin: object) -> PluginState:
         callback, settings = self._settings[name]
         state_dict = None
-        if isinstance(plugin, HasStateDict):
+        if has(plugin, HasStateDict):
             try:
                 state_dict = to_json_data(plugin.state_dict(), arrays=False)
             except Exception as error:

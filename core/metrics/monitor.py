@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ..capabilities import HasDirections, missing
+from ..capabilities import HasDirections, has, missing
 from ..decision import Value
 from ..errors import MissingMetric, UnknownDirection
 from ..failures import LOG
@@ -94,7 +94,7 @@ class Monitor:
         """
         if self._direction is None:
             subject = self._source.subject
-            declared = subject.direction_of(self.metric) if isinstance(subject, HasDirections) else None
+            declared = subject.direction_of(self.metric) if has(subject, HasDirections) else None
             self._direction = declared or direction_of(self.metric)
         return self._direction
 

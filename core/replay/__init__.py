@@ -1,21 +1,20 @@
-"""Recorded runs, and what other settings would have decided on them.
+"""Replay of recorded runs under other callback settings.
 
-Imported by name, since it needs NumPy: `import trainbus.replay`.
+NumPy is needed, so ``import trainbus`` does not import this package; write ``import trainbus.replay``.
 """
 
 from .loading import read, read_all
-from .outcome import Decided, Outcome
-from .records import Recording, Series
+from .records import Recording, RunOutcome, Series, SimulatedAction
 from .replayer import Replay, replay
 from .sweeper import Recommendation, Sweep, sweep
 
 __all__ = [
-    "Decided",
-    "Outcome",
     "Recommendation",
     "Recording",
     "Replay",
+    "RunOutcome",
     "Series",
+    "SimulatedAction",
     "Sweep",
     "read",
     "read_all",

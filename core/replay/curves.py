@@ -1,4 +1,4 @@
-"""One metric of many runs as arrays, a row for each run and a column for each value that was logged."""
+"""One metric of many runs as arrays: a row for each run, a column for each logged value."""
 
 from __future__ import annotations
 
@@ -10,54 +10,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..rules import Smoothing
-from .metric_choice import Choice
+from .metric_choice import MetricChoice
 from .records import Recording
-
-__all__ = ["Curves", "curves_of"]
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One metric of many runs, as rules step it.
+    """One metric of many runs, in the layout on which rules step.
 
-    An epoch that did not log the metric has no column in its row, since no rule looks at it. Rows that are shorter
-    than the longest end in epochs of -1 and scores of NaN, which no rule looks at either.
+    An epoch that did not log the metric has no column in its row, since rules ignore it. A row that is shorter than the
+    longest one ends in epochs of -1 and scores of NaN, which rules ignore too.
     """
 
     names: tuple[str, ...]
     mode: Literal["min", "max"]
     scores: NDArray[np.float64]
-    """The values turned so that higher is better, [run, column]."""
+    """The values, negated if lower is better, so that a higher score is always better; [run, column]."""
     epochs: NDArray[np.int64]
     """The epoch, counted from 0, of each value."""
     lengths: NDArray[np.int64]
-    """How many values each run has."""
+    """The number of values of each run."""
     first: NDArray[np.int64]
-    """The first epoch that was recorded of each run, with or without the metric."""
+    """The first recorded epoch of each run, with or without the metric."""
     last: NDArray[np.int64]
-    """The last epoch that was recorded of each run."""
+    """The last recorded epoch of each run, with or without the metric."""
     times: NDArray[np.float64]
-    """When the epoch of each value ended, in seconds; NaN where nothing tells."""
+    """The end of each value's epoch in seconds; NaN if unknown."""
     end: NDArray[np.float64]
-    """When the last recorded epoch of each run ended, in seconds; NaN where nothing tells."""
+    """The end of each run's last recorded epoch in seconds; NaN if unknown."""
     begin: NDArray[np.float64]
-    """When the first recorded epoch of each run ended."""
+    """The end of each run's first recorded epoch in seconds; NaN if unknown."""
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, else -1."""
+        """1 if higher is better, else -1."""
         return 1 if self.mode == "max" else -1
 
     @property
     def best(self) -> NDArray[np.float64]:
-        """The best score so far at each column; -inf while there is none that is finite."""
+        """The best finite score up to each column; -inf before the first one."""
         finite = np.where(np.isfinite(self.scores), self.scores, -np.inf)
         return np.asarray(np.maximum.accumulate(finite, axis=1))
 
-    def smoothed(self, smoothing: Smoothing | None) -> Curves:
-        """The same with every score made smooth, by the rule that the live callback steps."""
-        if smoothing is None:
+    def smoothed(self, setting: str | None) -> Curves:
+        """Return the curves with smoothed scores, by the rule that the live callback steps.
+
+        Args:
+            setting: A ``smoothing`` option, such as "ema 0.9"; None returns the curves unchanged.
+        """
+        if not setting:
             return self
+        smoothing = Smoothing.parse(setting)
         state: tuple[Any, ...] = smoothing.begin()
         smooth: NDArray[np.float64] = np.empty(self.scores.shape)
         for column in range(self.scores.shape[1]):
@@ -65,12 +68,12 @@ class Curves:
         return replace(self, scores=smooth)
 
 
-def curves_of(recordings: Sequence[Recording], choice: Choice) -> Curves:
-    """The chosen metric of the recordings, each of which logs it at least once.
+def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curves:
+    """Return the chosen metric of recordings that each log it at least once.
 
-    >>> from .recording import Series
+    >>> from .records import Series
     >>> loss = Series(np.array([2.0, np.nan, 1.0]), np.array([True, False, True]))
-    >>> curves = curves_of([Recording("a", np.arange(3), {"loss": loss})], Choice("loss", "min", ""))
+    >>> curves = build_curves([Recording("a", np.arange(3), {"loss": loss})], MetricChoice("loss", "min", ""))
     >>> curves.scores.tolist(), curves.epochs.tolist(), curves.last.tolist()
     ([[-2.0, -1.0]], [[0, 2]], [2])
     """

@@ -1,8 +1,9 @@
-"""How other libraries decide, rule by rule, where that differs from trainbus's own rules.
+"""The rules of other libraries, as far as they differ from trainbus's own.
 
-As in `trainbus.rules` each is (state, observation) -> (state, verdict) without branches, so that it steps one run or
-thousands; scores improve upwards, which IEEE arithmetic mirrors exactly, relative thresholds excepted: those are turned
-by whoever calls. Each is held against the real object by a differential test.
+As in `trainbus.rules`, each rule is a function (state, observation) -> (state, verdict) without branches, so that it
+steps one run or thousands at once. A higher score is better; for a metric that falls, the score is the negated value,
+which IEEE arithmetic represents exactly. Relative thresholds are not symmetric, so the caller converts them. A
+differential test compares each rule with the library's real object.
 """
 
 from __future__ import annotations
@@ -14,33 +15,21 @@ import numpy as np
 
 from ..rules import Plateau, PlateauVerdict, StoppingVerdict, where
 
-__all__ = [
-    "IgnitePatience",
-    "KerasPatience",
-    "KerasPlateau",
-    "LightningPatience",
-    "ignite_stopping_rule",
-    "keras_plateau_rule",
-    "keras_stopping_rule",
-    "lightning_stopping_rule",
-    "torch_plateau_rule",
-]
-
 
 def _single(value: Any) -> Any:
-    """The value in single precision, in which Keras and Lightning compare."""
+    """Return the value in single precision, in which Keras and Lightning compare."""
     with np.errstate(over="ignore"):
         return np.asarray(value, dtype=np.float64).astype(np.float32)
 
 
 class KerasPatience(NamedTuple):
-    """What Keras's early stopping remembers."""
+    """The state of Keras's early stopping."""
 
     best: Any = -inf
     best_epoch: Any = -1
     wait: Any = 0
     seen: Any = False
-    """Whether any score has been looked at: the first is the best, be it NaN."""
+    """Whether there was a score: the first one is the best, even if it is NaN."""
 
 
 def keras_stopping_rule(
@@ -53,11 +42,11 @@ def keras_stopping_rule(
     baseline: Any = nan,
     start_from_epoch: Any = 0,
 ) -> tuple[KerasPatience, StoppingVerdict]:
-    """As trainbus's rule, but compared in single precision, and with a first score that is the best even if it is NaN.
+    """Step trainbus's rule in single precision; the first score is the best even if it is NaN.
 
-    A `baseline` of NaN is none.
+    A ``baseline`` of NaN means no baseline.
 
-    Source: keras 3.15.1, `EarlyStopping.on_epoch_end`.
+    Source: keras 3.15.1, ``EarlyStopping.on_epoch_end``.
     """
     counts = np.asarray(epoch >= start_from_epoch)
     lowered = _single(score - min_delta)
@@ -71,7 +60,7 @@ def keras_stopping_rule(
 
 
 class LightningPatience(NamedTuple):
-    """What Lightning's early stopping remembers."""
+    """The state of Lightning's early stopping."""
 
     best: Any = -inf
     best_epoch: Any = -1
@@ -89,11 +78,12 @@ def lightning_stopping_rule(
     stopping_threshold: Any = inf,
     divergence_threshold: Any = -inf,
 ) -> tuple[LightningPatience, StoppingVerdict]:
-    """Stop at a score that is not finite, that is good enough or bad enough, or after `patience` without improvement.
+    """Stop at a score that is not finite, good enough or bad enough, or after ``patience`` scores without improvement.
 
-    Single precision, in which metrics are logged; an epoch of -1 is none. Thresholds are scores, infinite for none.
+    Scores are in single precision, as Lightning logs them. An epoch of -1 is ignored. Thresholds are scores, infinite
+    for no threshold.
 
-    Source: lightning 2.6.6, `EarlyStopping._evaluate_stopping_criteria`.
+    Source: lightning 2.6.6, ``EarlyStopping._evaluate_stopping_criteria``.
     """
     counts, current = np.asarray(epoch >= 0), _single(score)
     ends = check_finite & ~np.isfinite(current)
@@ -108,7 +98,7 @@ def lightning_stopping_rule(
 
 
 class IgnitePatience(NamedTuple):
-    """What Ignite's early stopping remembers."""
+    """The state of Ignite's early stopping."""
 
     best: Any = -inf
     best_epoch: Any = -1
@@ -126,22 +116,22 @@ def ignite_stopping_rule(
     scale: Any = nan,
     cumulative: Any = False,
 ) -> tuple[IgnitePatience, StoppingVerdict]:
-    """Stop after `patience` scores that do not improve; one that is NaN improves.
+    """Stop after ``patience`` scores that do not improve; NaN counts as an improvement.
 
-    The best creeps up also by steps that are too small to improve, unless `cumulative`. A threshold that is relative is
-    given as `scale`, by which the best is multiplied; NaN where it is not. An epoch of -1 is none.
+    A score above the best that is too small an improvement still raises the best, unless ``cumulative``. A relative
+    threshold is given as ``scale``, a factor of the best; NaN if the threshold is absolute. An epoch of -1 is ignored.
 
-    Source: pytorch-ignite 0.5.5, `EarlyStopping.__call__`.
+    Source: pytorch-ignite 0.5.5, ``EarlyStopping.__call__``.
     """
     counts, seen = np.asarray(epoch >= 0), np.asarray(state.seen)
     with np.errstate(invalid="ignore"):
         limit = where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
         stalled = counts & seen & (score <= limit)
         higher: Any = np.maximum(score, state.best)
-    crept = where(np.asarray(cumulative), state.best, higher)
+    raised = where(np.asarray(cumulative), state.best, higher)
     improved = counts & ~stalled
     wait = where(improved, 0, state.wait + stalled)
-    best = where(improved, score, where(stalled, crept, state.best))
+    best = where(improved, score, where(stalled, raised, state.best))
     best_epoch = where(improved, epoch, state.best_epoch)
     return IgnitePatience(best, best_epoch, wait, seen | counts), StoppingVerdict(
         improved, stalled & (wait >= patience)
@@ -149,7 +139,7 @@ def ignite_stopping_rule(
 
 
 class KerasPlateau(NamedTuple):
-    """What Keras's reducing on a plateau remembers."""
+    """The state of Keras's ReduceLROnPlateau."""
 
     best: Any = -inf
     wait: Any = 0
@@ -166,9 +156,9 @@ def keras_plateau_rule(
     cooldown: Any = 0,
     reducible: Any = True,
 ) -> tuple[KerasPlateau, PlateauVerdict]:
-    """As trainbus's rule, but compared in single precision, and with a first score that is the best even if it is NaN.
+    """Step trainbus's rule in single precision; the first score is the best even if it is NaN.
 
-    Source: keras 3.15.1, `ReduceLROnPlateau.on_epoch_end`.
+    Source: keras 3.15.1, ``ReduceLROnPlateau.on_epoch_end``.
     """
     cooling = np.asarray(state.cooldown > 0)
     rest = state.cooldown - cooling
@@ -190,12 +180,12 @@ def torch_plateau_rule(
     scale: Any = nan,
     cooldown: Any = 0,
 ) -> tuple[Plateau, PlateauVerdict]:
-    """Reduce once the score has failed to improve more often than `patience`, then rest for `cooldown` epochs.
+    """Reduce after more than ``patience`` scores without improvement, then pause for ``cooldown`` epochs.
 
-    A threshold that is relative is given as `scale`, by which the best is multiplied; NaN where it is not. It reduces,
-    and rests, also where the rate is at its floor.
+    A relative threshold is given as ``scale``, a factor of the best; NaN if the threshold is absolute. The rule
+    reduces and pauses even if the rate is at its floor.
 
-    Source: torch 2.13, `torch.optim.lr_scheduler.ReduceLROnPlateau.step`.
+    Source: torch 2.13, ``torch.optim.lr_scheduler.ReduceLROnPlateau.step``.
     """
     with np.errstate(invalid="ignore"):
         limit = where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))

@@ -1,4 +1,4 @@
-"""By whose rules a list of callbacks is replayed: each library's settings, in its own words, and its rules."""
+"""The settings of each library's callbacks, and the rules that go with them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from trainbus import Callback, MonitoredCallback, SettingsError
+from trainbus.metrics.names import hint
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.rules import Patience, Plateau, plateau_rule, stopping_rule
 
-from ..callback import Callback, MonitoredCallback
-from ..errors import SettingsError
-from ..metrics.names import hint
-from ..rules import Patience, Plateau, plateau_rule, stopping_rule
 from . import library_rules as rules
-
-__all__ = ["LIBRARIES", "Library", "LibraryName", "Plateaus", "Stops", "in_words_of", "library", "made"]
 
 LibraryName = Literal["trainbus", "keras", "torch", "lightning", "ignite"]
 
@@ -64,198 +61,206 @@ class TorchReduceLROnPlateau(MonitoredCallback):
 
 
 class IgniteReduceLROnPlateau(TorchReduceLROnPlateau):
-    """The options of Ignite's ReduceLROnPlateauScheduler, which hands them to PyTorch's and leaves out `min_lr`."""
+    """The options of Ignite's ReduceLROnPlateauScheduler, which passes all but ``min_lr`` on to PyTorch's."""
 
 
 Arguments = Mapping[str, Any]
-"""Options by name, numbers or arrays of them."""
+"""Options by name: numbers, or arrays of numbers."""
 
 
-class Stops(NamedTuple):
+class StoppingRuleSpec(NamedTuple):
     """How a library stops early."""
 
     settings: type[MonitoredCallback]
     rule: Callable[..., tuple[Any, Any]]
-    begin: Any
+    initial_state: Any
     arguments: Callable[[Arguments, int], dict[str, Any]]
-    """What the rule is given for these options, and for 1 where higher is better, else -1."""
+    """Converts options and the sign (1 if higher is better, else -1) to the keyword arguments of ``rule``."""
 
 
-class Plateaus(NamedTuple):
+class PlateauRuleSpec(NamedTuple):
     """How a library reduces the learning rate."""
 
     settings: type[MonitoredCallback]
     rule: Callable[..., tuple[Any, Any]]
-    begin: Any
+    initial_state: Any
     arguments: Callable[[Arguments, int], dict[str, Any]]
+    """Converts options and the sign (1 if higher is better, else -1) to the keyword arguments of ``rule``."""
     floor: Callable[[Arguments], float]
-    """Below which no rate is reduced."""
-    asks: bool
-    """Whether the rule asks if the rate is above its floor."""
+    """Converts options to the learning rate below which nothing is reduced."""
+    takes_reducible: bool
+    """Whether ``rule`` takes ``reducible``: whether the rate is above the floor."""
 
 
 class Library(NamedTuple):
-    """By whose rules it is decided."""
+    """A library by whose rules runs are replayed."""
 
     name: LibraryName
     title: str
-    stops: Stops
-    plateaus: Plateaus
+    stopping: StoppingRuleSpec
+    plateau: PlateauRuleSpec
     notes: tuple[str, ...] = ()
-    """What a reader of the result must know, a sentence each."""
+    """What the reader of a result must know, one sentence each."""
 
 
-def _own_stop(options: Arguments, sign: int) -> dict[str, Any]:
-    baseline = options.get("baseline")
+def _trainbus_stopping(options: Arguments, sign: int) -> dict[str, Any]:
     return {
-        **_some(options, "patience", "start_from_epoch"),
+        **_pick(options, "patience", "start_from_epoch"),
         "min_delta": options.get("min_delta", 0.0),
-        "baseline": -inf if baseline is None else _turned(baseline, sign, none=-inf),
+        "baseline": _baseline_score(options, sign, none=-inf),
     }
 
 
-def _keras_stop(options: Arguments, sign: int) -> dict[str, Any]:
-    baseline = options.get("baseline")
+def _keras_stopping(options: Arguments, sign: int) -> dict[str, Any]:
     return {
-        **_own_stop(options, sign),
+        **_pick(options, "patience", "start_from_epoch"),
         "min_delta": abs(options.get("min_delta", 0.0)),
-        "baseline": nan if baseline is None else _turned(baseline, sign, none=nan),
+        "baseline": _baseline_score(options, sign, none=nan),
     }
 
 
-def _lightning_stop(options: Arguments, sign: int) -> dict[str, Any]:
+def _lightning_stopping(options: Arguments, sign: int) -> dict[str, Any]:
     good, bad = options.get("stopping_threshold"), options.get("divergence_threshold")
     return {
-        **_some(options, "patience", "min_delta", "check_finite"),
+        **_pick(options, "patience", "min_delta", "check_finite"),
         "stopping_threshold": inf if good is None else sign * good,
         "divergence_threshold": -inf if bad is None else sign * bad,
     }
 
 
-def _ignite_stop(options: Arguments, sign: int) -> dict[str, Any]:
-    return {**_some(options, "patience", "cumulative"), **_threshold(options, sign, "abs")}
+def _ignite_stopping(options: Arguments, sign: int) -> dict[str, Any]:
+    return {**_pick(options, "patience", "cumulative"), **_threshold(options, sign, "abs")}
 
 
-def _own_plateau(options: Arguments, _: int) -> dict[str, Any]:
-    return _some(options, "patience", "min_delta", "cooldown")
+def _trainbus_plateau(options: Arguments, _: int) -> dict[str, Any]:
+    return _pick(options, "patience", "min_delta", "cooldown")
 
 
 def _torch_plateau(options: Arguments, sign: int) -> dict[str, Any]:
-    return {**_some(options, "patience", "cooldown"), **_threshold(options, sign, "rel")}
+    return {**_pick(options, "patience", "cooldown"), **_threshold(options, sign, "rel")}
 
 
-def _threshold(options: Arguments, sign: int, usual: str) -> dict[str, Any]:
-    """A relative threshold as what multiplies the best score: a metric that falls must fall below (1 - threshold)."""
-    threshold, relative = options.get("threshold", 0.0), options.get("threshold_mode", usual) == "rel"
+def _threshold(options: Arguments, sign: int, default_mode: str) -> dict[str, Any]:
+    """Return a relative threshold as a factor of the best score: a falling metric must get below (1 - threshold)."""
+    threshold, relative = options.get("threshold", 0.0), options.get("threshold_mode", default_mode) == "rel"
     return {"threshold": threshold, "scale": 1.0 + sign * threshold if relative else nan}
 
 
-def _some(options: Arguments, *names: str) -> dict[str, Any]:
+def _pick(options: Arguments, *names: str) -> dict[str, Any]:
     return {name: options[name] for name in names if name in options}
+
+
+def _baseline_score(options: Arguments, sign: int, none: float) -> Any:
+    """Return the baseline as a score, ``none`` if there is none; an array of baselines marks none by NaN."""
+    baseline = options.get("baseline")
+    if baseline is None:
+        return none
+    return np.where(np.isnan(baseline), none, sign * baseline) if hasattr(baseline, "shape") else sign * baseline
 
 
 def _floor(options: Arguments) -> float:
     return float(options["min_lr"])
 
 
-def _single_floor(options: Arguments) -> float:
-    """As Keras holds it, in single precision."""
-    return float(np.float32(options["min_lr"]))
+def _keras_floor(options: Arguments) -> float:
+    return float(np.float32(options["min_lr"]))  # Keras keeps it in single precision
 
 
 def _no_floor(_: Arguments) -> float:
     return 0.0
 
 
-def _turned(baseline: Any, sign: int, none: float) -> Any:
-    """A baseline, or an array of them in which NaN stands for none, as scores."""
-    if not hasattr(baseline, "shape"):
-        return sign * baseline
-    return np.where(np.isnan(baseline), none, sign * baseline)
-
-
-_OWN_STOPS = Stops(EarlyStopping, stopping_rule, Patience(), _own_stop)
-_TORCH = Plateaus(TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor, asks=False)
+_TRAINBUS_STOPPING = StoppingRuleSpec(EarlyStopping, stopping_rule, Patience(), _trainbus_stopping)
+_TORCH_PLATEAU = PlateauRuleSpec(
+    TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor, takes_reducible=False
+)
 
 LIBRARIES: Final[Mapping[LibraryName, Library]] = {
     "trainbus": Library(
         "trainbus",
         "trainbus",
-        _OWN_STOPS,
-        Plateaus(ReduceLROnPlateau, plateau_rule, Plateau(), _own_plateau, _floor, asks=True),
+        _TRAINBUS_STOPPING,
+        PlateauRuleSpec(ReduceLROnPlateau, plateau_rule, Plateau(), _trainbus_plateau, _floor, takes_reducible=True),
     ),
     "keras": Library(
         "keras",
         "Keras 3.15",
-        Stops(KerasEarlyStopping, rules.keras_stopping_rule, rules.KerasPatience(), _keras_stop),
-        Plateaus(
+        StoppingRuleSpec(KerasEarlyStopping, rules.keras_stopping_rule, rules.KerasPatience(), _keras_stopping),
+        PlateauRuleSpec(
             ReduceLROnPlateau,
             rules.keras_plateau_rule,
             rules.KerasPlateau(),
-            _own_plateau,
-            _single_floor,
-            asks=True,
+            _trainbus_plateau,
+            _keras_floor,
+            takes_reducible=True,
         ),
     ),
     "torch": Library(
-        "torch", "PyTorch 2.13", _OWN_STOPS, _TORCH, ("PyTorch has no EarlyStopping: stops are trainbus's own.",)
+        "torch",
+        "PyTorch 2.13",
+        _TRAINBUS_STOPPING,
+        _TORCH_PLATEAU,
+        ("PyTorch has no EarlyStopping: stops follow trainbus's rule.",),
     ),
     "lightning": Library(
         "lightning",
         "Lightning 2.6",
-        Stops(LightningEarlyStopping, rules.lightning_stopping_rule, rules.LightningPatience(), _lightning_stop),
-        _TORCH,
-        ("Lightning counts validations: its patience is right here where there is one an epoch.",),
+        StoppingRuleSpec(
+            LightningEarlyStopping, rules.lightning_stopping_rule, rules.LightningPatience(), _lightning_stopping
+        ),
+        _TORCH_PLATEAU,
+        ("Lightning counts validations: its patience is correct here only with one validation an epoch.",),
     ),
     "ignite": Library(
         "ignite",
         "Ignite 0.5",
-        Stops(IgniteEarlyStopping, rules.ignite_stopping_rule, rules.IgnitePatience(), _ignite_stop),
-        _TORCH._replace(settings=IgniteReduceLROnPlateau, floor=_no_floor),
+        StoppingRuleSpec(IgniteEarlyStopping, rules.ignite_stopping_rule, rules.IgnitePatience(), _ignite_stopping),
+        _TORCH_PLATEAU._replace(settings=IgniteReduceLROnPlateau, floor=_no_floor),
     ),
 }
-_RENAMED: Final = {"min_delta": "threshold"}
-_IDLE: Final = frozenset({"verbose", "restore_best_weights"})
-"""Options that change nothing in when a library stops."""
+_SYNONYMS: Final = {"min_delta": "threshold"}
+_NO_EFFECT: Final = frozenset({"verbose", "restore_best_weights"})
+"""Options that do not change when a library stops; they are dropped for a library without them."""
 
 
-def library(name: str) -> Library:
-    """The library of this name.
+def find_library(name: str) -> Library:
+    """Return the library of this name.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: There is no such library.
 
-    >>> library("kears")
+    >>> find_library("kears")
     Traceback (most recent call last):
         ...
-    trainbus.errors.SettingsError: 'kears' is none of trainbus, keras, torch, lightning, ignite; did you mean 'keras'?
+    trainbus.errors.SettingsError: unknown library 'kears'; choose from trainbus, keras, torch, lightning, ignite; \
+did you mean 'keras'?
     """
     known: Sequence[LibraryName] = get_args(LibraryName)
     for each in known:
         if each == name:
             return LIBRARIES[each]
-    raise SettingsError(f"{name!r} is none of {', '.join(known)}{hint(name, known, otherwise='')}")
+    raise SettingsError(f"unknown library {name!r}; choose from {', '.join(known)}{hint(name, known, otherwise='')}")
 
 
-def in_words_of(library: Library, callback: Callback) -> Callback:
-    """A callback of trainbus with the options of this library; what is no option of it must not be set.
+def translate(library: Library, callback: Callback) -> Callback:
+    """Return a trainbus callback with the options of this library; other callbacks unchanged.
 
     Raises:
-        SettingsError: an option is set that the library does not have.
+        SettingsError: An option is set that the library does not have.
 
-    >>> in_words_of(LIBRARIES["torch"], ReduceLROnPlateau(patience=2, min_delta=0.1)).threshold
+    >>> translate(LIBRARIES["torch"], ReduceLROnPlateau(patience=2, min_delta=0.1)).threshold
     0.1
     """
     kind = None
     if type(callback) is EarlyStopping:
-        kind = library.stops.settings
+        kind = library.stopping.settings
     elif type(callback) is ReduceLROnPlateau:
-        kind = library.plateaus.settings
-    return callback if kind in (None, type(callback)) else made(kind, callback.model_dump(exclude_unset=True))
+        kind = library.plateau.settings
+    return callback if kind in (None, type(callback)) else build(kind, callback.model_dump(exclude_unset=True))
 
 
-def made(kind: type[MonitoredCallback], options: Mapping[str, Any]) -> MonitoredCallback:
-    """A callback of this kind, where `min_delta` may stand for what it calls `threshold`."""
+def build(kind: type[MonitoredCallback], options: Mapping[str, Any]) -> MonitoredCallback:
+    """Return a callback of this kind; ``min_delta`` sets the option ``threshold`` of a kind that calls it so."""
     known = kind.model_fields
-    renamed = {_RENAMED.get(name, name) if name not in known else name: value for name, value in options.items()}
-    return kind(**{name: value for name, value in renamed.items() if name in known or name not in _IDLE})
+    renamed = {_SYNONYMS.get(name, name) if name not in known else name: value for name, value in options.items()}
+    return kind(**{name: value for name, value in renamed.items() if name in known or name not in _NO_EFFECT})

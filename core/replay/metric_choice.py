@@ -1,7 +1,8 @@
-"""Which metric of recorded runs decides, and which way it improves."""
+"""The choice of the metric by which recorded runs are judged, and of its direction."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -10,13 +11,11 @@ from ..metrics.direction import direction_of
 from ..metrics.names import canonical, hint, resolve
 from .records import Recording
 
-__all__ = ["Choice", "candidates", "choose"]
-
-USUAL = "val_loss"
+_DEFAULT = "val_loss"
 
 
-class Choice(NamedTuple):
-    """The metric that decides, the way it improves, and in words why it was chosen."""
+class MetricChoice(NamedTuple):
+    """The metric that decides, its direction, and the reason for the choice."""
 
     monitor: str
     mode: Literal["min", "max"]
@@ -24,70 +23,71 @@ class Choice(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, else -1."""
+        """1 if higher is better, else -1."""
         return 1 if self.mode == "max" else -1
 
     def name_in(self, recording: Recording) -> str | None:
-        """What the metric is called in this recording; None where it has no such metric."""
+        """Return the name of the metric in this recording; None if it has no such metric."""
         return resolve(self.monitor, recording.metrics)
 
+    def is_logged_in(self, recording: Recording) -> bool:
+        """Return whether this recording has at least one value of the metric."""
+        name = self.name_in(recording)
+        return name is not None and bool(recording.metrics[name].logged.any())
 
-def choose(
+
+def choose_metric(
     recordings: Sequence[Recording],
     monitor: str | None = None,
     mode: Literal["auto", "min", "max"] = "auto",
-) -> Choice:
-    """The metric to decide by: the one that is named, else val_loss, else the best candidate.
+) -> MetricChoice:
+    """Return the metric to decide by: ``monitor`` if it is given, else val_loss, else the best candidate.
 
     Raises:
-        SettingsError: there are no runs.
-        MissingMetric: no run logs the one that is named, or none logs any whose name tells a direction.
-        UnknownDirection: the one that is named does not tell which way it improves, and `mode` is "auto".
+        SettingsError: There are no runs.
+        MissingMetric: No run logs ``monitor``; or it is None, and no logged metric has a known direction.
+        UnknownDirection: The direction of ``monitor`` is unknown, and ``mode`` is "auto".
     """
     if not recordings:
-        raise SettingsError("there are no runs to look at")
+        raise SettingsError("there are no runs to replay")
     logged = list(dict.fromkeys(name for recording in recordings for name in recording.metrics))
+    listed = ", ".join(logged) or "nothing"
     if monitor is not None:
         if not any(resolve(monitor, recording.metrics) for recording in recordings):
-            listed = ", ".join(logged) or "nothing"
             raise MissingMetric(f"{monitor!r} is in no run{hint(monitor, logged)} logged: {listed}")
-        return Choice(monitor, direction_of(monitor) if mode == "auto" else mode, "as asked for")
-    usual = next((name for name in logged if canonical(name) == USUAL), None)
-    if usual is not None:
-        return Choice(usual, "min" if mode == "auto" else mode, "the usual one")
-    found = candidates(recordings)
-    if not found:
+        name, why = monitor, "as requested"
+    elif default := next((name for name in logged if canonical(name) == _DEFAULT), None):
+        name, why = default, "the default"
+    elif found := candidates(recordings):
+        others = f" of {len(found)} with a known direction" if len(found) > 1 else ""
+        name, why = found[0], f"the best candidate{others}: no run logs {_DEFAULT}"
+    else:
         raise MissingMetric(
-            "no metric tells by its name which way it improves; name one, and its mode (min or max); "
-            f"logged: {', '.join(logged) or 'nothing'}"
+            f"no logged metric has a name with a known direction; give a monitor and its mode (min or max); "
+            f"logged: {listed}"
         )
-    name = found[0]
-    others = f" of {len(found)} whose names tell a direction" if len(found) > 1 else ""
-    why = f"the best candidate{others}: no run logs {USUAL}"
-    return Choice(name, direction_of(name) if mode == "auto" else mode, why)
+    return MetricChoice(name, direction_of(name) if mode == "auto" else mode, why)
 
 
 def candidates(recordings: Sequence[Recording]) -> list[str]:
-    """Metrics whose names tell a direction, best first.
+    """Return the metrics whose direction is known by their names, best first.
 
-    What more runs log comes first, then what was measured in validation, then losses, then in the order of logging.
+    Metrics that more runs log come first, then validation metrics, then losses, then in the order of logging.
     """
-    counts: dict[str, int] = {}
-    for recording in recordings:
-        for name in recording.metrics:
-            counts[name] = counts.get(name, 0) + 1
-    return sorted(filter(_has_direction, counts), key=lambda name: (-counts[name], *_unlikely(name)))
+    counts = Counter(name for recording in recordings for name in recording.metrics)
+    directed = (name for name in counts if known_direction(name) is not None)
+    return sorted(directed, key=lambda name: (-counts[name], *_unlikeliness(name)))
 
 
-def _has_direction(name: str) -> bool:
+def known_direction(name: str) -> Literal["min", "max"] | None:
+    """Return the direction in which a metric of this name improves; None if the name does not determine it."""
     try:
-        direction_of(name)
+        return direction_of(name)
     except UnknownDirection:
-        return False
-    return True
+        return None
 
 
-def _unlikely(name: str) -> tuple[bool, bool, bool]:
-    spoken = canonical(name).split("_")
-    timed = bool({"time", "second", "seconds", "sec", "ms", "speed", "throughput"} & set(spoken))
-    return timed, not ({"val", "valid", "validation", "eval", "dev"} & set(spoken)), "loss" not in spoken
+def _unlikeliness(name: str) -> tuple[bool, bool, bool]:
+    words = set(canonical(name).split("_"))
+    timed = bool({"time", "second", "seconds", "sec", "ms", "speed", "throughput"} & words)
+    return timed, not ({"val", "valid", "validation", "eval", "dev"} & words), "loss" not in words

@@ -1,20 +1,132 @@
-"""Which policies to recommend, and what each would have cost runs that did not help to choose it."""
+"""Early stopping policies, grids of them, and the choice of those to recommend."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ADVICE", "Advice", "Estimate", "Limit", "frontier", "left_out_estimate", "most_saving"]
+from trainbus import MonitoredCallback, SettingsError
+from trainbus.plugins import EarlyStopping
+
+from .curves import Curves
+from .library_settings import Library, build
+from .metric_choice import known_direction
+
+
+class Policy(NamedTuple):
+    """One combination of the options of early stopping."""
+
+    smoothing: str | None = None
+    start_from_epoch: int = 0
+    min_delta: float = 0.0
+    baseline: float | None = None
+    patience: int = 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The patience and all options that differ from their defaults, as `EarlyStopping` names them."""
+        default = Policy()
+        given = {name: value for name, value in self._asdict().items() if value != getattr(default, name)}
+        return {"patience": self.patience, **{name: given[name] for name in reversed(given)}}
+
+    def callback(self, monitor: str, mode: str, library: Library) -> MonitoredCallback:
+        """Return the policy as a callback of the library; ``mode`` is set unless the library infers it."""
+        inferred = library.name in ("trainbus", "torch") and known_direction(monitor) == mode
+        options = {"monitor": monitor, **({} if inferred else {"mode": mode}), **self.options}
+        return build(library.stopping.settings, options)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:g}" if name != "smoothing" else value for name, value in self.options.items())
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every combination of the values of each option; values are unique and, if they are numbers, sorted.
+
+    >>> grid = Grid(patience=(5, 3), min_delta=(0.0, 0.01))
+    >>> [str(policy) for policy in grid]
+    ['patience 3', 'patience 5', 'patience 3, min_delta 0.01', 'patience 5, min_delta 0.01']
+    """
+
+    smoothing: Sequence[str | None] = (None,)
+    start_from_epoch: Sequence[int] = (0,)
+    min_delta: Sequence[float] = (0.0,)
+    baseline: Sequence[float | None] = (None,)
+    patience: Sequence[int] = (0,)
+
+    def __post_init__(self) -> None:
+        """Validate every value as the live callback does.
+
+        Raises:
+            SettingsError: `EarlyStopping` does not accept a value, or an option has no value.
+        """
+        for name, values in self.axes.items():
+            if not values:
+                raise SettingsError(f"{name}: give at least one value")
+            checked = [getattr(EarlyStopping(**{name: value}), name) for value in values]
+            unique = list(dict.fromkeys(checked))
+            object.__setattr__(self, name, tuple(sorted(unique, key=_none_first)))
+
+    @property
+    def axes(self) -> Mapping[str, Sequence[Any]]:
+        """The values of each option, in the order in which policies are numbered."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __len__(self) -> int:
+        return int(np.prod([len(values) for values in self.axes.values()]))
+
+    def __iter__(self) -> Iterator[Policy]:
+        return (Policy(*values) for values in product(*self.axes.values()))
+
+    def __getitem__(self, number: int) -> Policy:
+        axes = tuple(self.axes.values())
+        places = np.unravel_index(number, [len(values) for values in axes])
+        return Policy(*(values[int(place)] for values, place in zip(axes, places, strict=True)))
+
+
+def default_grid(curves: Curves, library: Library, **axes: Sequence[Any] | None) -> Grid:
+    """Return a grid of the given axes, completed with values that suit these runs: a few thousand policies at most.
+
+    By default, patience goes up to half of the longest run, and min_delta is a rounded fraction of the median gain of
+    the runs.
+
+    Raises:
+        SettingsError: The library's early stopping does not have one of the given axes.
+    """
+    missing = {"start_from_epoch", "baseline", "smoothing"} - set(library.stopping.settings.model_fields)
+    for name in missing:
+        if axes.get(name):
+            raise SettingsError(f"the EarlyStopping of {library.title} has no option {name}")
+    longest = int(curves.lengths.max(initial=1))
+    gain = float(np.median(gains(curves)))
+    steps = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200)
+    defaults: dict[str, Sequence[Any]] = {
+        "patience": [each for each in steps if each <= max(longest // 2, 1)],
+        "min_delta": [0.0, *(_round(gain * fraction) for fraction in (1e-4, 1e-3, 3e-3, 1e-2, 3e-2) if gain > 0)],
+        "start_from_epoch": [each for each in (0, 3, 5, 10, 20, 50) if each <= longest // 4],
+        "smoothing": [None, "ema 0.5", "ema 0.8", "median 3", "median 5"],
+    }
+    chosen = {name: values for name, values in axes.items() if values is not None}
+    return Grid(**{**{name: values for name, values in defaults.items() if name not in missing}, **chosen})
+
+
+def gains(curves: Curves) -> Any:
+    """Return how much each run gains from its first finite value to its best one; 0 if it has no finite value."""
+    finite = np.isfinite(curves.scores)
+    first = np.take_along_axis(curves.scores, finite.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.where(finite.any(axis=1), curves.best[:, -1] - first, 0.0)
+
 
 Advice: TypeAlias = Literal["careful", "balanced", "eager"]
 
 
 class Limit(NamedTuple):
-    """What a policy may lose, as parts of what a run gains from its first epoch to its best."""
+    """What a policy may lose, as fractions of what a run gains from its first value to its best."""
 
     mean: float
     worst: float
@@ -27,48 +139,52 @@ ADVICE: Final[Mapping[Advice, Limit]] = {
     "eager": Limit(0.05, 0.25, "loses at most 5 % of what a run gains on average, 25 % at worst"),
 }
 
-_NOTHING = 1e-12
-"""A part that is lost below which nothing is: sums round."""
+_TOLERANCE = 1e-12
+"""Rounding error of a sum of fractions."""
 _DIGITS = 12
 
 
 class Estimate(NamedTuple):
-    """What a way to choose a policy saves and loses, as parts of the epochs and of what a run gains."""
+    """What a policy saves and loses, as fractions of the epochs and of what a run gains."""
 
     saved: float
     lost: float
     worst: float
 
 
-Parts: TypeAlias = NDArray[np.float64]
+Fractions: TypeAlias = NDArray[np.float64]
 
 
-def most_saving(saved: Parts, mean: Parts, worst: Parts, limit: Limit) -> int:
-    """The policy that saves most of those within the limit; of equal ones the one that loses least, then the first.
+def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limit) -> int:
+    """Return the number of the policy that saves most within the limit; of equal ones the one that loses least.
 
-    Where none is within it, the one that loses least.
+    If no policy is within the limit, return the one that loses least.
 
     >>> most_saving(np.array([0.2, 0.5, 0.9]), np.array([0.0, 0.0, 0.5]), np.array([0.0, 0.0, 0.9]), ADVICE["careful"])
     1
     """
-    saved, mean = np.round(saved, _DIGITS), np.round(mean, _DIGITS)  # equal ones must not differ by how they were added
-    within = (mean <= limit.mean) & (worst <= limit.worst + _NOTHING)
+    # equal policies must stay equal, in whatever order their fractions were summed
+    saved, mean = np.round(saved, _DIGITS), np.round(mean, _DIGITS)
+    within = (mean <= limit.mean) & (worst <= limit.worst + _TOLERANCE)
     if not within.any():
         return int(np.lexsort((-saved, mean))[0])
-    places = np.flatnonzero(within)
-    return int(places[np.lexsort((mean[places], -saved[places]))[0]])
+    numbers = np.flatnonzero(within)
+    return int(numbers[np.lexsort((mean[numbers], -saved[numbers]))[0]])
 
 
-def left_out_estimate(saved: Parts, epochs: Parts, lost: Parts, limit: Limit) -> Estimate | None:
-    """What choosing by the limit brings to a run that was not looked at; None where there is only one run.
+def leave_one_out(saved: Fractions, epochs: Fractions, lost: Fractions, limit: Limit) -> Estimate | None:
+    """Return what the choice by the limit brings to an unseen run, by leave-one-out cross-validation.
 
-    Each run is left out in turn, the policy chosen by the others, and applied to it.
+    Each run is left out in turn; the policy that the others choose is applied to it.
 
     Args:
-        saved: epochs saved, [policy, run].
-        epochs: epochs recorded, [run].
-        lost: parts lost, [policy, run].
-        limit: what may be lost.
+        saved: Epochs saved, [policy, run].
+        epochs: Epochs recorded, [run].
+        lost: Fraction of the gain that is lost, [policy, run].
+        limit: What may be lost.
+
+    Returns:
+        The estimate; None for a single run.
     """
     policies, runs = saved.shape
     if runs < 2:
@@ -90,12 +206,21 @@ def left_out_estimate(saved: Parts, epochs: Parts, lost: Parts, limit: Limit) ->
     return Estimate(float(gained.sum() / epochs.sum()), float(cost.mean()), float(cost.max()))
 
 
-def frontier(saved: Parts, lost: Parts) -> NDArray[np.intp]:
-    """The policies that no other beats in both, by rising loss: each saves more than all that lose no more.
+def pareto_frontier(saved: Fractions, lost: Fractions) -> NDArray[np.intp]:
+    """Return the policies that no other policy beats in both respects, by rising loss.
 
-    >>> frontier(np.array([0.1, 0.5, 0.4, 0.5]), np.array([0.0, 0.1, 0.2, 0.3])).tolist()
+    >>> pareto_frontier(np.array([0.1, 0.5, 0.4, 0.5]), np.array([0.0, 0.1, 0.2, 0.3])).tolist()
     [0, 1]
     """
     order = np.lexsort((-saved, lost))
     best = np.maximum.accumulate(np.concatenate([[-np.inf], saved[order][:-1]]))
     return order[saved[order] > best]
+
+
+def _round(value: float) -> float:
+    """Round to one significant digit."""
+    return float(f"{value:.0e}")
+
+
+def _none_first(value: Any) -> tuple[bool, Any]:
+    return (value is not None, value if value is not None else 0)

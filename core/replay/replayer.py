@@ -1,4 +1,4 @@
-"""Recorded runs replayed under a list of callbacks: what those would have decided."""
+"""Replay of recorded runs under a list of callbacks."""
 
 from __future__ import annotations
 
@@ -9,27 +9,19 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from trainbus import BestValue, Callback, MissingMetric, MonitoredCallback, SettingsError, callbacks_from
+from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.rules import Best, best_rule
+from trainbus.settings.plugin_list import CallbackLike, as_list
 
-from ..callback import Callback, MonitoredCallback
-from ..engine.plugin_list import CallbackLike, as_list
-from ..errors import MissingMetric, SettingsError
-from ..metrics.monitor import BestValue
-from ..metrics.names import first_free
-from ..rules import Best, best_rule
-from ..settings.registry import callbacks_from
-from .curves import Curves, curves_of
-from .decisions import add_cuts, add_stops, in_order, save_decisions
-from .library_settings import Library, LibraryName, in_words_of, library
-from .metric_choice import Choice, choose
-from .outcome import Decided, Outcome
-from .rates import rates_of
-from .records import Recording
-from .saves import in_epochs, saves
+from .curves import Curves, build_curves
+from .library_settings import Library, LibraryName, find_library, translate
+from .metric_choice import MetricChoice, choose_metric
+from .records import Recording, RunOutcome, SimulatedAction
+from .simulation import NEVER, add_cuts, add_stops, read_rates, save_interval, simulate_saves, sort_actions
 
-__all__ = ["Replay", "replay", "with_metrics"]
-
-_SHOWN = 5
+_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -37,51 +29,51 @@ class Replay:
     """What a list of callbacks would have decided on recorded runs."""
 
     callbacks: tuple[Callback, ...]
-    """Those that were replayed, in the words of the library by whose rules they were."""
+    """The replayed callbacks, with the options of the library."""
     library: LibraryName
-    choice: Choice
-    """The metric that decides, and why; of several callbacks that monitor different ones, that of the first."""
-    outcomes: tuple[Outcome, ...]
-    """One for each run, in the order in which the runs were given."""
+    choice: MetricChoice
+    """The metric that decides, and why; if callbacks monitor different metrics, that of the first."""
+    outcomes: tuple[RunOutcome, ...]
+    """One for each run, in the order of the runs."""
     notes: tuple[str, ...] = ()
-    """What was left out or cannot be known, a sentence each."""
+    """What was left out or cannot be known, one sentence each."""
 
     @property
     def epochs(self) -> int:
-        """Recorded epochs of all runs."""
+        """The number of recorded epochs of all runs."""
         return sum(each.epochs for each in self.outcomes)
 
     @property
     def epochs_saved(self) -> int:
-        """Epochs after the stops, of all runs."""
+        """The number of epochs after the stops, of all runs."""
         return sum(each.epochs_saved for each in self.outcomes)
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from first to last recorded epoch, of the runs that tell; None where none does."""
-        told = [each.seconds for each in self.outcomes if each.seconds is not None]
-        return sum(told) if told else None
+        """The seconds from first to last recorded epoch, of all runs with times; None if no run has any."""
+        known = [each.seconds for each in self.outcomes if each.seconds is not None]
+        return sum(known) if known else None
 
     @property
     def seconds_saved(self) -> float | None:
-        """Seconds after the stops, of the runs that tell; None where none does."""
-        told = [each.seconds_saved for each in self.outcomes if each.seconds_saved is not None]
-        return sum(told) if told else None
+        """The seconds after the stops, of all runs with times; None if no run has any."""
+        known = [each.seconds_saved for each in self.outcomes if each.seconds_saved is not None]
+        return sum(known) if known else None
 
     @property
-    def lost(self) -> tuple[float, float]:
-        """How much quality is lost, on average and at worst, of the runs that have any to lose."""
-        told = [each.lost for each in self.outcomes if each.lost is not None]
-        return (float(np.mean(told)), max(told)) if told else (0.0, 0.0)
+    def quality_lost(self) -> tuple[float, float]:
+        """The mean and the highest quality lost, of the runs where it is known."""
+        known = [each.quality_lost for each in self.outcomes if each.quality_lost is not None]
+        return (float(np.mean(known)), max(known)) if known else (0.0, 0.0)
 
     @property
     def censored(self) -> int:
-        """How many runs nothing stops up to their last recorded epoch."""
+        """The number of runs that nothing stops up to their last recorded epoch."""
         return sum(each.censored for each in self.outcomes)
 
     def as_data(self) -> dict[str, Any]:
-        """As plain data for machines; epochs count from 0."""
-        mean, worst = self.lost
+        """Return the replay as plain data for machines. Epochs count from 0."""
+        mean, worst = self.quality_lost
         return {
             "library": self.library,
             "monitor": self.choice.monitor,
@@ -103,7 +95,7 @@ class Replay:
         }
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """A line for each run, for tables that machines read."""
+        """Return a table for machines, with one row for each run."""
         return [each.as_row() for each in self.outcomes]
 
 
@@ -115,168 +107,169 @@ def replay(
     monitor: str | None = None,
     mode: Literal["auto", "min", "max"] = "auto",
 ) -> Replay:
-    """What these callbacks would have decided on these runs.
+    """Return what these callbacks would have decided on these runs.
 
-    Stops and checkpoints are exact up to the last recorded epoch; a run that nothing stops by then is `censored`. Of
-    the reductions of a learning rate the first is exact; what comes after one that the record does not show is not.
+    Stops and checkpoints are exact up to the last recorded epoch; a run that nothing stops by then is ``censored``. The
+    first cut of a learning rate is exact; what follows a cut that the record does not show is not.
 
     Args:
-        recordings: the runs.
-        callbacks: callbacks, or their settings as plain data. Those that decide nothing are left out.
-        by: by whose rules: "trainbus", "keras", "torch", "lightning" or "ignite". Options that were not given are that
-            library's defaults.
-        monitor: the metric that decides, whatever the callbacks name. Without it each callback's own, and for those
-            that name none val_loss, or else the best candidate that is logged.
-        mode: which way `monitor` improves; "auto" judges by its name.
+        recordings: The runs.
+        callbacks: Callbacks, or their settings as plain data. Those that decide nothing are left out.
+        by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite". Options that are not
+            set have that library's defaults.
+        monitor: The metric that decides, whatever the callbacks monitor. By default each callback's own; for callbacks
+            that do not set one, val_loss, else the best candidate that is logged.
+        mode: The direction in which ``monitor`` improves; "auto" infers it from the name.
+
+    Returns:
+        The outcome of each run, and totals.
 
     Raises:
-        SettingsError: there are no runs, or no callback decides; or an option is wrong, or none of the library's.
-        MissingMetric: no run logs the metric.
-        UnknownDirection: its name does not tell which way it improves.
+        SettingsError: There are no runs, no callback decides anything, or an option is wrong or unknown to the library.
+        MissingMetric: No run logs the metric.
+        UnknownDirection: The direction of the metric cannot be inferred from its name.
 
     >>> from trainbus.replay import Series
     >>> loss = np.array([3.0, 2.0, 2.5, 2.2, 1.0])
     >>> run = Recording("a", np.arange(5), {"loss": Series(loss, np.isfinite(loss))})
     >>> result = replay([run], EarlyStopping(patience=2))
-    >>> result.outcomes[0].stop, result.outcomes[0].lost
-    (Decided(epoch=3, by='EarlyStopping', action='stop', of=3, exact=True), 1.0)
+    >>> result.outcomes[0].stop, result.outcomes[0].quality_lost
+    (SimulatedAction(epoch=3, by='EarlyStopping', action='stop', of=3, exact=True), 1.0)
     >>> replay([run], EarlyStopping(patience=3)).outcomes[0].censored
     True
     """
-    whose = library(by)
-    named = dict(_named(callbacks, whose))
-    deciders = {name: each for name, each in named.items() if isinstance(each, _kinds(whose))}
+    library = find_library(by)
+    named = dict(_named(callbacks, library))
+    kinds = library.stopping.settings, library.plateau.settings, ModelCheckpoint
+    deciders = {name: each for name, each in named.items() if isinstance(each, kinds)}
     if not deciders:
         raise SettingsError("no callback decides; give an EarlyStopping, a ModelCheckpoint or a ReduceLROnPlateau")
-    choices = {name: _choice(each, recordings, monitor, mode) for name, each in deciders.items()}
-    first = next((choice for choice in choices.values() if choice), None) or choose(recordings, monitor, mode)
+    choices = {name: _choose(each, recordings, monitor, mode) for name, each in deciders.items()}
+    first = next(filter(None, choices.values()), None) or choose_metric(recordings, monitor, mode)
     wanted = list(dict.fromkeys([first, *filter(None, choices.values())]))
     runs, left_out = with_metrics(recordings, wanted)
-    decided: list[list[Decided]] = [[] for _ in runs]
-    curves = {choice: curves_of(runs, choice) for choice in wanted}
-    stops = np.full(len(runs), np.iinfo(np.int64).max)
-    for name, callback in deciders.items():
-        choice = choices[name]
-        if isinstance(callback, whose.stops.settings) and choice is not None:
-            stops = np.minimum(stops, add_stops(name, callback, curves[choice], whose, decided))
-    for name, callback in deciders.items():
-        choice = choices[name]
-        if isinstance(callback, whose.plateaus.settings) and choice is not None:
-            add_cuts(name, callback, curves[choice], whose, rates_of(runs, curves[choice]), decided)
+    curves = {choice: build_curves(runs, choice) for choice in wanted}
+    actions: list[list[SimulatedAction]] = [[] for _ in runs]
     kept: list[set[int]] = [set() for _ in runs]
+    stops = np.full(len(runs), NEVER)
     for name, callback in deciders.items():
-        if isinstance(callback, ModelCheckpoint) and in_epochs(callback):
+        choice = choices[name]
+        if choice is not None and isinstance(callback, library.stopping.settings):
+            stops = np.minimum(stops, add_stops(name, callback, curves[choice], library.stopping, actions))
+        elif choice is not None and isinstance(callback, library.plateau.settings):
+            rates = read_rates(runs, curves[choice])
+            add_cuts(name, callback, curves[choice], library.plateau, rates, actions)
+    for name, callback in deciders.items():
+        if isinstance(callback, ModelCheckpoint):
             for row, run in enumerate(runs):
-                saved, held = saves(callback, run, choices[name], int(stops[row]))
-                decided[row] += save_decisions(name, saved)
-                kept[row].update(held)
-    outcomes = _outcomes(runs, curves[first], stops, decided, kept)
-    notes = (*left_out, *_unknown(named, deciders, whose))
-    return Replay(tuple(named.values()), whose.name, first, tuple(outcomes), notes)
+                saves, epochs = simulate_saves(name, callback, run, choices[name], int(stops[row]))
+                actions[row] += saves
+                kept[row].update(epochs)
+    outcomes = _outcomes(runs, curves[first], stops, actions, kept)
+    notes = (*left_out, *_limitations(named, deciders, library))
+    return Replay(tuple(named.values()), library.name, first, tuple(outcomes), notes)
 
 
-def _kinds(whose: Library) -> tuple[type[MonitoredCallback], ...]:
-    return whose.stops.settings, whose.plateaus.settings, ModelCheckpoint
+def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice]) -> tuple[list[Recording], list[str]]:
+    """Return the runs that log every one of these metrics, and a note on the others.
 
-
-def _named(callbacks: CallbackLike | Sequence[CallbackLike], whose: Library) -> Iterator[tuple[str, Callback]]:
-    """Each callback by the name that a run gives it, in the words of the library."""
-    taken: set[str] = set()
-    usual: dict[type[Callback], str] = {
-        whose.stops.settings: "EarlyStopping",
-        whose.plateaus.settings: "ReduceLROnPlateau",
-    }
-    for item in as_list(callbacks):
-        made = callbacks_from([cast("Mapping[str, Any]", item)])[0] if isinstance(item, Mapping) else item
-        if not isinstance(made, Callback):
-            raise SettingsError(f"{made!r} is no callback; only callbacks of trainbus, or their settings, are replayed")
-        callback = in_words_of(whose, made)
-        name = first_free(usual.get(type(callback), type(callback).__name__), taken)
-        taken.add(name)
-        yield name, callback
-
-
-def _choice(
-    callback: MonitoredCallback,
-    recordings: Sequence[Recording],
-    monitor: str | None,
-    mode: Literal["auto", "min", "max"],
-) -> Choice | None:
-    """The metric that the callback watches, None where it watches none."""
-    if not callback.monitors():
-        return None
-    if monitor is not None:
-        return choose(recordings, monitor, mode)
-    named = callback.monitor if "monitor" in callback.model_fields_set else None
-    return choose(recordings, named, mode if callback.mode == "auto" else callback.mode)
-
-
-def with_metrics(recordings: Sequence[Recording], choices: Sequence[Choice]) -> tuple[list[Recording], list[str]]:
-    """The runs that log every one of these metrics, and a sentence on the others."""
-
-    def logs(recording: Recording, choice: Choice) -> bool:
-        name = choice.name_in(recording)
-        return name is not None and bool(recording.metrics[name].logged.any())
-
-    runs = [each for each in recordings if all(logs(each, choice) for choice in choices)]
+    Raises:
+        MissingMetric: No run does.
+    """
+    runs = [each for each in recordings if all(choice.is_logged_in(each) for choice in choices)]
     others = [each.name for each in recordings if not any(each is run for run in runs)]
     names = " and ".join(choice.monitor for choice in choices)
     if not runs:
         raise MissingMetric(f"no run logs {names}; runs: {', '.join(others)}")
     if not others:
         return runs, []
-    listed = ", ".join(others[:_SHOWN]) + (f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else "")
+    more = f" and {len(others) - _NAMES_SHOWN} more" if len(others) > _NAMES_SHOWN else ""
+    listed = ", ".join(others[:_NAMES_SHOWN]) + more
     verb = "run does" if len(others) == 1 else "runs do"
     return runs, [f"{len(others)} {verb} not log {names} and {'is' if len(others) == 1 else 'are'} left out: {listed}."]
+
+
+def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -> Iterator[tuple[str, Callback]]:
+    """Yield each callback with the options of the library, by the name that a run would give it."""
+    taken: set[str] = set()
+    names: dict[type[Callback], str] = {
+        library.stopping.settings: "EarlyStopping",
+        library.plateau.settings: "ReduceLROnPlateau",
+    }
+    for item in as_list(callbacks):
+        built = callbacks_from([cast("Mapping[str, Any]", item)])[0] if isinstance(item, Mapping) else item
+        if not isinstance(built, Callback):
+            raise SettingsError(f"{built!r} is not a callback; give trainbus callbacks or their settings")
+        callback = translate(library, built)
+        name = first_free(names.get(type(callback), type(callback).__name__), taken)
+        taken.add(name)
+        yield name, callback
+
+
+def _choose(
+    callback: MonitoredCallback,
+    recordings: Sequence[Recording],
+    monitor: str | None,
+    mode: Literal["auto", "min", "max"],
+) -> MetricChoice | None:
+    """Return the metric that the callback monitors; None if it monitors none."""
+    if not callback.monitors():
+        return None
+    if monitor is not None:
+        return choose_metric(recordings, monitor, mode)
+    own = callback.monitor if "monitor" in callback.model_fields_set else None
+    return choose_metric(recordings, own, mode if callback.mode == "auto" else callback.mode)
 
 
 def _outcomes(
     runs: Sequence[Recording],
     curves: Curves,
     stops: NDArray[np.int64],
-    decided: Sequence[Sequence[Decided]],
+    actions: Sequence[Sequence[SimulatedAction]],
     kept: Sequence[set[int]],
-) -> Iterator[Outcome]:
+) -> Iterator[RunOutcome]:
     for row, run in enumerate(runs):
         stop = int(stops[row])
-        seen = curves.epochs[row, : curves.lengths[row]]
-        until = int(np.searchsorted(seen, stop, side="right"))
+        epochs = curves.epochs[row, : curves.lengths[row]]
+        until = int(np.searchsorted(epochs, stop, side="right"))
         scores = curves.scores[row]
-        moment = curves.times[row, until - 1] if stop <= curves.last[row] else curves.end[row]
-        yield Outcome(
+        stop_time = curves.times[row, until - 1] if stop <= curves.last[row] else curves.end[row]
+        yield RunOutcome(
             run.name,
             first_epoch=int(curves.first[row]),
             last_epoch=int(curves.last[row]),
-            decisions=in_order(decided[row], stop),
-            best_seen=_best(scores[: len(seen)], seen, curves.sign),
-            best_at_stop=_best(scores[:until], seen, curves.sign),
+            decisions=sort_actions(actions[row], stop),
+            best_seen=_best(scores[: len(epochs)], epochs, curves.sign),
+            best_at_stop=_best(scores[:until], epochs, curves.sign),
             kept=tuple(sorted(kept[row])),
-            seconds=_known(curves.end[row] - curves.begin[row]),
-            seconds_saved=_known(curves.end[row] - moment),
+            seconds=_none_if_nan(curves.end[row] - curves.begin[row]),
+            seconds_saved=_none_if_nan(curves.end[row] - stop_time),
         )
 
 
 def _best(scores: NDArray[np.float64], epochs: NDArray[np.int64], sign: int) -> BestValue | None:
-    """The best of these values and its epoch, by the rule that a live run's monitor steps."""
+    """Return the best value and its epoch, by the rule that a live run's monitor steps."""
     best = Best()
     for score, epoch in zip(scores.tolist(), epochs.tolist(), strict=False):
         best, _ = best_rule(best, score, epoch)
     return BestValue(sign * best.score, best.epoch) if best.epoch >= 0 else None
 
 
-def _known(seconds: Any) -> float | None:
+def _none_if_nan(seconds: Any) -> float | None:
     return None if np.isnan(seconds) else float(seconds)
 
 
-def _unknown(named: Mapping[str, Callback], deciders: Mapping[str, MonitoredCallback], whose: Library) -> Iterator[str]:
-    """What cannot be known of what was asked for."""
+def _limitations(
+    named: Mapping[str, Callback], deciders: Mapping[str, MonitoredCallback], library: Library
+) -> Iterator[str]:
+    """Yield what the replay leaves out or cannot know."""
     others = [name for name in named if name not in deciders]
     if others:
-        yield f"Not replayed, since only early stopping, checkpoints and plateaus are: {', '.join(others)}."
+        yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."
     for name, callback in deciders.items():
-        if isinstance(callback, ModelCheckpoint) and not in_epochs(callback):
-            yield f"{name}: save_freq={callback.save_freq!r} saves inside epochs, which a value an epoch cannot tell."
-    if whose.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
-        yield "Checkpoints are trainbus's own, whatever library the stops are of."
-    if any(isinstance(each, EarlyStopping) for each in deciders.values()) or whose.name != "torch":
-        yield from whose.notes
+        if isinstance(callback, ModelCheckpoint) and save_interval(callback) is None:
+            yield f"{name}: save_freq={callback.save_freq!r} saves inside epochs, of which nothing is recorded."
+    if library.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
+        yield "Checkpoints follow trainbus's own rules, whatever the library."
+    if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":
+        yield from library.notes

@@ -79,7 +79,7 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
         CheckpointError: No run has saved it.
     """
     try:
-        return CheckpointState.model_validate(checkpoint.content.memory)
+        return CheckpointState.model_validate(checkpoint.entry.run_state)
     except ValidationError:
         raise CheckpointError(
             f"{str(checkpoint.path)!r} holds no state of a run that this version of trainbus can read"
@@ -117,8 +117,8 @@ def _newest_in(
 
 def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -> Checkpoint | None:
     """Return the newest intact checkpoint that holds the state of a run, one with weights only if there is no other."""
-    runs = [each for each in candidates if each.content is None or each.content.memory]
-    runs.sort(key=lambda each: each.content is not None and each.content.weights_only)
+    runs = [each for each in candidates if each.entry is None or each.entry.run_state]
+    runs.sort(key=lambda each: each.entry is not None and each.entry.weights_only)
     found, skipped = newest(runs, share)
     for each in skipped:
         LOG.warning("skipped: %s: %s", each.path, each.flaw or "it holds no state of a run")

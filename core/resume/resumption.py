@@ -7,18 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ..callback import Callback
-from ..capabilities import (
-    HasLearningRate,
-    HasRunState,
-    HasStateDict,
-    Restorable,
-    Saveable,
-    Snapshotable,
-    missing,
-)
+from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, has, missing
 from ..checkpoints import Checkpoint, local_copy, read
-from ..checkpoints.collective_commit import OWN
-from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, snapshot_files
+from ..checkpoints.collective_commit import RANK_FILE
+from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
 from ..decision import Action, Decision, Forget, Save, Stop, action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
@@ -47,15 +39,13 @@ class Resumable(Protocol):
     stop_actions: list[Stop]
     files: list[Location]
     epoch: int
-    step: int
-    batch: int
     epochs_started: int
     epochs_finished: int
     means: RunningMeans
     validated: bool
 
-    def set_trained_batches(self, batches: int) -> None:
-        """Set how many batches of the current loop were trained on."""
+    def restore_counters(self, step: int, trained_batches: int) -> None:
+        """Set the weight updates of the run, and how many batches of the current loop were trained on."""
         ...
 
 
@@ -158,17 +148,17 @@ class Resumption:
         why = missing(subject, Restorable)
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
-        assert isinstance(subject, Restorable)
+        assert has(subject, Restorable)
         path = self.checkpoint.path
         try:
             self._load(subject, snapshots)
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
-        snapshots.lie_in(self.checkpoint, linked=self.leads)
-        if self.checkpoint.content.weights_only:
+        snapshots.link_to(self.checkpoint, linked=self.leads)
+        if self.checkpoint.entry.weights_only:
             LOG.warning("%s was saved with save_weights_only: everything else starts anew", path)
-            if missing(subject, HasLearningRate) is None and isinstance(subject, HasLearningRate):
+            if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
                 known = subject.learning_rates()
                 rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}
                 subject.set_learning_rates(rates)
@@ -182,10 +172,9 @@ class Resumption:
         run.decision_log = [(epoch, decision_from_json(each)) for epoch, each in decompress_log(state.decision_log)]
         stops = [action_from_json(each) for each in state.stop_actions]
         run.stop_actions += [each for each in stops if isinstance(each, Stop) and self._still_valid(each)]
-        run.epoch, run.step = self.checkpoint.epoch, self.checkpoint.step
+        run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
-        run.set_trained_batches(position.batches)
-        run.batch = max(position.batches - 1, 0)
+        run.restore_counters(self.checkpoint.step, position.batches)
         files = existing(map(location, state.files))
         run.files = [*files, self.checkpoint.path] if self.checkpoint.path not in files else files
 
@@ -193,14 +182,14 @@ class Resumption:
         """Restore what was known of the interrupted epoch."""
         run.means.load_sums(from_json_data(self.state.rank_state.means))
         run.validated = self.state.validated
-        run.set_trained_batches(self.position.batches)
+        run.restore_counters(self.checkpoint.step, self.position.batches)
 
     def restore_plugins(self, subject: object, failures: Failures) -> None:
         """Restore the states of the plugins, and what the subject's own files do not hold."""
         self._restore_run_state(subject)
         for name, saved in self._match.states.items():
             plugin = self._plugins[name]
-            if saved.state_dict is None or not isinstance(plugin, HasStateDict):
+            if saved.state_dict is None or not has(plugin, HasStateDict):
                 continue
             try:
                 plugin.load_state_dict(from_json_data(saved.state_dict))
@@ -263,22 +252,22 @@ class Resumption:
 
     def _restore_run_state(self, subject: object) -> None:
         saved = self.state.rank_state.subject
-        if saved is not None and isinstance(subject, HasRunState):
+        if saved is not None and has(subject, HasRunState):
             subject.load_run_state(from_json_data(saved))
 
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
-        files, lost = snapshot_files(self.checkpoint, self.state.slots, verify=self.leads)
-        with local_copy(self.checkpoint.path, self.checkpoint.content.digest) as there:
+        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, verify=self.leads)
+        with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there:
             if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
                 subject.load(there)
             for slot, file in files.items():
-                if file is not None and isinstance(subject, Snapshotable):
+                if file is not None and has(subject, Snapshotable):
                     self._load_snapshot(subject, snapshots, slot, file)
             subject.load(there)
         for slot, flaw in lost.items():
             self._lose(snapshots, slot, flaw)
         for slot, file in files.items():
-            if file is None and isinstance(subject, Snapshotable):
+            if file is None and has(subject, Snapshotable):
                 snapshots.keep(slot, subject.snapshot())
 
     def _load_snapshot(self, subject: Any, snapshots: SnapshotStore, slot: str, file: SnapshotFile) -> None:
@@ -293,7 +282,7 @@ class Resumption:
             snapshots.keep(slot, subject.snapshot(), file)
 
     def _lose(self, snapshots: SnapshotStore, slot: str, why: str) -> None:
-        snapshots.lose(slot)
+        snapshots.mark_lost(slot)
         if self.leads:
             LOG.warning("resumed from %s: the snapshot %r is lost: %s", self.checkpoint.path, slot, why)
 
@@ -311,21 +300,21 @@ class Resumption:
         except CheckpointError:
             return None
         same = (there.epoch, there.step) == (ours.epoch, ours.step)
-        same = same and there.content.memory.get("plugins") == ours.content.memory.get("plugins")
+        same = same and there.entry.run_state.get("plugins") == ours.entry.run_state.get("plugins")
         return there if same else None
 
 
 def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int, world_size: int) -> CheckpointState:
     """Add the states of other ranks that this rank needs, if each rank has written its own next to its part."""
-    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.content.parts}
-    if OWN.format(1) not in parts:
+    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.entry.parts}
+    if RANK_FILE.format(1) not in parts:
         return state
     needed: Iterable[int] = [rank] if world_size == state.world_size else []
     if rank == 0 and not needed and state.position.mid_epoch:  # it continues with the metrics of all ranks
         needed = range(1, state.world_size)
     others = [RankState()] * (state.world_size - 1)
     for each in needed:
-        part = parts.get(OWN.format(each))
+        part = parts.get(RANK_FILE.format(each))
         if part is not None and isinstance(checkpoint.path, Path):
             others[each - 1] = RankState.model_validate_json(read_part(checkpoint.path, part))
     return state.model_copy(update={"other_ranks": others})
@@ -333,7 +322,7 @@ def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int,
 
 def _other_suffixes(subject: object, path: Location) -> str:
     """Name the files that the subject reads, if this is none of them."""
-    if missing(subject, Saveable) is not None or not isinstance(subject, Saveable):
+    if missing(subject, Saveable) is not None or not has(subject, Saveable):
         return ""
     own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
     return "" if suffix_of(path) in own else f"; {type(subject).__name__} writes and reads {', '.join(own)}"

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..capabilities import HasRandomState
+from ..capabilities import HasRandomState, has
 
 __all__ = ["get_rng_state", "preserved_rng", "set_rng_state"]
 
@@ -28,7 +28,7 @@ def get_rng_state(subject: object = None) -> dict[str, Any]:
         import numpy as np  # noqa: PLC0415
 
         state["numpy"] = dict(np.random.get_state(legacy=False))  # noqa: NPY002 - datasets draw from the global one
-    if isinstance(subject, HasRandomState):
+    if has(subject, HasRandomState):
         state["subject"] = dict(subject.random_state())
     return state
 
@@ -41,7 +41,7 @@ def set_rng_state(state: Mapping[str, Any], subject: object = None) -> None:
         import numpy as np  # noqa: PLC0415
 
         np.random.set_state(state["numpy"])  # noqa: NPY002
-    if "subject" in state and isinstance(subject, HasRandomState):
+    if "subject" in state and has(subject, HasRandomState):
         subject.set_random_state(state["subject"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,7 +59,7 @@ class RankState(BaseModel):
 
     def compressed(self) -> RankState:
         """Return the same state with compressed arrays."""
-        return self._with_generators(lambda states, _: states and _each(states, compress_arrays), self)
+        return self._with_generators(_compressed, self)
 
     def difference_from(self, first: RankState) -> RankState:
         """Return the difference from rank 0's state: generators that equal rank 0's are left out."""
@@ -69,7 +69,7 @@ class RankState(BaseModel):
         """Return the state that `difference_from` was called on."""
         return self._with_generators(_completed, first)
 
-    def _with_generators(self, change: Any, first: RankState) -> RankState:
+    def _with_generators(self, change: Callable[[Generators, Generators], Generators], first: RankState) -> RankState:
         changed = {name: change(getattr(self, name), getattr(first, name)) for name in ("rng", "loop_rng")}
         return self.model_copy(update=changed)
 
@@ -124,8 +124,8 @@ class CheckpointState(BaseModel):
         return self.model_copy(update={"position": position, "rank_state": state})
 
 
-def _each(states: dict[str, Any], change: Any) -> dict[str, Any]:
-    return {name: change(state) for name, state in states.items()}
+def _compressed(states: Generators, _: Generators) -> Generators:
+    return states and {name: compress_arrays(state) for name, state in states.items()}
 
 
 def _without(states: Generators, first: Generators) -> Generators:

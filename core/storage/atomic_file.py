@@ -1,4 +1,4 @@
-"""Whole files: staged beside their place, synced, renamed into it."""
+"""Complete files: staged next to their final path, synced, and renamed to it."""
 
 from __future__ import annotations
 
@@ -16,31 +16,8 @@ from typing import Any, NamedTuple
 from ..errors import TrainbusError, UnreadableCheckpoint
 from .paths import Location
 
-__all__ = [
-    "RESERVED",
-    "STAGED",
-    "HashedFile",
-    "Staged",
-    "copy",
-    "digest_of",
-    "discard",
-    "filled",
-    "make_directory",
-    "publish",
-    "reading",
-    "remove_debris",
-    "replace_text",
-    "stage",
-    "stage_directory",
-    "suffix_of",
-    "sync",
-    "told_digest",
-    "verified",
-    "write_bytes",
-]
-
 RESERVED = ".trainbus-"
-"""How the names of files begin that are trainbus's own."""
+"""Prefix of the names of files that trainbus alone uses."""
 STAGED = f"{RESERVED}staged-"
 WEIGHTS = ".weights.h5"
 PIECE = 1 << 20
@@ -116,7 +93,7 @@ class Staged(NamedTuple):
 
 
 def suffix_of(path: Location) -> str:
-    """The suffix of a file name, `.weights.h5` taken as one.
+    """Return the suffix of a file name; ``.weights.h5`` counts as one suffix.
 
     >>> suffix_of(Path("run.1/best.weights.h5")), suffix_of(Path("best.pt")), suffix_of(Path("best"))
     ('.weights.h5', '.pt', '')
@@ -125,27 +102,28 @@ def suffix_of(path: Location) -> str:
 
 
 def stage(path: Path, write: Callable[[Path], object]) -> Staged:
-    """Let `write` make a file that could take the place of `path`, beside it and of the same suffix.
+    """Let ``write`` make a file that can replace ``path``, in the same directory and with the same suffix.
 
-    The content is on the disk when this returns. Whatever `write` raises goes on, and nothing is left behind.
+    The content is on the disk when this returns. If ``write`` raises, the staged file is removed and the error
+    passes through.
 
     Args:
-        path: where a file stands or may stand.
-        write: writes to the path that it is given; may return the digest of what it meant to write.
+        path: The file that is to be replaced, whether it exists or not.
+        write: Writes to the path that it is called with; may return the digest of what it meant to write.
 
     Raises:
-        OSError: the file cannot be made, or does not hold what was meant.
+        OSError: The file cannot be made, or does not hold what was meant.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
     make_directory(path.parent)
-    # an unguessable name that nobody owns yet: two runs never share it, and no planted link can stand there
+    # a new, unguessable name: two runs never share it, and nobody can plant a link there
     handle, name = tempfile.mkstemp(prefix=STAGED, suffix=suffix_of(path), dir=path.parent)
     os.close(handle)
     staged = Path(name)
     try:
         digest = filled(staged, write)
-        # mkstemp's files are private; a published one gets the rights that a plain open() would have given
+        # mkstemp makes private files; a published file gets the permissions that open() would have given it
         staged.chmod(0o666 & ~_umask())
     except BaseException:
         discard(staged)
@@ -215,7 +193,7 @@ def copy(source: Path, path: Path) -> str:
 
 
 def stage_directory(path: Path) -> Path:
-    """An empty directory beside `path` and of the same suffix, for whoever fills it."""
+    """Make an empty directory next to ``path``, with the same suffix, and return it."""
     make_directory(path.parent)
     staged = Path(tempfile.mkdtemp(prefix=STAGED, suffix=suffix_of(path), dir=path.parent))
     staged.chmod(0o777 & ~_umask())
@@ -229,7 +207,7 @@ def _umask() -> int:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory and those above it, where they are missing; they are there for good when this returns."""
+    """Make a directory and its missing parents durably: they survive a power cut once this returns."""
     if not directory.is_dir():
         make_directory(directory.parent)
         directory.mkdir(exist_ok=True)
@@ -237,7 +215,7 @@ def make_directory(directory: Path) -> None:
 
 
 def publish(staged: Path, path: Path) -> None:
-    """Put a staged file in the place of `path` in one step; it is there for good when this returns."""
+    """Rename a staged file to ``path`` durably: it survives a power cut once this returns."""
     try:
         staged.replace(path)
     except BaseException:
@@ -247,7 +225,7 @@ def publish(staged: Path, path: Path) -> None:
 
 
 def discard(staged: Path) -> None:
-    """Remove a staged file or directory, where that is possible."""
+    """Remove a staged file or directory if possible."""
     with suppress(OSError):
         if staged.is_dir() and not staged.is_symlink():
             shutil.rmtree(staged)
@@ -256,18 +234,22 @@ def discard(staged: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Make `text` the content of `path` in one step."""
+    """Replace the content of ``path`` by ``text`` in one step."""
     publish(stage(path, lambda staged: write_bytes(staged, text.encode())).path, path)
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 digest of a file, in hexadecimal digits."""
+    """Return the SHA-256 digest of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_debris(directory: Path) -> list[Path]:
-    """Remove what writers that died have staged in `directory`; only for whoever owns the directory's lock."""
+    """Remove the files that dead writers staged in ``directory``; call this only while holding the directory's lock.
+
+    Returns:
+        The paths of these files.
+    """
     debris = sorted(directory.glob(f"{STAGED}*"))
     for file in debris:
         discard(file)
@@ -279,7 +261,7 @@ def sync(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
     except PermissionError:
-        if os.name == "nt" and path.is_dir():  # Windows opens no directories, and needs no sync of them
+        if os.name == "nt" and path.is_dir():  # Windows cannot open directories, and does not need to sync them
             return
         raise
     try:

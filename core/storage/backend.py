@@ -1,4 +1,4 @@
-"""What can be done with files, wherever they lie: on this machine's disk, or in a store that fsspec reaches."""
+"""File operations that work the same on this machine's disk and in the remote stores that fsspec supports."""
 
 from __future__ import annotations
 
@@ -14,126 +14,124 @@ from .local import LocalBackend
 from .paths import Location
 from .sharded_directory import digest_of_parts, parts_in
 
-__all__ = ["Backend", "Reading", "backend_for", "digest_at", "existing"]
-
 
 class Backend(Protocol):
-    """One location and what can be done there; what a store cannot do raises an `OSError`, whatever its library."""
+    """One location and the operations on it; a store that fails raises ``OSError``, whatever its library raises."""
 
     is_local: ClassVar[bool]
-    """Whether asking takes microseconds, so that the training may wait for the answer."""
+    """Whether an operation takes microseconds, so that the training may wait for it."""
 
     def size(self) -> int | None:
-        """Length of the file in bytes; None where no file is."""
+        """Return the length of the file in bytes; None if there is no file."""
         ...
 
     def is_directory(self) -> bool:
-        """Whether files lie below it, or could."""
+        """Return whether the location is a directory."""
         ...
 
     def list_names(self) -> list[str]:
-        """The names in the directory."""
+        """Return the names in the directory."""
         ...
 
     def glob(self) -> list[Location]:
-        """What is called as this location, taken as a pattern for `glob`."""
+        """Return the existing locations that match this one, read as a pattern of ``glob``."""
         ...
 
     def read(self) -> bytes:
-        """The whole file."""
+        """Return the content of the file."""
         ...
 
-    def open(self) -> AbstractContextManager[Reading]:
-        """The file opened, as it is now."""
+    def open(self) -> AbstractContextManager[OpenFile]:
+        """Open the file for reading; a later replacement does not change what is read."""
         ...
 
     def as_local_file(self) -> AbstractContextManager[Path]:
-        """The file as one on this machine, for whoever can read no others."""
+        """Provide the file as a path on this machine, for libraries that read local files only."""
         ...
 
     def stage(self, write: Callable[[Path], object]) -> Staged:
-        """Let `write` make a file on this machine that could take the place of this one, of the same suffix.
+        """Let ``write`` make a file on this machine that can replace this one; it has the same suffix.
 
-        What lies there is compared with the digest that `write` may return, of what it meant to write.
+        The file is compared with the digest that ``write`` may return, of what it meant to write.
         """
         ...
 
     def publish(self, staged: Path) -> None:
-        """Put a staged file here, in one step; it is there for good when this returns."""
+        """Move a staged file here in one step, durably."""
         ...
 
     def replace(self, text: str) -> None:
-        """Make `text` the content, in one step; it is there for good when this returns."""
+        """Replace the content by ``text`` in one step, durably."""
         ...
 
     def hard_link(self, name: str) -> None:
-        """Give the file a second name in its directory, which stays when this one is replaced or removed."""
+        """Give the file a second name in its directory; the second name stays if this one is replaced or removed."""
         ...
 
     def remove(self) -> None:
-        """Remove the file; one that is gone already is no error."""
+        """Remove the file; do nothing if it does not exist."""
         ...
 
     def acquire_lock(self, name: str) -> Callable[[], object]:
-        """Own the directory by the file `name` in it; what is returned gives it back.
+        """Lock the directory by the file ``name`` in it, and return the function that releases the lock.
 
         Raises:
-            Held: somebody else owns it.
+            DirectoryLocked: Another run holds the lock.
         """
         ...
 
     def remove_debris(self) -> None:
-        """Remove what writers that died have left in the directory; only for its owner."""
+        """Remove what dead writers left in the directory; call this only while holding its lock."""
         ...
 
 
-class Reading(Protocol):
-    """A file that stays what it is, whatever happens to its location."""
+class OpenFile(Protocol):
+    """An open file; its content stays the same if the location is replaced meanwhile."""
 
     @property
     def file(self) -> BufferedReader:
-        """Its bytes."""
+        """The file object to read from."""
         ...
 
     def replaced(self) -> bool:
-        """Whether something else is at its location now."""
+        """Return whether the location holds another file now."""
         ...
 
 
 def backend_for(location: Location) -> Backend:
-    """What can be done at a location.
+    """Return the backend of a location.
 
     Raises:
-        MissingDependency: the package that reaches its store is not installed.
-        SettingsError: no store has such URLs.
+        MissingDependency: The package for its store is not installed.
+        SettingsError: No store has URLs of this kind.
     """
     if isinstance(location, Path):
         return LocalBackend(location)
-    from .remote import RemoteBackend  # noqa: PLC0415 - only who names a URL needs fsspec
+    from .remote import RemoteBackend  # noqa: PLC0415 - only URLs need fsspec
 
     return RemoteBackend(location)
 
 
 def existing(locations: Iterable[Location]) -> list[Location]:
-    """Those where something is, or where that cannot be told; each directory is asked once."""
-    asked: dict[Location, Container[str]] = {}
+    """Return the locations that exist or whose directory cannot be read; each directory is listed once."""
+    names: dict[Location, Container[str]] = {}
     found: list[Location] = []
     for each in locations:
-        if each.parent not in asked:
+        if each.parent not in names:
             try:
-                asked[each.parent] = set(backend_for(each.parent).list_names())
+                names[each.parent] = set(backend_for(each.parent).list_names())
             except (FileNotFoundError, NotADirectoryError):
-                asked[each.parent] = ()
+                names[each.parent] = ()
             except OSError:
-                asked[each.parent] = (each.name,)
-        if each.name in asked[each.parent]:
+                names[each.parent] = (each.name,)
+        if each.name in names[each.parent]:
             found.append(each)
     return found
 
 
 def digest_at(location: Location) -> str:
-    """The SHA-256 digest of a file, or of the parts of a directory, in hexadecimal digits."""
+    """Return the SHA-256 digest of a file, or of the parts of a directory, in hexadecimal digits."""
     if isinstance(location, Path) and location.is_dir():
         return digest_of_parts(parts_in(location))
-    with backend_for(location).open() as reading:
-        return hashlib.file_digest(reading.file, "sha256").hexdigest()
+    with backend_for(location).open() as payload:
+        return hashlib.file_digest(payload.file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""One run to a directory that it writes."""
+"""Locks that let one run at a time write to a directory."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ from ..errors import CheckpointError, DirectoryLocked
 from .backend import backend_for
 from .paths import Location
 
-__all__ = ["LOCK", "LockKind", "lock_directories"]
-
 LOCK = ".trainbus.lock"
-"""Name of the file in a directory that the owner of its checkpoints holds locked."""
+"""Name of the lock file for checkpoints in their directory."""
 
 
 class LockKind(NamedTuple):
-    """What a directory is owned for; one run may own it for each use."""
+    """What a directory is locked for; different runs may hold different kinds of lock on one directory."""
 
     lock: str
-    """Name of the file that is held locked."""
+    """Name of the lock file."""
     what: str
-    """What its owner writes."""
+    """What the holder writes, for error messages."""
 
 
 CHECKPOINTS = LockKind(LOCK, "checkpoints")
 
 
 def lock_directories(directories: Iterable[Location], use: LockKind = CHECKPOINTS) -> ExitStack:
-    """Own directories, made where they are missing, until the returned stack is closed or this process ends.
+    """Lock directories until the returned stack is closed or this process ends; missing ones are made.
 
-    What a process owned that died is free: on this machine's disk at once, in a store when its owner is known to be
-    dead or was not heard of for a while.
+    A dead process holds no lock: on this machine's disk its locks are free at once, in a remote store when the
+    process is known to be dead or has not renewed them for a while.
 
     Raises:
-        CheckpointError: another run owns one of them, or it cannot be written.
+        CheckpointError: Another run holds one of the locks, or a directory cannot be written.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -46,24 +44,24 @@ def lock_directories(directories: Iterable[Location], use: LockKind = CHECKPOINT
         ...
     trainbus.errors.CheckpointError: another run (process ... on ...) saves its checkpoints in ...
     """
-    owned = ExitStack()
+    locked = ExitStack()
     try:
         for directory in sorted(set(directories), key=str):
-            owned.callback(_owned(directory, use))
+            locked.callback(_lock(directory, use))
     except BaseException:
-        owned.close()
+        locked.close()
         raise
-    return owned
+    return locked
 
 
-def _owned(directory: Location, use: LockKind) -> Callable[[], object]:
+def _lock(directory: Location, use: LockKind) -> Callable[[], object]:
     try:
         return backend_for(directory).acquire_lock(use.lock)
     except DirectoryLocked as error:
         raise CheckpointError(
-            f"another run ({str(error) or 'starting'}) saves its {use.what} in {str(directory)!r}; give each run a "
-            "directory of its own; several processes that train one model have to be connected (init_process_group, "
-            "jax.distributed) before their runs are made: then rank 0 alone writes"
+            f"another run ({str(error) or 'starting'}) saves its {use.what} in {str(directory)!r}; give each run its "
+            "own directory; if several processes train one model, connect them (init_process_group, jax.distributed) "
+            "before you make their runs: then rank 0 alone writes"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{use.what} cannot be saved in {str(directory)!r}: {error}") from error

@@ -1,7 +1,7 @@
-"""Owning a directory in a store that knows no locks: by an object that its owner renews as long as it lives.
+"""Locks for directories in stores that have none: an object that its owner renews as long as it lives.
 
-All that is needed of the store is that of several who make one object at once a single one succeeds. Whoever finds
-one that is not renewed for a while takes it over; that is told by waiting, so that no clocks are compared.
+The store must guarantee one thing only: if several processes create one object at once, one of them succeeds. A process
+that finds an object that is not renewed for a while takes it over. It waits for a renewal and compares no clocks.
 """
 
 from __future__ import annotations
@@ -21,59 +21,57 @@ from ..errors import DirectoryLocked
 from ..failures import LOG
 from .atomic_file import RESERVED
 
-__all__ = ["Lease", "Slate", "take"]
-
-BEAT = 10.0
+RENEW_SECONDS = 10.0
 """Seconds between two renewals."""
-PATIENCE = 3
-"""How many renewals an owner misses that is taken for dead."""
+MISSED_RENEWALS = 3
+"""Number of renewals after whose absence an owner counts as dead."""
 
-_MINE: set[str] = set()
+_OWN_TOKENS: set[str] = set()
 """Tokens of the leases that this process holds."""
 
 
-class Slate(Protocol):
-    """An object of a store that holds a few lines."""
+class LeaseObject(Protocol):
+    """A small text object in a store."""
 
     def create(self, text: str) -> bool:
-        """Make it; False where it is there already, or somebody else was faster."""
+        """Make the object and return True; return False if it exists."""
         ...
 
     def replace(self, text: str) -> None:
-        """Make `text` its content."""
+        """Replace its content by ``text``."""
         ...
 
     def read(self) -> bytes:
-        """Its content; raises `FileNotFoundError` where it is not there."""
+        """Return its content; raise ``FileNotFoundError`` if it does not exist."""
         ...
 
     def remove(self) -> None:
-        """Remove it, where it is there."""
+        """Remove it if it exists."""
         ...
 
-    def beside(self, name: str) -> Self:
-        """Another one in the same directory."""
+    def sibling(self, name: str) -> Self:
+        """Return another object in the same directory."""
         ...
 
 
-class Entry(NamedTuple):
-    """What a lease says, a line each."""
+class LeaseRecord(NamedTuple):
+    """The content of a lease object, one field a line."""
 
     process: int
     host: str
     machine: str
-    """Where that number and no other means that process."""
+    """Identifies the machine or container in which the process number is valid."""
     token: str
-    """Tells this lease from all others."""
-    beats: int
+    """Identifies this lease."""
+    renewals: int
     """How often it was renewed."""
 
     @classmethod
-    def parse(cls, text: str) -> Entry:
-        """The entry in a text; what is none has an owner of whom nothing is known."""
+    def parse(cls, text: str) -> LeaseRecord:
+        """Return the record in a text; a text that is none gives the record of an unknown owner."""
         try:
-            process, host, machine, token, beats = text.split("\n")
-            return cls(int(process), host, machine, token, int(beats))
+            process, host, machine, token, renewals = text.split("\n")
+            return cls(int(process), host, machine, token, int(renewals))
         except ValueError:
             return cls(0, "an unknown host", "", "", 0)
 
@@ -81,135 +79,141 @@ class Entry(NamedTuple):
         return "\n".join(map(str, self))
 
     @property
-    def holder(self) -> str:
-        """The owner as people are told of it."""
+    def owner(self) -> str:
+        """The owner, in words."""
         return f"process {self.process} on {self.host}"
 
     @property
-    def dead(self) -> bool:
-        """Whether its process is known to be no more; False where that cannot be told from here."""
+    def is_dead(self) -> bool:
+        """Whether the owner is known to be dead; False if this machine cannot know."""
         if self.machine != _machine() or os.name == "nt":  # Windows has no harmless way to ask
             return False
-        if self.process == os.getpid():  # else an earlier process had this one's number
-            return self.token not in _MINE
+        if self.process == os.getpid():  # otherwise an earlier process had this one's number
+            return self.token not in _OWN_TOKENS
         with suppress(OSError):
             os.kill(self.process, 0)
             return False
-        return not Path(f"/proc/{self.process}").exists()  # it may be somebody else's, and alive
+        return not Path(f"/proc/{self.process}").exists()  # a living process of another user
 
 
-def take(slate: Slate, directory: str) -> Lease:
-    """Own a directory, of which people are told by this name, by the lease on its slate.
+def acquire(lease_object: LeaseObject, directory: str) -> Lease:
+    """Lock a directory by its lease object.
+
+    Args:
+        lease_object: The object that holds the lease.
+        directory: The name of the directory in messages.
 
     Raises:
-        Held: somebody else, who lives, owns it.
-        OSError: the store cannot be reached, or not be written.
+        DirectoryLocked: A living process holds the lease.
+        OSError: The store cannot be reached or written.
     """
-    mine = Entry(os.getpid(), socket.gethostname(), _machine(), secrets.token_hex(8), 0)
-    while not slate.create(str(mine)):
-        found = _read(slate)
-        if found is None:  # given back meanwhile
+    own = LeaseRecord(os.getpid(), socket.gethostname(), _machine(), secrets.token_hex(8), 0)
+    while not lease_object.create(str(own)):
+        text = _read(lease_object)
+        if text is None:  # released meanwhile
             continue
-        theirs = Entry.parse(found)
-        if theirs.token in _MINE or not (theirs.dead or _silent(slate, found, f"{directory}: {theirs.holder}")):
-            raise DirectoryLocked(theirs.holder)
-        if _taken_over(slate, found, mine, directory):
+        found = LeaseRecord.parse(text)
+        if found.token in _OWN_TOKENS or not (
+            found.is_dead or _is_stale(lease_object, text, f"{directory}: {found.owner}")
+        ):
+            raise DirectoryLocked(found.owner)
+        if _take_over(lease_object, text, own, directory):
             break
-    if slate.create(str(mine)):  # it is there
+    if lease_object.create(str(own)):  # although it exists
         LOG.warning(
-            "%s: this store does not refuse to make an object that is there already, or its library is too old to ask: "
-            "two runs that save there at once are not told of each other",
+            "%s: this store, or an old version of its library, creates objects that exist already: two runs that save "
+            "there at the same time do not notice each other",
             directory,
         )
-    return Lease(slate, mine, directory)
+    return Lease(lease_object, own, directory)
 
 
 class Lease:
-    """A directory that is owned, and renewed in a thread of its own until it is given back."""
+    """A lock on a directory; a thread renews it until it is released."""
 
-    def __init__(self, slate: Slate, entry: Entry, directory: str) -> None:
-        self.slate, self.entry, self.directory = slate, entry, directory
+    def __init__(self, lease_object: LeaseObject, record: LeaseRecord, directory: str) -> None:
+        self.lease_object, self.record, self.directory = lease_object, record, directory
         self.lost = ""
-        """Who has taken it over, since nothing was heard of this process for too long; empty for nobody."""
+        """The process that took the lease over because renewals were missing; empty if none did."""
         self._ended = threading.Event()
-        _MINE.add(entry.token)
-        weakref.finalize(self, _MINE.discard, entry.token)  # what a run that is lost has owned is free
-        beating = threading.Thread(target=_beat, args=(weakref.ref(self), self._ended), daemon=True)
-        beating.name = "trainbus-lease"
-        beating.start()
+        _OWN_TOKENS.add(record.token)
+        weakref.finalize(self, _OWN_TOKENS.discard, record.token)  # a run that is garbage holds no lock
+        renewing = threading.Thread(target=_keep_renewing, args=(weakref.ref(self), self._ended), daemon=True)
+        renewing.name = "trainbus-lease"
+        renewing.start()
 
     def renew(self) -> None:
-        """Give a sign of life, unless somebody else owns the directory now."""
-        with suppress(OSError):  # a store that cannot be reached is asked again at the next beat
-            found = _read(self.slate)
-            theirs = self.entry if found is None else Entry.parse(found)
-            if theirs.token == self.entry.token:
-                self.entry = self.entry._replace(beats=self.entry.beats + 1)
-                self.slate.replace(str(self.entry))
+        """Renew the lease, unless another run has taken it over."""
+        with suppress(OSError):  # an unreachable store is tried again at the next renewal
+            text = _read(self.lease_object)
+            found = self.record if text is None else LeaseRecord.parse(text)
+            if found.token == self.record.token:
+                self.record = self.record._replace(renewals=self.record.renewals + 1)
+                self.lease_object.replace(str(self.record))
             elif not self._ended.is_set():
-                self.lost = theirs.holder
+                self.lost = found.owner
                 LOG.warning(
                     "%s belongs to another run (%s) now: this one saves nothing there", self.directory, self.lost
                 )
                 self._ended.set()
 
     def release(self) -> None:
-        """Give the directory back."""
+        """Release the lock."""
         self._ended.set()
-        _MINE.discard(self.entry.token)
-        with suppress(OSError):  # then it lapses
-            found = _read(self.slate)
-            if found is not None and Entry.parse(found).token == self.entry.token:
-                self.slate.remove()
+        _OWN_TOKENS.discard(self.record.token)
+        with suppress(OSError):  # the lease then expires
+            text = _read(self.lease_object)
+            if text is not None and LeaseRecord.parse(text).token == self.record.token:
+                self.lease_object.remove()
 
 
-def _beat(lease: weakref.ref[Lease], ended: threading.Event) -> None:
-    while not ended.wait(BEAT):
+def _keep_renewing(lease: weakref.ref[Lease], ended: threading.Event) -> None:
+    while not ended.wait(RENEW_SECONDS):
         alive = lease()
-        if alive is None:  # its run was lost
+        if alive is None:  # its run is garbage
             return
         alive.renew()
         del alive
 
 
-def _read(slate: Slate) -> str | None:
+def _read(lease_object: LeaseObject) -> str | None:
     try:
-        return slate.read().decode(errors="replace")
+        return lease_object.read().decode(errors="replace")
     except FileNotFoundError:
         return None
 
 
-def _silent(slate: Slate, text: str, told: str) -> bool:
-    """Whether what is written on a slate stays what it is for as long as one has patience."""
-    LOG.warning("%s owns it; waiting up to %.0f s for a sign of life", told, BEAT * PATIENCE)
-    end = time.monotonic() + BEAT * PATIENCE
+def _is_stale(lease_object: LeaseObject, text: str, owner: str) -> bool:
+    """Return whether the object's text stays the same for the time of ``MISSED_RENEWALS``."""
+    LOG.warning("%s holds the lock; waiting up to %.0f s for a renewal", owner, RENEW_SECONDS * MISSED_RENEWALS)
+    end = time.monotonic() + RENEW_SECONDS * MISSED_RENEWALS
     while time.monotonic() < end:
-        time.sleep(BEAT / 10)
-        if _read(slate) != text:
+        time.sleep(RENEW_SECONDS / 10)
+        if _read(lease_object) != text:
             return False
     return True
 
 
-def _taken_over(slate: Slate, text: str, mine: Entry, directory: str) -> bool:
-    """Put an entry in the place of a dead one, unless somebody else does."""
-    # of all who found this entry dead one makes this object, and looks again before it takes over
-    claim = slate.beside(f"{RESERVED}claim-{hashlib.sha256(text.encode()).hexdigest()[:16]}")
-    while not claim.create(str(mine)):
+def _take_over(lease_object: LeaseObject, text: str, own: LeaseRecord, directory: str) -> bool:
+    """Replace a dead owner's record; return False if another process did."""
+    # of all processes that found this record stale, one creates the claim; it reads the lease again before it writes
+    claim = lease_object.sibling(f"{RESERVED}claim-{hashlib.sha256(text.encode()).hexdigest()[:16]}")
+    while not claim.create(str(own)):
         other = _read(claim)
-        if other is not None and not _silent(claim, other, f"{directory}: {Entry.parse(other).holder}"):
+        if other is not None and not _is_stale(claim, other, f"{directory}: {LeaseRecord.parse(other).owner}"):
             return False
         claim.remove()
     try:
-        if _read(slate) != text:
+        if _read(lease_object) != text:
             return False
-        slate.replace(str(mine))
+        lease_object.replace(str(own))
         return True
     finally:
         claim.remove()
 
 
 def _machine() -> str:
-    """What tells this machine, since it started, and in it this container, from others."""
+    """Return what identifies this machine since its boot and, in it, this container."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())

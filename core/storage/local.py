@@ -1,4 +1,4 @@
-"""What can be done with a file on this machine's disk."""
+"""The backend for this machine's disk."""
 
 from __future__ import annotations
 
@@ -19,24 +19,22 @@ from .atomic_file import Staged, copy, make_directory, publish, remove_debris, r
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 
-__all__ = ["LocalBackend", "LocalReading"]
-
 
 @dataclass(frozen=True, slots=True)
-class LocalReading:
-    """A file that was opened: it stays what it is, whatever is renamed to its path."""
+class LocalOpenFile:
+    """An open file; its content stays the same if another file is renamed to its path."""
 
     file: BufferedReader
     path: Path
 
     def replaced(self) -> bool:
-        """Whether another file is at the path now."""
+        """Return whether the path holds another file now."""
         return not os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
 
 
 @dataclass(frozen=True, slots=True)
 class LocalBackend:
-    """A path on this machine; `trainbus.storage.backend.Place` says what each method means."""
+    """A path on this machine; ``trainbus.storage.backend.Backend`` documents the methods."""
 
     is_local: ClassVar[bool] = True
     path: Path
@@ -60,9 +58,9 @@ class LocalBackend:
         return self.path.read_bytes()
 
     @contextmanager
-    def open(self) -> Generator[LocalReading]:
+    def open(self) -> Generator[LocalOpenFile]:
         with self.path.open("rb") as file:
-            yield LocalReading(file, self.path)
+            yield LocalOpenFile(file, self.path)
 
     @contextmanager
     def as_local_file(self) -> Generator[Path]:
@@ -94,7 +92,7 @@ class LocalBackend:
             self.path.unlink(missing_ok=True)
 
     def acquire_lock(self, name: str) -> Callable[[], object]:
-        """The operating system gives the lock back when its process dies, so one that is held has a living holder."""
+        """Lock the directory; the operating system releases the lock when the process dies."""
         path = self.path / name
         lock = FileLock(path, timeout=0, thread_local=False)
         make_directory(self.path)

@@ -1,4 +1,4 @@
-"""Where a file lies: a path on this machine, or a URL in a store that fsspec reaches. Values, which touch neither."""
+"""Locations of files, as values: paths on this machine, and URLs in the remote stores that fsspec supports."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import TypeAlias
 
 from ..errors import SettingsError
 
-__all__ = ["Location", "RemotePath", "Source", "is_local", "location", "relative_to", "resolve_relative"]
-
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 _SQUEEZED = re.compile(r"(abfss?|az|gcs|gs|hdfs|https?|memory|s3a?|sftp):[/\\](?![/\\])", re.IGNORECASE)
-"""What `pathlib` makes of a URL."""
+"""A URL that went through ``pathlib``, which drops one slash."""
 
 
 @dataclass(frozen=True, order=True, slots=True, repr=False)
 class RemotePath:
-    """The URL of a file or directory in a store, with what of `pathlib.PurePath` needs no store to be asked.
+    """The URL of a file or directory in a remote store, with the part of ``pathlib.PurePath`` that needs no request.
 
     >>> best = location("s3://bucket/run/best.pt")
     >>> best.name, best.suffix, str(best.parent), str(best.with_name("last.pt"))
@@ -29,7 +27,7 @@ class RemotePath:
 
     protocol: str
     key: str
-    """What follows "://": bucket, host or first directory, then the rest, parted by "/"."""
+    """What follows "://": bucket, host or first directory, then the other parts, separated by "/"."""
 
     def __str__(self) -> str:
         return f"{self.protocol}://{self.key}"
@@ -42,56 +40,56 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """The last part; empty for the store itself."""
+        """The last part of the key; empty for the store itself."""
         return posixpath.basename(self.key)
 
     @property
     def suffix(self) -> str:
-        """The suffix of the last part, with its dot; empty for none."""
+        """The suffix of the last part with its dot; empty if it has none."""
         return PurePosixPath(self.key).suffix
 
     @property
     def parent(self) -> RemotePath:
-        """The directory in which it lies."""
+        """The directory that contains it."""
         return RemotePath(self.protocol, posixpath.dirname(self.key))
 
     def with_name(self, name: str) -> RemotePath:
-        """Another name in the same directory."""
+        """Return the location of another name in the same directory."""
         return self.parent / name
 
     def resolve(self) -> RemotePath:
-        """Itself: it depends on no working directory."""
+        """Return itself: a URL does not depend on the working directory."""
         return self
 
 
 Location: TypeAlias = Path | RemotePath
 
 Source: TypeAlias = str | os.PathLike[str] | RemotePath
-"""How people write a location."""
+"""The types in which users may give a location."""
 
 
 def location(source: Source) -> Location:
-    """The place that a text or a path names; `file://` is this machine's own disk.
+    """Return the location that a string or a path names; ``file://`` URLs become paths on this machine's disk.
 
     Raises:
-        SettingsError: it is a URL that `pathlib` has spoilt, or a chain of them.
+        SettingsError: The source is a URL from which ``pathlib`` removed a slash, or a chain of URLs.
 
     >>> location("s3://bucket/run//best.pt"), location("file:///tmp/best.pt").as_posix()
     (RemotePath('s3://bucket/run/best.pt'), '/tmp/best.pt')
     >>> location(Path("s3://bucket/best.pt"))
     Traceback (most recent call last):
         ...
-    trainbus.errors.SettingsError: 's3:/bucket/best.pt': pathlib takes a slash out of URLs; give the text 's3://bucket/...
+    trainbus.errors.SettingsError: 's3:/bucket/best.pt': pathlib removes a slash from URLs; give the string 's3://bucket/...
     """
     if isinstance(source, RemotePath):
         return source
     text = os.fspath(source)
     if _SQUEEZED.match(text):
         right = re.sub(r":[/\\]", "://", text, count=1)
-        raise SettingsError(f"{text!r}: pathlib takes a slash out of URLs; give the text {right!r}")
+        raise SettingsError(f"{text!r}: pathlib removes a slash from URLs; give the string {right!r}")
     match = _URL.fullmatch(text)
     if "::" in text and "://" in text:
-        raise SettingsError(f"{text!r} is a chain of URLs; checkpoints need the store itself, as s3://bucket/run")
+        raise SettingsError(f"{text!r} is a chain of URLs; give the URL of the store itself, such as s3://bucket/run")
     if match is None:
         return Path(source)
     protocol, key = match[1].lower(), match[2]
@@ -101,7 +99,7 @@ def location(source: Source) -> Location:
 
 
 def is_local(source: Source) -> bool:
-    """Whether it is a path of this machine, where a file can grow while it is written; in a store none can.
+    """Return whether the source is on this machine's disk, where files can be appended to; remote stores cannot.
 
     >>> is_local("runs"), is_local("s3://bucket/runs")
     (True, False)
@@ -110,7 +108,7 @@ def is_local(source: Source) -> bool:
 
 
 def relative_to(path: Location, directory: Location) -> str:
-    """How to get from a directory to a path, so that both may be moved together; `resolve_relative` goes that way.
+    """Return a path relative to a directory, so that both can be moved together; see ``resolve_relative``.
 
     >>> relative_to(location("s3://bucket/run/a.pt"), location("s3://bucket/run/deep"))
     '../a.pt'
@@ -123,7 +121,7 @@ def relative_to(path: Location, directory: Location) -> str:
 
 
 def resolve_relative(directory: Location, text: str) -> Location:
-    """Where one gets from a directory by what `relative_to` has given.
+    """Return the location that ``relative_to`` described, seen from this directory.
 
     >>> resolve_relative(location("s3://bucket/run/deep"), "../a.pt")
     RemotePath('s3://bucket/run/a.pt')

@@ -1,4 +1,4 @@
-"""What can be done with a file in a store that fsspec reaches."""
+"""The backend for remote stores, by fsspec."""
 
 # fsspec declares few types
 # pyright: reportUnknownMemberType=false
@@ -21,21 +21,19 @@ from weakref import WeakValueDictionary
 from ..errors import MissingDependency, SettingsError
 from ..failures import LOG
 from ..metrics.names import hint
-from . import remote_cache as staging
+from . import remote_cache
 from .atomic_file import STAGED, Staged, discard, filled, suffix_of
-from .lease import Lease, take
+from .lease import Lease, acquire
 from .paths import Location, RemotePath
 
 try:
     import fsspec
     from fsspec.registry import known_implementations
 except ImportError as error:
-    raise MissingDependency(f"{error}; URLs are reached by fsspec: pip install 'trainbus[remote]'") from error
+    raise MissingDependency(f"{error}; URLs need fsspec: pip install 'trainbus[remote]'") from error
 
-__all__ = ["RemoteBackend", "RemoteReading"]
-
-WHOLE = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
-"""Stores in which an upload appears as a whole when it is complete, in the place of what was there."""
+ATOMIC_UPLOADS = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
+"""Stores in which an upload replaces the object in one step, when it is complete."""
 
 NETWORK = "is its address right, and the network up?"
 OLD = "is the store's library up to date (pip install -U)?"
@@ -57,43 +55,43 @@ FIXES = {
     "NotImplementedError": OLD,
     "unexpected keyword argument": OLD,
 }
-"""Part of the name of an error, by whatever library, or of what it says, to what can be done about it."""
+"""Part of an error's type name or message, of any library, to the advice that fixes it."""
 
-PATIENCE = 60.0
-"""Seconds after which a copy that a store makes is taken for failed."""
+COPY_SECONDS = 60.0
+"""Seconds after which a copy inside a store counts as failed."""
 
 _LEASES: WeakValueDictionary[RemotePath, Lease] = WeakValueDictionary()
-"""The directories that runs of this process own."""
+"""The directories that runs of this process have locked."""
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteReading:
-    """A copy of an object, on this machine."""
+class RemoteOpenFile:
+    """An open copy of an object, on this machine."""
 
     file: BufferedReader
-    place: RemoteBackend
+    backend: RemoteBackend
     version: str
 
     def replaced(self) -> bool:
-        """Whether it was a copy of something else than is there now."""
-        return self.place.version() != self.version
+        """Return whether the object changed since it was copied."""
+        return self.backend.version() != self.version
 
 
 class RemoteBackend:
-    """A URL; `trainbus.storage.backend.Place` says what each method means."""
+    """A URL; ``trainbus.storage.backend.Backend`` documents the methods."""
 
     is_local: ClassVar[bool] = False
 
     def __init__(self, path: RemotePath) -> None:
         self.path = path
-        with _told(path):
-            self._key = str(_driver(path.protocol)._strip_protocol(str(path)))  # noqa: SLF001
+        with _as_os_error():
+            self._key = str(_file_system_class(path.protocol)._strip_protocol(str(path)))  # noqa: SLF001
 
     @property
     def _files(self) -> Any:
-        """The store's file system: fsspec keeps one for each thread, and none that a fork has broken."""
+        """The store's file system; fsspec keeps one for each thread, and makes a new one after a fork."""
         files: Any = fsspec.core.url_to_fs(str(self.path))[0]
-        files.invalidate_cache()  # others write there, too
+        files.invalidate_cache()  # other processes write there, too
         return files
 
     def size(self) -> int | None:
@@ -104,37 +102,37 @@ class RemoteBackend:
         return self._info()[0] == "directory"
 
     def list_names(self) -> list[str]:
-        with _told(self.path):
+        with _as_os_error():
             found = [str(name).rstrip("/") for name in self._files.ls(self._key, detail=False)]
-        own = self._key.rstrip("/")  # some list the directory as one of its files
+        own = self._key.rstrip("/")  # some stores list the directory as one of its files
         return [name.rpartition("/")[2] for name in found if name != own]
 
     def glob(self) -> list[Location]:
-        with _told(self.path):
+        with _as_os_error():
             found = [str(name).rstrip("/").split("/") for name in self._files.glob(self._key)]
-        # a library's own names may lack the host or the account, so that only what the pattern left open is theirs
+        # a library's names may lack the host or the account, so only the parts after the first wildcard are taken
         parts = self.path.key.split("/")
         known = next((number for number, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
         keys = [[*parts[:known], *names[len(names) - len(parts) + known :]] for names in found]
         return [RemotePath(self.path.protocol, "/".join(key)) for key in keys]
 
     def read(self) -> bytes:
-        with _told(self.path):
+        with _as_os_error():
             return bytes(self._files.cat_file(self._key))
 
     @contextmanager
-    def open(self) -> Generator[RemoteReading]:
+    def open(self) -> Generator[RemoteOpenFile]:
         version = self.version()
         copy = self._download()
         try:
             with copy.open("rb") as file:
-                yield RemoteReading(file, self, version)
+                yield RemoteOpenFile(file, self, version)
         finally:
-            staging.keep(f"{self.path} {version}", copy)
+            remote_cache.keep(f"{self.path} {version}", copy)
 
     @contextmanager
     def as_local_file(self) -> Generator[Path]:
-        copy = staging.kept(lambda: f"{self.path} {self.version()}") or self._download()
+        copy = remote_cache.take(lambda: f"{self.path} {self.version()}") or self._download()
         try:
             yield copy
         finally:
@@ -143,7 +141,7 @@ class RemoteBackend:
     def _download(self) -> Path:
         copy = _new_file(self.path)
         try:
-            with _told(self.path):
+            with _as_os_error():
                 self._files.get_file(self._key, str(copy))
         except BaseException:
             discard(copy)
@@ -151,8 +149,8 @@ class RemoteBackend:
         return copy
 
     def version(self) -> str:
-        """What changes with the object."""
-        with _told(self.path):
+        """Return a string that changes whenever the object changes."""
+        with _as_os_error():
             return str(self._files.ukey(self._key))
 
     def stage(self, write: Callable[[Path], object]) -> Staged:
@@ -175,22 +173,22 @@ class RemoteBackend:
         self._put(lambda key: self._files.pipe_file(key, text.encode()))
 
     def hard_link(self, name: str) -> None:
-        double = type(self)(self.path.with_name(name))
-        with _told(self.path):
-            self._files.cp_file(self._key, double._key)  # noqa: SLF001
-        size, end = self.size(), time.monotonic() + PATIENCE
-        while double.size() != size:  # Azure may copy later; until it has, the copy is empty
+        copy = self.sibling(name)
+        with _as_os_error():
+            self._files.cp_file(self._key, copy._key)  # noqa: SLF001
+        size, end = self.size(), time.monotonic() + COPY_SECONDS
+        while copy.size() != size:  # Azure may copy later; until then the copy is empty
             if time.monotonic() > end:
-                raise TimeoutError(f"{str(self.path)!r} was not copied within {PATIENCE:.0f} s")
-            time.sleep(PATIENCE / 100)
+                raise TimeoutError(f"{str(self.path)!r} was not copied within {COPY_SECONDS:.0f} s")
+            time.sleep(COPY_SECONDS / 100)
 
     def remove(self) -> None:
-        with _told(self.path), suppress(FileNotFoundError):
+        with _as_os_error(), suppress(FileNotFoundError):
             self._files.rm_file(self._key)
 
     def acquire_lock(self, name: str) -> Callable[[], object]:
-        """By a lease: a store knows no locks."""
-        lease = _LEASES[self.path] = take(type(self)(self.path / name), str(self.path))
+        """Lock the directory by a lease, since stores have no locks."""
+        lease = _LEASES[self.path] = acquire(type(self)(self.path / name), str(self.path))
 
         def release() -> None:
             _LEASES.pop(self.path, None)
@@ -199,47 +197,47 @@ class RemoteBackend:
         return release
 
     def remove_debris(self) -> None:
-        staging.sweep()
+        remote_cache.remove_stale_directories()
         try:
-            self._sweep()
-        except FileNotFoundError:  # nobody has written there yet
+            self._remove_partial_uploads()
+        except FileNotFoundError:  # nothing was written there yet
             return
-        except OSError as error:  # listing what was uploaded in part is a right of its own
-            LOG.warning("%s: what writers that died may have left is not removed: %s", self.path, error)
+        except OSError as error:  # listing partial uploads needs a separate permission
+            LOG.warning("%s: files that dead writers may have left cannot be removed: %s", self.path, error)
 
-    def _sweep(self) -> None:
-        if self.path.protocol not in WHOLE:
+    def _remove_partial_uploads(self) -> None:
+        if self.path.protocol not in ATOMIC_UPLOADS:
             for name in self.list_names():
                 if name.startswith(STAGED):
                     type(self)(self.path / name).remove()
             return
-        with _told(self.path):
+        with _as_os_error():
             files = self._files
-            if hasattr(files, "list_multipart_uploads"):  # S3 keeps, unseen, what was uploaded in part
+            if hasattr(files, "list_multipart_uploads"):  # S3 keeps partial uploads, and does not list them as objects
                 bucket, _, prefix = self._key.partition("/")
                 for upload in files.list_multipart_uploads(bucket):
                     if upload["Key"].startswith(f"{prefix}/" if prefix else ""):
                         files.abort_mpu(bucket, upload["Key"], upload["UploadId"])
 
     def create(self, text: str) -> bool:
-        """Make the object, unless it is there already; see `trainbus.storage.lease.Slate`."""
+        """Make the object and return True; return False if it exists. See ``trainbus.storage.lease.LeaseObject``."""
         try:
-            with _told(self.path):
+            with _as_os_error():
                 self._make_directory()
                 self._files.pipe_file(self._key, text.encode(), mode="create")
         except FileExistsError:
             return False
-        except FileNotFoundError as error:  # by some told as the address of the request only
-            raise _Told(f"{self._key.partition('/')[0]!r} does not exist") from error
+        except FileNotFoundError as error:  # some libraries name only the address of the request
+            raise _StoreError(f"{self._key.partition('/')[0]!r} does not exist") from error
         return True
 
-    def beside(self, name: str) -> Self:
-        """Another object in the same directory."""
+    def sibling(self, name: str) -> Self:
+        """Return another object in the same directory."""
         return type(self)(self.path.with_name(name))
 
     def _info(self) -> tuple[str, int]:
-        """What is there, and its size."""
-        with _told(self.path):
+        """Return the type of the object ("" if there is none) and its size."""
+        with _as_os_error():
             try:
                 found = self._files.info(self._key)
             except FileNotFoundError:
@@ -247,16 +245,16 @@ class RemoteBackend:
         return str(found["type"]), int(found["size"] or 0)
 
     def _put(self, put: Callable[[str], object]) -> None:
-        """Let `put` write to the name that it is given, and have it here in one step."""
+        """Replace the object in one step; ``put`` writes to the key that it is called with."""
         for lease in [reference() for reference in _LEASES.valuerefs()]:
             if lease is not None and lease.lost and str(self.path).startswith(f"{lease.directory}/"):
                 raise OSError(f"{lease.directory!r} now belongs to another run ({lease.lost})")
-        with _told(self.path):
-            if self.path.protocol in WHOLE:
+        with _as_os_error():
+            if self.path.protocol in ATOMIC_UPLOADS:
                 put(self._key)
                 return
             self._make_directory()
-            staged = type(self)(self.path.with_name(f"{STAGED}{secrets.token_hex(8)}{suffix_of(self.path)}"))
+            staged = self.sibling(f"{STAGED}{secrets.token_hex(8)}{suffix_of(self.path)}")
             try:
                 put(staged._key)  # noqa: SLF001
                 self._rename(staged._key)  # noqa: SLF001
@@ -269,22 +267,22 @@ class RemoteBackend:
         files = self._files
         if type(files).mv is not fsspec.AbstractFileSystem.mv:
             files.mv(staged, self._key)
-        else:  # which would take brackets in names for patterns
+        else:  # the default ``mv`` reads brackets in names as patterns
             files.cp_file(staged, self._key)
             files.rm_file(staged)
 
     def _make_directory(self) -> None:
-        if self.path.protocol not in WHOLE:
+        if self.path.protocol not in ATOMIC_UPLOADS:
             self._files.makedirs(self._files._parent(self._key), exist_ok=True)  # noqa: SLF001
 
 
 @cache
-def _driver(protocol: str) -> Any:
-    """What reaches the stores of a protocol.
+def _file_system_class(protocol: str) -> Any:
+    """Return fsspec's file system class for a protocol.
 
     Raises:
-        MissingDependency: it is not installed.
-        SettingsError: there is none.
+        MissingDependency: Its package is not installed.
+        SettingsError: fsspec has no such protocol.
     """
     url = f"{protocol}://"
     try:
@@ -292,33 +290,35 @@ def _driver(protocol: str) -> Any:
     except ImportError as error:
         package = str(known_implementations[protocol]["class"]).partition(".")[0]
         wanted = package if package != fsspec.__name__ else f"'fsspec[{protocol}]'"
-        raise MissingDependency(f"{url} is not reached: {error}; pip install {wanted}") from error
+        raise MissingDependency(f"{url} cannot be used: {error}; pip install {wanted}") from error
     except ValueError:
         known = fsspec.available_protocols()
         near = hint(protocol, known)
-        raise SettingsError(f"{url} is no kind of URL that fsspec knows{near} known: {', '.join(known)}") from None
+        raise SettingsError(
+            f"fsspec does not know URLs that start with {url}{near} known: {', '.join(known)}"
+        ) from None
 
 
 @contextmanager
-def _told(path: RemotePath) -> Generator[None]:
-    """Let what a library raises be an `OSError` that says in one line where, what, and what can be done."""
+def _as_os_error() -> Generator[None]:
+    """Turn any error of a library into an ``OSError`` of one line: what failed, and how to fix it."""
     try:
         yield
-    except (FileNotFoundError, FileExistsError, IsADirectoryError, MissingDependency, SettingsError, _Told):
+    except (FileNotFoundError, FileExistsError, IsADirectoryError, MissingDependency, SettingsError, _StoreError):
         raise
     except Exception as error:
         name = type(error).__name__
-        what = " ".join(str(error).partition("\nRequestId:")[0].split()) or name  # the rest is for Azure's support
+        what = " ".join(str(error).partition("\nRequestId:")[0].split()) or name  # the rest is for Azure's support team
         fix = next((fix for sign, fix in FIXES.items() if sign in f"{name}: {what}"), "")
-        raise _Told(f"{what}; {fix}" if fix else what) from error
+        raise _StoreError(f"{what}; {fix}" if fix else what) from error
 
 
-class _Told(OSError):
-    """What went wrong in a store."""
+class _StoreError(OSError):
+    """A request to a store failed."""
 
 
 def _new_file(path: RemotePath) -> Path:
-    """A file of its own on this machine, of the same suffix."""
-    handle, name = tempfile.mkstemp(suffix=suffix_of(path), dir=staging.directory())
+    """Make an empty file on this machine, with the same suffix."""
+    handle, name = tempfile.mkstemp(suffix=suffix_of(path), dir=remote_cache.process_directory())
     os.close(handle)
     return Path(name)

@@ -1,4 +1,4 @@
-"""Where files are staged that will be uploaded, and put that were downloaded: one temporary directory a process."""
+"""Each process's temporary directory for files to upload and downloaded files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from filelock import FileLock, Timeout
 
 from .atomic_file import discard
 
-__all__ = ["directory", "downloads_kept", "keep", "kept", "sweep"]
-
 PREFIX = "trainbus-staging-"
 LOCK = "lock"
-"""Held by the process whose directory it is; the operating system gives it back when that dies."""
+"""Name of the lock file that the owner of a directory holds; the operating system releases it when the owner dies."""
 
 _KEPT: ContextVar[dict[str, Path] | None] = ContextVar("downloads that are kept", default=None)
 
 
-def directory() -> Path:
-    """This process's own, removed when it ends."""
+def process_directory() -> Path:
+    """Return this process's directory, which is removed when the process ends."""
     return _directory(os.getpid())
 
 
@@ -37,20 +35,20 @@ def _directory(process: int) -> Path:
         lock = FileLock(path / LOCK, timeout=0, thread_local=False)
         try:
             lock.acquire()
-        except OSError:  # somebody swept it before it was locked
+        except OSError:  # another process removed it before it was locked
             continue
         atexit.register(_close, path, lock, process)
         return path
 
 
 def _close(path: Path, lock: FileLock, process: int) -> None:
-    if os.getpid() == process:  # a forked process that ends takes nothing from its parent
+    if os.getpid() == process:  # a forked process must not remove its parent's files
         shutil.rmtree(path, ignore_errors=True)
         lock.release()
 
 
-def sweep() -> None:
-    """Remove the directories of processes that died."""
+def remove_stale_directories() -> None:
+    """Remove the directories of dead processes."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
             theirs = path.is_symlink() or (hasattr(os, "getuid") and path.lstat().st_uid != os.getuid())
@@ -62,7 +60,7 @@ def sweep() -> None:
 
 @contextmanager
 def downloads_kept() -> Generator[None]:
-    """What is downloaded inside to be verified is kept, so that whoever then loads it downloads nothing."""
+    """Keep files that are verified inside the block, so that loading them needs no second download."""
     copies: dict[str, Path] = {}
     before = _KEPT.set(copies)
     try:
@@ -74,13 +72,13 @@ def downloads_kept() -> Generator[None]:
 
 
 def keep(name: str, copy: Path) -> None:
-    """Keep a copy where `downloads_kept`, else remove it."""
+    """Keep a copy inside a ``downloads_kept`` block; otherwise remove it."""
     kept = _KEPT.get()
     if kept is None or kept.setdefault(name, copy) is not copy:
         discard(copy)
 
 
-def kept(name: Callable[[], str]) -> Path | None:
-    """The copy of this name, now the caller's, who is to remove it; None where there is none."""
+def take(name: Callable[[], str]) -> Path | None:
+    """Return the kept copy of this name, which the caller must remove; None if there is none."""
     copies = _KEPT.get()
     return copies.pop(name(), None) if copies else None

@@ -1,8 +1,8 @@
-"""Payloads that are directories: parts in a subdirectory of a new name, and one index at the top that names them.
+"""Payloads that are directories: an index file at the top, and the parts that it names in a subdirectory.
 
-A directory that is not empty cannot be replaced in one step on every file system; one file can. So new parts come to
-lie beside the old ones, and the rename of the index commits them: who opens it finds the old parts or the new, all of
-them. What no index names is removed afterwards.
+Not every file system can replace a directory in one step, but all can replace a file. So each save writes its parts to
+a subdirectory with a new name, next to the old parts, and commits them by renaming the index. A reader finds all old
+parts or all new ones. Parts that no index names are removed afterwards.
 """
 
 from __future__ import annotations
@@ -22,43 +22,30 @@ from pydantic import BaseModel, ConfigDict
 from ..errors import CheckpointError
 from .atomic_file import copy, digest_of, discard, filled, stage_directory, sync
 
-__all__ = [
-    "EVERY_PART",
-    "SHARDS",
-    "Part",
-    "VerificationShare",
-    "digest_of_parts",
-    "find_damage",
-    "holds_parts",
-    "index_in",
-    "link_parts",
-    "parts_in",
-    "present",
-    "publish_parts",
-    "read_part",
-    "remove_parts",
-    "remove_stale_parts",
-    "stage_parts",
-]
-
 SHARDS = "shards-"
-"""How the name of a subdirectory begins that holds the parts of one save."""
+"""Prefix of the names of subdirectories; each holds the parts of one save."""
 
 
 class Part(BaseModel):
-    """One file of a payload that is a directory."""
+    """One file of a payload directory."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
-    """Its path inside the directory, with "/"; the index's has none."""
+    """Its path inside the directory, separated by "/"; the index is at the top, so its name contains none."""
     size: int
+    """Length in bytes."""
     digest: str
     """SHA-256 in hexadecimal digits."""
 
+    @property
+    def is_index(self) -> bool:
+        """Whether it is the file at the top, which names the others."""
+        return "/" not in self.name
+
 
 class VerificationShare(NamedTuple):
-    """What of a payload one of several processes reads: the index, and the parts that bear its number.
+    """The parts of a payload that one of several processes verifies: the index, and the parts of its rank.
 
     >>> parts = [Part(name=name, size=1, digest="") for name in ("index", "shards-9/__0_0", "shards-9/__1_0")]
     >>> [part.name for part in VerificationShare(1, 2).of(parts)]
@@ -69,8 +56,8 @@ class VerificationShare(NamedTuple):
     size: int
 
     def of(self, parts: Iterable[Part]) -> list[Part]:
-        """Its parts; each is in one portion, and the index in all."""
-        return [part for part in parts if "/" not in part.name or _number(part.name) % self.size == self.rank]
+        """Return the parts in this share; every part is in exactly one share, and the index in all of them."""
+        return [part for part in parts if part.is_index or _number(part.name) % self.size == self.rank]
 
 
 EVERY_PART = VerificationShare(0, 1)
@@ -82,7 +69,7 @@ def _number(name: str) -> int:
 
 
 def digest_of_parts(parts: Iterable[Part]) -> str:
-    """What stands for all parts: the SHA-256 digest of the list of their names, sizes and digests, sorted.
+    """Return the SHA-256 digest of the sorted list of all parts' names, sizes and digests.
 
     >>> first, second = Part(name="index", size=1, digest="a"), Part(name="shards-1/0", size=2, digest="b")
     >>> digest_of_parts([first, second]) == digest_of_parts([second, first])
@@ -92,18 +79,13 @@ def digest_of_parts(parts: Iterable[Part]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def index_in(parts: Iterable[Part]) -> Part:
-    """The part that names the others."""
-    return next(part for part in parts if "/" not in part.name)
-
-
-def present(directory: Path, parts: Iterable[Part]) -> bool:
-    """Whether the index in a directory is the one among these parts."""
-    return any("/" not in part.name and not find_damage(directory, [part]) for part in parts)
+def has_index_of(directory: Path, parts: Iterable[Part]) -> bool:
+    """Return whether the index in a directory is the one among these parts."""
+    return any(part.is_index and not find_damage(directory, [part]) for part in parts)
 
 
 def holds_parts(path: Path) -> bool:
-    """Whether a path is a directory laid out as a payload: no file at its top but an index, all else in shards."""
+    """Return whether a path is a payload directory: at most one file at the top, all others in ``shards-...``."""
     if not path.is_dir():
         return False
     entries = list(path.iterdir())
@@ -112,52 +94,55 @@ def holds_parts(path: Path) -> bool:
 
 
 def stage_parts(path: Path, write: Callable[[Path], object]) -> tuple[Path, tuple[Part, ...]]:
-    """Let `write` fill a directory that could take the place of `path`, beside it; its path, and its parts.
+    """Let ``write`` fill a new directory next to ``path`` that can replace it.
 
-    All of it is on the disk when this returns. Whatever `write` raises goes on, and nothing is left behind.
+    Everything is on the disk when this returns. If ``write`` raises, the directory is removed and the error passes
+    through.
 
     Args:
-        path: where a payload that is a directory stands or may stand.
-        write: fills the directory that it is called with; may return the parts, where it has read them back.
+        path: The path of a payload directory, which may exist.
+        write: Fills the directory that it is called with. It may return the parts if it has read them back.
+
+    Returns:
+        The new directory and its parts.
 
     Raises:
-        OSError: something else stands at `path`.
-        CheckpointError: what was written is not laid out as a payload, or not there.
+        OSError: ``path`` exists and is no payload directory.
+        CheckpointError: What was written is no payload directory, or a part is missing.
     """
     if path.is_symlink() or (path.exists() and not holds_parts(path)):
         what = "a link" if path.is_symlink() else "not empty and no checkpoint" if path.is_dir() else "a file"
         raise FileExistsError(f"{str(path)!r} is {what}; name a new directory")
     staged = stage_directory(path)
     try:
-        told = write(staged)
-        parts = parts_in(staged, told)
+        parts = parts_in(staged, write(staged))
         if not parts:
             raise CheckpointError(
-                f"{str(staged)!r} has to hold one file, the index, and all others in directories named {SHARDS}..."
+                f"{str(staged)!r} has to contain one file, the index, and all others in directories named {SHARDS}..."
             )
-        for place in sorted({staged, *((staged / part.name).parent for part in parts)}):
-            sync(place)
+        for directory in sorted({staged, *((staged / part.name).parent for part in parts)}):
+            sync(directory)
     except BaseException:
         discard(staged)
         raise
     return staged, parts
 
 
-def parts_in(directory: Path, told: object = None) -> tuple[Part, ...]:
-    """The parts of a directory, its index first; none where it is not laid out as a payload.
+def parts_in(directory: Path, written: object = None) -> tuple[Part, ...]:
+    """Return the parts of a directory, its index first; none if it is no payload directory.
 
     Args:
-        directory: what is looked through.
-        told: the parts, where whoever wrote them has read them back already; else every byte is synced and read.
+        directory: The directory to search.
+        written: The parts, if their writer has read them back already; otherwise every file is synced and read.
 
     Raises:
-        CheckpointError: a part that was told is not there.
+        CheckpointError: One of the ``written`` parts is missing.
     """
     files = [path for path in directory.rglob("*") if not path.is_dir()]
     if not holds_parts(directory) or all(path.parent != directory for path in files):
         return ()
-    parts = _checked(directory, told) if told else [_part(directory, path) for path in files]
-    return tuple(sorted(parts, key=lambda part: ("/" in part.name, part.name)))
+    parts = _checked(directory, written) if written else [_part(directory, path) for path in files]
+    return tuple(sorted(parts, key=lambda part: (not part.is_index, part.name)))
 
 
 def _part(directory: Path, path: Path) -> Part:
@@ -165,20 +150,20 @@ def _part(directory: Path, path: Path) -> Part:
     return Part(name=path.relative_to(directory).as_posix(), size=path.stat().st_size, digest=digest_of(path))
 
 
-def _checked(directory: Path, told: Any) -> list[Part]:
-    parts: list[Part] = list(told)
+def _checked(directory: Path, written: Any) -> list[Part]:
+    parts: list[Part] = list(written)
     for part in parts:
         path = directory / part.name
         if not path.is_file() or path.stat().st_size != part.size:
             raise CheckpointError(
-                f"{part.name!r} was written by another process and is not here: all processes of a training need one "
-                "file system that they share"
+                f"{part.name!r} was written by another process and is missing here: all processes of a training must "
+                "share one file system"
             )
     return parts
 
 
 def find_damage(directory: Path, parts: Iterable[Part]) -> str:
-    """In words, the first part that is not there as it was written; empty where all are."""
+    """Return, in words, the first damage of these parts; empty if there is none."""
     for part in parts:
         try:
             if digest_of(directory / part.name) != part.digest:
@@ -191,32 +176,31 @@ def find_damage(directory: Path, parts: Iterable[Part]) -> str:
 
 
 def read_part(directory: Path, part: Part) -> bytes:
-    """What a part holds.
+    """Return the content of a part.
 
     Raises:
-        CheckpointError: it is not there as it was written.
+        CheckpointError: The part is missing or damaged.
     """
-    flaw = find_damage(directory, [part])
-    if flaw:
+    if flaw := find_damage(directory, [part]):
         raise CheckpointError(f"the checkpoint {str(directory)!r} is damaged: {flaw}")
     return (directory / part.name).read_bytes()
 
 
 def link_parts(source: Path, path: Path) -> None:
-    """Make `path`, where nothing is, a second name of a payload; its files are the same, or copies without links."""
+    """Make the new path ``path`` a second name of a payload, by hard links or, without links, by copies."""
     staged = stage_directory(path)
     try:
         for part in sorted(source.rglob("*")):
-            place = staged / part.relative_to(source)
+            target = staged / part.relative_to(source)
             if part.is_dir():
-                place.mkdir()
+                target.mkdir()
                 continue
             try:
-                os.link(part, place)
+                os.link(part, target)
             except OSError:  # a file system without links
-                filled(place, partial(copy, part))
-        for place in (staged, *(each for each in staged.rglob("*") if each.is_dir())):
-            sync(place)
+                filled(target, partial(copy, part))
+        for directory in (staged, *(each for each in staged.rglob("*") if each.is_dir())):
+            sync(directory)
         staged.rename(path)
     except BaseException:
         discard(staged)
@@ -225,12 +209,12 @@ def link_parts(source: Path, path: Path) -> None:
 
 
 def publish_parts(staged: Path, path: Path, parts: Iterable[Part]) -> None:
-    """Put a staged directory in the place of `path`; at every instant the old payload is there or the new one."""
+    """Replace ``path`` by a staged directory; at every instant the old payload or the new one is complete."""
     if not path.exists():
         staged.rename(path)
         sync(path.parent)
         return
-    index = index_in(parts).name
+    index = next(part.name for part in parts if part.is_index)
     for shards in sorted(staged.glob(f"{SHARDS}*")):
         shards.rename(path / shards.name)
     sync(path)
@@ -240,23 +224,23 @@ def publish_parts(staged: Path, path: Path, parts: Iterable[Part]) -> None:
         staged.rmdir()
 
 
-def remove_stale_parts(path: Path, contents: Iterable[Iterable[Part]]) -> list[Path]:
-    """Remove from a payload the parts that none of these contents has; where they lay."""
-    kept = {part.name.partition("/")[0] for parts in contents for part in parts}
-    old = sorted(shards for shards in path.glob(f"{SHARDS}*") if shards.name not in kept)
+def remove_stale_parts(path: Path, kept: Iterable[Iterable[Part]]) -> list[Path]:
+    """Remove the parts of a payload that are in none of these lists, and return their directories."""
+    names = {part.name.partition("/")[0] for parts in kept for part in parts}
+    old = sorted(shards for shards in path.glob(f"{SHARDS}*") if shards.name not in names)
     for shards in old:
         shutil.rmtree(shards, ignore_errors=True)
     return old
 
 
 def remove_parts(path: Path) -> None:
-    """Remove a payload, its index first: without it nothing is there.
+    """Remove a payload, its index first: without an index there is no payload.
 
     Raises:
-        CheckpointError: the directory is no payload.
+        CheckpointError: The directory is no payload.
     """
     if not holds_parts(path):
-        raise CheckpointError(f"{str(path)!r} is not removed: the directory holds more than a checkpoint")
+        raise CheckpointError(f"{str(path)!r} is not removed: the directory contains more than a checkpoint")
     for each in path.iterdir():
         if not each.is_dir():
             each.unlink(missing_ok=True)

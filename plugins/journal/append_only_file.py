@@ -1,4 +1,4 @@
-"""A file of lines that only grows: each is handed to the operating system whole, as soon as it is written."""
+"""A file to which complete lines are appended, each given to the operating system as soon as it is written."""
 
 from __future__ import annotations
 
@@ -10,33 +10,31 @@ from pathlib import Path
 from trainbus.journal import parse
 from trainbus.storage.atomic_file import make_directory
 
-__all__ = ["JournalFile"]
-
 _BEGINNING = b'{"time":'
-"""How every line begins, also one that is torn."""
+"""The start of every line, including an incomplete one."""
 
 
 class JournalFile:
-    """A file that is appended to, a line at a time.
+    """A file to which lines are appended.
 
-    What was written survives the end of the process, however it ends; a line that a killed process has left torn at
-    the end is cut off.
+    Written lines survive the end of the process, however it ends. An incomplete last line, as a killed process may
+    leave, is cut off.
 
     Args:
-        path: of the file; made where it is not there.
+        path: The file; created if it does not exist.
 
     Raises:
-        OSError: the file cannot be written.
-        JournalError: it is there, and no journal.
+        OSError: The file cannot be written.
+        JournalError: The file exists and is no journal.
     """
 
     def __init__(self, path: Path) -> None:
         make_directory(path.parent)
         _check(path)
         self.path = path
-        # without a buffer of Python's own, which a kill would lose and a forked process would write a second time
+        # unbuffered: a kill would lose Python's buffer, and a forked process would write it a second time
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        self._closing = weakref.finalize(self, os.close, self._file)  # also of a run that is lost
+        self._closing = weakref.finalize(self, os.close, self._file)  # also if the run is abandoned
         self.size = _whole(path)
         """Bytes of whole lines."""
         self._torn = self.size < os.fstat(self._file).st_size
@@ -67,12 +65,12 @@ class JournalFile:
         self._torn = False
 
     def close(self) -> None:
-        """Write no more; may be called again, without effect."""
+        """Close the file; a second call has no effect."""
         self._closing()
 
 
 def _check(path: Path) -> None:
-    """Refuse a file that belongs to somebody else."""
+    """Raise if the file is no journal."""
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             first = file.readline()
@@ -81,7 +79,7 @@ def _check(path: Path) -> None:
 
 
 def _whole(path: Path) -> int:
-    """The length of the file without a torn line at its end."""
+    """Return the size of the file without an incomplete last line."""
     end = path.stat().st_size
     with path.open("rb") as file:
         while end:

@@ -1,4 +1,4 @@
-"""Write down what a run does and why it decides as it does."""
+"""Record what a run does and why."""
 
 from __future__ import annotations
 
@@ -11,25 +11,23 @@ from trainbus import Callback
 from trainbus.callback import PathText
 from trainbus.storage.paths import is_local
 
-from .recorder import Journalist, Silent
-
-__all__ = ["Journal"]
+from .recorder import DisabledJournal, JournalRecorder
 
 
-def _growing(value: str) -> str:
+def _check_local(value: str) -> str:
     if is_local(value):
         return value
-    raise ValueError("a journal grows while the run goes on, which no store allows; give a path of this machine")
+    raise ValueError("a journal grows during the run, which object stores do not support; give a local path")
 
 
 class Journal(Callback):
-    """Keep the journal of the run: a line of JSON for each epoch, each decision with its reason, and all that happens.
+    """Keep the journal of the run: a line of JSON for each epoch, each decision with its reason, and every other event.
 
-    Every run that has a place for its files, a checkpoint's directory or else a log_dir, keeps one there by itself,
-    called journal.jsonl. List this callback to place it elsewhere, or to have none. `trainbus explain` tells it in
-    words, `trainbus schema journal` what is in it.
+    Every run that has a directory for its files, that of a checkpoint or else a ``log_dir``, writes ``journal.jsonl``
+    there without being asked. List this callback to write it elsewhere, or to have none. ``trainbus explain`` prints a
+    journal as text, ``trainbus schema journal`` its JSON schema.
 
-    A second run with the same file adds to it, and so does one that is resumed.
+    A second run with the same file appends to it, and so does a resumed run.
 
     >>> Journal("runs/first.jsonl").path
     'runs/first.jsonl'
@@ -37,19 +35,19 @@ class Journal(Callback):
     False
     """
 
-    path: Annotated[PathText, AfterValidator(_growing)] = Field("auto", kw_only=False)
-    """Path of the file; "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
-    else in the working directory. A store (s3://) lets no file grow: a run that has no other place keeps one only where
-    this callback is listed."""
+    path: Annotated[PathText, AfterValidator(_check_local)] = Field("auto", kw_only=False)
+    """Path of the file. "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
+    else in the working directory. The path must be local: object stores (s3://) cannot append to a file. A run whose
+    checkpoints all go to a store keeps a journal only if this callback is listed."""
     enabled: bool = True
-    """Whether anything is written."""
+    """Whether to write a journal."""
 
     def exclusive_paths(self) -> tuple[str, ...]:
-        """The file, as an absolute path."""
+        """Return the file, as an absolute path."""
         if not self.enabled:
             return ()
         return ("the one journal of the run" if self.path == "auto" else str(Path(self.path).resolve()),)
 
     def plugin(self) -> object:
-        """A new listener for one run."""
-        return Journalist(self.path) if self.enabled else Silent()
+        """Return a new plugin for one run."""
+        return JournalRecorder(self.path) if self.enabled else DisabledJournal()

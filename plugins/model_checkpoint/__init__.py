@@ -1,4 +1,4 @@
-"""ModelCheckpoint: save the model while it trains."""
+"""ModelCheckpoint: save the model during training."""
 
 from .callback import ModelCheckpoint
 

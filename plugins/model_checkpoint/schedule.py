@@ -1,4 +1,4 @@
-"""How often to save: what `save_freq` means, and when it is due."""
+"""How often to save: what ``save_freq`` means, and when a save is due."""
 
 from __future__ import annotations
 
@@ -9,68 +9,72 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from trainbus.rules import Intervals, crossing_rule, interval_rule
 
-__all__ = ["BatchSchedule", "Frequency", "check_frequency"]
-
-_WORDS = re.compile(r"(\d{1,18}) (?:(epoch|step|minute)s?|batch(?:es)?)")
+_TEXT = re.compile(r"(\d{1,18}) (?:(epoch|step|minute)s?|batch(?:es)?)")
 Unit: TypeAlias = Literal["epoch", "batch", "step", "minute"]
 
 
-class Frequency(NamedTuple):
-    """Every so many of a unit."""
+class SaveFrequency(NamedTuple):
+    """A number of epochs, batches, weight updates or minutes between two saves."""
 
     every: int
     unit: Unit
 
     @classmethod
-    def parse(cls, value: object) -> Frequency:
-        """What a `save_freq` means.
+    def parse(cls, value: object) -> SaveFrequency:
+        """Return what a ``save_freq`` means.
 
         Raises:
-            ValueError: it is none.
+            ValueError: The value is no frequency.
 
-        >>> Frequency.parse("epoch"), Frequency.parse(100), Frequency.parse("10 minutes")
-        (Frequency(every=1, unit='epoch'), Frequency(every=100, unit='batch'), Frequency(every=10, unit='minute'))
+        >>> SaveFrequency.parse("epoch"), SaveFrequency.parse(100)
+        (SaveFrequency(every=1, unit='epoch'), SaveFrequency(every=100, unit='batch'))
+        >>> SaveFrequency.parse("10 minutes")
+        SaveFrequency(every=10, unit='minute')
         """
         if value == "epoch":
             return cls(1, "epoch")
-        words = _WORDS.fullmatch(value) if isinstance(value, str) else None
-        if words is not None and int(words[1]) > 0:
-            return cls(int(words[1]), cast("Unit", words[2] or "batch"))
+        found = _TEXT.fullmatch(value) if isinstance(value, str) else None
+        if found is not None and int(found[1]) > 0:
+            return cls(int(found[1]), cast("Unit", found[2] or "batch"))
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return cls(value, "batch")
         raise ValueError(
-            'give "epoch", or a number of batches above 0, or such as "2 epochs", "500 steps", "10 minutes"'
+            'give "epoch", a number of batches above 0, or text such as "2 epochs", "500 steps", "10 minutes"'
         )
 
 
 def check_frequency(value: object) -> object:
-    """The value itself, where it is a frequency.
+    """Return the value itself.
 
     Raises:
-        ValueError: it is none.
+        ValueError: The value is no frequency.
     """
-    Frequency.parse(value)
+    SaveFrequency.parse(value)
     return value
 
 
-class BatchSchedule:
-    """At the end of which batches a frequency in batches, steps or minutes is due.
+class SaveSchedule:
+    """The batches at whose end a save is due, for a frequency in batches, steps or minutes.
 
     Args:
-        frequency: how often.
-        step: weight updates made before the first batch.
+        frequency: How often to save.
+        step: Weight updates before the first batch.
     """
 
-    def __init__(self, frequency: Frequency, step: int) -> None:
+    def __init__(self, frequency: SaveFrequency, step: int) -> None:
         self.frequency = frequency
         self.interval = Intervals()
         self.step = step
         self.since = time.monotonic()
 
-    def due(self, batch: int, step: int) -> bool:
-        """Whether to act at the end of this batch, counted from 0 in its epoch, after that many weight updates.
+    def is_due(self, batch: int, step: int) -> bool:
+        """Return whether to save at the end of this batch, and count from here if so.
 
-        Steps are due whenever a multiple is reached; batches and minutes count from when they were due last.
+        Steps are due whenever a multiple is reached; batches and minutes count from the previous save.
+
+        Args:
+            batch: The batch, counted from 0 in its epoch.
+            step: Weight updates so far in the run.
         """
         every, unit = self.frequency
         if unit == "batch":
@@ -84,10 +88,10 @@ class BatchSchedule:
         return bool(due)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it stands; of minutes, how many seconds have passed."""
+        """Return the position in the schedule; for minutes, the seconds that have passed."""
         return {"interval": list(self.interval), "step": self.step, "passed": time.monotonic() - self.since}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what ``state_dict`` returned."""
         self.interval, self.step = Intervals(*saved["interval"]), saved["step"]
         self.since = time.monotonic() - saved["passed"]

@@ -1,118 +1,133 @@
-"""What listens to the batches of a run and has TensorBoard show them."""
+"""The parts of TensorBoard's plugin that listen to batches: one writes metrics, one runs PyTorch's profiler."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from trainbus import Run, hookimpl
 from trainbus.metrics.scalars import deferred_scalars
 
-from .epoch_recorder import Charts
-from .speed import Speed
+from .layouts import TensorBoardLayout
 
 if TYPE_CHECKING:
-    from . import TensorBoard
-    from .profiler import TorchProfile
-    from .writer.event_writer import Made
-
-__all__ = ["BatchCharts", "ProfiledCharts"]
+    from .profiler import TorchProfiler
+    from .writer.event_writer import EventWriter, Note, Summary
 
 
-class BatchCharts(Charts):
-    """Writes also what happens every few weight updates.
+class Throughput:
+    """Measures weight updates per second."""
+
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, step: int) -> None:
+        """Measure from here, after ``step`` weight updates."""
+        self._time, self._step = perf_counter(), step
+
+    def per_second(self, step: int) -> float:
+        """Return the weight updates per second since the last call or ``begin``, and measure from here."""
+        time, before = self._time, self._step
+        self.begin(step)
+        return (step - before) / max(self._time - time, 1e-9)
+
+
+class BatchRecorder:
+    """Writes the running means whenever so many weight updates have passed.
 
     Args:
-        settings: what was asked for.
+        layout: How series are named.
+        every: Number of weight updates between two events.
+        throughput: Whether to write the weight updates per second.
     """
 
-    def __init__(self, settings: TensorBoard) -> None:
-        super().__init__(settings)
-        freq = settings.update_freq
-        self.every = freq if isinstance(freq, int) else 1 if freq == "batch" else sys.maxsize
-        self.intervals = 0  # that have passed in the whole run, also before it was resumed
-        self.tags: dict[str, str | None] = {}
-        self.shows_speed = settings.write_steps_per_second
-        self.main, self.batch = self.layout.main, self._batch
-        self.batch_speed = Speed()
+    writer: EventWriter
 
-    @hookimpl
-    def on_train_begin(self, run: Run) -> None:
-        """Also get ready what batches need."""
+    def __init__(self, layout: TensorBoardLayout, every: int, *, throughput: bool) -> None:
+        self.layout, self.every = layout, every
+        self.intervals = 0  # that have passed in the run, including before a resume
+        self.tags: dict[str, str | None] = {}
+        self.throughput = Throughput() if throughput else None
+        self.run, self.make = layout.main, self._batch  # looked up once, not at every batch
+
+    def begin(self, writer: EventWriter) -> None:
+        """Prepare to write."""
         from .writer.summaries import scalars  # noqa: PLC0415 - tensorboardX imports PyTorch
 
-        super().on_train_begin(run)
-        self.scalars = scalars
+        self.writer, self.scalars = writer, scalars
 
-    @hookimpl
-    def on_epoch_begin(self, run: Run) -> None:
-        """Also count the intervals that have passed."""
-        super().on_epoch_begin(run)
-        self.intervals = run.step // self.every
-        self.batch_speed.begin(run.step)
+    def begin_epoch(self, step: int) -> None:
+        """Start counting and measuring after ``step`` weight updates."""
+        self.intervals = step // self.every
+        if self.throughput is not None:
+            self.throughput.begin(step)
 
     @hookimpl
     def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Write the running means, where an interval is over."""
-        # a loop may make several updates in one batch, or several batches to one update
+        """Write the running means if an interval has passed."""
+        # a loop may make several updates in one batch, or one update in several batches
         interval = step // self.every
         if interval > self.intervals:
             self.intervals = interval
-            speed = self.batch_speed.until(step) if self.shows_speed else None
-            self.writer.put(self.main, step, self.batch, (deferred_scalars(metrics), speed))
+            speed = None if self.throughput is None else self.throughput.per_second(step)
+            self.writer.put(self.run, step, self.make, (deferred_scalars(metrics), speed))
 
-    def _batch(self, then: tuple[Callable[[], dict[str, float]], float | None]) -> Made:
-        """In the thread that writes: computing means and naming them takes its time."""
-        tags, shown = self.tags, then[0]()
-        if then[1] is not None:
-            shown.setdefault("steps_per_second", then[1])
+    def _batch(self, deferred: tuple[Callable[[], dict[str, float]], float | None]) -> Summary:
+        """Make the event, in the thread that writes: computing and naming the means takes time."""
+        tags, shown = self.tags, deferred[0]()
+        if deferred[1] is not None:
+            shown.setdefault("steps_per_second", deferred[1])
         if not shown.keys() <= tags.keys():
             tags.update((name, self.layout.of_batch(name)) for name in shown)
         return self.scalars({tag: value for name, value in shown.items() if (tag := tags[name]) is not None})
 
 
-class ProfiledCharts(BatchCharts):
-    """Runs PyTorch's profiler over some weight updates.
+class ProfilingRecorder:
+    """Runs PyTorch's profiler over some weight updates; if that fails, continues without a profile.
 
     Args:
-        settings: what was asked for.
+        updates: The first and the last weight update, such as "10:15".
     """
 
-    profile: TorchProfile | None = None
+    def __init__(self, updates: str) -> None:
+        self.first, self.last = map(int, updates.split(":"))
+        self.profiler: TorchProfiler | None = None
 
-    @hookimpl
-    def on_train_begin(self, run: Run) -> None:
-        """Also get the profiler ready."""
-        from .profiler import TorchProfile  # noqa: PLC0415 - PyTorch
+    def begin(self, directory: Path, note: Note) -> None:
+        """Prepare the profiler.
 
-        super().on_train_begin(run)
-        first, last = map(int, (self.settings.profile or "").split(":"))
-        self.profile = TorchProfile(self.log_dir / self.layout.main, first, last)
+        Args:
+            directory: Where the trace is written.
+            note: Reports a failure.
+
+        Raises:
+            MissingDependency: PyTorch is not installed.
+        """
+        from .profiler import TorchProfiler  # noqa: PLC0415 - PyTorch
+
+        self.profiler, self.note = TorchProfiler(directory, self.first, self.last), note
 
     @hookimpl
     def on_batch_begin(self, run: Run) -> None:
-        """Begin to profile, where that is due."""
-        self._profile(lambda profile: profile.before(run.step))
+        """Start the profiler if the first update is next."""
+        self._try(lambda profiler: profiler.begin_batch(run.step))
 
-    @hookimpl
-    def on_batch_end(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Also end the profile, where that is due."""
-        super().on_batch_end(step, metrics)
-        self._profile(lambda profile: profile.after(step))
+    @hookimpl(specname="on_batch_end")
+    def end_profiled_batch(self, step: int) -> None:
+        """Stop the profiler if the last update was made."""
+        self._try(lambda profiler: profiler.end_batch(step))
 
-    @hookimpl
-    def on_train_end(self, run: Run) -> None:
-        """Also end a profile that is not over yet."""
-        self._profile(lambda profile: profile.close())
-        super().on_train_end(run)
+    def close(self) -> None:
+        """Stop the profiler if it still runs."""
+        self._try(lambda profiler: profiler.close())
 
-    def _profile(self, do: Callable[[TorchProfile], None]) -> None:
-        """Have the profiler do something, where there is one; one that fails is done without."""
-        if self.profile is None:
+    def _try(self, action: Callable[[TorchProfiler], None]) -> None:
+        if self.profiler is None:
             return
         try:
-            do(self.profile)
-        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
-            self.profile = None
-            self._note("no profile", error)
+            action(self.profiler)
+        except Exception as error:  # noqa: BLE001 - a failed profile must not end the training
+            self.profiler = None
+            self.note("no profile", error)

@@ -1,4 +1,4 @@
-"""The decisions of a run: how many of which kind fell in an epoch, and a table of them all."""
+"""The decisions of a run: a table of all of them, and how many of each kind an epoch had."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 from trainbus import Decision
 from trainbus.decision import Action, Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 
-from .markdown import table
+from .text_tables import table
 
-__all__ = ["DecisionLog"]
-
-HEADER = ("epoch", "decision", "of", "reason", "asked for by")
+HEADER = ("epoch", "decision", "target", "reason", "plugin")
 
 KINDS: dict[type[Action], str] = {
     ScaleLearningRate: "learning_rate_cut",
@@ -24,43 +22,43 @@ KINDS: dict[type[Action], str] = {
 }
 
 
-class DecisionLog:
-    """Takes in the decisions of one run."""
+class DecisionTable:
+    """Collects the decisions of one run."""
 
     def __init__(self) -> None:
         self._rows: list[list[Any]] = []
-        self._counts: dict[str, int] = {}  # of every kind that ever fell, since the last `take`
+        self._counts: dict[str, int] = {}  # since the last `take_counts`, of every kind that ever occurred
 
     def add(self, epoch: int, decision: Decision) -> str:
-        """Take in a decision of this epoch, counted from 0; its table."""
+        """Add a decision of this epoch, counted from 0, and return it as a table of its own."""
         rows: list[list[Any]] = []
         for action in decision:
             kind = KINDS[type(action)]
             self._counts[kind] = self._counts.get(kind, 0) + 1
-            rows.append([epoch + 1, kind.replace("_", " "), _of(action), action.reason, action.by])
+            rows.append([epoch + 1, kind.replace("_", " "), _target(action), action.reason, action.by])
         self._rows += rows
         return table(HEADER, rows)
 
-    def take(self) -> dict[str, float]:
-        """How many of each kind fell since this was asked last, by tag; of kinds that ever fell."""
-        taken = {f"training_decisions/{kind}": float(count) for kind, count in self._counts.items()}
+    def take_counts(self) -> dict[str, float]:
+        """Return by tag how many decisions of each kind were added since the last call, and start again from 0."""
+        counts = {f"training_decisions/{kind}": float(count) for kind, count in self._counts.items()}
         self._counts = dict.fromkeys(self._counts, 0)
-        return taken
+        return counts
 
     def table(self) -> str:
-        """All decisions; empty where there was none."""
+        """Return all decisions; empty if there were none."""
         return table(HEADER, self._rows) if self._rows else ""
 
     def state_dict(self) -> dict[str, Any]:
-        """What was taken in, as plain data."""
+        """Return the rows and counts."""
         return {"rows": self._rows, "counts": self._counts}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what ``state_dict`` returned."""
         self._rows, self._counts = [list(row) for row in saved["rows"]], dict(saved["counts"])
 
 
-def _of(action: Action) -> str:
+def _target(action: Action) -> str:
     match action:
         case ScaleLearningRate():
             return f"x {action.factor:g}" + (f", not below {action.floor:g}" if action.floor else "")

@@ -1,4 +1,4 @@
-"""What listens to a run and has TensorBoard show it."""
+"""The plugin of TensorBoard: it writes what happens once an epoch, and holds the parts that listen to batches."""
 
 from __future__ import annotations
 
@@ -14,76 +14,89 @@ from trainbus.capabilities import HasWeights
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
-from .decision_table import DecisionLog
+from .batch_recorder import BatchRecorder, ProfilingRecorder, Throughput
+from .decision_table import DecisionTable
 from .layouts import LAYOUTS
 from .model_graph import config_of, graph_of
-from .model_inspection import Inspection
-from .speed import Speed
+from .model_inspection import ModelInspector
+from .settings import TensorBoardSettings
+from .text_tables import environment_table, settings_table
 
 if TYPE_CHECKING:
-    from . import TensorBoard
     from .projector import Projector
-    from .writer.event_writer import EventWriter, Made
+    from .writer.event_writer import EventWriter, Note, Summary
 
-__all__ = ["Charts"]
-
-CHARTS = LockKind(".trainbus.tensorboard.lock", "charts")
+LOCK = LockKind(".trainbus.tensorboard.lock", "charts")
 
 
-class Charts:
-    """Writes what happens once an epoch.
+class EpochRecorder:
+    """Writes the event files of one run.
 
     Args:
-        settings: what was asked for.
+        settings: The options of the callback.
     """
 
     critical = False
+    # hooks of the parts, set only if those are needed, so that without them no plugin listens to batches
+    on_batch_begin: Callable[..., None]
+    on_batch_end: Callable[..., None]
+    end_profiled_batch: Callable[..., None]
+
     log_dir: Path
-    start: int
-    """The step after which a resumed run goes on."""
+    first_step: int
+    """The first step that a resumed run writes."""
     writer: EventWriter
-    inspection: Inspection
-    _note: Callable[[str, Exception], object]
+    inspector: ModelInspector
+    _note: Note
     opened = False
 
-    def __init__(self, settings: TensorBoard) -> None:
+    def __init__(self, settings: TensorBoardSettings) -> None:
         self.settings = settings
         self.layout = LAYOUTS[settings.layout]
-        self.decisions = DecisionLog()
+        self.decisions = DecisionTable()
         self.projector: Projector | None = None
-        self.introduced = self.described = self.recalled = False
-        self.final: dict[str, float] = {}  # what each metric came to last
-        self.step: int | None = None  # of the last epoch that is over
-        self.marked = True  # whether its decisions are written
-        self.decided = -1  # the step of the last decision
-        self.earlier: dict[str, int] = {}  # the files of this run from before it was interrupted, with their sizes
-        self.speed = Speed()
+        self.header_written = self.hparams_declared = self.restored = False
+        self.final: dict[str, float] = {}  # the last value of each metric
+        self.step: int | None = None  # of the last complete epoch
+        self.counts_written = True  # of the decisions of that epoch
+        self.decision_step = -1  # of the last decision
+        self.earlier_files: dict[str, int] = {}  # of this run before it was resumed, with their sizes
+        self.throughput = Throughput()
+        self.batches: BatchRecorder | None = None
+        if settings.update_freq != "epoch":
+            every = 1 if settings.update_freq == "batch" else settings.update_freq
+            self.batches = BatchRecorder(self.layout, every, throughput=settings.write_steps_per_second)
+            self.on_batch_end = self.batches.on_batch_end
+        self.profiling = None if settings.profile is None else ProfilingRecorder(settings.profile)
+        if self.profiling is not None:
+            self.on_batch_begin = self.profiling.on_batch_begin
+            self.end_profiled_batch = self.profiling.end_profiled_batch
 
     # --- events
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
-        """Own the directory, and start the thread that writes."""
+        """Lock the directory, and start the thread that writes."""
         from .writer.event_writer import EventWriter  # noqa: PLC0415 - tensorboardX imports PyTorch, which takes seconds
 
         settings = self.settings
         self.log_dir = Path(settings.log_dir).absolute()  # a loop may change its working directory
-        with ExitStack() as undone:
+        with ExitStack() as stack:
             try:
-                undone.push(lock_directories([self.log_dir], CHARTS))
+                stack.push(lock_directories([self.log_dir], LOCK))
             except CheckpointError as error:
                 raise SettingsError(f"TensorBoard: log_dir={settings.log_dir!r}: {error}") from None
             if settings.embeddings_freq:
-                from .projector import Projector  # noqa: PLC0415
+                from .projector import Projector  # noqa: PLC0415 - only if embeddings are asked for
 
                 layers, metadata = settings.embeddings_layer_names, settings.embeddings_metadata
                 self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
-            run.at_end(undone.pop_all().close)
-        self.start = max(run.step, run.epoch) + 1
+            run.at_end(stack.pop_all().close)
+        self.first_step = max(run.step, run.epoch) + 1
         self._note = partial(run.report_failure, self)
         self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4), self._note), True
         run.at_end(self._close)
-        self.inspection = Inspection(
+        self.inspector = ModelInspector(
             run.subject,
             self._put,
             self._note,
@@ -92,18 +105,24 @@ class Charts:
             gradients=settings.write_grads,
             images=settings.max_images if settings.write_images else 0,
         )
+        if self.batches is not None:
+            self.batches.begin(self.writer)
+        if self.profiling is not None:
+            self.profiling.begin(self.log_dir / self.layout.main, self._note)
 
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
-        """Nothing more can be decided in the epoch before."""
-        self._mark()
-        self.speed.begin(run.step)
-        self._introduce(run)
-        self.inspection.begin_epoch(run.epoch)
+        """Write the decisions of the epoch before, now that all are known; before the first epoch, write the header."""
+        self._write_decision_counts()
+        self.throughput.begin(run.step)
+        self._write_header(run)
+        self.inspector.begin_epoch(run.epoch)
+        if self.batches is not None:
+            self.batches.begin_epoch(run.step)
 
     @hookimpl
     def on_validation_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
-        """Keras shows each validation over the weight updates, too."""
+        """Write the validation over weight updates, if the layout does, as Keras does."""
         if self.layout.iterations is not None:
             name, step = self.layout.iterations, max(run.step, epoch)
             values = {name.format(each.removeprefix("val_")): value for each, value in to_scalars(metrics).items()}
@@ -111,97 +130,98 @@ class Charts:
 
     @hookimpl
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
-        """Write the epoch's metrics, and what is due of weights and embeddings."""
+        """Write the epoch's metrics, and weights and embeddings if due."""
         settings, layout = self.settings, self.layout
-        self.marked = False
-        self.step = step = self._present(run)
+        self.counts_written = False
+        self.step = step = self._epoch_step(run)
         shown = to_scalars(metrics)
-        self._describe(shown, step)
+        self._write_custom_layout(shown, step)
         if settings.write_steps_per_second:
-            shown.setdefault("steps_per_second", self.speed.until(run.step))
+            shown.setdefault("steps_per_second", self.throughput.per_second(run.step))
         by_run: dict[str, dict[str, float]] = {name: {} for name in layout.runs}
         for name, value in shown.items():
-            place = layout.of_epoch(name)
-            by_run[place.run][place.tag] = value
+            series = layout.of_epoch(name)
+            by_run[series.run][series.tag] = value
         if not layout.counts_epochs:
             by_run[layout.main]["epoch"] = float(epoch)
         for name, values in by_run.items():
             self.writer.scalars(name, step, values)
-        self.inspection.end_epoch(epoch, step)
+        self.inspector.end_epoch(epoch, step)
         if self.projector is not None and epoch % settings.embeddings_freq == 0:
-            self._show_embeddings(run.subject, self.projector, step)
+            self._write_embeddings(run.subject, self.projector, step)
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was decided, and why."""
         rows = self.decisions.add(run.epoch, decision)
-        self.decided = self._present(run)
-        self._text(self.decided, "decisions", rows)
+        self.decision_step = self._epoch_step(run)
+        self._text(self.decision_step, "decisions", rows)
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
-        """Write what is known at the end; decisions may still follow."""
+        """Write the final weights and metrics; decisions may still follow."""
+        if self.profiling is not None:
+            self.profiling.close()
         if not self.opened:
             return
         try:
             if self.step is not None:
-                self._conclude(run, self.step)
+                self._write_summary(run, self.step)
         finally:
             self.writer.flush()
 
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
-        """How long each file is, with everything in it that happened until here."""
-        self.writer.flush()  # so that no checkpoint is ahead of the charts
+        """Return the size of each file, with all events until here, and what the files already hold."""
+        self.writer.flush()  # so that no checkpoint is ahead of the event files
         files = {path.relative_to(self.log_dir).as_posix(): size for path, size in self.writer.sizes().items()}
         return {
-            "line": self.writer.line,
-            "files": {**self.earlier, **files},
-            "introduced": self.introduced,
-            "described": self.described,
+            "line": self.writer.file_id,
+            "files": {**self.earlier_files, **files},
+            "introduced": self.header_written,
+            "described": self.hparams_declared,
             "final": self.final,
             "step": self.step,
-            "marked": self.marked,
-            "decided": self.decided,
+            "marked": self.counts_written,
+            "decided": self.decision_step,
             "decisions": self.decisions.state_dict(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from there: what the interrupted run wrote after that is taken back."""
-        if self.recalled:  # already, and what was told since then is not to be forgotten
+        """Continue from what ``state_dict`` returned, and remove what the interrupted run wrote after that."""
+        if self.restored:  # a second call must not drop the decisions made since the first
             return
-        self.recalled = True
-        self.step, self.marked, self.decided = saved["step"], saved["marked"], saved.get("decided", -1)
+        self.restored = True
+        self.step, self.counts_written, self.decision_step = saved["step"], saved["marked"], saved.get("decided", -1)
         self.decisions.load_state_dict(saved["decisions"])
         files = {name: size for name, size in saved["files"].items() if (self.log_dir / name).exists()}
         if files:
-            self.introduced, self.described = saved["introduced"], saved["described"]
+            self.header_written, self.hparams_declared = saved["introduced"], saved["described"]
             self.final = dict(saved.get("final", {}))
         if self.settings.purge == "resume":
-            from .writer.event_file import cut_back  # noqa: PLC0415 - as above
+            from .writer.event_file import truncate_event_files  # noqa: PLC0415 - tensorboardX imports PyTorch
 
-            self.earlier = files
-            self.writer.line, self.writer.start = saved["line"], self.start
-            directories = [self.log_dir / name for name in self.layout.runs]
-            cut_back(directories, self.writer.line, {self.log_dir / name: size for name, size in files.items()})
+            self.earlier_files = files
+            self.writer.file_id, self.writer.first_step = saved["line"], self.first_step
+            sizes = {self.log_dir / name: size for name, size in files.items()}
+            truncate_event_files([self.log_dir / name for name in self.layout.runs], self.writer.file_id, sizes)
 
     # --- inner workings
 
-    def _present(self, run: Run) -> int:
-        """The step of what is written once an epoch."""
+    def _epoch_step(self, run: Run) -> int:
+        """Return the step of what is written once an epoch."""
         return run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
 
-    def _introduce(self, run: Run) -> None:
-        """What is known before anything is trained; of a resumed run, first what became of its files."""
-        if self.introduced:
+    def _write_header(self, run: Run) -> None:
+        """Write, once, what is known before training: settings, environment, hyperparameters, graphs."""
+        if self.header_written:
             return
-        self.introduced = True
-        from . import text_tables as run_texts  # noqa: PLC0415 - as above
-        from .writer import summaries  # noqa: PLC0415 - as above
+        self.header_written = True
+        from .writer import summaries  # noqa: PLC0415 - tensorboardX imports PyTorch
 
-        self._text(0, "settings", run_texts.settings(run))
-        self._text(0, "environment", run_texts.environment(run))
+        self._text(0, "settings", settings_table(run))
+        self._text(0, "environment", environment_table(run))
         if self.settings.hparams is not None:
             self._put(0, summaries.hparams, self.settings.hparams)
         if self.settings.write_graph:
@@ -210,71 +230,71 @@ class Charts:
             if json := config_of(run.subject, self._note):
                 self._put(0, summaries.config, json)
 
-    def _describe(self, shown: Mapping[str, float], step: int) -> None:
-        """What is known as soon as the names of the metrics are; some may only come with a later validation."""
-        from .writer.summaries import charts  # noqa: PLC0415 - as above
+    def _write_custom_layout(self, shown: Mapping[str, float], step: int) -> None:
+        """Write the charts of the custom scalars page whenever a new metric appears."""
+        from .writer.summaries import charts  # noqa: PLC0415 - tensorboardX imports PyTorch
 
-        before, self.final = self.layout.overlaid(self.final), {**self.final, **shown}
-        overlaid = self.layout.overlaid(self.final)
-        if overlaid != before and not self.layout.counts_epochs:  # of several, TensorBoard takes the last
-            self._put(step, partial(charts, "training and validation"), overlaid)
+        before, self.final = self.layout.charts(self.final), {**self.final, **shown}
+        present = self.layout.charts(self.final)
+        if present != before and not self.layout.counts_epochs:  # TensorBoard shows the last layout in the file
+            self._put(step, partial(charts, "training and validation"), present)
         if any(name.startswith("val_") for name in shown):
-            self._announce(step)
+            self._declare_hparams(step)
 
-    def _announce(self, step: int) -> None:
-        """Which metrics stand on the page of hyperparameters, where TensorBoard takes the first that it is told."""
-        from .writer.summaries import hparams_metrics  # noqa: PLC0415 - as above
+    def _declare_hparams(self, step: int) -> None:
+        """Write, once, the columns of the hyperparameters page: TensorBoard shows the first ones in the file."""
+        from .writer.summaries import hparams_metrics  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         hparams = self.settings.hparams
-        if hparams is not None and not self.described:
-            self.described = True
+        if hparams is not None and not self.hparams_declared:
+            self.hparams_declared = True
             self._put(step, partial(hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
 
-    def _conclude(self, run: Run, step: int) -> None:
-        """What is known at the end."""
-        from .writer.summaries import hparams_end  # noqa: PLC0415 - as above
+    def _write_summary(self, run: Run, step: int) -> None:
+        """Write the final weights, and the final metrics for the hyperparameters page."""
+        from .writer.summaries import hparams_end  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         settings, failed = self.settings, isinstance(run.error, Exception)
-        # an error may have left the weights out of reach; an interruption by the user has not
+        # after an error the weights may be out of reach; after an interruption by the user they are not
         if settings.write_images and not settings.histogram_freq and not failed:
-            self.inspection.show_weights(step, histograms=False)
+            self.inspector.show_weights(step, histograms=False)
         if settings.hparams is not None:
-            self._announce(step)
+            self._declare_hparams(step)
             last = {f"hparam/{name}": value for name, value in self.final.items()}
             self.writer.scalars(self.layout.main, step, last)
             self._put(step, lambda success: hparams_end(success=success), not failed)
 
-    def _show_embeddings(self, subject: object, projector: Projector, step: int) -> None:
+    def _write_embeddings(self, subject: object, projector: Projector, step: int) -> None:
         if not isinstance(subject, HasWeights):
             return
         wanted = {table.weight for table in projector.tables}
         try:
             tables = {name: array.copy() for name, array in subject.weights() if name in wanted}
-        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
+        except Exception as error:  # noqa: BLE001 - missing embeddings must not end the training
             self.projector = None
             self._note("no embeddings from here on", error)
             return
         self._put(step, projector.write, tables, sum(array.nbytes for array in tables.values()))
 
-    def _mark(self) -> None:
-        """How many decisions of each kind fell in the epoch that is over."""
-        if self.step is not None and not self.marked:
-            self.marked = True
-            self.writer.scalars(self.layout.main, self.step, self.decisions.take())
+    def _write_decision_counts(self) -> None:
+        """Write how many decisions of each kind the last complete epoch had."""
+        if self.step is not None and not self.counts_written:
+            self.counts_written = True
+            self.writer.scalars(self.layout.main, self.step, self.decisions.take_counts())
 
     def _close(self) -> None:
-        if self.decided > (-1 if self.step is None else self.step):  # in an epoch that never ended
-            self.step, self.marked = self.decided, False
-        self._mark()
+        if self.decision_step > (-1 if self.step is None else self.step):  # a decision in an epoch that never ended
+            self.step, self.counts_written = self.decision_step, False
+        self._write_decision_counts()
         if self.step is not None:
             self._text(self.step, "decisions", self.decisions.table())
         self.writer.close()
 
     def _text(self, step: int, tag: str, markdown: str) -> None:
-        from .writer.summaries import text  # noqa: PLC0415 - as above
+        from .writer.summaries import text  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         if markdown:
             self._put(step, partial(text, tag), markdown)
 
-    def _put(self, step: int, make: Callable[[Any], Made], material: Any, size: int = 0) -> bool:
+    def _put(self, step: int, make: Callable[[Any], Summary], material: Any, size: int = 0) -> bool:
         return self.writer.put(self.layout.main, step, make, material, size)

@@ -1,4 +1,4 @@
-"""What the series of a run are called in TensorBoard, and where they lie: the three layouts."""
+"""How the series of a run are named in TensorBoard, and in which TensorBoard run they are: the three layouts."""
 
 from __future__ import annotations
 
@@ -6,40 +6,39 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-__all__ = ["LAYOUTS", "Layout", "LayoutName", "Place"]
-
 LayoutName = Literal["keras", "lightning", "slash"]
 
 RATE = "learning_rate"
 
 
-class Place(NamedTuple):
-    """Where a series lies."""
+class SeriesName(NamedTuple):
+    """The TensorBoard run and the tag of a series."""
 
     run: str
-    """The TensorBoard run, as a path below the directory."""
+    """The TensorBoard run, as a path relative to the directory."""
     tag: str
 
 
-class Layout(NamedTuple):
-    """A way to name the series; no two of one run get the same place.
+class TensorBoardLayout(NamedTuple):
+    """A way to name series; no two series of one run get the same name.
 
-    Patterns hold the metric's name, without its `val_`, as `{}`.
+    In a pattern, ``{}`` is the metric's name, without ``val_``.
     """
 
     main: str
-    """The TensorBoard run for all that is not of the validation."""
+    """The TensorBoard run of everything except validation."""
     validation: str
+    """The TensorBoard run of the validation."""
     epoch: str
-    """A metric of the training, once an epoch."""
+    """Pattern of a training metric, once an epoch."""
     val: str
-    """A metric of the validation, once an epoch."""
+    """Pattern of a validation metric, once an epoch."""
     batch: str
-    """A metric of the training, every few weight updates."""
+    """Pattern of a training metric, every few weight updates."""
     rate: str
-    """A learning rate."""
+    """Pattern of a learning rate."""
     iterations: str | None
-    """A metric of each validation, over weight updates; None where the steps of all series are that."""
+    """Pattern of a validation metric over weight updates; None if all series are over weight updates."""
 
     @property
     def counts_epochs(self) -> bool:
@@ -51,34 +50,34 @@ class Layout(NamedTuple):
         """All TensorBoard runs."""
         return tuple(dict.fromkeys([self.main, self.validation]))
 
-    def of_epoch(self, name: str) -> Place:
-        """Where a metric of whole epochs lies.
+    def of_epoch(self, name: str) -> SeriesName:
+        """Return the series of a metric that is written once an epoch.
 
         >>> LAYOUTS["keras"].of_epoch("val_loss"), LAYOUTS["slash"].of_epoch("val_loss")
-        (Place(run='validation', tag='epoch_loss'), Place(run='.', tag='loss/val'))
+        (SeriesName(run='validation', tag='epoch_loss'), SeriesName(run='.', tag='loss/val'))
         """
         if name.startswith("val_"):
-            return Place(self.validation, self.val.format(name[4:]))
+            return SeriesName(self.validation, self.val.format(name[4:]))
         rate = name.split("/")[0] == RATE
-        return Place(self.main, (self.rate if rate else self.epoch).format(name))
+        return SeriesName(self.main, (self.rate if rate else self.epoch).format(name))
 
     def of_batch(self, name: str) -> str | None:
-        """The tag of a metric of the running epoch; None where it has none: it is of the validation."""
+        """Return the tag of a running mean; None for a validation metric, which has none."""
         return None if name.startswith("val_") else self.batch.format(name)
 
-    def overlaid(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """Charts of training and validation over each other: name to regular expressions of tags."""
+    def charts(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Return for each metric the tags of training and validation, as regular expressions, for one chart."""
         bare = dict.fromkeys(name.removeprefix("val_") for name in names if name.split("/")[0] != RATE)
         return {
             name: [f"^{re.escape(tag)}$" for tag in (self.epoch.format(name), self.val.format(name))] for name in bare
         }
 
 
-LAYOUTS: dict[LayoutName, Layout] = {
-    "keras": Layout(
+LAYOUTS: dict[LayoutName, TensorBoardLayout] = {
+    "keras": TensorBoardLayout(
         "train", "validation", "epoch_{}", "epoch_{}", "batch_{}", "epoch_{}", iterations="evaluation_{}_vs_iterations"
     ),
-    "lightning": Layout(".", ".", "{}_epoch", "val_{}", "{}_step", "{}", iterations=None),
-    "slash": Layout(".", ".", "{}/train", "{}/val", "{}/batch", "{}", iterations=None),
+    "lightning": TensorBoardLayout(".", ".", "{}_epoch", "val_{}", "{}_step", "{}", iterations=None),
+    "slash": TensorBoardLayout(".", ".", "{}/train", "{}/val", "{}/batch", "{}", iterations=None),
 }
-"""Name to layout."""
+"""The layout of each name."""

@@ -1,4 +1,4 @@
-"""What a subject's graphs are: none of them may cost the run."""
+"""The graphs of a subject; a graph that cannot be made is reported and left out."""
 
 from __future__ import annotations
 
@@ -7,42 +7,39 @@ from collections.abc import Callable, Sequence
 from trainbus.capabilities import HasConfig, HasGraph, HasTrace, Node, missing
 from trainbus.resume.rng_state import preserved_rng
 
-__all__ = ["config_of", "graph_of"]
-
-
 Note = Callable[[str, Exception], object]
 
 
 def graph_of(subject: object, batch_size: int, note: Note) -> Sequence[Node]:
-    """The operations of one pass, where the subject can be followed through it, or else its parts; empty for neither.
+    """Return the operations of one forward pass if it can be traced, else the subject's layers; empty without either.
 
     Args:
-        subject: what is trained.
-        batch_size: samples that it is run with.
-        note: hears what is lost, and why.
+        subject: What is trained.
+        batch_size: Number of samples in the forward pass.
+        note: Reports what is left out, and why.
     """
-    failed: Exception | None = None
+    failure: Exception | None = None
     if isinstance(subject, HasTrace) and missing(subject, HasTrace) is None:
         try:
             with preserved_rng(subject):
                 return subject.trace(batch_size)
-        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
-            failed = error
+        except Exception as error:  # noqa: BLE001 - a missing graph must not end the training
+            failure = error
     try:
         parts = subject.graph() if isinstance(subject, HasGraph) and missing(subject, HasGraph) is None else ()
     except Exception as error:  # noqa: BLE001 - as above
-        failed, parts = error, ()
-    if failed is not None:
-        note("the graph shows parts, not operations" if parts else "no graph", failed)
+        failure, parts = error, ()
+    if failure is not None:
+        note("the graph shows parts, not operations" if parts else "no graph", failure)
     return parts
 
 
 def config_of(subject: object, note: Note) -> str:
-    """The subject as Keras describes models; empty where it is no such model.
+    """Return the model's configuration in Keras's JSON format; empty for other models.
 
     Args:
-        subject: what is trained.
-        note: hears what is lost, and why.
+        subject: What is trained.
+        note: Reports that it is left out, and why.
     """
     try:
         return subject.config() if isinstance(subject, HasConfig) and missing(subject, HasConfig) is None else ""

@@ -1,4 +1,4 @@
-"""What is seen inside a subject every so many epochs: its weights, their gradients, what its layers put out."""
+"""Histograms and images of what is inside a subject: its weights, their gradients, the outputs of its layers."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from trainbus.capabilities import HasActivations, HasGradients, HasWeights, miss
 from trainbus.failures import LOG
 from trainbus.resume.rng_state import preserved_rng
 
-__all__ = ["Inspection"]
-
-_PIECE = (
-    4 << 20
-)  # bytes of what layers put out that are handed over together, since each time costs a switch of threads
+_CHUNK_BYTES = 4 << 20
+"""Layer outputs are given to the writing thread in chunks of this size, since each costs a switch of threads."""
 
 
 class Put(Protocol):
-    """Hands over what is to be made into a message by the thread that writes."""
+    """Gives material to the writing thread, which makes an event from it."""
 
     def __call__(self, step: int, make: Callable[[Any], Any], material: Any, size: int = 0) -> bool:
-        """At this step, `make(material)`; `size` is the material's in bytes. Whether there was room for it."""
+        """Write ``make(material)`` at this step; return False if there is no room for it.
+
+        Args:
+            step: The step of the event.
+            make: Makes the event, in the writing thread.
+            material: Its argument.
+            size: Bytes of the material.
+        """
         ...
 
 
-class Inspection:
-    """Has the inside of one subject shown, as histograms and pictures.
+class ModelInspector:
+    """Writes histograms and images of one subject.
 
     Args:
-        subject: what is trained.
-        put: where to.
-        note: hears what is lost, and why.
-        every: epochs between two looks, the first in the first epoch; 0 for none.
-        batch_size: samples at a time that are run through the subject to see what its layers put out.
-        gradients: whether gradients are wanted.
-        images: most pictures of one weight that are wanted.
+        subject: What is trained.
+        put: Gives material to the writing thread.
+        note: Reports what cannot be shown, and why.
+        every: Number of epochs between two inspections, the first in the first epoch; 0 for none.
+        batch_size: Number of samples in each forward pass that computes layer outputs.
+        gradients: Whether to show gradients.
+        images: Maximum number of images of one weight; 0 for none.
     """
 
     def __init__(
@@ -49,127 +53,127 @@ class Inspection:
         gradients: bool,
         images: int,
     ) -> None:
-        from .writer.buffers import Buffers  # noqa: PLC0415 - NumPy
-        from .writer.event_writer import MOST_BYTES  # noqa: PLC0415 - tensorboardX imports PyTorch
+        from .writer.buffer_pool import BufferPool  # noqa: PLC0415 - NumPy
+        from .writer.event_writer import MAX_BYTES  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         self.subject, self.put, self.note = subject, put, note
         self.every, self.batch_size, self.images = every, batch_size, images
-        self.seen = {"weights"}
-        """What can be seen, and is wanted."""
-        if every and self._can("activations", HasActivations):
-            self.seen.add("activations")
-        if every and gradients and self._can("gradients", HasGradients, wanted=True):
-            self.seen.add("gradients")
-        self.held: Callable[[], Iterable[tuple[str, Any]]] | None = None
-        self.buffers = Buffers(MOST_BYTES)
-        self.complained = False
+        self.shown = {"weights"}
+        """What is asked for and can be shown."""
+        if every and self._can_show("activations", HasActivations):
+            self.shown.add("activations")
+        if every and gradients and self._can_show("gradients", HasGradients, required=True):
+            self.shown.add("gradients")
+        self.read_gradients: Callable[[], Iterable[tuple[str, Any]]] | None = None
+        self.buffers = BufferPool(MAX_BYTES)
+        self.warned = False
         if gradients and not every:
             LOG.warning("TensorBoard: no histograms of gradients: write_grads needs histogram_freq=1 or more")
 
-    def due(self, epoch: int) -> bool:
-        """Whether this epoch, counted from 0, is looked at."""
+    def is_due(self, epoch: int) -> bool:
+        """Return whether this epoch, counted from 0, is inspected."""
         return bool(self.every) and epoch % self.every == 0
 
     def begin_epoch(self, epoch: int) -> None:
-        """The epoch begins: where it is due, its gradients are held."""
-        self.held = None
-        if self.due(epoch):
-            self._look("gradients", self._hold_gradients)
+        """Start to collect gradients if the epoch is due."""
+        self.read_gradients = None
+        if self.is_due(epoch):
+            self._try("gradients", self._collect_gradients)
 
     def end_epoch(self, epoch: int, step: int) -> None:
-        """The epoch is over: where it is due, show all that is wanted."""
-        if not self.due(epoch):
+        """Show everything that is asked for if the epoch is due."""
+        if not self.is_due(epoch):
             return
         self.show_weights(step, histograms=True)
-        self._look("gradients", lambda: self._show_gradients(step))
-        self._look("activations", lambda: self._show_activations(step))
+        self._try("gradients", lambda: self._show_gradients(step))
+        self._try("activations", lambda: self._show_activations(step))
 
     def show_weights(self, step: int, *, histograms: bool) -> None:
-        """Show every weight as it is now, and its pictures where they are wanted."""
-        self._look("weights", lambda: self._show_weights(step, histograms=histograms))
+        """Show every weight as it is now, with images if they are asked for."""
+        self._try("weights", lambda: self._show_weights(step, histograms=histograms))
 
     def _show_weights(self, step: int, *, histograms: bool) -> None:
-        from .writer.summaries import histograms as counted  # noqa: PLC0415 - tensorboardX imports PyTorch
-        from .writer.summaries import images as pictured  # noqa: PLC0415
+        from .writer import summaries  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         subject = self.subject
         if not isinstance(subject, HasWeights) or missing(subject, HasWeights) is not None:
             return
         for name, array in subject.weights():
-            kept = self.buffers.copy(array)  # the next step changes it
+            kept = self.buffers.copy(array)  # the next update changes the weight
             if histograms:
-                self.put(step, partial(counted, f"{name}/histogram"), kept, kept.nbytes)
+                self.put(step, partial(summaries.histograms, f"{name}/histogram"), kept, kept.nbytes)
             if self.images:
-                self.put(step, partial(pictured, f"{name}/image", most=self.images), kept, kept.nbytes)
+                make = partial(summaries.images, f"{name}/image", maximum=self.images)
+                self.put(step, make, kept, kept.nbytes)
 
-    def _look(self, what: str, look: Callable[[], None]) -> None:
-        """Look, where that can be seen; what fails once is not tried again."""
-        if what not in self.seen:
+    def _try(self, what: str, show: Callable[[], None]) -> None:
+        """Show something if possible; what fails once is not tried again."""
+        if what not in self.shown:
             return
         try:
-            look()
-        except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
+            show()
+        except Exception as error:  # noqa: BLE001 - a missing picture must not end the training
             self.note(f"no {what} from here on", error)
-            self.seen.remove(what)
+            self.shown.remove(what)
 
-    def _hold_gradients(self) -> None:
+    def _collect_gradients(self) -> None:
         if isinstance(self.subject, HasGradients):
-            self.held = self.subject.hold_gradients()
+            self.read_gradients = self.subject.hold_gradients()
 
     def _show_gradients(self, step: int) -> None:
-        from .writer.summaries import histograms  # noqa: PLC0415 - as above
+        from .writer.summaries import histograms  # noqa: PLC0415 - tensorboardX imports PyTorch
 
-        if self.held is None:
+        if self.read_gradients is None:
             return
-        found = list(self.held())
-        if not found and not self.complained:
-            self.complained = True
-            LOG.warning("TensorBoard: no histograms of gradients: none was there when the weights were updated")
+        found = list(self.read_gradients())
+        if not found and not self.warned:
+            self.warned = True
+            LOG.warning("TensorBoard: no histograms of gradients: no weight had a gradient when it was updated")
         for name, array in found:
             self.put(step, partial(histograms, f"{name}/gradient"), array, array.nbytes)
 
     def _show_activations(self, step: int) -> None:
-        from .writer.histogram import Tally  # noqa: PLC0415 - NumPy
-        from .writer.summaries import tallied  # noqa: PLC0415 - as above
+        from .writer.histogram import HistogramAccumulator  # noqa: PLC0415 - NumPy
+        from .writer.summaries import accumulated_histogram  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         if not isinstance(self.subject, HasActivations):
             return
-        tallies: dict[str, Tally] = {}
-        partly: set[str] = set()
-        pairs: list[tuple[str, Any]] = []
+        accumulators: dict[str, HistogramAccumulator] = {}
+        incomplete: set[str] = set()
+        chunk: list[tuple[str, Any]] = []
 
-        def hand_over() -> None:
-            counted = [(tallies.setdefault(name, Tally()), array) for name, array in pairs]
-            if not self.put(step, _count, counted, sum(array.nbytes for _, array in pairs)):
-                partly.update(name for name, _ in pairs)
-            pairs.clear()
+        def put_chunk() -> None:
+            pairs = [(accumulators.setdefault(name, HistogramAccumulator()), array) for name, array in chunk]
+            if not self.put(step, _accumulate, pairs, sum(array.nbytes for _, array in chunk)):
+                incomplete.update(name for name, _ in chunk)
+            chunk.clear()
 
         size = 0
         with preserved_rng(self.subject):
             for name, array in self.subject.activations(self.batch_size):
-                pairs.append((name, array))
+                chunk.append((name, array))
                 size += array.nbytes
-                if size >= _PIECE:
-                    hand_over()
+                if size >= _CHUNK_BYTES:
+                    put_chunk()
                     size = 0
-        hand_over()
-        for name, tally in tallies.items():
-            if name not in partly:
-                self.put(step, partial(tallied, f"{name}/activation"), tally)
+        put_chunk()
+        for name, accumulator in accumulators.items():
+            if name not in incomplete:
+                self.put(step, partial(accumulated_histogram, f"{name}/activation"), accumulator)
 
-    def _can(self, what: str, capability: type, *, wanted: bool = False) -> bool:
-        """Whether the subject shows it; where it could, or where it was asked for, a line says what is missing."""
+    def _can_show(self, what: str, capability: type, *, required: bool = False) -> bool:
+        """Return whether the subject has the capability; if it should, warn what is missing."""
         why = missing(self.subject, capability)
         if isinstance(self.subject, capability):
             if why is not None:
                 LOG.warning("TensorBoard: no histograms of %s: %s", what, why)
-        elif wanted:
-            LOG.warning("TensorBoard: no histograms of %s: %s knows none", what, type(self.subject).__name__)
+        elif required:
+            LOG.warning("TensorBoard: no histograms of %s: %s provides none", what, type(self.subject).__name__)
         return why is None
 
 
-def _count(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
-    """No message yet: the last slice makes it."""
-    for tally, array in pairs:
-        tally.add(array)
+def _accumulate(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
+    """Add arrays to their histograms; no event yet, since more may follow."""
+    for accumulator, array in pairs:
+        accumulator.add(array)
     return []

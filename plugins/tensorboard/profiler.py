@@ -13,27 +13,25 @@ try:
 except ImportError as error:
     raise MissingDependency(f"TensorBoard: profile= needs PyTorch: {error}; pip install torch") from error
 
-__all__ = ["TorchProfile"]
 
-
-class TorchProfile:
-    """Writes a trace, which TensorBoard's profile page, Perfetto and Chrome show.
+class TorchProfiler:
+    """Writes a trace for TensorBoard's profile page, Perfetto and Chrome.
 
     Args:
-        directory: where the trace goes.
-        first: the first weight update, counted from 1 over the whole run.
-        last: the last one, which is profiled too.
+        directory: Where the trace is written.
+        first: The first weight update to profile, counted from 1 over the run.
+        last: The last weight update to profile.
     """
 
     def __init__(self, directory: Path, first: int, last: int) -> None:
         self.directory, self.first, self.last = directory, first, last
         self._profile: Any = None
 
-    def before(self, step: int) -> None:
-        """A batch begins, after that many weight updates.
+    def begin_batch(self, step: int) -> None:
+        """Start the profiler if the first update is next, after ``step`` weight updates.
 
         Raises:
-            RuntimeError: another profile is taken, which would end with this one.
+            RuntimeError: Another profiler runs, which would end with this one.
         """
         if self._profile is None and self.first <= step + 1 <= self.last:
             if getattr(torch.autograd.profiler, "_is_profiler_enabled", False):
@@ -42,13 +40,13 @@ class TorchProfile:
             self._profile = profile(activities=activities, record_shapes=True)
             self._profile.start()
 
-    def after(self, step: int) -> None:
-        """A batch is over, with that many weight updates made."""
-        if self._profile is not None and step >= self.last:
+    def end_batch(self, step: int) -> None:
+        """Stop the profiler and write the trace if the last update was made, after ``step`` weight updates."""
+        if step >= self.last:
             self.close()
 
     def close(self) -> None:
-        """Write what was profiled; may be called again, without effect."""
+        """Stop the profiler and write the trace; a second call has no effect."""
         if self._profile is not None:
             running, self._profile = self._profile, None
             self.last = 0

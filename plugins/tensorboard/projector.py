@@ -1,4 +1,4 @@
-"""Tables of embeddings, as files that TensorBoard's projector shows."""
+"""The files of TensorBoard's projector: embedding tables and their labels."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ from trainbus import SettingsError
 from trainbus.capabilities import HasGraph, HasWeights, missing
 from trainbus.metrics.names import hint
 
-__all__ = ["Projector", "Table"]
-
 CONFIG = "projector_config.pbtxt"
 FOLDER = "embeddings"
 
 
 class Table(NamedTuple):
-    """A weight whose rows are points."""
+    """A weight whose rows are the projector's points."""
 
     weight: str
     layer: str
 
 
 def _layers(subject: object, names: Sequence[str] | None) -> tuple[str, ...]:
-    """The layers that are asked for, or else those that look up rows of a table."""
+    """Return the requested layers; without a request, all embedding layers of the graph."""
     if names is not None:
         return tuple(names)
     if not isinstance(subject, HasGraph) or missing(subject, HasGraph):
@@ -37,23 +35,23 @@ def _layers(subject: object, names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _tables_of(layer: str, tables: Sequence[str]) -> list[str]:
-    """Those of the weights that belong to a layer, whose name may lack that of the model around it."""
+    """Return the tables of a layer, whose name may lack the name of the enclosing model."""
     exact = [weight for weight in tables if f"{weight}/".startswith(f"{layer}/")]
     return exact or [weight for weight in tables if weight.rpartition("/")[0].endswith(f"/{layer}")]
 
 
 class Projector:
-    """The tables of one run, each with what its points are called.
+    """The embedding tables of one run, with the labels of their points.
 
     Args:
-        directory: of a TensorBoard run; the projector looks there for its configuration.
-        subject: what is trained.
-        layers: names of layers; None for those that are embeddings.
-        metadata: a file of labels, a line a point, with a line of headings before them where there are tabs; one for
-            all tables, or one for each layer by name.
+        directory: The directory of a TensorBoard run, where the projector looks for its configuration.
+        subject: What is trained.
+        layers: Names of layers; None for all embedding layers.
+        metadata: A file of labels, one line for each point, or a mapping of layer names to files. A file of several
+            columns, separated by tabs, begins with a line of their names.
 
     Raises:
-        SettingsError: a layer has no table, or a file is not there or has not a label for each row.
+        SettingsError: A layer has no table, a file does not exist, or its number of labels is wrong.
     """
 
     def __init__(
@@ -82,7 +80,7 @@ class Projector:
         for layer, path in self.metadata.items():
             if layer not in found:
                 near = hint(layer, sorted(found))
-                raise SettingsError(f"TensorBoard: embeddings_metadata: {layer!r} is no layer that is shown{near}")
+                raise SettingsError(f"TensorBoard: embeddings_metadata: {layer!r} is not among the layers shown{near}")
             if not path.is_file():
                 raise SettingsError(f"TensorBoard: embeddings_metadata: no such file: {str(path)!r}")
         for table in self.tables:
@@ -90,7 +88,7 @@ class Projector:
                 _check_labels(self.metadata[table.layer], table.weight, shapes[table.weight][0])
 
     def write(self, arrays: Mapping[str, Any]) -> list[Any]:
-        """Show these tables, by name of the weight, in place of what was shown; no event is needed for that."""
+        """Replace the projector's tables by these arrays, keyed by weight; return no event, since none is needed."""
         folder = self.directory / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         entries: list[str] = []
@@ -108,7 +106,7 @@ class Projector:
 
 
 def _check_labels(path: Path, weight: str, rows: int) -> None:
-    """Whether the projector, which passes over empty lines, would find a label for each row."""
+    """Raise if the projector, which skips empty lines, would not find a label for each row."""
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = [line for line in file if line.strip()]
     headed = bool(lines) and "\t" in lines[0]

@@ -1,24 +1,40 @@
-"""What a run was asked for and where it ran, as tables."""
+"""Tables for TensorBoard's text page: the settings and the environment of a run, in Markdown."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from trainbus import Run
 
-from ..environment import environment as facts
-from .markdown import table
-
-__all__ = ["environment", "settings"]
+from ..environment import environment
 
 
-def settings(run: Run) -> str:
-    """Every option of every callback."""
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    r"""Return a Markdown table; special characters are escaped, and each cell is one line.
+
+    >>> print(table(["name", "value"], [["a|b", 1]]))
+    | name | value |
+    | --- | --- |
+    | a\|b | 1 |
+    """
+    lines = [list(header), ["---"] * len(header), *([_cell(each) for each in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    plain = " ".join(str(value).split())
+    return "".join(f"\\{each}" if each in "|*_`<[\\" else each for each in plain)
+
+
+def settings_table(run: Run) -> str:
+    """Return a table of every option of every callback."""
     options = {name: callback.settings() for name, callback in run.callbacks.items()}
     rows = [[name, *each] for name, given in options.items() for each in given.items() if each[0] != "callback"]
     return table(["callback", "option", "value"], rows)
 
 
-def environment(run: Run) -> str:
-    """What is trained, machine, process, and the version of each package that this run has imported."""
+def environment_table(run: Run) -> str:
+    """Return a table of the subject, the machine, the process, and the versions of all packages that are imported."""
     trained = "nothing" if run.subject is None else type(run.subject).__name__
     epochs = "unknown" if run.state.planned_epochs is None else run.state.planned_epochs
-    return table(["", ""], {"trained": trained, "epochs": epochs, **facts()}.items())
+    return table(["", ""], {"trained": trained, "epochs": epochs, **environment()}.items())

@@ -76,12 +76,12 @@ def alone(model: nn.Module, images: torch.Tensor, _: Path) -> Callable[[], objec
 
 def own(model: nn.Module, images: torch.Tensor, folder: Path) -> Callable[[], object]:
     """As the callback does it at the end of an epoch."""
-    from trainbus.plugins.tensorboard.model_inspection import Inspection
+    from trainbus.plugins.tensorboard.model_inspection import ModelInspector
     from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
 
     writer = EventWriter(folder, "benchmark", print)
     subject, put = TorchSubject(model, probe=images), partial(writer.put, ".")
-    Inspection(subject, put, print, every=1, batch_size=SLICE, gradients=False, images=False).end_epoch(0, 0)
+    ModelInspector(subject, put, print, every=1, batch_size=SLICE, gradients=False, images=False).end_epoch(0, 0)
     return writer.close
 
 

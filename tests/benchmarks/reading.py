@@ -1,8 +1,7 @@
-"""How long it takes to read recorded runs, beside TensorBoard's own reader.
+"""Time to read event files, compared with TensorBoard's own reader.
 
-Event files of 300,000 scalars as PyTorch's writers make them, as many as Keras makes them, and one with pictures and
-histograms between its scalars. Both readers read the same file in the same process, in an order shuffled anew in
-every round. Seconds.
+The files have 300,000 scalars in PyTorch's encoding, 300,000 in Keras's, and images and histograms between scalars.
+Both readers read the same file in the same process, in a random order in every round. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import numpy as np
 
 from .measuring import Timed, interleaved, table, versions
 
-SCALARS, TAGS, PICTURES = 300_000, 10, 300
+SCALARS, TAGS, IMAGES = 300_000, 10, 300
 
 
 def main(rounds: int = 5) -> None:
-    """Measure, and print the table."""
-    from trainbus.replay.readers.tensorboard import scalars as event_scalars
+    """Measure and print the table."""
+    from trainbus.replay.readers.tensorboard.scalars import read_scalars
 
     print(f"{versions('numpy', 'tensorboard')}; {rounds} rounds\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -32,7 +31,7 @@ def main(rounds: int = 5) -> None:
             path.parent.mkdir()
             path.write_bytes(b"".join(records()))
             timed = {
-                "trainbus": Timed(lambda path=path: event_scalars.read(path, []), 1),
+                "trainbus": Timed(lambda path=path: read_scalars(path, []), 1),
                 "EventAccumulator": Timed(lambda path=path: accumulate(path), 1),
             }
             taken = interleaved(timed, rounds)
@@ -48,7 +47,7 @@ def main(rounds: int = 5) -> None:
 
 
 def accumulate(path: Path) -> None:
-    """Read a file with TensorBoard, and convert what it keeps as tensors."""
+    """Read a file with TensorBoard, and convert the tensors to numbers."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     kinds = ("scalars", "tensors", "images", "histograms")
@@ -58,7 +57,7 @@ def accumulate(path: Path) -> None:
 
 
 def torch_scalars(number: int = SCALARS) -> Iterator[bytes]:
-    """As `SummaryWriter.add_scalar` writes."""
+    """Yield records as `SummaryWriter.add_scalar` writes them."""
     from tests.core.replay.streams import event, scalar, summary_pb2
 
     for index, value in enumerate(np.random.default_rng(0).random(number).tolist()):
@@ -67,7 +66,7 @@ def torch_scalars(number: int = SCALARS) -> Iterator[bytes]:
 
 
 def keras_scalars() -> Iterator[bytes]:
-    """As TensorFlow writes for Keras: tensors, each with its plugin's name."""
+    """Yield records as TensorFlow writes them for Keras: tensors with the name of the plugin."""
     from tests.core.replay.streams import event, summary_pb2, tensor
 
     for index, value in enumerate(np.random.default_rng(0).random(SCALARS).tolist()):
@@ -75,24 +74,24 @@ def keras_scalars() -> Iterator[bytes]:
         yield event(index // TAGS, 1e9 + index / 10, summary=summary_pb2.Summary(value=[made]))
 
 
-def pictures() -> Iterator[bytes]:
-    """A picture of 200 kB and a histogram beside each scalar."""
+def images() -> Iterator[bytes]:
+    """Yield an image of 200 kB and a histogram after each scalar."""
     from tests.core.replay.streams import event, summary_pb2
 
-    for index, record in enumerate(torch_scalars(PICTURES)):
+    for index, record in enumerate(torch_scalars(IMAGES)):
         image = summary_pb2.Summary.Image(height=8, width=8, colorspace=3, encoded_image_string=bytes(200_000))
         histogram = summary_pb2.HistogramProto(bucket_limit=np.arange(500.0), bucket=np.ones(500))
-        picture = summary_pb2.Summary.Value(tag="picture", image=image)
+        image = summary_pb2.Summary.Value(tag="image", image=image)
         weights = summary_pb2.Summary.Value(tag="weights", histo=histogram)
         yield record
-        for value in (picture, weights):
+        for value in (image, weights):
             yield event(index, 1e9, summary=summary_pb2.Summary(value=[value]))
 
 
 FILES: dict[str, Callable[[], Iterator[bytes]]] = {
     "PyTorch's scalars": torch_scalars,
     "Keras's scalars": keras_scalars,
-    "pictures and histograms": pictures,
+    "images and histograms": images,
 }
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What a sweep costs, beside Keras's own objects and a plain loop: `python -m tests.benchmarks.replay [rounds]`.
+"""Time of a sweep, compared with Keras's objects and a plain loop: `python -m tests.benchmarks.replay [rounds]`.
 
-1,000 runs of 200 epochs under 128 policies (4 min_delta, 2 baselines, 16 patiences). Keras's objects get so few of the
-runs that it takes seconds, and the loop in Python all of them; every way must find the same stops. Time is that of the
-processor, since others use the machine: no way has more than one thread.
+1,000 runs of 200 epochs under 128 policies (4 min_delta, 2 baselines, 16 patiences). Keras's objects step only a few of
+the runs, since they take seconds for each; the loop in Python steps all. Every way must find the same stops. Times are
+processor times, so that other processes do not matter; each way uses one thread.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from time import process_time
 import numpy as np
 
 from trainbus.replay import Recording, Series
-from trainbus.replay.curves import Curves, curves_of
-from trainbus.replay.grid_search import grid_stops
+from trainbus.replay.curves import Curves, build_curves
+from trainbus.replay.grid_search import find_stops
 from trainbus.replay.library_settings import LIBRARIES
-from trainbus.replay.metric_choice import Choice
-from trainbus.replay.policy import Grid
-from trainbus.replay.simulation import stopped
+from trainbus.replay.metric_choice import MetricChoice
+from trainbus.replay.recommend import Grid
+from trainbus.replay.simulation import simulate_stops
 
 from .measuring import table, versions
 
-RUNS, EPOCHS, OF_KERAS = 1000, 200, 4
+RUNS, EPOCHS, KERAS_RUNS = 1000, 200, 4
 GRID = Grid(patience=range(1, 17), min_delta=(0.0, 1e-4, 1e-3, 1e-2), baseline=(None, 0.5))
 
 
 def main(rounds: int = 7) -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
-    import keras  # noqa: F401 - its import is not what is measured
+    import keras  # noqa: F401 - its import is not measured
 
     warnings.simplefilter("ignore")
     losses = learning_curves()
     curves = recorded(losses)
     ways: dict[str, tuple[int, Callable[[], np.ndarray]]] = {
-        "trainbus, a grid": (RUNS, lambda: grid_stops(curves, GRID)),
+        "trainbus, a grid": (RUNS, lambda: find_stops(curves, GRID)),
         "trainbus, every policy stepped": (RUNS, lambda: stepped(curves)),
         "a loop in Python, with early exit": (RUNS, lambda: in_a_loop(losses)),
-        "Keras's EarlyStopping": (OF_KERAS, lambda: by_keras(losses[:OF_KERAS])),
+        "Keras's EarlyStopping": (KERAS_RUNS, lambda: by_keras(losses[:KERAS_RUNS])),
     }
-    expected = grid_stops(curves, GRID)
+    expected = find_stops(curves, GRID)
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds):
-        for name, (runs, go) in ways.items():
+        for name, (runs, find) in ways.items():
             if turn and name == "Keras's EarlyStopping":
                 continue
             before = process_time()
-            found = go()
+            found = find()
             taken[name].append((process_time() - before) * RUNS / runs)
-            assert (found == expected[:, :runs]).mean() > (0.999 if runs == OF_KERAS else 0.9999999), name
+            assert (found == expected[:, :runs]).mean() > (0.999 if runs == KERAS_RUNS else 0.9999999), name
     best = median(taken["trainbus, a grid"])
     print(f"{versions('numpy', 'keras')}; {rounds} rounds\n")
     rows = [
@@ -70,7 +70,7 @@ def main(rounds: int = 7) -> None:
 
 
 def learning_curves() -> np.ndarray:
-    """Losses that fall, turn and are noisy, each in its own way."""
+    """Return noisy losses that fall and later rise, with different speeds."""
     random = np.random.default_rng(0)
     epochs = np.arange(EPOCHS)
     falling = np.exp(-epochs / random.uniform(20, 80, (RUNS, 1)))
@@ -78,27 +78,27 @@ def learning_curves() -> np.ndarray:
 
 
 def recorded(losses: np.ndarray) -> Curves:
-    """The losses as curves; reading them from files is measured elsewhere."""
+    """Return the losses as curves; `tests.benchmarks.reading` measures reading them from files."""
     logged = np.ones(EPOCHS, dtype=np.bool_)
     recordings = [
         Recording(str(run), np.arange(EPOCHS), {"val_loss": Series(values, logged)})
         for run, values in enumerate(losses)
     ]
-    return curves_of(recordings, Choice("val_loss", "min", ""))
+    return build_curves(recordings, MetricChoice("val_loss", "min", ""))
 
 
 def stepped(curves: Curves) -> np.ndarray:
-    """The rule stepped over all values, all policies at once."""
+    """Step the rule over all values, all policies at once."""
     policies = list(GRID)
     options = {
         name: np.array([getattr(each, name) for each in policies], dtype=float)[:, None]
         for name in ("patience", "min_delta", "start_from_epoch", "baseline")
     }
-    return stopped(curves, LIBRARIES["trainbus"].stops, options).column
+    return simulate_stops(curves, LIBRARIES["trainbus"].stopping, options).column
 
 
 def in_a_loop(losses: np.ndarray) -> np.ndarray:
-    """As somebody would write it who has no arrays."""
+    """Find the stops with plain loops."""
     found = np.full((len(GRID), len(losses)), -1)
     table = losses.tolist()
     for number, policy in enumerate(GRID):
@@ -119,7 +119,7 @@ def in_a_loop(losses: np.ndarray) -> np.ndarray:
 
 
 def by_keras(losses: np.ndarray) -> np.ndarray:
-    """By Keras's own objects, one for each policy and run."""
+    """Find the stops with Keras's objects, one for each policy and run."""
     import keras
 
     class Model:

@@ -176,15 +176,15 @@ def pictured(values: np.ndarray[Any, Any], fresh: Callable[[], Path]) -> list[tu
     import tensorboardX
     from torch.utils import tensorboard
 
-    from trainbus.plugins.tensorboard.writer.buffers import Buffers
-    from trainbus.plugins.tensorboard.writer.event_writer import MOST_BYTES, EventWriter
+    from trainbus.plugins.tensorboard.writer.buffer_pool import BufferPool
+    from trainbus.plugins.tensorboard.writer.event_writer import MAX_BYTES, EventWriter
     from trainbus.plugins.tensorboard.writer.summaries import histograms
 
-    own, buffers, first = EventWriter(fresh(), "benchmark", print), Buffers(MOST_BYTES), Buffers(MOST_BYTES)
+    own, buffers, first = EventWriter(fresh(), "benchmark", print), BufferPool(MAX_BYTES), BufferPool(MAX_BYTES)
     buffers.copy(values)
     others = [tensorboardX.SummaryWriter(str(fresh())), tensorboard.SummaryWriter(str(fresh()))]
 
-    def hand_over(buffers: Buffers) -> None:
+    def hand_over(buffers: BufferPool) -> None:
         own.put(".", 0, lambda array: histograms("own", array), buffers.copy(values), values.nbytes)
 
     timed: dict[str, Callable[[], object]] = {

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import Decision, LoopError, Run, SettingsError, decision, hookimpl
+from trainbus import LoopError, Run, SettingsError, decision, hookimpl
 from trainbus.failures import MAX_FAILURES, Failure
 from trainbus.hooks import HOOKS
 from trainbus.plugins import TensorBoard
 from trainbus.plugins.progress import Progress
-from trainbus.testing import LineSubject
+from trainbus.testing import EventRecorder, LineSubject
 
 
 class Boom(Exception):
@@ -58,17 +58,13 @@ for _hook in HOOKS:
     setattr(Listens, _hook, _method(_hook))
 
 
-class Saves:
-    """Asks for a checkpoint that can be written and for one that cannot."""
-
-    @hookimpl
-    def on_epoch_end(self) -> Decision:
-        return decision.save("fine.npz") | decision.save("taken/best.npz", on_error="warn")
+SAVES = decision.save("fine.npz") | decision.save("taken/best.npz", on_error="warn")
+"""A checkpoint that can be written and one that cannot."""
 
 
 def train(plugins: Sequence[object], *, crash: bool = False) -> tuple[Run, BaseException | None]:
     """A training that calls every hook but on_exception four times or, at begin and end, once."""
-    run = Run(LineSubject(), [Saves(), *plugins])
+    run = Run(LineSubject(), [EventRecorder("on_epoch_end", answer=lambda _: SAVES), *plugins])
     try:
         with run:
             for epoch in run.epochs(4):
@@ -295,19 +291,12 @@ class ObserverAnswers(Answers):
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_end"])
 def test_a_wrong_answer_is_a_failure_too(hook: str) -> None:
     """An observer's is reported, a decider's ends the run, after what the others decide at the end is done."""
-
-    class Restores:
-        @hookimpl
-        def on_train_begin(self) -> Decision:
-            return decision.keep("start")
-
-        @hookimpl
-        def on_train_end(self) -> Decision:
-            return decision.restore("start")
+    asked = {"on_train_begin": decision.keep("start"), "on_train_end": decision.restore("start")}
+    restores = EventRecorder(*asked, answer=lambda event: asked[event.hook])
 
     def loop(answers: object) -> tuple[Run, LineSubject]:
         subject = LineSubject()
-        run = Run(subject, [answers, Restores()])
+        run = Run(subject, [answers, restores])
         try:
             with run:
                 for _ in run.epochs(1):

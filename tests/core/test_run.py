@@ -1,8 +1,7 @@
 """Events come in order, counters are right, decisions are obeyed, and a run ends properly whatever happens."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -11,69 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from trainbus import Decision, LoopError, MissingMetric, Run, decision, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.testing import LineSubject
-
-
-class Listener:
-    """Logs every event, and answers some of them."""
-
-    def __init__(self, answers: Mapping[tuple[str, int], Decision] | None = None) -> None:
-        self.events: list[tuple[Any, ...]] = []
-        self.answers = answers or {}
-
-    def note(self, name: str, *values: Any) -> Decision | None:
-        self.events.append((name, *values))
-        return self.answers.get((name, sum(event[0] == name for event in self.events)))
-
-    @hookimpl
-    def on_train_begin(self) -> Decision | None:
-        return self.note("on_train_begin")
-
-    @hookimpl
-    def on_epoch_begin(self, epoch: int) -> Decision | None:
-        return self.note("on_epoch_begin", epoch)
-
-    @hookimpl
-    def on_batch_begin(self, epoch: int, batch: int) -> Decision | None:
-        return self.note("on_batch_begin", epoch, batch)
-
-    @hookimpl
-    def on_batch_end(self, epoch: int, batch: int, step: int, metrics: Mapping[str, Any]) -> Decision | None:
-        return self.note("on_batch_end", epoch, batch, step, dict(metrics))
-
-    @hookimpl
-    def on_validation_begin(self, epoch: int) -> Decision | None:
-        return self.note("on_validation_begin", epoch)
-
-    @hookimpl
-    def on_validation_end(self, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        return self.note("on_validation_end", epoch, dict(metrics))
-
-    @hookimpl
-    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        return self.note("on_epoch_end", epoch, dict(metrics))
-
-    @hookimpl
-    def on_train_end(self) -> Decision | None:
-        return self.note("on_train_end")
-
-    @hookimpl
-    def on_exception(self, error: BaseException) -> None:
-        self.note("on_exception", error)
-
-    @hookimpl
-    def on_decision(self, run: Run, decision: Decision) -> None:
-        self.note("on_decision", run.epoch, decision)
-
-
-def names(listener: Listener) -> list[str]:
-    return [event[0] for event in listener.events]
+from trainbus.testing import EventRecorder, LineSubject, RecordedEvent
 
 
 def test_events_of_a_complete_run_in_order() -> None:
     """Train, epoch, batch, validation: each begins before its parts and ends after them."""
-    listener = Listener()
-    with Run(callbacks=[listener]) as run:
+    recorder = EventRecorder()
+    with Run(callbacks=[recorder]) as run:
         for _ in run.epochs(2):
             for x in run.batches([1.0, 3.0]):
                 run.log(loss=x)
@@ -81,16 +24,23 @@ def test_events_of_a_complete_run_in_order() -> None:
                 run.log(loss=5.0)
 
     epoch = lambda e: [  # noqa: E731
-        ("on_epoch_begin", e),
-        ("on_batch_begin", e, 0),
-        ("on_batch_end", e, 0, 2 * e + 1, {"loss": 1.0}),
-        ("on_batch_begin", e, 1),
-        ("on_batch_end", e, 1, 2 * e + 2, {"loss": 2.0}),
-        ("on_validation_begin", e),
-        ("on_validation_end", e, {"val_loss": 5.0}),
-        ("on_epoch_end", e, {"loss": 2.0, "val_loss": 5.0}),
+        ("on_epoch_begin", e, 2 * e, None),
+        ("on_batch_begin", e, 2 * e, None),
+        ("on_batch_end", e, 2 * e + 1, {"loss": 1.0}),
+        ("on_batch_begin", e, 2 * e + 1, None),
+        ("on_batch_end", e, 2 * e + 2, {"loss": 2.0}),
+        ("on_validation_begin", e, 2 * e + 2, None),
+        ("on_validation_end", e, 2 * e + 2, {"val_loss": 5.0}),
+        ("on_epoch_end", e, 2 * e + 2, {"loss": 2.0, "val_loss": 5.0}),
     ]
-    assert listener.events == [("on_train_begin",), *epoch(0), *epoch(1), ("on_train_end",)]
+    assert [(hook, values["epoch"], values["step"], values.get("metrics")) for hook, values in recorder.events] == [
+        ("on_train_begin", 0, 0, None),
+        *epoch(0),
+        *epoch(1),
+        ("on_train_end", 1, 4, None),
+    ]
+    for hook in ("on_batch_begin", "on_batch_end"):
+        assert recorder.of(hook, "batch") == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -108,8 +58,9 @@ def test_events_of_a_complete_run_in_order() -> None:
 )
 def test_a_stop_is_obeyed_at_the_next_boundary(event: str, epochs: int, batches: int) -> None:
     """A stop ends the batches at once, then the epoch, then the training; the end of what has begun is still stated."""
-    listener = Listener({(event, 1): decision.stop("enough")})
-    with Run(callbacks=[listener]) as run:
+    first = iter([decision.stop("enough")])
+    recorder = EventRecorder(answer=lambda happened: next(first, None) if happened.hook == event else None)
+    with Run(callbacks=[recorder]) as run:
         for _ in run.epochs(5):
             for x in run.batches([1, 2, 3]):
                 run.log(loss=x)
@@ -119,8 +70,8 @@ def test_a_stop_is_obeyed_at_the_next_boundary(event: str, epochs: int, batches:
     assert (run.result.epochs, run.step) == (epochs, batches)
     assert run.result.stopped
     assert run.result.reason == "enough"
-    assert names(listener).count("on_epoch_end") == epochs
-    assert names(listener)[-1 if event != "on_train_end" else -2] == "on_train_end"
+    assert recorder.names.count("on_epoch_end") == epochs
+    assert recorder.names[-1 if event != "on_train_end" else -2] == "on_train_end"
 
 
 @given(st.lists(st.lists(st.tuples(st.floats(-100, 100), st.integers(1, 9)), min_size=1, max_size=6), max_size=5))
@@ -212,7 +163,7 @@ def test_a_step_that_decreases_is_refused() -> None:
 
 def test_counters_are_right_inside_the_loop() -> None:
     """Epoch, batch and step can be read in the body of the loop, whether a plugin listens or not."""
-    for callbacks in ([], [Listener()]):
+    for callbacks in ([], [EventRecorder()]):
         seen = []
         with Run(callbacks=callbacks) as run:
             for _ in run.epochs(2):
@@ -240,52 +191,30 @@ def test_a_loop_may_stop_itself_and_break() -> None:
 @pytest.mark.parametrize("error", [ValueError("bad batch"), KeyboardInterrupt()])
 def test_an_error_ends_the_run_properly(error: BaseException) -> None:
     """Every plugin is called for the error and for the end, once each, and the user gets the same error."""
-    listeners = [Listener(), Listener()]
-    with pytest.raises(type(error)) as raised, Run(callbacks=listeners) as run:
+    recorders = [EventRecorder(), EventRecorder()]
+    with pytest.raises(type(error)) as raised, Run(callbacks=recorders) as run:
         for _ in run.epochs(2):
             raise error
 
     assert raised.value is error
     assert run.error is error
-    for listener in listeners:
-        assert listener.events[-2:] == [("on_exception", error), ("on_train_end",)]
+    for recorder in recorders:
+        assert recorder.names[-2:] == ["on_exception", "on_train_end"]
+        assert recorder.of("on_exception", "error") == [error]
     assert run.result.reason == ("interrupted" if isinstance(error, KeyboardInterrupt) else "ValueError: bad batch")
 
 
-class Raising:
-    """Raises at one hook."""
-
-    def __init__(self, hook: str) -> None:
-        self.hook = hook
-
-    @hookimpl
-    def on_train_begin(self) -> None:
-        self.go("on_train_begin")
-
-    @hookimpl
-    def on_epoch_end(self) -> None:
-        self.go("on_epoch_end")
-
-    @hookimpl
-    def on_batch_end(self) -> None:
-        self.go("on_batch_end")
-
-    @hookimpl
-    def on_train_end(self) -> None:
-        self.go("on_train_end")
-
-    def go(self, hook: str) -> None:
-        if hook == self.hook:
-            raise ZeroDivisionError(hook)
+def raising(event: RecordedEvent) -> None:
+    raise ZeroDivisionError(event.hook)
 
 
 @pytest.mark.parametrize("hook", ["on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_raising_plugin_is_named_and_the_others_are_called_at_the_end(hook: str, place: int) -> None:
     """The error names plugin and hook, and the other plugins are called at the end exactly once, before or after it."""
-    listener = Listener()
-    callbacks: list[object] = [listener]
-    callbacks.insert(place, Raising(hook))
+    recorder = EventRecorder()
+    callbacks: list[object] = [recorder]
+    callbacks.insert(place, EventRecorder(hook, answer=raising))
 
     def train() -> None:
         with Run(callbacks=callbacks) as run:
@@ -296,8 +225,9 @@ def test_a_raising_plugin_is_named_and_the_others_are_called_at_the_end(hook: st
     with pytest.raises(ZeroDivisionError) as raised:
         train()
 
-    assert raised.value.__notes__ == [f"raised in {hook} by the plugin 'Raising'"]
-    assert names(listener).count("on_train_end") == 1
+    name = ("EventRecorder", "EventRecorder-2")[place]
+    assert raised.value.__notes__ == [f"raised in {hook} by the plugin {name!r}"]
+    assert recorder.names.count("on_train_end") == 1
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no"), KeyboardInterrupt()])
@@ -447,8 +377,8 @@ class Loop(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.listener = Listener()
-        self.run = Run(callbacks=[self.listener])
+        self.recorder = EventRecorder()
+        self.run = Run(callbacks=[self.recorder])
         self.run.begin()
         self.expected: list[str] = ["on_train_begin"]
         self.inside: list[str] = []
@@ -501,7 +431,8 @@ class Loop(RuleBasedStateMachine):
         self.inside.pop()
         self.expect("on_epoch_end")
         means = {name: sum(values) / len(values) for name, values in self.logged.items()}
-        assert self.listener.events[-1] == ("on_epoch_end", self.epoch, pytest.approx(means))
+        hook, values = self.recorder.events[-1]
+        assert (hook, values["epoch"], values["metrics"]) == ("on_epoch_end", self.epoch, pytest.approx(means))
 
     @precondition(lambda self: not self.over)
     @rule(error=st.sampled_from([None, ValueError("x")]))
@@ -517,7 +448,7 @@ class Loop(RuleBasedStateMachine):
 
     @invariant()
     def every_event_came_once_in_order(self) -> None:
-        assert names(self.listener) == self.expected
+        assert self.recorder.names == self.expected
 
     @invariant()
     def counters_are_right(self) -> None:

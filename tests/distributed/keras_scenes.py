@@ -20,6 +20,7 @@ import numpy as np
 from trainbus import Run, hookimpl
 from trainbus.adapters.keras import KerasCallback, KerasSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.testing import EventRecorder
 
 from .jobs import tell
 
@@ -92,20 +93,15 @@ class Witness(keras.callbacks.Callback):
         self.own.append(dict(logs))
 
 
-class Decided:
-    """Notes what is decided."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-
-    @hookimpl
-    def on_decision(self, run: Run, decision: Any) -> None:
-        self.told.append([run.epoch, run.batch, sorted(str(action) for action in decision)])
+def decisions(recorder: EventRecorder) -> list[Any]:
+    """Return the recorded decisions as JSON data."""
+    recorded = recorder.of("on_decision", "epoch", "batch", "decision")
+    return [[epoch, batch, sorted(map(str, decision))] for epoch, batch, decision in recorded]
 
 
 def fit(folder: str, rank: int, size: int, breaks: tuple[int, int] | None = None, **options: Any) -> Any:
     """A training in which every rank has other data, and sees other metrics."""
-    model, witness, decided = model_of(size), Witness(breaks), Decided()
+    model, witness, decided = model_of(size), Witness(breaks), EventRecorder("on_decision")
     watch = {"monitor": "val_loss"}
     bus = KerasCallback(
         [
@@ -125,7 +121,7 @@ def fit(folder: str, rank: int, size: int, breaks: tuple[int, int] | None = None
     return {
         "history": {name: [float(value) for value in values] for name, values in bus.run.history.items()},
         "keras": {name: [float(value) for value in values] for name, values in history.history.items()},
-        "decided": decided.told,
+        "decided": decisions(decided),
         "reason": bus.run.result.reason,
         "files": [path.name for path in bus.run.state.files],
         "step": bus.run.step,
@@ -221,7 +217,7 @@ def loop_of_the_guide(rank: int, size: int) -> Any:
     """The loop of Keras's own guide for several processes of PyTorch."""
     import torch
 
-    model, decided = model_of(1), Decided()
+    model, decided = model_of(1), EventRecorder("on_decision")
     subject = KerasSubject(model, timeout=60)
     replica = torch.nn.parallel.DistributedDataParallel(model)
     optimizer, loss_of = torch.optim.SGD(model.parameters(), lr=0.05), keras.losses.MeanSquaredError()
@@ -235,7 +231,7 @@ def loop_of_the_guide(rank: int, size: int) -> Any:
                 loss.backward()
                 optimizer.step()
                 run.log(loss=loss, count=4)
-    return [run.history["loss"], decided.told, digest(model), [path.name for path in run.state.files]]
+    return [run.history["loss"], decisions(decided), digest(model), [path.name for path in run.state.files]]
 
 
 def main() -> None:

@@ -26,9 +26,10 @@ import torch.distributed as dist
 from torch import nn
 
 import trainbus
-from trainbus import Decision, Run, decision, hookimpl
+from trainbus import Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.testing import EventRecorder
 
 from .jobs import tell
 
@@ -75,19 +76,21 @@ def callbacks(folder: str, **options: Any) -> list[Any]:
     ]
 
 
-class Witness:
-    """Writes down what is decided, on every rank."""
+def recorder() -> EventRecorder:
+    """Record what is decided and committed."""
+    return EventRecorder("on_decision", "on_checkpoint")
 
-    def __init__(self) -> None:
-        self.told: list[Any] = []
 
-    @hookimpl
-    def on_decision(self, run: Run, decision: Decision) -> None:
-        self.told.append([run.epoch, run.batch, sorted(str(action) for action in decision)])
-
-    @hookimpl
-    def on_checkpoint(self, run: Run, checkpoint: Any) -> None:
-        self.told.append([run.epoch, run.batch, f"committed {checkpoint.path}"])
+def recorded(by: EventRecorder) -> list[Any]:
+    """Return what was decided and committed, in order, as JSON data."""
+    return [
+        [
+            values["epoch"],
+            values["batch"],
+            sorted(map(str, values["decision"])) if hook == "on_decision" else f"committed {values['checkpoint'].path}",
+        ]
+        for hook, values in by.events
+    ]
 
 
 def outcome(run: Run, **more: Any) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def caught(play: Callable[[], Any]) -> str:
 def training(rank: int, size: int) -> Any:
     """A whole training, in which every rank has other data, and logs other scores, whose mean is the scripted one."""
     random.seed(rank)
-    witness = Witness()
+    witness = recorder()
     trained = subject()
     torch.manual_seed(100 + rank)
     with Run(trained, [*callbacks("training"), witness], progress=False) as run:
@@ -126,7 +129,7 @@ def training(rank: int, size: int) -> Any:
             for _ in run.batches(range(4)):
                 run.log(loss=step(trained, torch.randn(8, 6)), count=8)
             run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
-    return outcome(run, told=witness.told)
+    return outcome(run, told=recorded(witness))
 
 
 @scene
@@ -165,25 +168,25 @@ def reductions(rank: int, size: int) -> Any:
 @scene
 def batches(rank: int, size: int) -> Any:
     """Saves inside of epochs."""
-    witness = Witness()
+    witness = recorder()
     trained = subject()
     with Run(trained, [ModelCheckpoint("batches/m-{step}", save_freq=3), witness], progress=False) as run:
         for _ in run.epochs(2):
             for _ in run.batches(range(5)):
                 run.log(loss=step(trained, torch.randn(8, 6)))
-    return outcome(run, told=witness.told)
+    return outcome(run, told=recorded(witness))
 
 
 @scene
 def uneven_batches(rank: int, size: int) -> Any:
     """Every rank has one batch more than the one before."""
-    witness = Witness()
+    witness = recorder()
     trained = subject(wrapped=False)
     with Run(trained, [ModelCheckpoint("uneven/m-{epoch}-{batch}", save_freq=2), witness], progress=False) as run:
         for _ in run.epochs(2):
             for _ in run.batches(range(4 + rank)):
                 run.log(loss=1.0)
-    return {"told": witness.told, "epochs": run.result.epochs, "steps": run.step}
+    return {"told": recorded(witness), "epochs": run.result.epochs, "steps": run.step}
 
 
 @scene
@@ -277,7 +280,7 @@ def full_disk(rank: int, size: int) -> Any:
         for on_error in ("raise", "warn"):
             folder = f"full-{where}-{on_error}"
             limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-            listed = [ModelCheckpoint(f"{folder}/m-{{epoch}}", on_error=on_error, background=False), Witness()]
+            listed = [ModelCheckpoint(f"{folder}/m-{{epoch}}", on_error=on_error, background=False), recorder()]
             if rank == where:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
             try:
@@ -285,7 +288,7 @@ def full_disk(rank: int, size: int) -> Any:
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             dist.barrier()
-            told[folder] = [error, listed[1].told, sorted(os.listdir(folder))]
+            told[folder] = [error, recorded(listed[1]), sorted(os.listdir(folder))]
     return told
 
 
@@ -331,14 +334,14 @@ def validation_on_rank_0(rank: int, size: int) -> Any:
 @scene
 def decided_by_the_loop(rank: int, size: int) -> Any:
     """What one rank's loop decides, all carry out at the end of the epoch."""
-    witness = Witness()
+    witness = recorder()
     with Run(subject(), witness, progress=False) as run:
         for epoch in run.epochs(3):
             for _ in run.batches(range(2)):
                 run.log(loss=1.0)
             if (rank, epoch) == (size - 1, 1):
                 run.decide(decision.save("by-hand.pt") | decision.scale_learning_rate(0.5))
-    return outcome(run, told=witness.told)
+    return outcome(run, told=recorded(witness))
 
 
 @scene
@@ -441,14 +444,14 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
 @scene
 def resized(rank: int, size: int) -> Any:
     """A training that goes on with as many ranks as there are now, for as many epochs as there are ranks, at least."""
-    witness = Witness()
+    witness = recorder()
     trained = subject()
     with Run(trained, [*callbacks("resized"), witness], progress=False, resume="auto") as run:
         for epoch in run.epochs({4: 4, 2: 8, 1: 12}[size]):
             for _ in run.batches(range(4)):
                 run.log(loss=step(trained, torch.randn(8, 6)), count=8)
             run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
-    return outcome(run, told=witness.told, resumed=run.resumed and str(run.resumed.path))
+    return outcome(run, told=recorded(witness), resumed=run.resumed and str(run.resumed.path))
 
 
 def main() -> None:

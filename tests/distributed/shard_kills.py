@@ -142,7 +142,7 @@ def verdict(path: Path, saved: int, going: int, *, own: bool) -> str:
     if number != saved and not saved <= number <= going:
         return "lost"
     try:
-        return "whole" if not own or read(path).content.epoch == number else "other memory"
+        return "whole" if not own or read(path).entry.epoch == number else "other memory"
     except CheckpointError:
         return "no memory"
 

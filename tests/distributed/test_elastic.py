@@ -48,6 +48,7 @@ def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
     assert Path(tmp_path, "run", "signal.pt").exists()
 
 
+@pytest.mark.exhaustive
 def test_a_rank_that_dies_is_named_by_the_others(tmp_path: Path) -> None:
     """Four ranks that meet at every batch: three of them end with an error that says who is gone."""
     acts = [{"rank": 2, "epoch": 1, "batch": 3, "do": "SIGKILL"}]

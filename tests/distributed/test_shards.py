@@ -75,8 +75,9 @@ def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str,
         assert (epochs, nodes) == (2, ["0", "1", "2"])
         (refusal,) = refused
         assert "its weights are sharded over the ranks" in refusal
-        assert looks[:2] == ["the model lies on several processes, which would all have to be looked at together"] * 2
-        assert looks[2] == "its gradients are sharded over the ranks, and none of them has a whole one"
+        together = "the model is sharded over several processes, which would all have to run the probe together"
+        assert looks[:2] == [together] * 2
+        assert looks[2] == "its gradients are sharded over the ranks, and no rank has all of one"
 
 
 def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dict[str, Any]]) -> None:
@@ -98,16 +99,16 @@ def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> Non
     for name in ("unbroken", "foreground", "broken", "snapshots", "full"):
         for found in scan(folder / name, verify=True):
             assert not found.flaw
-            assert found.content is not None
-            assert {part.name.rpartition("/")[2] for part in found.content.parts} == {
+            assert found.entry is not None
+            assert {part.name.rpartition("/")[2] for part in found.entry.parts} == {
                 ".metadata",
                 *(f"__{rank}_0.distcp" for rank in range(4)),
                 *(f"rank-{rank}.json" for rank in range(1, 4)),
             }
-            assert not found.content.memory.get("other_ranks"), "the states of the other ranks are not in the manifest"
+            assert not found.entry.run_state.get("other_ranks"), "the states of the other ranks are not in the manifest"
 
 
-@pytest.mark.parametrize("size", [2, 1])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.exhaustive), 1])
 def test_other_numbers_of_ranks_decide_the_same(
     size: int, four: list[dict[str, Any]], folder: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_other_numbers_of_ranks_decide_the_same(
         assert ended.told[0]["plain"] == four[0]["last"]
 
 
+@pytest.mark.exhaustive
 def test_a_rank_that_is_killed_while_it_writes_costs_nothing() -> None:
     """Killed in the middle of its part, under torchrun; what is on the disk is whole, and the run ends as unbroken."""
     ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "unbroken", restarts=2)

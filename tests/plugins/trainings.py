@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from sklearn.neural_network import MLPClassifier
 
-from trainbus import Run
+from trainbus import Run, hookimpl
 from trainbus.adapters.keras import KerasCallback
+from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import partial_fit
 from trainbus.adapters.torch import TorchSubject
-
-__all__ = ["HELD_OUT", "LABELS", "ROWS", "TRAININGS", "activations"]
 
 _random = np.random.default_rng(0)
 ROWS = _random.normal(size=(40, 6)).astype("float32")
@@ -115,3 +114,46 @@ def activations(subject: Any) -> dict[str, np.ndarray[Any, Any]]:
         x = layer(x, training=False)
         found[layer.path or layer.name] = keras.ops.convert_to_numpy(x.detach() if hasattr(x, "detach") else x)
     return found
+
+
+GRADIENTS = {"torch": True, "keras": keras.backend.backend() == "torch", "sklearn": False}
+"""Which frameworks tell of them."""
+
+
+class Witness:
+    """Keeps what is inside at the end of each epoch, of PyTorch the gradients of its first update."""
+
+    def __init__(self) -> None:
+        self.weights: list[dict[str, Any]] = []
+        self.activations: list[dict[str, Any]] = []
+        self.gradients: list[dict[str, Any]] = []
+        self.steps: list[int] = []
+        self.waiting = False
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        if isinstance(run.subject, TorchSubject):
+            names = {id(weight): name.replace(".", "/") for name, weight in run.subject.model.named_parameters()}
+            (optimizer,) = run.subject.optimizers.values()
+
+            def note(*_: Any) -> None:
+                if self.waiting:
+                    (group,) = optimizer.param_groups
+                    self.gradients.append({names[id(each)]: each.grad.numpy().copy() for each in group["params"]})
+                self.waiting = False
+
+            optimizer.register_step_pre_hook(note)
+
+    @hookimpl
+    def on_epoch_begin(self) -> None:
+        self.waiting = True
+
+    @hookimpl
+    def on_epoch_end(self, run: Run) -> None:
+        subject: Any = run.subject
+        self.steps.append(run.step)
+        self.weights.append({name: np.array(array) for name, array in subject.weights()})
+        self.activations.append(activations(subject))
+        if isinstance(subject, KerasSubject) and GRADIENTS["keras"]:
+            trained = subject.model.trainable_variables
+            self.gradients.append({each.path: each.value.grad.numpy().copy() for each in trained})

@@ -144,7 +144,7 @@ def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_memory: bool)
         return "lost"
     if has_memory:
         try:
-            content = read(path).content
+            content = read(path).entry
         except CheckpointError:
             return "no memory"
         if content.epoch != number:

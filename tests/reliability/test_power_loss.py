@@ -157,7 +157,7 @@ def cut_everywhere(
 
 
 def put(path: Path, text: str, number: int) -> None:
-    commit(path, lambda staged: staged.write_text(text), epoch=number, step=number, memory={"text": text})
+    commit(path, lambda staged: staged.write_text(text), epoch=number, step=number, run_state={"text": text})
 
 
 @pytest.mark.parametrize("name", ["best.bin", "new/and/deep/best.bin"])
@@ -166,7 +166,7 @@ def test_a_first_commit_is_nothing_or_whole(name: str, monkeypatch: pytest.Monke
 
     def check(root: Path, done: bool) -> None:
         if done or (root / name).exists():
-            assert read(root / name).content.memory == {"text": (root / name).read_text()} == {"text": "new"}
+            assert read(root / name).entry.run_state == {"text": (root / name).read_text()} == {"text": "new"}
 
     assert cut_everywhere(monkeypatch, lambda: put(Path(name), "new", 1), check) > 20
 
@@ -184,7 +184,7 @@ def test_a_next_commit_leaves_the_old_or_the_new(interrupted: bool, monkeypatch:
     def check(root: Path, done: bool) -> None:
         text = (root / path).read_text()
         assert text == "new" if done else text in ("old", "new")
-        assert read(root / path).content.memory == {"text": text}
+        assert read(root / path).entry.run_state == {"text": text}
         seen.add(text)
 
     assert cut_everywhere(monkeypatch, lambda: put(path, "new", 3), check) > 20
@@ -201,7 +201,7 @@ def fill(directory: Path, text: str) -> None:
 
 
 def put_parts(path: Path, text: str, number: int) -> None:
-    commit(path, lambda staged: fill(staged, text), directory=True, epoch=number, step=number, memory={"text": text})
+    commit(path, lambda staged: fill(staged, text), directory=True, epoch=number, step=number, run_state={"text": text})
 
 
 def check_parts(root: Path, done: bool, *, first: bool) -> str:
@@ -213,7 +213,7 @@ def check_parts(root: Path, done: bool, *, first: bool) -> str:
         return ""
     (text,) = {(path / part).read_text() for part in (path / "index").read_text().split()}
     assert text == "new" if done else text in ("old", "new")
-    assert read(path).content.memory == {"text": text}
+    assert read(path).entry.run_state == {"text": text}
     return text
 
 
@@ -260,7 +260,7 @@ def test_of_two_files_the_earlier_stays_whatever_becomes_of_the_later(monkeypatc
         newest, _ = newest_intact(root)
         assert newest is not None
         assert newest.step == 2 if done else newest.step in (1, 2)
-        assert newest.content.memory == {"text": newest.path.read_text()}
+        assert newest.entry.run_state == {"text": newest.path.read_text()}
 
     assert cut_everywhere(monkeypatch, lambda: put(Path("2.bin"), "two", 2), check) > 20
 
@@ -282,7 +282,7 @@ def test_the_model_finds_what_a_weaker_commit_loses(left_out: str, monkeypatch: 
             put(path, "new", 2)
 
     def check(root: Path, done: bool) -> None:
-        assert read(root / path).content.memory == {"text": (root / path).read_text()}
+        assert read(root / path).entry.run_state == {"text": (root / path).read_text()}
         assert manifest_of(root / path).exists()
         assert not done or (root / path).read_text() == "new"
 

@@ -50,8 +50,8 @@ import json, os
 from pathlib import Path
 from trainbus import Run, journal
 from trainbus.plugins import ModelCheckpoint
-from trainbus.storage.checkpoints import read
-from trainbus.storage.locks import LOCK
+from trainbus.checkpoints import read
+from trainbus.storage.directory_lock import LOCK
 from tests.reliability.subjects import KINDS, number_in
 
 for name in ("line", "torch", "safetensors"):

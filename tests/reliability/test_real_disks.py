@@ -59,7 +59,7 @@ def fill(disk: Path, but: int) -> None:
             file.truncate(max(file.tell() - but, 0))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("share", [pytest.param(0.0, marks=pytest.mark.exhaustive), 0.5])
 def test_a_full_disk_costs_the_new_checkpoint_only_and_the_next_better_one_is_saved(
     kind: Kind, share: float, small: Path
 ) -> None:
@@ -139,7 +139,9 @@ def save_on_and_on(kind: Kind, path: Path, first: int, progress: Progress, put: 
         progress.end(number)
 
 
-@pytest.mark.parametrize("name", ["line", "torch", "weights.h5"])
+@pytest.mark.parametrize(
+    "name", ["line", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("torch", "weights.h5"))]
+)
 def test_a_power_cut_loses_no_checkpoint_that_was_saved(name: str, journalled: Path) -> None:
     """When the journal was played again, the last checkpoint that was saved is there, or the one being saved, whole."""
     kind = KINDS[name](2_000)

@@ -14,16 +14,16 @@ import fsspec
 import pytest
 from s3fs import S3FileSystem
 
-from tests.servers import ACCOUNT, SERVED
+from tests.servers import ACCOUNT, SERVED, SERVERS
 from trainbus import CheckpointError, Run, decision, hookimpl
 from trainbus.checkpoints import local_copy, manifest_of, read, scan
 from trainbus.cli import main
 from trainbus.engine import stop_file
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
-from trainbus.storage import remote_cache as staging
+from trainbus.storage import remote_cache
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import Location, location
-from trainbus.testing import LineSubject
+from trainbus.testing import EventRecorder, LineSubject
 
 from .kills import BETWEEN, killed, save_with_trainbus
 from .resuming import Moment, lines, suffix, trained, warm_up
@@ -32,7 +32,7 @@ from .subjects import KINDS, number_in
 SCORES = [0.9, 0.5, 0.7, 0.4, 0.8, 0.85, 0.6]
 
 
-@pytest.fixture(params=["disk", "memory", *SERVED])
+@pytest.fixture(params=["disk", "memory", *SERVERS])
 def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str], tmp_path: Path) -> Location:
     """An empty directory on this machine's disk, in memory and on each server in turn."""
     if request.param == "disk":
@@ -109,15 +109,11 @@ def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Loca
     """Restoring reads the whole file, from wherever, before it changes anything."""
     train(ModelCheckpoint(f"{directory}/m-{{epoch}}"), epochs=2)
 
-    class Restores:
-        @hookimpl
-        def on_epoch_end(self) -> Any:
-            return decision.restore(f"{directory}/m-1.npz")
-
-    assert train(Restores(), epochs=1).subject.slope == 2
+    restores = EventRecorder("on_epoch_end", answer=lambda _: decision.restore(f"{directory}/m-1.npz"))
+    assert train(restores, epochs=1).subject.slope == 2
     backend_for(directory / "m-1.npz").replace("damaged")
     with pytest.raises(CheckpointError, match=r"m-1\.npz.*is damaged"):
-        train(Restores(), epochs=1)
+        train(restores, epochs=1)
 
 
 def test_whoever_reads_a_checkpoint_downloads_it_once(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,11 +128,7 @@ def test_whoever_reads_a_checkpoint_downloads_it_once(s3: str, monkeypatch: pyte
             got.append(options["Key"].rpartition("/")[2])
         return await real(self, method, *args, **options)
 
-    class Restores:
-        @hookimpl
-        def on_epoch_end(self) -> Any:
-            return decision.restore(f"{directory}/m.npz")
-
+    restores = EventRecorder("on_epoch_end", answer=lambda _: decision.restore(f"{directory}/m.npz"))
     monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
     assert train([], resume=f"{directory}/last.npz", signals=()).resumed is not None
     (kept,) = set(got) - {"last.npz"}
@@ -144,9 +136,9 @@ def test_whoever_reads_a_checkpoint_downloads_it_once(s3: str, monkeypatch: pyte
     assert kept.startswith(".trainbus-slot-")
 
     got.clear()
-    train(Restores(), epochs=1)
+    train(restores, epochs=1)
     assert got == ["m.npz"]
-    assert os.listdir(staging.directory()) == [staging.LOCK]
+    assert os.listdir(remote_cache.process_directory()) == [remote_cache.LOCK]
 
 
 def test_a_url_with_its_account_names_the_same_files(log_in: Callable[[str], str]) -> None:
@@ -171,9 +163,9 @@ def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixt
     backend_for(manifest_of(directory / "m-1.npz")).replace("{")
     assert main(["checkpoints", str(directory), "--verify"]) == 1
     assert "its manifest 'm-1.npz.trainbus.json' is damaged" in capsys.readouterr().out
-    for missing, state in (("nowhere", "not there"), ("m-2.npz", "a file")):
+    for missing, state in (("nowhere", "does not exist"), ("m-2.npz", "is a file")):
         assert main(["checkpoints", f"{directory}/{missing}"]) == 2
-        assert f"{missing}' is {state}; name a directory" in capsys.readouterr().err
+        assert f"{missing}' {state}; give a directory" in capsys.readouterr().err
 
 
 def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +284,7 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
         saved, going = killed(partial(save_with_trainbus, kind, path, trial * BETWEEN))  # type: ignore[arg-type]
         inside += going != 0
         found = read(path)
-        with local_copy(path, found.content.digest) as file:
+        with local_copy(path, found.entry.digest) as file:
             assert number_in(kind, file) == found.epoch
         assert saved <= found.epoch <= max(saved, going)
     assert inside >= 2, "the kills fell into saves"
@@ -301,7 +293,14 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
     assert backend_for(directory).list_names() == ["best.npz", "best.npz.trainbus.json"]
 
 
-@pytest.mark.parametrize(("name", "batches"), [("torch", True), ("keras", False), ("sgd", False)])
+@pytest.mark.parametrize(
+    ("name", "batches"),
+    [
+        ("torch", True),
+        pytest.param("keras", False, marks=pytest.mark.exhaustive),
+        pytest.param("sgd", False, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_killed_and_resumed_it_tells_what_the_unbroken_run_told(
     name: str, batches: bool, bucket: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,8 @@ from tests.core.storage.dying import MEMORY
 
 from .resuming import TRAININGS, Moment, files_in, killed_and_resumed, suffix
 
-MOMENTS = [
+FEW = [Moment("epoch", 4), Moment("checkpoint", 2), Moment("decision", 4), Moment("batch", 23)]
+MANY = [
     *(Moment("epoch", number) for number in (1, 2, 4, 8, 12)),
     *(Moment("checkpoint", number) for number in (1, 2, 3, 6, 9)),
     *(Moment("decision", number) for number in (1, 4, 7)),
@@ -25,17 +27,32 @@ def home() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.parametrize("batches", [False, True], ids=["epochs", "batches"])
-@pytest.mark.parametrize("name", TRAININGS)
+ALL = [(name, batches) for name in TRAININGS for batches in (False, True)]
+BY_DEFAULT = [("torch", True), ("keras", False), ("sgd", True), ("mlp", False)]
+
+
+def case(name: str, moments: list[Moment], *, batches: bool) -> Any:
+    marks = [pytest.mark.exhaustive] if moments is MANY else []
+    parts = (name, "batches" if batches else "epochs", "many" if moments is MANY else "few")
+    return pytest.param(name, batches, moments, marks=marks, id="-".join(parts))
+
+
+@pytest.mark.parametrize(
+    ("name", "batches", "moments"),
+    [
+        *(case(name, FEW, batches=batches) for name, batches in BY_DEFAULT),
+        *(case(name, MANY, batches=batches) for name, batches in ALL),
+    ],
+)
 def test_whenever_it_is_killed_the_resumed_run_tells_what_the_unbroken_one_told(
-    name: str, home: Path, *, batches: bool
+    name: str, home: Path, *, batches: bool, moments: list[Moment]
 ) -> None:
     """Decisions, rates, metrics, names and weights are the same to the bit, and so are the files that stay."""
     folder = home / "run"
     whole = killed_and_resumed(name, folder, batches=batches)
     assert whole is not None
     wrong: list[str] = []
-    for moment in MOMENTS:
+    for moment in moments:
         found = killed_and_resumed(name, folder, moment, batches=batches)
         if found is not None and (found[0] != suffix(found[0], whole[0]) or found[1] != whole[1]):
             wrong.append(str(moment))

@@ -18,7 +18,10 @@ from .resuming import TRAININGS, Moment, killed_and_resumed, suffix
 MOMENTS = [("batch", 23), ("epoch", 4), ("decision", 4), ("checkpoint", 3)]
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ("torch", "sgd") else pytest.mark.exhaustive) for name in TRAININGS],
+)
 def test_the_run_that_goes_on_after_a_signal_tells_what_the_unbroken_one_told(name: str, tmp_path: Path) -> None:
     """Whatever it was doing when the signal came; and the file of the signal is gone in the end."""
     folder = tmp_path / "run"
@@ -85,7 +88,7 @@ def test_the_process_goes_as_the_signal_would_have_it_after_the_batch_is_saved(n
     assert done.returncode == -signal.Signals[name]
     assert found is not None
     assert found.path.name == "signal.npz"
-    assert found.content.memory["position"] == {"epochs": 1, "mid_epoch": True, "batches": 5}
+    assert found.entry.run_state["position"] == {"epochs": 1, "mid_epoch": True, "batches": 5}
     assert (
         done.stderr == f"{name}: the run ended in epoch 2 after 15 steps; resume='auto' continues from run/signal.npz\n"
     )
@@ -113,7 +116,7 @@ def test_gradients_that_are_being_accumulated_are_used_first(tmp_path: Path) -> 
 
     found = newest_intact(tmp_path / "run")[0]
     assert found is not None
-    assert found.content.memory["position"]["batches"] == 8
+    assert found.entry.run_state["position"]["batches"] == 8
 
 
 def test_a_signal_that_is_not_named_does_what_it_always_does(tmp_path: Path) -> None:
@@ -179,7 +182,10 @@ print("not reached")
 """
 
 
-@pytest.mark.parametrize("options", ["", "save_freq=5"], ids=["epochs", "batches"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param("", id="epochs"), pytest.param("save_freq=5", id="batches", marks=pytest.mark.exhaustive)],
+)
 def test_keras_finishes_the_batch_too(options: str, tmp_path: Path) -> None:
     """Whether or not a callback listens to batches."""
     done = run(KERAS.format(options=options), tmp_path)
@@ -188,7 +194,7 @@ def test_keras_finishes_the_batch_too(options: str, tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGTERM, done.stderr
     assert found is not None
     assert found.path.name == "signal.keras"
-    assert found.content.memory["position"] == {"epochs": 1, "mid_epoch": True, "batches": 4}
+    assert found.entry.run_state["position"] == {"epochs": 1, "mid_epoch": True, "batches": 4}
     assert done.stdout == ""
 
 
@@ -219,5 +225,5 @@ def test_the_workers_of_a_loader_leave_a_ctrl_c_to_the_process_that_trains(tmp_p
     found = newest_intact(tmp_path / "run")[0]
     assert done.returncode == -signal.SIGINT, done.stderr
     assert found is not None
-    assert found.content.memory["position"]["batches"] == 6
+    assert found.entry.run_state["position"]["batches"] == 6
     assert done.stderr.splitlines()[-1] == "KeyboardInterrupt: SIGINT"

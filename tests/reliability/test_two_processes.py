@@ -16,7 +16,7 @@ from .subjects import KINDS, number_in
 
 OWN = """
 from pathlib import Path
-from trainbus.storage.locks import owning
+from trainbus.storage.directory_lock import lock_directories
 owned = lock_directories([Path("runs")])
 print("owned", flush=True)
 input()
@@ -30,7 +30,9 @@ def test_a_second_run_in_a_directory_is_refused_while_the_first_lives() -> None:
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "owned\n"
-        with pytest.raises(CheckpointError, match=rf"another run \(process {holder.pid} on .*'runs'.* of its own"):
+        with pytest.raises(
+            CheckpointError, match=rf"another run \(process {holder.pid} on .*'runs'.* its own directory"
+        ):
             lock_directories([Path("runs")])
         holder.send_signal(signal.SIGKILL)
         holder.wait()

@@ -39,7 +39,7 @@ def train(kind: Kind, epochs: int = 2) -> list[Path]:
 
 def spoil(path: Path, how: str) -> None:
     """Let the file be spoilt, and the manifest tell of it as of an intact one, as an older version could."""
-    content, spoilt = read(path).content, SPOILT[how](path.read_bytes())
+    content, spoilt = read(path).entry, SPOILT[how](path.read_bytes())
     moment = content.model_dump(exclude={"digest", "size", "parts", "written"})
     commit(path, lambda staged: staged.write_bytes(spoilt), **moment)
 
@@ -91,8 +91,8 @@ def test_what_was_kept_and_cannot_be_read_is_lost(kind: Kind, caplog: pytest.Log
             kind.carry(epoch + 1)
             run.log(loss=[1.0, 2.0, 3.0][epoch])
     newest = Path(f"runs/m-3{kind.suffix}")
-    content = read(newest).content
-    (slot,) = content.memory["slots"].values()
+    content = read(newest).entry
+    (slot,) = content.run_state["slots"].values()
     file = newest.parent / slot["file"]
     spoilt = SPOILT["half"](file.read_bytes())
     file.unlink()

@@ -1,1 +1,1 @@
-"""The file formats of PyTorch: .pt, .safetensors, and directories of torch.distributed.checkpoint."""
+"""The file formats of PyTorch subjects: .pt, .safetensors, and directories of torch.distributed.checkpoint."""

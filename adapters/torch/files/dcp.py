@@ -1,6 +1,6 @@
-"""Directories as `torch.distributed.checkpoint` makes them: each rank writes its part of every tensor."""
+"""Directories of ``torch.distributed.checkpoint`` (DCP): each rank writes its part of every tensor."""
 
-# what DCP leaves to its storages carries few types
+# DCP's storage interface has few types
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
@@ -32,24 +32,22 @@ from trainbus.storage.sharded_directory import SHARDS, Part
 
 from .dcp_index import INDEX, read_index, write_index
 
-__all__ = ["Shards", "write"]
-
 
 def write(state: Mapping[str, Any], path: Path, group: Any = None) -> list[Part]:
-    """Write nested dictionaries of plain values and tensors, sharded ones (DTensor) among them, into a directory.
+    """Write nested dictionaries of plain values and tensors, DTensors included, into a directory for ``dcp.load``.
 
-    `dcp.load` reads it. With a group every rank of it calls this at the same time.
+    All ranks of a group call this at the same time.
 
     Args:
-        state: what each rank holds, on the CPU; what is not sharded is the lowest rank's.
-        path: the directory, made where it is missing. What it held stays until all ranks have written.
-        group: a process group on gloo that nobody else uses meanwhile; None for one process.
+        state: This rank's state on the CPU; values that are not sharded come from the lowest rank.
+        path: The directory; it is created if missing. Its old content stays until all ranks have written.
+        group: A gloo process group that nothing else uses meanwhile; None for one process.
 
     Returns:
-        On rank 0 what was written, by all ranks; else nothing.
+        On rank 0 the files that all ranks have written, else nothing.
 
     Raises:
-        OSError: it cannot be written, on whatever rank: all ranks raise.
+        OSError: A rank cannot write; all ranks raise.
     """
     folder = [f"{SHARDS}{secrets.token_hex(8)}"]
     if group is not None:
@@ -72,19 +70,18 @@ def write(state: Mapping[str, Any], path: Path, group: Any = None) -> list[Part]
 
 def _failures(error: CheckpointException) -> str:
     failures = cast("Mapping[int, tuple[BaseException, Any]]", error.failures)
-    told = {rank: str(each[0]) or type(each[0]).__name__ for rank, each in sorted(failures.items())}
-    return "; ".join(f"rank {rank}: {each}" for rank, each in told.items())
+    return "; ".join(f"rank {rank}: {error or type(error).__name__}" for rank, (error, _) in sorted(failures.items()))
 
 
 class _Files(FileSystem):
-    """Knows the digest of what was meant for each file that was written."""
+    """A file system that computes the digest of each file's intended content."""
 
     def __init__(self) -> None:
         self.digests: dict[str, str] = {}
 
     @contextmanager
     def create_stream(self, path: Any, mode: str) -> Generator[Any]:
-        """A file to be written, from its start to its end."""
+        """Open a file to write from its start to its end."""
         assert mode == "wb", "a part is written once"
         with HashedFile(Path(path)) as file:
             yield file
@@ -92,7 +89,7 @@ class _Files(FileSystem):
 
 
 class _Writer(FileSystemWriter):
-    """Lays the parts into a subdirectory of a new name, and gathers their digests with them."""
+    """Writes the files into a subdirectory of a new name, and gathers their digests."""
 
     def __init__(self, path: Path, folder: str) -> None:
         super().__init__(path / folder)
@@ -101,21 +98,22 @@ class _Writer(FileSystemWriter):
         self.parts: list[Part] = []
 
     def write_data(self, plan: Any, planner: Any) -> Future[Any]:
-        """Also: what was written is read back, by the rank that wrote it."""
+        """Write this rank's data, and read it back."""
         results: list[Any] = super().write_data(plan, planner).wait()
         names = sorted({result.storage_data.relative_path for result in results})
-        told: Future[Any] = Future()
-        told.set_result([([self._part(f"{self.folder}/{name}", self.files.digests[name]) for name in names], results)])
-        return told
+        future: Future[Any] = Future()
+        parts = [self._part(f"{self.folder}/{name}", self.files.digests[name]) for name in names]
+        future.set_result([(parts, results)])
+        return future
 
     def finish(self, metadata: Metadata, results: list[list[Any]]) -> None:
-        """On rank 0, when all ranks have written: the index, which commits."""
-        places = metadata.storage_data = {}
-        for parts, written in (each for told in results for each in told):
+        """Write the index on rank 0 when all ranks have written; it commits the directory."""
+        storage_data = metadata.storage_data = {}
+        for parts, written in (each for of_rank in results for each in of_rank):
             self.parts += parts
             for result in written:
                 result.storage_data.relative_path = f"{self.folder}/{result.storage_data.relative_path}"
-                places[result.index] = result.storage_data
+                storage_data[result.index] = result.storage_data
         self.parts.append(self._part(INDEX, write_index(metadata, self.root / INDEX)))
 
     def _part(self, name: str, meant: str) -> Part:
@@ -124,16 +122,16 @@ class _Writer(FileSystemWriter):
 
 
 class Shards:
-    """A directory that `write` or `dcp.save` made.
+    """A directory that ``write`` or ``dcp.save`` wrote.
 
-    Nothing that it holds runs code: its index may name only what DCP itself puts there, and its values are read with
-    `weights_only=True`.
+    Reading it runs no code: its index may hold only what DCP itself writes, and its values are read with
+    ``weights_only=True``.
 
     Args:
-        path: the directory.
+        path: The directory.
 
     Raises:
-        UnreadableCheckpoint: it is none, or damaged, or holds more than plain data.
+        UnreadableCheckpoint: It is no such directory, is damaged, or holds more than plain data.
     """
 
     def __init__(self, path: Path) -> None:
@@ -141,35 +139,35 @@ class Shards:
         self.metadata = read_index(path / INDEX)
 
     def outline(self) -> dict[str, Any]:
-        """The state as it was written, with tensors on the device "meta", which have a shape and no values."""
+        """Return the state with tensors on the device "meta", which have a shape but no values."""
         return self._read(lambda _, shape: torch.empty(shape.size, dtype=shape.properties.dtype, device="meta"))
 
     def read(self, like: Callable[[tuple[str, ...]], Tensor | None]) -> dict[str, Any]:
-        """The state as it was written, whatever the number of ranks then and now.
+        """Return the state, for any number of ranks then and now.
 
         Args:
-            like: the tensor that is sharded as what lies at a path of keys shall be; None for a whole one on the CPU.
+            like: Returns, for a path of keys, a tensor with the wanted sharding; None for a complete one on the CPU.
         """
 
-        def place(path: tuple[str, ...], shape: TensorStorageMetadata) -> Tensor:
+        def allocate(path: tuple[str, ...], shape: TensorStorageMetadata) -> Tensor:
             model = like(path)
             if model is None or model.shape != shape.size:
                 return torch.empty(shape.size, dtype=shape.properties.dtype)
             return torch.empty_like(model, dtype=shape.properties.dtype, requires_grad=False)
 
-        return self._read(place)
+        return self._read(allocate)
 
-    def _read(self, place: Callable[[tuple[str, ...], TensorStorageMetadata], Tensor]) -> dict[str, Any]:
+    def _read(self, allocate: Callable[[tuple[str, ...], TensorStorageMetadata], Tensor]) -> dict[str, Any]:
         paths: Mapping[str, tuple[str | int, ...]] = self.metadata.planner_data or {}
         values: dict[str, Any] = {}
         for name, shape in self.metadata.state_dict_metadata.items():
             path = paths.get(name, (name,))
-            values[name] = place(tuple(map(str, path)), shape) if isinstance(shape, TensorStorageMetadata) else None
+            values[name] = allocate(tuple(map(str, path)), shape) if isinstance(shape, TensorStorageMetadata) else None
         wanted = {name: value for name, value in values.items() if value is None or not value.is_meta}
         try:
             with reading(self.path), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "torch.distributed is")
-                # each rank finds by itself what it needs: nothing is exchanged
+                # each rank finds what it needs without a collective
                 reader = _Reader(self.path, self.metadata)
                 state_dict_loader.load(wanted, storage_reader=reader, planner=_Planner(), no_dist=True)
         except CheckpointException as error:
@@ -181,25 +179,25 @@ class Shards:
 
 
 class _Reader(FileSystemReader):
-    """Goes by an index that was read with care."""
+    """A reader with an index that was read safely."""
 
     def __init__(self, path: Path, metadata: Metadata) -> None:
         super().__init__(path)
         self.metadata = metadata
 
     def read_metadata(self, *_: Any, **__: Any) -> Metadata:
-        """The index."""
+        """Return the index."""
         return self.metadata
 
 
 class _Planner(DefaultLoadPlanner):
-    """Reads plain values as tensors are read: as data."""
+    """A planner that reads plain values with ``weights_only=True``."""
 
     def __init__(self) -> None:
         super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
 
     def load_bytes(self, read_item: Any, value: io.BytesIO) -> None:
-        """Take a plain value."""
+        """Load a plain value."""
         name = read_item.dest_index.fqn
         try:
             self.state_dict[name] = torch.load(value, map_location="cpu", weights_only=True)
@@ -208,16 +206,16 @@ class _Planner(DefaultLoadPlanner):
 
 
 def _put(nested: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
-    """Lay a value where a path of keys leads, making the dictionaries and lists on the way."""
-    place: Any = nested
-    for key, after in pairwise((*path, None)):
+    """Set a value at a path of keys; create the dictionaries and lists on the way."""
+    container: Any = nested
+    for key, following in pairwise((*path, None)):
         assert key is not None
         if isinstance(key, int):
-            place.extend([None] * (key + 1 - len(place)))
-        elif key not in place:
-            place[key] = None
-        if after is None:
-            place[key] = value
-        elif place[key] is None:
-            place[key] = [] if isinstance(after, int) else {}
-        place = place[key]
+            container.extend([None] * (key + 1 - len(container)))
+        elif key not in container:
+            container[key] = None
+        if following is None:
+            container[key] = value
+        elif container[key] is None:
+            container[key] = [] if isinstance(following, int) else {}
+        container = container[key]

@@ -1,6 +1,6 @@
-"""The index of a directory of shards: which file holds which part of which tensor, and no code."""
+"""The index of a sharded directory: which file holds which part of which tensor; reading it runs no code."""
 
-# the classes of DCP's index are not all public, but part of its format
+# not all classes of DCP's index are public, but they are part of its format
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from trainbus import CheckpointError, UnreadableCheckpoint
 from trainbus.storage.atomic_file import publish, reading, stage, write_bytes
 
-__all__ = ["INDEX", "read_index", "write_index"]
-
 INDEX = ".metadata"
-"""Name of the index in its directory, as DCP looks for it."""
+"""DCP's name of the index in its directory."""
 
 METADATA = "torch.distributed.checkpoint.metadata"
 
@@ -41,13 +39,13 @@ ALLOWED = {
     "pathlib._local": {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"},
     "collections": {"OrderedDict"},
 }
-"""Module to the names in it that an index may hold: all that DCP puts there; none of them acts when it is made."""
+"""Module to the names in it that an index may hold: all that DCP writes; creating one of them has no side effects."""
 
 
 def write_index(metadata: Metadata, path: Path) -> str:
-    """Write an index, in one step; its digest."""
+    """Write an index atomically; return its digest."""
     metadata.version = "1.0.0"
-    metadata.storage_meta = StorageMeta()  # a path of the machine that wrote it is nobody's business
+    metadata.storage_meta = StorageMeta()  # without paths of this machine
     staged = stage(path, lambda staged: write_bytes(staged, pickle.dumps(metadata)))
     publish(staged.path, path)
     return staged.digest
@@ -57,8 +55,8 @@ def read_index(path: Path) -> Metadata:
     """Read an index.
 
     Raises:
-        UnreadableCheckpoint: it is not there, or damaged, or holds what DCP puts into none.
-        CheckpointError: it names files outside of its directory.
+        UnreadableCheckpoint: It is missing or damaged, or holds objects that DCP does not write.
+        CheckpointError: It names files outside its directory.
     """
     with reading(path):
         found: Any = _Unpickler(io.BytesIO(path.read_bytes())).load()
@@ -67,13 +65,13 @@ def read_index(path: Path) -> Metadata:
         raise UnreadableCheckpoint(f"{str(path)!r} is no index of a checkpoint")
     for name in names:
         if not isinstance(name, str) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise CheckpointError(f"{str(path)!r} names {name!r}, which lies outside its directory")
+            raise CheckpointError(f"{str(path)!r} names {name!r}, which is outside its directory")
     index: Metadata = found
     return index
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes nothing but what an index is made of."""
+    """An unpickler that only creates the parts of an index."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):

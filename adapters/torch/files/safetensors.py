@@ -1,4 +1,4 @@
-"""Weights in files of safetensors, which hold nothing but tensors and text."""
+"""Weights in safetensors files, which hold only tensors and text."""
 
 # safetensors declares few types
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
@@ -25,21 +25,19 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[torch]'") from error
 
-__all__ = ["read", "write"]
-
 VERSIONS = "trainbus.versions"
-"""Key of the text that holds the versions of the modules, by which they read what older ones wrote."""
+"""Metadata key of the modules' versions, which modules need to read the state of their older versions."""
 
 
 def write(weights: Mapping[str, Any], path: Path) -> None:
     """Write a state_dict whose tensors are on the CPU.
 
-    Tied tensors are written once, under the first of their names; the metadata has, as `safetensors.torch.save_model`
-    writes it, each other name with that one.
+    Tied tensors are written once, under their first name; the metadata maps their other names to it, as
+    ``safetensors.torch.save_model`` does.
 
     Raises:
-        CheckpointError: it holds what is no dense tensor.
-        OSError: it cannot be written, or the file does not hold it.
+        CheckpointError: A value is no dense tensor.
+        OSError: It cannot be written, or the file does not hold what was written.
     """
     first: dict[Any, str] = {}
     tensors: dict[str, Tensor] = {}
@@ -48,16 +46,16 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
         if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.is_quantized:
             what = "quantized or sparse" if isinstance(tensor, Tensor) else f"a {type(tensor).__name__}"
             raise CheckpointError(f"{name!r} is {what}, which safetensors cannot hold; save to a .pt file")
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        same = first.setdefault(place, name) if tensor.numel() else name
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        same = first.setdefault(memory, name) if tensor.numel() else name
         if same != name:
             metadata[name] = same
         else:
-            # what lies in a larger tensor, or not in order, is written as a tensor of its own
+            # a view of a larger tensor, or one that is not contiguous, is written as a separate tensor
             alone = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
             tensors[name] = tensor if alone else tensor.clone(memory_format=torch.contiguous_format)
     try:
-        # safetensors stages too: in a directory whose name tells whose it is, so that a sweep takes what a kill leaves
+        # safetensors writes a temporary file too: this directory's name lets the cleanup find it after a kill
         with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as folder:
             staged = Path(folder) / path.name
             save_file(tensors, staged, metadata)
@@ -70,7 +68,7 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
 
 
 def _holds(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> bool:
-    """Whether a file has exactly these tensors: the library, which writes it, tells no digest of what it meant."""
+    """Return whether a file has exactly these tensors; the library that writes it computes no digest."""
     with safe_open(path, "pt") as file:
         return (
             sorted(file.keys()) == sorted(tensors)
@@ -80,16 +78,16 @@ def _holds(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) 
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are the same to the bit, also where they are no numbers."""
+    """Return whether two tensors are bit for bit the same, NaN included."""
     alike = (one.dtype, one.shape) == (other.dtype, other.shape)
     return alike and same_bytes(*(each.reshape(-1).view(torch.uint8).numpy() for each in (one, other)))
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The state_dict that a file holds, in the order of its names.
+    """Return the state_dict in a file, in the order of its names.
 
     Raises:
-        UnreadableCheckpoint: it is no such file, or damaged.
+        UnreadableCheckpoint: It is no such file, or damaged.
     """
     with reading(path):
         with safe_open(path, "pt") as file:

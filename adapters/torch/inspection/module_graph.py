@@ -9,16 +9,14 @@ from trainbus.capabilities import Node
 
 from ..weights import unwrapped
 
-__all__ = ["parts"]
+
+def module_nodes(model: nn.Module) -> list[Node]:
+    """Return a node for each module without children, in the order of registration; a Sequential's form a chain."""
+    return _walk(model, "", ())[0]
 
 
-def parts(model: nn.Module) -> list[Node]:
-    """The modules that hold no others, in the order of their registration; a Sequential's in a chain."""
-    return _drawn(model, "", ())[0]
-
-
-def _drawn(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[Node], tuple[str, ...]]:
-    """The nodes of a module, and the names of those whose output is its own, where that is known."""
+def _walk(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[Node], tuple[str, ...]]:
+    """Return the nodes of a module and the names of those whose output is the module's, if that is known."""
     children = list(module.named_children())
     kind = type(module).__name__
     if not children:
@@ -29,7 +27,7 @@ def _drawn(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[
     nodes: list[Node] = []
     chained = isinstance(module, nn.Sequential)
     for name, child in children:
-        more, outputs = _drawn(unwrapped(child), f"{path}/{name}".lstrip("/"), inputs if chained else ())
+        more, outputs = _walk(unwrapped(child), f"{path}/{name}".lstrip("/"), inputs if chained else ())
         nodes += more
         inputs = outputs if chained else ()
     return nodes, inputs

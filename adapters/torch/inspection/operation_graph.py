@@ -1,6 +1,6 @@
-"""The operations of one pass through a PyTorch model, as the nodes of a graph."""
+"""The operations of one forward pass of a PyTorch model as the nodes of a graph."""
 
-# PyTorch's tracers, and what TensorBoard makes of them, ship no types
+# PyTorch's tracers and their TensorBoard parser ship no types
 # ruff: noqa: SLF001
 # pyright: basic, reportPrivateImportUsage=false
 
@@ -18,30 +18,28 @@ from torch import nn
 
 from trainbus.capabilities import Node
 
-from .probe import Arguments, looking
-
-__all__ = ["trace"]
+from .probe import Arguments, evaluation_without_side_effects
 
 
-def trace(model: nn.Module, arguments: Arguments) -> Sequence[Node]:
-    """The operations, each inside the module that does it.
+def operation_nodes(model: nn.Module, arguments: Arguments) -> Sequence[Node]:
+    """Return a node for each operation, named inside the module that runs it.
 
-    TensorBoard's own way of drawing a traced model is taken where `tensorboard` is installed and the model can be
-    traced; else what `torch.export` finds.
+    PyTorch's parser for TensorBoard reads the traced model if ``tensorboard`` is installed and the model can be traced;
+    otherwise the nodes come from ``torch.export``.
 
     Raises:
-        Exception: whatever the two raise, where neither can follow the model.
+        Exception: Neither can trace the model; any exception of ``torch.export``.
     """
-    with looking(model), _silence():
+    with evaluation_without_side_effects(model), _silence():
         try:
             return _traced(model, arguments)
-        except Exception:  # noqa: BLE001 - PyTorch raises what it likes
+        except Exception:  # noqa: BLE001 - PyTorch may raise any exception
             return _exported(model, arguments)
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Tracing is deprecated, warns of whatever it cannot see, and prints what fails."""
+    """Silence tracing: it is deprecated, warns of what it cannot see, and prints its failures."""
     level = logging.root.manager.disable
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -57,15 +55,15 @@ def _traced(model: nn.Module, arguments: Arguments) -> list[Node]:
 
     if arguments.kwargs and arguments.args:
         raise TypeError("torch.jit.trace takes either positional arguments or named ones")
-    given: dict[str, Any] = {"example_inputs": arguments.args} if arguments.args else {}
+    inputs: dict[str, Any] = {"example_inputs": arguments.args} if arguments.args else {}
     if arguments.kwargs:
-        given["example_kwarg_inputs"] = arguments.kwargs
-    follow: Any = torch.jit.trace
-    traced = follow(model, strict=False, check_trace=False, **given)
+        inputs["example_kwarg_inputs"] = arguments.kwargs
+    jit_trace: Any = torch.jit.trace
+    traced = jit_trace(model, strict=False, check_trace=False, **inputs)
     graph = traced.graph
     torch._C._jit_pass_inline(graph)
     protos: list[Any] = parse(graph, traced)  # type: ignore[no-untyped-call]
-    known = {each.name for each in protos}  # the parser leaves out what holds the weights, yet names it
+    known = {each.name for each in protos}  # the parser leaves out the nodes that hold weights, yet names them
     return [_node(each, known) for each in protos]
 
 
@@ -73,9 +71,9 @@ def _node(proto: Any, known: set[str]) -> Node:
     attributes = proto.attr["attr"].s.decode(errors="replace") if "attr" in proto.attr else ""
     shapes = proto.attr["_output_shapes"].list.shape if "_output_shapes" in proto.attr else ()
     shape = tuple(dim.size for dim in shapes[0].dim) if shapes else None
-    told = (("attr", attributes),) if attributes.strip("{} ") else ()
+    facts = (("attr", attributes),) if attributes.strip("{} ") else ()
     inputs = tuple(name for name in proto.input if name in known)
-    return Node(proto.name, proto.op, inputs, told, shape)
+    return Node(proto.name, proto.op, inputs, facts, shape)
 
 
 def _exported(model: nn.Module, arguments: Arguments) -> list[Node]:

@@ -1,6 +1,6 @@
-"""What a PyTorch model is looked at with: data, and a look that leaves no trace."""
+"""Run probe data through a PyTorch model without changing it."""
 
-# modules tell nobody else which of their buffers were replaced
+# modules have no public way to see which of their buffers were replaced
 # ruff: noqa: SLF001
 # pyright: reportPrivateUsage=false
 
@@ -21,61 +21,59 @@ from trainbus import LoopError, SettingsError
 from trainbus.metrics.names import unique
 from trainbus.resume.dataloader_state import generators_of
 
-from ..weights import as_array, has_numbers, modules_of, plain_names, unwrapped
+from ..weights import as_array, is_numeric, modules_of, plain_names, unwrapped
 
-__all__ = ["Arguments", "Probe", "looking", "outputs"]
-
-_ALONE = threading.RLock()
+_LOCK = threading.RLock()
 
 
 class Arguments(NamedTuple):
-    """What a model is called with."""
+    """The arguments of one call of a model."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
 
 class Probe:
-    """Data to look at a model with, as often as wanted.
+    """Data to run through a model, as often as needed.
 
     Args:
-        data: a tensor, or a tuple or mapping of tensors, whose rows are samples; or anything that gives batches in a
-            loop, such as a DataLoader. What the model takes of a batch is told by its `forward`: of a tuple the first
-            elements, as many as `forward` needs; of a mapping, arguments by name, or else the mapping itself.
+        data: A tensor, or a tuple or mapping of tensors, whose rows are samples; or an iterable of batches, such as a
+            DataLoader. The signature of the model's ``forward`` decides what it gets of a batch: of a tuple the first
+            elements, as many as ``forward`` requires; of a mapping, arguments by name, or else the mapping itself.
 
     Raises:
-        SettingsError: it can be gone through only once.
+        SettingsError: The data can be iterated only once, or is no data.
     """
 
     def __init__(self, data: Any) -> None:
         if hasattr(data, "__next__"):
             raise SettingsError(
-                f"probe is a {type(data).__name__}, which can be gone through only once; give tensors, or a loader"
+                f"probe is a {type(data).__name__}, which can be iterated only once; give tensors, or a loader"
             )
-        self._whole = isinstance(data, (Tensor, np.ndarray, tuple, Mapping))
-        if not self._whole and not hasattr(data, "__iter__"):
+        self._is_batch = isinstance(data, (Tensor, np.ndarray, tuple, Mapping))
+        if not self._is_batch and not hasattr(data, "__iter__"):
             raise SettingsError(f"probe is a {type(data).__name__}; give tensors, or a loader of batches")
         self.data = data
 
-    def slices(self, model: nn.Module, size: int) -> Generator[Arguments]:
-        """What the model is called with, for at most so many samples after the other.
+    def batches(self, model: nn.Module, size: int) -> Generator[Arguments]:
+        """Yield the arguments of calls of the model with at most ``size`` samples each.
 
         Raises:
-            LoopError: there is no batch.
+            LoopError: The data has no batch.
         """
-        generators = [] if self._whole else list(generators_of(self.data))
-        states = [each.get_state() for each in generators]  # the training's loader may draw from the same ones
+        generators = [] if self._is_batch else list(generators_of(self.data))
+        states = [each.get_state() for each in generators]  # the training's loader may draw from the same generators
         device = next((each.device for each in model.parameters()), torch.device("cpu"))
         batch: Any = None
         try:
-            for batch in [self.data] if self._whole else self.data:
+            for batch in [self.data] if self._is_batch else self.data:
                 args, kwargs = _arguments(model, batch)
                 rows = _rows((args, kwargs))
                 for start in range(0, rows or 1, size):
                     part = slice(start, start + size) if rows and rows > size else None
                     yield Arguments(_cut(args, rows, part, device), _cut(kwargs, rows, part, device))
             if batch is None:
-                raise LoopError("the probe has no batch to look at the model with")
+                raise LoopError("the probe has no batch")
         finally:
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
@@ -85,33 +83,33 @@ def _arguments(model: nn.Module, batch: Any) -> Arguments:
     parameters = _parameters(model)
     if isinstance(batch, Mapping):
         given = dict(cast("Mapping[str, Any]", batch))
-        needed = {name for name, each in parameters.items() if each.default is Parameter.empty and each.kind in NAMED}
-        taken = {name: value for name, value in given.items() if name in parameters}
+        required = {name for name, each in parameters.items() if each.default is Parameter.empty and each.kind in NAMED}
+        accepted = {name: value for name, value in given.items() if name in parameters}
         if any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values()):
-            taken = given
-        return Arguments((), taken) if taken and needed <= taken.keys() else Arguments((given,), {})
+            accepted = given
+        return Arguments((), accepted) if accepted and required <= accepted.keys() else Arguments((given,), {})
     if isinstance(batch, (tuple, list)):
         parts: tuple[Any, ...] = tuple(cast("Any", batch))
         if parts and isinstance(parts[0], (tuple, list, Mapping)):
             return _arguments(model, parts[0])
-        needs = [each for each in parameters.values() if each.kind in PLACED and each.default is Parameter.empty]
-        return Arguments(parts[: max(1, len(needs))], {})
+        count = sum(each.kind in POSITIONAL and each.default is Parameter.empty for each in parameters.values())
+        return Arguments(parts[: max(1, count)], {})
     return Arguments((batch,), {})
 
 
-PLACED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def _parameters(model: nn.Module) -> Mapping[str, Parameter]:
     try:
         return signature(model.forward).parameters
-    except (TypeError, ValueError):  # a scripted module tells nothing
+    except (TypeError, ValueError):  # a scripted module has no signature
         return {}
 
 
 def _tensors(value: Any) -> Iterator[Any]:
-    """All tensors and arrays, however they are nested."""
+    """Yield all tensors and arrays, however they are nested."""
     if isinstance(value, (Tensor, np.ndarray)):
         yield value
     elif isinstance(value, Mapping):
@@ -123,12 +121,12 @@ def _tensors(value: Any) -> Iterator[Any]:
 
 
 def _rows(value: Any) -> int | None:
-    """Number of samples: the size of the first dimension; None where there is none to cut."""
+    """Return the number of samples, the size of the first dimension; None without a dimension."""
     return next((each.shape[0] for each in _tensors(value) if each.ndim), None)
 
 
 def _cut(value: Any, rows: int | None, part: slice | None, device: torch.device) -> Any:
-    """The part of all that has so many rows, on the device."""
+    """Move everything to the device, and cut all tensors that have so many rows to the part."""
     if isinstance(value, np.ndarray):
         value = torch.as_tensor(value)
     if isinstance(value, Tensor):
@@ -143,11 +141,11 @@ def _cut(value: Any, rows: int | None, part: slice | None, device: torch.device)
 
 
 @contextmanager
-def looking(model: nn.Module) -> Generator[None]:
-    """In evaluation mode and without gradients; afterwards every module and buffer is as it was.
+def evaluation_without_side_effects(model: nn.Module) -> Generator[None]:
+    """Set evaluation mode without gradients; afterwards restore every module and buffer.
 
-    `eval` itself is not called: some modules fold weights into others when it is. One look at a time, in whatever
-    thread: the compiler's stance, and what a tracer prints to, belong to the whole process.
+    ``eval`` itself is not called, since some modules fold weights into others in it. Only one thread at a time can be
+    inside, since the compiler's stance and the standard streams that a tracer redirects belong to the process.
     """
     modules = list(model.modules())
     training = [module for module in modules if module.training]
@@ -155,9 +153,9 @@ def looking(model: nn.Module) -> Generator[None]:
     buffers = {id(each): each for _, own in held for each in own.values() if each is not None and not each.is_meta}
     copies = [(each, each._version, each.detach().clone()) for each in buffers.values()]
     try:
-        with _ALONE, ExitStack() as stack:
+        with _LOCK, ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            if "torch._dynamo" in sys.modules:  # something may be compiled, which is not to be compiled anew for this
+            if "torch._dynamo" in sys.modules:  # a compiled module must not be compiled again for this
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             for module in training:
                 module.training = False
@@ -175,9 +173,9 @@ def looking(model: nn.Module) -> Generator[None]:
 
 
 def outputs(model: nn.Module, arguments: Arguments) -> list[tuple[str, Any]]:
-    """Name and array of what each module that calls no other one puts out, in one pass."""
+    """Return name and array of the outputs of each module that calls no other module, in one forward pass."""
     plain, found = plain_names(model), list[tuple[str, Any]]()
-    inner = [False]  # of each module that is being called, whether it has called another
+    inner = [False]  # for each module that is being called, whether it has called another
     handles: list[Any] = []
 
     def watch(module: nn.Module, name: str) -> None:
@@ -186,9 +184,10 @@ def outputs(model: nn.Module, arguments: Arguments) -> list[tuple[str, Any]]:
 
         def after(_: nn.Module, __: Any, output: Any) -> None:
             if not inner.pop():
-                numeric = [each for each in _tensors(_plain(output)) if isinstance(each, Tensor) and has_numbers(each)]
+                fields = cast("Any", vars(output)) if hasattr(output, "__dataclass_fields__") else output
+                numeric = [each for each in _tensors(fields) if isinstance(each, Tensor) and is_numeric(each)]
                 names = [name] if len(numeric) == 1 else [f"{name}/{number}" for number in range(len(numeric))]
-                # copied at once: the next module may work in place
+                # copy now: the next module may work in place
                 found.extend((each, as_array(tensor, copied=True)) for each, tensor in zip(names, numeric, strict=True))
             inner[-1] = True
 
@@ -197,17 +196,12 @@ def outputs(model: nn.Module, arguments: Arguments) -> list[tuple[str, Any]]:
     try:
         taken, names = set[str](), dict[str, str]()
         for path, module in modules_of(model):
-            if (place := plain(path)) not in names:  # that of a wrapper is that of what it wraps
-                names[place] = unique(place.replace(".", "/") or type(unwrapped(model)).__name__, taken)
-            watch(module, names[place])
-        with looking(model):
+            if (plain_path := plain(path)) not in names:  # a wrapper has the plain path of its module
+                names[plain_path] = unique(plain_path.replace(".", "/") or type(unwrapped(model)).__name__, taken)
+            watch(module, names[plain_path])
+        with evaluation_without_side_effects(model):
             model(*arguments.args, **arguments.kwargs)
     finally:
         for handle in handles:
             handle.remove()
     return found
-
-
-def _plain(output: Any) -> Any:
-    """What dataclasses hold, for some models put them out."""
-    return cast("Any", vars(output)) if hasattr(output, "__dataclass_fields__") else output

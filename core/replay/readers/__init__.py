@@ -1,1 +1,1 @@
-"""What each tool writes down of a run, read into one form."""
+"""Readers of the file formats in which training tools record runs."""

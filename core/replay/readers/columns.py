@@ -1,4 +1,4 @@
-"""Values as they were written, one after the other, put in a row by epochs."""
+"""Columns of values in the order of writing, and their alignment by epoch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from numpy.typing import NDArray
 
 from ..records import Series
 
-__all__ = ["Column", "by_epoch", "holding"]
-
 
 class Column(NamedTuple):
-    """What was written of one metric, in that order."""
+    """The values of one metric, in the order of writing."""
 
     epochs: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
-def by_epoch(columns: Mapping[str, Column]) -> tuple[NDArray[np.int64], dict[str, Series]]:
-    """All epochs, rising, and each metric's values at them: the last that was written of each epoch.
+def align_by_epoch(columns: Mapping[str, Column]) -> tuple[NDArray[np.int64], dict[str, Series]]:
+    """Return all epochs in rising order, and the last written value of each metric at each of them.
 
-    >>> epochs, metrics = by_epoch({"loss": Column(np.array([0, 1, 1]), np.array([3.0, 2.0, 1.0]))})
+    >>> epochs, metrics = align_by_epoch({"loss": Column(np.array([0, 1, 1]), np.array([3.0, 2.0, 1.0]))})
     >>> epochs.tolist(), metrics["loss"].values.tolist()
     ([0, 1], [3.0, 1.0])
     """
@@ -32,22 +30,22 @@ def by_epoch(columns: Mapping[str, Column]) -> tuple[NDArray[np.int64], dict[str
     for name, column in columns.items():
         values = np.full(len(epochs), np.nan)
         logged = np.zeros(len(epochs), np.bool_)
-        places = np.searchsorted(epochs, column.epochs)
-        values[places] = column.values  # of several at one place, NumPy keeps the last
-        logged[places] = True
+        rows = np.searchsorted(epochs, column.epochs)
+        values[rows] = column.values  # of several values for one row, NumPy keeps the last
+        logged[rows] = True
         metrics[name] = Series(values, logged)
     return epochs, metrics
 
 
-def holding(steps: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of the steps that were written hold still: those behind which a later one goes back do not.
+def still_valid(steps: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which of the written steps are valid: a step is void if a later one jumps back to it or to before it.
 
-    A run that is resumed, or started anew, goes back; what had been written from there on is no part of its story.
+    A run that is resumed or restarted jumps back and replaces what was written from there on.
 
-    >>> holding(np.array([0, 1, 2, 3, 2, 3])).tolist()
+    >>> still_valid(np.array([0, 1, 2, 3, 2, 3])).tolist()
     [True, True, False, False, True, True]
     """
-    back = np.full(len(steps), np.inf)
-    goes_back = np.diff(steps) < 0
-    back[:-1][goes_back] = steps[1:][goes_back]
-    return np.asarray(steps < np.minimum.accumulate(back[::-1])[::-1])
+    target = np.full(len(steps), np.inf)
+    jumps = np.diff(steps) < 0
+    target[:-1][jumps] = steps[1:][jumps]
+    return np.asarray(steps < np.minimum.accumulate(target[::-1])[::-1])

@@ -1,4 +1,4 @@
-"""Tables as Keras's and Lightning's CSVLogger, pandas, Ultralytics and many loops write them: a row for each epoch."""
+"""Reader of CSV tables with a row for each epoch: Keras's and Lightning's CSVLogger, pandas, Ultralytics and others."""
 
 from __future__ import annotations
 
@@ -12,122 +12,121 @@ import numpy as np
 
 from ...errors import SettingsError
 from ..records import Recording
-from .metric_names import listed
-from .rows import MISSING, Cells, recording_of
-
-__all__ = ["PATTERNS", "read", "recognizes"]
+from .metric_names import list_names
+from .rows import MISSING, Cells, build_recording
 
 PATTERNS = ("*.csv", "*.tsv", "*.log", "*.txt")
-"""What the names of such files are like; Keras's own example writes to training.log."""
+"""File names to try; Keras's own example writes to training.log."""
 
-LIGHTNING = "metrics.csv"
-_EPOCHS = ("epoch", "epochs")
-_STEPS = ("step", "global_step")
+_LIGHTNING_NAME = "metrics.csv"
+_EPOCH_LABELS = ("epoch", "epochs")
+_STEP_LABELS = ("step", "global_step")
 _DELIMITERS = (",", ";", "\t")
 _LONGEST_LINE = 1 << 20
 
 
 def recognizes(path: Path) -> bool:
-    """Whether the first line names a column of epochs."""
+    """Return whether the first line has a column of epochs."""
     try:
-        with _opened(path) as file:
-            return _epoch(_header(path, file)[0]) is not None
+        with _open(path) as file:
+            return _epoch_column(_read_header(path, file)[0]) is not None
     except (SettingsError, UnicodeError, csv.Error):
         return False
 
 
 def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recording]:
-    """The run in a table.
+    """Return the run in a table.
 
     Raises:
-        SettingsError: it is no table, or has no epochs.
-        OSError: it cannot be read.
+        SettingsError: The file is not a table, or has no epochs.
+        OSError: The file cannot be read.
     """
     (path,) = files
     try:
-        with _opened(path) as file:
-            return [_recording(path, file, name_of(path))]
+        with _open(path) as file:
+            return [_read_table(path, file, name_of(path))]
     except (UnicodeError, csv.Error) as error:
-        raise SettingsError(f"{str(path)!r} is no table of text: {error}") from None
+        raise SettingsError(f"{str(path)!r} is not a text table: {error}") from None
 
 
-def _recording(path: Path, file: TextIOWrapper, name: str) -> Recording:
-    header, delimiter = _header(path, file)
-    epoch = _epoch(header)
+def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
+    header, delimiter = _read_header(path, file)
+    epoch = _epoch_column(header)
     if epoch is None:
-        raise SettingsError(f"{str(path)!r} has no column 'epoch'; it has {listed(header)}")
+        raise SettingsError(f"{str(path)!r} has no column 'epoch'; it has {list_names(header)}")
     numbers = [(array("q"), array("d")) for _ in header]
-    strange = [0] * len(header)
+    invalid = [0] * len(header)
     count = uneven = 0
-    whole = _whole(path)
-    for cells in _rows(file, path, delimiter, whole=whole):
+    complete = _ends_with_newline(path)
+    for cells in _rows(file, path, delimiter, complete=complete):
         if len(cells) != len(header):
             uneven += bool(cells)
             continue
         if cells[epoch] == header[epoch]:  # a script that appends may write its header again
             continue
-        for (rows, values), place, cell in zip(numbers, range(len(header)), cells, strict=True):
+        for (rows, values), column, cell in zip(numbers, range(len(header)), cells, strict=True):
             if cell.strip().lower() in MISSING:
                 continue
             try:
                 values.append(float(cell))
             except ValueError:
-                strange[place] += 1
+                invalid[column] += 1
             else:
                 rows.append(count)
         count += 1
-    notes = [] if whole else ["The last line has no end, as a killed run leaves it, and is left out."]
+    notes = [] if complete else ["The last line has no line end, as after a killed run, and is left out."]
     if uneven:
-        notes.append(f"{uneven:,} lines have not the {len(header)} cells of the first one, and are left out.")
+        notes.append(f"{uneven:,} lines do not have the {len(header)} cells of the first line and are left out.")
     notes += [
-        f"{number:,} cells of {header[place]!r} are no numbers, and left out."
-        for place, number in enumerate(strange)
-        if number and place != epoch
+        f"{number:,} cells of {header[column]!r} are not numbers and are left out."
+        for column, number in enumerate(invalid)
+        if number and column != epoch
     ]
     columns = {
         label: Cells(np.array(rows, np.int64), np.array(values))
         for label, (rows, values) in zip(header, numbers, strict=True)
     }
-    steps = next((place for place, label in enumerate(header) if label.lower() in _STEPS), None)
-    by_row = [_by_row(columns[header[place]], count) for place in (epoch, steps) if place is not None]
-    wanted = {
+    step = next((column for column, label in enumerate(header) if label.lower() in _STEP_LABELS), None)
+    metrics = {
         label: cells
-        for place, (label, cells) in enumerate(zip(header, columns.values(), strict=True))
-        if place not in (epoch, steps) and not label.startswith("Unnamed") and label and cells.rows.size
+        for column, (label, cells) in enumerate(zip(header, columns.values(), strict=True))
+        if column not in (epoch, step) and not label.startswith("Unnamed") and label and cells.rows.size
     }
-    return recording_of(name, _words(path, header), by_row[0], wanted, notes, by_row[1] if by_row[1:] else None)
+    epochs = _by_row(columns[header[epoch]], count)
+    steps = None if step is None else _by_row(columns[header[step]], count)
+    return build_recording(name, _format(path, header), epochs, metrics, notes, steps)
 
 
-def _opened(path: Path) -> TextIOWrapper:
+def _open(path: Path) -> TextIOWrapper:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _header(path: Path, file: TextIOWrapper) -> tuple[list[str], str]:
-    """The names of the columns, and what stands between cells."""
-    line = _line(path, file)
+def _read_header(path: Path, file: TextIOWrapper) -> tuple[list[str], str]:
+    """Return the unique labels of the columns, and the delimiter."""
+    line = _read_line(path, file)
     delimiter = max(_DELIMITERS, key=line.count)
     header = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), list[str]())]
     taken: set[str] = set()
-    for place, cell in enumerate(header):
-        header[place] = cell if cell not in taken else f"{cell}.{place}"
-        taken.add(header[place])
+    for column, cell in enumerate(header):
+        header[column] = cell if cell not in taken else f"{cell}.{column}"
+        taken.add(header[column])
     return header, delimiter
 
 
-def _epoch(header: list[str]) -> int | None:
-    """Which column has the epochs: the one that is called so, or the index that pandas writes without a name."""
+def _epoch_column(header: list[str]) -> int | None:
+    """Return the column of epochs: the one with that label, or the index that pandas writes without a label."""
     if len(header) < 2:
         return None
-    named = [place for place, label in enumerate(header) if label.lower() in _EPOCHS]
+    named = [column for column, label in enumerate(header) if label.lower() in _EPOCH_LABELS]
     if named:
         return named[0]
     return 0 if not header[0] and any("loss" in label.lower() for label in header) else None
 
 
-def _rows(file: TextIOWrapper, path: Path, delimiter: str, *, whole: bool) -> Iterator[list[str]]:
-    """All rows but one that was cut."""
-    rows = csv.reader(iter(lambda: _line(path, file), ""), delimiter=delimiter)
-    if whole:
+def _rows(file: TextIOWrapper, path: Path, delimiter: str, *, complete: bool) -> Iterator[list[str]]:
+    """Yield all rows, without the last one if the file is not complete."""
+    rows = csv.reader(iter(lambda: _read_line(path, file), ""), delimiter=delimiter)
+    if complete:
         yield from rows
         return
     before = next(rows, None)
@@ -137,15 +136,14 @@ def _rows(file: TextIOWrapper, path: Path, delimiter: str, *, whole: bool) -> It
         before = row
 
 
-def _line(path: Path, file: TextIOWrapper) -> str:
+def _read_line(path: Path, file: TextIOWrapper) -> str:
     line = file.readline(_LONGEST_LINE)
     if len(line) == _LONGEST_LINE:
-        raise SettingsError(f"{str(path)!r} is no table: a line of it has more than {_LONGEST_LINE:,} characters")
+        raise SettingsError(f"{str(path)!r} is not a table: one line has more than {_LONGEST_LINE:,} characters")
     return line
 
 
-def _whole(path: Path) -> bool:
-    """Whether the last line has an end."""
+def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-min(1, path.stat().st_size), 2)
         return file.read() in (b"\n", b"\r", b"")
@@ -157,7 +155,7 @@ def _by_row(cells: Cells, count: int) -> np.ndarray[tuple[int], np.dtype[np.floa
     return values
 
 
-def _words(path: Path, header: list[str]) -> str:
-    if path.name == LIGHTNING and {"epoch", "step"} <= set(header):
+def _format(path: Path, header: list[str]) -> str:
+    if path.name == _LIGHTNING_NAME and {"epoch", "step"} <= set(header):
         return "Lightning CSV"
     return "Keras CSV" if header[0] == "epoch" and header[1:] == sorted(header[1:]) else "CSV"

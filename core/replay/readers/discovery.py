@@ -1,104 +1,102 @@
-"""Which runs are below a path: its files by their formats."""
+"""Discovery of the runs below a path, by the formats of its files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import SettingsError
 from ...metrics.names import hint
 from ..records import Recording
-from .metric_names import listed
+from .metric_names import list_names
 from .registry import FORMATS, Format
 
-__all__ = ["Found", "find"]
-
-_ALONE = {"metrics.csv", "journal.jsonl", "trainer_state.json", "history.json", "history.csv", "results.csv"}
-"""Files of which a run has one, so that their directory is what tells it from others."""
+_ONE_PER_RUN = {"metrics.csv", "journal.jsonl", "trainer_state.json", "history.json", "history.csv", "results.csv"}
+"""Files of which a run has one, so that its directory gives the run its name."""
 
 
-class Found(NamedTuple):
-    """Files that may tell of one run, or of some that cannot be told apart yet."""
+class RunFiles(NamedTuple):
+    """Files that may record one run, or several that only reading separates."""
 
     root: Path
-    """What was asked for."""
+    """The requested path."""
     format: Format
     files: tuple[Path, ...]
 
     def read(self, steps_per_epoch: int | None = None) -> list[Recording]:
-        """The runs in them.
+        """Return the runs in the files.
 
         Args:
-            steps_per_epoch: how many there are, where nothing in the files tells; None guesses.
+            steps_per_epoch: The number of steps in an epoch, used if the files do not contain epochs; None guesses.
 
         Raises:
-            SettingsError: there are none, or one is damaged or cannot be read.
+            SettingsError: There is no run, or a file is damaged or cannot be read.
         """
         try:
             found = self.format.read(self.files, self._name, steps_per_epoch)
         except OSError as error:
             raise _unreadable(Path(error.filename or self.files[0]), error) from None
-        if not any(recording.epochs.size for recording in found):
-            raise SettingsError(f"{str(self.files[0])!r} tells of no epoch that was over")
-        return [recording for recording in found if recording.epochs.size]
+        recordings = [recording for recording in found if recording.epochs.size]
+        if not recordings:
+            raise SettingsError(f"{str(self.files[0])!r} has no completed epoch")
+        return recordings
 
-    def _name(self, place: Path) -> str:
-        """A run's path below the one that was asked for."""
-        if place.name in _ALONE and place != self.root:
-            place = place.parent
-        if place.is_relative_to(self.root) and place != self.root:
-            return place.relative_to(self.root).as_posix()
+    def _name(self, path: Path) -> str:
+        """Return the name of a run: its path relative to the requested one."""
+        if path.name in _ONE_PER_RUN and path != self.root:
+            path = path.parent
+        if path.is_relative_to(self.root) and path != self.root:
+            return path.relative_to(self.root).as_posix()
         return self.root.resolve().name
 
 
-def find(path: Path) -> list[Found]:
-    """What is below a path, or is it.
+def find_runs(path: Path) -> list[RunFiles]:
+    """Return the files of the runs at or below a path.
 
     Raises:
-        SettingsError: nothing is there, or nothing of a known format.
+        SettingsError: The path does not exist, or has no file of a known format.
     """
     if not path.exists():
-        there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SettingsError(f"{str(path)!r} is not there{hint(path.name, there)}")
+        siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise SettingsError(f"{str(path)!r} does not exist{hint(path.name, siblings)}")
     if not path.is_dir() and not path.is_file():
         raise SettingsError(f"{str(path)!r} is neither a file nor a directory")
     try:
-        files = [path] if path.is_file() else sorted(_below(path))
+        files = [path] if path.is_file() else sorted(_files_below(path))
         by_format: dict[int, list[Path]] = {}
         for file in files:
-            claimed = _claimed(file)
-            if claimed is not None:
-                by_format.setdefault(claimed, []).append(file)
+            number = _format_number(file)
+            if number is not None:
+                by_format.setdefault(number, []).append(file)
     except OSError as error:
         raise _unreadable(path, error) from None
     if by_format:
         return [
-            Found(path, FORMATS[number], tuple(some))
-            for number, those in sorted(by_format.items())
-            for some in FORMATS[number].together(those)
+            RunFiles(path, FORMATS[number], tuple(group))
+            for number, matching in sorted(by_format.items())
+            for group in FORMATS[number].group(matching)
         ]
-    known = ", ".join(f"{each.words} ({', '.join(each.patterns)})" for each in FORMATS)
+    known = ", ".join(f"{each.title} ({', '.join(each.patterns)})" for each in FORMATS)
     if not path.is_dir():
-        return [Found(path, _by_name(path, known), (path,))]
-    here = listed(file.name for file in files) if files else "no file"
-    raise SettingsError(f"No recorded run is below {str(path)!r}, where there is {here}; what is read: {known}")
+        return [RunFiles(path, _format_by_name(path, known), (path,))]
+    content = list_names(file.name for file in files) if files else "no file"
+    raise SettingsError(f"no recorded run in {str(path)!r} or below, only {content}; known formats: {known}")
 
 
-def _by_name(file: Path, known: str) -> Format:
-    """The format of a file that none recognizes, so that it says what is wrong with it."""
+def _format_by_name(file: Path, known: str) -> Format:
+    """Return the format that the name suggests, whose reader can say what is wrong with the file."""
     if file.stat().st_size == 0:
         raise SettingsError(f"{str(file)!r} is empty")
     for each in reversed(FORMATS):
-        if any(fnmatch(file.name, pattern) for pattern in each.patterns):
+        if each.matches(file):
             return each
-    raise SettingsError(f"{str(file)!r} is of no format that is read: {known}")
+    raise SettingsError(f"{str(file)!r} has an unknown format; known formats: {known}")
 
 
-def _below(path: Path) -> Iterator[Path]:
-    """All files, but those of hidden directories and of installed packages; links are not followed."""
+def _files_below(path: Path) -> Iterator[Path]:
+    """Yield all files but those in hidden directories and virtual environments; links are not followed."""
     for directory, names, files in os.walk(path):
         if "pyvenv.cfg" in files and directory != str(path):
             names.clear()
@@ -107,12 +105,9 @@ def _below(path: Path) -> Iterator[Path]:
         yield from (file for name in files if (file := Path(directory, name)).is_file())
 
 
-def _claimed(file: Path) -> int | None:
-    """The format of a file, by its place among all."""
-    for number, each in enumerate(FORMATS):
-        if any(fnmatch(file.name, pattern) for pattern in each.patterns) and each.recognizes(file):
-            return number
-    return None
+def _format_number(file: Path) -> int | None:
+    """Return the index of the first format that recognizes the file."""
+    return next((index for index, each in enumerate(FORMATS) if each.matches(file) and each.recognizes(file)), None)
 
 
 def _unreadable(path: Path, error: OSError) -> SettingsError:

@@ -1,4 +1,4 @@
-"""Files of JSON, whatever they hold."""
+"""JSON files and the numbers in them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,30 @@ from typing import Any
 
 from ...errors import SettingsError
 
-__all__ = ["json_of", "number_of"]
-
-LARGEST = 1 << 28
-"""Bytes of a file that is read; it is read as a whole."""
+_LARGEST = 1 << 28
+"""The size in bytes up to which a file is read, since it is read into memory at once."""
 
 
-def json_of(path: Path) -> Any:
-    """What a file of JSON holds.
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
 
     Raises:
-        SettingsError: it holds none, or too much.
-        OSError: it cannot be read.
+        SettingsError: The file is not JSON, or is too large.
+        OSError: The file cannot be read.
     """
     size = path.stat().st_size
-    if size > LARGEST:
-        raise SettingsError(f"{str(path)!r} has {size:,} bytes, more than any history of a training")
+    if size > _LARGEST:
+        raise SettingsError(f"{str(path)!r} has {size:,} bytes, too many for a training history")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{str(path)!r} is no JSON, or not whole: {error}") from None
+        raise SettingsError(f"{str(path)!r} is not JSON, or is incomplete: {error}") from None
 
 
-def number_of(value: Any) -> float | None:
-    """A number, also one that was written as text, as NumPy's are with `default=str`; None for anything else.
+def parse_number(value: Any) -> float | None:
+    """Return a number, even if it was written as text, as ``default=str`` does with NumPy's; None for anything else.
 
-    >>> number_of("0.5"), number_of(True), number_of([0.5])
+    >>> parse_number("0.5"), parse_number(True), parse_number([0.5])
     (0.5, None, None)
     """
     try:

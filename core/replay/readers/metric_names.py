@@ -1,12 +1,10 @@
-"""What trainbus would call the metrics that others have written: "loss", "val_loss", "learning_rate"."""
+"""Standard names, such as "loss", "val_loss" and "learning_rate", for the metric names of other tools."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
-
-__all__ = ["STAGES", "Naming", "listed", "metric_name", "metric_names"]
 
 STAGES = {
     "train": "",
@@ -19,92 +17,92 @@ STAGES = {
     "evaluation": "val_",
     "test": "test_",
 }
-"""What a part of a run is called, to what stands before the names of its metrics."""
+"""The prefix of the standard name for each stage of a run."""
 
 _WORDS = "|".join(stage for stage in STAGES if stage != "dev")
-_BEFORE = re.compile(rf"({_WORDS})[-_. ]+(?=\S)", re.IGNORECASE)
-_AFTER = re.compile(rf"(?<=\S)[-_. ]+({_WORDS})$", re.IGNORECASE)
-_RATE = re.compile(r"(?:lr|learning[-_ ]?rate)(?:[-/](.+))?$", re.IGNORECASE)
-_WHOLE = re.compile(r"(?<!per)(?<!best)(?<!last)(?<!num)[_/]epoch$")
-_SINGLE = re.compile(r"[_/](?:step|batch)$")
-RATE = "learning_rate"
+_PREFIX = re.compile(rf"({_WORDS})[-_. ]+(?=\S)", re.IGNORECASE)
+_SUFFIX = re.compile(rf"(?<=\S)[-_. ]+({_WORDS})$", re.IGNORECASE)
+_LEARNING_RATE = re.compile(r"(?:lr|learning[-_ ]?rate)(?:[-/](.+))?$", re.IGNORECASE)
+_EPOCH_SUFFIX = re.compile(r"(?<!per)(?<!best)(?<!last)(?<!num)[_/]epoch$")
+_BATCH_SUFFIX = re.compile(r"[_/](?:step|batch)$")
+_RATE = "learning_rate"
 _SHOWN = 3
 
 
 class Naming(NamedTuple):
-    """What each thing that was written is called."""
+    """The standard names of the metrics of one run."""
 
     names: dict[str, str]
-    """As it was written, to the metric's name; what is left out is missing."""
+    """Written name to standard name, without the metrics that are left out."""
     notes: list[str]
-    """What was left out or guessed, a sentence each."""
+    """What was left out or guessed, one sentence each."""
 
 
-def metric_name(written: str) -> str:
-    """What one metric is called, by itself.
+def standard_name(written: str) -> str:
+    """Return the standard name of one metric, regardless of others.
 
-    >>> [metric_name(name) for name in ("Loss/train", "loss/val", "valid_acc", "train_loss_epoch", "lr-Adam/pg1")]
+    >>> [standard_name(name) for name in ("Loss/train", "loss/val", "valid_acc", "train_loss_epoch", "lr-Adam/pg1")]
     ['loss', 'val_loss', 'val_acc', 'loss_epoch', 'learning_rate/Adam/pg1']
     """
-    rate = _RATE.match(written)
+    rate = _LEARNING_RATE.match(written)
     if rate:
-        return f"{RATE}/{rate[1]}" if rate[1] else RATE
+        return f"{_RATE}/{rate[1]}" if rate[1] else _RATE
     parts = written.strip().split("/")
-    for place in (0, -1) if len(parts) > 1 else ():
-        stage = STAGES.get(parts[place].lower())
+    for index in (0, -1) if len(parts) > 1 else ():
+        stage = STAGES.get(parts[index].lower())
         if stage is not None:
-            del parts[place]
-            return stage + _bare("/".join(parts))
-    for affix in (_BEFORE.match(written), _AFTER.search(written)):
+            del parts[index]
+            return stage + _uncapitalized("/".join(parts))
+    for affix in (_PREFIX.match(written), _SUFFIX.search(written)):
         if affix:
-            return STAGES[affix[1].lower()] + _bare(written.replace(affix[0], "", 1))
-    return _bare(written)
+            return STAGES[affix[1].lower()] + _uncapitalized(written.replace(affix[0], "", 1))
+    return _uncapitalized(written)
 
 
-def metric_names(written: Iterable[str]) -> Naming:
-    """What all metrics of one run are called; no two get the same name.
+def standard_names(written: Iterable[str]) -> Naming:
+    """Return unique standard names for all metrics of one run.
 
-    A metric that was written at batches is left out where there is the same one for whole epochs.
+    A metric of single batches is left out if the same metric of whole epochs exists.
 
-    >>> metric_names(["train_loss_step", "train_loss_epoch", "val_loss", "lr-Adam"]).names
+    >>> standard_names(["train_loss_step", "train_loss_epoch", "val_loss", "lr-Adam"]).names
     {'train_loss_epoch': 'loss', 'val_loss': 'val_loss', 'lr-Adam': 'learning_rate'}
     """
     given = list(dict.fromkeys(written))
-    wanted = {name: metric_name(_WHOLE.sub("", name)) for name in given}
-    single = [name for name in given if _SINGLE.search(name) and _of_batches(name, wanted)]
-    for name in single:
+    wanted = {name: standard_name(_EPOCH_SUFFIX.sub("", name)) for name in given}
+    batches = [name for name in given if _BATCH_SUFFIX.search(name) and _has_epoch_metric(name, wanted)]
+    for name in batches:
         del wanted[name]
-    rates = [name for name, called in wanted.items() if called.split("/")[0] == RATE]
+    rates = [name for name, standard in wanted.items() if standard.split("/")[0] == _RATE]
     if len(rates) == 1:
-        wanted[rates[0]] = RATE
+        wanted[rates[0]] = _RATE
     names: dict[str, str] = {}
-    notes = [f"{listed(single)}: of single batches, and left out."] if single else []
-    # where two would be called the same, the one that is called so, or that is of whole epochs, is
-    for name in sorted(wanted, key=lambda name: (wanted[name] != name, not _WHOLE.search(name))):
-        called = wanted[name]
-        if called in names.values():
-            first = next(other for other, taken in names.items() if taken == called)
-            called = name if name not in names.values() else f"{name} "
-            notes.append(f"{name!r} is called {called!r}, since {first!r} is {wanted[name]!r} already.")
-        names[name] = called
+    notes = [f"{list_names(batches)}: values of single batches are left out."] if batches else []
+    # if two want one name, the metric that is written so gets it, then the one of whole epochs
+    for name in sorted(wanted, key=lambda name: (wanted[name] != name, not _EPOCH_SUFFIX.search(name))):
+        standard = wanted[name]
+        if standard in names.values():
+            first = next(other for other, taken in names.items() if taken == standard)
+            standard = name if name not in names.values() else f"{name} "
+            notes.append(f"{name!r} is named {standard!r}, since {first!r} is already named {wanted[name]!r}.")
+        names[name] = standard
     return Naming({name: names[name] for name in given if name in names}, notes)
 
 
-def _of_batches(name: str, wanted: Mapping[str, str]) -> bool:
-    """Whether another name is that of the same metric for whole epochs."""
-    stem = _SINGLE.sub("", name)
-    return any(other not in (name, stem) and called == metric_name(stem) for other, called in wanted.items())
+def _has_epoch_metric(name: str, wanted: Mapping[str, str]) -> bool:
+    """Return whether another name denotes the same metric for whole epochs."""
+    stem = _BATCH_SUFFIX.sub("", name)
+    return any(other not in (name, stem) and standard == standard_name(stem) for other, standard in wanted.items())
 
 
-def _bare(name: str) -> str:
-    """`Loss` as `loss`, and `AUC` as it is."""
+def _uncapitalized(name: str) -> str:
+    """Return ``Loss`` as ``loss``, and ``AUC`` unchanged."""
     return name.lower() if name[:1].isupper() and (name[1:].islower() or not name[1:]) else name
 
 
-def listed(names: Iterable[str]) -> str:
-    """Some names in a sentence.
+def list_names(names: Iterable[str]) -> str:
+    """Return the first few names, quoted, for a sentence.
 
-    >>> listed("abcd")
+    >>> list_names("abcd")
     "'a', 'b', 'c' and 1 more"
     """
     given = list(names)

@@ -1,68 +1,75 @@
-"""What is read: every format, in the order in which they are tried and, of several of one run, preferred."""
+"""All formats, in the order in which they are tried and, if several record the same run, preferred."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from ..records import Recording
-from . import csv_log as csv_files
-from . import huggingface as trainer_state
-from . import keras_history
-from . import trainbus_journal as journals
-from .tensorboard import record_file as event_files
-from .tensorboard import runs as event_runs
+from . import csv_log, huggingface, keras_history, trainbus_journal
+from .tensorboard import record_file, runs
 
-__all__ = ["FORMATS", "Format"]
-
-
-_Name: TypeAlias = Callable[[Path], str]
-_Read: TypeAlias = Callable[[Sequence[Path], _Name, int | None], list[Recording]]
+_NameOf: TypeAlias = Callable[[Path], str]
+_Read: TypeAlias = Callable[[Sequence[Path], _NameOf, int | None], list[Recording]]
 
 
 class Format(NamedTuple):
-    """A way in which runs are written down."""
+    """A file format of recorded runs."""
 
-    words: str
+    title: str
     patterns: tuple[str, ...]
-    """What the names of its files are like."""
+    """File names to try."""
     recognizes: Callable[[Path], bool]
-    """Whether a file that is called so is one, by its beginning."""
-    together: Callable[[Iterable[Path]], list[list[Path]]]
-    """Files of which some may tell of one run, put together."""
+    """Returns whether a file with such a name has this format, judged by its beginning."""
+    group: Callable[[Iterable[Path]], list[list[Path]]]
+    """Groups files that may record the same run."""
     read: _Read
-    """The runs in files that were put together; what one is called is asked for its file or directory. Steps an epoch
-    are taken where nothing else tells of epochs."""
+    """Returns the runs in a group of files. It calls the given function for the name of a run's file or directory, and
+    uses the given steps per epoch if the files do not contain epochs."""
+
+    def matches(self, file: Path) -> bool:
+        """Return whether the file has a name of this format."""
+        return any(fnmatch(file.name, pattern) for pattern in self.patterns)
 
 
-def _any(_: Path) -> bool:
+def _always(_: Path) -> bool:
     return True
 
 
-def _newest(files: Iterable[Path]) -> list[list[Path]]:
-    return _each(trainer_state.newest(files))
-
-
-def _each(files: Iterable[Path]) -> list[list[Path]]:
+def _single(files: Iterable[Path]) -> list[list[Path]]:
     return [[file] for file in files]
 
 
-def _with_epochs(read: Callable[[Sequence[Path], _Name], list[Recording]]) -> _Read:
+def _newest(files: Iterable[Path]) -> list[list[Path]]:
+    return _single(huggingface.newest(files))
+
+
+def _epochs_known(read: Callable[[Sequence[Path], _NameOf], list[Recording]]) -> _Read:
+    """Adapt the reader of a format whose files always contain epochs."""
     return lambda files, name_of, _: read(files, name_of)
 
 
 FORMATS = (
-    Format("trainbus journals", journals.PATTERNS, journals.recognizes, _each, _with_epochs(journals.read)),
-    Format("TensorBoard event files", (event_files.PATTERN,), _any, event_runs.grouped, event_runs.read),
+    Format(
+        "trainbus journals",
+        trainbus_journal.PATTERNS,
+        trainbus_journal.recognizes,
+        _single,
+        _epochs_known(trainbus_journal.read),
+    ),
+    Format("TensorBoard event files", (record_file.PATTERN,), _always, runs.group, runs.read),
     Format(
         "Hugging Face trainer states",
-        (trainer_state.NAME,),
-        trainer_state.recognizes,
+        (huggingface.NAME,),
+        huggingface.recognizes,
         _newest,
-        _with_epochs(trainer_state.read),
+        _epochs_known(huggingface.read),
     ),
-    Format("CSV", csv_files.PATTERNS, csv_files.recognizes, _each, _with_epochs(csv_files.read)),
-    Format("Keras History", keras_history.PATTERNS, keras_history.recognizes, _each, _with_epochs(keras_history.read)),
+    Format("CSV", csv_log.PATTERNS, csv_log.recognizes, _single, _epochs_known(csv_log.read)),
+    Format(
+        "Keras History", keras_history.PATTERNS, keras_history.recognizes, _single, _epochs_known(keras_history.read)
+    ),
 )
-"""A file is of the first one that recognizes it."""
+"""A file has the first format that recognizes it."""

@@ -1,4 +1,4 @@
-"""Rows of metrics, each with its epoch, as tables and lists hold them."""
+"""Recordings from rows of metrics with epochs, as tables and lists hold them."""
 
 from __future__ import annotations
 
@@ -9,100 +9,98 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Recording
-from .columns import Column, by_epoch, holding
-from .metric_names import listed, metric_names
-
-__all__ = ["MISSING", "Cells", "recording_of"]
+from .columns import Column, align_by_epoch, still_valid
+from .metric_names import list_names, standard_names
 
 MISSING = {"", "na", "n/a", "none", "null", "-"}
-"""What stands, in lower case, where nothing was logged; "nan" is a number that was."""
+"""The lower-case contents of a cell without a value; "nan" is a logged number."""
 
-_TIMES = ("wall_time", "timestamp", "_timestamp", "time")
-"""What a column is called that may tell when a row was written."""
+_TIME_LABELS = ("wall_time", "timestamp", "_timestamp", "time")
+"""Labels of a column that may hold the time of each row."""
 
 
 class Cells(NamedTuple):
-    """The cells of one column that have numbers."""
+    """The cells of one column that hold numbers."""
 
     rows: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
-def recording_of(
+def build_recording(
     name: str,
-    words: str,
+    title: str,
     epochs: NDArray[np.float64],
     columns: Mapping[str, Cells],
     notes: Sequence[str],
     steps: NDArray[np.float64] | None = None,
 ) -> Recording:
-    """What rows tell of a run.
+    """Return the run that rows record.
 
     Args:
-        name: of the run.
-        words: what wrote it.
-        epochs: of each row, NaN where it has none.
-        columns: its metrics, by the names that were written.
-        notes: what is to be said already.
-        steps: of each row, which tell the epochs of rows without one.
+        name: The name of the run.
+        title: The format to display.
+        epochs: The epoch of each row, NaN if it has none.
+        columns: The metrics by the labels in the file.
+        notes: The notes so far.
+        steps: The step of each row; it determines the epochs of rows without one.
     """
-    told = list(notes)
-    epochs, ended = _known(epochs, steps, told)
+    notes = list(notes)
+    epochs, fractional = _fill_epochs(epochs, steps)
+    if fractional:
+        notes.append("Epochs have fractions: each row belongs to the epoch in which it was logged.")
     rows = np.flatnonzero(np.isfinite(epochs) & (epochs >= 0) & (epochs < 1 << 53))
     if len(rows) < len(epochs):
-        told.append(f"{len(epochs) - len(rows):,} rows have no epoch, and are left out.")
+        notes.append(f"{len(epochs) - len(rows):,} rows have no epoch and are left out.")
     if (np.diff(epochs[rows]) < 0).any() and len(np.unique(epochs[rows])) < len(rows):
-        holds = holding(epochs[rows])
-        told.append(f"{(~holds).sum():,} rows are left out, since the run went back behind their epochs later.")
-        rows = rows[holds]
+        valid = still_valid(epochs[rows])
+        notes.append(f"{(~valid).sum():,} rows are left out, since the run later went back to their epochs.")
+        rows = rows[valid]
     numbers = np.zeros(len(epochs), np.int64)
-    numbers[rows] = np.maximum(np.ceil(epochs[rows]) - 1, 0) if ended else epochs[rows]
-    if not ended and rows.size and numbers[rows].min() == 1:
+    numbers[rows] = np.maximum(np.ceil(epochs[rows]) - 1, 0) if fractional else epochs[rows]
+    if not fractional and rows.size and numbers[rows].min() == 1:
         numbers -= 1
-        told.append("Epochs are counted from 1 there.")
-    held = {label: _held(cells, rows, numbers) for label, cells in columns.items()}
-    clock = next((label for label in held if _tells_time(label, held[label], len(rows))), None)
-    naming = metric_names(label for label in held if label != clock and held[label].epochs.size)
-    told += naming.notes
-    found = {called: held[label] for label, called in naming.names.items()}
-    several = [called for called, column in found.items() if (np.diff(np.sort(column.epochs)) == 0).any()]
+        notes.append("Epochs are counted from 1 in the file.")
+    selected = {label: _select(cells, rows, numbers) for label, cells in columns.items()}
+    clock = next((label for label in selected if _is_clock(label, selected[label], len(rows))), None)
+    naming = standard_names(label for label in selected if label != clock and selected[label].epochs.size)
+    notes += naming.notes
+    found = {standard: selected[label] for label, standard in naming.names.items()}
+    several = [standard for standard, column in found.items() if (np.diff(np.sort(column.epochs)) == 0).any()]
     if several:
-        told.append(f"{listed(several)}: several values an epoch, of which the last one is taken.")
+        notes.append(f"{list_names(several)}: the last of several values in an epoch is used.")
     if clock is None:
-        return Recording(name, *by_epoch(found), None, words, tuple(told))
-    told.append(f"{clock!r} is taken for the time at which an epoch ended, in seconds.")
-    all_epochs, metrics = by_epoch({**found, clock: held[clock]})
+        return Recording(name, *align_by_epoch(found), None, title, tuple(notes))
+    notes.append(f"{clock!r} is read as the time in seconds at which an epoch ended.")
+    all_epochs, metrics = align_by_epoch({**found, clock: selected[clock]})
     times = metrics.pop(clock).values
-    return Recording(name, all_epochs, metrics, times, words, tuple(told))
+    return Recording(name, all_epochs, metrics, times, title, tuple(notes))
 
 
-def _held(cells: Cells, rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> Column:
+def _select(cells: Cells, rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> Column:
     inside = np.isin(cells.rows, rows)
     return Column(numbers[cells.rows[inside]], cells.values[inside])
 
 
-def _tells_time(label: str, column: Column, rows: int) -> bool:
-    """Whether a column is called like a time, and rises from row to row."""
+def _is_clock(label: str, column: Column, rows: int) -> bool:
+    """Return whether a column has a label for times, and rises from row to row."""
     values = column.values
     complete = len(values) == rows > 1 and bool(np.isfinite(values).all())
-    return label.lower() in _TIMES and complete and bool((np.diff(values) > 0).all())
+    return label.lower() in _TIME_LABELS and complete and bool((np.diff(values) > 0).all())
 
 
-def _known(
-    epochs: NDArray[np.float64], steps: NDArray[np.float64] | None, told: list[str]
-) -> tuple[NDArray[np.float64], bool]:
-    """The epochs of all rows for which they can be known, and whether they are fractions of all that are over."""
-    have = np.isfinite(epochs)
-    ended = bool((epochs[have] != np.floor(epochs[have])).any())
-    if ended:
-        told.append("Epochs have fractions there: each row is taken for the epoch in which it was logged.")
-    if steps is None or have.all() or not (have & np.isfinite(steps)).any():
-        return epochs, ended
-    lacking = np.flatnonzero(~have & np.isfinite(steps))
-    known = have & np.isfinite(steps)
+def _fill_epochs(epochs: NDArray[np.float64], steps: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], bool]:
+    """Return the epochs, filled in from the steps as far as possible, and whether they count fractions of epochs."""
+    given = np.isfinite(epochs)
+    fractional = bool((epochs[given] != np.floor(epochs[given])).any())
+    if steps is None or given.all():
+        return epochs, fractional
+    known = given & np.isfinite(steps)
+    if not known.any():
+        return epochs, fractional
+    lacking = np.flatnonzero(~given & np.isfinite(steps))
     order = np.argsort(steps[known], kind="stable")
     at = np.searchsorted(steps[known][order], steps[lacking])
-    inside = at < len(order)  # a row after the last one that has an epoch may be of the next
+    inside = at < len(order)  # a row after the last known epoch may belong to the next one
     filled = epochs.copy()
     filled[lacking[inside]] = epochs[known][order][at[inside]]
-    return filled, ended
+    return filled, fractional

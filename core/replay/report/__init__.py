@@ -1,1 +1,1 @@
-"""What replay and sweep say: as text, and as a page."""
+"""Reports of replays and sweeps: text for a terminal, and an HTML page."""

@@ -1,10 +1,8 @@
-"""The looks of a page: light and dark as the reader's system has it, and for paper."""
+"""The style sheet of a page: light or dark like the reader's system, and for printing."""
 
 from __future__ import annotations
 
 from typing import Final
-
-__all__ = ["STYLE"]
 
 STYLE: Final = """
 :root {

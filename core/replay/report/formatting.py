@@ -1,38 +1,38 @@
-"""Numbers and names of replays in words, and columns of them as lines."""
+"""Formatting of numbers, names and columns in reports."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from ...cli.terminal import printable
-from ...metrics.monitor import BestValue
+from trainbus import BestValue
+
+from ..recommend import Estimate
+from .terminal import printable
 
 _WIDTH, _NARROWEST = 110, 12
 
-__all__ = ["aligned", "at_epoch", "duration", "number", "percent", "plural", "short"]
 
-
-def number(value: float) -> str:
-    """Five significant digits."""
+def format_number(value: float) -> str:
+    """Format with five significant digits."""
     return f"{value:.5g}"
 
 
-def percent(part: float) -> str:
-    """A part of the whole; what is not quite nothing is not called nothing.
+def format_percent(fraction: float) -> str:
+    """Format a fraction as a percentage; a small one above 0 is never shown as 0 %.
 
-    >>> percent(0.1234), percent(0.0), percent(0.0004)
+    >>> format_percent(0.1234), format_percent(0.0), format_percent(0.0004)
     ('12.3 %', '0 %', '<0.1 %')
     """
-    if 0 < part < 0.001:
+    if 0 < fraction < 0.001:
         return "<0.1 %"
-    return f"{100 * part:.1f} %".replace(".0 %", " %")
+    return f"{100 * fraction:.1f} %".replace(".0 %", " %")
 
 
-def duration(seconds: float) -> str:
-    """In the largest unit that leaves something before the point.
+def format_duration(seconds: float) -> str:
+    """Format in the largest unit of which there is at least one.
 
-    >>> duration(5400), duration(42), duration(200000)
+    >>> format_duration(5400), format_duration(42), format_duration(200000)
     ('1.5 h', '42 s', '2.3 d')
     """
     for unit, length in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
@@ -41,24 +41,20 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else f"{1000 * seconds:.0f} ms"
 
 
-def at_epoch(best: BestValue | None) -> str:
-    """A value and its epoch, counted from 1 as people read them; a dash for none."""
-    return f"{number(best.value)} @ {best.epoch + 1}" if best is not None else "-"
+def format_best(best: BestValue | None) -> str:
+    """Format a value and its epoch, counted from 1; "-" for None."""
+    return f"{format_number(best.value)} @ {best.epoch + 1}" if best is not None else "-"
 
 
-def plural(count: int, noun: str) -> str:
-    """The count and what is counted.
-
-    >>> plural(1, "run"), plural(1200, "epoch")
-    ('1 run', '1,200 epochs')
-    """
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+def estimate_cells(estimate: Estimate | None) -> list[str]:
+    """Return what a policy saves, loses on average and loses at worst, as cells of a table."""
+    return ["-"] * 3 if estimate is None else [format_percent(each) for each in estimate]
 
 
-def short(name: str, width: int = 40) -> str:
-    """A name that cannot steer a terminal, its middle left out where it is longer than so many characters.
+def shorten(name: str, width: int = 40) -> str:
+    """Return a printable name; the middle of one longer than ``width`` characters is left out.
 
-    >>> short("a" * 30 + "b" * 30, 11)
+    >>> shorten("a" * 30 + "b" * 30, 11)
     'aaaaa…bbbbb'
     """
     text = printable(name)
@@ -68,18 +64,18 @@ def short(name: str, width: int = 40) -> str:
     return f"{text[: width - 1 - half]}…{text[-half:]}"
 
 
-def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of columns, the first and the last to the left and those between to the right.
+def align_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return lines of columns, the first and the last left-aligned and the others right-aligned.
 
-    The first column holds names: those are shortened where a line would be too long for a terminal.
+    The first column holds names, which are shortened if a line would be too long for a terminal.
     """
     table = [list(header), *map(list, rows)]
     others = sum(max(map(len, column)) + 2 for column in list(zip(*table, strict=True))[1:])
-    table = [[short(row[0], max(_WIDTH - others, _NARROWEST)), *row[1:]] for row in table]
+    table = [[shorten(row[0], max(_WIDTH - others, _NARROWEST)), *row[1:]] for row in table]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
 
-    def cell(text: str, place: int) -> str:
-        left = place in (0, len(widths) - 1)
-        return text.ljust(widths[place]) if left else text.rjust(widths[place])
+    def cell(text: str, column: int) -> str:
+        left = column in (0, len(widths) - 1)
+        return text.ljust(widths[column]) if left else text.rjust(widths[column])
 
-    return ["  ".join(cell(text, place) for place, text in enumerate(row)).rstrip() for row in table]
+    return ["  ".join(cell(text, column) for column, text in enumerate(row)).rstrip() for row in table]

@@ -1,33 +1,37 @@
-"""A replay or a sweep as a page of its own: one file that needs no network, in light, in dark and on paper."""
+"""A replay or a sweep as one self-contained HTML file that needs no network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from ...cli.terminal import printable
-from ...settings.settings_file import dumps
-from ..curves import Curves, curves_of
-from ..library_settings import library
-from ..outcome import Outcome
-from ..recommend import ADVICE, Estimate
-from ..records import Recording
+from trainbus import dumps
+
+from ..curves import Curves, build_curves
+from ..library_settings import find_library
+from ..recommend import ADVICE
+from ..records import Recording, RunOutcome
 from ..replayer import Replay
 from ..sweeper import Sweep
-from .charts import curve_chart, frontier_chart
+from .charts import draw_curve, draw_frontier
 from .css import STYLE
-from .formatting import duration, number, percent, plural, short
-from .outcome_table import outcome_table
-from .snippets import brief, python
-
-__all__ = ["page"]
+from .formatting import estimate_cells, format_duration, format_number, format_percent, shorten
+from .outcome_table import tabulate_outcomes
+from .snippets import format_call, format_callback
+from .terminal import plural, printable
 
 _CURVES = 24
-"""Runs that are drawn; the table has all."""
+"""The number of runs that are drawn; the table has all runs."""
 
 
-def page(recordings: Sequence[Recording], result: Replay | None, found: Sweep | None) -> str:
-    """The page; names are escaped, whatever is in them."""
+def render_page(recordings: Sequence[Recording], result: Replay | None, found: Sweep | None) -> str:
+    """Return the page; all text from recordings is escaped.
+
+    Args:
+        recordings: The runs.
+        result: Their replay, if there is one.
+        found: Their sweep, if there is one; one of both is required.
+    """
     body = "".join(_body(recordings, result, found))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -44,87 +48,83 @@ def _title(result: Replay | None) -> str:
 
 
 def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep | None) -> Iterator[str]:
-    choice = result.choice if result is not None else found.choice if found is not None else None
+    first = result or found
+    assert first is not None
+    choice = first.choice
+    epochs = sum(len(each.epochs) for each in recordings)
+    better = "lower" if choice.mode == "min" else "higher"
     yield f"<header><h1>{_text(_title(result))}</h1>"
-    if choice is not None:
-        epochs = sum(len(each.epochs) for each in recordings)
-        better = "lower" if choice.mode == "min" else "higher"
-        yield f"<p>{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}; decided by <b>{_text(choice.monitor)}"
-        yield f"</b>, {better} is better ({_text(choice.why)}).</p>"
-    yield "</header>\n"
+    yield f"<p>{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}; decided by <b>{_text(choice.monitor)}"
+    yield f"</b>, {better} is better ({_text(choice.why)}).</p></header>\n"
     if result is not None:
-        yield from _replayed(result)
+        yield from _replay_section(result)
     if found is not None:
-        yield from _swept(found)
-    runs = [each for each in recordings if choice is not None and choice.name_in(each) is not None]
-    runs = [each for each in runs if choice is not None and each.metrics[choice.name_in(each) or ""].logged.any()]
-    if runs and choice is not None:
+        yield from _sweep_section(found)
+    runs = [each for each in recordings if choice.is_logged_in(each)]
+    if runs:
         outcomes = {each.name: each for each in result.outcomes} if result is not None else {}
-        yield from _curves(curves_of(runs, choice), outcomes, choice.monitor)
-    notes = [*(result.notes if result is not None else found.notes if found is not None else ())]
-    notes += [f"{each.name}: {note}" for each in recordings for note in each.notes]
+        yield from _curve_section(build_curves(runs, choice), outcomes, choice.monitor)
+    notes = [*first.notes, *(f"{each.name}: {note}" for each in recordings for note in each.notes)]
     if notes:
         yield f"<section><h2>Notes</h2><ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul></section>\n"
 
 
-def _replayed(result: Replay) -> Iterator[str]:
-    mean, worst = result.lost
-    yield f"<section><h2>By {_text(library(result.library).title)}'s rules</h2><ul class=code>"
-    yield "".join(f"<li><code>{_text(brief(each))}</code></li>" for each in result.callbacks)
+def _replay_section(result: Replay) -> Iterator[str]:
+    mean, worst = result.quality_lost
+    yield f"<section><h2>By {_text(find_library(result.library).title)}'s rules</h2><ul class=code>"
+    yield "".join(f"<li><code>{_text(format_callback(each))}</code></li>" for each in result.callbacks)
     yield "</ul><dl class=totals>"
-    yield _total(percent(result.epochs_saved / max(result.epochs, 1)), f"of {plural(result.epochs, 'epoch')} saved")
+    yield _total(
+        format_percent(result.epochs_saved / max(result.epochs, 1)), f"of {plural(result.epochs, 'epoch')} saved"
+    )
     if result.seconds_saved is not None and result.seconds is not None:
-        yield _total(duration(result.seconds_saved), f"of {duration(result.seconds)} saved")
-    yield _total(number(mean), f"quality lost on average, {number(worst)} at worst")
+        yield _total(format_duration(result.seconds_saved), f"of {format_duration(result.seconds)} saved")
+    yield _total(format_number(mean), f"quality lost on average, {format_number(worst)} at worst")
     yield _total(f"{result.censored}", f"of {plural(len(result.outcomes), 'run')} censored")
     yield "</dl>"
-    yield _table("What the settings would have done, epochs counted from 1", *outcome_table(result))
-    yield "<p class=small><b>censored</b>: nothing stops the run up to its last recorded epoch; beyond it nothing is "
-    yield "known. <b>?</b>: hypothetical, since it comes after a learning rate cut that the record does not show; the "
+    yield _table("What the settings would have decided; epochs count from 1", *tabulate_outcomes(result))
+    yield "<p class=small><b>censored</b>: nothing stops the run up to its last recorded epoch; nothing is known after "
+    yield "it. <b>?</b>: hypothetical, since it comes after a learning rate cut that the record does not show; the "
     yield "first cut is exact.</p></section>\n"
 
 
-def _swept(found: Sweep) -> Iterator[str]:
-    yield f"<section><h2>Three ways to stop early, of {len(found.grid):,} tried</h2>"
+def _sweep_section(found: Sweep) -> Iterator[str]:
+    yield f"<section><h2>Three of {len(found.grid):,} early stopping policies</h2>"
     header = ["", "saves", "loses", "at worst", "left out: saves", "loses", "at worst", "settings"]
     rows = (
-        [each.advice, *_estimate(each.on_these), *_estimate(each.on_others), str(each.policy)]
+        [each.advice, *estimate_cells(each.on_these), *estimate_cells(each.on_others), str(each.policy)]
         for each in found.recommendations
     )
-    yield _table("Recommended; parts of all epochs, and of what a run gains from first to best", header, rows)
+    yield _table("Recommended; fractions of all epochs, and of what a run gains from first to best value", header, rows)
     yield "<ul class=small>"
     yield "".join(f"<li><b>{name}</b> {_text(limit.words)}.</li>" for name, limit in ADVICE.items())
-    yield "<li><b>left out</b>: the same choice made without a run and applied to it, for each run in turn. What is "
-    yield "chosen and judged by the same runs is optimistic; this is not.</li></ul>"
-    yield f"<figure>{frontier_chart(found)}<figcaption>Every dot is a way to stop early; those on the line are beaten "
-    yield "by no other.</figcaption></figure>"
+    yield "<li><b>left out</b>: each run in turn is left out, and the policy that the others choose is applied to it. "
+    yield "An estimate on the runs that chose the policy is optimistic; this one is not.</li></ul>"
+    yield f"<figure>{draw_frontier(found)}<figcaption>Every dot is a policy; no other policy both saves more and loses "
+    yield "less than one on the line.</figcaption></figure>"
     for each in found.recommendations:
         yield f"<h3>{each.advice}</h3>"
         if found.library == "trainbus":
             yield f"<pre tabindex=0><code>{_text(dumps([each.callback]), lines=True)}</code></pre>"
-        yield f"<pre tabindex=0><code>{_text(python(each.callback, found.library))}</code></pre>"
+        yield f"<pre tabindex=0><code>{_text(format_call(each.callback, found.library))}</code></pre>"
     yield "</section>\n"
 
 
-def _curves(curves: Curves, outcomes: dict[str, Outcome], metric: str) -> Iterator[str]:
+def _curve_section(curves: Curves, outcomes: dict[str, RunOutcome], metric: str) -> Iterator[str]:
     yield "<section><h2>Curves</h2>"
     if outcomes:
-        yield "<ul class=legend><li class=kept>best kept</li><li class=missed>best seen, if it is lost</li>"
+        yield "<ul class=legend><li class=kept>best kept</li><li class=missed>best seen, if lost</li>"
         yield "<li class=stop>stop</li><li class=cut>learning rate cut; hollow: hypothetical</li></ul>"
     yield "<div class=curves>"
     count = min(len(curves.names), _CURVES)
     for row in range(count):
         name = curves.names[row]
-        chart = curve_chart(curves, row, outcomes.get(name), short(metric, 40))
-        yield f"<figure>{chart}<figcaption>{_text(short(name, 60))}</figcaption></figure>"
+        chart = draw_curve(curves, row, outcomes.get(name), shorten(metric, 40))
+        yield f"<figure>{chart}<figcaption>{_text(shorten(name, 60))}</figcaption></figure>"
     yield "</div>"
     if len(curves.names) > count:
         yield f"<p class=small>The first {count} of {len(curves.names):,} runs.</p>"
     yield "</section>\n"
-
-
-def _estimate(estimate: Estimate | None) -> list[str]:
-    return ["-"] * 3 if estimate is None else [percent(each) for each in estimate]
 
 
 def _total(value: str, words: str) -> str:
@@ -144,6 +144,6 @@ def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -
 
 
 def _text(text: str, *, lines: bool = False) -> str:
-    """Text that is nothing but text, in HTML."""
+    """Return printable text, escaped for HTML; ``lines`` keeps line breaks."""
     shown = "\n".join(map(printable, text.split("\n"))) if lines else printable(text)
     return escape(shown)

@@ -1,19 +1,17 @@
-"""What a replay found, as cells of a table: a row for each run."""
+"""The outcomes of a replay as table cells, with a row for each run."""
 
 from __future__ import annotations
 
-from ..outcome import Outcome
+from ..records import RunOutcome
 from ..replayer import Replay
-from .formatting import at_epoch, duration, number
+from .formatting import format_best, format_duration, format_number
 
-__all__ = ["outcome_table"]
-
-_FILES = 4
-"""Files of a run that are named; more are counted."""
+_FILES_SHOWN = 4
+"""The number of files of a run up to which their epochs are listed; more are counted."""
 
 
-def outcome_table(result: Replay) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows, with the columns that have anything to say; epochs count from 1."""
+def tabulate_outcomes(result: Replay) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows, without columns that would be empty. Epochs count from 1."""
     timed = result.seconds_saved is not None
     cut = any(each.cuts for each in result.outcomes)
     files = any(each.kept for each in result.outcomes)
@@ -22,23 +20,23 @@ def outcome_table(result: Replay) -> tuple[list[str], list[list[str]]]:
     return header, [_row(each, timed=timed, cut=cut, files=files) for each in result.outcomes]
 
 
-def _row(outcome: Outcome, *, timed: bool, cut: bool, files: bool) -> list[str]:
-    stop, seconds, lost = outcome.stop, outcome.seconds_saved, outcome.lost
+def _row(outcome: RunOutcome, *, timed: bool, cut: bool, files: bool) -> list[str]:
+    stop, seconds, lost = outcome.stop, outcome.seconds_saved, outcome.quality_lost
     row = [
         outcome.name,
         str(outcome.epochs),
         "censored" if stop is None else f"{stop.epoch + 1}{'' if stop.exact else ' ?'}",
-        at_epoch(outcome.best_at_stop),
-        at_epoch(outcome.best_seen),
-        "-" if lost is None else number(lost),
+        format_best(outcome.best_at_stop),
+        format_best(outcome.best_seen),
+        "-" if lost is None else format_number(lost),
         str(outcome.epochs_saved),
     ]
     if timed:
-        row.append("" if seconds is None else duration(seconds))
+        row.append("" if seconds is None else format_duration(seconds))
     if cut:
         more = len(outcome.cuts) - 1
         row.append(f"{outcome.cuts[0].epoch + 1}{f' (+{more})' if more else ''}" if outcome.cuts else "-")
     if files:
         kept = [str(epoch + 1) for epoch in outcome.kept]
-        row.append(" ".join(kept) if len(kept) <= _FILES else f"{len(kept)} files")
+        row.append(" ".join(kept) if len(kept) <= _FILES_SHOWN else f"{len(kept)} files")
     return row

@@ -1,14 +1,13 @@
-"""A policy as code to paste, in the words of the library that shall obey it."""
+"""Callbacks as Python code to paste, with the names of a library."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Final
 
-from ...callback import Callback, MonitoredCallback
-from ..library_settings import LibraryName
+from trainbus import Callback, MonitoredCallback
 
-__all__ = ["brief", "python"]
+from ..library_settings import LibraryName
 
 _SHARED: Final = ("EarlyStopping", "ReduceLROnPlateau")
 
@@ -17,37 +16,41 @@ _OPENINGS: Final = {
     "torch": "EarlyStopping(",
     "keras": "keras.callbacks.EarlyStopping(",
     "lightning": "lightning.pytorch.callbacks.EarlyStopping(",
+    # the variable of the trainer, and Ignite's name of the metric, may differ
     "ignite": "ignite.handlers.EarlyStopping(score_function=lambda engine: engine.state.metrics[{monitor}], "
-    "trainer=trainer, ",  # its own names of the metric and of the trainer are not known
+    "trainer=trainer, ",
 }
 
 
-def python(callback: MonitoredCallback, library: LibraryName) -> str:
-    """The call that makes the callback, without what is at its default.
+def format_call(callback: MonitoredCallback, library: LibraryName) -> str:
+    """Return the call that creates the callback in the library, without options at their defaults.
 
     >>> from trainbus.plugins import EarlyStopping
-    >>> python(EarlyStopping(monitor="val_acc", mode="max", patience=3), "trainbus")
+    >>> format_call(EarlyStopping(monitor="val_acc", mode="max", patience=3), "trainbus")
     'EarlyStopping(monitor="val_acc", mode="max", patience=3)'
     """
     options = {"monitor": callback.monitor, **callback.model_dump(exclude_defaults=True)}
     if library == "ignite":
         del options["monitor"]
-    opening = _OPENINGS[library].replace("{monitor}", _written(callback.monitor))
-    return opening + ", ".join(f"{name}={_written(value)}" for name, value in options.items()) + ")"
+    opening = _OPENINGS[library].replace("{monitor}", _literal(callback.monitor))
+    return f"{opening}{_arguments(options)})"
 
 
-def brief(callback: Callback) -> str:
-    """The callback without what is at its default, under the name that every library gives it.
+def format_callback(callback: Callback) -> str:
+    """Return the callback without options at their defaults, by the name that it has in every library.
 
     >>> from trainbus.plugins import EarlyStopping
-    >>> brief(EarlyStopping(patience=3))
+    >>> format_callback(EarlyStopping(patience=3))
     'EarlyStopping(patience=3)'
     """
-    options = callback.model_dump(exclude_defaults=True)
-    told = ", ".join(f"{name}={_written(value)}" for name, value in options.items())
     kind = type(callback).__name__
-    return f"{next((name for name in _SHARED if kind.endswith(name)), kind)}({told})"
+    name = next((name for name in _SHARED if kind.endswith(name)), kind)
+    return f"{name}({_arguments(callback.model_dump(exclude_defaults=True))})"
 
 
-def _written(value: Any) -> str:
+def _arguments(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={_literal(value)}" for name, value in options.items())
+
+
+def _literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -1,4 +1,4 @@
-"""Charts as SVG inside a page: scales, axes, lines and marks; colours are those of the page's style."""
+"""SVG charts inside an HTML page: scales, axes, lines and marks, coloured by the style sheet of the page."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ from html import escape
 from math import ceil, floor, isfinite, log10
 from typing import NamedTuple
 
-__all__ = ["Axes", "Scale", "drawing", "element"]
-
 
 def element(name: str, content: str = "", **attributes: object) -> str:
-    """An element; attributes are escaped, `class_` is class, and content is taken as it is.
+    """Return an XML element; attributes are escaped, ``class_`` becomes class, and content is not escaped.
 
     >>> element("text", "a", x=1, class_="<b>")
     '<text x="1" class="&lt;b&gt;">a</text>'
     """
-    told = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_plain(value))}"' for key, value in attributes.items()
+    text = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_attribute(value))}"' for key, value in attributes.items()
     )
-    return f"<{name}{told}>{content}</{name}>"
+    return f"<{name}{text}>{content}</{name}>"
 
 
 def drawing(parts: Iterable[str], width: int, height: int, title: str, description: str) -> str:
-    """A drawing that scales with the page, and is told to those who do not see it."""
-    told = element("title", escape(title)) + element("desc", escape(description))
-    return element(
-        "svg", told + "".join(parts), viewBox=f"0 0 {width} {height}", role="img", aria_label=f"{title}: {description}"
-    )
+    """Return an SVG drawing that scales with the page, with title and description for screen readers."""
+    content = element("title", escape(title)) + element("desc", escape(description)) + "".join(parts)
+    box = f"0 0 {width} {height}"
+    return element("svg", content, viewBox=box, role="img", aria_label=f"{title}: {description}")
 
 
 class Scale(NamedTuple):
-    """Numbers to places."""
+    """A linear map from numbers to positions."""
 
     low: float
     high: float
@@ -39,12 +36,12 @@ class Scale(NamedTuple):
     end: float
 
     def __call__(self, value: float) -> float:
-        """The place of a value; one outside has the place of the nearest end."""
+        """Return the position of a value; a value outside the range gets the position of the nearest end."""
         part = (min(max(value, self.low), self.high) - self.low) / ((self.high - self.low) or 1)
         return self.begin + part * (self.end - self.begin)
 
     def ticks(self, count: int = 4) -> list[float]:
-        """Round numbers within, about so many.
+        """Return round numbers in the range, about ``count`` of them.
 
         >>> Scale(0, 0.95, 0, 100).ticks()
         [0.0, 0.2, 0.4, 0.6, 0.8]
@@ -61,29 +58,31 @@ class Scale(NamedTuple):
 
 
 class Axes(NamedTuple):
-    """A pair of scales and what is drawn on them."""
+    """A pair of scales, and the marks that can be drawn on them."""
 
     x: Scale
     y: Scale
 
-    def frame(self, x_words: str, y_words: str, *, percent: bool = False) -> str:
-        """Grid, numbers and words of both axes."""
+    def frame(self, x_label: str, y_label: str, *, percent: bool = False) -> str:
+        """Draw the grid, the numbers and the labels of both axes."""
         parts: list[str] = []
         for tick in self.y.ticks():
             place = self.y(tick)
             parts.append(element("line", x1=self.x.begin, x2=self.x.end, y1=place, y2=place, class_="grid"))
-            parts.append(element("text", _number(tick, percent=percent), x=self.x.begin - 5, y=place + 3.5, class_="y"))
+            parts.append(
+                element("text", _tick_label(tick, percent=percent), x=self.x.begin - 5, y=place + 3.5, class_="y")
+            )
         parts += [
-            element("text", _number(tick, percent=percent), x=self.x(tick), y=self.y.begin + 14, class_="x")
+            element("text", _tick_label(tick, percent=percent), x=self.x(tick), y=self.y.begin + 14, class_="x")
             for tick in self.x.ticks()
         ]
         parts.append(element("line", x1=self.x.begin, x2=self.x.end, y1=self.y.begin, y2=self.y.begin, class_="axis"))
-        parts.append(element("text", escape(x_words), x=self.x.end, y=self.y.begin + 27, class_="words end"))
-        parts.append(element("text", escape(y_words), x=self.x.begin, y=self.y.end - 8, class_="words"))
+        parts.append(element("text", escape(x_label), x=self.x.end, y=self.y.begin + 27, class_="words end"))
+        parts.append(element("text", escape(y_label), x=self.x.begin, y=self.y.end - 8, class_="words"))
         return "".join(parts)
 
     def line(self, points: Sequence[tuple[float, float]], kind: str, *, steps: bool = False) -> str:
-        """A line through the points, broken where one is not finite."""
+        """Draw a line through the points, with a gap at each that is not finite."""
         path: list[str] = []
         pen = "M"
         for x, y in points:
@@ -97,21 +96,21 @@ class Axes(NamedTuple):
         return element("path", d="".join(path), class_=kind) if path else ""
 
     def dot(self, x: float, y: float, kind: str, radius: float = 3) -> str:
-        """A round mark."""
+        """Draw a circle."""
         return element("circle", cx=round(self.x(x), 1), cy=round(self.y(y), 1), r=radius, class_=kind)
 
-    def upright(self, x: float, kind: str) -> str:
-        """A line from top to bottom."""
+    def vertical_line(self, x: float, kind: str) -> str:
+        """Draw a line from top to bottom."""
         place = round(self.x(x), 1)
         return element("line", x1=place, x2=place, y1=self.y.begin, y2=self.y.end, class_=kind)
 
-    def wedge(self, x: float, kind: str) -> str:
-        """A small triangle on the axis, pointing down."""
+    def triangle(self, x: float, kind: str) -> str:
+        """Draw a small triangle at the top, pointing down."""
         place, foot = round(self.x(x), 1), self.y.end + 8
         return element("path", d=f"M{place - 4} {foot - 8}h8l-4 8z", class_=kind)
 
-    def words(self, text: str, x: float, y: float, kind: str, up: float = 0) -> str:
-        """Words at a place of the scales, or so far above it; beyond the middle they stand before it."""
+    def label(self, text: str, x: float, y: float, kind: str, up: float = 0) -> str:
+        """Write a text to the right of a point, or to the left in the right half; ``up`` moves it up."""
         place = self.x(x)
         late = place > (self.x.begin + self.x.end) / 2
         return element(
@@ -123,9 +122,9 @@ class Axes(NamedTuple):
         )
 
 
-def _plain(value: object) -> str:
+def _attribute(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _number(value: float, *, percent: bool) -> str:
+def _tick_label(value: float, *, percent: bool) -> str:
     return f"{100 * value:.4g} %" if percent else f"{value:.4g}"

@@ -1,63 +1,60 @@
-"""Replays and sweeps as people read them in a terminal."""
+"""Reports of replays and sweeps as text for a terminal."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ...settings.settings_file import dumps
+from trainbus import dumps
+
 from ..curves import Curves
-from ..library_settings import library
-from ..metric_choice import Choice
-from ..recommend import ADVICE, Estimate
+from ..library_settings import find_library
+from ..metric_choice import MetricChoice
+from ..recommend import ADVICE
 from ..records import Recording
 from ..replayer import Replay
-from ..sweeper import Recommendation, Sweep
-from .formatting import aligned, duration, number, percent, plural, short
-from .outcome_table import outcome_table
-from .snippets import brief, python
-
-__all__ = ["overview", "replay_text", "sweep_text"]
+from ..sweeper import Sweep
+from .formatting import align_columns, estimate_cells, format_duration, format_number, format_percent, shorten
+from .outcome_table import tabulate_outcomes
+from .snippets import format_call, format_callback
+from .terminal import plural
 
 _ROWS = 40
-"""Runs of a table; those after them are only counted, unless all are asked for."""
-_FRONTIER = 12
+"""The number of rows of a table, unless all are requested."""
+_LINES = 12
+"""The number of policies of a frontier, and of notes on recordings."""
 
 
-def overview(recordings: Sequence[Recording], found: Sweep, paths: Sequence[str], *, every: bool = False) -> str:
-    """What the recorded runs did, and which three policies are recommended."""
-    lines = [*_head(recordings, found.choice), "", *_runs(found.curves, every=every), ""]
-    return "\n".join(
-        [*lines, *_recommended(found), "", *_pastes(found), *_notes(recordings, found.notes), *_next(paths)]
-    )
+def overview_text(recordings: Sequence[Recording], found: Sweep, paths: Sequence[str], *, every: bool = False) -> str:
+    """Return what the recorded runs did, and the three recommended policies."""
+    lines = [*_summary(recordings, found.choice), "", *_runs(found.curves, every=every), "", *_recommendations(found)]
+    return "\n".join([*lines, "", *_snippets(found), *_notes(recordings, found.notes), *_next_commands(paths)])
 
 
 def replay_text(recordings: Sequence[Recording], result: Replay, *, every: bool = False) -> str:
-    """What a list of callbacks would have decided, a line for each run."""
-    lines = [*_head(recordings, result.choice), f"by {library(result.library).title}'s rules:"]
-    lines += [f"  {short(brief(each), 400)}" for each in result.callbacks]
+    """Return what a list of callbacks would have decided, with a line for each run."""
+    lines = [*_summary(recordings, result.choice), f"by {find_library(result.library).title}'s rules:"]
+    lines += [f"  {shorten(format_callback(each), 400)}" for each in result.callbacks]
     return "\n".join([*lines, "", *_outcomes(result, every=every), *_notes(recordings, result.notes)])
 
 
 def sweep_text(recordings: Sequence[Recording], found: Sweep) -> str:
-    """What policies save and lose, and which three are recommended."""
+    """Return what the policies of the frontier save and lose, and the three recommended ones."""
+    count = f"{len(found.grid):,} {'policy' if len(found.grid) == 1 else 'policies'}"
     tried = ", ".join(f"{len(values)} {name}" for name, values in found.grid.axes.items() if len(values) > 1)
-    lines = [*_head(recordings, found.choice), ""]
-    lines += [
-        f"{plural(len(found.grid), 'policy').replace('policys', 'policies')} ({tried or 'one of each'}); of these"
-    ]
-    lines += ["no other both saves more and loses less than:", "", *_frontier(found), "", *_recommended(found), ""]
-    return "\n".join([*lines, *_pastes(found), *_notes(recordings, found.notes)])
+    lines = [*_summary(recordings, found.choice), "", f"{count} ({tried or 'one of each'}); of these"]
+    lines += ["no other both saves more and loses less than:", "", *_frontier(found), "", *_recommendations(found), ""]
+    return "\n".join([*lines, *_snippets(found), *_notes(recordings, found.notes)])
 
 
-def _head(recordings: Sequence[Recording], choice: Choice) -> list[str]:
+def _summary(recordings: Sequence[Recording], choice: MetricChoice) -> list[str]:
     formats = Counter(each.format or "in memory" for each in recordings)
     epochs = sum(len(each.epochs) for each in recordings)
-    told = ", ".join(f"{name} ({count})" if len(formats) > 1 else name for name, count in formats.most_common())
+    counts = ", ".join(f"{name} ({count})" if len(formats) > 1 else name for name, count in formats.most_common())
     better = "lower" if choice.mode == "min" else "higher"
     return [
-        f"{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}: {told}",
-        f"decided by {short(choice.monitor)}, {better} is better ({choice.why})",
+        f"{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}: {counts}",
+        f"decided by {shorten(choice.monitor)}, {better} is better ({choice.why})",
     ]
 
 
@@ -65,89 +62,85 @@ def _runs(curves: Curves, *, every: bool) -> list[str]:
     rows: list[list[str]] = []
     for row, name in enumerate(curves.names):
         count = int(curves.lengths[row])
-        place = int(curves.best[row, :count].argmax())
-        best, epoch = curves.sign * curves.best[row, count - 1], int(curves.epochs[row, place])
+        column = int(curves.best[row, :count].argmax())
+        best, epoch = curves.sign * curves.best[row, count - 1], int(curves.epochs[row, column])
         seconds, after = curves.end[row] - curves.begin[row], int(curves.last[row]) - epoch
         known = abs(best) != float("inf")
         rows.append(
             [
-                short(name),
+                shorten(name),
                 f"{curves.last[row] - curves.first[row] + 1}",
-                number(best) if known else "-",
+                format_number(best) if known else "-",
                 str(epoch + 1) if known else "-",
                 str(after) if known else "-",
-                duration(float(seconds)) if seconds == seconds else "",
+                format_duration(float(seconds)) if seconds == seconds else "",
             ]
         )
     header = ["run", "epochs", "best", "in epoch", "epochs after"]
     if any(row[-1] for row in rows):
-        return _cut([*header, "time", ""], [[*row, ""] for row in rows], every=every)
-    return _cut([*header, ""], [[*row[:-1], ""] for row in rows], every=every)
+        return _table([*header, "time", ""], [[*row, ""] for row in rows], every=every)
+    return _table([*header, ""], [[*row[:-1], ""] for row in rows], every=every)
 
 
 def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
-    header, rows = outcome_table(result)
-    yield from _cut([*header, ""], [[short(row[0]), *row[1:], ""] for row in rows], every=every)
-    mean, worst = result.lost
-    part = result.epochs_saved / max(result.epochs, 1)
+    header, rows = tabulate_outcomes(result)
+    yield from _table([*header, ""], [[shorten(row[0]), *row[1:], ""] for row in rows], every=every)
+    mean, worst = result.quality_lost
+    fraction = result.epochs_saved / max(result.epochs, 1)
     saved, seconds = result.seconds_saved, result.seconds
-    time = "" if saved is None or seconds is None else f" and {duration(saved)} of {duration(seconds)}"
+    time = "" if saved is None or seconds is None else f" and {format_duration(saved)} of {format_duration(seconds)}"
     yield ""
-    yield f"in total {result.epochs_saved:,} of {plural(result.epochs, 'epoch')} saved ({percent(part)}){time};"
-    yield f"quality lost: {number(mean)} on average, {number(worst)} at worst"
+    epochs = f"{result.epochs_saved:,} of {plural(result.epochs, 'epoch')} saved ({format_percent(fraction)})"
+    yield f"in total {epochs}{time};"
+    yield f"quality lost: {format_number(mean)} on average, {format_number(worst)} at worst"
     if result.censored:
         yield ""
-        yield f"censored ({result.censored}): not stopped up to the last recorded epoch, beyond which nothing is known"
+        yield f"censored ({result.censored}): not stopped up to the last recorded epoch; nothing is known after it"
     if any(not each.exact for outcome in result.outcomes for each in outcome.decisions):
         if not result.censored:
             yield ""
-        yield "?: after a learning rate cut that the record does not show, the run would have gone on otherwise;"
-        yield "   the first cut is exact, what is marked is what would follow from the values as they were recorded"
+        yield "?: after a learning rate cut that the record does not show, training would have continued differently;"
+        yield "   the first cut is exact, later actions assume the recorded values"
 
 
 def _frontier(found: Sweep) -> list[str]:
     numbers = list(found.frontier)
-    if len(numbers) > _FRONTIER:
-        chosen = sorted({round(place * (len(numbers) - 1) / (_FRONTIER - 1)) for place in range(_FRONTIER)})
-        numbers = [numbers[place] for place in chosen]
-    rows = [[*_estimate(found.estimate(each))[1:], str(found.grid[each])] for each in numbers]
-    return aligned(["saves", "loses", "at worst", "policy"], [[each[0].rjust(6), *each[1:]] for each in rows])
+    if len(numbers) > _LINES:
+        chosen = sorted({round(line * (len(numbers) - 1) / (_LINES - 1)) for line in range(_LINES)})
+        numbers = [numbers[index] for index in chosen]
+    rows = [[*estimate_cells(found.estimate(each)), str(found.grid[each])] for each in numbers]
+    return align_columns(["saves", "loses", "at worst", "policy"], [[each[0].rjust(6), *each[1:]] for each in rows])
 
 
-def _recommended(found: Sweep) -> list[str]:
+def _recommendations(found: Sweep) -> list[str]:
     several = any(each.on_others for each in found.recommendations)
     header = ["", "saves", "loses", "at worst", *(["left out: saves", "loses", "at worst"] if several else []), ""]
-    rows = [[each.advice, *_row(each, several=several), ""] for each in found.recommendations]
-    lines = ["recommended, by how much they may lose:", "", *aligned(header, rows), ""]
+    rows = [
+        [each.advice, *estimate_cells(each.on_these), *(estimate_cells(each.on_others) if several else []), ""]
+        for each in found.recommendations
+    ]
+    lines = ["recommended, by how much they may lose:", "", *align_columns(header, rows), ""]
     lines += [f"{name}: {limit.words}" for name, limit in ADVICE.items()]
     if several:
-        lines += ["left out: the same choice made without a run and applied to it, for each run in turn; expect that"]
+        lines += ["left out: each run in turn is left out, and the policy that the others choose is applied to it;"]
+        lines += ["expect these numbers for a new run"]
     else:
-        lines += ["one run only: what a policy does to another is not known; more runs would tell"]
+        lines += ["there is only one run: give more runs to estimate what a policy does to a new one"]
     return lines
 
 
-def _row(each: Recommendation, *, several: bool) -> list[str]:
-    others = _estimate(each.on_others)[1:] if each.on_others else ["-"] * 3
-    return [*_estimate(each.on_these)[1:], *(others if several else [])]
-
-
-def _estimate(estimate: Estimate) -> list[str]:
-    return ["", percent(estimate.saved), percent(estimate.lost), percent(estimate.worst)]
-
-
-def _pastes(found: Sweep) -> Iterator[str]:
-    own = found.library == "trainbus"
+def _snippets(found: Sweep) -> Iterator[str]:
+    has_settings = found.library == "trainbus"
     same: dict[str, list[str]] = {}
     for each in found.recommendations:
-        same.setdefault(python(each.callback, found.library), []).append(each.advice)
+        same.setdefault(format_call(each.callback, found.library), []).append(each.advice)
     for each in found.recommendations:
-        code = python(each.callback, found.library)
+        code = format_call(each.callback, found.library)
         advice = same.pop(code, None)
         if advice is None:
             continue
-        yield f"# {', '.join(advice)}" + (", in trainbus.toml:" if own else ":")
-        if own:
+        yield f"# {', '.join(advice)}" + (", in trainbus.toml:" if has_settings else ":")
+        if has_settings:
             yield from dumps([each.callback]).splitlines()
             yield "# in Python:"
         yield code
@@ -155,22 +148,22 @@ def _pastes(found: Sweep) -> Iterator[str]:
 
 
 def _notes(recordings: Sequence[Recording], notes: Sequence[str]) -> Iterator[str]:
-    told = [f"{short(each.name)}: {short(note, 200)}" for each in recordings for note in each.notes]
-    if notes or told:
+    details = [f"{shorten(each.name)}: {shorten(note, 200)}" for each in recordings for note in each.notes]
+    if notes or details:
         yield ""
-    yield from (f"note: {short(note, 400)}" for note in notes)
-    yield from (f"note: {note}" for note in told[:_FRONTIER])
-    if len(told) > _FRONTIER:
-        yield f"note: and {len(told) - _FRONTIER} more of what readers left out or guessed (--json has them all)"
+    yield from (f"note: {shorten(note, 400)}" for note in notes)
+    yield from (f"note: {note}" for note in details[:_LINES])
+    if len(details) > _LINES:
+        yield f"note: and {len(details) - _LINES} more notes on what was left out or guessed (--html lists all)"
 
 
-def _next(paths: Sequence[str]) -> Iterator[str]:
-    shown = " ".join(short(each, 60) for each in paths)
-    yield f"settings of your own: trainbus replay {shown} --early-stopping patience=5,min_delta=0.001"
-    yield f"the whole frontier:   trainbus sweep {shown}      as a page: --html report.html"
+def _next_commands(paths: Sequence[str]) -> Iterator[str]:
+    shown = " ".join(shorten(each, 60) for each in paths)
+    yield f"try your settings:   trainbus replay {shown} --early-stopping patience=5,min_delta=0.001"
+    yield f"the whole frontier:  trainbus sweep {shown}      as a page: --html report.html"
 
 
-def _cut(header: Sequence[str], rows: Sequence[Sequence[str]], *, every: bool) -> list[str]:
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, every: bool) -> list[str]:
     shown = rows if every or len(rows) <= _ROWS else rows[: _ROWS - 1]
-    lines = aligned(header, shown)
+    lines = align_columns(header, shown)
     return [*lines, f"and {len(rows) - len(shown):,} more (--all)"] if len(shown) < len(rows) else lines

@@ -1,1 +1,1 @@
-"""What writes event files, in a thread of its own."""
+"""Event files, written by a background thread."""

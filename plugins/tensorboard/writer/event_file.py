@@ -1,7 +1,7 @@
-"""TensorBoard's event files: records, their names, and what a killed run left beyond a checkpoint.
+"""TensorBoard's event files: their records, their names, and how they are truncated to a checkpoint.
 
-tensorboardX gives the messages and the checksum. Its writers are not used: they hand each scalar to a thread through a
-pipe, cost thirty times as much, and block the training for ever once that thread has died of a full disk.
+tensorboardX provides the messages and the checksum. Its writers are not used: they send each scalar to a thread through
+a pipe, cost thirty times as much, and block the training forever after that thread has died of a full disk.
 """
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
@@ -24,33 +24,31 @@ from typing import Any
 from tensorboardX.proto import event_pb2  # type: ignore[import-untyped]
 from tensorboardX.record_writer import masked_crc32c  # type: ignore[import-untyped]
 
-__all__ = ["EventFile", "cut_back"]
-
 PREFIX = "events.out.tfevents."
 _SECONDS = re.compile(rf"{re.escape(PREFIX)}(\d+)\.")
 
 
 class EventFile:
-    """A new event file in a directory, which is made where it is not there.
+    """A new event file in a directory, which is created if it does not exist.
 
-    Records are gathered in memory until `flush`. What was flushed survives the end of the process, however it ends.
-    The file is read after all that are in the directory already, whatever the clock says.
+    Records are buffered in memory until ``flush``. Flushed records survive the end of the process, however it ends.
+    TensorBoard reads the file after all others in the directory, whatever the clock says.
 
     Args:
-        directory: of one TensorBoard run.
-        line: what tells the files of one training run, also where it is resumed, from those of others.
-        start: the first step of a run that was resumed: TensorBoard drops what it holds from there on.
+        directory: The directory of one TensorBoard run.
+        file_id: The end of the file's name, common to all files of one training run, including after a resume.
+        first_step: The first step of a resumed run: TensorBoard drops the events that it has read from there on.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: The file cannot be created.
     """
 
-    def __init__(self, directory: Path, line: str, start: int | None = None) -> None:
+    def __init__(self, directory: Path, file_id: str, first_step: int | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        there = (_SECONDS.match(path.name) for path in directory.glob(f"{PREFIX}*"))
-        seconds = max([int(time.time()), *(int(found[1]) + 1 for found in there if found)])
-        self.path = directory / f"{PREFIX}{seconds:010d}.{socket.gethostname()}.{os.getpid()}.{line}"
-        # without a buffer of Python's own, which a forked process would write a second time
+        names = (_SECONDS.match(path.name) for path in directory.glob(f"{PREFIX}*"))
+        seconds = max([int(time.time()), *(int(found[1]) + 1 for found in names if found)])
+        self.path = directory / f"{PREFIX}{seconds:010d}.{socket.gethostname()}.{os.getpid()}.{file_id}"
+        # unbuffered: a forked process would write Python's buffer a second time
         self._file = self.path.open("xb", buffering=0)
         self._pending: list[bytes] = []
         self.size = 0
@@ -58,11 +56,11 @@ class EventFile:
         self._torn = False
         """Whether a part of a record lies behind them."""
         self.write(time.time(), file_version="brain.Event:2")
-        if start is not None:
+        if first_step is not None:
             log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            for _ in range(2):  # TensorBoard takes the first one that it sees for no restart
-                self.write(time.time(), step=start, session_log=log)
-        self._headings = len(self._pending)  # of which none is an event of the training
+            for _ in range(2):  # TensorBoard ignores the first one
+                self.write(time.time(), step=first_step, session_log=log)
+        self._headings = len(self._pending)  # none of them is an event of the training
 
     def write(self, wall_time: float, **content: Any) -> None:
         """Append one event."""
@@ -73,7 +71,7 @@ class EventFile:
 
     @property
     def waiting(self) -> int:
-        """How many events are not flushed."""
+        """Number of events that are not flushed."""
         return max(len(self._pending) - self._headings, 0)
 
     def flush(self) -> None:
@@ -106,27 +104,27 @@ class EventFile:
         self._torn = False
 
     def sync(self) -> None:
-        """Bring what was flushed to the disk."""
+        """Sync the flushed records to the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Bring everything to the disk; may be called again, without effect."""
+        """Write and sync everything, and close the file; a second call has no effect."""
         if not self._file.closed:
             with self._file:
                 self.flush()
                 self.sync()
 
 
-def cut_back(directories: Iterable[Path], line: str, sizes: Mapping[Path, int]) -> None:
-    """Let the event files of one training run hold what they held at an earlier moment.
+def truncate_event_files(directories: Iterable[Path], file_id: str, sizes: Mapping[Path, int]) -> None:
+    """Truncate the event files of one training run to an earlier state; other files stay as they are.
 
     Args:
-        directories: where they are; files of other runs there stay as they are.
-        line: what they have in their names.
-        sizes: how many bytes each had then; those that are not named were not there, and go.
+        directories: The directories of the files.
+        file_id: The end of their names.
+        sizes: The earlier size of each file; files without one did not exist and are removed.
     """
     for directory in directories:
-        for path in directory.glob(f"{PREFIX}*.{line}"):
+        for path in directory.glob(f"{PREFIX}*.{file_id}"):
             size = sizes.get(path)
             if size is None:
                 path.unlink(missing_ok=True)

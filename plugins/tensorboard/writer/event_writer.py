@@ -1,7 +1,8 @@
-"""A thread that writes TensorBoard's event files, so that training only hands over what is to be written.
+"""A thread that writes TensorBoard's event files, so that the training only queues events.
 
-What is handed over is bounded: who is faster than the disk waits for it, as long as it gets on. While it does not, be
-it full, gone or silent, what finds no room is dropped, and counted; the thread goes on trying. Each is told once.
+The queue is bounded. A training that is faster than the disk waits, as long as the thread makes progress. If it makes
+none, because the disk is full, gone or does not respond, events that do not fit are dropped and counted, and the thread
+keeps trying. Each problem is reported once.
 """
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
@@ -24,147 +25,142 @@ from tensorboardX.proto import summary_pb2  # type: ignore[import-untyped]
 from .event_file import EventFile
 from .summaries import Value, scalars
 
-__all__ = [
-    "FLUSH_SECONDS",
-    "MOST_BYTES",
-    "MOST_EVENTS",
-    "PATIENCE_SECONDS",
-    "SYNC_SECONDS",
-    "EventWriter",
-    "Made",
-    "Note",
-]
-
 FLUSH_SECONDS = 1.0
-"""How long after it was handed over an event is in its file, at most: what the end of the process cannot take away."""
+"""Maximum time until a queued event is in its file, where it survives the end of the process."""
 
 SYNC_SECONDS = 10.0
-"""How long after that it is on the disk, at most: what the end of the machine cannot take away."""
+"""Maximum time from then until it is on the disk, where it survives a crash of the machine."""
 
-MOST_EVENTS = 10_000
-"""So many events may wait to be written."""
+MAX_EVENTS = 10_000
+"""Maximum number of queued events."""
 
-MOST_BYTES = 512 << 20
-"""So many bytes of arrays may wait to be made into messages, and one array more."""
+MAX_BYTES = 512 << 20
+"""Maximum bytes of queued arrays, plus one array."""
 
 PATIENCE_SECONDS = 10.0
-"""How long the training waits for a thread that does not get on, before it goes on without it."""
+"""How long the training waits for a thread that makes no progress before it continues without it."""
 
-_MANY, _MUCH = MOST_EVENTS // 2, 8 << 20  # events, and bytes, that wake the thread before its time
-_SOME = 64  # events after which the thread lets the training go first
+_WAKE_EVENTS, _WAKE_BYTES = MAX_EVENTS // 2, 8 << 20
+"""Queued events and bytes that wake the thread before ``FLUSH_SECONDS`` are over."""
 
-Made: TypeAlias = "list[Value] | bytes"
-"""What an event shows: values of tags, or a graph."""
+_YIELD_EVENTS = 64
+"""Number of events after which the thread yields to the training."""
+
+Summary: TypeAlias = "list[Value] | bytes"
+"""The content of an event: values of tags, or a graph."""
 
 Note: TypeAlias = Callable[[str, Exception], object]
-"""Hears, from whatever thread, what is lost and why."""
+"""Reports, from any thread, what is lost and why."""
 
 
 class EventWriter:
-    """The event files of one training run: one a TensorBoard run, opened at its first event.
+    """Writes the event files of one training run: one for each TensorBoard run, created at its first event.
 
-    A process that was forked from the one that made it writes nothing.
+    In a forked process it writes nothing.
 
     Args:
-        log_dir: the directory that holds the TensorBoard runs.
-        line: what all files have at the end of their names.
-        note: hears of failures.
-        start: the first step of a run that was resumed: TensorBoard drops what it holds from there on.
+        log_dir: The directory of the TensorBoard runs.
+        file_id: The end of all file names.
+        note: Reports failures.
+        first_step: The first step of a resumed run: TensorBoard drops the events that it has read from there on.
     """
 
-    def __init__(self, log_dir: Path, line: str, note: Note, start: int | None = None) -> None:
-        self.log_dir, self.line, self.note, self.start = log_dir, line, note, start
+    def __init__(self, log_dir: Path, file_id: str, note: Note, first_step: int | None = None) -> None:
+        self.log_dir, self.file_id, self.note, self.first_step = log_dir, file_id, note, first_step
         self.dropped = 0
-        """How many events had found no room."""
+        """Number of events that did not fit into the queue."""
         self._files: dict[str, EventFile] = {}
-        self._queue: deque[tuple[float, str, int, Callable[[Any], Made], Any, int]] = deque()
+        self._queue: deque[tuple[float, str, int, Callable[[Any], Summary], Any, int]] = deque()
         self._bytes = 0
         self._wake = threading.Condition()
         self._awake = self._closing = self._ended = False
-        self._wanted = self._served = 0  # numbers of flushes
+        self._flushes_requested = self._flushes_done = 0
         self._flushed = self._synced = time.monotonic()
-        self._done = 0  # grows whenever the thread gets on
-        self._refused = False  # whether a file could not be written when that was last tried
-        self._blocked = False  # whether the thread does not get on
-        self._why: Exception = RuntimeError("the run is over")  # why something is lost
-        self._told: set[object] = set()
+        self._progress = 0  # grows whenever the thread makes progress
+        self._write_failed = False  # whether the last attempt to write a file failed
+        self._blocked = False  # whether the thread makes no progress
+        self._reason: Exception = RuntimeError("the run is over")  # why events are lost
+        self._reported: set[object] = set()
         self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._work, name="trainbus-tensorboard", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="trainbus-tensorboard", daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
-    # --- what the training calls
+    # --- called by the training
 
     def scalars(self, run: str, step: int, values: Mapping[str, float]) -> None:
-        """Write numbers by tag, all in one event; nothing where there are none."""
+        """Write numbers by tag, all in one event; nothing if there are none."""
         if values:
             self.put(run, step, scalars, values)
 
-    def put(self, run: str, step: int, make: Callable[[Any], Made], material: Any, size: int = 0) -> bool:
-        """Write what `make(material)` returns, which is called in the thread; nothing where that is empty.
-
-        Returns whether there was room for it.
+    def put(self, run: str, step: int, make: Callable[[Any], Summary], material: Any, size: int = 0) -> bool:
+        """Queue an event; the thread writes what ``make(material)`` returns, or nothing if that is empty.
 
         Args:
-            run: the TensorBoard run, as a path below the directory.
-            step: its place on the axis.
-            make: makes the message; what it raises is told, once a kind.
-            material: what nobody else changes any more, such as a copy of an array.
-            size: its size in bytes, where that is worth counting.
+            run: The TensorBoard run, as a path relative to the directory.
+            step: The step of the event.
+            make: Makes the content, in the thread; its exceptions are reported, once a kind.
+            material: The argument of ``make``; nothing may change it later, so give a copy of an array.
+            size: Bytes of an array, for ``MAX_BYTES``; 0 for small material.
+
+        Returns:
+            Whether there was room for the event.
         """
-        if (size or self._ended or len(self._queue) >= _MANY) and not self._admits(size):
+        if (size or self._ended or len(self._queue) >= _WAKE_EVENTS) and not self._admits(size):
             return False
         self._queue.append((time.time(), run, step, make, material, size))
         return True
 
     def flush(self) -> None:
-        """Wait until everything that was handed over is in its file, as far as it can be written."""
+        """Wait until all queued events are in their files, as far as they can be written."""
         if os.getpid() != self._pid:
             return
         with self._wake:
-            self._wanted += 1
-            ticket = self._wanted
+            self._flushes_requested += 1
+            number = self._flushes_requested
             self._wake.notify_all()
-            self._wait(lambda: self._served >= ticket)
+            self._wait(lambda: self._flushes_done >= number)
 
     def sizes(self) -> dict[Path, int]:
-        """How many bytes were flushed into each file."""
+        """Return the flushed bytes of each file."""
         return {file.path: file.size for file in list(self._files.values())}
 
     def close(self) -> None:
-        """Write everything, wait for the disk and end the thread; may be called again, without effect."""
+        """Write everything, sync it and end the thread; a second call has no effect."""
         if os.getpid() != self._pid or self._closing:
             return
         with self._wake:
             self._closing = True
             self._wake.notify_all()
             self._wait(lambda: self._ended)
-            over, self._ended = self._ended, True  # also where the thread still has to learn so
+            ended, self._ended = self._ended, True  # a thread that still runs stops at the next event
             lost = self.dropped + len(self._queue) + sum(file.waiting for file in list(self._files.values()))
-        if over:
+        if ended:
             self._thread.join()
         atexit.unregister(self.close)
         if lost:
-            self.note(f"{lost:,} event{'s' * (lost != 1)} of this run are not in {self.log_dir}", self._why)
+            self.note(f"{lost:,} event{'s' * (lost != 1)} of this run are not in {self.log_dir}", self._reason)
 
     # --- inner workings
 
     def _admits(self, size: int) -> bool:
-        """Whether there is room, which is waited for while the thread gets on."""
+        """Return whether there is room; wait for it as long as the thread makes progress."""
         if os.getpid() != self._pid or self._closing:
             return False
-        if self._awake and not (size or self._ended) and len(self._queue) < MOST_EVENTS:
+        if self._awake and not (size or self._ended) and len(self._queue) < MAX_EVENTS:
             return True
 
-        def room() -> bool:
-            return len(self._queue) < MOST_EVENTS and self._bytes <= MOST_BYTES
+        def has_room() -> bool:
+            return len(self._queue) < MAX_EVENTS and self._bytes <= MAX_BYTES
 
         with self._wake:
-            if not self._awake and (self._bytes + size >= _MUCH or len(self._queue) >= _MANY or not room()):
+            if not self._awake and (
+                self._bytes + size >= _WAKE_BYTES or len(self._queue) >= _WAKE_EVENTS or not has_room()
+            ):
                 self._awake = True
                 self._wake.notify_all()
-            self._wait(lambda: room() or self._refused)
-            admitted = room() and not self._ended
+            self._wait(lambda: has_room() or self._write_failed)
+            admitted = has_room() and not self._ended
             if admitted:
                 self._bytes += size
             else:
@@ -172,47 +168,47 @@ class EventWriter:
             return admitted
 
     def _wait(self, done: Callable[[], bool]) -> None:
-        """Wait for the thread, as long as it gets on."""
-        notified, before = True, self._done
+        """Wait until ``done``, as long as the thread makes progress."""
+        notified, before = True, self._progress
         while not (done() or self._ended or self._blocked):
-            if not notified and before == self._done:
+            if not notified and before == self._progress:
                 self._blocked = True
                 self._fail(TimeoutError(f"nothing could be written for {PATIENCE_SECONDS:g} seconds"))
             else:
-                before = self._done
+                before = self._progress
                 notified = self._wake.wait(PATIENCE_SECONDS)
 
     def _fail(self, error: Exception) -> None:
-        """Nothing is written for now; how much is lost by that the end tells."""
-        self._why = error
-        self._tell("fail", f"{self.log_dir} is not written to", error)
+        """Report that nothing can be written at present; ``close`` reports how much was lost."""
+        self._reason = error
+        self._report("fail", f"cannot write to {self.log_dir}", error)
 
-    def _tell(self, kind: object, lost: str, error: Exception) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
+    def _report(self, kind: object, lost: str, error: Exception) -> None:
+        if kind not in self._reported:
+            self._reported.add(kind)
             self.note(lost, error)
 
     # --- in the thread
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         closing = False
         try:
             while not (closing or self._ended):
                 with self._wake:
-                    self._wake.wait_for(self._is_called, FLUSH_SECONDS)
-                    self._awake, wanted, closing = False, self._wanted, self._closing
+                    self._wake.wait_for(self._has_work, FLUSH_SECONDS)
+                    self._awake, requested, closing = False, self._flushes_requested, self._closing
                 try:
                     self._drain()
                     self._flush()
-                    self._refused = False
-                except Exception as error:  # noqa: BLE001 - training is worth more than its pictures
-                    self._refused = True
+                    self._write_failed = False
+                except Exception as error:  # noqa: BLE001 - missing events must not end the training
+                    self._write_failed = True
                     self._fail(error)
                 with self._wake:
-                    self._served = wanted
+                    self._flushes_done = requested
                     self._wake.notify_all()
         except BaseException as error:  # noqa: BLE001 - as above
-            self._fail(RuntimeError(f"the thread that writes has ended: {error!r}"))
+            self._fail(RuntimeError(f"the writing thread has ended: {error!r}"))
         finally:
             for file in self._files.values():
                 with suppress(OSError):
@@ -221,8 +217,9 @@ class EventWriter:
                 self._ended = True
                 self._wake.notify_all()
 
-    def _is_called(self) -> bool:
-        return self._closing or self._wanted > self._served or (self._awake and not self._refused)
+    def _has_work(self) -> bool:
+        flush = self._flushes_requested > self._flushes_done
+        return self._closing or flush or (self._awake and not self._write_failed)
 
     def _drain(self) -> None:
         for number in range(len(self._queue)):
@@ -230,7 +227,7 @@ class EventWriter:
                 return
             self._write(*self._queue[0])
             *_, size = self._queue.popleft()
-            self._done += 1
+            self._progress += 1
             self._blocked = False
             if size:
                 with self._wake:
@@ -238,23 +235,25 @@ class EventWriter:
                     self._wake.notify_all()
                 if time.monotonic() - self._flushed > FLUSH_SECONDS:
                     self._flush()
-            elif number % _SOME == 0:
-                time.sleep(0)  # else the training would wait for the interpreter, 5 ms at a time
+            elif number % _YIELD_EVENTS == 0:
+                time.sleep(0)  # else the training would wait 5 ms for the interpreter lock
 
-    def _write(self, wall_time: float, run: str, step: int, make: Callable[[Any], Made], material: Any, _: int) -> None:
+    def _write(
+        self, wall_time: float, run: str, step: int, make: Callable[[Any], Summary], material: Any, _: int
+    ) -> None:
         file = self._file(run)
         try:
-            made = make(material)
-            if isinstance(made, bytes):
-                file.write(wall_time, graph_def=made)
-            elif made:
-                file.write(wall_time, step=step, summary=summary_pb2.Summary(value=made))
-        except Exception as error:  # noqa: BLE001 - one picture less
-            self._tell((getattr(make, "func", make), type(error)), f"no {_shown_by(make)}", error)
+            content = make(material)
+            if isinstance(content, bytes):
+                file.write(wall_time, graph_def=content)
+            elif content:
+                file.write(wall_time, step=step, summary=summary_pb2.Summary(value=content))
+        except Exception as error:  # noqa: BLE001 - one event less
+            self._report((getattr(make, "func", make), type(error)), f"no {_tag_of(make)}", error)
 
     def _file(self, run: str) -> EventFile:
         if run not in self._files:
-            self._files[run] = EventFile(self.log_dir / run, self.line, self.start)
+            self._files[run] = EventFile(self.log_dir / run, self.file_id, self.first_step)
         return self._files[run]
 
     def _flush(self) -> None:
@@ -265,11 +264,13 @@ class EventWriter:
             self._synced = self._flushed
             for file in self._files.values():
                 file.sync()
-        self._done += 1
+        self._progress += 1
         self._blocked = False
 
 
-def _shown_by(make: Callable[[Any], Made]) -> str:
-    """The tag that is made, where one is given."""
-    given: tuple[object, ...] = getattr(make, "args", ())
-    return given[0] if given and isinstance(given[0], str) else getattr(make, "__name__", "event").strip("_")
+def _tag_of(make: Callable[[Any], Summary]) -> str:
+    """Return the tag that ``make`` is bound to; without one, its name."""
+    arguments: tuple[object, ...] = getattr(make, "args", ())
+    return (
+        arguments[0] if arguments and isinstance(arguments[0], str) else getattr(make, "__name__", "event").strip("_")
+    )

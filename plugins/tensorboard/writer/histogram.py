@@ -1,7 +1,8 @@
-"""A whole array as a histogram, with exact statistics.
+"""Histograms of arrays, with exact statistics.
 
-The buckets follow the bits of the numbers: each range between two powers of two is cut into `FINENESS` equal parts.
-Counting is then a shift and a table, several times cheaper than a search among bucket edges.
+The buckets follow the bits of the numbers: each range between two powers of two is divided into
+``BUCKETS_PER_OCTAVE`` equal parts. Counting is then a shift and a table lookup, several times cheaper than a search
+among bucket edges.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["FINENESS", "Histogram", "Tally", "as_floats", "histogram"]
-
-FINENESS = 16
-"""Buckets between two neighbouring powers of two."""
+BUCKETS_PER_OCTAVE = 16
+"""Number of buckets between two neighbouring powers of two."""
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
-_BLOCK = 1 << 16  # numbers at a time: what is made of them stays in the processor's cache
+_BLOCK = 1 << 16  # numbers at a time, so that temporary arrays stay in the processor's cache
 
 
 class Histogram(NamedTuple):
-    """How often finite numbers fall into buckets, each of which reaches from the limit before to its own."""
+    """The number of finite values in each bucket, which reaches from the previous limit to its own."""
 
     minimum: float
     maximum: float
@@ -33,12 +32,12 @@ class Histogram(NamedTuple):
     squares: float
     """Sum of the squares."""
     limits: Array
-    """Upper ends of the buckets, rising; the first bucket begins at `minimum`."""
+    """Upper ends of the buckets, ascending; the first bucket begins at ``minimum``."""
     counts: Array
 
 
 def as_floats(array: Any) -> Array | None:
-    """The same numbers as float32 or float64, whichever holds them; None where they are no numbers.
+    """Return the array as float32 or float64, whichever is exact; None if it holds no numbers.
 
     A complex number becomes two.
     """
@@ -52,25 +51,25 @@ def as_floats(array: Any) -> Array | None:
     return floats
 
 
-class Tally:
-    """A histogram that grows by one array after the other; none of them is kept.
+class HistogramAccumulator:
+    """A histogram of several arrays, added one after the other; none of them is kept.
 
     Numbers are counted in the precision of the first array.
 
-    >>> tally = Tally()
+    >>> accumulator = HistogramAccumulator()
     >>> for part in ([0.5, 1.0], [1.0, float("nan")]):
-    ...     tally.add(part)
-    >>> tally.histogram()[:5]
+    ...     accumulator.add(part)
+    >>> accumulator.histogram()[:5]
     (0.5, 1.0, 3, 2.5, 2.25)
     """
 
     def __init__(self) -> None:
-        self._sides: Array | None = None  # counts upwards from zero, and downwards from zero
+        self._sides: Array | None = None  # counts of positive and of negative values, outwards from zero
         self._dtype = np.dtype(np.float32)
         self._low, self._high, self._size, self._total, self._squares = np.inf, -np.inf, 0, 0.0, 0.0
 
     def add(self, array: Any) -> None:
-        """Count in all finite numbers of an array, of any float, integer or truth type."""
+        """Add all finite numbers of an array of any float, integer or bool type."""
         floats = as_floats(array)
         if floats is None:
             return
@@ -79,14 +78,17 @@ class Tally:
             self._sides = np.zeros((2, _bins(self._dtype)), np.int64)
         flat = floats.astype(self._dtype, copy=False).ravel(order="K")
         length = min(flat.size, _BLOCK)
-        places, exact = np.empty(length, np.intp), np.empty(length, np.float64)  # once: fresh memory costs more
+        places, exact = (
+            np.empty(length, np.intp),
+            np.empty(length, np.float64),
+        )  # allocated once, since new memory is slow
         for start in range(0, flat.size, _BLOCK):
             self._count(flat[start : start + _BLOCK], self._sides, places, exact)
 
     def _count(self, block: Array, sides: Array, places: Array, exact: Array) -> None:
         sides += _counted(block, places[: block.size])
         low, high = float(block.min()), float(block.max())
-        if not isfinite(high - low):  # or they lie further apart than a float reaches
+        if not isfinite(high - low):  # or finite, but their difference overflows
             block = block[np.isfinite(block)]
             if not block.size:
                 return
@@ -97,36 +99,36 @@ class Tally:
         np.copyto(exact, block)
         with np.errstate(over="ignore"):
             self._total += float(exact.sum())
-            self._squares += float(np.square(exact, out=exact).sum())  # a dot product would set BLAS's threads going
+            self._squares += float(np.square(exact, out=exact).sum())  # a dot product would start BLAS's threads
 
     def histogram(self) -> Histogram | None:
-        """The histogram of all that was counted in; None where there was no finite number."""
+        """Return the histogram of all added arrays; None if they have no finite number."""
         if self._sides is None or not self._size:
             return None
         edges = _edges(self._dtype)
         half = len(edges) // 2
         counts = np.concatenate([self._sides[1, :half][::-1], self._sides[0, :half]])
         filled = np.flatnonzero(counts)
-        shown = np.union1d(filled, filled[1:] - 1)  # an empty bucket before a filled one closes the gap
+        shown = np.union1d(filled, filled[1:] - 1)  # an empty bucket fills the gap before a filled one
         limits = edges[shown + 1]
         limits[-1] = self._high
         return Histogram(self._low, self._high, self._size, self._total, self._squares, limits, counts[shown])
 
 
 def histogram(array: Any) -> Histogram | None:
-    """The histogram of all finite numbers in `array`, of any float, integer or truth type; None where there is none."""
-    tally = Tally()
-    tally.add(array)
-    return tally.histogram()
+    """Return the histogram of an array of any float, integer or bool type; None if it has no finite number."""
+    accumulator = HistogramAccumulator()
+    accumulator.add(array)
+    return accumulator.histogram()
 
 
 def _layout(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], int]:
-    """The unsigned integers that the bits make, and how many of the lowest bits do not matter."""
-    return np.dtype(f"u{dtype.itemsize}"), np.finfo(dtype).nmant - FINENESS.bit_length() + 1
+    """Return the unsigned integer type of the same size, and the number of low bits that do not affect the bucket."""
+    return np.dtype(f"u{dtype.itemsize}"), np.finfo(dtype).nmant - BUCKETS_PER_OCTAVE.bit_length() + 1
 
 
 def _bins(dtype: np.dtype[Any]) -> int:
-    """Number of buckets on one side of zero, those of values that are not finite included."""
+    """Return the number of buckets on one side of zero, including those of infinity and NaN."""
     return int(1 << (8 * dtype.itemsize - 1 - _layout(dtype)[1]))
 
 
@@ -139,7 +141,7 @@ def _counted(block: Array, places: Array) -> Array:
 
 @cache
 def _edges(dtype: np.dtype[Any]) -> Array:
-    """Ends of all buckets of finite values, from minus to plus infinity."""
+    """Return the ends of all buckets of finite values, from minus to plus infinity."""
     bits, shift = _layout(dtype)
-    upwards = (np.arange(_bins(dtype) - FINENESS + 1, dtype=bits) << shift).view(dtype).astype(np.float64)
+    upwards = (np.arange(_bins(dtype) - BUCKETS_PER_OCTAVE + 1, dtype=bits) << shift).view(dtype).astype(np.float64)
     return np.concatenate([-upwards[:0:-1], upwards])

@@ -1,4 +1,4 @@
-"""What TensorBoard shows, as the messages that its files hold."""
+"""What TensorBoard shows, as the messages of its event files."""
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false
@@ -21,43 +21,29 @@ from tensorboardX.proto import (  # type: ignore[import-untyped]
 
 from trainbus.capabilities import Node
 
-from .histogram import Tally
-from .weight_image import pictures
-
-__all__ = [
-    "Value",
-    "charts",
-    "config",
-    "graph",
-    "histograms",
-    "hparams",
-    "hparams_end",
-    "hparams_metrics",
-    "images",
-    "scalars",
-    "tallied",
-    "text",
-]
+from .histogram import Histogram, HistogramAccumulator, histogram
+from .weight_image import weight_images
 
 Value: TypeAlias = Any
-"""One `Summary.Value`: a tag with what it has at one step."""
+"""One ``Summary.Value``: a tag with its content at one step."""
 
 
 def scalars(values: Mapping[str, float]) -> list[Value]:
-    """Numbers by tag; NaN and the infinite ones are shown as such."""
+    """Return numbers by tag; NaN and infinity are shown as such."""
     return [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
 
 
 def histograms(tag: str, array: Any) -> list[Value]:
-    """The histogram of an array; nothing where it has no finite number."""
-    tally = Tally()
-    tally.add(array)
-    return tallied(tag, tally)
+    """Return the histogram of an array; nothing if it has no finite number."""
+    return _histogram(tag, histogram(array))
 
 
-def tallied(tag: str, tally: Tally) -> list[Value]:
-    """The histogram of all that was counted; nothing where there was no finite number."""
-    made = tally.histogram()
+def accumulated_histogram(tag: str, accumulator: HistogramAccumulator) -> list[Value]:
+    """Return the histogram of all accumulated arrays; nothing if they have no finite number."""
+    return _histogram(tag, accumulator.histogram())
+
+
+def _histogram(tag: str, made: Histogram | None) -> list[Value]:
     if made is None:
         return []
     message = summary_pb2.HistogramProto(
@@ -72,8 +58,8 @@ def tallied(tag: str, tally: Tally) -> list[Value]:
     return [summary_pb2.Summary.Value(tag=tag, histo=message)]
 
 
-def images(tag: str, array: Any, most: int = 1) -> list[Value]:
-    """At most so many pictures of a weight, those after the first numbered; nothing where there is nothing to see."""
+def images(tag: str, array: Any, maximum: int = 1) -> list[Value]:
+    """Return at most ``maximum`` images of a weight, numbered from the second on; nothing for scalars."""
     return [
         summary_pb2.Summary.Value(
             tag=f"{tag}/{number}" if number else tag,
@@ -81,19 +67,19 @@ def images(tag: str, array: Any, most: int = 1) -> list[Value]:
                 height=made.height, width=made.width, colorspace=3, encoded_image_string=made.png
             ),
         )
-        for number, made in enumerate(pictures(array, most))
+        for number, made in enumerate(weight_images(array, maximum))
     ]
 
 
 def graph(nodes: Iterable[Node]) -> bytes:
-    """A graph, as an event's `graph_def`."""
+    """Return a graph, as an event's ``graph_def``."""
     made = graph_pb2.GraphDef()
-    made.versions.producer = 22  # TensorBoard takes a graph without a version for an ancient one
+    made.versions.producer = 22  # without a version, TensorBoard assumes an obsolete graph
     for each in nodes:
         node = made.node.add(name=each.name, op=each.kind, input=each.inputs)
         for name, value in each.attributes:
             node.attr[name].s = value.encode()
-        if each.shape is not None:  # TensorBoard writes it at the edges that begin here
+        if each.shape is not None:  # TensorBoard shows it at the outgoing edges
             sizes = [tensor_shape_pb2.TensorShapeProto.Dim(size=-1 if size is None else size) for size in each.shape]
             node.attr["_output_shapes"].list.shape.add(dim=sizes)
     data: bytes = made.SerializeToString()
@@ -101,22 +87,22 @@ def graph(nodes: Iterable[Node]) -> bytes:
 
 
 def config(json: str) -> list[Value]:
-    """A model as Keras describes it, which the page of graphs draws as conceptual graph."""
+    """Return a model in Keras's JSON format, which TensorBoard draws as the conceptual graph."""
     return [_tensor("keras", "graph_keras_model", b"1", json.encode(), tensor_shape_pb2.TensorShapeProto())]
 
 
 def text(tag: str, markdown: str) -> list[Value]:
-    """Markdown on the page of texts."""
+    """Return Markdown for the text page."""
     content = plugin_text_pb2.TextPluginData(version=0).SerializeToString()
     shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)])
     return [_tensor(tag, "text", content, markdown.encode(), shape)]
 
 
-def charts(title: str, overlaid: Mapping[str, Sequence[str]]) -> list[Value]:
-    """The page of custom scalars: name of a chart to the tags that it draws over each other."""
+def charts(title: str, tags_by_chart: Mapping[str, Sequence[str]]) -> list[Value]:
+    """Return the custom scalars page: a chart of each name that draws its tags together."""
     made = [
         layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(tag=tags))
-        for name, tags in overlaid.items()
+        for name, tags in tags_by_chart.items()
     ]
     layout = layout_pb2.Layout(category=[layout_pb2.Category(title=title, chart=made)])
     shape = tensor_shape_pb2.TensorShapeProto()
@@ -127,7 +113,7 @@ _KINDS = {bool: "BOOL", str: "STRING", float: "FLOAT64", int: "FLOAT64"}
 
 
 def hparams(settings: Mapping[str, str | float | bool]) -> list[Value]:
-    """The beginning of a run on the page of hyperparameters."""
+    """Return the start of a run for the hyperparameters page."""
     start = plugin_hparams_pb2.SessionStartInfo()
     for name, value in settings.items():
         field = {"BOOL": "bool_value", "STRING": "string_value", "FLOAT64": "number_value"}[_KINDS[type(value)]]
@@ -136,7 +122,7 @@ def hparams(settings: Mapping[str, str | float | bool]) -> list[Value]:
 
 
 def hparams_metrics(settings: Mapping[str, str | float | bool], metrics: Iterable[str]) -> list[Value]:
-    """The columns of that page; `metrics` are the tags of what the run will come to."""
+    """Return the columns of the hyperparameters page; ``metrics`` are the tags of the final metrics."""
     infos = [
         api_pb2.HParamInfo(name=name, type=api_pb2.DataType.Value(f"DATA_TYPE_{_KINDS[type(value)]}"))
         for name, value in settings.items()
@@ -146,7 +132,7 @@ def hparams_metrics(settings: Mapping[str, str | float | bool], metrics: Iterabl
 
 
 def hparams_end(*, success: bool) -> list[Value]:
-    """The end of a run on the page of hyperparameters."""
+    """Return the end of a run for the hyperparameters page."""
     status = api_pb2.Status.Value("STATUS_SUCCESS" if success else "STATUS_FAILURE")
     return [_hparams("session_end_info", session_end_info=plugin_hparams_pb2.SessionEndInfo(status=status))]
 

@@ -1,4 +1,4 @@
-"""A weight as a picture that people can read: blue below zero, white at zero, red above."""
+"""Images of weights: blue below zero, white at zero, red above."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ import numpy as np
 
 from .histogram import Array, as_floats
 
-__all__ = ["GAP", "NOT_A_NUMBER", "PALETTE", "SIDE", "ZERO", "Picture", "pictures"]
-
 GAP, NOT_A_NUMBER, ZERO = 0, 1, 128
-"""Colours by number; those from 2 to 254 are the scale, with zero in its middle."""
+"""Indices of colours; 2 to 254 are the scale, with zero in its middle."""
 
-_REACH = 126  # colours on either side of zero
+_REACH = 126  # number of colours on either side of zero
 
 
 def _palette() -> Array:
-    # ColorBrewer's RdBu, turned so that red is positive: readable with any colour vision
+    # ColorBrewer's RdBu, reversed so that red is positive: readable with any colour vision
     stops = np.array([[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]], float)
     places = np.linspace(ZERO - _REACH, ZERO + _REACH, len(stops))
     scale: Array = np.stack([np.interp(np.arange(256), places, stops[:, each]) for each in range(3)], axis=1)
@@ -35,12 +33,12 @@ PALETTE = _palette()
 """Red, green and blue of each of the 256 colours."""
 
 SIDE = 1024
-"""No picture gets wider or higher than this many values."""
+"""Maximum width and height of an image, in values."""
 
-_READABLE = 256  # smaller pictures are enlarged to about this many pixels
+_READABLE = 256  # smaller images are enlarged to about this many pixels
 
 
-class Picture(NamedTuple):
+class WeightImage(NamedTuple):
     """A PNG file in memory."""
 
     width: int
@@ -48,42 +46,41 @@ class Picture(NamedTuple):
     png: bytes
 
 
-def pictures(array: Any, most: int = 1) -> Iterator[Picture]:
-    """The weight as at most so many pictures; none where there is nothing to see.
+def weight_images(array: Any, maximum: int = 1) -> Iterator[WeightImage]:
+    """Yield at most ``maximum`` images of a weight; none for a scalar or an empty array.
 
-    The largest magnitude takes the end of the scale; what is not a number is black. A vector is one row; a matrix
-    lies, as in Keras, with its longer side across. More dimensions are kernels, tiled in one grid, the inputs of one
-    output side by side.
-    Which of the dimensions are spatial is judged by their sizes, for frameworks differ: (out, in, height, width) in
-    PyTorch, (height, width, in, out) in Keras. A matrix larger than `SIDE` shows the largest magnitude of each patch;
-    kernels that find no room in a grid stand in the next picture.
+    The largest magnitude gets the end of the scale; NaN is black. A vector is one row; a matrix has, as in Keras, its
+    longer side horizontal. An array of more dimensions holds kernels, which are tiled in a grid, the inputs of one
+    output side by side. The spatial dimensions are guessed from the sizes, since frameworks differ: (out, in, height,
+    width) in PyTorch, (height, width, in, out) in Keras. A matrix larger than ``SIDE`` shows the largest magnitude of
+    each patch; kernels that do not fit into a grid go into the next image.
     """
     floats = as_floats(array)
     if floats is None or not floats.ndim or not floats.size:
         return
     finite = floats[np.isfinite(floats)]
     scale = float(np.abs(finite).max(initial=0)) or 1.0
-    for image in islice(_images(floats, scale), most):
-        yield Picture(image.shape[1], image.shape[0], _png(image))
+    for image in islice(_images(floats, scale), maximum):
+        yield WeightImage(image.shape[1], image.shape[0], _png(image))
 
 
 def _images(floats: Array, scale: float) -> Iterator[Array]:
     if floats.ndim == 1:
-        row = _colours(_shrunk(floats[None]), scale)
+        row = _color_indices(_downsampled(floats[None]), scale)
         yield _enlarged(row.repeat(max(1, row.shape[1] // 16), axis=0))
     elif floats.ndim == 2:
-        yield _enlarged(_colours(_shrunk(floats if floats.shape[0] <= floats.shape[1] else floats.T), scale))
+        yield _enlarged(_color_indices(_downsampled(floats if floats.shape[0] <= floats.shape[1] else floats.T), scale))
     else:
         yield from _grids(_kernels(floats), scale)
 
 
-def _colours(values: Array, scale: float) -> Array:
+def _color_indices(values: Array, scale: float) -> Array:
     with np.errstate(invalid="ignore"):
         steps = np.rint(np.clip(values.astype(np.float64) / scale, -1, 1) * _REACH) + ZERO
     return np.where(np.isnan(steps), NOT_A_NUMBER, steps).astype(np.uint8)
 
 
-def _shrunk(matrix: Array) -> Array:
+def _downsampled(matrix: Array) -> Array:
     for axis in (0, 1):
         patch = -(-matrix.shape[axis] // SIDE)
         if patch > 1:
@@ -94,9 +91,9 @@ def _shrunk(matrix: Array) -> Array:
 
 
 def _kernels(array: Array) -> Array:
-    """The array as (out, in, height, width)."""
+    """Return the array as (out, in, height, width)."""
     if array.ndim == 3:
-        # one kernel an output, its inputs downwards
+        # one kernel for each output, its inputs vertical
         array = array if array.shape[2] <= array.shape[0] else array.transpose(2, 1, 0)
         return array[:, None]
     spatial = array.ndim - 2
@@ -111,25 +108,25 @@ def _grids(kernels: Array, scale: float) -> Iterator[Array]:
     kernels = kernels[:, :, :SIDE, :SIDE]
     outputs, inputs, height, width = kernels.shape
     across = min(inputs, max(1, SIDE // width))
-    # outputs side by side, so that the whole is about square
-    beside = max(1, min(round(sqrt(outputs * height / (across * width))), SIDE // (across * width)))
-    rows = -(-outputs // beside)
-    beside = -(-outputs // rows)
-    shown = beside * min(rows, max(1, SIDE // height))
+    # outputs side by side, so that the grid is about square
+    columns = max(1, min(round(sqrt(outputs * height / (across * width))), SIDE // (across * width)))
+    rows = -(-outputs // columns)
+    columns = -(-outputs // rows)
+    shown = columns * min(rows, max(1, SIDE // height))
     for output in range(0, outputs, shown):
         for first in range(0, inputs, across):
-            yield _grid(kernels[output : output + shown, first : first + across], beside, scale)
+            yield _grid(kernels[output : output + shown, first : first + across], columns, scale)
 
 
-def _grid(kernels: Array, beside: int, scale: float) -> Array:
+def _grid(kernels: Array, columns: int, scale: float) -> Array:
     outputs, inputs, height, width = kernels.shape
-    rows = -(-outputs // beside)
-    times = max(1, _READABLE // max(rows * height, beside * inputs * width))
-    height, width = times * height + 1, times * width + 1  # with a line between two kernels
-    canvas = np.full((rows * beside, inputs, height, width), GAP, np.uint8)
-    canvas[:outputs, :, :-1, :-1] = _colours(kernels, scale).repeat(times, axis=2).repeat(times, axis=3)
-    tiles = canvas.reshape(rows, beside, inputs, height, width).transpose(0, 3, 1, 2, 4)
-    return tiles.reshape(rows * height, beside * inputs * width)[:-1, :-1]
+    rows = -(-outputs // columns)
+    times = max(1, _READABLE // max(rows * height, columns * inputs * width))
+    height, width = times * height + 1, times * width + 1  # with a line between kernels
+    canvas = np.full((rows * columns, inputs, height, width), GAP, np.uint8)
+    canvas[:outputs, :, :-1, :-1] = _color_indices(kernels, scale).repeat(times, axis=2).repeat(times, axis=3)
+    tiles = canvas.reshape(rows, columns, inputs, height, width).transpose(0, 3, 1, 2, 4)
+    return tiles.reshape(rows * height, columns * inputs * width)[:-1, :-1]
 
 
 def _enlarged(image: Array) -> Array:

@@ -229,7 +229,7 @@ import keras
 from keras.src.saving import saving_lib
 del saving_lib.{part}
 from trainbus import MissingCapability, Run
-from trainbus.adapters.keras_subject import KerasSubject
+from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.plugins import ModelCheckpoint
 subject = KerasSubject(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
 try:
@@ -251,5 +251,5 @@ def test_a_keras_that_saves_in_another_way_saves_while_the_training_waits(tmp_pa
 
     assert done.returncode == 0, done.stderr
     refused, files = done.stdout.splitlines()
-    assert f"Keras {keras.__version__} saves in a way that is not known here" in refused
+    assert f"Keras {keras.__version__} saves in an unknown way" in refused
     assert files == "weights.weights.h5 whole.h5"

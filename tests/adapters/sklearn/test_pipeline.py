@@ -154,7 +154,7 @@ def test_a_resumed_pipeline_is_the_unbroken_one(resumed: bool, tmp_path: Path) -
 def test_another_pipeline_is_not_taken_over(tmp_path: Path) -> None:
     """Its steps have to be of the same kinds."""
     SklearnSubject(pipeline()).save(tmp_path / "it.skops", weights_only=False)
-    with pytest.raises(CheckpointError, match=r"holds a Pipeline\(StandardScaler, SGDClassifier\), .* by a Pipeline\("):
+    with pytest.raises(CheckpointError, match=r"holds a Pipeline\(StandardScaler, SGDClassifier\), which a Pipeline\("):
         SklearnSubject(pipeline("columns")).load(tmp_path / "it.skops")
 
 

@@ -137,7 +137,7 @@ def test_estimators_without_targets_learn_from_streams():
             {"classes": [0, 1], "epochs": 2},
             "a generator, which is empty after one epoch of 2",
         ),
-        (new(), X, {"classes": [0, 1]}, "an array, not batches; .*partial_fit cuts it into some"),
+        (new(), X, {"classes": [0, 1]}, "an array, not batches; .*partial_fit splits arrays"),
         (new(), 7, {"classes": [0, 1]}, "stream is a int; give an iterable of batches, or a function"),
         (new(), chunks, {}, r"SGDClassifier has to know all labels before the first batch.*classes=\[\.\.\.\]"),
         (SGDRegressor(), chunks, {"classes": [0, 1]}, "SGDRegressor.partial_fit takes none"),

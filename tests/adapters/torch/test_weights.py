@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trainbus.adapters.torch import TorchSubject
-from trainbus.adapters.torch.weights import as_array, has_numbers
-from trainbus.capabilities import Node
+from trainbus.adapters.torch.weights import as_array, is_numeric
 from trainbus.plugins.tensorboard.writer.histogram import histogram
 
 
@@ -138,25 +137,6 @@ def test_a_complex_weight_is_a_pair_of_numbers() -> None:
     np.testing.assert_array_equal(array, [[1, 2]])
 
 
-def test_the_graph_nests_modules_and_chains_sequentials() -> None:
-    """Modules without children are nodes; those of a Sequential take the output of the one before."""
-
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(nn.Linear(3, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 2)))
-            self.head = nn.Linear(2, 1)
-
-    linear = "in_features={}, out_features={}, bias=True"
-    assert TorchSubject(Model()).graph() == [
-        Node("body/0", "Linear", (), (("parameters", "8"), ("settings", linear.format(3, 2)))),
-        Node("body/1/0", "ReLU", ("body/0",)),
-        Node("body/1/1", "Linear", ("body/1/0",), (("parameters", "6"), ("settings", linear.format(2, 2)))),
-        Node("head", "Linear", (), (("parameters", "3"), ("settings", linear.format(2, 1)))),
-    ]
-    assert [node.name for node in TorchSubject(nn.Linear(1, 1)).graph()] == ["Linear"]
-
-
 TYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]
 MADE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "strided": lambda tensor: tensor,
@@ -176,7 +156,7 @@ def test_tensors_of_every_type_and_layout_show_their_numbers(values: list[float]
     if made in ("coo", "csr") and dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
         made = "strided"  # PyTorch has no such ones
     tensor = MADE[made](tensor)
-    assert has_numbers(tensor)
+    assert is_numeric(tensor)
     array = as_array(tensor, copied=True)
     wanted = tensor.detach().to_dense().to(torch.float64) if made in ("coo", "csr") else tensor.detach().double()
     finite = wanted[wanted.isfinite()].numpy()
@@ -196,7 +176,7 @@ def test_quantised_tensors_show_what_they_stand_for(values: list[float], scale: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensor = torch.quantize_per_tensor(torch.tensor(values), scale, 3, torch.qint8)
-    assert has_numbers(tensor)
+    assert is_numeric(tensor)
     np.testing.assert_array_equal(as_array(tensor), tensor.dequantize().numpy())
 
 
@@ -216,5 +196,5 @@ def test_what_has_no_fractions_is_left_out(tensor: torch.Tensor):
     """Tensors without values, counters and masks are no numbers to count; a model with some is shown without them."""
     model = plain()
     model.register_buffer("more", tensor)
-    assert not has_numbers(tensor)
+    assert not is_numeric(tensor)
     assert [name for name, _ in TorchSubject(model).weights()] == [name for name, _ in TorchSubject(plain()).weights()]

@@ -19,7 +19,7 @@ from trainbus import CheckpointError, MissingCapability, Run, decision, hookimpl
 from trainbus.checkpoints import manifest_of, newest_intact, read
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
 from trainbus.plugins.model_checkpoint.saver import EpochSaver
-from trainbus.testing import LineSubject
+from trainbus.testing import EventRecorder, LineSubject
 
 
 class Line(LineSubject):
@@ -55,21 +55,16 @@ class Line(LineSubject):
 
 
 def trained(losses: list[float], folder: Path, *, background: bool, **options: Any) -> tuple[Run, Line, list[Any]]:
-    subject, told = Line(), list[Any]()
-
-    class Hears:
-        @hookimpl
-        def on_decision(self, run: Run, decision: Any) -> None:
-            told.extend((run.step, type(each).__name__, each.reason) for each in decision)
-
+    subject, recorder = Line(), EventRecorder("on_decision")
     saver = ModelCheckpoint(str(folder / "m-{epoch}"), monitor="loss", background=background, **options)
     stopper = EarlyStopping(monitor="loss", patience=2, restore_best_weights=True)
-    with Run(subject, [saver, stopper, Hears(), Journal(enabled=False)], progress=False) as run:
+    with Run(subject, [saver, stopper, recorder, Journal(enabled=False)], progress=False) as run:
         for epoch in run.epochs(len(losses)):
             subject.slope = subject.slope + 1
             run.step += 1
             run.log(loss=losses[epoch])
-    return run, subject, told
+    decided = recorder.of("on_decision", "step", "decision")
+    return run, subject, [(step, type(each).__name__, each.reason) for step, decision in decided for each in decision]
 
 
 def files(folder: Path) -> dict[str, Any]:
@@ -78,15 +73,15 @@ def files(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.glob("*.npz")):
         if path.name.startswith("."):
             continue
-        content = read(path).content.model_dump(exclude={"written"})
-        memory = content["memory"]
-        slots = {slot: each["digest"] for slot, each in memory.pop("slots", {}).items()}
-        for each in memory["plugins"]:
+        content = read(path).entry.model_dump(exclude={"written"})
+        run_state = content["run_state"]
+        slots = {slot: each["digest"] for slot, each in run_state.pop("slots", {}).items()}
+        for each in run_state["plugins"]:
             each.pop("settings", None)
         for key in ("files", "decision", "decision_log"):
-            memory.pop(key, None)
+            run_state.pop(key, None)
         for key in ("rng", "loop_rng"):
-            memory["rank_state"].pop(key, None)
+            run_state["rank_state"].pop(key, None)
         found[path.name] = (path.read_bytes(), content, slots)
     return found
 
@@ -108,12 +103,12 @@ def files(folder: Path) -> dict[str, Any]:
 def test_the_background_changes_nothing_but_the_waiting(
     losses: list[float], options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Same decisions, same files, same memories, same result, same model."""
+    """Same decisions, same files, same run states, same result, same model."""
     one, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
-    run, subject, told = trained(losses, one, background=False, **options)
-    run2, subject2, told2 = trained(losses, other, background=True, **options)
+    run, subject, decided = trained(losses, one, background=False, **options)
+    run2, subject2, decided2 = trained(losses, other, background=True, **options)
 
-    assert told2 == told
+    assert decided2 == decided
     assert files(other) == files(one)
     assert [path.name for path in run2.state.files] == [path.name for path in run.state.files]
     assert [each.path.name for each in run2.state.checkpoints] == [each.path.name for each in run.state.checkpoints]
@@ -157,19 +152,13 @@ def test_a_restore_waits_for_its_file(weights_only: bool, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("policy", ["raise", "warn"])
-def test_a_file_that_cannot_be_written_is_told_when_it_is_known(
+def test_a_file_that_cannot_be_written_is_reported_when_it_is_known(
     policy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the end of the next epoch at the latest; nothing that the failed file was to replace is lost."""
-    subject, heard = Line(), list[Any]()
-
-    class Hears:
-        @hookimpl
-        def on_checkpoint_error(self, path: Path, step: int) -> None:
-            heard.append((path.name, step))
-
+    subject, recorder = Line(), EventRecorder("on_checkpoint_error")
     saver = ModelCheckpoint(str(tmp_path / "m-{epoch}"), keep_last=1, on_error=policy, save_on=())  # type: ignore[arg-type]
-    run = Run(subject, [saver, Hears()], progress=False)
+    run = Run(subject, [saver, recorder], progress=False)
 
     def train() -> None:
         with run:
@@ -185,7 +174,7 @@ def test_a_file_that_cannot_be_written_is_told_when_it_is_known(
         assert sorted(path.name for path in tmp_path.glob("m*.npz")) == ["m-1.npz"]
     else:
         train()
-        assert heard == [("m-2.npz", 2)]
+        assert recorder.of("on_checkpoint_error", "path", "step") == [(tmp_path / "m-2.npz", 2)]
         assert [each.plugin for each in run.failures] == ["ModelCheckpoint"]
         assert "the training continues" in caplog.text
         assert [path.name for path in run.state.files] == ["m-4.npz"]
@@ -226,7 +215,7 @@ LOSSES = st.lists(st.tuples(st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), st.boole
 @given(LOSSES)
 @example([(4.0, False), (3.0, True), (2.0, True), (5.0, False), (3.0, False)])
 @example([(4.0, False), (3.0, True), (2.0, False), (2.5, False)])
-def test_a_failure_that_is_told_late_makes_no_best(losses: list[tuple[float, bool]]) -> None:
+def test_a_failure_that_is_reported_late_makes_no_best(losses: list[tuple[float, bool]]) -> None:
     """What beats the best on the disk, and what is on its way there, is saved; what never came there beats nothing."""
     folder = Path(tempfile.mkdtemp(dir=MEMORY))
     run = trained_late(losses, folder, save_best_only=True, save_on=())
@@ -263,14 +252,14 @@ def test_nothing_goes_for_a_file_that_never_came(
 
     there = {path.name for path in folder.glob("m*.npz")}
     written = {checkpoint.path.name: checkpoint for checkpoint in run.state.checkpoints}
-    ranked = sorted(written, key=lambda name: (written[name].content.metrics["loss"], name))
+    ranked = sorted(written, key=lambda name: (written[name].entry.metrics["loss"], name))
     assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
     assert there == {path.name for path in run.state.files if path.name != "last.npz"}
     remembered = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
     assert not (keep or keep_last) or {Path(path).name for path, *_ in remembered} == there
 
 
-def test_a_subject_that_cannot_is_told_before_training(tmp_path: Path) -> None:
+def test_a_subject_that_cannot_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(
         MissingCapability, match=r"ModelCheckpoint needs BackgroundSaveable, but .* has no snapshot_writer"
     ):
@@ -297,7 +286,7 @@ threading.Timer(0, subject.gate.set).start()
 
 @pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise ValueError"])
 def test_a_process_that_ends_waits_for_the_file(end: str, tmp_path: Path) -> None:
-    """Also where nobody has told the run that it is over."""
+    """Also if nobody has ended the run."""
     root = str(Path(__file__).parents[3])
     done = subprocess.run([sys.executable, "-c", LEFT.format(root=root, end=end)], cwd=tmp_path, check=False)
 

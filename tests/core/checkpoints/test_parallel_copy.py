@@ -1,4 +1,4 @@
-"""Whoever copies what, every array is copied when the copying returns."""
+"""Whichever thread copies a piece, every array is copied when the call returns."""
 
 import gc
 import threading
@@ -30,7 +30,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
 
 @given(sources=st.lists(arrays(), max_size=5))
 def test_every_array_is_copied(sources: list[np.ndarray[Any, Any]]) -> None:
-    """Each target then equals its source, however large, in whatever order, alone or beside others."""
+    """Each target then equals its source, however large, in any memory order, alone or with others."""
     targets = [np.full_like(each, -1) for each in sources]
     COPIER.copy(zip(targets, sources, strict=True))
     for target, source in zip(targets, sources, strict=True):

@@ -1,4 +1,4 @@
-"""What cannot be laid down beside the checkpoints, or removed from there, costs the training nothing."""
+"""Snapshots that cannot be written next to the checkpoints, or removed from there, cost the training nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ def train(scores: list[float], *callbacks: Any, **options: Any) -> Run:
 
 
 def lost_by(path: str) -> dict[str, bool]:
-    """Each slot that a checkpoint remembers, and whether what was kept is lost to whoever goes on from it."""
-    slots = read(Path(path)).content.memory.get("slots", {})
+    """Each slot that a checkpoint names, and whether a run that resumes from it has lost the snapshot."""
+    slots = read(Path(path)).entry.run_state.get("slots", {})
     return {slot: each.get("lost", False) for slot, each in slots.items()}
 
 
@@ -54,7 +54,7 @@ def lost_by(path: str) -> dict[str, bool]:
 def test_what_was_kept_and_could_not_be_written_is_in_memory_only(
     again: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told in one line and restored at the end; checkpoints name it as lost, until it is kept anew."""
+    """One line reports it, and it is restored at the end; checkpoints name it as lost until it is kept again."""
     early = EarlyStopping(patience=9, restore_best_weights=True)
     saver = ModelCheckpoint("run/m-{epoch}", save_freq="2 epochs", save_on=())
     scores = [3.0, 3.0, 1.0, 2.0, 0.5 if again else 2.0, 2.0]
@@ -69,8 +69,8 @@ def test_what_was_kept_and_could_not_be_written_is_in_memory_only(
     assert lost_by("run/m-6.npz") == {"best val_loss": not again}
 
 
-def test_what_a_dead_run_had_in_memory_only_is_told_and_not_restored(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever goes on trains to the end, with the weights as they are; what is kept anew is restored again."""
+def test_what_a_dead_run_had_in_memory_only_is_reported_and_not_restored(caplog: pytest.LogCaptureFixture) -> None:
+    """The resumed run trains to the end with the weights as they are; what is kept again is restored again."""
     early = EarlyStopping(patience=9, restore_best_weights=True)
     saver = ModelCheckpoint("run/m-{epoch}", save_freq="2 epochs", save_on=())
     scores = [3.0, 3.0, 1.0, 2.0]
@@ -90,7 +90,7 @@ def test_what_a_dead_run_had_in_memory_only_is_told_and_not_restored(caplog: pyt
 
 
 @pytest.mark.parametrize("mishap", ["missing", "damaged", "moved"])
-def test_what_was_kept_and_is_spoilt_or_left_behind_is_told_and_costs_the_resume_nothing_else(
+def test_what_was_kept_and_is_damaged_or_left_behind_is_reported_and_costs_the_resume_nothing_else(
     mishap: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A checkpoint can be gone on from alone; its own bytes are all that this needs."""
@@ -111,7 +111,7 @@ def test_what_was_kept_and_is_spoilt_or_left_behind_is_told_and_costs_the_resume
 
     run = train([*scores, 3.0, 0.5], saver, early, resume=folder)
     assert caplog.text.count(f"what was kept as 'best val_loss' is lost: '{folder}/{kept.name}' ") == 1
-    assert ("its bytes are not those" if mishap == "damaged" else "it moves along with the checkpoint") in caplog.text
+    assert ("its bytes are not those" if mishap == "damaged" else "move it together with the checkpoint") in caplog.text
     assert (run.subject.slope, run.failures) == (5, [])
     run = train([*scores, 3.0], saver, early, resume="auto")
     assert run.resumed is not None
@@ -119,19 +119,19 @@ def test_what_was_kept_and_is_spoilt_or_left_behind_is_told_and_costs_the_resume
 
 
 @pytest.mark.parametrize("scores", [[3.0, 4.0, 2.0, 4.0, 4.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
-def test_when_a_run_is_over_only_what_its_checkpoints_remember_lies_beside_them(scores: list[float]) -> None:
+def test_when_a_run_is_over_only_snapshots_that_its_checkpoints_name_are_left(scores: list[float]) -> None:
     """What was kept for a checkpoint that was forgotten since has gone with it."""
     early = EarlyStopping(patience=9, restore_best_weights=True)
     run = train(scores, ModelCheckpoint("run/m-{epoch}", keep_last=2, save_on=()), early)
 
-    slots = [slot for path in run.state.files for slot in read(path).content.memory["slots"].values()]
+    slots = [slot for path in run.state.files for slot in read(path).entry.run_state["slots"].values()]
     remembered = {slot["file"] for slot in slots if slot["file"]}
     present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
     assert remembered <= present
     assert len(present - remembered) <= any(slot["file"] is None for slot in slots)  # a second name of that checkpoint
 
 
-def test_a_file_that_cannot_be_removed_stays_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_cannot_be_removed_stays_and_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     """One line names it; all that comes after it is saved and forgotten as ever."""
     saver = ModelCheckpoint("run-{epoch}/m", keep_last=1, save_on=())
     run = train([1.0, 1.0, 1.0], Mishaps(1, "run-1"), saver)

@@ -9,9 +9,16 @@ from trainbus.cli import main
 from trainbus.cli.demo import digits
 
 
-@pytest.mark.parametrize(("framework", "suffix"), [("sklearn", ".skops"), ("torch", ".pt"), ("keras", ".keras")])
+@pytest.mark.parametrize(
+    ("framework", "suffix"),
+    [
+        ("sklearn", ".skops"),
+        ("torch", ".pt"),
+        pytest.param("keras", ".keras", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_all_four_callbacks_act_visibly(framework: str, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run of the demo cuts the rate, saves the best, stops early, restores, and says so and what is where."""
+    """The demo cuts the rate, saves the best, stops early, restores, and prints this and where its files are."""
     assert main(["demo", "--framework", framework, "--out", "shown"]) == 0
 
     out = capsys.readouterr().out
@@ -39,7 +46,7 @@ def test_a_file_is_no_directory(capsys: pytest.CaptureFixture[str]) -> None:
     Path("taken").write_text("precious")
 
     assert main(["demo", "--out", "taken"]) == 2
-    assert capsys.readouterr().err == "trainbus: --out 'taken' is a file; name a directory\n"
+    assert capsys.readouterr().err == "trainbus: --out 'taken' is a file; give a directory\n"
     assert Path("taken").read_text() == "precious"
 
 

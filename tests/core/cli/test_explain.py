@@ -1,9 +1,8 @@
-"""The laws of a story in words."""
+"""Laws of `trainbus explain`."""
 
 import json
 import os
 import signal
-from math import inf, isfinite, nan
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from trainbus import Run
 from trainbus.cli import main
-from trainbus.cli.terminal import plot, printable
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
 
@@ -36,7 +34,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_every_decision_is_told_with_epoch_reason_and_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
-    """The story reads as people tell it: what was seen, how often, and what followed."""
+    """Each decision is printed with its epoch, its reason and its effect."""
     train([0.52, 0.41, 0.3098, 0.3124, 0.3111, 0.3121, 0.2])
     told = said(capsys, "run").splitlines()
 
@@ -62,7 +60,7 @@ def test_every_decision_is_told_with_epoch_reason_and_what_was_done(capsys: pyte
 
 
 def test_what_is_done_over_and_over_is_told_in_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of many saves in a row the first, the last, and how many lie between."""
+    """Of many saves in a row, the first, the last and the number between are printed."""
     train([1.0] * 20, ModelCheckpoint("run/m"))
     told = said(capsys, "run")
 
@@ -71,7 +69,7 @@ def test_what_is_done_over_and_over_is_told_in_few_lines(capsys: pytest.CaptureF
 
 
 def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.CaptureFixture[str]) -> None:
-    """Several are named, none is said, and a number tells runs of one file apart."""
+    """Several journals are listed, a missing one is an error, and a number selects a run of one journal."""
     train([1.0, 2.0], Journal("a/b/journal.jsonl"))
     assert said(capsys, ".") == said(capsys, "a") == said(capsys, "a/b/journal.jsonl")
 
@@ -82,10 +80,10 @@ def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.Ca
     train([1.0], Journal("a/c/journal.jsonl"))
     Path("none").mkdir()
     for arguments, why in (
-        (["a"], "has 2 journals below it; name one: 'a/b', 'a/c'"),
+        (["a"], "has 2 journals in or below it; give one: 'a/b', 'a/c'"),
         (["none"], "no journal.jsonl in 'none' or below"),
         (["aa"], "no such file or directory; did you mean 'a'?"),
-        (["a/b", "--run", "3"], "holds 2 runs"),
+        (["a/b", "--run", "3"], "has 2 runs"),
         (["a/b", "--metric", "vall_loss"], "did you mean 'val_loss'?"),
     ):
         assert main(["explain", *arguments]) == 2
@@ -95,7 +93,7 @@ def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.Ca
 
 
 def test_what_was_killed_and_resumed_is_told_as_one_story(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the end is missing that is said; after the resume each epoch is there once."""
+    """A missing end is reported; after the resume each epoch occurs once."""
     child = os.fork()
     if child == 0:
         with Run(LineSubject(), CALLBACKS) as run:
@@ -104,7 +102,7 @@ def test_what_was_killed_and_resumed_is_told_as_one_story(capsys: pytest.Capture
                     os.kill(os.getpid(), signal.SIGKILL)
                 run.log(val_loss=1.0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert "2 epochs; no end: it goes on still, or was killed" in said(capsys, "run")
+    assert "2 epochs; no end: the run continues or was killed" in said(capsys, "run")
 
     train([1.0] * 9, *CALLBACKS, resume="auto")
     told = json.loads(said(capsys, "run", "--json"))
@@ -115,13 +113,13 @@ def test_what_was_killed_and_resumed_is_told_as_one_story(capsys: pytest.Capture
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_no_file_makes_it_fail_in_any_other_way(content: bytes) -> None:
-    """Whatever is in a file that is no journal, one line and exit code 2."""
+    """Any file that is not a journal gives one line and exit code 2."""
     Path("journal.jsonl").write_bytes(content)
     assert main(["explain", "journal.jsonl"]) == 2
 
 
 def test_what_a_journal_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Names and reasons may be anybody's, also such names as no run logs."""
+    """Names and reasons from a journal are not trusted, not even names that no run logs."""
     with Run(callbacks=Journal("j.jsonl")) as run:
         for _ in run.epochs(2):
             run.log(evil=1.0)
@@ -132,33 +130,3 @@ def test_what_a_journal_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixtu
     told = said(capsys, "j.jsonl")
     assert "\x1b" not in told
     assert "red?[31m?and more" in told
-
-
-@given(
-    st.dictionaries(st.integers(0, 400), st.sampled_from([nan, inf, -inf]) | st.floats(-1e300, 1e300), max_size=60),
-    st.integers(20, 120),
-    st.integers(2, 12),
-)
-def test_a_plot_shows_every_epoch_in_its_room(values: dict[int, float], width: int, height: int) -> None:
-    """It is never wider than asked, has the asked height, and names the least and the greatest value."""
-    lines = plot(values, dict.fromkeys(list(values)[:1], "S"), width=width, height=height)
-    finite = [value for value in values.values() if isfinite(value)]
-
-    if not finite:
-        assert lines == []
-        return
-    assert max(map(len, lines)) <= width
-    assert len(lines) == height + 3
-    assert f"{max(finite):.5g} ┤" in lines[0]
-    assert f"{min(finite):.5g} ┤" in lines[height - 1]
-    assert sum(line.count("•") for line in lines) >= 1
-    assert lines[-1].strip() == "S"
-    assert ("x" in lines[height - 1]) <= (len(finite) < len(values))
-
-
-@given(st.text())
-def test_what_is_printable_stays(text: str) -> None:
-    """Each character is itself, or a question mark where it would steer the terminal."""
-    assert all(
-        new == old or (new == "?" and not old.isprintable()) for new, old in zip(printable(text), text, strict=True)
-    )

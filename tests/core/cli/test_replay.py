@@ -41,7 +41,7 @@ def test_without_settings_it_says_what_runs_did_and_recommends_three(
     text = printed(capsys, "replay", logs)
 
     assert "2 runs, 40 epochs" in text
-    assert "decided by val_loss, lower is better (the usual one)" in text
+    assert "decided by val_loss, lower is better (the default)" in text
     (row,) = [line for line in text.splitlines() if line.startswith("a ")]
     assert row.split() == ["a", "20", "1", "5", "15"]
     settings = text.split("in trainbus.toml:\n")[1].split("# in Python")[0]
@@ -57,7 +57,7 @@ def _given(callback: object) -> dict[str, object]:
 
 
 def test_settings_come_from_a_file_or_from_options(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both say the same, to people and to machines."""
+    """A file and options give the same result, as text and as JSON."""
     Path("trainbus.toml").write_text('[[callbacks]]\ncallback = "EarlyStopping"\npatience = 2\n')
     by_file = printed(capsys, "replay", logs, "--config", "trainbus.toml", "--json")
     by_option = printed(capsys, "replay", logs, "--early-stopping", "patience=2", "--json")
@@ -73,7 +73,7 @@ def test_settings_come_from_a_file_or_from_options(logs: str, capsys: pytest.Cap
 
 
 def test_all_three_callbacks_are_replayed_at_once(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A cut that the record does not show makes what follows hypothetical, and the text says so."""
+    """After a cut that the record does not show, everything is marked as hypothetical."""
     options = [
         "--early-stopping",
         "patience=9",
@@ -91,14 +91,14 @@ def test_all_three_callbacks_are_replayed_at_once(logs: str, capsys: pytest.Capt
 
 
 def test_a_run_that_is_not_stopped_is_censored(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is said of what lies beyond the record."""
+    """Nothing is claimed about epochs after the record."""
     text = printed(capsys, "replay", logs, "--early-stopping", "patience=50")
 
-    assert "censored (2): not stopped up to the last recorded epoch, beyond which nothing is known" in text
+    assert "censored (2): not stopped up to the last recorded epoch; nothing is known after it" in text
 
 
 def test_machines_get_a_line_a_run_or_a_line_a_policy(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """As CSV with a header."""
+    """The output is CSV with a header."""
     of_runs = list(
         csv.DictReader(io.StringIO(printed(capsys, "replay", logs, "--early-stopping", "patience=2", "--csv")))
     )
@@ -115,7 +115,7 @@ def test_machines_get_a_line_a_run_or_a_line_a_policy(logs: str, capsys: pytest.
 
 
 def test_a_library_s_own_words_are_taken_and_given(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its options, and code to paste that is its own."""
+    """A library's options are accepted, and the code to paste is for that library."""
     replayed = ["--as", "lightning", "--early-stopping", "patience=2,check_finite=false", "--json"]
     assert json.loads(printed(capsys, "replay", logs, *replayed))["library"] == "lightning"
 
@@ -125,7 +125,7 @@ def test_a_library_s_own_words_are_taken_and_given(logs: str, capsys: pytest.Cap
 
 
 def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With settings and without."""
+    """A page is written with and without settings."""
     for command in (["replay", logs], ["replay", logs, "--early-stopping", "patience=2"], ["sweep", logs]):
         Path("report.html").unlink(missing_ok=True)
         printed(capsys, *command, "--html", "report.html")
@@ -135,9 +135,9 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["replay", "log"], "'log' is not there; did you mean 'logs'?"),
+        (["replay", "log"], "'log' does not exist; did you mean 'logs'?"),
         (["replay", "logs", "--early-stopping", "patiance=2"], "patiance: unknown option; did you mean 'patience'?"),
-        (["replay", "logs", "--early-stopping", "patience"], "'patience' is no option; write name=value"),
+        (["replay", "logs", "--early-stopping", "patience"], "'patience' is not an option; write name=value"),
         (["replay", "logs", "--early-stopping", "patience=1,patience=2"], "patience is given twice"),
         (["replay", "logs", "--early-stopping", "", "--as", "ignite"], "patience is required"),
         (["replay", "logs", "--reduce-lr", "factor=2"], "factor=2: input should be less than 1"),
@@ -145,17 +145,20 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
         (["replay", "logs", "--monitor", "lr"], "write mode="),
         (["replay", "logs", "--config", "trainbus.tml"], "trainbus.tml"),
         (["replay", "logs", "--html", "logs", "--early-stopping"], "cannot be written"),
-        (["sweep", "logs", "--patience", "1:x"], "'1:x' is no value; write values with commas between, or 1:20"),
+        (["sweep", "logs", "--patience", "1:x"], "'1:x' is not a value; separate values by commas, or 1:20"),
         (["sweep", "logs", "--patience", "1:99999999"], "more than 10,000 values"),
-        (["sweep", "logs", "--patience", "1:5:0"], "'1:5:0' is no value"),
+        (["sweep", "logs", "--patience", "1:5:0"], "'1:5:0' is not a value"),
         (["sweep", "logs", "--smoothing", "ema"], 'write "ema 0.9"'),
-        (["sweep", "logs", "--as", "ignite", "--baseline", "1"], "the EarlyStopping of Ignite 0.5 has no baseline"),
+        (
+            ["sweep", "logs", "--as", "ignite", "--baseline", "1"],
+            "the EarlyStopping of Ignite 0.5 has no option baseline",
+        ),
     ],
 )
 def test_mistakes_are_named_with_what_is_right(
     logs: str, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2, one line, nothing printed."""
+    """A mistake gives exit code 2 and one line on stderr."""
     assert main(arguments) == 2
 
     captured = capsys.readouterr()
@@ -176,7 +179,7 @@ def test_mistakes_are_named_with_what_is_right(
 def test_options_that_are_not_there_are_refused_with_the_nearest(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2 and one line, before anything is read."""
+    """A wrong option gives exit code 2 and one line, before anything is read."""
     with pytest.raises(SystemExit) as raised:
         main(arguments)
 

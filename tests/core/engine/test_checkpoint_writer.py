@@ -70,7 +70,7 @@ def test_a_checkpoint_is_written_at_once() -> None:
     (checkpoint,) = result.committed
     assert result == ExecutionResult(committed=(checkpoint,))
     assert checkpoint == read(Path("a.npz"))
-    assert (checkpoint.reason, checkpoint.content.memory["position"]["epochs"]) == ("good", 0)
+    assert (checkpoint.reason, checkpoint.entry.run_state["position"]["epochs"]) == ("good", 0)
     assert len(seen) == 1
     assert writer.collect(wait=True) == ExecutionResult()
 

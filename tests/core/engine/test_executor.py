@@ -74,9 +74,9 @@ def test_one_file_is_written_once_and_complete_if_any_plugin_asks_for_it() -> No
     run = one_epoch(LineSubject(), listening, Answering(weights), Answering(complete))
 
     (checkpoint,) = run.state.checkpoints
-    assert (checkpoint.path, checkpoint.content.weights_only, checkpoint.epoch) == (Path("a.npz"), False, 0)
+    assert (checkpoint.path, checkpoint.entry.weights_only, checkpoint.epoch) == (Path("a.npz"), False, 0)
     assert checkpoint.reason == "one; two"
-    assert checkpoint.content.metrics["loss"] == 1
+    assert checkpoint.entry.metrics["loss"] == 1
     assert listening.events[0] == checkpoint
 
 

@@ -1,9 +1,10 @@
-"""Recorded runs to test with: histories, strategies for them, and how they become recordings."""
+"""Recorded runs for tests: histories, strategies for them, and their recordings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,10 @@ from hypothesis import strategies as st
 
 from trainbus.replay import Recording, Series
 
-__all__ = ["History", "deltas", "finite", "histories", "recording", "recording_of_run", "value"]
-
+DATA = Path(__file__).parent / "data"
+"""Samples that real libraries wrote."""
 History = Sequence[float | None]
 """The values of a metric, None where an epoch does not log it."""
-
 # mostly from a coarse grid, so that ties and differences of just min_delta are common
 coarse = st.integers(-4, 4).map(lambda number: number / 2)
 finite = st.one_of(coarse, coarse, st.floats(-2, 2, width=16), st.sampled_from([0.6, 1.0 - 1e-9, 0.1, 1e9]))
@@ -27,7 +27,7 @@ deltas = st.sampled_from([0.0, 1e-4, 0.1, 0.5])
 def recording(
     histories: Mapping[str, History] | History, name: str = "run", first_epoch: int = 0, seconds: float | None = None
 ) -> Recording:
-    """A recording of these metrics, or of this history of val_loss, that lasts so many seconds an epoch."""
+    """Return a recording of these metrics, or of this history of val_loss, with this many seconds an epoch."""
     told = histories if isinstance(histories, Mapping) else {"val_loss": histories}
     length = max(map(len, told.values()))
     metrics = {
@@ -42,8 +42,21 @@ def recording(
 
 
 def recording_of_run(run: Any, name: str = "run") -> Recording:
-    """What a live run's own history records of it."""
+    """Return the recording of a live run from its history."""
     history = {
         metric: [None if each is None else float(each) for each in values] for metric, values in run.history.items()
     }
     return recording(history, name, run.state.epoch_metrics[0][0])
+
+
+def shown(recording: Recording) -> dict[str, list[float]]:
+    """Return the logged values of each metric."""
+    return {name: series.values[series.logged].tolist() for name, series in recording.metrics.items()}
+
+
+def table_of(found: Recording) -> dict[str, list[float | None]]:
+    """Return a text for each epoch of each metric, None if nothing was logged; as texts, NaN equals NaN."""
+    return {
+        name: [repr(value) if there else None for value, there in zip(*map(np.ndarray.tolist, series), strict=True)]
+        for name, series in found.metrics.items()
+    }

@@ -1,4 +1,4 @@
-"""Stepping many runs and policies at once is stepping each by itself, and a grid's short cut the same rule."""
+"""Laws of the grid search: it finds the same stops as stepping each policy and run alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.replay.curves import Curves, curves_of
-from trainbus.replay.grid_search import grid_stops
+from trainbus.replay.curves import Curves, build_curves
+from trainbus.replay.grid_search import find_stops
 from trainbus.replay.library_settings import LIBRARIES
-from trainbus.replay.metric_choice import Choice
-from trainbus.replay.policy import Grid
-from trainbus.replay.simulation import stopped
+from trainbus.replay.metric_choice import MetricChoice
+from trainbus.replay.recommend import Grid
+from trainbus.replay.simulation import simulate_stops
 from trainbus.rules import Patience, Smoothing, stopping_rule
 
 from .recorded import History, deltas, finite, histories, recording
@@ -40,7 +40,7 @@ grids = st.fixed_dictionaries(
 
 def curves(table: list[tuple[History, int]], mode: Any) -> Curves:
     runs = [recording(history, str(number), first) for number, (history, first) in enumerate(table)]
-    return curves_of(runs, Choice("val_loss", mode, ""))
+    return build_curves(runs, MetricChoice("val_loss", mode, ""))
 
 
 def stop_of(history: History, first: int, sign: int, options: dict[str, Any]) -> int:
@@ -71,7 +71,7 @@ def stop_of(history: History, first: int, sign: int, options: dict[str, Any]) ->
 def test_a_grid_stops_every_run_where_plain_numbers_do(table: list[Any], mode: Any, axes: dict[str, Any]) -> None:
     """Policy by policy and run by run, whatever is NaN, infinite, missing, late or below a baseline."""
     grid, many = Grid(**axes), curves(table, mode)
-    columns = grid_stops(many, grid)
+    columns = find_stops(many, grid)
 
     found = np.where(columns < 0, -1, many.epochs[np.arange(len(table)), columns])
     for number, policy in enumerate(grid):
@@ -83,17 +83,19 @@ def test_a_grid_stops_every_run_where_plain_numbers_do(table: list[Any], mode: A
 def test_a_grid_stops_every_run_where_its_library_s_rule_does(
     table: list[Any], mode: Any, axes: dict[str, Any], by: str
 ) -> None:
-    """Each policy of a grid is what stepping that policy by itself over all runs is, for every library."""
-    whose = LIBRARIES[by]
+    """Each policy of a grid stops where stepping that policy alone stops, for every library."""
+    library = LIBRARIES[by]
     axes["patience"] = [each + 1 for each in axes["patience"]]
-    unknown = {"start_from_epoch", "baseline", "smoothing"} - set(whose.stops.settings.model_fields)
+    unknown = {"start_from_epoch", "baseline", "smoothing"} - set(library.stopping.settings.model_fields)
     grid, many = Grid(**{name: values for name, values in axes.items() if name not in unknown}), curves(table, mode)
-    columns = grid_stops(many, grid, whose)
+    columns = find_stops(many, grid, library)
 
     for number, policy in enumerate(grid):
-        callback = policy.callback("val_loss", mode, whose)
-        smooth = many.smoothed(Smoothing.parse(policy.smoothing) if policy.smoothing else None)
-        assert columns[number].tolist() == stopped(smooth, whose.stops, callback.model_dump()).column.tolist()
+        callback = policy.callback("val_loss", mode, library)
+        smooth = many.smoothed(policy.smoothing)
+        assert (
+            columns[number].tolist() == simulate_stops(smooth, library.stopping, callback.model_dump()).column.tolist()
+        )
 
 
 def test_order_and_repetition_of_a_grid_s_values_do_not_matter() -> None:
@@ -106,7 +108,7 @@ def test_order_and_repetition_of_a_grid_s_values_do_not_matter() -> None:
 
 @pytest.mark.parametrize("runs", [1, 3])
 def test_runs_of_one_value_stop_nowhere(runs: int) -> None:
-    """A single value, be it NaN, ends no run: epoch 0 never stops."""
+    """A single value, even NaN, stops no run: epoch 0 never stops."""
     many = curves([([math.nan], 0)] * runs, "min")
 
-    assert (grid_stops(many, Grid(patience=(0, 1))) == -1).all()
+    assert (find_stops(many, Grid(patience=(0, 1))) == -1).all()

@@ -1,4 +1,4 @@
-"""The laws of finding runs: all of them, each once, by a name that tells it from the others."""
+"""Laws of loading runs: all runs are found, each once, by a unique name."""
 
 import math
 import os
@@ -11,12 +11,12 @@ from trainbus import Run, SettingsError
 from trainbus.plugins import TensorBoard
 from trainbus.replay import read, read_all
 
-from .readers.tensorboard.test_runs import DATA, curve
-from .streams import write
+from .recorded import DATA
+from .streams import curve, write
 
 
 def test_several_formats_of_one_run_are_one(tmp_path: Path):
-    """Event files, CSV and history that hold the same numbers are one run, which says what else held it."""
+    """Event files, CSV and history with the same numbers are one run, whose notes name the others."""
     shutil.copytree(DATA, tmp_path / "all", ignore=shutil.ignore_patterns("*.py"))
     found = read_all(tmp_path / "all")
 
@@ -41,17 +41,17 @@ def test_a_run_of_trainbus_is_one_with_its_journal(tmp_path: Path):
 
 
 def test_one_bad_run_does_not_hinder_the_others(tmp_path: Path):
-    """The good ones are read, the bad one is told, as a warning or to whoever asks."""
+    """The good runs are read; the bad one causes a warning, or a call of ``unread``."""
     write(tmp_path / "good/events.out.tfevents.1", curve("loss", range(3)))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/events.out.tfevents.1").write_bytes(b"nothing of the kind")
     (tmp_path / "data.csv").write_text("a,b\n1,2\n")
-    with pytest.warns(RuntimeWarning, match="A run is left out: .*no event file"):
+    with pytest.warns(RuntimeWarning, match="A run is left out: .*not a TensorBoard event file"):
         found = read_all(tmp_path)
     told: list[SettingsError] = []
     assert [each.name for each in read_all(tmp_path, unread=told.append)] == [each.name for each in found] == ["good"]
     assert len(told) == 1
-    with pytest.raises(SettingsError, match="no event file"):
+    with pytest.raises(SettingsError, match="not a TensorBoard event file"):
         read_all(tmp_path / "bad")
 
 
@@ -68,33 +68,22 @@ def test_names_tell_runs_apart(tmp_path: Path):
 
 
 def test_what_is_not_there_or_not_one_is_said_with_the_fix(tmp_path: Path):
-    """A wrong path names the near one, several runs are named, and a directory without runs says what it has."""
+    """Errors name the nearest path, the runs of an ambiguous path, and the content of a directory without runs."""
     for name in ("runs/one", "runs/two"):
         write(tmp_path / name / "events.out.tfevents.1", curve("loss", range(3)))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/notes.md").write_text("x")
     wrong = {
         "run": "did you mean 'runs'",
-        "runs": "2 runs, 'one', 'two': name one of them",
-        "empty": "where there is 'notes.md'; what is read: trainbus journals",
-        "empty/notes.md": "is of no format that is read",
+        "runs": "2 runs, 'one', 'two': give the path of one",
+        "empty": "only 'notes.md'; known formats: trainbus journals",
+        "empty/notes.md": "has an unknown format",
     }
     for name, words in wrong.items():
         with pytest.raises(SettingsError, match=words):
             read(tmp_path / name)
-    with pytest.raises(SettingsError, match="No path was given"):
+    with pytest.raises(SettingsError, match="no path was given"):
         read_all()
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="neither a file nor a directory"):
         read(tmp_path / "pipe")
-
-
-def test_hidden_directories_and_installed_packages_hold_no_runs(tmp_path: Path):
-    """Nobody's own runs lie in .git, or in a virtual environment."""
-    for place in (".hidden", "venv/lib"):
-        write(tmp_path / place / "events.out.tfevents.1", curve("loss", range(3)))
-    (tmp_path / "venv/pyvenv.cfg").write_text("")
-    with pytest.raises(SettingsError, match="No recorded run"):
-        read(tmp_path)
-
-    assert read(tmp_path / ".hidden").name == ".hidden"

@@ -18,19 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import Decision, MissingMetric, Run, SettingsError, callbacks_from, hookimpl, journal
+from trainbus import Decision, Run, SettingsError, callbacks_from, hookimpl, journal
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
-from trainbus.replay import Decided, Outcome, read, replay
+from trainbus.replay import RunOutcome, SimulatedAction, read, replay
 
 from .recorded import History, deltas, finite, histories, recording, recording_of_run
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
-"""Where syncing a file costs nothing."""
+"""A directory in which syncing a file is fast."""
 ACTIONS = {
     Stop: "stop",
     Save: "save",
@@ -42,7 +42,7 @@ ACTIONS = {
 
 
 class Noted:
-    """Hears what was decided, and tells it as a replay does."""
+    """A plugin that records decisions in the form of a replay."""
 
     def __init__(self) -> None:
         self.decided: list[tuple[int, str, str, int]] = []
@@ -61,7 +61,7 @@ class Noted:
             self.decided.append((run.epoch, action.by, ACTIONS[type(action)], of))
 
 
-def told(outcome: Outcome) -> list[tuple[int, str, str, int]]:
+def told(outcome: RunOutcome) -> list[tuple[int, str, str, int]]:
     return sorted((each.epoch, each.by, each.action, each.of) for each in outcome.decisions)
 
 
@@ -233,7 +233,7 @@ def trained_by_sklearn(callbacks: list[Any]) -> Run:
 
 
 def assert_is_the_journal_s(path: str) -> None:
-    """What a journal tells of a run is what replaying the journal, under the settings in it, tells."""
+    """A journal records the same decisions as its replay under the settings in it."""
     (story,) = journal.read(Path(path))
     listed = [each for each in story.callbacks.values() if each.callback]
     callbacks = callbacks_from({"callback": each.callback, **each.settings} for each in listed)
@@ -251,7 +251,7 @@ def assert_is_the_journal_s(path: str) -> None:
 
 @pytest.mark.parametrize("train", [trained_by_keras, trained_by_torch, trained_by_sklearn])
 def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train: Any) -> None:
-    """A whole training by each framework: the same stop, saves, reductions and restored epoch."""
+    """A real training with each framework gives the same stop, saves, cuts and restored epoch."""
     noted = Noted()
     callbacks = [
         EarlyStopping(monitor="val_loss", patience=4, min_delta=1e-3, restore_best_weights=True),
@@ -268,31 +268,28 @@ def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train
     assert all(each.exact for each in outcome.decisions)
 
 
-# --- other settings
-
-
 def test_what_is_saved_and_what_is_lost() -> None:
     """Epochs and seconds after the stop are saved; the best after it is lost."""
     losses = [3.0, 2.0, 2.5, 2.6, 1.0, 1.5]
     result = replay([recording(losses, seconds=10.0)], EarlyStopping(patience=2))
     (outcome,) = result.outcomes
 
-    assert outcome.stop == Decided(3, "EarlyStopping", "stop", 3)
+    assert outcome.stop == SimulatedAction(3, "EarlyStopping", "stop", 3)
     assert (outcome.epochs, outcome.epochs_saved, outcome.seconds, outcome.seconds_saved) == (6, 2, 50.0, 20.0)
-    assert (outcome.best_seen, outcome.best_at_stop, outcome.lost) == ((1.0, 4), (2.0, 1), 1.0)
-    assert (result.epochs_saved, result.seconds_saved, result.lost, result.censored) == (2, 20.0, (1.0, 1.0), 0)
+    assert (outcome.best_seen, outcome.best_at_stop, outcome.quality_lost) == ((1.0, 4), (2.0, 1), 1.0)
+    assert (result.epochs_saved, result.seconds_saved, result.quality_lost, result.censored) == (2, 20.0, (1.0, 1.0), 0)
 
 
 def test_what_lies_beyond_the_record_is_censored() -> None:
-    """A run that is not stopped up to its last recorded epoch saves nothing, and nobody knows where it would stop."""
+    """A run that nothing stops up to its last recorded epoch saves nothing, and its stop is unknown."""
     (outcome,) = replay([recording([3.0, 2.0, 2.5])], EarlyStopping(patience=2)).outcomes
 
-    assert (outcome.censored, outcome.stop, outcome.epochs_saved, outcome.lost) == (True, None, 0, 0.0)
+    assert (outcome.censored, outcome.stop, outcome.epochs_saved, outcome.quality_lost) == (True, None, 0, 0.0)
 
 
 @given(histories.filter(with_values), st.integers(0, 4), deltas, st.integers(1, 20))
 def test_more_epochs_change_nothing_that_was_exact(history: History, patience: int, delta: float, cut: int) -> None:
-    """What is decided on a record that was cut short is decided on the whole one."""
+    """Decisions on a truncated record are those on the complete one."""
     callbacks = [EarlyStopping(patience=patience, min_delta=delta), ModelCheckpoint("{epoch}", save_best_only=True)]
     short = history[:cut]
     if not with_values(short):
@@ -303,81 +300,20 @@ def test_more_epochs_change_nothing_that_was_exact(history: History, patience: i
     assert [each for each in whole.decisions if each.epoch < len(short)] == list(early.decisions)
 
 
-def test_only_the_first_reduction_that_the_record_does_not_show_is_exact() -> None:
-    """What comes after it, stops and saves as well, would have been otherwise."""
-    callbacks = [
-        ReduceLROnPlateau(monitor="val_loss", patience=2),
-        EarlyStopping(monitor="val_loss", patience=5),
-        ModelCheckpoint("{epoch}", monitor="val_loss"),
-    ]
-    history = {"val_loss": [1.0] * 8, "lr": [0.1] * 8}
-    (outcome,) = replay([recording(history)], callbacks).outcomes
-
-    assert [(each.epoch, each.exact) for each in outcome.cuts] == [(2, True), (4, False)]
-    assert (outcome.stop.epoch, outcome.stop.exact) == (5, False)
-    assert [each.exact for each in outcome.decisions if each.action == "save"] == [True] * 3 + [False] * 3
-    assert outcome.hypothetical_from == 2
-
-
-@pytest.mark.parametrize("noted", ["before", "after"])
-def test_reductions_that_the_record_shows_leave_what_follows_exact(noted: str) -> None:
-    """Whether the rate of an epoch was written down before or after it was reduced."""
-    rates = [0.1, 0.1, 0.1, 0.01, 0.01, 0.001] if noted == "before" else [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
-    history = {"val_loss": [1.0] * 6, "learning_rate": rates}
-    (outcome,) = replay([recording(history)], ReduceLROnPlateau(patience=2)).outcomes
-
-    assert [(each.epoch, each.exact) for each in outcome.cuts] == [(2, True), (4, True)]
-    assert outcome.hypothetical_from is None
-
-
-def test_a_rate_at_its_floor_is_not_reduced() -> None:
-    """The recorded rate tells, as far as it is recorded."""
-    callback = ReduceLROnPlateau(patience=1, min_lr=0.1)
-    with_rate, without = {"val_loss": [1.0] * 3, "lr": [0.1] * 3}, {"val_loss": [1.0] * 3}
-
-    cuts = [replay([recording(each)], callback).outcomes[0].cuts for each in (with_rate, without)]
-    assert [[each.epoch for each in some] for some in cuts] == [[], [1, 2]]
-
-
-# --- what decides
-
-
-def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
-    """val_loss where a run logs it, else the best candidate; which one, and why, is said."""
-    runs = [recording({"grad_norm": [1.0, 2.0], "accuracy": [0.1, 0.2], "val_acc": [0.5, 0.25]})]
-    choice = replay(runs, EarlyStopping(patience=1)).choice
-
-    assert (choice.monitor, choice.mode) == ("val_acc", "max")
-    assert choice.why == "the best candidate of 2 whose names tell a direction: no run logs val_loss"
-
-
-def test_a_metric_that_is_asked_for_must_be_there() -> None:
-    """The nearest name is told; runs that lack it are left out by name, unless none is left."""
-    runs = [recording({"val_loss": [1.0]}, "a"), recording({"loss": [1.0]}, "b")]
-    with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss"):
-        replay(runs, EarlyStopping(monitor="var_loss"))
-    with pytest.raises(MissingMetric, match="no run logs loss and val_loss"):
-        replay(runs, [EarlyStopping(monitor="loss"), EarlyStopping(monitor="val_loss")])
-
-    result = replay(runs, EarlyStopping(monitor="val_loss"))
-    assert [each.name for each in result.outcomes] == ["a"]
-    assert result.notes == ("1 run does not log val_loss and is left out: b.",)
-
-
 @pytest.mark.parametrize(
     ("runs", "callbacks", "sentence"),
     [
         ([], EarlyStopping(), "there are no runs"),
         ([recording([1.0])], [], "no callback decides; give an EarlyStopping"),
         ([recording([1.0])], TensorBoard(), "no callback decides"),
-        ([recording([1.0])], object(), "is no callback"),
-        ([recording({"a": [1.0]})], EarlyStopping(), "no metric tells by its name"),
+        ([recording([1.0])], object(), "is not a callback"),
+        ([recording({"a": [1.0]})], EarlyStopping(), "no logged metric has a name with a known direction"),
         ([recording({"a": [1.0]})], EarlyStopping(monitor="a"), "write mode="),
         ([recording([None])], EarlyStopping(), "no run logs val_loss"),
     ],
 )
 def test_what_cannot_be_replayed_is_said(runs: Any, callbacks: Any, sentence: str) -> None:
-    """Nothing to look at, nothing that decides, nothing to decide by."""
+    """Missing runs, deciding callbacks and metrics are refused."""
     with pytest.raises(SettingsError, match=sentence):
         replay(runs, callbacks)
 
@@ -392,7 +328,7 @@ def test_what_cannot_be_known_is_noted() -> None:
 
 
 def test_two_callbacks_of_a_kind_are_told_apart_as_in_a_run() -> None:
-    """The first that stops ends the run, and it is said which."""
+    """The first callback that stops ends the run, and the outcome names it."""
     callbacks = [EarlyStopping(patience=4), EarlyStopping(patience=2)]
     (outcome,) = replay([recording([1.0] * 6)], callbacks).outcomes
 
@@ -400,6 +336,6 @@ def test_two_callbacks_of_a_kind_are_told_apart_as_in_a_run() -> None:
 
 
 def test_as_data_is_json_without_anything_that_json_does_not_know() -> None:
-    """Also where nothing was finite."""
+    """The data are JSON even if no value was finite."""
     result = replay([recording([math.nan, math.nan, math.nan])], EarlyStopping(patience=1))
     assert json.loads(json.dumps(result.as_data(), allow_nan=False))["runs"][0]["best_seen"] is None

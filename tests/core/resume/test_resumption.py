@@ -206,7 +206,7 @@ def test_a_file_that_the_subject_does_not_read_is_refused_with_those_that_it_rea
     for suffix in ("", ".trainbus.json"):
         Path(f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
     payload, (content,) = Path("m.keras"), entries_of(Path("m.keras"))
-    moment = content.model_dump(include={"epoch", "step", "metrics", "memory"})
+    moment = content.model_dump(include={"epoch", "step", "metrics", "run_state"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
 
     with pytest.raises(CheckpointError, match="pickle") as raised:

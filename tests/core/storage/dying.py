@@ -1,4 +1,4 @@
-"""Processes that die between two calls to the file system, or for which there is no more room."""
+"""Processes that die between two calls to the file system, or whose disk is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that fsspec reaches: in memory, on the disk, on servers of this machine; each may die at any call."""
+"""Stores of fsspec: in memory, on the disk, on servers of this machine; a process may die at any call to them."""
 
 import secrets
 import tempfile
@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from tests.servers import SERVED
+from tests.servers import SERVERS
 from trainbus.storage.paths import RemotePath, location
 
 __all__ = ["STORES", "Died", "dying_at", "new_directory"]
 
-STORES = ("memory", "disk", *SERVED)
+STORES = ("memory", "disk", *SERVERS)
 
 
 class Disk(LocalFileSystem):
@@ -39,7 +39,7 @@ class Disk(LocalFileSystem):
             target.write(data[len(data) // 2 :])
 
     def half_written(self) -> None:
-        """A moment at which it may die."""
+        """A point at which the process may die."""
 
 
 fsspec.register_implementation("disk", Disk, clobber=True)
@@ -54,11 +54,11 @@ CALLS = {
     "gs": ("gcsfs.core:GCSFileSystem", "_request"),
     "az": ("azure.core.pipeline.transport:AioHttpTransport", "send"),
 }
-"""What of a store's library may be the last thing that a process does; for servers each single request."""
+"""The calls of a store's library at which a process may die; for servers, each single request."""
 
 
 class Died(OSError):
-    """The process is taken for dead: nothing that it asks of the store from now on is done."""
+    """The process counts as dead: the store does nothing that it asks for from now on."""
 
 
 @contextmanager

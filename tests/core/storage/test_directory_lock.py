@@ -1,4 +1,4 @@
-"""One run to a directory of checkpoints."""
+"""One run at a time saves in a directory."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_runs_one_after_the_other_share_a_directory() -> None:
 
 
 class Interrupting:
-    """Is interrupted by the user when it is told of the end."""
+    """Is interrupted by the user at the end of the training."""
 
     @hookimpl
     def on_train_end(self) -> None:
@@ -50,7 +50,7 @@ class Interrupting:
 
 
 def test_a_run_that_is_interrupted_at_its_end_gives_its_directory_back() -> None:
-    """Ctrl-C while plugins are told of the end keeps no later run from saving there."""
+    """After Ctrl-C while plugins handle the end, a later run can save there."""
     run = Run(LineSubject(), [ModelCheckpoint("runs/best"), Interrupting()])
     with pytest.raises(KeyboardInterrupt), run:
         pass
@@ -70,7 +70,7 @@ def test_two_callbacks_of_one_run_share_a_directory() -> None:
 def test_a_dead_process_holds_no_lock() -> None:
     """A lock that another process holds refuses; once it is dead the directory is free, and its debris is swept."""
     script = (
-        "import sys; from pathlib import Path; from trainbus.storage.directory_lock import owning\n"
+        "import sys; from pathlib import Path; from trainbus.storage.directory_lock import lock_directories\n"
         "lock = lock_directories([Path('runs')]); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -101,7 +101,7 @@ def test_all_or_none_of_several_directories_are_owned() -> None:
 
 
 def test_a_directory_that_cannot_be_made_is_refused_before_training() -> None:
-    """A file in the way of the directory is told at the start, in one line."""
+    """A file at the path of the directory is an error of one line at the start."""
     Path("runs").write_text("in the way")
 
     with (

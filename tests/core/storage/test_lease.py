@@ -1,4 +1,4 @@
-"""One run to a directory, also in a store that knows no locks."""
+"""One run at a time saves in a directory, also in a store without locks."""
 
 import gc
 import os
@@ -20,7 +20,7 @@ from trainbus.plugins import ModelCheckpoint
 from trainbus.storage import lease as leases
 from trainbus.storage.backend import backend_for
 from trainbus.storage.directory_lock import LOCK, lock_directories
-from trainbus.storage.lease import Entry, Lease, take
+from trainbus.storage.lease import Lease, LeaseRecord, acquire
 from trainbus.storage.paths import RemotePath
 from trainbus.storage.remote import RemoteBackend
 from trainbus.testing import LineSubject
@@ -29,8 +29,8 @@ from .stores import STORES, new_directory
 
 HOLD = """
 import sys
-from trainbus.storage.locations import location
-from trainbus.storage.locks import owning
+from trainbus.storage.directory_lock import lock_directories
+from trainbus.storage.paths import location
 owned = lock_directories([location(sys.argv[1])])
 print("held", flush=True)
 sys.stdin.read()
@@ -47,18 +47,18 @@ def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str]) -> R
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Owners are renewed, and taken for dead, in no time."""
-    monkeypatch.setattr(leases, "BEAT", 0.05)
+    """Leases are renewed, and expire, within milliseconds."""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
 
 
-def slate_in(directory: RemotePath) -> RemoteBackend:
+def lease_object_in(directory: RemotePath) -> RemoteBackend:
     return RemoteBackend(directory / LOCK)
 
 
-def stranger(directory: RemotePath, token: str) -> Entry:
+def stranger(directory: RemotePath, token: str) -> LeaseRecord:
     """The lease of a process on a machine of which nothing can be known from here."""
-    entry = Entry(7, "elsewhere", "another machine", token, 0)
-    slate_in(directory).create(str(entry))
+    entry = LeaseRecord(7, "elsewhere", "another machine", token, 0)
+    lease_object_in(directory).create(str(entry))
     return entry
 
 
@@ -83,24 +83,24 @@ def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(bucket: str) 
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        entry = Entry.parse(slate_in(directory).read().decode())
-        assert (entry.process, entry.dead) == (holder.pid, False)
+        entry = LeaseRecord.parse(lease_object_in(directory).read().decode())
+        assert (entry.process, entry.is_dead) == (holder.pid, False)
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
-        assert entry.dead
+        assert entry.is_dead
 
     lock_directories([directory]).close()
 
 
-def test_an_owner_who_renews_is_never_taken_for_dead(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for a sign of life from another machine is refused at the first one."""
-    monkeypatch.setattr(leases, "BEAT", 1.0)
+def test_an_owner_who_renews_never_counts_as_dead(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that waits for a renewal from another machine is refused at the first one."""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 1.0)
     stranger(directory, "alive")
     renewed = threading.Event()
 
     def live() -> None:
-        for beats in range(1, 1000):
-            slate_in(directory).replace(str(Entry(7, "elsewhere", "another machine", "alive", beats)))
+        for renewals in range(1, 1000):
+            lease_object_in(directory).replace(str(LeaseRecord(7, "elsewhere", "another machine", "alive", renewals)))
             if renewed.wait(0.01):
                 return
 
@@ -113,8 +113,8 @@ def test_an_owner_who_renews_is_never_taken_for_dead(directory: RemotePath, monk
 
 
 def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wait for the same owner of whom nothing is heard, one owns the directory and all others are told."""
-    monkeypatch.setattr(leases, "BEAT", 0.5)
+    """However many processes wait for one silent owner, one of them gets the lock and all others are refused."""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.5)
     stranger(directory, "dead")
     owned: list[Lease] = []
     refused: list[DirectoryLocked] = []
@@ -123,7 +123,7 @@ def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, m
     def contend() -> None:
         together.wait()
         try:
-            owned.append(take(slate_in(directory), str(directory)))
+            owned.append(acquire(lease_object_in(directory), str(directory)))
         except DirectoryLocked as error:
             refused.append(error)
 
@@ -151,14 +151,14 @@ def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) ->
 
 
 @pytest.mark.usefixtures("hurried")
-def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog: pytest.LogCaptureFixture) -> None:
-    """A run whose directory was taken over is told so, and harms none of the new owner's files."""
+def test_a_run_that_lost_its_lock_saves_nothing_more(directory: RemotePath, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose lock was taken over gets an error, and changes none of the new owner's files."""
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
     run.begin()
-    new = Entry(7, "elsewhere", "another machine", "new", 0)
-    while "saves nothing there" not in caplog.text:  # a sign of life may fall between the other's look and his writing
+    new = LeaseRecord(7, "elsewhere", "another machine", "new", 0)
+    while "saves nothing there" not in caplog.text:  # a renewal may fall between the other's reading and writing
         with suppress(OSError):  # refused, once it is known
-            slate_in(directory).replace(str(new))
+            lease_object_in(directory).replace(str(new))
 
     run.begin_epoch(0)
     with pytest.raises(CheckpointError, match=r"now belongs to another run \(process 7 on elsewhere\)"):
@@ -166,25 +166,27 @@ def test_who_was_taken_for_dead_saves_nothing_more(directory: RemotePath, caplog
     run.end()
 
     assert backend_for(directory / "best.npz").size() is None
-    assert Entry.parse(slate_in(directory).read().decode()).token == "new"
+    assert LeaseRecord.parse(lease_object_in(directory).read().decode()).token == "new"
 
 
-def test_a_store_that_guards_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Where an object is made that is there already, as old libraries and some stores do, whoever owns is warned."""
+def test_a_store_that_guards_nothing_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a store creates objects that exist already, as old libraries and some stores do, the owner is warned."""
     directory, real = new_directory("memory"), MemoryFileSystem.pipe_file
     lock_directories([directory]).close()
     assert not caplog.text
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda files, path, value, **_: real(files, path, value))
     lock_directories([directory]).close()
-    assert f"{directory}: this store does not refuse" in caplog.text
+    assert f"{directory}: this store, or an old version of its library, creates objects" in caplog.text
 
 
 def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: RemotePath, hurried: None) -> None:
     """An empty or foreign object at the lease's name refuses nobody for ever."""
-    slate_in(directory).create("")
+    lease_object_in(directory).create("")
     lock_directories([directory]).close()
-    slate_in(directory).create("whatever\nthis\nis")
+    lease_object_in(directory).create("whatever\nthis\nis")
     lock_directories([directory]).close()
 
 

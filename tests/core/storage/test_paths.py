@@ -1,4 +1,4 @@
-"""The laws of where files lie: URLs have parts as paths have, and neither is taken for the other."""
+"""The laws of locations: URLs have the same parts as paths, and neither is mistaken for the other."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -33,7 +33,7 @@ def test_a_url_has_the_parts_of_a_path(key: str, name: str) -> None:
 
 @given(KEYS, KEYS, st.sampled_from(["s3", "gs"]))
 def test_what_is_relative_leads_there_again(key: str, other: str, protocol: str) -> None:
-    """From any directory, of the same store, of another, or of this machine, the way leads back."""
+    """From any directory, of the same store, of another one or of this machine, the relative path leads back."""
     path = location(f"s3://{key}")
     for directory in (location(f"{protocol}://{other}"), Path("runs")):
         assert resolve_relative(directory, relative_to(path, directory)) == path
@@ -42,7 +42,7 @@ def test_what_is_relative_leads_there_again(key: str, other: str, protocol: str)
 
 
 def test_moved_together_they_lead_to_each_other() -> None:
-    """In one store the way does not name the directory in which both lie."""
+    """Within one store a relative path does not name the directory that contains both."""
     assert relative_to(location("s3://bucket/a/slot"), location("s3://bucket/a/deep")) == "../slot"
     assert resolve_relative(location("s3://other/b/deep"), "../slot") == location("s3://other/b/slot")
 
@@ -64,7 +64,7 @@ def test_what_is_no_url_of_a_store_is_a_path(text: str, meant: str) -> None:
 @pytest.mark.parametrize("name", ["s3", "gs", "memory"])
 def test_a_url_that_pathlib_has_spoilt_is_refused_with_the_right_one(name: str) -> None:
     """A directory named "s3:" on the local disk is never what somebody meant."""
-    with pytest.raises(SettingsError, match=f"give the text '{name}://bucket/best.pt'"):
+    with pytest.raises(SettingsError, match=f"give the string '{name}://bucket/best.pt'"):
         ModelCheckpoint(Path(f"{name}://bucket/best.pt"))
     with pytest.raises(SettingsError, match="chain of URLs"):
         ModelCheckpoint(f"simplecache::{name}://bucket/best.pt")
@@ -74,7 +74,7 @@ def test_a_url_that_pathlib_has_spoilt_is_refused_with_the_right_one(name: str) 
 @pytest.mark.parametrize("callback", [TensorBoard, Journal])
 def test_what_grows_is_written_on_this_machine(callback: Any) -> None:
     """Charts and journals grow while a run goes on, which no store allows: a URL is refused."""
-    with pytest.raises(SettingsError, match=r"s3://bucket/logs.*this machine"):
+    with pytest.raises(SettingsError, match=r"s3://bucket/logs.*give a local"):
         callback("s3://bucket/logs")
     with Run(LineSubject(), ModelCheckpoint("memory://tests/grows/best")) as run:
         for _ in run.epochs(1):

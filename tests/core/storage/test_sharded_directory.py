@@ -1,4 +1,4 @@
-"""The laws of payloads that are directories: whole, with their own memory, at every instant."""
+"""The laws of payload directories: complete, with their own run state, at every instant."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from .dying import dying_at, in_child
 
 
 def fill(directory: Path, text: str) -> None:
-    """An index that names two parts, which lie in a directory of a name of its own."""
+    """Write an index that names two parts, which are in a new subdirectory."""
     shards = directory / f"{SHARDS}{text}"
     shards.mkdir()
     for rank in "01":
@@ -34,9 +34,9 @@ def text_in(path: Path) -> str:
 
 
 def put(path: Path, text: str, number: int = 1) -> None:
-    """Commit a content that says which one it is, with a memory that says the same."""
-    memory = {"text": text}
-    commit(path, lambda staged: fill(staged, text), directory=True, epoch=number, step=number, memory=memory)
+    """Commit a content that says which one it is, with a run state that says the same."""
+    run_state = {"text": text}
+    commit(path, lambda staged: fill(staged, text), directory=True, epoch=number, step=number, run_state=run_state)
 
 
 def deaths(work) -> Iterator[int]:
@@ -49,7 +49,7 @@ def deaths(work) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(first: bool) -> None:
+def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_run_state(first: bool) -> None:
     """Killed before any of its file system calls, a commit leaves what reads as the old or the new content."""
     if not first:
         for step in range(100):
@@ -60,7 +60,7 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(first
         assert first or path.exists()
         if path.exists():
             seen.add(text_in(path))
-            assert read(path).content.memory == {"text": text_in(path)}
+            assert read(path).entry.run_state == {"text": text_in(path)}
             for found in scan(path.parent):
                 assert not found.flaw
             remove_debris(path.parent)
@@ -68,21 +68,21 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_memory(first
         put(path, "later")
         remove_debris(path.parent)
         assert sorted(os.listdir(path.parent)) == ["best.parts", "best.parts.trainbus.json"]
-        assert text_in(path) == read(path).content.memory["text"] == "later"
+        assert text_in(path) == read(path).entry.run_state["text"] == "later"
 
     assert 20 < step < 100
     assert seen == ({"new"} if first else {"old", "new"})
 
 
-def test_a_death_in_a_removal_leaves_it_whole_or_gone() -> None:
-    """Killed before any call, a removal leaves a payload that is whole, or one that is named as gone, never half."""
+def test_a_death_in_a_removal_leaves_it_complete_or_gone() -> None:
+    """Killed before any call, a removal leaves a complete payload, or one that is listed as missing, never half."""
     for step in range(40):
         put(Path(f"{step}/best.parts"), "old")
     seen = set()
     for step in deaths(lambda step: remove(Path(f"{step}/best.parts"))):
         path = Path(f"{step}/best.parts")
-        newest, passed_over = newest_intact(path.parent)
-        seen.add((newest is not None, len(passed_over)))
+        newest, skipped = newest_intact(path.parent)
+        seen.add((newest is not None, len(skipped)))
         assert (path / "index").exists() == (newest is not None)
         put(path, "later")
         assert text_in(path) == "later"
@@ -92,7 +92,7 @@ def test_a_death_in_a_removal_leaves_it_whole_or_gone() -> None:
 
 @given(st.data())
 def test_no_spoilt_part_goes_unseen(data) -> None:
-    """A bit that flipped in any file, one that is short, empty or missing, is named, and the payload passed over."""
+    """A file with a flipped bit, a short, empty or missing one is named, and the payload is skipped."""
     path = Path("best.parts")
     shutil.rmtree(path, ignore_errors=True)
     put(path, "new")
@@ -112,7 +112,7 @@ def test_no_spoilt_part_goes_unseen(data) -> None:
         assert newest is None
         assert found.flaw.startswith("damaged: ")
         part.write_bytes(content)
-    assert read(path).content.size == sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    assert read(path).entry.size == sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
 def test_a_part_that_nobody_names_changes_nothing() -> None:
@@ -122,7 +122,7 @@ def test_a_part_that_nobody_names_changes_nothing() -> None:
     (path / f"{SHARDS}foreign").mkdir()
     (path / f"{SHARDS}foreign" / "part").write_text("foreign")
 
-    assert read(path).content.memory == {"text": "old"}
+    assert read(path).entry.run_state == {"text": "old"}
     put(path, "new")
     assert sorted(os.listdir(path)) == ["index", f"{SHARDS}new"]
 
@@ -165,14 +165,14 @@ def test_what_is_written_has_to_be_laid_out(wrong: str) -> None:
         if wrong == "another name":
             (staged / "another").mkdir()
 
-    with pytest.raises(CheckpointError, match="has to hold one file, the index"):
+    with pytest.raises(CheckpointError, match="has to contain one file, the index"):
         commit(path, write, directory=True, epoch=2, step=2)
-    assert read(path).content.memory == {"text": text_in(path)} == {"text": "old"}
+    assert read(path).entry.run_state == {"text": text_in(path)} == {"text": "old"}
     assert sorted(os.listdir()) == ["best.parts", "best.parts.trainbus.json"]
 
 
 def test_without_its_manifest_a_payload_is_named() -> None:
-    """One that lost its manifest is passed over by name, and is kept until the next one takes its place."""
+    """One that lost its manifest is skipped by name, and is kept until the next save replaces it."""
     put(Path("a.parts"), "a")
     put(Path("b.parts"), "b", 2)
     manifest_of(Path("b.parts")).unlink()
@@ -183,10 +183,10 @@ def test_without_its_manifest_a_payload_is_named() -> None:
     texts = [text_in(Path("b.parts")) for _ in deaths(lambda _: put(Path("b.parts"), "new", 3))]
     assert len(texts) > 20
     assert set(texts) == {"b", "new"}
-    assert read(Path("b.parts")).content.memory == {"text": "new"}
+    assert read(Path("b.parts")).entry.run_state == {"text": "new"}
 
 
-def test_a_reader_beside_a_writer_sees_whole_payloads_only() -> None:
+def test_a_reader_beside_a_writer_sees_complete_payloads_only() -> None:
     """While one process replaces a payload again and again, every read of another is one that was committed."""
     path = Path("best.parts")
     put(path, "0", 0)
@@ -202,8 +202,8 @@ def test_a_reader_beside_a_writer_sees_whole_payloads_only() -> None:
     os.close(writer)
     seen = [0]
     while seen[-1] < 39:
-        found = read(path).content
-        assert found.memory == {"text": str(found.step)}
+        found = read(path).entry
+        assert found.run_state == {"text": str(found.step)}
         assert found.step >= seen[-1]
         seen.append(found.step)
     os.waitpid(child, 0)
@@ -215,7 +215,7 @@ def test_the_digest_is_that_of_all_parts() -> None:
     """Two payloads with the same parts have the same digest, two that differ in one name do not."""
     for name, text in (("a.parts", "x"), ("b.parts", "x"), ("c.parts", "y")):
         put(Path(name), text)
-    a, b, c = (read(Path(name)).content.digest for name in ("a.parts", "b.parts", "c.parts"))
+    a, b, c = (read(Path(name)).entry.digest for name in ("a.parts", "b.parts", "c.parts"))
 
     assert a == b != c
 

@@ -1,11 +1,7 @@
 """The laws of keeping a journal: every run's reads by its schema and tells what happened, whatever ends the run."""
 
-import json
 import os
-import re
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from math import inf, nan
 from pathlib import Path
@@ -15,48 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import CheckpointError, Decision, Run, SettingsError, decision, hookimpl
+from trainbus import Decision, Run, decision, hookimpl
 from trainbus.journal import (
     CheckpointSaved,
     DecisionMade,
     EpochEnded,
     ExceptionRaised,
     FailureReported,
-    RunJournal,
     RunResumed,
-    RunStarted,
     StopRequested,
     read,
 )
-from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
 
-SAVED = ModelCheckpoint("run/m-{epoch}", keep_last=2)
-STOP = EarlyStopping(patience=3, restore_best_weights=True)
-CUT = ReduceLROnPlateau(patience=1, factor=0.5, min_lr=0.1)
-JOURNAL = Path("run/journal.jsonl")
-
-
-def train(scores: list[float], *listed: object, resume: str | None = None, epochs: int | None = None) -> Run:
-    with Run(LineSubject(), listed, resume=resume) as run:
-        for epoch in run.epochs(len(scores) if epochs is None else epochs):
-            for _ in run.batches(range(2)):
-                pass
-            run.log(val_loss=scores[epoch])
-    return run
-
-
-def story(path: Path = JOURNAL) -> RunJournal:
-    found = read(path)
-    assert len(found) == 1
-    return found[0]
-
-
-def told(of: RunJournal) -> list[dict[str, Any]]:
-    """What happened, without when, and without that the run was resumed."""
-    kept = [event for event in of.events if not isinstance(event, (RunStarted, RunResumed))]
-    return [json.loads(event.model_dump_json(exclude={"time", "seconds"})) for event in kept]
-
+from .stories import CUT, JOURNAL, KILLED, SAVED, STOP, story, told, train
 
 scores = st.lists(st.sampled_from([nan, inf, -inf, 0.5, 0.25, 1.0, 2.0]), min_size=1, max_size=8)
 
@@ -132,41 +101,12 @@ def test_a_cut_tells_the_learning_rates_that_follow() -> None:
     assert found.decisions[0].actions[0].options == {"factor": 0.5, "floor": 0.1}
 
 
-@pytest.mark.parametrize(
-    ("listed", "place"),
-    [
-        ([SAVED], "run"),
-        ([TensorBoard("logs"), SAVED], "run"),
-        ([TensorBoard("logs"), STOP], "logs"),
-        ([ModelCheckpoint("best"), TensorBoard("logs")], "."),
-        ([TensorBoard("logs"), Journal()], "logs"),
-        ([STOP, Journal()], "."),
-        ([SAVED, Journal("elsewhere/j.jsonl")], None),
-        ([SAVED, Journal(enabled=False)], None),
-        ([STOP, CUT], None),
-    ],
-)
-def test_a_run_with_a_place_for_its_files_keeps_a_journal_there(listed: list[Any], place: str | None) -> None:
-    """Beside the first checkpoint, else in the first log_dir; elsewhere or not at all where that is listed."""
-    run = train([1.0, 2.0], *listed)
-
-    found = [path.parent.as_posix() for path in Path().rglob("journal.jsonl")]
-    assert found == ([] if place is None else [place])
-    assert Path("elsewhere/j.jsonl").exists() == any(
-        getattr(each, "path", "") == "elsewhere/j.jsonl" for each in listed
-    )
-    assert run.failures == []
-
-
 def test_runs_one_after_another_share_a_file() -> None:
     """A second run adds to the journal of the first, and each is told by itself."""
     train([1.0, 2.0], SAVED)
     train([3.0], SAVED)
 
     assert [[each.metrics["val_loss"] for each in told.epochs] for told in read(JOURNAL)] == [[1.0, 2.0], [3.0]]
-
-
-KILLED = [3.0, 2.0, 2.5, 1.0, 1.5, 1.5, 1.25, 1.5]
 
 
 class Killer:
@@ -231,17 +171,6 @@ def test_whenever_it_is_killed_the_journal_of_the_resumed_run_tells_the_story_of
     for each in broken:
         assert told(each) == told(unbroken)
     assert [type(each) for each in broken[-1].events].count(RunResumed) == 2
-
-
-def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
-    """Strict lines of JSON are all that is ever in the file after a resume."""
-    train(KILLED[:3], SAVED)
-    with JOURNAL.open("ab") as file:
-        file.write(b'{"time":17')
-    train(KILLED[:5], SAVED, resume="auto")
-
-    assert all(json.loads(line) for line in JOURNAL.read_text().splitlines())
-    assert [each.epoch for each in story().epochs] == [0, 1, 2, 3, 4]
 
 
 def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> None:
@@ -327,50 +256,6 @@ def test_a_signal_is_told_and_what_it_saves() -> None:
     assert story().end is not None
 
 
-def test_nobody_elses_file_is_touched() -> None:
-    """A file that is no journal is refused where it is named, and left alone where it is only in the way."""
-    for content in ("a text without an end", '{"their": "own"}\n', "{"):
-        Path("notes").write_text(content)
-        with pytest.raises(SettingsError, match=r"path='notes'.*no journal"):
-            train([1.0], Journal("notes"))
-        assert Path("notes").read_text() == content
-
-    Path("run").mkdir(exist_ok=True)
-    JOURNAL.write_text("mine\n")
-    run = train([1.0], SAVED)
-    assert JOURNAL.read_text() == "mine\n"
-    assert [(each.plugin, each.hook) for each in run.failures] == [("Journal", "on_train_begin")]
-
-
-def test_two_runs_at_a_time_do_not_share_a_named_journal() -> None:
-    """The second is refused before it trains; when the first is over, it may."""
-    with Run(callbacks=Journal("a.jsonl")):
-        with pytest.raises(SettingsError, match=r"Journal: path='a\.jsonl': another run .* saves its journal"):
-            Run(callbacks=Journal("a.jsonl")).begin()
-        train([1.0], Journal("b.jsonl"))
-    train([1.0], Journal("a.jsonl"))
-
-    assert len(read(Path("a.jsonl"))) == 2
-
-
-def test_two_journals_in_one_run_are_refused_where_they_would_be_one_file() -> None:
-    """Two that say the same, however they are written."""
-    for listed in ([Journal(), Journal()], [Journal("a.jsonl"), Journal("./a.jsonl")]):
-        with pytest.raises(SettingsError, match="two callbacks would write"):
-            Run(callbacks=listed)
-
-
-def test_a_refused_run_leaves_no_line_in_the_journal_of_the_one_that_goes_on() -> None:
-    """Who owns the directory is the only one who writes into it."""
-    with Run(LineSubject(), SAVED) as run:
-        for _ in run.epochs(1):
-            run.log(val_loss=1.0)
-            with pytest.raises(CheckpointError, match="another run"):
-                train([1.0], SAVED)
-
-    assert len(read(JOURNAL)) == 1
-
-
 def test_a_decision_of_a_strangers_plugin_has_its_rule_and_values(tmp_path: Path) -> None:
     """NumPy's numbers become JSON's, and a NaN stays one."""
     import numpy as np  # noqa: PLC0415
@@ -386,29 +271,6 @@ def test_a_decision_of_a_strangers_plugin_has_its_rule_and_values(tmp_path: Path
     assert (each.actions[0].rule, repr(each.actions[0].values)) == ("mine", "{'seen': 0.5, 'n': 3, 'bad': nan}")
 
 
-def test_a_full_disk_ends_the_journal_and_not_the_run() -> None:
-    """The lines that were written stay whole; the failures are told, and the training goes on."""
-    script = """
-import resource, signal
-from pathlib import Path
-from trainbus import Run
-from trainbus.plugins import Journal
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-with Run(callbacks=Journal("a.jsonl")) as run:
-    for epoch in run.epochs(100):
-        run.log(loss=1.0)
-print(len(run.history["loss"]), len(run.failures))
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-
-    assert done.stdout.split()[0] == "100"
-    assert re.search(r"disabled, the training continues", done.stderr)
-    assert 1 < len(story(Path("a.jsonl")).epochs) < 100
-    assert Path("a.jsonl").read_bytes().endswith(b"}\n")
-
-
 def test_the_metrics_of_an_epoch_are_told_with_how_long_it_took() -> None:
     """Seconds and wall time of each epoch are those of the run's clock, one after the other."""
     train([1.0, 2.0, 3.0], Journal("a.jsonl"))
@@ -417,13 +279,3 @@ def test_the_metrics_of_an_epoch_are_told_with_how_long_it_took() -> None:
     assert all(each.seconds >= 0 for each in found)
     assert sum(each.seconds for each in found) <= found[-1].time - story(Path("a.jsonl")).events[0].time + 0.1
     assert [each.time for each in found] == sorted(each.time for each in found)
-
-
-def test_checkpoints_behind_a_url_have_no_journal_beside_them() -> None:
-    """It would have to be appended to; it lies in the log_dir, or nowhere."""
-    far = ModelCheckpoint("memory://far/m")
-    train([1.0, 2.0], far)
-    assert list(Path().rglob("*.jsonl")) == []
-
-    train([1.0, 2.0], far, TensorBoard("logs"))
-    assert [path.as_posix() for path in Path().rglob("*.jsonl")] == ["logs/journal.jsonl"]

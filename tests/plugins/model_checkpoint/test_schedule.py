@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trainbus import Run
 from trainbus.plugins import ModelCheckpoint
 from trainbus.plugins.model_checkpoint import schedule as frequency
-from trainbus.plugins.model_checkpoint.schedule import Frequency
+from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
 from trainbus.testing import LineSubject
 
 
@@ -18,9 +18,9 @@ def test_a_number_of_a_unit_means_itself(every: int, unit: str, plural: bool) ->
     """Singular and plural are the same, and "epoch" and a bare number are one epoch and so many batches."""
     word = unit + ("es" if unit == "batch" else "s") * plural
 
-    assert Frequency.parse(f"{every} {word}") == (every, unit)
-    assert Frequency.parse(every) == (every, "batch")
-    assert Frequency.parse("epoch") == (1, "epoch")
+    assert SaveFrequency.parse(f"{every} {word}") == (every, unit)
+    assert SaveFrequency.parse(every) == (every, "batch")
+    assert SaveFrequency.parse("epoch") == (1, "epoch")
 
 
 @given(
@@ -38,9 +38,9 @@ def test_everything_else_is_refused_with_what_would_do(value: object) -> None:
     if value == "epoch":
         return
     with pytest.raises(
-        ValueError, match='give "epoch", or a number of batches above 0, or such as "2 epochs", "500 st'
+        ValueError, match='give "epoch", a number of batches above 0, or text such as "2 epochs", "500 st'
     ):
-        Frequency.parse(value)
+        SaveFrequency.parse(value)
 
 
 def test_saving_every_other_epoch_goes_by_the_number_of_the_epoch() -> None:

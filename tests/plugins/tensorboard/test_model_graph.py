@@ -19,11 +19,13 @@ from sklearn.preprocessing import StandardScaler
 
 from trainbus import Run
 from trainbus.adapters.keras.subject import KerasSubject
-from trainbus.adapters.sklearn.graph import nodes
+from trainbus.adapters.sklearn.graph import estimator_nodes
 from trainbus.adapters.torch import TorchSubject
+from trainbus.capabilities import Node
 from trainbus.plugins import TensorBoard
 
 from ..event_readers import read
+from .runs import TorchLike, train
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -188,7 +190,9 @@ def test_scikit_learn_shows_how_data_goes_through():
     )
     union = FeatureUnion([("some", PCA(1)), ("all", "passthrough")])
     stack = StackingClassifier([("linear", SGDClassifier()), ("deep", MLPClassifier((2,)))], final_estimator=PCA())
-    graph = {each.name: each for each in nodes(Pipeline([("a", columns), ("b", None), ("c", union), ("d", stack)]))}
+    graph = {
+        each.name: each for each in estimator_nodes(Pipeline([("a", columns), ("b", None), ("c", union), ("d", stack)]))
+    }
     assert {name: list(node.inputs) for name, node in graph.items()} == {
         "input": [],
         "Pipeline/a/scaled": ["input"],
@@ -214,7 +218,7 @@ def test_scikit_learn_shows_how_data_goes_through():
 def test_the_graph_of_a_fitted_ensemble_has_what_was_fitted():
     """Once it is trained, the estimators that do the work are shown."""
     stack = StackingClassifier([("a", SGDClassifier()), ("b", MLPClassifier((2,), max_iter=5))], cv="prefit")
-    assert {each.name for each in nodes(stack)} >= {"StackingClassifier/a", "StackingClassifier/b/hidden_1"}
+    assert {each.name for each in estimator_nodes(stack)} >= {"StackingClassifier/a", "StackingClassifier/b/hidden_1"}
 
 
 def test_nothing_is_left_of_a_graph_that_is_not_wanted():
@@ -224,3 +228,27 @@ def test_nothing_is_left_of_a_graph_that_is_not_wanted():
             run.log(loss=1.0)
     assert not read()["train"].Tags()["graph"]
     assert Path("logs/train").is_dir()
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+
+
+def test_graph_is_the_subjects():
+    """The graph has the subject's nodes with their kinds, inputs and attributes."""
+    subject = TorchLike()
+    train(TensorBoard("logs"), epochs=1, batches=1, subject=subject)
+    nodes = GraphDef.FromString(read()["train"].Graph().SerializeToString()).node
+    found = [
+        Node(node.name, node.op, tuple(node.input), tuple((key, node.attr[key].s.decode()) for key in node.attr))
+        for node in nodes
+    ]
+    assert found == list(subject.graph())
+
+
+def test_graph_can_be_left_out():
+    """Without write_graph there is none, and a subject without one is no reason to complain."""
+    train(TensorBoard("off", write_graph=False), epochs=1, batches=1, subject=TorchLike())
+    train(TensorBoard("none", histogram_freq=0), epochs=1, batches=1)
+    assert not any(reader.Tags()["graph"] for folder in ("off", "none") for reader in read(folder).values())

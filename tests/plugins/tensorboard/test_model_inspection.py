@@ -21,49 +21,7 @@ from trainbus.plugins.tensorboard.layouts import LAYOUTS
 from trainbus.testing import LineSubject
 
 from ..event_readers import everything, read
-from ..trainings import HELD_OUT, LABELS, ROWS, TRAININGS, activations
-
-GRADIENTS = {"torch": True, "keras": keras.backend.backend() == "torch", "sklearn": False}
-"""Which frameworks tell of them."""
-
-
-class Witness:
-    """Keeps what is inside at the end of each epoch, of PyTorch the gradients of its first update."""
-
-    def __init__(self) -> None:
-        self.weights: list[dict[str, Any]] = []
-        self.activations: list[dict[str, Any]] = []
-        self.gradients: list[dict[str, Any]] = []
-        self.steps: list[int] = []
-        self.waiting = False
-
-    @hookimpl
-    def on_train_begin(self, run: Run) -> None:
-        if isinstance(run.subject, TorchSubject):
-            names = {id(weight): name.replace(".", "/") for name, weight in run.subject.model.named_parameters()}
-            (optimizer,) = run.subject.optimizers.values()
-
-            def note(*_: Any) -> None:
-                if self.waiting:
-                    (group,) = optimizer.param_groups
-                    self.gradients.append({names[id(each)]: each.grad.numpy().copy() for each in group["params"]})
-                self.waiting = False
-
-            optimizer.register_step_pre_hook(note)
-
-    @hookimpl
-    def on_epoch_begin(self) -> None:
-        self.waiting = True
-
-    @hookimpl
-    def on_epoch_end(self, run: Run) -> None:
-        subject: Any = run.subject
-        self.steps.append(run.step)
-        self.weights.append({name: np.array(array) for name, array in subject.weights()})
-        self.activations.append(activations(subject))
-        if isinstance(subject, KerasSubject) and GRADIENTS["keras"]:
-            trained = subject.model.trainable_variables
-            self.gradients.append({each.path: each.value.grad.numpy().copy() for each in trained})
+from ..trainings import GRADIENTS, HELD_OUT, LABELS, ROWS, TRAININGS, Witness
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
@@ -196,9 +154,7 @@ def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
     fit(KerasCallback(INSIDE), validation_data=one_shot, validation_steps=3)
     assert list(one_shot) == []
     (line,) = told()
-    assert (
-        "generator, which can be gone through only once; give arrays or a data set: KerasCallback(callbacks, " in line
-    )
+    assert "generator, which can be iterated only once; give arrays or a data set: KerasCallback(callbacks, " in line
     assert "m/only/activation" not in read()["train"].Tags()["histograms"]
     bus = KerasCallback(TensorBoard("more", histogram_freq=1), validation_data=HELD_OUT)
     fit(bus, validation_data=generator(), validation_steps=3)
@@ -353,7 +309,7 @@ def test_gradients_that_cannot_be_had_say_why(told: Any):
     seen = "gradients are seen when an optimizer makes an update; give it: TorchSubject(model, optimizer)"
     assert told() == [
         f"{no}{seen}",
-        f"{no}SklearnSubject knows none",
-        f"{no}none was there when the weights were updated",
+        f"{no}SklearnSubject provides none",
+        f"{no}no weight had a gradient when it was updated",
         f"{no}write_grads needs histogram_freq=1 or more",
     ]

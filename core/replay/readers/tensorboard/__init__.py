@@ -1,1 +1,1 @@
-"""Reads the event files of TensorBoard."""
+"""Reader of TensorBoard's event files."""

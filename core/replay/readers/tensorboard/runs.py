@@ -1,4 +1,4 @@
-"""Runs that were written as TensorBoard's event files: by Keras, Lightning, PyTorch, Hugging Face, trainbus, others."""
+"""Reader of the runs in event files of Keras, Lightning, PyTorch, Hugging Face, trainbus and others."""
 
 from __future__ import annotations
 
@@ -12,80 +12,77 @@ from numpy.typing import NDArray
 
 from ....errors import SettingsError
 from ...records import Recording
-from ..columns import Column, by_epoch, holding
-from ..metric_names import STAGES, listed, metric_names
-from .epochs import Steps, counted, guessed, marked
-from .scalars import read as read_file
+from ..columns import Column, align_by_epoch, still_valid
+from ..metric_names import STAGES, list_names, standard_names
+from .epochs import EpochMap, epochs_from_length, epochs_from_series, guess_epochs
+from .scalars import read_scalars
 
-__all__ = ["grouped", "read"]
-
-_EPOCH = re.compile(r"(?<=/)epoch_(?=.)")
-_MARKS = {"epoch": (False, "event files with epochs"), "train/epoch": (True, "Hugging Face event files")}
-"""Series that have the epoch, whether they count those that are over, and what writes so."""
-_ASIDE = re.compile(r"(train/)?epoch$|hp_metric$|hparam/|training_decisions/|_hparams_/")
-"""Series that are no metrics."""
+_KERAS_EPOCH = re.compile(r"(?<=/)epoch_(?=.)")
+_EPOCH_TAGS = {"epoch": (False, "event files with epochs"), "train/epoch": (True, "Hugging Face event files")}
+"""Tags of a series of epochs, whether it counts completed epochs, and the format that has it."""
+_NO_METRIC = re.compile(r"(train/)?epoch$|hp_metric$|hparam/|training_decisions/|_hparams_/")
 _LIGHTNING = re.compile(r"^lr-|_step$|_epoch$|^hp_metric$")
-_PLAIN = {"train", "training", "val", "valid", "validation"}
-"""Stages that no run is called by itself."""
+_STAGE_ONLY = {"train", "training", "val", "valid", "validation"}
+"""Directory names that always denote a stage, never a run."""
 
 
-def grouped(files: Iterable[Path]) -> list[list[Path]]:
-    """Event files that may belong together, by themselves.
+def group(files: Iterable[Path]) -> list[list[Path]]:
+    """Group event files that may record the same run.
 
-    Those of one run are in "train" and "validation" of one directory, and where `add_scalars` has made directories.
+    One run has files in "train" and "validation" of one directory, and in the directories that ``add_scalars`` creates.
 
-    >>> [len(files) for files in grouped(map(Path, ["a/train/1", "a/validation/1", "b/1", "b/2", "b/loss_val/3"]))]
+    >>> [len(files) for files in group(map(Path, ["a/train/1", "a/validation/1", "b/1", "b/2", "b/loss_val/3"]))]
     [2, 3]
     """
     given = sorted(files)
     known = {file.parent for file in given}
-    heads = {_staged(directory, known) for directory in known}
+    tops = {_run_directory(directory, known) for directory in known} | known
     groups: dict[Path, list[Path]] = {}
     for file in given:
-        head = next(above for above in [*reversed(file.parent.parents), file.parent] if above in heads | known)
-        groups.setdefault(head, []).append(file)
+        top = next(above for above in [*reversed(file.parent.parents), file.parent] if above in tops)
+        groups.setdefault(top, []).append(file)
     return list(groups.values())
 
 
 def read(files: Sequence[Path], name_of: Callable[[Path], str], steps_per_epoch: int | None = None) -> list[Recording]:
-    """The runs in event files that may belong together.
+    """Return the runs in event files that may belong together.
 
     Args:
-        files: what `grouped` has put together.
-        name_of: what the run of a directory is called.
-        steps_per_epoch: what tells epochs where the files do not; None guesses.
+        files: One of the lists that `group` returns.
+        name_of: Returns the name of a run for its directory.
+        steps_per_epoch: The number of steps in an epoch, used if the files do not contain epochs; None guesses.
 
     Raises:
-        SettingsError: a file is damaged, or no numbers are there.
-        OSError: a file cannot be read.
+        SettingsError: A file is damaged, or the files contain no numbers.
+        OSError: A file cannot be read.
     """
     known = {file.parent for file in files}
     runs: dict[Path, _Run] = {}
     for directory in sorted(known):
         notes: list[str] = []
-        tags = _tags([file for file in files if file.parent == directory], notes)
+        tags = _read_tags([file for file in files if file.parent == directory], notes)
         above = next((above for above in directory.parents if above in known), None)
-        home = _staged(directory, known)
-        if above is not None and tags and all(_part(directory.relative_to(above), tag) for tag in tags):
-            # what `add_scalars` calls "val" of "Loss" is known as "Loss/val" elsewhere
-            tags = {f"{tag}/{_part(directory.relative_to(above), tag)}": written for tag, written in tags.items()}
+        home = _run_directory(directory, known)
+        if above is not None and tags and all(_subtag(directory.relative_to(above), tag) for tag in tags):
+            # what `add_scalars` calls "val" of "Loss" is "Loss/val" in other writers
+            tags = {f"{tag}/{_subtag(directory.relative_to(above), tag)}": series for tag, series in tags.items()}
             home = above
         elif home != directory:
-            tags = {f"{directory.name}/{tag}": written for tag, written in tags.items()}
-        elif above is not None and all(len(written.steps) == 1 for written in tags.values()):
-            notes = [f"{directory.relative_to(above).as_posix()!r} holds no curve, and is left out."]
+            tags = {f"{directory.name}/{tag}": series for tag, series in tags.items()}
+        elif above is not None and all(len(series.steps) == 1 for series in tags.values()):
+            notes = [f"{directory.relative_to(above).as_posix()!r} has no curve and is left out."]
             home, tags = above, {}
         run = runs.setdefault(home, _Run({}, []))
         run.tags.update(tags)
         run.notes.extend(notes)
-    found = [_recording(name_of(home), *run, steps_per_epoch) for home, run in runs.items() if run.tags]
+    found = [_build_recording(name_of(home), *run, steps_per_epoch) for home, run in runs.items() if run.tags]
     if not found:
-        raise SettingsError(f"{str(min(runs))!r} has event files, and no numbers in them")
+        raise SettingsError(f"{str(min(runs))!r} has event files, but no numbers in them")
     return found
 
 
-class _Written(NamedTuple):
-    """What was written of one tag, in that order."""
+class _TagSeries(NamedTuple):
+    """The values of one tag, in the order of writing."""
 
     steps: NDArray[np.int64]
     times: NDArray[np.float64]
@@ -93,130 +90,128 @@ class _Written(NamedTuple):
 
 
 class _Run(NamedTuple):
-    tags: dict[str, _Written]
+    tags: dict[str, _TagSeries]
     notes: list[str]
 
 
-def _staged(directory: Path, known: Collection[Path]) -> Path:
-    """The directory of the run of which this is the training or the validation; itself where it is none."""
+def _run_directory(directory: Path, known: Collection[Path]) -> Path:
+    """Return the directory of the run: the parent of a training or validation directory, else the directory itself."""
     above, name = directory.parent, directory.name.lower()
     if name not in STAGES or above == directory:
         return directory
-    beside = above in known or any(above / stage in known for stage in ("train", "training"))
-    return above if name in _PLAIN or beside else directory
+    has_siblings = above in known or any(above / stage in known for stage in ("train", "training"))
+    return above if name in _STAGE_ONLY or has_siblings else directory
 
 
-def _part(below: Path, tag: str) -> str:
-    """Which part of a tag PyTorch's or tensorboardX's `add_scalars` keeps in this directory, empty for none.
+def _subtag(below: Path, tag: str) -> str:
+    """Return the part of a tag that PyTorch's or tensorboardX's ``add_scalars`` keeps in this directory, "" if none.
 
-    >>> _part(Path("Loss_val"), "Loss"), _part(Path("Loss/val"), "Loss"), _part(Path("b"), "Loss")
+    >>> _subtag(Path("Loss_val"), "Loss"), _subtag(Path("Loss/val"), "Loss"), _subtag(Path("b"), "Loss")
     ('val', 'val', '')
     """
     text = below.as_posix()
-    for before in (tag.replace("/", "_") + "_", tag + "/"):
-        if text.startswith(before):
-            return text.removeprefix(before)
+    for prefix in (tag.replace("/", "_") + "_", tag + "/"):
+        if text.startswith(prefix):
+            return text.removeprefix(prefix)
     return ""
 
 
-def _tags(paths: Iterable[Path], notes: list[str]) -> dict[str, _Written]:
-    """What holds still of all that the files of one directory have, by tag."""
-    read = [read_file(path, notes) for path in sorted(paths)]
-    # files that were copied may be named in another order than they were written in
+def _read_tags(paths: Iterable[Path], notes: list[str]) -> dict[str, _TagSeries]:
+    """Return the valid numbers in all files of one directory, by tag."""
+    read = [read_scalars(path, notes) for path in sorted(paths)]
+    # the names of copied files may not be in the order of writing
     files = sorted(read, key=lambda file: float(file.times[0]) if file.times.size else 0.0)
     names = list(dict.fromkeys(name for file in files for name in file.names))
-    place = {name: number for number, name in enumerate(names)}
-    numbers = [np.array([place[name] for name in file.names], np.int64)[file.tags] for file in files]
-    tags = np.concatenate(numbers)
+    index = {name: number for number, name in enumerate(names)}
+    tags = np.concatenate([np.array([index[name] for name in file.names], np.int64)[file.tags] for file in files])
     steps = np.concatenate([file.steps for file in files])
     times = np.concatenate([file.times for file in files])
     values = np.concatenate([file.values for file in files])
-    holds = steps >= 0
-    before = 0
+    valid = steps >= 0
+    total = 0
     for file in files:
         for count, step in file.restarts:
-            holds[: before + count] &= steps[: before + count] < step
-        before += len(file.steps)
-    found: dict[str, _Written] = {}
+            valid[: total + count] &= steps[: total + count] < step
+        total += len(file.steps)
+    found: dict[str, _TagSeries] = {}
     for number, name in enumerate(names):
-        which = np.flatnonzero((tags == number) & holds)
-        which = which[holding(steps[which])]
+        which = np.flatnonzero((tags == number) & valid)
+        which = which[still_valid(steps[which])]
         if which.size:
-            found[name] = _Written(steps[which], times[which], values[which])
-    void = before - sum(len(written.steps) for written in found.values())
+            found[name] = _TagSeries(steps[which], times[which], values[which])
+    void = total - sum(len(series.steps) for series in found.values())
     if void:
-        notes.append(f"{void:,} numbers are left out, since the run went back behind their steps later.")
+        notes.append(f"{void:,} numbers are left out, since the run later went back to their steps.")
     return found
 
 
-def _recording(name: str, tags: Mapping[str, _Written], notes: Sequence[str], steps_per_epoch: int | None) -> Recording:
-    wanted, steps, words, said = _keras(tags) or _other(tags)
-    told = [*notes, *said]
-    naming = metric_names(wanted)
-    told += naming.notes
-    series = {called: tags[wanted[label]] for label, called in naming.names.items()}
-    if steps is None and steps_per_epoch is not None:
-        steps = counted(np.concatenate([written.steps for written in series.values()]), steps_per_epoch)
-    if steps is None:
-        steps = guessed({called: written.steps for called, written in series.items()})
+def _build_recording(
+    name: str, tags: Mapping[str, _TagSeries], notes: Sequence[str], steps_per_epoch: int | None
+) -> Recording:
+    labels, epoch_map, title, tag_notes = _interpret_keras(tags) or _interpret_others(tags)
+    naming = standard_names(labels)
+    notes = [*notes, *tag_notes, *naming.notes]
+    series = {standard: tags[labels[label]] for label, standard in naming.names.items()}
+    if epoch_map is None and steps_per_epoch is not None:
+        all_steps = np.concatenate([each.steps for each in series.values()])
+        epoch_map = epochs_from_length(all_steps, steps_per_epoch)
+    if epoch_map is None:
+        epoch_map = guess_epochs({standard: each.steps for standard, each in series.items()})
     columns: dict[str, Column] = {}
     times: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     late, several = 0, list[str]()
-    for called, written in series.items():
-        if called in steps.others:
+    for standard, each in series.items():
+        if standard in epoch_map.others:
             continue
-        epochs, inside = steps.of(written.steps)
+        epochs, inside = epoch_map.map(each.steps)
         late += int((~inside).sum())
         if not epochs.size:
             continue
-        columns[called] = Column(epochs, written.values[inside])
-        times.append((epochs, written.times[inside]))
-        if len(np.unique(epochs)) < len(np.unique(written.steps[inside])):
-            several.append(called)
-    told += [steps.note] if steps.note else []
-    if steps.others:
-        told.append(f"{listed(sorted(steps.others))}: over other steps than the rest, and left out.")
+        columns[standard] = Column(epochs, each.values[inside])
+        times.append((epochs, each.times[inside]))
+        if len(np.unique(epochs)) < len(np.unique(each.steps[inside])):
+            several.append(standard)
+    if epoch_map.note:
+        notes.append(epoch_map.note)
+    if epoch_map.others:
+        notes.append(f"{list_names(sorted(epoch_map.others))}: left out, since its steps count something else.")
     if late:
-        told.append(f"{late:,} numbers after the end of the last epoch are left out.")
+        notes.append(f"{late:,} numbers after the end of the last epoch are left out.")
     if several:
-        told.append(f"{listed(several)}: several values an epoch, of which the last one is taken.")
-    epochs, metrics = by_epoch(columns)
+        notes.append(f"{list_names(several)}: the last of several values in an epoch is used.")
+    epochs, metrics = align_by_epoch(columns)
     ends = np.full(len(epochs), -np.inf)
     for at, when in times:
         np.maximum.at(ends, np.searchsorted(epochs, at), when)
-    return Recording(name, epochs, metrics, ends if (ends > 0).all() else None, words, tuple(told))
+    return Recording(name, epochs, metrics, ends if (ends > 0).all() else None, title, tuple(notes))
 
 
-_Reading: TypeAlias = tuple[dict[str, str], Steps | None, str, list[str]]
-"""Label, from which a name is made, to tag; what steps are, where that is known; what wrote it; notes."""
+_Interpretation: TypeAlias = tuple[dict[str, str], EpochMap | None, str, list[str]]
+"""Label (from which a name is derived) to tag; the epochs of steps if they are known; the format; notes."""
 
 
-def _keras(tags: Mapping[str, _Written]) -> _Reading | None:
-    """As Keras writes: what its epochs have is called so, and the steps of that are epochs."""
-    wanted = {_EPOCH.sub("", tag, count=1): tag for tag in tags if _EPOCH.search(tag)}
-    if not wanted or not all(tag.split("/")[0].lower() in STAGES for tag in wanted.values()):
+def _interpret_keras(tags: Mapping[str, _TagSeries]) -> _Interpretation | None:
+    """Interpret Keras's tags, in which "epoch_" marks the metrics of epochs, whose steps are epochs."""
+    labels = {_KERAS_EPOCH.sub("", tag, count=1): tag for tag in tags if _KERAS_EPOCH.search(tag)}
+    if not labels or not all(tag.split("/")[0].lower() in STAGES for tag in labels.values()):
         return None
-    every = np.unique(np.concatenate([tags[tag].steps for tag in wanted.values()]))
-    return (
-        wanted,
-        Steps(every, every),
-        "Keras event files",
-        _left_out(tag for tag in tags if tag not in wanted.values()),
-    )
+    steps = np.unique(np.concatenate([tags[tag].steps for tag in labels.values()]))
+    others = _note_left_out(tag for tag in tags if tag not in labels.values())
+    return labels, EpochMap(steps, steps), "Keras event files", others
 
 
-def _other(tags: Mapping[str, _Written]) -> _Reading:
-    """With a series that has the epoch at some steps, or without one."""
-    wanted = {tag: tag for tag in tags if not _ASIDE.match(tag)}
-    said = _left_out(tag for tag in tags if tag not in wanted and tag not in _MARKS)
-    for mark, (ended, words) in _MARKS.items():
-        if mark in tags:
-            steps = marked(tags[mark].steps, tags[mark].values, ended=ended)
-            if steps.ends.size:
-                return wanted, steps, "Lightning event files" if any(map(_LIGHTNING.search, tags)) else words, said
-    return wanted, None, "event files", said
+def _interpret_others(tags: Mapping[str, _TagSeries]) -> _Interpretation:
+    """Interpret the tags of other writers, with or without a series of epochs."""
+    labels = {tag: tag for tag in tags if not _NO_METRIC.match(tag)}
+    notes = _note_left_out(tag for tag in tags if tag not in labels and tag not in _EPOCH_TAGS)
+    for epoch_tag, (completed, title) in _EPOCH_TAGS.items():
+        if epoch_tag in tags:
+            found = epochs_from_series(tags[epoch_tag].steps, tags[epoch_tag].values, completed=completed)
+            if found.ends.size:
+                return labels, found, "Lightning event files" if any(map(_LIGHTNING.search, tags)) else title, notes
+    return labels, None, "event files", notes
 
 
-def _left_out(tags: Iterable[str]) -> list[str]:
+def _note_left_out(tags: Iterable[str]) -> list[str]:
     given = list(tags)
-    return [f"{listed(given)}: no metric of whole epochs, and left out."] if given else []
+    return [f"{list_names(given)}: left out, not a metric of whole epochs."] if given else []

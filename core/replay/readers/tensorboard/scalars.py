@@ -1,7 +1,7 @@
-"""The numbers in an event file.
+"""Reader of the numbers in an event file.
 
-Most records of one length differ in nothing but the time, the step, the tags and the numbers. So one record is looked
-at, and the same bytes are taken out of all that are like it, at once. What is like no other is looked at by itself.
+Most records of one length differ only in the time, the step, the tags and the numbers. So one record is parsed, and the
+same bytes are extracted from all records with the same layout at once. A record with a unique layout is parsed alone.
 """
 
 from __future__ import annotations
@@ -13,88 +13,94 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import SettingsError
-from .message_layout import Layout, begins_with_number, layout_of, number_at
-from .record_file import Records, records
+from .message_layout import RecordLayout, begins_with_scalar, decode_number, item_size, parse_layout
+from .record_file import RecordBatch, read_records
 
-__all__ = ["Scalars", "read"]
-
-_ATTEMPTS = 64
-"""Kinds of records that are looked for among those of one length, in one block."""
+_MOST_LAYOUTS = 64
+"""The number of layouts that are tried on the records of one length in one block."""
 
 
 class Scalars(NamedTuple):
-    """Numbers as they were written, one after the other."""
+    """Numbers in the order of writing."""
 
     names: tuple[str, ...]
-    """Every tag."""
+    """All tags."""
     tags: NDArray[np.int32]
-    """Which of the names each number has."""
+    """The index in ``names`` of each number."""
     steps: NDArray[np.int64]
     times: NDArray[np.float64]
-    """When each was written, in seconds since 1970."""
+    """The time of writing of each number, in seconds since 1970."""
     values: NDArray[np.float64]
     restarts: tuple[tuple[int, int], ...]
-    """How many numbers had been written, and a step: those of them that have it or a later one are void."""
+    """For each restart the count of numbers before it and its step: those with this or a later step are void."""
 
 
-def read(path: Path, notes: list[str]) -> Scalars:
-    """All numbers of an event file.
+def read_scalars(path: Path, notes: list[str]) -> Scalars:
+    """Return all numbers of an event file.
 
     Args:
-        path: the file.
-        notes: gets a sentence for what is missing.
+        path: The file.
+        notes: Receives a sentence for what is missing.
 
     Raises:
-        SettingsError: it is no event file, or it is damaged.
-        OSError: it cannot be read.
+        SettingsError: The file is not an event file, or is damaged.
+        OSError: The file cannot be read.
     """
-    found = _Found()
-    for some in records(path, begins_with_number, notes):
+    collector = _Collector()
+    for batch in read_records(path, begins_with_scalar, notes):
         try:
-            found.add(some)
+            collector.add(batch)
         except ValueError as error:
-            raise SettingsError(f"{str(path)!r} holds records that are no events of TensorBoard: {error}") from None
-    return found.scalars()
+            raise SettingsError(f"{str(path)!r} has records that are not TensorBoard events: {error}") from None
+    return collector.scalars()
 
 
-class _Found:
+class _Columns(NamedTuple):
+    tags: NDArray[np.int32]
+    steps: NDArray[np.int64]
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+class _Collector:
     def __init__(self) -> None:
         self.names: dict[bytes, int] = {}
         self.parts: list[tuple[NDArray[np.int64], _Columns]] = []
         self.restarts: list[tuple[int, int]] = []
 
-    def add(self, some: Records) -> None:
-        left = np.arange(len(some.places))
-        for _ in range(_ATTEMPTS):
+    def add(self, batch: RecordBatch) -> None:
+        left = np.arange(len(batch.offsets))
+        for _ in range(_MOST_LAYOUTS):
             if not left.size:
                 return
-            record = some.rows[left[0]].tobytes()
-            layout = layout_of(record)
+            record = batch.rows[left[0]].tobytes()
+            layout = parse_layout(record)
             alike = left[:1]
-            if layout.slots and all(slot.kind for slot in layout.slots):
-                alike = left[_like(record, layout, some.rows[left])]
-            self._take(some, alike, layout)
+            if layout.scalars and all(scalar.dtype for scalar in layout.scalars):
+                alike = left[_has_layout(record, layout, batch.rows[left])]
+            self._extract(batch, alike, layout)
             left = left[~np.isin(left, alike, assume_unique=True)] if alike.size > 1 else left[1:]
-        for place in range(left.size):
-            self._take(some, left[place : place + 1], layout_of(some.rows[left[place]].tobytes()))
+        for index in range(left.size):
+            self._extract(batch, left[index : index + 1], parse_layout(batch.rows[left[index]].tobytes()))
 
-    def _take(self, some: Records, which: NDArray[np.int64], layout: Layout) -> None:
-        places, rows = some.places[which], some.rows[which]
-        steps = _steps(rows[:, layout.step])
+    def _extract(self, batch: RecordBatch, which: NDArray[np.int64], layout: RecordLayout) -> None:
+        offsets, rows = batch.offsets[which], batch.rows[which]
+        steps = _decode_steps(rows[:, layout.step])
         if layout.restart:
-            self.restarts += zip(places.tolist(), steps.tolist(), strict=True)
-        if not layout.slots:
+            self.restarts += zip(offsets.tolist(), steps.tolist(), strict=True)
+        if not layout.scalars:
             return
         at = layout.time
-        times = np.zeros(len(rows)) if at is None else _numbers(rows[:, at : at + 8], "<f8")
-        for slot in layout.slots:
-            if slot.kind:
-                values = _numbers(rows[:, slot.at : slot.at + _size(slot.kind)], slot.kind)
+        times = np.zeros(len(rows)) if at is None else _decode_numbers(rows[:, at : at + 8], "<f8")
+        for scalar in layout.scalars:
+            if scalar.dtype:
+                end = scalar.at + item_size(scalar.dtype)
+                values = _decode_numbers(rows[:, scalar.at : end], scalar.dtype)
             else:
-                values = np.full(len(rows), slot.number)
-            self.parts.append((places, _Columns(self._tags(rows[:, slot.tag]), steps, times, values)))
+                values = np.full(len(rows), scalar.number)
+            self.parts.append((offsets, _Columns(self._number_tags(rows[:, scalar.tag]), steps, times, values)))
 
-    def _tags(self, texts: NDArray[np.uint8]) -> NDArray[np.int32]:
+    def _number_tags(self, texts: NDArray[np.uint8]) -> NDArray[np.int32]:
         count, length = texts.shape
         names = [b""] * count
         if length:
@@ -106,52 +112,41 @@ class _Found:
 
     def scalars(self) -> Scalars:
         none = np.array([], np.int64)
-        places = np.concatenate([none, *(places for places, _ in self.parts)])
-        order = np.argsort(places, kind="stable")
+        offsets = np.concatenate([none, *(offsets for offsets, _ in self.parts)])
+        order = np.argsort(offsets, kind="stable")
         empty = _Columns(np.array([], np.int32), none, np.array([]), np.array([]))
         columns = zip(empty, *(part for _, part in self.parts), strict=True)
         tags, steps, times, values = (np.concatenate(column)[order] for column in columns)
-        restarts = [(int(np.searchsorted(places[order], place)), step) for place, step in sorted(self.restarts)]
+        restarts = [(int(np.searchsorted(offsets[order], offset)), step) for offset, step in sorted(self.restarts)]
         names = tuple(name.decode(errors="replace") for name in self.names)
         return Scalars(names, tags, steps, times, values, tuple(restarts))
 
 
-class _Columns(NamedTuple):
-    tags: NDArray[np.int32]
-    steps: NDArray[np.int64]
-    times: NDArray[np.float64]
-    values: NDArray[np.float64]
-
-
-def _like(record: bytes, layout: Layout, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which rows differ from the record in nothing but what the layout names."""
+def _has_layout(record: bytes, layout: RecordLayout, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which rows differ from the record only in the bytes that the layout names."""
     fixed = np.ones(rows.shape[1], np.bool_)
     if layout.time is not None:
         fixed[layout.time : layout.time + 8] = False
     fixed[layout.step] = False
-    for slot in layout.slots:
-        fixed[slot.tag] = False
-        fixed[slot.at : slot.at + _size(slot.kind)] = False
+    for scalar in layout.scalars:
+        fixed[scalar.tag] = False
+        fixed[scalar.at : scalar.at + item_size(scalar.dtype)] = False
     alike: NDArray[np.bool_] = (rows[:, fixed] == np.frombuffer(record, np.uint8)[fixed]).all(axis=1)
     step = rows[:, layout.step]
-    alike &= (step[:, :-1] > 127).all(axis=1)  # all bytes of a step but the last have the highest bit
+    alike &= (step[:, :-1] > 127).all(axis=1)  # all bytes of a varint but the last have the highest bit set
     alike &= (step[:, -1:] < 128).all(axis=1)
     return alike
 
 
-def _steps(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The numbers of variable length that stand in rows."""
+def _decode_steps(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the varint in each row."""
     steps = np.zeros(len(digits), np.uint64)
     for place, column in enumerate(digits.T):
         steps |= (column & np.uint8(127)).astype(np.uint64) << np.uint64(7 * place)
     return steps.view(np.int64)
 
 
-def _size(kind: str) -> int:
-    return 2 if kind == "bfloat16" else np.dtype(kind).itemsize
-
-
-def _numbers(rows: NDArray[np.uint8], kind: str) -> NDArray[np.float64]:
-    if kind == "bfloat16":
-        return np.array([number_at(row.tobytes(), kind) for row in rows])
-    return np.ascontiguousarray(rows).view(kind)[:, 0].astype(np.float64)
+def _decode_numbers(rows: NDArray[np.uint8], dtype: str) -> NDArray[np.float64]:
+    if dtype == "bfloat16":
+        return np.array([decode_number(row.tobytes(), dtype) for row in rows])
+    return np.ascontiguousarray(rows).view(dtype)[:, 0].astype(np.float64)

@@ -17,7 +17,7 @@ from torch import nn
 
 from trainbus import LoopError, SettingsError
 from trainbus.adapters.torch import TorchSubject
-from trainbus.adapters.torch.inspection.probe import Probe, looking
+from trainbus.adapters.torch.inspection.probe import Probe, evaluation_without_side_effects
 from trainbus.capabilities import HasActivations, HasTrace, missing
 
 X = torch.arange(10.0).reshape(5, 2)
@@ -69,13 +69,13 @@ def loader(*tensors: Any, **options: Any) -> Any:
 )
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
 def test_a_model_is_called_with_what_it_takes(model: Any, data: Any, args: Any, kwargs: Any, size: int):
-    """Put together again, the slices are what `forward` takes of the data, and none is larger than asked for."""
-    slices = list(Probe(data).slices(model, size))
-    flat = [[*_tensors(part.args), *_tensors(part.kwargs)] for part in slices]
+    """Put together again, the batches are what `forward` takes of the data, and none is larger than asked for."""
+    batches = list(Probe(data).batches(model, size))
+    flat = [[*_tensors(part.args), *_tensors(part.kwargs)] for part in batches]
     assert max(len(tensor) for part in flat for tensor in part) <= size
     for column, wanted in zip(zip(*flat, strict=True), [*_tensors(args), *_tensors(kwargs)], strict=True):
         assert torch.equal(torch.cat(column), wanted)
-    assert all(part.kwargs.keys() == kwargs.keys() for part in slices)
+    assert all(part.kwargs.keys() == kwargs.keys() for part in batches)
 
 
 def _tensors(value: Any) -> list[Any]:
@@ -87,7 +87,7 @@ def _tensors(value: Any) -> list[Any]:
 @pytest.mark.parametrize("once", [iter([X]), (batch for batch in [X])])
 def test_what_can_be_gone_through_only_once_is_refused(once: Any):
     """A generator is named before training, and not a batch of it is taken."""
-    with pytest.raises(SettingsError, match=r"probe is a .*, which can be gone through only once; give tensors, or a"):
+    with pytest.raises(SettingsError, match=r"probe is a .*, which can be iterated only once; give tensors, or a"):
         TorchSubject(One(), probe=once)
     assert len(list(once)) == 1
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_looked_at_says_why():
     """Without data there is nothing to see, and the fix is told."""
     for capability in (HasActivations, HasTrace):
         why = str(missing(TorchSubject(One()), capability))
-        assert "no data to look at the model with; give it: TorchSubject(..., probe=validation_loader)" in why
+        assert "no probe data was given; give it: TorchSubject(..., probe=validation_loader)" in why
 
 
 def test_names_that_only_differ_in_their_dots_stay_apart():
@@ -239,7 +239,7 @@ def test_looking_records_no_gradients():
     model = nn.Linear(2, 1)
     model(X).sum().backward()
     before = model.weight.grad
-    with looking(model):
+    with evaluation_without_side_effects(model):
         assert not model(X).requires_grad
     assert model.weight.grad is before
     assert model(X).requires_grad

@@ -1,4 +1,4 @@
-"""The laws of the page: it stands alone, and what runs are called stays text."""
+"""Laws of the HTML page: it is self-contained, and names stay text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import replay, sweep
-from trainbus.replay.report.html_page import page
+from trainbus.replay.report.html_page import render_page
 
 from ..recorded import histories, recording
 
@@ -93,7 +93,7 @@ def test_names_are_text_and_nothing_else(runs: list[tuple[str, list[float | None
     callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
     options = {"monitor": metric, "mode": "min"}
     found = sweep(recordings, patience=[1, 3], min_delta=[0], start_from_epoch=[0], smoothing=[None], **options)
-    read = Reader(page(recordings, replay(recordings, callbacks, **options), found))
+    read = Reader(render_page(recordings, replay(recordings, callbacks, **options), found))
 
     assert read.elements <= KNOWN
     assert read.open == []
@@ -104,7 +104,7 @@ def test_names_are_text_and_nothing_else(runs: list[tuple[str, list[float | None
 def test_a_page_needs_no_network_and_says_what_its_pictures_show() -> None:
     """Nothing is fetched, by its own policy; every drawing has a title and a description; dark and paper are known."""
     recordings = [recording([3.0, 2.0, 2.5, math.nan, 2.6, 1.0], name) for name in ("a", "b")]
-    text = page(recordings, replay(recordings, EarlyStopping(patience=2)), sweep(recordings))
+    text = render_page(recordings, replay(recordings, EarlyStopping(patience=2)), sweep(recordings))
 
     assert "default-src 'none'" in text
     assert "//" not in text
@@ -117,7 +117,7 @@ def test_a_page_needs_no_network_and_says_what_its_pictures_show() -> None:
 def test_a_page_of_a_sweep_alone_has_the_frontier_and_what_to_paste() -> None:
     """Without settings there is nothing to mark in the curves."""
     recordings = [recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.1, 1.2, 1.3], name) for name in ("a", "b")]
-    read = Reader(page(recordings, None, sweep(recordings)))
+    read = Reader(render_page(recordings, None, sweep(recordings)))
 
     assert "[[callbacks]]" in read.text
     assert "careful" in read.text

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus.plugins.tensorboard.writer import event_writer
-from trainbus.plugins.tensorboard.writer.event_file import EventFile, cut_back
 from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
 from trainbus.plugins.tensorboard.writer.summaries import scalars as scalar_values
 
@@ -28,11 +27,6 @@ from ...full_disk import files_of_at_most
 def refuse(lost: str, error: Exception) -> None:
     """Where nothing may fail."""
     raise AssertionError(f"{lost}: {error}")
-
-
-def tfevents(folder: str | Path) -> list[Path]:
-    """All event files, in the order in which TensorBoard reads those of one directory."""
-    return sorted(Path(folder).rglob("events.out.tfevents.*"))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b/c", "."]), st.floats(width=32, allow_nan=False)), max_size=60))
@@ -48,32 +42,6 @@ def test_what_was_handed_over_is_in_the_files_in_its_order(handed: list[tuple[st
         for step, (run, value) in enumerate(handed):
             expected.setdefault(str(Path(run)), []).append((step, value))
         assert found == expected
-
-
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=6), st.data())
-def test_whatever_is_cut_off_the_end_only_the_tail_is_lost(groups: list[int], data: st.DataObject):
-    """A file that ends anywhere, as a power failure leaves it, gives the first events of those that were written."""
-    with tempfile.TemporaryDirectory() as folder:
-        file, step, flushed = EventFile(Path(folder), "line"), 0, {0: 0}
-        for group in groups:
-            for _ in range(group):
-                file.write(1.0, step=step, summary=_summary(step))
-                step += 1
-            file.flush()
-            flushed[file.size] = step
-        file.close()
-        size = data.draw(st.integers(0, file.size))
-        os.truncate(file.path, size)
-        reader = read(folder)["."]
-        found = [e.step for e in reader.Scalars("tag")] if "tag" in reader.Tags()["scalars"] else []
-        assert found == list(range(len(found)))
-        assert len(found) >= max(count for end, count in flushed.items() if end <= size)
-
-
-def _summary(step: int) -> Any:
-    from tensorboardX.proto.summary_pb2 import Summary  # noqa: PLC0415
-
-    return Summary(value=scalar_values({"tag": float(step)}))
 
 
 def test_what_was_flushed_survives_sigkill(tmp_path: Path):
@@ -135,8 +103,8 @@ def test_a_forked_process_writes_nothing(tmp_path: Path):
 
 def test_who_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Never do more events wait than are allowed, nor more bytes than that and one array."""
-    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
-    monkeypatch.setattr(event_writer, "MOST_BYTES", 1000)
+    monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "MAX_BYTES", 1000)
     writer, most, bytes_waiting, lock = EventWriter(tmp_path, "line", refuse), 0, [0], threading.Lock()
     largest = 0
 
@@ -198,7 +166,7 @@ def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: P
     writer.flush()
     writer.close()
     writer.close()
-    told = [f"{folder} is not written to", f"30,000 events of this run are not in {folder}"]
+    told = [f"cannot write to {folder}", f"30,000 events of this run are not in {folder}"]
     assert [lost for lost, _ in notes] == told
     assert all(isinstance(error, NotADirectoryError) for _, error in notes)
 
@@ -211,7 +179,7 @@ def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, note
     for step in range(1000):
         writer.scalars(".", step, {"tag": float(step)})
     writer.flush()
-    assert [lost for lost, _ in notes] == [f"{folder} is not written to"]
+    assert [lost for lost, _ in notes] == [f"cannot write to {folder}"]
     folder.unlink()
     writer.close()
     assert scalars(folder) == {(".", "tag", step): float(step) for step in range(1000)}
@@ -233,7 +201,7 @@ def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: N
     writer.close()
     shown = sorted(step for *_, step in scalars(tmp_path))
     assert shown == list(range(500 if freed else len(shown)))
-    told = [f"{tmp_path} is not written to", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
+    told = [f"cannot write to {tmp_path}", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
     assert [lost for lost, _ in notes] == told[: 1 if freed else 2]
     assert {getattr(error, "errno", None) for _, error in notes} == {errno.EFBIG}
 
@@ -241,8 +209,8 @@ def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: N
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little room, and little patience."""
-    monkeypatch.setattr(event_writer, "MOST_EVENTS", 50)
-    monkeypatch.setattr(event_writer, "_MANY", 10)
+    monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
+    monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
     monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
 
 
@@ -266,7 +234,7 @@ def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
         if step == 120:
             writer.flush()
     assert [(lost, str(error)) for lost, error in notes] == [
-        (f"{tmp_path} is not written to", "nothing could be written for 0.05 seconds")
+        (f"cannot write to {tmp_path}", "nothing could be written for 0.05 seconds")
     ]
     dropped = writer.dropped
     assert 0 < dropped == 200 - len(writer._queue)
@@ -291,7 +259,7 @@ def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path
     answers.set()
     writer._thread.join()
     assert [lost for lost, _ in notes] == [
-        f"{tmp_path} is not written to",
+        f"cannot write to {tmp_path}",
         f"21 events of this run are not in {tmp_path}",
     ]
     assert scalars(tmp_path) == {}
@@ -311,42 +279,7 @@ def test_a_thread_that_dies_holds_nobody_up(tmp_path: Path, notes: Notes):
         assert not writer.put(".", step, scalar_values, {"tag": 1.0})
     writer.close()
     assert [(lost, str(error)) for lost, error in notes] == [
-        (f"{tmp_path} is not written to", "the thread that writes has ended: SystemExit()"),
-        (f"999 events of this run are not in {tmp_path}", "the thread that writes has ended: SystemExit()"),
+        (f"cannot write to {tmp_path}", "the writing thread has ended: SystemExit()"),
+        (f"999 events of this run are not in {tmp_path}", "the writing thread has ended: SystemExit()"),
     ]
     assert set(scalars(tmp_path)) == {(".", "tag", 0)}
-
-
-def test_the_newest_file_is_read_last(tmp_path: Path):
-    """However fast files follow each other, and whatever the clock says, TensorBoard reads them in their order."""
-    (tmp_path / "events.out.tfevents.4102444800.of-the-year-2100.1.line").touch()
-    files = [EventFile(tmp_path, "line") for _ in range(5)]
-    assert tfevents(tmp_path)[1:] == [file.path for file in files]
-    for file in files:
-        file.close()
-
-
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.data())
-def test_cut_back_files_hold_what_they_held(parts: list[int], data: st.DataObject):
-    """Whatever was written after a moment goes, in old files and new, and what others wrote there stays."""
-    moment = data.draw(st.integers(0, len(parts)))
-    with tempfile.TemporaryDirectory() as folder:
-        other = EventFile(Path(folder), "other")
-        step, then, sizes = 0, 0, dict[Path, int]()
-        for number, part in enumerate(parts):
-            file = EventFile(Path(folder), "line")
-            for _ in range(part):
-                file.write(1.0, step=step, summary=_summary(step))
-                step += 1
-                file.flush()
-                if number < moment:
-                    sizes[file.path], then = file.size, step
-            file.close()
-        other.write(1.0, step=0, summary=_summary(0))
-        other.close()
-        for _ in range(2):  # a second time changes nothing
-            cut_back([Path(folder)], "line", sizes)
-            mine = [path for path in tfevents(folder) if path.name.endswith(".line")]
-            assert set(mine) == set(sizes)
-            assert [e.step for e in read(folder)["."].Scalars("tag")] == [0, *range(then)]
-            assert other.path.stat().st_size == other.size

@@ -10,18 +10,26 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from trainbus.plugins.tensorboard.writer.weight_image import GAP, NOT_A_NUMBER, PALETTE, SIDE, ZERO, Picture, pictures
+from trainbus.plugins.tensorboard.writer.weight_image import (
+    GAP,
+    NOT_A_NUMBER,
+    PALETTE,
+    SIDE,
+    ZERO,
+    WeightImage,
+    weight_images,
+)
 
 floats = st.floats(-1e6, 1e6, width=32)
 
 
 def pixels(array: Any) -> Any:
     """The picture, decoded by another library."""
-    (made,) = pictures(array)
+    (made,) = weight_images(array)
     return decoded(made)
 
 
-def decoded(made: Picture) -> Any:
+def decoded(made: WeightImage) -> Any:
     image = np.asarray(Image.open(io.BytesIO(made.png)).convert("RGB"))
     assert image.shape == (made.height, made.width, 3)
     return image
@@ -117,23 +125,23 @@ def test_kernels_that_find_no_room_stand_in_the_next_picture(outputs: int, input
     assume(outputs != inputs)  # else nobody could tell which of the dimensions are spatial
     array = np.zeros((outputs, inputs, side, side), np.float32)
     array[:, :, 0, 0] = 1
-    made = list(pictures(array, 100))
+    made = list(weight_images(array, 100))
     found = 0
     for each in made:
         marked = np.pad((decoded(each) == PALETTE[ZERO + 126]).all(axis=2), 1)
         found += int((marked[1:, 1:] & ~marked[:-1, 1:] & ~marked[1:, :-1]).sum())  # left upper corners
         assert max(each.width, each.height) <= 2 * SIDE
     assert found == outputs * inputs
-    assert list(pictures(array, 2)) == made[:2]
+    assert list(weight_images(array, 2)) == made[:2]
 
 
 def test_no_picture_gets_out_of_hand():
     """Many large kernels give pictures of bounded size."""
-    for made in pictures(np.ones((700, 600, 3, 3), np.float32), 3):
+    for made in weight_images(np.ones((700, 600, 3, 3), np.float32), 3):
         assert max(made.width, made.height) <= 1.5 * SIDE
 
 
 @pytest.mark.parametrize("array", [np.zeros((0, 3)), np.array(1.0), np.array(["a"])])
 def test_nothing_to_see_is_no_picture(array: Any):
     """Empty arrays, single numbers and what is no number have no picture."""
-    assert not list(pictures(array))
+    assert not list(weight_images(array))

@@ -18,11 +18,10 @@ from torch.utils import tensorboard
 from trainbus import Run, SettingsError
 from trainbus.plugins import Journal, TensorBoard
 from trainbus.replay import Recording, read, read_all
-from trainbus.replay.readers.metric_names import metric_names
 
-from ...streams import assert_reads_as_tensorboard, event, event_pb2, scalar, summary_pb2, write
+from ...recorded import DATA, shown
+from ...streams import assert_reads_as_tensorboard, curve, event, event_pb2, scalar, summary_pb2, write
 
-DATA = Path(__file__).parents[2] / "data"
 SAMPLES = {
     "keras": ["keras"],
     "lightning": ["lightning", "lightning_csv"],
@@ -41,14 +40,9 @@ def assert_holds(recording: Recording, epochs: list[dict[str, float]]) -> None:
         np.testing.assert_allclose(series.values, [epoch[name] for epoch in epochs], rtol=1e-6)
 
 
-def shown(recording: Recording) -> dict[str, list[float]]:
-    """Name to what was logged."""
-    return {name: series.values[series.logged].tolist() for name, series in recording.metrics.items()}
-
-
 @pytest.mark.parametrize("library", SAMPLES)
 def test_samples_of_real_libraries_hold_what_those_said(library: str):
-    """Epochs, names and values are those that Keras, Lightning and Transformers themselves told of each epoch."""
+    """Epochs, names and values are those that Keras, Lightning and Transformers reported."""
     epochs = json.loads((DATA / f"{library}.json").read_text())["epochs"]
     for directory in SAMPLES[library]:
         assert_holds(read(DATA / directory), epochs)
@@ -123,11 +117,11 @@ def test_writers_of_pytorch_are_read(library, train: str, val: str, tmp_path: Pa
     assert set(found.metrics) == {"loss", "val_loss", "acc", "val_acc"}
     assert shown(found)["val_loss"] == [float(np.float32(2 / (epoch + 1))) for epoch in range(5)]
     assert shown(found)["val_acc"] == [0.125 * epoch for epoch in range(5)]
-    assert found.notes == ("Steps are taken for epochs.",)
+    assert found.notes == ("Steps are read as epochs.",)
 
 
 def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
-    """The directory that `add_hparams` makes is part of the run, and said to be left out."""
+    """The directory that `add_hparams` creates is part of the run; a note says that it is left out."""
     with tensorboard.SummaryWriter(str(tmp_path)) as writer:
         for epoch in range(3):
             writer.add_scalar("loss", epoch, epoch)
@@ -135,59 +129,11 @@ def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
     found = read(tmp_path)
 
     assert shown(found) == {"loss": [0.0, 1.0, 2.0]}
-    assert "'hyper' holds no curve, and is left out." in found.notes
-
-
-def curve(tag: str, steps: range | list[int], value: float = 0.0) -> list[bytes]:
-    """A number at each step: the step and `value` more."""
-    return [event(step, 100.0 + step, summary=summary_pb2.Summary(value=[scalar(tag, step + value)])) for step in steps]
-
-
-GUESSES = {
-    "epochs": ({"loss": range(6), "val_loss": range(6)}, [0, 1, 2, 3, 4, 5], {}),
-    "epochs from 1": ({"loss": range(1, 5)}, [0, 1, 2, 3], {"loss": [1, 2, 3, 4]}),
-    "every second epoch": ({"loss": range(4), "val_loss": [1, 3]}, [0, 1, 2, 3], {"val_loss": [1, 3]}),
-    "batches": ({"loss": range(400), "val_loss": range(99, 400, 100)}, [0, 1, 2, 3], {"loss": [99, 199, 299, 399]}),
-    "every 50th batch": ({"loss": range(0, 500, 50), "val_loss": [99, 199, 299]}, [0, 1, 2], {"loss": [50, 150, 250]}),
-    "a value every 100 steps": ({"loss": range(100, 500, 100)}, [0, 1, 2, 3], {"loss": [100, 200, 300, 400]}),
-    "two counters": ({"loss": range(3000), "val_loss": range(3)}, [0, 1, 2], {"val_loss": [0, 1, 2]}),
-    "one epoch": ({"loss": [0], "val_loss": [0]}, [0], {}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", GUESSES)
-def test_what_steps_mean_is_guessed_and_said(case: str, tmp_path: Path):
-    """Where nothing tells the epochs, the validation's steps do, and a note says what was assumed."""
-    series, epochs, expected = GUESSES[case]
-    write(tmp_path / "events.out.tfevents.1", [record for tag, steps in series.items() for record in curve(tag, steps)])
-    found = read(tmp_path)
-
-    assert found.epochs.tolist() == epochs
-    assert {name: shown(found)[name] for name in expected} == expected
-    assert any("taken for" in note for note in found.notes)
-
-
-@given(epochs=st.integers(1, 5), steps=st.integers(1, 40), first=st.integers(0, 1), every=st.integers(1, 7))
-def test_steps_of_an_epoch_can_be_told(epochs: int, steps: int, first: int, every: int):
-    """Each epoch has the last value that was written in it, whether its steps count from 0 or from 1."""
-    logged = [step for step in range(first, first + epochs * steps) if (step + 1 - first) % min(every, steps) == 0]
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder, "events.out.tfevents.1"), curve("loss", [*logged, first + epochs * steps - 1]))
-        found = read(folder, steps_per_epoch=steps)
-
-    last = {(step - first) // steps: float(step) for step in [*logged, first + epochs * steps - 1]}
-    assert dict(zip(found.epochs.tolist(), found.metrics["loss"].values.tolist(), strict=True)) == last
-
-
-def test_an_epoch_has_steps(tmp_path: Path):
-    """A number that cannot be is refused, in the shell and in Python."""
-    write(tmp_path / "events.out.tfevents.1", curve("loss", range(4)))
-    with pytest.raises(SettingsError, match="steps_per_epoch=0: an epoch has at least one step"):
-        read(tmp_path, steps_per_epoch=0)
+    assert "'hyper' has no curve and is left out." in found.notes
 
 
 def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
-    """Of several files the later one holds from its first step on, whatever the names of the files are."""
+    """The later of several files replaces the earlier from its first step on, whatever their names."""
     write(tmp_path / "events.out.tfevents.2", curve("loss", range(6)))
     late = [
         event(step, 200.0 + step, summary=summary_pb2.Summary(value=[scalar("loss", step + 0.5)])) for step in (3, 4)
@@ -202,7 +148,7 @@ def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
 
 
 def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
-    """What `SessionLog.START` makes void is no part of the run, also of tags that are not written again."""
+    """Numbers that `SessionLog.START` voids are not part of the run, even for tags that are not written again."""
     start = event(2, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
     records = [*curve("loss", range(4)), *curve("val_loss", range(4)), start, *curve("loss", [2])]
     write(tmp_path / "events.out.tfevents.1", records)
@@ -211,7 +157,7 @@ def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
 
 
 def test_runs_are_told_apart(tmp_path: Path):
-    """Each directory is a run but "train" and "validation", and such a name is a run's where nothing is beside it."""
+    """Each directory is a run except "train" and "validation"; other stage names are runs if they have no sibling."""
     for run in ("a/train", "a/validation", "b", "b/inner", "test", "deep/er/version_10", "deep/er/version_9"):
         write(tmp_path / run / "events.out.tfevents.1", curve("loss", range(3)))
     found = read_all(tmp_path)
@@ -223,22 +169,7 @@ def test_runs_are_told_apart(tmp_path: Path):
 
 
 def test_directories_without_numbers_are_refused(tmp_path: Path):
-    """A run that crashed before it logged anything is told as such."""
+    """A run that crashed before it logged anything causes an error."""
     write(tmp_path / "events.out.tfevents.1", [])
     with pytest.raises(SettingsError, match="no numbers"):
         read(tmp_path)
-
-
-TAGS = st.text(st.sampled_from("valtrins_/-1 epochlrbdg"), min_size=1, max_size=14) | st.sampled_from(
-    ["loss", "train_loss", "train/loss", "Loss/train", "loss_epoch", "train_loss_step", "lr", "lr-Adam", "val/loss"]
-)
-
-
-@given(st.lists(TAGS, unique=True))
-def test_no_two_metrics_get_one_name(tags: list[str]):
-    """However metrics were written, each that is kept has a name of its own, and each name is not empty."""
-    naming = metric_names(tags)
-
-    assert len(set(naming.names.values())) == len(naming.names)
-    assert all(naming.names.values())
-    assert naming.notes or set(naming.names) == set(tags)

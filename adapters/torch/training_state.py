@@ -1,0 +1,119 @@
+"""The state of a PyTorch training, and the files that hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainbus import CheckpointError
+from trainbus.checkpoints.host_buffers import HostBuffers
+
+from ..shared.torch_rng import random_state, set_random_state
+from .components import TrainingComponents
+from .files import pt
+from .sharding import ShardedLayout, from_sharded, placement_of
+from .state_dict import to_cpu_state
+from .weights import load_weights, mismatch, weights_of
+
+SAFETENSORS = ".safetensors"
+DCP = ".dcp"
+"""Suffix of a directory that all ranks write together."""
+FORMAT = 1
+"""Version of the checkpoint's layout."""
+
+
+class TrainingState:
+    """The state of a model and of the training's components.
+
+    Args:
+        model: The module that is trained.
+        components: All else that has a state.
+    """
+
+    def __init__(self, model: nn.Module, components: TrainingComponents) -> None:
+        self.model = model
+        self.components = components
+
+    def on_cpu(self, buffers: HostBuffers | None, *, weights_only: bool) -> Any:
+        """Return the state as a file holds it, with all tensors on the CPU, in ``buffers`` if they are given.
+
+        Raises:
+            CheckpointError: A part would not load with weights_only=True, or has no values yet.
+        """
+        model = to_cpu_state(weights_of(self.model), "model", buffers=buffers)
+        if weights_only:
+            return model
+        header = {"format": FORMAT, "torch": str(torch.__version__), "classes": self.components.classes()}
+        random = to_cpu_state(random_state(), "random")
+        return {"trainbus": header, "model": model, **self.components.cpu_state(buffers), "random": random}
+
+    def writer(self, state: Any, group: Any) -> Callable[[Path], object]:
+        """Return a function that writes the state to a path, in any thread.
+
+        Args:
+            state: A state that ``on_cpu`` returned.
+            group: The gloo group of the ranks that write a sharded state together; None for one process.
+        """
+        return partial(_write, state, ShardedLayout(self.model, self.components.optimizers), group)
+
+    def load(self, path: Path) -> None:
+        """Load a file or a directory that a writer wrote, or a file of a plain state_dict.
+
+        Raises:
+            CheckpointError: It cannot be read, or does not fit; nothing has changed then.
+        """
+        optimizers = self.components.optimizers
+        shards: Any = None
+        if path.suffix == DCP:
+            from .files import dcp  # noqa: PLC0415 - not every build of torch has what it needs
+
+            shards = dcp.Shards(path)
+            found = from_sharded(shards.outline(), self.model, optimizers)
+        else:
+            found = _format(path).read(path)
+        complete = isinstance(found.get("trainbus"), dict)
+        if reason := self._mismatch(found) if complete else mismatch(self.model, found):
+            raise CheckpointError(f"{str(path)!r} does not fit: {reason}")
+        if shards is not None:
+            model = weights_of(self.model)
+            tensors = {"model": model, "extra": self.components.state_dicts("extra")} if complete else model
+            read = shards.read(placement_of(tensors, self.model, optimizers))
+            found = from_sharded(read, self.model, optimizers)
+        own: tuple[Any, Any] = found.get("own") or (found.get("random"), {})
+        random, own_buffers = own
+        weights = found["model"] if complete else found
+        weights.update(own_buffers)
+        load_weights(self.model, weights)
+        if complete:
+            self.components.load(found)
+        if random is not None:
+            set_random_state(random)
+
+    def _mismatch(self, found: Mapping[str, Any]) -> str:
+        """Describe why a complete checkpoint does not fit this training; return "" if it fits."""
+        header = found["trainbus"]
+        if header["format"] > FORMAT:
+            return f"a newer trainbus wrote it; this one reads format {FORMAT}"
+        return mismatch(self.model, found["model"]) or self.components.mismatch(found, header["classes"])
+
+
+def _write(state: Any, layout: ShardedLayout, group: Any, path: Path) -> object:
+    if path.suffix != DCP:
+        return _format(path).write(state, path)
+    from .files import dcp  # noqa: PLC0415 - not every build of torch has what it needs
+
+    return dcp.write(layout.to_sharded(state), path, group)
+
+
+def _format(path: Path) -> Any:
+    """Return the module that reads and writes files of the path's suffix."""
+    if path.suffix != SAFETENSORS:
+        return pt
+    from .files import safetensors  # noqa: PLC0415 - an optional dependency
+
+    return safetensors

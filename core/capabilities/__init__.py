@@ -1,0 +1,38 @@
+"""What a subject can do: one small Protocol for each capability that a callback may need.
+
+A subject is any object; it has a capability if it has the Protocol's methods. If it has the methods but lacks the
+capability (an estimator without a learning rate, for example), its optional method ``refusal(capability)`` says why.
+"""
+
+from .checks import Refuses, has, missing, saves_in_background
+from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
+from .processes import HasRanks, Ranks, Sharded
+from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable
+from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict
+
+__all__ = [
+    "BackgroundSaveable",
+    "HasActivations",
+    "HasConfig",
+    "HasDirections",
+    "HasGradients",
+    "HasGraph",
+    "HasLearningRate",
+    "HasRandomState",
+    "HasRanks",
+    "HasRunState",
+    "HasStateDict",
+    "HasTrace",
+    "HasWeights",
+    "Node",
+    "Ranks",
+    "Refuses",
+    "Restorable",
+    "Saveable",
+    "SavesSomeInBackground",
+    "Sharded",
+    "Snapshotable",
+    "has",
+    "missing",
+    "saves_in_background",
+]

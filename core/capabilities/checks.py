@@ -1,0 +1,52 @@
+"""Which capabilities a subject has."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar, runtime_checkable
+
+from typing_extensions import TypeIs
+
+from .saving import SavesSomeInBackground
+
+C = TypeVar("C")
+
+_KNOWN: dict[tuple[type, type], bool] = {}
+
+
+@runtime_checkable
+class Refuses(Protocol):
+    """A subject that may lack a capability although it has its methods."""
+
+    def refusal(self, capability: type) -> str | None:
+        """Return why this object lacks the capability; None if it has it."""
+        ...
+
+
+def has(subject: object, capability: type[C]) -> TypeIs[C]:
+    """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, remembered for each class."""
+    key = type(subject), capability
+    if key not in _KNOWN:
+        _KNOWN[key] = all(hasattr(key[0], name) for name in vars(capability) if not name.startswith("_"))
+    return _KNOWN[key] or isinstance(subject, capability)
+
+
+def missing(subject: object, capability: type) -> str | None:
+    """Return why ``subject`` lacks ``capability``, in words that can follow "because"; None if it has it.
+
+    >>> from trainbus.capabilities import HasLearningRate, Saveable
+    >>> missing(object(), HasLearningRate)
+    "'object' has no learning_rates() and set_learning_rates()"
+    >>> missing(None, Saveable)
+    'the run has no subject'
+    """
+    if subject is None:
+        return "the run has no subject"
+    if not has(subject, capability):
+        wanted = [name for name in vars(capability) if not name.startswith("_") and not hasattr(subject, name)]
+        return f"{type(subject).__name__!r} has no {' and '.join(f'{name}()' for name in wanted)}"
+    return subject.refusal(capability) if has(subject, Refuses) else None
+
+
+def saves_in_background(subject: object, name: str) -> bool:
+    """Return whether a ``BackgroundSaveable`` subject can write a file of this name; any, if it does not say."""
+    return not has(subject, SavesSomeInBackground) or subject.saves_in_background(name)

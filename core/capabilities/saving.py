@@ -1,0 +1,73 @@
+"""Capabilities of subjects that can be saved and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Saveable(Protocol):
+    """A subject that can be written to a file."""
+
+    def suffixes(self, *, weights_only: bool) -> Sequence[str]:
+        """Return the file suffixes that it can write, the default first, each with its dot."""
+        ...
+
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        """Write the complete training state, or only the weights, to ``path``, whose suffix is one of ``suffixes``.
+
+        It writes all bytes or raises. It may return the SHA-256 digest, in hexadecimal digits, of what it meant to
+        write: the file is compared with it before it replaces another. Any other return value is ignored.
+        """
+        ...
+
+
+@runtime_checkable
+class BackgroundSaveable(Protocol):
+    """A subject that can be written to a file while it trains."""
+
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
+        """Copy the present state; return a function that writes the copy to a path, as ``save`` would, in any thread.
+
+        The function may be called several times, until ``snapshot_writer`` is called again, which may reuse its memory.
+        Like ``save``, it may return the digest of what it meant to write.
+        """
+        ...
+
+
+@runtime_checkable
+class SavesSomeInBackground(Protocol):
+    """A ``BackgroundSaveable`` subject that cannot write each of its file formats in the background."""
+
+    def saves_in_background(self, name: str) -> bool:
+        """Return whether the function from ``snapshot_writer`` can write a file of this name."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A subject that can be restored from a file that it wrote."""
+
+    def load(self, path: Path) -> None:
+        """Load the state in ``path`` into the subject, in place.
+
+        Raises:
+            UnreadableCheckpoint: The file cannot be read, and nothing has been changed; a run that resumes then looks
+                for an older checkpoint.
+        """
+        ...
+
+
+@runtime_checkable
+class Snapshotable(Protocol):
+    """A subject that can be copied to memory and restored from there."""
+
+    def snapshot(self) -> object:
+        """Return a copy of the weights that later training cannot change."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Load a snapshot made by this subject, in place."""
+        ...

@@ -1,0 +1,77 @@
+"""Capabilities that steer a training: learning rates, directions of metrics, generators and state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class HasLearningRate(Protocol):
+    """A subject with learning rates that can be read and changed while it trains."""
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """Return name to present value: a single rate as "learning_rate", several as "learning_rate/<group>".
+
+        Callable also if ``refusal`` says that they cannot be changed; empty if there are none.
+        """
+        ...
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Set the named rates.
+
+        Raises:
+            SettingsError: The change would have no effect.
+        """
+        ...
+
+
+@runtime_checkable
+class HasDirections(Protocol):
+    """A subject with metric objects, some of which declare their direction."""
+
+    def direction_of(self, metric: str) -> Literal["min", "max"] | None:
+        """Return the direction that the metric object declares; None if it declares none."""
+        ...
+
+
+@runtime_checkable
+class HasRandomState(Protocol):
+    """A subject that draws from random generators other than the global ones of Python and NumPy."""
+
+    def random_state(self) -> Mapping[str, Any]:
+        """Return the state of these generators, as data that ``to_json_data`` takes."""
+        ...
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Set the generators to a state that ``random_state`` returned."""
+        ...
+
+
+@runtime_checkable
+class HasStateDict(Protocol):
+    """A plugin with state that a resumed run needs."""
+
+    def state_dict(self) -> Any:
+        """Return the state as plain JSON data: numbers, text, truth values, None, lists and mappings of these.
+
+        With it a resumed run decides as an uninterrupted one. Tensors and arrays are refused when the run begins.
+        """
+        ...
+
+    def load_state_dict(self, state: Any) -> None:
+        """Continue from what ``state_dict`` returned, with tuples as lists."""
+        ...
+
+
+@runtime_checkable
+class HasRunState(Protocol):
+    """A subject with state that its own files do not hold and a resumed run needs."""
+
+    def run_state(self) -> Any:
+        """Return the state, as data that ``to_json_data`` takes: plain JSON data, bytes and arrays."""
+        ...
+
+    def load_run_state(self, state: Any) -> None:
+        """Continue from what ``run_state`` returned, with tuples as lists."""
+        ...

@@ -1,0 +1,109 @@
+"""Make the plugins of one run from a list of callbacks, which is checked as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeGuard, cast
+
+from ..callback import Callback, find_conflicts, journal_directory
+from ..errors import SettingsError, TrainbusError
+from ..hooks import check_plugin
+from ..metrics.names import first_free
+from . import settings_file
+from .registry import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
+
+CallbackLike = Callback | Mapping[str, Any] | str | object
+"""What a list of callbacks may hold: a callback, its settings as plain data, the name of an installed callback or
+plugin, the path of a settings file, or any object with hook implementations."""
+
+FOREIGN_PACKAGES = frozenset(
+    {"ignite", "keras", "lightning", "pytorch_lightning", "skorch", "tensorflow", "transformers"}
+)
+"""Packages whose own callbacks have other hooks under the same names."""
+
+JOURNAL = "Journal"
+"""The callback that every run has that writes files."""
+
+
+class PluginEntry(NamedTuple):
+    """A plugin, its name in reasons and errors, and the callback that made it, if one did."""
+
+    name: str
+    plugin: object
+    callback: Callback | None = None
+
+
+def build_plugins(
+    listed: CallbackLike | Sequence[CallbackLike], subject: object = None, *, progress: bool = True
+) -> list[PluginEntry]:
+    """Make the plugins of one run, then those of the environment variable TRAINBUS_PLUGINS, the journal and progress.
+
+    Args:
+        listed: Callbacks and plugins, or a single one.
+        subject: What will be trained.
+        progress: Whether progress is printed if a callback's ``verbose`` asks for it; otherwise only decisions are.
+
+    Raises:
+        SettingsError: The list has problems; the message names every one.
+    """
+    entries: list[PluginEntry] = []
+    problems: list[TrainbusError] = []
+    for item in [*as_list(listed), *plugins_of_environment()]:
+        try:
+            for each in settings_file.load(item) if _is_settings_file(item) else [item]:
+                entries.append(_entry(each, {entry.name for entry in entries}))
+        except SettingsError as error:
+            problems.append(error)
+    callbacks = [each.callback for each in entries if each.callback is not None]
+    for callback in callbacks:
+        problems += callback.validate_for(subject)
+    problems += [SettingsError(why) for _, why in find_conflicts(callbacks)]
+    if problems:
+        lines = "\n".join(f"- {problem}" for problem in problems)
+        raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")
+    if journal_directory(callbacks) is not None and not any(type(each).__name__ == JOURNAL for each in callbacks):
+        entries.append(_entry(load("callbacks", JOURNAL)(), {entry.name for entry in entries}))
+    levels = {entry.name: getattr(entry.callback, "verbose", 0) for entry in entries}
+    if any(levels.values()):
+        printer = load("plugins", "progress")
+        if not any(isinstance(entry.plugin, printer) for entry in entries):
+            entries.append(PluginEntry("progress", printer(levels, bar=progress)))
+    return entries
+
+
+def as_list(listed: CallbackLike | Sequence[CallbackLike]) -> list[CallbackLike]:
+    """Return a list: the same items, a list of one for a single item, an empty list for None."""
+    if isinstance(listed, (list, tuple, set, frozenset)):
+        return list(cast("Iterable[CallbackLike]", listed))
+    return [] if listed is None else [listed]
+
+
+def _is_settings_file(item: CallbackLike) -> TypeGuard[str | os.PathLike[str]]:
+    return isinstance(item, (str, os.PathLike)) and str(cast("object", item)).endswith(".toml")
+
+
+def _entry(item: CallbackLike, taken: Collection[str]) -> PluginEntry:
+    if isinstance(item, str):
+        try:
+            item = named_plugin(item)
+        except SettingsError as error:
+            source = f"{ENVIRONMENT}: " if item in plugins_of_environment() else ""
+            raise type(error)(f"{source}{error}") from None
+        return _entry(item, taken)
+    if isinstance(item, Mapping):
+        return _entry(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
+    kind = item if isinstance(item, type) else type(item)
+    name = first_free(kind.__name__, taken)
+    if isinstance(item, Callback):
+        plugin = item.plugin()
+        check_plugin(name, plugin)
+        return PluginEntry(name, plugin, item)
+    package = kind.__module__.partition(".")[0]
+    if package in FOREIGN_PACKAGES:
+        raise SettingsError(
+            f"{kind.__name__} is a callback of {package}; give it to {package} itself, next to trainbus, or list "
+            "trainbus's own, from trainbus.plugins"
+        )
+    check_plugin(kind.__name__, item)
+    return PluginEntry(name, item)

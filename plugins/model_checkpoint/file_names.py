@@ -1,0 +1,53 @@
+"""The names of the checkpoint files of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+from typing import Any
+
+from trainbus import Run
+from trainbus.checkpoints.filename_template import render, sibling_path, template_fields
+from trainbus.metrics.names import resolve
+
+
+class FileNames:
+    """Fills the template of ``ModelCheckpoint``.
+
+    Args:
+        template: The template, with its suffix.
+        suffix: That suffix, which the fixed names get, too.
+    """
+
+    def __init__(self, template: str, suffix: str) -> None:
+        self.template, self.suffix = template, suffix
+        self.directory = sibling_path(template, "", "")
+        self.metrics = [name for name in template_fields(template) if name not in ("epoch", "batch", "step")]
+        self.seen: set[str] = set()
+        """The metrics of the template that were logged at least once."""
+        self.checked = False
+        """Whether the template was filled with all of its metrics: no field is a mistake."""
+
+    def fixed(self, stem: str) -> str:
+        """Return the path of a file that no field changes."""
+        return sibling_path(self.template, stem, self.suffix)
+
+    def fill(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
+        """Return the path for the present epoch and step.
+
+        A metric that this epoch does not log, but an earlier one did, becomes NaN; so does a ``val_`` metric in an
+        epoch without validation.
+
+        Raises:
+            MissingMetric: A field names a metric that was never logged.
+            SettingsError: A value does not fit the format of its field.
+        """
+        values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
+        for name in self.metrics:
+            if resolve(name, values) is not None:
+                self.seen.add(name)
+            elif name in self.seen or (name.startswith("val_") and not run.state.validates(run.epoch)):
+                values[name] = nan
+        path = render(self.template, values)
+        self.checked = self.seen.issuperset(self.metrics)
+        return path

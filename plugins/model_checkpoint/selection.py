@@ -1,0 +1,117 @@
+"""Which models are saved, and which files are removed for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import nan
+from typing import NamedTuple
+
+from trainbus import Decision, Run, decision
+from trainbus.decision import NOTHING, Value, join
+from trainbus.metrics.monitor import Monitor
+from trainbus.rules import Best, Kept, best_rule, retention_rule
+from trainbus.storage.paths import Location, location
+
+from .settings import CheckpointSettings
+
+
+class SaveAttempt(NamedTuple):
+    """A model that was selected, and the state of the selection before it."""
+
+    path: str
+    epoch: int
+    step: int
+    best: Best
+    kept: tuple[Kept, ...]
+
+
+class Selection:
+    """Applies ``save_best_only``, ``keep`` and ``keep_last`` to one model after the other.
+
+    Args:
+        settings: The options of the callback.
+        monitor: The metric by which models are compared; None if it does not matter.
+    """
+
+    def __init__(self, settings: CheckpointSettings, monitor: Monitor | None) -> None:
+        self.settings, self.monitor = settings, monitor
+        weights_only, on_error, background = settings.save_weights_only, settings.on_error, settings.background
+        self.save_to = partial(decision.save, weights_only=weights_only, on_error=on_error, background=background)
+        """Returns the decision to save the model to a path."""
+        self.best = Best()
+        if monitor is not None and settings.save_best_only and settings.initial_value_threshold is not None:
+            self.best = Best(monitor.sign * settings.initial_value_threshold)
+        self.kept: tuple[Kept, ...] = ()
+        self.attempts: list[SaveAttempt] = []
+        """The last two: a background save may fail after the next one was decided."""
+
+    def choose(self, run: Run, path: Callable[[], str], score: float | None) -> Decision:
+        """Return the decision to save the present model and to remove files, or to do neither.
+
+        Args:
+            run: The run, whose epoch and step are the model's.
+            path: Returns the path of the model; called only if the model may be saved.
+            score: The model's score, higher is better; None if unknown.
+        """
+        settings, monitor, best, kept = self.settings, self.monitor, self.best, self.kept
+        reason, rule, values = "", "", dict[str, Value]()
+        if monitor is not None and settings.save_best_only:
+            if score is None:
+                return NOTHING
+            self.best, improved = best_rule(best, score, run.epoch)
+            if not improved:
+                return NOTHING
+            reason, rule = monitor.improvement_reason(best.score, score), best_rule.__name__
+            values = monitor.journal_values(score, *best)
+        file, removed = path(), tuple[str, ...]()
+        if settings.keep or settings.keep_last:
+            new = Kept(file, run.epoch, run.step, nan if score is None else score)
+            self.kept, verdict = retention_rule(kept, new, best=settings.keep or 0, last=settings.keep_last or 0)
+            if not verdict.save:
+                return NOTHING
+            if monitor is not None:
+                if verdict.among_best and not reason:
+                    rank = f"among the best {settings.keep}" if settings.keep != 1 else "the best"
+                    reason = f"{monitor.metric} of {monitor.sign * new.score:.5f} is {rank}"
+                values = monitor.journal_values(score, *best)
+            rule, removed = retention_rule.__name__, verdict.forget
+            values |= {"keep": settings.keep, "keep_last": settings.keep_last, "kept": len(self.kept)}
+        self.attempts = [*self.attempts[-1:], SaveAttempt(file, run.epoch, run.step, best, kept)]
+        limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
+        why = f"no longer among {' or '.join(limits)}"
+        forget = (decision.forget(old, why, rule=rule, values=values) for old in removed)
+        return join([self.save_to(file, reason=reason, rule=rule, values=values), *forget])
+
+    def undo(self, run: Run, path: Location, step: int, last: Location) -> None:
+        """Take back a model that could not be written, so that the next better one is saved.
+
+        Args:
+            run: The run, which lists the checkpoints on the disk.
+            path: The file that could not be written.
+            step: The step of that model.
+            last: The file "last", to which the same model is written.
+        """
+        written = {(each.path, each.epoch, each.step) for each in run.state.checkpoints}
+        for index, attempt in enumerate(self.attempts):
+            selected = path == location(attempt.path)
+            if step != attempt.step or not (selected or path == last) or (path, attempt.epoch, step) in written:
+                continue
+            later = self.attempts[index + 1 :]
+            if selected:
+                later = [each._replace(best=attempt.best) for each in later]
+                self.best = self.best if later else attempt.best
+            # the files that it was to replace are still there, as are those that later ones were to replace
+            kept = attempt.kept
+            for place, each in enumerate(later):
+                kept = _merge(kept, each.kept, path, step)
+                later[place] = each._replace(kept=kept)
+            self.kept = _merge(kept, self.kept, path, step)
+            self.attempts = later if selected else [attempt, *later]
+            return
+
+
+def _merge(before: tuple[Kept, ...], after: tuple[Kept, ...], path: Location, step: int) -> tuple[Kept, ...]:
+    """Return the files of both, except the one that was not written; of two with one path the later one."""
+    both = [each for each in (*before, *after) if (location(each.path), each.step) != (path, step)]
+    return tuple({each.path: each for each in both}.values())

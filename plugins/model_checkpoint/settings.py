@@ -1,0 +1,112 @@
+"""The options of ModelCheckpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
+
+from trainbus import MonitoredCallback, SettingsError
+from trainbus.callback import PathText
+from trainbus.capabilities import Saveable
+from trainbus.checkpoints.filename_template import check_template, sibling_path, suffix_in, template_fields, with_suffix
+from trainbus.storage.paths import location
+
+from .schedule import check_frequency
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value  # ("end") is a str, not a tuple
+
+
+def _check_location(path: str) -> str:
+    location(path)  # refuses malformed URLs
+    return path
+
+
+class CheckpointSettings(MonitoredCallback):
+    """The options of ``ModelCheckpoint``, which adds what a run does with them."""
+
+    filepath: Annotated[PathText, AfterValidator(_check_location), AfterValidator(check_template)] = Field(
+        kw_only=False
+    )
+    """Path or URL of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch}
+    and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
+    "m-{epoch:02d}-{val_loss:.4f}". Values that are filled in cannot leave the directory that the path names."""
+    save_best_only: bool = False
+    """Whether to save a model only if its monitored metric is better than all before it."""
+    save_weights_only: bool = False
+    """Whether to save the weights without the optimizer."""
+    save_freq: Annotated[int | str, BeforeValidator(check_frequency)] = "epoch"
+    """ "epoch", or the number of batches between two saves, counted across epochs. Or text: "2 epochs" saves at the end
+    of every epoch whose number is a multiple of 2; "500 steps" at the end of the batch in which the number of weight
+    updates reaches a multiple of 500; "10 minutes" at the end of the first batch that ends at least 10 minutes after
+    the previous save."""
+    initial_value_threshold: float | None = None
+    """Initial best value for ``save_best_only``: only a better value saves."""
+    keep: PositiveInt | None = None
+    """Number of files to keep that are best by the monitored metric; of equal ones the earlier. A model that is not
+    among them is not saved."""
+    keep_last: PositiveInt | None = None
+    """Number of most recent files to keep, whatever their metric."""
+    save_last: bool = False
+    """Whether to also write every model to the file "last" in the directory of ``filepath``, with its suffix, even if
+    ``save_best_only`` or ``keep`` leaves it out."""
+    save_on: Annotated[
+        tuple[Literal["end", "exception", "signal"], ...], BeforeValidator(_as_tuple), Field(validate_default=True)
+    ] = ("signal",)
+    """Also save at the end of training, to the file "end"; if an exception ended it, to the file "exception"; if a
+    signal (such as Ctrl-C) or a stop file ended it, to the file "signal". These files are in the same directory as
+    "last" and separate from all others, so a bad model never overwrites a good one. They hold the final model, before
+    other callbacks restore weights. The file "signal" is removed when a run that resumed from it ends."""
+
+    on_error: Literal["raise", "warn"] = "raise"
+    """What happens if a file cannot be written: "raise" ends the run, "warn" logs a warning and continues. Either way
+    the previous file stays complete, and the next better model is saved."""
+
+    @field_validator("keep", "keep_last")
+    @classmethod
+    def _check_distinct_names(cls, value: int | None, info: ValidationInfo) -> int | None:
+        template: str | None = info.data.get("filepath")
+        if value and template and value + (info.data.get("keep") or 0) > 1 and not template_fields(template):
+            raise ValueError(
+                f"filepath={template!r} gives every checkpoint the same name; put {{epoch}} or {{step}} into it"
+            )
+        return value
+
+    @field_validator("save_last", "save_on")
+    @classmethod
+    def _check_fixed_names(cls, value: Any, info: ValidationInfo) -> Any:
+        template: str | None = info.data.get("filepath")
+        for stem in ("last",) if value is True else value or ():
+            if template and sibling_path(template, stem, suffix_in(template)) == template:
+                raise ValueError(f"this would write {template!r}, which is filepath itself; give filepath another name")
+        return value
+
+    background: bool | None = None
+    """Whether to write files in the background: training waits only for a copy of the state, and for the previous save
+    if that is still being written. None does so if the subject supports it; False waits for the disk."""
+
+    def monitors(self) -> bool:
+        """Return whether the metric matters: only if the best models are selected."""
+        return self.save_best_only or self.keep is not None
+
+    def fixed_stems(self) -> Sequence[str]:
+        """Return the names, without suffix, of the files that no field changes."""
+        return (*(["last"] if self.save_last else []), *dict.fromkeys(self.save_on))
+
+    def template_for(self, subject: Saveable) -> str:
+        """Return the template with a suffix that the subject can write.
+
+        Raises:
+            SettingsError: The template has another suffix.
+        """
+        only = self.save_weights_only
+        suffixes, others = subject.suffixes(weights_only=only), subject.suffixes(weights_only=not only)
+        try:
+            return with_suffix(self.filepath, suffixes, type(subject).__name__)
+        except SettingsError as error:
+            if suffix_in(self.filepath) not in others:
+                raise
+            raise SettingsError(f"{error}, or, with save_weights_only={not only}, {suffix_in(self.filepath)}") from None

@@ -1,0 +1,328 @@
+"""One fit as a run: its steps, its errors, and what ends it."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import pytest
+
+from trainbus import LoopError, hookimpl
+from trainbus.adapters.keras import KerasCallback
+from trainbus.plugins import ModelCheckpoint
+
+from .fits import BatchEars, Ears, KerasRaises, Listens, X, Y, fit, line
+
+BACKEND = keras.backend.backend()
+pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
+
+
+class Raises:
+    """Raises at the end of the first epoch."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    @hookimpl
+    def on_epoch_end(self) -> None:
+        raise self.error
+
+
+def batches(count: int | None = None) -> Iterator[tuple[Any, Any]]:
+    """Batches of 2 without a known length."""
+    done = 0
+    while count is None or done < count:
+        yield X[:2], Y[:2]
+        done += 1
+
+
+@pytest.mark.parametrize("ears", [Ears, BatchEars])
+def test_unknown_numbers_of_batches(ears: type[Ears]) -> None:
+    """A generator without a length is counted as it comes, and so is one that gives fewer batches than it has."""
+    heard, model = ears(), line()
+    cb = KerasCallback([heard])
+    model.fit(batches(4), shuffle=False, verbose=0, callbacks=[cb])
+    # JAX and TensorFlow begin a fifth batch before they find none; TensorFlow's optimizer counts it, too
+    last = 4 if ears is BatchEars and BACKEND != "torch" else 3
+    assert heard.heard[-2][:3] == ("epoch 0 end", last, int(model.optimizer.iterations))
+    assert cb.run.state.planned_batches is None
+
+    heard = ears()
+    line().fit(batches(), steps_per_epoch=3, epochs=2, shuffle=False, verbose=0, callbacks=[KerasCallback([heard])])
+    assert heard.heard[-2][:3] == ("epoch 1 end", 2, 6)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch has no steps_per_execution")
+def test_steps_per_execution() -> None:
+    """Several batches to an execution are one event, which counts each of their weight updates."""
+    ears, said = BatchEars(), []
+    keras_s = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: said.append(batch))
+    fit(line(steps_per_execution=2), [KerasCallback(ears), keras_s], epochs=2)
+    assert said == [1, 3, 5, 1, 3, 5], "Keras tells of a sixth batch that is not there"
+    told = [event[:2] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
+    assert [int(name.split()[1]) for name, _ in told] == [1, 3, 4, 1, 3, 4]
+    assert [step for _, step in told] == [2, 4, 5, 7, 9, 10]
+    assert ears.heard[-2][:3] == ("epoch 1 end", 4, 10)
+
+
+@pytest.mark.parametrize("ears", [Ears, BatchEars])
+def test_a_step_is_a_weight_update(ears: type[Ears]) -> None:
+    """With gradient accumulation a step is told when the weights were changed, across epochs and fits."""
+    model, heard = line(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)), ears()
+    cb = KerasCallback(heard)
+    fit(model, [cb], epochs=2)
+    ends = [event[2] for event in heard.heard if isinstance(event, tuple) and "epoch" in event[0]]
+    assert ends == [2, 5]
+    if ears is BatchEars:
+        steps = [event[1] for event in heard.heard if isinstance(event, tuple) and "batch" in event[0]]
+        assert steps == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+
+
+def test_a_skipped_update_is_no_step() -> None:
+    """A loss scale so high that gradients are infinite changes no weights, and counts none."""
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=1e38)
+    model, ears = line(optimizer), BatchEars()
+    fit(model, [KerasCallback(ears)], y=Y * 100)
+    steps = [event[1] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
+    assert steps[0] == 0
+    assert steps[-1] == int(optimizer.iterations) < 5
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="a train step written for torch")
+@pytest.mark.parametrize("ears", [Ears, BatchEars])
+def test_a_train_step_with_optimizers_of_its_own(ears: type[Ears]) -> None:
+    """Where the compiled optimizer is not used, as in a GAN, each batch is a step."""
+
+    class Adversary(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+            self.mine = keras.optimizers.SGD(0.1)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+        def train_step(self, data: Any) -> dict[str, Any]:
+            x, y = data
+            self.zero_grad()
+            loss = keras.ops.mean((self(x) - y) ** 2)
+            loss.backward()
+            variables = self.trainable_variables
+            self.mine.apply([each.value.grad for each in variables], variables)
+            return {"d_loss": loss}
+
+    model, heard = Adversary(), ears()
+    model.compile()
+    fit(model, [KerasCallback(heard)], epochs=2)
+    ends = [event for event in heard.heard if isinstance(event, tuple) and "epoch" in event[0]]
+    assert [event[1:3] for event in ends] == [(4, 5), (4, 10)]
+    assert ends[0][3] == ["d_loss", "learning_rate"]
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
+def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
+    """What a plugin raises goes to the user, and everyone is told of the end first."""
+    ears = Ears()
+    cb = KerasCallback([ears, Raises(error)])
+    with pytest.raises(type(error)) as info:
+        fit(line(), [cb], epochs=9)
+    assert info.value is error is cb.run.error
+    assert ears.heard[-2:] == [type(error), "train end"]
+
+
+class FailingObserver(BatchEars):
+    """Hears all, and raises at one hook, whenever it comes."""
+
+    critical = False
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        self.hook = hook
+
+    @hookimpl
+    def on_batch_end(self) -> None:
+        self.go("on_batch_end")
+
+    @hookimpl
+    def on_epoch_end(self) -> None:
+        self.go("on_epoch_end")
+
+    @hookimpl
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        self.go("on_train_end")
+
+    def go(self, hook: str) -> None:
+        if hook == self.hook:
+            raise ZeroDivisionError(hook)
+
+
+@pytest.mark.parametrize(("hook", "times"), [("on_batch_end", 3), ("on_epoch_end", 3), ("on_train_end", 1)])
+def test_a_failing_observer_disturbs_no_fit(hook: str, times: int) -> None:
+    """The fit and the other plugins go on as without it; it is switched off after three failures and closed once."""
+    undisturbed, healthy, failing = BatchEars(), BatchEars(), FailingObserver(hook)
+    plain = fit(line(), [KerasCallback(undisturbed)], epochs=5)
+    cb = KerasCallback([failing, healthy])
+    history = fit(line(), [cb], epochs=5)
+
+    assert history.history == plain.history
+    assert healthy.heard == undisturbed.heard
+    assert failing.heard.count("train end") == 1
+    assert [(each.plugin, each.hook) for each in cb.run.failures] == [("FailingObserver", hook)] * times
+    assert cb.run.error is None
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_failing_decider_is_named_to_fit(place: int) -> None:
+    """The very error leaves fit, with one note of plugin and hook, after the others have heard of it and of the end."""
+    error, ears = ZeroDivisionError("mine"), Ears()
+    plugins: list[object] = [ears]
+    plugins.insert(place, Raises(error))
+    with pytest.raises(ZeroDivisionError) as raised:
+        fit(line(), [KerasCallback(plugins)], epochs=5)
+    assert raised.value is error
+    assert error.__notes__ == ["raised in on_epoch_end by the plugin 'Raises'"]
+    assert ears.heard[-2:] == [ZeroDivisionError, "train end"]
+    assert ears.heard.count("train end") == 1
+
+
+class Breaks(keras.layers.Layer):
+    """Raises at its n-th call outside of fit's own trial runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+
+    def call(self, x: Any) -> Any:
+        if self.error is not None:
+            raise self.error
+        return x
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("in the loop"), KeyboardInterrupt()])
+def test_an_error_in_a_training_step_ends_the_run_at_once(error: BaseException) -> None:
+    """When a step raises, or is interrupted, everyone is told of that very error before fit is left."""
+    breaks, ears = Breaks(), Ears()
+    model = keras.Sequential([keras.Input((4,)), breaks, keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    cb = KerasCallback(ears)
+    with pytest.raises(type(error)) as info:
+        fit(model, [cb, Listens(lambda _: setattr(breaks, "error", error))], epochs=9)
+    assert cb.run.error is info.value  # whose traceback holds fit's frame alive
+    assert ears.heard[-3:] == ["epoch 1 begin", type(error), "train end"]
+
+    breaks.error = None
+    ears.heard.clear()
+    fit(model, [cb])
+    assert ears.heard[-1] == "train end"
+    assert cb.run.error is None
+
+
+@pytest.mark.parametrize("where", ["data", "callback"])
+def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> None:
+    """When data or another Keras callback raises, the run ends as soon as the error is let go."""
+
+    def broken() -> Iterator[Any]:
+        yield from batches(8)
+        raise ZeroDivisionError("no more")
+
+    ears = Ears()
+    cb = KerasCallback(ears)
+    others = [KerasRaises()] if where == "callback" else []
+    with pytest.raises(Exception, match=r"no more|somebody else's"):  # TensorFlow makes an error of its own of it
+        line().fit(batches(2) if others else broken(), shuffle=False, verbose=0, callbacks=[cb, *others])
+    gc.collect()
+    assert ears.heard[-1] == "train end"
+    # JAX and TensorFlow fetch the data in the training step
+    assert isinstance(cb.run.error, LoopError) == (where == "callback" or BACKEND == "torch")
+
+
+def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
+    """Where the error is kept, as notebooks do, the run ends at the latest when the next fit begins."""
+    ears = Ears()
+    cb = KerasCallback(ears)
+    with pytest.raises(ZeroDivisionError) as info:
+        fit(line(), [cb, KerasRaises()])
+    assert info.value is not None
+    assert ears.heard[-1] != "train end"
+    first = cb.run
+    fit(line(), [cb])
+    assert ears.heard.count("train end") == 2
+    assert "left by an error" in first.result.reason
+
+
+def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
+    """It is not kept for a run whose loop is gone, while somebody still holds the error; inside `fit` it is heard."""
+
+    class Asks(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    cb = KerasCallback()
+    with pytest.raises(ZeroDivisionError) as info:
+        fit(line(), [cb, KerasRaises()])
+    assert info.value is not None
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert not cb.run.state.requested
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(line(), [cb, Asks()])
+    assert cb.run.state.requested == "SIGINT"
+
+
+def test_the_end_of_python_ends_a_run() -> None:
+    """A script that dies of another callback's error still ends its run, so that writers are closed."""
+    script = """
+import keras, numpy as np, trainbus
+from trainbus.adapters.keras import KerasCallback
+class Ears:
+    @trainbus.hookimpl
+    def on_train_end(self, run):
+        print("ended:", run.result.reason)
+class Breaks(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise ZeroDivisionError
+model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0, callbacks=[KerasCallback(Ears()), Breaks()])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ended: LoopError: fit() was left by an error" in done.stdout
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    """After a fit the model runs Keras's own functions again, whatever ended it."""
+    model = line()
+    fit(model, None)
+    before = model.train_function
+    fit(model, [KerasCallback(BatchEars())])
+    assert model.train_function is before
+    with pytest.raises(ValueError, match="mine"):
+        fit(model, [KerasCallback(Raises(ValueError("mine")))])
+    assert model.train_function is before
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tf.data makes another error of it")
+def test_a_lost_fit_gives_its_directory_back_to_the_next() -> None:
+    """A fit that Ctrl-C ended in its data, whose traceback is still held, leaves its directory to others."""
+
+    def dying() -> Any:
+        for _ in range(20):  # Keras looks at the first few before fit begins
+            yield X[:2], Y[:2]
+        raise KeyboardInterrupt("in the data")
+
+    with pytest.raises(KeyboardInterrupt) as held:
+        dead = KerasCallback(ModelCheckpoint("runs/best"))
+        line().fit(dying(), steps_per_epoch=50, verbose=0, shuffle=False, callbacks=[dead])
+    cb = KerasCallback(ModelCheckpoint("runs/best"))
+    fit(line(), [cb], epochs=1)
+
+    assert held.value.args == ("in the data",)
+    assert [path.name for path in cb.run.result.checkpoints] == ["best.keras"]

@@ -1,0 +1,230 @@
+"""Keras models as subjects, on the backend of the environment (KERAS_BACKEND, torch unless set)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import trainbus
+from trainbus import CheckpointError, SettingsError, UnreadableCheckpoint
+from trainbus.adapters.keras import KerasCallback, KerasSubject
+from trainbus.capabilities import (
+    HasDirections,
+    HasGraph,
+    HasLearningRate,
+    HasWeights,
+    Restorable,
+    Saveable,
+    Snapshotable,
+    missing,
+)
+from trainbus.plugins import EarlyStopping
+from trainbus.testing import check_subject
+
+from .fits import Listens, X, Y, fit, line, own
+
+pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.Adam(0.1),
+        lambda: keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5),
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
+        lambda: keras.optimizers.MultiOptimizer(
+            keras.optimizers.OptimizerMap(
+                keras.optimizers.SGD(0.1, name="slow"), {".*bias": keras.optimizers.Adam(0.01, name="quick")}
+            )
+        ),
+    ],
+    ids=["adam", "ema", "loss scale", "multi"],
+)
+def test_keeps_the_contract_of_every_capability(optimizer: Callable[[], Any]) -> None:
+    """A compiled model has every capability, and keeps its contract."""
+    capabilities = (Saveable, Restorable, Snapshotable, HasLearningRate, HasDirections, HasWeights, HasGraph)
+    assert [missing(KerasSubject(line(optimizer())), capability) for capability in capabilities] == [None] * 7
+
+    check_subject(
+        lambda: KerasSubject(line(optimizer()), validation_data=(X, Y)),
+        lambda subject: subject.model.train_on_batch(X, Y),
+    )
+
+
+def test_is_found_by_the_type_of_the_model() -> None:
+    """A Keras model goes to Keras's adapter, also where it is a torch module as well."""
+    assert isinstance(trainbus.watch(line()).subject, KerasSubject)
+
+
+def test_takes_models_only() -> None:
+    """What is no model is refused."""
+    with pytest.raises(SettingsError, match=r"takes a keras.Model; this is a Dense"):
+        KerasSubject(keras.layers.Dense(1))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_whole_models_are_loaded_by_keras(suffix: str) -> None:
+    """What it saves, Keras loads: the same predictions, the same optimizer."""
+    model = line("adam", loss=keras.losses.MeanSquaredError())  # Keras 3.15.1 cannot load "mse" from .h5
+    fit(model, None)
+    KerasSubject(model).save(Path(f"model{suffix}"), weights_only=False)
+
+    loaded = keras.models.load_model(f"model{suffix}")
+
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert int(loaded.optimizer.iterations) == 5
+
+
+def test_weights_are_loaded_by_keras() -> None:
+    """What it saves as weights, `load_weights` loads."""
+    model, other = line(), line()
+    fit(model, None)
+    KerasSubject(model).save(Path("model.weights.h5"), weights_only=True)
+
+    other.load_weights("model.weights.h5")
+
+    np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_loads_the_state_of_an_optimizer_that_is_not_built(suffix: str) -> None:
+    """A new model takes over the optimizer's state as well, so that training goes on as if unbroken."""
+    model, other = line("adam"), line("adam")
+    fit(model, None)
+    KerasSubject(model).save(Path(f"model{suffix}"), weights_only=suffix != ".keras")
+
+    KerasSubject(other).load(Path(f"model{suffix}"))
+
+    assert int(other.optimizer.iterations) == 5
+    fit(model, None, shuffle=False)
+    fit(other, None, shuffle=False)
+    np.testing.assert_allclose(other.get_weights()[0], model.get_weights()[0], rtol=1e-6)
+
+
+def test_snapshots_hold_what_is_not_trained() -> None:
+    """A snapshot brings back moving statistics as well as trained weights, whatever training did since."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    subject = KerasSubject(model)
+    before, snapshot = model.get_weights(), subject.snapshot()
+    fit(model, None)
+    assert not np.array_equal(model.get_weights()[2], before[2])
+
+    subject.restore(snapshot)
+
+    for mine, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("kind", ["plain", "loss scale", "multi"])
+def test_restoring_the_best_weights_keeps_their_averages(kind: str) -> None:
+    """With EMA a fit ends with averaged weights; with restore_best_weights with those of the best epoch."""
+
+    def optimizer() -> Any:
+        inner = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)
+        if kind == "loss scale":
+            return keras.optimizers.LossScaleOptimizer(inner)
+        if kind == "multi":
+            return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(inner))
+        return inner
+
+    def averages() -> list[Any]:
+        inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        inner = inner.optimizers[0] if kind == "multi" else inner
+        return [np.array(keras.ops.convert_to_numpy(each)) for each in inner._model_variables_moving_average]
+
+    model = line(optimizer())
+    seen: list[list[Any]] = []
+    stopper = EarlyStopping(monitor="loss", mode="max", patience=2, restore_best_weights=True)
+    cb = KerasCallback(stopper)
+
+    fit(model, [Listens(lambda epoch: seen.append(averages())), cb], epochs=5)
+
+    assert cb.run.result.best["loss"].epoch == 0
+    assert cb.run.result.epochs == 3
+    for weight, average in zip(model.get_weights(), seen[0], strict=True):
+        np.testing.assert_array_equal(weight, average)
+
+    # Keras's own callback brings back what was not averaged
+    model, raw = line(optimizer()), []
+    theirs = keras.callbacks.EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True)
+    fit(model, [Listens(lambda epoch: raw.append(model.get_weights())), theirs], epochs=5)
+    np.testing.assert_array_equal(model.get_weights()[0], raw[0][0])
+    assert not np.array_equal(raw[0][0], seen[0][0])
+
+
+def test_averages_that_are_swapped_in_are_not_lost() -> None:
+    """Listed before Keras's SwapEMAWeights the callback remembers weights and averages as they are."""
+    model = line(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
+    seen: list[Any] = []
+
+    def look(_: int) -> None:
+        seen.append([np.array(each) for each in KerasSubject(model).snapshot().averages])
+
+    stopper = EarlyStopping(monitor="loss", mode="max", patience=2, restore_best_weights=True)
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    fit(model, [Listens(look), KerasCallback(stopper), swap], epochs=9, validation_data=(X, Y))
+    np.testing.assert_allclose(model.get_weights()[0], seen[0][0], rtol=1e-6)
+
+
+def test_restores_raw_weights_and_averages_while_training_goes_on() -> None:
+    """Before the end of a fit a restored model goes on from its raw weights, and its averages from theirs."""
+    model = line(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
+    subject = KerasSubject(model)
+    model.train_on_batch(X, Y)
+    model.train_on_batch(X, Y)
+    raw, snapshot = model.get_weights(), subject.snapshot()
+    model.train_on_batch(X, Y)
+
+    subject.restore(snapshot)
+
+    np.testing.assert_array_equal(model.get_weights()[0], raw[0])
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    np.testing.assert_array_equal(model.get_weights()[0], snapshot.averages[0])
+    assert not np.array_equal(raw[0], snapshot.averages[0])
+
+
+def test_weights_have_unique_names_in_a_stable_order() -> None:
+    """Every weight is there once, a subclassed model's own included, also where layers share a name."""
+    model = own()
+    weights = dict(KerasSubject(model).weights())
+    assert len(weights) == len(model.weights) == 7
+    assert any(name.endswith("scale") for name in weights)
+    assert list(weights) == list(dict(KerasSubject(model).weights()))
+    assert all(isinstance(array, np.ndarray) for array in weights.values())
+    assert list(dict(KerasSubject(line()).weights())) == ["line/out/kernel", "line/out/bias"]
+
+
+def test_weights_are_numbers_that_numpy_knows() -> None:
+    """Weights of types that NumPy lacks come as float32."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, dtype="bfloat16")])
+    assert {array.dtype.name for _, array in KerasSubject(model).weights()} == {"float32"}
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_a_file_that_does_not_fit_is_told_by_name(suffix: str) -> None:
+    """Another model's, a file that Keras did not write, and one of another framework's suffix."""
+    path, weights_only = Path(f"best{suffix}"), suffix != ".keras"
+    KerasSubject(compiled_model(units=3)).save(path, weights_only=weights_only)
+    subject = KerasSubject(compiled_model(units=2))
+    foreign, other = Path(f"foreign{suffix}"), Path("best.pt")
+    foreign.write_bytes(b"PK")
+    other.write_bytes(path.read_bytes())
+
+    for file in (path, other):
+        with pytest.raises(CheckpointError, match=f"{file.name}' does not fit this model; it is another model's, or"):
+            subject.load(file)
+    with pytest.raises(UnreadableCheckpoint, match=f"{foreign.name}' is no file of Keras's that can be read"):
+        subject.load(foreign)
+
+
+def compiled_model(units: int) -> Any:
+    """A dense layer of so many units."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
+    model.compile("adam", "mse")
+    return model

@@ -1,0 +1,118 @@
+"""Learning rates of every estimator of scikit-learn that has ``partial_fit``."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import SGDClassifier, SGDRegressor
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neural_network import MLPClassifier
+
+from trainbus import MissingCapability, SettingsError
+from trainbus.adapters.sklearn import SklearnSubject, partial_fit
+from trainbus.plugins import ReduceLROnPlateau
+
+from .estimators import CASES, TARGETS, WITH_RATE, X, data, fitted, make, step
+
+# deprecated since scikit-learn 1.8, gone in 1.10
+pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWarning")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_learning_rate_acts_or_is_refused(name):
+    """Writing the rate changes the next update where there is one; elsewhere the plateau callback is refused."""
+    estimator = make(name)
+    subject = SklearnSubject(estimator)
+    if name not in WITH_RATE:
+        before = deepcopy(vars(estimator))
+        with pytest.raises(MissingCapability, match=f"needs HasLearningRate, but {name} has no learning rate"):
+            partial_fit(estimator, *data(name), callbacks=ReduceLROnPlateau())
+        assert vars(estimator).keys() == before.keys()  # nothing was trained
+        with pytest.raises(SettingsError, match="has no learning rate"):
+            subject.set_learning_rates({"learning_rate": 0.1})
+        return
+    step(name, estimator)
+    unchanged = deepcopy(estimator)
+    rate = subject.learning_rates()["learning_rate"]
+    subject.set_learning_rates({"learning_rate": rate / 10_000})
+    assert subject.learning_rates() == {"learning_rate": rate / 10_000}
+    start = fitted(estimator)
+    for each in (unchanged, estimator):
+        step(name, each)
+    moved = [
+        sum(np.abs(array - start[key]).sum() for key, array in fitted(each).items()) for each in (unchanged, estimator)
+    ]
+    assert moved[1] < moved[0] / 2
+
+
+SCHEDULES = {
+    "adam": lambda: MLPClassifier((4,), random_state=0),
+    "sgd": lambda: MLPClassifier((4,), solver="sgd", momentum=0, random_state=0),
+    "sgd invscaling": lambda: MLPClassifier((4,), solver="sgd", learning_rate="invscaling", momentum=0, random_state=0),
+    "invscaling": lambda: SGDClassifier(learning_rate="invscaling", eta0=0.1, random_state=0),
+    "adaptive": lambda: SGDClassifier(learning_rate="adaptive", eta0=0.1, random_state=0),
+    "pa1": lambda: SGDClassifier(learning_rate="pa1", eta0=0.1, random_state=0),
+    "pa2": lambda: SGDClassifier(learning_rate="pa2", eta0=0.1, random_state=0),
+    "nested": lambda: OneVsRestClassifier(MLPClassifier((4,), random_state=0)),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_learning_rate_acts_under_every_schedule(schedule, when):
+    """Written before the first update or after it, a rate shortens the updates that follow, all of them."""
+    long = SCHEDULES[schedule]()
+    if when == "after":
+        step("SGDClassifier", long)
+    short = deepcopy(long)
+    rate = SklearnSubject(long).learning_rates()["learning_rate"]
+    SklearnSubject(short).set_learning_rates({"learning_rate": rate / 10_000})
+    assert SklearnSubject(short).learning_rates()["learning_rate"] == pytest.approx(rate / 10_000, rel=1e-12)
+    moves = []
+    for estimator in (long, short):
+        for _ in range(3):
+            before = fitted(estimator)
+            step("SGDClassifier", estimator)
+            after = fitted(estimator)
+            moves.append(sum(np.abs(after[key] - before[key]).sum() for key in before) if before else None)
+    pairs = list(zip(moves[:3], moves[3:], strict=True))[when == "before" :]
+    # passive-aggressive updates go as far as the rows that are still wrong demand, so later ones may be longer
+    for far, near in pairs if schedule not in ("pa1", "pa2") else pairs[:1]:
+        assert near < far / 2
+
+
+def test_a_decaying_rate_is_told_as_it_is():
+    """Under invscaling the rate told is that of the next update, not the one set at the start."""
+    estimator = SGDRegressor(learning_rate="invscaling", eta0=0.1, power_t=0.25)
+    estimator.partial_fit(X, TARGETS)
+    assert SklearnSubject(estimator).learning_rates() == {"learning_rate": 0.1 / 61**0.25}
+
+
+def test_a_rate_is_set_in_all_fitted_estimators_inside():
+    """A meta-estimator's rate is written into those that it trains, each by the same factor."""
+    estimator = make("OneVsOneClassifier")
+    step("OneVsOneClassifier", estimator)
+    estimator.estimators_[0].eta0 = 0.002
+    SklearnSubject(estimator).set_learning_rates({"learning_rate": 0.005})
+    assert [each.eta0 for each in estimator.estimators_] == [0.001, 0.005, 0.005]
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(value):
+    """scikit-learn takes any number after the first update, ascent included; trainbus takes rates only."""
+    with pytest.raises(SettingsError, match="finite number above 0"):
+        SklearnSubject(make("SGDClassifier")).set_learning_rates({"learning_rate": value})
+
+
+def test_a_rate_that_does_not_stay_is_told():
+    """An estimator that does not take what is written raises."""
+
+    class Stubborn(BaseEstimator):
+        learning_rate = property(lambda self: 0.5, lambda self, value: None)
+
+        def partial_fit(self, X, y=None):
+            return self
+
+    with pytest.raises(SettingsError, match=r"Stubborn\.learning_rate stayed 0\.5 when set to 0.1"):
+        SklearnSubject(Stubborn()).set_learning_rates({"learning_rate": 0.1})

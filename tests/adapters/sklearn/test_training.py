@@ -1,0 +1,267 @@
+"""partial_fit: data in memory, batches, labels and refusals."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.cluster import Birch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import SGDClassifier, SGDOneClassSVM
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
+
+import trainbus
+from trainbus import SettingsError, hookimpl
+from trainbus.adapters.sklearn import SklearnSubject, loss, partial_fit
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+
+from .estimators import CASES, LABELS, TARGETS, WITH_RATE, X, assert_equal, data, fitted, make
+
+# deprecated since scikit-learn 1.8, gone in 1.10
+pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWarning")
+
+
+def rises(estimator, X, y):
+    """A score that is there for every estimator."""
+    rises.calls += 1
+    return rises.calls
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_estimator_trains_with_callbacks(name):
+    """Each trains through `partial_fit` with the deciders, and its best state is brought back at the end."""
+    rises.calls = 0
+    estimator, (samples, y) = make(name), data(name)
+    callbacks = [EarlyStopping(monitor="score", mode="min", patience=1, restore_best_weights=True)]
+    if name != "Birch":
+        callbacks.append(ModelCheckpoint("best", monitor="score", mode="max", save_best_only=True))
+    if name in WITH_RATE:
+        callbacks.append(ReduceLROnPlateau(monitor="score", mode="min", factor=0.5, patience=1))
+    run = partial_fit(
+        estimator, samples, y, batch_size=20, epochs=5, scoring=rises, callbacks=callbacks, random_state=0
+    )
+    assert run.result.epochs == 2
+    assert run.stopped
+    assert run.step == 6
+    assert run.history["score"] == [1, 2]
+    assert len(run.state.checkpoints) == (0 if name == "Birch" else 2)
+    alone = make(name)
+    partial_fit(alone, samples, y, batch_size=20, epochs=1, random_state=0)
+    assert_equal(estimator, alone)
+
+
+class Batches:
+    """Remembers what it was trained on."""
+
+    def __init__(self):
+        self.seen = []
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        self.seen.append((X, y, sample_weight))
+
+
+def test_data_stays_of_its_type_and_in_step():
+    """Sparse matrices, lists and arrays come in batches of their own type; rows, targets and weights together."""
+    numbers = np.arange(10)
+    for samples, kind, values in (
+        (numbers[:, None], np.ndarray, lambda batch: batch[:, 0]),
+        (sparse.coo_matrix(numbers[:, None]), None, lambda batch: batch.toarray()[:, 0]),
+        ([[int(i)] for i in numbers], list, lambda batch: [row[0] for row in batch]),
+    ):
+        estimator = Batches()
+        partial_fit(estimator, samples, numbers, batch_size=4, sample_weight=numbers * 2.0, random_state=1)
+        assert [len(y) for _, y, _ in estimator.seen] == [4, 4, 2]
+        for batch, y, weight in estimator.seen:
+            assert sparse.issparse(batch) if kind is None else isinstance(batch, kind)
+            np.testing.assert_array_equal(values(batch), y)
+            np.testing.assert_array_equal(weight, y * 2)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_come_in_frames(library):
+    """A data frame is taken apart by rows, whatever its index."""
+    frames = pytest.importorskip(library)
+    estimator = Batches()
+    partial_fit(estimator, frames.DataFrame({"a": np.arange(6)}), frames.Series(np.arange(6)), batch_size=4)
+    assert [len(batch) for batch, _, _ in estimator.seen] == [4, 2]
+    for batch, y, _ in estimator.seen:
+        assert isinstance(batch, frames.DataFrame)
+        np.testing.assert_array_equal(batch["a"].to_numpy(), y.to_numpy())
+
+
+def test_orders_are_reproducible_and_differ_by_epoch():
+    """A seed gives the same orders again; each epoch has its own; without shuffling the order is that of the rows."""
+
+    def orders(**options):
+        estimator = Batches()
+        partial_fit(estimator, np.arange(30)[:, None], batch_size=30, epochs=2, **options)
+        return [batch[:, 0].tolist() for batch, _, _ in estimator.seen]
+
+    assert orders(random_state=3) == orders(random_state=3)
+    assert orders(random_state=3)[0] != orders(random_state=3)[1]
+    assert orders(random_state=3) != orders(random_state=4)
+    assert orders(shuffle=False) == [list(range(30))] * 2
+
+
+def test_sparse_trains_as_dense_does():
+    """The same rows, sparse or dense, give the same estimator."""
+    dense, thin = make("MLPClassifier"), make("MLPClassifier")
+    run = partial_fit(dense, X, LABELS, epochs=2, validation_data=(X[:9], LABELS[:9]), random_state=0)
+    other = partial_fit(
+        thin, sparse.csr_matrix(X), LABELS, epochs=2, validation_data=(sparse.coo_matrix(X[:9]), LABELS[:9]),
+        random_state=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(dense.coefs_[0], thin.coefs_[0])
+    np.testing.assert_allclose(run.history["val_loss"], other.history["val_loss"])
+
+
+def test_sample_weights_count():
+    """Rows of weight 0 train nothing, whatever their targets."""
+    weight = np.arange(60) % 2.0
+    wrong = np.where(weight > 0, TARGETS, 1e3)
+    one, other = make("SGDRegressor"), make("SGDRegressor")
+    partial_fit(one, X, TARGETS, batch_size=15, sample_weight=weight, shuffle=False)
+    partial_fit(other, X, wrong, batch_size=15, sample_weight=weight, shuffle=False)
+    np.testing.assert_array_equal(one.coef_, other.coef_)
+    assert one.coef_.any()
+
+
+def test_labels_may_come_late():
+    """A label that only the last batch holds is known from the first on, with one output or several."""
+    late = np.repeat([0, 1, 2], [30, 29, 1])
+    estimator = make("SGDClassifier")
+    partial_fit(estimator, X, late, batch_size=20, shuffle=False)
+    assert estimator.classes_.tolist() == [0, 1, 2]
+    estimator = make("MultiOutputClassifier")
+    partial_fit(estimator, X, np.stack([late, late > 0], axis=1), batch_size=20, shuffle=False)
+    assert [each.classes_.tolist() for each in estimator.estimators_] == [[0, 1, 2], [0, 1]]
+
+
+@pytest.mark.parametrize("name", ["OneVsRestClassifier", "SGDRegressor"])
+def test_a_column_of_targets_is_taken_as_flat(name):
+    """Targets of shape (rows, 1) train and validate as those of shape (rows,) do, without a warning."""
+    flat, column = make(name), make(name)
+    y = data(name)[1]
+    for estimator, targets in ((flat, y), (column, y[:, None])):
+        partial_fit(estimator, X, targets, validation_data=(X, targets), random_state=0)
+    assert_equal(flat, column)
+    assert loss(column, X, y[:, None]) == loss(flat, X, y)
+
+
+def test_given_classes_hold_and_training_goes_on():
+    """Labels that the data lacks may be given; a later call on other data goes on with the same ones."""
+    estimator = make("SGDClassifier")
+    partial_fit(estimator, X, LABELS % 2, classes=[0, 1, 2, 3])
+    assert estimator.classes_.tolist() == [0, 1, 2, 3]
+    partial_fit(estimator, X, LABELS)
+    assert estimator.t_ == 121
+
+
+def test_validation_comes_when_it_is_due():
+    """`validation_freq` says which epochs validate; the others have no `val_` metrics."""
+    run = partial_fit(
+        make("SGDRegressor"), X, TARGETS, epochs=4, validation_data=(X, TARGETS), validation_freq=2,
+        callbacks=EarlyStopping(patience=9),
+    )  # fmt: skip
+    assert [value is None for value in run.history["val_loss"]] == [True, False, True, False]
+
+
+def test_an_own_loop_trains_as_partial_fit_does():
+    """A loop of one's own over chunks, with the same batches, gives the same estimator and the same decisions."""
+    looped, given = make("SGDClassifier"), make("SGDClassifier")
+    callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)]
+    with trainbus.watch(looped, callbacks=callbacks) as run:
+        for _ in run.epochs(12):
+            for start in run.batches(range(0, 60, 20)):
+                looped.partial_fit(X[start : start + 20], LABELS[start : start + 20], classes=[0, 1, 2])
+            run.log(run.subject.metrics(X, LABELS))
+    other = partial_fit(given, X, LABELS, batch_size=20, epochs=12, shuffle=False, callbacks=callbacks)
+    assert run.history == other.history
+    assert run.result == other.result
+    assert_equal(looped, given)
+
+
+def test_digits_show_all_that_callbacks_do(tmp_path):
+    """On the scanned digits the rate is cut, best checkpoints are written, and the training stops early."""
+    samples, y = load_digits(return_X_y=True)
+    samples, held_out, y, held_out_y = train_test_split(samples / 16, y, test_size=0.3, random_state=0, stratify=y)
+    callbacks = [
+        EarlyStopping(monitor="val_loss", patience=4),
+        ModelCheckpoint(tmp_path / "best", monitor="val_loss", save_best_only=True),
+        ReduceLROnPlateau(monitor="val_loss", factor=0.2, patience=2, min_lr=1e-5),
+    ]
+    clf = MLPClassifier((64,), learning_rate_init=0.01, random_state=0)
+    run = partial_fit(
+        clf, samples, y, batch_size=32, epochs=60, validation_data=(held_out, held_out_y),
+        scoring=["accuracy", "neg_log_loss"], callbacks=callbacks, random_state=0,
+    )  # fmt: skip
+    assert run.stopped
+    assert run.result.epochs < 60
+    assert len(set(run.result.learning_rates["learning_rate"])) > 1
+    assert run.result.checkpoints == (tmp_path / "best.skops",)
+    best = SklearnSubject(MLPClassifier())
+    best.load(tmp_path / "best.skops")
+    assert -run.result.best["val_loss"].value == run.history["val_neg_log_loss"][run.result.best["val_loss"].epoch]
+    assert best.estimator.score(held_out, held_out_y) == run.history["val_accuracy"][run.result.best["val_loss"].epoch]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"X": (row for row in X)},
+            r"X is a generator, which has no rows to shuffle; .*sklearn.partial_fit_stream",
+        ),
+        ({"y": LABELS[:5]}, "partial_fit: .*inconsistent numbers of samples"),
+        ({"y": None}, "y: SGDClassifier needs the label of every row"),
+        ({"batch_size": 0}, "batch_size=0: give a whole number from 1"),
+        ({"epochs": 1.5}, "epochs=1.5: give a whole number from 1"),
+        ({"classes": [0, 1]}, r"y holds the labels \[2\], which are not among the classes \[0, 1\]; give classes="),
+        ({"validation_data": (X, LABELS + 1)}, r"validation_data holds the labels \[3\]"),
+        ({"validation_data": X}, r"validation_data: give a pair \(X, y\)"),
+        ({"validation_data": (X[:3], LABELS)}, "validation_data: .*inconsistent"),
+        ({"scoring": "acuracy"}, "'acuracy' is no scorer; did you mean 'accuracy'"),
+        ({"scoring": {"loss": "accuracy"}}, "'loss' is the name of the estimator's own loss"),
+        ({"estimator": make("SGDRegressor"), "classes": [0]}, "classes: SGDRegressor.partial_fit takes none"),
+        ({"estimator": BernoulliRBM(), "sample_weight": np.ones(60)}, "sample_weight: BernoulliRBM.* takes none"),
+        (
+            {"estimator": SGDClassifier(), "callbacks": ReduceLROnPlateau()},
+            r"SGDClassifier\(learning_rate='optimal'\) takes its steps from alpha .* set learning_rate='constant' and",
+        ),
+        (
+            {"estimator": SGDOneClassSVM(), "y": None, "callbacks": ReduceLROnPlateau()},
+            r"SGDOneClassSVM\(learning_rate='optimal'\) takes its steps from nu",
+        ),
+        ({"estimator": Birch(), "y": None, "callbacks": ModelCheckpoint("m")}, "needs Saveable, but skops.*Birch"),
+        ({"callbacks": ModelCheckpoint("m.joblib")}, "cannot write .joblib; it writes .skops"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(options, sentence):
+    """A wrong argument is told before the first batch, with what is right."""
+    arguments = {"estimator": make("SGDClassifier"), "X": X, "y": LABELS, **options}
+    estimator = arguments["estimator"]
+    with pytest.raises(SettingsError, match=sentence):
+        partial_fit(**arguments)
+    assert not fitted(estimator)
+
+
+def test_a_monitor_that_nothing_logs_is_told_at_the_first_epoch():
+    """Without validation data there is no val_loss, and the message names what there is."""
+    with pytest.raises(trainbus.MissingMetric, match=r"'val_loss' is not logged"):
+        partial_fit(make("SGDClassifier"), X, LABELS, epochs=3, callbacks=EarlyStopping())
+
+
+def test_an_error_ends_the_run_and_the_best_state_stays_on_disk(tmp_path):
+    """Numbers that overflow raise scikit-learn's error, and the last good checkpoint is untouched."""
+
+    class Blast:
+        @hookimpl
+        def on_epoch_end(self, run, epoch):
+            if epoch == 1:
+                run.subject.estimator.coefs_[0][:] = np.nan
+
+    estimator = MLPRegressor(hidden_layer_sizes=(4,), random_state=0)
+    callbacks = [Blast(), ModelCheckpoint(tmp_path / "m", monitor="loss", save_best_only=True)]
+    with pytest.raises(ValueError, match="non-finite"):
+        partial_fit(estimator, X, TARGETS, epochs=4, callbacks=callbacks)
+    subject = SklearnSubject(MLPRegressor())
+    subject.load(tmp_path / "m.skops")

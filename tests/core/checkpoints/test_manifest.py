@@ -1,0 +1,59 @@
+"""The laws of manifests: what is damaged or of another format is never used."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import CheckpointError
+from trainbus.checkpoints import manifest_of, newest_intact, read
+
+from .committing import put
+
+
+@given(st.data())
+def test_no_flipped_bit_of_a_manifest_changes_a_run_state(data) -> None:
+    """A manifest that differs in any bit is as good as none, whatever the bit means."""
+    path = Path("best.bin")
+    put(path, "new", 1234567)
+    manifest = manifest_of(path)
+    flipped = bytearray(manifest.read_bytes())
+    position = data.draw(st.integers(0, 8 * len(flipped) - 1))
+    flipped[position // 8] ^= 1 << position % 8
+    manifest.write_bytes(flipped)
+
+    with pytest.raises(CheckpointError, match="manifest"):
+        read(path)
+
+
+@pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"format": 3, "entries": []}', '{"entries": [{"digest": 1}]}'])
+def test_a_spoilt_manifest_is_no_checkpoint(spoilt: str) -> None:
+    """A manifest that is empty, torn, foreign or of a later format is never used."""
+    path = Path("best.bin")
+    put(path, "new", 1)
+    manifest_of(path).write_text(spoilt)
+
+    with pytest.raises(CheckpointError, match="manifest"):
+        read(path)
+    put(path, "next", 2)
+    assert read(path).entry.run_state == {"text": "next"}
+
+
+def test_a_manifest_of_another_format_is_refused_by_its_number() -> None:
+    """One line names both formats, the payload is skipped, and the next save replaces it."""
+    path = Path("best.bin")
+    put(path, "old", 1)
+    text = manifest_of(path).read_text().replace('"format":2', '"format":1')
+    text = text[:11] + text[75:]
+    manifest_of(path).write_text(text[:11] + hashlib.sha256(text.encode()).hexdigest() + text[11:])
+
+    problem = "its manifest 'best.bin.trainbus.json' is of format 1, and this version of trainbus reads format 2"
+    with pytest.raises(CheckpointError, match=problem):
+        read(path)
+    newest, (skipped,) = newest_intact(Path())
+    assert newest is None
+    assert skipped.flaw == problem
+    put(path, "next", 2)
+    assert read(path).entry.run_state == {"text": "next"}

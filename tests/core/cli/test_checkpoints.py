@@ -1,0 +1,93 @@
+"""Laws of `trainbus checkpoints`."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from trainbus.checkpoints import commit, manifest_of
+from trainbus.cli import main
+
+
+def put(path: str, step: int, **metrics: float) -> None:
+    commit(Path(path), lambda staged: staged.write_text(f"weights of {step}"), epoch=step, step=step, metrics=metrics)
+
+
+def test_checkpoints_are_listed_latest_step_first_with_last_and_best(capsys: pytest.CaptureFixture[str]) -> None:
+    """Epochs count from 1, each metric of known direction has its best, and nothing unverified is called intact."""
+    put("b.bin", 20, val_loss=0.5, accuracy=0.9, weird=1.0)
+    put("a.bin", 10, val_loss=0.25, accuracy=float("nan"), weird=2.0)
+    os.utime("a.bin")
+
+    assert main(["checkpoints", "."]) == 0
+
+    header, first, second, *rest = capsys.readouterr().out.splitlines()
+    assert header.split() == ["file", "epoch", "step", "size", "age", "state", "metrics"]
+    assert first.split()[:5] == ["b.bin", "21", "20", "13", "B"]
+    assert second.split()[:3] == ["a.bin", "11", "10"]
+    assert all("not verified" in line for line in (first, second))
+    assert rest == ["", "last: b.bin", "best val_loss: a.bin (0.25)", "best accuracy: b.bin (0.9)"]
+
+
+def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --verify a flipped bit, another length, a missing file or manifest are named, and the command fails."""
+    for step, name in enumerate(("sound", "flipped", "longer", "gone", "untold", "torn")):
+        put(f"{name}.bin", step, loss=1.0)
+    assert main(["checkpoints", ".", "--verify"]) == 0
+    assert capsys.readouterr().out.count(" intact ") == 6
+
+    Path("flipped.bin").write_text("Weights of 1")
+    with Path("longer.bin").open("a") as file:
+        file.write("!")
+    Path("gone.bin").unlink()
+    manifest_of(Path("untold.bin")).unlink()
+    manifest_of(Path("torn.bin")).write_text("{")
+
+    assert main(["checkpoints", ".", "--verify"]) == 1
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if ".bin " in line}
+    assert " intact " in lines["sound.bin"]
+    for name, flaw in (
+        ("flipped", "damaged: its bytes"),
+        ("longer", "damaged: 13 bytes, not 12"),
+        ("gone", "missing"),
+        ("untold", "manifest 'untold.bin.trainbus.json' is missing"),
+        ("torn", "manifest 'torn.bin.trainbus.json' is damaged"),
+    ):
+        assert flaw in lines[f"{name}.bin"]
+
+
+def test_machines_read_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """--json contains the numbers of the manifests; an unverified checkpoint is neither intact nor damaged."""
+    put("a.bin", 1, loss=2.0)
+    put("b.bin", 2, loss=3.0)
+
+    main(["checkpoints", ".", "--json"])
+    (last, first) = json.loads(capsys.readouterr().out)
+    assert (last["path"], last["epoch"], last["last"], last["best"], last["intact"]) == ("b.bin", 2, True, [], None)
+    assert (first["metrics"], first["best"]) == ({"loss": 2.0}, ["loss"])
+    main(["checkpoints", ".", "--json", "--verify"])
+    assert [each["intact"] for each in json.loads(capsys.readouterr().out)] == [True, True]
+
+
+def test_a_directory_without_checkpoints_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty directory is not an error; a missing one or a file is."""
+    Path("file").touch()
+    Path("empty").mkdir()
+
+    assert main(["checkpoints", "empty"]) == 0
+    assert capsys.readouterr().out == "no checkpoints in 'empty'\n"
+    for name, what in (("nowhere", "does not exist"), ("file", "is a file")):
+        assert main(["checkpoints", name]) == 2
+        assert capsys.readouterr().err == f"trainbus: {name!r} {what}; give a directory\n"
+
+
+def test_names_in_a_directory_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters in a file name are not printed."""
+    put("\x1b[2Jevil.bin", 1, **{"loss\n": 1.0})
+
+    assert main(["checkpoints", "."]) == 0
+    printed = capsys.readouterr().out
+    assert "?[2Jevil.bin" in printed
+    assert "\x1b" not in printed
+    assert "loss?=1" in printed

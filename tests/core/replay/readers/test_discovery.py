@@ -1,0 +1,62 @@
+"""Laws of the discovery of runs: only recorded runs are found, of whatever format."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus import SettingsError
+from trainbus.replay import read
+
+from ..streams import curve, write
+
+
+def test_hidden_directories_and_installed_packages_hold_no_runs(tmp_path: Path):
+    """Files in .git or in a virtual environment are not runs."""
+    for place in (".hidden", "venv/lib"):
+        write(tmp_path / place / "events.out.tfevents.1", curve("loss", range(3)))
+    (tmp_path / "venv/pyvenv.cfg").write_text("")
+    with pytest.raises(SettingsError, match="no recorded run"):
+        read(tmp_path)
+
+    assert read(tmp_path / ".hidden").name == ".hidden"
+
+
+HOSTILE = {
+    "log.csv": ["", "\n", "epoch\n", "a,b\n1,2\n", "epoch,x\n", "\0" * 50, "x" * (1 << 21), 'epoch,"' + "x" * 200_000],
+    "history.json": ["", "{", "[1]", "{}", '{"a": []}', '{"a": "x"}', "[" * 100_000, '{"a": {"b": [1]}}', "\ud800"],
+    "trainer_state.json": ["", "{}", '{"log_history": []}', '{"log_history": [1]}', '{"log_history": {}}', "null"],
+    "journal.jsonl": ["", "{}", '{"event": "begin"}', "[]\n[]\n"],
+    "events.out.tfevents.1": ["", "x", "x" * 100, "\0" * 100],
+    "model.bin": ["", "x"],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_that_is_no_recording_gets_through(name: str, tmp_path: Path):
+    """Empty, foreign and broken files give an error of one line, whether they are given or found."""
+    for text in HOSTILE[name]:
+        path = tmp_path / name
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        for asked in (path, tmp_path):
+            with pytest.raises(SettingsError) as caught:
+                read(asked)
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 600
+
+
+@given(st.binary(max_size=200), st.sampled_from([*HOSTILE]))
+def test_any_bytes_are_read_or_refused(data: bytes, name: str):
+    """Any bytes in any format give a recording or a SettingsError."""
+    heads = {"log.csv": b"epoch,loss\n", "history.json": b'{"loss": [', "journal.jsonl": b'{"event": "begin"'}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        for content in (data, heads.get(name, b"") + data):
+            path.write_bytes(content)
+            try:
+                found = read(path)
+            except SettingsError:
+                continue
+            assert found.epochs.ndim == 1

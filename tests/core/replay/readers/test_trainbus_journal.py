@@ -1,0 +1,33 @@
+"""Laws of the reader of trainbus journals."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from trainbus import SettingsError, journal
+from trainbus.replay import read
+
+from ..recorded import table_of
+
+
+def test_journals_hold_every_run_exactly(tmp_path: Path):
+    """Each run of a journal is a recording, with its numbers to the bit and the times at which its epochs ended."""
+    values = [0.1, math.nan, -math.inf]
+    events: list[journal.Event] = []
+    for run in ("a", "b"):
+        events.append(journal.RunStarted(time=0.0, run=run, subject=None))
+        events += [
+            journal.EpochEnded(time=10.0 * epoch, epoch=epoch, step=epoch, seconds=1.0, metrics={"val_loss": value})
+            for epoch, value in enumerate(values)
+        ]
+    path = tmp_path / "journal.jsonl"
+    path.write_text("".join(event.model_dump_json() + "\n" for event in events[:4]))
+    found = read(tmp_path)
+
+    assert found.name == tmp_path.name
+    assert table_of(found) == {"val_loss": ["0.1", "nan", "-inf"]}
+    assert found.duration == 20.0
+    path.write_text("".join(event.model_dump_json() + "\n" for event in events))
+    with pytest.raises(SettingsError, match="2 runs"):
+        read(path)

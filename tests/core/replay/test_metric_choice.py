@@ -1,0 +1,33 @@
+"""Laws of the choice of a metric."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainbus import MissingMetric
+from trainbus.plugins import EarlyStopping
+from trainbus.replay import replay
+
+from .recorded import recording
+
+
+def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
+    """The metric is val_loss if a run logs it, else the best candidate, with the reason."""
+    runs = [recording({"grad_norm": [1.0, 2.0], "accuracy": [0.1, 0.2], "val_acc": [0.5, 0.25]})]
+    choice = replay(runs, EarlyStopping(patience=1)).choice
+
+    assert (choice.monitor, choice.mode) == ("val_acc", "max")
+    assert choice.why == "the best candidate of 2 with a known direction: no run logs val_loss"
+
+
+def test_a_metric_that_is_asked_for_must_be_there() -> None:
+    """The error names the nearest metric; runs without the metric are left out and named, unless none is left."""
+    runs = [recording({"val_loss": [1.0]}, "a"), recording({"loss": [1.0]}, "b")]
+    with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss"):
+        replay(runs, EarlyStopping(monitor="var_loss"))
+    with pytest.raises(MissingMetric, match="no run logs loss and val_loss"):
+        replay(runs, [EarlyStopping(monitor="loss"), EarlyStopping(monitor="val_loss")])
+
+    result = replay(runs, EarlyStopping(monitor="val_loss"))
+    assert [each.name for each in result.outcomes] == ["a"]
+    assert result.notes == ("1 run does not log val_loss and is left out: b.",)

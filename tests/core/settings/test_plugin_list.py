@@ -1,0 +1,214 @@
+"""The laws of a list of callbacks, and of what is installed."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import trainbus
+from trainbus import MissingCapability, MissingDependency, Run, SettingsError, UnknownName, hookimpl, installed
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.settings.plugin_list import build_plugins
+from trainbus.testing import LineSubject
+
+
+class Plain:
+    """A plain object that listens."""
+
+    @hookimpl
+    def on_train_end(self) -> None: ...
+
+
+def test_whatever_may_be_listed_becomes_a_plugin_with_its_own_name() -> None:
+    """Callbacks, settings, names and plain objects, single or in a list, each get a unique stable name."""
+    listed = [
+        EarlyStopping(),
+        {"callback": "EarlyStopping", "patience": 3},
+        "EarlyStopping",
+        Plain(),
+        Plain(),
+    ]
+
+    names = [each.name for each in build_plugins(listed)]
+    assert names == ["EarlyStopping", "EarlyStopping-2", "EarlyStopping-3", "Plain", "Plain-2"]
+    assert [each.name for each in build_plugins(EarlyStopping())] == ["EarlyStopping"]
+
+
+def test_plugins_are_called_in_the_order_of_the_list() -> None:
+    """The first in the list is called first."""
+    called: list[str] = []
+
+    def make(name: str) -> object:
+        class Named:
+            @hookimpl
+            def on_train_begin(self) -> None:
+                called.append(name)
+
+        return Named()
+
+    with Run(callbacks=[make("a"), make("b"), make("c")]):
+        pass
+
+    assert called == ["a", "b", "c"]
+
+
+def test_every_problem_of_the_list_is_reported_at_once() -> None:
+    """Wrong settings, unknown names, classes, missing capabilities and clashes come in one error."""
+    with pytest.raises(SettingsError) as raised:
+        Run(
+            None,
+            [
+                {"callback": "EarlyStoping"},
+                {"callback": "EarlyStopping", "patiance": 1},
+                {"patience": 1},
+                EarlyStopping,
+                "Telepathy",
+                ReduceLROnPlateau(),
+                ModelCheckpoint("x"),
+                ModelCheckpoint("./x"),
+                EarlyStopping(monitor="foo"),
+            ],
+        )
+
+    text = str(raised.value)
+    for sentence in (
+        "did you mean 'EarlyStopping'?",
+        "did you mean 'patience'?",
+        "the key 'callback' with the name of a callback is required",
+        "EarlyStopping is a class; list an object of it",
+        "'Telepathy' is not installed",
+        "ReduceLROnPlateau needs HasLearningRate, but the run has no subject",
+        "ModelCheckpoint needs Saveable, but the run has no subject",
+        "two callbacks would write",
+        "mode=",
+    ):
+        assert sentence in text
+
+
+def test_a_single_missing_capability_keeps_its_type() -> None:
+    """One problem alone is raised as what it is."""
+    with pytest.raises(MissingCapability, match="EarlyStopping needs Snapshotable"):
+        Run(None, EarlyStopping(restore_best_weights=True))
+
+
+def test_the_same_object_twice_is_refused() -> None:
+    """A plugin object can listen once."""
+    plain = Plain()
+
+    with pytest.raises(SettingsError, match="listed twice"):
+        Run(None, [plain, plain])
+
+
+def test_a_directory_is_no_file() -> None:
+    """A checkpoint path that is a directory is refused before training."""
+    Path("best.npz").mkdir()
+
+    with pytest.raises(SettingsError, match="is a directory"):
+        Run(LineSubject(), ModelCheckpoint("best.npz"))
+
+
+# --- what is installed
+
+
+def test_the_built_ins_are_found_by_the_door_for_strangers() -> None:
+    """The four callbacks, three adapters and the progress plugin are entry points."""
+    assert set(installed("callbacks")) >= {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"}
+    assert set(installed("adapters")) >= {"keras", "sklearn", "torch"}
+    assert "progress" in installed("plugins")
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A third-party package on the path: a callback, a plugin, and one whose import fails."""
+    (tmp_path / "stranger.py").write_text(
+        "from trainbus import Callback, hookimpl\n"
+        "called = []\n"
+        "class Plugin:\n"
+        "    @hookimpl\n"
+        "    def on_train_begin(self): called.append('plugin')\n"
+        "class Listener(Plugin):\n"
+        "    @hookimpl\n"
+        "    def on_train_begin(self): called.append('callback')\n"
+        "class Nosy(Callback):\n"
+        "    def plugin(self): return Listener()\n"
+    )
+    (tmp_path / "broken.py").write_text("import no_such_package\n")
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[trainbus.callbacks]\nNosy = stranger:Nosy\nBroken = broken:Broken\n"
+        "[trainbus.plugins]\nnosy_plugin = stranger:Plugin\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "stranger", raising=False)
+    importlib.invalidate_caches()
+    return tmp_path
+
+
+@pytest.mark.usefixtures("stranger")
+def test_finding_imports_nothing_and_being_installed_activates_nothing() -> None:
+    """A third party's callback is listed, but neither imported nor run, until it is asked for."""
+    assert "Nosy" in installed("callbacks")
+    with Run(callbacks=EarlyStopping(monitor="loss")) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1)
+
+    assert "stranger" not in sys.modules
+
+
+@pytest.mark.usefixtures("stranger")
+def test_the_environment_names_plugins_and_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What TRAINBUS_PLUGINS names runs in addition to what the list holds, after it."""
+    monkeypatch.setenv("TRAINBUS_PLUGINS", "nosy_plugin, Nosy,")
+    with Run(callbacks=[Plain()]):
+        pass
+
+    assert sys.modules["stranger"].called == ["plugin", "callback"]
+
+
+def test_an_unknown_name_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt name is refused with the variable and the nearest name."""
+    monkeypatch.setenv("TRAINBUS_PLUGINS", "progres")
+
+    with pytest.raises(UnknownName, match="TRAINBUS_PLUGINS: 'progres' is not installed; did you mean 'progress'"):
+        Run()
+
+
+@pytest.mark.usefixtures("stranger")
+def test_a_broken_package_is_named() -> None:
+    """A callback that cannot be imported says which import failed, and hides no other."""
+    with pytest.raises(MissingDependency, match=r"'Broken' \(broken:Broken\) cannot be imported: .*no_such_package"):
+        Run(callbacks=["Broken"])
+    assert build_plugins("Nosy")[0].name == "Nosy"
+
+
+def test_two_packages_with_one_name_are_told_apart(stranger: Path) -> None:
+    """The same name from two packages is refused, naming both."""
+    (stranger / "stranger-1.0.dist-info" / "entry_points.txt").write_text(
+        "[trainbus.callbacks]\nEarlyStopping = stranger:Nosy\n"
+    )
+    with pytest.raises(SettingsError, match=r"both define 'EarlyStopping' in trainbus.callbacks"):
+        trainbus.callbacks_from([{"callback": "EarlyStopping"}])
+
+
+def test_nothing_and_sets_are_lists_too() -> None:
+    """None means no callbacks; the members of a set are listed like those of a list."""
+    assert build_plugins(None) == []
+    assert [each.name for each in build_plugins({EarlyStopping()})] == ["EarlyStopping"]
+
+
+def test_callbacks_of_other_libraries_are_told_apart() -> None:
+    """A callback of another library is refused with the way out, not for its missing marker."""
+    kind = type("EarlyStopping", (), {"__module__": "keras.src.callbacks", "on_epoch_end": lambda self: None})
+
+    with pytest.raises(SettingsError, match=r"is a callback of keras; give it to keras itself.*trainbus\.plugins"):
+        build_plugins([kind()])
+
+
+def test_a_callback_in_the_wrong_hands_says_where_it_belongs() -> None:
+    """A framework that takes a trainbus callback for its own gets an error that names the adapter."""
+    with pytest.raises(AttributeError, match=r"EarlyStopping has no 'set_model'.*KerasCallback\(\[EarlyStopping"):
+        EarlyStopping().set_model  # noqa: B018
+    assert not hasattr(EarlyStopping(), "anything_else")

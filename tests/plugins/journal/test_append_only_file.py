@@ -1,0 +1,63 @@
+"""The laws of the journal's file."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainbus import SettingsError
+from trainbus.plugins import Journal
+
+from .stories import JOURNAL, KILLED, SAVED, story, train
+
+
+def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
+    """Strict lines of JSON are all that is ever in the file after a resume."""
+    train(KILLED[:3], SAVED)
+    with JOURNAL.open("ab") as file:
+        file.write(b'{"time":17')
+    train(KILLED[:5], SAVED, resume="auto")
+
+    assert all(json.loads(line) for line in JOURNAL.read_text().splitlines())
+    assert [each.epoch for each in story().epochs] == [0, 1, 2, 3, 4]
+
+
+def test_nobody_elses_file_is_touched() -> None:
+    """A file that is no journal is refused where it is named, and left alone where it is only in the way."""
+    for content in ("a text without an end", '{"their": "own"}\n', "{"):
+        Path("notes").write_text(content)
+        with pytest.raises(SettingsError, match=r"path='notes'.*no journal"):
+            train([1.0], Journal("notes"))
+        assert Path("notes").read_text() == content
+
+    Path("run").mkdir(exist_ok=True)
+    JOURNAL.write_text("mine\n")
+    run = train([1.0], SAVED)
+    assert JOURNAL.read_text() == "mine\n"
+    assert [(each.plugin, each.hook) for each in run.failures] == [("Journal", "on_train_begin")]
+
+
+def test_a_full_disk_ends_the_journal_and_not_the_run() -> None:
+    """The lines that were written stay whole; the failures are told, and the training continues."""
+    script = """
+import resource, signal
+from pathlib import Path
+from trainbus import Run
+from trainbus.plugins import Journal
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+with Run(callbacks=Journal("a.jsonl")) as run:
+    for epoch in run.epochs(100):
+        run.log(loss=1.0)
+print(len(run.history["loss"]), len(run.failures))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split()[0] == "100"
+    assert re.search(r"switched off, the training continues", done.stderr)
+    assert 1 < len(story(Path("a.jsonl")).epochs) < 100
+    assert Path("a.jsonl").read_bytes().endswith(b"}\n")

@@ -1,0 +1,80 @@
+"""The laws of where a journal is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainbus import CheckpointError, Run, SettingsError
+from trainbus.journal import (
+    read,
+)
+from trainbus.plugins import Journal, ModelCheckpoint, TensorBoard
+from trainbus.testing import LineSubject
+
+from .stories import CUT, JOURNAL, SAVED, STOP, train
+
+
+@pytest.mark.parametrize(
+    ("listed", "place"),
+    [
+        ([SAVED], "run"),
+        ([TensorBoard("logs"), SAVED], "run"),
+        ([TensorBoard("logs"), STOP], "logs"),
+        ([ModelCheckpoint("best"), TensorBoard("logs")], "."),
+        ([TensorBoard("logs"), Journal()], "logs"),
+        ([STOP, Journal()], "."),
+        ([SAVED, Journal("elsewhere/j.jsonl")], None),
+        ([SAVED, Journal(enabled=False)], None),
+        ([STOP, CUT], None),
+    ],
+)
+def test_a_run_with_a_place_for_its_files_keeps_a_journal_there(listed: list[Any], place: str | None) -> None:
+    """Beside the first checkpoint, else in the first log_dir; elsewhere or not at all where that is listed."""
+    run = train([1.0, 2.0], *listed)
+
+    found = [path.parent.as_posix() for path in Path().rglob("journal.jsonl")]
+    assert found == ([] if place is None else [place])
+    assert Path("elsewhere/j.jsonl").exists() == any(
+        getattr(each, "path", "") == "elsewhere/j.jsonl" for each in listed
+    )
+    assert run.failures == []
+
+
+def test_two_runs_at_a_time_do_not_share_a_named_journal() -> None:
+    """The second is refused before it trains; when the first is over, it may."""
+    with Run(callbacks=Journal("a.jsonl")):
+        with pytest.raises(SettingsError, match=r"Journal: path='a\.jsonl': another run .* saves its journal"):
+            Run(callbacks=Journal("a.jsonl")).begin()
+        train([1.0], Journal("b.jsonl"))
+    train([1.0], Journal("a.jsonl"))
+
+    assert len(read(Path("a.jsonl"))) == 2
+
+
+def test_two_journals_in_one_run_are_refused_where_they_would_be_one_file() -> None:
+    """Two that say the same, however they are written."""
+    for listed in ([Journal(), Journal()], [Journal("a.jsonl"), Journal("./a.jsonl")]):
+        with pytest.raises(SettingsError, match="two callbacks would write"):
+            Run(callbacks=listed)
+
+
+def test_a_refused_run_leaves_no_line_in_the_journal_of_the_one_that_goes_on() -> None:
+    """Who owns the directory is the only one who writes into it."""
+    with Run(LineSubject(), SAVED) as run:
+        for _ in run.epochs(1):
+            run.log(val_loss=1.0)
+            with pytest.raises(CheckpointError, match="another run"):
+                train([1.0], SAVED)
+
+    assert len(read(JOURNAL)) == 1
+
+
+def test_checkpoints_behind_a_url_have_no_journal_beside_them() -> None:
+    """It would have to be appended to; it lies in the log_dir, or nowhere."""
+    far = ModelCheckpoint("memory://far/m")
+    train([1.0, 2.0], far)
+    assert list(Path().rglob("*.jsonl")) == []
+
+    train([1.0, 2.0], far, TensorBoard("logs"))
+    assert [path.as_posix() for path in Path().rglob("*.jsonl")] == ["logs/journal.jsonl"]

@@ -1,0 +1,142 @@
+"""Keras's callbacks and trainbus's, driven through the same histories."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from trainbus import Run
+
+History = Sequence[float | None]
+"""The values of the monitored metric, None where an epoch does not log it."""
+
+
+class Trained:
+    """What both sides train: it knows where it stands, and writes down what is done to it.
+
+    It is a model as far as Keras's callbacks can tell, and a subject with all that the three deciders need.
+    """
+
+    def __init__(self, learning_rate: float = 0.1) -> None:
+        self.metrics: list[Any] = []
+        self.stop_training = False
+        self.optimizer = self
+        self.moment = (-1, -1)
+        self.restored: Any = None
+        self.saved: list[tuple[tuple[int, int], str]] = []
+        self._rate = np.float32(learning_rate)
+
+    # --- as Keras sees it; float32 as in Keras's optimizers
+
+    @property
+    def learning_rate(self) -> np.float32:
+        return self._rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._rate = np.float32(value)
+
+    def get_weights(self) -> Any:
+        return self.moment[0]
+
+    def set_weights(self, weights: Any) -> None:
+        self.restored = weights
+
+    def save(self, path: Any, overwrite: bool = True, *, weights_only: bool = False) -> None:
+        if isinstance(path, Path):  # trainbus stages the file elsewhere
+            path.touch()
+            self.saved.append((self.moment, ""))
+        else:
+            self.saved.append((self.moment, path))
+
+    save_weights = save
+
+    # --- as trainbus sees it
+
+    def suffixes(self, *, weights_only: bool) -> Sequence[str]:
+        return (".weights.h5",) if weights_only else (".keras", ".h5")
+
+    def snapshot(self) -> Any:
+        return self.moment[0]
+
+    def restore(self, snapshot: Any) -> None:
+        self.restored = snapshot
+
+    def learning_rates(self) -> dict[str, float]:
+        return {"learning_rate": float(str(self._rate))}
+
+    def set_learning_rates(self, rates: dict[str, float]) -> None:
+        self._rate = np.float32(rates["learning_rate"])
+
+
+def logs(value: float | None) -> dict[str, float]:
+    return {"loss": 1.0} | ({} if value is None else {"val_loss": value})
+
+
+def keras_run(
+    callback: Any, history: History, *, initial_epoch: int = 0, harmless: bool = False
+) -> tuple[Trained, list[float]]:
+    """Drive a Keras callback; the trained thing and the learning rate after each epoch.
+
+    Where the history begins with a value that is not finite, `harmless` lets the search begin at the worst possible
+    value, as in Keras 2, and takes the best possible ones for NaN.
+    """
+    model, rates = Trained(), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about each epoch without the metric
+        callback.set_model(model)
+        callback.on_train_begin()
+        if harmless and callback.best is None:
+            callback.best = -math.inf if callback.mode == "max" else math.inf
+        for epoch, value in enumerate(history, initial_epoch):
+            model.moment = (epoch, -1)
+            callback.on_epoch_begin(epoch)
+            best = math.inf if callback.mode == "max" else -math.inf
+            callback.on_epoch_end(epoch, logs(math.nan if harmless and value == best else value))
+            rates.append(float(model.learning_rate))
+            if model.stop_training:
+                break
+        callback.on_train_end()
+    return model, rates
+
+
+def trainbus_run(callback: Any, history: History, *, initial_epoch: int = 0) -> tuple[Trained, list[float], Run]:
+    """Drive a trainbus callback in the same way."""
+    model, rates = Trained(), []
+    run = Run(model, callback, progress=False)
+    run.state.validation_freq = None  # any epoch may lack the metric
+    run.begin()
+    for epoch, value in enumerate(history, initial_epoch):
+        model.moment = (epoch, -1)
+        run.begin_epoch(epoch)
+        run.end_epoch(logs(value))
+        rates.append(float(model.learning_rate))
+        if run.stopped:
+            break
+    run.end()
+    return model, rates, run
+
+
+def saves(model: Trained, run: Run) -> list[tuple[tuple[int, int], str]]:
+    """When trainbus saved, and where."""
+    return [(moment, str(each.path)) for (moment, _), each in zip(model.saved, run.state.checkpoints, strict=True)]
+
+
+# mostly from a coarse grid, so that ties and differences of just min_delta are common
+grid = st.integers(-4, 4).map(lambda number: number / 2)
+finite = st.one_of(grid, grid, st.floats(-2, 2, width=16), st.sampled_from([0.6, 1.0 - 1e-9]))
+value = st.one_of(finite, finite, finite, st.sampled_from([math.nan, math.inf, -math.inf, None]))
+deltas = st.sampled_from([0.0, 1e-4, 0.1, 0.5, -0.1, -2.0])
+modes = st.sampled_from(["min", "max", "auto"])
+
+
+def begins_finite(history: History, start: int = 0) -> bool:
+    """Whether the first value that is looked at is finite, so that Keras needs no help."""
+    first = next((each for each in history[start:] if each is not None), 0.0)
+    return math.isfinite(first)

@@ -1,0 +1,63 @@
+"""The laws of the names of checkpoint files."""
+
+from collections.abc import Mapping
+from math import nan
+from typing import Any
+
+import pytest
+
+from trainbus import MissingMetric, Run
+from trainbus.checkpoints.filename_template import render
+from trainbus.plugins import ModelCheckpoint
+from trainbus.plugins.model_checkpoint import file_names
+from trainbus.testing import LineSubject
+
+from .saved_files import on_disk, saved
+
+
+def test_the_template_knows_every_metric_epoch_and_step() -> None:
+    """Fields are filled from the epoch's metrics, the epoch counted from 1, and the steps made."""
+    with Run(LineSubject(), ModelCheckpoint("d/{epoch:02d}-{step}-{val_loss:.2f}-{learning_rate}")) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches("abc"):
+                pass
+            run.log(val_loss=0.126)
+
+    assert [path.as_posix() for path in run.result.checkpoints] == ["d/01-3-0.13-0.5.npz"]
+
+
+def test_a_field_that_nothing_logs_fails_at_the_first_epoch_end_even_if_nothing_would_be_saved() -> None:
+    """The path is filled in before the metric is judged, so a misspelt field never waits for the first best epoch."""
+    with pytest.raises(MissingMetric, match="'val_los' is not known; did you mean 'val_loss'"):
+        saved([{"val_loss": nan}], filepath="{val_los}", save_best_only=True)
+
+
+def test_epochs_without_validation_are_no_mistake() -> None:
+    """Where validation runs every other epoch, the epochs between are saved too, their val_ fields as nan."""
+    history = [{"loss": 1}, {"loss": 1, "val_loss": 0.5}, {"loss": 1}]
+
+    assert saved(history, filepath="{epoch}-{val_loss:.1f}") == ["1-nan.npz", "2-0.5.npz", "3-nan.npz"]
+
+
+def test_fixed_names_lie_where_no_field_moves_them() -> None:
+    """A directory that changes with the epoch does not scatter the last files."""
+    saved([{"loss": 1}, {"loss": 1}], filepath="d/{epoch}/m", save_last=True, save_on=("end",))
+
+    assert on_disk("d") == {"last", "end"}
+
+
+def test_once_all_fields_are_known_only_saved_models_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that nothing logs is found in the first epochs; after that, a model that is not saved needs no name."""
+    rendered: list[str] = []
+
+    def counting(template: str, values: Mapping[str, Any]) -> str:
+        rendered.append(render(template, values))
+        return rendered[-1]
+
+    monkeypatch.setattr(file_names, "render", counting)
+    names = saved(
+        [{"val_loss": loss} for loss in (3, 4, 5, 2, 6, 7)], filepath="m-{epoch}-{val_loss}", save_best_only=True
+    )
+
+    assert names == ["m-1-3.0.npz", "m-4-2.0.npz"]
+    assert set(rendered) == set(names)

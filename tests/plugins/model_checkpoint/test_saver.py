@@ -1,0 +1,143 @@
+"""The laws of when models are saved."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainbus import MissingMetric, Run, SettingsError, hookimpl
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.testing import LineSubject, scripted
+
+from .saved_files import on_disk, saved
+
+
+def test_the_file_holds_the_weights_of_its_epoch() -> None:
+    """What is loaded back is the subject as it was when the epoch ended."""
+    with Run(LineSubject(), ModelCheckpoint("m-{epoch}")) as run:
+        for epoch in run.epochs(3):
+            run.subject.slope = np.array(float(epoch))
+            run.log(loss=1)
+
+    back = LineSubject()
+    for epoch in range(3):
+        back.load(Path(f"m-{epoch + 1}.npz"))
+        assert back.slope == epoch
+
+
+def test_batches_are_counted_across_epochs_and_named() -> None:
+    """save_freq=3 over epochs of four batches saves at batches 3, 2, 1 and 4 of epochs 1, 2, 3 and 3."""
+    with Run(LineSubject(), ModelCheckpoint("{epoch}-{batch}", save_freq=3)) as run:
+        for _ in run.epochs(3):
+            for _ in run.batches("abcd"):
+                run.log(loss=1)
+
+    assert [path.stem for path in run.result.checkpoints] == ["1-3", "2-2", "3-1", "3-4"]
+
+
+def test_best_only_works_at_batches() -> None:
+    """With an integer save_freq the running mean of the epoch is judged, and only a better one saves."""
+    with Run(
+        LineSubject(), ModelCheckpoint("{epoch}-{batch}", monitor="loss", save_best_only=True, save_freq=1)
+    ) as run:
+        for epoch in run.epochs(2):
+            for loss in run.batches([[3, 1, 5], [1, 9, 9]][epoch]):
+                run.log(loss=loss)
+
+    assert [path.stem for path in run.result.checkpoints] == ["1-1", "1-2", "2-1"]
+
+
+def test_best_only_at_batches_refuses_a_metric_that_batches_do_not_know() -> None:
+    """val_loss is known at epoch ends only: the first epoch end says so and names what batches log."""
+    run = Run(LineSubject(), ModelCheckpoint("x", save_best_only=True, save_freq=2))
+    with pytest.raises(MissingMetric, match=r"'val_loss' is not known when a batch ends.*logged: .*loss.*epoch"), run:
+        for _ in run.epochs(2):
+            for _ in run.batches("abcd"):
+                run.log(loss=1)
+            run.log(val_loss=1)
+
+    assert run.epoch == 0
+
+
+def test_weights_only_leaves_out_the_rest() -> None:
+    """The file of save_weights_only has the weights and nothing else."""
+    saved([{"loss": 1}], filepath="w", save_weights_only=True)
+    saved([{"loss": 1}], filepath="a")
+
+    assert set(np.load("w.npz")) == {"slope", "offset"}
+    assert set(np.load("a.npz")) == {"slope", "offset", "learning_rate"}
+
+
+def test_the_last_model_is_saved_at_every_event_that_the_best_leaves_out_too() -> None:
+    """With save_last the file "last" holds the epoch that ended last, beside the best one."""
+    history = [{"val_loss": value} for value in (2, 1, 3)]
+    run, _ = scripted(history, ModelCheckpoint("d/best", save_best_only=True, save_last=True), LineSubject())
+
+    newest = {checkpoint.path.stem: checkpoint.epoch for checkpoint in run.state.checkpoints}
+    assert newest == {"best": 1, "last": 2}
+    assert on_disk("d") == {"best", "last"}
+
+
+def test_the_best_at_steps_refuses_a_metric_that_batches_do_not_know_and_still_saves_the_last() -> None:
+    """Retention by val_loss could never work at batches: the first epoch end says so; what is kept as last is saved."""
+    run = Run(LineSubject(), ModelCheckpoint("{step}", keep=1, keep_last=1, save_last=True, save_freq="2 steps"))
+    with pytest.raises(MissingMetric, match="'val_loss' is not known when a batch ends, so save_freq='2 steps'"), run:
+        for _ in run.epochs(2):
+            for _ in run.batches("abcd"):
+                run.log(loss=1)
+            run.log(val_loss=1)
+
+    assert on_disk() == {"4", "last"}
+
+
+def train_until(error: BaseException | None, *callbacks: Any) -> Run:
+    """A run of three epochs, the third of which ends with the error."""
+    run = Run(LineSubject(), list(callbacks))
+    with run:
+        for epoch in run.epochs(3):
+            run.subject.slope = np.array(float(epoch))
+            run.log(val_loss=1)
+            if error is not None and epoch == 2:
+                raise error
+    return run
+
+
+@pytest.mark.parametrize("error", [ValueError("spoilt"), KeyboardInterrupt(), None])
+def test_how_the_training_ended_tells_which_file_holds_its_end(error: BaseException | None) -> None:
+    """An exception or an interrupt saves to "exception", any other end to "end"; the best file stays as it was."""
+    callback = ModelCheckpoint("best", save_best_only=True, save_on=("end", "exception"))
+    if error is None:
+        train_until(None, callback)
+    else:
+        with pytest.raises(type(error)):
+            train_until(error, callback)
+
+    ending = "end" if error is None else "exception"
+    assert on_disk() == {"best", ending}
+    assert np.load(f"{ending}.npz")["slope"] == 2
+    assert np.load("best.npz")["slope"] == 0
+
+
+def test_an_early_stop_is_an_end() -> None:
+    """A run that a decision has stopped saves to "end"; what was not asked for is not saved."""
+    stopping = EarlyStopping(patience=1)
+    train_until(None, ModelCheckpoint("m", save_on=("end",)), stopping)
+    with pytest.raises(ValueError, match="spoilt"):
+        train_until(ValueError("spoilt"), ModelCheckpoint("m", save_on=("end",)))
+
+    assert on_disk() == {"m", "end"}
+
+
+def test_a_training_that_never_began_saves_nothing() -> None:
+    """When a plugin refuses at the beginning, there is nothing worth a file."""
+
+    class Refuses:
+        @hookimpl
+        def on_train_begin(self) -> None:
+            raise SettingsError("not like this")
+
+    with pytest.raises(SettingsError, match="not like this"):
+        train_until(None, Refuses(), ModelCheckpoint("m", save_on=("exception",)))
+
+    assert on_disk() == set()

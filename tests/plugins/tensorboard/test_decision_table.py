@@ -1,0 +1,61 @@
+"""The laws of the decisions that TensorBoard shows."""
+
+from typing import Any
+
+import pytest
+
+from trainbus import Run
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins.tensorboard.layouts import LAYOUTS
+from trainbus.testing import LineSubject
+
+from ..event_readers import read, scalars
+from .runs import short
+
+
+def test_decisions_stand_on_the_axis_and_in_a_table():
+    """In each epoch from its first on, a kind of decision shows how often it fell; the last table has them all."""
+    rates = ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)
+    stopping = EarlyStopping(monitor="loss", patience=3, restore_best_weights=True)
+    short(TensorBoard("logs"), rates, stopping, subject=LineSubject())
+    assert min(tag for _, tag, _ in scalars()) == "epoch_learning_rate"  # on the page metrics come first
+    marks = {key[1:]: value for key, value in scalars().items() if key[1].startswith("training_decisions/")}
+    assert marks == {
+        ("training_decisions/kept_in_memory", 0): 1.0,
+        ("training_decisions/kept_in_memory", 1): 0.0,
+        ("training_decisions/kept_in_memory", 2): 0.0,
+        ("training_decisions/kept_in_memory", 3): 0.0,
+        ("training_decisions/learning_rate_cut", 1): 1.0,
+        ("training_decisions/learning_rate_cut", 2): 1.0,
+        ("training_decisions/learning_rate_cut", 3): 1.0,
+        ("training_decisions/stop", 3): 1.0,
+        ("training_decisions/restored", 3): 1.0,
+    }
+    texts = [event.tensor_proto.string_val[0].decode() for event in read()["train"].Tensors("decisions")]
+    lines = texts[-1].splitlines()
+    assert lines[0] == "| epoch | decision | target | reason | plugin |"
+    assert len(lines) == 2 + 6
+    assert lines[-1].startswith("| 4 | restored | best loss |")
+    assert sorted(line for text in texts[:-1] for line in text.splitlines()[2:]) == sorted(lines[2:])
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize(("epochs", "batches"), [(0, 1), (0, 2), (2, 0), (2, 1)])
+def test_what_is_decided_in_an_epoch_that_never_ends_stands_on_the_axis_too(epochs: int, batches: int, layout: Any):
+    """Whenever a run is interrupted, every decision is counted, and no series and no text goes back."""
+    saves = ModelCheckpoint("{step}.npz", save_freq=1)
+    with pytest.raises(KeyboardInterrupt), Run(LineSubject(), [TensorBoard("logs", layout=layout), saves]) as run:
+        for epoch in run.epochs(3):
+            for batch in run.batches(range(3)):
+                if (epoch, batch) == (epochs, batches):
+                    raise KeyboardInterrupt
+            run.log(loss=1.0)
+    reader = read()[LAYOUTS[layout].main]
+    tags = reader.Tags()
+    (marker,) = [tag for tag in tags["scalars"] if tag.endswith("decisions/checkpoint")]
+    assert sum(each.value for each in reader.Scalars(marker)) == 3 * epochs + batches
+    for events in [*map(reader.Scalars, tags["scalars"]), *map(reader.Tensors, tags["tensors"])]:
+        steps = [each.step for each in events]
+        assert steps == sorted(steps)
+    rows = reader.Tensors("decisions")[-1].tensor_proto.string_val[0].decode().splitlines()[2:]
+    assert len(rows) == 3 * epochs + batches

@@ -1,0 +1,15 @@
+"""The laws of the environment of a run."""
+
+from importlib.metadata import version
+
+import numpy as np
+
+from trainbus.plugins.environment import environment
+
+
+def test_versions_are_those_of_imported_packages() -> None:
+    """Each package that is imported is there with its version; machine and process always are."""
+    found = environment()
+
+    assert (found["numpy"], found["trainbus"]) == (np.__version__, version("trainbus"))
+    assert {"host", "process", "processors", "platform", "Python"} <= set(found)
