@@ -132,7 +132,7 @@ def test_every_rank_executes_a_decision_and_rank_0_writes() -> None:
     (rate, result), *others = on_group(3, play)
     assert rate == 0.2
     assert [path.name for path in Path().glob("*.npz")] == ["m.npz"]
-    assert len(result.committed[0].content.memory["other_ranks"]) == 2
+    assert len(result.committed[0].entry.run_state["other_ranks"]) == 2
     for other_rate, other in others:
         assert other_rate == rate
         assert other.to_json() == result.to_json()
