@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -221,8 +222,10 @@ def test_a_checkpoint_that_one_rank_cannot_read_is_skipped_by_all(broken: set[in
 def test_a_rank_that_fails_alone_leaves_and_says_why() -> None:
     """It waits for nobody any more, executes nothing, and the others find its error in the store."""
     stores: dict[str, str] = {}
+    both_have_met = threading.Barrier(2)
 
     def play(group: RankGroup, _: Bus, parts: Parts) -> None:
+        both_have_met.wait(30)
         if group.rank == 1:
             error = ValueError("bad batch")
             assert group.arrive(error, parts.executor) is error
