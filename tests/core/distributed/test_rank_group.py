@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,7 +133,7 @@ def test_every_rank_executes_a_decision_and_rank_0_writes() -> None:
     (rate, result), *others = on_group(3, play)
     assert rate == 0.2
     assert [path.name for path in Path().glob("*.npz")] == ["m.npz"]
-    assert len(result.committed[0].content.memory["other_ranks"]) == 2
+    assert len(result.committed[0].entry.run_state["other_ranks"]) == 2
     for other_rate, other in others:
         assert other_rate == rate
         assert other.to_json() == result.to_json()
@@ -221,8 +222,10 @@ def test_a_checkpoint_that_one_rank_cannot_read_is_skipped_by_all(broken: set[in
 def test_a_rank_that_fails_alone_leaves_and_says_why() -> None:
     """It waits for nobody any more, executes nothing, and the others find its error in the store."""
     stores: dict[str, str] = {}
+    both_have_met = threading.Barrier(2)
 
     def play(group: RankGroup, _: Bus, parts: Parts) -> None:
+        both_have_met.wait(30)
         if group.rank == 1:
             error = ValueError("bad batch")
             assert group.arrive(error, parts.executor) is error
