@@ -105,7 +105,7 @@ def compress_arrays(plain: Any) -> Any:
     given = cast("dict[str, Any]", plain)
     if given.get(MARK) in ("bytes", "array"):
         data = zlib.compress(base64.b64decode(given["value"]))
-        return {**given, "value": base64.b85encode(data).decode(), "compress_arrays": True}
+        return {**given, "value": base64.b85encode(data).decode(), "zlib": True}
     return {key: compress_arrays(each) for key, each in given.items()}
 
 
@@ -140,11 +140,7 @@ def from_json_data(value: Any) -> Any:
 
 
 def _bytes_of(given: dict[str, Any]) -> bytes:
-    return (
-        zlib.decompress(base64.b85decode(given["value"]))
-        if "compress_arrays" in given
-        else base64.b64decode(given["value"])
-    )
+    return zlib.decompress(base64.b85decode(given["value"])) if "zlib" in given else base64.b64decode(given["value"])
 
 
 T = TypeVar("T")
