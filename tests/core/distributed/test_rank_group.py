@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.engine.parts import Parts, parts_for
-from trainbus import Decision, RankError, SettingsError, UnreadableCheckpoint, decision, hookimpl
+from trainbus import Decision, RankError, Run, SettingsError, UnreadableCheckpoint, decision, hookimpl
 from trainbus.checkpoints import Checkpoint
 from trainbus.decision import NOTHING
 from trainbus.distributed.rank_group import RankGroup
@@ -246,3 +246,37 @@ def test_all_ranks_end_together() -> None:
         return [arrived, final, group.collect(parts.executor)]
 
     assert on_group(2, play) == [[None, (decision.stop("rank 0"), None), ExecutionResult()]] * 2
+
+
+def test_a_state_that_no_checkpoint_can_store_is_refused_on_all_ranks() -> None:
+    """Although one rank alone has it; no rank begins an epoch that the others would not join."""
+
+    class Subject(LineSubject):
+        def __init__(self, ranks: ThreadRanks) -> None:
+            super().__init__()
+            self._ranks = ranks
+
+        def ranks(self) -> ThreadRanks:
+            return self._ranks
+
+    class Layer:
+        def __init__(self, state: object) -> None:
+            self.state = state
+
+        @hookimpl
+        def on_epoch_end(self) -> None: ...
+
+        def state_dict(self) -> object:
+            return {"weight": self.state}
+
+        def load_state_dict(self, state: object) -> None: ...
+
+    def play(ranks: ThreadRanks) -> str:
+        run = Run(Subject(ranks), [Layer(object() if ranks.rank else 1)], progress=False, signals=())
+        with pytest.raises((SettingsError, RankError)) as raised:
+            run.begin()
+        return str(raised.value)
+
+    others, own = on_all(2, play)
+    assert "Layer: state_dict(): ['weight'] is a object, which is not plain data" in own
+    assert others.startswith("rank 1: SettingsError: Layer: state_dict()")
