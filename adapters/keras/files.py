@@ -138,7 +138,7 @@ class _ErrorKeepingFile(io.FileIO):
                 while piece:
                     written = super().write(piece)
                     if not written:  # None if the system asks to try again, which may never end
-                        raise BlockingIOError(EAGAIN, "the disk takes nothing at present")
+                        raise BlockingIOError(EAGAIN, "the disk accepts no data at present")
                     piece = piece[written:]
         except OSError as error:
             self.error = error
@@ -287,4 +287,4 @@ def _write_entries(entries: list[_Entry], file: BinaryIO) -> None:
         same = all(map(store.holds, entries))
         store.close()
     if not same:
-        raise OSError("the disk does not hold what was written to it")
+        raise OSError("the file's content differs from what was written to it")

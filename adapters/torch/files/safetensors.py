@@ -64,7 +64,7 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
     except (SafetensorError, ValueError) as error:
         raise OSError(str(error)) from error
     if not intact:
-        raise OSError("the disk does not hold what was written to it")
+        raise OSError("the file's content differs from what was written to it")
 
 
 def _holds(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> bool:
