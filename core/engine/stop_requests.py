@@ -58,7 +58,7 @@ class StopRequests:
         self._stop_file = StopFile(directories if self._group.leads else (), request)
 
     def request(self, name: str) -> None:
-        """Record that `name` asks the run to end; may be called from a signal handler or another thread."""
+        """Record that ``name`` asks the run to end; may be called from a signal handler or another thread."""
         if not self._state.requested:
             self._group.request_stop({"request": name})
             self._state.requested = name
@@ -77,7 +77,7 @@ class StopRequests:
         """End the run here, between two batches or epochs, if a signal or a stop file has asked for it.
 
         Raises:
-            KeyboardInterrupt: One has.
+            KeyboardInterrupt: The run was asked to end.
         """
         state = self._state
         if state.requested and not state.interrupted and self._group.may_stop():

@@ -32,7 +32,7 @@ class EventFile:
     """A new event file in a directory, which is created if it does not exist.
 
     Records are buffered in memory until ``flush``. Flushed records survive the end of the process, however it ends.
-    TensorBoard reads the file after all others in the directory, whatever the clock says.
+    TensorBoard reads the file after all others in the directory, even if the clock was set back.
 
     Args:
         directory: The directory of one TensorBoard run.
