@@ -1,1 +1,1 @@
-"""One module a framework, which imports it: importing the module is the opt-in."""
+"""Adapters: one module for each framework; it imports the framework, so import it only if you use it."""

@@ -1,6 +1,6 @@
 """trainbus: one list of callbacks for every training loop.
 
-A training loop states facts, plugins answer with decisions, decisions join into one, the run carries it out.
+A training loop reports events, plugins answer with decisions, the run joins these into one decision and executes it.
 """
 
 from . import capabilities, decision, rules

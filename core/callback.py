@@ -162,7 +162,7 @@ class MonitoredCallback(Callback):
         return before == (canonical(self.monitor), self.mode)
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Also yield a metric whose direction neither the subject nor the name determines."""
+        """Yield also a metric whose direction is unknown to the subject and from its name."""
         yield from super().validate_for(subject)
         if self.mode == "auto" and self.monitors() and missing(subject, HasDirections):
             try:

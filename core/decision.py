@@ -1,7 +1,7 @@
 """Decisions: what plugins return from hooks, and how the decisions of several plugins join.
 
 A decision is a set of actions. Decisions join by set union, which is commutative, associative and idempotent, with
-``NOTHING`` as identity: neither the order of the plugins nor a repeated answer can change what happens.
+``NOTHING`` as identity: the result does not depend on the order of the plugins or on repeated answers.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Action:
     kind: ClassVar[str]
     """Name of the function below that makes it."""
     order: ClassVar[int]
-    """Position among the kinds of action of one decision, which are carried out in this order."""
+    """Position among the kinds of action of one decision, which are executed in this order."""
 
     reason: str = ""
     """Why, in words."""
@@ -178,7 +178,7 @@ class Stop(Action):
 class Decision:
     """A set of actions that plugins ask for; decisions join by ``|``.
 
-    Iteration yields the actions in the order in which the run carries them out, whatever the order of the answers:
+    Iteration yields the actions in the order in which the run executes them, regardless of the order of the answers:
     learning rate, keep, save, restore, forget, stop.
 
     >>> both = stop("no progress") | restore("best", "best epoch")
@@ -332,12 +332,12 @@ def action_from_json(data: Mapping[str, Any]) -> Action:
     """Return the action that ``action_to_json`` was called with.
 
     Raises:
-        ValueError: The data names no kind of action that this version knows.
+        ValueError: The data names an unknown kind of action.
     """
     options = dict(data)
     name = options.pop("action", None)
     if name not in _KINDS:
-        raise ValueError(f"unknown action {name!r}; this version knows {', '.join(_KINDS)}")
+        raise ValueError(f"unknown action {name!r}; known actions: {', '.join(_KINDS)}")
     values = {each: _from_json(value) for each, value in options.pop("values", {}).items()}
     return _KINDS[name](**{each: _from_json(value) for each, value in options.items()}, values=FrozenValues(values))
 

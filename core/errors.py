@@ -1,4 +1,4 @@
-"""The errors that trainbus raises on purpose."""
+"""The errors that trainbus raises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class TrainbusError(Exception):
-    """Base class of every error that trainbus raises on purpose."""
+    """Base class of the errors that trainbus raises."""
 
 
 class SettingsError(TrainbusError, ValueError):
@@ -21,7 +21,7 @@ class UnknownName(SettingsError):
 
 
 class UnknownDirection(SettingsError):
-    """Neither the metric object nor the metric's name determines whether it improves upwards or downwards."""
+    """The direction in which a metric improves cannot be determined from the metric object or from its name."""
 
 
 class MissingMetric(SettingsError):
@@ -41,10 +41,10 @@ class CheckpointError(TrainbusError, OSError):
 
 
 class UnreadableCheckpoint(CheckpointError):
-    """What a checkpoint holds cannot be read: it is damaged, or was never what its framework writes.
+    """The payload of a checkpoint is damaged, or has a format that its framework does not write.
 
-    A subject raises it before it has changed anything; whoever looks for the newest checkpoint then takes another one.
-    One that was saved of another model is readable, and no reason to pass it over.
+    A subject raises this before it changes anything, so a resume can skip the checkpoint and try an older one. A
+    readable checkpoint of a different model must raise another error, because it must not be skipped.
     """
 
 
@@ -53,7 +53,7 @@ class JournalError(TrainbusError, ValueError):
 
 
 class LoopError(TrainbusError, RuntimeError):
-    """The training loop called the methods of a run in an invalid order."""
+    """The training loop called a run's methods in an invalid order."""
 
 
 class DirectoryLocked(TrainbusError, OSError):

@@ -1,4 +1,4 @@
-"""Failures that do not end the run: errors of observers, and what plugins and checkpoints do without."""
+"""Failures that do not end the run: errors of observers, and losses that plugins and checkpoints continue without."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Failures:
 
         Raises:
             SettingsError: ``error`` itself, if the observer rejects the run in ``on_train_begin``.
-            MissingDependency: Likewise.
+            MissingDependency: ``error`` itself, if the observer rejects the run in ``on_train_begin``.
         """
         if hook == "on_train_begin" and isinstance(error, (SettingsError, MissingDependency)):
             add_plugin_note(error, hook, plugin)

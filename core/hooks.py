@@ -1,10 +1,10 @@
 """The events that plugins implement, and the pluggy marker for it.
 
 A plugin is any object with methods that are marked ``@hookimpl`` and named like the hooks below. Arguments are passed
-by name: an implementation takes those that it needs. It returns a `Decision` or None; the decisions of all plugins are
-joined into one. What ``on_exception`` and the hooks after it return is ignored. A plugin whose attribute ``critical``
-is False is an observer: an error that it raises is reported, and the training continues. Epochs and batches count
-from 0.
+by name: an implementation takes those that it needs. It returns a ``Decision`` or None; the decisions of all plugins
+are joined into one. The return values of ``on_exception`` and the hooks after it are ignored. A plugin whose attribute
+``critical`` is False is an observer: an error that it raises is reported, and the training continues. Epochs and
+batches count from 0.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Hooks:
     def on_batch_end(
         self, run: RunView, epoch: int, batch: int, step: int, metrics: Mapping[str, Any]
     ) -> Decision | None:
-        """The batch was trained on; `step` weight updates were made in the whole run.
+        """The batch was trained on; the run has made ``step`` weight updates so far.
 
-        `metrics` is a live view of the running means since the epoch began; to read one may wait for the device.
+        ``metrics`` is a live view of the running means since the epoch began; to read one may wait for the device.
         """
 
     @_spec
@@ -60,11 +60,11 @@ class Hooks:
 
     @_spec
     def on_validation_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """The validation of the epoch is over; the names in `metrics` begin with ``val_``."""
+        """The validation of the epoch is over; the names in ``metrics`` begin with ``val_``."""
 
     @_spec
     def on_epoch_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """The epoch is over; `metrics` holds all of its metrics, and the learning rate that it was trained with."""
+        """The epoch is over; ``metrics`` holds all of its metrics, and the learning rate that it was trained with."""
 
     @_spec
     def on_train_end(self, run: RunView) -> Decision | None:
@@ -84,7 +84,7 @@ class Hooks:
 
     @_spec
     def on_checkpoint_error(self, run: RunView, path: Location, step: int, error: CheckpointError) -> None:
-        """The checkpoint of this step was not written, and the run continues: `path` holds what it held before."""
+        """The checkpoint of this step was not written, and the run continues: the content of ``path`` is unchanged."""
 
 
 HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))
@@ -92,7 +92,7 @@ HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))
 
 
 def check_plugin(name: str, plugin: object) -> None:
-    """Refuse an object that implements no hook, or not the hook that its author meant.
+    """Raise an error unless the object implements hooks, all of them spelt correctly.
 
     Raises:
         SettingsError: A hook or an argument is misspelt, the marker is missing, nothing is implemented, or a hook is

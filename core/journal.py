@@ -145,7 +145,7 @@ class EpochEnded(_Event):
     event: Literal["epoch"] = "epoch"
     epoch: int
     step: int
-    """Weight updates made in the whole run."""
+    """Total weight updates of the run until then."""
     seconds: float
     """Duration, validation included."""
     metrics: dict[str, Number]

@@ -1,7 +1,7 @@
 """The rules behind decisions: pure functions ``(state, observation) -> (state, verdict)``.
 
-A *state* is a named tuple with everything that a rule remembers of the run so far; its defaults are the state before
-the first epoch. An *observation* is what happens now, usually the score of an epoch. A *verdict* says what follows:
+A *state* is a named tuple with everything that a rule keeps from earlier epochs; its defaults are the state before
+the first epoch. An *observation* is what happens now, usually the score of an epoch. A *verdict* is the result:
 whether the score improved, whether to stop, to reduce the learning rate, or to save. A rule changes nothing itself; the
 caller keeps the new state and acts on the verdict.
 
@@ -288,7 +288,7 @@ class Smoothing(NamedTuple):
         amount = float(found[2] or found[4]) if found else 0.0
         if found is None or amount == 0 or (found[3] and amount < _SHORTEST_WINDOW):
             raise ValueError(
-                'write "ema 0.9", for an exponential moving average that keeps that part of itself at each epoch, '
+                'write "ema 0.9", for an exponential moving average that keeps this fraction of itself at each epoch, '
                 'or "median 5", for the median of that many last values'
             )
         return cls("ema", amount) if found[1] else cls("median", int(amount))

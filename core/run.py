@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Run:
-    """One training run: a loop states events, plugins decide, the run executes their decisions, and the loop obeys.
+    """One training run: a loop reports events, plugins decide, the run executes their decisions, and the loop obeys.
 
     ::
 
@@ -56,8 +56,8 @@ class Run:
         callbacks: Callbacks, their settings as plain data, or objects with hook implementations; called in this order.
         progress: Whether to print progress and a line for each epoch, if the callbacks' ``verbose`` asks for it;
             otherwise only decisions are printed.
-        resume: The checkpoint to continue from; a directory, of which the newest intact checkpoint is taken; or "auto",
-            the newest that the callbacks have written, or a start from the beginning if there is none. Every later
+        resume: The checkpoint to continue from; a directory, whose newest intact checkpoint is used; or "auto",
+            the newest one that the callbacks have written; without one the run starts from the beginning. Every later
             decision is that of a run that was never interrupted.
         resume_strict: Whether to refuse to resume if the callbacks differ from those of the checkpoint. Otherwise each
             difference is logged, the new settings are used, and states that are still valid are kept.
@@ -112,7 +112,7 @@ class Run:
         self.resumer = Resumer(
             resume, state, self.plugins, self.callbacks, self._executor, self._failures, strict=resume_strict
         )
-        """Restores the run from its checkpoint; tells an adapter where to begin."""
+        """Restores the run from its checkpoint; an adapter asks it for the epoch and batch to begin with."""
         self._monitors = Monitors(state)
         self._at_end = ExitStack()
 
@@ -130,7 +130,7 @@ class Run:
     def epochs(
         self, epochs: int, *, initial_epoch: int = 0, validation_freq: int | Collection[int] = 1
     ) -> Iterator[int]:
-        """Iterate over the epochs from `initial_epoch` to `epochs` - 1, or until a decision ends the training.
+        """Iterate over the epochs from ``initial_epoch`` to ``epochs`` - 1, or until a decision ends the training.
 
         Args:
             epochs: Number of the last epoch, counted from 1.
@@ -154,10 +154,10 @@ class Run:
 
         Args:
             loader: Any iterable of batches.
-            accumulate: Batches to one weight update, which ``step`` counts; None if the loop counts `step` itself.
+            accumulate: Batches to one weight update, which ``step`` counts; None if the loop counts ``step`` itself.
 
         Raises:
-            SettingsError: `accumulate` is below 1.
+            SettingsError: ``accumulate`` is below 1.
         """
         self._require("open", "batches() belongs inside `with run:`")
         if accumulate is not None and accumulate < 1:
@@ -179,7 +179,7 @@ class Run:
 
     @contextmanager
     def validation(self) -> Generator[None]:
-        """Give the names of metrics that are logged inside the prefix ``val_``."""
+        """Add the prefix ``val_`` to the names of metrics that are logged in this block."""
         self.begin_validation()
         self.state.validating = True
         try:
@@ -193,10 +193,10 @@ class Run:
     ) -> None:
         """Add metrics to the running means of the epoch.
 
-        Tensors stay on their device, and nobody waits for them, until a mean is read.
+        Tensors stay on their device; nothing waits for them until a mean is read.
 
         Args:
-            metrics: Metrics by name, for names that are no Python identifiers.
+            metrics: Metrics by name, for names that are not Python identifiers.
             count: Number of samples that each value is the mean of: its weight in the mean of the epoch.
             reduce: How the values of all batches and ranks are reduced: "mean", "sum", "max" or "min"; None for the
                 mean over rank 0's batches, if the values are the same on every rank already.
@@ -217,8 +217,8 @@ class Run:
     def decide(self, decision: Decision) -> None:
         """Execute a decision of the loop, as if a plugin had asked for it.
 
-        If several processes train together, a decision of any of them is executed by all when they meet next: at the
-        latest at the end of the epoch.
+        If several processes train together, all ranks execute it at their next barrier, at the latest at the end of
+        the epoch.
         """
         self._require("open", "a run decides only inside `with run:`")
         self._execute(self._group.propose(decision.signed("loop")))
@@ -229,8 +229,8 @@ class Run:
         """Begin the training.
 
         Args:
-            loop_is_alive: Returns whether the loop is still running; called when a signal comes, for loops that may be
-                left without any event. A signal that no loop would obey has its usual effect.
+            loop_is_alive: Returns whether the loop is still running; called when a signal arrives, for loops that may
+                end without any event. A signal that no loop would obey has its usual effect.
 
         Raises:
             SettingsError: A plugin refuses its options.
@@ -271,7 +271,7 @@ class Run:
 
     @property
     def has_batch_listeners(self) -> bool:
-        """Whether a plugin implements a hook of batches; otherwise an adapter need not state them."""
+        """Whether a plugin implements a hook of batches; otherwise an adapter need not report batches."""
         return self._bus.on_batch_begin is not None or self._bus.on_batch_end is not None
 
     def begin_batch(self, batch: int) -> None:
@@ -303,7 +303,7 @@ class Run:
             self._stop_requests.check()
 
     def count_batches(self, batches: int) -> None:
-        """State how many batches of the epoch were trained on, for an adapter that does not state each of them."""
+        """Report how many batches of the epoch were trained on, for an adapter that does not report each of them."""
         self.state.counters.trained_batches = batches
 
     def begin_validation(self) -> None:
@@ -311,13 +311,13 @@ class Run:
         self._dispatch("on_validation_begin", self.state.epoch)
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
-        """End the validation of the epoch; the names of `metrics`, if they are given, begin with ``val_``."""
+        """End the validation of the epoch; the names of ``metrics``, if they are given, begin with ``val_``."""
         self.state.validated = True
         if self._bus.on_validation_end is not None:
             self._dispatch("on_validation_end", self.state.epoch, metrics or self.state.means.read("val_"))
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
-        """End the epoch; `metrics` are added to what was logged.
+        """End the epoch; ``metrics`` are added to what was logged.
 
         Raises:
             MissingMetric: A monitored metric is missing.
@@ -340,18 +340,21 @@ class Run:
         self._stop_requests.check()
 
     def at_end(self, close: Callable[[], object]) -> None:
-        """Call `close` when the run is over, however it ended, after the plugins were called for the last time.
+        """Call ``close`` when the run is over, however it ended, after the plugins were called for the last time.
 
-        What was registered last is called first.
+        Functions are called in the reverse order of their registration.
         """
         self._require("open", "at_end() needs a run that has begun and is not over")
         self._at_end.callback(close)
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the training, because it is over or by `error`; a second call has no effect.
+        """End the training; a second call has no effect.
 
-        Every plugin is called, even if one raises. The first error that is raised is raised again, unless `error` ends
-        the loop already.
+        Every plugin is called, even if one raises. The first error of a plugin is raised again, unless ``error`` is
+        given.
+
+        Args:
+            error: The error that ended the loop; None if it ended normally.
         """
         state = self.state
         was_open, state.phase = state.phase == "open", "ended"
@@ -368,7 +371,7 @@ class Run:
             decision, raised = self._bus.call_all("on_train_end", run=self)
             errors += raised
             if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
-                self._executor.writer.abandon()  # the signal came twice
+                self._executor.writer.abandon()  # a second signal
             self._finalize(decision, errors)
             if errors or state.error is not None:  # a file that was being written may not exist
                 state.files = existing(state.files)
@@ -392,7 +395,7 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Weight updates of the whole run; a loop that counts its own updates sets it."""
+        """Total weight updates of the run; a loop that counts its own updates sets it."""
         return self.state.step
 
     @step.setter
@@ -449,7 +452,7 @@ class Run:
         """Return the monitor of a metric; plugins that ask for the same one share it.
 
         Raises:
-            UnknownDirection: `mode` is "auto", and nothing tells in which direction the metric improves.
+            UnknownDirection: ``mode`` is "auto", and the direction in which the metric improves is unknown.
         """
         return self._monitors.get(metric, mode)
 
@@ -467,7 +470,7 @@ class Run:
         self._failures.record(name, error, lost)
 
     def clear_stops(self) -> None:
-        """Take back every stop, so that a run that had stopped before it was resumed trains on."""
+        """Remove every stop, so that a resumed run that had stopped continues training."""
         self.state.stop_actions.clear()
 
     # --- the life of an event
@@ -500,7 +503,7 @@ class Run:
         return subject.learning_rates() if has(subject, HasLearningRate) else {}
 
     def _finalize(self, decision: Decision, errors: list[Exception]) -> None:
-        """Execute what was decided at the very end, and wait for all files; add what fails to `errors`."""
+        """Execute what was decided at the very end, and wait for all files; add what fails to ``errors``."""
         failure = next((each for each in errors if each is not self.state.error), None)
         try:
             final, lost = self._group.final_decision(decision, failure)

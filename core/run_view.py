@@ -1,4 +1,4 @@
-"""What plugins read of a run, and what they may ask it for."""
+"""The interface of a run for its plugins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .storage.paths import Location
 
 
 class RunStateView(Protocol):
-    """The plain data of a run, as plugins read it; `trainbus.engine.run_state.RunState` says what each member means."""
+    """The plain data of a run, as plugins read it; ``trainbus.engine.run_state.RunState`` documents the members."""
 
     @property
     def planned_epochs(self) -> int | None: ...
@@ -47,7 +47,7 @@ class RunStateView(Protocol):
 
 
 class RunView(Protocol):
-    """A run as its plugins see it: the `run` of every hook. `trainbus.Run` says what each member means."""
+    """A run as its plugins see it: the ``run`` of every hook. ``trainbus.Run`` documents the members."""
 
     @property
     def subject(self) -> Any: ...

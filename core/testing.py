@@ -1,4 +1,4 @@
-"""A kit for authors of callbacks, plugins and adapters: a small subject, scripted runs, and the contracts to keep."""
+"""Test kit for authors of callbacks, plugins and adapters: a small subject, scripted runs, and contract checks."""
 
 from __future__ import annotations
 
@@ -38,13 +38,16 @@ from .metrics.names import hint
 from .resume.serialization import from_json_data, to_json_data
 from .run import Run
 from .settings.plugin_list import CallbackLike, as_list
-from .storage.atomic_file import HashedFile, digest_of, reading, told_digest
+from .storage.atomic_file import HashedFile, digest_of, reading, returned_digest
 
 __all__ = ["EventRecorder", "LineSubject", "RecordedEvent", "check_callback", "check_subject", "scripted"]
 
 
 class LineSubject:
-    """A straight line fitted by gradient descent: the smallest subject that can be saved, changed and looked at.
+    """A straight line that is fitted by gradient descent: a small subject for tests, with many capabilities.
+
+    Args:
+        learning_rate: The step size of the gradient descent.
 
     >>> subject = LineSubject()
     >>> float(subject.slope)
@@ -61,25 +64,30 @@ class LineSubject:
         self.learning_rate = learning_rate
 
     def train(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
-        """One step down the gradient; returns the loss before it."""
+        """Take one gradient step, and return the loss before it.
+
+        Args:
+            x: The inputs, of shape ``(samples,)``.
+            y: The targets, of the same shape.
+        """
         error = self.slope * x + self.offset - y
         self.slope -= self.learning_rate * (error * x).mean()
         self.offset -= self.learning_rate * error.mean()
         return float((error**2).mean())
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """It writes NumPy archives."""
+        """Return ".npz": it writes NumPy archives."""
         return (".npz",)
 
     def save(self, path: Path, *, weights_only: bool) -> str:
-        """Write slope, offset and, unless only the weights are wanted, the learning rate; the digest of it."""
+        """Write slope, offset and, unless ``weights_only``, the learning rate; return the digest of the file."""
         more = {} if weights_only else {"learning_rate": np.array(self.learning_rate)}
         with HashedFile(path) as file:
             np.savez(file, slope=self.slope, offset=self.offset, **more)  # type: ignore[arg-type]
         return file.digest
 
     def load(self, path: Path) -> None:
-        """Take over what `save` wrote."""
+        """Load a file that ``save`` wrote."""
         with reading(path), path.open("rb") as file, np.load(file) as arrays:
             line = arrays["slope"], arrays["offset"]
             learning_rate = float(arrays.get("learning_rate", self.learning_rate))
@@ -87,32 +95,32 @@ class LineSubject:
         self.learning_rate = learning_rate
 
     def snapshot(self) -> object:
-        """Slope and offset, copied."""
+        """Return copies of slope and offset."""
         return self.slope.copy(), self.offset.copy()
 
     def restore(self, snapshot: Any) -> None:
-        """Take over slope and offset."""
+        """Set slope and offset to copies of a snapshot."""
         self.slope, self.offset = (np.array(value) for value in snapshot)
 
     def learning_rates(self) -> Mapping[str, float]:
-        """The one rate."""
+        """Return the learning rate by name."""
         return {"learning_rate": self.learning_rate}
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
-        """Change the one rate."""
+        """Set the learning rate."""
         self.learning_rate = rates.get("learning_rate", self.learning_rate)
 
     def weights(self) -> Iterable[tuple[str, Any]]:
-        """Slope and offset."""
+        """Return slope and offset by name."""
         return [("line/slope", self.slope), ("line/offset", self.offset)]
 
     def graph(self) -> Sequence[Node]:
-        """Input and line."""
+        """Return two nodes, the input and the line."""
         return [Node("input", "Input"), Node("line", "Line", ("input",), (("parameters", "2"),))]
 
 
 class RecordedEvent(NamedTuple):
-    """One call of a hook: its name, and what was known at that time."""
+    """One call of a hook: its name and its arguments."""
 
     hook: str
     """The hook's name, as in ``trainbus.hooks.HOOKS``."""
@@ -182,7 +190,7 @@ def _recording(hook: str) -> Callable[..., Decision | None]:
     specified = getattr(Hooks, hook)
     arguments = list(inspect.signature(specified).parameters)[2:]
 
-    # pluggy and check_plugin read the arguments from the function that this one wraps
+    # with wraps, pluggy and check_plugin read the arguments of the specification
     @hookimpl
     @wraps(specified)
     def implementation(recorder: EventRecorder, run: Run, *given: Any) -> Decision | None:
@@ -196,12 +204,17 @@ def _recording(hook: str) -> Callable[..., Decision | None]:
 def scripted(
     history: Sequence[Mapping[str, Any]], callbacks: CallbackLike | Sequence[CallbackLike], subject: object = None
 ) -> tuple[Run, list[tuple[int, Decision]]]:
-    """A run over a written history: a mapping of metrics for each epoch.
+    """Run callbacks over given metrics instead of a training.
 
-    An epoch without any `val_` metric counts as one without validation, unless no epoch has one.
+    An epoch without a ``val_`` metric counts as one without validation, unless no epoch has one.
+
+    Args:
+        history: The metrics of each epoch, as a mapping from names to values.
+        callbacks: The callbacks to run.
+        subject: The subject of the run, if the callbacks need one.
 
     Returns:
-        The run, and everything that was decided, each with its epoch.
+        The finished run, and each decision with its epoch, counted from 0.
 
     >>> from trainbus.plugins import EarlyStopping
     >>> run, decided = scripted([{"loss": 2.0}, {"loss": 1.0}, {"loss": 1.0}], EarlyStopping(monitor="loss"))
@@ -220,55 +233,62 @@ def scripted(
 def check_callback(
     callback: Callback, history: Sequence[Mapping[str, Any]], make_subject: Callable[[], object] = LineSubject
 ) -> None:
-    """Assert that a callback keeps the contract: a value without state, which decides the same in every run.
+    """Assert that a callback keeps the contract: it is a value without state, and decides the same in every run.
+
+    Its plugins must also restore their state from JSON.
 
     Args:
-        callback: one with any options.
-        history: metrics of some epochs, among them those that it monitors.
-        make_subject: makes a new subject, able to do what the callback needs.
+        callback: The callback, with any options.
+        history: The metrics of some epochs, including those that the callback monitors.
+        make_subject: Returns a new subject with the capabilities that the callback needs.
 
     Raises:
-        AssertionError: saying which part of the contract is broken.
+        AssertionError: The contract is broken; the message names the broken part.
+
+    >>> from trainbus.plugins import EarlyStopping
+    >>> check_callback(EarlyStopping(monitor="loss", patience=1), [{"loss": 2.0}, {"loss": 2.0}])
     """
     kind = type(callback)
     options = callback.settings()
     assert options.pop("callback") == kind.__name__, "settings() names the class"
-    assert kind(**options) == callback, "settings() make an equal callback"
+    assert kind(**options) == callback, "settings() makes an equal callback"
     assert kind.model_validate_json(callback.model_dump_json()) == callback, "JSON makes an equal callback"
     assert hash(kind(**options)) == hash(callback), "equal callbacks have equal hashes"
     assert set(kind.model_json_schema()["properties"]) == set(kind.model_fields), "the JSON schema has every option"
-    assert callback.plugin() is not callback.plugin(), "plugin() makes a new listener each time"
+    assert callback.plugin() is not callback.plugin(), "plugin() makes a new plugin each time"
     check_plugin(kind.__name__, callback.plugin())
-    assert not list(callback.validate_for(make_subject())), "it works with the subject"
+    assert not list(callback.validate_for(make_subject())), "the callback accepts the subject"
     runs = [scripted(history, callback, make_subject()) for _ in range(2)]
     assert runs[0][1] == runs[1][1], "a second run decides as the first one did"
     for name, plugin in runs[1][0].plugins.items():
         if isinstance(plugin, HasStateDict) and runs[1][0].callbacks.get(name) == callback:
-            _check_memory(name, plugin, callback, make_subject())
+            _check_state(name, plugin, callback, make_subject())
 
 
-def _check_memory(name: str, plugin: HasStateDict, callback: Callback, subject: object) -> None:
+def _check_state(name: str, plugin: HasStateDict, callback: Callback, subject: object) -> None:
     kept = json.dumps(to_json_data(plugin.state_dict()))
     with suppress(InterruptedError), Run(subject, callback, progress=False) as run:
         again = run.plugins[name]
-        assert isinstance(again, HasStateDict), "each of its plugins remembers"
+        assert isinstance(again, HasStateDict), "a plugin with state_dict has it in every run"
         again.load_state_dict(from_json_data(json.loads(kept)))
         now = json.dumps(to_json_data(again.state_dict()))
-        # fractions may be of a clock that runs on
+        # floats may be readings of a clock
         same = json.loads(now, parse_float=lambda _: "") == json.loads(kept, parse_float=lambda _: "")
-        assert same, "what recalls a memory remembers the same"
-        raise InterruptedError("so that nothing comes of what it recalls")
+        assert same, "load_state_dict restores what state_dict returned"
+        raise InterruptedError("the restored plugin must not decide anything")
 
 
 def check_subject(make: Callable[[], object], train: Callable[[Any], object]) -> None:
     """Assert that a subject keeps the contract of every capability that it has.
 
     Args:
-        make: makes a new subject, ready to be trained; two of them need not be equal.
-        train: changes the weights of a subject by some steps.
+        make: Returns a new subject that is ready to be trained; two of them need not be equal.
+        train: Trains a subject for some steps, so that its weights change.
 
     Raises:
-        AssertionError: saying which part of the contract is broken.
+        AssertionError: The contract is broken; the message names the broken part.
+
+    >>> check_subject(LineSubject, lambda line: line.train(np.array([0.0, 1.0]), np.array([1.0, 3.0])))
     """
     subject = make()
     train(subject)
@@ -278,13 +298,13 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
         train(subject)
         assert [name for name, _ in subject.weights()] == names, "names of weights stay the same and in order"
     if _has(subject, Snapshotable) and isinstance(subject, Snapshotable):
-        _check_return(subject, train, subject.snapshot(), subject.restore, "a snapshot")
+        _check_restore(subject, train, subject.snapshot(), subject.restore, "a snapshot")
     if _has(subject, HasLearningRate) and isinstance(subject, HasLearningRate):
         halved = {name: rate / 2 for name, rate in subject.learning_rates().items()}
         subject.set_learning_rates(halved)
-        _assert_close(subject.learning_rates(), halved, "learning rates are what was written")
+        _assert_close(subject.learning_rates(), halved, "learning rates are what was set")
         train(subject)
-        _assert_close(subject.learning_rates(), halved, "learning rates stay what was written")
+        _assert_close(subject.learning_rates(), halved, "learning rates stay what was set")
     if _has(subject, HasGraph) and isinstance(subject, HasGraph):
         nodes = subject.graph()
         known = {node.name for node in nodes}
@@ -292,29 +312,29 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
         assert all(set(node.inputs) <= known for node in nodes), "inputs of nodes are nodes"
     if _has(subject, HasActivations) and isinstance(subject, HasActivations):
         before = _weights(subject)
-        slices, whole = (_sizes(subject.activations(batch_size)) for batch_size in (2, sys.maxsize))
-        assert slices == whole, "layers put out as much in small slices as in one"
-        _assert_same(_weights(subject), before, "looking at activations leaves")
+        slices, complete = (_sizes(subject.activations(batch_size)) for batch_size in (2, sys.maxsize))
+        assert slices == complete, "activations have the same size in small slices as in one"
+        _assert_same(_weights(subject), before, "activations() leaves")
     if _has(subject, Saveable) and isinstance(subject, Saveable) and isinstance(subject, Restorable):
         with tempfile.TemporaryDirectory() as folder:
             for weights_only in (False, True):
                 suffixes = subject.suffixes(weights_only=weights_only)
-                assert suffixes, "there is a suffix to write"
-                assert all(suffix.startswith(".") for suffix in suffixes), "suffixes have their dot"
+                assert suffixes, "suffixes() names at least one suffix"
+                assert all(suffix.startswith(".") for suffix in suffixes), "suffixes start with a dot"
                 path = Path(folder) / f"checkpoint{suffixes[0]}"
                 _check_digest(path, subject.save(path, weights_only=weights_only))
-                _check_return(subject, train, path, subject.load, f"a file of weights_only={weights_only}")
+                _check_restore(subject, train, path, subject.load, f"a file of weights_only={weights_only}")
                 if _has(subject, BackgroundSaveable) and isinstance(subject, BackgroundSaveable):
                     write, before = subject.snapshot_writer(weights_only=weights_only), _weights(subject)
                     train(subject)
                     _check_digest(path, write(path))
                     subject.load(path)
-                    _assert_same(_weights(subject), before, "what is written later has the state of before, in")
+                    _assert_same(_weights(subject), before, "a later write has the state at snapshot_writer() in")
 
 
-def _check_digest(path: Path, told: object) -> None:
-    digest = told_digest(told)
-    assert not digest or path.is_dir() or digest == digest_of(path), "the digest that it returns is that of the file"
+def _check_digest(path: Path, returned: object) -> None:
+    digest = returned_digest(returned)
+    assert not digest or path.is_dir() or digest == digest_of(path), "the returned digest is that of the file"
 
 
 def _has(subject: object, capability: type) -> bool:
@@ -332,18 +352,18 @@ def _sizes(activations: Iterable[tuple[str, Any]]) -> Counter[str]:
     return sizes
 
 
-def _check_return(
-    subject: object, train: Callable[[Any], object], kept: Any, back: Callable[[Any], None], what: str
+def _check_restore(
+    subject: object, train: Callable[[Any], object], kept: Any, restore: Callable[[Any], None], what: str
 ) -> None:
     before = _weights(subject)
     train(subject)
-    back(kept)
+    restore(kept)
     after = _weights(subject)
-    _assert_same(after, before, f"{what} brings back")
+    _assert_same(after, before, f"{what} restores")
     train(subject)
-    back(kept)
+    restore(kept)
     again = _weights(subject)
-    assert all(np.array_equal(again[name], after[name]) for name in after), f"{what} can be brought back twice"
+    assert all(np.array_equal(again[name], after[name]) for name in after), f"{what} can be restored twice"
 
 
 def _assert_same(found: Mapping[str, Any], wanted: Mapping[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Make a run for a model with the adapter for its type."""
+"""Make a run for a model of any supported framework."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def watch(
     signals: Iterable[str] = DEFAULT,
     **options: Any,
 ) -> Run:
-    """Make a run for `model` with the installed adapter for its type.
+    """Return a run for ``model``, using the installed adapter for its type.
 
     ::
 
@@ -31,11 +31,23 @@ def watch(
     Args:
         model: A model of a framework that has an adapter, or a subject.
         rest: Further arguments of the adapter, such as PyTorch's optimizers.
-        callbacks: As in `Run`.
-        resume: As in `Run`.
-        resume_strict: As in `Run`.
-        signals: As in `Run`.
-        options: Options of the adapter, by keyword.
+        callbacks: As for ``Run``.
+        resume: As for ``Run``.
+        resume_strict: As for ``Run``.
+        signals: As for ``Run``.
+        options: Keyword arguments of the adapter.
+
+    Returns:
+        A run whose subject is the adapter of ``model``, or ``model`` itself if it is a subject.
+
+    Raises:
+        SettingsError: No adapter accepts these arguments, or one of them is wrong.
+        MissingDependency: The adapter needs a package that is not installed.
+
+    >>> from trainbus.testing import LineSubject
+    >>> run = watch(LineSubject())
+    >>> type(run.subject).__name__
+    'LineSubject'
     """
     subject = subject_for(model, *rest, **options)
     return Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)

@@ -105,7 +105,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 raise LoopError("an outer fit() uses this KerasCallback already; make another one for the inner fit()")
             self._fit.abandon()
         self._end()
-        for other in list(OPEN_FITS):  # of another KerasCallback whose error is still referenced, say by a notebook
+        for other in list(OPEN_FITS):  # of another KerasCallback whose error is still referenced, such as by a notebook
             if other.has_exited():
                 other.abandon()
         options = {**self._options, **self._resume}

@@ -130,7 +130,7 @@ class _ErrorKeepingFile(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of it, in pieces."""
+        """Write all bytes, in pieces."""
         view = memoryview(data).cast("B")
         try:
             for start in range(0, len(view) if self.error is None else 0, PIECE):
@@ -138,7 +138,7 @@ class _ErrorKeepingFile(io.FileIO):
                 while piece:
                     written = super().write(piece)
                     if not written:  # None if the system asks to try again, which may never end
-                        raise BlockingIOError(EAGAIN, "the disk takes nothing at present")
+                        raise BlockingIOError(EAGAIN, "the disk accepts no data at present")
                     piece = piece[written:]
         except OSError as error:
             self.error = error
@@ -211,7 +211,7 @@ def _array(value: Any) -> Any:
 
 
 def _same(found: Any, value: Any) -> bool:
-    """Return whether two arrays are bit for bit the same, whatever name HDF5 has for their data type."""
+    """Return whether two arrays are bit for bit the same, regardless of HDF5's names for their data types."""
     one, other = np.asarray(found), np.asarray(value)
     texts = one.dtype.hasobject or other.dtype.hasobject  # their bytes are pointers
     return one.shape == other.shape and (texts or same_bytes(one, other))
@@ -223,7 +223,7 @@ def check_readable(path: Path) -> None:
     Raises:
         UnreadableCheckpoint: It cannot be read.
     """
-    with reading(path, "is no file of Keras's that can be read"):
+    with reading(path, "is not a readable Keras file"):
         if not is_zipfile(path):
             with h5py.File(path, "r") as file:
                 file.visititems(_read)
@@ -271,7 +271,7 @@ def _write_entries(entries: list[_Entry], file: BinaryIO) -> None:
     """Let Keras's store write the file, and read it back.
 
     Raises:
-        OSError: It cannot be written, or does not hold what was written to it.
+        OSError: It cannot be written, or its content differs from what was written to it.
     """
     with _ErrorKeepingFile(file.fileno(), "r+b", closefd=False) as target:
         store = _WritingStore(target, "w")
@@ -287,4 +287,4 @@ def _write_entries(entries: list[_Entry], file: BinaryIO) -> None:
         same = all(map(store.holds, entries))
         store.close()
     if not same:
-        raise OSError("the disk does not hold what was written to it")
+        raise OSError("the file's content differs from what was written to it")

@@ -79,7 +79,7 @@ class FitSession:
         self.samples = 0.0
         self.skipping = False
         self.first_iteration = self.iteration = self.subject.iterations()
-        # a weak reference: when Keras's list of callbacks is collected, fit is over, whatever ended it
+        # a weak reference: when Keras's list of callbacks is collected, fit is over, however it ended
         self.callback_list: Callable[[], Any] = lambda: None
         if callback_list is not None:
             self.callback_list = weakref.ref(callback_list)

@@ -56,7 +56,7 @@ def set_rates(model: Any, rates: Mapping[str, float]) -> None:
         optimizer.learning_rate.assign(rates[name])
         new = as_number(optimizer.learning_rate)
         if abs(new - rates[name]) > abs(new - old):
-            raise SettingsError(f"{name} was set to {rates[name]!r}, yet it is {new!r}, before it was {old!r}")
+            raise SettingsError(f"{name} was set to {rates[name]!r} but is {new!r}; before, it was {old!r}")
 
 
 def as_number(value: Any) -> float:

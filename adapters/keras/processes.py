@@ -1,4 +1,4 @@
-"""The processes that train one Keras model together, whichever backend has connected them."""
+"""The processes that train one Keras model together, on any backend."""
 
 # Keras declares no types and has no public way to change how it distributes values over devices
 # pyright: basic, reportAttributeAccessIssue=false, reportMissingImports=false

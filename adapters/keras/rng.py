@@ -1,4 +1,4 @@
-"""The state of the random generators that a Keras model's training draws from, besides those of Python and NumPy."""
+"""The state of the random generators that a Keras model's training draws from, except those of Python and NumPy."""
 
 # Keras declares no types
 # pyright: basic, reportAttributeAccessIssue=false

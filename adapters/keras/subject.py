@@ -71,7 +71,7 @@ class KerasSubject:
         timeout: Seconds that one of several processes waits for the others before it raises an error.
 
     Raises:
-        SettingsError: ``model`` is no ``keras.Model``.
+        SettingsError: ``model`` is not a ``keras.Model``.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class KerasSubject:
         The copy replaces the one of the last call.
 
         Raises:
-            CheckpointError: As ``save``.
+            CheckpointError: As for ``save``.
         """
         return keras_file.record_model(self.model, self._buffers, weights_only=weights_only)
 
@@ -168,12 +168,12 @@ class KerasSubject:
         try:
             model.load_weights(str(path))
         except (ValueError, KeyError, OSError, BadZipFile) as error:
-            reason = f"another model's, or no file of Keras's: {type(error).__name__}: {error}"
+            reason = f"another model's, or not a Keras file: {type(error).__name__}: {error}"
             raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
         self._finalize()
 
     def snapshot(self) -> Snapshot:
-        """Return copies of all weights, trainable or not, and of the optimizer's averages of them."""
+        """Return copies of all weights, including non-trainable ones, and of the optimizer's averages of them."""
         weights = self.model.weights
         return Snapshot([_copy(each) for each in weights], [_copy(each) for each in self._averages()])
 
@@ -231,7 +231,7 @@ class KerasSubject:
         return declared_direction(self.model, metric)
 
     def weights(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-        """Yield every weight, trainable or not, under its path in the model."""
+        """Yield every weight, including non-trainable ones, under its path in the model."""
         taken = set[str]()
         for variable in self.model.weights:
             array = _array(variable)

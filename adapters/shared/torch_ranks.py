@@ -42,7 +42,7 @@ def rank_and_size() -> tuple[int, int]:
 class TorchRanks:
     """The ranks of the default process group, which exchange messages through a separate gloo group.
 
-    Nothing here can interfere with a collective of the training, whatever its backend, and no device waits. The first
+    Nothing here can interfere with a collective of the training on any backend, and no device waits. The first
     exchange, which all ranks reach together, creates the group.
 
     Args:

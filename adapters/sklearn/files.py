@@ -22,7 +22,7 @@ from trainbus.storage.atomic_file import HashedFile, reading
 LOG = logging.getLogger("trainbus")
 
 JOBLIB = ".joblib"
-NO_SKOPS = "is no skops file that can be read"
+NO_SKOPS = "is not a readable skops file"
 HARMLESS = frozenset({"numpy.dtype"})
 """Types that skops does not trust though they are safe; SimpleImputer, for one, stores a dtype."""
 
@@ -54,12 +54,12 @@ def why_not_serialisable(estimator: Any) -> str | None:
 
     >>> from sklearn.cluster import Birch
     >>> why_not_serialisable(Birch())
-    'skops, which writes estimators to files, says: Objects of type Birch are not supported yet.'
+    'skops, which writes the files, cannot write it: Objects of type Birch are not supported yet.'
     """
     try:
         skops.io.dumps(estimator)
     except UnsupportedTypeException as error:
-        return f"skops, which writes estimators to files, says: {error}"
+        return f"skops, which writes the files, cannot write it: {error}"
     return None
 
 
@@ -68,7 +68,7 @@ def read(path: Path, trusted: Container[str]) -> Any:
 
     Args:
         path: The file.
-        trusted: Names of types to trust besides those of skops and scikit-learn; ".joblib" for files of that suffix.
+        trusted: Names of more types to trust than those of skops and scikit-learn; ".joblib" for files of that suffix.
 
     Raises:
         UnreadableCheckpoint: It cannot be read.
@@ -77,10 +77,10 @@ def read(path: Path, trusted: Container[str]) -> Any:
     if path.suffix == JOBLIB:
         if JOBLIB not in trusted:
             raise CheckpointError(
-                f"{str(path)!r}: reading a .joblib file runs whatever code it holds; if you trust it, give "
+                f"{str(path)!r}: reading a .joblib file runs any code that it holds; if you trust it, give "
                 'trusted=[".joblib"]'
             )
-        with reading(path, "is no joblib file that can be read"):
+        with reading(path, "is not a readable joblib file"):
             return joblib.load(path)
     with reading(path, NO_SKOPS):
         unknown = skops.io.get_untrusted_types(file=path)
@@ -88,7 +88,7 @@ def read(path: Path, trusted: Container[str]) -> Any:
         others = [name for name in foreign if name not in trusted]
         if others:
             raise CheckpointError(
-                f"{str(path)!r} holds types that are neither skops's nor scikit-learn's: {', '.join(others)}; "
+                f"{str(path)!r} holds types from outside skops and scikit-learn: {', '.join(others)}; "
                 f"if you trust them, give trusted={others}"
             )
         try:

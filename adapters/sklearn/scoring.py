@@ -61,7 +61,7 @@ def loss(estimator: Any, X: Any, y: Any) -> float | None:
         y: Targets of shape (rows,) or (rows, outputs).
 
     Returns:
-        The loss; None for an estimator that is neither a classifier nor a regressor.
+        The loss; None for an estimator that is not a classifier or regressor.
 
     >>> from sklearn.linear_model import SGDRegressor
     >>> X, y = [[0.0], [1.0]], [0.0, 1.0]
@@ -90,8 +90,8 @@ class Metrics:
 
     Args:
         estimator: The estimator to evaluate.
-        scoring: The scores besides the loss: a scorer's name, several of them, a mapping from names to scorers, or a
-            callable ``(estimator, X, y)`` that returns one number, named "score", or several by name; a "loss" among
+        scoring: The other scores: a scorer's name, several of them, a mapping from names to scorers, or a callable
+            ``(estimator, X, y)`` that returns one number, named "score", or several by name; a "loss" among
             these replaces the estimator's own. None is the estimator's ``score``, if it has one.
 
     Raises:
@@ -116,7 +116,7 @@ class Metrics:
             if isinstance(name, str) and name not in get_scorer_names():
                 near = nearest(name, get_scorer_names())
                 hint = f"did you mean {near!r}?" if near else "sklearn.metrics.get_scorer_names() has all"
-                raise SettingsError(f"scoring: {name!r} is no scorer; {hint}")
+                raise SettingsError(f"scoring: {name!r} is not a scorer; {hint}")
         try:
             self._scorer = check_scoring(estimator, scoring=scoring)
         except (ValueError, TypeError) as error:
@@ -134,7 +134,7 @@ class Metrics:
         return {**found, **named}
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
-        """Return "max" for a score, whatever its name, and "min" for the loss."""
+        """Return "max" for a score of any name, and "min" for the loss."""
         name = metric.removeprefix("val_")
         if name == "loss":
             return "min"

@@ -54,7 +54,7 @@ def partial_fit_stream(
         train_metrics: Whether to evaluate each batch before training on it, as Keras does; the epoch's metrics are the
             means over its rows. The first batch of an untrained estimator is not evaluated.
         validation_data: ``(X, y)`` in memory, or a stream of batches. A stream's metrics are means over the rows, which
-            is right for the loss and accuracy, but not for scores that are no means, such as the area under a curve.
+            is right for the loss and accuracy, but not for scores that are not means, such as the area under a curve.
         validation_freq: As in ``partial_fit``.
         scoring: As in ``partial_fit``.
         callbacks: As in ``trainbus.Run``.
@@ -123,7 +123,7 @@ def _batches(stream: Stream) -> Iterable[Any]:
     batches = iter(stream())
     first = next(batches, None)
     if first is None:
-        raise SettingsError("the stream has no batch; a function has to return a new iterator each time it is called")
+        raise SettingsError("the stream has no batch; a function must return a new iterator each time it is called")
     return chain([first], batches)
 
 
@@ -158,7 +158,7 @@ def _class_options(estimator: Any, classes: Any) -> dict[str, Any]:
     known = getattr(estimator, "classes_", None) if classes is None else classes
     if known is None:
         raise SettingsError(
-            f"classes: {type(final_estimator(estimator)).__name__} has to know all labels before the first batch, "
+            f"classes: {type(final_estimator(estimator)).__name__} needs all labels before the first batch, "
             "which may not hold them all; give classes=[...]"
         )
     return {"classes": known}

@@ -40,7 +40,7 @@ class SklearnSubject:
     >>> from trainbus.adapters.sklearn import loss
     >>> from sklearn.linear_model import SGDClassifier
     >>> clf = SGDClassifier(learning_rate="constant", eta0=0.1, random_state=0)
-    >>> chunks = [([[0.0], [3.0]], [0, 1]), ([[1.0], [2.0]], [0, 1])]  # or whatever reads them one by one
+    >>> chunks = [([[0.0], [3.0]], [0, 1]), ([[1.0], [2.0]], [0, 1])]  # or a generator that reads them one by one
     >>> with Run(SklearnSubject(clf), callbacks=[]) as run:
     ...     for epoch in run.epochs(5):
     ...         for X, y in run.batches(chunks):
@@ -53,7 +53,7 @@ class SklearnSubject:
     Args:
         estimator: The estimator to train.
         scoring: The scorers whose values the loop logs, as in ``partial_fit``; their values improve upwards.
-        trusted: Dotted names of classes, besides skops's and scikit-learn's, that a checkpoint may hold; ".joblib"
+        trusted: Dotted names of classes that a checkpoint may hold in addition to skops's and scikit-learn's; ".joblib"
             among them allows files of that suffix too, which run any code that they hold when they are read.
         probe: Samples, one per row, for the activations of a multi-layer perceptron.
 
@@ -141,7 +141,7 @@ class SklearnSubject:
         """Change the rate that the next update reads; rates of inner estimators change by the same factor."""
         for name, value in rates.items():
             if name != "learning_rate":
-                raise SettingsError(f"{name!r} is no learning rate of an estimator, which has one: 'learning_rate'")
+                raise SettingsError(f"{name!r} is not a learning rate of an estimator; its only one is 'learning_rate'")
             set_rate(self.estimator, value)
 
     def weights(self) -> Iterable[tuple[str, np.ndarray[Any, Any]]]:

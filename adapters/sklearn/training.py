@@ -87,7 +87,7 @@ def partial_fit(
     subject = SklearnSubject(estimator, scoring=scoring, trusted=trusted)
     for name, number in (("batch_size", batch_size), ("epochs", epochs)):
         if not isinstance(number, Integral) or number < 1:
-            raise SettingsError(f"{name}={number!r}: give a whole number from 1")
+            raise SettingsError(f"{name}={number!r}: give an integer of at least 1")
     rows = Rows("partial_fit", X, ravel_targets(estimator, y), sample_weight)
     validation_rows = _validation_rows(estimator, validation_data, y)
     subject.probe = None if validation_rows is None else validation_rows.X
@@ -155,6 +155,6 @@ def _class_options(estimator: Any, rows: Rows, validation_rows: Rows | None, cla
             if unknown.size:
                 raise SettingsError(
                     f"{what} holds the labels {unknown.tolist()}, which are not among the classes "
-                    f"{np.asarray(known).tolist()}; give classes= with all that may come"
+                    f"{np.asarray(known).tolist()}; give classes= with all labels that may occur"
                 )
     return {"classes": classes}

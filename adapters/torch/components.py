@@ -1,4 +1,4 @@
-"""The components of a PyTorch training besides the model: optimizers, schedulers, a scaler and more, each by name."""
+"""The components of a PyTorch training, without the model: optimizers, schedulers, a scaler and more, each by name."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def by_name(kind: str, given: Any, required: str = "state_dict") -> dict[str, An
     Args:
         kind: The argument's name, which is also the name of a single object.
         given: The argument; names of a sequence's objects are their classes' names.
-        required: An attribute that each object must have besides ``state_dict`` and ``load_state_dict``.
+        required: An attribute that each object must have in addition to ``state_dict`` and ``load_state_dict``.
 
     Raises:
         SettingsError: An object lacks one of these attributes.
@@ -95,8 +95,10 @@ def by_name(kind: str, given: Any, required: str = "state_dict") -> dict[str, An
         complete = all(hasattr(each, attribute) for attribute in (required, "state_dict", "load_state_dict"))
         if not complete or isinstance(each, type):
             what = f"the class {each.__name__}" if isinstance(each, type) else f"of type {type(each).__name__}"
-            example = "; give torch.optim.Adam(model.parameters()), say" if kind == "optimizer" else ""
-            raise SettingsError(f"{kind} {name!r} is {what}, no object with {required} and load_state_dict{example}")
+            example = "; for example, give torch.optim.Adam(model.parameters())" if kind == "optimizer" else ""
+            raise SettingsError(
+                f"{kind} {name!r} is {what}, not an object with {required} and load_state_dict{example}"
+            )
     return named
 
 

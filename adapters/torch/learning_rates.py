@@ -85,7 +85,7 @@ def set_rates(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any]
     for name in rates:
         if name not in known:
             near = hint(name, known)
-            raise SettingsError(f"{name!r} is no learning rate{near} learning rates: {', '.join(known) or 'none'}")
+            raise SettingsError(f"{name!r} is not a learning rate{near} learning rates: {', '.join(known) or 'none'}")
     for optimizer in optimizers.values():
         changes = {known[name]: value for name, value in rates.items() if known[name].optimizer is optimizer}
         if changes:
@@ -138,8 +138,8 @@ def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[st
         for each in _flat([scheduler]):
             if not type(each).__module__.startswith("torch.optim.") and not _keeps_changes(each):
                 return (
-                    f"{type(each).__name__} ({name!r}) would undo every change: it computes its rates neither from the "
-                    f"present ones nor from base_lrs"
+                    f"{type(each).__name__} ({name!r}) would undo every change: it does not compute its rates from the "
+                    f"present ones or from base_lrs"
                 )
     return None
 

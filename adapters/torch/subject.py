@@ -60,7 +60,7 @@ class TorchSubject:
     The model's train or eval mode only changes while ``probe`` runs through it.
 
     Args:
-        model: The module to train, wrapped or not.
+        model: The module to train; it may be wrapped.
         optimizer: The optimizer; several as a mapping from names, or as a sequence, which takes the classes' names.
         scheduler: The learning rate schedulers, in the same forms. List all of them: a checkpoint holds their state,
             and an unlisted one would undo a learning rate that ReduceLROnPlateau has cut.
@@ -96,7 +96,7 @@ class TorchSubject:
     ) -> None:
         if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
-            raise SettingsError(f"model is a {type(model).__name__}, no torch.nn.Module{hint}")
+            raise SettingsError(f"model is a {type(model).__name__}, not a torch.nn.Module{hint}")
         self.model = model
         self.optimizers: dict[str, Any] = by_name("optimizer", optimizer, "param_groups")
         """Name to optimizer; a single one is "optimizer"."""
@@ -185,7 +185,7 @@ class TorchSubject:
         The copy replaces the one of the last call.
 
         Raises:
-            CheckpointError: As ``save``.
+            CheckpointError: As for ``save``.
         """
         self.writer_group()
         state = self._state.on_cpu(self._buffers, weights_only=weights_only)
@@ -198,7 +198,7 @@ class TorchSubject:
         A sharded directory fits any number of ranks: each rank reads what it needs.
 
         A file of weights changes nothing but the weights. Of a complete file, kinds of state that this training does
-        not have (say, no optimizer was given) are skipped.
+        not have (for example, if no optimizer was given) are skipped.
 
         Raises:
             UnreadableCheckpoint: The file cannot be read; nothing has changed then.
@@ -207,7 +207,7 @@ class TorchSubject:
         self._state.load(Path(path))
 
     def snapshot(self) -> object:
-        """Return a copy of the model's state_dict in main memory, on whatever device the model is."""
+        """Return a copy of the model's state_dict in main memory, for a model on any device."""
         return to_cpu_state(weights_of(self.model), "model", copied=True)
 
     def restore(self, snapshot: Any) -> None:

@@ -32,7 +32,7 @@ class TrainingState:
 
     Args:
         model: The module that is trained.
-        components: All else that has a state.
+        components: The other objects that have a state.
     """
 
     def __init__(self, model: nn.Module, components: TrainingComponents) -> None:

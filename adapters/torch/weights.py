@@ -147,7 +147,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _wrapped_name(module: nn.Module) -> str | None:
-    """Return the attribute under which a wrapper holds its module; None if it is no wrapper."""
+    """Return the attribute under which a wrapper holds its module; None if it is not a wrapper."""
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return "module"
     inner = dict(module.named_children())

@@ -23,7 +23,7 @@ class Refuses(Protocol):
 
 
 def has(subject: object, capability: type[C]) -> TypeIs[C]:
-    """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, remembered for each class."""
+    """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, cached for each class."""
     key = type(subject), capability
     if key not in _KNOWN:
         _KNOWN[key] = all(hasattr(key[0], name) for name in vars(capability) if not name.startswith("_"))
@@ -48,5 +48,8 @@ def missing(subject: object, capability: type) -> str | None:
 
 
 def saves_in_background(subject: object, name: str) -> bool:
-    """Return whether a ``BackgroundSaveable`` subject can write a file of this name; any, if it does not say."""
+    """Return whether a ``BackgroundSaveable`` subject can write a file of this name.
+
+    True if it does not implement ``SavesSomeInBackground``.
+    """
     return not has(subject, SavesSomeInBackground) or subject.saves_in_background(name)

@@ -18,8 +18,8 @@ class Saveable(Protocol):
     def save(self, path: Path, *, weights_only: bool) -> object:
         """Write the complete training state, or only the weights, to ``path``, whose suffix is one of ``suffixes``.
 
-        It writes all bytes or raises. It may return the SHA-256 digest, in hexadecimal digits, of what it meant to
-        write: the file is compared with it before it replaces another. Any other return value is ignored.
+        It writes all bytes or raises. It may return the SHA-256 digest, in hexadecimal digits, of what it wrote:
+        the file is compared with it before it replaces another. Any other return value is ignored.
         """
         ...
 
@@ -31,15 +31,16 @@ class BackgroundSaveable(Protocol):
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """Copy the present state; return a function that writes the copy to a path, as ``save`` would, in any thread.
 
-        The function may be called several times, until ``snapshot_writer`` is called again, which may reuse its memory.
-        Like ``save``, it may return the digest of what it meant to write.
+        The function may be called several times, until the next call of ``snapshot_writer``, which may reuse its
+        memory.
+        Like ``save``, it may return the digest of what it wrote.
         """
         ...
 
 
 @runtime_checkable
 class SavesSomeInBackground(Protocol):
-    """A ``BackgroundSaveable`` subject that cannot write each of its file formats in the background."""
+    """A ``BackgroundSaveable`` subject that can write only some of its file formats in the background."""
 
     def saves_in_background(self, name: str) -> bool:
         """Return whether the function from ``snapshot_writer`` can write a file of this name."""

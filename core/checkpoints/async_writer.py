@@ -79,7 +79,7 @@ class SaveJob:
                 self.then(self)
         except BaseException as error:  # noqa: BLE001 - raised again in the thread of the training
             self.error = error
-        self.then = None  # its reference would keep a run alive that nobody else holds
+        self.then = None  # its traceback would keep an unused run alive
         self.files = []
 
     def _write(self, write: Write, staged: Path) -> object:

@@ -26,7 +26,7 @@ def commit_collectively(
     """Commit a directory as ``commit`` does; all ranks call this at the same time and get the same result.
 
     Args:
-        ranks: The ranks that write; nobody else may use this communicator meanwhile.
+        ranks: The ranks that write; nothing else may use this communicator meanwhile.
         path: The path of the payload; rank 0's counts.
         write: As in ``write_collectively``.
         rank_state: This rank's own state, which becomes a part of the payload; empty for none.
@@ -56,7 +56,7 @@ def write_collectively(ranks: Ranks, write: Write, publish: Callable[[Write], An
     """Let all ranks write to a path that rank 0 chooses.
 
     Args:
-        ranks: The ranks that write; nobody else may use this communicator meanwhile.
+        ranks: The ranks that write; nothing else may use this communicator meanwhile.
         write: Fills the staged directory; if it fails on one rank, it raises on all of them. On rank 0 it may return
             the list of all parts.
         publish: Called on rank 0 with a function that lets all ranks write to the path that it is given; stages and
@@ -77,7 +77,7 @@ def write_collectively(ranks: Ranks, write: Write, publish: Callable[[Write], An
             write(Path(staged))
         except RankError:
             raise
-        except (OSError, RuntimeError) as error:  # rank 0 has got it as well, and decides
+        except (OSError, RuntimeError) as error:  # rank 0 receives it too, and decides
             cause = error
     verdict = ranks.broadcast(None)
     if verdict["error"]:
@@ -111,7 +111,7 @@ def _lead_write(ranks: Ranks, write: Write, publish: Callable[[Write], Any]) -> 
 def _write_rank(ranks: Ranks, write: Write, staged: Path, rank_state: str) -> object:
     """Write this rank's share and its own state; on rank 0 return all parts if ``write`` returned them.
 
-    All ranks complete the exchange, whichever of them fails; then those that failed raise, and rank 0.
+    All ranks complete the exchange, even if some fail; then the failed ranks and rank 0 raise.
     """
     written: Any = None
     part, failure = None, None

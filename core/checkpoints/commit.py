@@ -2,7 +2,7 @@
 
 Two files cannot be renamed at once, so the manifest is written ahead: before the payload's rename it lists the contents
 that may then be found, old and new, each with its digest and its run state; after the rename it drops the old one.
-Whatever a crash leaves behind, the digest of the payload on the disk finds the right entry. A payload may be a
+After a crash, the digest of the payload on the disk identifies the right entry. A payload may be a
 directory (see ``trainbus.storage.sharded_directory``).
 """
 
@@ -70,7 +70,7 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
         path: The path of the payload; missing directories are made.
         write: Writes the payload to the path that it is called with. That path has the same suffix and is on this
             machine, in the same directory if ``path`` is on its disk. It may return the SHA-256 digest, in hexadecimal
-            digits, of what it meant to write; the file is compared with it before it replaces another.
+            digits, of what it wrote; the file is compared with it before it replaces another.
         directory: Whether the payload is a directory. ``write`` then finds an empty directory, and may return the list
             of its parts if it has read them back already.
         metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``.
@@ -118,7 +118,7 @@ def _commit_directory(path: Path, write: Callable[[Path], object], metadata: dic
 
 
 def _drop_old_entries(path: Location, entry: ManifestEntry) -> None:
-    # the payload is committed, so an error here is none of the save: a manifest that lists both is as valid
+    # the payload is committed, so an error here does not fail the save: a manifest that lists both contents is valid
     with suppress(OSError):
         write_manifest(path, [entry])
 
@@ -159,8 +159,8 @@ def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
             break
     if not entries:
         raise CheckpointError(
-            f"{str(path)!r} cannot be verified: {manifest_problem(path)}; restore its manifest from where the "
-            "checkpoint was saved, or load the file with its framework and start a new run"
+            f"{str(path)!r} cannot be verified: {manifest_problem(path)}; copy its manifest from the "
+            "directory where the checkpoint was saved, or load the file with its framework and start a new run"
         )
     for entry in entries:
         if entry.digest == digest:
@@ -211,7 +211,7 @@ def local_copy(path: Location, digest: str = "") -> Generator[Path]:
 
 
 def _expected_at(path: Location) -> list[ManifestEntry]:
-    """Return the entries of what ``path`` may hold before it is written; files that are no checkpoints get one, too."""
+    """Return the entries of the present content of ``path``; a file that is not a checkpoint gets an entry, too."""
     entries = entries_of(path)
     if not entries and isinstance(path, Path) and holds_parts(path):
         parts = parts_in(path)

@@ -40,7 +40,7 @@ def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
     payloads = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)} - {""}
-    # a file of the same kind without a manifest is listed, or an older one would silently count as the newest
+    # list a file of the same kind without a manifest: otherwise an older one would silently count as the newest
     suffixes = {suffix_of(Path(name)) for name in payloads} - {""}
     payloads |= {name for name in names if suffix_of(Path(name)) in suffixes and not name.startswith(RESERVED)}
     return inspect_paths([directory / name for name in payloads if not name.endswith(MANIFEST)], verify=verify)

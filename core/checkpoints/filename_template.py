@@ -71,7 +71,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     """Return the template with each field replaced by its value.
 
     The path stays in the directory that the template names. In values, separators and unprintable characters become
-    "_", and so do dots that would be a path part of their own. A part that a value makes too long is shortened and
+    "_", and so do dots that alone would form a part of the path. A part that a value makes too long is shortened and
     gets a digest that keeps it apart from others. A reserved name gets a leading "_".
 
     Raises:

@@ -23,8 +23,8 @@ class ParallelCopier:
     """Copies arrays with the calling thread and one helper.
 
     One thread seldom uses the full memory bandwidth; a second one helps if a processor is free for it. If none is, the
-    caller does not wait: each thread takes piece after piece, so the caller does what a sleeping helper leaves. Threads
-    that split the work evenly, like those of numerical libraries, wait for the slowest.
+    caller does not wait: each thread takes piece after piece, so the caller copies what a sleeping helper leaves.
+    Threads that split the work evenly, like those of numerical libraries, wait for the slowest.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class ParallelCopier:
             self._helper = ThreadPoolExecutor(1, thread_name_prefix="trainbus-copier")
         try:
             helping = self._helper.submit(_copy_pieces, pieces)
-        except RuntimeError:  # the interpreter is shutting down, or no more threads can be started
+        except RuntimeError:  # the interpreter is shutting down, or no thread can be started
             _copy_pieces(pieces)
             return
         _copy_pieces(pieces)
@@ -78,7 +78,7 @@ def _copy_pieces(pieces: deque[Copy]) -> None:
 
 
 def same_bytes(one: Array, other: Array) -> bool:
-    """Whether two arrays hold the same, to the bit: also where that is no number.
+    """Return whether two arrays are bit for bit the same; NaNs with the same bits are equal.
 
     >>> same_bytes(np.array([np.nan, 0.0]), np.array([np.nan, 0.0])), same_bytes(np.array(0.0), np.array(-0.0))
     (True, False)

@@ -198,7 +198,7 @@ def _find_flaw(file: SnapshotFile, *, verify: bool) -> str:
     except OSError as error:
         raise CheckpointError(f"the snapshot {str(path)!r} of a checkpoint cannot be read: {error}") from error
     flaw = "" if intact else f"{str(path)!r} is damaged: its bytes are not those that were written"
-    if flaw and directory:  # only this rank has read it, so the others would go on to load it
+    if flaw and directory:  # only this rank has read it, so the others would continue and load it
         raise CheckpointError(flaw)
     return flaw
 

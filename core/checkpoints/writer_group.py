@@ -12,7 +12,7 @@ from ..storage.sharded_directory import EVERY_PART, VerificationShare
 class WriterGroup:
     """The ranks that write checkpoints together.
 
-    Where the subject is not sharded, or one process trains it, this process writes alone.
+    If the subject is not sharded, or one process trains it, this process writes alone.
 
     Args:
         subject: What is trained.
@@ -22,11 +22,11 @@ class WriterGroup:
         self._subject = subject
         self._ranks: Ranks | None = None
         self.left = False
-        """Whether this process wrote together with others, and has left them."""
+        """Whether this process has left the group."""
 
     @property
     def ranks(self) -> Ranks | None:
-        """The ranks that write together; None where this process writes alone. All ranks ask at the same time."""
+        """The ranks that write together; None if this process writes alone. All ranks read this at the same time."""
         if self._ranks is None and has(self._subject, Sharded) and not self.left:
             self._ranks = self._subject.writer_group()
         return self._ranks
@@ -43,13 +43,13 @@ class WriterGroup:
         return EVERY_PART if ranks is None else VerificationShare(ranks.rank, ranks.size)
 
     def any_failed(self, *, failed: bool) -> bool:
-        """Return whether one of the ranks has failed; each of them calls this with its own answer."""
+        """Return whether any rank has failed; every rank calls this and passes whether it has failed."""
         ranks = self.ranks
         return failed if ranks is None else bool(ranks.all_reduce_max([float(failed)])[0])
 
     @contextmanager
     def abort_all_on_error(self) -> Generator[None]:
-        """Let an error inside abort the save on all ranks: the others are about to call `any_failed`."""
+        """If the block raises, abort the save on all ranks, whose next call is ``any_failed``."""
         try:
             yield
         except BaseException:

@@ -52,7 +52,7 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
 def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
     """Return the checkpoint with the best value of each metric whose direction is known by its name.
 
-    Of equal values the earlier one is the best, as for `ModelCheckpoint`.
+    Of equal values the earlier one is the best, as for ``ModelCheckpoint``.
     """
     best: dict[str, CheckpointInfo] = {}
     for each in sorted(

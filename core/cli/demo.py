@@ -56,7 +56,7 @@ def demo(framework: Framework, out: str | Path, epochs: int) -> Run:
 
     Raises:
         MissingDependency: The framework is not installed.
-        SettingsError: `out` is a file.
+        SettingsError: ``out`` is a file.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():

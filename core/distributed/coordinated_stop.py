@@ -1,7 +1,7 @@
 """End a loop over batches after the same batch on every rank, without waiting for other ranks at any batch.
 
-A thread of each rank looks in the store of the ranks for a request to stop. If there is one, the thread stores which
-batch its rank has begun; from then on the rank begins no later batch until all have agreed. The furthest of these
+A thread of each rank polls the shared store for a request to stop. If there is one, the thread stores which batch its
+rank has begun; from then on the rank begins no later batch until all have agreed. The furthest of these
 batches is the last one of all ranks: every rank reaches it, and no rank has begun a later one, so no rank waits alone
 in a collective operation of a batch.
 """
@@ -19,7 +19,7 @@ from ..capabilities import Ranks
 from ..errors import RankError
 
 POLL_SECONDS = 0.2
-"""Seconds between two looks for a request."""
+"""Seconds between two polls of the store."""
 PATIENCE_SECONDS = 20.0
 """Seconds after which a rank that has not stored its batch counts as lost."""
 
@@ -30,7 +30,7 @@ class CoordinatedStop:
     Args:
         ranks: The processes.
         position: Returns where this rank's loop is: numbers that only grow, the batches trained on last.
-        receive: Called in a thread with what was requested, before `position` is asked.
+        receive: Called in a thread with the request, before ``position`` is called.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class CoordinatedStop:
         self._end: Callable[[], object] | None = None
 
     def start(self) -> None:
-        """Start the thread that looks for requests."""
+        """Start the thread that polls for requests."""
         thread = threading.Thread(target=_watch, args=(weakref.ref(self), self._closed), daemon=True)
         thread.name = "trainbus-ranks"
         thread.start()
@@ -59,7 +59,7 @@ class CoordinatedStop:
         self._end = weakref.finalize(self, _end, thread, self._closed)
 
     def request(self, what: dict[str, str]) -> None:
-        """Ask all ranks to stop; may be called between any two instructions, and returns at once."""
+        """Ask all ranks to stop; may be called from a signal handler, and returns at once."""
         self._request = self._request or what
 
     @property
@@ -71,16 +71,16 @@ class CoordinatedStop:
         """Return whether this rank has trained on the last batch; wait until that batch is known.
 
         Raises:
-            RankError: Another rank does not answer.
+            RankError: Another rank does not respond.
         """
         if self._agreed and not self._lost and not self._last_known.wait(2 * PATIENCE_SECONDS):
-            self._lost = "rank 0 does not answer which batch is the last one"
+            self._lost = "rank 0 does not report which batch is the last one"
         if self._lost:
             raise RankError(self._lost)
         return self._agreed and self._position() >= self._last
 
     def reset(self) -> None:
-        """Forget the request: all ranks have met since, and know of it."""
+        """Forget the request: all ranks have met since and received it."""
         with self._lock:
             if not self.idle:
                 self._number += 1
@@ -93,7 +93,7 @@ class CoordinatedStop:
             self._end()
 
     def poll(self) -> None:
-        """Look for a request, and answer it."""
+        """Check for a request, and answer it."""
         with self._lock:
             try:
                 self._poll()
@@ -130,11 +130,11 @@ class CoordinatedStop:
             self._ranks.put_if_absent(f"last/{number}", json.dumps(max(json.loads(batch) for batch in begun if batch)))
         elif time.monotonic() > self._since + PATIENCE_SECONDS:
             self._ranks.put_if_absent(
-                f"last/{number}", json.dumps(f"rank {', '.join(silent)} does not answer where it is")
+                f"last/{number}", json.dumps(f"rank {', '.join(silent)} does not report its position")
             )
 
     def _stable_position(self) -> list[int]:
-        """Return the position at one instant: its numbers are read one after the other, and only grow."""
+        """Return a consistent position: its numbers only grow, but are read one after the other."""
         position = self._position()
         while (again := self._position()) != position:
             position = again
@@ -144,7 +144,7 @@ class CoordinatedStop:
 def _watch(stop: weakref.ref[CoordinatedStop], closed: threading.Event) -> None:
     while not closed.wait(POLL_SECONDS):
         watched = stop()
-        if watched is None:  # its run was lost
+        if watched is None:  # its run was garbage collected
             return
         watched.poll()
         del watched

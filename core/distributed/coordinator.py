@@ -18,7 +18,7 @@ from .rendezvous import BATCHES, BarrierResult, Point, RankMismatch, Rendezvous,
 
 
 class StopReceiver(Protocol):
-    """What hears of requests to end the run."""
+    """Receives requests to end the run."""
 
     def receive(self, what: Mapping[str, str]) -> None:
         """Record what another rank asks for; called in any thread."""
@@ -45,7 +45,7 @@ class Coordinator:
         self.proposed = NOTHING
         """What this rank's loop has decided since the last barrier."""
         self.results = ExecutionResult()
-        """What became of files that rank 0 has written in the background."""
+        """The results of rank 0's background writes."""
         self.left = False
         """Whether this rank has left the others."""
         self.shared_error: BaseException | None = None
@@ -58,7 +58,7 @@ class Coordinator:
 
     @property
     def out_of_batches(self) -> bool:
-        """Whether another rank has no batches any more in the current loop."""
+        """Whether another rank has no batches left in the current loop."""
         return self._uneven == (self._state.epoch, self._state.loops)
 
     def pending(self) -> Decision:
@@ -72,7 +72,7 @@ class Coordinator:
 
     @contextmanager
     def shared(self) -> Generator[None]:
-        """Raise an error that is raised inside on one rank on all ranks."""
+        """Raise on all ranks an error that one rank raises inside the block."""
         if self.left:
             yield
             return
@@ -90,10 +90,10 @@ class Coordinator:
         return met.value
 
     def barrier(self, point: Point, **exchanged: Any) -> BarrierResult | None:
-        """Meet the other ranks; None if they have no such batch any more.
+        """Meet the other ranks; None if they have no such batch.
 
         Raises:
-            Exception: What this rank has failed with.
+            Exception: This rank's own error.
             RankError: Another rank has failed, has left, or is gone.
             KeyboardInterrupt: The others have left because the run was asked to end.
         """
@@ -120,7 +120,7 @@ class Coordinator:
         return error
 
     def _place(self, point: Point) -> Any:
-        """Return what must be the same on all ranks at a point."""
+        """Return the data that must be the same on all ranks at a point."""
         state = self._state
         if point in BATCHES:
             return {"epoch": state.epoch, "loop": state.loops, "batch": state.batch}

@@ -55,7 +55,7 @@ class Group(Protocol):
         ...
 
     def shared(self) -> AbstractContextManager[None]:
-        """Raise an error that is raised inside on one rank on all ranks."""
+        """Raise on all ranks an error that one rank raises inside the block."""
         ...
 
     def restore(self, find: Locate, load: Callable[[Checkpoint], object], source: Source) -> None:
@@ -76,10 +76,10 @@ class Group(Protocol):
         ...
 
     def end_epoch(self, means: RunningMeans, executor: Executor) -> tuple[RunningMeans, ExecutionResult]:
-        """Return the running means of all ranks, and what became of files that were written in the background.
+        """Return the running means of all ranks, and the results of background writes.
 
         Raises:
-            CheckpointError: A file was not written, and a plugin that asked for it wants the run to end.
+            CheckpointError: A file was not written, and a plugin asked for it with ``on_error="raise"``.
         """
         ...
 
@@ -88,7 +88,7 @@ class Group(Protocol):
         ...
 
     def propose(self, decision: Decision) -> Decision:
-        """Take a decision of the loop; return what of it is to be executed now."""
+        """Accept a decision of the loop; return the part of it to execute now."""
         ...
 
     def pending(self) -> Decision:
@@ -100,15 +100,15 @@ class Group(Protocol):
         ...
 
     def request_stop(self, what: Mapping[str, str]) -> None:
-        """Ask all ranks to end; may be called between any two instructions, and returns at once."""
+        """Ask all ranks to end; may be called from a signal handler, and returns at once."""
         ...
 
     def may_stop(self) -> bool:
-        """Return whether a loop over batches may end here: all ranks have come to the same batch."""
+        """Return whether a loop over batches may end here: all ranks are at the same batch."""
         ...
 
     def arrive(self, error: BaseException | None, executor: Executor) -> BaseException | None:
-        """Meet at the end of the run, or leave the group if this rank alone has failed; return what ends the run."""
+        """Meet at the end of the run, or leave the group if only this rank has failed; return the run's error."""
         ...
 
     def final_decision(self, decision: Decision, failure: Exception | None) -> tuple[Decision | None, Exception | None]:
@@ -119,16 +119,16 @@ class Group(Protocol):
         ...
 
     def collect(self, executor: Executor) -> ExecutionResult:
-        """Wait for all files; return what became of them, the same on every rank."""
+        """Wait for all files; return the result, the same on every rank."""
         ...
 
     def close(self, executor: Executor) -> None:
-        """Exchange nothing any more."""
+        """Stop communicating with the other ranks."""
         ...
 
 
 class Solo:
-    """One process: it has nobody to wait for."""
+    """A single process, which has no other rank to wait for."""
 
     rank = 0
     size = 1
@@ -165,7 +165,7 @@ class Solo:
         return result
 
     def end_epoch(self, means: RunningMeans, executor: Executor) -> tuple[RunningMeans, ExecutionResult]:
-        """Return the means, and what became of files that were written in the background."""
+        """Return the means, and the results of background writes."""
         return means, executor.writer.collect(wait=False)
 
     def defer(self, error: Exception) -> None:

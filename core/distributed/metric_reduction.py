@@ -1,4 +1,4 @@
-"""The metrics of all ranks as one: their sums and counts in a row of numbers that adds up over the ranks."""
+"""Reduce the metrics of all ranks: each rank contributes a row of sums and counts, and an all-reduce adds the rows."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ __all__ = ["MetricReducer"]
 
 
 class MetricSlot(NamedTuple):
-    """One metric's place in the row."""
+    """One metric's position in the row."""
 
     name: str
     reduce: Reduce
     shape: tuple[int, ...]
 
     @property
-    def chosen(self) -> bool:
-        """Whether one of the values is taken, which no sum can do."""
+    def is_extreme(self) -> bool:
+        """Whether the result is the maximum or minimum, which a sum over ranks cannot give."""
         return self.reduce in ("max", "min")
 
 
 class MetricReducer:
-    """The metrics of one rank, laid out as on all ranks.
+    """The metrics of one rank, in a layout that is the same on all ranks.
 
-    A metric that a rank has not logged counts nothing there: one that only rank 0 logs is that of rank 0.
+    A rank that has not logged a metric contributes nothing to it, so a metric that only rank 0 logs has rank 0's value.
 
     Args:
-        rank: the number of this process.
+        rank: The rank of this process.
     """
 
     def __init__(self, rank: int) -> None:
@@ -41,7 +41,7 @@ class MetricReducer:
         self._values: dict[str, tuple[list[float], float]] = {}
 
     def take(self, means: RunningMeans) -> None:
-        """Take in what this rank has logged."""
+        """Use the metrics that this rank has logged."""
         host = on_host({name: total for name, (total, *_) in means.sums().items()})
         own: list[MetricSlot] = []
         self._values = {}
@@ -53,14 +53,17 @@ class MetricReducer:
 
     @property
     def layout(self) -> list[Any]:
-        """What must be the same on all ranks, as plain data."""
+        """The name, reduction and shape of each metric, as JSON data; it must be the same on all ranks."""
         return [[slot.name, slot.reduce, list(slot.shape)] for slot in self._slots]
 
     def agree(self, layouts: Sequence[list[Any]]) -> None:
-        """Lay out what any of the ranks has.
+        """Use a layout with every metric of every rank.
+
+        Args:
+            layouts: Each rank's ``layout``, in the order of the ranks.
 
         Raises:
-            SettingsError: two ranks have one name for metrics of different kinds.
+            SettingsError: Two ranks use one name for metrics of different shapes or reductions.
         """
         self._slots = _union(
             (f"rank {rank}", [MetricSlot(name, reduce, tuple(shape)) for name, reduce, shape in layout])
@@ -68,13 +71,13 @@ class MetricReducer:
         )
 
     def row(self) -> list[float]:
-        """The sums and counts of this rank."""
+        """Return the sums and counts of this rank; add the rows of all ranks."""
         row: list[float] = []
         for slot in self._slots:
             values, count = self._values.get(slot.name, ([], 0.0))
             if slot.reduce is None and self._rank:
                 values, count = [], 0.0
-            if slot.chosen:  # here only whether it is a number at all
+            if slot.is_extreme:  # the sum shows only whether a value is NaN
                 row += [nan if isnan(value) else 0.0 for value in values or _nothing(slot)]
             else:
                 row += values or _nothing(slot)
@@ -82,27 +85,27 @@ class MetricReducer:
         return row
 
     def candidates(self) -> list[float]:
-        """Of metrics of which the largest or the least is taken, what this rank has, turned so that larger wins."""
+        """Return this rank's maxima and negated minima; take the maximum over all ranks."""
         row: list[float] = []
         for slot in self._slots:
-            if slot.chosen:
+            if slot.is_extreme:
                 values, _ = self._values.get(slot.name, ([-inf * _sign(slot)] * prod(slot.shape), 0.0))
                 row += [-inf if isnan(value) else _sign(slot) * value for value in values]
         return row
 
-    def means(self, row: Sequence[float], chosen: Sequence[float]) -> RunningMeans:
-        """The metrics of all ranks.
+    def means(self, row: Sequence[float], extremes: Sequence[float]) -> RunningMeans:
+        """Return the metrics of all ranks.
 
         Args:
-            row: the sum of all rows.
-            chosen: the maximum of all candidates.
+            row: The sum of all ranks' rows.
+            extremes: The maximum of all ranks' candidates.
         """
         sums: dict[str, Any] = {}
         for slot in self._slots:
             size = prod(slot.shape)
             values, count, row = list(row[:size]), row[size], row[size + 1 :]
-            if slot.chosen:
-                best, chosen = chosen[:size], chosen[size:]
+            if slot.is_extreme:
+                best, extremes = extremes[:size], extremes[size:]
                 values = [
                     nan if isnan(total) else _sign(slot) * value for total, value in zip(values, best, strict=True)
                 ]
@@ -121,12 +124,12 @@ def _union(layouts: Iterable[tuple[str, Iterable[MetricSlot]]]) -> list[MetricSl
             other, same = slots.setdefault(slot.name, (whose, slot))
             if same != slot:
                 raise SettingsError(
-                    f"{slot.name!r} is not the same on all ranks: {_told(same)} on {other}, {_told(slot)} on {whose}"
+                    f"{slot.name!r} is not the same on all ranks: {_kind(same)} on {other}, {_kind(slot)} on {whose}"
                 )
     return [slot for _, slot in sorted(slots.values(), key=lambda item: item[1].name)]
 
 
-def _told(slot: MetricSlot) -> str:
+def _kind(slot: MetricSlot) -> str:
     shape = f"an array of shape {slot.shape}" if slot.shape else "a number"
     return f"{shape} with reduce={slot.reduce!r}"
 

@@ -26,19 +26,19 @@ from .group import Group, Locate, Solo
 from .rendezvous import BATCHES, Point, describe_error, describe_failures
 
 HOOKS_WITH_METRICS = frozenset({"on_batch_end", "on_validation_end"})
-"""Hooks that need a barrier of their own for the metrics; at the end of an epoch there is one in any case."""
+"""Hooks that need a separate barrier for the metrics; the end of an epoch always has one."""
 OBSERVER_HOOKS = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error", "on_exception", "on_train_end"})
 """Hooks whose answers are ignored, or executed only at the very end."""
 
 
 def group_for(subject: object, state: RunState) -> Group:
-    """Return the processes that train the subject: `RankGroup` for several, `Solo` for one."""
+    """Return the processes that train the subject: ``RankGroup`` for several, ``Solo`` for one."""
     ranks = subject.ranks() if has(subject, HasRanks) and missing(subject, HasRanks) is None else None
     return Solo() if ranks is None else RankGroup(ranks, state)
 
 
 class RankGroup:
-    """Several processes that decide as one; `Group` says what each method means.
+    """Several processes that decide as one; ``Group`` documents the methods.
 
     Args:
         ranks: The processes.
@@ -52,13 +52,13 @@ class RankGroup:
         self._coordinator = Coordinator(ranks, state)
         self._coordinated_stop = self._coordinator.coordinated_stop
         self._deciding: set[str] = set()
-        """The hooks that a plugin implements which decides."""
+        """The hooks that a deciding plugin implements."""
         self._deferred: Exception | None = None
 
     # --- hooks
 
     def bind(self, hook: BoundHook) -> CompiledHook:
-        """Let a hook at which plugins decide meet the other ranks; at other hooks no rank waits."""
+        """Add a barrier to a hook at which plugins decide; at other hooks no rank waits."""
         if hook.decides:
             self._deciding.add(hook.name)
         if hook.name in OBSERVER_HOOKS:
@@ -99,7 +99,7 @@ class RankGroup:
     # --- begin
 
     def begin(self, settings: Mapping[str, Any], stop: StopReceiver) -> None:
-        """Check that all ranks list the same callbacks, and start to listen to requests to end."""
+        """Check that all ranks list the same callbacks, and start to listen to stop requests."""
         self._coordinator.stop = stop
         first, *others = self._coordinator.rendezvous.all_gather(dict(settings))
         for rank, other in enumerate(others, start=1):
@@ -149,7 +149,7 @@ class RankGroup:
                 LOG.warning("skipped: %s: %s", path, describe_failures(flaws))
 
     def _all_flaws(self, flaw: str) -> dict[int, str]:
-        """Return what each rank has found wrong with a checkpoint, without those that have found nothing."""
+        """Return the problems that ranks have found with a checkpoint, by rank."""
         return {rank: each for rank, each in enumerate(self._coordinator.rendezvous.all_gather(flaw)) if each}
 
     def agree(self, result: ExecutionResult) -> ExecutionResult:
@@ -190,7 +190,7 @@ class RankGroup:
         return self._coordinator.pending()
 
     def shared(self) -> AbstractContextManager[None]:
-        """Raise an error that is raised inside on one rank on all ranks."""
+        """Raise on all ranks an error that one rank raises inside the block."""
         return self._coordinator.shared()
 
     def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
@@ -227,7 +227,7 @@ class RankGroup:
         self._coordinated_stop.request(dict(what))
 
     def may_stop(self) -> bool:
-        """Return whether all ranks have come to the same batch."""
+        """Return whether all ranks are at the same batch."""
         return self._coordinated_stop.idle or self._coordinated_stop.at_last_batch()
 
     # --- end
@@ -247,7 +247,7 @@ class RankGroup:
         return error or (RankError(describe_failures(met.failed)) if met.failed else None)
 
     def final_decision(self, decision: Decision, failure: Exception | None) -> tuple[Decision | None, Exception | None]:
-        """Return rank 0's decision with what loops have decided."""
+        """Return rank 0's decision, joined with those of the loops."""
         if self._coordinator.left:
             return (decision if self.leads else None), None
         met = self._coordinator.rendezvous.barrier("answer", value=decision_to_json(decision), error=failure)
@@ -268,7 +268,7 @@ class RankGroup:
         return result if self.leads else ExecutionResult.from_json(data)
 
     def close(self, executor: Executor) -> None:
-        """Exchange nothing any more."""
+        """Stop communicating with the other ranks."""
         if not self._coordinator.left:
             self._coordinator.left = True
             self._coordinated_stop.close()
@@ -276,7 +276,7 @@ class RankGroup:
             self._ranks.close()
 
     def _leave(self, error: BaseException, executor: Executor) -> None:
-        """Exchange nothing any more, and let the others know why; or learn from them why this rank has failed."""
+        """Leave the group and store the reason for the others; note on the error which ranks had left before."""
         self._coordinator.left, executor.collector.other_ranks = True, []
         ranks = self._ranks
         self._coordinated_stop.close()
@@ -287,14 +287,14 @@ class RankGroup:
                 for rank, why in left.items():
                     if why is not None:
                         error.add_note(f"rank {rank} had left before: {why}")
-        except RankError:  # nobody would read it
+        except RankError:  # no rank is left to read it
             pass
         executor.detach()
         ranks.close()
 
 
 def _with_all_ranks(hook: str, given: Any, own: RunningMeans, all_ranks: RunningMeans) -> Any:
-    """Return what a hook is called with, with the metrics of all ranks in place of this rank's."""
+    """Return the arguments of a hook, with the metrics of all ranks in place of this rank's."""
     if hook == "on_validation_end":
         return {**given, **{metric: all_ranks[metric] for metric in all_ranks if metric.startswith("val_")}}
     return all_ranks if given is own else given
@@ -310,7 +310,7 @@ def _same_checkpoint(path: str, digest: str, share: VerificationShare) -> Checkp
 
 
 def _first_difference(first: Mapping[str, Any], other: Mapping[str, Any], rank: int) -> str:
-    """Return in words what a rank lists differently from rank 0."""
+    """Describe how the callbacks of a rank differ from those of rank 0."""
     same = "list the same callbacks on every rank; rank 0 alone writes files"
     names: Iterable[str] = dict.fromkeys([*first, *other])
     for name in names:

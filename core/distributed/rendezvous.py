@@ -1,8 +1,8 @@
 """Barriers of ranks at the events of a run: each begins with the same all-reduce of the same number of values.
 
 Ranks that wait at different events, because one has more batches than another or has left its loop, still meet in the
-same all-reduce, and each of them sees in the sums which rank waits where. Rare messages follow in exchanges of their
-own, as the sums announce on all ranks.
+same all-reduce, and its sums show each of them which rank waits where. Rare messages follow in separate exchanges,
+which the sums announce on all ranks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Point = Literal[
     "answer",
     "on_train_end",
 ]
-"""Where ranks meet; an answer follows each of the others at which plugins decide."""
+"""Where ranks meet. An "answer" follows every other point at which plugins decide."""
 
 POINTS: tuple[Point, ...] = get_args(Point)
 BATCHES = ("on_batch_begin", "on_batch_end")
@@ -43,7 +43,7 @@ DIGEST_VALUES = 4
 
 
 class Header(IntEnum):
-    """Index of each value with which the all-reduce begins; sums over the ranks."""
+    """Index of each of the first values of the all-reduce; their results are sums over the ranks."""
 
     FAILED = 0
     SIDE_CHANNEL = 1
@@ -102,22 +102,22 @@ class Rendezvous:
         side_channel: dict[str, Any] | None = None,
         error: BaseException | None = None,
     ) -> BarrierResult | None:
-        """Meet the other ranks at `point`; a rank that is ahead waits for the others.
+        """Meet the other ranks at ``point``; a rank that is ahead waits for the others.
 
         Args:
             point: Where this rank waits.
-            place: What must be the same on all ranks that wait there, as plain JSON data.
+            place: Data that must be the same on all ranks that wait there, as plain JSON data.
             values: Numbers to sum over the ranks.
-            layout: What these numbers mean, as plain JSON data.
-            value: What rank 0 broadcasts, as plain JSON data, instead of numbers.
+            layout: The meaning of these numbers, as plain JSON data; the same on all ranks.
+            value: The value that rank 0 broadcasts, as plain JSON data, instead of numbers.
             side_channel: A rare message of this rank.
-            error: What this rank has failed with.
+            error: The error of this rank, if it has failed.
 
         Returns:
-            What was exchanged; None if other ranks have no such batch any more, so that no rank calls its plugins.
+            What was exchanged; None if other ranks have no such batch, so that no rank calls its plugins.
 
         Raises:
-            RankMismatch: The ranks wait at different points, differ in `place`, or have left the loop.
+            RankMismatch: The ranks wait at different points, differ in ``place``, or have left the loop.
             RankError: Ranks are gone.
         """
         data = json.dumps(value).encode() if self.ranks.rank == 0 and value is not None else b""
@@ -166,7 +166,7 @@ class Rendezvous:
         return list(self.ranks.broadcast(self.ranks.gather(value)))
 
     def _waits(self, point: Point, present: list[Point], messages: list[dict[str, Any]]) -> bool:
-        """Return whether this rank waits for those at other points; otherwise it has nothing to do at its own."""
+        """Return whether this rank must wait for ranks at other points; if not, it skips its own point."""
         batches = [each for each in present if each in BATCHES]
         if len(batches) == 1 and len(present) == 2 and END not in present and "answer" not in present:
             return point not in BATCHES
@@ -224,7 +224,7 @@ def describe_failures(failed: dict[int, str]) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error in words, with its type unless it is a `RankError`."""
+    """Return an error in words, with its type unless it is a ``RankError``."""
     return str(error) if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
 
 

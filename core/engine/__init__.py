@@ -1,1 +1,1 @@
-"""Plugins in, decisions out, carried out: the parts of a run in one process."""
+"""The parts of a run in one process: they call plugins, join their decisions and execute them."""

@@ -25,7 +25,7 @@ def observed_batches(
     """Iterate over batches that plugins listen to.
 
     Args:
-        run: What the hooks are called with.
+        run: The run that hooks receive.
         state: Where batches and weight updates are counted.
         bus: The hooks.
         loader: The batches.
@@ -56,7 +56,7 @@ def observed_batches(
 def unobserved_batches(
     state: RunState, loader: Iterable[T], first: int, accumulate: int | None, ends: Callable[[int, int | None], bool]
 ) -> Iterator[T]:
-    """Iterate over batches that no plugin listens to; the arguments are those of `observed_batches`."""
+    """Iterate over batches that no plugin listens to; the arguments are those of ``observed_batches``."""
     counters, stops = state.counters, state.stop_actions
     loop, batch = UnobservedLoop(accumulate, first), first
     counters.loops.append(loop)
@@ -72,4 +72,4 @@ def unobserved_batches(
 
 
 def _no_hook(*_: object) -> None:
-    """Take the place of a hook that no plugin implements."""
+    """Do nothing, in place of a hook that no plugin implements."""

@@ -16,13 +16,13 @@ from .execution_result import ExecutionResult
 
 
 class BoundHook(Protocol):
-    """What a bus knows of one of its hooks."""
+    """What a bus stores for one hook."""
 
     name: str
     call: CompiledHook
     """Calls the plugins."""
     decides: bool
-    """Whether a plugin implements the hook that is no observer."""
+    """Whether a plugin that is not an observer implements the hook."""
 
     def join(self, results: HookResults | Decision) -> Decision:
         """Join what the call has returned into one decision."""
@@ -46,7 +46,7 @@ class _Hook:
             results: The results of the plugins; or the decision itself, if a group of ranks has joined it already.
 
         Raises:
-            LoopError: A plugin returned something else than a `Decision` or None.
+            LoopError: A plugin returned something other than a ``Decision`` or None.
         """
         if isinstance(results, Decision):
             return results
@@ -99,7 +99,7 @@ class Bus:
         self._compile()
 
     def drop_disabled(self) -> None:
-        """Compile the hooks anew if an observer was disabled since; call it while no loop uses a hook."""
+        """Compile the hooks again if an observer was disabled since then; call this while no loop uses a hook."""
         if self._compiled_without != self._failures.disabled:
             self._compile()
 
@@ -107,17 +107,17 @@ class Bus:
         """Join what a hook has returned into one decision.
 
         Raises:
-            LoopError: A plugin returned something else than a `Decision` or None.
+            LoopError: A plugin returned something other than a ``Decision`` or None.
         """
         return self._hooks[name].join(results)
 
     def replay(self, name: str, *values: Any) -> None:
-        """Call a hook again with what it was called with before a resume; the answers were executed then."""
+        """Call a hook again with its arguments from before a resume; its answers were executed then."""
         if name in self._hooks:
             self._hooks[name].call(*values)
 
     def announce(self, run: object, result: ExecutionResult) -> None:
-        """Call the hooks that tell plugins what was executed, written, and not written."""
+        """Call the hooks that report what was executed, written, and not written."""
         if self.on_checkpoint is not None:
             for checkpoint in result.committed:
                 self.on_checkpoint(run, checkpoint)
@@ -133,7 +133,7 @@ class Bus:
         """Call every plugin, even after one has raised.
 
         Returns:
-            What the plugins decide at the end of the training, and what was raised.
+            The decision of the plugins at the end of the training, and the errors.
         """
         hook: pluggy.HookCaller = getattr(self._manager.hook, name)
         # observers that were disabled are called at the end, too: they may have files to close

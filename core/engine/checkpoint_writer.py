@@ -64,12 +64,12 @@ class CheckpointWriter:
         )
 
     def write(self, decision: Decision, *, background: bool, after: Callable[[SaveJob], object]) -> None:
-        """Write the checkpoints of a decision, and the snapshots that are not on disk yet; or begin to.
+        """Write the checkpoints of a decision, and the snapshots that are not on disk yet.
 
         Args:
-            decision: What is saved, and what is stored as the decision of each checkpoint.
-            background: Whether a copy of the state is written by a thread.
-            after: Called when the files have been tried, by the thread that writes them.
+            decision: The saves, and the decision that each checkpoint stores.
+            background: Whether a thread writes a copy of the state; this method then returns before the files exist.
+            after: Called after every file was written or has failed, by the thread that writes them.
         """
         requested: dict[Location, list[Save]] = {}
         for action in decision:
@@ -101,13 +101,13 @@ class CheckpointWriter:
         self._writer.submit(job, background=background and bool(job.files or mirror))
 
     def collect(self, *, wait: bool) -> ExecutionResult:
-        """Return what became of the files since the last call.
+        """Return the results of the files since the last call.
 
         Args:
             wait: Whether to wait for files that are being written.
 
         Raises:
-            CheckpointError: A file could not be written, and a plugin that asked for it wants the run to end.
+            CheckpointError: A file could not be written, and a plugin asked for it with ``on_error="raise"``.
         """
         job = self._writer.collect(wait=wait) if self._pending else None
         if job is None:
@@ -138,7 +138,10 @@ class CheckpointWriter:
         self._writer.wait()
 
     def _payload(self, *, background: bool) -> Callable[[bool], Write]:
-        """Return what returns a function that writes the weights or the complete state, with one copy of each."""
+        """Return a function of ``weights_only`` that returns the writer of the weights or of the complete state.
+
+        In the background, each of the two is copied at most once.
+        """
         subject = self._subject
 
         @cache
@@ -175,7 +178,7 @@ class CheckpointWriter:
         job.files.clear()
 
     def _finish(self, job: SaveJob, mirror: Write | None, after: Callable[[SaveJob], object]) -> None:
-        """Mirror the snapshots to disk, then do what comes after the save."""
+        """Mirror the snapshots to disk, then call ``after``."""
         leads, snapshots = self._group.leads, self._snapshots
         try:
             directories = self.directories if leads else ()

@@ -58,7 +58,7 @@ class Counters:
 
     @property
     def current_step(self) -> int:
-        """Weight updates of the whole run."""
+        """Total weight updates of the run."""
         return self.steps + sum(loop.steps for loop in self.loops)
 
     def close(self, loop: UnobservedLoop) -> None:

@@ -1,8 +1,8 @@
 """Compile a pluggy hook to bare calls.
 
 A call through pluggy costs about a microsecond. A compiled hook is one function with one line for each implementation,
-which passes just the arguments that the implementation names. It returns what pluggy would return, with the None of
-silent implementations left in, so that the index of a result names its plugin.
+which passes just the arguments that the implementation names. It returns what pluggy would return, but keeps each None,
+so that the index of a result names its plugin.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HookResults = tuple[Any, ...]
 CompiledHook = Callable[..., HookResults | Decision | None]
 """Takes the hook's arguments by position; returns None if every implementation returned None.
 
-A group of ranks binds the hook to a function that returns the decision of the whole group instead of the results."""
+A group of ranks binds the hook to a function that returns the group's joint decision instead of the results."""
 
 
 def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | None:
@@ -34,7 +34,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | 
     Args:
         hook: pluggy's hook with its implementations.
         failures: Records what observers raise; the other plugins are then called as if the observer had returned
-            None. Disabled observers are left out, also of functions that were compiled before.
+            None. Disabled observers are not called, even by functions that were compiled earlier.
 
     Returns:
         The function; None if no plugin implements the hook.
@@ -46,7 +46,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | 
     assert spec is not None  # plugins are checked against the specification before they are registered
     lines = [f"def {hook.name}({', '.join(spec.argnames)}):", "  try:"]
     first = len(lines) + 1
-    # The generated code has no handler around each call: that would cost every batch. Each call has lines of its own
+    # The generated code has no handler around each call: that would cost every batch. Each call has its own lines
     # instead, and the line number in the traceback of an error names the plugin that raised it.
     owners: list[int] = []
     for i, each in enumerate(implementations):
@@ -118,4 +118,4 @@ def call_all(
 
 
 def _disabled(*_: object) -> None:
-    """Take the place of an observer that was disabled."""
+    """Do nothing, in place of a disabled observer."""

@@ -13,7 +13,7 @@ from ..storage.paths import location
 
 
 class ExecutionResult(NamedTuple):
-    """What was done of a decision, and which files were written or not written since the last result."""
+    """The executed actions of a decision, and the files that were written or not written since the last result."""
 
     done: Decision = NOTHING
     """The actions that were executed, including those that the writer thread will finish."""
@@ -35,7 +35,7 @@ class ExecutionResult(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ExecutionResult:
-        """Return the result that `to_json` was called on; of errors only the message is kept."""
+        """Return the result that ``to_json`` was called on; of errors only the message is kept."""
         return cls(
             decision_from_json(data["done"]),
             tuple(

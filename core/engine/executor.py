@@ -44,14 +44,14 @@ class Executor:
         self._failures = failures
 
     def lock_directories(self, callbacks: Iterable[Callback], *, lock: bool) -> ExitStack:
-        """Lock the directories that callbacks write into, and delete what writers that died have left there.
+        """Lock the directories that callbacks write into, and delete the files that dead writers left there.
 
         Args:
             callbacks: The callbacks of the run.
             lock: Whether this process writes files; otherwise it only notes the directories.
 
         Returns:
-            What unlocks them when it is closed.
+            A stack that unlocks them when it is closed.
 
         Raises:
             CheckpointError: Another run has locked one of them, or it cannot be written.
@@ -70,13 +70,13 @@ class Executor:
         """Execute a decision, its actions in their order.
 
         Of several new learning rates the lowest wins. A file is written once, with the complete state if any plugin
-        asks for it. What a decision saves or keeps it does not delete. A plugin whose file could not be written deletes
-        nothing. If every plugin that saves allows it, files are written and deleted in the background, from a copy of
-        the current state.
+        asks for it. A decision never deletes what it also saves or keeps. A plugin whose file could not be written
+        deletes nothing. If every plugin that saves allows it, files are written and deleted in the background, from a
+        copy of the current state.
 
         Raises:
             MissingCapability: The subject cannot do what is asked.
-            CheckpointError: A file could not be written, now or in the background before, or cannot be restored.
+            CheckpointError: A file could not be written, now or earlier in the background, or cannot be restored.
         """
         self._scale(decision)
         if not _needs_files(decision):
@@ -84,7 +84,7 @@ class Executor:
         with self.writer_group.abort_all_on_error():
             before = self.writer.collect(wait=True)
             self._keep(decision)
-        if before.failed:  # these plugins did not know it yet, and have decided as if the files had been written
+        if before.failed:  # these plugins decided before the failure was reported, as if the files had been written
             decision = _without(decision, self.writer.requested_by(before.failed), Forget)
         self._save(decision)
         now = self.writer.collect(wait=False)
@@ -98,7 +98,7 @@ class Executor:
         return ExecutionResult(done, (*before.committed, *now.committed), (*before.failed, *now.failed))
 
     def execute_on_follower(self, decision: Decision) -> None:
-        """Execute what comes before rank 0 writes its files; write this rank's part if all ranks write.
+        """Execute the actions before rank 0 writes its files; write this rank's part if all ranks write.
 
         Raises:
             MissingCapability: The subject cannot do what is asked.
@@ -115,7 +115,7 @@ class Executor:
         self.writer.collect(wait=False)
 
     def finish_on_follower(self, decision: Decision) -> None:
-        """Execute what comes after rank 0 has written its files.
+        """Execute the actions after rank 0 has written its files.
 
         Raises:
             MissingCapability: The subject cannot do what is asked.
@@ -144,7 +144,7 @@ class Executor:
             self._tolerate("Keep", f"snapshots of deleted checkpoints could not be deleted: {error}")
 
     def detach(self) -> None:
-        """Leave the ranks that write together, if there are any; waiting ranks fail at once."""
+        """Leave the writer group; waiting ranks fail at once."""
         with suppress(Exception):
             self.writer.wait()
         self.writer_group.leave()
@@ -166,7 +166,7 @@ class Executor:
                 self.snapshots.keep(slot, snapshot)
 
     def _save(self, decision: Decision) -> None:
-        """Write, restore and delete, or begin to."""
+        """Write, restore and delete; in the background, only start to write."""
         saves = [action for action in decision if isinstance(action, Save)]
         restores = [action for action in decision if isinstance(action, Restore)]
         self._require(Saveable, saves)

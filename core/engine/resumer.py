@@ -28,10 +28,10 @@ class ResumingGroup(Protocol):
     rank: int
     size: int
     leads: bool
-    """Whether this process logs messages and knows what was left to do."""
+    """Whether this process logs messages and has the remaining actions of the decision."""
 
     def shared(self) -> AbstractContextManager[None]:
-        """Raise an error that is raised inside on one rank on all ranks."""
+        """Raise on all ranks an error that one rank raises inside the block."""
         ...
 
     def restore(
@@ -61,7 +61,7 @@ class Resumer:
         state: The plain data of the run.
         plugins: Name of each plugin to the plugin.
         callbacks: Name of a plugin to the callback that made it.
-        executor: Executes what was left of the decision that saved the checkpoint.
+        executor: Executes the remaining actions of the decision that saved the checkpoint.
         failures: Records what observers raise.
     """
 
@@ -86,10 +86,10 @@ class Resumer:
     # --- what an adapter calls
 
     def first_epoch(self, initial_epoch: int, epochs: int) -> int:
-        """Return the epoch to begin with, counted from 0, for a loop that would begin with `initial_epoch`.
+        """Return the epoch to begin with, counted from 0, for a loop that would begin with ``initial_epoch``.
 
         Args:
-            initial_epoch: Where the loop would begin without a resume.
+            initial_epoch: The epoch with which the loop begins without a resume.
             epochs: The number of the last epoch, counted from 1.
         """
         resumption = self._resumption
@@ -98,19 +98,23 @@ class Resumer:
         done = resumption.position.epochs
         if done >= epochs and not self._state.stop_actions and resumption.leads:
             path = resumption.checkpoint.path
-            LOG.warning("resumed from %s: all %d epochs are done; to train on, ask for more", path, epochs)
+            LOG.warning(
+                "resumed from %s: all %d epochs are done; to continue training, raise the number of epochs",
+                path,
+                epochs,
+            )
         return max(initial_epoch, done)
 
     @property
     def batches_to_skip(self) -> int:
         """Batches of the current epoch that were trained on before the run was interrupted.
 
-        An adapter skips so many without training, then calls `batches_skipped`.
+        An adapter skips this many without training, then calls ``batches_skipped``.
         """
         return self._resumption.position.batches if self._resumption is not None and self.mid_epoch else 0
 
     def batches_skipped(self) -> None:
-        """State that the batches to skip were skipped: generators and subject continue as they were after them."""
+        """Report that the batches were skipped: generators and subject are restored to their state after them."""
         if self._resumption is not None:
             self._resumption.reach(self._state.subject)
 
@@ -149,7 +153,7 @@ class Resumer:
             group.restore(find, load, source)
 
     def finish_last_decision(self, group: ResumingGroup) -> ExecutionResult:
-        """Restore the plugins, and execute what was left of the decision that saved the checkpoint.
+        """Restore the plugins, and execute the remaining actions of the decision that saved the checkpoint.
 
         Returns:
             The result of the complete decision; empty if the run was not resumed.
@@ -171,14 +175,14 @@ class Resumer:
         return ExecutionResult(done, (*left.committed, *result.committed), result.failed)
 
     def finish(self) -> None:
-        """Log that the run had stopped, if it had; restore the generators, unless an epoch is to be continued."""
+        """Log that the run had stopped, if it had; restore the generators unless an epoch is continued."""
         resumption, state = self._resumption, self._state
         if resumption is None:
             return
         if state.stop_actions and resumption.leads:
             LOG.warning(
-                "resumed from %s: this run had stopped: %s; it stays stopped. To train on, change the settings of the "
-                "callback that stopped it, or call clear_stops() of the run",
+                "resumed from %s: this run had stopped: %s; it stays stopped. To continue training, change "
+                "the settings of the callback that stopped it, or call clear_stops() of the run",
                 resumption.checkpoint.path,
                 state.reason,
             )

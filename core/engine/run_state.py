@@ -16,7 +16,7 @@ from .execution_result import ExecutionResult
 
 
 class RunState:
-    """The plain data of one run: parts of the run read it and record into it; it does nothing by itself.
+    """The plain data of one run: the parts of the run read it and record into it.
 
     Args:
         subject: What is trained.
@@ -80,7 +80,7 @@ class RunState:
 
     @property
     def step(self) -> int:
-        """Weight updates of the whole run.
+        """Total weight updates of the run.
 
         Raises:
             LoopError: It is set to less than it is.
@@ -92,7 +92,7 @@ class RunState:
         if step < self.step:
             raise LoopError(
                 f"step={step} after step {self.step}: checkpoints and curves are identified by their step, which must "
-                "only grow; count the weight updates of the whole run"
+                "only grow; count all weight updates of the run"
             )
         self.counters.steps += step - self.step
 
@@ -123,7 +123,7 @@ class RunState:
         """Whether the metrics of a validation are due by the end of the epoch.
 
         They are if the epoch has had a validation, if it should have had one, or if no epoch ever has one: then
-        waiting for a later epoch would be of no use.
+        waiting for a later epoch is useless.
         """
         freq = self.validation_freq
         if self.validated or freq is None:
@@ -170,7 +170,7 @@ class RunState:
 
     @property
     def reason(self) -> str:
-        """Why the run ended, in words, or that it has not."""
+        """The reason why the run ended, in words, or that it has not ended."""
         if self.stop_actions:
             return "; ".join(dict.fromkeys(each.reason for each in self.stop_actions))
         if isinstance(self.error, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end: noted when they come, obeyed between two batches."""
+"""Signals that end a run: recorded when they arrive, obeyed between two batches."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from ..metrics.names import hint
 __all__ = ["DEFAULT", "Signals"]
 
 DEFAULT = ("SIGINT", "SIGTERM")
-"""The signals that a run listens to unless it is told otherwise."""
+"""The signals that a run handles by default."""
 
-_AGAIN = b"\ntrainbus: ends after this batch; Ctrl-C again ends at once\n"
+_AGAIN = b"\ntrainbus: the run ends after this batch; press Ctrl-C again to end it at once\n"
 
 
 class Signals:
-    """Lets signals only take note of themselves, until it is closed.
+    """Handlers that record signals instead of ending the process, until ``close``.
 
-    The same signal once more does at once what it would have done without this. A signal that is ignored stays so.
-    Only the main thread can listen; elsewhere nothing changes. Processes forked from this one leave a Ctrl-C, which
-    the terminal sends to all of them, to this one.
+    A second signal of the same kind has its earlier effect at once. Ignored signals stay ignored. Python installs
+    handlers in the main thread only; in other threads nothing changes. A terminal sends Ctrl-C to forked processes
+    too; they ignore it and leave it to this process.
 
     Args:
-        names: of the signals, as "SIGTERM".
-        ask: called with the name of a signal when it comes, inside the handler; called again only for another one.
-        goes_on: whether there is still a loop that will obey; without one, a signal does what it would have done.
+        names: Names of the signals, such as "SIGTERM".
+        ask: Called inside the handler with the signal's name, once for each kind of signal.
+        loop_is_alive: Returns whether a loop still runs that can obey. If none does, a signal has its earlier effect.
 
     Raises:
-        SettingsError: there is no such signal here.
+        SettingsError: This system has no signal of this name, or does not let processes handle it.
     """
 
     def __init__(
-        self, names: Iterable[str], ask: Callable[[str], object], goes_on: Callable[[], bool] = lambda: True
+        self, names: Iterable[str], ask: Callable[[str], object], loop_is_alive: Callable[[], bool] = lambda: True
     ) -> None:
-        self.came: list[signal.Signals] = []
-        """Those that came, in order."""
-        self._elsewhere: signal.Signals | None = None
-        self._ask, self._goes_on = ask, goes_on
+        self.received: list[signal.Signals] = []
+        """The recorded signals, in order."""
+        self._received_elsewhere: signal.Signals | None = None
+        self._ask, self._loop_is_alive = ask, loop_is_alive
         self._owner = os.getpid()
         self._before: dict[signal.Signals, Any] = {}
         numbers = [_number(name) for name in names]
@@ -53,58 +53,58 @@ class Signals:
         handler = _Handler(weakref.ref(self))
         for number in numbers:
             before = signal.getsignal(number)
-            while isinstance(before, _Handler) and before.signals() is None:  # of a run that was lost
+            while isinstance(before, _Handler) and before.signals() is None:  # of a run that was garbage collected
                 before = before.before[number]
-            if before not in (signal.SIG_IGN, None):  # None is a handler that only C knows
+            if before not in (signal.SIG_IGN, None):  # None: a handler that was not installed from Python
                 handler.before[number] = self._before[number] = before
                 signal.signal(number, handler)
         self._handler = handler
 
     def close(self) -> None:
-        """Let signals do what they did before."""
+        """Restore the earlier handlers."""
         before, self._before = self._before, {}
         if os.getpid() != self._owner or threading.current_thread() is not threading.main_thread():
-            return  # a handler that stays passes on what it hears
+            return  # handlers that stay installed call the earlier ones
         for number, handler in before.items():
             if signal.getsignal(number) is self._handler:
                 signal.signal(number, handler)
 
-    def came_elsewhere(self, name: str) -> None:
-        """Another process that this one goes with has heard a signal; this one's own may still come, as the first."""
+    def record_elsewhere(self, name: str) -> None:
+        """Record that another rank received a signal; names of other requests are ignored."""
         if name in signal.Signals.__members__:
-            self._elsewhere = signal.Signals[name]
+            self._received_elsewhere = signal.Signals[name]
 
     def exit(self, error: BaseException | None) -> None:
-        """After closing: do what the first signal would have done, had nobody listened.
+        """Send this process the first recorded signal again; call this after ``close``.
 
         Args:
-            error: what is on its way already; a KeyboardInterrupt is all that Ctrl-C would have done.
+            error: The exception that is being raised. A ``KeyboardInterrupt`` already has the effect of Ctrl-C.
         """
-        number = self.came[0] if self.came else self._elsewhere
+        number = self.received[0] if self.received else self._received_elsewhere
         if number is None:
             return
         default = signal.getsignal(number) is signal.default_int_handler
         if not (default and isinstance(error, KeyboardInterrupt)):
             os.kill(os.getpid(), number)
 
-    def hears(self, number: signal.Signals) -> bool:
-        """Take note of a signal; False where it is to do at once what it would have done."""
-        if number in self.came or number not in self._before or not self._goes_on():
+    def record(self, number: signal.Signals) -> bool:
+        """Record a signal and return True; return False if it must have its earlier effect at once."""
+        if number in self.received or number not in self._before or not self._loop_is_alive():
             return False
-        self.came.append(number)
+        self.received.append(number)
         self._ask(number.name)
         if number == signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
-            os.write(2, _AGAIN)  # what print does is not safe here
+            os.write(2, _AGAIN)  # print is not safe in a signal handler
         return True
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether this is a process forked from the one that listens."""
+    def is_forked(self) -> bool:
+        """Whether this process was forked from the one that installed the handlers."""
         return os.getpid() != self._owner
 
 
 class _Handler:
-    """What is installed: it must not keep alive a run that was lost."""
+    """The installed handler; its reference is weak, so that the run can be garbage collected."""
 
     def __init__(self, signals: weakref.ref[Signals]) -> None:
         self.signals = signals
@@ -112,9 +112,9 @@ class _Handler:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         which, signals = signal.Signals(number), self.signals()
-        if signals is not None and signals.elsewhere and which == signal.SIGINT:
+        if signals is not None and signals.is_forked and which == signal.SIGINT:
             return
-        if signals is not None and not signals.elsewhere and signals.hears(which):
+        if signals is not None and not signals.is_forked and signals.record(which):
             return
         before = self.before[which]
         if callable(before):
@@ -126,7 +126,7 @@ class _Handler:
 
 def _number(name: str) -> signal.Signals:
     if name in ("SIGKILL", "SIGSTOP"):
-        raise SettingsError(f"signals={name!r}: the system lets no process hear it; name another one")
+        raise SettingsError(f"signals={name!r}: no process can handle this signal; name another one")
     try:
         return signal.Signals[name]
     except KeyError:

@@ -57,7 +57,7 @@ class StateCollector:
         """Refuse plugins whose state no checkpoint can store.
 
         Raises:
-            SettingsError: The ``state_dict`` of a plugin holds something else than plain JSON data.
+            SettingsError: The ``state_dict`` of a plugin holds something other than plain JSON data.
         """
         for name, plugin in self._plugins.items():
             if has(plugin, HasStateDict) and not is_observer(plugin):
@@ -70,12 +70,12 @@ class StateCollector:
                     raise
 
     def note_rng(self) -> None:
-        """Remember the states of the generators, from which the order of the next loop is drawn."""
+        """Store the states of the generators, from which the order of the next loop is drawn."""
         if self.enabled:
             self.loop_rng = get_rng_state(self.state.subject)
 
     def start_loop(self, number: int, loader: Iterable[T]) -> None:
-        """Remember the loader of a loop over the batches of the epoch.
+        """Store the loader of a loop over the batches of the epoch.
 
         Args:
             number: The number of the loop in its epoch, counted from 0.
@@ -84,8 +84,8 @@ class StateCollector:
         self._loaders[number : number + 1] = [loader]
 
     def enter_loop(self, number: int, loader: Iterable[T]) -> None:
-        """Remember where a loop begins, right before it draws its order."""
-        if number:  # before the first loop the generators are remembered at the begin of the epoch
+        """Store the state in which a loop begins, right before it draws its order."""
+        if number:  # before the first loop the generators are stored at the beginning of the epoch
             self.note_rng()
         self.loop_loader = capture_loader(loader) if self.enabled else None
 
@@ -107,7 +107,7 @@ class StateCollector:
         )
 
     def checkpoint_state(self, decision: Decision) -> CheckpointState:
-        """Return the state of the run after the plugins have answered with `decision`.
+        """Return the state of the run after the plugins have answered with ``decision``.
 
         Raises:
             TypeError: The state of a plugin or of the subject is not plain data.

@@ -1,4 +1,4 @@
-"""A file that somebody puts into a run's directory to end the run."""
+"""A file in a run's directory that ends the run."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from ..storage.paths import Location
 __all__ = ["NAME", "SECONDS", "StopFile"]
 
 NAME = "stop"
-"""`touch DIR/stop` ends the run that saves in DIR."""
+"""``touch DIR/stop`` ends the run that saves in DIR."""
 
 SECONDS = 0.5
-"""How long such a file may stay unseen."""
+"""Seconds between two checks on this machine's disk."""
 
-FAR = 20
-"""How many of these times it may stay unseen in a store, which lies far away and charges for each look."""
+REMOTE_INTERVAL = 20
+"""Number of these intervals between two checks of a remote store, where each check is slow and costs money."""
 
 
 class StopFile:
-    """Watches directories for an empty file named "stop", takes it away and asks for the end, until it is closed.
+    """Watches directories for an empty file named "stop", removes it and requests the end of the run, until ``close``.
 
-    One that was there before is taken away unheeded: it was meant for an earlier run.
+    A file that exists already is removed without effect: it was meant for an earlier run.
 
     Args:
-        directories: where to look.
-        ask: called with the path of the file, in a thread of its own.
+        directories: The directories to watch.
+        ask: Called with the path of the file, in the watching thread or in the thread that calls ``look``.
     """
 
     def __init__(self, directories: Iterable[Location], ask: Callable[[str], object]) -> None:
         self._paths = [directory / NAME for directory in directories]
         self._closed = threading.Event()
         for path in self._paths:
-            if _taken(path):
-                LOG.warning("%s was there before the run began, and is removed", path)
+            if _removed(path):
+                LOG.warning("%s existed before the run began; it is removed and does not stop the run", path)
         self._ask = ask
         if self._paths:
             watch = threading.Thread(target=_watch, args=(weakref.ref(self), self._closed), daemon=True)
             watch.name = "trainbus-stop-file"
             watch.start()
 
-    def look(self, *, far: bool = False) -> None:
-        """Ask for the end, if the file is there now; with `far` also where looking takes its time."""
+    def look(self, *, remote: bool = False) -> None:
+        """Request the end of the run if the file exists; check remote stores only with ``remote``."""
         for path in self._paths:
-            if (far or backend_for(path).is_local) and _taken(path):
+            if (remote or backend_for(path).is_local) and _removed(path):
                 self._ask(str(path))
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._closed.set()
 
 
@@ -60,18 +60,18 @@ def _watch(file: weakref.ref[StopFile], closed: threading.Event) -> None:
     looks = count(1)
     while not closed.wait(SECONDS):
         watched = file()
-        if watched is None:  # its run was lost
+        if watched is None:  # its run was garbage collected
             return
-        watched.look(far=next(looks) % FAR == 0)
+        watched.look(remote=next(looks) % REMOTE_INTERVAL == 0)
         del watched
 
 
-def _taken(path: Location) -> bool:
-    """Whether an empty file is there and could be taken away."""
+def _removed(path: Location) -> bool:
+    """Remove an empty file; return whether there was one and it could be removed."""
     try:
         if backend_for(path).size() != 0:
             return False
         backend_for(path).remove()
-    except OSError:  # no longer there, or not ours to take: then it would end every run that comes
+    except OSError:  # it is gone, or cannot be removed: a file that stays would end every later run
         return False
     return True

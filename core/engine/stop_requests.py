@@ -21,16 +21,16 @@ class StopGroup(Protocol):
     """Whether this process watches the stop file and logs messages."""
 
     def request_stop(self, what: Mapping[str, str]) -> None:
-        """Ask all ranks to end; called between any two instructions, so it must return at once."""
+        """Ask all ranks to end; may be called from a signal handler, so it must return at once."""
         ...
 
     def may_stop(self) -> bool:
-        """Return whether the loop may end here: all ranks have come to the same batch."""
+        """Return whether the loop may end here: all ranks are at the same batch."""
         ...
 
 
 class StopRequests:
-    """Who asked the run to end, and where it may end.
+    """Who asked the run to end, and when it may end.
 
     Args:
         names: The signals to listen to, such as "SIGTERM".
@@ -50,15 +50,15 @@ class StopRequests:
 
         Args:
             directories: Where a stop file may be created.
-            loop_is_alive: Called when a signal comes; if no loop is left that could end, the signal has the effect
-                that it would have had without the run.
+            loop_is_alive: Called when a signal arrives; returns whether a loop still runs that can end. If none does,
+                the signal has the effect that it would have had without the run.
         """
         request = _weak(self.request)
         self._signals = Signals(self._names, request, loop_is_alive)
         self._stop_file = StopFile(directories if self._group.leads else (), request)
 
     def request(self, name: str) -> None:
-        """Record that `name` asks the run to end; called between any two instructions, or in another thread."""
+        """Record that ``name`` asks the run to end; may be called from a signal handler or another thread."""
         if not self._state.requested:
             self._group.request_stop({"request": name})
             self._state.requested = name
@@ -68,7 +68,7 @@ class StopRequests:
         """Record what another rank asks for; called in any thread."""
         if "request" in what:
             if self._signals is not None:
-                self._signals.came_elsewhere(what["request"])
+                self._signals.record_elsewhere(what["request"])
             self.request(what["request"])
         elif (stop := Stop(reason=what["stop"], by="loop")) not in self._state.stop_actions:
             self._state.stop_actions.append(stop)
@@ -77,7 +77,7 @@ class StopRequests:
         """End the run here, between two batches or epochs, if a signal or a stop file has asked for it.
 
         Raises:
-            KeyboardInterrupt: One has.
+            KeyboardInterrupt: The run was asked to end.
         """
         state = self._state
         if state.requested and not state.interrupted and self._group.may_stop():
@@ -85,7 +85,7 @@ class StopRequests:
             raise KeyboardInterrupt(state.requested)
 
     def check_stop_file(self) -> None:
-        """Look for a stop file now, where that takes no time; a thread looks twice a second anyway."""
+        """Look for a stop file on this machine's disk now; a thread also looks twice a second."""
         if self._stop_file is not None:
             self._stop_file.look()
 
@@ -105,7 +105,7 @@ class StopRequests:
             self._signals.close()
 
     def exit(self, error: BaseException | None, errors: Iterable[Exception]) -> None:
-        """Log what the end of a requested run left, and do what the signal would have done without the run.
+        """Log how a requested run ended, and send the signal again, now without handlers.
 
         Args:
             error: What ends the loop.
@@ -115,7 +115,7 @@ class StopRequests:
             return
         state = self._state
         if state.requested and self._group.leads:
-            for each in errors:  # most signals end the process before anybody sees what is raised
+            for each in errors:  # most signals end the process before an exception is shown
                 LOG.warning("%s: %s: %s", state.requested, type(each).__name__, each)
             if state.interrupted:
                 newest = f"resume='auto' continues from {state.files[-1]}" if state.files else "nothing was saved"
@@ -130,7 +130,7 @@ class StopRequests:
 
 
 def _weak(method: Callable[[str], object]) -> Callable[[str], None]:
-    """Call the method as long as its object is alive: a run that was lost must not keep listening to signals."""
+    """Call the method as long as its object is alive: a run that was garbage collected must not listen to signals."""
     reference = weakref.WeakMethod(method)
 
     def call(name: str) -> None:

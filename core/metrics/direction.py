@@ -14,7 +14,7 @@ from .names import words
 
 _Kind = Literal["name", "noun", "undirected", "measure", "circumstance", "negation", "unknown"]
 _RISING_ALONE: Final = ("score", "top")
-"""Measures that improve upwards if the name says nothing about what they measure."""
+"""Measures that improve upwards if the name does not show what they measure."""
 _LONGEST_PHRASE: Final = 6
 _SHORTEST_PART: Final = 3
 _LONGEST_RUN: Final = 60

@@ -37,7 +37,7 @@ class MetricSource(Protocol):
 
     @property
     def means(self) -> RunningMeans:
-        """The running means of the present epoch, which know the metrics that were logged in low precision."""
+        """The running means of the present epoch, which record the metrics that were logged in low precision."""
         ...
 
     @property
@@ -211,7 +211,7 @@ class Monitor:
         self._past = []
 
     def _logged(self, metrics: Mapping[str, Any]) -> Any:
-        """Return the metric's entry in ``metrics``, by its name or an alias, and remember the name; None if missing."""
+        """Return the metric's entry in ``metrics``, by its name or an alias, and store the name; None if missing."""
         name = self.metric if self.metric in metrics else resolve(self.metric, metrics)
         if name is None or metrics[name] is None:
             return None

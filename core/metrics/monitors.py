@@ -21,17 +21,17 @@ class Monitors:
         self._monitors: dict[tuple[str, str], Monitor] = {}
 
     def get(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
-        """Return the monitor of a metric; whoever asks for the same one gets the same.
+        """Return the monitor of a metric; equal arguments return the same monitor.
 
         Raises:
-            UnknownDirection: `mode` is "auto", and nothing tells in which direction the metric improves.
+            UnknownDirection: ``mode`` is "auto", and the direction in which the metric improves is unknown.
         """
         if (metric, mode) not in self._monitors:
             self._monitors[metric, mode] = Monitor(self._source, metric, mode)
         return self._monitors[metric, mode]
 
     def update(self, metrics: Mapping[str, Any], epoch: int) -> None:
-        """Show every monitor the metrics of the epoch that ended.
+        """Update every monitor with the metrics of the epoch that ended.
 
         Raises:
             MissingMetric: A monitored metric is missing.

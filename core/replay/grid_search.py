@@ -1,7 +1,7 @@
 """Search of a grid of early stopping policies: where does each policy stop each run?
 
-The direct way steps the rule over all values under all policies (`simulation.simulate_stops`). Two properties of
-`trainbus.rules.stopping_rule` give the same stops with about a hundredth of the work:
+The direct way steps the rule over all values under all policies (``simulation.simulate_stops``). Two properties of
+``trainbus.rules.stopping_rule`` give the same stops with about a hundredth of the work:
 
 1. Only a record can be an improvement. A *record* is a value above all earlier ones that the rule has seen. A value
    ``x`` improves if ``x - min_delta > best``, where ``min_delta >= 0``. Afterwards ``best >= x - min_delta``: either

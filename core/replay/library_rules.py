@@ -1,6 +1,6 @@
 """The rules of other libraries, as far as they differ from trainbus's own.
 
-As in `trainbus.rules`, each rule is a function (state, observation) -> (state, verdict) without branches, so that it
+As in ``trainbus.rules``, each rule is a function (state, observation) -> (state, verdict) without branches, so that it
 steps one run or thousands at once. A higher score is better; for a metric that falls, the score is the negated value,
 which IEEE arithmetic represents exactly. Relative thresholds are not symmetric, so the caller converts them. A
 differential test compares each rule with the library's real object.

@@ -100,7 +100,7 @@ class Library(NamedTuple):
     stopping: StoppingRuleSpec
     plateau: PlateauRuleSpec
     notes: tuple[str, ...] = ()
-    """What the reader of a result must know, one sentence each."""
+    """Notes for the reader of a result, one sentence each."""
 
 
 def _trainbus_stopping(options: Arguments, sign: int) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def find_library(name: str) -> Library:
     """Return the library of this name.
 
     Raises:
-        SettingsError: There is no such library.
+        SettingsError: No library has this name.
 
     >>> find_library("kears")
     Traceback (most recent call last):

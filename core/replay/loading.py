@@ -54,7 +54,7 @@ def read_all(
     Args:
         *paths: Files or directories.
         unread: Called with the error of each run that cannot be read; by default a warning shows it.
-        steps_per_epoch: As in `read`.
+        steps_per_epoch: As in ``read``.
 
     Raises:
         SettingsError: A path does not exist, or no run can be read; or ``steps_per_epoch`` is below 1.

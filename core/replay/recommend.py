@@ -29,7 +29,7 @@ class Policy(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The patience and all options that differ from their defaults, as `EarlyStopping` names them."""
+        """The patience and all options that differ from their defaults, as ``EarlyStopping`` names them."""
         default = Policy()
         given = {name: value for name, value in self._asdict().items() if value != getattr(default, name)}
         return {"patience": self.patience, **{name: given[name] for name in reversed(given)}}
@@ -63,7 +63,7 @@ class Grid:
         """Validate every value as the live callback does.
 
         Raises:
-            SettingsError: `EarlyStopping` does not accept a value, or an option has no value.
+            SettingsError: ``EarlyStopping`` does not accept a value, or an option has no value.
         """
         for name, values in self.axes.items():
             if not values:
@@ -163,7 +163,7 @@ def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limi
     >>> most_saving(np.array([0.2, 0.5, 0.9]), np.array([0.0, 0.0, 0.5]), np.array([0.0, 0.0, 0.9]), ADVICE["careful"])
     1
     """
-    # equal policies must stay equal, in whatever order their fractions were summed
+    # equal policies must stay equal, regardless of the order in which their fractions were summed
     saved, mean = np.round(saved, _DIGITS), np.round(mean, _DIGITS)
     within = (mean <= limit.mean) & (worst <= limit.worst + _TOLERANCE)
     if not within.any():
@@ -173,7 +173,7 @@ def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limi
 
 
 def leave_one_out(saved: Fractions, epochs: Fractions, lost: Fractions, limit: Limit) -> Estimate | None:
-    """Return what the choice by the limit brings to an unseen run, by leave-one-out cross-validation.
+    """Return what the choice by the limit saves and loses on an unseen run, by leave-one-out cross-validation.
 
     Each run is left out in turn; the policy that the others choose is applied to it.
 

@@ -13,7 +13,7 @@ from trainbus import BestValue
 
 
 class Series(NamedTuple):
-    """One metric of one run, with an element for each epoch of its `Recording`."""
+    """One metric of one run, with an element for each epoch of its ``Recording``."""
 
     values: NDArray[np.float64]
     """The logged values; NaN for an epoch without a value, and for a logged NaN."""
@@ -31,7 +31,7 @@ class Recording:
     """
 
     name: str
-    """The name that distinguishes the run: its path relative to the path given to `read`."""
+    """The name that distinguishes the run: its path relative to the path given to ``read``."""
     epochs: NDArray[np.int64]
     """The recorded epochs, counted from 0, unique and rising."""
     metrics: Mapping[str, Series]
@@ -50,7 +50,7 @@ class Recording:
 
 
 Action: TypeAlias = Literal["scale_learning_rate", "keep", "save", "restore", "forget", "stop"]
-"""The actions of `trainbus.decision`, in the order in which a run executes them."""
+"""The actions of ``trainbus.decision``, in the order in which a run executes them."""
 
 
 class SimulatedAction(NamedTuple):
@@ -62,7 +62,7 @@ class SimulatedAction(NamedTuple):
     """The name that the run gives the callback."""
     action: Action
     of: int
-    """The epoch whose model is saved, kept, forgotten or restored; otherwise the same as `epoch`."""
+    """The epoch whose model is saved, kept, forgotten or restored; otherwise the same as ``epoch``."""
     exact: bool = True
     """False after a learning rate cut that the recorded run did not make. Training would have continued differently,
     so the action assumes that the metric had stayed as recorded."""
@@ -88,7 +88,7 @@ class RunOutcome:
     seconds: float | None = None
     """The seconds between the ends of the first and the last recorded epoch; None if unknown."""
     seconds_saved: float | None = None
-    """The part of `seconds` after the stop."""
+    """The part of ``seconds`` after the stop."""
 
     @property
     def stop(self) -> SimulatedAction | None:
@@ -149,7 +149,7 @@ class RunOutcome:
         }
 
     def as_row(self) -> dict[str, Any]:
-        """Return the single-valued part of `as_data` as one row of a table."""
+        """Return the single-valued part of ``as_data`` as one row of a table."""
         data = self.as_data()
         for name in ("best_seen", "best_at_stop"):
             best = data.pop(name) or {"value": None, "epoch": None}

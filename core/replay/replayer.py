@@ -117,8 +117,8 @@ def replay(
         callbacks: Callbacks, or their settings as plain data. Those that decide nothing are left out.
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite". Options that are not
             set have that library's defaults.
-        monitor: The metric that decides, whatever the callbacks monitor. By default each callback's own; for callbacks
-            that do not set one, val_loss, else the best candidate that is logged.
+        monitor: The metric that decides, in place of the metrics that the callbacks monitor. By default each
+            callback's own; for callbacks that do not set one, val_loss, else the best candidate that is logged.
         mode: The direction in which ``monitor`` improves; "auto" infers it from the name.
 
     Returns:
@@ -262,7 +262,7 @@ def _none_if_nan(seconds: Any) -> float | None:
 def _limitations(
     named: Mapping[str, Callback], deciders: Mapping[str, MonitoredCallback], library: Library
 ) -> Iterator[str]:
-    """Yield what the replay leaves out or cannot know."""
+    """Yield a note on everything that the replay leaves out or cannot determine."""
     others = [name for name in named if name not in deciders]
     if others:
         yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."
@@ -270,6 +270,6 @@ def _limitations(
         if isinstance(callback, ModelCheckpoint) and save_interval(callback) is None:
             yield f"{name}: save_freq={callback.save_freq!r} saves inside epochs, of which nothing is recorded."
     if library.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
-        yield "Checkpoints follow trainbus's own rules, whatever the library."
+        yield "Checkpoints follow trainbus's own rules, regardless of the library."
     if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":
         yield from library.notes

@@ -1,6 +1,6 @@
 """What early stopping, plateaus and checkpoints would have decided on recorded runs.
 
-The rules of early stopping and plateaus step over all runs at once, column by column of their `Curves`.
+The rules of early stopping and plateaus step over all runs at once, column by column of their ``Curves``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RELATIVE_TOLERANCE: Final = 1e-4
 
 
 class SimulatedStops(NamedTuple):
-    """Where a policy stops each run."""
+    """The columns at which a policy stops each run."""
 
     column: NDArray[np.int64]
     """The column of the value at which the run stops, -1 if it does not; [run] or [policy, run]."""
@@ -80,7 +80,7 @@ def add_stops(
     """Add the actions of early stopping to the list of each run.
 
     Returns:
-        The epoch in which the callback stops each run, `NEVER` if it does not.
+        The epoch in which the callback stops each run, ``NEVER`` if it does not.
     """
     options = callback.model_dump()
     restores = bool(options.get("restore_best_weights"))
@@ -188,7 +188,7 @@ def simulate_saves(
 ) -> tuple[list[SimulatedAction], list[int]]:
     """Return the saves and removals up to the epoch ``until``, and the epochs whose models the files then hold.
 
-    The rules are those that the live callback steps. Both lists are empty if `save_interval` is None.
+    The rules are those that the live callback steps. Both lists are empty if ``save_interval`` is None.
     """
     every = save_interval(callback)
     if every is None:

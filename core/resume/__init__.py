@@ -1,1 +1,1 @@
-"""What a checkpoint stores beside the model, and how a run continues from it."""
+"""The run state in a checkpoint, and how a run resumes from it."""

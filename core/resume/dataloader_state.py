@@ -1,8 +1,8 @@
-"""Where loaders of batches stand: by their own state where they have one, else by the random generators they draw from.
+"""Capture and restore the state of data loaders: their ``state_dict``, or the state of their random generators.
 
-Known by what they can do, so that no framework is needed: `state_dict` and `load_state_dict` (torchdata's
-StatefulDataLoader), or generators with `get_state` and `set_state` as their own or their sampler's attribute
-`generator` (PyTorch's DataLoader).
+Loaders are recognised by their attributes, so that no framework is imported. A stateful loader has ``state_dict`` and
+``load_state_dict``, as torchdata's StatefulDataLoader does. For other loaders, the attribute ``generator`` of the
+loader or its sampler is used if it has ``get_state`` and ``set_state``, as in PyTorch's DataLoader.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ __all__ = ["capture_loader", "generators_of", "is_stateful", "restore_loader"]
 
 
 TENSOR = "$tensor"
-"""The key that tells an array that was a tensor from a mapping."""
+"""The key of the mapping that stores a tensor, to distinguish it from an array."""
 
 
 def is_stateful(loader: Any) -> bool:
-    """Whether a loader can say itself where it stands, and go on from there."""
+    """Return whether a loader can save its own position and continue from it."""
     return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
 
 
 def generators_of(loader: Any) -> Iterator[Any]:
-    """The generators of its own that a loader draws from, each once."""
+    """Yield the random generators of a loader and of its sampler, each once."""
     found: list[Any] = []
     for holder in (loader, getattr(loader, "sampler", None)):
         generator = getattr(holder, "generator", None)
@@ -36,11 +36,11 @@ def generators_of(loader: Any) -> Iterator[Any]:
 
 
 def capture_loader(loader: Any) -> Any:
-    """Where the loader stands, as plain data; None where nothing of its own tells."""
+    """Return the loader's state as JSON data; None if it has no state that can be saved."""
     if is_stateful(loader):
         try:
             return {"state": to_json_data(_marked(loader.state_dict()))}
-        except TypeError:  # something in it is no plain data: its batches are counted then, as any loader's
+        except TypeError:  # not JSON data; the run counts batches instead, as for loaders without state
             return None
     states = [to_json_data(generator.get_state()) for generator in generators_of(loader)]
     state: dict[str, Any] = {"generators": states} if states else {}
@@ -50,14 +50,14 @@ def capture_loader(loader: Any) -> Any:
 
 
 def restore_loader(loader: Any, state: Any) -> bool:
-    """Let the loader stand where `capture_loader` found it; whether it goes on from the batch after that by itself."""
+    """Restore the state from ``capture_loader``; return whether the loader itself continues after the last batch."""
     if state is None:
         return False
     if "state" in state and is_stateful(loader):
         loader.load_state_dict(_unmarked(from_json_data(state["state"])))
         return True
     if "workers" in state and getattr(loader, "persistent_workers", False) and not _has_workers(loader):
-        iter(loader)  # they draw from the generators when they start, which would shift the order of this epoch
+        iter(loader)  # starting workers draws from the generators, so start them before the generators are restored
     for generator, its_state in zip(generators_of(loader), state.get("generators", ()), strict=False):
         there = generator.get_state()
         back = from_json_data(its_state)
@@ -66,12 +66,12 @@ def restore_loader(loader: Any, state: Any) -> bool:
 
 
 def _has_workers(loader: Any) -> bool:
-    """Whether the workers of a PyTorch DataLoader have started that stay until it is gone."""
+    """Return whether a PyTorch DataLoader has started its persistent workers."""
     return getattr(loader, "_iterator", None) is not None
 
 
 def _marked(state: Any) -> Any:
-    """The state with its tensors told from arrays, as whose equals plain data brings them back."""
+    """Return the state with its tensors marked, since JSON data restores tensors as arrays."""
     if isinstance(state, Mapping):
         return {key: _marked(item) for key, item in state.items()}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(state, (list, tuple)):
@@ -80,7 +80,7 @@ def _marked(state: Any) -> Any:
 
 
 def _unmarked(state: Any) -> Any:
-    """What `_marked` was given, tuples as lists."""
+    """Return the state that ``_marked`` received, with lists in place of tuples."""
     if isinstance(state, list):
         return [_unmarked(item) for item in state]  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(state, dict):

@@ -39,17 +39,17 @@ def locate(
     """Find the checkpoint to resume from.
 
     Args:
-        source: The path of a checkpoint; a directory, of which the newest intact checkpoint is taken; or "auto", the
+        source: The path of a checkpoint; a directory, whose newest intact checkpoint is used; or "auto", the
             newest intact one of the files that the callbacks write.
         callbacks: The callbacks of the run.
         share: The parts of a sharded checkpoint to verify, if other processes verify the others.
-        without: Checkpoints that are damaged, as other processes have found.
+        without: Checkpoints that other processes have found to be damaged.
 
     Returns:
         The checkpoint, verified; None for "auto" if there is none.
 
     Raises:
-        SettingsError: There is nothing, or no callback writes files that "auto" could look for.
+        SettingsError: There is no such file, or no callback writes files that "auto" could look for.
         CheckpointError: The checkpoint is damaged, or holds no state of a run.
     """
     try:
@@ -76,7 +76,7 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
     """Return the state of the run that a checkpoint stores.
 
     Raises:
-        CheckpointError: No run has saved it.
+        CheckpointError: It was not saved by a run.
     """
     try:
         return CheckpointState.model_validate(checkpoint.entry.run_state)
@@ -126,7 +126,7 @@ def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -
 
 
 def _unlisted_checkpoint(callbacks: Iterable[Callback]) -> str:
-    """Name a checkpoint in the callbacks' directories that none of them has written; empty if there is none."""
+    """Name a checkpoint in the callbacks' directories that no callback has written; empty if there is none."""
     for directory in {each for callback in callbacks for each in callback.locked_directories()}:
         with suppress(OSError):
             for path in sorted(map(str, payloads_in(location(directory)))):

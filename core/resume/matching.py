@@ -14,10 +14,10 @@ WITHOUT_EFFECT = frozenset({"background", "verbose"})
 
 
 class PluginMatch(NamedTuple):
-    """The plugins of a checkpoint that are plugins of the resumed run, too."""
+    """The plugins of a checkpoint that the resumed run has, too."""
 
     states: dict[str, PluginState]
-    """Name of a plugin to its state, if that still means the same under the current settings."""
+    """Name of a plugin to its state, if it is still valid under the current settings."""
     unchanged: dict[str, str]
     """Name of a plugin in the checkpoint to its current name, if its settings are the same."""
     differences: list[str]
@@ -63,7 +63,7 @@ def match_plugins(
             match.unchanged[before.name] = name
     for name, before in unmatched.items():
         if before.callback or before.state_dict is not None:
-            match.differences.append(f"{name} is not listed any more: its state is dropped")
+            match.differences.append(f"{name} is no longer listed: its state is dropped")
     return match
 
 

@@ -80,7 +80,9 @@ class Resumption:
         self.leads = rank == 0
         """Whether this process logs messages, and makes the files of snapshots."""
         if self.leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
-            LOG.warning("%s was saved by rank 0 alone: the other ranks' random generators start anew", checkpoint.path)
+            LOG.warning(
+                "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
+            )
         self._plugins = plugins
         self._match = match_plugins(self.state.plugins, plugins, callbacks)
         self._loaders = dict(enumerate(self.state.rank_state.loaders))
@@ -123,9 +125,9 @@ class Resumption:
         return Decision(frozenset(each for each in saved if self._still_valid(each)))
 
     def remaining_actions(self) -> tuple[Decision, list[Checkpoint]]:
-        """Return what is left to do of that decision, and the checkpoints that it had written.
+        """Return the remaining actions of that decision, and the checkpoints that it had written.
 
-        Saves are left if their file was not written then; deletions are left in any case.
+        Saves remain if their file was not written then; deletions always remain.
         """
         decision = self.decision()
         saves = [action for action in decision if isinstance(action, Save)]
@@ -157,7 +159,7 @@ class Resumption:
             raise
         snapshots.link_to(self.checkpoint, linked=self.leads)
         if self.checkpoint.entry.weights_only:
-            LOG.warning("%s was saved with save_weights_only: everything else starts anew", path)
+            LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning", path)
             if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
                 known = subject.learning_rates()
                 rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}
@@ -179,13 +181,13 @@ class Resumption:
         run.files = [*files, self.checkpoint.path] if self.checkpoint.path not in files else files
 
     def restore_epoch(self, run: Resumable) -> None:
-        """Restore what was known of the interrupted epoch."""
+        """Restore the metrics and counters of the interrupted epoch."""
         run.means.load_sums(from_json_data(self.state.rank_state.means))
         run.validated = self.state.validated
         run.restore_counters(self.checkpoint.step, self.position.batches)
 
     def restore_plugins(self, subject: object, failures: Failures) -> None:
-        """Restore the states of the plugins, and what the subject's own files do not hold."""
+        """Restore the states of the plugins, and the subject's state that its files do not hold."""
         self._restore_run_state(subject)
         for name, saved in self._match.states.items():
             plugin = self._plugins[name]
@@ -200,7 +202,7 @@ class Resumption:
                 failures.record_hook_error(name, "load_state_dict", error)
 
     def restore_rng(self, subject: object, *, loop: bool = False) -> None:
-        """Restore the random generators, with `loop` as they were before the interrupted loop began."""
+        """Restore the random generators, with ``loop`` as they were before the interrupted loop began."""
         state = self.state.rank_state.loop_rng if loop else self.state.rank_state.rng
         if state is not None:
             set_rng_state(from_json_data(state), subject)
@@ -222,7 +224,7 @@ class Resumption:
             subject: What is trained.
         """
         state = self._loaders.pop(number, None)
-        if number < self.position.loops:  # this loop had ended
+        if number < self.position.loops:  # this loop was complete
             restore_loader(loader, state)
             return
         skip = self.position.batches
@@ -245,7 +247,7 @@ class Resumption:
                 restore_loader(loader, state)
 
     def reach(self, subject: object) -> None:
-        """Restore generators and subject now that the loop is where the run was interrupted."""
+        """Restore generators and subject, once the loop has reached the point of the interruption."""
         self.mid_epoch = False
         self.restore_rng(subject)
         self._restore_run_state(subject)
@@ -291,7 +293,7 @@ class Resumption:
         return action.by in self._match.unchanged or action.by not in {each.name for each in self.state.plugins}
 
     def _written_by(self, action: Save) -> Checkpoint | None:
-        """Return the checkpoint that the action has written when this one was saved; None if it had not come so far."""
+        """Return the checkpoint that the action has written when this one was saved; None if it was not written yet."""
         path, ours = location(action.path), self.checkpoint
         if path == ours.path:
             return ours
@@ -305,7 +307,7 @@ class Resumption:
 
 
 def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int, world_size: int) -> CheckpointState:
-    """Add the states of other ranks that this rank needs, if each rank has written its own next to its part."""
+    """Add the states of other ranks that this rank needs, if each rank has stored its own as a part."""
     parts = {part.name.rpartition("/")[2]: part for part in checkpoint.entry.parts}
     if RANK_FILE.format(1) not in parts:
         return state
@@ -321,7 +323,7 @@ def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int,
 
 
 def _other_suffixes(subject: object, path: Location) -> str:
-    """Name the files that the subject reads, if this is none of them."""
+    """Name the suffixes that the subject reads, unless the path has one of them."""
     if missing(subject, Saveable) is not None or not has(subject, Saveable):
         return ""
     own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])

@@ -1,4 +1,4 @@
-"""Where the global random generators of Python and NumPy stand."""
+"""Save and restore the state of the random generators of Python, NumPy and the subject."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WORDS = "<625Q"
 
 
 def get_rng_state(subject: object = None) -> dict[str, Any]:
-    """The state of the generators of Python and NumPy, and of those that the subject knows of.
+    """Return the state of the global generators of Python and NumPy, and of the subject's generators.
 
-    It is made of what `to_plain` takes.
+    ``trainbus.resume.serialization.to_json_data`` accepts the result.
     """
     version, words, gauss = random.getstate()
     state: dict[str, Any] = {"python": [version, struct.pack(WORDS, *words), gauss]}
-    if "numpy" in sys.modules:  # what nobody has imported, nobody has drawn from
+    if "numpy" in sys.modules:  # if NumPy is not imported, nothing was drawn from it
         import numpy as np  # noqa: PLC0415
 
         state["numpy"] = dict(np.random.get_state(legacy=False))  # noqa: NPY002 - datasets draw from the global one
@@ -34,7 +34,7 @@ def get_rng_state(subject: object = None) -> dict[str, Any]:
 
 
 def set_rng_state(state: Mapping[str, Any], subject: object = None) -> None:
-    """Bring every generator back to where `get_rng_state` found it."""
+    """Restore every generator to the state that ``get_rng_state`` returned."""
     version, words, gauss = state["python"]
     random.setstate((version, struct.unpack(WORDS, words), gauss))
     if "numpy" in state:
@@ -47,7 +47,7 @@ def set_rng_state(state: Mapping[str, Any], subject: object = None) -> None:
 
 @contextmanager
 def preserved_rng(subject: object = None) -> Generator[None]:
-    """Whatever is drawn inside, every generator stands afterwards where it stood before.
+    """Restore every generator at the end of the block, so that draws inside it have no effect outside.
 
     >>> with preserved_rng():
     ...     first = random.random()

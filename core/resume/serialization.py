@@ -1,4 +1,4 @@
-"""Plain data: what JSON holds, with marks for the few things that it does not know."""
+"""Plain data: JSON data, with marked mappings for bytes, arrays and other values that JSON does not have."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = [
 ]
 
 MARK = "$"
-"""The key that tells a mark from a mapping."""
+"""The key that distinguishes a marked value from an ordinary mapping."""
 
 
 def to_json_data(value: Any, *, arrays: bool = True) -> Any:
     """Return the value as plain JSON data, exact to the bit.
 
-    Tuples become lists. Bytes, numbers that are not finite, and arrays (whatever NumPy makes an array of) are marked,
-    so that `from_json_data` returns what they were, tensors as NumPy arrays.
+    Tuples become lists. Bytes, numbers that are not finite, and arrays are marked, so that ``from_json_data`` returns
+    them again. Everything with ``__array__`` counts as an array; ``from_json_data`` returns tensors as NumPy arrays.
 
     Args:
         value: Numbers, text, truth values, None, bytes, arrays, and lists, tuples and mappings of these.
@@ -87,13 +87,13 @@ def _array_to_plain(value: Any, where: str) -> Any:
     if isinstance(value, np.generic) and array.dtype.kind in "biuf" and array.itemsize <= 8:  # NumPy's own numbers
         return _to_plain(array.item(), where, True)  # noqa: FBT003
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"{where or 'it'} is an array of {array.dtype}, which is no plain data; keep arrays of numbers")
+        raise TypeError(f"{where or 'it'} is an array of {array.dtype}, which is not plain data; use arrays of numbers")
     data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
     return {MARK: "array", "type": array.dtype.str, "shape": list(array.shape), "value": data}
 
 
 def compress_arrays(plain: Any) -> Any:
-    """The same plain data with its bytes and arrays compressed, for what lies there in large numbers.
+    """Return the same plain data with its bytes and arrays compressed; ``from_json_data`` reads both.
 
     >>> from_json_data(compress_arrays(to_json_data([b"0" * 1000]))) == [b"0" * 1000]
     True
@@ -110,10 +110,10 @@ def compress_arrays(plain: Any) -> Any:
 
 
 def from_json_data(value: Any) -> Any:
-    """What `to_json_data` was given, tuples as lists.
+    """Return the value that ``to_json_data`` received, with lists in place of tuples.
 
     Raises:
-        ValueError: a mark is none that `to_json_data` makes.
+        ValueError: A mark is unknown.
 
     >>> from_json_data(to_json_data({"best": -float("inf")}))
     {'best': -inf}
@@ -136,7 +136,7 @@ def from_json_data(value: Any) -> Any:
         import numpy as np  # noqa: PLC0415 - the core is imported without it
 
         return np.frombuffer(_bytes_of(given), dtype=np.dtype(given["type"])).reshape(given["shape"]).copy()
-    raise ValueError(f"{mark!r} marks nothing that this version knows")
+    raise ValueError(f"unknown mark {mark!r} in plain data; this version of trainbus cannot read it")
 
 
 def _bytes_of(given: dict[str, Any]) -> bytes:
@@ -147,7 +147,7 @@ T = TypeVar("T")
 
 
 class CompressedLog:
-    """A list to which items are only added, compressed as it grows.
+    """The compressed text of a growing list; each call compresses only the new items.
 
     >>> packed, epochs = CompressedLog(), [{"loss": 2.5}]
     >>> text = packed.text(epochs, dict)
@@ -162,23 +162,23 @@ class CompressedLog:
         self._bytes = bytearray()
 
     def text(self, items: Sequence[T], plain: Callable[[T], Any]) -> str:
-        """All of the items as text.
+        """Return all items as text.
 
         Args:
-            items: the list; what was in it at the last call is still there, and is not looked at again.
-            plain: gives an item as JSON can hold it; None leaves it out.
+            items: The list. Items of earlier calls must still be in it; they are not read again.
+            plain: Returns an item as JSON data, or None to leave it out.
         """
         for item in items[self._count :]:
-            told = plain(item)
+            data = plain(item)
             self._count += 1
-            if told is not None:
-                line = json.dumps(told, separators=(",", ":"))
+            if data is not None:
+                line = json.dumps(data, separators=(",", ":"))
                 self._bytes += self._stream.compress(line.encode() + b"\n")
         return b64encode(self._bytes + self._stream.copy().flush()).decode()
 
 
 def decompress_log(text: str | list[Any]) -> list[Any]:
-    """The items that a text holds; a list, as trainbus wrote before it packed, is what it is."""
+    """Return the items in a text; a list, which early versions of trainbus wrote, is returned as it is."""
     if isinstance(text, list):
         return text
     return [json.loads(line) for line in zlib.decompress(b64decode(text)).splitlines()] if text else []

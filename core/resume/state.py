@@ -1,4 +1,4 @@
-"""The state that a checkpoint stores beside the model, so that a resumed run decides as the unbroken one."""
+"""The run state in a checkpoint, with which a resumed run decides as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RankState(BaseModel):
         return self._with_generators(_without, first)
 
     def completed_by(self, first: RankState) -> RankState:
-        """Return the state that `difference_from` was called on."""
+        """Return the state that ``difference_from`` was called on."""
         return self._with_generators(_completed, first)
 
     def _with_generators(self, change: Callable[[Generators, Generators], Generators], first: RankState) -> RankState:
@@ -79,9 +79,9 @@ class CheckpointState(BaseModel):
 
     position: Position
     rank_state: RankState
-    """The state of rank 0, or of this rank once `for_rank` was called."""
+    """The state of rank 0, or of this rank once ``for_rank`` was called."""
     history: str
-    """Each epoch that ended, with its metrics, as a `CompressedLog`."""
+    """Each epoch that ended, with its metrics, as a ``CompressedLog``."""
     validated: bool = False
     files: list[str] = Field(default_factory=list[str])
     """The checkpoints that were written and not deleted."""
@@ -90,7 +90,7 @@ class CheckpointState(BaseModel):
     """The actions of the decision that saved this checkpoint; those after the save may not have been executed. Empty
     for a save that a signal asked for."""
     decision_log: str = ""
-    """Each decision before that, with its epoch, without those of a signal, as a `CompressedLog`."""
+    """Each decision before that, with its epoch, without those of a signal, as a ``CompressedLog``."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The snapshots: name of each slot to its file."""
     learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
@@ -104,7 +104,7 @@ class CheckpointState(BaseModel):
 
         With the same number of ranks each gets its own state. Otherwise rank 0 continues with the metrics of all ranks
         together, every rank continues after as many samples as all had trained on, with what rank 0's subject had, and
-        the other ranks' generators start anew.
+        the other ranks' generators are not restored.
 
         Args:
             rank: The number of this process, counted from 0.

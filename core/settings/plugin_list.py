@@ -1,4 +1,4 @@
-"""Make the plugins of one run from a list of callbacks, which is checked as a whole."""
+"""Make the plugins of one run from a list of callbacks; all problems of the list are reported together."""
 
 from __future__ import annotations
 

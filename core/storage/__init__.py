@@ -1,1 +1,1 @@
-"""Files and directories, on this machine's disk or in a remote store; knows nothing of checkpoints."""
+"""Files and directories, on this machine's disk or in a remote store, independent of checkpoints."""

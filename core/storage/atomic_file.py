@@ -1,4 +1,4 @@
-"""Complete files: staged next to their final path, synced, and renamed to it."""
+"""Atomic replacement of files: stage the new file next to its path, sync it, and rename it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ..errors import TrainbusError, UnreadableCheckpoint
 from .paths import Location
 
 RESERVED = ".trainbus-"
-"""Prefix of the names of files that trainbus alone uses."""
+"""Prefix of the names of trainbus's internal files."""
 STAGED = f"{RESERVED}staged-"
 WEIGHTS = ".weights.h5"
 PIECE = 1 << 20
-"""Bytes that are copied at once."""
+"""Bytes that ``copy`` reads at once."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class HashedFile(io.BufferedIOBase):
-    """A new file that is written from its start to its end, and knows the digest of all that it was asked to write.
+    """A file that is written from start to end, with the SHA-256 digest of everything written to it.
 
-    Each write takes all bytes or raises, also where the system takes fewer (on a disk that fills) or none. Who goes
-    back in a file, as ZipFile does where it can, is told that this is not possible, so that what was hashed stays true.
+    ``write`` writes all bytes or raises, even if the system accepts only some of them because the disk is full. The
+    file is not seekable, so libraries such as ``zipfile`` cannot change bytes that are already hashed.
 
     Args:
-        path: the file; what it held is gone.
+        path: The file; it is emptied if it exists.
 
     >>> path = Path(tempfile.mkdtemp()) / "weights"
     >>> with HashedFile(path) as file:
@@ -43,41 +43,41 @@ class HashedFile(io.BufferedIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")  # with a buffer: an unbuffered file would write a part, and leave it at that
+        self._file = path.open("wb")  # buffered: the write of an unbuffered file may write only a part of the data
         self._hash = hashlib.sha256()
         self._size = 0
 
     @property
     def digest(self) -> str:
-        """The SHA-256 digest of what was written, in hexadecimal digits."""
+        """The SHA-256 digest of the bytes written so far, in hexadecimal digits."""
         return self._hash.hexdigest()
 
     def write(self, data: Any) -> int:
-        """Write all of it."""
+        """Write all bytes of ``data`` and return their number."""
         size = self._file.write(data)
         self._hash.update(data)
         self._size += size
         return size
 
     def tell(self) -> int:
-        """How much was written."""
+        """Return the number of bytes written."""
         return self._size
 
     def writable(self) -> bool:
-        """Nothing else can be done with it."""
+        """Return True; the file can neither be read nor sought."""
         return True
 
     def fileno(self) -> int:
-        """The number by which the operating system knows the file."""
+        """Return the file descriptor."""
         return self._file.fileno()
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
+        """Pass buffered bytes to the operating system."""
         if not self._file.closed:
             self._file.flush()
 
     def close(self) -> None:
-        """Hand over what is left, and end; may be called again, without effect."""
+        """Flush and close the file; a second call has no effect."""
         try:
             self._file.close()
         finally:
@@ -85,11 +85,11 @@ class HashedFile(io.BufferedIOBase):
 
 
 class Staged(NamedTuple):
-    """A file that could take the place of another."""
+    """A complete file that can replace another one."""
 
     path: Path
     digest: str
-    """Of its content, in which whoever wrote it found nothing amiss."""
+    """The SHA-256 digest of its content."""
 
 
 def suffix_of(path: Location) -> str:
@@ -108,16 +108,16 @@ def stage(path: Path, write: Callable[[Path], object]) -> Staged:
     passes through.
 
     Args:
-        path: The file that is to be replaced, whether it exists or not.
-        write: Writes to the path that it is called with; may return the digest of what it meant to write.
+        path: The file to replace; it may be missing.
+        write: Writes to the path that it is called with; may return the SHA-256 digest of what it wrote.
 
     Raises:
-        OSError: The file cannot be made, or does not hold what was meant.
+        OSError: The file cannot be made, or its content does not have the digest that ``write`` returned.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
     make_directory(path.parent)
-    # a new, unguessable name: two runs never share it, and nobody can plant a link there
+    # an unguessable new name: no other run uses it, and an attacker cannot place a link there
     handle, name = tempfile.mkstemp(prefix=STAGED, suffix=suffix_of(path), dir=path.parent)
     os.close(handle)
     staged = Path(name)
@@ -132,60 +132,75 @@ def stage(path: Path, write: Callable[[Path], object]) -> Staged:
 
 
 def filled(path: Path, write: Callable[[Path], object]) -> str:
-    """Let `write` fill a file, and wait until that is on the disk; the digest of what lies there.
+    """Let ``write`` fill a file, sync it, and return the digest of its content.
+
+    Args:
+        path: The file.
+        write: Writes to the path that it is called with; may return the SHA-256 digest of what it wrote.
 
     Raises:
-        OSError: that is not what `write` says it has written.
+        OSError: The content does not have the digest that ``write`` returned.
     """
-    meant = told_digest(write(path))
+    meant = returned_digest(write(path))
     sync(path)
     return verified(path, meant)
 
 
 def verified(path: Path, meant: str = "") -> str:
-    """The digest of what a file holds.
+    """Return the digest of a file's content.
+
+    Args:
+        path: The file.
+        meant: The digest that its content must have; empty to accept any.
 
     Raises:
-        OSError: it is not the one that was meant.
+        OSError: The content has another digest.
     """
     digest = digest_of(path)
     if meant and meant != digest:
-        raise OSError("the disk does not hold what was written to it")
+        raise OSError("the file's content differs from what was written to it")
     return digest
 
 
-def told_digest(told: object) -> str:
-    """The digest that whoever wrote a file has returned, of what it meant to write; empty where it returned none.
+def returned_digest(value: object) -> str:
+    """Return the digest that a writer returned; empty if it returned something else.
 
-    >>> told_digest("best.pt"), told_digest(None), len(told_digest(hashlib.sha256().hexdigest()))
+    >>> returned_digest("best.pt"), returned_digest(None), len(returned_digest(hashlib.sha256().hexdigest()))
     ('', '', 64)
     """
-    return told if isinstance(told, str) and _DIGEST.fullmatch(told) else ""
+    return value if isinstance(value, str) and _DIGEST.fullmatch(value) else ""
 
 
 @contextmanager
 def reading(path: Path, what: str = "cannot be read") -> Generator[None]:
-    """Inside a framework reads a payload: whatever it makes of bytes that it never wrote is `UnreadableCheckpoint`.
+    """Raise ``UnreadableCheckpoint`` for any error in the block, in which a framework reads a payload.
 
-    Errors of trainbus's own go on, as does a lack of memory, which an older payload would not help.
+    trainbus's own errors and ``MemoryError`` pass through: an older payload would not fit into memory either.
+
+    Args:
+        path: The payload, for the message.
+        what: What is wrong with it, for the message.
+
+    Raises:
+        UnreadableCheckpoint: The framework could not read the payload.
     """
     try:
         yield
     except (TrainbusError, MemoryError):
         raise
-    except Exception as error:  # a number taken for a length, an offset or a name ends in any error there is
+    except Exception as error:  # damaged bytes can raise any error in a framework
         raise UnreadableCheckpoint(f"{str(path)!r} {what}: {str(error) or type(error).__name__}") from error
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> str:
-    """Make `data` the content of a file; its digest."""
+    """Write ``data`` to a file, replacing its content, and return the digest."""
     with HashedFile(path) as file:
         file.write(data)
     return file.digest
 
 
 def copy(source: Path, path: Path) -> str:
-    """Make what `source` holds the content of a file; the digest of what was read there."""
+    """Copy the content of ``source`` to ``path``, and return the digest of the bytes that were read."""
     with source.open("rb") as read, HashedFile(path) as file:
         while piece := read.read(PIECE):
             file.write(piece)

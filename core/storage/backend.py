@@ -52,7 +52,7 @@ class Backend(Protocol):
     def stage(self, write: Callable[[Path], object]) -> Staged:
         """Let ``write`` make a file on this machine that can replace this one; it has the same suffix.
 
-        The file is compared with the digest that ``write`` may return, of what it meant to write.
+        If ``write`` returns the SHA-256 digest of what it wrote, the file is compared with it.
         """
         ...
 

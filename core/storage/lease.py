@@ -1,4 +1,4 @@
-"""Locks for directories in stores that have none: an object that its owner renews as long as it lives.
+"""Locks for directories in stores that have none: an object that its owner renews while it runs.
 
 The store must guarantee one thing only: if several processes create one object at once, one of them succeeds. A process
 that finds an object that is not renewed for a while takes it over. It waits for a renewal and compares no clocks.
@@ -24,7 +24,7 @@ from .atomic_file import RESERVED
 RENEW_SECONDS = 10.0
 """Seconds between two renewals."""
 MISSED_RENEWALS = 3
-"""Number of renewals after whose absence an owner counts as dead."""
+"""Number of missed renewals after which an owner counts as dead."""
 
 _OWN_TOKENS: set[str] = set()
 """Tokens of the leases that this process holds."""
@@ -68,7 +68,7 @@ class LeaseRecord(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> LeaseRecord:
-        """Return the record in a text; a text that is none gives the record of an unknown owner."""
+        """Return the record in a text; an invalid text gives the record of an unknown owner."""
         try:
             process, host, machine, token, renewals = text.split("\n")
             return cls(int(process), host, machine, token, int(renewals))
@@ -85,10 +85,10 @@ class LeaseRecord(NamedTuple):
 
     @property
     def is_dead(self) -> bool:
-        """Whether the owner is known to be dead; False if this machine cannot know."""
+        """Whether the owner is known to be dead; False if that cannot be determined on this machine."""
         if self.machine != _machine() or os.name == "nt":  # Windows has no harmless way to ask
             return False
-        if self.process == os.getpid():  # otherwise an earlier process had this one's number
+        if self.process == os.getpid():  # if the token is unknown, an earlier process had this number
             return self.token not in _OWN_TOKENS
         with suppress(OSError):
             os.kill(self.process, 0)
@@ -119,10 +119,10 @@ def acquire(lease_object: LeaseObject, directory: str) -> Lease:
             raise DirectoryLocked(found.owner)
         if _take_over(lease_object, text, own, directory):
             break
-    if lease_object.create(str(own)):  # although it exists
+    if lease_object.create(str(own)):  # the object exists, so a correct store refuses
         LOG.warning(
-            "%s: this store, or an old version of its library, creates objects that exist already: two runs that save "
-            "there at the same time do not notice each other",
+            "%s: this store, or an old version of its library, overwrites an existing object instead of refusing to "
+            "create it: two runs that save there at the same time cannot detect each other",
             directory,
         )
     return Lease(lease_object, own, directory)
@@ -196,7 +196,7 @@ def _is_stale(lease_object: LeaseObject, text: str, owner: str) -> bool:
 
 def _take_over(lease_object: LeaseObject, text: str, own: LeaseRecord, directory: str) -> bool:
     """Replace a dead owner's record; return False if another process did."""
-    # of all processes that found this record stale, one creates the claim; it reads the lease again before it writes
+    # several processes may find this record stale; the one that creates the claim reads the lease again and writes it
     claim = lease_object.sibling(f"{RESERVED}claim-{hashlib.sha256(text.encode()).hexdigest()[:16]}")
     while not claim.create(str(own)):
         other = _read(claim)
@@ -213,7 +213,7 @@ def _take_over(lease_object: LeaseObject, text: str, own: LeaseRecord, directory
 
 
 def _machine() -> str:
-    """Return what identifies this machine since its boot and, in it, this container."""
+    """Return a string that identifies this boot of the machine and this container."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())

@@ -110,7 +110,7 @@ class RemoteBackend:
     def glob(self) -> list[Location]:
         with _as_os_error():
             found = [str(name).rstrip("/").split("/") for name in self._files.glob(self._key)]
-        # a library's names may lack the host or the account, so only the parts after the first wildcard are taken
+        # a library's names may lack the host or the account, so only the parts after the first wildcard are used
         parts = self.path.key.split("/")
         known = next((number for number, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
         keys = [[*parts[:known], *names[len(names) - len(parts) + known :]] for names in found]
@@ -294,9 +294,7 @@ def _file_system_class(protocol: str) -> Any:
     except ValueError:
         known = fsspec.available_protocols()
         near = hint(protocol, known)
-        raise SettingsError(
-            f"fsspec does not know URLs that start with {url}{near} known: {', '.join(known)}"
-        ) from None
+        raise SettingsError(f"fsspec has no file system for {url}{near} known: {', '.join(known)}") from None
 
 
 @contextmanager

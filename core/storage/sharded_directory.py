@@ -107,8 +107,8 @@ def stage_parts(path: Path, write: Callable[[Path], object]) -> tuple[Path, tupl
         The new directory and its parts.
 
     Raises:
-        OSError: ``path`` exists and is no payload directory.
-        CheckpointError: What was written is no payload directory, or a part is missing.
+        OSError: ``path`` exists and is not a payload directory.
+        CheckpointError: ``write`` did not make a payload directory, or a part is missing.
     """
     if path.is_symlink() or (path.exists() and not holds_parts(path)):
         what = "a link" if path.is_symlink() else "not empty and no checkpoint" if path.is_dir() else "a file"
@@ -118,7 +118,7 @@ def stage_parts(path: Path, write: Callable[[Path], object]) -> tuple[Path, tupl
         parts = parts_in(staged, write(staged))
         if not parts:
             raise CheckpointError(
-                f"{str(staged)!r} has to contain one file, the index, and all others in directories named {SHARDS}..."
+                f"{str(staged)!r} must contain one file, the index, and all others in directories named {SHARDS}..."
             )
         for directory in sorted({staged, *((staged / part.name).parent for part in parts)}):
             sync(directory)
@@ -129,7 +129,7 @@ def stage_parts(path: Path, write: Callable[[Path], object]) -> tuple[Path, tupl
 
 
 def parts_in(directory: Path, written: object = None) -> tuple[Part, ...]:
-    """Return the parts of a directory, its index first; none if it is no payload directory.
+    """Return the parts of a directory, its index first; empty if it is not a payload directory.
 
     Args:
         directory: The directory to search.
@@ -225,7 +225,7 @@ def publish_parts(staged: Path, path: Path, parts: Iterable[Part]) -> None:
 
 
 def remove_stale_parts(path: Path, kept: Iterable[Iterable[Part]]) -> list[Path]:
-    """Remove the parts of a payload that are in none of these lists, and return their directories."""
+    """Remove the parts of a payload that no list in ``kept`` contains, and return their directories."""
     names = {part.name.partition("/")[0] for parts in kept for part in parts}
     old = sorted(shards for shards in path.glob(f"{SHARDS}*") if shards.name not in names)
     for shards in old:
@@ -237,7 +237,7 @@ def remove_parts(path: Path) -> None:
     """Remove a payload, its index first: without an index there is no payload.
 
     Raises:
-        CheckpointError: The directory is no payload.
+        CheckpointError: The directory is not a payload.
     """
     if not holds_parts(path):
         raise CheckpointError(f"{str(path)!r} is not removed: the directory contains more than a checkpoint")

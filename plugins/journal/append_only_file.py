@@ -1,4 +1,4 @@
-"""A file to which complete lines are appended, each given to the operating system as soon as it is written."""
+"""A file to which complete lines are appended without buffering."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class JournalFile:
 
     Raises:
         OSError: The file cannot be written.
-        JournalError: The file exists and is no journal.
+        JournalError: The file exists and is not a journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,15 +35,15 @@ class JournalFile:
         # unbuffered: a kill would lose Python's buffer, and a forked process would write it a second time
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         self._closing = weakref.finalize(self, os.close, self._file)  # also if the run is abandoned
-        self.size = _whole(path)
-        """Bytes of whole lines."""
+        self.size = _complete_size(path)
+        """Bytes of complete lines."""
         self._torn = self.size < os.fstat(self._file).st_size
-        """Whether a part of a line lies behind them."""
+        """Whether an incomplete line follows them."""
         if self._torn:
             self._cut()
 
     def write(self, line: str) -> None:
-        """Append one line; where that fails halfway, nothing of it stays, or goes before the next one is written."""
+        """Append one line; if only a part can be written, cut it off now or before the next line."""
         if self._torn:
             self._cut()
         data = memoryview(f"{line}\n".encode())
@@ -60,7 +60,7 @@ class JournalFile:
         self.size += len(data)
 
     def _cut(self) -> None:
-        """Cut off the part of a line at the end."""
+        """Cut off the incomplete line at the end."""
         os.ftruncate(self._file, self.size)
         self._torn = False
 
@@ -70,7 +70,7 @@ class JournalFile:
 
 
 def _check(path: Path) -> None:
-    """Raise if the file is no journal."""
+    """Raise ``JournalError`` if the file is not a journal."""
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             first = file.readline()
@@ -78,7 +78,7 @@ def _check(path: Path) -> None:
             next(parse(path))
 
 
-def _whole(path: Path) -> int:
+def _complete_size(path: Path) -> int:
     """Return the size of the file without an incomplete last line."""
     end = path.stat().st_size
     with path.open("rb") as file:

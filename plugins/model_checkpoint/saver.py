@@ -21,7 +21,7 @@ from .settings import CheckpointSettings
 
 
 class Saver:
-    """Decides what to save in one run, whenever its plugin asks; its hooks and state become the plugin's.
+    """Decides what to save in one run; its plugin calls it and uses its hooks and state.
 
     Args:
         settings: The options of the callback.
@@ -72,7 +72,7 @@ class Saver:
 
     @hookimpl
     def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
-        """Take back a model that could not be written."""
+        """Undo the selection of a model that could not be written."""
         self.selection.undo(run, path, step, location(self.names.fixed("last")))
 
     @hookimpl
@@ -159,7 +159,7 @@ class BatchSaver:
 
     @hookimpl
     def on_epoch_end(self, metrics: Mapping[str, Any]) -> None:
-        """Refuse a metric that no batch of the epoch logged: only now is it certain that this is a mistake."""
+        """Raise an error if no batch of the epoch logged the metric; before the end of the epoch, one still could."""
         if self.missed and not self.known:
             settings = self.saver.settings
             raise MissingMetric(

@@ -24,7 +24,7 @@ class SaveFrequency(NamedTuple):
         """Return what a ``save_freq`` means.
 
         Raises:
-            ValueError: The value is no frequency.
+            ValueError: The value is not a frequency.
 
         >>> SaveFrequency.parse("epoch"), SaveFrequency.parse(100)
         (SaveFrequency(every=1, unit='epoch'), SaveFrequency(every=100, unit='batch'))
@@ -47,7 +47,7 @@ def check_frequency(value: object) -> object:
     """Return the value itself.
 
     Raises:
-        ValueError: The value is no frequency.
+        ValueError: The value is not a frequency.
     """
     SaveFrequency.parse(value)
     return value

@@ -84,7 +84,7 @@ class Selection:
         return join([self.save_to(file, reason=reason, rule=rule, values=values), *forget])
 
     def undo(self, run: Run, path: Location, step: int, last: Location) -> None:
-        """Take back a model that could not be written, so that the next better one is saved.
+        """Undo the selection of a model that could not be written, so that the next better one is saved.
 
         Args:
             run: The run, which lists the checkpoints on the disk.

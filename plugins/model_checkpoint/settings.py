@@ -49,7 +49,7 @@ class CheckpointSettings(MonitoredCallback):
     """Number of files to keep that are best by the monitored metric; of equal ones the earlier. A model that is not
     among them is not saved."""
     keep_last: PositiveInt | None = None
-    """Number of most recent files to keep, whatever their metric."""
+    """Number of most recent files to keep, regardless of their metric."""
     save_last: bool = False
     """Whether to also write every model to the file "last" in the directory of ``filepath``, with its suffix, even if
     ``save_best_only`` or ``keep`` leaves it out."""

@@ -30,7 +30,7 @@ class DecisionTable:
         self._counts: dict[str, int] = {}  # since the last `take_counts`, of every kind that ever occurred
 
     def add(self, epoch: int, decision: Decision) -> str:
-        """Add a decision of this epoch, counted from 0, and return it as a table of its own."""
+        """Add a decision of this epoch, counted from 0, and return it as a separate table."""
         rows: list[list[Any]] = []
         for action in decision:
             kind = KINDS[type(action)]

@@ -255,7 +255,7 @@ class EpochRecorder:
         from .writer.summaries import hparams_end  # noqa: PLC0415 - tensorboardX imports PyTorch
 
         settings, failed = self.settings, isinstance(run.error, Exception)
-        # after an error the weights may be out of reach; after an interruption by the user they are not
+        # after an error the weights may not be readable; after an interruption by the user they are
         if settings.write_images and not settings.histogram_freq and not failed:
             self.inspector.show_weights(step, histograms=False)
         if settings.hparams is not None:

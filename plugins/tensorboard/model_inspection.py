@@ -107,7 +107,7 @@ class ModelInspector:
                 self.put(step, make, kept, kept.nbytes)
 
     def _try(self, what: str, show: Callable[[], None]) -> None:
-        """Show something if possible; what fails once is not tried again."""
+        """Show something if possible; after a failure, do not try it again."""
         if what not in self.shown:
             return
         try:

@@ -70,12 +70,12 @@ class Skipping(LineSubject):
 @pytest.mark.parametrize(
     ("subject", "sentence"),
     [
-        (Aliasing, "a snapshot brings back line/slope to the bit"),
-        (Forgetful, "learning rates are what was written"),
+        (Aliasing, "a snapshot restores line/slope to the bit"),
+        (Forgetful, "learning rates are what was set"),
         (Ambiguous, "names of weights are unique"),
-        (Touching, "looking at activations leaves line/slope to the bit"),
-        (Skipping, "layers put out as much in small slices as in one"),
-        (Lossy, "a file of weights_only=False brings back line/slope to the bit"),
+        (Touching, "activations\\(\\) leaves line/slope to the bit"),
+        (Skipping, "activations have the same size in small slices as in one"),
+        (Lossy, "a file of weights_only=False restores line/slope to the bit"),
     ],
 )
 def test_subjects_that_break_the_contract_are_found(subject: type[LineSubject], sentence: str) -> None:
@@ -96,7 +96,7 @@ LISTENER = EventRecorder("on_epoch_end")
 
 def test_a_callback_with_state_is_found() -> None:
     """A plugin that is not made anew breaks the contract."""
-    with pytest.raises(AssertionError, match="makes a new listener each time"):
+    with pytest.raises(AssertionError, match="makes a new plugin each time"):
         check_callback(Remembering(), [{"loss": 1.0}])
 
 
@@ -123,7 +123,7 @@ class _Counter:
 
 def test_a_memory_that_is_not_recalled_is_found() -> None:
     """What a plugin remembers goes through JSON and comes back, or a resumed run would decide otherwise."""
-    with pytest.raises(AssertionError, match="remembers the same"):
+    with pytest.raises(AssertionError, match="restores what state_dict returned"):
         check_callback(Counting(), [{"loss": 1.0}])
 
 

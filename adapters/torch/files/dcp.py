@@ -131,7 +131,7 @@ class Shards:
         path: The directory.
 
     Raises:
-        UnreadableCheckpoint: It is no such directory, is damaged, or holds more than plain data.
+        UnreadableCheckpoint: It is not such a directory, is damaged, or holds more than plain data.
     """
 
     def __init__(self, path: Path) -> None:

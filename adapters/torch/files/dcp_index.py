@@ -62,7 +62,7 @@ def read_index(path: Path) -> Metadata:
         found: Any = _Unpickler(io.BytesIO(path.read_bytes())).load()
         names = [each.relative_path for each in found.storage_data.values()] if isinstance(found, Metadata) else None
     if names is None:
-        raise UnreadableCheckpoint(f"{str(path)!r} is no index of a checkpoint")
+        raise UnreadableCheckpoint(f"{str(path)!r} is not the index of a checkpoint")
     for name in names:
         if not isinstance(name, str) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise CheckpointError(f"{str(path)!r} names {name!r}, which is outside its directory")
@@ -77,5 +77,5 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         if name not in ALLOWED.get(module, ()):
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of an index and could run code")
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not part of an index and could run code")
         return super().find_class(module, name)

@@ -38,7 +38,7 @@ def write(state: Any, path: Path) -> str:
         try:
             torch.save(state, cast("Any", file))
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # torch says "unexpected pos" instead of what the system said
+            if isinstance(error.__context__, OSError):  # torch says "unexpected pos" instead of the system's error
                 raise error.__context__ from None
             raise
     return file.digest
@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         UnreadableCheckpoint: The file is missing or damaged, or holds more than plain data.
-        CheckpointError: The file holds something else than a state.
+        CheckpointError: The file holds something other than a state.
     """
     with reading(path):
         _check_sums(path)

@@ -36,8 +36,8 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
     ``safetensors.torch.save_model`` does.
 
     Raises:
-        CheckpointError: A value is no dense tensor.
-        OSError: It cannot be written, or the file does not hold what was written.
+        CheckpointError: A value is not a dense tensor.
+        OSError: It cannot be written, or its content differs from what was written.
     """
     first: dict[Any, str] = {}
     tensors: dict[str, Tensor] = {}
@@ -64,7 +64,7 @@ def write(weights: Mapping[str, Any], path: Path) -> None:
     except (SafetensorError, ValueError) as error:
         raise OSError(str(error)) from error
     if not intact:
-        raise OSError("the disk does not hold what was written to it")
+        raise OSError("the file's content differs from what was written to it")
 
 
 def _holds(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> bool:
@@ -87,7 +87,7 @@ def read(path: Path) -> dict[str, Any]:
     """Return the state_dict in a file, in the order of its names.
 
     Raises:
-        UnreadableCheckpoint: It is no such file, or damaged.
+        UnreadableCheckpoint: It is not such a file, or it is damaged.
     """
     with reading(path):
         with safe_open(path, "pt") as file:

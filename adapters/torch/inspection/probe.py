@@ -42,7 +42,7 @@ class Probe:
             elements, as many as ``forward`` requires; of a mapping, arguments by name, or else the mapping itself.
 
     Raises:
-        SettingsError: The data can be iterated only once, or is no data.
+        SettingsError: The data can be iterated only once, or is not data.
     """
 
     def __init__(self, data: Any) -> None:

@@ -62,7 +62,7 @@ def standard_name(written: str) -> str:
 def standard_names(written: Iterable[str]) -> Naming:
     """Return unique standard names for all metrics of one run.
 
-    A metric of single batches is left out if the same metric of whole epochs exists.
+    A metric of single batches is left out if the same metric of complete epochs exists.
 
     >>> standard_names(["train_loss_step", "train_loss_epoch", "val_loss", "lr-Adam"]).names
     {'train_loss_epoch': 'loss', 'val_loss': 'val_loss', 'lr-Adam': 'learning_rate'}
@@ -77,7 +77,7 @@ def standard_names(written: Iterable[str]) -> Naming:
         wanted[rates[0]] = _RATE
     names: dict[str, str] = {}
     notes = [f"{list_names(batches)}: values of single batches are left out."] if batches else []
-    # if two want one name, the metric that is written so gets it, then the one of whole epochs
+    # if two want one name, the metric that is written so gets it, then the one of complete epochs
     for name in sorted(wanted, key=lambda name: (wanted[name] != name, not _EPOCH_SUFFIX.search(name))):
         standard = wanted[name]
         if standard in names.values():
@@ -89,7 +89,7 @@ def standard_names(written: Iterable[str]) -> Naming:
 
 
 def _has_epoch_metric(name: str, wanted: Mapping[str, str]) -> bool:
-    """Return whether another name denotes the same metric for whole epochs."""
+    """Return whether another name denotes the same metric for complete epochs."""
     stem = _BATCH_SUFFIX.sub("", name)
     return any(other not in (name, stem) and standard == standard_name(stem) for other, standard in wanted.items())
 

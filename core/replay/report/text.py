@@ -160,7 +160,7 @@ def _notes(recordings: Sequence[Recording], notes: Sequence[str]) -> Iterator[st
 def _next_commands(paths: Sequence[str]) -> Iterator[str]:
     shown = " ".join(shorten(each, 60) for each in paths)
     yield f"try your settings:   trainbus replay {shown} --early-stopping patience=5,min_delta=0.001"
-    yield f"the whole frontier:  trainbus sweep {shown}      as a page: --html report.html"
+    yield f"the full frontier:   trainbus sweep {shown}      as a page: --html report.html"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, every: bool) -> list[str]:

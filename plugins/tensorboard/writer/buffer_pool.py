@@ -1,8 +1,8 @@
-"""Memory for copies of arrays, which is used again when a copy and all views of it are gone.
+"""Memory for copies of arrays, which is reused when a copy and all views of it are garbage.
 
 A copy into new memory costs two or three times the copying, since the system must clear and map every page first. The
 copies of a training's state have their own memory (``HostBuffers``): one buffer for each key, overwritten by the next
-copy. Here several copies of one array can be alive at once, and nobody says when a copy is no longer needed.
+copy. Here several copies of one array can be alive at once, and nothing reports when a copy is no longer needed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class BufferPool:
     One thread makes copies; any thread may drop them.
 
     Args:
-        most: Bytes of unused memory that the pool may hold; the system gets back what is beyond.
+        most: Bytes of unused memory that the pool may hold; the rest is returned to the system.
         least: Bytes below which a copy gets its own memory.
     """
 

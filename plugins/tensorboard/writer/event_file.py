@@ -32,11 +32,11 @@ class EventFile:
     """A new event file in a directory, which is created if it does not exist.
 
     Records are buffered in memory until ``flush``. Flushed records survive the end of the process, however it ends.
-    TensorBoard reads the file after all others in the directory, whatever the clock says.
+    TensorBoard reads the file after all others in the directory, even if the clock was set back.
 
     Args:
         directory: The directory of one TensorBoard run.
-        file_id: The end of the file's name, common to all files of one training run, including after a resume.
+        file_id: The end of the file's name, common to all files of one training run and of its resumed runs.
         first_step: The first step of a resumed run: TensorBoard drops the events that it has read from there on.
 
     Raises:
@@ -52,15 +52,15 @@ class EventFile:
         self._file = self.path.open("xb", buffering=0)
         self._pending: list[bytes] = []
         self.size = 0
-        """Bytes that were flushed."""
+        """Bytes of complete, flushed records."""
         self._torn = False
-        """Whether a part of a record lies behind them."""
+        """Whether an incomplete record follows them."""
         self.write(time.time(), file_version="brain.Event:2")
         if first_step is not None:
             log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             for _ in range(2):  # TensorBoard ignores the first one
                 self.write(time.time(), step=first_step, session_log=log)
-        self._headings = len(self._pending)  # none of them is an event of the training
+        self._headings = len(self._pending)  # records that are not events of the training
 
     def write(self, wall_time: float, **content: Any) -> None:
         """Append one event."""
@@ -71,11 +71,11 @@ class EventFile:
 
     @property
     def waiting(self) -> int:
-        """Number of events that are not flushed."""
+        """Number of events that are not flushed yet."""
         return max(len(self._pending) - self._headings, 0)
 
     def flush(self) -> None:
-        """Hand everything to the operating system; where that fails halfway, whole records stay, the others wait."""
+        """Pass all records to the operating system; if that fails, keep complete records and buffer the rest."""
         if self._torn:
             self._cut()
         data = memoryview(b"".join(self._pending))
@@ -83,22 +83,22 @@ class EventFile:
         try:
             while written < len(data):
                 taken = self._file.write(data[written:])
-                if not taken:  # None where the system asks to try again, which could be for ever
-                    raise BlockingIOError(EAGAIN, "the disk takes nothing at present")
+                if not taken:  # None means that the system would block; retrying here might never end
+                    raise BlockingIOError(EAGAIN, "the disk accepts no data at present")
                 written += taken
         finally:
             ends = list(takewhile(lambda end: end <= written, accumulate(map(len, self._pending))))
-            whole = ends[-1] if ends else 0
-            self.size += whole
+            complete = ends[-1] if ends else 0
+            self.size += complete
             del self._pending[: len(ends)]
             self._headings = max(self._headings - len(ends), 0)
-            if whole < written:
+            if complete < written:
                 self._torn = True
                 with suppress(OSError):  # the next flush tries again, before it writes
                     self._cut()
 
     def _cut(self) -> None:
-        """Cut off the part of a record at the end."""
+        """Cut off the incomplete record at the end."""
         self._file.seek(self.size)
         os.ftruncate(self._file.fileno(), self.size)
         self._torn = False

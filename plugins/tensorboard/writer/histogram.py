@@ -52,7 +52,7 @@ def as_floats(array: Any) -> Array | None:
 
 
 class HistogramAccumulator:
-    """A histogram of several arrays, added one after the other; none of them is kept.
+    """A histogram of several arrays, added one after the other; the arrays are not kept.
 
     Numbers are counted in the precision of the first array.
 

@@ -43,7 +43,7 @@ def test_a_learning_rate_that_cannot_be_written_is_an_error() -> None:
         optimizer = keras.optimizers.SGD(0.5)
     finally:
         keras.config.set_floatx(before)
-    with pytest.raises(SettingsError, match=r"learning_rate was set to 0.4999, yet it is 0.5"):
+    with pytest.raises(SettingsError, match=r"learning_rate was set to 0.4999 but is 0.5"):
         KerasSubject(line(optimizer)).set_learning_rates({"learning_rate": 0.4999})
 
 

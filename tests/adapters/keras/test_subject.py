@@ -219,7 +219,7 @@ def test_a_file_that_does_not_fit_is_told_by_name(suffix: str) -> None:
     for file in (path, other):
         with pytest.raises(CheckpointError, match=f"{file.name}' does not fit this model; it is another model's, or"):
             subject.load(file)
-    with pytest.raises(UnreadableCheckpoint, match=f"{foreign.name}' is no file of Keras's that can be read"):
+    with pytest.raises(UnreadableCheckpoint, match=f"{foreign.name}' is not a readable Keras file"):
         subject.load(foreign)
 
 

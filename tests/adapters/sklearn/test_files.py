@@ -36,8 +36,8 @@ def test_files_that_could_run_code_are_refused(tmp_path):
     skops.io.dump(Own().partial_fit(X, LABELS, classes=[0, 1, 2]), tmp_path / "own.skops")
     skops.io.dump(GaussianNB(), tmp_path / "other.skops")
     for name, sentence in (
-        ("pickled", "is no skops file that can be read"),
-        ("own", r"holds types that are neither skops's nor scikit-learn's: .*Own; if you trust them"),
+        ("pickled", "is not a readable skops file"),
+        ("own", r"holds types from outside skops and scikit-learn: .*Own; if you trust them"),
         ("other", "holds a GaussianNB, which a SGDClassifier cannot load"),
     ):
         with pytest.raises(CheckpointError, match=sentence):
@@ -56,13 +56,13 @@ def test_what_the_user_trusts_is_read(tmp_path):
     assert np.array_equal(subject.estimator.coef_, own.coef_)
 
     SklearnSubject(own, trusted=".joblib").save(tmp_path / "own.joblib", weights_only=False)
-    with pytest.raises(CheckpointError, match=r'runs whatever code it holds; .*trusted=\[".joblib"\]'):
+    with pytest.raises(CheckpointError, match=r'runs any code that it holds; .*trusted=\[".joblib"\]'):
         subject.load(tmp_path / "own.joblib")
     subject = SklearnSubject(Own(), trusted=[".joblib"])
     subject.load(tmp_path / "own.joblib")
     assert np.array_equal(subject.estimator.coef_, own.coef_)
     (tmp_path / "cut.joblib").write_bytes((tmp_path / "own.joblib").read_bytes()[:100])
-    with pytest.raises(CheckpointError, match="no joblib file that can be read"):
+    with pytest.raises(CheckpointError, match="is not a readable joblib file"):
         subject.load(tmp_path / "cut.joblib")
 
 
@@ -91,5 +91,5 @@ def test_what_scikit_learn_only_imports_is_not_trusted(module, name, tmp_path):
     schema["__module__"], schema["__class__"] = module, name
     with ZipFile(tmp_path / "forged.skops", "w") as archive:
         archive.writestr("schema.json", json.dumps(schema))
-    with pytest.raises(CheckpointError, match=f"neither skops's nor scikit-learn's: {module}.{name}"):
+    with pytest.raises(CheckpointError, match=f"types from outside skops and scikit-learn: {module}.{name}"):
         SklearnSubject(SGDClassifier()).load(tmp_path / "forged.skops")

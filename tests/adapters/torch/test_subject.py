@@ -169,7 +169,7 @@ def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: boo
 @pytest.mark.parametrize(
     ("arguments", "options", "told"),
     [
-        (lambda: (SGD(tiny().parameters()), tiny()), {}, "SGD, no torch.nn.Module; did you swap"),
+        (lambda: (SGD(tiny().parameters()), tiny()), {}, "SGD, not a torch.nn.Module; did you swap"),
         (lambda: (tiny(), tiny().parameters()), {}, "optimizer 'optimizer' is of type generator"),
         (lambda: (tiny(), SGD), {}, "the class SGD"),
         (lambda: (tiny(), {"a": 3}), {}, "optimizer 'a' is of type int"),

@@ -288,7 +288,7 @@ def test_a_file_that_is_not_what_was_meant_replaces_nothing(directory: bool, tmp
         return hashlib.sha256(meant).hexdigest()
 
     commit(path, lambda staged: write(staged, b"old", b"old"), directory=directory, epoch=1, step=1)
-    with pytest.raises(CheckpointError, match="the disk does not hold what was written to it"):
+    with pytest.raises(CheckpointError, match="the file's content differs from what was written to it"):
         commit(path, lambda staged: write(staged, b"new", b"ne"), directory=directory, epoch=2, step=2)
 
     assert read(path).epoch == 1

@@ -57,7 +57,7 @@ def test_a_rank_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -
     loop.stop.poll()
     loop.stop.poll()
 
-    with pytest.raises(RankError, match="rank 1, 2 does not answer where it is"):
+    with pytest.raises(RankError, match="rank 1, 2 does not report its position"):
         loop.stop.at_last_batch()
 
 

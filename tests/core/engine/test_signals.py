@@ -150,7 +150,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 
 
 def test_a_signal_that_does_not_exist_is_refused_with_the_nearest() -> None:
-    with pytest.raises(SettingsError, match="'SIGKILL': the system lets no process hear it"), Run(signals=["SIGKILL"]):
+    with pytest.raises(SettingsError, match="'SIGKILL': no process can handle this signal"), Run(signals=["SIGKILL"]):
         pass
     with pytest.raises(SettingsError, match="no such signal here; did you mean 'SIGTERM'"), Run(signals=["SIGTERN"]):
         pass
@@ -211,7 +211,7 @@ def test_a_signal_is_noted_first_and_has_its_effect_the_second_time(before: Caug
     asked: list[str] = []
     signals = Signals(["SIGTERM"], asked.append)
     signal.raise_signal(signal.SIGTERM)
-    assert (asked, before.calls, signals.came) == (["SIGTERM"], [], [signal.SIGTERM])
+    assert (asked, before.calls, signals.received) == (["SIGTERM"], [], [signal.SIGTERM])
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGUSR1)
     signals.close()
@@ -238,11 +238,11 @@ def test_after_closing_the_first_signal_has_its_effect(before: Caught) -> None:
 def test_a_signal_that_another_process_got_has_its_effect_here(before: Caught) -> None:
     """Unless one came to this process itself; a name that is no signal, such as a stop file, has none."""
     signals = Signals(["SIGTERM", "SIGUSR1"], lambda _: None)
-    signals.came_elsewhere("run/stop")
+    signals.record_elsewhere("run/stop")
     signals.close()
     signals.exit(None)
     assert before.calls == []
-    signals.came_elsewhere("SIGUSR1")
+    signals.record_elsewhere("SIGUSR1")
     signals.exit(None)
     assert before.calls == [signal.SIGUSR1]
 

@@ -41,7 +41,7 @@ def test_a_stop_file_from_before_the_run_is_removed_without_effect(
         list(run.epochs(2))
 
     assert run.result.epochs == 2
-    assert "was there before the run began, and is removed" in caplog.text
+    assert "existed before the run began; it is removed and does not stop the run" in caplog.text
     assert not (tmp_path / "stop").exists()
 
 
@@ -120,7 +120,7 @@ def test_a_store_is_looked_into_rarely() -> None:
     fsspec.filesystem("memory").pipe_file("/stops/stop", b"")
     file.look()
     assert asked == []
-    file.look(far=True)
+    file.look(remote=True)
     file.close()
 
     assert asked == ["memory://stops/stop"]

@@ -24,7 +24,7 @@ CHANGES: list[tuple[list[Callback], list[str]]] = [
         [SAVED, EarlyStopping(monitor="val_loss_2", patience=2, min_delta=0.1, mode="min"), BEFORE[2]],
         ["monitor 'val_loss' -> 'val_loss_2', mode 'auto' -> 'min': it starts without a state"],
     ),
-    ([SAVED, BEFORE[1]], ["is not listed any more: its state is dropped"]),
+    ([SAVED, BEFORE[1]], ["is no longer listed: its state is dropped"]),
     ([*BEFORE, EarlyStopping(patience=9)], ["is new: it starts without a state"]),
     (
         [SAVED, EarlyStopping(patience=3), BEFORE[2]],
@@ -120,7 +120,7 @@ def test_no_state_is_given_twice(before: list[Callback], after: list[Callback]) 
     assert len(given_states) == len(set(given_states))
     assert set(found.unchanged.values()) <= set(found.states)
     new = sum("is new" in each for each in found.differences)
-    dropped = sum("is not listed any more" in each for each in found.differences)
+    dropped = sum("is no longer listed" in each for each in found.differences)
     assert new == max(len(after) - len(found.states), 0)
     assert dropped == max(len(before) - len(found.states), 0)
 
@@ -133,7 +133,7 @@ def test_a_plain_plugin_is_matched_by_its_name() -> None:
     assert found.states == {"Counter": saved[0]}
     assert found.differences == [
         "Counter-2 is new: it starts without a state",
-        "Other is not listed any more: its state is dropped",
+        "Other is no longer listed: its state is dropped",
     ]
 
 

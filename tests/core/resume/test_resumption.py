@@ -221,7 +221,7 @@ def test_a_checkpoint_with_weights_only_restores_weights_and_states_and_logs_tha
     first = resumed([3.0, 2.0], saved, EarlyStopping(patience=2))
     second = resumed([3.0, 2.0, 2.5, 2.5], saved, EarlyStopping(patience=2))
 
-    assert "was saved with save_weights_only: everything else starts anew" in caplog.text
+    assert "was saved with save_weights_only: everything else starts from the beginning" in caplog.text
     assert first.subject.slope != 0
     assert second.result.reason == "val_loss 2.5 did not improve on 2 (epoch 2) for the 2nd time"
 
@@ -254,7 +254,7 @@ def test_a_run_whose_epochs_are_all_done_logs_that_more_must_be_asked_for(caplog
     run = resumed([3.0, 2.0], SAVED)
 
     assert run.result.epochs == 2
-    assert "all 2 epochs are done; to train on, ask for more" in caplog.text
+    assert "all 2 epochs are done; to continue training, raise the number of epochs" in caplog.text
 
 
 def test_a_run_that_its_loop_stopped_stays_stopped_too() -> None:

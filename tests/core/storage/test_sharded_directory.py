@@ -165,7 +165,7 @@ def test_what_is_written_has_to_be_laid_out(wrong: str) -> None:
         if wrong == "another name":
             (staged / "another").mkdir()
 
-    with pytest.raises(CheckpointError, match="has to contain one file, the index"):
+    with pytest.raises(CheckpointError, match="must contain one file, the index"):
         commit(path, write, directory=True, epoch=2, step=2)
     assert read(path).entry.run_state == {"text": text_in(path)} == {"text": "old"}
     assert sorted(os.listdir()) == ["best.parts", "best.parts.trainbus.json"]

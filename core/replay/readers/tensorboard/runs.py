@@ -48,7 +48,7 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str], steps_per_epoch:
     """Return the runs in event files that may belong together.
 
     Args:
-        files: One of the lists that `group` returns.
+        files: One of the lists that ``group`` returns.
         name_of: Returns the name of a run for its directory.
         steps_per_epoch: The number of steps in an epoch, used if the files do not contain epochs; None guesses.
 
@@ -214,4 +214,4 @@ def _interpret_others(tags: Mapping[str, _TagSeries]) -> _Interpretation:
 
 def _note_left_out(tags: Iterable[str]) -> list[str]:
     given = list(tags)
-    return [f"{list_names(given)}: left out, not a metric of whole epochs."] if given else []
+    return [f"{list_names(given)}: left out, not a metric of complete epochs."] if given else []
