@@ -290,6 +290,9 @@ class RunJournal:
 def read(path: Path) -> list[RunJournal]:
     """Return the runs in a journal, in the order in which they began.
 
+    Args:
+        path: The journal.
+
     Raises:
         JournalError: The file cannot be read, is not a journal, or has a damaged line before the last one.
     """
