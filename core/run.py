@@ -248,7 +248,8 @@ class Run:
             self._at_end.callback(self._stop_requests.close_stop_file)
             self.resumer.restore(self._group)
             self._dispatch("on_train_begin")
-            self._executor.collector.check_plugins()
+            with self._group.shared():
+                self._executor.collector.check_plugins()
             self._record(self.resumer.finish_last_decision(self._group))
             self.resumer.finish()
         except BaseException as error:

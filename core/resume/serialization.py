@@ -60,7 +60,12 @@ def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
         items = enumerate(cast("list[Any]", value))
         return [_to_plain(item, f"{where}[{index}]", arrays) for index, item in items]
     if isinstance(value, Mapping):
-        return _mapping_to_plain(value, where, arrays)  # pyright: ignore[reportUnknownArgumentType]
+        mapping, plain = cast("Mapping[Any, Any]", value), dict[Any, Any]()
+        for key, item in mapping.items():  # a comprehension would be one more frame for each level
+            plain[key] = _to_plain(item, f"{where}[{key!r}]", arrays)
+        if MARK not in plain and all(isinstance(key, str) for key in plain):
+            return plain
+        return {MARK: "mapping", "value": [[_to_plain(key, f"a key of {where}", arrays), plain[key]] for key in plain]}
     if hasattr(value, "__array__") and (arrays or _is_numpy_scalar(value)):
         return _array_to_plain(value, where)
     allowed = "numbers, text, arrays, lists and mappings" if arrays else "numbers, text, lists and mappings"
@@ -69,13 +74,6 @@ def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
 
 def _is_numpy_scalar(value: Any) -> bool:
     return "numpy" in sys.modules and isinstance(value, sys.modules["numpy"].generic)
-
-
-def _mapping_to_plain(given: Mapping[Any, Any], where: str, arrays: bool) -> Any:  # noqa: FBT001
-    items = [(key, _to_plain(item, f"{where}[{key!r}]", arrays)) for key, item in given.items()]
-    if all(isinstance(key, str) for key in given) and MARK not in given:
-        return dict(items)
-    return {MARK: "mapping", "value": [[_to_plain(key, f"a key of {where}", arrays), item] for key, item in items]}
 
 
 def _array_to_plain(value: Any, where: str) -> Any:
@@ -105,7 +103,7 @@ def compress_arrays(plain: Any) -> Any:
     given = cast("dict[str, Any]", plain)
     if given.get(MARK) in ("bytes", "array"):
         data = zlib.compress(base64.b64decode(given["value"]))
-        return {**given, "value": base64.b85encode(data).decode(), "compress_arrays": True}
+        return {**given, "value": base64.b85encode(data).decode(), "zlib": True}
     return {key: compress_arrays(each) for key, each in given.items()}
 
 
@@ -140,11 +138,7 @@ def from_json_data(value: Any) -> Any:
 
 
 def _bytes_of(given: dict[str, Any]) -> bytes:
-    return (
-        zlib.decompress(base64.b85decode(given["value"]))
-        if "compress_arrays" in given
-        else base64.b64decode(given["value"])
-    )
+    return zlib.decompress(base64.b85decode(given["value"])) if "zlib" in given else base64.b64decode(given["value"])
 
 
 T = TypeVar("T")

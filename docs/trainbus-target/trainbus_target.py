@@ -13,7 +13,7 @@ class StopAtTarget(MonitoredCallback):
     """Value of the metric that is good enough."""
 
     def plugin(self) -> object:
-        """A new listener for one run."""
+        """Return a new plugin for one run."""
         return _Stopper(self)
 
 

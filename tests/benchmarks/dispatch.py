@@ -24,6 +24,7 @@ LEAST_NS = 5_000_000
 """How long one measurement takes at least."""
 ASKED = {
     "PluggyCall": {"0": 8.0, "1": 8.0, "4": 8.0, "16": 8.0},
+    "CachedPluggyCall": {"0": 8.0, "1": 8.0, "4": 8.0, "16": 8.0},
     "IgniteEngine": {"0": 8.0, "1": 8.0, "4": 8.0, "16": 8.0},
     "SkorchNotify": {"0": 8.0, "1": 8.0, "4": 8.0, "16": 8.0},
     "TransformersHandler": {"0": 10.0, "1": 10.0, "4": 10.0, "16": 10.0},

@@ -1,6 +1,6 @@
 """What an import costs: `python -m tests.benchmarks.import_time [rounds]`.
 
-Every figure comes from interpreters of its own, taken in turns; the heavy packages that it brings along are named.
+Every figure comes from interpreters of its own, taken in turns; the heavy packages that it also imports are named.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(rounds: int = 11) -> None:
             known.append(_imported(module))
     print(f"{versions('trainbus', 'pluggy', 'pydantic', 'numpy')}; {rounds} interpreters each\n")
     print("Milliseconds to import, median (minimum):\n")
-    print(table(["", "ms", "modules", "brings along"], (_row(module, known) for module, known in runs.items())))
+    print(table(["", "ms", "modules", "also imports"], (_row(module, known) for module, known in runs.items())))
 
 
 def _imported(module: str) -> list[str]:

@@ -137,6 +137,18 @@ class PluggyCall(Peer):
         self.hook = manager.hook
 
     def _go(self, items: Sequence[int]) -> None:
+        hook, metrics = self.hook, METRICS
+        for item in items:
+            hook.on_batch_begin(batch=item)
+            hook.on_batch_end(batch=item, metrics=metrics)
+
+
+class CachedPluggyCall(PluggyCall):
+    """pluggy's hook call on hooks that are looked up once before the loop."""
+
+    name = "pluggy, cached hooks"
+
+    def _go(self, items: Sequence[int]) -> None:
         begin, end, metrics = self.hook.on_batch_begin, self.hook.on_batch_end, METRICS
         for item in items:
             begin(batch=item)
@@ -325,6 +337,7 @@ class KerasList(Peer):
 
 PEERS: tuple[type[Peer], ...] = (
     PluggyCall,
+    CachedPluggyCall,
     TransformersHandler,
     IgniteEngine,
     SkorchNotify,

@@ -104,8 +104,8 @@ def sizes() -> str:
 
     from trainbus.adapters.torch import TorchSubject
 
-    share = RankState(random=to_json_data(get_rng_state(TorchSubject(nn.Linear(1, 1)))))
-    own, packed = (len(each.model_dump_json(exclude_defaults=True)) for each in (share, share.packed()))
+    share = RankState(rng=to_json_data(get_rng_state(TorchSubject(nn.Linear(1, 1)))))
+    own, compressed = (len(each.model_dump_json(exclude_defaults=True)) for each in (share, share.compressed()))
     part = len(Part(name=f"shards-{'0' * 16}/__1234_0.distcp", size=10**10, digest="0" * 64).model_dump_json())
 
     def index(chunks: int) -> int:
@@ -131,8 +131,8 @@ def sizes() -> str:
 
     def lines() -> list[tuple[str, ...]]:
         rows = {
-            "sum of a meeting, each rank": lambda n: 2048,
-            "DDP: gathered by a save, and in the manifest": lambda n: n * packed,
+            "all-reduce at a boundary, each rank": lambda n: 2048,
+            "DDP: gathered by a save, and in the manifest": lambda n: n * compressed,
             "sharded: gathered by a save": lambda n: n * part,
             "sharded: in the manifest": lambda n: own + 2 * n * part,
             "sharded: each rank's own file": lambda n: own,

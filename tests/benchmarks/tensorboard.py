@@ -76,7 +76,7 @@ def child(rounds: int) -> None:
     fresh = lambda: folder / str(next(numbers))  # noqa: E731
     makers = {
         "trainbus, handing over": own_writer,
-        "trainbus, the whole callback at a batch": own_callback,
+        "trainbus, the complete callback at a batch": own_callback,
         "tensorboardX `add_scalar`": tensorboardx,
         "torch `add_scalar`": torch,
         **({"TensorFlow `tf.summary.scalar`, as Keras calls it": tensorflow} if find_spec("tensorflow") else {}),

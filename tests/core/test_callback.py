@@ -126,7 +126,7 @@ def test_defaults_are_those_of_keras() -> None:
         (lambda: ReduceLROnPlateau(factor=1.0), ["factor=1.0: input should be less than 1"]),
         (lambda: ReduceLROnPlateau(factor=0), ["factor=0: input should be greater than 0"]),
         (lambda: ReduceLROnPlateau(min_lr=-1, cooldown=-1), ["min_lr=-1", "cooldown=-1"]),
-        (lambda: ReduceLROnPlateau(epsilon=1), ["epsilon: no such option"]),
+        (lambda: ReduceLROnPlateau(epsilon=1), ["epsilon: unknown option"]),
         (lambda: ModelCheckpoint("x", save_freq=True), ['save_freq=True: give "epoch", a number of batches']),
         (lambda: ModelCheckpoint("x", save_freq=0), ["save_freq=0: give"]),
         (lambda: ModelCheckpoint(5), ["filepath=5: input should be a valid string"]),

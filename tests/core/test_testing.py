@@ -156,8 +156,8 @@ def test_a_recorder_listens_to_all_hooks_or_to_those_that_it_is_given() -> None:
 
     assert set(everything.names) == set(HOOKS) - {"on_exception", "on_checkpoint_error"}
     assert some.names == [name for name in everything.names if name in ("on_epoch_end", "on_train_end")]
-    assert not Run(callbacks=some).hears_batches
-    assert Run(callbacks=everything).hears_batches
+    assert not Run(callbacks=some).has_batch_listeners
+    assert Run(callbacks=everything).has_batch_listeners
 
 
 @pytest.mark.parametrize("hook", HOOKS)

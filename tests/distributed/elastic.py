@@ -178,7 +178,7 @@ def killed(size: int, kills: int, chance: random.Random, *, then: int | None = N
 
 def main(trials: int) -> None:
     """The table in docs/reliability.md."""
-    print("| ranks | kills | came to the end | same decisions | same weights, bit for bit |")
+    print("| ranks | kills | finished | same decisions | same weights, bit for bit |")
     print("| --- | ---: | ---: | ---: | ---: |")
     chance = random.Random(0)
     for size, then, kills in ((2, None, 2), (4, None, 2), (4, 2, 1)):

@@ -60,7 +60,7 @@ def split(text: str) -> tuple[list[str], list[str]]:
 
 def test_nobody_asked():
     """With verbose=0 everywhere nothing is printed, and nobody listens to batches for it."""
-    assert not Run(LineSubject(), callbacks(0)).hears_batches
+    assert not Run(LineSubject(), callbacks(0)).has_batch_listeners
 
 
 def test_silence(capfd: pytest.CaptureFixture[str]):
@@ -201,8 +201,8 @@ def test_level_two_has_no_bar():
 def test_batches_are_heard_only_for_a_bar():
     """Only a bar listens to batches: not lines, nor decisions beside a framework's own bar."""
     with terminal():
-        heard = [Run(LineSubject(), callbacks(level)).hears_batches for level in (0, 1, 2)]
-        beside = Run(LineSubject(), callbacks(1), progress=False).hears_batches
+        heard = [Run(LineSubject(), callbacks(level)).has_batch_listeners for level in (0, 1, 2)]
+        beside = Run(LineSubject(), callbacks(1), progress=False).has_batch_listeners
     assert (heard, beside) == ([False, True, False], False)
 
 
@@ -211,7 +211,7 @@ def test_a_notebook_is_a_place_for_a_bar(monkeypatch: pytest.MonkeyPatch):
     for application, drawn in [("IPKernelApp", True), ("TerminalIPythonApp", False)]:
         shell = SimpleNamespace(config={application: {}})
         monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))  # type: ignore[misc]
-        assert Run(LineSubject(), callbacks(1)).hears_batches == drawn
+        assert Run(LineSubject(), callbacks(1)).has_batch_listeners == drawn
 
 
 def test_an_interruption_leaves_a_clean_line():

@@ -141,7 +141,8 @@ def both_ways(name: str, stride: int) -> list[Tally]:
     for number, how in enumerate(("short", "EAGAIN", "ENOSPC")):
         background = name not in FOREGROUND_ONLY and number != 1
         with tempfile.TemporaryDirectory() as folder:
-            first, lasting = 1 + number % stride, how == "ENOSPC"
+            lasting = how == "ENOSPC"
+            first = 1 if lasting else 1 + number % stride  # a format may make two calls only
             fault = KINDS_OF_FAULTS[how]
             tally = tried(name, Path(folder), fault, background=background, first=first, stride=stride, lasting=lasting)
             tallies.append(tally)

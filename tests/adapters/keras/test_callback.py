@@ -53,7 +53,7 @@ def test_batches_never_come_in_threads(kind: str) -> None:
     assert ears.threads == {threading.current_thread().name}
 
 
-def test_where_nobody_hears_batches_keras_is_left_as_it_is() -> None:
+def test_where_nobody_has_batch_listeners_keras_is_left_as_it_is() -> None:
     """Without a listener for batches the callback overrides no batch hook, also after a fit that had one and failed."""
     cb = KerasCallback([BatchEars()])
     with pytest.raises(ZeroDivisionError):

@@ -62,7 +62,7 @@ def test_what_was_kept_and_could_not_be_written_is_in_memory_only(
 
     (failure,) = run.failures
     assert failure.plugin == "Keep"
-    assert caplog.text.count("what was kept is in memory only: ") == 1
+    assert caplog.text.count("the snapshot is in memory only: ") == 1
     assert run.subject.slope == (5 if again else 3)
     assert lost_by("run/m-2.npz") == {"best val_loss": False}
     assert lost_by("run/m-4.npz") == {"best val_loss": True}
@@ -77,7 +77,7 @@ def test_what_a_dead_run_had_in_memory_only_is_reported_and_not_restored(caplog:
     train(scores, Mishaps(2, "run"), saver, early)
 
     run = train([*scores, 2.0, 2.0], saver, early, resume="run/m-4.npz")
-    assert caplog.text.count("what was kept as 'best val_loss' is lost: it could not be written") == 1
+    assert caplog.text.count("the snapshot 'best val_loss' is lost: it could not be written") == 1
     assert [(each.plugin, "'best val_loss' is not restored" in str(each)) for each in run.failures] == [
         ("EarlyStopping", True)
     ]
@@ -110,7 +110,7 @@ def test_what_was_kept_and_is_damaged_or_left_behind_is_reported_and_costs_the_r
         kept.unlink()
 
     run = train([*scores, 3.0, 0.5], saver, early, resume=folder)
-    assert caplog.text.count(f"what was kept as 'best val_loss' is lost: '{folder}/{kept.name}' ") == 1
+    assert caplog.text.count(f"the snapshot 'best val_loss' is lost: '{folder}/{kept.name}' ") == 1
     assert ("its bytes are not those" if mishap == "damaged" else "move it together with the checkpoint") in caplog.text
     assert (run.subject.slope, run.failures) == (5, [])
     run = train([*scores, 3.0], saver, early, resume="auto")
@@ -138,6 +138,6 @@ def test_a_file_that_cannot_be_removed_stays_and_is_reported(caplog: pytest.LogC
 
     (failure,) = run.failures
     assert failure.plugin == "ModelCheckpoint"
-    assert caplog.text.count("'run-1/m.npz' could not be removed: ") == 1
+    assert caplog.text.count("'run-1/m.npz' could not be deleted: ") == 1
     assert sorted(map(str, Path().glob("run-*/m.npz"))) == ["run-1/m.npz", "run-3/m.npz"]
     assert run.state.files == [Path("run-3/m.npz")]

@@ -31,7 +31,7 @@ class Trained(LineSubject):
 
 
 def checkpoint_at(name: str) -> Checkpoint:
-    return Checkpoint(path=Path(name), content=ManifestEntry(digest="", size=0, epoch=0, step=0))
+    return Checkpoint(path=Path(name), entry=ManifestEntry(digest="", size=0, epoch=0, step=0))
 
 
 def test_a_subject_says_which_processes_train_it() -> None:

@@ -42,7 +42,7 @@ def same(one: Any, other: Any) -> bool:
 
 @given(st.lists(logged, min_size=1, max_size=4))
 def test_reducing_is_logging_everything_on_one_rank(ranks: list[list[tuple[str, float, int]]]) -> None:
-    """Means by counts, sums, extremes; of a metric that is not reduced, what rank 0 has; what is no number stays so."""
+    """Means by counts, sums, extremes; of a metric that is not reduced, what rank 0 has; NaN stays NaN."""
     found = reduced([means_of(values) for values in ranks]).read()
     whole = means_of([each for rank, values in enumerate(ranks) for each in values if rank == 0 or each[0] != "same"])
 
@@ -51,8 +51,8 @@ def test_reducing_is_logging_everything_on_one_rank(ranks: list[list[tuple[str, 
 
 
 @given(st.lists(logged, min_size=1, max_size=4))
-def test_joining_what_ranks_remember_is_logging_everything(ranks: list[list[tuple[str, float, int]]]) -> None:
-    """So a run that goes on with fewer ranks has the metrics that all had."""
+def test_merging_the_sums_of_ranks_is_logging_everything(ranks: list[list[tuple[str, float, int]]]) -> None:
+    """So a run that continues with fewer ranks has the metrics that all had."""
     joined = RunningMeans()
     for values in ranks:
         joined.merge(means_of(values).sums())

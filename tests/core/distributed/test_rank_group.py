@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.engine.parts import Parts, parts_for
-from trainbus import Decision, RankError, SettingsError, UnreadableCheckpoint, decision, hookimpl
+from trainbus import Decision, RankError, Run, SettingsError, UnreadableCheckpoint, decision, hookimpl
 from trainbus.checkpoints import Checkpoint
 from trainbus.decision import NOTHING
 from trainbus.distributed.rank_group import RankGroup
@@ -132,7 +133,7 @@ def test_every_rank_executes_a_decision_and_rank_0_writes() -> None:
     (rate, result), *others = on_group(3, play)
     assert rate == 0.2
     assert [path.name for path in Path().glob("*.npz")] == ["m.npz"]
-    assert len(result.committed[0].content.memory["other_ranks"]) == 2
+    assert len(result.committed[0].entry.run_state["other_ranks"]) == 2
     for other_rate, other in others:
         assert other_rate == rate
         assert other.to_json() == result.to_json()
@@ -221,8 +222,10 @@ def test_a_checkpoint_that_one_rank_cannot_read_is_skipped_by_all(broken: set[in
 def test_a_rank_that_fails_alone_leaves_and_says_why() -> None:
     """It waits for nobody any more, executes nothing, and the others find its error in the store."""
     stores: dict[str, str] = {}
+    both_have_met = threading.Barrier(2)
 
     def play(group: RankGroup, _: Bus, parts: Parts) -> None:
+        both_have_met.wait(30)
         if group.rank == 1:
             error = ValueError("bad batch")
             assert group.arrive(error, parts.executor) is error
@@ -243,3 +246,37 @@ def test_all_ranks_end_together() -> None:
         return [arrived, final, group.collect(parts.executor)]
 
     assert on_group(2, play) == [[None, (decision.stop("rank 0"), None), ExecutionResult()]] * 2
+
+
+def test_a_state_that_no_checkpoint_can_store_is_refused_on_all_ranks() -> None:
+    """Although one rank alone has it; no rank begins an epoch that the others would not join."""
+
+    class Subject(LineSubject):
+        def __init__(self, ranks: ThreadRanks) -> None:
+            super().__init__()
+            self._ranks = ranks
+
+        def ranks(self) -> ThreadRanks:
+            return self._ranks
+
+    class Layer:
+        def __init__(self, state: object) -> None:
+            self.state = state
+
+        @hookimpl
+        def on_epoch_end(self) -> None: ...
+
+        def state_dict(self) -> object:
+            return {"weight": self.state}
+
+        def load_state_dict(self, state: object) -> None: ...
+
+    def play(ranks: ThreadRanks) -> str:
+        run = Run(Subject(ranks), [Layer(object() if ranks.rank else 1)], progress=False, signals=())
+        with pytest.raises((SettingsError, RankError)) as raised:
+            run.begin()
+        return str(raised.value)
+
+    others, own = on_all(2, play)
+    assert "Layer: state_dict(): ['weight'] is a object, which is not plain data" in own
+    assert others.startswith("rank 1: SettingsError: Layer: state_dict()")

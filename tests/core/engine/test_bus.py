@@ -229,7 +229,7 @@ def test_a_result_is_announced_file_by_file_then_as_a_decision() -> None:
     """The answers are ignored; an empty decision is none."""
     plugin = Announced()
     bus, _ = bus_of(plugin)
-    checkpoint = Checkpoint(path=Path("m"), content=ManifestEntry(digest="", size=0, epoch=0, step=0))
+    checkpoint = Checkpoint(path=Path("m"), entry=ManifestEntry(digest="", size=0, epoch=0, step=0))
     failed = FailedSave(Path("n"), 3, CheckpointError("full"))
     bus.announce("run", ExecutionResult(decision.stop("x"), (checkpoint,), (failed,)))
     bus.announce("run", ExecutionResult())

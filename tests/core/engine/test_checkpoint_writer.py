@@ -141,10 +141,10 @@ def test_a_file_that_cannot_be_written_is_raised_or_reported(background: bool, p
 
 
 def test_no_file_is_written_if_the_state_cannot_be_copied() -> None:
-    """All files of the decision have failed, and what comes after the save is told so."""
+    """All files of the decision have failed, and what is called after the save gets them."""
     writer, seen = writer_for(Uncopied()), list[list[FailedSave]]()
     asked = decision.save("a.npz", on_error="warn") | decision.save("b.npz", on_error="warn")
-    writer.write(asked, background=True, after=lambda job: seen.append(job.unwritten))
+    writer.write(asked, background=True, after=lambda job: seen.append(job.failed))
     result = writer.collect(wait=True)
 
     assert {each.path.name for each in result.failed} == {"a.npz", "b.npz"}

@@ -36,7 +36,7 @@ results = st.builds(
     ExecutionResult,
     st.frozensets(actions, max_size=4).map(Decision),
     st.lists(
-        st.builds(lambda path, content: Checkpoint(path=Path(path), content=content), paths, entries), max_size=2
+        st.builds(lambda path, content: Checkpoint(path=Path(path), entry=content), paths, entries), max_size=2
     ).map(tuple),
     st.lists(
         st.builds(
@@ -65,8 +65,8 @@ def test_a_result_comes_back_from_json(result: ExecutionResult) -> None:
 @given(entries)
 def test_the_states_of_checkpoints_stay_behind(content: ManifestEntry) -> None:
     """They can be large, and every rank has its own."""
-    content = content.model_copy(update={"memory": {"large": [1, 2, 3]}})
-    result = ExecutionResult(committed=(Checkpoint(path=Path("m"), content=content),))
+    content = content.model_copy(update={"run_state": {"large": [1, 2, 3]}})
+    result = ExecutionResult(committed=(Checkpoint(path=Path("m"), entry=content),))
 
     assert "large" not in json.dumps(result.to_json())
-    assert ExecutionResult.from_json(result.to_json()).committed[0].content.memory == {}
+    assert ExecutionResult.from_json(result.to_json()).committed[0].entry.run_state == {}

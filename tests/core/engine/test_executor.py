@@ -1,4 +1,4 @@
-"""A decision is executed on the subject and the disk, whoever asked for what."""
+"""A decision is executed on the subject and the disk, whichever plugins asked for it."""
 
 from pathlib import Path
 
@@ -70,8 +70,8 @@ def test_one_file_is_written_once_and_complete_if_any_plugin_asks_for_it() -> No
     """Two saves of one path make one checkpoint, complete unless all want only the weights, with both reasons."""
     listening = Listening()
     weights = decision.save("a.npz", weights_only=True, reason="one")
-    whole = decision.save("a.npz", reason="two")
-    run = one_epoch(LineSubject(), listening, Answering(weights), Answering(whole))
+    complete = decision.save("a.npz", reason="two")
+    run = one_epoch(LineSubject(), listening, Answering(weights), Answering(complete))
 
     (checkpoint,) = run.state.checkpoints
     assert (checkpoint.path, checkpoint.entry.weights_only, checkpoint.epoch) == (Path("a.npz"), False, 0)

@@ -37,7 +37,7 @@ def saved(epochs: int, batches: int = 0) -> Path:
         parts.state.start_epoch(epochs)
         parts.collector.note_rng()
         resumer_for(parts).begin_loop(np.random.permutation(6))  # noqa: NPY002
-        parts.state.set_trained_batches(batches)
+        parts.state.counters.trained_batches = batches
         parts.state.means.add("loss", 5.0)
         parts.state.step += batches
     parts.executor.execute(decision.save("m.npz"))

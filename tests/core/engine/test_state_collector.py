@@ -81,7 +81,7 @@ def test_what_a_collector_stores_a_resumption_restores(
         state.start_epoch(len(epochs))
         state.loops = 1
         state.means.add("loss", 2.5, 4)
-        state.set_trained_batches(batches)
+        state.counters.trained_batches = batches
     state.step = step
     stops = [Stop(reason="enough", by="loop"), Stop(reason="SIGTERM asked for it", by=REQUEST)]
     state.stop_actions += data.draw(st.permutations(stops))
@@ -90,7 +90,7 @@ def test_what_a_collector_stores_a_resumption_restores(
 
     entry = ManifestEntry(digest="", size=0, epoch=state.epoch, step=state.step)
     stored = CheckpointState.model_validate_json(memory).model_dump()
-    checkpoint = Checkpoint(path=Path("m.npz"), content=entry.model_copy(update={"memory": stored}))
+    checkpoint = Checkpoint(path=Path("m.npz"), entry=entry.model_copy(update={"run_state": stored}))
     plugin, back, failures = Remembers(), RunState(LineSubject()), Failures()
     resumption = Resumption(checkpoint, {"p": plugin}, {})
     resumption.restore_run(back)
@@ -121,7 +121,7 @@ def test_a_save_that_a_signal_asked_for_stores_no_decision() -> None:
     assert Resumption(
         Checkpoint(
             path=Path("m.npz"),
-            content=ManifestEntry(digest="", size=0, epoch=0, step=0, memory=stored.model_dump()),
+            entry=ManifestEntry(digest="", size=0, epoch=0, step=0, run_state=stored.model_dump()),
         ),
         {},
         {},

@@ -34,31 +34,31 @@ CHANGES: list[tuple[list[Callback], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("after", "said"), CHANGES)
+@pytest.mark.parametrize(("after", "lines"), CHANGES)
 def test_the_new_settings_win_and_each_difference_is_one_line(
-    after: list[Callback], said: list[str], caplog: pytest.LogCaptureFixture
+    after: list[Callback], lines: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     resumed([1.0, 1.0], *BEFORE)
     with Run(LineSubject(), after, progress=False, resume="auto") as run:
         pass
 
-    lines = [record.getMessage() for record in caplog.records]
+    logged = [record.getMessage() for record in caplog.records]
     assert run.resumed is not None
-    assert len(lines) == len(said)
-    assert all(part in line for part, line in zip(said, lines, strict=True))
+    assert len(logged) == len(lines)
+    assert all(part in line for part, line in zip(lines, logged, strict=True))
 
 
-@pytest.mark.parametrize(("after", "said"), CHANGES)
-def test_a_strict_resume_refuses_every_difference_at_once(after: list[Callback], said: list[str]) -> None:
+@pytest.mark.parametrize(("after", "lines"), CHANGES)
+def test_a_strict_resume_refuses_every_difference_at_once(after: list[Callback], lines: list[str]) -> None:
     resumed([1.0, 1.0], *BEFORE)
 
     with ExitStack() as refused:
-        if said:
-            told = refused.enter_context(pytest.raises(SettingsError, match="resume_strict"))
+        if lines:
+            raised = refused.enter_context(pytest.raises(SettingsError, match="resume_strict"))
         refused.enter_context(Run(LineSubject(), after, progress=False, resume="auto", resume_strict=True))
 
-    if said:
-        assert all(part in str(told.value) for part in said)
+    if lines:
+        assert all(part in str(raised.value) for part in lines)
 
 
 def test_a_larger_patience_revokes_the_stop_and_continues_counting() -> None:

@@ -35,13 +35,13 @@ class Script(NamedTuple):
 
 
 class Witness:
-    """Writes down what a run does, and dies at the event that it is told to."""
+    """Logs what a run does, and dies at the given event."""
 
-    def __init__(self, told: Path, die_at: int | None) -> None:
-        self.told, self.left = told, die_at
+    def __init__(self, logged: Path, die_at: int | None) -> None:
+        self.logged, self.left = logged, die_at
 
     def note(self, *what: Any) -> None:
-        with self.told.open("a") as file:
+        with self.logged.open("a") as file:
             file.write(json.dumps(what) + "\n")
         self.die()
 
@@ -83,18 +83,18 @@ def train(script: Script, epochs: int, *listeners: object, **options: Any) -> Ru
     return run
 
 
-def lived(script: Script, epochs: int, told: Path, *, die_at: int | None = None, resume: str | None = None) -> bool:
-    """Train in a process of its own; whether it came to its end, rather than being killed."""
+def lived(script: Script, epochs: int, logged: Path, *, die_at: int | None = None, resume: str | None = None) -> bool:
+    """Train in its own process; return whether it came to its end, rather than being killed."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            told.unlink(missing_ok=True)
+            logged.unlink(missing_ok=True)
             logging.disable()
-            run = train(script, epochs, Witness(told, die_at), resume=resume)
+            run = train(script, epochs, Witness(logged, die_at), resume=resume)
             best = {name: float(value.value).hex() for name, value in run.result.best.items()}
             end = ["end", run.result.reason, list(map(str, run.state.files)), best, float(run.subject.slope).hex()]
-            with told.open("a") as file:
+            with logged.open("a") as file:
                 file.write(json.dumps([*end, [list(map(repr, values)) for values in run.history.values()]]) + "\n")
             code = 0
         except BaseException:  # noqa: BLE001 - the test sees the exit code
@@ -138,7 +138,7 @@ SCRIPTS = st.builds(
 
 
 class Lives(RuleBasedStateMachine):
-    """A training that is killed at any of its events, resumed, killed again, finished, and asked for more epochs."""
+    """A training that is killed at any of its events, resumed, killed again, finished, and given more epochs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,25 +156,25 @@ class Lives(RuleBasedStateMachine):
         self.unbroken(epochs)
 
     def unbroken(self, epochs: int) -> None:
-        """What a run of so many epochs tells and leaves where nothing happens to it."""
+        """What a run of so many epochs logs and leaves if nothing happens to it."""
         self.epochs = epochs
         aside = self.folder / "aside"
         aside.mkdir()
         os.chdir(aside)
-        assert lived(self.script, epochs, Path("told"))
-        self.told, self.files = Path("told").read_text().splitlines(), files_in(Path("run"))
+        assert lived(self.script, epochs, Path("logged"))
+        self.logged, self.files = Path("logged").read_text().splitlines(), files_in(Path("run"))
         os.chdir(self.folder)
         shutil.rmtree(aside)
 
     @rule(event=st.integers(1, 50))
     def is_killed(self, event: int) -> None:
-        lived(self.script, self.epochs, Path("told"), die_at=event, resume="auto")
-        self.tells_the_same()
+        lived(self.script, self.epochs, Path("logged"), die_at=event, resume="auto")
+        self.logs_the_same()
 
     @rule()
     def finishes(self) -> None:
-        assert lived(self.script, self.epochs, Path("told"), resume="auto")
-        assert self.tells_the_same()[-1] == self.told[-1]
+        assert lived(self.script, self.epochs, Path("logged"), resume="auto")
+        assert self.logs_the_same()[-1] == self.logged[-1]
         assert files_in(Path("run")) == self.files
 
     @rule()
@@ -183,12 +183,12 @@ class Lives(RuleBasedStateMachine):
             self.finishes()
             self.unbroken(self.epochs + 1)
 
-    def tells_the_same(self) -> list[str]:
-        """What was told is a part of what the unbroken run told, without a gap."""
-        told = Path("told").read_text().splitlines() if Path("told").exists() else []
-        starts = [n for n, line in enumerate(self.told) if told[:1] in ([], [line])]
-        assert any(told == self.told[start : start + len(told)] for start in starts), (told, self.told)
-        return told
+    def logs_the_same(self) -> list[str]:
+        """What was logged is a part of what the unbroken run logged, without a gap."""
+        logged = Path("logged").read_text().splitlines() if Path("logged").exists() else []
+        starts = [n for n, line in enumerate(self.logged) if logged[:1] in ([], [line])]
+        assert any(logged == self.logged[start : start + len(logged)] for start in starts), (logged, self.logged)
+        return logged
 
 
 def files_in(folder: Path) -> list[str]:

@@ -1,11 +1,21 @@
-"""What is packed comes back as it was, and is looked at once."""
+"""Plain data and compressed logs come back as they were; each item is looked at once."""
 
+import json
 from typing import Any
 
+import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.resume.serialization import CompressedLog, decompress_log, from_json_data, to_json_data
+from trainbus.resume.serialization import (
+    CompressedLog,
+    compress_arrays,
+    decompress_log,
+    from_json_data,
+    to_json_data,
+)
 
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()),
@@ -27,7 +37,7 @@ def test_each_text_holds_the_items_of_its_time(parts: list[list[Any]]) -> None:
 
 @given(items=st.lists(st.integers(0, 9)))
 def test_an_item_is_looked_at_once(items: list[int]) -> None:
-    """What was told already costs no save again; what is left out is looked at as rarely."""
+    """A save costs nothing for items that were packed before; an item that is left out is looked at once, too."""
     packed, looked = CompressedLog(), list[int]()
 
     def even(item: int) -> int | None:
@@ -37,3 +47,33 @@ def test_an_item_is_looked_at_once(items: list[int]) -> None:
     for count in range(len(items) + 1):
         assert decompress_log(packed.text(items[:count], even)) == [item for item in items[:count] if item % 2 == 0]
     assert looked == items
+
+
+@given(VALUES)
+def test_plain_data_comes_back_to_the_bit(value: Any) -> None:
+    """Through JSON text; with or without arrays the same."""
+    plain = to_json_data(value)
+
+    assert repr(from_json_data(json.loads(json.dumps(plain)))) == repr(value)
+    assert to_json_data(value, arrays=False) == plain
+    assert repr(from_json_data(compress_arrays(plain))) == repr(value)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])
+@pytest.mark.parametrize("kind", ["f4", "f8", "i8", "u1", "?", "c8"])
+def test_arrays_come_back_unless_they_are_refused(kind: str, shape: tuple[int, ...]) -> None:
+    """Their type, shape and values; a tensor comes back as an array."""
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(kind)
+    for given_array in (array, torch.from_numpy(array)):
+        for plain in (to_json_data([given_array]), compress_arrays(to_json_data([given_array]))):
+            (back,) = from_json_data(json.loads(json.dumps(plain)))
+            assert (back.dtype, back.shape) == (array.dtype, shape)
+            assert np.array_equal(back, array)
+        with pytest.raises(TypeError, match=r"^\[0\] is a \w+, which is not plain data; use numbers, text, lists and"):
+            to_json_data([given_array], arrays=False)
+
+
+@pytest.mark.parametrize("scalar", [np.float32(0.5), np.float64(2.5), np.int64(3), np.uint8(7), np.bool_(True)])
+def test_numpy_scalars_are_numbers(scalar: Any) -> None:
+    """Also where arrays are refused."""
+    assert repr(to_json_data({"a": scalar}, arrays=False)) == repr({"a": scalar.item()})

@@ -20,7 +20,7 @@ class Plain:
     def on_train_end(self) -> None: ...
 
 
-def test_whatever_may_be_listed_becomes_a_listener_with_a_name_of_its_own() -> None:
+def test_whatever_may_be_listed_becomes_a_plugin_with_its_own_name() -> None:
     """Callbacks, settings, names and plain objects, single or in a list, each get a unique stable name."""
     listed = [
         EarlyStopping(),
@@ -35,25 +35,25 @@ def test_whatever_may_be_listed_becomes_a_listener_with_a_name_of_its_own() -> N
     assert [each.name for each in build_plugins(EarlyStopping())] == ["EarlyStopping"]
 
 
-def test_plugins_hear_in_the_order_of_the_list() -> None:
-    """The first in the list hears first."""
-    heard: list[str] = []
+def test_plugins_are_called_in_the_order_of_the_list() -> None:
+    """The first in the list is called first."""
+    called: list[str] = []
 
     def make(name: str) -> object:
         class Named:
             @hookimpl
             def on_train_begin(self) -> None:
-                heard.append(name)
+                called.append(name)
 
         return Named()
 
     with Run(callbacks=[make("a"), make("b"), make("c")]):
         pass
 
-    assert heard == ["a", "b", "c"]
+    assert called == ["a", "b", "c"]
 
 
-def test_every_problem_of_the_list_is_told_at_once() -> None:
+def test_every_problem_of_the_list_is_reported_at_once() -> None:
     """Wrong settings, unknown names, classes, missing capabilities and clashes come in one error."""
     with pytest.raises(SettingsError) as raised:
         Run(
@@ -123,13 +123,13 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A third-party package on the path: a callback, a plugin, and one whose import fails."""
     (tmp_path / "stranger.py").write_text(
         "from trainbus import Callback, hookimpl\n"
-        "heard = []\n"
+        "called = []\n"
         "class Plugin:\n"
         "    @hookimpl\n"
-        "    def on_train_begin(self): heard.append('plugin')\n"
+        "    def on_train_begin(self): called.append('plugin')\n"
         "class Listener(Plugin):\n"
         "    @hookimpl\n"
-        "    def on_train_begin(self): heard.append('callback')\n"
+        "    def on_train_begin(self): called.append('callback')\n"
         "class Nosy(Callback):\n"
         "    def plugin(self): return Listener()\n"
     )
@@ -160,12 +160,12 @@ def test_finding_imports_nothing_and_being_installed_activates_nothing() -> None
 
 @pytest.mark.usefixtures("stranger")
 def test_the_environment_names_plugins_and_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What TRAINBUS_PLUGINS names runs beside what the list holds, after it."""
+    """What TRAINBUS_PLUGINS names runs in addition to what the list holds, after it."""
     monkeypatch.setenv("TRAINBUS_PLUGINS", "nosy_plugin, Nosy,")
     with Run(callbacks=[Plain()]):
         pass
 
-    assert sys.modules["stranger"].heard == ["plugin", "callback"]
+    assert sys.modules["stranger"].called == ["plugin", "callback"]
 
 
 def test_an_unknown_name_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_two_packages_with_one_name_are_told_apart(stranger: Path) -> None:
 
 
 def test_nothing_and_sets_are_lists_too() -> None:
-    """None stands for no callbacks; the members of a set are listed like those of a list."""
+    """None means no callbacks; the members of a set are listed like those of a list."""
     assert build_plugins(None) == []
     assert [each.name for each in build_plugins({EarlyStopping()})] == ["EarlyStopping"]
 

@@ -75,7 +75,7 @@ MISTAKES = {
         "min_delta='much\\n': input should",
     ),
     "in a table": ('callback = "TensorBoard"\n[callbacks.hparams]\nlr = 0.1\n@bad = [\n1,\n2]', "hparams.bad=[1, 2]:"),
-    "dotted": ('callback = "TensorBoard"\n@hparams.bad = []', "hparams.bad=[]: give a number"),
+    "dotted": ('callback = "TensorBoard"\n@hparams.bad = []', "hparams.bad=[]: give a finite number, a bool or text"),
     "in a list": (
         'callback = "ModelCheckpoint"\nfilepath = "a"\nsave_on = [\n"end",  # x\n@"fin"]',
         "save_on.1='fin'",

@@ -29,7 +29,7 @@ def test_nobody_elses_file_is_touched() -> None:
     """A file that is no journal is refused where it is named, and left alone where it is only in the way."""
     for content in ("a text without an end", '{"their": "own"}\n', "{"):
         Path("notes").write_text(content)
-        with pytest.raises(SettingsError, match=r"path='notes'.*no journal"):
+        with pytest.raises(SettingsError, match=r"path='notes'.*is not a journal of trainbus"):
             train([1.0], Journal("notes"))
         assert Path("notes").read_text() == content
 
@@ -58,6 +58,6 @@ print(len(run.history["loss"]), len(run.failures))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.split()[0] == "100"
-    assert re.search(r"switched off, the training continues", done.stderr)
+    assert re.search(r"disabled, the training continues", done.stderr)
     assert 1 < len(story(Path("a.jsonl")).epochs) < 100
     assert Path("a.jsonl").read_bytes().endswith(b"}\n")

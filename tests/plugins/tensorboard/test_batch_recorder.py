@@ -68,8 +68,8 @@ def test_several_updates_in_a_batch_skip_no_interval():
 
 def test_epochs_alone_leave_batches_unheard():
     """With update_freq="epoch" nobody listens to batches."""
-    assert not Run(None, TensorBoard("logs")).hears_batches
-    assert Run(None, TensorBoard("logs", update_freq="batch")).hears_batches
+    assert not Run(None, TensorBoard("logs")).has_batch_listeners
+    assert Run(None, TensorBoard("logs", update_freq="batch")).has_batch_listeners
 
 
 @pytest.mark.parametrize("layout", ["keras", "slash"])
