@@ -177,8 +177,6 @@ def test_two_runs_at_once_never_write_into_one_directory():
     callback = TensorBoard("logs")
     with Run(None, callback):
         with pytest.raises(SettingsError, match=r"another run .* saves its charts in .*; give each run its own dir"):
-            SettingsError, match=r"another run .* saves its charts in .*; give each run its own directory"
-        ):
             Run(None, callback).begin()
         with Run(None, TensorBoard("logs/other")):
             pass
