@@ -56,7 +56,7 @@ def _parse_not_finite(value: object) -> object:
 
 
 Number = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": list(_NOT_FINITE)}]})]
-"""A number, finite or not; pydantic reads the strings of those that are not finite as numbers."""
+"""A number that need not be finite; pydantic reads the strings of those that are not finite as numbers."""
 
 Value = Annotated[bool | int | float | str | None, BeforeValidator(_parse_not_finite)]
 """One value of a rule's input; the validator keeps numbers that are not finite from being read as text."""

@@ -30,7 +30,7 @@ class Executor:
     """Applies decisions to the subject and the disk.
 
     Args:
-        subject: What is trained.
+        subject: The object that is trained.
         collector: Collects the state of the run that a checkpoint stores.
         failures: Records what went wrong without ending the run.
     """

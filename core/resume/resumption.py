@@ -221,7 +221,7 @@ class Resumption:
         Args:
             number: The number of the loop over batches in its epoch, counted from 0.
             loader: What the loop iterates over.
-            subject: What is trained.
+            subject: The object that is trained.
         """
         state = self._loaders.pop(number, None)
         if number < self.position.loops:  # this loop was complete
