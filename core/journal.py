@@ -295,6 +295,16 @@ def read(path: Path) -> list[RunJournal]:
 
     Raises:
         JournalError: The file cannot be read, is not a journal, or has a damaged line before the last one.
+
+    >>> import tempfile
+    >>> from trainbus import Run
+    >>> from trainbus.plugins import Journal
+    >>> path = Path(tempfile.mkdtemp()) / "journal.jsonl"
+    >>> with Run(callbacks=Journal(str(path))) as run:
+    ...     for epoch in run.epochs(2):
+    ...         run.log(loss=1.0)
+    >>> [len(each.epochs) for each in read(path)]
+    [2]
     """
     runs: dict[str, list[tuple[int, Event]]] = {}
     void: dict[str, int] = {}
@@ -313,6 +323,9 @@ def read(path: Path) -> list[RunJournal]:
 
 def parse(path: Path) -> Iterator[tuple[int, Event]]:
     """Yield the end of each complete line of a journal, as an offset in bytes, and its event, void ones included.
+
+    Args:
+        path: The journal.
 
     Raises:
         JournalError: As in ``read``.
