@@ -84,7 +84,7 @@ class Callback(BaseModel):
                 raise _explained(type(self), error) from None
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith(("on_", "set_")):  # a framework treats it as one of its own callbacks
+            if name.startswith(("on_", "set_")):  # a framework calls it like its own callbacks
                 own = type(self).__name__
                 raise AttributeError(
                     f"{own} has no {name!r}: it is a trainbus callback, which needs an adapter of its framework; "

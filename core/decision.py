@@ -259,24 +259,48 @@ def save(
 ) -> Decision:
     """Return the decision to write the subject, or only its weights, to the file ``path``.
 
-    If that fails, ``on_error="raise"`` ends the run; "warn" logs a line and calls ``on_checkpoint_error``. With
-    ``background=True`` a copy of the state is written while the training continues; None does so if the subject can.
+    ``reason``, ``rule`` and ``values`` are those of ``stop``, here and in the functions below.
+
+    Args:
+        path: The path or URL of the file; its suffix selects the format.
+        weights_only: Whether to leave out the rest of the training state, such as the optimizer's.
+        on_error: If the file cannot be written, "raise" ends the run; "warn" logs a line and calls
+            ``on_checkpoint_error``.
+        background: Whether to write a copy of the state while the training continues; None does so if the subject can.
+        reason: Why, in words.
+        rule: Name of the rule that asks for it.
+        values: The rule's input.
+
+    >>> save("best.pt", reason="lowest loss").reasons
+    ('lowest loss',)
     """
     return _only(Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def forget(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
-    """Return the decision to delete the file or the slot ``source``, unless the same decision saves or keeps it."""
+    """Return the decision to delete the file or the slot ``source``, unless the same decision saves or keeps it.
+
+    >>> [action.source for action in forget("old.pt")]
+    ['old.pt']
+    """
     return _only(Forget(source, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def keep(slot: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
-    """Return the decision to copy the subject's present state to memory, under the name ``slot``."""
+    """Return the decision to copy the subject's present state to memory, under the name ``slot``.
+
+    >>> [action.slot for action in keep("best")]
+    ['best']
+    """
     return _only(Keep(slot, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def restore(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
-    """Return the decision to restore the subject from ``source``: a slot if there is one of this name, else a file."""
+    """Return the decision to restore the subject from ``source``: a slot if there is one of this name, else a file.
+
+    >>> [action.source for action in restore("best")]
+    ['best']
+    """
     return _only(Restore(source, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
@@ -291,6 +315,16 @@ def scale_learning_rate(
     """Return the decision to multiply every learning rate by ``factor``, but not below ``floor``.
 
     If several plugins ask for it, the lowest new rate wins.
+
+    Args:
+        factor: What every rate is multiplied by.
+        floor: The lowest new rate; a rate that is below it already does not change.
+        reason: Why, in words.
+        rule: Name of the rule that asks for it.
+        values: The rule's input.
+
+    >>> [action.factor for action in scale_learning_rate(0.5, floor=1e-6)]
+    [0.5]
     """
     return _only(ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=FrozenValues(values)))
 
@@ -300,6 +334,8 @@ def join(decisions: Iterable[Decision]) -> Decision:
 
     >>> join([]) == NOTHING
     True
+    >>> len(list(join([stop("enough"), stop("enough"), save("a.pt")])))
+    2
     """
     return Decision(frozenset(action for decision in decisions for action in decision.actions))
 
@@ -313,7 +349,7 @@ def decision_to_json(decision: Decision) -> list[dict[str, Any]]:
 
 
 def decision_from_json(actions: Iterable[Mapping[str, Any]]) -> Decision:
-    """Return the decision that ``decision_to_json`` was called with; raise as ``action_from_json`` does."""
+    """Return the decision that ``decision_to_json`` was called with; it raises the errors of ``action_from_json``."""
     return Decision(frozenset(map(action_from_json, actions)))
 
 

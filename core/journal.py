@@ -56,7 +56,7 @@ def _parse_not_finite(value: object) -> object:
 
 
 Number = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": list(_NOT_FINITE)}]})]
-"""A number, finite or not; pydantic reads the strings of those that are not finite as numbers."""
+"""A number that need not be finite; pydantic reads the strings of those that are not finite as numbers."""
 
 Value = Annotated[bool | int | float | str | None, BeforeValidator(_parse_not_finite)]
 """One value of a rule's input; the validator keeps numbers that are not finite from being read as text."""
@@ -290,8 +290,21 @@ class RunJournal:
 def read(path: Path) -> list[RunJournal]:
     """Return the runs in a journal, in the order in which they began.
 
+    Args:
+        path: The journal.
+
     Raises:
         JournalError: The file cannot be read, is not a journal, or has a damaged line before the last one.
+
+    >>> import tempfile
+    >>> from trainbus import Run
+    >>> from trainbus.plugins import Journal
+    >>> path = Path(tempfile.mkdtemp()) / "journal.jsonl"
+    >>> with Run(callbacks=Journal(str(path))) as run:
+    ...     for epoch in run.epochs(2):
+    ...         run.log(loss=1.0)
+    >>> [len(each.epochs) for each in read(path)]
+    [2]
     """
     runs: dict[str, list[tuple[int, Event]]] = {}
     void: dict[str, int] = {}
@@ -310,6 +323,9 @@ def read(path: Path) -> list[RunJournal]:
 
 def parse(path: Path) -> Iterator[tuple[int, Event]]:
     """Yield the end of each complete line of a journal, as an offset in bytes, and its event, void ones included.
+
+    Args:
+        path: The journal.
 
     Raises:
         JournalError: As in ``read``.

@@ -15,6 +15,13 @@ class Result:
     """The result of a run.
 
     ``str(result)`` is a summary in a few lines.
+
+    >>> from trainbus import Run
+    >>> with Run() as run:
+    ...     for epoch in run.epochs(2):
+    ...         run.log(loss=1.0)
+    >>> run.result.epochs, run.result.stopped
+    (2, False)
     """
 
     epochs: int
@@ -30,9 +37,9 @@ class Result:
     learning_rates: dict[str, list[float | None]]
     """Name of each learning rate to its value in each epoch."""
     failures: tuple[Failure, ...] = ()
-    """What went wrong without ending the run."""
+    """The failures that did not end the run."""
     decisions: tuple[tuple[int, Decision], ...] = ()
-    """Each decision that was carried out, with its epoch, counted from 0."""
+    """Each decision that was executed, with its epoch, counted from 0."""
 
     def __str__(self) -> str:
         lines = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}: {self.reason}"]

@@ -61,6 +61,11 @@ def where(condition: Number, yes: Number, no: Number) -> Number:
 def improves(score: Number, reference: Number, min_delta: Number = 0.0) -> Number:
     """Return whether a finite ``score`` exceeds ``reference`` by more than ``min_delta``.
 
+    Args:
+        score: The new score; one that is not finite never improves.
+        reference: The score to exceed.
+        min_delta: The smallest difference that does not count yet.
+
     >>> improves(1.0, 1.0), improves(1.5, 1.0, 0.5), improves(float("nan"), -inf), improves(0.0, -inf)
     (False, False, False, True)
     """
@@ -75,7 +80,11 @@ class Best(NamedTuple):
 
 
 def best_rule(state: Best, score: Number, epoch: Number) -> tuple[Best, Number]:
-    """Keep the best of all scores; the verdict is whether this score is the best so far."""
+    """Keep the best of all scores; the verdict is whether this score is the best so far.
+
+    >>> best_rule(Best(score=1.0, epoch=0), 2.0, 1)
+    (Best(score=2.0, epoch=1), True)
+    """
     improved = improves(score, state.score)
     return Best(where(improved, score, state.score), where(improved, epoch, state.epoch)), improved
 
@@ -105,10 +114,19 @@ def stopping_rule(
     baseline: Number = -inf,
     start_from_epoch: Number = 0,
 ) -> tuple[Patience, StoppingVerdict]:
-    """Stop when the score has not improved for ``patience`` epochs; 0 means 1, and epoch 0 never stops.
+    """Stop when the score has not improved for ``patience`` epochs; epoch 0 never stops.
 
-    An improvement that also beats ``baseline`` (a score; -inf for none) resets ``wait`` to 0. An improvement that does
-    not beat it lets ``wait`` grow, but does not stop the run itself. Epochs before ``start_from_epoch`` are ignored.
+    An improvement that also beats ``baseline`` resets ``wait`` to 0. An improvement that does not beat it lets ``wait``
+    grow, but does not stop the run itself.
+
+    Args:
+        state: The state after the previous epoch.
+        score: The score of the epoch; higher is better.
+        epoch: The epoch, counted from 0.
+        patience: Epochs without improvement after which to stop; 0 means 1.
+        min_delta: The difference that an improvement must exceed.
+        baseline: A score that an improvement must also beat to reset ``wait``; -inf for none.
+        start_from_epoch: The first epoch that counts; earlier ones are ignored.
 
     Source: keras 3.15.1, ``EarlyStopping.on_epoch_end``.
 
@@ -148,9 +166,15 @@ def plateau_rule(
     cooldown: Number = 0,
     reducible: Number = True,
 ) -> tuple[Plateau, PlateauVerdict]:
-    """Reduce when the score has not improved for ``patience`` epochs (0 means 1), then pause ``cooldown - 1`` epochs.
+    """Reduce when the score has not improved for ``patience`` epochs, then pause ``cooldown - 1`` epochs.
 
-    ``reducible`` says whether any rate is above its floor. If none is, ``wait`` keeps growing and no cooldown begins.
+    Args:
+        state: The state after the previous epoch.
+        score: The score of the epoch; higher is better.
+        patience: Epochs without improvement after which to reduce; 0 means 1.
+        min_delta: The difference that an improvement must exceed.
+        cooldown: Epochs to wait after a reduction, including its own epoch.
+        reducible: Whether any rate is above its floor. If none is, ``wait`` keeps growing and no cooldown begins.
 
     Source: keras 3.15.1, ``ReduceLROnPlateau.on_epoch_end``, whose cooldown counts the epoch in which it ends.
 
@@ -177,8 +201,12 @@ class Intervals(NamedTuple):
 def interval_rule(state: Intervals, batch: Number, every: Number) -> tuple[Intervals, Number]:
     """Act when ``every`` batches have passed since the last time, counted across epochs.
 
-    ``batch`` counts from 0 in its epoch. Batches that a loop does not report (with Keras's ``steps_per_execution``)
-    count as well.
+    Batches that a loop does not report (with Keras's ``steps_per_execution``) count as well.
+
+    Args:
+        state: The state after the previous reported batch.
+        batch: The batch that has ended, counted from 0 in its epoch.
+        every: The number of batches.
 
     Source: keras 3.15.1, ``ModelCheckpoint._should_save_on_batch``.
 
@@ -194,6 +222,11 @@ def crossing_rule(before: Number, count: Number, every: Number) -> tuple[Number,
     """Act when the count reaches or passes a multiple of ``every``, once even if it passes several.
 
     The state is the count itself, so that a resumed run acts at the same counts as an uninterrupted one.
+
+    Args:
+        before: The count at the previous call.
+        count: The present count.
+        every: The number whose multiples count.
 
     >>> crossing_rule(499, 501, every=500), crossing_rule(501, 501, every=500)
     ((501, True), (501, False))
@@ -232,6 +265,15 @@ def retention_rule(
 
     Of equal scores the earlier is better; a score that is not finite is never among the best. A new checkpoint at the
     path of a kept one replaces it, so it must beat the old score to be among the best.
+
+    Args:
+        kept: The checkpoints that are kept so far.
+        new: The checkpoint that could be saved.
+        best: How many of the highest scores to keep.
+        last: How many of the newest checkpoints to keep.
+
+    Returns:
+        The checkpoints that are kept now, and the verdict.
 
     >>> a, b, c = Kept("a", 0, 10, 3.0), Kept("b", 1, 20, 1.0), Kept("c", 2, 30, 2.0)
     >>> retention_rule((a, b), c, best=1, last=1)[1]
@@ -279,7 +321,7 @@ class Smoothing(NamedTuple):
         """Return the smoothing that a text names.
 
         Raises:
-            ValueError: The text names none.
+            ValueError: The text is not the name of a smoothing.
 
         >>> Smoothing.parse("ema 0.9"), Smoothing.parse("median 5")
         (Smoothing(kind='ema', amount=0.9), Smoothing(kind='median', amount=5))
@@ -317,7 +359,10 @@ def check_smoothing(text: str | None) -> str | None:
     """Return the text in its normal form, or None for None.
 
     Raises:
-        ValueError: The text names no smoothing.
+        ValueError: The text is not the name of a smoothing.
+
+    >>> check_smoothing("ema .90")
+    'ema 0.9'
     """
     return None if text is None else str(Smoothing.parse(text))
 

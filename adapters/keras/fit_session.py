@@ -90,7 +90,7 @@ class FitSession:
         OPEN_FITS.add(self)
 
     def has_exited(self) -> bool:
-        """Return whether the run is open though no thread is inside this call of ``fit`` any more."""
+        """Return whether the run is open although no thread is inside this call of ``fit``."""
         return self.open and not is_in_use(self.callback_list)
 
     def wrap_train_function(self, model: Any) -> None:
@@ -101,7 +101,7 @@ class FitSession:
             try:
                 logs = self.skip_step(*args) if self.skip else step(*args)
             except BaseException as error:
-                # JAX and TensorFlow fetch the data in the step; the end of the data is no error
+                # JAX and TensorFlow fetch the data in the step; the end of the data is not an error
                 if not isinstance(error, StopIteration) and type(error).__name__ != "OutOfRangeError":
                     self.end(error)
                 raise

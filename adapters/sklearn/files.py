@@ -100,7 +100,7 @@ def read(path: Path, trusted: Container[str]) -> Any:
 def _is_sklearn_class(name: str) -> bool:
     """Return whether the dotted name is that of a class that scikit-learn itself defines.
 
-    The prefix of the name is no proof: scikit-learn's modules also hold names that they import from elsewhere, one of
+    The prefix of the name is not enough: scikit-learn's modules also hold names that they import from elsewhere, one of
     them ``check_output`` of subprocess.
     """
     module, _, attribute = name.rpartition(".")

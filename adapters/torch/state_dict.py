@@ -36,7 +36,7 @@ def to_cpu_state(value: Any, where: str, *, copied: bool = False, buffers: HostB
         buffers: Buffers to copy all tensors into, those on the CPU too; None to copy only what ``copied`` asks for.
 
     Raises:
-        CheckpointError: Something in the value has another type, or no values yet; the message says where it is.
+        CheckpointError: Something in the value has another type, or no values yet; the message names the place.
 
     >>> to_cpu_state({"lr": np.float64(0.1)}, "optimizer")
     {'lr': 0.1}

@@ -23,7 +23,13 @@ class Refuses(Protocol):
 
 
 def has(subject: object, capability: type[C]) -> TypeIs[C]:
-    """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, cached for each class."""
+    """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, cached for each class.
+
+    >>> from trainbus.capabilities import Saveable
+    >>> from trainbus.testing import LineSubject
+    >>> has(LineSubject(), Saveable), has(object(), Saveable)
+    (True, False)
+    """
     key = type(subject), capability
     if key not in _KNOWN:
         _KNOWN[key] = all(hasattr(key[0], name) for name in vars(capability) if not name.startswith("_"))
@@ -32,6 +38,12 @@ def has(subject: object, capability: type[C]) -> TypeIs[C]:
 
 def missing(subject: object, capability: type) -> str | None:
     """Return why ``subject`` lacks ``capability``, in words that can follow "because"; None if it has it.
+
+    Unlike ``has``, this also calls the subject's ``refusal``.
+
+    Args:
+        subject: The subject of a run; None for a run without one.
+        capability: One of the Protocols of ``trainbus.capabilities``.
 
     >>> from trainbus.capabilities import HasLearningRate, Saveable
     >>> missing(object(), HasLearningRate)
@@ -50,6 +62,8 @@ def missing(subject: object, capability: type) -> str | None:
 def saves_in_background(subject: object, name: str) -> bool:
     """Return whether a ``BackgroundSaveable`` subject can write a file of this name.
 
-    True if it does not implement ``SavesSomeInBackground``.
+    Args:
+        subject: The subject; True if it does not implement ``SavesSomeInBackground``.
+        name: The name of the file.
     """
     return not has(subject, SavesSomeInBackground) or subject.saves_in_background(name)

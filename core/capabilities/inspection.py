@@ -44,13 +44,13 @@ class Node(NamedTuple):
     """One box of a subject's graph."""
 
     name: str
-    """Unique; parts joined by "/" nest, as files in folders."""
+    """A unique name; parts joined by "/" nest, as files in folders."""
     kind: str
-    """What it does: the name of its class."""
+    """The name of its class or operation."""
     inputs: tuple[str, ...] = ()
     """Names of the nodes whose output it takes."""
     attributes: tuple[tuple[str, str], ...] = ()
-    """Names and values worth showing."""
+    """Names and values to show."""
     shape: tuple[int | None, ...] | None = None
     """Shape of its output, with None for a size that varies; None if the shape is unknown."""
 

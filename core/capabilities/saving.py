@@ -16,10 +16,15 @@ class Saveable(Protocol):
         ...
 
     def save(self, path: Path, *, weights_only: bool) -> object:
-        """Write the complete training state, or only the weights, to ``path``, whose suffix is one of ``suffixes``.
+        """Write the state to a file; write all bytes or raise.
 
-        It writes all bytes or raises. It may return the SHA-256 digest, in hexadecimal digits, of what it wrote:
-        the file is compared with it before it replaces another. Any other return value is ignored.
+        Args:
+            path: The file; its suffix is one of ``suffixes``.
+            weights_only: Whether to write only the weights, not the complete training state.
+
+        Returns:
+            The SHA-256 digest of what was written, in hexadecimal digits: the file is compared with it before it
+            replaces another. Any other value is ignored.
         """
         ...
 
@@ -32,8 +37,7 @@ class BackgroundSaveable(Protocol):
         """Copy the present state; return a function that writes the copy to a path, as ``save`` would, in any thread.
 
         The function may be called several times, until the next call of ``snapshot_writer``, which may reuse its
-        memory.
-        Like ``save``, it may return the digest of what it wrote.
+        memory. Like ``save``, it may return the digest of what it wrote.
         """
         ...
 

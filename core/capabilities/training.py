@@ -13,12 +13,15 @@ class HasLearningRate(Protocol):
     def learning_rates(self) -> Mapping[str, float]:
         """Return name to present value: a single rate as "learning_rate", several as "learning_rate/<group>".
 
-        Callable also if ``refusal`` says that they cannot be changed; empty if there are none.
+        Works also if ``refusal`` explains that they cannot be changed; empty if there are none.
         """
         ...
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
-        """Set the named rates.
+        """Set the named rates; leave the others unchanged.
+
+        Args:
+            rates: Name to new value; the names are those of ``learning_rates``.
 
         Raises:
             SettingsError: The change would have no effect.
@@ -31,7 +34,11 @@ class HasDirections(Protocol):
     """A subject with metric objects, some of which declare their direction."""
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
-        """Return the direction that the metric object declares; None if it declares none."""
+        """Return the direction that the metric object declares; None if it declares none.
+
+        Args:
+            metric: The name under which the metric is logged.
+        """
         ...
 
 

@@ -90,10 +90,10 @@ class SaveJob:
 
 
 class AsyncWriter:
-    """Runs one save job at a time, in the background or not; the next one waits until it has finished.
+    """Runs one save job at a time, at once or in the background; the next one waits until it has finished.
 
-    So no save is left out, files appear in the order of the decisions, and one copy of the state is all the memory
-    that is needed, however slow the disk is.
+    So every save is made, files appear in the order of the decisions, and memory for one copy of the state is enough
+    for a disk of any speed.
     """
 
     def __init__(self) -> None:

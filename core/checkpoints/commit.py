@@ -188,7 +188,7 @@ def present_entries(path: Path, entries: Iterable[ManifestEntry]) -> list[Manife
 
 
 def remove(path: Location) -> None:
-    """Remove a payload, then its manifest; a missing file is no error."""
+    """Remove a payload, then its manifest; a missing file is not an error."""
     backend_for(path).remove()
     backend_for(manifest_of(path)).remove()
 

@@ -22,7 +22,7 @@ class CheckpointInfo(NamedTuple):
     entry: ManifestEntry | None
     """The manifest's entry for the payload; None if no manifest has one."""
     flaw: str = ""
-    """What is wrong with the payload, as far as it was verified; empty for nothing."""
+    """The damage of the payload, as far as it was verified; empty if none was found."""
 
 
 def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
@@ -47,13 +47,13 @@ def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
 
 
 def inspect_paths(paths: Iterable[Location], *, verify: bool = False) -> list[CheckpointInfo]:
-    """Return the state of each path, in the order of ``scan``; paths with neither payload nor manifest are left out."""
+    """Return the state of each path, in the order of ``scan``; paths without payload and manifest are left out."""
     found = [_inspect(path, verify=verify) for path in sorted(paths, key=str)]
     return sorted((each for each in found if each is not None), key=_age)
 
 
 def payloads_in(directory: Location) -> list[Location]:
-    """Return the paths in a directory that have a manifest, whether or not the payload exists."""
+    """Return the paths in a directory that have a manifest, even if the payload is missing."""
     return [
         directory / name.removesuffix(MANIFEST)
         for name in backend_for(directory).list_names()

@@ -1,6 +1,6 @@
 """Names of checkpoint files, from templates such as ``best-{epoch:02d}-{val_loss:.2f}.pt``.
 
-Values can neither leave the directory that the template names nor make a name that a file system refuses.
+Values cannot leave the directory that the template names, and cannot make a name that a file system refuses.
 """
 
 from __future__ import annotations

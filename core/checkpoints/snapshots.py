@@ -186,7 +186,7 @@ def find_snapshot_files(
 
 
 def _find_flaw(file: SnapshotFile, *, verify: bool) -> str:
-    """Return, in words, what is wrong with a snapshot file; empty for nothing."""
+    """Return, in words, what is wrong with a snapshot file; empty if it is intact."""
     path = file.path
     directory = isinstance(path, Path) and path.is_dir()
     if directory and not verify:

@@ -15,7 +15,7 @@ class WriterGroup:
     If the subject is not sharded, or one process trains it, this process writes alone.
 
     Args:
-        subject: What is trained.
+        subject: The object that is trained.
     """
 
     def __init__(self, subject: object) -> None:

@@ -64,7 +64,7 @@ class CoordinatedStop:
 
     @property
     def idle(self) -> bool:
-        """Whether there is no request, or all ranks have dealt with it."""
+        """Whether there is no request, or all ranks have handled it."""
         return self._request is None and not self._agreed
 
     def at_last_batch(self) -> bool:

@@ -43,7 +43,7 @@ class Coordinator:
         self.stop: StopReceiver | None = None
         """Receives the requests of other ranks to end the run."""
         self.proposed = NOTHING
-        """What this rank's loop has decided since the last barrier."""
+        """The decisions of this rank's loop since the last barrier."""
         self.results = ExecutionResult()
         """The results of rank 0's background writes."""
         self.left = False

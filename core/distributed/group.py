@@ -64,7 +64,7 @@ class Group(Protocol):
         Args:
             find: Finds it, on rank 0.
             load: Loads it.
-            source: What the user named: a checkpoint, a directory or "auto".
+            source: The user's ``resume``: a checkpoint, a directory or "auto".
 
         Raises:
             CheckpointError: A checkpoint that the user named is damaged.

@@ -58,7 +58,7 @@ PAYLOAD = Header.POINTS + len(POINTS)
 
 
 class BarrierResult(NamedTuple):
-    """What the ranks have exchanged at one point."""
+    """The values that the ranks have exchanged at one point."""
 
     sums: list[float]
     """The sums of the values that each rank contributed."""
@@ -105,7 +105,7 @@ class Rendezvous:
         """Meet the other ranks at ``point``; a rank that is ahead waits for the others.
 
         Args:
-            point: Where this rank waits.
+            point: The point at which this rank waits.
             place: Data that must be the same on all ranks that wait there, as plain JSON data.
             values: Numbers to sum over the ranks.
             layout: The meaning of these numbers, as plain JSON data; the same on all ranks.

@@ -16,7 +16,7 @@ from .execution_result import ExecutionResult
 
 
 class BoundHook(Protocol):
-    """What a bus stores for one hook."""
+    """One hook, as a bus stores it."""
 
     name: str
     call: CompiledHook

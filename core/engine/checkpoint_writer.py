@@ -28,7 +28,7 @@ class CheckpointWriter:
     """Writes checkpoints and snapshots of a subject.
 
     Args:
-        subject: What is trained.
+        subject: The object that is trained.
         snapshots: The snapshots in memory, which are mirrored to disk.
         group: The ranks that write together.
         collector: Collects the state of the run that a checkpoint stores.

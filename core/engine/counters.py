@@ -1,7 +1,7 @@
 """Count batches and weight updates.
 
 A loop that no plugin listens to stores one number for each batch, and the rest is computed when it is read: these
-stores are most of what a batch costs.
+stores are most of the cost of a batch.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Executor:
     """Applies decisions to the subject and the disk.
 
     Args:
-        subject: What is trained.
+        subject: The object that is trained.
         collector: Collects the state of the run that a checkpoint stores.
         failures: Records what went wrong without ending the run.
     """
@@ -129,10 +129,10 @@ class Executor:
                 self.snapshots.drop(action.source)
 
     def exists(self, path: Location) -> bool:
-        """Return whether there is a checkpoint at a path; if that cannot be found out, whether this run wrote one."""
+        """Return whether there is a checkpoint at a path; if that cannot be determined, whether this run wrote one."""
         try:
-            there = backend_for(path)
-            return there.size() is not None or there.is_directory()
+            backend = backend_for(path)
+            return backend.size() is not None or backend.is_directory()
         except OSError:
             return any(each.path == path for each in self.collector.state.checkpoints)
 
@@ -212,10 +212,10 @@ class Executor:
     def _load(self, source: str) -> None:
         path = location(source)
         try:
-            there, verified = (backend_for(each).size() is not None for each in (path, manifest_of(path)))
+            exists, verified = (backend_for(each).size() is not None for each in (path, manifest_of(path)))
         except OSError as error:
             raise CheckpointError(f"{source!r} cannot be restored: {error}") from error
-        if not there and not (isinstance(path, Path) and holds_parts(path)):
+        if not exists and not (isinstance(path, Path) and holds_parts(path)):
             kept = ", ".join(map(repr, self.snapshots)) or "nothing"
             raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
         with downloads_kept():  # a damaged file is refused before it changes anything

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class ResumingGroup(Protocol):
-    """What resuming needs of the processes that decide as one."""
+    """The part of ``Group`` that resuming uses."""
 
     rank: int
     size: int

@@ -19,7 +19,7 @@ class RunState:
     """The plain data of one run: the parts of the run read it and record into it.
 
     Args:
-        subject: What is trained.
+        subject: The object that is trained.
     """
 
     def __init__(self, subject: object = None) -> None:

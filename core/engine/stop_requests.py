@@ -15,7 +15,7 @@ from .stop_file import StopFile
 
 
 class StopGroup(Protocol):
-    """What the requests need of the processes that decide as one."""
+    """The part of ``Group`` that stop requests use."""
 
     leads: bool
     """Whether this process watches the stop file and logs messages."""

@@ -68,7 +68,7 @@ class History(dict[str, list[Any]]):
 
         Raises:
             MissingDependency: The library is not installed.
-            SettingsError: The library is neither pandas nor polars.
+            SettingsError: The library is not pandas or polars.
         """
         if library not in LIBRARIES:
             raise SettingsError(

@@ -18,7 +18,7 @@ from .scalars import as_number
 
 
 class MetricSource(Protocol):
-    """What a monitor reads of a run."""
+    """The part of a run that a monitor reads."""
 
     @property
     def subject(self) -> object:
@@ -90,7 +90,7 @@ class Monitor:
         """The direction in which the metric improves.
 
         Raises:
-            UnknownDirection: Neither the metric object nor the name determines it.
+            UnknownDirection: The metric object and the name do not determine it.
         """
         if self._direction is None:
             subject = self._source.subject
@@ -136,7 +136,7 @@ class Monitor:
         return None if value is None else self.sign * value
 
     def improvement_reason(self, best: float, score: float) -> str:
-        """Say in words that ``score`` improved on the score ``best``, which is -inf if there was none."""
+        """Describe in words that ``score`` improved on the score ``best``, which is -inf if there was none."""
         before = "None" if best == -inf else f"{self.sign * best:.5f}"
         return f"{self.metric} improved from {before} to {self.sign * score:.5f}"
 
@@ -150,7 +150,7 @@ class Monitor:
         min_delta: float = 0.0,
         baseline: float | None = None,
     ) -> str:
-        """Say in words that the metric did not improve.
+        """Describe in words that the metric did not improve.
 
         Args:
             score: The present score.

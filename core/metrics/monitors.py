@@ -13,7 +13,7 @@ class Monitors:
     """The monitored metrics of one run.
 
     Args:
-        source: What the monitors read of the run.
+        source: The run that the monitors read.
     """
 
     def __init__(self, source: MetricSource) -> None:

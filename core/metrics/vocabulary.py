@@ -153,7 +153,7 @@ FALLING_NOUNS: Final = _entries(
 # The spread of a number does not show how good it is.
 SPREADS: Final = _entries("std, se, stddev, stdev, stderr, standard deviation, sem, variance, var, ci95")
 
-# Quantities, settings and pictures: no direction, whatever precedes them.
+# Quantities, settings and pictures: no direction, regardless of the words before them.
 UNDIRECTED: Final = _entries(
     # settings and counters
     """lr, learning rate, weight, decay, weight decay, wd, momentum, dropout, seed, scale, scaler, temperature, beta,

@@ -22,7 +22,7 @@ _Path: TypeAlias = "str | os.PathLike[str]"
 
 
 def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
-    """Return the recording of one run.
+    r"""Return the recording of one run.
 
     Args:
         path: A file, or the directory of the run; the format is detected.
@@ -31,6 +31,12 @@ def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
 
     Raises:
         SettingsError: The path does not exist, holds several runs, or is damaged; or ``steps_per_epoch`` is below 1.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "training.csv"
+    >>> _ = file.write_text("epoch,loss\n0,2.0\n1,1.0\n")
+    >>> read(file).metrics["loss"].values.tolist()
+    [2.0, 1.0]
     """
     unread: list[SettingsError] = []
     found = read_all(path, unread=unread.append, steps_per_epoch=steps_per_epoch)
@@ -47,7 +53,7 @@ def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
 def read_all(
     *paths: _Path, unread: Callable[[SettingsError], object] | None = None, steps_per_epoch: int | None = None
 ) -> list[Recording]:
-    """Return the recordings of all runs below some paths, each run once.
+    r"""Return the recordings of all runs below some paths, each run once.
 
     A run that cannot be read does not affect the others.
 
@@ -58,6 +64,13 @@ def read_all(
 
     Raises:
         SettingsError: A path does not exist, or no run can be read; or ``steps_per_epoch`` is below 1.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("a.csv", "b.csv"):
+    ...     _ = (folder / name).write_text(f"epoch,loss\n0,{len(name)}.0\n1,{ord(name[0])}.0\n")
+    >>> [each.name for each in read_all(folder)]
+    ['a.csv', 'b.csv']
     """
     if not paths:
         raise SettingsError("no path was given; give a file or a directory with recorded runs")

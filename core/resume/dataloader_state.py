@@ -59,9 +59,9 @@ def restore_loader(loader: Any, state: Any) -> bool:
     if "workers" in state and getattr(loader, "persistent_workers", False) and not _has_workers(loader):
         iter(loader)  # starting workers draws from the generators, so start them before the generators are restored
     for generator, its_state in zip(generators_of(loader), state.get("generators", ()), strict=False):
-        there = generator.get_state()
-        back = from_json_data(its_state)
-        generator.set_state(type(there)(back) if not hasattr(there, "new_tensor") else there.new_tensor(back))
+        current = generator.get_state()
+        saved = from_json_data(its_state)
+        generator.set_state(type(current)(saved) if not hasattr(current, "new_tensor") else current.new_tensor(saved))
     return False
 
 

@@ -56,10 +56,10 @@ def locate(
         if source == AUTO:
             return _of_callbacks(callbacks, share, without)
         path = _path_of(source)
-        there = backend_for(path)
-        if there.is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
+        backend = backend_for(path)
+        if backend.is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
             return _newest_in(path, source, share, without)
-        if there.size() is None:
+        if backend.size() is None:
             directory = backend_for(path.parent)
             names = directory.list_names() if directory.is_directory() else []
             raise SettingsError(f"resume={str(source)!r}: no such file{hint(path.name, [AUTO, *names], otherwise='')}")

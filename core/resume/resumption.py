@@ -221,7 +221,7 @@ class Resumption:
         Args:
             number: The number of the loop over batches in its epoch, counted from 0.
             loader: What the loop iterates over.
-            subject: What is trained.
+            subject: The object that is trained.
         """
         state = self._loaders.pop(number, None)
         if number < self.position.loops:  # this loop was complete
@@ -294,16 +294,16 @@ class Resumption:
 
     def _written_by(self, action: Save) -> Checkpoint | None:
         """Return the checkpoint that the action has written when this one was saved; None if it was not written yet."""
-        path, ours = location(action.path), self.checkpoint
-        if path == ours.path:
-            return ours
+        path, resumed = location(action.path), self.checkpoint
+        if path == resumed.path:
+            return resumed
         try:
-            there = read(path)
+            found = read(path)
         except CheckpointError:
             return None
-        same = (there.epoch, there.step) == (ours.epoch, ours.step)
-        same = same and there.entry.run_state.get("plugins") == ours.entry.run_state.get("plugins")
-        return there if same else None
+        same = (found.epoch, found.step) == (resumed.epoch, resumed.step)
+        same = same and found.entry.run_state.get("plugins") == resumed.entry.run_state.get("plugins")
+        return found if same else None
 
 
 def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int, world_size: int) -> CheckpointState:

@@ -34,7 +34,7 @@ def to_json_data(value: Any, *, arrays: bool = True) -> Any:
         arrays: Whether arrays and tensors are allowed.
 
     Raises:
-        TypeError: The value holds something else; the message says where.
+        TypeError: The value holds something else; the message names the place.
 
     >>> to_json_data({"best": -float("inf"), "waited": (1, 2)})
     {'best': {'$': 'float', 'value': '-inf'}, 'waited': [1, 2]}

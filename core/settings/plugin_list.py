@@ -41,7 +41,7 @@ def build_plugins(
 
     Args:
         listed: Callbacks and plugins, or a single one.
-        subject: What will be trained.
+        subject: The object that will be trained.
         progress: Whether progress is printed if a callback's ``verbose`` asks for it; otherwise only decisions are.
 
     Raises:

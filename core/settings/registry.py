@@ -93,6 +93,10 @@ def _source(module: str) -> Path | None:
 def load(group: Group, name: str) -> Any:
     """Import and return the installed object of this name.
 
+    Args:
+        group: The entry-point group, without the prefix ``trainbus.``.
+        name: The name in that group.
+
     Raises:
         UnknownName: Nothing of this name is installed; the message suggests the nearest name.
         MissingDependency: Its module imports a package that is not installed.
@@ -138,6 +142,9 @@ def callbacks_from(settings: Iterable[Mapping[str, Any]]) -> list[Callback]:
 
 def callback_from(settings: Mapping[str, Any]) -> Callback:
     """Return one callback from plain data.
+
+    Args:
+        settings: The name of the callback's class under "callback", and its options.
 
     Raises:
         SettingsError: The key "callback" is missing, its class is not a callback, or an option is wrong.

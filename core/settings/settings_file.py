@@ -110,7 +110,7 @@ def schema() -> dict[str, Any]:
         names.append(name)
     items = {"oneOf": [{"$ref": f"#/definitions/{name}"} for name in names]}
     return {
-        "$schema": "http://json-schema.org/draft-07/schema#",  # the draft that every editor's TOML support knows
+        "$schema": "http://json-schema.org/draft-07/schema#",  # the draft that the TOML support of all editors has
         "title": "trainbus.toml",
         "description": "A list of callbacks for any training loop.",
         "type": "object",

@@ -64,7 +64,7 @@ class HashedFile(io.BufferedIOBase):
         return self._size
 
     def writable(self) -> bool:
-        """Return True; the file can neither be read nor sought."""
+        """Return True; reading and seeking are not supported."""
         return True
 
     def fileno(self) -> int:

@@ -16,7 +16,7 @@ from .sharded_directory import digest_of_parts, parts_in
 
 
 class Backend(Protocol):
-    """One location and the operations on it; a store that fails raises ``OSError``, whatever its library raises."""
+    """One location and the operations on it; any error of a store's library becomes an ``OSError``."""
 
     is_local: ClassVar[bool]
     """Whether an operation takes microseconds, so that the training may wait for it."""

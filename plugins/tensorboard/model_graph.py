@@ -14,7 +14,7 @@ def graph_of(subject: object, batch_size: int, note: Note) -> Sequence[Node]:
     """Return the operations of one forward pass if it can be traced, else the subject's layers; empty without either.
 
     Args:
-        subject: What is trained.
+        subject: The object that is trained.
         batch_size: Number of samples in the forward pass.
         note: Reports what is left out, and why.
     """
@@ -38,7 +38,7 @@ def config_of(subject: object, note: Note) -> str:
     """Return the model's configuration in Keras's JSON format; empty for other models.
 
     Args:
-        subject: What is trained.
+        subject: The object that is trained.
         note: Reports that it is left out, and why.
     """
     try:

@@ -33,7 +33,7 @@ class ModelInspector:
     """Writes histograms and images of one subject.
 
     Args:
-        subject: What is trained.
+        subject: The object that is trained.
         put: Gives material to the writing thread.
         note: Reports what cannot be shown, and why.
         every: Number of epochs between two inspections, the first in the first epoch; 0 for none.

@@ -45,7 +45,7 @@ class Projector:
 
     Args:
         directory: The directory of a TensorBoard run, where the projector looks for its configuration.
-        subject: What is trained.
+        subject: The object that is trained.
         layers: Names of layers; None for all embedding layers.
         metadata: A file of labels, one line for each point, or a mapping of layer names to files. A file of several
             columns, separated by tabs, begins with a line of their names.

@@ -86,7 +86,7 @@ def find_runs(path: Path) -> list[RunFiles]:
 
 
 def _format_by_name(file: Path, known: str) -> Format:
-    """Return the format that the name suggests, whose reader can say what is wrong with the file."""
+    """Return the format that the name suggests, whose reader can report what is wrong with the file."""
     if file.stat().st_size == 0:
         raise SettingsError(f"{str(file)!r} is empty")
     for each in reversed(FORMATS):

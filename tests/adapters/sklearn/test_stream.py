@@ -142,7 +142,7 @@ def test_estimators_without_targets_learn_from_streams():
         (new(), chunks, {}, r"SGDClassifier needs all labels before the first batch.*classes=\[\.\.\.\]"),
         (SGDRegressor(), chunks, {"classes": [0, 1]}, "SGDRegressor.partial_fit takes none"),
         (new(), lambda: [(1, 2, 3, 4)], {"classes": [0, 1]}, r"a batch has 4 parts; give \(X, y\)"),
-        (new(), list, {"classes": [0, 1]}, "has no batch; a function has to return a new iterator"),
+        (new(), list, {"classes": [0, 1]}, "has no batch; a function must return a new iterator"),
         (new(), lambda: [(X, y[:3])], {"classes": [0, 1]}, "a batch: .*inconsistent numbers of samples"),
         (MiniBatchKMeans(2), lambda: [(X, None, y)], {}, None),
         (

@@ -117,7 +117,7 @@ def test_a_checkpoint_without_its_manifest_is_refused_with_the_way_out() -> None
     resumed([3.0], SAVED)
     Path("run/m-1.npz").rename("m.npz")
 
-    with pytest.raises(CheckpointError, match=r"'m\.npz\.trainbus\.json' is missing; restore its manifest from"):
+    with pytest.raises(CheckpointError, match=r"'m\.npz\.trainbus\.json' is missing; copy its manifest from"):
         resumed([3.0], resume="m.npz")
 
 

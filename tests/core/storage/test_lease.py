@@ -179,7 +179,7 @@ def test_a_store_that_guards_nothing_is_reported(
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda files, path, value, **_: real(files, path, value))
     lock_directories([directory]).close()
-    assert f"{directory}: this store, or an old version of its library, creates objects" in caplog.text
+    assert f"{directory}: this store, or an old version of its library, overwrites an existing object" in caplog.text
 
 
 def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: RemotePath, hurried: None) -> None:
