@@ -140,18 +140,21 @@ class SnapshotStore:
     def prune(self, directories: Iterable[Location], others: Iterable[Location] = ()) -> None:
         """Remove the snapshot files in ``directories`` that no checkpoint there, or at ``others``, names."""
         directories = list(directories)
-        listed = [(directory, name) for directory in directories for name in backend_for(directory).list_names()]
-        files = {(directory / name).resolve() for directory, name in listed if name.startswith(PREFIX)}
-        unused = files - {file.path.resolve() for file in self._files.values()}
+        kept = {file.path.name for file in self._files.values()}  # names are random, so a name says which file it is
+        unused = {
+            name: directory / name
+            for directory in directories
+            for name in backend_for(directory).list_names()
+            if name.startswith(PREFIX) and name not in kept
+        }
         if not unused:
             return
         for payload in {*others, *(path for directory in directories for path in payloads_in(directory))}:
             for entry in entries_of(payload):
-                references = entry.run_state.get("slots", {}).values()
-                unused -= {
-                    resolve_relative(payload.parent, each["file"]).resolve() for each in references if each["file"]
-                }
-        for path in unused:
+                for reference in entry.run_state.get("slots", {}).values():
+                    if reference["file"]:
+                        unused.pop(resolve_relative(payload.parent, reference["file"]).name, None)
+        for path in unused.values():
             backend_for(path).remove()
 
 

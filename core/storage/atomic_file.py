@@ -20,13 +20,15 @@ RESERVED = ".trainbus-"
 """Prefix of the names of trainbus's internal files."""
 STAGED = f"{RESERVED}staged-"
 WEIGHTS = ".weights.h5"
+BUFFER = 1 << 16
+"""Bytes that a ``HashedFile`` collects before it writes and hashes them."""
 PIECE = 1 << 20
 """Bytes that ``copy`` reads at once."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class HashedFile(io.BufferedIOBase):
+class HashedFile(io.BufferedWriter):
     """A file that is written from start to end, with the SHA-256 digest of everything written to it.
 
     ``write`` writes all bytes or raises, even if the system accepts only some of them because the disk is full. The
@@ -43,45 +45,34 @@ class HashedFile(io.BufferedIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")  # buffered: the write of an unbuffered file may write only a part of the data
-        self._hash = hashlib.sha256()
-        self._size = 0
+        self._hashing = _HashingFile(path)
+        super().__init__(self._hashing, BUFFER)
 
     @property
     def digest(self) -> str:
-        """The SHA-256 digest of the bytes written so far, in hexadecimal digits."""
-        return self._hash.hexdigest()
+        """The SHA-256 digest, in hexadecimal digits, of what was written; complete once the file is closed."""
+        return self._hashing.hash.hexdigest()
 
-    def write(self, data: Any) -> int:
-        """Write all bytes of ``data`` and return their number."""
-        size = self._file.write(data)
-        self._hash.update(data)
-        self._size += size
-        return size
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
 
-    def tell(self) -> int:
-        """Return the number of bytes written."""
-        return self._size
+    def seek(self, target: int, whence: int = 0, /) -> int:
+        """Raise ``io.UnsupportedOperation``."""
+        raise io.UnsupportedOperation(f"seek({target}, {whence}): the file is written from start to end")
 
-    def writable(self) -> bool:
-        """Return True; reading and seeking are not supported."""
-        return True
 
-    def fileno(self) -> int:
-        """Return the file descriptor."""
-        return self._file.fileno()
+class _HashingFile(io.FileIO):
+    """The unbuffered file, with the hash of the bytes that the system has accepted."""
 
-    def flush(self) -> None:
-        """Pass buffered bytes to the operating system."""
-        if not self._file.closed:
-            self._file.flush()
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "wb")
+        self.hash = hashlib.sha256()
 
-    def close(self) -> None:
-        """Flush and close the file; a second call has no effect."""
-        try:
-            self._file.close()
-        finally:
-            super().close()
+    def write(self, data: Any, /) -> int:
+        written = super().write(data)
+        self.hash.update(memoryview(data)[: written or 0])
+        return written
 
 
 class Staged(NamedTuple):
