@@ -7,8 +7,8 @@ A decision is a set of actions. Decisions join by set union, which is commutativ
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from math import isfinite, nan
+from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any, ClassVar, Literal, TypeAlias
 
 __all__ = [
@@ -48,7 +48,7 @@ class FrozenValues(Mapping[str, Value]):
     __slots__ = ("_values",)
 
     def __init__(self, values: Mapping[str, Value] | None = None) -> None:
-        self._values = {name: _plain(value) for name, value in (values or {}).items()}
+        self._values = {name: as_plain_value(value) for name, value in (values or {}).items()}
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
@@ -70,7 +70,7 @@ class FrozenValues(Mapping[str, Value]):
         return repr(self._values)
 
 
-def _plain(value: Any) -> Value:
+def as_plain_value(value: Any) -> Value:
     """Return NumPy scalars and one-element tensors as Python scalars, and every NaN as the same object."""
     plain = value.item() if hasattr(value, "item") else value
     return nan if plain != plain else plain
@@ -338,53 +338,3 @@ def join(decisions: Iterable[Decision]) -> Decision:
     2
     """
     return Decision(frozenset(action for decision in decisions for action in decision.actions))
-
-
-_KINDS = {kind.__name__: kind for kind in (ScaleLearningRate, Keep, Save, Restore, Forget, Stop)}
-
-
-def decision_to_json(decision: Decision) -> list[dict[str, Any]]:
-    """Return the actions of a decision as plain JSON data, in order."""
-    return [action_to_json(action) for action in decision]
-
-
-def decision_from_json(actions: Iterable[Mapping[str, Any]]) -> Decision:
-    """Return the decision that ``decision_to_json`` was called with; it raises the errors of ``action_from_json``."""
-    return Decision(frozenset(map(action_from_json, actions)))
-
-
-def action_to_json(action: Action) -> dict[str, Any]:
-    """Return an action as plain JSON data.
-
-    >>> action_to_json(Forget("a.pt", values={"best": nan}))
-    {'action': 'Forget', 'reason': '', 'by': '', 'values': {'best': {'$': 'float', 'value': 'nan'}}, 'source': 'a.pt'}
-    """
-    options = {each.name: getattr(action, each.name) for each in fields(action)}
-    given = {name: _to_json(each) for name, each in options.items() if each or name not in ("rule", "values")}
-    return {"action": type(action).__name__, **given}
-
-
-def action_from_json(data: Mapping[str, Any]) -> Action:
-    """Return the action that ``action_to_json`` was called with.
-
-    Raises:
-        ValueError: The data names an unknown kind of action.
-    """
-    options = dict(data)
-    name = options.pop("action", None)
-    if name not in _KINDS:
-        raise ValueError(f"unknown action {name!r}; known actions: {', '.join(_KINDS)}")
-    values = {each: _from_json(value) for each, value in options.pop("values", {}).items()}
-    return _KINDS[name](**{each: _from_json(value) for each, value in options.items()}, values=FrozenValues(values))
-
-
-def _to_json(value: Any) -> Any:
-    """Return a field in the format of ``trainbus.resume.serialization``, which marks floats that are not finite."""
-    if isinstance(value, FrozenValues):
-        return {name: _to_json(each) for name, each in value.items()}
-    plain = _plain(value)
-    return plain if not isinstance(plain, float) or isfinite(plain) else {"$": "float", "value": repr(plain)}
-
-
-def _from_json(value: dict[str, Any] | Value) -> Any:
-    return float(value["value"]) if isinstance(value, dict) else value

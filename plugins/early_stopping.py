@@ -11,7 +11,8 @@ from pydantic import AfterValidator, NonNegativeInt
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
 from trainbus.capabilities import Snapshotable
 from trainbus.decision import Value
-from trainbus.rules import Patience, Smoothing, check_smoothing, stopping_rule
+from trainbus.metrics.smoothing import Smoothing, check_smoothing
+from trainbus.rules import Patience, stopping_rule
 
 RULE = stopping_rule.__name__
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..capabilities import HasLearningRate, Ranks, has
-from ..decision import NOTHING, Decision, decision_from_json, decision_to_json
+from ..decision import NOTHING, Decision
+from ..decision_json import decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
 from ..engine.run_state import RunState
 from ..errors import RankError, SettingsError

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from ..capabilities import HasRanks, Ranks, has, missing
 from ..checkpoints import Checkpoint, entries_of, read
-from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop, decision_from_json, decision_to_json
+from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
+from ..decision_json import decision_from_json, decision_to_json
 from ..engine.bus import BoundHook
 from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, has
-from ..decision import REQUEST, Decision, action_to_json, decision_to_json
+from ..decision import REQUEST, Decision
+from ..decision_json import action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import to_scalars

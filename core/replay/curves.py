@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rules import Smoothing
+from ..metrics.smoothing import Smoothing
 from .metric_choice import MetricChoice
 from .records import Recording
 

@@ -53,7 +53,7 @@ def passage(work: Callable[[], object]) -> Passage:
         depth += 1 if event == "call" else -1
         deepest = max(deepest, depth)
         name = path.relative_to(PACKAGE).as_posix()
-        if event == "call" and not name.startswith("plugins/") and name != "testing.py":
+        if event == "call" and not name.startswith(("plugins/", "testing/")):
             calls[name] += 1
 
     sys.setprofile(watch)

@@ -1,23 +1,10 @@
 """The laws of decisions and their join."""
 
-import json
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import Decision, decision
-from trainbus.decision import (
-    NOTHING,
-    Restore,
-    Save,
-    ScaleLearningRate,
-    Stop,
-    action_from_json,
-    decision_from_json,
-    decision_to_json,
-    join,
-)
+from trainbus.decision import NOTHING, Restore, Save, ScaleLearningRate, Stop, join
 
 names = st.sampled_from(["a", "b", "best.pt"])
 words = st.builds(decision.stop, names) | st.builds(decision.keep, names) | st.builds(decision.restore, names)
@@ -74,18 +61,3 @@ numbers = st.floats() | st.integers() | st.booleans() | st.none() | names
 recorded = st.builds(decision.stop, names, rule=names, values=st.dictionaries(names | st.just("$"), numbers))
 recorded |= st.builds(decision.scale_learning_rate, st.floats(allow_nan=False), floor=st.floats(allow_nan=False))
 recorded |= st.builds(decision.save, names, background=st.none() | st.booleans(), on_error=st.sampled_from(["warn"]))
-
-
-@given(st.lists(words | recorded, max_size=4).map(join), names)
-def test_a_decision_survives_strict_json(each: Decision, name: str) -> None:
-    """Every action comes back equal, with its values, also those that are not finite."""
-    signed = each.signed(name)
-
-    assert decision_from_json(json.loads(json.dumps(decision_to_json(signed), allow_nan=False))) == signed
-
-
-@pytest.mark.parametrize("name", ["Exec", "Action", "Decision", "FrozenValues", "stop", "replace", "", None])
-def test_an_unknown_action_is_refused_by_its_name(name: str | None) -> None:
-    """Data may come from anyone: it selects kinds of action only, not other names of the module."""
-    with pytest.raises(ValueError, match=rf"unknown action {name!r}; known actions: ScaleLearningRate, Keep, Save"):
-        action_from_json({"action": name, "reason": "", "by": ""})

@@ -1,46 +1,11 @@
-"""The journal of a run: the format of its file, one line of JSON for each event, and its reader.
-
-Each line is an object whose key "event" names one of the models below. The JSON is strict: numbers that are not finite
-are the strings "NaN", "Infinity" and "-Infinity". Epochs count from 0; times are seconds since 1970.
-
-A file holds one run after another, each beginning with "begin". A resumed run continues in its old file: its "resumed"
-event says how many bytes of the file are still valid, and what the run wrote after them is void. So no record is ever
-deleted. If a process was killed, the last line may be incomplete.
-"""
+"""The events in a journal, one model for each kind of line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import inf, nan
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
-
-from .errors import JournalError
-
-__all__ = [
-    "NAME",
-    "VERSION",
-    "ActionRecord",
-    "Best",
-    "CheckpointSaved",
-    "DecisionMade",
-    "EpochEnded",
-    "Event",
-    "ExceptionRaised",
-    "FailureReported",
-    "PluginRecord",
-    "RunEnded",
-    "RunJournal",
-    "RunResumed",
-    "RunStarted",
-    "StopRequested",
-    "parse",
-    "read",
-    "schema",
-]
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
 
 NAME: Final = "journal.jsonl"
 """Default name of the file."""
@@ -239,7 +204,7 @@ Event: TypeAlias = (
     | RunEnded
 )
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+EVENT_ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
 def schema() -> dict[str, Any]:
@@ -248,118 +213,4 @@ def schema() -> dict[str, Any]:
     >>> schema()["discriminator"]["propertyName"]
     'event'
     """
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": NAME, **_EVENT.json_schema()}
-
-
-@dataclass(frozen=True)
-class RunJournal:
-    """The events of one run in a journal."""
-
-    path: Path
-    events: tuple[Event, ...]
-    """The valid events, in order; the first is ``RunStarted`` or ``RunResumed``."""
-    void: int = 0
-    """Number of events that a resume made void."""
-
-    @property
-    def introduction(self) -> RunStarted | RunResumed:
-        """The event with which the run began or was last resumed."""
-        return [each for each in self.events if isinstance(each, (RunStarted, RunResumed))][-1]
-
-    @property
-    def callbacks(self) -> Mapping[str, PluginRecord]:
-        """Name of each plugin to the callback that made it."""
-        return self.introduction.callbacks
-
-    @property
-    def epochs(self) -> list[EpochEnded]:
-        """The finished epochs."""
-        return [each for each in self.events if isinstance(each, EpochEnded)]
-
-    @property
-    def decisions(self) -> list[DecisionMade]:
-        """The decisions that were carried out."""
-        return [each for each in self.events if isinstance(each, DecisionMade)]
-
-    @property
-    def end(self) -> RunEnded | None:
-        """The end of the run; None if it still runs or was killed."""
-        return self.events[-1] if isinstance(self.events[-1], RunEnded) else None
-
-
-def read(path: Path) -> list[RunJournal]:
-    """Return the runs in a journal, in the order in which they began.
-
-    Args:
-        path: The journal.
-
-    Raises:
-        JournalError: The file cannot be read, is not a journal, or has a damaged line before the last one.
-
-    >>> import tempfile
-    >>> from trainbus import Run
-    >>> from trainbus.plugins import Journal
-    >>> path = Path(tempfile.mkdtemp()) / "journal.jsonl"
-    >>> with Run(callbacks=Journal(str(path))) as run:
-    ...     for epoch in run.epochs(2):
-    ...         run.log(loss=1.0)
-    >>> [len(each.epochs) for each in read(path)]
-    [2]
-    """
-    runs: dict[str, list[tuple[int, Event]]] = {}
-    void: dict[str, int] = {}
-    run: list[tuple[int, Event]] | None = None
-    for end, event in parse(path):
-        if isinstance(event, (RunStarted, RunResumed)):
-            run = runs.setdefault(event.run, [])
-        assert run is not None  # `parse` raises if another event is first
-        if isinstance(event, RunResumed):
-            before = len(run)
-            run[:] = [each for each in run if each[0] <= event.length]
-            void[event.run] = void.get(event.run, 0) + before - len(run)
-        run.append((end, event))
-    return [RunJournal(path, tuple(event for _, event in events), void.get(name, 0)) for name, events in runs.items()]
-
-
-def parse(path: Path) -> Iterator[tuple[int, Event]]:
-    """Yield the end of each complete line of a journal, as an offset in bytes, and its event, void ones included.
-
-    Args:
-        path: The journal.
-
-    Raises:
-        JournalError: As in ``read``.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise JournalError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
-    data = data.rstrip(b"\0")  # a file system may append zeros when the machine crashes
-    if not data:
-        raise JournalError(f"{str(path)!r} is empty")
-    lines = data.split(b"\n")
-    last, end = len(lines) - (lines[-1] == b""), 0
-    for number, line in enumerate(lines[:last], start=1):
-        end += len(line) + 1
-        try:
-            event = _EVENT.validate_json(line)
-        except ValidationError as error:
-            if number == last > 1 and error.errors()[0]["type"] == "json_invalid":
-                return
-            raise JournalError(f"{str(path)!r} {_damage(number, error)}") from None
-        if isinstance(event, (RunStarted, RunResumed)):
-            if event.version > VERSION:
-                raise JournalError(
-                    f"{str(path)!r}, line {number}: written by a later trainbus; upgrade trainbus to read it"
-                )
-        elif number == 1:
-            raise JournalError(f"{str(path)!r} is not a journal: its first event is {event.event!r} and not 'begin'")
-        yield end, event
-
-
-def _damage(number: int, error: ValidationError) -> str:
-    if number == 1:
-        return "is not a journal of trainbus"
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
-    return f"is damaged in line {number}: {f'{where}: ' if where else ''}{first['msg'].lower()}"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": NAME, **EVENT_ADAPTER.json_schema()}

@@ -19,7 +19,6 @@ from trainbus.journal import (
     RunStarted,
     parse,
     read,
-    schema,
 )
 
 numbers = st.floats() | st.integers(-5, 5).map(float)
@@ -132,19 +131,6 @@ def test_a_file_that_cannot_be_read_is_said_with_its_reason(tmp_path: Path) -> N
     for path, why in ((tmp_path, "directory"), (tmp_path / "none", "No such file")):
         with pytest.raises(JournalError, match=why):
             read(path)
-
-
-def test_the_schema_tells_every_event_and_every_field_with_its_meaning() -> None:
-    """Who reads a journal with other tools finds each field described, and the numbers that are texts."""
-    defined = schema()["$defs"]
-
-    assert set(schema()["discriminator"]["mapping"]) == {
-        *("begin", "resumed", "epoch", "decision", "checkpoint", "failure", "exception", "signal", "end")
-    }
-    assert {"enum": ["NaN", "Infinity", "-Infinity"]} in defined["EpochEnded"]["properties"]["metrics"][
-        "additionalProperties"
-    ]["anyOf"]
-    assert all(each["description"] for each in defined.values())
 
 
 def test_the_end_is_only_the_end_of_the_last_part_of_a_run(tmp_path: Path) -> None:

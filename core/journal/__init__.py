@@ -1,0 +1,51 @@
+"""The journal of a run: the format of its file, one line of JSON for each event, and its reader.
+
+Each line is an object whose key "event" names one of the models below. The JSON is strict: numbers that are not finite
+are the strings "NaN", "Infinity" and "-Infinity". Epochs count from 0; times are seconds since 1970.
+
+A file holds one run after another, each beginning with "begin". A resumed run continues in its old file: its "resumed"
+event says how many bytes of the file are still valid, and what the run wrote after them is void. So no record is ever
+deleted. If a process was killed, the last line may be incomplete.
+"""
+
+from .events import (
+    NAME,
+    VERSION,
+    ActionRecord,
+    Best,
+    CheckpointSaved,
+    DecisionMade,
+    EpochEnded,
+    Event,
+    ExceptionRaised,
+    FailureReported,
+    PluginRecord,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    StopRequested,
+    schema,
+)
+from .run_journal import RunJournal, parse, read
+
+__all__ = [
+    "NAME",
+    "VERSION",
+    "ActionRecord",
+    "Best",
+    "CheckpointSaved",
+    "DecisionMade",
+    "EpochEnded",
+    "Event",
+    "ExceptionRaised",
+    "FailureReported",
+    "PluginRecord",
+    "RunEnded",
+    "RunJournal",
+    "RunResumed",
+    "RunStarted",
+    "StopRequested",
+    "parse",
+    "read",
+    "schema",
+]

@@ -1,0 +1,7 @@
+"""Test kit for authors of callbacks, plugins and adapters: a small subject, scripted runs, and contract checks."""
+
+from .checks import check_callback, check_subject
+from .event_recorder import EventRecorder, RecordedEvent, scripted
+from .line_subject import LineSubject
+
+__all__ = ["EventRecorder", "LineSubject", "RecordedEvent", "check_callback", "check_subject", "scripted"]

@@ -1,0 +1,16 @@
+"""The format of a journal is described in its schema."""
+
+from trainbus.journal import schema
+
+
+def test_the_schema_tells_every_event_and_every_field_with_its_meaning() -> None:
+    """Who reads a journal with other tools finds each field described, and the numbers that are texts."""
+    defined = schema()["$defs"]
+
+    assert set(schema()["discriminator"]["mapping"]) == {
+        *("begin", "resumed", "epoch", "decision", "checkpoint", "failure", "exception", "signal", "end")
+    }
+    assert {"enum": ["NaN", "Infinity", "-Infinity"]} in defined["EpochEnded"]["properties"]["metrics"][
+        "additionalProperties"
+    ]["anyOf"]
+    assert all(each["description"] for each in defined.values())
