@@ -176,7 +176,7 @@ def test_two_runs_at_once_never_write_into_one_directory():
     """While a run writes there, another is refused before it trains; afterwards it is not, whatever ended the first."""
     callback = TensorBoard("logs")
     with Run(None, callback):
-        with pytest.raises(SettingsError, match=r"another run .* saves its charts in .*; give each run its own dir"):
+        with pytest.raises(
             SettingsError, match=r"another run .* saves its charts in .*; give each run its own directory"
         ):
             Run(None, callback).begin()
