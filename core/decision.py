@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import Any, ClassVar, Literal, TypeAlias
+
+from .errors import SettingsError
 
 __all__ = [
     "NOTHING",
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 Value: TypeAlias = bool | int | float | str | None
+
+_ERROR_POLICIES: tuple[str, ...] = ("raise", "warn")
 
 
 class FrozenValues(Mapping[str, Value]):
@@ -261,7 +265,12 @@ def save(
 
     If that fails, ``on_error="raise"`` ends the run; "warn" logs a line and calls ``on_checkpoint_error``. With
     ``background=True`` a copy of the state is written while the training continues; None does so if the subject can.
+
+    Raises:
+        SettingsError: ``on_error`` is neither "raise" nor "warn".
     """
+    if on_error not in _ERROR_POLICIES:
+        raise SettingsError(f"save: on_error={on_error!r}: give 'raise' or 'warn'")
     return _only(Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
@@ -291,7 +300,12 @@ def scale_learning_rate(
     """Return the decision to multiply every learning rate by ``factor``, but not below ``floor``.
 
     If several plugins ask for it, the lowest new rate wins.
+
+    Raises:
+        SettingsError: ``factor`` is below 0 or not finite.
     """
+    if not 0 <= factor < inf:
+        raise SettingsError(f"scale_learning_rate: factor={factor!r}: give a finite number, 0 or above")
     return _only(ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=FrozenValues(values)))
 
 

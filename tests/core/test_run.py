@@ -372,6 +372,18 @@ def test_result_reads_well() -> None:
     ]
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_epoch_outside_of_the_run_is_refused(ended: bool) -> None:
+    """Before begin() no plugin has a state; after end() no decision would be saved or announced."""
+    run = Run(LineSubject(), EarlyStopping())
+    if ended:
+        with run:
+            pass
+
+    with pytest.raises(LoopError, match=r"an epoch begins only after begin\(\) and before end\(\)"):
+        run.begin_epoch(0)
+
+
 class Loop(RuleBasedStateMachine):
     """Any legal order of the events that an adapter states."""
 
