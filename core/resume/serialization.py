@@ -60,7 +60,7 @@ def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
         items = enumerate(cast("list[Any]", value))
         return [_to_plain(item, f"{where}[{index}]", arrays) for index, item in items]
     if isinstance(value, Mapping):
-        mapping: Mapping[Any, Any] = value
+        mapping: Mapping[Any, Any] = cast("Any", value)  # mypy and pyright infer different types
         plain: dict[Any, Any] = {}
         for key, item in mapping.items():  # a comprehension would be one more frame for each level
             plain[key] = _to_plain(item, f"{where}[{key!r}]", arrays)
