@@ -79,7 +79,7 @@ def test_silence(capfd: pytest.CaptureFixture[str]):
         (("auto", 0, 0), STOPPING),
     ],
 )
-def test_those_who_asked_are_told(asked: Any, expected: list[str], capfd: pytest.CaptureFixture[str]):
+def test_the_plugins_that_asked_are_named(asked: Any, expected: list[str], capfd: pytest.CaptureFixture[str]):
     """In a file each epoch has one line, each decision of a verbose callback another, and nothing is redrawn."""
     train(callbacks(*asked))
     out, err = capfd.readouterr()
@@ -198,7 +198,7 @@ def test_level_two_has_no_bar():
     assert split("\n".join(lines))[0] == ["1", "2", "3", "4", "5"]
 
 
-def test_batches_are_heard_only_for_a_bar():
+def test_batches_are_listened_to_only_for_a_bar():
     """Only a bar listens to batches: not lines, nor decisions beside a framework's own bar."""
     with terminal():
         heard = [Run(LineSubject(), callbacks(level)).has_batch_listeners for level in (0, 1, 2)]

@@ -29,7 +29,7 @@ def test_events_under_validation_freq_and_initial_epoch(freq: Any) -> None:
     assert ears.heard == ["train begin", *epoch(1, 5, val=True), *epoch(2, 10), *last, "train end"]
 
 
-def test_batches_are_told_to_those_who_listen() -> None:
+def test_batches_are_reported_to_plugins_that_listen() -> None:
     """A listener hears each batch, in order, in the main thread, with Keras's running means."""
     ears = BatchEars()
     fit(line(), [KerasCallback(ears)], batch_size=4, epochs=2)
@@ -105,7 +105,7 @@ def test_mixed_precision(policy: str, request: pytest.FixtureRequest) -> None:
     np.testing.assert_array_equal(model.get_weights()[0], keras.models.load_model("best.keras").get_weights()[0])
 
 
-def test_evaluate_and_predict_on_their_own_are_not_heard() -> None:
+def test_evaluate_and_predict_on_their_own_are_ignored() -> None:
     """The callback may stand in evaluate and predict too; that tells nobody anything."""
     ears, model = Ears(), line()
     cb = KerasCallback(ears)

@@ -69,7 +69,7 @@ def test_what_was_untrained_is_untrained_again():
     assert vars(estimator).keys() == vars(make("SGDClassifier")).keys()
 
 
-def test_strangers_learn_too():
+def test_third_party_estimators_are_trained():
     """An object that only looks like an estimator trains; its parameter is written by `set_params`."""
 
     class Stranger:

@@ -188,7 +188,7 @@ def test_a_file_of_another_training_is_refused_and_changes_nothing(make: Any, to
 
 
 @pytest.mark.parametrize("name", ["missing.pt", "text.pt", "code.pt", "cut.pt", "list.pt"])
-def test_a_file_that_is_no_checkpoint_is_told(name: str) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(name: str) -> None:
     """A file that is missing, damaged, of another kind, or that would run code, raises a CheckpointError naming it."""
     subject = TorchSubject(tiny())
     Path("text.pt").write_text("no checkpoint")
@@ -223,7 +223,7 @@ def test_state_that_would_not_load_is_refused_when_it_is_saved() -> None:
 
 
 @pytest.mark.parametrize("model", [nn.LazyLinear(2), nn.Linear(2, 2, device="meta")], ids=["lazy", "meta"])
-def test_weights_without_values_are_told(model: nn.Module) -> None:
+def test_weights_without_values_are_refused(model: nn.Module) -> None:
     """Lazy modules before their first batch, and modules on the meta device, have nothing to save, and no histogram."""
     subject = TorchSubject(model)
     with pytest.raises(CheckpointError, match=r"model\['weight'\] has no values yet"):

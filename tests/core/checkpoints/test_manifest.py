@@ -29,7 +29,7 @@ def test_no_flipped_bit_of_a_manifest_changes_a_run_state(data) -> None:
 
 
 @pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"format": 3, "entries": []}', '{"entries": [{"digest": 1}]}'])
-def test_a_spoilt_manifest_is_no_checkpoint(spoilt: str) -> None:
+def test_a_damaged_manifest_is_no_checkpoint(spoilt: str) -> None:
     """A manifest that is empty, torn, foreign or of a later format is never used."""
     path = Path("best.bin")
     put(path, "new", 1)
