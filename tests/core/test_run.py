@@ -1,4 +1,4 @@
-"""Events come in order, counters are right, decisions are obeyed, and a run ends properly whatever happens."""
+"""Events come in order, counters are right, decisions are executed, and a run ends properly whatever happens."""
 
 import re
 from collections.abc import Iterator

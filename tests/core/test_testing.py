@@ -101,7 +101,7 @@ def test_a_callback_with_state_is_found() -> None:
 
 
 class Counting(Callback):
-    """Remembers how many epochs it has heard."""
+    """Counts epochs."""
 
     def plugin(self) -> object:
         return _Counter()

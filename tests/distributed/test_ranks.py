@@ -15,7 +15,7 @@ ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_di
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """What every rank has told of every scene: of four ranks, and then of two that go on where those have ended."""
+    """The reports of every rank on every scene: of four ranks, and then of two that continue where those have ended."""
     folder = tmp_path_factory.mktemp("job")
     first = job(folder, 4, "tests.distributed.scenes")
     assert first.codes == [0] * 4, first.errors
@@ -88,7 +88,7 @@ def test_a_metric_that_one_rank_logs_is_that_of_all(told: Told) -> None:
 
 
 def test_decisions_inside_an_epoch_are_those_of_all_ranks(told: Told) -> None:
-    """Saves at batches fall on the same batch; where a rank has fewer batches, the rest is told on none."""
+    """Saves at batches fall on the same batch; where a rank has fewer batches, no rank reports the rest."""
     assert told[4][0]["batches"]["files"] == ["batches/m-3.pt", "batches/m-6.pt", "batches/m-9.pt"]
     saves = [actions for _, actions in decisions(told[4][0]["uneven_batches"])]
     assert len(saves) == 4

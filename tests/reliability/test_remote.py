@@ -230,7 +230,7 @@ def test_a_missing_bucket_is_refused_before_training(bucket: str) -> None:
 def test_missing_credentials_are_refused_before_training(
     protocol: str, variable: str, told: str, log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Missing credentials are told in one line that says which, when the run begins."""
+    """Missing credentials are an error of one line that says which, when the run begins."""
     bucket = log_in(protocol)
     monkeypatch.delenv(variable)
     fsspec.get_filesystem_class(protocol).clear_instance_cache()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:U
 
 @pytest.mark.parametrize("freq", [2, [2, 4], [2, 9]])
 def test_events_under_validation_freq_and_initial_epoch(freq: Any) -> None:
-    """Epochs keep Keras's numbers, and a validation is told in the epochs that have one."""
+    """Epochs keep Keras's numbers, and a validation is reported in the epochs that have one."""
     ears = Ears()
     fit(line(), [KerasCallback(ears)], initial_epoch=1, epochs=4, validation_data=(X, Y), validation_freq=freq)
     last = epoch(3, 15, val=freq != [2, 9])
@@ -117,7 +117,7 @@ def test_evaluate_and_predict_on_their_own_are_ignored() -> None:
 
 
 def test_evaluate_and_predict_inside_a_fit_are_not_its_validation() -> None:
-    """Only fit's own validation is one, whoever evaluates meanwhile with the same callback."""
+    """Only fit's own validation counts, even if another evaluation uses the same callback meanwhile."""
     ears, model = BatchEars(), line()
     cb = KerasCallback(ears)
 
@@ -199,7 +199,7 @@ class Stops:
 
 @pytest.mark.parametrize(("event", "steps"), [("train", 1), ("batch", 8), ("epoch", 10)])
 def test_a_stop_ends_the_fit(event: str, steps: int) -> None:
-    """Keras ends the training after the batch in which the stop was asked for, the epoch's end still told."""
+    """Keras ends the training after the batch in which a stop was requested; the epoch's end is still reported."""
     cb = KerasCallback(Stops(event))
     history = fit(line(), [cb], epochs=9, validation_data=(X, Y)).history
     assert (cb.run.step, cb.run.result.reason) == (steps, "enough")

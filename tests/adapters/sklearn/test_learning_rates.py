@@ -83,7 +83,7 @@ def test_a_learning_rate_acts_under_every_schedule(schedule, when):
 
 
 def test_a_decaying_rate_is_reported_as_it_is():
-    """Under invscaling the rate told is that of the next update, not the one set at the start."""
+    """Under invscaling the reported rate is that of the next update, not the one set at the start."""
     estimator = SGDRegressor(learning_rate="invscaling", eta0=0.1, power_t=0.25)
     estimator.partial_fit(X, TARGETS)
     assert SklearnSubject(estimator).learning_rates() == {"learning_rate": 0.1 / 61**0.25}

@@ -236,7 +236,7 @@ def test_digits_show_all_that_callbacks_do(tmp_path):
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(options, sentence):
-    """A wrong argument is told before the first batch, with what is right."""
+    """A wrong argument is refused before the first batch, with the right ones."""
     arguments = {"estimator": make("SGDClassifier"), "X": X, "y": LABELS, **options}
     estimator = arguments["estimator"]
     with pytest.raises(SettingsError, match=sentence):

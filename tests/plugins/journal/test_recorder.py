@@ -102,7 +102,7 @@ def test_a_cut_tells_the_learning_rates_that_follow() -> None:
 
 
 def test_runs_one_after_another_share_a_file() -> None:
-    """A second run adds to the journal of the first, and each is told by itself."""
+    """A second run adds to the journal of the first, and each is read by itself."""
     train([1.0, 2.0], SAVED)
     train([3.0], SAVED)
 
@@ -110,7 +110,7 @@ def test_runs_one_after_another_share_a_file() -> None:
 
 
 class Killer:
-    """Ends the process at the event that it is told to, as nothing can prevent."""
+    """Ends the process at a given event, in a way that nothing can prevent."""
 
     critical = True
 
@@ -185,7 +185,7 @@ def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> N
 
 
 def test_a_finished_run_that_is_resumed_has_the_same_story() -> None:
-    """What stays finished has no news: its last decision is carried out again, and told once."""
+    """A resumed run that had ended executes its last decision again, and records it once."""
     train([1.0, 2.0, 2.0, 2.0, 2.0], SAVED, STOP)
     before = told(story())
     train([1.0, 2.0, 2.0, 2.0, 2.0], SAVED, STOP, resume="auto")

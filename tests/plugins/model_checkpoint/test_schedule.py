@@ -64,7 +64,7 @@ def test_steps_are_weight_updates(accumulate: int | None, expected: list[str]) -
 
 
 def test_steps_that_jump_over_a_multiple_still_save() -> None:
-    """Where several updates are told at once, the first end of a batch past a multiple saves."""
+    """If several updates are reported at once, the first end of a batch past a multiple saves."""
     with Run(LineSubject(), ModelCheckpoint("{step}", save_freq="10 steps")) as run:
         run.begin_epoch(0)
         for batch in range(5, 40, 6):

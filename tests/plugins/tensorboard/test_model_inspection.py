@@ -162,7 +162,7 @@ def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Three batches of five, which knows how many epochs it was told of."""
+    """Three batches of five, which counts its epochs."""
 
     epochs = 0
 
