@@ -67,7 +67,7 @@ def weights(estimator: Any) -> list[np.ndarray[Any, Any]]:
 def test_the_last_step_learns_from_what_the_others_make(
     steps: str, learner: str, nested: bool, before: bool, seed: int
 ) -> None:
-    """Metrics and weights are those of the last step alone on such rows, bit for bit, however the others were fitted."""
+    """Metrics and weights are those of the last step alone on such rows, bit for bit, however these were made."""
     whole, alone = pipeline(steps, learner, nested=nested), LEARNERS[learner]()
     scaling = make_pipeline(*STEPS[steps](), *([StandardScaler()] if nested else []), "passthrough").fit(X, LABELS)
     rows, held_out = scaling.transform(X), scaling.transform(HELD_OUT)

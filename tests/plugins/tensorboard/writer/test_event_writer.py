@@ -172,7 +172,7 @@ def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: P
 
 
 def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, notes: Notes):
-    """A failure is reported when it begins; if the queue holds all events, nothing is lost, and no count is reported."""
+    """A failure is reported when it begins; if the queue holds all events, none is lost, and no count follows."""
     folder = tmp_path / "runs"
     folder.touch()
     writer = noting(folder, notes)
