@@ -96,7 +96,7 @@ class TorchSubject:
     ) -> None:
         if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
-            raise SettingsError(f"model is a {type(model).__name__}, not a torch.nn.Module{hint}")
+            raise SettingsError(f"model is of type {type(model).__name__}, not a torch.nn.Module{hint}")
         self.model = model
         self.optimizers: dict[str, Any] = by_name("optimizer", optimizer, "param_groups")
         """Name to optimizer; a single one is "optimizer"."""
