@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import nan
+from math import inf, nan
 from typing import Any, ClassVar, Literal, TypeAlias
+
+from .errors import SettingsError
 
 __all__ = [
     "NOTHING",
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 Value: TypeAlias = bool | int | float | str | None
+
+_ERROR_POLICIES: tuple[str, ...] = ("raise", "warn")
 
 
 class FrozenValues(Mapping[str, Value]):
@@ -271,9 +275,14 @@ def save(
         rule: Name of the rule that asks for it.
         values: The rule's input.
 
+    Raises:
+        SettingsError: ``on_error`` is neither "raise" nor "warn".
+
     >>> save("best.pt", reason="lowest loss").reasons
     ('lowest loss',)
     """
+    if on_error not in _ERROR_POLICIES:
+        raise SettingsError(f"save: on_error={on_error!r}: give 'raise' or 'warn'")
     return _only(Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
@@ -323,9 +332,14 @@ def scale_learning_rate(
         rule: Name of the rule that asks for it.
         values: The rule's input.
 
+    Raises:
+        SettingsError: ``factor`` is below 0 or not finite.
+
     >>> [action.factor for action in scale_learning_rate(0.5, floor=1e-6)]
     [0.5]
     """
+    if not 0 <= factor < inf:
+        raise SettingsError(f"scale_learning_rate: factor={factor!r}: give a finite number, 0 or above")
     return _only(ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=FrozenValues(values)))
 
 

@@ -257,7 +257,12 @@ class Run:
             raise
 
     def begin_epoch(self, epoch: int) -> None:
-        """Begin an epoch, counted from 0."""
+        """Begin an epoch, counted from 0.
+
+        Raises:
+            LoopError: The run has not begun, or has ended.
+        """
+        self._require("open", "an epoch begins only after begin() and before end()")
         self.state.start_epoch(epoch)
         self._bus.drop_disabled()
         if self.resumer.mid_epoch:

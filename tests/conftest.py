@@ -49,7 +49,7 @@ def _own_signals() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Callable[[str], Environment]]:
-    """Starts the server of a protocol, once; gives what is in the environment of whoever is logged in to it."""
+    """Starts the server of a protocol, once; gives the environment variables of a user with credentials."""
     with ExitStack() as running:
 
         @cache

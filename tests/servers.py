@@ -21,7 +21,7 @@ import pytest
 __all__ = ["ACCOUNT", "SERVED", "SERVERS", "Environment"]
 
 Environment = dict[str, str]
-"""What whoever is logged in has in the environment."""
+"""The environment variables of a user with credentials."""
 
 MOTO = """
 import sys

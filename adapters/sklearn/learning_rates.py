@@ -38,7 +38,7 @@ WITHOUT: dict[type, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class EstimatorLearningRate:
     """One learning rate: attributes of an object that change in proportion, and a divisor of the first."""
 
     owner: Any
@@ -64,7 +64,7 @@ class Rate:
             setattr(self.owner, name, value)
 
 
-def rate_of(estimator: Any) -> list[Rate] | str:
+def rate_of(estimator: Any) -> list[EstimatorLearningRate] | str:
     """Return the rates of all estimators inside, or of the estimator itself; or else the reason why there is none.
 
     >>> from sklearn.linear_model import SGDClassifier
@@ -74,7 +74,7 @@ def rate_of(estimator: Any) -> list[Rate] | str:
     "SGDClassifier(learning_rate='optimal') takes its steps from alpha and ignores eta0; set learning_rate=..."
     """
     found = [_rate(leaf) for leaf in leaf_estimators(estimator)]
-    rates = [each for each in found if isinstance(each, Rate)]
+    rates = [each for each in found if isinstance(each, EstimatorLearningRate)]
     return rates or next(each for each in found if isinstance(each, str))
 
 
@@ -97,18 +97,18 @@ def set_rate(estimator: Any, value: float) -> None:
             raise SettingsError(f"{type(rate.owner).__name__}.{rate.names[0]} stayed {rate.value} when set to {wanted}")
 
 
-def _rate(estimator: Any) -> Rate | str:
+def _rate(estimator: Any) -> EstimatorLearningRate | str:
     name = type(estimator).__name__
     optimizer = getattr(estimator, "_optimizer", None)
     if hasattr(optimizer, "velocities"):  # scikit-learn's SGDOptimizer; "invscaling" starts from learning_rate_init
-        return Rate(optimizer, ("learning_rate", "learning_rate_init"))
+        return EstimatorLearningRate(optimizer, ("learning_rate", "learning_rate_init"))
     if hasattr(optimizer, "learning_rate_init"):  # its AdamOptimizer, which computes learning_rate from it
-        return Rate(optimizer, ("learning_rate_init",))
+        return EstimatorLearningRate(optimizer, ("learning_rate_init",))
     for wanted, reason in WITHOUT.items():
         if isinstance(estimator, wanted):
             return f"{name} has no learning rate: it {reason}"
     if isinstance(estimator, PASSIVE_AGGRESSIVE):
-        return Rate(estimator, ("eta0",))
+        return EstimatorLearningRate(estimator, ("eta0",))
     schedule = getattr(estimator, "learning_rate", None)
     if hasattr(estimator, "eta0") and schedule is not None:
         if schedule == "optimal":
@@ -118,9 +118,10 @@ def _rate(estimator: Any) -> Rate | str:
                 "set learning_rate='constant' and eta0, such as 0.01"
             )
         decays = schedule == "invscaling"
-        return Rate(estimator, ("eta0",), getattr(estimator, "t_", 1.0) ** estimator.power_t if decays else 1.0)
+        divisor = getattr(estimator, "t_", 1.0) ** estimator.power_t if decays else 1.0
+        return EstimatorLearningRate(estimator, ("eta0",), divisor)
     for parameter in PARAMETERS:
         value = getattr(estimator, parameter, None)
         if isinstance(value, (int, float)):
-            return Rate(estimator, (parameter,))
+            return EstimatorLearningRate(estimator, (parameter,))
     return f"{name} has no learning rate: it has no parameter {', '.join(PARAMETERS)}"

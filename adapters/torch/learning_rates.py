@@ -24,7 +24,7 @@ SCHEDULE_KEYS = ("initial_lr", "max_lr", "min_lr", "swa_lr")
 """Keys of a parameter group under which schedulers store values to compute rates from."""
 
 
-class Rate(NamedTuple):
+class GroupLearningRate(NamedTuple):
     """One learning rate: that of a parameter group of an optimizer."""
 
     optimizer: Optimizer
@@ -56,14 +56,14 @@ class Rate(NamedTuple):
             raise SettingsError(f"{kind} does not keep its learning rate: set to {value}, it is {self.value}")
 
 
-def named_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, Rate]:
+def named_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, GroupLearningRate]:
     """Return every learning rate that takes effect, by name.
 
     A single rate is "learning_rate"; several are "learning_rate/<optimizer>/<group>", without the optimizer's name if
     there is one optimizer and without the group's if the optimizer has one group. A group's name is its key "name", or
     else its number.
     """
-    rates: dict[str, Rate] = {}
+    rates: dict[str, GroupLearningRate] = {}
     for name, optimizer in optimizers.items():
         groups = optimizer.param_groups
         for index, group in enumerate(groups):
@@ -71,7 +71,7 @@ def named_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, Rate]:
             if group.get("lr") is not None and not isinstance(optimizer, torch.optim.Rprop):
                 parts = [name] * (len(optimizers) > 1) + [str(group.get("name", index))] * (len(groups) > 1)
                 full = "/".join(["learning_rate", *parts])
-                rates[first_free(full, rates)] = Rate(optimizer, index)
+                rates[first_free(full, rates)] = GroupLearningRate(optimizer, index)
     return {"learning_rate": next(iter(rates.values()))} if len(rates) == 1 else rates
 
 
@@ -93,7 +93,7 @@ def set_rates(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any]
             _change(optimizer, own, changes)
 
 
-def _change(optimizer: Optimizer, schedulers: Sequence[Any], changes: Mapping[Rate, float]) -> None:
+def _change(optimizer: Optimizer, schedulers: Sequence[Any], changes: Mapping[GroupLearningRate, float]) -> None:
     factors = [1.0] * len(optimizer.param_groups)
     for rate, value in changes.items():
         if rate.value:

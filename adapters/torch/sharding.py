@@ -17,7 +17,7 @@ from .weights import plain_names, weights_of
 
 RANKS = "ranks"
 """Key of the state that one rank has alone: rank to a tuple (DCP does not split it) of its random state and buffers."""
-PACKED, NUMBER = "trainbus", "trainbus:"
+WITHOUT_TENSORS, NUMBER = "trainbus", "trainbus:"
 """First item of a tuple that holds a mapping, and prefix of a key that is a number."""
 
 
@@ -71,13 +71,13 @@ class ShardedLayout:
         """Return the sharded layout of a complete state, or of the model's weights alone."""
         sharded: dict[str, Any]
         if "trainbus" not in state:
-            sharded = _packed(state)
+            sharded = _encode_mappings(state)
             return sharded
         model: Mapping[str, Any] = state["model"]
         versions = {path: dict(each) for path, each in getattr(model, "_metadata", {}).items()}
         kinds = [kind for kind in state if kind not in ("trainbus", "optimizers", "random")]
-        sharded = {kind: _packed(state[kind]) for kind in kinds}
-        sharded["trainbus"] = _packed({**state["trainbus"], "ranks": self.size, "versions": versions})
+        sharded = {kind: _encode_mappings(state[kind]) for kind in kinds}
+        sharded["trainbus"] = _encode_mappings({**state["trainbus"], "ranks": self.size, "versions": versions})
         optimizers: Mapping[str, Any] = state["optimizers"]
         sharded["optimizers"] = {name: _renamed(each, self.names[name]) for name, each in optimizers.items()}
         buffers = {name: value for name, value in model.items() if self.sharded and not is_sharded(value)}
@@ -91,7 +91,7 @@ def from_sharded(sharded: Mapping[str, Any], model: nn.Module, optimizers: Mappi
     Instead of "random" it has "own": the random state and the buffers that this rank had alone, or None if the number
     of ranks has changed.
     """
-    state: dict[str, Any] = _unpacked(sharded)
+    state: dict[str, Any] = _decode_mappings(sharded)
     if not isinstance(state.get("trainbus"), dict):
         weights = OrderedDict(state)
         vars(weights)["_metadata"] = getattr(weights_of(model), "_metadata")  # noqa: B009 - torch adds it
@@ -108,28 +108,29 @@ def from_sharded(sharded: Mapping[str, Any], model: nn.Module, optimizers: Mappi
     return state
 
 
-def _packed(value: Any) -> Any:
-    """Pack each mapping without tensors into a tuple; make text of the keys of all other mappings.
+def _encode_mappings(value: Any) -> Any:
+    """Put each mapping without tensors into a tuple; make text of the keys of all other mappings.
 
     DCP flattens mappings, turns their keys into text and drops empty ones.
 
-    >>> _packed({"milestones": {30: 1}})
+    >>> _encode_mappings({"milestones": {30: 1}})
     ('trainbus', {'milestones': {30: 1}})
     """
     if not isinstance(value, Mapping):
         return value
     if not _holds_tensors(value):
-        return PACKED, value
-    return {key if isinstance(key, str) else f"{NUMBER}{key}": _packed(each) for key, each in value.items()}
+        return WITHOUT_TENSORS, value
+    return {key if isinstance(key, str) else f"{NUMBER}{key}": _encode_mappings(each) for key, each in value.items()}
 
 
-def _unpacked(value: Any) -> Any:
-    if isinstance(value, tuple) and value[:1] == (PACKED,):
+def _decode_mappings(value: Any) -> Any:
+    if isinstance(value, tuple) and value[:1] == (WITHOUT_TENSORS,):
         return value[1]
     if not isinstance(value, Mapping):
         return value
     return {
-        int(key.removeprefix(NUMBER)) if key.startswith(NUMBER) else key: _unpacked(each) for key, each in value.items()
+        int(key.removeprefix(NUMBER)) if key.startswith(NUMBER) else key: _decode_mappings(each)
+        for key, each in value.items()
     }
 
 

@@ -96,7 +96,7 @@ class TorchSubject:
     ) -> None:
         if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
-            raise SettingsError(f"model is a {type(model).__name__}, not a torch.nn.Module{hint}")
+            raise SettingsError(f"model is of type {type(model).__name__}, not a torch.nn.Module{hint}")
         self.model = model
         self.optimizers: dict[str, Any] = by_name("optimizer", optimizer, "param_groups")
         """Name to optimizer; a single one is "optimizer"."""
@@ -109,7 +109,7 @@ class TorchSubject:
         components = TrainingComponents(self.optimizers, self.schedulers, self.scaler, self.extra)
         self._state = TrainingState(model, components)
         self._buffers = HostBuffers(empty_on_cpu)
-        self._sharing: TorchRanks | None = None
+        self._writer_ranks: TorchRanks | None = None
 
     def refusal(self, capability: type) -> str | None:
         """Return why this training lacks the capability; None if it has it."""
@@ -143,11 +143,11 @@ class TorchSubject:
 
     def writer_group(self) -> TorchRanks | None:
         """Return the processes of the default process group if the model is sharded over them."""
-        if is_sharded(self.model) and (self._sharing is None or self._sharing.closed):
-            self._sharing = self.ranks()
-            if self._sharing is not None:
-                self._sharing.broadcast(None)  # creates its group, which all ranks must do in the same order
-        return self._sharing
+        if is_sharded(self.model) and (self._writer_ranks is None or self._writer_ranks.closed):
+            self._writer_ranks = self.ranks()
+            if self._writer_ranks is not None:
+                self._writer_ranks.broadcast(None)  # creates its group, which all ranks must do in the same order
+        return self._writer_ranks
 
     # --- files and snapshots
 
@@ -307,4 +307,4 @@ class TorchSubject:
         return None
 
     def _writer(self, state: Any) -> Callable[[Path], object]:
-        return self._state.writer(state, None if self._sharing is None else self._sharing.group)
+        return self._state.writer(state, None if self._writer_ranks is None else self._writer_ranks.group)

@@ -31,15 +31,15 @@ class PendingFile(NamedTuple):
     """The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``."""
     in_parts: bool = False
     """Whether the payload is a directory (see ``trainbus.storage.sharded_directory``)."""
-    sharing: Ranks | None = None
+    ranks: Ranks | None = None
     """The ranks that write it together; None if this process writes it alone."""
     rank_state: str = ""
     """This rank's own state, if rank 0 has not gathered it."""
 
     def commit(self, write: Write) -> Checkpoint:
         """Write the payload by ``write`` and commit it."""
-        if self.sharing is not None:
-            return commit_collectively(self.sharing, self.path, write, self.rank_state, **self.metadata)
+        if self.ranks is not None:
+            return commit_collectively(self.ranks, self.path, write, self.rank_state, **self.metadata)
         return commit(self.path, write, directory=self.in_parts, **self.metadata)
 
 

@@ -158,9 +158,11 @@ def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
         if not changed:
             break
     if not entries:
+        problem = manifest_problem(path)
+        copy = "copy its manifest from the directory where the checkpoint was saved, or "
         raise CheckpointError(
-            f"{str(path)!r} cannot be verified: {manifest_problem(path)}; copy its manifest from the "
-            "directory where the checkpoint was saved, or load the file with its framework and start a new run"
+            f"{str(path)!r} cannot be verified: {problem}; {'' if 'of format' in problem else copy}"
+            "load the file with its framework and start a new run"
         )
     for entry in entries:
         if entry.digest == digest:

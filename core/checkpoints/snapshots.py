@@ -111,7 +111,7 @@ class SnapshotStore:
             self._files[slot] = SnapshotFile(checkpoint.path.with_name(name), checkpoint.entry.digest)
 
     def write(
-        self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, sharing: Ranks | None = None
+        self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, ranks: Ranks | None = None
     ) -> None:
         """Write the current state to one file for all unsaved slots.
 
@@ -120,7 +120,7 @@ class SnapshotStore:
             suffix: The suffix of the file.
             save: Writes the current state to the path that it is called with.
             in_parts: Whether ``save`` fills a directory (see ``trainbus.storage.sharded_directory``).
-            sharing: The ranks that call this together; None if this process writes alone.
+            ranks: The ranks that call this together; None if this process writes alone.
         """
         path = directory / _new_name(suffix)
 
@@ -134,7 +134,7 @@ class SnapshotStore:
                 backend_for(path).publish(staged)
             return [str(path), digest]
 
-        source, digest = publish(save) if sharing is None else write_collectively(sharing, save, publish)
+        source, digest = publish(save) if ranks is None else write_collectively(ranks, save, publish)
         self._files.update((slot, SnapshotFile(location(source), digest)) for slot in self.unsaved)
 
     def prune(self, directories: Iterable[Location], others: Iterable[Location] = ()) -> None:

@@ -110,7 +110,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     schema = commands.add_parser("schema", help="print the JSON schema of settings files, or of the journal")
     schema.add_argument(
-        "of", nargs="?", choices=("settings", "journal"), default="settings", help="(default: settings)"
+        "format", nargs="?", choices=("settings", "journal"), default="settings", help="of which (default: settings)"
     )
     schema.set_defaults(command=_schema)
     return parser
@@ -189,5 +189,5 @@ def _schema(options: argparse.Namespace) -> int:
     from .. import journal  # noqa: PLC0415 - only this command needs them
     from ..settings import settings_file as settings  # noqa: PLC0415 - only this command needs them
 
-    print(json.dumps((journal if options.of == "journal" else settings).schema(), indent=2))
+    print(json.dumps((journal if options.format == "journal" else settings).schema(), indent=2))
     return 0

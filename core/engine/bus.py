@@ -170,7 +170,7 @@ def _join(
         if isinstance(result, Decision):
             decisions.append(result.signed(name))
         elif result is not None:
-            error = LoopError(f"{name} answered {hook} with {result!r}; return a Decision or None")
+            error = LoopError(f"{name} returned {result!r} from {hook}; return a Decision or None")
             if is_observer(plugin):
                 failures.record_hook_error(name, hook, error)
             else:

@@ -188,7 +188,7 @@ class CheckpointWriter:
             elif mirror is not None and has(self._subject, Saveable):
                 suffix = self._subject.suffixes(weights_only=True)[0]
                 directory, ranks = self.directories[0], self._group.ranks
-                snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), sharing=ranks)
+                snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), ranks=ranks)
                 snapshots.prune(directories)
         except (OSError, RuntimeError) as error:
             snapshots.mark_unsaved_lost()

@@ -228,7 +228,7 @@ class Executor:
         for action in actions:
             why = missing(self._subject, capability)
             if why:
-                raise MissingCapability(f"{action.by or 'the loop'} asked for {action}, but {why}")
+                raise MissingCapability(f"{action.by or 'the loop'} asked for the action {action.kind!r}, but {why}")
 
     def _tolerate(self, plugin: str, problem: str) -> None:
         self._failures.record(plugin, CheckpointError(problem))

@@ -108,7 +108,7 @@ class StateCollector:
         )
 
     def checkpoint_state(self, decision: Decision) -> CheckpointState:
-        """Return the state of the run after the plugins have answered with ``decision``.
+        """Return the state of the run after the plugins have decided ``decision``.
 
         Raises:
             TypeError: The state of a plugin or of the subject is not plain data.

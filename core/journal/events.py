@@ -40,7 +40,7 @@ class PluginRecord(_Model):
     """The options of the callback, defaults included and None left out."""
 
 
-class Best(_Model):
+class BestRecord(_Model):
     """The best value of a metric."""
 
     value: Number
@@ -187,7 +187,7 @@ class RunEnded(_Event):
     step: int
     seconds: float
     """Duration since the run began or was resumed."""
-    best: dict[str, Best] = Field(default_factory=dict[str, Best])
+    best: dict[str, BestRecord] = Field(default_factory=dict[str, BestRecord])
     checkpoints: tuple[str, ...] = ()
     """The files that were written and not deleted since."""
 

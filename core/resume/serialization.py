@@ -41,7 +41,7 @@ def to_json_data(value: Any, *, arrays: bool = True) -> Any:
     >>> to_json_data([{"file": object()}])
     Traceback (most recent call last):
         ...
-    TypeError: [0]['file'] is a object, which is not plain data; use numbers, text, arrays, lists and mappings
+    TypeError: [0]['file'] is of type object, which is not plain data; use numbers, text, arrays, lists and mappings
     """
     return _to_plain(value, "", arrays)
 
@@ -60,7 +60,7 @@ def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
         items = enumerate(cast("list[Any]", value))
         return [_to_plain(item, f"{where}[{index}]", arrays) for index, item in items]
     if isinstance(value, Mapping):
-        mapping: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType]
+        mapping: Mapping[Any, Any] = cast("Any", value)  # mypy and pyright infer different types
         plain: dict[Any, Any] = {}
         for key, item in mapping.items():  # a comprehension would be one more frame for each level
             plain[key] = _to_plain(item, f"{where}[{key!r}]", arrays)
@@ -70,7 +70,7 @@ def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
     if hasattr(value, "__array__") and (arrays or _is_numpy_scalar(value)):
         return _array_to_plain(value, where)
     allowed = "numbers, text, arrays, lists and mappings" if arrays else "numbers, text, lists and mappings"
-    raise TypeError(f"{where or 'it'} is a {type(value).__name__}, which is not plain data; use {allowed}")
+    raise TypeError(f"{where or 'it'} is of type {type(value).__name__}, which is not plain data; use {allowed}")
 
 
 def _is_numpy_scalar(value: Any) -> bool:
@@ -148,10 +148,10 @@ T = TypeVar("T")
 class CompressedLog:
     """The compressed text of a growing list; each call compresses only the new items.
 
-    >>> packed, epochs = CompressedLog(), [{"loss": 2.5}]
-    >>> text = packed.text(epochs, dict)
+    >>> log, epochs = CompressedLog(), [{"loss": 2.5}]
+    >>> text = log.text(epochs, dict)
     >>> epochs.append({"loss": 1.5})
-    >>> decompress_log(packed.text(epochs, dict)), decompress_log(text)
+    >>> decompress_log(log.text(epochs, dict)), decompress_log(text)
     ([{'loss': 2.5}, {'loss': 1.5}], [{'loss': 2.5}])
     """
 

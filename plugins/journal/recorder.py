@@ -18,7 +18,7 @@ from trainbus.decision import REQUEST, Action, ScaleLearningRate
 from trainbus.journal import (
     NAME,
     ActionRecord,
-    Best,
+    BestRecord,
     CheckpointSaved,
     DecisionMade,
     EpochEnded,
@@ -233,7 +233,7 @@ class JournalRecorder:
             epochs=result.epochs,
             step=run.step,
             seconds=time.monotonic() - self.start,
-            best={name: Best(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
+            best={name: BestRecord(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
             checkpoints=tuple(map(str, result.checkpoints)),
         )
         try:

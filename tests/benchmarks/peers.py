@@ -1,4 +1,4 @@
-"""The libraries that batches are told through, each in a class of the same interface.
+"""The libraries that dispatch events of batches, each in a class of the same interface.
 
 A peer is made for a number of listeners, which hear batches or only epochs; calling it goes once through the items and
 tells the begin and the end of each. A listener's begin takes the batch, its end the batch and the metrics, or whatever

@@ -1,9 +1,12 @@
 """The laws of decisions and their join."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import Decision, decision
+from trainbus import Decision, SettingsError, decision
 from trainbus.decision import NOTHING, Restore, Save, ScaleLearningRate, Stop, join
 
 names = st.sampled_from(["a", "b", "best.pt"])
@@ -59,5 +62,21 @@ def test_stops_and_truth(each: Decision) -> None:
 
 numbers = st.floats() | st.integers() | st.booleans() | st.none() | names
 recorded = st.builds(decision.stop, names, rule=names, values=st.dictionaries(names | st.just("$"), numbers))
-recorded |= st.builds(decision.scale_learning_rate, st.floats(allow_nan=False), floor=st.floats(allow_nan=False))
+rates = st.builds(ScaleLearningRate, st.floats(allow_nan=False), st.floats(allow_nan=False))
+recorded |= st.builds(lambda action: Decision(frozenset([action])), rates)
 recorded |= st.builds(decision.save, names, background=st.none() | st.booleans(), on_error=st.sampled_from(["warn"]))
+
+
+@pytest.mark.parametrize("policy", ["ignore", "Raise", "", None])
+def test_an_unknown_error_policy_is_refused(policy: Any) -> None:
+    """A misspelt policy would otherwise let a run continue without its file."""
+    with pytest.raises(SettingsError, match=f"save: on_error={policy!r}: give 'raise' or 'warn'"):
+        decision.save("a.npz", on_error=policy)
+
+
+@pytest.mark.parametrize("factor", [-0.1, float("nan"), float("inf")])
+def test_a_factor_that_spoils_every_learning_rate_is_refused(factor: float) -> None:
+    """A negative factor, a NaN and an infinity; 0 is allowed, for a rate that ends at its floor."""
+    with pytest.raises(SettingsError, match=r"scale_learning_rate: factor=.*: give a finite number, 0 or above"):
+        decision.scale_learning_rate(factor)
+    assert decision.scale_learning_rate(0)

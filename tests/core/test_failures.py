@@ -302,7 +302,7 @@ def test_a_wrong_answer_is_a_failure_too(hook: str) -> None:
                 for _ in run.epochs(1):
                     subject.slope += 1
         except LoopError as error:
-            assert f"answered {hook} with 'yes'" in str(error)  # noqa: PT017 - the run is looked at as well
+            assert f"returned 'yes' from {hook};" in str(error)  # noqa: PT017 - the run is looked at as well
         return run, subject
 
     run, subject = loop(ObserverAnswers(hook))
@@ -319,7 +319,7 @@ def test_what_is_wrong_at_the_end_does_not_hide_what_ended_the_run() -> None:
         raise crash
     assert raised.value is crash
     assert crash.__notes__ == [
-        "at the end of the run also: LoopError: Answers answered on_train_end with 'yes'; return a Decision or None"
+        "at the end of the run also: LoopError: Answers returned 'yes' from on_train_end; return a Decision or None"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Events come in order, counters are right, decisions are obeyed, and a run ends properly whatever happens."""
+"""Events come in order, counters are right, decisions are executed, and a run ends properly whatever happens."""
 
 import re
 from collections.abc import Iterator
@@ -370,6 +370,18 @@ def test_result_reads_well() -> None:
         "checkpoint: best.npz",
         "learning rate: 0.5 -> 0.25",
     ]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_epoch_outside_of_the_run_is_refused(ended: bool) -> None:
+    """Before begin() no plugin has a state; after end() no decision would be saved or announced."""
+    run = Run(LineSubject(), EarlyStopping())
+    if ended:
+        with run:
+            pass
+
+    with pytest.raises(LoopError, match=r"an epoch begins only after begin\(\) and before end\(\)"):
+        run.begin_epoch(0)
 
 
 class Loop(RuleBasedStateMachine):

@@ -87,7 +87,7 @@ def test_only_the_group_knows_how_many_processes_there_are(file: Path) -> None:
     counted = []
     for node in attributes(file):
         owner = ast.unparse(node.value).rpartition(".")[2].strip("_")
-        of_group = owner in ("group", "ranks", "sharing", "writer_group", "ranks()", "writer_group()")
+        of_group = owner in ("group", "ranks", "writer_group", "ranks()", "writer_group()")
         if (node.attr == "rank" and owner != "run") or (node.attr == "size" and of_group):
             counted.append(f"line {node.lineno}: {ast.unparse(node)}")
 

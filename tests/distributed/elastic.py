@@ -37,7 +37,7 @@ BATCH = 4
 
 
 class Witness:
-    """Writes down what this rank is told at epochs and of decisions."""
+    """Records the epochs and decisions of this rank."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

@@ -23,7 +23,7 @@ class Ended(NamedTuple):
     codes: list[int]
     """Exit code of each rank, negative for a signal; torchrun's alone, where it started the ranks."""
     told: list[Any]
-    """What each rank has told; None for one that told nothing."""
+    """The report of each rank; None for one without a report."""
     errors: str
 
 

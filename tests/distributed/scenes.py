@@ -226,7 +226,7 @@ def hears(hook: str) -> object:
 
 
 def short(listed: list[Any]) -> Callable[[], None]:
-    """A training in which every hook is told."""
+    """A training in which every hook is called."""
 
     def play() -> None:
         trained = subject()

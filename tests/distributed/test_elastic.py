@@ -20,7 +20,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_job_that_is_killed_and_asked_to_end_ends_as_the_unbroken_one(whole: Path, tmp_path: Path) -> None:
-    """A rank is killed, torchrun starts all again and is told to end; the next job ends with the same weights."""
+    """A rank is killed, torchrun restarts all and gets a SIGTERM; the next job ends with the same weights."""
     acts = [
         {"rank": 1, "epoch": 3, "batch": 5, "do": "SIGKILL", "attempt": 0},
         {"rank": 0, "epoch": 6, "batch": 2, "do": "agent", "attempt": 1},

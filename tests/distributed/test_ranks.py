@@ -15,7 +15,7 @@ ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_di
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """What every rank has told of every scene: of four ranks, and then of two that go on where those have ended."""
+    """The reports of every rank on every scene: of four ranks, and then of two that continue where those have ended."""
     folder = tmp_path_factory.mktemp("job")
     first = job(folder, 4, "tests.distributed.scenes")
     assert first.codes == [0] * 4, first.errors
@@ -88,7 +88,7 @@ def test_a_metric_that_one_rank_logs_is_that_of_all(told: Told) -> None:
 
 
 def test_decisions_inside_an_epoch_are_those_of_all_ranks(told: Told) -> None:
-    """Saves at batches fall on the same batch; where a rank has fewer batches, the rest is told on none."""
+    """Saves at batches fall on the same batch; where a rank has fewer batches, no rank reports the rest."""
     assert told[4][0]["batches"]["files"] == ["batches/m-3.pt", "batches/m-6.pt", "batches/m-9.pt"]
     saves = [actions for _, actions in decisions(told[4][0]["uneven_batches"])]
     assert len(saves) == 4
@@ -135,7 +135,7 @@ def test_a_full_disk_on_rank_0_is_everybody_s(told: Told) -> None:
             assert "m-2.pt" in scene[f"full-1-{on_error}"][2]
 
 
-def test_ranks_that_differ_are_told_apart(told: Told) -> None:
+def test_ranks_that_differ_are_named(told: Told) -> None:
     """Other callbacks, other learning rates, other files or an earlier end are errors that say which rank differs."""
     patience, missing = told[4][0]["other_callbacks"]
     assert "patience=1 on rank 0 and 2 on rank 1" in patience
@@ -148,7 +148,7 @@ def test_ranks_that_differ_are_told_apart(told: Told) -> None:
         assert "'m.pt' is not the file that rank 0 sees there" in each["other_files"]
 
 
-def test_whoever_is_asked_to_end_all_end_together(told: Told) -> None:
+def test_all_ranks_end_together_whichever_is_asked_to_end(told: Told) -> None:
     """After the same batch, with one checkpoint of it, and then each as the signal would have it."""
     for ranks in told.values():
         for case, (error, requested, batches, _, files, noted) in ranks[0]["asked_to_end"].items():

@@ -50,7 +50,7 @@ def test_a_snapshot_is_the_state_at_the_decision(four: list[dict[str, Any]]) -> 
 
 
 def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, Any]]) -> None:
-    """The old checkpoint stays, whole; every rank is told who failed; nothing is left over; the next save succeeds."""
+    """The old checkpoint stays complete; every rank names the one that failed; no debris; the next save succeeds."""
     for told in four:
         story, between = told["full_disk"]
         assert [entry for entry in story if entry[1:] != [["Save"]]] == [["best.dcp", 0, story[1][2]]]

@@ -64,9 +64,9 @@ def test_a_wheel_holds_the_tree(tmp_path: Path) -> None:
     subprocess.run([*command, "--wheel-dir", str(tmp_path), str(source)], check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
+        in_wheel = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
 
-    assert packed == {
+    assert in_wheel == {
         f"{place}/{path.relative_to(ROOT / top)}": path.read_bytes()
         for top, place in TOPS.items()
         for path in (ROOT / top).rglob("*.py")

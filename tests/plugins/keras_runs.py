@@ -18,7 +18,7 @@ History = Sequence[float | None]
 
 
 class Trained:
-    """What both sides train: it knows where it stands, and writes down what is done to it.
+    """What both sides train: it knows its position, and records what is done to it.
 
     It is a model as far as Keras's callbacks can tell, and a subject with all that the three deciders need.
     """

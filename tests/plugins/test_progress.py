@@ -1,4 +1,4 @@
-"""The laws of progress: who asked is told, lines stay whole, terminals get one bar and files none."""
+"""The laws of progress: it is printed if asked for, lines stay complete, terminals get one bar and files none."""
 
 import os
 import re
@@ -79,7 +79,7 @@ def test_silence(capfd: pytest.CaptureFixture[str]):
         (("auto", 0, 0), STOPPING),
     ],
 )
-def test_those_who_asked_are_told(asked: Any, expected: list[str], capfd: pytest.CaptureFixture[str]):
+def test_the_plugins_that_asked_are_named(asked: Any, expected: list[str], capfd: pytest.CaptureFixture[str]):
     """In a file each epoch has one line, each decision of a verbose callback another, and nothing is redrawn."""
     train(callbacks(*asked))
     out, err = capfd.readouterr()
@@ -91,7 +91,7 @@ def test_those_who_asked_are_told(asked: Any, expected: list[str], capfd: pytest
 
 
 def test_decisions_follow_their_epoch(capfd: pytest.CaptureFixture[str]):
-    """A decision's line stands below the line of the epoch that led to it."""
+    """A decision's line is below the line of the epoch that led to it."""
     train(callbacks(0, 1))
     lines = capfd.readouterr().out.splitlines()
     assert [line[:8] for line in lines[:4]] == ["Epoch 1/", "Epoch 1:", "Epoch 2/", "Epoch 2:"]
@@ -118,7 +118,7 @@ def test_a_resumed_run_says_where_from(capfd: pytest.CaptureFixture[str]):
 
 
 def test_an_interruption_is_no_early_stop(capfd: pytest.CaptureFixture[str]):
-    """What a signal has asked for is told as what it is."""
+    """A stop by a signal is printed as an interruption."""
     with suppress(KeyboardInterrupt), Run(None, [Progress()], progress=False, signals=()) as run:
         for _ in run.epochs(5):
             run._stop_requests.request("SIGTERM")
@@ -198,7 +198,7 @@ def test_level_two_has_no_bar():
     assert split("\n".join(lines))[0] == ["1", "2", "3", "4", "5"]
 
 
-def test_batches_are_heard_only_for_a_bar():
+def test_batches_are_listened_to_only_for_a_bar():
     """Only a bar listens to batches: not lines, nor decisions beside a framework's own bar."""
     with terminal():
         heard = [Run(LineSubject(), callbacks(level)).has_batch_listeners for level in (0, 1, 2)]
@@ -215,7 +215,7 @@ def test_a_notebook_is_a_place_for_a_bar(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_an_interruption_leaves_a_clean_line():
-    """After Ctrl-C the bar's line is ended, so that what follows stands below it."""
+    """After Ctrl-C the bar's line is ended, so that what follows is below it."""
 
     def interrupted() -> Iterator[int]:
         yield 0
@@ -251,7 +251,7 @@ def test_nothing_known_beforehand():
 
 
 def test_progress_can_be_listed_by_name(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Asked for by name, every decision is told, and told once, even where callbacks ask for it too."""
+    """Listed by name, it prints every decision, and once, even if callbacks ask for it too."""
     monkeypatch.setenv("TRAINBUS_PLUGINS", "progress")
     train(callbacks(1))
     epochs, lines = split(capfd.readouterr().out)

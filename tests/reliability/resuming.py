@@ -225,12 +225,12 @@ def warm_up(name: str) -> None:
 
 
 def lines(told: Path) -> list[dict[str, Any]]:
-    """What a training told."""
+    """The recorded events of a training."""
     return [json.loads(line) for line in told.read_text().splitlines()]
 
 
 def suffix(told: list[dict[str, Any]], whole: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the unbroken run told from where the other one resumed."""
+    """The events of the unbroken run, from where the other one resumed."""
     return whole[len(whole) - len(told) :]
 
 

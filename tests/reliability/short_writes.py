@@ -1,4 +1,4 @@
-"""Saves on a disk that fails at each single call: a file is written whole, or the old one stays and the error is told.
+"""Saves on a disk that fails at each single call: a file is complete, or the old one stays and the error is raised.
 
 `python -m tests.reliability.short_writes` prints a table of all formats and faults.
 """
@@ -34,7 +34,7 @@ class Tally(NamedTuple):
 
     saves: int
     refused: int
-    """Those that were told to have failed; the old file is then whole."""
+    """Saves that were reported as failed; the old file is then complete."""
     wrong: list[str]
     """What should not be."""
 
@@ -136,7 +136,7 @@ def _state(kind: Kind, path: Path, whole: set[str]) -> str:
 
 
 def both_ways(name: str, stride: int) -> list[Tally]:
-    """Calls that are cut short, told to try again, and refused for good, with a thread and without."""
+    """Calls that are cut short, that must be tried again, and that are refused, with a thread and without."""
     tallies: list[Tally] = []
     for number, how in enumerate(("short", "EAGAIN", "ENOSPC")):
         background = name not in FOREGROUND_ONLY and number != 1

@@ -52,7 +52,7 @@ def test_a_flipped_bit_anywhere_is_found(kind: Kind, flips: int) -> None:
     ],
     ids=["short", "half", "empty", "long", "missing", "directory", "torn manifest", "edited manifest", "no manifest"],
 )
-def test_whatever_is_spoilt_is_named_and_the_one_before_it_found(kind: Kind, spoil, sentence: str) -> None:
+def test_any_damage_is_named_and_the_checkpoint_before_it_found(kind: Kind, spoil, sentence: str) -> None:
     """Truncated, empty, longer, missing, without its manifest or with another: named, and not restored."""
     old, new = Path(f"1{kind.suffix}"), Path(f"2{kind.suffix}")
     put(kind, old, 1)

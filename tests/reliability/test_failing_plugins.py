@@ -1,4 +1,4 @@
-"""A process whose plugin fails ends as it should: by its exit code, and with every other plugin told of the end."""
+"""A process whose plugin fails ends as it should: by its exit code, and after the end hooks of every other plugin."""
 
 import json
 import subprocess

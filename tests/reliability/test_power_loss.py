@@ -54,7 +54,7 @@ class Recorder:
             self.note("sync", path, data=path.read_bytes())
 
     def see(self, path: Path) -> None:
-        """Files that whoever fills a directory has made by calls that are not noted."""
+        """Files in a directory that were made by calls that are not recorded."""
         for each in [path, *path.rglob("*")]:
             if each.is_file() and each.absolute() not in self.seen:
                 self.note("make", each, data=each.read_bytes())

@@ -116,7 +116,7 @@ def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Loca
         train(restores, epochs=1)
 
 
-def test_whoever_reads_a_checkpoint_downloads_it_once(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_reader_downloads_a_checkpoint_once(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is verified is what is loaded: at a resume, also of what was kept, and when a file is restored."""
     directory, got = location(f"{s3}/{secrets.token_hex(8)}"), list[str]()
     last, early = ModelCheckpoint(f"{directory}/last", save_freq="3 epochs"), EarlyStopping(restore_best_weights=True)
@@ -213,7 +213,7 @@ def test_a_store_that_fails_ends_the_run_or_not_as_asked(
         assert read(directory / "m.npz").epoch == 2
 
 
-def test_a_bucket_that_does_not_exist_is_told_before_training(bucket: str) -> None:
+def test_a_missing_bucket_is_refused_before_training(bucket: str) -> None:
     """One line names the directory, and says that the store has no such bucket, when the run begins."""
     nowhere = bucket.replace("bucket", "nowhere")
     with pytest.raises(CheckpointError, match=rf"^checkpoints cannot be saved in '{nowhere}': .*does not exist\.?$"):
@@ -227,10 +227,10 @@ def test_a_bucket_that_does_not_exist_is_told_before_training(bucket: str) -> No
         ("az", "AZURE_STORAGE_CONNECTION_STRING", r"credentials!!; set AZURE_STORAGE_CONNECTION_STRING, or .*\)$"),
     ],
 )
-def test_who_is_not_logged_in_is_told_before_training(
+def test_missing_credentials_are_refused_before_training(
     protocol: str, variable: str, told: str, log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Missing credentials are told in one line that says which, when the run begins."""
+    """Missing credentials are an error of one line that says which, when the run begins."""
     bucket = log_in(protocol)
     monkeypatch.delenv(variable)
     fsspec.get_filesystem_class(protocol).clear_instance_cache()
@@ -240,7 +240,7 @@ def test_who_is_not_logged_in_is_told_before_training(
     fsspec.get_filesystem_class(protocol).clear_instance_cache()
 
 
-def test_whose_credentials_are_wrong_is_told_before_training(
+def test_wrong_credentials_are_refused_before_training(
     log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line says that the store does not know them, and nothing of what its support asks for."""
@@ -260,7 +260,7 @@ def test_whose_credentials_are_wrong_is_told_before_training(
     ],
     ids=["fsspec", "drivers"],
 )
-def test_what_is_not_installed_is_told_before_training(commands: dict[str, str]) -> None:
+def test_a_missing_package_is_named_before_training(commands: dict[str, str]) -> None:
     """A run with a URL cannot be made without the package that reaches it; the error has the command."""
     code = (
         "import sys; from trainbus import Run, MissingDependency; from trainbus.plugins import ModelCheckpoint\n"
@@ -301,7 +301,7 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
         pytest.param("sgd", False, marks=pytest.mark.exhaustive),
     ],
 )
-def test_killed_and_resumed_it_tells_what_the_unbroken_run_told(
+def test_killed_and_resumed_it_reports_what_the_unbroken_run_reported(
     name: str, batches: bool, bucket: str, tmp_path: Path
 ) -> None:
     """Saved in the background to the server: decisions, rates, names and weights are the same to the bit."""

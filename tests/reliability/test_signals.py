@@ -22,7 +22,7 @@ MOMENTS = [("batch", 23), ("epoch", 4), ("decision", 4), ("checkpoint", 3)]
     "name",
     [pytest.param(name, marks=[] if name in ("torch", "sgd") else pytest.mark.exhaustive) for name in TRAININGS],
 )
-def test_the_run_that_goes_on_after_a_signal_tells_what_the_unbroken_one_told(name: str, tmp_path: Path) -> None:
+def test_the_run_resumed_after_a_signal_reports_what_the_unbroken_one_reported(name: str, tmp_path: Path) -> None:
     """Whatever it was doing when the signal came; and the file of the signal is gone in the end."""
     folder = tmp_path / "run"
     whole = killed_and_resumed(name, folder, batches=False)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 
 def test_a_second_run_in_a_directory_is_refused_while_the_first_lives() -> None:
-    """Another process is told whose the directory is; once that is dead, even by SIGKILL, the next one gets it."""
+    """Another process is refused, with the owner's name, until the owner is dead, even by SIGKILL."""
     holder = subprocess.Popen([sys.executable, "-c", OWN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with holder:
         assert holder.stdout is not None

@@ -38,7 +38,7 @@ def train(kind: Kind, epochs: int = 2) -> list[Path]:
 
 
 def spoil(path: Path, how: str) -> None:
-    """Let the file be spoilt, and the manifest tell of it as of an intact one, as an older version could."""
+    """Damage the file, and write a manifest that calls it intact, as an older version could."""
     content, spoilt = read(path).entry, SPOILT[how](path.read_bytes())
     moment = content.model_dump(exclude={"digest", "size", "parts", "written"})
     commit(path, lambda staged: staged.write_bytes(spoilt), **moment)
@@ -110,7 +110,7 @@ def test_what_was_kept_and_cannot_be_read_is_lost(kind: Kind, caplog: pytest.Log
 
 
 def test_another_model_is_no_damage(tmp_path: Path) -> None:
-    """A file of weights that do not fit is told, and no older one takes its place."""
+    """A file of weights that do not fit is refused, and no older one is used instead."""
     import torch
 
     from trainbus.adapters.torch import TorchSubject

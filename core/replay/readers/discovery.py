@@ -60,7 +60,7 @@ def find_runs(path: Path) -> list[RunFiles]:
     """
     if not path.exists():
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SettingsError(f"{str(path)!r} does not exist{hint(path.name, siblings)}")
+        raise SettingsError(f"{str(path)!r} does not exist{hint(path.name, siblings, otherwise='')}")
     if not path.is_dir() and not path.is_file():
         raise SettingsError(f"{str(path)!r} is neither a file nor a directory")
     try:
@@ -81,8 +81,8 @@ def find_runs(path: Path) -> list[RunFiles]:
     known = ", ".join(f"{each.title} ({', '.join(each.patterns)})" for each in FORMATS)
     if not path.is_dir():
         return [RunFiles(path, _format_by_name(path, known), (path,))]
-    content = list_names(file.name for file in files) if files else "no file"
-    raise SettingsError(f"no recorded run in {str(path)!r} or below, only {content}; known formats: {known}")
+    content = f"only {list_names(file.name for file in files)}" if files else "no file at all"
+    raise SettingsError(f"no recorded run in {str(path)!r} or below, {content}; known formats: {known}")
 
 
 def _format_by_name(file: Path, known: str) -> Format:

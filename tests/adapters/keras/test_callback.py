@@ -22,14 +22,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:U
 
 @pytest.mark.parametrize("freq", [2, [2, 4], [2, 9]])
 def test_events_under_validation_freq_and_initial_epoch(freq: Any) -> None:
-    """Epochs keep Keras's numbers, and a validation is told in the epochs that have one."""
+    """Epochs keep Keras's numbers, and a validation is reported in the epochs that have one."""
     ears = Ears()
     fit(line(), [KerasCallback(ears)], initial_epoch=1, epochs=4, validation_data=(X, Y), validation_freq=freq)
     last = epoch(3, 15, val=freq != [2, 9])
     assert ears.heard == ["train begin", *epoch(1, 5, val=True), *epoch(2, 10), *last, "train end"]
 
 
-def test_batches_are_told_to_those_who_listen() -> None:
+def test_batches_are_reported_to_plugins_that_listen() -> None:
     """A listener hears each batch, in order, in the main thread, with Keras's running means."""
     ears = BatchEars()
     fit(line(), [KerasCallback(ears)], batch_size=4, epochs=2)
@@ -105,7 +105,7 @@ def test_mixed_precision(policy: str, request: pytest.FixtureRequest) -> None:
     np.testing.assert_array_equal(model.get_weights()[0], keras.models.load_model("best.keras").get_weights()[0])
 
 
-def test_evaluate_and_predict_on_their_own_are_not_heard() -> None:
+def test_evaluate_and_predict_on_their_own_are_ignored() -> None:
     """The callback may stand in evaluate and predict too; that tells nobody anything."""
     ears, model = Ears(), line()
     cb = KerasCallback(ears)
@@ -117,7 +117,7 @@ def test_evaluate_and_predict_on_their_own_are_not_heard() -> None:
 
 
 def test_evaluate_and_predict_inside_a_fit_are_not_its_validation() -> None:
-    """Only fit's own validation is one, whoever evaluates meanwhile with the same callback."""
+    """Only fit's own validation counts, even if another evaluation uses the same callback meanwhile."""
     ears, model = BatchEars(), line()
     cb = KerasCallback(ears)
 
@@ -199,7 +199,7 @@ class Stops:
 
 @pytest.mark.parametrize(("event", "steps"), [("train", 1), ("batch", 8), ("epoch", 10)])
 def test_a_stop_ends_the_fit(event: str, steps: int) -> None:
-    """Keras ends the training after the batch in which the stop was asked for, the epoch's end still told."""
+    """Keras ends the training after the batch in which a stop was requested; the epoch's end is still reported."""
     cb = KerasCallback(Stops(event))
     history = fit(line(), [cb], epochs=9, validation_data=(X, Y)).history
     assert (cb.run.step, cb.run.result.reason) == (steps, "enough")

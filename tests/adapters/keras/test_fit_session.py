@@ -72,7 +72,7 @@ def test_steps_per_execution() -> None:
 
 @pytest.mark.parametrize("ears", [Ears, BatchEars])
 def test_a_step_is_a_weight_update(ears: type[Ears]) -> None:
-    """With gradient accumulation a step is told when the weights were changed, across epochs and fits."""
+    """With gradient accumulation a step is counted when the weights were changed, across epochs and fits."""
     model, heard = line(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)), ears()
     cb = KerasCallback(heard)
     fit(model, [cb], epochs=2)
@@ -126,7 +126,7 @@ def test_a_train_step_with_optimizers_of_its_own(ears: type[Ears]) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
 def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
-    """What a plugin raises goes to the user, and everyone is told of the end first."""
+    """What a plugin raises goes to the user, after the end hooks of all plugins."""
     ears = Ears()
     cb = KerasCallback([ears, Raises(error)])
     with pytest.raises(type(error)) as info:
@@ -179,7 +179,7 @@ def test_a_failing_observer_disturbs_no_fit(hook: str, times: int) -> None:
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_failing_decider_is_named_to_fit(place: int) -> None:
-    """The very error leaves fit, with one note of plugin and hook, after the others have heard of it and of the end."""
+    """The same error leaves fit, with one note of plugin and hook, after the hooks of the others were called."""
     error, ears = ZeroDivisionError("mine"), Ears()
     plugins: list[object] = [ears]
     plugins.insert(place, Raises(error))
@@ -206,7 +206,7 @@ class Breaks(keras.layers.Layer):
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("in the loop"), KeyboardInterrupt()])
 def test_an_error_in_a_training_step_ends_the_run_at_once(error: BaseException) -> None:
-    """When a step raises, or is interrupted, everyone is told of that very error before fit is left."""
+    """When a step raises, or is interrupted, all plugins get that same error before fit is left."""
     breaks, ears = Breaks(), Ears()
     model = keras.Sequential([keras.Input((4,)), breaks, keras.layers.Dense(1)])
     model.compile("sgd", "mse", run_eagerly=True)

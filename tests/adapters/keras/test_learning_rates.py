@@ -36,7 +36,7 @@ def test_learning_rates_of_several_optimizers_have_their_names() -> None:
 
 
 def test_a_learning_rate_that_cannot_be_written_is_an_error() -> None:
-    """Every write is read back: one that the type of number swallows is told."""
+    """Every write is read back: one that the number's type rounds away is reported."""
     before = keras.config.floatx()
     keras.config.set_floatx("float16")
     try:

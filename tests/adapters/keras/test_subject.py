@@ -207,7 +207,7 @@ def test_weights_are_numbers_that_numpy_knows() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
-def test_a_file_that_does_not_fit_is_told_by_name(suffix: str) -> None:
+def test_a_file_that_does_not_fit_is_refused_by_name(suffix: str) -> None:
     """Another model's, a file that Keras did not write, and one of another framework's suffix."""
     path, weights_only = Path(f"best{suffix}"), suffix != ".keras"
     KerasSubject(compiled_model(units=3)).save(path, weights_only=weights_only)

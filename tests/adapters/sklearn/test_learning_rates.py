@@ -82,8 +82,8 @@ def test_a_learning_rate_acts_under_every_schedule(schedule, when):
         assert near < far / 2
 
 
-def test_a_decaying_rate_is_told_as_it_is():
-    """Under invscaling the rate told is that of the next update, not the one set at the start."""
+def test_a_decaying_rate_is_reported_as_it_is():
+    """Under invscaling the reported rate is that of the next update, not the one set at the start."""
     estimator = SGDRegressor(learning_rate="invscaling", eta0=0.1, power_t=0.25)
     estimator.partial_fit(X, TARGETS)
     assert SklearnSubject(estimator).learning_rates() == {"learning_rate": 0.1 / 61**0.25}
@@ -105,7 +105,7 @@ def test_a_rate_that_is_none_is_refused(value):
         SklearnSubject(make("SGDClassifier")).set_learning_rates({"learning_rate": value})
 
 
-def test_a_rate_that_does_not_stay_is_told():
+def test_a_rate_that_does_not_stay_is_reported():
     """An estimator that does not take what is written raises."""
 
     class Stubborn(BaseEstimator):

@@ -67,7 +67,7 @@ def weights(estimator: Any) -> list[np.ndarray[Any, Any]]:
 def test_the_last_step_learns_from_what_the_others_make(
     steps: str, learner: str, nested: bool, before: bool, seed: int
 ) -> None:
-    """Metrics and weights are those of the last step alone on such rows, whoever fitted the others, to the bit."""
+    """Metrics and weights are those of the last step alone on such rows, bit for bit, however these were made."""
     whole, alone = pipeline(steps, learner, nested=nested), LEARNERS[learner]()
     scaling = make_pipeline(*STEPS[steps](), *([StandardScaler()] if nested else []), "passthrough").fit(X, LABELS)
     rows, held_out = scaling.transform(X), scaling.transform(HELD_OUT)
@@ -125,7 +125,7 @@ def test_a_pipeline_keeps_the_contract_of_subjects(learner: str) -> None:
 
 @pytest.mark.parametrize("resumed", [True, False])
 def test_a_resumed_pipeline_is_the_unbroken_one(resumed: bool, tmp_path: Path) -> None:
-    """Its steps come back with it, into the objects that are there; whoever holds one holds it still."""
+    """Its steps are restored with it, into the existing objects, so references to them stay valid."""
 
     def train(whole: Pipeline, epochs: int, directory: Path, **options: Any) -> Run:
         callbacks = [
@@ -198,6 +198,6 @@ def test_tensorboard_shows_the_whole_pipeline() -> None:
     ],
 )
 def test_a_last_step_that_would_fail_is_refused_before_training(last: Any, sentence: str) -> None:
-    """What it lacks is told of it, not of the pipeline."""
+    """A missing capability is reported of the last step, not of the pipeline."""
     with pytest.raises(SettingsError, match=sentence):
         partial_fit(make_pipeline(StandardScaler(), last), X, LABELS)

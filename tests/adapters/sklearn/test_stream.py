@@ -153,8 +153,8 @@ def test_estimators_without_targets_learn_from_streams():
         ),
     ],
 )
-def test_what_cannot_be_a_stream_is_told_with_the_fix(estimator, stream, options, sentence):
-    """A generator for several epochs, an array, labels that nobody told: each is refused in a sentence."""
+def test_what_cannot_be_a_stream_is_refused_with_the_fix(estimator, stream, options, sentence):
+    """A generator for several epochs, an array, unknown labels: each is refused in a sentence."""
     if sentence is None:
         partial_fit_stream(estimator, stream, callbacks=[], **options)
         return

@@ -69,7 +69,7 @@ def test_what_was_untrained_is_untrained_again():
     assert vars(estimator).keys() == vars(make("SGDClassifier")).keys()
 
 
-def test_strangers_learn_too():
+def test_third_party_estimators_are_trained():
     """An object that only looks like an estimator trains; its parameter is written by `set_params`."""
 
     class Stranger:
@@ -113,7 +113,7 @@ def test_strangers_learn_too():
     ],
 )
 def test_an_estimator_that_would_fail_is_refused_before_training(estimator, sentence):
-    """What fails at a batch is told before the first, with what to do."""
+    """What would fail at a batch is refused before the first one, with the fix."""
     with pytest.raises(SettingsError, match=sentence):
         partial_fit(estimator, X, LABELS, batch_size=4)
 

@@ -236,7 +236,7 @@ def test_digits_show_all_that_callbacks_do(tmp_path):
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(options, sentence):
-    """A wrong argument is told before the first batch, with what is right."""
+    """A wrong argument is refused before the first batch, with the right ones."""
     arguments = {"estimator": make("SGDClassifier"), "X": X, "y": LABELS, **options}
     estimator = arguments["estimator"]
     with pytest.raises(SettingsError, match=sentence):
@@ -244,7 +244,7 @@ def test_what_does_not_fit_is_refused_before_training(options, sentence):
     assert not fitted(estimator)
 
 
-def test_a_monitor_that_nothing_logs_is_told_at_the_first_epoch():
+def test_a_monitor_that_nothing_logs_is_refused_at_the_first_epoch():
     """Without validation data there is no val_loss, and the message names what there is."""
     with pytest.raises(trainbus.MissingMetric, match=r"'val_loss' is not logged"):
         partial_fit(make("SGDClassifier"), X, LABELS, epochs=3, callbacks=EarlyStopping())

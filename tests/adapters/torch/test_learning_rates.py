@@ -152,7 +152,7 @@ def test_a_scheduler_that_would_undo_a_cut_is_refused_before_training() -> None:
 
 
 def test_a_scheduler_that_was_not_given_is_refused_before_training() -> None:
-    """ReduceLROnPlateau needs to know who else changes the rate; all else works, and the rate is told."""
+    """ReduceLROnPlateau needs to know what else changes the rate; all else works, and the rate is reported."""
     optimizer = sgd(0.1)
     scheduler = lr_scheduler.ExponentialLR(optimizer, 0.5)
     model = nn.Linear(1, 1)
@@ -238,7 +238,7 @@ class Stubborn(SGD):
 
 
 def test_every_write_is_read_back() -> None:
-    """An optimizer that does not keep a rate is told of, instead of training on with the old one."""
+    """An optimizer that does not keep a rate is an error, instead of training on with the old one."""
     optimizer = Stubborn([nn.Parameter(torch.ones(1))])
     optimizer.kept = [{"params": [], "lr": 0.1}]
     with pytest.raises(SettingsError, match="does not keep"):

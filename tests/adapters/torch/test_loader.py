@@ -1,4 +1,4 @@
-"""A loader that knows where it stands is asked, and goes on from there: torchdata's own."""
+"""A loader that stores its position continues from there: torchdata's StatefulDataLoader."""
 
 import shutil
 from typing import Any

@@ -178,7 +178,7 @@ def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: boo
         (lambda: (tiny(),), {"extra": {"seed": 3}}, "extra 'seed' is of type int"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: Callable[[], Any], options: dict[str, Any], told: str) -> None:
+def test_wrong_arguments_are_refused(arguments: Callable[[], Any], options: dict[str, Any], told: str) -> None:
     """What is no model, optimizer, scheduler or scaler is refused with what it is."""
     with pytest.raises(SettingsError, match=told):
         TorchSubject(*arguments(), **options)

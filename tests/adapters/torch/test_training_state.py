@@ -101,7 +101,7 @@ def test_weights_alone_leave_the_rest_as_it_is() -> None:
 
 
 def test_modules_see_the_version_that_wrote_their_weights() -> None:
-    """A module that reads what an older version of its wrote is told that version, from a file and from memory."""
+    """A module that reads what an older version of it wrote gets that version, from a file and from memory."""
     seen: list[int | None] = []
 
     class Versioned(nn.Linear):
@@ -151,7 +151,7 @@ def test_a_snapshot_is_never_aliased(kind: str, steps: int) -> None:
 
 
 def test_a_file_of_another_model_is_refused_and_changes_nothing() -> None:
-    """Names and shapes that do not fit are told, with the nearest name, before anything is loaded."""
+    """Names and shapes that do not fit are refused, with the nearest name, before anything is loaded."""
     torch.save({"0.weight": torch.zeros(4, 3), "0.biass": torch.zeros(4)}, "names.pt")
     torch.save({**tiny().state_dict(), "2.bias": torch.zeros(7)}, "shapes.pt")
     model = tiny()
@@ -176,7 +176,7 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing() -> None:
     ],
 )
 def test_a_file_of_another_training_is_refused_and_changes_nothing(make: Any, told: str) -> None:
-    """Optimizers and schedulers of other names, classes or sizes are told before anything is loaded."""
+    """Optimizers and schedulers of other names, classes or sizes are refused before anything is loaded."""
     saved = tiny()
     nn.init.zeros_(saved[0].weight)
     TorchSubject(saved, Adam(saved.parameters())).save(Path("adam.pt"), weights_only=False)
@@ -188,7 +188,7 @@ def test_a_file_of_another_training_is_refused_and_changes_nothing(make: Any, to
 
 
 @pytest.mark.parametrize("name", ["missing.pt", "text.pt", "code.pt", "cut.pt", "list.pt"])
-def test_a_file_that_is_no_checkpoint_is_told(name: str) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(name: str) -> None:
     """A file that is missing, damaged, of another kind, or that would run code, raises a CheckpointError naming it."""
     subject = TorchSubject(tiny())
     Path("text.pt").write_text("no checkpoint")
@@ -201,7 +201,7 @@ def test_a_file_that_is_no_checkpoint_is_told(name: str) -> None:
 
 
 def test_state_that_would_not_load_is_refused_when_it_is_saved() -> None:
-    """A state that torch.load(weights_only=True) refuses is told by its place; the file before it stays."""
+    """A state that torch.load(weights_only=True) refuses is named by its position; the file before it stays."""
 
     class Reader:
         def state_dict(self) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def test_state_that_would_not_load_is_refused_when_it_is_saved() -> None:
 
 
 @pytest.mark.parametrize("model", [nn.LazyLinear(2), nn.Linear(2, 2, device="meta")], ids=["lazy", "meta"])
-def test_weights_without_values_are_told(model: nn.Module) -> None:
+def test_weights_without_values_are_refused(model: nn.Module) -> None:
     """Lazy modules before their first batch, and modules on the meta device, have nothing to save, and no histogram."""
     subject = TorchSubject(model)
     with pytest.raises(CheckpointError, match=r"model\['weight'\] has no values yet"):

@@ -29,7 +29,7 @@ def test_no_flipped_bit_of_a_manifest_changes_a_run_state(data) -> None:
 
 
 @pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"format": 3, "entries": []}', '{"entries": [{"digest": 1}]}'])
-def test_a_spoilt_manifest_is_no_checkpoint(spoilt: str) -> None:
+def test_a_damaged_manifest_is_no_checkpoint(spoilt: str) -> None:
     """A manifest that is empty, torn, foreign or of a later format is never used."""
     path = Path("best.bin")
     put(path, "new", 1)
@@ -50,7 +50,7 @@ def test_a_manifest_of_another_format_is_refused_by_its_number() -> None:
     manifest_of(path).write_text(text[:11] + hashlib.sha256(text.encode()).hexdigest() + text[11:])
 
     problem = "its manifest 'best.bin.trainbus.json' is of format 1, and this version of trainbus reads format 2"
-    with pytest.raises(CheckpointError, match=problem):
+    with pytest.raises(CheckpointError, match=f"{problem}; load the file with its framework and start a new run"):
         read(path)
     newest, (skipped,) = newest_intact(Path())
     assert newest is None

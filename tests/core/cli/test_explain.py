@@ -33,7 +33,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_every_decision_is_told_with_epoch_reason_and_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_decision_is_printed_with_epoch_reason_and_action(capsys: pytest.CaptureFixture[str]) -> None:
     """Each decision is printed with its epoch, its reason and its effect."""
     train([0.52, 0.41, 0.3098, 0.3124, 0.3111, 0.3121, 0.2])
     told = said(capsys, "run").splitlines()
@@ -59,7 +59,7 @@ def test_every_decision_is_told_with_epoch_reason_and_what_was_done(capsys: pyte
     assert "★ best  ↓ learning rate cut  ■ stop" in told
 
 
-def test_what_is_done_over_and_over_is_told_in_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_repeated_decisions_are_printed_in_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """Of many saves in a row, the first, the last and the number between are printed."""
     train([1.0] * 20, ModelCheckpoint("run/m"))
     told = said(capsys, "run")
@@ -68,7 +68,7 @@ def test_what_is_done_over_and_over_is_told_in_few_lines(capsys: pytest.CaptureF
     assert "... and 14 more of these" in told
 
 
-def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_means_the_one_journal_in_it_or_below(capsys: pytest.CaptureFixture[str]) -> None:
     """Several journals are listed, a missing one is an error, and a number selects a run of one journal."""
     train([1.0, 2.0], Journal("a/b/journal.jsonl"))
     assert said(capsys, ".") == said(capsys, "a") == said(capsys, "a/b/journal.jsonl")
@@ -92,7 +92,7 @@ def test_a_directory_stands_for_the_one_journal_in_it_or_below(capsys: pytest.Ca
         assert len(error.splitlines()) == 1
 
 
-def test_what_was_killed_and_resumed_is_told_as_one_story(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_and_resumed_run_is_explained_as_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     """A missing end is reported; after the resume each epoch occurs once."""
     child = os.fork()
     if child == 0:

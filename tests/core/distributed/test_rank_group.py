@@ -278,5 +278,5 @@ def test_a_state_that_no_checkpoint_can_store_is_refused_on_all_ranks() -> None:
         return str(raised.value)
 
     others, own = on_all(2, play)
-    assert "Layer: state_dict(): ['weight'] is a object, which is not plain data" in own
+    assert "Layer: state_dict(): ['weight'] is of type object, which is not plain data" in own
     assert others.startswith("rank 1: SettingsError: Layer: state_dict()")

@@ -122,11 +122,11 @@ def test_an_answer_that_is_no_decision_is_refused() -> None:
     bus, failures = bus_of(Answers(decision.stop("x")), Observes("stop"))
     assert ask(bus) == decision.stop("x").signed("p0")
     assert [str(each) for each in failures.all] == [
-        "p1 in on_epoch_end: LoopError: p1 answered on_epoch_end with 'stop'; return a Decision or None"
+        "p1 in on_epoch_end: LoopError: p1 returned 'stop' from on_epoch_end; return a Decision or None"
     ]
 
     bus, failures = bus_of(Answers("stop"))
-    with pytest.raises(LoopError, match="p0 answered on_epoch_end with 'stop'; return a Decision or None"):
+    with pytest.raises(LoopError, match="p0 returned 'stop' from on_epoch_end; return a Decision or None"):
         ask(bus)
     assert failures.all == []
 

@@ -117,7 +117,7 @@ def test_a_forgotten_slot_is_gone() -> None:
 )
 def test_what_the_subject_cannot_do_is_refused_by_name(asked: Decision) -> None:
     """A decision that needs a missing capability says who asked and what is missing."""
-    with pytest.raises(MissingCapability, match=r"Answering asked for .* but the run has no subject"):
+    with pytest.raises(MissingCapability, match=r"Answering asked for the action '\w+', but the run has no subject"):
         one_epoch(None, Answering(asked))
 
 

@@ -131,11 +131,11 @@ def test_a_save_that_a_signal_asked_for_stores_no_decision() -> None:
 # --- states that no file can hold
 
 NO_PLAIN_DATA = [
-    ({"weights": torch.ones(2)}, "['weights'] is a Tensor, which is not plain data"),
-    ({"nested": [1, {"scores": np.ones(3)}]}, "['nested'][1]['scores'] is a ndarray, which is not plain data"),
-    ({"empty": np.zeros(())}, "['empty'] is a ndarray, which is not plain data"),
-    ({"file": object()}, "['file'] is a object, which is not plain data"),
-    (object(), "it is a object, which is not plain data"),
+    ({"weights": torch.ones(2)}, "['weights'] is of type Tensor, which is not plain data"),
+    ({"nested": [1, {"scores": np.ones(3)}]}, "['nested'][1]['scores'] is of type ndarray, which is not plain data"),
+    ({"empty": np.zeros(())}, "['empty'] is of type ndarray, which is not plain data"),
+    ({"file": object()}, "['file'] is of type object, which is not plain data"),
+    (object(), "it is of type object, which is not plain data"),
 ]
 
 
@@ -166,7 +166,8 @@ def test_a_plugin_whose_state_is_no_plain_data_is_refused_by_name(state: object,
 
 def test_a_module_that_is_listed_as_a_plugin_is_refused() -> None:
     """The state_dict of an ``nn.Module`` holds its weights, which the subject saves."""
-    with pytest.raises(SettingsError, match=r"^Layer: state_dict\(\): \['weight'\] is a \w+, which is not plain data"):
+    refusal = r"^Layer: state_dict\(\): \['weight'\] is of type \w+, which is not plain data"
+    with pytest.raises(SettingsError, match=refusal):
         runs_of(Layer())
 
 

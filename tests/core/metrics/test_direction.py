@@ -314,7 +314,7 @@ def test_a_refusal_is_an_error_of_trainbus_and_of_its_value() -> None:
     assert issubclass(UnknownDirection, ValueError)
 
 
-def test_no_phrase_stands_in_two_lists() -> None:
+def test_no_phrase_is_in_two_lists() -> None:
     """Each phrase means one thing: the lists that decide are disjoint."""
     lists = (
         vocabulary.RISING_NAMES,

@@ -32,7 +32,7 @@ def test_options_that_a_library_does_not_have_are_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("by", LIBRARIES)
-def test_a_reader_is_told_what_a_library_does_not_decide(by: str) -> None:
+def test_what_a_library_does_not_decide_is_reported(by: str) -> None:
     """PyTorch has no early stopping, and checkpoints follow trainbus's rules for every library."""
     callbacks = [EarlyStopping(patience=2), ModelCheckpoint("best", save_best_only=True)]
     notes = " ".join(replay([recording([1.0, 2.0])], callbacks, by=by).notes)

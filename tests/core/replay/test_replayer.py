@@ -327,7 +327,7 @@ def test_what_cannot_be_known_is_noted() -> None:
     assert "save_freq=100 saves inside epochs" in result.notes[1]
 
 
-def test_two_callbacks_of_a_kind_are_told_apart_as_in_a_run() -> None:
+def test_two_callbacks_of_a_kind_are_named_as_in_a_run() -> None:
     """The first callback that stops ends the run, and the outcome names it."""
     callbacks = [EarlyStopping(patience=4), EarlyStopping(patience=2)]
     (outcome,) = replay([recording([1.0] * 6)], callbacks).outcomes

@@ -53,7 +53,7 @@ def test_a_careful_policy_loses_nothing_in_any_run() -> None:
     assert [each.epoch for each in stops if each] == found.stopped[careful.number, :1].tolist()
 
 
-def test_one_run_tells_nothing_of_others() -> None:
+def test_one_run_gives_no_cross_validation() -> None:
     """A single run gives no leave-one-out estimate."""
     found = sweep(recordings([[3.0, 2.0, 1.0, 1.5, 1.6, 1.7]]))
 

@@ -27,25 +27,25 @@ VALUES = st.recursive(
 @given(parts=st.lists(st.lists(VALUES, max_size=5), max_size=5))
 def test_each_text_holds_the_items_of_its_time(parts: list[list[Any]]) -> None:
     """However many are added between two texts, each holds all items so far, in order and to the bit."""
-    packed, items, texts = CompressedLog(), list[Any](), list[tuple[str, int]]()
+    log, items, texts = CompressedLog(), list[Any](), list[tuple[str, int]]()
     for part in parts:
         items += part
-        texts.append((packed.text(items, lambda item: [to_json_data(item)]), len(items)))
+        texts.append((log.text(items, lambda item: [to_json_data(item)]), len(items)))
     for text, count in texts:
         assert repr([from_json_data(item) for (item,) in decompress_log(text)]) == repr(items[:count])
 
 
 @given(items=st.lists(st.integers(0, 9)))
 def test_an_item_is_looked_at_once(items: list[int]) -> None:
-    """A save costs nothing for items that were packed before; an item that is left out is looked at once, too."""
-    packed, looked = CompressedLog(), list[int]()
+    """A save costs nothing for items that were compressed before; an item that is left out is looked at once, too."""
+    log, looked = CompressedLog(), list[int]()
 
     def even(item: int) -> int | None:
         looked.append(item)
         return None if item % 2 else item
 
     for count in range(len(items) + 1):
-        assert decompress_log(packed.text(items[:count], even)) == [item for item in items[:count] if item % 2 == 0]
+        assert decompress_log(log.text(items[:count], even)) == [item for item in items[:count] if item % 2 == 0]
     assert looked == items
 
 
@@ -69,7 +69,8 @@ def test_arrays_come_back_unless_they_are_refused(kind: str, shape: tuple[int, .
             (back,) = from_json_data(json.loads(json.dumps(plain)))
             assert (back.dtype, back.shape) == (array.dtype, shape)
             assert np.array_equal(back, array)
-        with pytest.raises(TypeError, match=r"^\[0\] is a \w+, which is not plain data; use numbers, text, lists and"):
+        refusal = r"^\[0\] is of type \w+, which is not plain data; use numbers, text, lists and"
+        with pytest.raises(TypeError, match=refusal):
             to_json_data([given_array], arrays=False)
 
 

@@ -111,7 +111,7 @@ def test_a_directory_is_no_file() -> None:
 # --- what is installed
 
 
-def test_the_built_ins_are_found_by_the_door_for_strangers() -> None:
+def test_the_built_ins_are_found_by_entry_points_like_any_other() -> None:
     """The four callbacks, three adapters and the progress plugin are entry points."""
     assert set(installed("callbacks")) >= {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"}
     assert set(installed("adapters")) >= {"keras", "sklearn", "torch"}
@@ -184,7 +184,7 @@ def test_a_broken_package_is_named() -> None:
     assert build_plugins("Nosy")[0].name == "Nosy"
 
 
-def test_two_packages_with_one_name_are_told_apart(stranger: Path) -> None:
+def test_two_packages_with_one_name_are_distinguished(stranger: Path) -> None:
     """The same name from two packages is refused, naming both."""
     (stranger / "stranger-1.0.dist-info" / "entry_points.txt").write_text(
         "[trainbus.callbacks]\nEarlyStopping = stranger:Nosy\n"
@@ -199,7 +199,7 @@ def test_nothing_and_sets_are_lists_too() -> None:
     assert [each.name for each in build_plugins({EarlyStopping()})] == ["EarlyStopping"]
 
 
-def test_callbacks_of_other_libraries_are_told_apart() -> None:
+def test_callbacks_of_other_libraries_are_recognized() -> None:
     """A callback of another library is refused with the way out, not for its missing marker."""
     kind = type("EarlyStopping", (), {"__module__": "keras.src.callbacks", "on_epoch_end": lambda self: None})
 

@@ -62,7 +62,7 @@ def test_what_is_no_url_of_a_store_is_a_path(text: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["s3", "gs", "memory"])
-def test_a_url_that_pathlib_has_spoilt_is_refused_with_the_right_one(name: str) -> None:
+def test_a_url_that_pathlib_has_changed_is_refused_with_the_right_one(name: str) -> None:
     """A directory named "s3:" on the local disk is never what somebody meant."""
     with pytest.raises(SettingsError, match=f"give the string '{name}://bucket/best.pt'"):
         ModelCheckpoint(Path(f"{name}://bucket/best.pt"))

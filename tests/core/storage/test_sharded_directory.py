@@ -91,7 +91,7 @@ def test_a_death_in_a_removal_leaves_it_complete_or_gone() -> None:
 
 
 @given(st.data())
-def test_no_spoilt_part_goes_unseen(data) -> None:
+def test_every_damaged_part_is_found(data) -> None:
     """A file with a flipped bit, a short, empty or missing one is named, and the payload is skipped."""
     path = Path("best.parts")
     shutil.rmtree(path, ignore_errors=True)

@@ -94,7 +94,7 @@ def test_a_callback_with_state_is_found() -> None:
 
 
 class Counting(Callback):
-    """Remembers how many epochs it has heard."""
+    """Counts epochs."""
 
     def plugin(self) -> object:
         return _Counter()
@@ -114,7 +114,7 @@ class _Counter:
     def load_state_dict(self, saved: Mapping[str, int]) -> None: ...
 
 
-def test_a_memory_that_is_not_recalled_is_found() -> None:
-    """What a plugin remembers goes through JSON and comes back, or a resumed run would decide otherwise."""
+def test_a_state_that_is_not_restored_is_found() -> None:
+    """A plugin whose ``load_state_dict`` restores nothing would decide differently in a resumed run."""
     with pytest.raises(AssertionError, match="restores what state_dict returned"):
         check_callback(Counting(), [{"loss": 1.0}])

@@ -41,7 +41,7 @@ def test_nobody_elses_file_is_touched() -> None:
 
 
 def test_a_full_disk_ends_the_journal_and_not_the_run() -> None:
-    """The lines that were written stay whole; the failures are told, and the training continues."""
+    """The lines that were written stay complete; the failures are reported, and the training continues."""
     script = """
 import resource, signal
 from pathlib import Path

@@ -102,7 +102,7 @@ def test_a_cut_tells_the_learning_rates_that_follow() -> None:
 
 
 def test_runs_one_after_another_share_a_file() -> None:
-    """A second run adds to the journal of the first, and each is told by itself."""
+    """A second run adds to the journal of the first, and each is read by itself."""
     train([1.0, 2.0], SAVED)
     train([3.0], SAVED)
 
@@ -110,7 +110,7 @@ def test_runs_one_after_another_share_a_file() -> None:
 
 
 class Killer:
-    """Ends the process at the event that it is told to, as nothing can prevent."""
+    """Ends the process at a given event, in a way that nothing can prevent."""
 
     critical = True
 
@@ -185,7 +185,7 @@ def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> N
 
 
 def test_a_finished_run_that_is_resumed_has_the_same_story() -> None:
-    """What stays finished has no news: its last decision is carried out again, and told once."""
+    """A resumed run that had ended executes its last decision again, and records it once."""
     train([1.0, 2.0, 2.0, 2.0, 2.0], SAVED, STOP)
     before = told(story())
     train([1.0, 2.0, 2.0, 2.0, 2.0], SAVED, STOP, resume="auto")
@@ -193,7 +193,7 @@ def test_a_finished_run_that_is_resumed_has_the_same_story() -> None:
     assert told(story()) == before
 
 
-def test_failures_exceptions_and_what_ends_a_run_are_told() -> None:
+def test_failures_exceptions_and_what_ends_a_run_are_recorded() -> None:
     """An observer that raises, and the error of the loop with its traceback."""
 
     class Careless:
@@ -217,7 +217,7 @@ def test_failures_exceptions_and_what_ends_a_run_are_told() -> None:
     assert (found.end.outcome, found.end.reason) == ("failed", raised.error)
 
 
-def test_the_epoch_that_a_plugin_refuses_is_told_all_the_same() -> None:
+def test_an_epoch_in_which_a_plugin_raises_is_recorded_too() -> None:
     """What was logged is written before anybody can raise because of it."""
 
     class Refusing:
@@ -231,7 +231,7 @@ def test_the_epoch_that_a_plugin_refuses_is_told_all_the_same() -> None:
     assert [each.metrics["val_loss"] for each in story(Path("a.jsonl")).epochs] == [4.0]
 
 
-def test_a_signal_is_told_and_what_it_saves() -> None:
+def test_a_signal_and_what_it_saves_are_recorded() -> None:
     """The signal, the stop that it asks for, the file, and that the run was interrupted; a resume tells on."""
 
     class Sender:
@@ -256,7 +256,7 @@ def test_a_signal_is_told_and_what_it_saves() -> None:
     assert story().end is not None
 
 
-def test_a_decision_of_a_strangers_plugin_has_its_rule_and_values(tmp_path: Path) -> None:
+def test_a_decision_of_a_third_party_plugin_has_its_rule_and_values(tmp_path: Path) -> None:
     """NumPy's numbers become JSON's, and a NaN stays one."""
     import numpy as np  # noqa: PLC0415
 
@@ -271,7 +271,7 @@ def test_a_decision_of_a_strangers_plugin_has_its_rule_and_values(tmp_path: Path
     assert (each.actions[0].rule, repr(each.actions[0].values)) == ("mine", "{'seen': 0.5, 'n': 3, 'bad': nan}")
 
 
-def test_the_metrics_of_an_epoch_are_told_with_how_long_it_took() -> None:
+def test_the_metrics_of_an_epoch_are_recorded_with_its_duration() -> None:
     """Seconds and wall time of each epoch are those of the run's clock, one after the other."""
     train([1.0, 2.0, 3.0], Journal("a.jsonl"))
     found = [event for event in story(Path("a.jsonl")).events if isinstance(event, EpochEnded)]

@@ -104,7 +104,7 @@ def train_until(error: BaseException | None, *callbacks: Any) -> Run:
 
 
 @pytest.mark.parametrize("error", [ValueError("spoilt"), KeyboardInterrupt(), None])
-def test_how_the_training_ended_tells_which_file_holds_its_end(error: BaseException | None) -> None:
+def test_the_end_of_the_training_decides_the_name_of_its_file(error: BaseException | None) -> None:
     """An exception or an interrupt saves to "exception", any other end to "end"; the best file stays as it was."""
     callback = ModelCheckpoint("best", save_best_only=True, save_on=("end", "exception"))
     if error is None:

@@ -64,7 +64,7 @@ def test_steps_are_weight_updates(accumulate: int | None, expected: list[str]) -
 
 
 def test_steps_that_jump_over_a_multiple_still_save() -> None:
-    """Where several updates are told at once, the first end of a batch past a multiple saves."""
+    """If several updates are reported at once, the first end of a batch past a multiple saves."""
     with Run(LineSubject(), ModelCheckpoint("{step}", save_freq="10 steps")) as run:
         run.begin_epoch(0)
         for batch in range(5, 40, 6):
@@ -73,7 +73,7 @@ def test_steps_that_jump_over_a_multiple_still_save() -> None:
     assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == ["12", "24", "30"]
 
 
-def test_minutes_are_told_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minutes_are_measured_by_a_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every "2 minutes" saves at the first batch end at least 120 seconds after the start or the save before."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(frequency, "time", SimpleNamespace(monotonic=lambda: clock.now))

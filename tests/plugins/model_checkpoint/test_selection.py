@@ -241,7 +241,7 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
     assert sorted(visible()) == ["best.npz", "best.npz.trainbus.json"] * bool(disk < np.inf)
 
 
-def test_a_save_that_failed_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_save_that_failed_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     """One line a time, on_checkpoint_error and the result tell of it; on_checkpoint and on_decision do not."""
 
     class Hears:

@@ -41,7 +41,7 @@ def test_decisions_stand_on_the_axis_and_in_a_table():
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize(("epochs", "batches"), [(0, 1), (0, 2), (2, 0), (2, 1)])
-def test_what_is_decided_in_an_epoch_that_never_ends_stands_on_the_axis_too(epochs: int, batches: int, layout: Any):
+def test_decisions_in_an_epoch_that_never_ends_are_on_the_axis_too(epochs: int, batches: int, layout: Any):
     """Whenever a run is interrupted, every decision is counted, and no series and no text goes back."""
     saves = ModelCheckpoint("{step}.npz", save_freq=1)
     with pytest.raises(KeyboardInterrupt), Run(LineSubject(), [TensorBoard("logs", layout=layout), saves]) as run:

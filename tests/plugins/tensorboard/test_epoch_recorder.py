@@ -34,7 +34,7 @@ histories = st.lists(
 
 @given(histories)
 def test_scalars_are_those_of_the_history(history: list[dict[str, Any]]):
-    """Every single number of every epoch, finite or not, and nothing else, stands where Keras has it."""
+    """Every single number of every epoch, finite or not, and nothing else, is where Keras has it."""
     with tempfile.TemporaryDirectory() as folder:
         scripted(history, TensorBoard(folder))
         expected = {
@@ -176,7 +176,9 @@ def test_two_runs_at_once_never_write_into_one_directory():
     """While a run writes there, another is refused before it trains; afterwards it is not, whatever ended the first."""
     callback = TensorBoard("logs")
     with Run(None, callback):
-        with pytest.raises(SettingsError, match=r"another run .* saves its charts in .*; give each run its own dir"):
+        with pytest.raises(
+            SettingsError, match=r"another run .* saves its charts in .*; give each run its own directory"
+        ):
             Run(None, callback).begin()
         with Run(None, TensorBoard("logs/other")):
             pass
@@ -186,12 +188,12 @@ def test_two_runs_at_once_never_write_into_one_directory():
 
 
 def test_checkpoints_may_lie_in_the_same_directory():
-    """What one run writes there as charts and as checkpoints is no quarrel."""
+    """One run may write both its charts and its checkpoints there."""
     train([TensorBoard("logs"), ModelCheckpoint("logs/best")], epochs=1, batches=1, subject=LineSubject())
 
 
 def failures_told(run: Run) -> list[str]:
-    """What the journal tells of failures, which is what the run knows, after which it has an end."""
+    """The failures in the journal, which are those of the run and come before its end."""
     (story,) = journal.read(Path("logs/journal.jsonl"))
     told = [each for each in story.events if isinstance(each, journal.FailureReported)]
     assert [(each.plugin, each.lost) for each in told] == [(each.plugin, each.lost) for each in run.failures]
@@ -200,7 +202,7 @@ def failures_told(run: Run) -> list[str]:
 
 
 def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
-    """The journal tells once that the charts cannot be written, and how many are missing; what is there can be read."""
+    """The journal says once that the charts cannot be written, and how many are missing; what is there can be read."""
     with files_of_at_most(20_000):
         run = train(TensorBoard("logs", update_freq="batch"), epochs=4, batches=400)
     shown = sum(len(reader.Scalars(tag)) for reader in read().values() for tag in reader.Tags()["scalars"])

@@ -62,8 +62,8 @@ def expected(layout: str, told: EventRecorder) -> dict[tuple[str, str, int], flo
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize("name", ["torch", "keras", "sgd"])
-def test_every_value_of_a_training_stands_where_the_layout_has_it(name: str, layout: Any):
-    """On every framework exactly what was told is there, with steps that only rise."""
+def test_every_value_of_a_training_is_where_the_layout_has_it(name: str, layout: Any):
+    """On every framework exactly what was logged is there, with steps that only rise."""
     told = EventRecorder("on_batch_end", "on_validation_end", "on_epoch_end")
     rates = ReduceLROnPlateau(monitor="val_score", mode="min", patience=2, factor=0.5)
     run = TRAININGS[name]([TensorBoard("logs", layout=layout, update_freq="batch"), rates, told], None)

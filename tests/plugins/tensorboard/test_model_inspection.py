@@ -26,7 +26,7 @@ from ..trainings import GRADIENTS, HELD_OUT, LABELS, ROWS, TRAININGS, Witness
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize("framework", sorted(TRAININGS))
-def test_all_that_is_inside_stands_where_it_belongs(framework: str, layout: Any):
+def test_everything_inside_the_model_is_where_it_belongs(framework: str, layout: Any):
     """In each layout and framework: weights, gradients and activations of the epochs that are due, and no others.
 
     Each with the number, the bounds and the sums of what was there, every picture, graph and text once, all tags apart.
@@ -162,7 +162,7 @@ def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Three batches of five, which knows how many epochs it was told of."""
+    """Three batches of five, which counts its epochs."""
 
     epochs = 0
 

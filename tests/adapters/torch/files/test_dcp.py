@@ -153,7 +153,7 @@ def test_an_index_names_nothing_outside(name: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["missing", "no pickle", "empty", "another object"])
-def test_what_is_no_index_is_told(wrong: str) -> None:
+def test_what_is_no_index_is_refused(wrong: str) -> None:
     """A directory without one, or with something else in its place, is refused by name."""
     training(1).save("a.dcp", weights_only=False)
     index = Path("a.dcp", INDEX)
@@ -167,7 +167,7 @@ def test_what_is_no_index_is_told(wrong: str) -> None:
 
 
 def test_the_engine_saves_and_restores_it_and_finds_damage() -> None:
-    """Under a run it is committed, verified and refused by name when a part was spoilt."""
+    """Under a run it is committed, verified and refused by name when a part was damaged."""
     one = training(1)
     with Run(one, progress=False) as run:
         run.decide(save("a.dcp"))

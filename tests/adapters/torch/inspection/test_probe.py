@@ -195,7 +195,7 @@ def test_wrappers_are_looked_through():
 
 
 def test_what_cannot_be_looked_at_says_why():
-    """Without data there is nothing to see, and the fix is told."""
+    """Without data nothing is shown, and the log names the fix."""
     for capability in (HasActivations, HasTrace):
         why = str(missing(TorchSubject(One()), capability))
         assert "no probe data was given; give it: TorchSubject(..., probe=validation_loader)" in why

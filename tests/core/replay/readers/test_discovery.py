@@ -24,6 +24,14 @@ def test_hidden_directories_and_installed_packages_hold_no_runs(tmp_path: Path):
     assert read(tmp_path / ".hidden").name == ".hidden"
 
 
+def test_a_directory_without_files_and_a_missing_one_are_named(tmp_path: Path):
+    """Neither message ends in a list of nothing."""
+    with pytest.raises(SettingsError, match=r"no recorded run in .* or below, no file at all; known formats: "):
+        read(tmp_path)
+    with pytest.raises(SettingsError, match=r"nothere' does not exist$"):
+        read(tmp_path / "nothere")
+
+
 HOSTILE = {
     "log.csv": ["", "\n", "epoch\n", "a,b\n1,2\n", "epoch,x\n", "\0" * 50, "x" * (1 << 21), 'epoch,"' + "x" * 200_000],
     "history.json": ["", "{", "[1]", "{}", '{"a": []}', '{"a": "x"}', "[" * 100_000, '{"a": {"b": [1]}}', "\ud800"],

@@ -141,7 +141,7 @@ def noting(folder: Path, notes: Notes) -> EventWriter:
 
 
 def test_what_cannot_be_made_is_said_once_and_the_rest_is_written(tmp_path: Path, notes: Notes):
-    """An error in the making of a message costs this message; a kind of them is told by the first one's tag."""
+    """An error while a message is made costs this message; each kind of error is reported once, with the first tag."""
 
     def make(tag: str, step: int) -> list[Any]:
         if step % 2:
@@ -172,7 +172,7 @@ def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: P
 
 
 def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, notes: Notes):
-    """A failure is told when it begins; where all found room to wait in, nothing is lost, and no count is told."""
+    """A failure is reported when it begins; if the queue holds all events, none is lost, and no count follows."""
     folder = tmp_path / "runs"
     folder.touch()
     writer = noting(folder, notes)
@@ -189,7 +189,7 @@ def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, note
 @pytest.mark.parametrize("freed", [True, False])
 @pytest.mark.parametrize("size", [30, 7000])
 def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: Notes, size: int, freed: bool):
-    """Whole records stay, what is there and what is told to be missing are all; with room again nothing is missing."""
+    """Complete records stay; each is in a file or counted as missing; with room again none is missing."""
     writer = noting(tmp_path, notes)
     with files_of_at_most(size):
         for step in range(500):

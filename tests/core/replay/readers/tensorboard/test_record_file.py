@@ -52,7 +52,7 @@ def test_no_bit_can_turn_unnoticed(tmp_path: Path):
             read(path)
 
 
-def test_damage_is_told_with_what_saves_the_rest(tmp_path: Path):
+def test_damage_is_reported_with_how_to_read_the_rest(tmp_path: Path):
     """The message names the byte to cut at; the file that was cut there is read."""
     path = write(tmp_path / "events", sample())
     records = sample()
@@ -67,7 +67,7 @@ def test_damage_is_told_with_what_saves_the_rest(tmp_path: Path):
     assert len(read(path)[0]) == len(records) - 1
 
 
-def test_zeros_at_the_end_are_told_and_elsewhere_refused(tmp_path: Path):
+def test_zeros_at_the_end_are_reported_and_elsewhere_refused(tmp_path: Path):
     """Zeros that a power failure leaves at the end do not affect the records before."""
     path = write(tmp_path / "events", sample())
     whole, data = read(path)[0], path.read_bytes()

@@ -156,7 +156,7 @@ def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
     assert shown(read(tmp_path)) == {"loss": [0.0, 1.0, 2.0], "val_loss": [0.0, 1.0]}
 
 
-def test_runs_are_told_apart(tmp_path: Path):
+def test_runs_are_distinguished(tmp_path: Path):
     """Each directory is a run except "train" and "validation"; other stage names are runs if they have no sibling."""
     for run in ("a/train", "a/validation", "b", "b/inner", "test", "deep/er/version_10", "deep/er/version_9"):
         write(tmp_path / run / "events.out.tfevents.1", curve("loss", range(3)))
