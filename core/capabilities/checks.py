@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import Protocol, TypeVar, runtime_checkable
+from weakref import WeakKeyDictionary
 
-from typing_extensions import TypeIs
+from typing_extensions import TypeIs, get_protocol_members
 
 from .saving import SavesSomeInBackground
 
 C = TypeVar("C")
 
-_KNOWN: dict[tuple[type, type], bool] = {}
+_KNOWN: WeakKeyDictionary[type, dict[type, bool]] = WeakKeyDictionary()
+"""Class to capability to whether the class itself has every method."""
 
 
 @runtime_checkable
@@ -25,15 +27,20 @@ class Refuses(Protocol):
 def has(subject: object, capability: type[C]) -> TypeIs[C]:
     """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, cached for each class.
 
+    As for ``isinstance``, a method that a class sets to None is one that it does not have.
+
     >>> from trainbus.capabilities import Saveable
     >>> from trainbus.testing import LineSubject
     >>> has(LineSubject(), Saveable), has(object(), Saveable)
     (True, False)
     """
-    key = type(subject), capability
-    if key not in _KNOWN:
-        _KNOWN[key] = all(hasattr(key[0], name) for name in vars(capability) if not name.startswith("_"))
-    return _KNOWN[key] or isinstance(subject, capability)
+    kind = type(subject)
+    known = _KNOWN.get(kind)
+    if known is None:
+        known = _KNOWN[kind] = {}
+    if capability not in known:
+        known[capability] = all(getattr(kind, name, None) is not None for name in get_protocol_members(capability))
+    return known[capability] or isinstance(subject, capability)
 
 
 def missing(subject: object, capability: type) -> str | None:
