@@ -61,7 +61,9 @@ def missing(subject: object, capability: type) -> str | None:
     if subject is None:
         return "the run has no subject"
     if not has(subject, capability):
-        wanted = [name for name in vars(capability) if not name.startswith("_") and not hasattr(subject, name)]
+        wanted = [
+            name for name in vars(capability) if not name.startswith("_") and getattr(subject, name, None) is None
+        ]
         return f"{type(subject).__name__!r} has no {' and '.join(f'{name}()' for name in wanted)}"
     return subject.refusal(capability) if has(subject, Refuses) else None
 

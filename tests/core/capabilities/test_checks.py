@@ -63,6 +63,7 @@ def test_what_is_missing_is_named() -> None:
 
     class Partial:
         learning_rates = method
+        set_learning_rates = None
 
     assert missing(None, Saveable) == "the run has no subject"
     assert missing(Partial(), HasLearningRate) == "'Partial' has no set_learning_rates()"
