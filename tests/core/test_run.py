@@ -353,25 +353,6 @@ def test_aliases_are_understood() -> None:
     assert run.result.best["val_accuracy"] == (0.5, 0)
 
 
-def test_result_reads_well() -> None:
-    """The printed result says how long, why, what was best, what was saved and how the rate went."""
-    callbacks = [
-        EarlyStopping(patience=2),
-        ModelCheckpoint("best", save_best_only=True),
-        ReduceLROnPlateau(patience=1, factor=0.5),
-    ]
-    with Run(LineSubject(), callbacks) as run:
-        for epoch in run.epochs(9):
-            run.log(val_loss=[3, 2, 2, 2, 2][epoch])
-
-    assert str(run.result).splitlines() == [
-        "4 epochs: val_loss 2 did not improve on 2 (epoch 2) for the 2nd time",
-        "best val_loss: 2 in epoch 2",
-        "checkpoint: best.npz",
-        "learning rate: 0.5 -> 0.25",
-    ]
-
-
 @pytest.mark.parametrize("ended", [False, True])
 def test_an_epoch_outside_of_the_run_is_refused(ended: bool) -> None:
     """Before begin() no plugin has a state; after end() no decision would be saved or announced."""
