@@ -2,7 +2,7 @@
 
 A histogram of every weight, and of what every layer puts out for 1,797 digits, 32 at a time: by trainbus, which the
 training waits for until the last slice is handed over; and as one would write it with forward hooks and SummaryWriter,
-which keep all outputs and count them at the end. Each in an order shuffled anew in every round, to a file that is
+which keep all outputs and count them at the end. Each in a new random order each round, to a file that is
 closed at the end. Processor time is that of all threads. The pass alone, in one thread, shows what any look pays.
 """
 

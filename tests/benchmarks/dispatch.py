@@ -1,6 +1,6 @@
-"""What it costs to tell listeners of a batch's begin and end: `python -m tests.benchmarks.dispatch [rounds]`.
+"""The cost of calling listeners at a batch's begin and end: `python -m tests.benchmarks.dispatch [rounds]`.
 
-All libraries in one process, in an order shuffled anew in every round; a figure is the nanoseconds for one begin and
+All libraries in one process, in a new random order each round; a figure is the nanoseconds for one begin and
 one end, those of an empty loop subtracted.
 """
 
@@ -68,7 +68,7 @@ def _timed(peer: Peer, items: range) -> Timed:
     peer(listed)
     start = perf_counter_ns()
     peer(listed)
-    # a measurement of microseconds would tell how cold the caches are that the one before has left
+    # a measurement of microseconds would include cold caches left by the previous one
     times = max(1, LEAST_NS // (perf_counter_ns() - start))
 
     def go() -> None:

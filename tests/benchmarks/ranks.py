@@ -1,4 +1,4 @@
-"""What several processes pay to decide as one: an epoch's boundary and a batch, beside bare collectives.
+"""What several processes pay to decide as one: an epoch's boundary and a batch, compared with bare collectives.
 
 `python -m tests.benchmarks.ranks` prints the table. All ranks share this machine; nothing but the exchange is measured.
 """
@@ -34,7 +34,7 @@ DECIDED = "batch, a plugin that decides listens"
 
 
 def listener(*, critical: bool) -> Any:
-    """A plugin that hears batches, and may decide or only observes."""
+    """A plugin that listens to batches, and may decide or only observes."""
     return SimpleNamespace(on_batch_end=hookimpl(lambda: None), critical=critical)
 
 
@@ -51,7 +51,7 @@ def epochs() -> float:
 
 
 def batches(plugins: list[Any], number: int) -> float:
-    """Nanoseconds of a batch, beside those of an empty loop."""
+    """Return the nanoseconds of a batch, and those of an empty loop."""
     with Run(TorchSubject(torch.nn.Linear(1, 1)), plugins, progress=False) as run:
         for _ in run.epochs(1):
             loop: Iterator[int] = iter(run.batches(range(number + 1)))

@@ -1,8 +1,8 @@
 """How long a training waits for a checkpoint: `python -m tests.benchmarks.saves [megabytes] [rounds] [--only ways]`.
 
-Each way saves the same float32 weights in every round, in an order shuffled anew. Blocked is the time until the call
+Each way saves the same float32 weights in every round, in a new random order. Blocked is the time until the call
 returns; complete the time until the file is. What the page cache still holds from one save is flushed before the next
-is timed. Afterwards: the memory that a save takes beside the state, and how long the thread that writes keeps a thread
+is timed. Afterwards: the memory that a save takes besides the state, and how long the thread that writes keeps a thread
 of pure Python from running.
 """
 
@@ -71,7 +71,7 @@ def measure(folder: Path, megabytes: int, rounds: int, only: list[str]) -> None:
         f"{versions('torch', 'safetensors', 'lightning', 'pytorch-ignite', 'keras')}; {size / 1e6:.0f} MB in", end=" "
     )
     print(f"{2 * layers} tensors; {rounds} rounds\n")
-    # no signals: between two batches, where a run hears them, lies the whole benchmark
+    # no signals: the complete benchmark runs between two batches, where a run handles them
     with Run(TorchSubject(model), progress=False, signals=()) as run:
         for _ in run.epochs(1):
             first = memory_of(Way(lambda: background(run, folder), lambda: finish(run)))
@@ -267,7 +267,7 @@ def status(name: str) -> int:
 
 
 def in_thread(write: Callable[[], object]) -> Way:
-    """What a thread of its own does."""
+    """Run something in its own thread."""
     threads: list[threading.Thread] = []
 
     def save() -> None:

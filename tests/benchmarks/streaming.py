@@ -1,4 +1,4 @@
-"""What it costs to train scikit-learn on rows that never lie in memory as a whole: time and peak memory.
+"""What it costs to train scikit-learn on rows that never fit in memory at once: time and peak memory.
 
 `python -m tests.benchmarks.streaming` trains one epoch on 1, 3 and 10 million generated rows, each in a process of its
 own, with callbacks and without; with --parquet it writes them to a file first and streams that (needs pyarrow).
@@ -53,7 +53,7 @@ def from_parquet(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def measure(rows: int, how: str, path: str) -> dict[str, Any]:
-    """Seconds and peak memory of one epoch over so many rows."""
+    """Return the seconds and the peak memory of one epoch over this number of rows."""
     from sklearn.linear_model import SGDClassifier
 
     stream: Callable[[], Any] = (lambda: from_parquet(Path(path))) if path else (lambda: generated(rows))

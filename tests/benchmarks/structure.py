@@ -4,7 +4,7 @@
 
 Two epochs are profiled in one process: one that cuts the learning rate, and one that saves a checkpoint. Counted are
 the files of trainbus that are entered, without `plugins/`, `trainbus.testing` and the generated code of hooks, which
-stand for what a user brings; and the deepest stack of frames in any file of trainbus. A line of code is one that bears
+represent user code; and the deepest stack of frames in any file of trainbus. A line of code is one that bears
 a token which is neither a comment nor a docstring.
 """
 
@@ -41,7 +41,7 @@ class Passage(NamedTuple):
 
 
 def passage(work: Callable[[], object]) -> Passage:
-    """Profile `work`: the calls of trainbus, the files that they enter, and the deepest stack of them."""
+    """Profile ``work``; return the calls of trainbus, the files that they enter, and the deepest stack of them."""
     calls: Counter[str] = Counter()
     depth = deepest = 0
 

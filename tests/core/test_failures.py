@@ -29,7 +29,7 @@ class Crash(Exception):
 
 
 class Listens:
-    """Implements every hook, and raises in those for which `fails` returns True."""
+    """Implement every hook, and raise in those for which ``fails`` returns True."""
 
     def __init__(self, fails: Callable[[str], bool] = lambda _: False) -> None:
         self.calls: list[str] = []
@@ -332,7 +332,7 @@ def test_a_failure_keeps_nothing_alive(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_built_in_observers_do_not_end_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a subject whose weights cannot be read nor an output that is gone does, and event files are closed."""
+    """Unreadable weights and a closed output do not end a training, and event files are closed."""
 
     class Unreadable(LineSubject):
         def weights(self) -> Any:

@@ -30,7 +30,7 @@ def test_events_under_validation_freq_and_initial_epoch(freq: Any) -> None:
 
 
 def test_batches_are_reported_to_plugins_that_listen() -> None:
-    """A listener hears each batch, in order, in the main thread, with Keras's running means."""
+    """A plugin that listens is called for each batch, in order, in the main thread, with Keras's running means."""
     ears = BatchEars()
     fit(line(), [KerasCallback(ears)], batch_size=4, epochs=2)
     told = [[f"batch {b} begin", (f"batch {b} end", b + 1, ["loss"])] for b in range(3)]
@@ -106,7 +106,7 @@ def test_mixed_precision(policy: str, request: pytest.FixtureRequest) -> None:
 
 
 def test_evaluate_and_predict_on_their_own_are_ignored() -> None:
-    """The callback may stand in evaluate and predict too; that tells nobody anything."""
+    """The callback may be passed to evaluate and predict too; it then calls no plugin."""
     ears, model = Ears(), line()
     cb = KerasCallback(ears)
     model.evaluate(X, Y, verbose=0, callbacks=[cb])
@@ -132,7 +132,7 @@ def test_evaluate_and_predict_inside_a_fit_are_not_its_validation() -> None:
 
 
 def test_loops_of_train_on_batch_are_not_affected() -> None:
-    """A hand-written loop, also on a model that a fit has watched, is nobody's but its own."""
+    """A hand-written loop is left alone, also on a model that a fit has watched."""
     ears, model = BatchEars(), line()
     fit(model, [KerasCallback(ears)])
     heard = list(ears.heard)
@@ -141,7 +141,7 @@ def test_loops_of_train_on_batch_are_not_affected() -> None:
 
 
 def test_a_hand_written_loop_has_a_run_of_its_own() -> None:
-    """`Run` round train_on_batch has the same callbacks as a fit."""
+    """``Run`` around train_on_batch has the same callbacks as a fit."""
     model = line()
     with trainbus.watch(model, callbacks=[ModelCheckpoint("m", monitor="loss", save_best_only=True)]) as run:
         for _ in run.epochs(2):
@@ -171,7 +171,7 @@ def test_a_loop_that_drives_a_callback_list() -> None:
 
 
 def test_an_inner_fit_needs_its_own_callback() -> None:
-    """One callback cannot hear two fits at once, and says so."""
+    """One callback cannot serve two fits at once; the error says so."""
     inner, outer = line(), line()
     cb = KerasCallback(Ears())
     with pytest.raises(LoopError, match=r"an outer fit\(\) uses this KerasCallback already"):
@@ -250,7 +250,7 @@ def test_the_list_of_the_four() -> None:
 
 
 def test_a_second_fit_starts_afresh() -> None:
-    """Nothing leaks from one fit to the next: each has a run of its own, with plugins of its own."""
+    """Nothing leaks from one fit to the next: each has its own run with its own plugins."""
     cb = KerasCallback(EarlyStopping(monitor="loss", mode="max", patience=1))
     fit(line(), [cb], epochs=9)
     first = cb.run

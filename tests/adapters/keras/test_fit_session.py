@@ -136,7 +136,7 @@ def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
 
 
 class FailingObserver(BatchEars):
-    """Hears all, and raises at one hook, whenever it comes."""
+    """Implement every hook, and raise in one of them each time."""
 
     critical = False
 
@@ -164,7 +164,7 @@ class FailingObserver(BatchEars):
 
 @pytest.mark.parametrize(("hook", "times"), [("on_batch_end", 3), ("on_epoch_end", 3), ("on_train_end", 1)])
 def test_a_failing_observer_disturbs_no_fit(hook: str, times: int) -> None:
-    """The fit and the other plugins go on as without it; it is switched off after three failures and closed once."""
+    """The fit and the other plugins continue as without it; it is switched off after three failures and closed once."""
     undisturbed, healthy, failing = BatchEars(), BatchEars(), FailingObserver(hook)
     plain = fit(line(), [KerasCallback(undisturbed)], epochs=5)
     cb = KerasCallback([failing, healthy])
@@ -234,7 +234,7 @@ def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> N
     ears = Ears()
     cb = KerasCallback(ears)
     others = [KerasRaises()] if where == "callback" else []
-    with pytest.raises(Exception, match=r"no more|somebody else's"):  # TensorFlow makes an error of its own of it
+    with pytest.raises(Exception, match=r"no more|somebody else's"):  # TensorFlow turns it into its own error
         line().fit(batches(2) if others else broken(), shuffle=False, verbose=0, callbacks=[cb, *others])
     gc.collect()
     assert ears.heard[-1] == "train end"
@@ -257,7 +257,7 @@ def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
 
 
 def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
-    """It is not kept for a run whose loop is gone, while somebody still holds the error; inside `fit` it is heard."""
+    """A signal is not kept for a run whose loop is gone, though its error is still referenced; ``fit`` receives it."""
 
     class Asks(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

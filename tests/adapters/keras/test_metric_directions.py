@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:U
 
 
 def test_directions_come_from_metric_objects() -> None:
-    """What is compiled tells its direction under every name that it is logged under; what does not tell leaves None."""
+    """Compiled metrics give a direction for each name that they log; a metric without a direction gives None."""
     inputs = keras.Input((4,))
     outputs = [keras.layers.Dense(1, activation="sigmoid", name=name)(inputs) for name in "ab"]
     model = keras.Model(inputs, outputs)

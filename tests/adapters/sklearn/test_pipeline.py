@@ -85,7 +85,7 @@ def test_the_last_step_learns_from_what_the_others_make(
 
 
 def test_what_is_fitted_stays_so() -> None:
-    """A scaler that has seen other rows is not fitted anew."""
+    """A scaler that was fitted on other rows is not fitted again."""
     whole = pipeline()
     whole[0].fit(HELD_OUT)
     mean = whole[0].mean_.copy()
@@ -159,7 +159,7 @@ def test_another_pipeline_is_not_taken_over(tmp_path: Path) -> None:
 
 
 def test_of_a_stream_only_the_last_step_is_trained() -> None:
-    """The others are applied to each batch; they cannot be fitted to what is never there as a whole."""
+    """The other steps transform each batch; they cannot be fitted, since the complete data is never available."""
     batches = [(X[start : start + 20], LABELS[start : start + 20]) for start in (0, 20, 40)]
     with pytest.raises(SettingsError, match=r"StandardScaler is a step that is not fitted.*pipeline\[:-1\]\.fit"):
         partial_fit_stream(pipeline(), batches, classes=[0, 1])

@@ -83,7 +83,7 @@ def test_every_classifier_and_regressor_has_a_loss(name):
 
 
 def test_a_perceptrons_loss_is_what_it_minimises():
-    """The loss that an MLP tells, that of its last batch before the update, is ours where it has no penalty."""
+    """The loss that an MLP reports, of its last batch before the update, equals ours if it has no penalty."""
     samples, many = X, np.stack([LABELS, LABELS % 2], axis=1) > 0
     for kind, y, options, share in (
         (MLPClassifier, LABELS, {}, 1),

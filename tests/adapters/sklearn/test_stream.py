@@ -1,4 +1,4 @@
-"""The laws of training on what never lies in memory as a whole."""
+"""Training on data that never fits in memory at once."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def test_validation_in_batches_gives_the_means_over_all_rows(size):
 
 
 def test_callbacks_and_a_resume_are_those_of_data_in_memory(tmp_path):
-    """A run that died in the middle of an epoch goes on from its checkpoint as if it had not, to the bit."""
+    """A run that died in the middle of an epoch continues from its checkpoint, bit by bit as if uninterrupted."""
     callbacks = [
         ModelCheckpoint(str(tmp_path / "last"), save_freq=4),
         EarlyStopping(monitor="val_loss", patience=3),

@@ -39,7 +39,7 @@ def test_every_estimator_keeps_the_contract_of_subjects(name):
     [(name, way) for name in CASES for way in ("snapshot", "file") if (name, way) != ("Birch", "file")],
 )
 def test_what_is_brought_back_goes_on_to_the_bit(name, way, tmp_path):
-    """An estimator brought back, after other training or into a new object, continues as if uninterrupted."""
+    """A restored estimator continues as if uninterrupted, after other training or in a new object."""
     unbroken = make(name)
     subject = SklearnSubject(make(name))
     for estimator in (unbroken, subject.estimator):
@@ -70,7 +70,7 @@ def test_what_was_untrained_is_untrained_again():
 
 
 def test_third_party_estimators_are_trained():
-    """An object that only looks like an estimator trains; its parameter is written by `set_params`."""
+    """A duck-typed estimator trains; its parameter is set by ``set_params``."""
 
     class Stranger:
         def __init__(self):

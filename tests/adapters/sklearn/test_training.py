@@ -1,4 +1,4 @@
-"""partial_fit: data in memory, batches, labels and refusals."""
+"""``partial_fit``: data in memory, batches, labels and refusals."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def rises(estimator, X, y):
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_estimator_trains_with_callbacks(name):
-    """Each trains through `partial_fit` with the deciders, and its best state is brought back at the end."""
+    """Each estimator trains by ``partial_fit`` with the deciders, and its best state is restored at the end."""
     rises.calls = 0
     estimator, (samples, y) = make(name), data(name)
     callbacks = [EarlyStopping(monitor="score", mode="min", patience=1, restore_best_weights=True)]
@@ -50,7 +50,7 @@ def test_every_estimator_trains_with_callbacks(name):
 
 
 class Batches:
-    """Remembers what it was trained on."""
+    """Record the data it was trained on."""
 
     def __init__(self):
         self.seen = []
@@ -148,7 +148,7 @@ def test_a_column_of_targets_is_taken_as_flat(name):
 
 
 def test_given_classes_hold_and_training_goes_on():
-    """Labels that the data lacks may be given; a later call on other data goes on with the same ones."""
+    """Labels that the data lacks may be given; a later call on other data continues with the same labels."""
     estimator = make("SGDClassifier")
     partial_fit(estimator, X, LABELS % 2, classes=[0, 1, 2, 3])
     assert estimator.classes_.tolist() == [0, 1, 2, 3]
@@ -157,7 +157,7 @@ def test_given_classes_hold_and_training_goes_on():
 
 
 def test_validation_comes_when_it_is_due():
-    """`validation_freq` says which epochs validate; the others have no `val_` metrics."""
+    """``validation_freq`` says which epochs validate; the others have no ``val_`` metrics."""
     run = partial_fit(
         make("SGDRegressor"), X, TARGETS, epochs=4, validation_data=(X, TARGETS), validation_freq=2,
         callbacks=EarlyStopping(patience=9),

@@ -98,7 +98,7 @@ def test_a_cut_lasts_under_every_scheduler(name: str, tensors: bool, cuts: dict[
 
 
 def test_a_cut_lasts_under_torchs_own_plateau() -> None:
-    """The ReduceLROnPlateau of torch goes on from the rate that trainbus has cut."""
+    """ReduceLROnPlateau of torch continues from the rate that trainbus has cut."""
     optimizer = sgd(0.1)
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
     subject = TorchSubject(nn.Linear(1, 1), optimizer, scheduler=scheduler)
@@ -140,7 +140,7 @@ class Table(lr_scheduler.LRScheduler):
 
 
 def test_a_scheduler_that_would_undo_a_cut_is_refused_before_training() -> None:
-    """One that computes rates from values of its own is found by trying, and named; trying changes nothing."""
+    """A scheduler that computes rates from its own values is detected by a trial that changes nothing, and named."""
     for kind, lasts in ((Halving, True), (Table, False)):
         optimizer = sgd(0.1, 0.02)
         scheduler = kind(optimizer)
@@ -226,7 +226,7 @@ def test_a_tensor_rate_is_written_in_place() -> None:
 
 
 class Stubborn(SGD):
-    """Somebody's optimizer whose groups are made anew at each look."""
+    """An optimizer that creates its groups again at each access."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]

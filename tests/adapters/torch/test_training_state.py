@@ -35,7 +35,7 @@ SCHEDULERS = ["", "StepLR", "MultiStepLR", "OneCycleLR", "SequentialLR"]
 def test_a_restored_training_goes_on_to_the_bit(
     kind: str, optimizer: str, scheduler: str, before: int, suffix: str
 ) -> None:
-    """Whatever was trained how, the one that a new process restores goes on exactly as the unbroken one."""
+    """Every kind of training that a new process restores continues exactly as the uninterrupted one."""
     path = Path(f"whole{suffix}")
     unbroken = Training(kind, optimizer, scheduler)
     unbroken.train(before)
@@ -76,7 +76,7 @@ def test_files_load_without_trainbus(kind: str, weights_only: bool) -> None:
 
 
 def test_a_plain_state_dict_is_loaded() -> None:
-    """What `torch.save(model.state_dict(), path)` wrote is taken as weights."""
+    """A file written by ``torch.save(model.state_dict(), path)`` is loaded as weights."""
     torch.save(tiny().state_dict(), "plain.pt")
     model = tiny()
     nn.init.zeros_(model[0].weight)
@@ -86,7 +86,7 @@ def test_a_plain_state_dict_is_loaded() -> None:
 
 
 def test_weights_alone_leave_the_rest_as_it_is() -> None:
-    """Loading weights into a training keeps its optimizer's state and rate; a whole file loads into a bare model."""
+    """Loading weights into a training keeps its optimizer's state and rate; a complete file loads into a bare model."""
     training = Training("mlp", "Adam", "")
     training.train(1)
     training.subject.save(Path("whole.pt"), weights_only=False)
@@ -101,7 +101,7 @@ def test_weights_alone_leave_the_rest_as_it_is() -> None:
 
 
 def test_modules_see_the_version_that_wrote_their_weights() -> None:
-    """A module that reads what an older version of it wrote gets that version, from a file and from memory."""
+    """A module that reads weights of its older version gets that version, from a file and from memory."""
     seen: list[int | None] = []
 
     class Versioned(nn.Linear):
@@ -132,7 +132,7 @@ def test_tied_weights_are_stored_once() -> None:
 
 @given(kind=st.sampled_from(KINDS), steps=st.integers(0, 3))
 def test_a_snapshot_is_never_aliased(kind: str, steps: int) -> None:
-    """Whatever is trained after it, a snapshot restores the model of its moment, and the optimizer still holds it."""
+    """Whatever is trained later, a snapshot restores the model of its step, and the optimizer still refers to it."""
     training = Training(kind, "SGD", "")
     training.train(1)
     before = {name: array.copy() for name, array in training.subject.weights()}

@@ -95,7 +95,7 @@ def test_the_versions_of_modules_are_kept() -> None:
 
 
 def test_weights_are_what_training_changes() -> None:
-    """Parameters and running statistics, tied ones once; neither counters nor what no checkpoint holds."""
+    """Parameters and running statistics, tied ones once; neither counters nor non-persistent buffers."""
     model = plain()
     model.register_buffer("positions", torch.arange(3))
     model.register_buffer("cache", torch.zeros(3), persistent=False)
@@ -129,7 +129,7 @@ def test_weights_of_every_precision_become_numpys(kind: torch.dtype) -> None:
 
 
 def test_a_complex_weight_is_a_pair_of_numbers() -> None:
-    """Real and imaginary parts stand in a last axis."""
+    """Real and imaginary parts are on a last axis."""
     layer = nn.Module()
     layer.weight = nn.Parameter(torch.tensor([1 + 2j]))
     ((_, array),) = TorchSubject(layer).weights()
@@ -172,7 +172,7 @@ def test_tensors_of_every_type_and_layout_show_their_numbers(values: list[float]
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.floats(0.01, 10))
 def test_quantised_tensors_show_what_they_stand_for(values: list[float], scale: float):
-    """The numbers are those of `dequantize`."""
+    """The numbers are those of ``dequantize``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensor = torch.quantize_per_tensor(torch.tensor(values), scale, 3, torch.qint8)

@@ -23,7 +23,7 @@ from trainbus.testing import EventRecorder, LineSubject
 
 
 class Line(LineSubject):
-    """One whose copy is written by whatever thread, when `gate` lets it."""
+    """A subject whose copy is written by any thread once ``gate`` is open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ threading.Timer(0, subject.gate.set).start()
 
 @pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise ValueError"])
 def test_a_process_that_ends_waits_for_the_file(end: str, tmp_path: Path) -> None:
-    """Also if nobody has ended the run."""
+    """Also if the run was never ended."""
     root = str(Path(__file__).parents[3])
     done = subprocess.run([sys.executable, "-c", LEFT.format(root=root, end=end)], cwd=tmp_path, check=False)
 

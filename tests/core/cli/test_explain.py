@@ -1,4 +1,4 @@
-"""Laws of `trainbus explain`."""
+"""``trainbus explain``."""
 
 import json
 import os
@@ -107,7 +107,7 @@ def test_a_killed_and_resumed_run_is_explained_as_one_run(capsys: pytest.Capture
     train([1.0] * 9, *CALLBACKS, resume="auto")
     told = json.loads(said(capsys, "run", "--json"))
     assert [each["epoch"] for each in told["events"] if each["event"] == "epoch"] == [0, 1, 2, 3]
-    assert told["void"] == 3  # the checkpoint and its decision, which are told again, and the epoch after them
+    assert told["void"] == 3  # the checkpoint and its decision, which are recorded again, and the epoch after them
     assert "resumed from run/m-1.npz after 1 epoch" in said(capsys, "run")
 
 

@@ -1,4 +1,4 @@
-"""Several processes decide as one: rank 0's decision counts, every rank executes it, and errors are everybody's."""
+"""Several processes decide as one: rank 0's decision counts, every rank executes it, and all ranks raise its errors."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_decision_of_rank_0_is_that_of_all_ranks(size: int) -> None:
 
 @pytest.mark.parametrize("broken", [0, 1])
 def test_an_error_of_a_plugin_on_one_rank_is_raised_on_all(broken: int) -> None:
-    """On the rank itself as it is; elsewhere as a `RankError` that names the rank."""
+    """The rank itself raises the original error; the others raise a ``RankError`` that names the rank."""
 
     def play(_: RankGroup, bus: Bus, __: Parts) -> str:
         with pytest.raises((OSError, RankError)) as raised:
@@ -110,7 +110,7 @@ def test_an_error_of_a_plugin_on_one_rank_is_raised_on_all(broken: int) -> None:
 
 
 def test_an_error_inside_what_is_shared_is_raised_on_all() -> None:
-    """Whoever has raised it."""
+    """Any rank may have raised it."""
 
     def play(group: RankGroup, _: Bus, __: Parts) -> str:
         with pytest.raises((OSError, RankError)) as raised, group.shared():
@@ -220,7 +220,7 @@ def test_a_checkpoint_that_one_rank_cannot_read_is_skipped_by_all(broken: set[in
 
 
 def test_a_rank_that_fails_alone_leaves_and_says_why() -> None:
-    """It waits for nobody any more, executes nothing, and the others find its error in the store."""
+    """It no longer waits for other ranks and executes nothing; the others find its error in the store."""
     stores: dict[str, str] = {}
     both_have_met = threading.Barrier(2)
 

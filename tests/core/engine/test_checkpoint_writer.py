@@ -153,7 +153,7 @@ def test_no_file_is_written_if_the_state_cannot_be_copied() -> None:
 
 
 def test_the_plugins_of_failed_saves_are_those_that_asked_for_them() -> None:
-    """Another plugin, another path and another action are none of them."""
+    """Plugins with another path or another action are not included."""
     asked = decision.save("a").signed("p") | decision.save("b").signed("q") | decision.forget("a").signed("r")
     failed = [FailedSave(Path("a"), 0, CheckpointError("full"))]
 

@@ -1,4 +1,4 @@
-"""A compiled hook does what pluggy's own call does, with the result and the error of each plugin in its place."""
+"""A compiled hook does what pluggy's own call does, with each plugin's result and error in the same order."""
 
 from __future__ import annotations
 

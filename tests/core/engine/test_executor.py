@@ -1,4 +1,4 @@
-"""A decision is executed on the subject and the disk, whichever plugins asked for it."""
+"""A decision is executed on the subject and the disk, whichever plugins requested it."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ from .parts import parts_for
 
 
 class Remembers:
-    """A plugin whose state is what it is given."""
+    """A plugin whose state is its argument."""
 
     def __init__(self, state: object = None) -> None:
         self.state = state
@@ -173,7 +173,7 @@ def test_a_module_that_is_listed_as_a_plugin_is_refused() -> None:
 
 @pytest.mark.parametrize("scalar", [np.float32(0.5), np.float64(2.5), np.int64(3), np.bool_(True)])
 def test_a_numpy_scalar_is_a_number(scalar: Any) -> None:
-    """It is stored and comes back as Python's."""
+    """It is stored and loaded as Python's."""
     plugin = Remembers({"best": scalar})
     runs_of(plugin)
     again = Remembers()

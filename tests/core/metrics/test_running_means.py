@@ -118,7 +118,7 @@ def test_names_that_would_garble_a_terminal_are_refused(name: str) -> None:
 @settings(max_examples=10)
 @given(values=st.lists(st.sampled_from([0.5, 0.25, 1.5, 2.0, 1024.0, float("nan"), float("inf")]), min_size=1))
 def test_decisions_do_not_depend_on_the_form_of_a_number(values: list[float]) -> None:
-    """Python's, NumPy's and PyTorch's numbers of any width, with no or any number of axes, stop and reduce alike."""
+    """Numbers of Python, NumPy and PyTorch, of any width and any number of axes, stop and reduce in the same way."""
     callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1)]
     results = [
         scripted([{"loss": form(value)} for value in values], callbacks, LineSubject())[1] for form in FORMS.values()

@@ -84,7 +84,7 @@ def train(script: Script, epochs: int, *listeners: object, **options: Any) -> Ru
 
 
 def lived(script: Script, epochs: int, logged: Path, *, die_at: int | None = None, resume: str | None = None) -> bool:
-    """Train in its own process; return whether it came to its end, rather than being killed."""
+    """Train in a child process; return whether it reached its end, rather than being killed."""
     child = os.fork()
     if child == 0:
         code = 1

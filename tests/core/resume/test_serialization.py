@@ -1,4 +1,4 @@
-"""Plain data and compressed logs come back as they were; each item is looked at once."""
+"""Plain data and compressed logs are loaded as they were saved; each item is visited once."""
 
 import json
 from typing import Any
@@ -62,7 +62,7 @@ def test_plain_data_comes_back_to_the_bit(value: Any) -> None:
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])
 @pytest.mark.parametrize("kind", ["f4", "f8", "i8", "u1", "?", "c8"])
 def test_arrays_come_back_unless_they_are_refused(kind: str, shape: tuple[int, ...]) -> None:
-    """Their type, shape and values; a tensor comes back as an array."""
+    """Type, shape and values are restored; a tensor is restored as an array."""
     array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(kind)
     for given_array in (array, torch.from_numpy(array)):
         for plain in (to_json_data([given_array]), compress_arrays(to_json_data([given_array]))):

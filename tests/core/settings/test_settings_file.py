@@ -198,7 +198,7 @@ def test_a_file_may_be_the_list_or_an_element_of_it() -> None:
 
 
 def test_the_schema_knows_every_callback_and_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is a valid schema, with the meaning of each option, and refuses what `check` refuses."""
+    """It is a valid schema, with the meaning of each option, and refuses what ``check`` refuses."""
     assert main(["schema"]) == 0
     printed = json.loads(capsys.readouterr().out)
     jsonschema.Draft7Validator.check_schema(printed)

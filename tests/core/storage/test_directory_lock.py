@@ -15,7 +15,7 @@ from trainbus.testing import LineSubject
 
 
 def test_a_second_run_in_the_directory_is_refused_before_it_trains() -> None:
-    """The error names the holder and the directory; what the first run does is not disturbed."""
+    """The error names the holder and the directory; the first run is not affected."""
     with Run(LineSubject(), ModelCheckpoint("runs/best")) as first:
         second = Run(LineSubject(), ModelCheckpoint("runs/other"))
         with pytest.raises(CheckpointError, match=rf"another run \(process {os.getpid()} on .*\) .*runs"):

@@ -63,7 +63,7 @@ def stranger(directory: RemotePath, token: str) -> LeaseRecord:
 
 
 def test_a_second_run_is_refused_before_it_trains(directory: RemotePath) -> None:
-    """The error names holder and directory; the first run is not disturbed, and gives the directory back at its end."""
+    """The error names holder and directory; the first run is not affected, and releases the directory at its end."""
     with Run(LineSubject(), ModelCheckpoint(f"{directory}/best")) as first:
         second = Run(LineSubject(), ModelCheckpoint(f"{directory}/other"))
         with pytest.raises(CheckpointError, match=rf"another run \(process {os.getpid()} on .*{directory}"):
@@ -152,7 +152,7 @@ def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) ->
 
 @pytest.mark.usefixtures("hurried")
 def test_a_run_that_lost_its_lock_saves_nothing_more(directory: RemotePath, caplog: pytest.LogCaptureFixture) -> None:
-    """A run whose lock was taken over gets an error, and changes none of the new owner's files."""
+    """A run whose lock was taken over raises an error, and changes no files of the new owner."""
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
     run.begin()
     new = LeaseRecord(7, "elsewhere", "another machine", "new", 0)
@@ -183,7 +183,7 @@ def test_a_store_that_guards_nothing_is_reported(
 
 
 def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: RemotePath, hurried: None) -> None:
-    """An empty or foreign object at the lease's name refuses nobody for ever."""
+    """An empty or foreign object at the lease's name never blocks a run for ever."""
     lease_object_in(directory).create("")
     lock_directories([directory]).close()
     lease_object_in(directory).create("whatever\nthis\nis")
@@ -191,7 +191,7 @@ def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: Remote
 
 
 def test_a_run_that_is_lost_gives_its_directory_back(directory: RemotePath) -> None:
-    """A run that nobody ended and nobody knows any more keeps no later one of its process from saving there."""
+    """A run that was never ended and is garbage-collected does not keep a later run of its process from saving there."""
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
     run.begin()
     del run

@@ -40,7 +40,7 @@ def put(path: Path, text: str, number: int = 1) -> None:
 
 
 def deaths(work) -> Iterator[int]:
-    """Run `work`, which takes the number of its trial, dying right before its first call, its second, and so on."""
+    """Run ``work``, which takes the number of its trial, dying right before its first call, its second, and so on."""
     for step in count():
         died = dying_at(step, lambda step=step: work(step))
         yield step

@@ -78,7 +78,7 @@ def test_subjects_that_break_the_contract_are_found(subject: type[LineSubject], 
 
 
 class Remembering(Callback):
-    """Keeps one listener for all its runs, and so leaks from one to the next."""
+    """A plugin that keeps one listener for all its runs, and so leaks from one to the next."""
 
     def plugin(self) -> object:
         return LISTENER
@@ -88,7 +88,7 @@ LISTENER = EventRecorder("on_epoch_end")
 
 
 def test_a_callback_with_state_is_found() -> None:
-    """A plugin that is not made anew breaks the contract."""
+    """A plugin that is not created for each run breaks the contract."""
     with pytest.raises(AssertionError, match="makes a new plugin each time"):
         check_callback(Remembering(), [{"loss": 1.0}])
 

@@ -67,7 +67,7 @@ def step(subject: TorchSubject) -> None:
 
 
 def test_a_directory_holds_what_a_file_holds() -> None:
-    """Brought back from either, a training goes on to the bit, and odd state is what it was."""
+    """A training restored from either continues bit by bit, and unusual state is unchanged."""
     one = training(1, {**ODD, "tensors": {5: torch.ones(2), "deep": [{"x": torch.zeros(1)}]}})
     step(one)
     for path in ("a.pt", "a.dcp"):
@@ -142,7 +142,7 @@ def test_a_malicious_pickle_runs_no_code(where: str) -> None:
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "shards-1/../../x"])
 def test_an_index_names_nothing_outside(name: str) -> None:
-    """Parts lie in the directory, or the index is refused."""
+    """All files that an index names are in the directory, or the index is refused."""
     training(1).save("a.dcp", weights_only=False)
     metadata = read_index(Path("a.dcp", INDEX))
     next(iter(metadata.storage_data.values())).relative_path = name
@@ -154,7 +154,7 @@ def test_an_index_names_nothing_outside(name: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["missing", "no pickle", "empty", "another object"])
 def test_what_is_no_index_is_refused(wrong: str) -> None:
-    """A directory without one, or with something else in its place, is refused by name."""
+    """A directory without an index, or with something else under its name, is refused by name."""
     training(1).save("a.dcp", weights_only=False)
     index = Path("a.dcp", INDEX)
     if wrong == "missing":

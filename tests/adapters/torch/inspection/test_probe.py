@@ -69,7 +69,7 @@ def loader(*tensors: Any, **options: Any) -> Any:
 )
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
 def test_a_model_is_called_with_what_it_takes(model: Any, data: Any, args: Any, kwargs: Any, size: int):
-    """Put together again, the batches are what `forward` takes of the data, and none is larger than asked for."""
+    """Concatenated, the batches are the data that ``forward`` takes, and none is larger than requested."""
     batches = list(Probe(data).batches(model, size))
     flat = [[*_tensors(part.args), *_tensors(part.kwargs)] for part in batches]
     assert max(len(tensor) for part in flat for tensor in part) <= size
@@ -93,7 +93,7 @@ def test_what_can_be_gone_through_only_once_is_refused(once: Any):
 
 
 class Counting(nn.Module):
-    """Changes its buffers whenever it is called, one of them by putting another in its place."""
+    """Change its buffers at each call, one of them by assigning another tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class Answer:
 
 
 class Attending(nn.Module):
-    """Modules with several outputs, called several times, called by nobody, or that do without their children."""
+    """Modules with several outputs, called several times, never called, or that bypass their children."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ def test_names_that_only_differ_in_their_dots_stay_apart():
 
 
 def test_a_probe_without_batches_says_so():
-    """Whoever asks for the graph or for activations hears why there are none."""
+    """A request for the graph or for activations gets the reason why there are none."""
     subject = TorchSubject(One(), probe=[])
     for look in (subject.trace, lambda size: list(subject.activations(size))):
         with pytest.raises(LoopError, match="the probe has no batch"):
@@ -246,7 +246,7 @@ def test_looking_records_no_gradients():
 
 
 def test_looks_at_several_models_at_once_leave_the_process_as_it_was():
-    """Output, log, warnings and the stance of the compiler belong to all threads; each look brings back its own."""
+    """Output, log, warnings and the compiler's stance belong to all threads; each look restores them."""
     compiled = torch.compile(nn.Linear(2, 1), backend="eager")
     compiled(X)
     before = sys.stdout, sys.stderr, logging.root.manager.disable, warnings.filters[:]

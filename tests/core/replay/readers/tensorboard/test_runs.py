@@ -121,7 +121,7 @@ def test_writers_of_pytorch_are_read(library, train: str, val: str, tmp_path: Pa
 
 
 def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
-    """The directory that `add_hparams` creates is part of the run; a note says that it is left out."""
+    """The directory that ``add_hparams`` creates is part of the run; a note says that it is left out."""
     with tensorboard.SummaryWriter(str(tmp_path)) as writer:
         for epoch in range(3):
             writer.add_scalar("loss", epoch, epoch)
@@ -148,7 +148,7 @@ def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
 
 
 def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
-    """Numbers that `SessionLog.START` voids are not part of the run, even for tags that are not written again."""
+    """Values that ``SessionLog.START`` invalidates are not part of the run, even for tags that are not written again."""
     start = event(2, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
     records = [*curve("loss", range(4)), *curve("val_loss", range(4)), start, *curve("loss", [2])]
     write(tmp_path / "events.out.tfevents.1", records)
