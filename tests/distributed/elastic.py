@@ -1,4 +1,4 @@
-"""A training as a user would write it for torchrun, which may be killed, asked to end, and started again.
+"""A training as a user would write it for torchrun, which may be killed, interrupted by a signal, and restarted.
 
 `python -m tests.distributed.elastic 10` kills it at random ten times for each number of processes, and prints a table.
 """
@@ -71,7 +71,7 @@ def digest(subject: Any) -> str:
 
 
 def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq: str = "epoch") -> None:
-    """One rank of the training, which does to itself and others what `acts` say."""
+    """Train on one rank, which carries out ``acts`` on itself and on others."""
     rank, size = dist.get_rank(), dist.get_world_size()
     torch.manual_seed(1 + rank)  # dropout differs by rank
     random.seed(rank)
@@ -80,7 +80,7 @@ def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq
     sampler: DistributedSampler[Any] = DistributedSampler(data, seed=3)
     loader = DataLoader(data, batch_size=BATCH, sampler=sampler)
     net = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1))
-    # otherwise DDP orders its buckets anew after the first step of a process, and more than two ranks add up otherwise
+    # otherwise DDP rebuilds its buckets after the first step of a process, and more than two ranks sum in another order
     model = DistributedDataParallel(net, find_unused_parameters=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
     watch = {"monitor": "val_score", "mode": "min"}
@@ -130,12 +130,12 @@ def rank(folder: str, words: str = "{}") -> None:
 
 
 def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
-    """What a rank has written down of a training that may have been interrupted: the last telling of each moment."""
+    """Return what a rank has recorded of a training that may have been interrupted: the last report of each event."""
     last: dict[Any, Any] = {}
     for line in (folder / f"lines-{rank}.jsonl").read_text().replace(str(folder), "").splitlines():
         each = json.loads(line)
         each.pop("resumed", None)
-        # of the request to end, and of its file, a training that was left alone has nothing to tell
+        # an uninterrupted training reports neither the request to end nor its file
         actions = [
             action for action in each.get("actions", ()) if "signal.pt" not in action and "request" not in action
         ]
@@ -149,13 +149,13 @@ def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
 
 
 def killed(size: int, kills: int, chance: random.Random, *, then: int | None = None) -> tuple[Path, int]:
-    """A job whose random ranks are killed at random batches; where it wrote, and the exit code of its last part.
+    """Kill random ranks of a job at random batches; return its folder, and the exit code of its last part.
 
     Args:
-        size: how many ranks.
-        kills: how many of them are killed, one after the other.
-        chance: decides which and when.
-        then: how many ranks go on after the last kill; as many as before where it is not given.
+        size: Number of ranks.
+        kills: Number of ranks that are killed, one after the other.
+        chance: Random generator that chooses which and when.
+        then: Number of ranks that continue after the last kill; by default as many as before.
     """
     folder = Path(tempfile.mkdtemp())
     batches = 96 // BATCH // size

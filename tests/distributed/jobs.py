@@ -1,4 +1,4 @@
-"""Jobs of several real processes, each bounded in time: one that hangs is killed as a whole, and fails its test."""
+"""Jobs of several real processes, each bounded in time: a job that hangs is killed, all ranks, and fails its test."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Ended(NamedTuple):
 
 
 def job(folder: Path, size: int, module: str, *words: str, **more: str) -> Ended:
-    """Run `python -m module folder words...` in `size` processes, and hear what they tell.
+    """Run ``python -m module folder words...`` in ``size`` processes, and collect their reports.
 
     Args:
-        folder: where the job may write.
-        size: how many ranks.
-        module: takes the folder as its first word; told is what `tell` writes.
-        words: more of them.
-        more: of the environment.
+        folder: Directory that the job may write to.
+        size: Number of ranks.
+        module: Module that takes the folder as its first argument and calls ``report``.
+        words: More arguments.
+        more: Environment variables.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -56,7 +56,7 @@ def torchrun(folder: Path, size: int, module: str, *words: str, restarts: int = 
 
 
 def tell(what: Any) -> None:
-    """Called in a rank: what the test shall hear of it."""
+    """Write this rank's report for the test."""
     Path(sys.argv[1], f"told-{os.environ['RANK']}.json").write_text(json.dumps(what))
 
 

@@ -1,7 +1,7 @@
-"""What ranks go through that train one Keras model by `fit`, on whichever backend connects them.
+"""Scenes of ranks that train one Keras model by ``fit``, on any backend that connects them.
 
-`python -m tests.distributed.keras_scenes FOLDER` is one rank, as in `scenes`; KERAS_BACKEND names the backend. With
-several devices, or processes, of JAX it trains under `keras.distribution.DataParallel`.
+``python -m tests.distributed.keras_scenes FOLDER`` is one rank, as in ``scenes``; KERAS_BACKEND names the backend. With
+several devices, or processes, of JAX it trains under ``keras.distribution.DataParallel``.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def broken(rank: int, size: int) -> Any:
 
 @scene
 def asked_to_end(rank: int, size: int) -> Any:
-    """A signal at the last rank, in an epoch that nobody listens to and that does not end."""
+    """A signal to the last rank, in an epoch without batch listeners that does not end."""
     noted: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
     model = model_of(size)
@@ -198,7 +198,7 @@ def raising_plugin(rank: int, size: int) -> Any:
 
 @scene
 def sharded_weights(rank: int, size: int) -> Any:
-    """A model of JAX's whose weights lie on both processes."""
+    """A JAX model whose weights are sharded over both processes."""
     before = keras.distribution.distribution()
     mesh = keras.distribution.DeviceMesh((1, size), ("batch", "model"), keras.distribution.list_devices())
     layouts = keras.distribution.LayoutMap(mesh)

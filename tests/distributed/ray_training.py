@@ -1,4 +1,4 @@
-"""A training under Ray Train on two workers, one of which is killed, or none; `python -m` prints what became of it."""
+"""A training under Ray Train on two workers, one of which may be killed; ``python -m`` prints the outcome."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What ranks go through together, one scene after the other in the same processes, and what each tells of it.
+"""Scenes that all ranks run in the same processes, one after the other, and the report of each rank.
 
-`python -m tests.distributed.scenes FOLDER [SCENE ...]` is one rank; the job's size and its own number come from the
-environment, as for `torch.distributed`.
+``python -m tests.distributed.scenes FOLDER [SCENE ...]`` is one rank; the job's size and its own number come from the
+environment, as for ``torch.distributed``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
 
 
 def subject(seed: int = 1, *, wrapped: bool = True) -> TorchSubject:
-    """A small network, its replicas kept alike by DDP."""
+    """Return a small network, its replicas synchronized by DDP."""
     torch.manual_seed(seed)
     model: nn.Module = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1))
     if wrapped and dist.is_initialized():
@@ -119,7 +119,7 @@ def caught(play: Callable[[], Any]) -> str:
 
 @scene
 def training(rank: int, size: int) -> Any:
-    """A whole training, in which every rank has other data, and logs other scores, whose mean is the scripted one."""
+    """A complete training in which every rank has other data, and logs other scores, whose mean is the scripted one."""
     random.seed(rank)
     witness = recorder()
     trained = subject()
@@ -219,7 +219,7 @@ def raises(hook: str) -> object:
 
 
 def hears(hook: str) -> object:
-    """The same plugin where nothing is wrong."""
+    """Return the same plugin without the error."""
     plugin = SimpleNamespace()
     setattr(plugin, hook, hookimpl(lambda: None))
     return plugin
@@ -274,7 +274,7 @@ def raising_loop(rank: int, size: int) -> Any:
 
 @scene
 def full_disk(rank: int, size: int) -> Any:
-    """A disk that has no more room: on rank 0, which writes, and then on the others, which do not."""
+    """A full disk: on rank 0, which writes, and then on the others, which do not."""
     told = {}
     for where in (0, 1):
         for on_error in ("raise", "warn"):
@@ -443,7 +443,7 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
 
 @scene
 def resized(rank: int, size: int) -> Any:
-    """A training that goes on with as many ranks as there are now, for as many epochs as there are ranks, at least."""
+    """A training that continues with the current number of ranks, for at least that many epochs."""
     witness = recorder()
     trained = subject()
     with Run(trained, [*callbacks("resized"), witness], progress=False, resume="auto") as run:

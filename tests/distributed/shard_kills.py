@@ -1,7 +1,7 @@
-"""SIGKILL at random moments of sharded saves by two ranks, and what is found at the path afterwards.
+"""SIGKILL at random times during sharded saves by two ranks, and the files at the path afterwards.
 
-`python -m tests.distributed.shard_kills 200` kills so many jobs that save as trainbus does, while the training waits
-and while it goes on, and half of that as `torch.distributed.checkpoint.save` alone does, and prints a table. One
+``python -m tests.distributed.shard_kills 200`` kills 200 jobs that save as trainbus does, while the training waits
+and while it continues, and 100 that save by ``torch.distributed.checkpoint.save`` alone, and prints a table. One
 rank or both are killed; the other one, half a second later.
 """
 

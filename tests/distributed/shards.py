@@ -1,6 +1,6 @@
-"""What ranks go through together whose model is sharded over them (FSDP2), one scene after the other.
+"""Scenes of ranks over which a model is sharded (FSDP2), one after the other.
 
-`python -m tests.distributed.shards FOLDER SCENE...` is one rank, as in `scenes`.
+``python -m tests.distributed.shards FOLDER SCENE...`` is one rank, as in ``scenes``.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
 
 
 def subject(seed: int = 1, *, alone: bool = True, sharded: bool = True) -> TorchSubject:
-    """A small network, its parameters sharded over the ranks; 9 rows do not go evenly into 2 or 4.
+    """Return a small network, its parameters sharded over the ranks; 9 rows do not divide evenly by 2 or 4.
 
-    With `alone` each rank has buffers and random numbers of its own, so that the number of ranks matters.
+    With ``alone`` each rank has its own buffers and random numbers, so that the number of ranks matters.
     """
     torch.manual_seed(seed)
     model = nn.Sequential(
@@ -61,7 +61,7 @@ def subject(seed: int = 1, *, alone: bool = True, sharded: bool = True) -> Torch
 
 
 def whole(trained: TorchSubject) -> dict[str, torch.Tensor]:
-    """The weights, gathered."""
+    """Return the weights, gathered from all ranks."""
     state = trained.model.state_dict()
     return {
         name: (each.full_tensor() if hasattr(each, "full_tensor") else each).clone() for name, each in state.items()
@@ -128,7 +128,7 @@ def train(
 
 @scene
 def unbroken(rank: int, size: int) -> Any:
-    """The training, its checkpoints written while it goes on."""
+    """An uninterrupted training whose checkpoints are written while it continues."""
     return train("unbroken", rank, size)
 
 
@@ -149,7 +149,7 @@ def broken(rank: int, size: int) -> Any:
 
 @scene
 def first_part(rank: int, size: int) -> Any:
-    """Half of a training that the number of ranks does not matter to, for other numbers of ranks to go on with."""
+    """Half of a training that does not depend on the number of ranks, for another number of ranks to continue."""
     with suppress(Breaks):
         train("part", rank, size, breaks=(3, 0), alone=False)
     return None
@@ -169,7 +169,7 @@ def whole_training(rank: int, size: int) -> Any:
 
 @scene
 def snapshots(rank: int, size: int) -> Any:
-    """Each checkpoint that was written while the training went on, against the weights when it was decided."""
+    """Compare each checkpoint written during the training with the weights when it was decided."""
     seen: dict[int, str] = {}
 
     class Looks:
@@ -249,7 +249,7 @@ def damaged(rank: int, size: int) -> Any:
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("trainbus").addHandler(handler)
     if rank == 0:
-        remove(Path("damaged/last.dcp"))  # the same moment as the newest of the others
+        remove(Path("damaged/last.dcp"))  # the same step as the newest of the others
     dist.barrier()
     for number, part in enumerate(sorted(path for path in Path("damaged/m-3.dcp").rglob("*") if path.is_file())):
         copy = Path(f"damaged-{number}")

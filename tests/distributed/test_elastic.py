@@ -12,7 +12,7 @@ from .jobs import job, torchrun
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of two ranks that nobody has disturbed."""
+    """Return the folder of an uninterrupted training on two ranks."""
     folder = tmp_path_factory.mktemp("whole")
     ended = job(folder, 2, "tests.distributed.elastic", json.dumps({"save_freq": "3 steps"}))
     assert ended.codes == [0, 0], ended.errors
@@ -38,7 +38,7 @@ def test_a_job_that_is_killed_and_asked_to_end_ends_as_the_unbroken_one(whole: P
 
 
 def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
-    """In an epoch that nobody listens to all leave after the same batch, and go as the signal would have it."""
+    """In an epoch without batch listeners all ranks leave after the same batch, and exit by the signal."""
     acts = [{"rank": 1, "epoch": 0, "batch": 100, "do": "SIGTERM"}]
     ended = job(tmp_path, 2, "tests.distributed.elastic", json.dumps({"rows": 40_000, "acts": acts}))
     assert ended.codes == [-signal.SIGTERM] * 2, ended.errors

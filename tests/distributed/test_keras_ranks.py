@@ -1,4 +1,4 @@
-"""Ranks that train one Keras model by `fit` decide as one, whichever backend connects them."""
+"""Ranks that train one Keras model by ``fit`` decide as one, on any backend that connects them."""
 
 import importlib.util
 import os
@@ -22,7 +22,7 @@ class Played(NamedTuple):
 
 @pytest.fixture(scope="module", params=["torch", "jax"])
 def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """What two ranks tell."""
+    """Return the reports of two ranks."""
     backend = request.param
     if backend == "jax":
         _need_jax()
@@ -39,7 +39,7 @@ def _need_jax() -> None:
 
 
 def test_ranks_decide_by_the_metrics_of_all_samples(two: Played) -> None:
-    """Each sees metrics of its own; decisions, epochs, rates and weights are those of their mean over the samples."""
+    """Each rank has its own metrics; decisions, epochs, rates and weights follow their mean over the samples."""
     first, second = (told["unbroken"] for told in two.told)
     for name in ("history", "keras", "decided", "reason", "files", "step", "weights"):
         assert first[name] == second[name]
@@ -63,7 +63,7 @@ def test_a_broken_fit_goes_on_to_the_bit(two: Played) -> None:
 
 
 def test_rank_0_writes_and_all_leave_together(two: Played) -> None:
-    """After the same batch of an epoch that nobody listens to, with one checkpoint of it."""
+    """After the same batch of an epoch without batch listeners, with one checkpoint of it."""
     first, second = (told["asked_to_end"] for told in two.told)
     assert first == second
     error, many, *_, files, noted = first
@@ -80,7 +80,7 @@ def test_a_plugin_that_raises_on_one_rank_ends_all(two: Played) -> None:
 
 
 def test_what_is_of_one_backend_alone(two: Played) -> None:
-    """The guide's own loop decides as one; weights that no process has whole are refused before training."""
+    """The guide's own loop decides as one; weights that no process holds completely are refused before training."""
     first, second = (told[OWN[two.backend]] for told in two.told)
     assert first == second
     if two.backend == "torch":
@@ -92,7 +92,7 @@ def test_what_is_of_one_backend_alone(two: Played) -> None:
 
 
 def test_a_distribution_over_devices_of_one_process_is_nothing_special(tmp_path: Path) -> None:
-    """Under JAX's DataParallel a broken fit goes on to the bit, and a signal ends it in order."""
+    """Under JAX's DataParallel an interrupted fit continues bit by bit, and a signal ends it in order."""
     _need_jax()
     devices = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     ended = job(tmp_path, 1, "tests.distributed.keras_scenes", *SCENES[:3], **devices)

@@ -15,7 +15,7 @@ ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_di
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """The reports of every rank on every scene: of four ranks, and then of two that continue where those have ended."""
+    """Return the reports of every rank on every scene: of four ranks, and then of two that continue from there."""
     folder = tmp_path_factory.mktemp("job")
     first = job(folder, 4, "tests.distributed.scenes")
     assert first.codes == [0] * 4, first.errors
@@ -58,7 +58,7 @@ def test_a_training_goes_on_with_fewer_ranks(told: Told, monkeypatch: pytest.Mon
     last = SCENES["resized"](0, 1)
     whole = told[4][0]["training"]
     parts = [*decisions(told[4][0]["resized"]), *decisions(told[2][0]["resized"]), *decisions(last)]
-    # each part brings its best weights back at its end, and the next one says again what was decided last
+    # each part restores its best weights at its end, and the next one repeats the last decision
     parts = [each for each in parts if "Restore" not in str(each) or each[0] + 1 == len(SCORES)]
     assert [each for number, each in enumerate(parts) if each not in parts[:number]] == decisions(whole)
     assert last["reason"] == whole["reason"]
@@ -66,7 +66,7 @@ def test_a_training_goes_on_with_fewer_ranks(told: Told, monkeypatch: pytest.Mon
 
 
 def test_an_epoch_costs_two_messages(told: Told) -> None:
-    """One sum and one answer, however many batches nobody listens to."""
+    """One sum and one answer per epoch, for any number of batches that no plugin listens to."""
     assert told[4][0]["plain_epochs"] == [2, 2, 2, 2]
 
 
@@ -82,7 +82,7 @@ def test_metrics_are_reduced_over_batches_and_ranks(told: Told) -> None:
 
 
 def test_a_metric_that_one_rank_logs_is_that_of_all(told: Told) -> None:
-    """Where rank 0 alone validates, all stop together by its metric; one that nobody logs is missed by all."""
+    """If rank 0 alone validates, all stop together by its metric; all ranks miss a metric that none logs."""
     assert told[4][0]["validation_on_rank_0"]["reason"].startswith("val_loss 1 did not improve")
     assert told[4][0]["missing_metric"].startswith("MissingMetric: 'val_loss' is not logged")
 
@@ -115,14 +115,14 @@ def test_a_plugin_that_raises_on_one_rank_ends_all(told: Told) -> None:
 
 
 def test_a_loop_that_raises_on_one_rank_ends_all(told: Told) -> None:
-    """Whoever meets it no more says who has left and why."""
+    """Ranks that wait for the failed rank get an error that names it and the reason."""
     *others, own = (rank["raising_loop"] for rank in told[4])
     assert own == "ValueError: no more data"
     assert all(each.startswith("RankError: rank 3 has left: ValueError: no more data") for each in others), others
 
 
 def test_a_full_disk_on_rank_0_is_everybody_s(told: Told) -> None:
-    """All ends without a commit, or with `on_error="warn"` goes on; the others' disks are not written to."""
+    """All end without a commit, or with ``on_error="warn"`` continue; the others' disks are not written to."""
     for rank, each in enumerate(told[4]):
         scene = each["full_disk"]
         error, events, files = scene["full-0-raise"]

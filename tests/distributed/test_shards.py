@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def four(folder: Path) -> list[dict[str, Any]]:
-    """What four ranks tell of all scenes, in one launch."""
+    """Return the reports of four ranks on all scenes, from one launch."""
     scenes = "unbroken foreground broken first_part whole_training snapshots full_disk damaged last looked_at"
     ended = job(folder, 4, "tests.distributed.shards", *scenes.split())
     assert ended.codes == [0] * 4, ended.errors
@@ -42,7 +42,7 @@ def test_a_broken_training_goes_on_to_the_bit(four: list[dict[str, Any]]) -> Non
 
 
 def test_a_snapshot_is_the_state_at_the_decision(four: list[dict[str, Any]]) -> None:
-    """Written while the ranks train on and exchange, each checkpoint holds the weights of the moment it was decided."""
+    """Each checkpoint holds the weights at its decision, though it is written while the ranks train and communicate."""
     for told in four:
         seen, found = told["snapshots"]
         assert seen == found
@@ -60,9 +60,9 @@ def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, 
 
 
 def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str, Any]]) -> None:
-    """Charts are written of what a rank can see by itself; what would need all of them says so before the training.
+    """Charts show what one rank can read by itself; those that need all ranks raise an error before the training.
 
-    That goes for `FullyShardedDataParallel` too, which needs all ranks even to save; how it can be saved is told.
+    So does ``FullyShardedDataParallel``, which needs all ranks even to save; its error says how to save it.
     """
     for told in four:
         found, lines = told["looked_at"]
@@ -134,7 +134,7 @@ def test_other_numbers_of_ranks_decide_the_same(
 
 @pytest.mark.exhaustive
 def test_a_rank_that_is_killed_while_it_writes_costs_nothing() -> None:
-    """Killed in the middle of its part, under torchrun; what is on the disk is whole, and the run ends as unbroken."""
+    """Killed under torchrun while it writes: the checkpoint on disk is complete, and the run ends as the uninterrupted one."""
     ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "unbroken", restarts=2)
 
     assert ended.codes == [0], ended.errors

@@ -1,4 +1,4 @@
-"""What one rank alone cannot read, all ranks pass over."""
+"""A checkpoint that one rank cannot read is skipped by all ranks."""
 
 import threading
 from collections.abc import Callable

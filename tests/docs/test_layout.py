@@ -26,7 +26,7 @@ def test_the_top_level_holds_nothing_more() -> None:
 
 
 def test_every_file_is_installed() -> None:
-    """A file that was added since the last `pip install -e .` is not installed: install again."""
+    """A file added since the last ``pip install -e .`` is not installed: install again."""
     for package, folder in DECLARED.items():
         (place,) = importlib.import_module(package).__path__
         files = {path.name for path in (ROOT / folder).glob("*.py")}

@@ -8,5 +8,5 @@ import pytest
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Gives the lines that were logged so far, by any logger."""
+    """Return a function that gives the lines logged so far, by any logger."""
     return lambda: [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]

@@ -1,4 +1,4 @@
-"""Tensors that say that they lie on a device, and count how often somebody waits for it."""
+"""Tensors that claim to be on a device, and count the calls that wait for it."""
 
 from typing import Any
 

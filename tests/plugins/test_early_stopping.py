@@ -48,7 +48,7 @@ def test_a_metric_that_is_never_finite_keeps_nothing_and_stops() -> None:
 
 
 def test_the_reason_says_metric_patience_and_best() -> None:
-    """The result tells why the run stopped in words that a reader can check."""
+    """The result gives the reason of the stop in words that a reader can check."""
     run, _ = scripted([{"val_loss": value} for value in (2.0, 1.0, 1.5)], EarlyStopping())
 
     assert run.result.reason == "val_loss 1.5 did not improve on 1 (epoch 2) for the 1st time"

@@ -59,7 +59,7 @@ def split(text: str) -> tuple[list[str], list[str]]:
 
 
 def test_nobody_asked():
-    """With verbose=0 everywhere nothing is printed, and nobody listens to batches for it."""
+    """With verbose=0 everywhere nothing is printed, and no plugin listens to batches for it."""
     assert not Run(LineSubject(), callbacks(0)).has_batch_listeners
 
 
@@ -199,7 +199,7 @@ def test_level_two_has_no_bar():
 
 
 def test_batches_are_listened_to_only_for_a_bar():
-    """Only a bar listens to batches: not lines, nor decisions beside a framework's own bar."""
+    """Only a bar listens to batches: not lines, nor decisions next to a framework's own bar."""
     with terminal():
         heard = [Run(LineSubject(), callbacks(level)).has_batch_listeners for level in (0, 1, 2)]
         beside = Run(LineSubject(), callbacks(1), progress=False).has_batch_listeners
@@ -260,6 +260,6 @@ def test_progress_can_be_listed_by_name(capfd: pytest.CaptureFixture[str], monke
 
 
 def test_progress_is_a_plugin_like_others(capfd: pytest.CaptureFixture[str]):
-    """An object of it can stand in the list."""
+    """A Progress object can be in the list."""
     train([*callbacks(0), Progress({"ModelCheckpoint": 1}, bar=False)])
     assert [line for line in capfd.readouterr().out.splitlines() if line] == SAVING

@@ -1,6 +1,6 @@
-"""A disk that fails on request: the calls that write are taken from the C library by one that counts them.
+"""A disk that fails on request: a library that counts the write calls replaces those of the C library.
 
-Few machines have a disk that does so by itself. A process that is started by `run` finds it in `FAULTS`.
+Few machines have such a disk. A process that is started by ``run`` is configured by ``FAULTS``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""SIGKILL at random moments of saves that follow each other without a pause, and what is found at the path afterwards.
+"""SIGKILL at random times during saves without a pause, and the files at the path afterwards.
 
-`python -m tests.reliability.kills 250` kills so many savers of each format as trainbus writes, a quarter of that as the
+``python -m tests.reliability.kills 250`` kills 250 savers of each format by trainbus, a quarter of that as the
 framework writes in place and as other libraries do, where they are installed (the extra `bench`), and prints a table.
 All weights of a save carry one number, so that a mixture is seen.
 """
@@ -46,7 +46,7 @@ UNUSABLE = ("missing", "unreadable", "torn", "lost", "no memory", "other memory"
 
 
 class Progress:
-    """Which number was saved last, and which is being saved, told by a process that may die at any moment."""
+    """The last number that was saved and the number being saved, reported by a process that may die at any time."""
 
     def __init__(self) -> None:
         self.shared = mmap.mmap(-1, 16)
@@ -187,7 +187,7 @@ def clear(folder: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table, or what one kind and writer came to."""
+    """Print the table, or the result of one kind and writer."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kills", type=int)
     parser.add_argument("--kind", choices=KINDS)
@@ -210,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def in_process(kind: str, writer: str, kills: int) -> dict[str, Any]:
-    """The same in a process of its own, which imports the one framework and forks the savers."""
+    """Do the same in a child process, which imports the one framework and forks the savers."""
     command = [sys.executable, "-m", "tests.reliability.kills", str(kills), "--kind", kind, "--writer", writer]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if "ModuleNotFoundError" in done.stderr:

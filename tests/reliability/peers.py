@@ -12,7 +12,7 @@ __all__ = ["PEERS", "Peer", "Tell"]
 
 
 class Tell(NamedTuple):
-    """To be called right before and right after a save, with its number."""
+    """Called right before and right after a save, with its number."""
 
     begin: Callable[[int], object]
     end: Callable[[int], object]

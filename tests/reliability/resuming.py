@@ -1,6 +1,6 @@
-"""Trainings that are killed and resumed, and what each of them tells about every event: the same, or not.
+"""Trainings that are killed and resumed, and whether each reports the same events.
 
-`python -m tests.reliability.resuming` kills each training after each of eleven epochs and in the middle of each, and
+``python -m tests.reliability.resuming`` kills each training after each of eleven epochs and in the middle of each, and
 prints a table.
 """
 
@@ -34,7 +34,7 @@ ROWS, BATCH = 40, 8
 
 
 class Moment(NamedTuple):
-    """When to die: at which of the events of one kind, counted from 1, and by which signal."""
+    """When to die: at which event of a kind, counted from 1, and by which signal."""
 
     event: str
     number: int
@@ -42,7 +42,7 @@ class Moment(NamedTuple):
 
 
 class Witness:
-    """Writes down every event that another run could tell otherwise, and dies when it is told to."""
+    """Record every event that could differ in another run, and die at the given one."""
 
     def __init__(self, file: TextIO, moment: Moment | None) -> None:
         self.file = file
@@ -93,7 +93,7 @@ def digest(subject: object) -> str:
 
 
 def callbacks(folder: Path, *, batches: bool) -> list[Any]:
-    """Every behaviour that remembers something; with `batches` also checkpoints in the middle of epochs."""
+    """Return all callbacks with state; with ``batches`` also checkpoints within epochs."""
     return [
         EarlyStopping(monitor="val_score", mode="min", patience=4, restore_best_weights=True),
         ReduceLROnPlateau(monitor="val_score", mode="min", patience=2, factor=0.5),
@@ -110,7 +110,7 @@ def data() -> tuple[Any, Any]:
 
 
 def torch(listed: list[Any], resume: Any) -> Run:
-    """Shuffled, with dropout, a scheduler, and a loader that draws from a generator of its own."""
+    """Shuffled, with dropout, a scheduler, and a loader that uses its own generator."""
     import torch
 
     from trainbus.adapters.torch import TorchSubject
@@ -193,7 +193,7 @@ TRAININGS: dict[str, Callable[[list[Any], Any], Run]] = {"torch": torch, "keras"
 def trained(
     name: str, folder: Path, told: Path, *, batches: bool, moment: Moment | None = None, resume: Any = None
 ) -> int:
-    """Train in a forked process; its exit code. What it tells goes to the file `told`."""
+    """Train in a forked process, which writes its events to a file; return its exit code."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -242,7 +242,7 @@ def files_in(folder: Path) -> list[str]:
 def killed_and_resumed(
     name: str, folder: Path, *moments: Moment, batches: bool
 ) -> tuple[list[dict[str, Any]], list[str]] | None:
-    """What the last of several lives told, each killed at its moment but the last; None where none was reached."""
+    """Return the events of the last of several processes, each but the last killed; None if one was not reached."""
     warm_up(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -302,7 +302,7 @@ def main() -> None:
 
 
 def table_row(name: str, batches: bool, root: Path) -> str:
-    """One line of the table, made in a process of its own."""
+    """Return one line of the table, computed in a child process."""
     root.mkdir()
     folder = root / "run"
     whole = killed_and_resumed(name, folder, batches=batches)
@@ -310,7 +310,7 @@ def table_row(name: str, batches: bool, root: Path) -> str:
     counted, points = Counter[str](), 0
     for epoch in range(11):
         found = killed_and_resumed(name, folder, Moment("batch", 5 * (epoch + 1) + 3), batches=batches)
-        if found is None:  # the unbroken run has stopped by itself: killed in its last moment
+        if found is None:  # the uninterrupted run has stopped by itself: killed at its last event
             found = killed_and_resumed(name, folder, Moment("epoch", epoch + 1), batches=batches)
         if found is None:
             continue

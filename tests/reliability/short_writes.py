@@ -1,6 +1,6 @@
 """Saves on a disk that fails at each single call: a file is complete, or the old one stays and the error is raised.
 
-`python -m tests.reliability.short_writes` prints a table of all formats and faults.
+``python -m tests.reliability.short_writes`` prints a table of all formats and faults.
 """
 
 from __future__ import annotations

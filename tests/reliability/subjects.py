@@ -42,7 +42,7 @@ def number_in(kind: Kind, path: Path) -> int | None:
 
 
 def line(size: int) -> Kind:
-    """The line of `trainbus.testing`, in NumPy's .npz."""
+    """The line of ``trainbus.testing``, in NumPy's .npz."""
     from trainbus.testing import LineSubject
 
     subject = LineSubject()

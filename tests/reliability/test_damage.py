@@ -1,4 +1,4 @@
-"""Bytes that changed on the disk are never taken for a checkpoint."""
+"""A file whose bytes changed on disk is never loaded as a checkpoint."""
 
 import random
 from pathlib import Path

@@ -69,7 +69,7 @@ def test_a_malicious_pickle_runs_no_code(kind: Kind, make: Any, known: bool) -> 
     """Whatever the suffix, and even where its author forged the manifest, restoring it raises and runs nothing."""
     path = Path(f"best{kind.suffix}")
     subject = kind.subject
-    if path.suffix == ".joblib":  # where nobody has said that it is trusted
+    if path.suffix == ".joblib":  # unless it is declared as trusted
         from trainbus.adapters.sklearn import SklearnSubject
 
         subject = SklearnSubject(subject.estimator)

@@ -34,7 +34,7 @@ SCORES = [0.9, 0.5, 0.7, 0.4, 0.8, 0.85, 0.6]
 
 @pytest.fixture(params=["disk", "memory", *SERVERS])
 def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str], tmp_path: Path) -> Location:
-    """An empty directory on this machine's disk, in memory and on each server in turn."""
+    """Return an empty directory on the local disk, in memory and on each server in turn."""
     if request.param == "disk":
         return tmp_path / "run"
     root = log_in(request.param) if request.param in SERVED else "memory://tests"
@@ -92,7 +92,7 @@ def test_a_run_goes_on_from_a_file_a_directory_or_what_it_finds(directory: Locat
 
 
 def test_what_the_best_epoch_held_comes_back_after_a_resume(directory: Location) -> None:
-    """What is kept in memory lies beside the checkpoints, and comes back also where no checkpoint has it."""
+    """A snapshot kept in memory is also saved next to the checkpoints, and is restored even if no checkpoint has it."""
     callbacks = [
         ModelCheckpoint(f"{directory}/last", save_freq="3 epochs"),
         EarlyStopping(patience=9, restore_best_weights=True),
@@ -106,7 +106,7 @@ def test_what_the_best_epoch_held_comes_back_after_a_resume(directory: Location)
 
 
 def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Location) -> None:
-    """Restoring reads the whole file, from wherever, before it changes anything."""
+    """Restoring reads the complete file, from any location, before it changes anything."""
     train(ModelCheckpoint(f"{directory}/m-{{epoch}}"), epochs=2)
 
     restores = EventRecorder("on_epoch_end", answer=lambda _: decision.restore(f"{directory}/m-1.npz"))
@@ -169,7 +169,7 @@ def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixt
 
 
 def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the checkpoints lie, an empty file named stop beside them is seen, taken away and obeyed."""
+    """Next to checkpoints at any location, an empty file named stop is found, removed and obeyed."""
     monkeypatch.setattr(stop_file, "SECONDS", 0.001)
     subject = LineSubject()
     run = Run(subject, ModelCheckpoint(f"{directory}/m"), progress=False)
@@ -187,7 +187,7 @@ def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest
 def test_a_store_that_fails_ends_the_run_or_not_as_asked(
     policy: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line says what could not be written and why; the file that was there is whole, and the next save succeeds."""
+    """One line says what could not be written and why; the old file is complete, and the next save succeeds."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     directory = location(f"memory://tests/{secrets.token_hex(8)}")
@@ -276,7 +276,7 @@ def test_a_missing_package_is_named_before_training(commands: dict[str, str]) ->
 
 
 def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
-    """Of 6 kills at random moments of saves to the server none leaves a mixture, a loss, or another's memory."""
+    """Of 6 kills at random times during saves to the server none leaves a mixture, a loss, or foreign plugin state."""
     kind = KINDS["line"](1000)
     directory = location(f"{bucket}/{secrets.token_hex(8)}")
     path, inside = directory / "best.npz", 0

@@ -22,7 +22,7 @@ MANY = [
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A directory in memory, where there is such a place."""
+    """Yield a directory in memory, if the machine has one."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         yield Path(folder)
 

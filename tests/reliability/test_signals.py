@@ -42,7 +42,7 @@ def without_signal(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(script: str, folder: Path, *, group: bool = False) -> subprocess.CompletedProcess[str]:
-    """A script in a process of its own."""
+    """Run a script in a child process."""
     (folder / "train.py").write_text(textwrap.dedent(script))
     environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
     return subprocess.run(

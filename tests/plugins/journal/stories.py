@@ -36,7 +36,7 @@ def story(path: Path = JOURNAL) -> RunJournal:
 
 
 def told(of: RunJournal) -> list[dict[str, Any]]:
-    """What happened, without when, and without that the run was resumed."""
+    """Return the events as JSON, without times and without the start and the resumption of the run."""
     kept = [event for event in of.events if not isinstance(event, (RunStarted, RunResumed))]
     return [json.loads(event.model_dump_json(exclude={"time", "seconds"})) for event in kept]
 

@@ -1,4 +1,4 @@
-"""The laws of keeping a journal: every run's reads by its schema and tells what happened, whatever ends the run."""
+"""Every run's journal follows its schema and records what happened, however the run ends."""
 
 import os
 import signal
@@ -140,7 +140,7 @@ class Killer:
 
 
 def in_child(*moments: int | None, listed: tuple[object, ...] = (SAVED, STOP, CUT)) -> None:
-    """Train in one process after another, each killed at its moment and resumed by the next."""
+    """Train in one process after another; each is killed at its event and resumed by the next."""
     for moment in moments:
         child = os.fork()
         if child == 0:
@@ -232,7 +232,7 @@ def test_an_epoch_in_which_a_plugin_raises_is_recorded_too() -> None:
 
 
 def test_a_signal_and_what_it_saves_are_recorded() -> None:
-    """The signal, the stop that it asks for, the file, and that the run was interrupted; a resume tells on."""
+    """The signal, the stop that it requests, the file, and the interruption; a resumed run appends to the journal."""
 
     class Sender:
         @hookimpl

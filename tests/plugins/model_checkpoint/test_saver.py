@@ -70,7 +70,7 @@ def test_weights_only_leaves_out_the_rest() -> None:
 
 
 def test_the_last_model_is_saved_at_every_event_that_the_best_leaves_out_too() -> None:
-    """With save_last the file "last" holds the epoch that ended last, beside the best one."""
+    """With save_last the file "last", next to the best one, holds the latest epoch."""
     history = [{"val_loss": value} for value in (2, 1, 3)]
     run, _ = scripted(history, ModelCheckpoint("d/best", save_best_only=True, save_last=True), LineSubject())
 

@@ -104,7 +104,7 @@ def test_an_epoch_without_the_metric_is_kept_as_one_of_the_last_only() -> None:
 
 
 def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[CheckpointInfo]]:
-    """What is on the disk when a process died before its `step`-th call to the file system in a last epoch."""
+    """Return the files on disk after a process died before its ``step``-th file system call in a last epoch."""
     folder = Path(f"death-{step}")
     shutil.copytree("before", folder)
 
@@ -129,7 +129,7 @@ def train_on(losses: Sequence[float]) -> None:
 @pytest.mark.parametrize("last", [1.0, 9.0], ids=["a new best", "no best"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_death_at_any_step_of_pruning_leaves_the_best_and_the_last(last: float, monkeypatch) -> None:
-    """At every moment those that were the best and the last, or those that now are, are whole, ordered by step."""
+    """At any time the previous or the current best and last checkpoints are complete, ordered by step."""
     losses = [3.0, 2.0, 8.0, 5.0]
     Path("before").mkdir()
     with monkeypatch.context() as patch:
@@ -188,7 +188,7 @@ def test_nothing_is_forgotten_for_a_file_that_could_not_be_written() -> None:
 
 
 class SmallDisk(LineSubject):
-    """A subject whose files do not fit while `full` is set."""
+    """A subject whose files do not fit while ``full`` is set."""
 
     full = False
 
@@ -223,7 +223,7 @@ def loaded(subject: LineSubject) -> float:
 
 @given(st.lists(st.tuples(st.floats(1, 9), st.booleans()), min_size=1, max_size=10))
 def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> None:
-    """With on_error="warn" every epoch that beats what is really on the disk is tried; the old file stays whole."""
+    """With on_error="warn" every epoch better than the saved one is tried; the old file stays complete."""
     Path("best.npz").unlink(missing_ok=True)
     Path("best.npz.trainbus.json").unlink(missing_ok=True)
     values, full = [value for value, _ in epochs], {epoch for epoch, (_, full) in enumerate(epochs) if full}
@@ -242,7 +242,7 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
 
 
 def test_a_save_that_failed_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """One line a time, on_checkpoint_error and the result tell of it; on_checkpoint and on_decision do not."""
+    """Each failure logs one line, calls on_checkpoint_error only (no on_checkpoint, no on_decision), and is in the result."""
 
     class Hears:
         def __init__(self) -> None:

@@ -67,7 +67,7 @@ def test_several_updates_in_a_batch_skip_no_interval():
 
 
 def test_epochs_alone_leave_batches_unheard():
-    """With update_freq="epoch" nobody listens to batches."""
+    """With update_freq="epoch" the callback does not listen to batches."""
     assert not Run(None, TensorBoard("logs")).has_batch_listeners
     assert Run(None, TensorBoard("logs", update_freq="batch")).has_batch_listeners
 
@@ -75,9 +75,9 @@ def test_epochs_alone_leave_batches_unheard():
 @pytest.mark.parametrize("layout", ["keras", "slash"])
 @pytest.mark.parametrize("every", [1, 3, 100])
 def test_a_device_is_waited_for_once_an_interval(every: int, layout: Any):
-    """However many metrics of whatever types lie there: once an interval of batches, a validation, an epoch.
+    """For any number of metrics of any types on it: once an interval of batches, a validation, an epoch.
 
-    Learning rates that lie there too come with the epoch's metrics.
+    Learning rates on the same device are read with the epoch's metrics.
     """
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
     groups = [{"params": [each], "lr": far(0.5)} for each in model.parameters()]

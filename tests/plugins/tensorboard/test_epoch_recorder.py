@@ -148,7 +148,7 @@ def test_files_are_closed_whatever_ends_the_run(error: BaseException):
 
 
 def test_a_running_tensorboard_is_seconds_behind():
-    """While the run goes on, what happened can soon be read, though nothing more happens."""
+    """During a run, past events can soon be read, even if no further event follows."""
     with Run(None, TensorBoard("logs")) as run:
         for _ in run.epochs(1):
             run.log(loss=1.0)
@@ -159,7 +159,7 @@ def test_a_running_tensorboard_is_seconds_behind():
 
 
 def test_runs_share_nothing():
-    """One callback in two runs at once, and in another later, writes all three, each to files of its own."""
+    """One callback in two runs at once, and in a later one, writes all three, each to separate files."""
     callback = TensorBoard("logs")
     train(callback, epochs=1, batches=1)
     with Run(None, callback) as run, Run(None, TensorBoard("others")) as other:
@@ -218,7 +218,7 @@ def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
 
 
 def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monkeypatch: pytest.MonkeyPatch, told: Any):
-    """While the thread that writes is held up, batches, epochs, checkpoints and the end go on after a while."""
+    """While the writer thread is blocked, batches, epochs, checkpoints and the end continue after a while."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
     monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)

@@ -22,7 +22,7 @@ NAMES = st.text(st.sampled_from("abval_/eptrinschkg"), min_size=1, max_size=12) 
 
 @given(st.sets(NAMES, min_size=1), st.sampled_from(sorted(LAYOUTS)))
 def test_no_two_series_share_a_place(names: set[str], layout: Any):
-    """Whatever metrics are called, each series has a run and tag of its own, the same in every run."""
+    """For any metric names, each series has its own run and tag, the same in every run."""
     chosen = LAYOUTS[layout]
     places = [tuple(chosen.of_epoch(name)) for name in names]
     places += [(chosen.main, tag) for name in names if (tag := chosen.of_batch(name)) is not None]
@@ -36,7 +36,7 @@ def test_no_two_series_share_a_place(names: set[str], layout: Any):
 
 
 def expected(layout: str, told: EventRecorder) -> dict[tuple[str, str, int], float]:
-    """Where each value belongs, written down anew."""
+    """Return the run, tag and step of each value, computed independently."""
     found: dict[tuple[str, str, int], float] = {}
     for epoch, step, metrics in told.of("on_epoch_end", "epoch", "step", "metrics"):
         for name, value in metrics.items():
@@ -77,7 +77,7 @@ def test_every_value_of_a_training_is_where_the_layout_has_it(name: str, layout:
 
 
 def test_without_batches_the_flat_layouts_count_epochs():
-    """A loop that tells of no batches gets a step for each epoch."""
+    """In a loop without batches each epoch is a step."""
     with Run(None, TensorBoard("logs", layout="slash")) as run:
         for epoch in run.epochs(4):
             run.log(loss=float(epoch))

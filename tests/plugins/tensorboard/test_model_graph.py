@@ -1,4 +1,4 @@
-"""The laws of graphs: what is drawn of each framework, and that drawing costs neither the run nor the terminal."""
+"""Graphs of each framework's models, which cost neither the run nor the terminal anything."""
 
 import json
 import sys
@@ -65,7 +65,7 @@ class Wanting(Named):
 
 
 class Untraceable(torch.nn.Module):
-    """Neither way to follow it works."""
+    """A model that both tracers fail on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ def drawn(subject: Any) -> dict[str, Any]:
 
 
 def connected(graph: dict[str, Any], begin: str, end: str) -> bool:
-    """Whether data goes from a node whose operation is `begin` to one whose operation is `end`."""
+    """Return whether a path leads from a node of operation ``begin`` to one of operation ``end``."""
     todo, seen = [name for name, node in graph.items() if end in node.op], set[str]()
     while todo:
         name = todo.pop()
@@ -112,9 +112,9 @@ CASES = [
 def test_operations_of_pytorch_are_followed(
     model: Any, probe: Any, operation: str, tensorboard: bool, monkeypatch: pytest.MonkeyPatch, capfd: Any, told: Any
 ):
-    """From an input to the operation leads a way, shapes stand at it, and nothing is printed or warned of.
+    """A path with shapes leads from an input to the operation, without output or warnings.
 
-    With TensorBoard installed and without; where numbers decide the way, only the former can follow it.
+    With TensorBoard and without; only the former can follow control flow that depends on values.
     """
     if not tensorboard:
         monkeypatch.setitem(sys.modules, "torch.utils.tensorboard._pytorch_graph", None)
@@ -132,7 +132,7 @@ def test_operations_of_pytorch_are_followed(
 
 
 def test_what_cannot_be_followed_shows_its_modules_and_one_line(capfd: Any, told: Any):
-    """The parts are drawn, a line says why no more, what the tracers print is kept back, and the run goes on."""
+    """The modules are drawn, one line gives the reason, the tracers' output is suppressed, and the run continues."""
     graph = drawn(TorchSubject(Untraceable(), probe=X))
     assert {name: node.op for name, node in graph.items()} == {"layer": "Linear"}
     (line,) = told()
@@ -184,7 +184,7 @@ def test_a_keras_model_of_free_calls_has_no_description(told: Any):
 
 
 def test_scikit_learn_shows_how_data_goes_through():
-    """Steps follow one another, branches stand side by side and are joined, and what is dropped is not."""
+    """Steps follow one another, branches are parallel and are joined, and dropped columns are not."""
     columns = ColumnTransformer(
         [("scaled", StandardScaler(), [0]), ("bare", "passthrough", [1]), ("gone", "drop", [2])], verbose=True
     )
@@ -222,7 +222,7 @@ def test_the_graph_of_a_fitted_ensemble_has_what_was_fitted():
 
 
 def test_nothing_is_left_of_a_graph_that_is_not_wanted():
-    """With write_graph=False neither kind is written, and the model is not even followed."""
+    """With write_graph=False neither kind is written, and the model is not even traced."""
     with Run(TorchSubject(Untraceable(), probe=X), TensorBoard("logs", write_graph=False)) as run:
         for _ in run.epochs(1):
             run.log(loss=1.0)

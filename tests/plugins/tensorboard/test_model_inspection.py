@@ -258,7 +258,7 @@ class Blinds:
 
 @pytest.mark.parametrize("framework", sorted(TRAININGS))
 def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever(framework: str, told: Any):
-    """The log tells each loss once, so do the run and its journal; the training and all else that is shown stay."""
+    """Each failure is logged once, also in the run and its journal; training and all other charts are unchanged."""
     options: Any = {"histogram_freq": 1, "write_grads": GRADIENTS[framework], "batch_size": 4}
     plain = TRAININGS[framework]([TensorBoard("plain", **options)])
     assert told() == []
@@ -295,7 +295,7 @@ def test_sparse_gradients_show_the_values_that_they_hold():
 
 
 def test_gradients_that_cannot_be_had_say_why(told: Any):
-    """No optimizer, a framework that tells none, an epoch without an update, no histograms: one line each."""
+    """No optimizer, a framework without gradients, an epoch without an update, no histograms: one line each."""
     grads: Mapping[str, Any] = {"log_dir": "logs", "write_grads": True}
     model = torch.nn.Linear(6, 1)
     torch_epoch(TorchSubject(model, probe=HELD_OUT), TensorBoard(**grads, histogram_freq=1))

@@ -66,12 +66,12 @@ class Browser:
         self._ask("Page.enable")
 
     def open(self, address: str) -> None:
-        """Go to a page; `until` waits for what it shows."""
+        """Open a page; ``until`` waits for its content."""
         self._ask("Page.navigate", {"url": "about:blank"})  # an address that differs only behind its # loads nothing
         self._ask("Page.navigate", {"url": address})
 
     def run(self, script: str) -> Any:
-        """What a JavaScript expression gives; it may use `deep`, `text` and `words`."""
+        """Return the value of a JavaScript expression, which may use ``deep``, ``text`` and ``words``."""
         expression = f"(() => {{ {DEEP} return ({script}); }})()"
         found = self._ask("Runtime.evaluate", {"expression": expression, "returnByValue": True, "awaitPromise": True})
         assert "exceptionDetails" not in found, found["exceptionDetails"]
@@ -121,7 +121,7 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A Chromium of its own, with an empty profile, that ends with the block."""
+    """Run a separate Chromium with an empty profile, until the block ends."""
     with ExitStack() as stack:
         profile = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         command_in, command_out = os.pipe()

@@ -1,4 +1,4 @@
-"""Make the pictures of docs/tensorboard.md again: `python -m tests.plugins.tensorboard.end_to_end.screenshots`."""
+"""Take the screenshots of docs/tensorboard.md: ``python -m tests.plugins.tensorboard.end_to_end.screenshots``."""
 
 from __future__ import annotations
 

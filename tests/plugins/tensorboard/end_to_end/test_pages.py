@@ -134,7 +134,7 @@ def test_texts_are_tables(page: Any):
 
 @pytest.mark.exhaustive
 def test_hyperparameters_are_a_table_of_runs(page: Any):
-    """Each framework's run has a row with its settings and what it came to."""
+    """Each framework's run has a row with its settings and its results."""
     shown = page("hparams")
     for name in TRAININGS:
         shown.until(f"words('vaadin-grid-cell-content').includes('{name}/train')")

@@ -1,4 +1,4 @@
-"""The laws of charts that go on from a checkpoint; those of runs that were killed are with the reliability tests."""
+"""Charts continued from a checkpoint; those of killed runs are with the reliability tests."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def test_purge_never_takes_nothing_back(unbroken: dict[Any, list[str]]):
 
 
 def test_charts_elsewhere_stay_as_they_were(unbroken: dict[Any, list[str]]):
-    """A run that goes on into another directory leaves the first one's charts alone and begins where it resumes."""
+    """A run that continues in another directory does not change the first one's charts and begins where it resumes."""
     train(resume=checkpoint(3), log_dir="more")
     assert everything("logs") == unbroken
     assert {step for _, tag, step in everything("more") if tag == "epoch_loss"} == {3, 4, 5}

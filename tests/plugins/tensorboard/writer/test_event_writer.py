@@ -85,7 +85,7 @@ def test_the_end_of_the_interpreter_closes_the_files(tmp_path: Path):
 
 
 def test_a_forked_process_writes_nothing(tmp_path: Path):
-    """A child inherits the writer and neither writes to the files, nor waits for the thread that it has not."""
+    """A child inherits the writer, and neither writes to the files nor waits for a thread that it does not have."""
     writer = EventWriter(tmp_path, "line", refuse)
     writer.scalars(".", 0, {"tag": 1.0})
     child = os.fork()
@@ -102,7 +102,7 @@ def test_a_forked_process_writes_nothing(tmp_path: Path):
 
 
 def test_who_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Never do more events wait than are allowed, nor more bytes than that and one array."""
+    """The queue never holds more events than allowed, nor more bytes than that plus one array."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "MAX_BYTES", 1000)
     writer, most, bytes_waiting, lock = EventWriter(tmp_path, "line", refuse), 0, [0], threading.Lock()
@@ -157,7 +157,7 @@ def test_what_cannot_be_made_is_said_once_and_the_rest_is_written(tmp_path: Path
 
 
 def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: Path, notes: Notes):
-    """Handing over, flushing and closing return, one failure tells the beginning and one how many are lost."""
+    """Writing, flushing and closing return; one failure reports the start and one the number of lost events."""
     folder = tmp_path / "file"
     folder.touch()
     writer = noting(folder, notes)
@@ -216,9 +216,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
-    """While a thread is held in a system call training goes on; what is written and what is counted are all.
+    """While a thread is blocked in a system call training continues; written plus lost events are all events.
 
-    Where the disk answers again, what had found room is written.
+    If the disk responds again, the queued events are written.
     """
     silent = tmp_path / "silent"
     os.mkfifo(silent)

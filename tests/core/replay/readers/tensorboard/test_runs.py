@@ -148,7 +148,7 @@ def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
 
 
 def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
-    """Values that ``SessionLog.START`` invalidates are not part of the run, even for tags that are not written again."""
+    """Values that ``SessionLog.START`` invalidates are not in the run, even for tags that are not written again."""
     start = event(2, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
     records = [*curve("loss", range(4)), *curve("val_loss", range(4)), start, *curve("loss", [2])]
     write(tmp_path / "events.out.tfevents.1", records)
