@@ -1,6 +1,6 @@
 """Servers on this machine that speak the protocols of stores, and how to log in to them.
 
-Moto comes with the extra `test`. Azurite is npm's, and fake-gcs-server a wheel for some machines only: where one is
+Moto comes with the extra ``test``. Azurite is npm's, and fake-gcs-server a wheel for some machines only: where one is
 missing its tests are skipped.
 """
 

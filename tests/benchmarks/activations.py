@@ -1,4 +1,4 @@
-"""What looking inside a model costs: `python -m tests.benchmarks.activations [rounds]`.
+"""What looking inside a model costs: ``python -m tests.benchmarks.activations [rounds]``.
 
 A histogram of every weight, and of what every layer puts out for 1,797 digits, 32 at a time: by trainbus, which the
 training waits for until the last slice is handed over; and as one would write it with forward hooks and SummaryWriter,

@@ -1,4 +1,4 @@
-"""The cost of calling listeners at a batch's begin and end: `python -m tests.benchmarks.dispatch [rounds]`.
+"""The cost of calling listeners at a batch's begin and end: ``python -m tests.benchmarks.dispatch [rounds]``.
 
 All libraries in one process, in a new random order each round; a figure is the nanoseconds for one begin and
 one end, those of an empty loop subtracted.

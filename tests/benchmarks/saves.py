@@ -1,4 +1,4 @@
-"""How long a training waits for a checkpoint: `python -m tests.benchmarks.saves [megabytes] [rounds] [--only ways]`.
+"""How long a training waits for a checkpoint: ``python -m tests.benchmarks.saves [megabytes] [rounds] [--only ways]``.
 
 Each way saves the same float32 weights in every round, in a new random order. Blocked is the time until the call
 returns; complete the time until the file is. What the page cache still holds from one save is flushed before the next
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def measure(folder: Path, megabytes: int, rounds: int, only: list[str]) -> None:
-    """Measure, and print the tables; with `only`, the first of them, and of the ways that have such names."""
+    """Measure, and print the tables; with ``only``, the first of them, and of the ways that have such names."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     layers = max(round(megabytes * 1e6 / (4 * WIDTH * (WIDTH + 1))), 1)

@@ -1,6 +1,6 @@
 """What 1,000 and 10,000 ranks would cost, computed: latencies of a decision by simulation, sizes from real objects.
 
-`python -m tests.benchmarks.scale` prints the tables of docs/scale.md in some seconds; no network is measured.
+``python -m tests.benchmarks.scale`` prints the tables of docs/scale.md in some seconds; no network is measured.
 """
 
 from __future__ import annotations

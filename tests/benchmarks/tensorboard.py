@@ -1,4 +1,4 @@
-"""What writing for TensorBoard costs a training: `python -m tests.benchmarks.tensorboard [rounds]`.
+"""What writing for TensorBoard costs a training: ``python -m tests.benchmarks.tensorboard [rounds]``.
 
 Scalars: ten tags a step over many steps, written by each library to a file that is closed at the end. The caller's
 share is the time until the last one was handed over; processor time is that of all threads until the file is closed.

@@ -1,7 +1,7 @@
 """SIGKILL at random times during saves without a pause, and the files at the path afterwards.
 
 ``python -m tests.reliability.kills 250`` kills 250 savers of each format by trainbus, a quarter of that as the
-framework writes in place and as other libraries do, where they are installed (the extra `bench`), and prints a table.
+framework writes in place and as other libraries do, where they are installed (the extra ``bench``), and prints a table.
 All weights of a save carry one number, so that a mixture is seen.
 """
 
