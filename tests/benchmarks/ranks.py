@@ -1,6 +1,6 @@
 """What several processes pay to decide as one: an epoch's boundary and a batch, compared with bare collectives.
 
-`python -m tests.benchmarks.ranks` prints the table. All ranks share this machine; nothing but the exchange is measured.
+``python -m tests.benchmarks.ranks`` prints the table. All ranks share this machine; only the exchange is measured.
 """
 
 from __future__ import annotations

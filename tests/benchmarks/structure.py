@@ -3,7 +3,7 @@
     python -m tests.benchmarks.structure
 
 Two epochs are profiled in one process: one that cuts the learning rate, and one that saves a checkpoint. Counted are
-the files of trainbus that are entered, without `plugins/`, `trainbus.testing` and the generated code of hooks, which
+the files of trainbus that are entered, without ``plugins/``, ``trainbus.testing`` and the code of hooks, which
 represent user code; and the deepest stack of frames in any file of trainbus. A line of code is one that bears
 a token which is neither a comment nor a docstring.
 """

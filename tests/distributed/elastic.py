@@ -1,6 +1,6 @@
 """A training as a user would write it for torchrun, which may be killed, interrupted by a signal, and restarted.
 
-`python -m tests.distributed.elastic 10` kills it at random ten times for each number of processes, and prints a table.
+``python -m tests.distributed.elastic 10`` kills it ten times at random for each number of ranks, and prints a table.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def test_other_numbers_of_ranks_decide_the_same(
 
 @pytest.mark.exhaustive
 def test_a_rank_that_is_killed_while_it_writes_costs_nothing() -> None:
-    """Killed under torchrun while it writes: the checkpoint on disk is complete, and the run ends as the uninterrupted one."""
+    """Killed under torchrun while it writes: the checkpoint on disk is complete, and the run ends as if uninterrupted."""
     ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "unbroken", restarts=2)
 
     assert ended.codes == [0], ended.errors

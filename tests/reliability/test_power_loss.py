@@ -137,7 +137,7 @@ def disks(before: Disk, calls: list[tuple[str, Path, Path, bytes]]) -> Iterator[
 def cut_everywhere(
     monkeypatch: pytest.MonkeyPatch, work: Callable[[], object], check: Callable[[Path, bool], object]
 ) -> int:
-    """Run ``work`` in the current directory, then ``check`` every disk that a cut may leave, with whether it was done."""
+    """Run ``work`` in the current directory, then ``check`` every disk that a cut may leave, and if it was done."""
     root = Path.cwd()
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     with monkeypatch.context() as patch:

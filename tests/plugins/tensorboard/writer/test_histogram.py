@@ -40,7 +40,7 @@ def test_statistics_are_exact(array: Any):
 
 @given(any_array)
 def test_every_finite_value_is_in_its_bucket(array: Any):
-    """Counts sum to the number of finite values, limits rise, and cumulative counts are those of values below a limit."""
+    """Counts sum to the number of finite values, limits rise, and cumulative counts match the values below a limit."""
     made, values = histogram(array), np.sort(finite(array))
     if made is None:
         return
