@@ -12,8 +12,8 @@ HEAVY = ("jax", "keras", "lightning", "numpy", "pandas", "sklearn", "tensorboard
 
 def loaded_by(code: str) -> set[str]:
     """Return the modules that a new interpreter has loaded after running ``code``."""
-    told = f"{code}\nimport sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+    script = f"{code}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     return set(done.stdout.split())
 
 

@@ -42,9 +42,9 @@ class Witness:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def note(self, run: Run, **told: Any) -> None:
+    def note(self, run: Run, **fields: Any) -> None:
         with self.file.open("a") as file:
-            file.write(json.dumps({"epoch": run.epoch, "step": run.step, **told}) + "\n")
+            file.write(json.dumps({"epoch": run.epoch, "step": run.step, **fields}) + "\n")
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
@@ -129,7 +129,7 @@ def rank(folder: str, words: str = "{}") -> None:
     dist.destroy_process_group()
 
 
-def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
+def last_reports(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
     """Return what a rank has recorded of a training that may have been interrupted: the last report of each event."""
     last: dict[Any, Any] = {}
     for line in (folder / f"lines-{rank}.jsonl").read_text().replace(str(folder), "").splitlines():
@@ -182,12 +182,12 @@ def main(trials: int) -> None:
     print("| --- | ---: | ---: | ---: | ---: |")
     chance = random.Random(0)
     for size, then, kills in ((2, None, 2), (4, None, 2), (4, 2, 1)):
-        whole = Path(tempfile.mkdtemp())
-        job(whole, size, MODULE)
+        uninterrupted = Path(tempfile.mkdtemp())
+        job(uninterrupted, size, MODULE)
         count = Counter[str]()
         for _ in range(trials):
             folder, code = killed(size, kills, chance, then=then)
-            first, other = told(folder), told(whole)
+            first, other = last_reports(folder), last_reports(uninterrupted)
             count["end"] += code == 0
             count["decisions"] += [each.get("actions") for each in first] == [each.get("actions") for each in other]
             count["weights"] += [each.get("weights") for each in first] == [each.get("weights") for each in other]

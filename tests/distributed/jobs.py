@@ -22,7 +22,7 @@ class Ended(NamedTuple):
 
     codes: list[int]
     """Exit code of each rank, negative for a signal; torchrun's alone, where it started the ranks."""
-    told: list[Any]
+    reports: list[Any]
     """The report of each rank; None for one without a report."""
     errors: str
 
@@ -55,7 +55,7 @@ def torchrun(folder: Path, size: int, module: str, *words: str, restarts: int = 
     return _watched([_start(start, environment, folder / "errors-0")], folder, size)
 
 
-def tell(what: Any) -> None:
+def report(what: Any) -> None:
     """Write this rank's report for the test."""
     Path(sys.argv[1], f"told-{os.environ['RANK']}.json").write_text(json.dumps(what))
 

@@ -22,7 +22,7 @@ from trainbus.adapters.keras import KerasCallback, KerasSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder
 
-from .jobs import tell
+from .jobs import report
 
 BACKEND = keras.backend.backend()
 EPOCHS, BATCHES = 9, 4
@@ -250,7 +250,7 @@ def main() -> None:
             jax.config.update("jax_cpu_collectives_implementation", "gloo")
             keras.distribution.initialize(address, size, rank)
         keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    tell({name: SCENES[name](rank, size) for name in sys.argv[2:]})
+    report({name: SCENES[name](rank, size) for name in sys.argv[2:]})
     if BACKEND == "torch":
         dist.barrier()
         dist.destroy_process_group()

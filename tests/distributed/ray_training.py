@@ -58,12 +58,12 @@ def train(config: dict[str, Any]) -> None:
                 optimizer.step()
                 run.log(loss=loss, count=len(rows))
     weights = b"".join(each.detach().numpy().tobytes() for each in model.parameters())
-    told = {
+    report = {
         "history": run.history,
         "weights": hashlib.sha256(weights).hexdigest(),
         "resumed": resumed.step if resumed else None,
     }
-    (folder / f"rank-{rank}.json").write_text(json.dumps(told))
+    (folder / f"rank-{rank}.json").write_text(json.dumps(report))
 
 
 def main(folder: str, kill: bool) -> None:

@@ -31,7 +31,7 @@ from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder
 
-from .jobs import tell
+from .jobs import report
 
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
 SCENES: dict[str, Callable[[int, int], Any]] = {}
@@ -218,7 +218,7 @@ def raises(hook: str) -> object:
     return plugin
 
 
-def hears(hook: str) -> object:
+def listens(hook: str) -> object:
     """Return the same plugin without the error."""
     plugin = SimpleNamespace()
     setattr(plugin, hook, hookimpl(lambda: None))
@@ -244,7 +244,7 @@ def short(listed: list[Any]) -> Callable[[], None]:
 def raising_plugins(rank: int, size: int) -> Any:
     """A plugin that raises on the last rank, in each hook."""
     return {
-        hook: caught(short([(raises if rank == size - 1 else hears)(hook), ModelCheckpoint(f"raising/{hook}")]))
+        hook: caught(short([(raises if rank == size - 1 else listens)(hook), ModelCheckpoint(f"raising/{hook}")]))
         for hook in HOOKS
     }
 
@@ -275,7 +275,7 @@ def raising_loop(rank: int, size: int) -> Any:
 @scene
 def full_disk(rank: int, size: int) -> Any:
     """A full disk: on rank 0, which writes, and then on the others, which do not."""
-    told = {}
+    reports = {}
     for where in (0, 1):
         for on_error in ("raise", "warn"):
             folder = f"full-{where}-{on_error}"
@@ -288,8 +288,8 @@ def full_disk(rank: int, size: int) -> Any:
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             dist.barrier()
-            told[folder] = [error, recorded(listed[1]), sorted(os.listdir(folder))]
-    return told
+            reports[folder] = [error, recorded(listed[1]), sorted(os.listdir(folder))]
+    return reports
 
 
 @scene
@@ -459,15 +459,15 @@ def main() -> None:
     os.chdir(sys.argv[1])
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
-    told: dict[str, Any] = {"folder": sys.argv[1]}
+    reports: dict[str, Any] = {"folder": sys.argv[1]}
     for name in sys.argv[2:] or SCENES:
         begin = time.monotonic()
         try:
-            told[name] = SCENES[name](rank, size)
+            reports[name] = SCENES[name](rank, size)
         except Exception:  # noqa: BLE001
-            told[name] = f"failed: {traceback.format_exc()}"
+            reports[name] = f"failed: {traceback.format_exc()}"
         print(name, rank, round(time.monotonic() - begin, 2), flush=True)
-    tell(told)
+    report(reports)
     dist.barrier()
     dist.destroy_process_group()
 

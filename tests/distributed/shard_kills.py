@@ -182,9 +182,9 @@ def main() -> None:
         counted = trials(writer, kills if own else kills // 2)
         words = [f"{counted[word]} {word}" for word in UNUSABLE if counted.get(word)]
         debris = f"{counted['debris']}, {'no' if counted['left'] else 'yes'}" if own else ""
-        told = (RANKS, writer, counted["kills"], counted["inside"], ", ".join(words) or 0)
+        row = (RANKS, writer, counted["kills"], counted["inside"], ", ".join(words) or 0)
         share = f"{counted['unusable inside'] / counted['inside']:.2f}"
-        print("|", " | ".join(map(str, (*told, share, debris))), "|", flush=True)
+        print("|", " | ".join(map(str, (*row, share, debris))), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from trainbus.capabilities import HasActivations, HasGradients, HasTrace, missin
 from trainbus.checkpoints import remove
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 
-from .jobs import tell
+from .jobs import report
 
 SCORES = [5.0, 3.0, 3.5, 3.6, 2.0, 2.5, 2.6, 2.7, 2.8]
 ROWS, BATCH = 32, 8
@@ -60,7 +60,7 @@ def subject(seed: int = 1, *, alone: bool = True, sharded: bool = True) -> Torch
     return TorchSubject(model, optimizer, scheduler=scheduler, timeout=60)
 
 
-def whole(trained: TorchSubject) -> dict[str, torch.Tensor]:
+def full_weights(trained: TorchSubject) -> dict[str, torch.Tensor]:
     """Return the weights, gathered from all ranks."""
     state = trained.model.state_dict()
     return {
@@ -71,7 +71,7 @@ def whole(trained: TorchSubject) -> dict[str, torch.Tensor]:
 def digest(trained: TorchSubject) -> str:
     """Of all weights, and of the buffers that this rank has alone."""
     data = hashlib.sha256()
-    for name, tensor in whole(trained).items():
+    for name, tensor in full_weights(trained).items():
         data.update(name.encode() + tensor.numpy().tobytes())
     return data.hexdigest()[:16]
 
@@ -189,7 +189,7 @@ def snapshots(rank: int, size: int) -> Any:
 @scene
 def full_disk(rank: int, size: int) -> Any:
     """The disk is full for the last rank alone, in one epoch."""
-    told: list[Any] = []
+    found: list[Any] = []
 
     class Fills:
         @hookimpl
@@ -201,11 +201,11 @@ def full_disk(rank: int, size: int) -> Any:
 
         @hookimpl
         def on_checkpoint_error(self, path: Any, step: int, error: CheckpointError) -> None:
-            told.append([Path(path).name, step, str(error)])
+            found.append([Path(path).name, step, str(error)])
 
         @hookimpl
         def on_decision(self, run: Run, decision: Decision) -> None:
-            told.append([run.epoch, sorted(type(action).__name__ for action in decision)])
+            found.append([run.epoch, sorted(type(action).__name__ for action in decision)])
 
     saver = ModelCheckpoint("full/best.dcp", on_error="warn", background=False)
     trained = subject()
@@ -214,7 +214,7 @@ def full_disk(rank: int, size: int) -> Any:
             run.log(val_loss=float(-epoch))
             if epoch == 2:
                 between = {path.name: path.is_dir() for path in Path("full").iterdir()}
-    return [told, between]
+    return [found, between]
 
 
 @scene
@@ -241,7 +241,7 @@ def killed(rank: int, size: int) -> Any:
 @scene
 def damaged(rank: int, size: int) -> Any:
     """A bit flips in one part after the other of the newest checkpoint, which every rank would resume from."""
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     with suppress(Breaks):
         train("damaged", rank, size, breaks=(3, 1))
     said: list[str] = []
@@ -262,10 +262,10 @@ def damaged(rank: int, size: int) -> Any:
             listed = ModelCheckpoint("damaged/m-{epoch}", monitor="val_score", mode="min", keep=2, save_last=True)
             with Run(subject(seed=7), listed, resume="auto", progress=False) as run:
                 resumed = run.resumed
-        told[part.name] = [resumed and f"{resumed.path.name} {resumed.step}", said[:1]]
+        found[part.name] = [resumed and f"{resumed.path.name} {resumed.step}", said[:1]]
         said.clear()
     logging.getLogger("trainbus").removeHandler(handler)
-    return told
+    return found
 
 
 @scene
@@ -323,8 +323,8 @@ def main() -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
-    told = {name: SCENES[name](rank, size) for name in sys.argv[2:]}
-    tell(told)
+    found = {name: SCENES[name](rank, size) for name in sys.argv[2:]}
+    report(found)
     dist.destroy_process_group()
 
 

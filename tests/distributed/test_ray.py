@@ -21,8 +21,8 @@ def trained(folder: Path, how: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.distributed.ray_training", str(folder), how]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told
+    report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return report
 
 
 def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,6 @@ import pytest
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return a function that gives the lines logged so far, by any logger."""
     return lambda: [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]

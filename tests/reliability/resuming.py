@@ -49,8 +49,8 @@ class Witness:
         self.moment = moment
         self.seen: dict[str, int] = {}
 
-    def note(self, event: str, run: Run, **told: Any) -> None:
-        self.file.write(json.dumps({"event": event, "epoch": run.epoch, "step": run.step, **told}) + "\n")
+    def note(self, event: str, run: Run, **fields: Any) -> None:
+        self.file.write(json.dumps({"event": event, "epoch": run.epoch, "step": run.step, **fields}) + "\n")
         self.die(event)
 
     def die(self, event: str) -> None:
@@ -191,7 +191,7 @@ TRAININGS: dict[str, Callable[[list[Any], Any], Run]] = {"torch": torch, "keras"
 
 
 def trained(
-    name: str, folder: Path, told: Path, *, batches: bool, moment: Moment | None = None, resume: Any = None
+    name: str, folder: Path, events: Path, *, batches: bool, moment: Moment | None = None, resume: Any = None
 ) -> int:
     """Train in a forked process, which writes its events to a file; return its exit code."""
     child = os.fork()
@@ -199,7 +199,7 @@ def trained(
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 1
     try:
-        with told.open("w") as file:
+        with events.open("w") as file:
             run = TRAININGS[name]([*callbacks(folder, batches=batches), Witness(file, moment)], resume)
             end = {"reason": run.result.reason, "best": run.result.best, "files": [str(p) for p in run.state.files]}
             file.write(json.dumps({"event": "end", **end, "weights": digest(run.subject), "history": run.history}))
@@ -224,14 +224,14 @@ def warm_up(name: str) -> None:
         TRAININGS[name](callbacks(Path(folder), batches=False), None)
 
 
-def lines(told: Path) -> list[dict[str, Any]]:
+def lines(events: Path) -> list[dict[str, Any]]:
     """The recorded events of a training."""
-    return [json.loads(line) for line in told.read_text().splitlines()]
+    return [json.loads(line) for line in events.read_text().splitlines()]
 
 
-def suffix(told: list[dict[str, Any]], whole: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def suffix(events: list[dict[str, Any]], uninterrupted: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The events of the unbroken run, from where the other one resumed."""
-    return whole[len(whole) - len(told) :]
+    return uninterrupted[len(uninterrupted) - len(events) :]
 
 
 def files_in(folder: Path) -> list[str]:
@@ -246,19 +246,19 @@ def killed_and_resumed(
     warm_up(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    told = folder.with_suffix(".told")
+    events = folder.with_suffix(".told")
     for number, moment in enumerate([*moments, None]):
-        code = trained(name, folder, told, batches=batches, moment=moment, resume="auto" if number else None)
+        code = trained(name, folder, events, batches=batches, moment=moment, resume="auto" if number else None)
         if moment is not None and code == 0:
             return None
         assert code == (0 if moment is None else -moment.signal)
-    return lines(told), files_in(folder)
+    return lines(events), files_in(folder)
 
 
 KINDS_OF_EVENTS = {"stop": "stopped", "rates": "epoch", "best": "saved", "weights": "end"}
 
 
-def verdicts(told: list[dict[str, Any]], whole: list[dict[str, Any]]) -> dict[str, bool]:
+def verdicts(events: list[dict[str, Any]], uninterrupted: list[dict[str, Any]]) -> dict[str, bool]:
     """Whether the stop, the learning rates, the checkpoints and the weights are those of the unbroken run."""
     same: dict[str, bool] = {}
     for what, event in KINDS_OF_EVENTS.items():
@@ -270,7 +270,7 @@ def verdicts(told: list[dict[str, Any]], whole: list[dict[str, Any]]) -> dict[st
         }
         here, there = (
             [tuple(map(str, (line[key] for key in keys[what]))) for line in lines if line["event"] == event]
-            for lines in (told, whole)
+            for lines in (events, uninterrupted)
         )
         same[what] = here == suffix(here, there) and bool(there)
     return same
@@ -305,8 +305,8 @@ def table_row(name: str, batches: bool, root: Path) -> str:
     """Return one line of the table, computed in a child process."""
     root.mkdir()
     folder = root / "run"
-    whole = killed_and_resumed(name, folder, batches=batches)
-    assert whole is not None
+    uninterrupted = killed_and_resumed(name, folder, batches=batches)
+    assert uninterrupted is not None
     counted, points = Counter[str](), 0
     for epoch in range(11):
         found = killed_and_resumed(name, folder, Moment("batch", 5 * (epoch + 1) + 3), batches=batches)
@@ -315,7 +315,7 @@ def table_row(name: str, batches: bool, root: Path) -> str:
         if found is None:
             continue
         points += 1
-        counted.update(what for what, same in verdicts(found[0], whole[0]).items() if same)
+        counted.update(what for what, same in verdicts(found[0], uninterrupted[0]).items() if same)
     cells = " | ".join(f"{counted[what]}/{points}" for what in KINDS_OF_EVENTS)
     return f"| {name} | {'and every 3 steps' if batches else 'at epochs'} | {cells} |"
 

@@ -109,8 +109,8 @@ def tried(
     for epoch, state in found.items():
         last = epoch if epoch in witness.committed else last
         if state != f"{last}, {last}":
-            told = "told as saved" if epoch == last else "told as failed"
-            wrong.append(f"{name}, call {first + (epoch - 1) * stride}: {told}, {state}, not {last}")
+            reported = "told as saved" if epoch == last else "told as failed"
+            wrong.append(f"{name}, call {first + (epoch - 1) * stride}: {reported}, {state}, not {last}")
     refused = [epoch for epoch in found if epoch not in witness.committed]
     failures = [each for each in run.failures if each.plugin == "ModelCheckpoint"]
     if len(failures) != len(refused):

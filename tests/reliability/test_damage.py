@@ -23,9 +23,9 @@ def test_a_flipped_bit_anywhere_is_found(kind: Kind, flips: int) -> None:
     old, new = Path(f"1{kind.suffix}"), Path(f"2{kind.suffix}")
     put(kind, old, 1)
     put(kind, new, 2)
-    whole = new.read_bytes()
-    for place in random.Random(0).sample(range(8 * len(whole)), flips):
-        flipped = bytearray(whole)
+    intact = new.read_bytes()
+    for place in random.Random(0).sample(range(8 * len(intact)), flips):
+        flipped = bytearray(intact)
         flipped[place // 8] ^= 1 << place % 8
         new.write_bytes(flipped)
 

@@ -221,21 +221,21 @@ def test_a_missing_bucket_is_refused_before_training(bucket: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "variable", "told"),
+    ("protocol", "variable", "message"),
     [
         ("s3", "AWS_ACCESS_KEY_ID", r"Unable to locate credentials; set AWS_ACCESS_KEY_ID and .*\)$"),
         ("az", "AZURE_STORAGE_CONNECTION_STRING", r"credentials!!; set AZURE_STORAGE_CONNECTION_STRING, or .*\)$"),
     ],
 )
 def test_missing_credentials_are_refused_before_training(
-    protocol: str, variable: str, told: str, log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    protocol: str, variable: str, message: str, log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Missing credentials are an error of one line that says which, when the run begins."""
     bucket = log_in(protocol)
     monkeypatch.delenv(variable)
     fsspec.get_filesystem_class(protocol).clear_instance_cache()
     for run in (Run(LineSubject(), ModelCheckpoint(f"{bucket}/m")), Run(LineSubject(), resume=f"{bucket}/m.pt")):
-        with pytest.raises(CheckpointError, match=told):
+        with pytest.raises(CheckpointError, match=message):
             run.begin()
     fsspec.get_filesystem_class(protocol).clear_instance_cache()
 
@@ -271,8 +271,8 @@ def test_a_missing_package_is_named_before_training(commands: dict[str, str]) ->
         "    except MissingDependency as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, *commands], check=True, capture_output=True, text=True)
-    told = done.stdout.splitlines()
-    assert [line.endswith(command) for line, command in zip(told, commands.values(), strict=True)] == [True] * len(told)
+    out = done.stdout.splitlines()
+    assert [line.endswith(command) for line, command in zip(out, commands.values(), strict=True)] == [True] * len(out)
 
 
 def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
@@ -306,16 +306,16 @@ def test_killed_and_resumed_it_reports_what_the_unbroken_run_reported(
 ) -> None:
     """Saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
     warm_up(name)
-    directory, told = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "told"
-    run = partial(trained, name, directory, told, batches=batches)  # type: ignore[arg-type]
+    directory, events = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "told"
+    run = partial(trained, name, directory, events, batches=batches)  # type: ignore[arg-type]
     assert run() == 0
-    whole, files = lines(told), files_in(directory)
+    uninterrupted, files = lines(events), files_in(directory)
     fsspec.filesystem(bucket.partition(":")[0]).rm(str(directory), recursive=True)
 
     assert run(moment=Moment("batch", 23)) == -signal.SIGKILL
     assert run(resume="auto") == 0
 
-    assert lines(told) == suffix(lines(told), whole)
-    assert 0 < len(lines(told)) < len(whole)
+    assert lines(events) == suffix(lines(events), uninterrupted)
+    assert 0 < len(lines(events)) < len(uninterrupted)
     assert files_in(directory) == files
     assert os.listdir(tmp_path) == ["told"]

@@ -25,14 +25,14 @@ MOMENTS = [("batch", 23), ("epoch", 4), ("decision", 4), ("checkpoint", 3)]
 def test_the_run_resumed_after_a_signal_reports_what_the_unbroken_one_reported(name: str, tmp_path: Path) -> None:
     """Whatever it was doing when the signal came; and the file of the signal is gone in the end."""
     folder = tmp_path / "run"
-    whole = killed_and_resumed(name, folder, batches=False)
-    assert whole is not None
+    uninterrupted = killed_and_resumed(name, folder, batches=False)
+    assert uninterrupted is not None
     kinds = itertools.cycle([signal.SIGTERM, signal.SIGINT])
     for (event, number), kind in zip(MOMENTS, kinds, strict=False):
         found = killed_and_resumed(name, folder, Moment(event, number, kind), batches=False)
         assert found is not None, (event, number)
-        told = [line for line in map(without_signal, found[0]) if line.get("actions") != []]
-        assert (told, found[1]) == (suffix(told, whole[0]), whole[1]), (event, number, kind)
+        events = [line for line in map(without_signal, found[0]) if line.get("actions") != []]
+        assert (events, found[1]) == (suffix(events, uninterrupted[0]), uninterrupted[1]), (event, number, kind)
 
 
 def without_signal(line: dict[str, Any]) -> dict[str, Any]:

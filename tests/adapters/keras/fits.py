@@ -122,7 +122,7 @@ def epoch(
     number: int, steps: int, *, val: bool = False, last: int = 4, names: tuple[str, ...] = ("loss",)
 ) -> list[Any]:
     """Return the events of an epoch that ends after ``steps`` updates with batch number ``last``."""
-    told = [f"val_{name}" for name in names]
-    validation = [f"validation {number} begin", (f"validation {number} end", told)] if val else []
-    metrics = sorted(["learning_rate", *names, *(told if val else [])])
+    val_names = [f"val_{name}" for name in names]
+    validation = [f"validation {number} begin", (f"validation {number} end", val_names)] if val else []
+    metrics = sorted(["learning_rate", *names, *(val_names if val else [])])
     return [f"epoch {number} begin", *validation, (f"epoch {number} end", last, steps, metrics)]

@@ -33,8 +33,8 @@ def test_batches_are_reported_to_plugins_that_listen() -> None:
     """A plugin that listens is called for each batch, in order, in the main thread, with Keras's running means."""
     ears = BatchEars()
     fit(line(), [KerasCallback(ears)], batch_size=4, epochs=2)
-    told = [[f"batch {b} begin", (f"batch {b} end", b + 1, ["loss"])] for b in range(3)]
-    assert ears.heard[2:8] == [event for pair in told for event in pair]
+    batch_events = [[f"batch {b} begin", (f"batch {b} end", b + 1, ["loss"])] for b in range(3)]
+    assert ears.heard[2:8] == [event for pair in batch_events for event in pair]
     assert [event[1] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]] == [1, 2, 3, 4, 5, 6]
     assert ears.threads == {threading.current_thread().name}
 
@@ -162,12 +162,12 @@ def test_a_loop_that_drives_a_callback_list() -> None:
         events.on_train_batch_end(batch, model.train_on_batch(X, Y, return_dict=True))
     events.on_epoch_end(0, {"loss": 1.0})
     events.on_train_end()
-    told = [
+    batch_events = [
         f"batch {b} {what}" if what == "begin" else (f"batch {b} end", b + 1, ["loss"])
         for b in (0, 1)
         for what in ("begin", "end")
     ]
-    assert ears.heard == ["train begin", "epoch 0 begin", *told, *epoch(0, 2, last=1)[1:], "train end"]
+    assert ears.heard == ["train begin", "epoch 0 begin", *batch_events, *epoch(0, 2, last=1)[1:], "train end"]
 
 
 def test_an_inner_fit_needs_its_own_callback() -> None:

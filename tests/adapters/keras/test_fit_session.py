@@ -64,9 +64,9 @@ def test_steps_per_execution() -> None:
     keras_s = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: said.append(batch))
     fit(line(steps_per_execution=2), [KerasCallback(ears), keras_s], epochs=2)
     assert said == [1, 3, 5, 1, 3, 5], "Keras tells of a sixth batch that is not there"
-    told = [event[:2] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
-    assert [int(name.split()[1]) for name, _ in told] == [1, 3, 4, 1, 3, 4]
-    assert [step for _, step in told] == [2, 4, 5, 7, 9, 10]
+    batch_events = [event[:2] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
+    assert [int(name.split()[1]) for name, _ in batch_events] == [1, 3, 4, 1, 3, 4]
+    assert [step for _, step in batch_events] == [2, 4, 5, 7, 9, 10]
     assert ears.heard[-2][:3] == ("epoch 1 end", 4, 10)
 
 

@@ -37,13 +37,13 @@ def test_directions_come_from_metric_objects() -> None:
     assert subject.direction_of("a_accuracy") is None, "not known before the metrics are built"
     history = model.fit(X, [Y > 0, Y], batch_size=5, verbose=0, validation_data=(X, [Y > 0, Y])).history
 
-    told = {name: subject.direction_of(name) for name in history}
+    directions = {name: subject.direction_of(name) for name in history}
 
     down, up = ["loss", "a_loss", "b_loss", "a_mae"], ["a_accuracy", "a_weighted_accuracy", "b_r2", "b_r2_1"]
     wanted = (
         dict.fromkeys(down, "min") | dict.fromkeys([name for name in up if name in history], "max") | {"b_odd": None}
     )
-    assert told == wanted | {f"val_{name}": direction for name, direction in wanted.items()}
+    assert directions == wanted | {f"val_{name}": direction for name, direction in wanted.items()}
     assert subject.direction_of("val_a_acc") in ("max", None)
     assert subject.direction_of("nonsense") is None
 

@@ -31,11 +31,11 @@ def new():
 @given(st.integers(1, 70))
 def test_a_stream_trains_as_its_rows_in_memory_do(size):
     """Whatever the batches, the estimator is what partial_fit over the same rows in that order makes of it."""
-    streamed, whole = new(), new()
+    streamed, in_memory = new(), new()
     partial_fit_stream(streamed, lambda: chunks(size), classes=[0, 1], epochs=2, callbacks=[])
-    partial_fit(whole, X, y, batch_size=size, epochs=2, shuffle=False, callbacks=[])
+    partial_fit(in_memory, X, y, batch_size=size, epochs=2, shuffle=False, callbacks=[])
 
-    np.testing.assert_array_equal(streamed.coef_, whole.coef_)
+    np.testing.assert_array_equal(streamed.coef_, in_memory.coef_)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_training_metrics_are_those_before_each_batch():
 def test_validation_in_batches_gives_the_means_over_all_rows(size):
     """The loss and accuracy of a validation stream are those of all its rows at once."""
     options = {"classes": [0, 1], "epochs": 2, "scoring": "accuracy", "train_metrics": False, "callbacks": []}
-    whole = partial_fit_stream(new(), chunks, validation_data=(X, y), **options)
+    in_memory = partial_fit_stream(new(), chunks, validation_data=(X, y), **options)
     streamed = partial_fit_stream(new(), chunks, validation_data=lambda: chunks(size), **options)
 
     for name in ("val_loss", "val_accuracy"):
-        np.testing.assert_allclose(streamed.history[name], whole.history[name])
+        np.testing.assert_allclose(streamed.history[name], in_memory.history[name])
 
 
 def test_callbacks_and_a_resume_are_those_of_data_in_memory(tmp_path):

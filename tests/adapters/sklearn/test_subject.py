@@ -74,14 +74,14 @@ def test_third_party_estimators_are_trained():
 
     class Stranger:
         def __init__(self):
-            self.coef_, self.lr, self.told = np.zeros(8), 0.1, []
+            self.coef_, self.lr, self.rates = np.zeros(8), 0.1, []
 
         def get_params(self, deep=True):
             return {"lr": self.lr}
 
         def set_params(self, lr):
             self.lr = lr
-            self.told.append(lr)
+            self.rates.append(lr)
 
         def partial_fit(self, X, y):
             self.coef_ += self.lr * (X * (y - X @ self.coef_)[:, None]).mean(axis=0) / 100
@@ -95,7 +95,7 @@ def test_third_party_estimators_are_trained():
         scoring=lambda model, X, y: {"loss": float(np.mean((y - X @ model.coef_) ** 2))},
         callbacks=ReduceLROnPlateau(monitor="loss", min_delta=1e9, patience=1, factor=0.5),
     )
-    assert stranger.told == [0.05, 0.025]
+    assert stranger.rates == [0.05, 0.025]
     assert run.history["loss"][2] < run.history["loss"][0]
 
 

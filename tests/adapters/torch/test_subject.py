@@ -167,7 +167,7 @@ def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: boo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "told"),
+    ("arguments", "options", "message"),
     [
         (lambda: (SGD(tiny().parameters()), tiny()), {}, "SGD, not a torch.nn.Module; did you swap"),
         (lambda: (tiny(), tiny().parameters()), {}, "optimizer 'optimizer' is of type generator"),
@@ -178,7 +178,7 @@ def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: boo
         (lambda: (tiny(),), {"extra": {"seed": 3}}, "extra 'seed' is of type int"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments: Callable[[], Any], options: dict[str, Any], told: str) -> None:
+def test_wrong_arguments_are_refused(arguments: Callable[[], Any], options: dict[str, Any], message: str) -> None:
     """What is no model, optimizer, scheduler or scaler is refused with what it is."""
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         TorchSubject(*arguments(), **options)

@@ -164,7 +164,7 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda model: {"optimizer": SGD(model.parameters())}, "state of Adam, not of SGD"),
         (lambda model: {"optimizer": {"optimzer": Adam(model.parameters())}}, "'optimzer'.*'optimizer'"),
@@ -175,13 +175,13 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing() -> None:
         ),
     ],
 )
-def test_a_file_of_another_training_is_refused_and_changes_nothing(make: Any, told: str) -> None:
+def test_a_file_of_another_training_is_refused_and_changes_nothing(make: Any, message: str) -> None:
     """Optimizers and schedulers of other names, classes or sizes are refused before anything is loaded."""
     saved = tiny()
     nn.init.zeros_(saved[0].weight)
     TorchSubject(saved, Adam(saved.parameters())).save(Path("adam.pt"), weights_only=False)
     model = tiny()
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         TorchSubject(model, **make(model)).load("adam.pt")
 
     assert torch.equal(model[0].weight, tiny()[0].weight)

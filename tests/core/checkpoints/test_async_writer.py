@@ -255,8 +255,8 @@ def test_nothing_goes_for_a_file_that_never_came(
     ranked = sorted(written, key=lambda name: (written[name].entry.metrics["loss"], name))
     assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
     assert there == {path.name for path in run.state.files if path.name != "last.npz"}
-    remembered = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
-    assert not (keep or keep_last) or {Path(path).name for path, *_ in remembered} == there
+    kept = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
+    assert not (keep or keep_last) or {Path(path).name for path, *_ in kept} == there
 
 
 def test_a_subject_that_cannot_is_refused_before_training(tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ def test_when_a_run_is_over_only_snapshots_that_its_checkpoints_name_are_left(sc
     run = train(scores, ModelCheckpoint("run/m-{epoch}", keep_last=2, save_on=()), early)
 
     slots = [slot for path in run.state.files for slot in read(path).entry.run_state["slots"].values()]
-    remembered = {slot["file"] for slot in slots if slot["file"]}
+    recorded = {slot["file"] for slot in slots if slot["file"]}
     present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
-    assert remembered <= present
-    assert len(present - remembered) <= any(slot["file"] is None for slot in slots)  # a second name of that checkpoint
+    assert recorded <= present
+    assert len(present - recorded) <= any(slot["file"] is None for slot in slots)  # a second name of that checkpoint
 
 
 def test_a_file_that_cannot_be_removed_stays_and_is_reported(caplog: pytest.LogCaptureFixture) -> None:

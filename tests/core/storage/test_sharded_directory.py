@@ -127,14 +127,14 @@ def test_a_part_that_nobody_names_changes_nothing() -> None:
     assert sorted(os.listdir(path)) == ["index", f"{SHARDS}new"]
 
 
-@pytest.mark.parametrize("stands", ["file", "files", "link"])
-def test_what_is_no_payload_is_neither_replaced_nor_removed(stands: str) -> None:
+@pytest.mark.parametrize("present", ["file", "files", "link"])
+def test_what_is_no_payload_is_neither_replaced_nor_removed(present: str) -> None:
     """A file, a directory with somebody's files and a planted link stay as they are; the error names the path."""
     path, victim = Path("best.parts"), Path("victim")
     victim.mkdir()
-    if stands == "file":
+    if present == "file":
         path.write_text("precious")
-    elif stands == "files":
+    elif present == "files":
         path.mkdir()
         for name in ("precious", "too"):
             (path / name).write_text(name)
@@ -145,7 +145,7 @@ def test_what_is_no_payload_is_neither_replaced_nor_removed(stands: str) -> None
         put(path, "new")
     assert not list(victim.iterdir())
     assert not list(Path().glob(f"{STAGED}*"))
-    if stands == "files":
+    if present == "files":
         with pytest.raises(CheckpointError, match="more than a checkpoint"):
             remove(path)
         assert (path / "too").read_text() == "too"

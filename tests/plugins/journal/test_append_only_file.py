@@ -11,7 +11,7 @@ import pytest
 from trainbus import SettingsError
 from trainbus.plugins import Journal
 
-from .stories import JOURNAL, KILLED, SAVED, story, train
+from .stories import JOURNAL, KILLED, SAVED, read_one, train
 
 
 def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
     train(KILLED[:5], SAVED, resume="auto")
 
     assert all(json.loads(line) for line in JOURNAL.read_text().splitlines())
-    assert [each.epoch for each in story().epochs] == [0, 1, 2, 3, 4]
+    assert [each.epoch for each in read_one().epochs] == [0, 1, 2, 3, 4]
 
 
 def test_nobody_elses_file_is_touched() -> None:
@@ -59,5 +59,5 @@ print(len(run.history["loss"]), len(run.failures))
 
     assert done.stdout.split()[0] == "100"
     assert re.search(r"disabled, the training continues", done.stderr)
-    assert 1 < len(story(Path("a.jsonl")).epochs) < 100
+    assert 1 < len(read_one(Path("a.jsonl")).epochs) < 100
     assert Path("a.jsonl").read_bytes().endswith(b"}\n")

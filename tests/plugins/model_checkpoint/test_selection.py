@@ -242,7 +242,7 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
 
 
 def test_a_save_that_failed_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """Each failure logs a line, calls on_checkpoint_error only (no on_checkpoint, on_decision), and is in the result."""
+    """Each failure logs a line, calls on_checkpoint_error (no on_checkpoint, no on_decision), and is in the result."""
 
     class Hears:
         def __init__(self) -> None:

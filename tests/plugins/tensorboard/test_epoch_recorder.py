@@ -192,16 +192,16 @@ def test_checkpoints_may_lie_in_the_same_directory():
     train([TensorBoard("logs"), ModelCheckpoint("logs/best")], epochs=1, batches=1, subject=LineSubject())
 
 
-def failures_told(run: Run) -> list[str]:
+def reported_failures(run: Run) -> list[str]:
     """The failures in the journal, which are those of the run and come before its end."""
-    (story,) = journal.read(Path("logs/journal.jsonl"))
-    told = [each for each in story.events if isinstance(each, journal.FailureReported)]
-    assert [(each.plugin, each.lost) for each in told] == [(each.plugin, each.lost) for each in run.failures]
-    assert story.events[-1] is story.end
-    return [each.lost for each in told]
+    (run_journal,) = journal.read(Path("logs/journal.jsonl"))
+    reported = [each for each in run_journal.events if isinstance(each, journal.FailureReported)]
+    assert [(each.plugin, each.lost) for each in reported] == [(each.plugin, each.lost) for each in run.failures]
+    assert run_journal.events[-1] is run_journal.end
+    return [each.lost for each in reported]
 
 
-def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
+def test_a_full_disk_costs_what_has_no_room_and_not_the_training(logged: Any):
     """The journal says once that the charts cannot be written, and how many are missing; what is there can be read."""
     with files_of_at_most(20_000):
         run = train(TensorBoard("logs", update_freq="batch"), epochs=4, batches=400)
@@ -209,15 +209,17 @@ def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
     texts = len(read()["train"].Tags()["tensors"])
     logs = Path("logs").absolute()
     assert run.result.epochs == 4
-    assert failures_told(run) == [
+    assert reported_failures(run) == [
         f"cannot write to {logs}",
         # of each epoch: its batches, itself, its validation by epoch and by update
         f"{4 * 400 + 4 * 3 + 2 - shown - texts:,} events of this run are not in {logs}",
     ]
-    assert told() == [f"{each}; the training continues" for each in run.failures]
+    assert logged() == [f"{each}; the training continues" for each in run.failures]
 
 
-def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monkeypatch: pytest.MonkeyPatch, told: Any):
+def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(
+    monkeypatch: pytest.MonkeyPatch, logged: Any
+):
     """While the writer thread is blocked, batches, epochs, checkpoints and the end continue after a while."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
@@ -240,10 +242,10 @@ def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monke
     run = train([TensorBoard("logs", update_freq="batch"), ModelCheckpoint("logs/m")], 4, 40, subject=Holding())
     answers.set()
     assert run.result.epochs == 4
-    began, ended = failures_told(run)
+    began, ended = reported_failures(run)
     assert began == f"cannot write to {logs}"
     assert ended.endswith(f" events of this run are not in {logs}")
-    assert told() == [f"{each}; the training continues" for each in run.failures]
+    assert logged() == [f"{each}; the training continues" for each in run.failures]
 
 
 def test_a_directory_that_cannot_be_made_is_refused_before_training():

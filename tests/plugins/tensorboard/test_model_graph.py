@@ -110,7 +110,7 @@ CASES = [
 @pytest.mark.parametrize("tensorboard", [True, False])
 @pytest.mark.parametrize(("model", "probe", "operation"), CASES, ids=lambda value: type(value).__name__)
 def test_operations_of_pytorch_are_followed(
-    model: Any, probe: Any, operation: str, tensorboard: bool, monkeypatch: pytest.MonkeyPatch, capfd: Any, told: Any
+    model: Any, probe: Any, operation: str, tensorboard: bool, monkeypatch: pytest.MonkeyPatch, capfd: Any, logged: Any
 ):
     """A path with shapes leads from an input to the operation, without output or warnings.
 
@@ -121,33 +121,33 @@ def test_operations_of_pytorch_are_followed(
     graph = drawn(TorchSubject(model, probe=probe))
     if isinstance(model, Branching) and not tensorboard:
         assert [node.op for node in graph.values()] == ["Linear", "Linear"]
-        assert len(told()) == 1
+        assert len(logged()) == 1
         return
     assert set().union(*(node.input for node in graph.values())) <= graph.keys()
     assert connected(graph, "input", operation)
     shapes = [each.attr["_output_shapes"].list.shape for each in graph.values()]
     assert any(shape.dim[0].size == ROWS for each in shapes for shape in each if shape.dim)
     assert capfd.readouterr() == ("", "")
-    assert told() == []
+    assert logged() == []
 
 
-def test_what_cannot_be_followed_shows_its_modules_and_one_line(capfd: Any, told: Any):
+def test_what_cannot_be_followed_shows_its_modules_and_one_line(capfd: Any, logged: Any):
     """The modules are drawn, one line gives the reason, the tracers' output is suppressed, and the run continues."""
     graph = drawn(TorchSubject(Untraceable(), probe=X))
     assert {name: node.op for name, node in graph.items()} == {"layer": "Linear"}
-    (line,) = told()
+    (line,) = logged()
     assert line.startswith("TensorBoard: the graph shows parts, not operations: ")
     assert capfd.readouterr().out == ""
 
 
-def test_without_data_pytorch_shows_its_modules(told: Any):
+def test_without_data_pytorch_shows_its_modules(logged: Any):
     """There is nothing to complain of."""
     graph = drawn(TorchSubject(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())))
     assert {name: (node.op, list(node.input)) for name, node in graph.items()} == {
         "0": ("Linear", []),
         "1": ("ReLU", ["0"]),
     }
-    assert told() == []
+    assert logged() == []
 
 
 def test_keras_has_both_graphs():
@@ -167,7 +167,7 @@ def test_keras_has_both_graphs():
     assert {name.rpartition("/")[2] for name in conceptual} == set(edges)
 
 
-def test_a_keras_model_of_free_calls_has_no_description(told: Any):
+def test_a_keras_model_of_free_calls_has_no_description(logged: Any):
     """Only the layers are drawn, and there is nothing to complain of."""
 
     class Free(keras.Model):  # type: ignore[misc]
@@ -180,7 +180,7 @@ def test_a_keras_model_of_free_calls_has_no_description(told: Any):
 
     assert set(drawn(KerasSubject(Free()))) == {"layer"}
     assert "keras" not in read()["train"].Tags()["tensors"]
-    assert told() == []
+    assert logged() == []
 
 
 def test_scikit_learn_shows_how_data_goes_through():

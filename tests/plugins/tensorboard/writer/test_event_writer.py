@@ -166,8 +166,8 @@ def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: P
     writer.flush()
     writer.close()
     writer.close()
-    told = [f"cannot write to {folder}", f"30,000 events of this run are not in {folder}"]
-    assert [lost for lost, _ in notes] == told
+    expected = [f"cannot write to {folder}", f"30,000 events of this run are not in {folder}"]
+    assert [lost for lost, _ in notes] == expected
     assert all(isinstance(error, NotADirectoryError) for _, error in notes)
 
 
@@ -201,8 +201,8 @@ def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: N
     writer.close()
     shown = sorted(step for *_, step in scalars(tmp_path))
     assert shown == list(range(500 if freed else len(shown)))
-    told = [f"cannot write to {tmp_path}", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
-    assert [lost for lost, _ in notes] == told[: 1 if freed else 2]
+    expected = [f"cannot write to {tmp_path}", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
+    assert [lost for lost, _ in notes] == expected[: 1 if freed else 2]
     assert {getattr(error, "errno", None) for _, error in notes} == {errno.EFBIG}
 
 
