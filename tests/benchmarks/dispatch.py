@@ -21,7 +21,7 @@ CASES = {
 }
 BATCHES = 2000
 LEAST_NS = 5_000_000
-"""How long one measurement takes at least."""
+"""Minimum duration of one measurement."""
 ASKED = {
     "PluggyCall": {"0": 8.0, "1": 8.0, "4": 8.0, "16": 8.0},
     "CachedPluggyCall": {"0": 8.0, "1": 8.0, "4": 8.0, "16": 8.0},
@@ -31,7 +31,7 @@ ASKED = {
     "LightningHooks": {"0": 40.0, "1": 40.0, "4": 40.0, "16": 40.0},
     "KerasList": {"1": 8.0, "4": 4.0, "16": 2.5},
 }
-"""How many times faster than each library trainbus set out to be."""
+"""Target speedup over each library."""
 
 
 def main(rounds: int = 41) -> None:

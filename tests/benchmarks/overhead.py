@@ -28,7 +28,7 @@ EPOCHS = 10
 BATCH_SIZE = 32
 
 Train = Callable[[Sequence[Callback] | None], object]
-"""Trains for `EPOCHS` epochs: bare where the callbacks are None."""
+"""Train for ``EPOCHS`` epochs: without a run if the callbacks are None."""
 
 
 def main(rounds: int = 9) -> None:

@@ -39,7 +39,7 @@ def listener(*, critical: bool) -> Any:
 
 
 def epochs() -> float:
-    """Nanoseconds of an epoch's boundary."""
+    """Return the nanoseconds of an epoch's boundary."""
     model = torch.nn.Linear(1, 1)
     subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
     with Run(subject, EarlyStopping(monitor="loss", patience=10**6), progress=False) as run:
@@ -68,7 +68,7 @@ def batches(plugins: list[Any], number: int) -> float:
 
 
 def bare() -> float:
-    """The same messages by hand."""
+    """Exchange the same messages by hand."""
     numbers, words = torch.zeros(256, dtype=torch.float64), torch.zeros(1024, dtype=torch.uint8)
     if dist.is_initialized():
         dist.barrier()
@@ -90,7 +90,7 @@ WORK = {
 
 
 def rank_of(rank: int, size: int, folder: str) -> int:
-    """Be one rank, and leave what it has measured."""
+    """Run as one rank, and write its measurements."""
     status = 1
     try:
         if size > 1:
@@ -106,7 +106,7 @@ def rank_of(rank: int, size: int, folder: str) -> int:
 
 
 def measured(size: int) -> dict[str, list[float]]:
-    """What rank 0 of so many has measured."""
+    """Return the measurements of rank 0 of this many."""
     with tempfile.TemporaryDirectory() as folder:
         children = [os.fork() or rank_of(rank, size, folder) for rank in range(size)]
         for child in children:

@@ -41,9 +41,9 @@ class Way(NamedTuple):
 
     save: Callable[[], object]
     finish: Callable[[], object] = lambda: None
-    """Waits until what `save` began is complete."""
+    """Wait until the file that ``save`` began is complete."""
     busy: Callable[[], bool] = lambda: False
-    """Whether it is not complete yet."""
+    """Whether the file is still being written."""
 
 
 def main() -> None:
@@ -114,7 +114,7 @@ def going(run: Run) -> bool:
 
 
 def own(run: Run, folder: Path) -> dict[str, Way]:
-    """What trainbus does, and the least that anyone who copies could do."""
+    """Return the ways of trainbus, and the least that any copying could cost."""
     assert isinstance(run.subject, TorchSubject)
     # of memory that PyTorch has found, as the weights are: NumPy would ask for huge pages
     source = torch.ones(sum(each.numel() for each in run.subject.model.parameters())).numpy()
@@ -127,7 +127,7 @@ def own(run: Run, folder: Path) -> dict[str, Way]:
 
 
 def others(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
-    """What others do, as far as they are installed."""
+    """Return the ways of other libraries that are installed."""
     ways = {"torch.save": Way(lambda: torch.save(model.state_dict(), folder / "torch.pt"))}
 
     def synced(path: Path) -> None:
@@ -211,7 +211,7 @@ def distributed(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
 
 
 def measured(ways: dict[str, Way], rounds: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Milliseconds blocked, and until complete, of each way."""
+    """Return the milliseconds blocked, and until complete, of each way."""
     taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ways}
     for way in ways.values():  # warm: files are there, buffers are made
         way.save()
@@ -251,7 +251,7 @@ def spread(values: list[float]) -> str:
 
 
 def memory_of(way: Way) -> int:
-    """Bytes by which a save lets the process grow, at most."""
+    """Return the peak number of bytes by which a save lets the process grow."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of before
     before = status("VmRSS")
@@ -261,7 +261,7 @@ def memory_of(way: Way) -> int:
 
 
 def status(name: str) -> int:
-    """A figure of this process, in bytes."""
+    """Return a figure of this process, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 

@@ -23,7 +23,7 @@ FEATURES, CHUNK = 20, 10_000
 
 
 def generated(rows: int) -> Iterator[tuple[Any, Any]]:
-    """Rows of float32 and labels of a noisy plane, in chunks."""
+    """Yield rows of float32 and labels of a noisy plane, in chunks."""
     random = np.random.default_rng(0)
     for _ in range(rows // CHUNK):
         X = random.standard_normal((CHUNK, FEATURES), dtype=np.float32)
@@ -31,7 +31,7 @@ def generated(rows: int) -> Iterator[tuple[Any, Any]]:
 
 
 def write_parquet(path: Path, rows: int) -> None:
-    """The same rows as a file."""
+    """Write the same rows to a file."""
     import pyarrow as arrow
     from pyarrow import parquet
 
@@ -43,11 +43,11 @@ def write_parquet(path: Path, rows: int) -> None:
 
 
 def from_parquet(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Its rows in chunks."""
+    """Yield its rows in chunks."""
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
-    for group in range(file.num_row_groups):  # iter_batches() holds on to what it has read
+    for group in range(file.num_row_groups):  # iter_batches() keeps what it has read
         columns = [column.to_numpy() for column in file.read_row_group(group).columns]
         yield np.stack(columns[:-1], axis=1), columns[-1]
 

@@ -89,7 +89,7 @@ def epoch(what: str) -> Passage:
 
 
 def code_lines(path: Path) -> int:
-    """The number of lines that bear code."""
+    """Return the number of lines that contain code."""
     docstrings: set[int] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):

@@ -32,12 +32,12 @@ from .jobs import job, torchrun
 
 MODULE = "tests.distributed.elastic"
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
-"""What `val_score` is in each epoch, as the mean over the ranks."""
+"""The mean of ``val_score`` over the ranks, for each epoch."""
 BATCH = 4
 
 
 class Witness:
-    """Records the epochs and decisions of this rank."""
+    """Record the epochs and decisions of this rank."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -63,7 +63,7 @@ class Witness:
 
 
 def digest(subject: Any) -> str:
-    """A digest of all weights."""
+    """Return a digest of all weights."""
     weights = hashlib.sha256()
     for name, array in subject.weights():
         weights.update(name.encode() + np.ascontiguousarray(array).tobytes())
@@ -107,7 +107,7 @@ def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq
 
 
 def do(what: str, folder: Path) -> None:
-    """Harm this rank, or ask for the end."""
+    """Interrupt or kill this rank."""
     if what == "stop":
         (folder / "run" / "stop").touch()
     elif what == "agent":
@@ -119,7 +119,7 @@ def do(what: str, folder: Path) -> None:
 
 
 def rank(folder: str, words: str = "{}") -> None:
-    """One rank."""
+    """Run one rank."""
     given = json.loads(words)
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     acts = [act for act in given.pop("acts", []) if act.get("attempt", 0) == attempt]
@@ -142,7 +142,7 @@ def last_reports(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
         each |= {"actions": actions} if "actions" in each else {}
         if each.get("actions") != [] and "asked for it" not in each.get("ended", ""):
             moment = "end" if "ended" in each else (each["step"], "actions" in each, "Restore" in line)
-            if "ended" in each:  # attempts before have come to a bad end
+            if "ended" in each:  # earlier attempts have failed
                 last.pop(moment, None)
             last[moment] = each
     return list(last.values())
@@ -177,7 +177,7 @@ def killed(size: int, kills: int, chance: random.Random, *, then: int | None = N
 
 
 def main(trials: int) -> None:
-    """The table in docs/reliability.md."""
+    """Print the table in docs/reliability.md."""
     print("| ranks | kills | finished | same decisions | same weights, bit for bit |")
     print("| --- | ---: | ---: | ---: | ---: |")
     chance = random.Random(0)

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LIMIT = 120.0
-"""Seconds after which a job hangs: many times what any of them takes."""
+"""Seconds after which a job counts as hung: many times the duration of any job."""
 
 
 class Ended(NamedTuple):
     """A job that is over."""
 
     codes: list[int]
-    """Exit code of each rank, negative for a signal; torchrun's alone, where it started the ranks."""
+    """Exit code of each rank, negative for a signal; only torchrun's, if it started the ranks."""
     reports: list[Any]
     """The report of each rank; None for one without a report."""
     errors: str

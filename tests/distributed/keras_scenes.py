@@ -35,7 +35,7 @@ def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
 
 
 def model_of(size: int) -> Any:
-    """A small network, the same on all ranks, whose gradients are those of all of them."""
+    """Return a small network, the same on all ranks, with gradients averaged over all of them."""
     keras.utils.set_random_seed(1)
     layers = [keras.Input((4,)), keras.layers.Dense(6), keras.layers.Dropout(0.2), keras.layers.Dense(1)]
     model = keras.Sequential(layers)
@@ -53,13 +53,13 @@ def model_of(size: int) -> Any:
 
 
 def samples(rank: int, batch: int) -> Any:
-    """Every rank's own."""
+    """Return this rank's samples."""
     x = np.random.default_rng(rank).normal(size=(BATCHES * batch, 4)).astype("float32")
     return x, (x.sum(1, keepdims=True) + rank).astype("float32")
 
 
 def batch_of(rank: int) -> int:
-    """Samples of a batch: under a distribution all ranks have as many."""
+    """Return the batch's samples: under a distribution all ranks have equally many."""
     return 4 if BACKEND == "jax" else 4 + 4 * rank
 
 
@@ -71,11 +71,11 @@ def digest(model: Any) -> str:
 
 
 class Breaks(Exception):
-    """As if the job had been killed."""
+    """Raised as if the job had been killed."""
 
 
 class Witness(keras.callbacks.Callback):
-    """Notes what this rank sees by itself, and may break the training in a batch."""
+    """Record this rank's metrics, and interrupt the training in a batch if required."""
 
     def __init__(self, breaks: tuple[int, int] | None) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def decisions(recorder: EventRecorder) -> list[Any]:
 
 
 def fit(folder: str, rank: int, size: int, breaks: tuple[int, int] | None = None, **options: Any) -> Any:
-    """A training in which every rank has other data, and sees other metrics."""
+    """A training in which every rank has other data, and computes other metrics."""
     model, witness, decided = model_of(size), Witness(breaks), EventRecorder("on_decision")
     watch = {"monitor": "val_loss"}
     bus = KerasCallback(
@@ -140,7 +140,7 @@ def unbroken(rank: int, size: int) -> Any:
 
 @scene
 def broken(rank: int, size: int) -> Any:
-    """The same, broken inside of an epoch, and gone on with."""
+    """The same, interrupted within an epoch, and resumed."""
     with suppress(Breaks):
         fit("broken", rank, size, breaks=(2, 2))
     return fit("broken", rank, size, resume="auto")
@@ -235,7 +235,7 @@ def loop_of_the_guide(rank: int, size: int) -> Any:
 
 
 def main() -> None:
-    """Be one rank."""
+    """Run one rank."""
     os.chdir(sys.argv[1])
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"

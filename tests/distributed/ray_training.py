@@ -14,7 +14,7 @@ EPOCHS = 6
 
 
 def train(config: dict[str, Any]) -> None:
-    """What each worker does: the loop that one process has, with a report to Ray."""
+    """Train on each worker: the loop of a single process, with a report to Ray."""
     import ray.train
     import torch
     from ray.train.torch import prepare_model

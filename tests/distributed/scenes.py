@@ -108,7 +108,7 @@ def outcome(run: Run, **more: Any) -> dict[str, Any]:
 
 
 def caught(play: Callable[[], Any]) -> str:
-    """What a run raises, in words."""
+    """Return the error of a run as text."""
     try:
         play()
     except BaseException as error:  # noqa: BLE001 - it is what the scene is about
@@ -147,7 +147,7 @@ def plain_epochs(rank: int, size: int) -> Any:
 
 @scene
 def reductions(rank: int, size: int) -> Any:
-    """Every way to reduce, in two batches."""
+    """Every reduction, in two batches."""
     with Run(subject(), progress=False) as run:
         for _ in run.epochs(2):
             for batch in run.batches(range(2)):
@@ -167,7 +167,7 @@ def reductions(rank: int, size: int) -> Any:
 
 @scene
 def batches(rank: int, size: int) -> Any:
-    """Saves inside of epochs."""
+    """Saves within epochs."""
     witness = recorder()
     trained = subject()
     with Run(trained, [ModelCheckpoint("batches/m-{step}", save_freq=3), witness], progress=False) as run:
@@ -191,7 +191,7 @@ def uneven_batches(rank: int, size: int) -> Any:
 
 @scene
 def stop_of_the_loop(rank: int, size: int) -> Any:
-    """One rank's loop has seen enough, in an epoch without end."""
+    """One rank's loop stops the run, in an epoch without end."""
     trained = subject()
     with Run(trained, EarlyStopping(monitor="loss", patience=50), progress=False) as run:
         for _ in run.epochs(3):
@@ -204,7 +204,7 @@ def stop_of_the_loop(rank: int, size: int) -> Any:
 
 HOOKS = [hook for hook in trainbus.Hooks.__dict__ if hook.startswith("on_") and hook not in
          ("on_exception", "on_checkpoint_error")]  # fmt: skip
-"""Those that a training of which nothing else fails tells."""
+"""The hooks that a training without other failures calls."""
 
 
 def raises(hook: str) -> object:
@@ -294,7 +294,7 @@ def full_disk(rank: int, size: int) -> Any:
 
 @scene
 def other_files(rank: int, size: int) -> Any:
-    """Ranks that do not see the same files resume from what rank 0 has, or not at all."""
+    """Ranks that do not see the same files resume from rank 0's, or not at all."""
     Path(f"seen-{rank}").mkdir()
     os.chdir(f"seen-{rank}")
     try:
@@ -333,7 +333,7 @@ def validation_on_rank_0(rank: int, size: int) -> Any:
 
 @scene
 def decided_by_the_loop(rank: int, size: int) -> Any:
-    """What one rank's loop decides, all carry out at the end of the epoch."""
+    """A decision of one rank's loop is executed by all at the end of the epoch."""
     witness = recorder()
     with Run(subject(), witness, progress=False) as run:
         for epoch in run.epochs(3):
@@ -404,7 +404,7 @@ def different_loops(rank: int, size: int) -> Any:
 
 @scene
 def asked_to_end(rank: int, size: int) -> Any:
-    """A signal or a stop file in an epoch without end; who would die of the signal afterwards only takes note of it."""
+    """A signal or a stop file in an epoch without end; a handler records the signal that would end the process."""
     cases = {"SIGTERM": [[0], [size - 1], list(range(size))], "SIGINT": [[1]], "stop": [[1]]}
     return {
         f"{what} at {who}": asked(what, rank in who, rank, f"asked-{what}-{len(who)}-{who[0]}")
@@ -455,7 +455,7 @@ def resized(rank: int, size: int) -> Any:
 
 
 def main() -> None:
-    """One rank."""
+    """Run one rank."""
     os.chdir(sys.argv[1])
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()

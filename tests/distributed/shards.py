@@ -69,7 +69,7 @@ def full_weights(trained: TorchSubject) -> dict[str, torch.Tensor]:
 
 
 def digest(trained: TorchSubject) -> str:
-    """Of all weights, and of the buffers that this rank has alone."""
+    """Return the digest of all weights, and of the buffers that only this rank has."""
     data = hashlib.sha256()
     for name, tensor in full_weights(trained).items():
         data.update(name.encode() + tensor.numpy().tobytes())
@@ -77,7 +77,7 @@ def digest(trained: TorchSubject) -> str:
 
 
 class Breaks(Exception):
-    """As if the job had been killed."""
+    """Raised as if the job had been killed."""
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
     resume: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """A training whose every global batch has the same rows whatever the number of ranks."""
+    """A training whose every global batch has the same rows for any number of ranks."""
     trained = subject(alone=alone)
     torch.manual_seed(100 + rank)
     x = torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(7))
@@ -140,7 +140,7 @@ def foreground(rank: int, size: int) -> Any:
 
 @scene
 def broken(rank: int, size: int) -> Any:
-    """The same, broken twice, once inside of an epoch, and gone on with."""
+    """The same, interrupted twice, once within an epoch, and resumed."""
     for at in ((3, 0), (6, 2)):
         with suppress(Breaks):
             train("broken", rank, size, breaks=at, resume="auto")
@@ -270,7 +270,7 @@ def damaged(rank: int, size: int) -> Any:
 
 @scene
 def plain(rank: int, size: int) -> Any:
-    """What several ranks have saved, in a model that is not sharded."""
+    """A checkpoint of several ranks, loaded into a model that is not sharded."""
     trained = subject(seed=9, sharded=False)
     trained.load("unbroken/last.dcp")
     return digest(trained)
@@ -278,7 +278,7 @@ def plain(rank: int, size: int) -> Any:
 
 @scene
 def last(rank: int, size: int) -> Any:
-    """The last checkpoint, in a model that is sharded over as many ranks as there are now."""
+    """The last checkpoint, loaded into a model that is sharded over the current number of ranks."""
     trained = subject(seed=9)
     trained.load("unbroken/last.dcp")
     return digest(trained)
@@ -286,7 +286,7 @@ def last(rank: int, size: int) -> Any:
 
 @scene
 def looked_at(rank: int, size: int) -> Any:
-    """TensorBoard with all that it could look at, on rank 0, and what it and others say of what they cannot."""
+    """TensorBoard with all options, on rank 0, and what it and others report as unavailable."""
     lines = logging.handlers.BufferingHandler(1000)
     logging.getLogger("trainbus").addHandler(lines)
     found: dict[str, Any] = {}
@@ -318,7 +318,7 @@ def looked_at(rank: int, size: int) -> Any:
 
 
 def main() -> None:
-    """Be one rank."""
+    """Run one rank."""
     os.chdir(sys.argv[1])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")

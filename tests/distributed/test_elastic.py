@@ -1,4 +1,4 @@
-"""A job under torchrun whose processes are killed, or asked to end, decides in the end as one that was left alone."""
+"""A job under torchrun whose processes are killed or interrupted decides in the end as an uninterrupted one."""
 
 import json
 import signal
@@ -50,7 +50,7 @@ def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
 
 @pytest.mark.exhaustive
 def test_a_rank_that_dies_is_named_by_the_others(tmp_path: Path) -> None:
-    """Four ranks that meet at every batch: three of them end with an error that says who is gone."""
+    """Four ranks that meet at every batch: three of them end with an error that names the missing rank."""
     acts = [{"rank": 2, "epoch": 1, "batch": 3, "do": "SIGKILL"}]
     words = json.dumps({"acts": acts, "save_freq": "100 steps"})
     ended = job(tmp_path, 4, "tests.distributed.elastic", words)

@@ -11,7 +11,7 @@ from .jobs import job
 
 SCENES = ("unbroken", "broken", "asked_to_end", "raising_plugin")
 OWN = {"torch": "loop_of_the_guide", "jax": "sharded_weights"}
-"""What is played on one backend alone."""
+"""The scenes of a single backend."""
 
 
 class Played(NamedTuple):
@@ -73,7 +73,7 @@ def test_rank_0_writes_and_all_leave_together(two: Played) -> None:
 
 
 def test_a_plugin_that_raises_on_one_rank_ends_all(two: Played) -> None:
-    """The other says which rank, and what."""
+    """The other rank's error names the rank and the cause."""
     first, second = (report["raising_plugin"] for report in two.reports)
     assert first.startswith("RankError: rank 1: ValueError: not with me")
     assert second.startswith("ValueError: not with me")

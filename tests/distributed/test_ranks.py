@@ -10,7 +10,7 @@ from .scenes import HOOKS, SCENES, SCORES
 
 Reports = dict[int, list[dict[str, Any]]]
 ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_disk", "different_loops", "other_files"})
-"""Scenes of which the ranks have different things to tell."""
+"""Scenes in which the ranks' reports differ."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_metric_that_one_rank_logs_is_that_of_all(reports: Reports) -> None:
 
 
 def test_decisions_inside_an_epoch_are_those_of_all_ranks(reports: Reports) -> None:
-    """Saves at batches fall on the same batch; where a rank has fewer batches, no rank reports the rest."""
+    """Saves at batches happen at the same batch; if a rank has fewer batches, no rank reports the rest."""
     assert reports[4][0]["batches"]["files"] == ["batches/m-3.pt", "batches/m-6.pt", "batches/m-9.pt"]
     saves = [actions for _, actions in decisions(reports[4][0]["uneven_batches"])]
     assert len(saves) == 4
@@ -98,7 +98,7 @@ def test_decisions_inside_an_epoch_are_those_of_all_ranks(reports: Reports) -> N
 
 
 def test_what_one_loop_decides_all_carry_out(reports: Reports) -> None:
-    """A stop ends the epoch after the same batch everywhere, anything else is done at the end of the epoch."""
+    """A stop ends the epoch after the same batch everywhere; any other decision is executed at the end of the epoch."""
     for ranks in reports.values():
         assert (ranks[0]["stop_of_the_loop"]["reason"], ranks[0]["stop_of_the_loop"]["epochs"]) == ("seen enough", 1)
     assert reports[4][0]["decided_by_the_loop"]["files"] == ["by-hand.pt"]
@@ -106,7 +106,7 @@ def test_what_one_loop_decides_all_carry_out(reports: Reports) -> None:
 
 
 def test_a_plugin_that_raises_on_one_rank_ends_all(reports: Reports) -> None:
-    """In whatever hook: its own rank raises what it raised, the others say which rank and what; observers harm none."""
+    """In any hook: its own rank raises the original error, the others name rank and error; observers affect none."""
     for hook in HOOKS:
         *others, own = (rank["raising_plugins"][hook] for rank in reports[4])
         assert own.startswith(f"ValueError: no {hook} [raised in {hook} by the plugin"), own
@@ -149,7 +149,7 @@ def test_ranks_that_differ_are_named(reports: Reports) -> None:
 
 
 def test_all_ranks_end_together_whichever_is_asked_to_end(reports: Reports) -> None:
-    """After the same batch, with one checkpoint of it, and then each as the signal would have it."""
+    """After the same batch, with one checkpoint of it, and then each exits by the signal."""
     for ranks in reports.values():
         for case, (error, requested, batches, _, files, noted) in ranks[0]["asked_to_end"].items():
             assert error == f"KeyboardInterrupt: {requested}"

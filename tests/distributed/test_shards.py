@@ -13,7 +13,7 @@ from .jobs import job, torchrun
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the four ranks have been."""
+    """Return the directory of the four ranks."""
     return tmp_path_factory.mktemp("four")
 
 
@@ -34,7 +34,7 @@ def test_a_save_in_the_background_changes_nothing(four: list[dict[str, Any]]) ->
 
 
 def test_a_broken_training_goes_on_to_the_bit(four: list[dict[str, Any]]) -> None:
-    """Broken at an epoch's beginning and inside of one, it ends as the unbroken one, each rank's buffers included."""
+    """Interrupted between epochs and within one, it ends as the uninterrupted one, each rank's buffers included."""
     for report in four:
         assert report["broken"].pop("resumed") is not None
         report["unbroken"].pop("resumed", None)
@@ -112,7 +112,7 @@ def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> Non
 def test_other_numbers_of_ranks_decide_the_same(
     size: int, four: list[dict[str, Any]], folder: Path, tmp_path: Path
 ) -> None:
-    """What 4 ranks began, 2 ranks or 1 end with the same decisions, and with the weights but for rounding."""
+    """A run of 4 ranks is continued by 2 ranks or 1 with the same decisions, and the same weights but for rounding."""
     shutil.copytree(folder / "part", "part")
     shutil.copytree(folder / "unbroken", "unbroken")
     ended = job(Path.cwd(), size, "tests.distributed.shards", "second_part", "last", *(["plain"] if size == 1 else []))

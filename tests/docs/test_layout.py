@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 UNTESTED = Path(__file__).with_name("modules_without_tests.txt")
 """Modules that have no test file of their own yet. The list may only get shorter."""
 TOPS = {"core": "trainbus", "adapters": "trainbus/adapters", "plugins": "trainbus/plugins"}
-"""Folder of the tree to its place in a wheel."""
+"""Folders of the tree with their paths in a wheel."""
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
 
 

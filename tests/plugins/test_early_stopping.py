@@ -12,7 +12,7 @@ from trainbus.testing import LineSubject, scripted
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=10), st.integers(0, 3))
 def test_the_weights_of_the_best_epoch_come_back_whatever_ended_the_training(losses: list[int], patience: int) -> None:
-    """After the run the subject is as it was at the first best epoch, whether it stopped early or not."""
+    """After the run the subject has the state of the first best epoch, whether it stopped early or not."""
     subject = LineSubject()
     callback = EarlyStopping(monitor="loss", patience=patience, restore_best_weights=True)
     with Run(subject, callback) as run:

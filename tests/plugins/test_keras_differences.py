@@ -64,7 +64,7 @@ def test_difference_infinity_is_never_the_best() -> None:
 
 
 def test_difference_no_best_epoch_restores_nothing() -> None:
-    """Where no value was finite Keras goes back to the first epoch; trainbus leaves the weights as they are."""
+    """If no value was finite, Keras restores the first epoch; trainbus leaves the weights as they are."""
     history, options = [math.nan, math.nan], {"restore_best_weights": True}
     assert keras_run(keras.callbacks.EarlyStopping(**options), history)[0].restored == 0
     assert trainbus_run(EarlyStopping(**options), history)[0].restored is None
@@ -181,7 +181,7 @@ def test_difference_comparisons_in_double_precision() -> None:
     ],
 )
 def test_difference_senseless_options_are_refused(name: str, options: dict[str, Any], said: str) -> None:
-    """What Keras takes without a word, though it can only be a mistake, trainbus refuses, naming it."""
+    """Options that Keras accepts silently, though they can only be mistakes, are refused by name."""
     getattr(keras.callbacks, name)(**options)
     with pytest.raises(SettingsError, match=said):
         getattr(trainbus.plugins, name)(**options)

@@ -107,7 +107,7 @@ def test_the_loops_own_decisions(capfd: pytest.CaptureFixture[str]):
 
 
 def test_a_resumed_run_says_where_from(capfd: pytest.CaptureFixture[str]):
-    """One line before all others, where anyone may speak; a fresh beginning says nothing."""
+    """One line before all others, if anything may be printed; a new run prints none."""
     for verbose, epochs in ((1, 2), (1, 3), (0, 4)):
         with Run(LineSubject(), ModelCheckpoint("run/m-{epoch}", verbose=verbose), resume="auto") as run:
             for _ in run.epochs(epochs):
@@ -132,7 +132,7 @@ def test_several_rates_and_whole_or_weights(capfd: pytest.CaptureFixture[str]):
 
 
 def test_lines_stay_whole_beside_a_framework_that_draws(capfd: pytest.CaptureFixture[str]):
-    """Where the framework has left its own bar's line open, decisions begin on a line of their own."""
+    """If the framework's bar has left its line open, decisions begin on a new line."""
     with Run(LineSubject(), callbacks(1, 1, 1), progress=False) as run:
         for epoch in run.epochs(6):
             print(f"\rtheirs {epoch}", end="")
@@ -191,7 +191,7 @@ def test_a_terminal_gets_one_bar(level: Any):
 
 
 def test_level_two_has_no_bar():
-    """Who asks for lines gets lines, on a terminal too and though others would take a bar, as in Keras."""
+    """verbose=2 prints lines, also on a terminal and if other callbacks would use a bar, as in Keras."""
     with terminal() as lines:
         train(callbacks(1, 2))
     assert not [line for line in lines if "|" in line]

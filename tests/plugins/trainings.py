@@ -117,7 +117,7 @@ def activations(subject: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 
 GRADIENTS = {"torch": True, "keras": keras.backend.backend() == "torch", "sklearn": False}
-"""Which frameworks tell of them."""
+"""The frameworks that provide them."""
 
 
 class Witness:

@@ -25,5 +25,5 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def in_child() -> Callable[[Callable[[], None]], int]:
-    """Runs something in a forked process; returns its exit code."""
+    """Run something in a forked process; return its exit code."""
     return dying.in_child

@@ -29,7 +29,7 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 EPOCHS = 12
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
-"""What `val_score` is in each epoch, so that everything happens: better, worse, slower, stopped."""
+"""``val_score`` of each epoch, so that everything happens: better, worse, slower, stopped."""
 ROWS, BATCH = 40, 8
 
 
@@ -84,7 +84,7 @@ class Witness:
 
 
 def digest(subject: object) -> str:
-    """A digest of all weights."""
+    """Return a digest of all weights."""
     assert isinstance(subject, HasWeights)
     weights = hashlib.sha256()
     for name, array in subject.weights():
@@ -225,17 +225,17 @@ def warm_up(name: str) -> None:
 
 
 def lines(events: Path) -> list[dict[str, Any]]:
-    """The recorded events of a training."""
+    """Return the recorded events of a training."""
     return [json.loads(line) for line in events.read_text().splitlines()]
 
 
 def suffix(events: list[dict[str, Any]], uninterrupted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events of the unbroken run, from where the other one resumed."""
+    """Return the events of the uninterrupted run, from where the other one resumed."""
     return uninterrupted[len(uninterrupted) - len(events) :]
 
 
 def files_in(folder: Path) -> list[str]:
-    """What a run leaves that is not its own affair."""
+    """Return the files that a run leaves, without its lock and journal."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".trainbus"))
 
 

@@ -30,13 +30,13 @@ MOST = 1_000
 
 
 class Tally(NamedTuple):
-    """What became of the saves of one format."""
+    """The results of the saves of one format."""
 
     saves: int
     refused: int
     """Saves that were reported as failed; the old file is then complete."""
     wrong: list[str]
-    """What should not be."""
+    """Errors that were found."""
 
 
 def _dcp(size: int) -> Kind:
@@ -57,7 +57,7 @@ def _h5(size: int) -> Kind:
 
 
 FORMATS: dict[str, Callable[[int], Kind]] = {**KINDS, "dcp": _dcp, "h5": _h5}
-"""Name to what makes the kind with so many weights."""
+"""Functions by name that make the kind with this many weights."""
 FOREGROUND_ONLY = {"line", "h5"}
 
 

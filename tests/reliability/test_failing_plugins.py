@@ -110,7 +110,7 @@ def test_a_failing_critical_plugin_ends_the_process_with_its_error(end: str, hoo
         assert (one.heard, one.code) == (undisturbed.heard, undisturbed.code)
         return
     assert one.code == 1
-    first = hook not in ("on_exception", "on_train_end") or end == "well"  # else the loop's own error came first
+    first = hook not in ("on_exception", "on_train_end") or end == "well"  # otherwise the loop's own error came first
     assert (one.heard.count("on_exception") == 1) == (hook != "on_train_end" or end == "crash")
     assert one.error[-2:] == (
         ["ValueError: as the test wants it", f"raised in {hook} by the plugin 'Failing'"]

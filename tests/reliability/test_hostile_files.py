@@ -1,4 +1,4 @@
-"""What somebody else put into the directory runs no code and reaches no other file."""
+"""A file that an attacker puts into the directory runs no code and reaches no other file."""
 
 import os
 import pickle
@@ -16,7 +16,7 @@ from .subjects import Kind, number_in
 
 
 class Malicious:
-    """Unpickled, it makes a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("code-ran",)

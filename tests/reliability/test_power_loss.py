@@ -88,12 +88,12 @@ class Recorder:
 def disks(before: Disk, calls: list[tuple[str, Path, Path, bytes]]) -> Iterator[Disk]:
     """Every content that the disk may have if the power fails after these calls."""
     names = {path: number for number, path in enumerate(before)}
-    """As they are for the processes that run: path to the number of its file; -1 for a directory."""
+    """The paths that running processes see, with the number of each file; -1 for a directory."""
     names |= {parent: -1 for path in before for parent in path.parents}
     datas = dict(enumerate(before.values()))
     unsynced: set[int] = set()
     durable, pending = dict(names), list[dict[Path, int | None]]()
-    """What is certainly on the disk, and changes to it that may be; None removes a name."""
+    """What is certainly on disk, and possible changes; None removes a name."""
     for call, path, target, data in calls:
         if call == "make":
             names[path] = number = len(datas)

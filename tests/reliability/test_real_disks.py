@@ -50,7 +50,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, but: int) -> None:
-    """Let somebody else take all the room but so many bytes."""
+    """Fill the disk but for this many bytes."""
     with (disk / "others").open("wb", buffering=0) as file:
         try:
             while file.write(bytes(4096)):

@@ -54,7 +54,7 @@ def test_a_file_too_large_for_the_disk_leaves_the_old_one_whole(kind: Kind, shar
 
 
 def test_no_room_for_the_manifest_leaves_the_old_one_whole(in_child: InChild) -> None:
-    """Where the payload fits and its manifest does not, the payload is not published either."""
+    """If the payload fits and its manifest does not, the payload is not published either."""
     path = Path("best.bin")
     commit(path, lambda staged: staged.write_text("old"), epoch=1, step=1)
 
@@ -94,7 +94,7 @@ def test_a_path_that_becomes_a_directory_is_left_alone(kind: Kind) -> None:
 
 
 def test_a_directory_that_becomes_a_file_is_left_alone(kind: Kind) -> None:
-    """Where the directory cannot be made or written, the error names the checkpoint."""
+    """If the directory cannot be created or written, the error names the checkpoint."""
 
     def occupy() -> None:
         shutil.rmtree("runs", ignore_errors=True)

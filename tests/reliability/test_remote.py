@@ -72,7 +72,7 @@ def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
 
 
 def test_a_run_goes_on_from_a_file_a_directory_or_what_it_finds(directory: Location) -> None:
-    """Each way of naming a checkpoint finds it; where the newest is damaged, the one before is taken."""
+    """Each way of naming a checkpoint finds it; if the newest is damaged, the previous one is used."""
     saver = ModelCheckpoint(f"{directory}/m-{{epoch}}")
     with pytest.raises(ValueError, match=rf"resume='{directory}/m-3\.npz': no such file"):
         train(saver, resume=f"{directory}/m-3.npz")

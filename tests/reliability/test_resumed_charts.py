@@ -75,7 +75,7 @@ def test_whenever_it_is_killed_the_resumed_charts_are_those_of_the_unbroken_run(
 
 
 def test_a_run_may_be_killed_many_times(tmp_path: Path) -> None:
-    """Life after life, the charts grow as one."""
+    """However often it is killed, the charts grow as those of one run."""
     folder, settings = tmp_path / "run", {"update_freq": "batch"}
     uninterrupted = charted("sgd", folder, settings, [])
     moments = [Moment("batch", 9), Moment("checkpoint", 2), Moment("epoch", 2), Moment("decision", 1)]

@@ -1,4 +1,4 @@
-"""A run that was killed and resumed decides and learns exactly as the one that was not."""
+"""A run that was killed and resumed decides and learns exactly as an uninterrupted one."""
 
 import tempfile
 from collections.abc import Iterator

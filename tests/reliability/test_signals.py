@@ -1,4 +1,4 @@
-"""A run that a signal ends finishes its batch, saves, goes as the signal would have it, and resumes as if unbroken."""
+"""A run that a signal ends finishes its batch, saves, exits by the signal, and resumes as if uninterrupted."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ MOMENTS = [("batch", 23), ("epoch", 4), ("decision", 4), ("checkpoint", 3)]
     [pytest.param(name, marks=[] if name in ("torch", "sgd") else pytest.mark.exhaustive) for name in TRAININGS],
 )
 def test_the_run_resumed_after_a_signal_reports_what_the_unbroken_one_reported(name: str, tmp_path: Path) -> None:
-    """Whatever it was doing when the signal came; and the file of the signal is gone in the end."""
+    """Whenever the signal came; the file of the signal is removed in the end."""
     folder = tmp_path / "run"
     uninterrupted = killed_and_resumed(name, folder, batches=False)
     assert uninterrupted is not None

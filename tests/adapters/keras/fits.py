@@ -74,7 +74,7 @@ class KerasRaises(keras.callbacks.Callback):
 
 
 class Listens(keras.callbacks.Callback):
-    """Does something at the end of each epoch."""
+    """Do something at the end of each epoch."""
 
     def __init__(self, action: Callable[[int], object]) -> None:
         super().__init__()

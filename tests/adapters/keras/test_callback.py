@@ -179,7 +179,7 @@ def test_an_inner_fit_needs_its_own_callback() -> None:
 
 
 class Stops:
-    """Asks for an end at one event."""
+    """Request a stop at one event."""
 
     def __init__(self, event: str) -> None:
         self.event = event
@@ -271,7 +271,7 @@ def test_a_second_fit_starts_afresh() -> None:
 def test_a_metric_of_a_validation_is_missed_when_there_is_none(
     options: dict[str, Any], epochs: int, said: str | None
 ) -> None:
-    """Without validation data a monitored val_loss fails at the end of the first epoch; else it is waited for."""
+    """Without validation data a monitored val_loss fails at the end of the first epoch; else the run waits for it."""
     cb = KerasCallback(EarlyStopping(monitor="val_loss", patience=9))
     if said is None:
         fit(line(), [cb], epochs=epochs, **options)
@@ -290,7 +290,7 @@ def test_a_misspelt_metric_fails_when_it_should_have_come() -> None:
 
 
 def test_a_metric_that_another_callback_adds() -> None:
-    """What an earlier Keras callback puts into the logs can be monitored."""
+    """A metric that an earlier Keras callback adds to the logs can be monitored."""
 
     class Adds(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -124,7 +124,7 @@ def train(model: Any) -> None:
 
 
 def stored(file: Any) -> list[Any]:
-    """Names, attributes, types and values of an HDF5 file, in its order."""
+    """Return names, attributes, types and values of an HDF5 file, in its order."""
     found: list[Any] = []
 
     def note(name: str, each: Any) -> None:
@@ -211,7 +211,7 @@ def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_legacy_files_are_written_while_the_training_waits() -> None:
-    """Asking for them in the background is refused before training, naming what can be."""
+    """Saving them in the background is refused before training, naming the suffixes that can be."""
     with pytest.raises(SettingsError, match=r"'m.h5' cannot be written in the background; save as .keras"):
         Run(KerasSubject(sequential()), ModelCheckpoint("m.h5", background=True))
 
@@ -245,7 +245,7 @@ print(*sorted(path.name for path in run.state.files))
 
 
 def test_a_keras_that_saves_in_another_way_saves_while_the_training_waits(tmp_path: Path) -> None:
-    """What the copy builds on is Keras's own affair; without it files are Keras's, only the background is refused."""
+    """The copy relies on private parts of Keras; without them Keras writes the files, but none in the background."""
     script = UNKNOWN.format(part="_serialize_model_as_json")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
 

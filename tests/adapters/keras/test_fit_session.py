@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:U
 
 
 class Raises:
-    """Raises at the end of the first epoch."""
+    """Raise at the end of the first epoch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -96,7 +96,7 @@ def test_a_skipped_update_is_no_step() -> None:
 @pytest.mark.skipif(BACKEND != "torch", reason="a train step written for torch")
 @pytest.mark.parametrize("ears", [Ears, BatchEars])
 def test_a_train_step_with_optimizers_of_its_own(ears: type[Ears]) -> None:
-    """Where the compiled optimizer is not used, as in a GAN, each batch is a step."""
+    """If the compiled optimizer is not used, as in a GAN, each batch is a step."""
 
     class Adversary(keras.Model):
         def __init__(self) -> None:
@@ -192,7 +192,7 @@ def test_a_failing_decider_is_named_to_fit(place: int) -> None:
 
 
 class Breaks(keras.layers.Layer):
-    """Raises at its n-th call outside of fit's own trial runs."""
+    """Raise at the n-th call outside of fit's own trial runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> N
 
 
 def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
-    """Where the error is kept, as notebooks do, the run ends at the latest when the next fit begins."""
+    """If the error is kept, as in notebooks, the run ends at the latest when the next fit begins."""
     ears = Ears()
     cb = KerasCallback(ears)
     with pytest.raises(ZeroDivisionError) as info:

@@ -49,7 +49,7 @@ def test_directions_come_from_metric_objects() -> None:
 
 
 def test_direction_of_the_metric_object_wins_over_the_name() -> None:
-    """A metric named against its nature is judged by its nature."""
+    """The metric object decides the direction, even if the name suggests the other one."""
     model = line(metrics=[keras.metrics.R2Score(name="error")])
     cb = KerasCallback(EarlyStopping(monitor="val_error", patience=9))
     fit(model, [cb], validation_data=(X, Y), epochs=2)

@@ -57,19 +57,19 @@ def test_keeps_the_contract_of_every_capability(optimizer: Callable[[], Any]) ->
 
 
 def test_is_found_by_the_type_of_the_model() -> None:
-    """A Keras model goes to Keras's adapter, also where it is a torch module as well."""
+    """A Keras model goes to Keras's adapter, even if it is also a torch module."""
     assert isinstance(trainbus.watch(line()).subject, KerasSubject)
 
 
 def test_takes_models_only() -> None:
-    """What is no model is refused."""
+    """An object that is not a model is refused."""
     with pytest.raises(SettingsError, match=r"takes a keras.Model; this is a Dense"):
         KerasSubject(keras.layers.Dense(1))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_whole_models_are_loaded_by_keras(suffix: str) -> None:
-    """What it saves, Keras loads: the same predictions, the same optimizer."""
+    """Keras loads what it saves: the same predictions, the same optimizer."""
     model = line("adam", loss=keras.losses.MeanSquaredError())  # Keras 3.15.1 cannot load "mse" from .h5
     fit(model, None)
     KerasSubject(model).save(Path(f"model{suffix}"), weights_only=False)
@@ -190,7 +190,7 @@ def test_restores_raw_weights_and_averages_while_training_goes_on() -> None:
 
 
 def test_weights_have_unique_names_in_a_stable_order() -> None:
-    """Every weight is there once, a subclassed model's own included, also where layers share a name."""
+    """Every weight is listed once, including a subclassed model's own, even if layers share a name."""
     model = own()
     weights = dict(KerasSubject(model).weights())
     assert len(weights) == len(model.weights) == 7
@@ -224,7 +224,7 @@ def test_a_file_that_does_not_fit_is_refused_by_name(suffix: str) -> None:
 
 
 def compiled_model(units: int) -> Any:
-    """A dense layer of so many units."""
+    """Return a model with one dense layer of this many units."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
     model.compile("adam", "mse")
     return model

@@ -46,13 +46,13 @@ STEPS: dict[str, Callable[[], list[Any]]] = {
 
 
 def pipeline(steps: str = "scaler", learner: str = "sgd", *, nested: bool = False) -> Pipeline:
-    """A new one, not fitted."""
+    """Return a new pipeline, not fitted."""
     last = LEARNERS[learner]()
     return make_pipeline(*STEPS[steps](), make_pipeline(StandardScaler(), last) if nested else last)
 
 
 def weights(estimator: Any) -> list[np.ndarray[Any, Any]]:
-    """All fitted arrays of what learns, whatever they are called."""
+    """Return all fitted arrays of the last step, whatever their names."""
     return [np.array(array) for _, array in SklearnSubject(estimator).weights()]
 
 
@@ -103,7 +103,7 @@ def test_texts_become_numbers_first() -> None:
 
 
 def test_targets_of_several_columns_stay_so() -> None:
-    """Which shape the last step wants is asked of it."""
+    """The last step determines the shape."""
     trained = make_pipeline(StandardScaler(), MultiOutputRegressor(SGDRegressor(random_state=0)))
     run = partial_fit(trained, X, X[:, :1], epochs=2, random_state=0)
     assert run.history["loss"][1] < run.history["loss"][0]

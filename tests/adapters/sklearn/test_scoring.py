@@ -41,12 +41,12 @@ def test_scores_are_those_of_scikit_learn(scoring, names):
 
 
 def named_losses(kind):
-    """Names of the losses that an estimator can have, but for those that it gives probabilities with."""
+    """Return the names of an estimator's losses, without those for which it gives probabilities."""
     return sorted(kind.loss_functions.keys() - {"log_loss"})
 
 
 def own_loss(estimator, truth, raw):
-    """The mean of the function that scikit-learn has for the estimator's loss, in full where it has the half."""
+    """Return the mean of scikit-learn's function for the estimator's loss, doubled if scikit-learn halves it."""
     kind, *options = estimator.loss_functions[estimator.loss]
     function = kind(*[estimator.epsilon if option == SGDRegressor().epsilon else option for option in options])
     if hasattr(function, "py_loss"):

@@ -30,7 +30,7 @@ def new():
 
 @given(st.integers(1, 70))
 def test_a_stream_trains_as_its_rows_in_memory_do(size):
-    """Whatever the batches, the estimator is what partial_fit over the same rows in that order makes of it."""
+    """For any batch sizes, the estimator equals one trained by partial_fit on the same rows in that order."""
     streamed, in_memory = new(), new()
     partial_fit_stream(streamed, lambda: chunks(size), classes=[0, 1], epochs=2, callbacks=[])
     partial_fit(in_memory, X, y, batch_size=size, epochs=2, shuffle=False, callbacks=[])

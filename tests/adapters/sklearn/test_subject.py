@@ -59,7 +59,7 @@ def test_what_is_brought_back_goes_on_to_the_bit(name, way, tmp_path):
 
 
 def test_what_was_untrained_is_untrained_again():
-    """A snapshot from before the training takes all that was fitted away, from the same object."""
+    """A snapshot from before the training removes all fitted attributes from the same object."""
     estimator = make("SGDClassifier")
     subject = SklearnSubject(estimator)
     kept = subject.snapshot()
@@ -119,7 +119,7 @@ def test_an_estimator_that_would_fail_is_refused_before_training(estimator, sent
 
 
 def test_an_adaptive_rate_is_warned_of():
-    """MLP's 'adaptive' falls by the noise of batches; with Adam it means nothing, and nothing is said."""
+    """MLP's 'adaptive' rate falls by the noise of batches, which is warned of; with Adam it has no effect."""
     with pytest.warns(UserWarning, match=r"MLPClassifier\(learning_rate='adaptive'\) divides its rate by 5"):
         SklearnSubject(MLPClassifier(solver="sgd", learning_rate="adaptive"))
     with warnings.catch_warnings():
@@ -128,5 +128,5 @@ def test_an_adaptive_rate_is_warned_of():
 
 
 def test_watch_finds_the_adapter_by_type():
-    """A class derived from scikit-learn's is scikit-learn's to watch."""
+    """The adapter for scikit-learn handles a class derived from scikit-learn's."""
     assert isinstance(trainbus.watch(Own()).subject, SklearnSubject)

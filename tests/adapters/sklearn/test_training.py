@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWa
 
 
 def rises(estimator, X, y):
-    """A score that is there for every estimator."""
+    """Return a score that any estimator has."""
     rises.calls += 1
     return rises.calls
 
@@ -126,7 +126,7 @@ def test_sample_weights_count():
 
 
 def test_labels_may_come_late():
-    """A label that only the last batch holds is known from the first on, with one output or several."""
+    """A label that only the last batch contains is known from the first batch on, with one output or several."""
     late = np.repeat([0, 1, 2], [30, 29, 1])
     estimator = make("SGDClassifier")
     partial_fit(estimator, X, late, batch_size=20, shuffle=False)
@@ -166,7 +166,7 @@ def test_validation_comes_when_it_is_due():
 
 
 def test_an_own_loop_trains_as_partial_fit_does():
-    """A loop of one's own over chunks, with the same batches, gives the same estimator and the same decisions."""
+    """A user's loop over chunks, with the same batches, gives the same estimator and the same decisions."""
     looped, given = make("SGDClassifier"), make("SGDClassifier")
     callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)]
     with trainbus.watch(looped, callbacks=callbacks) as run:
@@ -245,7 +245,7 @@ def test_what_does_not_fit_is_refused_before_training(options, sentence):
 
 
 def test_a_monitor_that_nothing_logs_is_refused_at_the_first_epoch():
-    """Without validation data there is no val_loss, and the message names what there is."""
+    """Without validation data there is no val_loss, and the message names the logged metrics."""
     with pytest.raises(trainbus.MissingMetric, match=r"'val_loss' is not logged"):
         partial_fit(make("SGDClassifier"), X, LABELS, epochs=3, callbacks=EarlyStopping())
 

@@ -179,6 +179,6 @@ def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: boo
     ],
 )
 def test_wrong_arguments_are_refused(arguments: Callable[[], Any], options: dict[str, Any], message: str) -> None:
-    """What is no model, optimizer, scheduler or scaler is refused with what it is."""
+    """Wrong objects are refused with their position and type."""
     with pytest.raises(SettingsError, match=message):
         TorchSubject(*arguments(), **options)

@@ -61,7 +61,7 @@ def test_a_restored_training_goes_on_to_the_bit(
 @pytest.mark.parametrize("weights_only", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_load_without_trainbus(kind: str, weights_only: bool) -> None:
-    """The plain calls that anybody knows read the files, into a model that knows nothing of trainbus."""
+    """The plain PyTorch calls read the files, into a model that does not depend on trainbus."""
     training = Training(kind, "Adam", "OneCycleLR")
     training.train(1)
     training.subject.save(Path("model.pt"), weights_only=weights_only)
@@ -120,7 +120,7 @@ def test_modules_see_the_version_that_wrote_their_weights() -> None:
 
 
 def test_tied_weights_are_stored_once() -> None:
-    """Two names of one tensor take the place of one, and are one again after loading."""
+    """Two names of one tensor take the space of one, and are one again after loading."""
     model = nn.Sequential(nn.Linear(200, 200, bias=False), nn.Linear(200, 200, bias=False))
     model[1].weight = model[0].weight
     TorchSubject(model).save(Path("tied.pt"), weights_only=True)

@@ -42,7 +42,7 @@ def test_after_a_death_between_the_renames_the_content_found_is_the_one_that_is_
 
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)), st.sets(st.integers(0, 5)))
 def test_the_newest_intact_is_the_latest_undamaged_step(order, flipped: set[int], gone: set[int]) -> None:
-    """Whatever the order of writing and the damage, the later ones that were skipped are named."""
+    """In any order of writing and of damage, the later ones that were skipped are named."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         root = Path(folder)
         for number in order:

@@ -16,7 +16,7 @@ COPIER = ParallelCopier()
 
 @st.composite
 def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
-    """Of numbers that all differ, of sizes about those that matter; in any order, also parts of larger ones."""
+    """Return arrays of distinct numbers, of sizes near the limits; in any memory order, also parts of larger ones."""
     kind = draw(st.sampled_from([np.int64, np.int32, np.complex128]))
     length = draw(st.sampled_from([0, 1, SMALL, PIECE, 3 * PIECE])) // np.dtype(kind).itemsize
     length += draw(st.sampled_from([0, 1, 7]))

@@ -104,7 +104,7 @@ def test_what_rank_0_has_written_comes_with_the_end_of_an_epoch() -> None:
 
 
 def test_ranks_at_different_epochs_all_raise() -> None:
-    """With who is where; if the run was asked to end, it ends instead."""
+    """The error says which rank is at which epoch; if the run was asked to end, it ends instead."""
 
     def play(ranks: ThreadRanks) -> list[str]:
         coordinator, state, receiver = coordinator_of(ranks)

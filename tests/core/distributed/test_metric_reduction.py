@@ -1,4 +1,4 @@
-"""Metrics of several ranks are those of one that would have logged them all."""
+"""Metrics of several ranks equal those of one rank that logged all values."""
 
 from math import isnan, nan
 from typing import Any
@@ -24,7 +24,7 @@ def means_of(values: list[tuple[str, float, int]]) -> RunningMeans:
 
 
 def reduced(each: list[RunningMeans]) -> RunningMeans:
-    """What the ranks make of it together."""
+    """Return the metrics that the ranks reduce together."""
     rows = [MetricReducer(rank) for rank in range(len(each))]
     for row, means in zip(rows, each, strict=True):
         row.take(means)

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Answers:
-    """Answers the ends of epochs with what it is given, and keeps the metrics that it gets."""
+    """Answer the ends of epochs with the given decision, and keep the metrics that it receives."""
 
     def __init__(self, answer: object = None) -> None:
         self.answer = answer
@@ -60,7 +60,7 @@ class Stop:
 def on_group(
     size: int, play: Callable[[RankGroup, Bus, Parts], T], plugin: Callable[[int], object] = lambda _: Answers()
 ) -> list[T]:
-    """What each rank makes of its group, which has met once, a bus with its plugin, and what executes decisions."""
+    """Return the results of each rank's group, which has met once, with a bus, its plugin, and an executor."""
     began: list[tuple[RankGroup, Parts]] = []
 
     def one(ranks: ThreadRanks) -> T:

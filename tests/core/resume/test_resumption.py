@@ -1,4 +1,4 @@
-"""Whatever kills a run, the one that continues from its checkpoints decides as if it had never been interrupted."""
+"""A run that is killed in any way and resumed from its checkpoints decides as if it had never been interrupted."""
 
 import json
 import logging
@@ -156,7 +156,7 @@ class Lives(RuleBasedStateMachine):
         self.unbroken(epochs)
 
     def unbroken(self, epochs: int) -> None:
-        """What a run of so many epochs logs and leaves if nothing happens to it."""
+        """Return the log and the files of an undisturbed run of this many epochs."""
         self.epochs = epochs
         aside = self.folder / "aside"
         aside.mkdir()
@@ -184,7 +184,7 @@ class Lives(RuleBasedStateMachine):
             self.unbroken(self.epochs + 1)
 
     def logs_the_same(self) -> list[str]:
-        """What was logged is a part of what the unbroken run logged, without a gap."""
+        """Assert that the log is a part of the uninterrupted run's log, without a gap."""
         logged = Path("logged").read_text().splitlines() if Path("logged").exists() else []
         starts = [n for n, line in enumerate(self.logged) if logged[:1] in ([], [line])]
         assert any(logged == self.logged[start : start + len(logged)] for start in starts), (logged, self.logged)

@@ -11,7 +11,7 @@ from itertools import count
 __all__ = ["MEMORY", "dying_at", "in_child", "with_room_for"]
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where a sync costs nothing, on systems that have such a place: who dies here is a process, not the power."""
+"""A directory in memory, if the system has one: only processes die here, the power stays."""
 
 
 def in_child(work: Callable[[], None]) -> int:

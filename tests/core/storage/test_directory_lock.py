@@ -91,7 +91,7 @@ def test_a_dead_process_holds_no_lock() -> None:
 
 
 def test_all_or_none_of_several_directories_are_owned() -> None:
-    """Where one directory is refused, the others are given back."""
+    """If one directory is refused, the others are released."""
     with lock_directories([Path("b")]):
         with pytest.raises(CheckpointError):
             lock_directories([Path("a"), Path("b")])

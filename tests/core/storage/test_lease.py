@@ -113,7 +113,7 @@ def test_an_owner_who_renews_never_counts_as_dead(directory: RemotePath, monkeyp
 
 
 def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many processes wait for one silent owner, one of them gets the lock and all others are refused."""
+    """Any number of processes may wait for one silent owner; one of them gets the lock and all others are refused."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.5)
     stranger(directory, "dead")
     owned: list[Lease] = []
@@ -141,7 +141,7 @@ def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, m
 
 @pytest.mark.usefixtures("hurried")
 def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) -> None:
-    """The object by which one of many takes over is no second lock that could stay for ever."""
+    """The object by which one of many takes over is not a second lock that could stay for ever."""
     entry = stranger(directory, "dead")
     name = f".trainbus-claim-{leases.hashlib.sha256(str(entry).encode()).hexdigest()[:16]}"
     RemoteBackend(directory / name).create(str(entry._replace(token="died, too")))

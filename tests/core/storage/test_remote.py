@@ -40,12 +40,12 @@ def put(path: RemotePath, text: str, number: int) -> None:
 
 
 def text_at(path: RemotePath) -> str:
-    """What is at a path; nothing where no file is."""
+    """Return the text at a path; None if there is no file."""
     return "" if backend_for(path).size() is None else backend_for(path).read().decode()
 
 
 def nothing_staged() -> bool:
-    """Whether this process has left nothing on its own disk."""
+    """Return whether this process has left no file on its own disk."""
     return os.listdir(remote_cache.process_directory()) == [remote_cache.LOCK]
 
 

@@ -28,7 +28,7 @@ def fill(directory: Path, text: str) -> None:
 
 
 def text_in(path: Path) -> str:
-    """What somebody without trainbus reads: the index, and the parts that it names."""
+    """Return what a reader without trainbus reads: the index, and the parts that it names."""
     (text,) = {(path / part).read_text() for part in (path / "index").read_text().split()}
     return text
 
@@ -116,7 +116,7 @@ def test_every_damaged_part_is_found(data) -> None:
 
 
 def test_a_part_that_nobody_names_changes_nothing() -> None:
-    """What somebody adds to the shards is not read, and goes with the next save."""
+    """A foreign file among the shards is not read, and is removed by the next save."""
     path = Path("best.parts")
     put(path, "old")
     (path / f"{SHARDS}foreign").mkdir()

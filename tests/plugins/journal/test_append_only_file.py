@@ -15,7 +15,7 @@ from .stories import JOURNAL, KILLED, SAVED, read_one, train
 
 
 def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
-    """Strict lines of JSON are all that is ever in the file after a resume."""
+    """The file contains only complete lines of strict JSON after a resume."""
     train(KILLED[:3], SAVED)
     with JOURNAL.open("ab") as file:
         file.write(b'{"time":17')
@@ -26,7 +26,7 @@ def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
 
 
 def test_nobody_elses_file_is_touched() -> None:
-    """A file that is no journal is refused where it is named, and left alone where it is only in the way."""
+    """A foreign file is refused if it was named by the user, and left alone if it is only in the way."""
     for content in ("a text without an end", '{"their": "own"}\n', "{"):
         Path("notes").write_text(content)
         with pytest.raises(SettingsError, match=r"path='notes'.*is not a journal of trainbus"):

@@ -1,4 +1,4 @@
-"""The laws of where a journal is."""
+"""The location of a journal."""
 
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,14 @@ def test_two_runs_at_a_time_do_not_share_a_named_journal() -> None:
 
 
 def test_two_journals_in_one_run_are_refused_where_they_would_be_one_file() -> None:
-    """Two that say the same, however they are written."""
+    """Two journals with the same path, however it is written."""
     for listed in ([Journal(), Journal()], [Journal("a.jsonl"), Journal("./a.jsonl")]):
         with pytest.raises(SettingsError, match="two callbacks would write"):
             Run(callbacks=listed)
 
 
 def test_a_refused_run_leaves_no_line_in_the_journal_of_the_one_that_goes_on() -> None:
-    """Who owns the directory is the only one who writes into it."""
+    """Only the owner of the directory writes to it."""
     with Run(LineSubject(), SAVED) as run:
         for _ in run.epochs(1):
             run.log(val_loss=1.0)

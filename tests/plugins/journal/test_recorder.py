@@ -69,7 +69,7 @@ def test_every_journal_reads_and_tells_what_the_run_knows(
 
 
 def test_the_values_of_a_stop_are_those_that_the_rule_compared() -> None:
-    """Who reads a decision can follow it: value, best, its epoch, the wait and the patience."""
+    """A reader can follow a decision: value, best, its epoch, the wait and the patience."""
     train([3.0, 1.0, 1.5, 2.0], EarlyStopping(patience=2, min_delta=0.25), Journal("a.jsonl"))
 
     (stop,) = [action for each in read_one(Path("a.jsonl")).decisions for action in each.actions]
@@ -92,7 +92,7 @@ def test_the_values_of_a_stop_are_those_that_the_rule_compared() -> None:
 
 
 def test_a_cut_tells_the_learning_rates_that_follow() -> None:
-    """Factor and floor are what was asked, the rates what came of it; the next epoch trains with them."""
+    """Factor and floor are the requested ones, the rates the results; the next epoch trains with them."""
     train([1.0, 1.0, 1.0], CUT, Journal("a.jsonl"))
     found = read_one(Path("a.jsonl"))
 
@@ -157,7 +157,7 @@ def in_child(*moments: int | None, listed: tuple[object, ...] = (SAVED, STOP, CU
 def test_whenever_it_is_killed_the_journal_of_the_resumed_run_tells_the_story_of_the_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_batch: bool
 ) -> None:
-    """What was decided, saved and logged, each once and in order, however often the run was killed on its way."""
+    """Each decision, file and metric is recorded once and in order, however often the run was killed."""
     saved = ModelCheckpoint("run/m-{step}", keep_last=2, save_freq=1) if every_batch else SAVED
     journals = []
     for number, moments in enumerate([(), (6,), (7,), (13, 5, 8), (18, 9)]):
@@ -174,7 +174,7 @@ def test_whenever_it_is_killed_the_journal_of_the_resumed_run_tells_the_story_of
 
 
 def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> None:
-    """Where the earlier lines are not there, the journal begins with the resume, and says with which epoch."""
+    """Without the earlier lines, the journal begins with the resume, and its epoch."""
     train(KILLED[:3], SAVED)
     JOURNAL.unlink()
     train(KILLED[:5], SAVED, resume="auto")
@@ -218,7 +218,7 @@ def test_failures_exceptions_and_what_ends_a_run_are_recorded() -> None:
 
 
 def test_an_epoch_in_which_a_plugin_raises_is_recorded_too() -> None:
-    """What was logged is written before anybody can raise because of it."""
+    """The metrics are written before any plugin can raise because of them."""
 
     class Refusing:
         @hookimpl

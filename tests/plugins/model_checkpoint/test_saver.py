@@ -105,7 +105,7 @@ def train_until(error: BaseException | None, *callbacks: Any) -> Run:
 
 @pytest.mark.parametrize("error", [ValueError("spoilt"), KeyboardInterrupt(), None])
 def test_the_end_of_the_training_decides_the_name_of_its_file(error: BaseException | None) -> None:
-    """An exception or an interrupt saves to "exception", any other end to "end"; the best file stays as it was."""
+    """An exception or an interrupt saves to "exception", any other end to "end"; the best file is unchanged."""
     callback = ModelCheckpoint("best", save_best_only=True, save_on=("end", "exception"))
     if error is None:
         train_until(None, callback)
@@ -130,7 +130,7 @@ def test_an_early_stop_is_an_end() -> None:
 
 
 def test_a_training_that_never_began_saves_nothing() -> None:
-    """When a plugin refuses at the beginning, there is nothing worth a file."""
+    """If a plugin refuses at the beginning, no file is saved."""
 
     class Refuses:
         @hookimpl

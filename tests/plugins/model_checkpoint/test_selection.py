@@ -88,7 +88,7 @@ def test_keeping_the_best_one_under_one_name_is_saving_the_best_only(losses: lis
 
 
 def test_with_best_only_retention_sees_new_bests_alone() -> None:
-    """What is no new best is not offered: the last two records stay, though another epoch was the last."""
+    """Only new bests are offered: the last two of them stay, though another epoch was the last."""
     history = [{"val_loss": value} for value in (5, 4, 4.5, 3, 9)]
 
     assert saved(history, save_best_only=True, keep_last=2) == ["m-1.npz", "m-2.npz", "m-4.npz"]
@@ -96,7 +96,7 @@ def test_with_best_only_retention_sees_new_bests_alone() -> None:
 
 
 def test_an_epoch_without_the_metric_is_kept_as_one_of_the_last_only() -> None:
-    """Where validation runs every other epoch, the epochs between are never among the best."""
+    """If validation runs every other epoch, the epochs between are never among the best."""
     history = [{"loss": 1}, {"loss": 1, "val_loss": 2}, {"loss": 1}, {"loss": 1, "val_loss": 3}, {"loss": 1}]
 
     saved(history, keep=1, keep_last=1)
@@ -152,7 +152,7 @@ def test_a_death_at_any_step_of_pruning_leaves_the_best_and_the_last(last: float
 
 
 def test_a_file_that_somebody_removed_is_no_longer_counted() -> None:
-    """After a resume as many are kept as were asked for, not one less for each that is gone."""
+    """After a resume as many files are kept as requested, not one less for each that was removed."""
     train_on([3.0, 2.0, 8.0])
     remove(Path("m-1.npz"))
     train_on([3.0, 2.0, 8.0, 5.0, 9.0])
@@ -173,7 +173,7 @@ def test_decisions_tell_why_files_are_saved_and_forgotten() -> None:
 
 
 def test_nothing_is_forgotten_for_a_file_that_could_not_be_written() -> None:
-    """When saving fails, what retention would have given up is still there."""
+    """If saving fails, the files that retention would have deleted still exist."""
 
     class Full(LineSubject):
         def save(self, path: Path, *, weights_only: bool) -> None:
@@ -295,7 +295,7 @@ def test_a_save_that_fails_ends_the_run_unless_everybody_agrees(other: tuple[str
 
 
 def test_whose_save_failed_forgets_nothing() -> None:
-    """What its asker wanted to delete for the new file stays; what others wanted to delete goes."""
+    """The files that its plugin wanted to delete for the new one stay; those of other plugins are deleted."""
 
     class Rotates:
         @hookimpl

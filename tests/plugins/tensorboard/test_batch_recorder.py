@@ -46,7 +46,7 @@ def test_batches_are_running_means():
 
 
 def test_a_validation_between_batches_is_no_batch():
-    """Metrics of a validation that came in the middle of an epoch are not written as those of a batch."""
+    """Metrics of a validation within an epoch are not written as those of a batch."""
     with Run(None, TensorBoard("logs", update_freq="batch")) as run:
         for _ in run.epochs(1):
             for _ in run.batches(range(2)):
@@ -58,7 +58,7 @@ def test_a_validation_between_batches_is_no_batch():
 
 
 def test_several_updates_in_a_batch_skip_no_interval():
-    """Where a batch makes several updates, the first batch past each multiple of update_freq is written."""
+    """If a batch makes several updates, the first batch past each multiple of update_freq is written."""
     with Run(None, TensorBoard("logs", update_freq=10)) as run:
         run.begin_epoch(0)
         for batch in range(8):

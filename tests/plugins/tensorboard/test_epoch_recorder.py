@@ -125,7 +125,7 @@ def test_no_run_without_an_event():
 
 
 class Failing:
-    """Raises at the end of the second epoch."""
+    """Raise at the end of the second epoch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error

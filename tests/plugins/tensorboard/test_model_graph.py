@@ -36,7 +36,7 @@ X = torch.ones(ROWS, 3)
 
 
 class Branching(torch.nn.Module):
-    """Which way it goes depends on the numbers."""
+    """A model whose control flow depends on the values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Branching(torch.nn.Module):
 
 
 class Named(torch.nn.Module):
-    """Takes a mapping of tensors, and puts out another."""
+    """A model that maps a dictionary of tensors to another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Named(torch.nn.Module):
 
 
 class Wanting(Named):
-    """Takes its tensors by name only."""
+    """A model that takes its tensors by name only."""
 
     def forward(self, *, a: Any, b: Any) -> Any:  # type: ignore[override]
         return self.layer(a + b).relu()
@@ -79,7 +79,7 @@ class Untraceable(torch.nn.Module):
 
 
 def drawn(subject: Any) -> dict[str, Any]:
-    """Name to node, as TensorBoard reads them."""
+    """Return the nodes by name, as TensorBoard reads them."""
     with Run(subject, TensorBoard("logs")) as run:
         for _ in run.epochs(1):
             run.log(loss=1.0)
@@ -141,7 +141,7 @@ def test_what_cannot_be_followed_shows_its_modules_and_one_line(capfd: Any, logg
 
 
 def test_without_data_pytorch_shows_its_modules(logged: Any):
-    """There is nothing to complain of."""
+    """No warning is logged."""
     graph = drawn(TorchSubject(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())))
     assert {name: (node.op, list(node.input)) for name, node in graph.items()} == {
         "0": ("Linear", []),
@@ -168,7 +168,7 @@ def test_keras_has_both_graphs():
 
 
 def test_a_keras_model_of_free_calls_has_no_description(logged: Any):
-    """Only the layers are drawn, and there is nothing to complain of."""
+    """Only the layers are drawn, and no warning is logged."""
 
     class Free(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -248,7 +248,7 @@ def test_graph_is_the_subjects():
 
 
 def test_graph_can_be_left_out():
-    """Without write_graph there is none, and a subject without one is no reason to complain."""
+    """Without write_graph there is none, and a subject without a graph causes no warning."""
     train(TensorBoard("off", write_graph=False), epochs=1, batches=1, subject=TorchLike())
     train(TensorBoard("none", histogram_freq=0), epochs=1, batches=1)
     assert not any(reader.Tags()["graph"] for folder in ("off", "none") for reader in read(folder).values())

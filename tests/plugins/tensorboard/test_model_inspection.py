@@ -112,7 +112,7 @@ INSIDE = TensorBoard("logs", histogram_freq=1)
 
 
 def test_without_data_weights_are_written_and_one_line_says_what_is_missing(logged: Any):
-    """The line names the fix of each framework; where there are no layers to see, there is nothing to say."""
+    """The line names the fix of each framework; without layers there is no line."""
     torch_epoch(TorchSubject(torch.nn.Linear(6, 1)), INSIDE)
     fit(KerasCallback(INSIDE))
     partial_fit(MLPClassifier((2,)), ROWS, LABELS, callbacks=INSIDE)
@@ -131,7 +131,7 @@ def test_without_data_weights_are_written_and_one_line_says_what_is_missing(logg
 
 
 def test_a_lazy_model_is_seen_from_its_first_epoch_on(logged: Any):
-    """Its first batch has given its weights values: they, their gradients and what they put out are there."""
+    """After the first batch its weights have values: they, their gradients and their outputs are shown."""
     model = torch.nn.Sequential(torch.nn.LazyLinear(3), torch.nn.ReLU(), torch.nn.LazyLinear(1))
     subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1), probe=torch.from_numpy(HELD_OUT))
     torch_epoch(subject, TensorBoard("logs", histogram_freq=1, write_grads=True))
@@ -144,7 +144,7 @@ def test_a_lazy_model_is_seen_from_its_first_epoch_on(logged: Any):
 
 
 def test_a_generator_of_validation_data_is_not_taken_from(logged: Any):
-    """Keras gets each of its batches; a line names arrays as the way out, and that way works."""
+    """Keras gets each of its batches; a line suggests arrays, and that works."""
     batches = [(HELD_OUT, np.zeros(15, "int64"))] * 3
 
     def generator():
@@ -220,7 +220,7 @@ def test_keras_models_of_any_make_are_seen():
 
 
 def test_a_layer_that_always_draws_goes_on_drawing_as_before():
-    """What a layer draws even in evaluation is not used up by looking."""
+    """The random state of a layer that draws even in evaluation is not changed by looking."""
 
     class Noisy(keras.layers.Layer):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is")
 
 
 class Malicious:
-    """Unpickled, it makes a directory."""
+    """An object that creates a directory when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("code-ran",)
 
 
 class Odd:
-    """State of every kind that DCP by itself would change."""
+    """State of every kind that DCP alone would change."""
 
     def __init__(self, state: Any = None) -> None:
         self.state = state
@@ -86,7 +86,7 @@ def test_a_directory_holds_what_a_file_holds() -> None:
 
 
 def test_an_untrained_state_comes_back() -> None:
-    """An optimizer that has made no step has none afterwards."""
+    """An optimizer that has made no step has none after restoring."""
     training(1).save("a.dcp", weights_only=False)
     other = training(2)
     step(other)
@@ -109,7 +109,7 @@ def test_torch_reads_it_and_is_read() -> None:
 
 
 def test_what_does_not_fit_changes_nothing() -> None:
-    """Of another model the directory is refused before anything is read of its shards."""
+    """A directory of another model is refused before its shards are read."""
     training(1).save("a.dcp", weights_only=False)
     other = TorchSubject(nn.Linear(3, 4))
     before = other.snapshot()
@@ -120,7 +120,7 @@ def test_what_does_not_fit_changes_nothing() -> None:
 
 @pytest.mark.parametrize("where", ["index", "inside of the index", "value"])
 def test_a_malicious_pickle_runs_no_code(where: str) -> None:
-    """Whatever file of the directory holds it, restoring raises and runs nothing; DCP itself would run it."""
+    """Whichever file of the directory contains it, restoring raises and runs nothing; DCP itself would run it."""
     path = Path("a.dcp")
     if where == "value":
         state_dict_saver.save({"evil": Malicious(), "x": torch.ones(1)}, checkpoint_id=path, no_dist=True)

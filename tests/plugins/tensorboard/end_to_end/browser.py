@@ -51,7 +51,7 @@ const text = (root) => {
 };
 const words = (selector) => deep(selector).map(each => text(each).replace(/\\s+/g, ' ').trim());
 """
-"""What every script may use: elements by selector, their texts, also in shadow roots and frames."""
+"""Helpers of every script: elements by selector, their texts, also in shadow roots and frames."""
 
 
 class Browser:
@@ -78,7 +78,7 @@ class Browser:
         return found["result"].get("value")
 
     def until(self, script: str, seconds: float = 60) -> Any:
-        """Wait until the expression gives something true."""
+        """Wait until the expression is true."""
         end = time.monotonic() + seconds
         while not (found := self._try(script)):
             if time.monotonic() > end:
@@ -94,7 +94,7 @@ class Browser:
             return None
 
     def picture(self, path: Path, **clip: float) -> None:
-        """Write what the page looks like as a PNG."""
+        """Write a screenshot of the page as a PNG."""
         options = {"format": "png", **({"clip": {"scale": 1, **clip}} if clip else {})}
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot", options)["data"]))
 

@@ -39,7 +39,7 @@ PICTURES: dict[str, tuple[str, str, str, dict[str, float]]] = {
 
 
 def main() -> None:
-    """Train the demo on each framework, open each page, and take its picture."""
+    """Train the demo on each framework, open each page, and take a screenshot."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         for framework in {each[0] for each in PICTURES.values()}:
             demo(framework, Path(framework), epochs=20)  # type: ignore[arg-type]

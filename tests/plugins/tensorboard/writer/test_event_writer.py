@@ -45,7 +45,7 @@ def test_what_was_handed_over_is_in_the_files_in_its_order(handed: list[tuple[st
 
 
 def test_what_was_flushed_survives_sigkill(tmp_path: Path):
-    """Of a process that is killed, all is there that it had flushed, and each event that came a second before."""
+    """All flushed events of a killed process are on disk, and each event older than a second."""
     code = (
         "import sys, time; from pathlib import Path\n"
         "from trainbus.plugins.tensorboard.writer.event_writer import EventWriter\n"
@@ -131,12 +131,12 @@ Notes = list[tuple[str, Exception]]
 
 @pytest.fixture
 def notes() -> Notes:
-    """What a writer has noted."""
+    """Return the failures that a writer has recorded."""
     return []
 
 
 def noting(folder: Path, notes: Notes) -> EventWriter:
-    """A writer that notes its failures."""
+    """A writer that records its failures."""
     return EventWriter(folder, "line", lambda lost, error: notes.append((lost, error)))
 
 
@@ -208,7 +208,7 @@ def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: N
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little room, and little patience."""
+    """A writer with a small queue and a short timeout."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
     monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
@@ -249,7 +249,7 @@ def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
 
 @pytest.mark.usefixtures("impatient")
 def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path, notes: Notes):
-    """Close returns, and counts as lost what the thread had not taken up."""
+    """Close returns, and counts as lost all events that the thread had not taken."""
     answers = threading.Event()
     writer = noting(tmp_path, notes)
     writer.put(".", 0, lambda _: answers.wait() and [], None)
@@ -266,7 +266,7 @@ def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path
 
 
 def test_a_thread_that_dies_holds_nobody_up(tmp_path: Path, notes: Notes):
-    """What it had taken up is in the file, and what comes later is counted."""
+    """The events that it had taken are in the file, and later ones are counted."""
 
     def die(_: None) -> list[Any]:
         raise SystemExit

@@ -27,7 +27,7 @@ SAMPLES = {
     "lightning": ["lightning", "lightning_csv"],
     "transformers": ["transformers", "transformers/checkpoint-16"],
 }
-"""Library to the directories in which it wrote the same run."""
+"""The directories in which each library wrote the same run."""
 NEEDS = {"keras": "tensorflow", "lightning": "lightning", "transformers": "transformers"}
 
 
