@@ -33,7 +33,7 @@ LOSSES = {"save": (3.0, 2.0, 1.0), "cut": (1.0, 2.0, 3.0)}
 
 
 class Passage(NamedTuple):
-    """What one epoch passes through."""
+    """The files and calls of one epoch."""
 
     calls: int
     files: tuple[str, ...]

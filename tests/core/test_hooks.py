@@ -74,7 +74,7 @@ def test_properties_of_a_plugin_are_not_evaluated() -> None:
 
 
 def test_static_and_class_methods_and_defaults_are_called() -> None:
-    """What pluggy accepts is accepted."""
+    """All kinds of methods that pluggy accepts are accepted."""
     check_plugin("Plugin", plugin("@staticmethod\n    @hookimpl\n    def on_train_end(run): ..."))
     check_plugin("Plugin", plugin("@hookimpl\n    def on_epoch_end(self, epoch, memo=None): ..."))
     check_plugin("Plugin", plugin("@hookimpl(specname='on_epoch_end')\n    def anything(self, epoch): ..."))

@@ -32,7 +32,7 @@ def test_importing_brings_no_framework_and_no_writer(code: str) -> None:
 
 
 def test_finding_imports_nothing() -> None:
-    """What is installed can be listed without importing a single one of them."""
+    """Installed plugins are listed without importing any of them."""
     listing = "import trainbus; [trainbus.installed(group) for group in ('callbacks', 'adapters', 'plugins')]"
     loaded = {name for name in loaded_by(listing) if name.startswith(("trainbus.plugins", "trainbus.adapters"))}
     assert not loaded

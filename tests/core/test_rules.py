@@ -83,7 +83,7 @@ def test_stopping_is_patience_without_improvement(
 def test_reductions_keep_their_distance(
     history: list[float], patience: int, delta: float, cooldown: int, reducible: list[bool]
 ) -> None:
-    """Reductions come at least max(patience, 1) + max(cooldown - 1, 0) epochs apart, and only where there is room."""
+    """Reductions come at least max(patience, 1) + max(cooldown - 1, 0) epochs apart, and only above the floor."""
     state, last, best = Plateau(), None, -inf
     for epoch, score in enumerate(history):
         state, verdict = plateau_rule(
@@ -250,7 +250,7 @@ def test_the_newer_one_has_the_later_epoch_and_step_whatever_the_order_of_arriva
 
 
 def test_a_tighter_rule_prunes_what_an_older_one_kept() -> None:
-    """Where more is kept than the rule allows, as after a resume with other options, the next save forgets the rest."""
+    """If more is kept than the rule allows, as after a resume with other options, the next save forgets the rest."""
     kept = tuple(Kept(name, epoch, 0, float(epoch)) for epoch, name in enumerate("abcd"))
 
     left, verdict = retention_rule(kept, Kept("e", 4, 0, 9.0), best=2)

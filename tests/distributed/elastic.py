@@ -37,7 +37,7 @@ BATCH = 4
 
 
 class Witness:
-    """Record the epochs and decisions of this rank."""
+    """A plugin that records the epochs and decisions of this rank."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

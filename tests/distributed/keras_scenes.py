@@ -71,11 +71,11 @@ def digest(model: Any) -> str:
 
 
 class Breaks(Exception):
-    """Raised as if the job had been killed."""
+    """An error that interrupts the training as if the job had been killed."""
 
 
 class Witness(keras.callbacks.Callback):
-    """Record this rank's metrics, and interrupt the training in a batch if required."""
+    """A plugin that records this rank's metrics, and interrupts the training in a batch if required."""
 
     def __init__(self, breaks: tuple[int, int] | None) -> None:
         super().__init__()

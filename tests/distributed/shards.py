@@ -77,7 +77,7 @@ def digest(trained: TorchSubject) -> str:
 
 
 class Breaks(Exception):
-    """Raised as if the job had been killed."""
+    """An error that interrupts the training as if the job had been killed."""
 
 
 def train(

@@ -1,4 +1,4 @@
-"""What TensorBoard's own reader finds in a directory."""
+"""Contents of a directory by TensorBoard's own reader."""
 
 import warnings
 from pathlib import Path

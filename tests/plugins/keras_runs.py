@@ -124,7 +124,7 @@ def trainbus_run(callback: Any, history: History, *, initial_epoch: int = 0) -> 
 
 
 def saves(model: Trained, run: Run) -> list[tuple[tuple[int, int], str]]:
-    """When trainbus saved, and where."""
+    """Return when and where trainbus saved."""
     return [(moment, str(each.path)) for (moment, _), each in zip(model.saved, run.state.checkpoints, strict=True)]
 
 

@@ -202,7 +202,7 @@ def test_table_of_patience(patience: int) -> None:
     [
         ([0.2, 0.15, 0.1, 0.11, 0.12], {"patience": 2}, 5, 2),
         ([0.9, 0.8, 0.7, 0.71, 0.72, 0.73], {"patience": 5, "baseline": 0.5}, 5, 2),
-        ([0.9, 0.8, 0.7, 0.71], {"patience": 5, "baseline": 0.5}, 4, 2),  # where another callback stops
+        ([0.9, 0.8, 0.7, 0.71], {"patience": 5, "baseline": 0.5}, 4, 2),  # another callback stops here
     ],
 )
 def test_table_of_restored_weights(losses: History, options: Any, epochs: int, restored: int) -> None:

@@ -98,7 +98,7 @@ def test_decisions_follow_their_epoch(capfd: pytest.CaptureFixture[str]):
 
 
 def test_the_loops_own_decisions(capfd: pytest.CaptureFixture[str]):
-    """What the loop itself decides is printed if anything is."""
+    """Decisions of the loop itself are printed if anything is."""
     with Run(None, EarlyStopping(monitor="loss", patience=9, verbose=1), progress=False) as run:
         for _ in run.epochs(5):
             run.log(loss=1.0)

@@ -9,7 +9,7 @@ from trainbus.testing import LineSubject, scripted
 
 
 class TwoRates(LineSubject):
-    """Has two learning rates."""
+    """A subject with two learning rates."""
 
     def __init__(self, first: float, second: float) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def test_two_reductions_at_once_are_one() -> None:
 
 
 def test_the_learning_rate_can_be_monitored() -> None:
-    """learning_rate, or lr, is a metric like any other where the subject has one."""
+    """learning_rate, or lr, is a metric like any other if the subject has one."""
     callbacks = [
         ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1),
         EarlyStopping(monitor="lr", mode="min", patience=2),

@@ -1,4 +1,4 @@
-"""What the proofs share: each kind made once, and processes that may do harm to themselves."""
+"""Fixtures of the proofs: each kind made once, and processes that may damage themselves."""
 
 from collections.abc import Callable
 from functools import cache

@@ -42,7 +42,7 @@ class Moment(NamedTuple):
 
 
 class Witness:
-    """Record every event that could differ in another run, and die at the given one."""
+    """A plugin that records every event that could differ in another run, and dies at the given one."""
 
     def __init__(self, file: TextIO, moment: Moment | None) -> None:
         self.file = file

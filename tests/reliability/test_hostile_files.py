@@ -66,7 +66,7 @@ def inside(path: Path) -> None:
 @pytest.mark.parametrize("known", [False, True], ids=["without a manifest", "with a manifest that fits"])
 @pytest.mark.parametrize("make", [bare, inside])
 def test_a_malicious_pickle_runs_no_code(kind: Kind, make: Any, known: bool) -> None:
-    """Whatever the suffix, and even where its author forged the manifest, restoring it raises and runs nothing."""
+    """For any suffix, and even if its author forged the manifest, restoring it raises and runs nothing."""
     path = Path(f"best{kind.suffix}")
     subject = kind.subject
     if path.suffix == ".joblib":  # unless it is declared as trusted
@@ -89,7 +89,7 @@ def test_a_malicious_pickle_runs_no_code(kind: Kind, make: Any, known: bool) -> 
 
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_link_at_the_path_or_its_manifest_is_replaced_and_not_followed(kind: Kind, dangling: bool) -> None:
-    """What a planted link names stays as it is, and no file appears there."""
+    """The target of a planted link is unchanged, and no file appears there."""
     path, victim = Path(f"best{kind.suffix}"), Path("victim")
     if not dangling:
         victim.write_text("precious")

@@ -22,7 +22,7 @@ Disk = dict[Path, bytes]
 
 
 class Recorder:
-    """Notes which calls to the file system decide what a power cut leaves behind, in their order."""
+    """A recorder of the file system calls that decide what a power cut leaves, in their order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Path, Path, bytes]] = []

@@ -1,4 +1,4 @@
-"""A disk that is really full, and one that really loses what was not synced; where file systems may be mounted."""
+"""A disk that is really full, and one that really loses unsynced data; needs permission to mount file systems."""
 
 import os
 import random
@@ -163,7 +163,7 @@ def test_a_power_cut_loses_no_checkpoint_that_was_saved(name: str, journalled: P
 
 
 def test_the_disk_is_one_that_loses_what_was_not_synced(journalled: Path) -> None:
-    """What was saved by a mere rename is gone, so that the cuts above prove something."""
+    """A file saved by a mere rename is lost, so that the cuts above prove something."""
     kind = KINDS["line"](2_000)
     path = journalled / "best.npz"
 

@@ -106,7 +106,7 @@ def test_a_directory_that_becomes_a_file_is_left_alone(kind: Kind) -> None:
 
 
 def give_up_root() -> None:
-    """Give up the capabilities by which root writes where it may not."""
+    """Give up the capabilities by which root ignores permissions."""
     libc = ctypes.CDLL(None, use_errno=True)
     version_3, this_process = 0x20080522, 0
     assert libc.capset((ctypes.c_uint32 * 2)(version_3, this_process), (ctypes.c_uint32 * 6)()) == 0

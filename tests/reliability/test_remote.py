@@ -117,7 +117,7 @@ def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Loca
 
 
 def test_each_reader_downloads_a_checkpoint_once(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is verified is what is loaded: at a resume, also of what was kept, and when a file is restored."""
+    """The verified bytes are the loaded ones: at a resume, also for snapshots, and when a file is restored."""
     directory, got = location(f"{s3}/{secrets.token_hex(8)}"), list[str]()
     last, early = ModelCheckpoint(f"{directory}/last", save_freq="3 epochs"), EarlyStopping(restore_best_weights=True)
     train([last, early, ModelCheckpoint(f"{directory}/m")], epochs=6, signals=())

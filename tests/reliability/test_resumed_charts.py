@@ -20,7 +20,7 @@ from .resuming import TRAININGS, Moment, Witness, callbacks, warm_up
 
 
 def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Moment]) -> dict[Any, Any]:
-    """What the charts show of a training that was killed at each of the moments, then resumed."""
+    """Return the charts of a training that was killed at each of the events, then resumed."""
     warm_up(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

@@ -18,7 +18,7 @@ Y = (X @ [[1.0], [-2.0], [0.5], [0.0]]).astype("float32")
 
 
 class Ears:
-    """Record every event of a run."""
+    """A plugin that records every event of a run."""
 
     def __init__(self) -> None:
         self.heard: list[Any] = []
@@ -74,7 +74,7 @@ class KerasRaises(keras.callbacks.Callback):
 
 
 class Listens(keras.callbacks.Callback):
-    """Do something at the end of each epoch."""
+    """A plugin that does something at the end of each epoch."""
 
     def __init__(self, action: Callable[[int], object]) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ def test_batches_are_reported_to_plugins_that_listen() -> None:
 
 @pytest.mark.parametrize("kind", ["bare", "list", "tuple", "dict", "CallbackList"])
 def test_batches_never_come_in_threads(kind: str) -> None:
-    """However a fit is given the callback, Keras's threaded dispatch is not used for it."""
+    """However the callback is passed to a fit, Keras does not call it from other threads."""
     ears, model = BatchEars(), line()
     cb = KerasCallback([ears])
     given: Any = {"bare": cb, "list": [cb], "tuple": (cb,), "dict": {"a": cb}}.get(kind)
@@ -179,7 +179,7 @@ def test_an_inner_fit_needs_its_own_callback() -> None:
 
 
 class Stops:
-    """Request a stop at one event."""
+    """A plugin that requests a stop at one event."""
 
     def __init__(self, event: str) -> None:
         self.event = event

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:U
 
 
 class Raises:
-    """Raise at the end of the first epoch."""
+    """A plugin that raises at the end of the first epoch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -126,7 +126,7 @@ def test_a_train_step_with_optimizers_of_its_own(ears: type[Ears]) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
 def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
-    """What a plugin raises goes to the user, after the end hooks of all plugins."""
+    """The user gets the error of a plugin, after the end hooks of all plugins."""
     ears = Ears()
     cb = KerasCallback([ears, Raises(error)])
     with pytest.raises(type(error)) as info:
@@ -136,7 +136,7 @@ def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
 
 
 class FailingObserver(BatchEars):
-    """Implement every hook, and raise in one of them each time."""
+    """An observer that implements every hook, and raises in one of them each time."""
 
     critical = False
 
@@ -192,7 +192,7 @@ def test_a_failing_decider_is_named_to_fit(place: int) -> None:
 
 
 class Breaks(keras.layers.Layer):
-    """Raise at the n-th call outside of fit's own trial runs."""
+    """A layer that raises at its n-th call outside of fit's own trial runs."""
 
     def __init__(self) -> None:
         super().__init__()

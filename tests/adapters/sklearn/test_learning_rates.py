@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWa
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_learning_rate_acts_or_is_refused(name):
-    """Writing the rate changes the next update where there is one; elsewhere the plateau callback is refused."""
+    """A new rate changes the next update of an estimator with rates; others are refused by the plateau callback."""
     estimator = make(name)
     subject = SklearnSubject(estimator)
     if name not in WITH_RATE:

@@ -112,7 +112,7 @@ def test_several_outputs_share_their_loss():
 
 
 def test_scores_rise_whatever_their_names():
-    """A scorer's direction is up, also where its name says down; a loss goes down."""
+    """A scorer's direction is up, even if its name suggests down; a loss goes down."""
     subject = SklearnSubject(make("SGDRegressor"), scoring={"error": "neg_mean_squared_error"})
     assert subject.direction_of("val_error") == "max"
     assert subject.direction_of("val_loss") == "min"

@@ -113,7 +113,7 @@ def test_third_party_estimators_are_trained():
     ],
 )
 def test_an_estimator_that_would_fail_is_refused_before_training(estimator, sentence):
-    """What would fail at a batch is refused before the first one, with the fix."""
+    """Estimators that would fail at a batch are refused before the first one, with the fix."""
     with pytest.raises(SettingsError, match=sentence):
         partial_fit(estimator, X, LABELS, batch_size=4)
 

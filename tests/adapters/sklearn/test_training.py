@@ -50,7 +50,7 @@ def test_every_estimator_trains_with_callbacks(name):
 
 
 class Batches:
-    """Record the data it was trained on."""
+    """An estimator that records what it was trained on."""
 
     def __init__(self):
         self.seen = []

@@ -12,7 +12,7 @@ from trainbus.testing import LineSubject
 
 
 class Mishaps:
-    """Replace a directory by a file in the middle of one epoch, and remove the file after the epoch."""
+    """A plugin that replaces a directory by a file within one epoch, and removes the file after it."""
 
     critical = False
 

@@ -1,4 +1,4 @@
-"""What ranks exchange at a barrier: errors, proposed decisions, requests, results and metrics."""
+"""Ranks exchange errors, proposed decisions, requests, results and metrics at a barrier."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .threads import ThreadRanks, on_all
 
 
 class Receiver:
-    """Notes the requests of other ranks, and may end the run."""
+    """A receiver that records the requests of other ranks, and may end the run."""
 
     def __init__(self) -> None:
         self.received: list[Mapping[str, str]] = []

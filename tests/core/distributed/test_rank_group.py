@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Answers:
-    """Answer the ends of epochs with the given decision, and keep the metrics that it receives."""
+    """A plugin that answers the ends of epochs with a given decision, and keeps the metrics that it receives."""
 
     def __init__(self, answer: object = None) -> None:
         self.answer = answer
@@ -46,7 +46,7 @@ class Answers:
 
 
 class Stop:
-    """Receives requests to end the run."""
+    """A receiver of requests to end the run."""
 
     def __init__(self) -> None:
         self.received: list[Mapping[str, str]] = []
@@ -89,7 +89,7 @@ def ask(bus: Bus) -> Decision:
 @given(st.integers(1, 4))
 @settings(max_examples=8)
 def test_the_decision_of_rank_0_is_that_of_all_ranks(size: int) -> None:
-    """What the plugins of others answer has no effect."""
+    """The answers of other ranks' plugins have no effect."""
     decided = on_group(size, lambda _, bus, __: ask(bus), lambda rank: Answers(decision.stop(f"rank {rank}")))
 
     assert decided == [decision.stop("rank 0").signed("p")] * size

@@ -99,7 +99,7 @@ def test_the_error_of_a_rank_is_known_to_all(errors: list[str | None]) -> None:
 
 @pytest.mark.parametrize("numbers", [0, 3, 300, 1000])
 def test_rows_of_any_length_add_up(numbers: int) -> None:
-    """What does not fit into one message follows in another."""
+    """Rows too long for one message continue in another."""
 
     def play(ranks: ThreadRanks) -> list[float]:
         met = Rendezvous(ranks).barrier("on_epoch_end", values=[float(number) for number in range(numbers)])

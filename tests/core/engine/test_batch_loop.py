@@ -149,7 +149,7 @@ def test_no_update_takes_less_than_a_batch(accumulate: int) -> None:
 
 
 class Answers:
-    """Answers both hooks of a batch with what they are called with."""
+    """A plugin that answers both hooks of a batch with their arguments."""
 
     @hookimpl
     def on_batch_begin(self, run: object, epoch: int, batch: int) -> object:

@@ -90,7 +90,7 @@ def test_a_thread_writes_the_state_of_the_time_of_the_decision() -> None:
 
 
 def test_an_abandoned_file_is_not_published() -> None:
-    """What was at its path stays."""
+    """The old file at its path stays."""
     subject = Slow()
     writer = writer_for(subject)
     writer.write(decision.save("a.npz"), background=True, after=nothing)

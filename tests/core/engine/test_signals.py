@@ -198,7 +198,7 @@ class Caught:
 
 @pytest.fixture
 def before() -> Iterator[Caught]:
-    """What SIGTERM and SIGUSR1 do before a test."""
+    """The earlier handler of SIGTERM and SIGUSR1, which counts its calls."""
     caught, numbers = Caught(), (signal.SIGTERM, signal.SIGUSR1)
     earlier = [signal.signal(number, caught) for number in numbers]
     yield caught

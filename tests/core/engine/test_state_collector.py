@@ -1,4 +1,4 @@
-"""What a collector stores, a resumption restores; a plugin whose state no file can hold is refused at once."""
+"""A resumption restores the state that a collector stores; a plugin whose state no file can hold is refused at once."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_an_observer_whose_state_is_no_plain_data_is_reported() -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("no epoch"), RuntimeError("lost")])
 def test_a_state_that_cannot_be_asked_for_names_the_plugin(error: Exception) -> None:
-    """What ``state_dict`` raises is raised as it is, before anything is trained."""
+    """An error of ``state_dict`` is raised unchanged, before anything is trained."""
     with pytest.raises(type(error)) as raised:
         runs_of(Remembers(error))
 

@@ -285,7 +285,7 @@ def test_any_text_is_answered_or_refused(name: str) -> None:
 
 @given(st.lists(st.sampled_from(sorted(direction._TERMS)), min_size=1, max_size=6))
 def test_any_phrases_are_answered_or_refused(phrases: list[str]) -> None:
-    """However known phrases are put together, they are judged, in the same way each time."""
+    """Any combination of known phrases is judged, in the same way each time."""
     assert judged("_".join(phrases)) == judged("_".join(phrases))
 
 

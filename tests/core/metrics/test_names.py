@@ -45,7 +45,7 @@ def test_different_names_stay_different(one: str, other: str) -> None:
 
 @given(names, st.lists(names))
 def test_a_resolved_name_is_a_known_one_that_means_the_same(name: str, known: list[str]) -> None:
-    """What a name resolves to is known, and has its canonical form."""
+    """The result is a known name with the same canonical form."""
     found = resolve(name, known)
     assert found is None or (found in known and canonical(found) == canonical(name))
 

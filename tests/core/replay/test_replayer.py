@@ -66,7 +66,7 @@ def actions_of(outcome: RunOutcome) -> list[tuple[int, str, str, int]]:
 
 
 class Brief:
-    """Saves in no time: what a file holds does not matter here, only when it is written."""
+    """A subject that saves nothing: here only the time of a save matters, not the content of the file."""
 
     def save(self, path: Path, *, weights_only: bool) -> None:
         path.touch()

@@ -35,7 +35,7 @@ class Script(NamedTuple):
 
 
 class Witness:
-    """Logs what a run does, and dies at the given event."""
+    """A plugin that logs the events of a run, and dies at the given event."""
 
     def __init__(self, logged: Path, die_at: int | None) -> None:
         self.logged, self.left = logged, die_at
@@ -156,7 +156,7 @@ class Lives(RuleBasedStateMachine):
         self.unbroken(epochs)
 
     def unbroken(self, epochs: int) -> None:
-        """Return the log and the files of an undisturbed run of this many epochs."""
+        """Record the log and the files of an undisturbed run of this many epochs."""
         self.epochs = epochs
         aside = self.folder / "aside"
         aside.mkdir()
@@ -271,7 +271,7 @@ def test_a_run_that_its_loop_stopped_stays_stopped_too() -> None:
 
 
 def test_a_plain_plugin_without_a_state_has_its_decision_finished() -> None:
-    """What it decided together with the save is done by the resumed run: it stops, and writes the other file."""
+    """The resumed run executes the rest of the decision: it stops, and writes the other file."""
 
     class SavesAndStops:
         @hookimpl

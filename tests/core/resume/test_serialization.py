@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 @given(parts=st.lists(st.lists(VALUES, max_size=5), max_size=5))
 def test_each_text_holds_the_items_of_its_time(parts: list[list[Any]]) -> None:
-    """However many are added between two texts, each holds all items so far, in order and to the bit."""
+    """After any number of additions, each text holds all items so far, in order and exact."""
     log, items, texts = CompressedLog(), list[Any](), list[tuple[str, int]]()
     for part in parts:
         items += part
@@ -76,5 +76,5 @@ def test_arrays_come_back_unless_they_are_refused(kind: str, shape: tuple[int, .
 
 @pytest.mark.parametrize("scalar", [np.float32(0.5), np.float64(2.5), np.int64(3), np.uint8(7), np.bool_(True)])
 def test_numpy_scalars_are_numbers(scalar: Any) -> None:
-    """Also where arrays are refused."""
+    """Even if arrays are refused."""
     assert repr(to_json_data({"a": scalar}, arrays=False)) == repr({"a": scalar.item()})

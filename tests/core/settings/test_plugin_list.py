@@ -160,7 +160,7 @@ def test_finding_imports_nothing_and_being_installed_activates_nothing() -> None
 
 @pytest.mark.usefixtures("stranger")
 def test_the_environment_names_plugins_and_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What TRAINBUS_PLUGINS names runs in addition to what the list holds, after it."""
+    """Plugins named by TRAINBUS_PLUGINS run in addition to those of the list, after them."""
     monkeypatch.setenv("TRAINBUS_PLUGINS", "nosy_plugin, Nosy,")
     with Run(callbacks=[Plain()]):
         pass

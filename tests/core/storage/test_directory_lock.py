@@ -42,7 +42,7 @@ def test_runs_one_after_the_other_share_a_directory() -> None:
 
 
 class Interrupting:
-    """Is interrupted by the user at the end of the training."""
+    """A plugin that the user interrupts at the end of the training."""
 
     @hookimpl
     def on_train_end(self) -> None:

@@ -221,7 +221,7 @@ def test_the_digest_is_that_of_all_parts() -> None:
 
 
 def test_a_commit_of_parts_in_a_fork_dies_with_its_error() -> None:
-    """What the writer raises passes, and the staged directory goes."""
+    """The writer's error is raised unchanged, and the staged directory is removed."""
 
     def fail() -> None:
         commit(Path("best.parts"), lambda staged: fill(staged / "missing", "x"), directory=True, epoch=1, step=1)

@@ -1,4 +1,4 @@
-"""What the tests of the journal share: runs, and what their journals hold."""
+"""Runs and their journals, shared by the tests of the journal."""
 
 import json
 from pathlib import Path

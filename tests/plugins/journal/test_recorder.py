@@ -110,7 +110,7 @@ def test_runs_one_after_another_share_a_file() -> None:
 
 
 class Killer:
-    """Ends the process at a given event, in a way that nothing can prevent."""
+    """A plugin that ends the process at a given event, in a way that nothing can prevent."""
 
     critical = True
 

@@ -1,4 +1,4 @@
-"""What the tests of ModelCheckpoint share: the files that a run has saved."""
+"""Files that a run has saved, shared by the tests of ModelCheckpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path

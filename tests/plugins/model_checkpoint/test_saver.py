@@ -14,7 +14,7 @@ from .saved_files import on_disk, saved
 
 
 def test_the_file_holds_the_weights_of_its_epoch() -> None:
-    """What is loaded back is the subject as it was when the epoch ended."""
+    """The loaded subject equals the subject at the end of the epoch."""
     with Run(LineSubject(), ModelCheckpoint("m-{epoch}")) as run:
         for epoch in run.epochs(3):
             run.subject.slope = np.array(float(epoch))

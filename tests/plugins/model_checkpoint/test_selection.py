@@ -28,7 +28,7 @@ from .saved_files import on_disk, saved, visible
 
 @given(st.lists(st.none() | st.floats(), min_size=1, max_size=12))
 def test_best_only_saves_exactly_the_strict_records_of_the_finite(values: list[float | None]) -> None:
-    """With save_best_only a file is saved where the value is finite and below all finite ones before it."""
+    """With save_best_only a file is saved if the value is finite and below all earlier finite ones."""
     values[0] = 1.0
     history = [{} if value is None else {"val_loss": value} for value in values]
     expected, best = [], np.inf

@@ -40,7 +40,7 @@ def test_update_freq_adds_batches_and_takes_nothing(every: Any, epochs: int, bat
 
 
 def test_batches_are_running_means():
-    """What is written at a batch is the mean of the epoch until there."""
+    """The value written at a batch is the mean of the epoch so far."""
     train(TensorBoard("logs", update_freq="batch"), epochs=1, batches=3)
     assert [scalars()["train", "batch_loss", step] for step in (1, 2, 3)] == [0.0, 0.5, 1.0]
 

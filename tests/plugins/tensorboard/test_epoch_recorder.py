@@ -34,7 +34,7 @@ histories = st.lists(
 
 @given(histories)
 def test_scalars_are_those_of_the_history(history: list[dict[str, Any]]):
-    """Every single number of every epoch, finite or not, and nothing else, is where Keras has it."""
+    """Exactly the single numbers of every epoch, finite or not, are written, with Keras's tags and steps."""
     with tempfile.TemporaryDirectory() as folder:
         scripted(history, TensorBoard(folder))
         expected = {
@@ -125,7 +125,7 @@ def test_no_run_without_an_event():
 
 
 class Failing:
-    """Raise at the end of the second epoch."""
+    """A plugin that raises at the end of the second epoch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error

@@ -238,7 +238,7 @@ def test_a_layer_that_always_draws_goes_on_drawing_as_before():
 
 
 class Blinds:
-    """Lets all that could be seen of a subject but its weights fail, some of it half seen."""
+    """A subject whose inspection fails except for its weights, in part midway."""
 
     LOOKS = ("trace", "graph", "config", "activations", "hold_gradients")
 

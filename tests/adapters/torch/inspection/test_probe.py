@@ -93,7 +93,7 @@ def test_what_can_be_gone_through_only_once_is_refused(once: Any):
 
 
 class Counting(nn.Module):
-    """Change its buffers at each call, one of them by assigning another tensor."""
+    """A module that changes its buffers at each call, one of them by assigning another tensor."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def expanded(shown: Any) -> dict[str, float]:
-    """Open the box of the model; where the graph then is."""
+    """Open the box of the model; return the position of the graph."""
     box = "deep('g.node').find(each => each.dataset.name === 'Sequential')"
     click = "new MouseEvent('dblclick', {bubbles: true, composed: true})"
     shown.run(f"{box}.querySelector('rect').dispatchEvent({click})")

@@ -1,4 +1,4 @@
-"""What a real TensorBoard, in a real browser, shows of three frameworks: its pages are looked at as a user does."""
+"""Pages of a real TensorBoard, in a real browser, for runs of three frameworks, used as a user does."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a real TensorBoard, running meanwhile, shows of a run."""
+"""Runs as a real TensorBoard shows them meanwhile."""
 
 import json
 import re

@@ -42,7 +42,7 @@ def _summary(step: int) -> Any:
 
 
 def test_the_newest_file_is_read_last(tmp_path: Path):
-    """However fast files follow each other, and whatever the clock says, TensorBoard reads them in their order."""
+    """However fast files follow each other, and whatever the clock, TensorBoard reads them in order."""
     (tmp_path / "events.out.tfevents.4102444800.of-the-year-2100.1.line").touch()
     files = [EventFile(tmp_path, "line") for _ in range(5)]
     assert tfevents(tmp_path)[1:] == [file.path for file in files]

@@ -25,7 +25,7 @@ from ...full_disk import files_of_at_most
 
 
 def refuse(lost: str, error: Exception) -> None:
-    """Where nothing may fail."""
+    """Fail at any failure: none is expected."""
     raise AssertionError(f"{lost}: {error}")
 
 

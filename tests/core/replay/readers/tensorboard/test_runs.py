@@ -51,7 +51,7 @@ def test_samples_of_real_libraries_hold_what_those_said(library: str):
 
 @pytest.mark.parametrize("library", SAMPLES)
 def test_the_library_that_is_installed_is_read(library: str, tmp_path: Path):
-    """What the installed library writes now is read as the samples are."""
+    """Files that the installed library writes now are read as the samples are."""
     if importlib.util.find_spec(NEEDS[library]) is None:
         pytest.skip(f"needs {NEEDS[library]}")
     subprocess.run(
@@ -103,7 +103,7 @@ def test_layouts_of_trainbus_are_read_back(layout, epochs, batches):
     ("train", "val"), [("Loss/train", "Loss/val"), ("train/loss", "valid/loss"), ("loss", "val_loss")]
 )
 def test_writers_of_pytorch_are_read(library, train: str, val: str, tmp_path: Path):
-    """However the tags are written, the metrics are "loss" and "val_loss", and steps are epochs."""
+    """For any spelling of the tags, the metrics are "loss" and "val_loss", and steps are epochs."""
     with library.SummaryWriter(str(tmp_path)) as writer:
         for epoch in range(5):
             writer.add_scalar(train, 1 / (epoch + 1), epoch)
