@@ -28,7 +28,7 @@ settings.register_profile("thorough", max_examples=200, deadline=None, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
-# what a forked process collects of its parent's may wait for threads that it has not, as the libraries of stores do
+# garbage of its parent that a forked process collects may wait for missing threads, as libraries of stores do
 os.register_at_fork(after_in_child=gc.freeze)
 
 
@@ -40,7 +40,7 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_signals() -> Iterator[None]:
-    """A run that a test has left open hears no signal of another test."""
+    """A run that a test has left open receives no signal of another test."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():

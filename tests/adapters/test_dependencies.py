@@ -18,7 +18,7 @@ sys.meta_path.insert(0, Hidden())
 
 
 def without(package: str, code: str) -> str:
-    """The last line that `code` leaves on the standard error where the package is not installed."""
+    """Return the last line that ``code`` writes to standard error if the package is not installed."""
     script = HIDDEN.format(package=package) + code
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
     return done.stderr.strip().splitlines()[-1]

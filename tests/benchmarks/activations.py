@@ -1,8 +1,8 @@
-"""What looking inside a model costs: `python -m tests.benchmarks.activations [rounds]`.
+"""What looking inside a model costs: ``python -m tests.benchmarks.activations [rounds]``.
 
 A histogram of every weight, and of what every layer puts out for 1,797 digits, 32 at a time: by trainbus, which the
 training waits for until the last slice is handed over; and as one would write it with forward hooks and SummaryWriter,
-which keep all outputs and count them at the end. Each in an order shuffled anew in every round, to a file that is
+which keep all outputs and count them at the end. Each in a new random order each round, to a file that is
 closed at the end. Processor time is that of all threads. The pass alone, in one thread, shows what any look pays.
 """
 
@@ -33,7 +33,7 @@ SLICE = 32
 def main(rounds: int = 11) -> None:
     """Measure, and print the table."""
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # several wait for each other where others use the machine
+    torch.set_num_threads(1)  # several threads wait for each other if other processes use the machine
     model = nn.Sequential(
         *(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(512, 128), nn.ReLU(), nn.Linear(128, 10)),
@@ -67,7 +67,7 @@ def main(rounds: int = 11) -> None:
 
 
 def alone(model: nn.Module, images: torch.Tensor, _: Path) -> Callable[[], object]:
-    """Nothing is looked at."""
+    """Inspect nothing."""
     with torch.no_grad():
         for part in images.split(SLICE):
             model(part)
@@ -75,7 +75,7 @@ def alone(model: nn.Module, images: torch.Tensor, _: Path) -> Callable[[], objec
 
 
 def own(model: nn.Module, images: torch.Tensor, folder: Path) -> Callable[[], object]:
-    """As the callback does it at the end of an epoch."""
+    """Inspect as the callback does at the end of an epoch."""
     from trainbus.plugins.tensorboard.model_inspection import ModelInspector
     from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
 
@@ -86,7 +86,7 @@ def own(model: nn.Module, images: torch.Tensor, folder: Path) -> Callable[[], ob
 
 
 def hooked(package: str, model: nn.Module, images: torch.Tensor, folder: Path) -> Callable[[], object]:
-    """As one would write it."""
+    """Inspect as users write it by hand."""
     from importlib import import_module
 
     writer: Any = import_module(package).SummaryWriter(str(folder))

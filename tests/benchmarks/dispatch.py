@@ -1,6 +1,6 @@
-"""What it costs to tell listeners of a batch's begin and end: `python -m tests.benchmarks.dispatch [rounds]`.
+"""The cost of calling listeners at a batch's begin and end: ``python -m tests.benchmarks.dispatch [rounds]``.
 
-All libraries in one process, in an order shuffled anew in every round; a figure is the nanoseconds for one begin and
+All libraries in one process, in a new random order each round; a figure is the nanoseconds for one begin and
 one end, those of an empty loop subtracted.
 """
 
@@ -21,7 +21,7 @@ CASES = {
 }
 BATCHES = 2000
 LEAST_NS = 5_000_000
-"""How long one measurement takes at least."""
+"""Minimum duration of one measurement."""
 ASKED = {
     "PluggyCall": {"0": 8.0, "1": 8.0, "4": 8.0, "16": 8.0},
     "CachedPluggyCall": {"0": 8.0, "1": 8.0, "4": 8.0, "16": 8.0},
@@ -31,7 +31,7 @@ ASKED = {
     "LightningHooks": {"0": 40.0, "1": 40.0, "4": 40.0, "16": 40.0},
     "KerasList": {"1": 8.0, "4": 4.0, "16": 2.5},
 }
-"""How many times faster than each library trainbus set out to be."""
+"""Target speedup over each library."""
 
 
 def main(rounds: int = 41) -> None:
@@ -68,7 +68,7 @@ def _timed(peer: Peer, items: range) -> Timed:
     peer(listed)
     start = perf_counter_ns()
     peer(listed)
-    # a measurement of microseconds would tell how cold the caches are that the one before has left
+    # a measurement of microseconds would include cold caches left by the previous one
     times = max(1, LEAST_NS // (perf_counter_ns() - start))
 
     def go() -> None:

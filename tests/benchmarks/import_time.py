@@ -1,6 +1,6 @@
-"""What an import costs: `python -m tests.benchmarks.import_time [rounds]`.
+"""What an import costs: ``python -m tests.benchmarks.import_time [rounds]``.
 
-Every figure comes from interpreters of its own, taken in turns; the heavy packages that it also imports are named.
+Every figure is measured in separate interpreters, taken in turns; the heavy packages that it also imports are named.
 """
 
 from __future__ import annotations

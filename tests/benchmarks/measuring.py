@@ -28,16 +28,16 @@ class Spread(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """Something to time: `go` does `number` of what is measured."""
+    """Something to time: ``go`` runs ``number`` repetitions."""
 
     go: Callable[[], object]
     number: int
 
 
 def interleaved(timed: Mapping[K, Timed], rounds: int) -> dict[K, Spread]:
-    """Nanoseconds for each of what `timed` does, every round in an order of its own.
+    """Return the nanoseconds of each item of ``timed``, every round in another order.
 
-    Interleaving spreads what a shared machine does meanwhile over all of them alike. The garbage collector runs
+    Interleaving spreads what a shared machine does meanwhile evenly over all of them. The garbage collector runs
     between measurements only.
     """
     taken: dict[K, list[float]] = {name: [] for name in timed}
@@ -56,7 +56,7 @@ def interleaved(timed: Mapping[K, Timed], rounds: int) -> dict[K, Spread]:
 
 
 def fresh(code: str) -> str:
-    """What `code` prints in an interpreter of its own."""
+    """Return what ``code`` prints in a new interpreter."""
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 

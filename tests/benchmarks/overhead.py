@@ -1,4 +1,4 @@
-"""What monitoring costs a whole training: `python -m tests.benchmarks.overhead [rounds]`.
+"""What monitoring costs a complete training: ``python -m tests.benchmarks.overhead [rounds]``.
 
 The demo's digits and models, for each framework: the loop as it is written without trainbus, the same loop inside a
 run without callbacks, with the three callbacks that decide, and with all four. Nothing stops early, so all of them
@@ -28,7 +28,7 @@ EPOCHS = 10
 BATCH_SIZE = 32
 
 Train = Callable[[Sequence[Callback] | None], object]
-"""Trains for `EPOCHS` epochs: bare where the callbacks are None."""
+"""Train for ``EPOCHS`` epochs: without a run if the callbacks are None."""
 
 
 def main(rounds: int = 9) -> None:
@@ -81,7 +81,7 @@ def _more(each: Spread, bare: Spread) -> str:
 
 
 def sklearn(data: Digits) -> Train:
-    """Batches of a perceptron's `partial_fit`."""
+    """Return the batches of a perceptron's ``partial_fit``."""
     from sklearn.metrics import accuracy_score, log_loss
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
@@ -171,7 +171,7 @@ def torch(data: Digits) -> Train:
 
 
 def keras(data: Digits) -> Train:
-    """Keras's own `fit`."""
+    """Keras's own ``fit``."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
 

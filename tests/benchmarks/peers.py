@@ -1,8 +1,8 @@
 """The libraries that dispatch events of batches, each in a class of the same interface.
 
-A peer is made for a number of listeners, which hear batches or only epochs; calling it goes once through the items and
-tells the begin and the end of each. A listener's begin takes the batch, its end the batch and the metrics, or whatever
-its library passes in their place; its bodies are `pass`. A library that is not installed raises ImportError.
+A peer is made for a number of listeners, which listen to batches or only to epochs; calling it iterates once over the
+items and reports the begin and the end of each. A listener's begin takes the batch, its end the batch and the metrics,
+or whatever its library passes instead; its bodies are ``pass``. A library that is not installed raises ImportError.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METRICS = {"loss": 0.5, "accuracy": 0.75}
 
 
 class Peer(ABC):
-    """A loop over batches that tells listeners."""
+    """A loop over batches that calls listeners."""
 
     name: str
     package: str
@@ -31,7 +31,7 @@ class Peer(ABC):
     def __init__(self, listeners: int, *, hear_batches: bool) -> None: ...
 
     def __call__(self, items: Sequence[int]) -> None:
-        """Tell the begin and the end of each item as a batch."""
+        """Report the begin and the end of each item as a batch."""
         self._go(items)
 
     @abstractmethod
@@ -39,7 +39,7 @@ class Peer(ABC):
 
 
 class BareLoop(Peer):
-    """Tells nobody."""
+    """A loop that calls no listener."""
 
     name, package = "bare loop", "trainbus"
 
@@ -181,7 +181,7 @@ class IgniteEngine(Peer):
 
 
 class SkorchNotify(Peer):
-    """skorch's `notify`, without its own callbacks."""
+    """skorch's ``notify``, without its own callbacks."""
 
     name, package = "skorch", "skorch"
 
@@ -288,7 +288,7 @@ class TransformersHandler(Peer):
             def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 pass
 
-        # it warns of several callbacks of one class, so each gets a class of its own
+        # it warns of several callbacks of one class, so each gets its own class
         kind = BatchListener if hear_batches else EpochListener
         callbacks = [type(f"Listener{number}", (kind,), {})() for number in range(listeners)]
         self.handler: Any = CallbackHandler([], None, None, None, None)
@@ -326,7 +326,7 @@ class KerasList(Peer):
         self.callbacks = keras.callbacks.CallbackList(callbacks)
 
     def _go(self, items: Sequence[int]) -> None:
-        # in an executor's threads where nobody hears batches, which this begins and waits for
+        # in an executor's threads where no plugin listens to batches, which this begins and waits for
         self.callbacks.on_train_begin()
         begin, end, metrics = self.callbacks.on_train_batch_begin, self.callbacks.on_train_batch_end, METRICS
         for item in items:

@@ -1,6 +1,6 @@
-"""What several processes pay to decide as one: an epoch's boundary and a batch, beside bare collectives.
+"""What several processes pay to decide as one: an epoch's boundary and a batch, compared with bare collectives.
 
-`python -m tests.benchmarks.ranks` prints the table. All ranks share this machine; nothing but the exchange is measured.
+``python -m tests.benchmarks.ranks`` prints the table. All ranks share this machine; only the exchange is measured.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ DECIDED = "batch, a plugin that decides listens"
 
 
 def listener(*, critical: bool) -> Any:
-    """A plugin that hears batches, and may decide or only observes."""
+    """A plugin that listens to batches, and may decide or only observes."""
     return SimpleNamespace(on_batch_end=hookimpl(lambda: None), critical=critical)
 
 
 def epochs() -> float:
-    """Nanoseconds of an epoch's boundary."""
+    """Return the nanoseconds of an epoch's boundary."""
     model = torch.nn.Linear(1, 1)
     subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
     with Run(subject, EarlyStopping(monitor="loss", patience=10**6), progress=False) as run:
@@ -51,7 +51,7 @@ def epochs() -> float:
 
 
 def batches(plugins: list[Any], number: int) -> float:
-    """Nanoseconds of a batch, beside those of an empty loop."""
+    """Return the nanoseconds of a batch, and those of an empty loop."""
     with Run(TorchSubject(torch.nn.Linear(1, 1)), plugins, progress=False) as run:
         for _ in run.epochs(1):
             loop: Iterator[int] = iter(run.batches(range(number + 1)))
@@ -68,7 +68,7 @@ def batches(plugins: list[Any], number: int) -> float:
 
 
 def bare() -> float:
-    """The same messages by hand."""
+    """Exchange the same messages by hand."""
     numbers, words = torch.zeros(256, dtype=torch.float64), torch.zeros(1024, dtype=torch.uint8)
     if dist.is_initialized():
         dist.barrier()
@@ -90,7 +90,7 @@ WORK = {
 
 
 def rank_of(rank: int, size: int, folder: str) -> int:
-    """Be one rank, and leave what it has measured."""
+    """Run as one rank, and write its measurements."""
     status = 1
     try:
         if size > 1:
@@ -106,7 +106,7 @@ def rank_of(rank: int, size: int, folder: str) -> int:
 
 
 def measured(size: int) -> dict[str, list[float]]:
-    """What rank 0 of so many has measured."""
+    """Return the measurements of rank 0 of this many."""
     with tempfile.TemporaryDirectory() as folder:
         children = [os.fork() or rank_of(rank, size, folder) for rank in range(size)]
         for child in children:

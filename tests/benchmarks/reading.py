@@ -57,7 +57,7 @@ def accumulate(path: Path) -> None:
 
 
 def torch_scalars(number: int = SCALARS) -> Iterator[bytes]:
-    """Yield records as `SummaryWriter.add_scalar` writes them."""
+    """Yield records as ``SummaryWriter.add_scalar`` writes them."""
     from tests.core.replay.streams import event, scalar, summary_pb2
 
     for index, value in enumerate(np.random.default_rng(0).random(number).tolist()):

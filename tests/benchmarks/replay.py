@@ -1,4 +1,4 @@
-"""Time of a sweep, compared with Keras's objects and a plain loop: `python -m tests.benchmarks.replay [rounds]`.
+"""Time of a sweep, compared with Keras's objects and a plain loop: ``python -m tests.benchmarks.replay [rounds]``.
 
 1,000 runs of 200 epochs under 128 policies (4 min_delta, 2 baselines, 16 patiences). Keras's objects step only a few of
 the runs, since they take seconds for each; the loop in Python steps all. Every way must find the same stops. Times are
@@ -78,7 +78,7 @@ def learning_curves() -> np.ndarray:
 
 
 def recorded(losses: np.ndarray) -> Curves:
-    """Return the losses as curves; `tests.benchmarks.reading` measures reading them from files."""
+    """Return the losses as curves; ``tests.benchmarks.reading`` measures reading them from files."""
     logged = np.ones(EPOCHS, dtype=np.bool_)
     recordings = [
         Recording(str(run), np.arange(EPOCHS), {"val_loss": Series(values, logged)})

@@ -1,8 +1,8 @@
-"""How long a training waits for a checkpoint: `python -m tests.benchmarks.saves [megabytes] [rounds] [--only ways]`.
+"""How long a training waits for a checkpoint: ``python -m tests.benchmarks.saves [megabytes] [rounds] [--only ways]``.
 
-Each way saves the same float32 weights in every round, in an order shuffled anew. Blocked is the time until the call
+Each way saves the same float32 weights in every round, in a new random order. Blocked is the time until the call
 returns; complete the time until the file is. What the page cache still holds from one save is flushed before the next
-is timed. Afterwards: the memory that a save takes beside the state, and how long the thread that writes keeps a thread
+is timed. Afterwards: the memory that a save takes besides the state, and how long the thread that writes keeps a thread
 of pure Python from running.
 """
 
@@ -41,9 +41,9 @@ class Way(NamedTuple):
 
     save: Callable[[], object]
     finish: Callable[[], object] = lambda: None
-    """Waits until what `save` began is complete."""
+    """Wait until the file that ``save`` began is complete."""
     busy: Callable[[], bool] = lambda: False
-    """Whether it is not complete yet."""
+    """Whether the file is still being written."""
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def measure(folder: Path, megabytes: int, rounds: int, only: list[str]) -> None:
-    """Measure, and print the tables; with `only`, the first of them, and of the ways that have such names."""
+    """Measure, and print the tables; with ``only``, the first of them, and of the ways that have such names."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     layers = max(round(megabytes * 1e6 / (4 * WIDTH * (WIDTH + 1))), 1)
@@ -71,7 +71,7 @@ def measure(folder: Path, megabytes: int, rounds: int, only: list[str]) -> None:
         f"{versions('torch', 'safetensors', 'lightning', 'pytorch-ignite', 'keras')}; {size / 1e6:.0f} MB in", end=" "
     )
     print(f"{2 * layers} tensors; {rounds} rounds\n")
-    # no signals: between two batches, where a run hears them, lies the whole benchmark
+    # no signals: the complete benchmark runs between two batches, where a run handles them
     with Run(TorchSubject(model), progress=False, signals=()) as run:
         for _ in run.epochs(1):
             first = memory_of(Way(lambda: background(run, folder), lambda: finish(run)))
@@ -114,7 +114,7 @@ def going(run: Run) -> bool:
 
 
 def own(run: Run, folder: Path) -> dict[str, Way]:
-    """What trainbus does, and the least that anyone who copies could do."""
+    """Return the ways of trainbus, and the least that any copying could cost."""
     assert isinstance(run.subject, TorchSubject)
     # of memory that PyTorch has found, as the weights are: NumPy would ask for huge pages
     source = torch.ones(sum(each.numel() for each in run.subject.model.parameters())).numpy()
@@ -127,7 +127,7 @@ def own(run: Run, folder: Path) -> dict[str, Way]:
 
 
 def others(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
-    """What others do, as far as they are installed."""
+    """Return the ways of other libraries that are installed."""
     ways = {"torch.save": Way(lambda: torch.save(model.state_dict(), folder / "torch.pt"))}
 
     def synced(path: Path) -> None:
@@ -211,7 +211,7 @@ def distributed(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
 
 
 def measured(ways: dict[str, Way], rounds: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Milliseconds blocked, and until complete, of each way."""
+    """Return the milliseconds blocked, and until complete, of each way."""
     taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ways}
     for way in ways.values():  # warm: files are there, buffers are made
         way.save()
@@ -251,7 +251,7 @@ def spread(values: list[float]) -> str:
 
 
 def memory_of(way: Way) -> int:
-    """Bytes by which a save lets the process grow, at most."""
+    """Return the peak number of bytes by which a save lets the process grow."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of before
     before = status("VmRSS")
@@ -261,13 +261,13 @@ def memory_of(way: Way) -> int:
 
 
 def status(name: str) -> int:
-    """A figure of this process, in bytes."""
+    """Return a figure of this process, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def in_thread(write: Callable[[], object]) -> Way:
-    """What a thread of its own does."""
+    """Run something in its own thread."""
     threads: list[threading.Thread] = []
 
     def save() -> None:

@@ -1,6 +1,6 @@
 """What 1,000 and 10,000 ranks would cost, computed: latencies of a decision by simulation, sizes from real objects.
 
-`python -m tests.benchmarks.scale` prints the tables of docs/scale.md in some seconds; no network is measured.
+``python -m tests.benchmarks.scale`` prints the tables of docs/scale.md in some seconds; no network is measured.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Array = np.ndarray[Any, Any]
 
 
 def hops(random: np.random.Generator, shape: tuple[int, ...], *, stragglers: bool) -> Array:
-    """Seconds of so many messages."""
+    """Return the seconds of this many messages."""
     seconds = HOP * np.exp(SPREAD * random.standard_normal(shape))
     if stragglers:
         seconds += (random.random(shape) < DELAYED) * random.exponential(DELAY, shape)
@@ -81,7 +81,7 @@ def latencies() -> str:
         for stragglers in (False, True):
             cells = []
             for ranks in RANKS:
-                if name == "ring" and ranks > 1_000:  # it only grows; a minute of computing for one cell
+                if name == "ring" and ranks > 1_000:  # it only rises; this limits one cell to a minute of computing
                     cells.append("")
                     continue
                 seconds = way(np.random.default_rng(ranks), ranks, stragglers=stragglers)

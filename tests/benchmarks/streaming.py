@@ -1,7 +1,7 @@
-"""What it costs to train scikit-learn on rows that never lie in memory as a whole: time and peak memory.
+"""What it costs to train scikit-learn on rows that never fit in memory at once: time and peak memory.
 
-`python -m tests.benchmarks.streaming` trains one epoch on 1, 3 and 10 million generated rows, each in a process of its
-own, with callbacks and without; with --parquet it writes them to a file first and streams that (needs pyarrow).
+``python -m tests.benchmarks.streaming`` trains one epoch on 1, 3 and 10 million generated rows, each in a new
+process, with callbacks and without; with --parquet it writes them to a file first and streams that (needs pyarrow).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEATURES, CHUNK = 20, 10_000
 
 
 def generated(rows: int) -> Iterator[tuple[Any, Any]]:
-    """Rows of float32 and labels of a noisy plane, in chunks."""
+    """Yield rows of float32 and labels of a noisy plane, in chunks."""
     random = np.random.default_rng(0)
     for _ in range(rows // CHUNK):
         X = random.standard_normal((CHUNK, FEATURES), dtype=np.float32)
@@ -31,7 +31,7 @@ def generated(rows: int) -> Iterator[tuple[Any, Any]]:
 
 
 def write_parquet(path: Path, rows: int) -> None:
-    """The same rows as a file."""
+    """Write the same rows to a file."""
     import pyarrow as arrow
     from pyarrow import parquet
 
@@ -43,17 +43,17 @@ def write_parquet(path: Path, rows: int) -> None:
 
 
 def from_parquet(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Its rows in chunks."""
+    """Yield its rows in chunks."""
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
-    for group in range(file.num_row_groups):  # iter_batches() holds on to what it has read
+    for group in range(file.num_row_groups):  # iter_batches() keeps what it has read
         columns = [column.to_numpy() for column in file.read_row_group(group).columns]
         yield np.stack(columns[:-1], axis=1), columns[-1]
 
 
 def measure(rows: int, how: str, path: str) -> dict[str, Any]:
-    """Seconds and peak memory of one epoch over so many rows."""
+    """Return the seconds and the peak memory of one epoch over this number of rows."""
     from sklearn.linear_model import SGDClassifier
 
     stream: Callable[[], Any] = (lambda: from_parquet(Path(path))) if path else (lambda: generated(rows))

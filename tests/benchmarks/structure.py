@@ -3,8 +3,8 @@
     python -m tests.benchmarks.structure
 
 Two epochs are profiled in one process: one that cuts the learning rate, and one that saves a checkpoint. Counted are
-the files of trainbus that are entered, without `plugins/`, `trainbus.testing` and the generated code of hooks, which
-stand for what a user brings; and the deepest stack of frames in any file of trainbus. A line of code is one that bears
+the files of trainbus that are entered, without ``plugins/``, ``trainbus.testing`` and the code of hooks, which
+represent user code; and the deepest stack of frames in any file of trainbus. A line of code is one that bears
 a token which is neither a comment nor a docstring.
 """
 
@@ -33,7 +33,7 @@ LOSSES = {"save": (3.0, 2.0, 1.0), "cut": (1.0, 2.0, 3.0)}
 
 
 class Passage(NamedTuple):
-    """What one epoch passes through."""
+    """The files and calls of one epoch."""
 
     calls: int
     files: tuple[str, ...]
@@ -41,7 +41,7 @@ class Passage(NamedTuple):
 
 
 def passage(work: Callable[[], object]) -> Passage:
-    """Profile `work`: the calls of trainbus, the files that they enter, and the deepest stack of them."""
+    """Profile ``work``; return the calls of trainbus, the files that they enter, and the deepest stack of them."""
     calls: Counter[str] = Counter()
     depth = deepest = 0
 
@@ -89,7 +89,7 @@ def epoch(what: str) -> Passage:
 
 
 def code_lines(path: Path) -> int:
-    """The number of lines that bear code."""
+    """Return the number of lines that contain code."""
     docstrings: set[int] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):

@@ -1,8 +1,8 @@
-"""What writing for TensorBoard costs a training: `python -m tests.benchmarks.tensorboard [rounds]`.
+"""What writing for TensorBoard costs a training: ``python -m tests.benchmarks.tensorboard [rounds]``.
 
 Scalars: ten tags a step over many steps, written by each library to a file that is closed at the end. The caller's
 share is the time until the last one was handed over; processor time is that of all threads until the file is closed.
-Everything is measured with the crc32c wheel and without, each in a process of its own, in an order shuffled anew in
+Everything is measured with the crc32c wheel and without, each in a process of its own, in a new random order in
 every round. Histograms: one array, the caller's time; what trainbus copies into was used for another look before, as it
 was in a training from the second look on. TensorFlow, by which Keras's own callback writes, is measured
 where it is installed.
@@ -120,7 +120,7 @@ def own_writer(folder: Path) -> Writer:
 
 
 def own_callback(folder: Path) -> Writer:
-    """Telling a batch's end to a run whose one callback is TensorBoard, means included."""
+    """Report a batch's end to a run whose one callback is TensorBoard, means included."""
     run = Run(None, TensorBoard(folder, update_freq="batch"), progress=False)
     run.begin()
     run.begin_epoch(0)

@@ -67,7 +67,7 @@ callbacks = st.one_of(
 
 @given(callbacks)
 def test_a_callback_survives_json_toml_pickle_and_plain_data(callback: Callback) -> None:
-    """Whatever way a callback goes out and in, an equal one with an equal hash comes back."""
+    """A callback that is serialized and loaded in any way is equal and has an equal hash."""
     plain = callback.settings()
     back = [
         *callbacks_from([plain]),

@@ -15,7 +15,7 @@ from .test_decision import names, recorded, words
 
 @given(st.lists(words | recorded, max_size=4).map(join), names)
 def test_a_decision_survives_strict_json(each: Decision, name: str) -> None:
-    """Every action comes back equal, with its values, also those that are not finite."""
+    """Every action is restored equal, with its values, also non-finite ones."""
     signed = each.signed(name)
 
     assert decision_from_json(json.loads(json.dumps(decision_to_json(signed), allow_nan=False))) == signed

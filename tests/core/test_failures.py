@@ -29,7 +29,7 @@ class Crash(Exception):
 
 
 class Listens:
-    """Implements every hook, and raises in those for which `fails` returns True."""
+    """A plugin that implements every hook, and raises in those for which ``fails`` returns True."""
 
     def __init__(self, fails: Callable[[str], bool] = lambda _: False) -> None:
         self.calls: list[str] = []
@@ -266,7 +266,7 @@ def test_only_false_makes_an_observer(critical: object) -> None:
 
 
 class Answers:
-    """Answers one hook with something else than a decision."""
+    """A plugin that answers one hook with something other than a decision."""
 
     def __init__(self, hook: str) -> None:
         self.hook = hook
@@ -332,7 +332,7 @@ def test_a_failure_keeps_nothing_alive(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_built_in_observers_do_not_end_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a subject whose weights cannot be read nor an output that is gone does, and event files are closed."""
+    """Unreadable weights and a closed output do not end a training, and event files are closed."""
 
     class Unreadable(LineSubject):
         def weights(self) -> Any:
@@ -377,7 +377,7 @@ def test_what_a_plugin_goes_on_without_is_one_line_and_switches_nothing_off(capl
 
 @given(st.lists(st.text(), min_size=2))
 def test_a_failure_is_one_line_of_text(lines: list[str]) -> None:
-    """However many lines its error takes, and whatever is in them."""
+    """For any number of lines of its error, with any characters."""
     text = str(Failure("Charts", "", Boom("\n".join(lines)), "no graph"))
     assert len(text.splitlines()) == 1
     assert text.startswith("Charts: no graph: Boom")

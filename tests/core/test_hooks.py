@@ -7,7 +7,7 @@ from trainbus.hooks import HOOKS, check_plugin
 
 
 def plugin(source: str) -> object:
-    """An object whose class has the body `source`."""
+    """Return an object whose class has the body ``source``."""
     scope: dict[str, object] = {"hookimpl": hookimpl}
     exec(f"class Plugin:\n    {source}", scope)
     return scope["Plugin"]()
@@ -67,14 +67,14 @@ def test_a_class_is_refused() -> None:
 
 
 def test_properties_of_a_plugin_are_not_evaluated() -> None:
-    """Checking a plugin runs none of its code."""
+    """Checking a plugin runs no code of the plugin."""
     source = "@property\n    def trap(self): raise RuntimeError\n    @hookimpl\n    def on_train_end(self): ..."
 
     check_plugin("Plugin", plugin(source))
 
 
 def test_static_and_class_methods_and_defaults_are_called() -> None:
-    """What pluggy accepts is accepted."""
+    """All kinds of methods that pluggy accepts are accepted."""
     check_plugin("Plugin", plugin("@staticmethod\n    @hookimpl\n    def on_train_end(run): ..."))
     check_plugin("Plugin", plugin("@hookimpl\n    def on_epoch_end(self, epoch, memo=None): ..."))
     check_plugin("Plugin", plugin("@hookimpl(specname='on_epoch_end')\n    def anything(self, epoch): ..."))

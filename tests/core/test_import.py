@@ -11,9 +11,9 @@ HEAVY = ("jax", "keras", "lightning", "numpy", "pandas", "sklearn", "tensorboard
 
 
 def loaded_by(code: str) -> set[str]:
-    """Which of all modules a fresh interpreter has loaded after running `code`."""
-    told = f"{code}\nimport sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+    """Return the modules that a new interpreter has loaded after running ``code``."""
+    script = f"{code}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     return set(done.stdout.split())
 
 
@@ -27,12 +27,12 @@ def loaded_by(code: str) -> set[str]:
     ],
 )
 def test_importing_brings_no_framework_and_no_writer(code: str) -> None:
-    """Neither trainbus nor its callbacks load what only some of their users need."""
+    """Neither trainbus nor its callbacks import what only some users need."""
     assert not loaded_by(code) & set(HEAVY)
 
 
 def test_finding_imports_nothing() -> None:
-    """What is installed can be listed without importing a single one of them."""
+    """Installed plugins are listed without importing any of them."""
     listing = "import trainbus; [trainbus.installed(group) for group in ('callbacks', 'adapters', 'plugins')]"
     loaded = {name for name in loaded_by(listing) if name.startswith(("trainbus.plugins", "trainbus.adapters"))}
     assert not loaded

@@ -29,7 +29,7 @@ deltas = st.sampled_from([0.0, 1e-4, 0.5])
 
 
 def stopping(history: list[float], **options) -> list[tuple[Patience, tuple]]:
-    """Every state and verdict of a history."""
+    """Return every state and verdict of a history."""
     state, steps = Patience(), []
     for epoch, score in enumerate(history):
         state, verdict = stopping_rule(state, score, epoch, **options)
@@ -83,7 +83,7 @@ def test_stopping_is_patience_without_improvement(
 def test_reductions_keep_their_distance(
     history: list[float], patience: int, delta: float, cooldown: int, reducible: list[bool]
 ) -> None:
-    """Reductions come at least max(patience, 1) + max(cooldown - 1, 0) epochs apart, and only where there is room."""
+    """Reductions come at least max(patience, 1) + max(cooldown - 1, 0) epochs apart, and only above the floor."""
     state, last, best = Plateau(), None, -inf
     for epoch, score in enumerate(history):
         state, verdict = plateau_rule(
@@ -175,7 +175,7 @@ def runs(draw: st.DrawFn, names: st.SearchStrategy[str] | None = None) -> list[K
 
 
 def kept_of(offered: list[Kept], best: int, last: int) -> tuple[Kept, ...]:
-    """What stays of all that a run offers."""
+    """Return what is kept of all checkpoints that a run offers."""
     kept: tuple[Kept, ...] = ()
     for new in offered:
         kept, _ = retention_rule(kept, new, best=best, last=last)
@@ -231,7 +231,7 @@ def test_the_very_best_is_never_lost_even_if_paths_repeat(offered: list[Kept], b
 
 @given(runs(), counts, counts)
 def test_what_is_not_saved_changes_nothing(offered: list[Kept], best: int, last: int) -> None:
-    """Where the new one does not stay, nothing is forgotten for it."""
+    """If the new checkpoint is not kept, nothing is forgotten for it."""
     kept: tuple[Kept, ...] = ()
     for new in offered:
         before = kept
@@ -250,7 +250,7 @@ def test_the_newer_one_has_the_later_epoch_and_step_whatever_the_order_of_arriva
 
 
 def test_a_tighter_rule_prunes_what_an_older_one_kept() -> None:
-    """Where more is kept than the rule allows, as after a resume with other options, the next save forgets the rest."""
+    """If more is kept than the rule allows, as after a resume with other options, the next save forgets the rest."""
     kept = tuple(Kept(name, epoch, 0, float(epoch)) for epoch, name in enumerate("abcd"))
 
     left, verdict = retention_rule(kept, Kept("e", 4, 0, 9.0), best=2)

@@ -130,7 +130,7 @@ def test_a_loader_whose_length_raises_has_none(error: type[Exception]) -> None:
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, None])
 def test_steps_are_weight_updates(accumulate: int | None) -> None:
-    """A step is counted every `accumulate` batches, or by the loop itself."""
+    """A step is counted every ``accumulate`` batches, or by the loop itself."""
     with Run() as run:
         for _ in run.epochs(2):
             for _ in run.batches(range(6), accumulate=accumulate):
@@ -266,7 +266,7 @@ def test_what_was_registered_for_the_end_is_called_after_the_last_decision(error
 
 
 def test_a_run_is_used_once() -> None:
-    """A second use, or a use outside `with`, is refused."""
+    """A second use, or a use outside ``with``, is refused."""
     run = Run()
     with pytest.raises(LoopError, match="belongs inside"):
         next(iter(run.epochs(1)))

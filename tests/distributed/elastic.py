@@ -1,6 +1,6 @@
-"""A training as a user would write it for torchrun, which may be killed, asked to end, and started again.
+"""A training as a user would write it for torchrun, which may be killed, interrupted by a signal, and restarted.
 
-`python -m tests.distributed.elastic 10` kills it at random ten times for each number of processes, and prints a table.
+``python -m tests.distributed.elastic 10`` kills it ten times at random for each number of ranks, and prints a table.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from .jobs import job, torchrun
 
 MODULE = "tests.distributed.elastic"
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
-"""What `val_score` is in each epoch, as the mean over the ranks."""
+"""The mean of ``val_score`` over the ranks, for each epoch."""
 BATCH = 4
 
 
 class Witness:
-    """Records the epochs and decisions of this rank."""
+    """A plugin that records the epochs and decisions of this rank."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def note(self, run: Run, **told: Any) -> None:
+    def note(self, run: Run, **fields: Any) -> None:
         with self.file.open("a") as file:
-            file.write(json.dumps({"epoch": run.epoch, "step": run.step, **told}) + "\n")
+            file.write(json.dumps({"epoch": run.epoch, "step": run.step, **fields}) + "\n")
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Witness:
 
 
 def digest(subject: Any) -> str:
-    """A digest of all weights."""
+    """Return a digest of all weights."""
     weights = hashlib.sha256()
     for name, array in subject.weights():
         weights.update(name.encode() + np.ascontiguousarray(array).tobytes())
@@ -71,7 +71,7 @@ def digest(subject: Any) -> str:
 
 
 def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq: str = "epoch") -> None:
-    """One rank of the training, which does to itself and others what `acts` say."""
+    """Train on one rank, which carries out ``acts`` on itself and on others."""
     rank, size = dist.get_rank(), dist.get_world_size()
     torch.manual_seed(1 + rank)  # dropout differs by rank
     random.seed(rank)
@@ -80,7 +80,7 @@ def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq
     sampler: DistributedSampler[Any] = DistributedSampler(data, seed=3)
     loader = DataLoader(data, batch_size=BATCH, sampler=sampler)
     net = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1))
-    # otherwise DDP orders its buckets anew after the first step of a process, and more than two ranks add up otherwise
+    # otherwise DDP rebuilds its buckets after the first step of a process, and more than two ranks sum in another order
     model = DistributedDataParallel(net, find_unused_parameters=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
     watch = {"monitor": "val_score", "mode": "min"}
@@ -107,7 +107,7 @@ def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq
 
 
 def do(what: str, folder: Path) -> None:
-    """Harm this rank, or ask for the end."""
+    """Interrupt or kill this rank."""
     if what == "stop":
         (folder / "run" / "stop").touch()
     elif what == "agent":
@@ -119,7 +119,7 @@ def do(what: str, folder: Path) -> None:
 
 
 def rank(folder: str, words: str = "{}") -> None:
-    """One rank."""
+    """Run one rank."""
     given = json.loads(words)
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     acts = [act for act in given.pop("acts", []) if act.get("attempt", 0) == attempt]
@@ -129,33 +129,33 @@ def rank(folder: str, words: str = "{}") -> None:
     dist.destroy_process_group()
 
 
-def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
-    """What a rank has written down of a training that may have been interrupted: the last telling of each moment."""
+def last_reports(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
+    """Return what a rank has recorded of a training that may have been interrupted: the last report of each event."""
     last: dict[Any, Any] = {}
     for line in (folder / f"lines-{rank}.jsonl").read_text().replace(str(folder), "").splitlines():
         each = json.loads(line)
         each.pop("resumed", None)
-        # of the request to end, and of its file, a training that was left alone has nothing to tell
+        # an uninterrupted training reports neither the request to end nor its file
         actions = [
             action for action in each.get("actions", ()) if "signal.pt" not in action and "request" not in action
         ]
         each |= {"actions": actions} if "actions" in each else {}
         if each.get("actions") != [] and "asked for it" not in each.get("ended", ""):
             moment = "end" if "ended" in each else (each["step"], "actions" in each, "Restore" in line)
-            if "ended" in each:  # attempts before have come to a bad end
+            if "ended" in each:  # earlier attempts have failed
                 last.pop(moment, None)
             last[moment] = each
     return list(last.values())
 
 
 def killed(size: int, kills: int, chance: random.Random, *, then: int | None = None) -> tuple[Path, int]:
-    """A job whose random ranks are killed at random batches; where it wrote, and the exit code of its last part.
+    """Kill random ranks of a job at random batches; return its folder, and the exit code of its last part.
 
     Args:
-        size: how many ranks.
-        kills: how many of them are killed, one after the other.
-        chance: decides which and when.
-        then: how many ranks go on after the last kill; as many as before where it is not given.
+        size: Number of ranks.
+        kills: Number of ranks that are killed, one after the other.
+        chance: Random generator that chooses which and when.
+        then: Number of ranks that continue after the last kill; by default as many as before.
     """
     folder = Path(tempfile.mkdtemp())
     batches = 96 // BATCH // size
@@ -177,17 +177,17 @@ def killed(size: int, kills: int, chance: random.Random, *, then: int | None = N
 
 
 def main(trials: int) -> None:
-    """The table in docs/reliability.md."""
+    """Print the table in docs/reliability.md."""
     print("| ranks | kills | finished | same decisions | same weights, bit for bit |")
     print("| --- | ---: | ---: | ---: | ---: |")
     chance = random.Random(0)
     for size, then, kills in ((2, None, 2), (4, None, 2), (4, 2, 1)):
-        whole = Path(tempfile.mkdtemp())
-        job(whole, size, MODULE)
+        uninterrupted = Path(tempfile.mkdtemp())
+        job(uninterrupted, size, MODULE)
         count = Counter[str]()
         for _ in range(trials):
             folder, code = killed(size, kills, chance, then=then)
-            first, other = told(folder), told(whole)
+            first, other = last_reports(folder), last_reports(uninterrupted)
             count["end"] += code == 0
             count["decisions"] += [each.get("actions") for each in first] == [each.get("actions") for each in other]
             count["weights"] += [each.get("weights") for each in first] == [each.get("weights") for each in other]

@@ -1,4 +1,4 @@
-"""Jobs of several real processes, each bounded in time: one that hangs is killed as a whole, and fails its test."""
+"""Jobs of several real processes, each bounded in time: a job that hangs is killed, all ranks, and fails its test."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LIMIT = 120.0
-"""Seconds after which a job hangs: many times what any of them takes."""
+"""Seconds after which a job counts as hung: many times the duration of any job."""
 
 
 class Ended(NamedTuple):
     """A job that is over."""
 
     codes: list[int]
-    """Exit code of each rank, negative for a signal; torchrun's alone, where it started the ranks."""
-    told: list[Any]
+    """Exit code of each rank, negative for a signal; only torchrun's, if it started the ranks."""
+    reports: list[Any]
     """The report of each rank; None for one without a report."""
     errors: str
 
 
 def job(folder: Path, size: int, module: str, *words: str, **more: str) -> Ended:
-    """Run `python -m module folder words...` in `size` processes, and hear what they tell.
+    """Run ``python -m module folder words...`` in ``size`` processes, and collect their reports.
 
     Args:
-        folder: where the job may write.
-        size: how many ranks.
-        module: takes the folder as its first word; told is what `tell` writes.
-        words: more of them.
-        more: of the environment.
+        folder: Directory that the job may write to.
+        size: Number of ranks.
+        module: Module that takes the folder as its first argument and calls ``report``.
+        words: More arguments.
+        more: Environment variables.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -55,8 +55,8 @@ def torchrun(folder: Path, size: int, module: str, *words: str, restarts: int = 
     return _watched([_start(start, environment, folder / "errors-0")], folder, size)
 
 
-def tell(what: Any) -> None:
-    """Called in a rank: what the test shall hear of it."""
+def report(what: Any) -> None:
+    """Write this rank's report for the test."""
     Path(sys.argv[1], f"told-{os.environ['RANK']}.json").write_text(json.dumps(what))
 
 

@@ -1,7 +1,7 @@
-"""What ranks go through that train one Keras model by `fit`, on whichever backend connects them.
+"""Scenes of ranks that train one Keras model by ``fit``, on any backend that connects them.
 
-`python -m tests.distributed.keras_scenes FOLDER` is one rank, as in `scenes`; KERAS_BACKEND names the backend. With
-several devices, or processes, of JAX it trains under `keras.distribution.DataParallel`.
+``python -m tests.distributed.keras_scenes FOLDER`` is one rank, as in ``scenes``; KERAS_BACKEND names the backend. With
+several devices, or processes, of JAX it trains under ``keras.distribution.DataParallel``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trainbus.adapters.keras import KerasCallback, KerasSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder
 
-from .jobs import tell
+from .jobs import report
 
 BACKEND = keras.backend.backend()
 EPOCHS, BATCHES = 9, 4
@@ -35,7 +35,7 @@ def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
 
 
 def model_of(size: int) -> Any:
-    """A small network, the same on all ranks, whose gradients are those of all of them."""
+    """Return a small network, the same on all ranks, with gradients averaged over all of them."""
     keras.utils.set_random_seed(1)
     layers = [keras.Input((4,)), keras.layers.Dense(6), keras.layers.Dropout(0.2), keras.layers.Dense(1)]
     model = keras.Sequential(layers)
@@ -53,13 +53,13 @@ def model_of(size: int) -> Any:
 
 
 def samples(rank: int, batch: int) -> Any:
-    """Every rank's own."""
+    """Return this rank's samples."""
     x = np.random.default_rng(rank).normal(size=(BATCHES * batch, 4)).astype("float32")
     return x, (x.sum(1, keepdims=True) + rank).astype("float32")
 
 
 def batch_of(rank: int) -> int:
-    """Samples of a batch: under a distribution all ranks have as many."""
+    """Return the batch's samples: under a distribution all ranks have equally many."""
     return 4 if BACKEND == "jax" else 4 + 4 * rank
 
 
@@ -71,11 +71,11 @@ def digest(model: Any) -> str:
 
 
 class Breaks(Exception):
-    """As if the job had been killed."""
+    """An error that interrupts the training as if the job had been killed."""
 
 
 class Witness(keras.callbacks.Callback):
-    """Notes what this rank sees by itself, and may break the training in a batch."""
+    """A plugin that records this rank's metrics, and interrupts the training in a batch if required."""
 
     def __init__(self, breaks: tuple[int, int] | None) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def decisions(recorder: EventRecorder) -> list[Any]:
 
 
 def fit(folder: str, rank: int, size: int, breaks: tuple[int, int] | None = None, **options: Any) -> Any:
-    """A training in which every rank has other data, and sees other metrics."""
+    """A training in which every rank has other data, and computes other metrics."""
     model, witness, decided = model_of(size), Witness(breaks), EventRecorder("on_decision")
     watch = {"monitor": "val_loss"}
     bus = KerasCallback(
@@ -140,7 +140,7 @@ def unbroken(rank: int, size: int) -> Any:
 
 @scene
 def broken(rank: int, size: int) -> Any:
-    """The same, broken inside of an epoch, and gone on with."""
+    """The same, interrupted within an epoch, and resumed."""
     with suppress(Breaks):
         fit("broken", rank, size, breaks=(2, 2))
     return fit("broken", rank, size, resume="auto")
@@ -148,7 +148,7 @@ def broken(rank: int, size: int) -> Any:
 
 @scene
 def asked_to_end(rank: int, size: int) -> Any:
-    """A signal at the last rank, in an epoch that nobody listens to and that does not end."""
+    """A signal to the last rank, in an epoch without batch listeners that does not end."""
     noted: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
     model = model_of(size)
@@ -198,7 +198,7 @@ def raising_plugin(rank: int, size: int) -> Any:
 
 @scene
 def sharded_weights(rank: int, size: int) -> Any:
-    """A model of JAX's whose weights lie on both processes."""
+    """A JAX model whose weights are sharded over both processes."""
     before = keras.distribution.distribution()
     mesh = keras.distribution.DeviceMesh((1, size), ("batch", "model"), keras.distribution.list_devices())
     layouts = keras.distribution.LayoutMap(mesh)
@@ -235,7 +235,7 @@ def loop_of_the_guide(rank: int, size: int) -> Any:
 
 
 def main() -> None:
-    """Be one rank."""
+    """Run one rank."""
     os.chdir(sys.argv[1])
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
@@ -250,7 +250,7 @@ def main() -> None:
             jax.config.update("jax_cpu_collectives_implementation", "gloo")
             keras.distribution.initialize(address, size, rank)
         keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    tell({name: SCENES[name](rank, size) for name in sys.argv[2:]})
+    report({name: SCENES[name](rank, size) for name in sys.argv[2:]})
     if BACKEND == "torch":
         dist.barrier()
         dist.destroy_process_group()

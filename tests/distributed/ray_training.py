@@ -1,4 +1,4 @@
-"""A training under Ray Train on two workers, one of which is killed, or none; `python -m` prints what became of it."""
+"""A training under Ray Train on two workers, one of which may be killed; ``python -m`` prints the outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EPOCHS = 6
 
 
 def train(config: dict[str, Any]) -> None:
-    """What each worker does: the loop that one process has, with a report to Ray."""
+    """Train on each worker: the loop of a single process, with a report to Ray."""
     import ray.train
     import torch
     from ray.train.torch import prepare_model
@@ -58,12 +58,12 @@ def train(config: dict[str, Any]) -> None:
                 optimizer.step()
                 run.log(loss=loss, count=len(rows))
     weights = b"".join(each.detach().numpy().tobytes() for each in model.parameters())
-    told = {
+    report = {
         "history": run.history,
         "weights": hashlib.sha256(weights).hexdigest(),
         "resumed": resumed.step if resumed else None,
     }
-    (folder / f"rank-{rank}.json").write_text(json.dumps(told))
+    (folder / f"rank-{rank}.json").write_text(json.dumps(report))
 
 
 def main(folder: str, kill: bool) -> None:

@@ -1,7 +1,7 @@
-"""What ranks go through together, one scene after the other in the same processes, and what each tells of it.
+"""Scenes that all ranks run in the same processes, one after the other, and the report of each rank.
 
-`python -m tests.distributed.scenes FOLDER [SCENE ...]` is one rank; the job's size and its own number come from the
-environment, as for `torch.distributed`.
+``python -m tests.distributed.scenes FOLDER [SCENE ...]`` is one rank; the job's size and its own number come from the
+environment, as for ``torch.distributed``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder
 
-from .jobs import tell
+from .jobs import report
 
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
 SCENES: dict[str, Callable[[int, int], Any]] = {}
@@ -43,7 +43,7 @@ def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
 
 
 def subject(seed: int = 1, *, wrapped: bool = True) -> TorchSubject:
-    """A small network, its replicas kept alike by DDP."""
+    """Return a small network, its replicas synchronized by DDP."""
     torch.manual_seed(seed)
     model: nn.Module = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 1))
     if wrapped and dist.is_initialized():
@@ -108,7 +108,7 @@ def outcome(run: Run, **more: Any) -> dict[str, Any]:
 
 
 def caught(play: Callable[[], Any]) -> str:
-    """What a run raises, in words."""
+    """Return the error of a run as text."""
     try:
         play()
     except BaseException as error:  # noqa: BLE001 - it is what the scene is about
@@ -119,7 +119,7 @@ def caught(play: Callable[[], Any]) -> str:
 
 @scene
 def training(rank: int, size: int) -> Any:
-    """A whole training, in which every rank has other data, and logs other scores, whose mean is the scripted one."""
+    """A complete training in which every rank has other data, and logs other scores, whose mean is the scripted one."""
     random.seed(rank)
     witness = recorder()
     trained = subject()
@@ -147,7 +147,7 @@ def plain_epochs(rank: int, size: int) -> Any:
 
 @scene
 def reductions(rank: int, size: int) -> Any:
-    """Every way to reduce, in two batches."""
+    """Every reduction, in two batches."""
     with Run(subject(), progress=False) as run:
         for _ in run.epochs(2):
             for batch in run.batches(range(2)):
@@ -167,7 +167,7 @@ def reductions(rank: int, size: int) -> Any:
 
 @scene
 def batches(rank: int, size: int) -> Any:
-    """Saves inside of epochs."""
+    """Saves within epochs."""
     witness = recorder()
     trained = subject()
     with Run(trained, [ModelCheckpoint("batches/m-{step}", save_freq=3), witness], progress=False) as run:
@@ -191,7 +191,7 @@ def uneven_batches(rank: int, size: int) -> Any:
 
 @scene
 def stop_of_the_loop(rank: int, size: int) -> Any:
-    """One rank's loop has seen enough, in an epoch without end."""
+    """One rank's loop stops the run, in an epoch without end."""
     trained = subject()
     with Run(trained, EarlyStopping(monitor="loss", patience=50), progress=False) as run:
         for _ in run.epochs(3):
@@ -204,7 +204,7 @@ def stop_of_the_loop(rank: int, size: int) -> Any:
 
 HOOKS = [hook for hook in trainbus.Hooks.__dict__ if hook.startswith("on_") and hook not in
          ("on_exception", "on_checkpoint_error")]  # fmt: skip
-"""Those that a training of which nothing else fails tells."""
+"""The hooks that a training without other failures calls."""
 
 
 def raises(hook: str) -> object:
@@ -218,8 +218,8 @@ def raises(hook: str) -> object:
     return plugin
 
 
-def hears(hook: str) -> object:
-    """The same plugin where nothing is wrong."""
+def listens(hook: str) -> object:
+    """Return the same plugin without the error."""
     plugin = SimpleNamespace()
     setattr(plugin, hook, hookimpl(lambda: None))
     return plugin
@@ -244,7 +244,7 @@ def short(listed: list[Any]) -> Callable[[], None]:
 def raising_plugins(rank: int, size: int) -> Any:
     """A plugin that raises on the last rank, in each hook."""
     return {
-        hook: caught(short([(raises if rank == size - 1 else hears)(hook), ModelCheckpoint(f"raising/{hook}")]))
+        hook: caught(short([(raises if rank == size - 1 else listens)(hook), ModelCheckpoint(f"raising/{hook}")]))
         for hook in HOOKS
     }
 
@@ -274,8 +274,8 @@ def raising_loop(rank: int, size: int) -> Any:
 
 @scene
 def full_disk(rank: int, size: int) -> Any:
-    """A disk that has no more room: on rank 0, which writes, and then on the others, which do not."""
-    told = {}
+    """A full disk: on rank 0, which writes, and then on the others, which do not."""
+    reports = {}
     for where in (0, 1):
         for on_error in ("raise", "warn"):
             folder = f"full-{where}-{on_error}"
@@ -288,13 +288,13 @@ def full_disk(rank: int, size: int) -> Any:
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             dist.barrier()
-            told[folder] = [error, recorded(listed[1]), sorted(os.listdir(folder))]
-    return told
+            reports[folder] = [error, recorded(listed[1]), sorted(os.listdir(folder))]
+    return reports
 
 
 @scene
 def other_files(rank: int, size: int) -> Any:
-    """Ranks that do not see the same files resume from what rank 0 has, or not at all."""
+    """Ranks that do not see the same files resume from rank 0's, or not at all."""
     Path(f"seen-{rank}").mkdir()
     os.chdir(f"seen-{rank}")
     try:
@@ -333,7 +333,7 @@ def validation_on_rank_0(rank: int, size: int) -> Any:
 
 @scene
 def decided_by_the_loop(rank: int, size: int) -> Any:
-    """What one rank's loop decides, all carry out at the end of the epoch."""
+    """A decision of one rank's loop is executed by all at the end of the epoch."""
     witness = recorder()
     with Run(subject(), witness, progress=False) as run:
         for epoch in run.epochs(3):
@@ -404,7 +404,7 @@ def different_loops(rank: int, size: int) -> Any:
 
 @scene
 def asked_to_end(rank: int, size: int) -> Any:
-    """A signal or a stop file in an epoch without end; who would die of the signal afterwards only takes note of it."""
+    """A signal or a stop file in an epoch without end; a handler records the signal that would end the process."""
     cases = {"SIGTERM": [[0], [size - 1], list(range(size))], "SIGINT": [[1]], "stop": [[1]]}
     return {
         f"{what} at {who}": asked(what, rank in who, rank, f"asked-{what}-{len(who)}-{who[0]}")
@@ -443,7 +443,7 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
 
 @scene
 def resized(rank: int, size: int) -> Any:
-    """A training that goes on with as many ranks as there are now, for as many epochs as there are ranks, at least."""
+    """A training that continues with the current number of ranks, for at least that many epochs."""
     witness = recorder()
     trained = subject()
     with Run(trained, [*callbacks("resized"), witness], progress=False, resume="auto") as run:
@@ -455,19 +455,19 @@ def resized(rank: int, size: int) -> Any:
 
 
 def main() -> None:
-    """One rank."""
+    """Run one rank."""
     os.chdir(sys.argv[1])
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
-    told: dict[str, Any] = {"folder": sys.argv[1]}
+    reports: dict[str, Any] = {"folder": sys.argv[1]}
     for name in sys.argv[2:] or SCENES:
         begin = time.monotonic()
         try:
-            told[name] = SCENES[name](rank, size)
+            reports[name] = SCENES[name](rank, size)
         except Exception:  # noqa: BLE001
-            told[name] = f"failed: {traceback.format_exc()}"
+            reports[name] = f"failed: {traceback.format_exc()}"
         print(name, rank, round(time.monotonic() - begin, 2), flush=True)
-    tell(told)
+    report(reports)
     dist.barrier()
     dist.destroy_process_group()
 

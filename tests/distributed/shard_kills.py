@@ -1,7 +1,7 @@
-"""SIGKILL at random moments of sharded saves by two ranks, and what is found at the path afterwards.
+"""SIGKILL at random times during sharded saves by two ranks, and the files at the path afterwards.
 
-`python -m tests.distributed.shard_kills 200` kills so many jobs that save as trainbus does, while the training waits
-and while it goes on, and half of that as `torch.distributed.checkpoint.save` alone does, and prints a table. One
+``python -m tests.distributed.shard_kills 200`` kills 200 jobs that save as trainbus does, while the training waits
+and while it continues, and 100 that save by ``torch.distributed.checkpoint.save`` alone, and prints a table. One
 rank or both are killed; the other one, half a second later.
 """
 
@@ -38,7 +38,7 @@ NAME = "best.dcp"
 
 
 def carry(model: torch.nn.Module, number: int) -> None:
-    """Give every weight of this rank's this number."""
+    """Set all weights of this rank to this number."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.to_local().fill_(number)
@@ -67,7 +67,7 @@ def save_with_trainbus(path: Path, first: int, progress: Progress, *, background
 
 
 def save_alone(path: Path, first: int, progress: Progress) -> None:
-    """What people write by hand: each save into the directory of the last one."""
+    """Save as people do by hand: each save into the directory of the last one."""
     model = fully_shard(torch.nn.Linear(WIDTH, WIDTH))
     for number in range(first, first + BETWEEN):
         carry(model, number)
@@ -86,7 +86,7 @@ WRITERS: dict[str, Callable[[Path, int, Progress], None]] = {
 
 
 def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
-    """Fork the ranks, let them save twice, kill them within the time of two more; what was saved, what was going on."""
+    """Fork the ranks, let them save twice, kill them within the time of two more; return the last saved and begun."""
     progress = Progress()
     with tempfile.TemporaryDirectory() as folder:
         children = [os.fork() or _rank(work, progress, rank, folder) for rank in range(RANKS)]
@@ -98,7 +98,7 @@ def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
         for rank in victims:
             os.kill(children[rank], signal.SIGKILL)
         found = progress.read()
-        time.sleep(0.5 * (len(victims) < RANKS))  # a rank that is left may do what it likes meanwhile
+        time.sleep(0.5 * (len(victims) < RANKS))  # a surviving rank may do anything meanwhile
         for child in children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -120,7 +120,7 @@ def _rank(work: Callable[[Progress], None], progress: Progress, rank: int, folde
 
 
 def number_in(path: Path) -> int | None:
-    """The number that all weights carry; None where they do not agree."""
+    """Return the number that all weights have; None if they differ."""
     state = {"model": {"weight": torch.zeros(WIDTH, WIDTH), "bias": torch.zeros(WIDTH)}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -130,7 +130,7 @@ def number_in(path: Path) -> int | None:
 
 
 def verdict(path: Path, saved: int, going: int, *, own: bool) -> str:
-    """What is at the path, in one word."""
+    """Return the state of the path in one word."""
     if not path.exists():
         return "missing"
     try:
@@ -182,9 +182,9 @@ def main() -> None:
         counted = trials(writer, kills if own else kills // 2)
         words = [f"{counted[word]} {word}" for word in UNUSABLE if counted.get(word)]
         debris = f"{counted['debris']}, {'no' if counted['left'] else 'yes'}" if own else ""
-        told = (RANKS, writer, counted["kills"], counted["inside"], ", ".join(words) or 0)
+        row = (RANKS, writer, counted["kills"], counted["inside"], ", ".join(words) or 0)
         share = f"{counted['unusable inside'] / counted['inside']:.2f}"
-        print("|", " | ".join(map(str, (*told, share, debris))), "|", flush=True)
+        print("|", " | ".join(map(str, (*row, share, debris))), "|", flush=True)
 
 
 if __name__ == "__main__":

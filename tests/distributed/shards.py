@@ -1,6 +1,6 @@
-"""What ranks go through together whose model is sharded over them (FSDP2), one scene after the other.
+"""Scenes of ranks over which a model is sharded (FSDP2), one after the other.
 
-`python -m tests.distributed.shards FOLDER SCENE...` is one rank, as in `scenes`.
+``python -m tests.distributed.shards FOLDER SCENE...`` is one rank, as in ``scenes``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trainbus.capabilities import HasActivations, HasGradients, HasTrace, missin
 from trainbus.checkpoints import remove
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 
-from .jobs import tell
+from .jobs import report
 
 SCORES = [5.0, 3.0, 3.5, 3.6, 2.0, 2.5, 2.6, 2.7, 2.8]
 ROWS, BATCH = 32, 8
@@ -43,9 +43,9 @@ def scene(play: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
 
 
 def subject(seed: int = 1, *, alone: bool = True, sharded: bool = True) -> TorchSubject:
-    """A small network, its parameters sharded over the ranks; 9 rows do not go evenly into 2 or 4.
+    """Return a small network, its parameters sharded over the ranks; 9 rows do not divide evenly by 2 or 4.
 
-    With `alone` each rank has buffers and random numbers of its own, so that the number of ranks matters.
+    With ``alone`` each rank has its own buffers and random numbers, so that the number of ranks matters.
     """
     torch.manual_seed(seed)
     model = nn.Sequential(
@@ -60,8 +60,8 @@ def subject(seed: int = 1, *, alone: bool = True, sharded: bool = True) -> Torch
     return TorchSubject(model, optimizer, scheduler=scheduler, timeout=60)
 
 
-def whole(trained: TorchSubject) -> dict[str, torch.Tensor]:
-    """The weights, gathered."""
+def full_weights(trained: TorchSubject) -> dict[str, torch.Tensor]:
+    """Return the weights, gathered from all ranks."""
     state = trained.model.state_dict()
     return {
         name: (each.full_tensor() if hasattr(each, "full_tensor") else each).clone() for name, each in state.items()
@@ -69,15 +69,15 @@ def whole(trained: TorchSubject) -> dict[str, torch.Tensor]:
 
 
 def digest(trained: TorchSubject) -> str:
-    """Of all weights, and of the buffers that this rank has alone."""
+    """Return the digest of all weights, and of the buffers that only this rank has."""
     data = hashlib.sha256()
-    for name, tensor in whole(trained).items():
+    for name, tensor in full_weights(trained).items():
         data.update(name.encode() + tensor.numpy().tobytes())
     return data.hexdigest()[:16]
 
 
 class Breaks(Exception):
-    """As if the job had been killed."""
+    """An error that interrupts the training as if the job had been killed."""
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
     resume: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """A training whose every global batch has the same rows whatever the number of ranks."""
+    """A training whose every global batch has the same rows for any number of ranks."""
     trained = subject(alone=alone)
     torch.manual_seed(100 + rank)
     x = torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(7))
@@ -128,7 +128,7 @@ def train(
 
 @scene
 def unbroken(rank: int, size: int) -> Any:
-    """The training, its checkpoints written while it goes on."""
+    """An uninterrupted training whose checkpoints are written while it continues."""
     return train("unbroken", rank, size)
 
 
@@ -140,7 +140,7 @@ def foreground(rank: int, size: int) -> Any:
 
 @scene
 def broken(rank: int, size: int) -> Any:
-    """The same, broken twice, once inside of an epoch, and gone on with."""
+    """The same, interrupted twice, once within an epoch, and resumed."""
     for at in ((3, 0), (6, 2)):
         with suppress(Breaks):
             train("broken", rank, size, breaks=at, resume="auto")
@@ -149,7 +149,7 @@ def broken(rank: int, size: int) -> Any:
 
 @scene
 def first_part(rank: int, size: int) -> Any:
-    """Half of a training that the number of ranks does not matter to, for other numbers of ranks to go on with."""
+    """Half of a training that does not depend on the number of ranks, for another number of ranks to continue."""
     with suppress(Breaks):
         train("part", rank, size, breaks=(3, 0), alone=False)
     return None
@@ -169,7 +169,7 @@ def whole_training(rank: int, size: int) -> Any:
 
 @scene
 def snapshots(rank: int, size: int) -> Any:
-    """Each checkpoint that was written while the training went on, against the weights when it was decided."""
+    """Compare each checkpoint written during the training with the weights when it was decided."""
     seen: dict[int, str] = {}
 
     class Looks:
@@ -189,7 +189,7 @@ def snapshots(rank: int, size: int) -> Any:
 @scene
 def full_disk(rank: int, size: int) -> Any:
     """The disk is full for the last rank alone, in one epoch."""
-    told: list[Any] = []
+    found: list[Any] = []
 
     class Fills:
         @hookimpl
@@ -201,11 +201,11 @@ def full_disk(rank: int, size: int) -> Any:
 
         @hookimpl
         def on_checkpoint_error(self, path: Any, step: int, error: CheckpointError) -> None:
-            told.append([Path(path).name, step, str(error)])
+            found.append([Path(path).name, step, str(error)])
 
         @hookimpl
         def on_decision(self, run: Run, decision: Decision) -> None:
-            told.append([run.epoch, sorted(type(action).__name__ for action in decision)])
+            found.append([run.epoch, sorted(type(action).__name__ for action in decision)])
 
     saver = ModelCheckpoint("full/best.dcp", on_error="warn", background=False)
     trained = subject()
@@ -214,7 +214,7 @@ def full_disk(rank: int, size: int) -> Any:
             run.log(val_loss=float(-epoch))
             if epoch == 2:
                 between = {path.name: path.is_dir() for path in Path("full").iterdir()}
-    return [told, between]
+    return [found, between]
 
 
 @scene
@@ -241,7 +241,7 @@ def killed(rank: int, size: int) -> Any:
 @scene
 def damaged(rank: int, size: int) -> Any:
     """A bit flips in one part after the other of the newest checkpoint, which every rank would resume from."""
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     with suppress(Breaks):
         train("damaged", rank, size, breaks=(3, 1))
     said: list[str] = []
@@ -249,7 +249,7 @@ def damaged(rank: int, size: int) -> Any:
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("trainbus").addHandler(handler)
     if rank == 0:
-        remove(Path("damaged/last.dcp"))  # the same moment as the newest of the others
+        remove(Path("damaged/last.dcp"))  # the same step as the newest of the others
     dist.barrier()
     for number, part in enumerate(sorted(path for path in Path("damaged/m-3.dcp").rglob("*") if path.is_file())):
         copy = Path(f"damaged-{number}")
@@ -262,15 +262,15 @@ def damaged(rank: int, size: int) -> Any:
             listed = ModelCheckpoint("damaged/m-{epoch}", monitor="val_score", mode="min", keep=2, save_last=True)
             with Run(subject(seed=7), listed, resume="auto", progress=False) as run:
                 resumed = run.resumed
-        told[part.name] = [resumed and f"{resumed.path.name} {resumed.step}", said[:1]]
+        found[part.name] = [resumed and f"{resumed.path.name} {resumed.step}", said[:1]]
         said.clear()
     logging.getLogger("trainbus").removeHandler(handler)
-    return told
+    return found
 
 
 @scene
 def plain(rank: int, size: int) -> Any:
-    """What several ranks have saved, in a model that is not sharded."""
+    """A checkpoint of several ranks, loaded into a model that is not sharded."""
     trained = subject(seed=9, sharded=False)
     trained.load("unbroken/last.dcp")
     return digest(trained)
@@ -278,7 +278,7 @@ def plain(rank: int, size: int) -> Any:
 
 @scene
 def last(rank: int, size: int) -> Any:
-    """The last checkpoint, in a model that is sharded over as many ranks as there are now."""
+    """The last checkpoint, loaded into a model that is sharded over the current number of ranks."""
     trained = subject(seed=9)
     trained.load("unbroken/last.dcp")
     return digest(trained)
@@ -286,7 +286,7 @@ def last(rank: int, size: int) -> Any:
 
 @scene
 def looked_at(rank: int, size: int) -> Any:
-    """TensorBoard with all that it could look at, on rank 0, and what it and others say of what they cannot."""
+    """TensorBoard with all options, on rank 0, and what it and others report as unavailable."""
     lines = logging.handlers.BufferingHandler(1000)
     logging.getLogger("trainbus").addHandler(lines)
     found: dict[str, Any] = {}
@@ -318,13 +318,13 @@ def looked_at(rank: int, size: int) -> Any:
 
 
 def main() -> None:
-    """Be one rank."""
+    """Run one rank."""
     os.chdir(sys.argv[1])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
-    told = {name: SCENES[name](rank, size) for name in sys.argv[2:]}
-    tell(told)
+    found = {name: SCENES[name](rank, size) for name in sys.argv[2:]}
+    report(found)
     dist.destroy_process_group()
 
 

@@ -1,4 +1,4 @@
-"""A job under torchrun whose processes are killed, or asked to end, decides in the end as one that was left alone."""
+"""A job under torchrun whose processes are killed or interrupted decides in the end as an uninterrupted one."""
 
 import json
 import signal
@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from .elastic import told
+from .elastic import last_reports
 from .jobs import job, torchrun
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of two ranks that nobody has disturbed."""
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an uninterrupted training on two ranks."""
     folder = tmp_path_factory.mktemp("whole")
     ended = job(folder, 2, "tests.distributed.elastic", json.dumps({"save_freq": "3 steps"}))
     assert ended.codes == [0, 0], ended.errors
     return folder
 
 
-def test_a_job_that_is_killed_and_asked_to_end_ends_as_the_unbroken_one(whole: Path, tmp_path: Path) -> None:
+def test_a_job_that_is_killed_and_asked_to_end_ends_as_the_unbroken_one(uninterrupted: Path, tmp_path: Path) -> None:
     """A rank is killed, torchrun restarts all and gets a SIGTERM; the next job ends with the same weights."""
     acts = [
         {"rank": 1, "epoch": 3, "batch": 5, "do": "SIGKILL", "attempt": 0},
@@ -34,15 +34,15 @@ def test_a_job_that_is_killed_and_asked_to_end_ends_as_the_unbroken_one(whole: P
     assert ended.codes == [0, 0], ended.errors
     assert not (tmp_path / "run" / "signal.pt").exists()
     for rank in range(2):
-        assert told(tmp_path, rank) == told(whole, rank)
+        assert last_reports(tmp_path, rank) == last_reports(uninterrupted, rank)
 
 
 def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
-    """In an epoch that nobody listens to all leave after the same batch, and go as the signal would have it."""
+    """In an epoch without batch listeners all ranks leave after the same batch, and exit by the signal."""
     acts = [{"rank": 1, "epoch": 0, "batch": 100, "do": "SIGTERM"}]
     ended = job(tmp_path, 2, "tests.distributed.elastic", json.dumps({"rows": 40_000, "acts": acts}))
     assert ended.codes == [-signal.SIGTERM] * 2, ended.errors
-    first, second = (told(tmp_path, rank) for rank in range(2))
+    first, second = (last_reports(tmp_path, rank) for rank in range(2))
     assert first == second
     assert not Path(tmp_path, "run", "last.pt").exists()
     assert Path(tmp_path, "run", "signal.pt").exists()
@@ -50,7 +50,7 @@ def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
 
 @pytest.mark.exhaustive
 def test_a_rank_that_dies_is_named_by_the_others(tmp_path: Path) -> None:
-    """Four ranks that meet at every batch: three of them end with an error that says who is gone."""
+    """Four ranks that meet at every batch: three of them end with an error that names the missing rank."""
     acts = [{"rank": 2, "epoch": 1, "batch": 3, "do": "SIGKILL"}]
     words = json.dumps({"acts": acts, "save_freq": "100 steps"})
     ended = job(tmp_path, 4, "tests.distributed.elastic", words)

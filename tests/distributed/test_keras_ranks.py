@@ -1,4 +1,4 @@
-"""Ranks that train one Keras model by `fit` decide as one, whichever backend connects them."""
+"""Ranks that train one Keras model by ``fit`` decide as one, on any backend that connects them."""
 
 import importlib.util
 import os
@@ -11,18 +11,18 @@ from .jobs import job
 
 SCENES = ("unbroken", "broken", "asked_to_end", "raising_plugin")
 OWN = {"torch": "loop_of_the_guide", "jax": "sharded_weights"}
-"""What is played on one backend alone."""
+"""The scenes of a single backend."""
 
 
 class Played(NamedTuple):
     backend: str
     folder: Path
-    told: list[dict[str, Any]]
+    reports: list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module", params=["torch", "jax"])
 def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """What two ranks tell."""
+    """Return the reports of two ranks."""
     backend = request.param
     if backend == "jax":
         _need_jax()
@@ -30,7 +30,7 @@ def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     words = (*SCENES, OWN[backend])
     ended = job(folder, 2, "tests.distributed.keras_scenes", *words, KERAS_BACKEND=backend)
     assert ended.codes == [0, 0], ended.errors
-    return Played(backend, folder, ended.told)
+    return Played(backend, folder, ended.reports)
 
 
 def _need_jax() -> None:
@@ -39,8 +39,8 @@ def _need_jax() -> None:
 
 
 def test_ranks_decide_by_the_metrics_of_all_samples(two: Played) -> None:
-    """Each sees metrics of its own; decisions, epochs, rates and weights are those of their mean over the samples."""
-    first, second = (told["unbroken"] for told in two.told)
+    """Each rank has its own metrics; decisions, epochs, rates and weights follow their mean over the samples."""
+    first, second = (report["unbroken"] for report in two.reports)
     for name in ("history", "keras", "decided", "reason", "files", "step", "weights"):
         assert first[name] == second[name]
     assert (first["rank"], second["rank"]) == ([0, 2], [1, 2])
@@ -56,15 +56,15 @@ def test_ranks_decide_by_the_metrics_of_all_samples(two: Played) -> None:
 
 def test_a_broken_fit_goes_on_to_the_bit(two: Played) -> None:
     """From inside an epoch, with the random generators and running metrics of each rank."""
-    for told in two.told:
-        assert told["broken"]["resumed"]
+    for report in two.reports:
+        assert report["broken"]["resumed"]
         for name in ("history", "reason", "files", "step", "weights"):
-            assert told["broken"][name] == told["unbroken"][name]
+            assert report["broken"][name] == report["unbroken"][name]
 
 
 def test_rank_0_writes_and_all_leave_together(two: Played) -> None:
-    """After the same batch of an epoch that nobody listens to, with one checkpoint of it."""
-    first, second = (told["asked_to_end"] for told in two.told)
+    """After the same batch of an epoch without batch listeners, with one checkpoint of it."""
+    first, second = (report["asked_to_end"] for report in two.reports)
     assert first == second
     error, many, *_, files, noted = first
     assert (error, many, files, noted) == ("KeyboardInterrupt: SIGTERM", True, ["signal.keras"], [15])
@@ -73,15 +73,15 @@ def test_rank_0_writes_and_all_leave_together(two: Played) -> None:
 
 
 def test_a_plugin_that_raises_on_one_rank_ends_all(two: Played) -> None:
-    """The other says which rank, and what."""
-    first, second = (told["raising_plugin"] for told in two.told)
+    """The other rank's error names the rank and the cause."""
+    first, second = (report["raising_plugin"] for report in two.reports)
     assert first.startswith("RankError: rank 1: ValueError: not with me")
     assert second.startswith("ValueError: not with me")
 
 
 def test_what_is_of_one_backend_alone(two: Played) -> None:
-    """The guide's own loop decides as one; weights that no process has whole are refused before training."""
-    first, second = (told[OWN[two.backend]] for told in two.told)
+    """The guide's own loop decides as one; weights that no process holds completely are refused before training."""
+    first, second = (report[OWN[two.backend]] for report in two.reports)
     assert first == second
     if two.backend == "torch":
         losses, decided, _, files = first
@@ -92,13 +92,13 @@ def test_what_is_of_one_backend_alone(two: Played) -> None:
 
 
 def test_a_distribution_over_devices_of_one_process_is_nothing_special(tmp_path: Path) -> None:
-    """Under JAX's DataParallel a broken fit goes on to the bit, and a signal ends it in order."""
+    """Under JAX's DataParallel an interrupted fit continues bit by bit, and a signal ends it in order."""
     _need_jax()
     devices = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     ended = job(tmp_path, 1, "tests.distributed.keras_scenes", *SCENES[:3], **devices)
     assert ended.codes == [0], ended.errors
-    (told,) = ended.told
-    assert told["broken"]["resumed"]
+    (report,) = ended.reports
+    assert report["broken"]["resumed"]
     for name in ("history", "reason", "files", "step", "weights"):
-        assert told["broken"][name] == told["unbroken"][name]
-    assert told["asked_to_end"][0] == "KeyboardInterrupt: SIGTERM"
+        assert report["broken"][name] == report["unbroken"][name]
+    assert report["asked_to_end"][0] == "KeyboardInterrupt: SIGTERM"

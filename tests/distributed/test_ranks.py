@@ -8,20 +8,20 @@ import pytest
 from .jobs import job
 from .scenes import HOOKS, SCENES, SCORES
 
-Told = dict[int, list[dict[str, Any]]]
+Reports = dict[int, list[dict[str, Any]]]
 ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_disk", "different_loops", "other_files"})
-"""Scenes of which the ranks have different things to tell."""
+"""Scenes in which the ranks' reports differ."""
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """The reports of every rank on every scene: of four ranks, and then of two that continue where those have ended."""
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
+    """Return the reports of every rank on every scene: of four ranks, and then of two that continue from there."""
     folder = tmp_path_factory.mktemp("job")
     first = job(folder, 4, "tests.distributed.scenes")
     assert first.codes == [0] * 4, first.errors
     then = job(folder, 2, "tests.distributed.scenes", "training", "stop_of_the_loop", "asked_to_end", "resized")
     assert then.codes == [0] * 2, then.errors
-    return {4: first.told, 2: then.told[:2]}
+    return {4: first.reports, 2: then.reports[:2]}
 
 
 def decisions(scene: dict[str, Any]) -> list[Any]:
@@ -33,46 +33,46 @@ def decisions(scene: dict[str, Any]) -> list[Any]:
     ]
 
 
-def test_all_ranks_come_to_the_same_end(told: Told) -> None:
+def test_all_ranks_come_to_the_same_end(reports: Reports) -> None:
     """Metrics, decisions, commits, files, learning rates, weights to the bit, and errors are those of every rank."""
-    for size, ranks in told.items():
+    for size, ranks in reports.items():
         for name in ranks[0]:
             if name not in ALONE:
                 assert all(rank[name] == ranks[0][name] for rank in ranks), (size, name)
                 assert "failed" not in str(ranks[0][name])[:10], ranks[0][name]
 
 
-def test_as_many_ranks_as_there_may_be_decide_the_same(told: Told) -> None:
+def test_as_many_ranks_as_there_may_be_decide_the_same(reports: Reports) -> None:
     """Four, two and one: the mean over the ranks is what all of them decide by."""
     alone = SCENES["training"](0, 1)
-    for ranks in told.values():
+    for ranks in reports.values():
         assert decisions(ranks[0]["training"]) == decisions(alone)
         assert ranks[0]["training"]["reason"] == alone["reason"]
     assert alone["history"]["val_score"] == SCORES
 
 
-def test_a_training_goes_on_with_fewer_ranks(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_goes_on_with_fewer_ranks(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four ranks, then two, then one decide as those that were never interrupted, and keep the same files."""
-    folder = Path(told[4][0]["folder"])
+    folder = Path(reports[4][0]["folder"])
     monkeypatch.chdir(folder)
     last = SCENES["resized"](0, 1)
-    whole = told[4][0]["training"]
-    parts = [*decisions(told[4][0]["resized"]), *decisions(told[2][0]["resized"]), *decisions(last)]
-    # each part brings its best weights back at its end, and the next one says again what was decided last
+    uninterrupted = reports[4][0]["training"]
+    parts = [*decisions(reports[4][0]["resized"]), *decisions(reports[2][0]["resized"]), *decisions(last)]
+    # each part restores its best weights at its end, and the next one repeats the last decision
     parts = [each for each in parts if "Restore" not in str(each) or each[0] + 1 == len(SCORES)]
-    assert [each for number, each in enumerate(parts) if each not in parts[:number]] == decisions(whole)
-    assert last["reason"] == whole["reason"]
-    assert [Path(file).name for file in last["files"]] == [Path(file).name for file in whole["files"]]
+    assert [each for number, each in enumerate(parts) if each not in parts[:number]] == decisions(uninterrupted)
+    assert last["reason"] == uninterrupted["reason"]
+    assert [Path(file).name for file in last["files"]] == [Path(file).name for file in uninterrupted["files"]]
 
 
-def test_an_epoch_costs_two_messages(told: Told) -> None:
-    """One sum and one answer, however many batches nobody listens to."""
-    assert told[4][0]["plain_epochs"] == [2, 2, 2, 2]
+def test_an_epoch_costs_two_messages(reports: Reports) -> None:
+    """One sum and one answer per epoch, for any number of batches that no plugin listens to."""
+    assert reports[4][0]["plain_epochs"] == [2, 2, 2, 2]
 
 
-def test_metrics_are_reduced_over_batches_and_ranks(told: Told) -> None:
+def test_metrics_are_reduced_over_batches_and_ranks(reports: Reports) -> None:
     """Means by their counts; sums, extremes, and those of rank 0 alone as they were logged."""
-    found = told[4][0]["reductions"]
+    found = reports[4][0]["reductions"]
     values = [(10 * batch + rank, rank + 1) for batch in range(2) for rank in range(4)]
     assert found["mean"] == [sum(value * count for value, count in values) / 20] * 2
     assert found["sum"] == [sum(value for value, _ in values)] * 2
@@ -81,49 +81,49 @@ def test_metrics_are_reduced_over_batches_and_ranks(told: Told) -> None:
     assert (found["val_only"], found["late"]) == ([7.0] * 2, [None, 8.0])
 
 
-def test_a_metric_that_one_rank_logs_is_that_of_all(told: Told) -> None:
-    """Where rank 0 alone validates, all stop together by its metric; one that nobody logs is missed by all."""
-    assert told[4][0]["validation_on_rank_0"]["reason"].startswith("val_loss 1 did not improve")
-    assert told[4][0]["missing_metric"].startswith("MissingMetric: 'val_loss' is not logged")
+def test_a_metric_that_one_rank_logs_is_that_of_all(reports: Reports) -> None:
+    """If rank 0 alone validates, all stop together by its metric; all ranks miss a metric that none logs."""
+    assert reports[4][0]["validation_on_rank_0"]["reason"].startswith("val_loss 1 did not improve")
+    assert reports[4][0]["missing_metric"].startswith("MissingMetric: 'val_loss' is not logged")
 
 
-def test_decisions_inside_an_epoch_are_those_of_all_ranks(told: Told) -> None:
-    """Saves at batches fall on the same batch; where a rank has fewer batches, no rank reports the rest."""
-    assert told[4][0]["batches"]["files"] == ["batches/m-3.pt", "batches/m-6.pt", "batches/m-9.pt"]
-    saves = [actions for _, actions in decisions(told[4][0]["uneven_batches"])]
+def test_decisions_inside_an_epoch_are_those_of_all_ranks(reports: Reports) -> None:
+    """Saves at batches happen at the same batch; if a rank has fewer batches, no rank reports the rest."""
+    assert reports[4][0]["batches"]["files"] == ["batches/m-3.pt", "batches/m-6.pt", "batches/m-9.pt"]
+    saves = [actions for _, actions in decisions(reports[4][0]["uneven_batches"])]
     assert len(saves) == 4
-    for rank, each in enumerate(told[4]):
+    for rank, each in enumerate(reports[4]):
         assert [actions for _, actions in decisions(each["uneven_batches"])] == saves
         assert (each["uneven_batches"]["epochs"], each["uneven_batches"]["steps"]) == (2, 2 * (4 + rank))
 
 
-def test_what_one_loop_decides_all_carry_out(told: Told) -> None:
-    """A stop ends the epoch after the same batch everywhere, anything else is done at the end of the epoch."""
-    for ranks in told.values():
+def test_what_one_loop_decides_all_carry_out(reports: Reports) -> None:
+    """A stop ends the epoch after the same batch everywhere; any other decision is executed at the end of the epoch."""
+    for ranks in reports.values():
         assert (ranks[0]["stop_of_the_loop"]["reason"], ranks[0]["stop_of_the_loop"]["epochs"]) == ("seen enough", 1)
-    assert told[4][0]["decided_by_the_loop"]["files"] == ["by-hand.pt"]
-    assert told[4][0]["decided_by_the_loop"]["history"]["learning_rate"] == [0.02, 0.02, 0.01]
+    assert reports[4][0]["decided_by_the_loop"]["files"] == ["by-hand.pt"]
+    assert reports[4][0]["decided_by_the_loop"]["history"]["learning_rate"] == [0.02, 0.02, 0.01]
 
 
-def test_a_plugin_that_raises_on_one_rank_ends_all(told: Told) -> None:
-    """In whatever hook: its own rank raises what it raised, the others say which rank and what; observers harm none."""
+def test_a_plugin_that_raises_on_one_rank_ends_all(reports: Reports) -> None:
+    """In any hook: its own rank raises the original error, the others name rank and error; observers affect none."""
     for hook in HOOKS:
-        *others, own = (rank["raising_plugins"][hook] for rank in told[4])
+        *others, own = (rank["raising_plugins"][hook] for rank in reports[4])
         assert own.startswith(f"ValueError: no {hook} [raised in {hook} by the plugin"), own
         assert all(each.startswith(f"RankError: rank 3: ValueError: no {hook}") for each in others), others
-    assert told[4][0]["raising_observer"] == "nothing"
+    assert reports[4][0]["raising_observer"] == "nothing"
 
 
-def test_a_loop_that_raises_on_one_rank_ends_all(told: Told) -> None:
-    """Whoever meets it no more says who has left and why."""
-    *others, own = (rank["raising_loop"] for rank in told[4])
+def test_a_loop_that_raises_on_one_rank_ends_all(reports: Reports) -> None:
+    """Ranks that wait for the failed rank get an error that names it and the reason."""
+    *others, own = (rank["raising_loop"] for rank in reports[4])
     assert own == "ValueError: no more data"
     assert all(each.startswith("RankError: rank 3 has left: ValueError: no more data") for each in others), others
 
 
-def test_a_full_disk_on_rank_0_is_everybody_s(told: Told) -> None:
-    """All ends without a commit, or with `on_error="warn"` goes on; the others' disks are not written to."""
-    for rank, each in enumerate(told[4]):
+def test_a_full_disk_on_rank_0_is_everybody_s(reports: Reports) -> None:
+    """All end without a commit, or with ``on_error="warn"`` continue; the others' disks are not written to."""
+    for rank, each in enumerate(reports[4]):
         scene = each["full_disk"]
         error, events, files = scene["full-0-raise"]
         assert error.startswith("CheckpointError: the checkpoint" if rank == 0 else "RankError: rank 0: CheckpointErr")
@@ -135,22 +135,22 @@ def test_a_full_disk_on_rank_0_is_everybody_s(told: Told) -> None:
             assert "m-2.pt" in scene[f"full-1-{on_error}"][2]
 
 
-def test_ranks_that_differ_are_named(told: Told) -> None:
+def test_ranks_that_differ_are_named(reports: Reports) -> None:
     """Other callbacks, other learning rates, other files or an earlier end are errors that say which rank differs."""
-    patience, missing = told[4][0]["other_callbacks"]
+    patience, missing = reports[4][0]["other_callbacks"]
     assert "patience=1 on rank 0 and 2 on rank 1" in patience
     assert "ModelCheckpoint is listed on rank 0 only" in missing
-    drifted = told[4][0]["drifting_rates"]
+    drifted = reports[4][0]["drifting_rates"]
     assert "the ranks are not at the same place: ranks 0, 2, 3: " in drifted
     assert 'rank 1: {"epoch": 0, "learning_rate": 0.05}' in drifted
-    for each in told[4]:
+    for each in reports[4]:
         assert "rank 0 at on_train_end, ranks 1, 2, 3 at on_epoch_end" in each["different_loops"]
         assert "'m.pt' is not the file that rank 0 sees there" in each["other_files"]
 
 
-def test_all_ranks_end_together_whichever_is_asked_to_end(told: Told) -> None:
-    """After the same batch, with one checkpoint of it, and then each as the signal would have it."""
-    for ranks in told.values():
+def test_all_ranks_end_together_whichever_is_asked_to_end(reports: Reports) -> None:
+    """After the same batch, with one checkpoint of it, and then each exits by the signal."""
+    for ranks in reports.values():
         for case, (error, requested, batches, _, files, noted) in ranks[0]["asked_to_end"].items():
             assert error == f"KeyboardInterrupt: {requested}"
             assert batches > 3

@@ -16,17 +16,17 @@ if importlib.util.find_spec("ray") is None:  # it is large, and its import takes
 
 
 def trained(folder: Path, how: str) -> dict[str, Any]:
-    """What a training on two workers tells, in a process of its own."""
+    """Return the report of a training on two workers, run in a child process."""
     folder.mkdir()
     command = [sys.executable, "-m", "tests.distributed.ray_training", str(folder), how]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told
+    report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return report
 
 
 def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
-    """Started again by Ray, the run goes on from what was reported, and ends as the one that nobody killed."""
+    """Restarted by Ray, the run continues from the reported checkpoint, and ends as the uninterrupted one."""
     unbroken, killed = trained(tmp_path / "unbroken", "no"), trained(tmp_path / "killed", "kill")
 
     assert killed["killed"]

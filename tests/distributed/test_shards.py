@@ -13,59 +13,59 @@ from .jobs import job, torchrun
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the four ranks have been."""
+    """Return the directory of the four ranks."""
     return tmp_path_factory.mktemp("four")
 
 
 @pytest.fixture(scope="module")
 def four(folder: Path) -> list[dict[str, Any]]:
-    """What four ranks tell of all scenes, in one launch."""
+    """Return the reports of four ranks on all scenes, from one launch."""
     scenes = "unbroken foreground broken first_part whole_training snapshots full_disk damaged last looked_at"
     ended = job(folder, 4, "tests.distributed.shards", *scenes.split())
     assert ended.codes == [0] * 4, ended.errors
-    return ended.told
+    return ended.reports
 
 
 def test_a_save_in_the_background_changes_nothing(four: list[dict[str, Any]]) -> None:
     """Decisions, names, metrics and weights are those of a run that waits for its files, on each rank."""
-    for told in four:
-        assert told["unbroken"] == told["foreground"]
+    for report in four:
+        assert report["unbroken"] == report["foreground"]
     assert four[0]["unbroken"]["reason"].startswith("val_score 2.7 did not improve on 2 (epoch 5)")
 
 
 def test_a_broken_training_goes_on_to_the_bit(four: list[dict[str, Any]]) -> None:
-    """Broken at an epoch's beginning and inside of one, it ends as the unbroken one, each rank's buffers included."""
-    for told in four:
-        assert told["broken"].pop("resumed") is not None
-        told["unbroken"].pop("resumed", None)
-        assert told["broken"] == told["unbroken"]
+    """Interrupted between epochs and within one, it ends as the uninterrupted one, each rank's buffers included."""
+    for report in four:
+        assert report["broken"].pop("resumed") is not None
+        report["unbroken"].pop("resumed", None)
+        assert report["broken"] == report["unbroken"]
 
 
 def test_a_snapshot_is_the_state_at_the_decision(four: list[dict[str, Any]]) -> None:
-    """Written while the ranks train on and exchange, each checkpoint holds the weights of the moment it was decided."""
-    for told in four:
-        seen, found = told["snapshots"]
+    """Each checkpoint holds the weights at its decision, though it is written while the ranks train and communicate."""
+    for report in four:
+        seen, found = report["snapshots"]
         assert seen == found
         assert len(set(seen.values())) == len(seen) > 5
 
 
 def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, Any]]) -> None:
     """The old checkpoint stays complete; every rank names the one that failed; no debris; the next save succeeds."""
-    for told in four:
-        story, between = told["full_disk"]
-        assert [entry for entry in story if entry[1:] != [["Save"]]] == [["best.dcp", 0, story[1][2]]]
-        assert "rank 3" in story[1][2]
-        assert "File too large" in story[1][2]
+    for report in four:
+        events, between = report["full_disk"]
+        assert [entry for entry in events if entry[1:] != [["Save"]]] == [["best.dcp", 0, events[1][2]]]
+        assert "rank 3" in events[1][2]
+        assert "File too large" in events[1][2]
         assert set(between) == {".trainbus.lock", "best.dcp", "best.dcp.trainbus.json", "journal.jsonl"}
 
 
 def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str, Any]]) -> None:
-    """Charts are written of what a rank can see by itself; what would need all of them says so before the training.
+    """Charts show what one rank can read by itself; those that need all ranks raise an error before the training.
 
-    That goes for `FullyShardedDataParallel` too, which needs all ranks even to save; how it can be saved is told.
+    So does ``FullyShardedDataParallel``, which needs all ranks even to save; its error says how to save it.
     """
-    for told in four:
-        found, lines = told["looked_at"]
+    for report in four:
+        found, lines = report["looked_at"]
         assert lines == []
         epochs, nodes, refused, looks = found["classic"]
         assert (epochs, nodes) == (2, ["0", "1", "2"])
@@ -84,9 +84,9 @@ def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dic
     """Each part is verified by one rank; all skip damage that one finds; rank 0 logs what, and whose part it was."""
     of = {f"__{rank}_0.distcp": rank for rank in range(4)} | {f"rank-{rank}.json": rank for rank in range(1, 4)}
     of[".metadata"] = 0
-    for rank, told in enumerate(four):
-        assert {name: resumed for name, (resumed, _) in told["damaged"].items()} == dict.fromkeys(of, "m-2.dcp 8")
-        for name, (_, said) in told["damaged"].items():
+    for rank, report in enumerate(four):
+        assert {name: resumed for name, (resumed, _) in report["damaged"].items()} == dict.fromkeys(of, "m-2.dcp 8")
+        for name, (_, said) in report["damaged"].items():
             assert bool(said) == (rank == 0)
             if said:
                 assert said[0].startswith("skipped: damaged/m-3.dcp: ")
@@ -112,37 +112,37 @@ def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> Non
 def test_other_numbers_of_ranks_decide_the_same(
     size: int, four: list[dict[str, Any]], folder: Path, tmp_path: Path
 ) -> None:
-    """What 4 ranks began, 2 ranks or 1 end with the same decisions, and with the weights but for rounding."""
+    """A run of 4 ranks is continued by 2 ranks or 1 with the same decisions, and the same weights but for rounding."""
     shutil.copytree(folder / "part", "part")
     shutil.copytree(folder / "unbroken", "unbroken")
     ended = job(Path.cwd(), size, "tests.distributed.shards", "second_part", "last", *(["plain"] if size == 1 else []))
 
     assert ended.codes == [0] * size, ended.errors
-    whole = four[0]["whole_training"]
-    for told in ended.told:
-        again = told["second_part"]
+    full = four[0]["whole_training"]
+    for report in ended.reports:
+        again = report["second_part"]
         assert again["resumed"] is not None
         assert [again[name] for name in ("reason", "rates", "files")] == [
-            whole[name] for name in ("reason", "rates", "files")
+            full[name] for name in ("reason", "rates", "files")
         ]
-        assert again["loss"][:3] == whole["loss"][:3]
-        assert again["loss"] == pytest.approx(whole["loss"], rel=1e-3)
-    assert ended.told[0]["last"] == four[0]["last"]
+        assert again["loss"][:3] == full["loss"][:3]
+        assert again["loss"] == pytest.approx(full["loss"], rel=1e-3)
+    assert ended.reports[0]["last"] == four[0]["last"]
     if size == 1:
-        assert ended.told[0]["plain"] == four[0]["last"]
+        assert ended.reports[0]["plain"] == four[0]["last"]
 
 
 @pytest.mark.exhaustive
 def test_a_rank_that_is_killed_while_it_writes_costs_nothing() -> None:
-    """Killed in the middle of its part, under torchrun; what is on the disk is whole, and the run ends as unbroken."""
+    """Killed under torchrun while it writes: the checkpoint on disk is complete, and the run ends as uninterrupted."""
     ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "unbroken", restarts=2)
 
     assert ended.codes == [0], ended.errors
     assert Path("killed-once").exists()
-    for told in ended.told:
-        assert told["killed"].pop("resumed") is not None
-        told["unbroken"].pop("resumed")
-        assert told["killed"] == told["unbroken"]
+    for report in ended.reports:
+        assert report["killed"].pop("resumed") is not None
+        report["unbroken"].pop("resumed")
+        assert report["killed"] == report["unbroken"]
     newest, passed_over = newest_intact(Path("killed"))
     assert newest is not None
     assert not passed_over

@@ -1,4 +1,4 @@
-"""What one rank alone cannot read, all ranks pass over."""
+"""A checkpoint that one rank cannot read is skipped by all ranks."""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Ranks(ThreadRanks):
 
 
 class Line(LineSubject):
-    """A line that is trained by several ranks, of which some cannot read some files."""
+    """A line that several ranks train, some of which cannot read some files."""
 
     def __init__(self, ranks: ThreadRanks, unreadable: Callable[[int, str], bool]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def saved() -> None:
 
 
 def resumed(unreadable: Callable[[int, str], bool]) -> list[tuple[str, float]]:
-    """Of each rank what it has resumed from, and with which slope."""
+    """Return for each rank the checkpoint that it resumed from, and the slope."""
     saved()
     together = threading.Barrier(2, timeout=LIMIT)
 

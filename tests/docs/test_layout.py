@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 UNTESTED = Path(__file__).with_name("modules_without_tests.txt")
 """Modules that have no test file of their own yet. The list may only get shorter."""
 TOPS = {"core": "trainbus", "adapters": "trainbus/adapters", "plugins": "trainbus/plugins"}
-"""Folder of the tree to its place in a wheel."""
+"""Folders of the tree with their paths in a wheel."""
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
 
 
@@ -26,7 +26,7 @@ def test_the_top_level_holds_nothing_more() -> None:
 
 
 def test_every_file_is_installed() -> None:
-    """A file that was added since the last `pip install -e .` is not installed: install again."""
+    """A file added since the last ``pip install -e .`` is not installed: install again."""
     for package, folder in DECLARED.items():
         (place,) = importlib.import_module(package).__path__
         files = {path.name for path in (ROOT / folder).glob("*.py")}

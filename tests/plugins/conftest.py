@@ -1,4 +1,4 @@
-"""What the tests of plugins share."""
+"""Fixtures of the tests of plugins."""
 
 import logging
 from collections.abc import Callable
@@ -7,6 +7,6 @@ import pytest
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Gives the lines that were logged so far, by any logger."""
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return a function that gives the lines logged so far, by any logger."""
     return lambda: [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]

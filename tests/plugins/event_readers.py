@@ -1,4 +1,4 @@
-"""What TensorBoard's own reader finds in a directory."""
+"""Contents of a directory by TensorBoard's own reader."""
 
 import warnings
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["everything", "read", "scalars"]
 
 
 def read(log_dir: str | Path = "logs") -> dict[str, Any]:
-    """Run to reader, of all runs in the directory."""
+    """Return a reader for each run in the directory."""
     all_of_them = {"scalars": 0, "histograms": 0, "images": 0, "tensors": 0}
     folders = {path.parent for path in Path(log_dir).rglob("events.out.tfevents.*")}
     readers = {
@@ -23,7 +23,7 @@ def read(log_dir: str | Path = "logs") -> dict[str, Any]:
 
 
 def scalars(log_dir: str | Path = "logs") -> dict[tuple[str, str, int], float]:
-    """Value by run, tag and step."""
+    """Return the values by run, tag and step."""
     return {
         (run, tag, event.step): event.value
         for run, reader in read(log_dir).items()
@@ -33,7 +33,7 @@ def scalars(log_dir: str | Path = "logs") -> dict[tuple[str, str, int], float]:
 
 
 def everything(log_dir: str | Path) -> dict[tuple[str, str, int], list[str]]:
-    """What is shown by run, tag and step, in the order of the files; without the text on the machine."""
+    """Return all that is shown by run, tag and step, in the order of the files; without the text on the machine."""
     found: dict[tuple[str, str, int], list[str]] = {}
     for run, reader in read(log_dir).items():
         tags = reader.Tags()

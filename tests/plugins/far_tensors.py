@@ -1,4 +1,4 @@
-"""Tensors that say that they lie on a device, and count how often somebody waits for it."""
+"""Tensors that claim to be on a device, and count the calls that wait for it."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _WAITING = {_T.item, _T.tolist, _T.cpu, _T.to, _T.numpy, _T.__array__, _T.__floa
 
 
 class Far(torch.Tensor):
-    """What comes of one by computing is one too."""
+    """A tensor whose results are of the same type."""
 
     waits = 0
     is_cpu = False  # type: ignore[assignment]
@@ -24,5 +24,5 @@ class Far(torch.Tensor):
 
 
 def far(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """A number on a device."""
+    """Return a number on a device."""
     return torch.tensor(value, dtype=dtype).as_subclass(Far)

@@ -9,7 +9,7 @@ __all__ = ["files_of_at_most"]
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """No file of this process can grow beyond `size` bytes."""
+    """Limit every file of this process to ``size`` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

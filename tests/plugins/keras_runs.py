@@ -18,9 +18,9 @@ History = Sequence[float | None]
 
 
 class Trained:
-    """What both sides train: it knows its position, and records what is done to it.
+    """A model and subject that both sides train: it has its position, and records all calls.
 
-    It is a model as far as Keras's callbacks can tell, and a subject with all that the three deciders need.
+    Keras's callbacks accept it as a model; as a subject it has all that the three deciders need.
     """
 
     def __init__(self, learning_rate: float = 0.1) -> None:
@@ -82,10 +82,10 @@ def logs(value: float | None) -> dict[str, float]:
 def keras_run(
     callback: Any, history: History, *, initial_epoch: int = 0, harmless: bool = False
 ) -> tuple[Trained, list[float]]:
-    """Drive a Keras callback; the trained thing and the learning rate after each epoch.
+    """Drive a Keras callback; return the trained model and the learning rate after each epoch.
 
-    Where the history begins with a value that is not finite, `harmless` lets the search begin at the worst possible
-    value, as in Keras 2, and takes the best possible ones for NaN.
+    If the history begins with a value that is not finite, ``harmless`` starts the search at the worst possible
+    value, as in Keras 2, and replaces the best possible values by NaN.
     """
     model, rates = Trained(), []
     with warnings.catch_warnings():
@@ -124,7 +124,7 @@ def trainbus_run(callback: Any, history: History, *, initial_epoch: int = 0) -> 
 
 
 def saves(model: Trained, run: Run) -> list[tuple[tuple[int, int], str]]:
-    """When trainbus saved, and where."""
+    """Return when and where trainbus saved."""
     return [(moment, str(each.path)) for (moment, _), each in zip(model.saved, run.state.checkpoints, strict=True)]
 
 

@@ -12,7 +12,7 @@ from trainbus.testing import LineSubject, scripted
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=10), st.integers(0, 3))
 def test_the_weights_of_the_best_epoch_come_back_whatever_ended_the_training(losses: list[int], patience: int) -> None:
-    """After the run the subject is as it was at the first best epoch, whether it stopped early or not."""
+    """After the run the subject has the state of the first best epoch, whether it stopped early or not."""
     subject = LineSubject()
     callback = EarlyStopping(monitor="loss", patience=patience, restore_best_weights=True)
     with Run(subject, callback) as run:
@@ -48,7 +48,7 @@ def test_a_metric_that_is_never_finite_keeps_nothing_and_stops() -> None:
 
 
 def test_the_reason_says_metric_patience_and_best() -> None:
-    """The result tells why the run stopped in words that a reader can check."""
+    """The result gives the reason of the stop in words that a reader can check."""
     run, _ = scripted([{"val_loss": value} for value in (2.0, 1.0, 1.5)], EarlyStopping())
 
     assert run.result.reason == "val_loss 1.5 did not improve on 1 (epoch 2) for the 1st time"

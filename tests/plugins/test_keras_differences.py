@@ -1,6 +1,6 @@
 """Where trainbus deliberately differs from Keras 3.15.1: what Keras does, and what trainbus does.
 
-`docs/differences-from-keras.md` lists these differences.
+``docs/differences-from-keras.md`` lists these differences.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def float64() -> Iterator[None]:
 
 
 def test_difference_nan_is_never_the_best() -> None:
-    """Keras takes a NaN that comes first for the best ever; trainbus waits for the first number."""
+    """Keras treats an initial NaN as the best value for ever; trainbus waits for the first number."""
     history, options = [math.nan, 4.0, 3.0, 2.0, 1.0], {"patience": 3, "restore_best_weights": True}
     theirs, epochs = keras_run(keras.callbacks.EarlyStopping(**options), history)
     assert (len(epochs), theirs.restored) == (4, 0), "Keras stops while all improves, and restores the NaN epoch"
@@ -64,7 +64,7 @@ def test_difference_infinity_is_never_the_best() -> None:
 
 
 def test_difference_no_best_epoch_restores_nothing() -> None:
-    """Where no value was finite Keras goes back to the first epoch; trainbus leaves the weights as they are."""
+    """If no value was finite, Keras restores the first epoch; trainbus leaves the weights as they are."""
     history, options = [math.nan, math.nan], {"restore_best_weights": True}
     assert keras_run(keras.callbacks.EarlyStopping(**options), history)[0].restored == 0
     assert trainbus_run(EarlyStopping(**options), history)[0].restored is None
@@ -80,7 +80,7 @@ def test_difference_a_missing_metric_never_saves_the_best() -> None:
 
 
 def test_difference_a_metric_that_never_comes_is_an_error() -> None:
-    """Keras warns in every epoch and goes on; trainbus raises at the first epoch end that should have had it."""
+    """Keras warns in every epoch and continues; trainbus raises at the first epoch end that lacks it."""
     stopper = keras.callbacks.EarlyStopping(monitor="lss", mode="min")
     theirs, epochs = keras_run(stopper, [1.0] * 5)
     assert (len(epochs), theirs.stop_training) == (5, False)
@@ -159,7 +159,7 @@ def test_difference_a_metric_unknown_at_batches_is_an_error() -> None:
 
 
 def test_difference_comparisons_in_double_precision() -> None:
-    """Keras compares in float32 unless told otherwise; trainbus in double precision."""
+    """Keras compares in float32 by default; trainbus in double precision."""
     keras.config.set_floatx("float32")
     history, options = [1.0, 1.0 - 1e-9, 1.0 - 2e-9], {"patience": 1}
     assert len(keras_run(keras.callbacks.EarlyStopping(**options), history)[1]) == 2
@@ -181,7 +181,7 @@ def test_difference_comparisons_in_double_precision() -> None:
     ],
 )
 def test_difference_senseless_options_are_refused(name: str, options: dict[str, Any], said: str) -> None:
-    """What Keras takes without a word, though it can only be a mistake, trainbus refuses, naming it."""
+    """Options that Keras accepts silently, though they can only be mistakes, are refused by name."""
     getattr(keras.callbacks, name)(**options)
     with pytest.raises(SettingsError, match=said):
         getattr(trainbus.plugins, name)(**options)
@@ -196,7 +196,7 @@ def test_difference_an_unknown_mode_is_refused() -> None:
 
 
 def test_difference_the_best_is_new_in_each_run() -> None:
-    """Keras's ModelCheckpoint remembers the best of an earlier fit; a callback of trainbus remembers nothing."""
+    """Keras's ModelCheckpoint keeps the best of an earlier fit; a callback of trainbus keeps no state between runs."""
     checkpoint = keras.callbacks.ModelCheckpoint("best.keras", save_best_only=True)
     keras_run(checkpoint, [1.0])
     assert keras_run(checkpoint, [2.0])[0].saved == []
@@ -207,7 +207,7 @@ def test_difference_the_best_is_new_in_each_run() -> None:
 
 
 def test_difference_a_direction_never_leaks() -> None:
-    """Reused for a metric of the other direction, Keras's callback keeps the old one; trainbus asks anew."""
+    """Reused for a metric of the other direction, Keras's callback keeps the old one; trainbus infers it per run."""
 
     class Knows(Trained):
         def __init__(self, direction: str) -> None:

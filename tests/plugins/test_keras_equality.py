@@ -1,6 +1,6 @@
 """Decisions equal Keras 3.15.1's: its real callbacks and trainbus's go through the same histories side by side.
 
-Keras compares in float64 here, as trainbus does. `test_keras_differences.py` has the deliberate differences.
+Keras compares in float64 here, as trainbus does. ``test_keras_differences.py`` has the deliberate differences.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def float64() -> Iterator[None]:
         }
     ),
 )
-@example(  # an improvement that beats the baseline by less than min_delta goes on waiting
+@example(  # an improvement that beats the baseline by less than min_delta continues to wait
     history=[3.0, 1.0, 1.0],
     initial_epoch=0,
     options={"min_delta": 1.0, "patience": 3, "baseline": 1.5},
@@ -202,7 +202,7 @@ def test_table_of_patience(patience: int) -> None:
     [
         ([0.2, 0.15, 0.1, 0.11, 0.12], {"patience": 2}, 5, 2),
         ([0.9, 0.8, 0.7, 0.71, 0.72, 0.73], {"patience": 5, "baseline": 0.5}, 5, 2),
-        ([0.9, 0.8, 0.7, 0.71], {"patience": 5, "baseline": 0.5}, 4, 2),  # where another callback stops
+        ([0.9, 0.8, 0.7, 0.71], {"patience": 5, "baseline": 0.5}, 4, 2),  # another callback stops here
     ],
 )
 def test_table_of_restored_weights(losses: History, options: Any, epochs: int, restored: int) -> None:
@@ -239,7 +239,7 @@ def test_table_of_learning_rates(options: Any, epochs: int, rate: float) -> None
     ],
 )
 def test_table_of_modes(mode: Any, monitor: str, direction: str) -> None:
-    """monitor_callback_test.test_monitor_op_logic, whose names tell their directions without a metric object too."""
+    """monitor_callback_test.test_monitor_op_logic, for names that imply a direction without a metric object."""
     assert Run().monitor(monitor, mode).direction == direction
 
 

@@ -59,7 +59,7 @@ def split(text: str) -> tuple[list[str], list[str]]:
 
 
 def test_nobody_asked():
-    """With verbose=0 everywhere nothing is printed, and nobody listens to batches for it."""
+    """With verbose=0 everywhere nothing is printed, and no plugin listens to batches for it."""
     assert not Run(LineSubject(), callbacks(0)).has_batch_listeners
 
 
@@ -98,7 +98,7 @@ def test_decisions_follow_their_epoch(capfd: pytest.CaptureFixture[str]):
 
 
 def test_the_loops_own_decisions(capfd: pytest.CaptureFixture[str]):
-    """What the loop itself decides is printed if anything is."""
+    """Decisions of the loop itself are printed if anything is."""
     with Run(None, EarlyStopping(monitor="loss", patience=9, verbose=1), progress=False) as run:
         for _ in run.epochs(5):
             run.log(loss=1.0)
@@ -107,7 +107,7 @@ def test_the_loops_own_decisions(capfd: pytest.CaptureFixture[str]):
 
 
 def test_a_resumed_run_says_where_from(capfd: pytest.CaptureFixture[str]):
-    """One line before all others, where anyone may speak; a fresh beginning says nothing."""
+    """One line before all others, if anything may be printed; a new run prints none."""
     for verbose, epochs in ((1, 2), (1, 3), (0, 4)):
         with Run(LineSubject(), ModelCheckpoint("run/m-{epoch}", verbose=verbose), resume="auto") as run:
             for _ in run.epochs(epochs):
@@ -132,7 +132,7 @@ def test_several_rates_and_whole_or_weights(capfd: pytest.CaptureFixture[str]):
 
 
 def test_lines_stay_whole_beside_a_framework_that_draws(capfd: pytest.CaptureFixture[str]):
-    """Where the framework has left its own bar's line open, decisions begin on a line of their own."""
+    """If the framework's bar has left its line open, decisions begin on a new line."""
     with Run(LineSubject(), callbacks(1, 1, 1), progress=False) as run:
         for epoch in run.epochs(6):
             print(f"\rtheirs {epoch}", end="")
@@ -191,7 +191,7 @@ def test_a_terminal_gets_one_bar(level: Any):
 
 
 def test_level_two_has_no_bar():
-    """Who asks for lines gets lines, on a terminal too and though others would take a bar, as in Keras."""
+    """verbose=2 prints lines, also on a terminal and if other callbacks would use a bar, as in Keras."""
     with terminal() as lines:
         train(callbacks(1, 2))
     assert not [line for line in lines if "|" in line]
@@ -199,7 +199,7 @@ def test_level_two_has_no_bar():
 
 
 def test_batches_are_listened_to_only_for_a_bar():
-    """Only a bar listens to batches: not lines, nor decisions beside a framework's own bar."""
+    """Only a bar listens to batches: not lines, nor decisions next to a framework's own bar."""
     with terminal():
         heard = [Run(LineSubject(), callbacks(level)).has_batch_listeners for level in (0, 1, 2)]
         beside = Run(LineSubject(), callbacks(1), progress=False).has_batch_listeners
@@ -260,6 +260,6 @@ def test_progress_can_be_listed_by_name(capfd: pytest.CaptureFixture[str], monke
 
 
 def test_progress_is_a_plugin_like_others(capfd: pytest.CaptureFixture[str]):
-    """An object of it can stand in the list."""
+    """A Progress object can be in the list."""
     train([*callbacks(0), Progress({"ModelCheckpoint": 1}, bar=False)])
     assert [line for line in capfd.readouterr().out.splitlines() if line] == SAVING

@@ -9,7 +9,7 @@ from trainbus.testing import LineSubject, scripted
 
 
 class TwoRates(LineSubject):
-    """Has two learning rates."""
+    """A subject with two learning rates."""
 
     def __init__(self, first: float, second: float) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class TwoRates(LineSubject):
 
 @given(st.floats(1e-4, 1), st.floats(1e-4, 1), st.floats(0.01, 0.99), st.floats(0, 0.5))
 def test_every_rate_above_its_floor_is_scaled(first: float, second: float, factor: float, floor: float) -> None:
-    """One reduction multiplies each rate by the factor, down to min_lr, and raises none that lies below it."""
+    """One reduction multiplies each rate by the factor, down to min_lr, and raises no rate below it."""
     subject = TwoRates(first, second)
     callback = ReduceLROnPlateau(monitor="loss", factor=factor, min_lr=floor, patience=1)
     scripted([{"loss": 1.0}] * 2, callback, subject)
@@ -34,7 +34,7 @@ def test_every_rate_above_its_floor_is_scaled(first: float, second: float, facto
 
 
 def test_history_has_the_rate_that_each_epoch_was_trained_with() -> None:
-    """The rate of an epoch is that before its own reduction, and the result tells how it went."""
+    """The rate of an epoch is that before its own reduction, and the result reports the reductions."""
     run, _ = scripted([{"val_loss": 1.0}] * 4, ReduceLROnPlateau(factor=0.5, patience=1, min_lr=0.1), LineSubject(0.4))
 
     assert run.history["learning_rate"] == [0.4, 0.4, 0.2, 0.1]
@@ -51,7 +51,7 @@ def test_two_reductions_at_once_are_one() -> None:
 
 
 def test_the_learning_rate_can_be_monitored() -> None:
-    """learning_rate, or lr, is a metric like any other where the subject has one."""
+    """learning_rate, or lr, is a metric like any other if the subject has one."""
     callbacks = [
         ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1),
         EarlyStopping(monitor="lr", mode="min", patience=2),

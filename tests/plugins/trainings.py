@@ -92,7 +92,7 @@ TRAININGS: dict[str, Callable[..., Run]] = {"torch": train_torch, "keras": train
 
 
 def activations(subject: Any) -> dict[str, np.ndarray[Any, Any]]:
-    """What each layer puts out for the held-out rows, computed by other means."""
+    """Return the outputs of each layer for the held-out rows, computed independently."""
     if isinstance(subject, TorchSubject):
         x, found = torch.from_numpy(HELD_OUT), {}
         layers = dict(subject.model.named_children())
@@ -117,11 +117,11 @@ def activations(subject: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 
 GRADIENTS = {"torch": True, "keras": keras.backend.backend() == "torch", "sklearn": False}
-"""Which frameworks tell of them."""
+"""The frameworks that provide them."""
 
 
 class Witness:
-    """Keeps what is inside at the end of each epoch, of PyTorch the gradients of its first update."""
+    """A plugin that keeps the model's internals at each epoch's end, for PyTorch the gradients of its first update."""
 
     def __init__(self) -> None:
         self.weights: list[dict[str, Any]] = []

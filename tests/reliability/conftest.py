@@ -1,4 +1,4 @@
-"""What the proofs share: each kind made once, and processes that may do harm to themselves."""
+"""Fixtures of the proofs: each kind made once, and processes that may damage themselves."""
 
 from collections.abc import Callable
 from functools import cache
@@ -25,5 +25,5 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def in_child() -> Callable[[Callable[[], None]], int]:
-    """Runs something in a forked process; returns its exit code."""
+    """Run something in a forked process; return its exit code."""
     return dying.in_child

@@ -1,6 +1,6 @@
-"""A disk that fails on request: the calls that write are taken from the C library by one that counts them.
+"""A disk that fails on request: a library that counts the write calls replaces those of the C library.
 
-Few machines have a disk that does so by itself. A process that is started by `run` finds it in `FAULTS`.
+Few machines have such a disk. A process that is started by ``run`` is configured by ``FAULTS``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 __all__ = ["KINDS_OF_FAULTS", "SHORT", "Fault", "Faults", "compiled", "run"]
 
 LIBRARY = "FAULTS"
-"""Variable that names the library to the process that it was put before."""
+"""Environment variable that names the preloaded library."""
 SHORT = 0
 KINDS_OF_FAULTS = {
     "short": SHORT,
@@ -121,7 +121,7 @@ int ftruncate64(int file, off64_t size) {
 
 
 def compiled(source: str, folder: Path) -> Path:
-    """A library to be put before the C library, in a folder."""
+    """Compile the library to preload before the C library, in a folder."""
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("no C compiler is here, or none of Linux")
@@ -132,7 +132,7 @@ def compiled(source: str, folder: Path) -> Path:
 
 
 def run(library: Path, *command: str, **variables: str) -> str:
-    """What a process of Python says that has the library before the C library."""
+    """Return the output of a Python process that has the library preloaded."""
     environment = {**os.environ, "LD_PRELOAD": str(library), LIBRARY: str(library), **variables}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     done = subprocess.run([sys.executable, *command], env=environment, check=False, capture_output=True, text=True)
@@ -141,7 +141,7 @@ def run(library: Path, *command: str, **variables: str) -> str:
 
 
 class Fault(NamedTuple):
-    """Which call fails, counted from 1, and how; those after it too, where it is to last."""
+    """Which call fails, counted from 1, and how; also the later ones, if it is permanent."""
 
     at: int
     how: int
@@ -149,7 +149,7 @@ class Fault(NamedTuple):
 
 
 class Faults:
-    """The library, in the process that it was put before."""
+    """The preloaded library in this process."""
 
     def __init__(self) -> None:
         self._library: Any = ctypes.CDLL(os.environ[LIBRARY])
@@ -157,9 +157,9 @@ class Faults:
         self._library.disarm.restype = ctypes.c_long
 
     def arm(self, fault: Fault) -> None:
-        """Let it happen from now on."""
+        """Enable the fault."""
         self._library.arm(fault.at, 1 << 60 if fault.lasting else fault.at, fault.how)
 
     def disarm(self) -> int:
-        """Let nothing happen any more; how many calls there were."""
+        """Disable the fault; return the number of calls."""
         return int(self._library.disarm())

@@ -1,7 +1,7 @@
-"""SIGKILL at random moments of saves that follow each other without a pause, and what is found at the path afterwards.
+"""SIGKILL at random times during saves without a pause, and the files at the path afterwards.
 
-`python -m tests.reliability.kills 250` kills so many savers of each format as trainbus writes, a quarter of that as the
-framework writes in place and as other libraries do, where they are installed (the extra `bench`), and prints a table.
+``python -m tests.reliability.kills 250`` kills 250 savers of each format by trainbus, a quarter of that as the
+framework writes in place and as other libraries do, where they are installed (the extra ``bench``), and prints a table.
 All weights of a save carry one number, so that a mixture is seen.
 """
 
@@ -38,15 +38,15 @@ WEIGHTS = {"line": 1_000, "sklearn": 200_000, "joblib": 200_000}
 MANY = 1_000_000
 """Weights of the other kinds."""
 IN_BACKGROUND = tuple(name for name in KINDS if name != "line")
-"""The kinds that can be saved while the training goes on."""
+"""The kinds that can be saved while the training continues."""
 BETWEEN = 1_000
-"""Numbers from one saver's first to the next one's; no saver lives for so many saves."""
+"""Distance between the first numbers of two savers; no saver lives for that many saves."""
 
 UNUSABLE = ("missing", "unreadable", "torn", "lost", "no memory", "other memory")
 
 
 class Progress:
-    """Which number was saved last, and which is being saved, told by a process that may die at any moment."""
+    """The last number that was saved and the number being saved, reported by a process that may die at any time."""
 
     def __init__(self) -> None:
         self.shared = mmap.mmap(-1, 16)
@@ -87,7 +87,7 @@ def save_with_trainbus(kind: Kind, path: Path, first: int, progress: Progress, *
 
 
 def save_in_place(kind: Kind, path: Path, first: int, progress: Progress) -> None:
-    """What people write by hand."""
+    """Save as people do by hand."""
     for number in range(first, first + BETWEEN):
         kind.carry(number)
         progress.begin(number)
@@ -103,12 +103,12 @@ WRITERS: dict[str, Callable[[Kind, Path, int, Progress], None]] = {
 
 
 def save_as_peer(name: str, kind: Kind, path: Path, first: int, progress: Progress) -> None:
-    """What users of another library do."""
+    """Save as users of another library do."""
     PEERS[name].save(kind, path, range(first, first + BETWEEN), Tell(progress.begin, progress.end))
 
 
 def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
-    """Fork a saver, let it save twice, kill it within the time of two more; what it had saved, what it was saving."""
+    """Fork a saver, let it save twice, kill it within the time of two more; return what was saved and being saved."""
     progress = Progress()
     child = os.fork()
     if child == 0:
@@ -131,7 +131,7 @@ def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
 
 
 def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_memory: bool) -> str:
-    """What is at the path, in one word."""
+    """Return the state of the path in one word."""
     if not path.exists():
         return "missing"
     try:
@@ -181,13 +181,13 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
 
 
 def clear(folder: Path) -> None:
-    """Let the next saver find nothing, so that what it leaves is its own."""
+    """Remove all files, so that the next saver starts with none."""
     for left in folder.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table, or what one kind and writer came to."""
+    """Print the table, or the result of one kind and writer."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kills", type=int)
     parser.add_argument("--kind", choices=KINDS)
@@ -210,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def in_process(kind: str, writer: str, kills: int) -> dict[str, Any]:
-    """The same in a process of its own, which imports the one framework and forks the savers."""
+    """Do the same in a child process, which imports the one framework and forks the savers."""
     command = [sys.executable, "-m", "tests.reliability.kills", str(kills), "--kind", kind, "--writer", writer]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if "ModuleNotFoundError" in done.stderr:
@@ -220,7 +220,7 @@ def in_process(kind: str, writer: str, kills: int) -> dict[str, Any]:
 
 
 def row(kind: str, writer: str, counted: dict[str, Any]) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     kills, inside, bad = counted["kills"], counted["inside"], counted["unusable inside"]
     words = [f"{counted[word]} {word}" for word in UNUSABLE if counted.get(word)]
     debris = f"{counted['debris']}, {'no' if counted['left after the sweep'] else 'yes'}"

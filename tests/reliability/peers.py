@@ -12,7 +12,7 @@ __all__ = ["PEERS", "Peer", "Tell"]
 
 
 class Tell(NamedTuple):
-    """To be called right before and right after a save, with its number."""
+    """Called right before and right after a save, with its number."""
 
     begin: Callable[[int], object]
     end: Callable[[int], object]
@@ -22,11 +22,11 @@ class Peer(NamedTuple):
     """One way to save over one path."""
 
     kind: str
-    """What is saved, a name of `KINDS`."""
+    """Kind of the saved file, a name of ``KINDS``."""
     name: str
     """The file's name."""
     save: Callable[[Kind, Path, range, Tell], object]
-    """Saves each number to the path."""
+    """Save each number to the path."""
 
 
 def keras_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> None:
@@ -141,4 +141,4 @@ PEERS: dict[str, Peer] = {
     "Ignite Checkpoint(n_saved=1)": Peer("torch", "best.pt", ignite_checkpoint(1)),
     "Ignite Checkpoint(n_saved=2)": Peer("torch", "best-*.pt", ignite_checkpoint(2)),
 }
-"""Name to how it saves; where the file's name is a pattern, the newest is what counts."""
+"""How each library saves; if the file's name is a pattern, the newest file counts."""

@@ -1,6 +1,6 @@
-"""Trainings that are killed and resumed, and what each of them tells about every event: the same, or not.
+"""Trainings that are killed and resumed, and whether each reports the same events.
 
-`python -m tests.reliability.resuming` kills each training after each of eleven epochs and in the middle of each, and
+``python -m tests.reliability.resuming`` kills each training after each of eleven epochs and in the middle of each, and
 prints a table.
 """
 
@@ -29,12 +29,12 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 EPOCHS = 12
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
-"""What `val_score` is in each epoch, so that everything happens: better, worse, slower, stopped."""
+"""``val_score`` of each epoch, so that everything happens: better, worse, slower, stopped."""
 ROWS, BATCH = 40, 8
 
 
 class Moment(NamedTuple):
-    """When to die: at which of the events of one kind, counted from 1, and by which signal."""
+    """When to die: at which event of a kind, counted from 1, and by which signal."""
 
     event: str
     number: int
@@ -42,15 +42,15 @@ class Moment(NamedTuple):
 
 
 class Witness:
-    """Writes down every event that another run could tell otherwise, and dies when it is told to."""
+    """A plugin that records every event that could differ in another run, and dies at the given one."""
 
     def __init__(self, file: TextIO, moment: Moment | None) -> None:
         self.file = file
         self.moment = moment
         self.seen: dict[str, int] = {}
 
-    def note(self, event: str, run: Run, **told: Any) -> None:
-        self.file.write(json.dumps({"event": event, "epoch": run.epoch, "step": run.step, **told}) + "\n")
+    def note(self, event: str, run: Run, **fields: Any) -> None:
+        self.file.write(json.dumps({"event": event, "epoch": run.epoch, "step": run.step, **fields}) + "\n")
         self.die(event)
 
     def die(self, event: str) -> None:
@@ -84,7 +84,7 @@ class Witness:
 
 
 def digest(subject: object) -> str:
-    """A digest of all weights."""
+    """Return a digest of all weights."""
     assert isinstance(subject, HasWeights)
     weights = hashlib.sha256()
     for name, array in subject.weights():
@@ -93,7 +93,7 @@ def digest(subject: object) -> str:
 
 
 def callbacks(folder: Path, *, batches: bool) -> list[Any]:
-    """Every behaviour that remembers something; with `batches` also checkpoints in the middle of epochs."""
+    """Return all callbacks with state; with ``batches`` also checkpoints within epochs."""
     return [
         EarlyStopping(monitor="val_score", mode="min", patience=4, restore_best_weights=True),
         ReduceLROnPlateau(monitor="val_score", mode="min", patience=2, factor=0.5),
@@ -110,7 +110,7 @@ def data() -> tuple[Any, Any]:
 
 
 def torch(listed: list[Any], resume: Any) -> Run:
-    """Shuffled, with dropout, a scheduler, and a loader that draws from a generator of its own."""
+    """Shuffled, with dropout, a scheduler, and a loader that uses its own generator."""
     import torch
 
     from trainbus.adapters.torch import TorchSubject
@@ -191,15 +191,15 @@ TRAININGS: dict[str, Callable[[list[Any], Any], Run]] = {"torch": torch, "keras"
 
 
 def trained(
-    name: str, folder: Path, told: Path, *, batches: bool, moment: Moment | None = None, resume: Any = None
+    name: str, folder: Path, events: Path, *, batches: bool, moment: Moment | None = None, resume: Any = None
 ) -> int:
-    """Train in a forked process; its exit code. What it tells goes to the file `told`."""
+    """Train in a forked process, which writes its events to a file; return its exit code."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 1
     try:
-        with told.open("w") as file:
+        with events.open("w") as file:
             run = TRAININGS[name]([*callbacks(folder, batches=batches), Witness(file, moment)], resume)
             end = {"reason": run.result.reason, "best": run.result.best, "files": [str(p) for p in run.state.files]}
             file.write(json.dumps({"event": "end", **end, "weights": digest(run.subject), "history": run.history}))
@@ -224,41 +224,41 @@ def warm_up(name: str) -> None:
         TRAININGS[name](callbacks(Path(folder), batches=False), None)
 
 
-def lines(told: Path) -> list[dict[str, Any]]:
-    """The recorded events of a training."""
-    return [json.loads(line) for line in told.read_text().splitlines()]
+def lines(events: Path) -> list[dict[str, Any]]:
+    """Return the recorded events of a training."""
+    return [json.loads(line) for line in events.read_text().splitlines()]
 
 
-def suffix(told: list[dict[str, Any]], whole: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events of the unbroken run, from where the other one resumed."""
-    return whole[len(whole) - len(told) :]
+def suffix(events: list[dict[str, Any]], uninterrupted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events of the uninterrupted run, from where the other one resumed."""
+    return uninterrupted[len(uninterrupted) - len(events) :]
 
 
 def files_in(folder: Path) -> list[str]:
-    """What a run leaves that is not its own affair."""
+    """Return the files that a run leaves, without its lock and journal."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".trainbus"))
 
 
 def killed_and_resumed(
     name: str, folder: Path, *moments: Moment, batches: bool
 ) -> tuple[list[dict[str, Any]], list[str]] | None:
-    """What the last of several lives told, each killed at its moment but the last; None where none was reached."""
+    """Return the events of the last of several processes, each but the last killed; None if one was not reached."""
     warm_up(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    told = folder.with_suffix(".told")
+    events = folder.with_suffix(".told")
     for number, moment in enumerate([*moments, None]):
-        code = trained(name, folder, told, batches=batches, moment=moment, resume="auto" if number else None)
+        code = trained(name, folder, events, batches=batches, moment=moment, resume="auto" if number else None)
         if moment is not None and code == 0:
             return None
         assert code == (0 if moment is None else -moment.signal)
-    return lines(told), files_in(folder)
+    return lines(events), files_in(folder)
 
 
 KINDS_OF_EVENTS = {"stop": "stopped", "rates": "epoch", "best": "saved", "weights": "end"}
 
 
-def verdicts(told: list[dict[str, Any]], whole: list[dict[str, Any]]) -> dict[str, bool]:
+def verdicts(events: list[dict[str, Any]], uninterrupted: list[dict[str, Any]]) -> dict[str, bool]:
     """Whether the stop, the learning rates, the checkpoints and the weights are those of the unbroken run."""
     same: dict[str, bool] = {}
     for what, event in KINDS_OF_EVENTS.items():
@@ -270,7 +270,7 @@ def verdicts(told: list[dict[str, Any]], whole: list[dict[str, Any]]) -> dict[st
         }
         here, there = (
             [tuple(map(str, (line[key] for key in keys[what]))) for line in lines if line["event"] == event]
-            for lines in (told, whole)
+            for lines in (events, uninterrupted)
         )
         same[what] = here == suffix(here, there) and bool(there)
     return same
@@ -302,20 +302,20 @@ def main() -> None:
 
 
 def table_row(name: str, batches: bool, root: Path) -> str:
-    """One line of the table, made in a process of its own."""
+    """Return one line of the table, computed in a child process."""
     root.mkdir()
     folder = root / "run"
-    whole = killed_and_resumed(name, folder, batches=batches)
-    assert whole is not None
+    uninterrupted = killed_and_resumed(name, folder, batches=batches)
+    assert uninterrupted is not None
     counted, points = Counter[str](), 0
     for epoch in range(11):
         found = killed_and_resumed(name, folder, Moment("batch", 5 * (epoch + 1) + 3), batches=batches)
-        if found is None:  # the unbroken run has stopped by itself: killed in its last moment
+        if found is None:  # the uninterrupted run has stopped by itself: killed at its last event
             found = killed_and_resumed(name, folder, Moment("epoch", epoch + 1), batches=batches)
         if found is None:
             continue
         points += 1
-        counted.update(what for what, same in verdicts(found[0], whole[0]).items() if same)
+        counted.update(what for what, same in verdicts(found[0], uninterrupted[0]).items() if same)
     cells = " | ".join(f"{counted[what]}/{points}" for what in KINDS_OF_EVENTS)
     return f"| {name} | {'and every 3 steps' if batches else 'at epochs'} | {cells} |"
 

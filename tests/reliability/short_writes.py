@@ -1,6 +1,6 @@
 """Saves on a disk that fails at each single call: a file is complete, or the old one stays and the error is raised.
 
-`python -m tests.reliability.short_writes` prints a table of all formats and faults.
+``python -m tests.reliability.short_writes`` prints a table of all formats and faults.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MOST = 1_000
 
 
 class Tally(NamedTuple):
-    """What became of the saves of one format."""
+    """The results of the saves of one format."""
 
     saves: int
     refused: int
     """Saves that were reported as failed; the old file is then complete."""
     wrong: list[str]
-    """What should not be."""
+    """Errors that were found."""
 
 
 def _dcp(size: int) -> Kind:
@@ -57,7 +57,7 @@ def _h5(size: int) -> Kind:
 
 
 FORMATS: dict[str, Callable[[int], Kind]] = {**KINDS, "dcp": _dcp, "h5": _h5}
-"""Name to what makes the kind with so many weights."""
+"""Functions by name that make the kind with this many weights."""
 FOREGROUND_ONLY = {"line", "h5"}
 
 
@@ -109,8 +109,8 @@ def tried(
     for epoch, state in found.items():
         last = epoch if epoch in witness.committed else last
         if state != f"{last}, {last}":
-            told = "told as saved" if epoch == last else "told as failed"
-            wrong.append(f"{name}, call {first + (epoch - 1) * stride}: {told}, {state}, not {last}")
+            reported = "told as saved" if epoch == last else "told as failed"
+            wrong.append(f"{name}, call {first + (epoch - 1) * stride}: {reported}, {state}, not {last}")
     refused = [epoch for epoch in found if epoch not in witness.committed]
     failures = [each for each in run.failures if each.plugin == "ModelCheckpoint"]
     if len(failures) != len(refused):

@@ -1,4 +1,4 @@
-"""What the proofs train: one kind a format, with weights that all carry one number, and how its framework reads it."""
+"""Subjects of the proofs: one kind a format, with weights that all have one number, and how its framework reads it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["KINDS", "Kind", "number_in"]
 
 
 class Kind(NamedTuple):
-    """One format: what is saved, and how somebody without trainbus writes and reads it."""
+    """One format: its subject, and how a program without trainbus writes and reads it."""
 
     subject: Any
     suffix: str
     carry: Callable[[int], object]
-    """Gives every weight this number."""
+    """Set every weight to this number."""
     write: Callable[[Path], object]
-    """Writes the weights in place, as the framework's users do."""
+    """Write the weights in place, as the framework's users do."""
     read: Callable[[Path], list[Any]]
-    """The arrays of a whole checkpoint of the subject, or of what `write` wrote."""
+    """Return the arrays of a complete checkpoint of the subject, or of a file by ``write``."""
     weights_only: bool = False
-    """Whether files of this format hold weights and nothing else."""
+    """Whether files of this format contain only weights."""
 
     def save(self, path: Path) -> None:
-        """Let the subject write itself."""
+        """Let the subject save itself."""
         self.subject.save(path, weights_only=self.weights_only)
 
 
@@ -42,7 +42,7 @@ def number_in(kind: Kind, path: Path) -> int | None:
 
 
 def line(size: int) -> Kind:
-    """The line of `trainbus.testing`, in NumPy's .npz."""
+    """The line of ``trainbus.testing``, in NumPy's .npz."""
     from trainbus.testing import LineSubject
 
     subject = LineSubject()
@@ -176,4 +176,4 @@ KINDS: dict[str, Callable[[int], Kind]] = {
     "sklearn": sklearn,
     "joblib": joblib,
 }
-"""Name to what makes the kind with so many weights."""
+"""Functions by name that make the kind with this many weights."""

@@ -1,4 +1,4 @@
-"""Bytes that changed on the disk are never taken for a checkpoint."""
+"""A file whose bytes changed on disk is never loaded as a checkpoint."""
 
 import random
 from pathlib import Path
@@ -19,13 +19,13 @@ def put(kind: Kind, path: Path, number: int) -> None:
 
 @pytest.mark.parametrize("flips", [20, pytest.param(200, marks=pytest.mark.exhaustive)])
 def test_a_flipped_bit_anywhere_is_found(kind: Kind, flips: int) -> None:
-    """One flipped bit at random places: never silent, the file is named, and the one before it takes its place."""
+    """One flipped bit at random places: the file is always named, and the previous checkpoint is used."""
     old, new = Path(f"1{kind.suffix}"), Path(f"2{kind.suffix}")
     put(kind, old, 1)
     put(kind, new, 2)
-    whole = new.read_bytes()
-    for place in random.Random(0).sample(range(8 * len(whole)), flips):
-        flipped = bytearray(whole)
+    intact = new.read_bytes()
+    for place in random.Random(0).sample(range(8 * len(intact)), flips):
+        flipped = bytearray(intact)
         flipped[place // 8] ^= 1 << place % 8
         new.write_bytes(flipped)
 
@@ -70,7 +70,7 @@ def test_any_damage_is_named_and_the_checkpoint_before_it_found(kind: Kind, spoi
 
 
 def test_a_damaged_file_is_not_restored(kind: Kind) -> None:
-    """A run that is to restore it raises, and the weights stay what they were."""
+    """A run that is to restore it raises, and the weights are unchanged."""
     path = Path(f"best{kind.suffix}")
     put(kind, path, 1)
     spoilt = bytearray(path.read_bytes())

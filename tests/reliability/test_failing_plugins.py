@@ -90,7 +90,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 
 @pytest.mark.parametrize(("end", "hook"), CASES)
 def test_a_failing_observer_changes_no_exit_code(end: str, hook: str, ended: dict[str, Any]) -> None:
-    """The others hear what they hear without it, the end once, and the process goes as the training by itself would."""
+    """The others are called as without it, the end once, and the process exits as the training alone would."""
     undisturbed, one = ended[f"{end}-observer-none"], ended[f"{end}-observer-{hook}"]
 
     assert one.heard == undisturbed.heard
@@ -102,15 +102,15 @@ def test_a_failing_observer_changes_no_exit_code(end: str, hook: str, ended: dic
 
 @pytest.mark.parametrize(("end", "hook"), CASES)
 def test_a_failing_critical_plugin_ends_the_process_with_its_error(end: str, hook: str, ended: dict[str, Any]) -> None:
-    """The exit code is not zero, the last lines name error, hook and plugin, and the others hear the end once."""
+    """The exit code is not zero, the last lines name error, hook and plugin, and the others get the end once."""
     undisturbed, one = ended[f"{end}-critical-none"], ended[f"{end}-critical-{hook}"]
 
     assert one.heard.count("on_train_end") == 1
-    if hook not in undisturbed.heard:  # a training that ends well has no exception to tell of
+    if hook not in undisturbed.heard:  # a training that ends well has no exception to report
         assert (one.heard, one.code) == (undisturbed.heard, undisturbed.code)
         return
     assert one.code == 1
-    first = hook not in ("on_exception", "on_train_end") or end == "well"  # else the loop's own error came first
+    first = hook not in ("on_exception", "on_train_end") or end == "well"  # otherwise the loop's own error came first
     assert (one.heard.count("on_exception") == 1) == (hook != "on_train_end" or end == "crash")
     assert one.error[-2:] == (
         ["ValueError: as the test wants it", f"raised in {hook} by the plugin 'Failing'"]

@@ -1,4 +1,4 @@
-"""What somebody else put into the directory runs no code and reaches no other file."""
+"""A file that an attacker puts into the directory runs no code and reaches no other file."""
 
 import os
 import pickle
@@ -16,7 +16,7 @@ from .subjects import Kind, number_in
 
 
 class Malicious:
-    """Unpickled, it makes a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("code-ran",)
@@ -66,10 +66,10 @@ def inside(path: Path) -> None:
 @pytest.mark.parametrize("known", [False, True], ids=["without a manifest", "with a manifest that fits"])
 @pytest.mark.parametrize("make", [bare, inside])
 def test_a_malicious_pickle_runs_no_code(kind: Kind, make: Any, known: bool) -> None:
-    """Whatever the suffix, and even where its author forged the manifest, restoring it raises and runs nothing."""
+    """For any suffix, and even if its author forged the manifest, restoring it raises and runs nothing."""
     path = Path(f"best{kind.suffix}")
     subject = kind.subject
-    if path.suffix == ".joblib":  # where nobody has said that it is trusted
+    if path.suffix == ".joblib":  # unless it is declared as trusted
         from trainbus.adapters.sklearn import SklearnSubject
 
         subject = SklearnSubject(subject.estimator)
@@ -89,7 +89,7 @@ def test_a_malicious_pickle_runs_no_code(kind: Kind, make: Any, known: bool) -> 
 
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_link_at_the_path_or_its_manifest_is_replaced_and_not_followed(kind: Kind, dangling: bool) -> None:
-    """What a planted link names stays as it is, and no file appears there."""
+    """The target of a planted link is unchanged, and no file appears there."""
     path, victim = Path(f"best{kind.suffix}"), Path("victim")
     if not dangling:
         victim.write_text("precious")

@@ -1,4 +1,4 @@
-"""A process that dies at any moment of a save leaves a whole checkpoint."""
+"""A process that dies at any time during a save leaves a complete checkpoint."""
 
 import pytest
 
@@ -14,7 +14,7 @@ ALL = [*((name, "trainbus") for name in KINDS), *((name, "background") for name 
     [pytest.param(*case, marks=[] if case in BY_DEFAULT else pytest.mark.exhaustive) for case in ALL],
 )
 def test_a_killed_saver_leaves_the_last_or_the_next_whole(name: str, writer: str) -> None:
-    """Of 8 kills none leaves a file that its framework cannot read, mixes two saves, or has not its own memory."""
+    """Of 8 kills none leaves a file that its framework cannot read, mixes two saves, or has foreign plugin state."""
     counted = in_process(name, writer, 8)
 
     assert counted["kills"] == counted["whole"] == 8

@@ -1,6 +1,6 @@
-"""A power cut at any moment of a commit leaves the old or the new checkpoint, and takes back none that was finished.
+"""A power cut at any time during a commit leaves the old or the new checkpoint, and undoes no finished commit.
 
-Model: what was not synced may be lost. A file whose content was not synced may be empty, half there or whole; each name
+Model: what was not synced may be lost. A file whose content was not synced may be empty, partial or complete; each name
 that was made, renamed or removed since its directory was synced may be so or not, in any combination.
 """
 
@@ -22,7 +22,7 @@ Disk = dict[Path, bytes]
 
 
 class Recorder:
-    """Notes which calls to the file system decide what a power cut leaves behind, in their order."""
+    """A recorder of the file system calls that decide what a power cut leaves, in their order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Path, Path, bytes]] = []
@@ -88,12 +88,12 @@ class Recorder:
 def disks(before: Disk, calls: list[tuple[str, Path, Path, bytes]]) -> Iterator[Disk]:
     """Every content that the disk may have if the power fails after these calls."""
     names = {path: number for number, path in enumerate(before)}
-    """As they are for the processes that run: path to the number of its file; -1 for a directory."""
+    """The paths that running processes see, with the number of each file; -1 for a directory."""
     names |= {parent: -1 for path in before for parent in path.parents}
     datas = dict(enumerate(before.values()))
     unsynced: set[int] = set()
     durable, pending = dict(names), list[dict[Path, int | None]]()
-    """What is certainly on the disk, and changes to it that may be; None removes a name."""
+    """What is certainly on disk, and possible changes; None removes a name."""
     for call, path, target, data in calls:
         if call == "make":
             names[path] = number = len(datas)
@@ -137,7 +137,7 @@ def disks(before: Disk, calls: list[tuple[str, Path, Path, bytes]]) -> Iterator[
 def cut_everywhere(
     monkeypatch: pytest.MonkeyPatch, work: Callable[[], object], check: Callable[[Path, bool], object]
 ) -> int:
-    """Do `work` in the present directory, then `check` every disk that a cut may leave, and whether work was done."""
+    """Run ``work`` in the current directory, then ``check`` every disk that a cut may leave, and if it was done."""
     root = Path.cwd()
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     with monkeypatch.context() as patch:
@@ -162,7 +162,7 @@ def put(path: Path, text: str, number: int) -> None:
 
 @pytest.mark.parametrize("name", ["best.bin", "new/and/deep/best.bin"])
 def test_a_first_commit_is_nothing_or_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every cut the path is missing or whole with its memory; from the end of the commit on it is there."""
+    """At every cut the path is missing or complete with its plugin state; after the commit it exists."""
 
     def check(root: Path, done: bool) -> None:
         if done or (root / name).exists():
@@ -173,7 +173,7 @@ def test_a_first_commit_is_nothing_or_whole(name: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_next_commit_leaves_the_old_or_the_new(interrupted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every cut the path is the old or the new with its own memory, also where one commit was cut before."""
+    """At every cut the path is the old or the new with its plugin state, also if one commit was cut before."""
     path, seen = Path("best.bin"), set()
     put(path, "old", 1)
     if interrupted:
@@ -205,7 +205,7 @@ def put_parts(path: Path, text: str, number: int) -> None:
 
 
 def check_parts(root: Path, done: bool, *, first: bool) -> str:
-    """What the index of best.parts names is there, of one content, with the memory of that; which one."""
+    """Return the checkpoint that best.parts's index names; its parts exist, are of one save, with its plugin state."""
     path = root / "best.parts"
     if not (path / "index").exists():
         assert first
@@ -219,7 +219,7 @@ def check_parts(root: Path, done: bool, *, first: bool) -> str:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_directory_is_the_old_or_the_new_with_all_its_parts(first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every cut its index names parts that are there, of one content, with the memory of that; or there is none."""
+    """At every cut its index names parts that exist, of one save, with its plugin state; or there is no index."""
     path, seen = Path("best.parts"), set[str]()
     if not first:
         put_parts(path, "old", 1)

@@ -79,7 +79,7 @@ for name in ("line", "torch", "safetensors"):
 
 
 def test_a_quota_that_is_used_up_costs_the_new_checkpoint_only(tmp_path: Path) -> None:
-    """The old one stays whole, nothing is left of the new one, the run says why, and the next better one is saved."""
+    """The old one stays complete, nothing is left of the new one, the run reports it, and a better one is saved."""
     said = run(compiled(COUNTS, tmp_path), "-c", TRAININGS)
     found: list[Any] = list(map(json.loads, said.splitlines()))
 

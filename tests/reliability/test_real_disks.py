@@ -1,4 +1,4 @@
-"""A disk that is really full, and one that really loses what was not synced; where file systems may be mounted."""
+"""A disk that is really full, and one that really loses unsynced data; needs permission to mount file systems."""
 
 import os
 import random
@@ -28,7 +28,7 @@ CUTS = 3
 
 @contextmanager
 def mounted(place: Path, *options: str) -> Iterator[Path]:
-    """A file system at `place`, which `mount` makes of these options."""
+    """Mount a file system at ``place`` by ``mount`` with these options."""
     place.mkdir(parents=True, exist_ok=True)
     try:
         done = subprocess.run(["mount", *options, place], capture_output=True, text=True, check=False)
@@ -44,13 +44,13 @@ def mounted(place: Path, *options: str) -> Iterator[Path]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system in memory with room for 4 MB."""
+    """Mount a file system in memory with room for 4 MB."""
     with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=4m", "none") as place:
         yield place
 
 
 def fill(disk: Path, but: int) -> None:
-    """Let somebody else take all the room but so many bytes."""
+    """Fill the disk but for this many bytes."""
     with (disk / "others").open("wb", buffering=0) as file:
         try:
             while file.write(bytes(4096)):
@@ -63,9 +63,9 @@ def fill(disk: Path, but: int) -> None:
 def test_a_full_disk_costs_the_new_checkpoint_only_and_the_next_better_one_is_saved(
     kind: Kind, share: float, small: Path
 ) -> None:
-    """While others fill the disk the old best stays whole with its memory, and nothing of the new one is left.
+    """While others fill the disk the old best stays complete with its plugin state, and nothing of the new one is left.
 
-    The run says what failed and goes on; the best is what is on the disk, so that the next one that beats it is saved.
+    The run reports the failure and continues; the best is the one on disk, so that the next better one is saved.
     """
     path = small / "runs" / f"best{kind.suffix}"
     saver = ModelCheckpoint(
@@ -92,7 +92,7 @@ def test_a_full_disk_costs_the_new_checkpoint_only_and_the_next_better_one_is_sa
 
 @pytest.fixture
 def journalled(tmp_path: Path) -> Iterator[Path]:
-    """A file system with a journal; beside it, its `image`, which holds what has reached the disk."""
+    """Mount a file system with a journal; its ``image``, next to it, holds what has reached the disk."""
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(24 << 20)
@@ -104,9 +104,9 @@ def journalled(tmp_path: Path) -> Iterator[Path]:
 
 
 def cut(disk: Path, work: Callable[[Progress], None]) -> tuple[int, int, Path]:
-    """Let another process work, and the power fail at a random moment; what was saved, what was being saved.
+    """Run another process and cut the power at a random time; return what was saved and what was being saved.
 
-    Also returned is a copy of the disk's image as that moment left it.
+    Also return a copy of the disk's image at that time.
     """
     progress = Progress()
     child = os.fork()
@@ -143,7 +143,7 @@ def save_on_and_on(kind: Kind, path: Path, first: int, progress: Progress, put: 
     "name", ["line", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("torch", "weights.h5"))]
 )
 def test_a_power_cut_loses_no_checkpoint_that_was_saved(name: str, journalled: Path) -> None:
-    """When the journal was played again, the last checkpoint that was saved is there, or the one being saved, whole."""
+    """After the journal is replayed, the last saved checkpoint exists, or the one being saved, complete."""
     kind = KINDS[name](2_000)
     path = journalled / "runs" / f"best{kind.suffix}"
 
@@ -163,7 +163,7 @@ def test_a_power_cut_loses_no_checkpoint_that_was_saved(name: str, journalled: P
 
 
 def test_the_disk_is_one_that_loses_what_was_not_synced(journalled: Path) -> None:
-    """What was saved by a mere rename is gone, so that the cuts above prove something."""
+    """A file saved by a mere rename is lost, so that the cuts above prove something."""
     kind = KINDS["line"](2_000)
     path = journalled / "best.npz"
 

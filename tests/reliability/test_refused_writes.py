@@ -1,4 +1,4 @@
-"""A disk that takes no more, or a path that is none, costs the new checkpoint only."""
+"""A full disk or an invalid path costs only the new checkpoint."""
 
 import ctypes
 import os
@@ -37,7 +37,7 @@ def left_in(directory: str = ".") -> list[str]:
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])
 def test_a_file_too_large_for_the_disk_leaves_the_old_one_whole(kind: Kind, share: float, in_child: InChild) -> None:
-    """Wherever in the file the room ends, the error names the path, the old one is whole and nothing is left over."""
+    """At any offset that the room ends, the error names the path, the old one is complete and nothing is left over."""
     path = Path(f"best{kind.suffix}")
     save(kind, path, 1)
     limit = int(path.stat().st_size * share)
@@ -54,7 +54,7 @@ def test_a_file_too_large_for_the_disk_leaves_the_old_one_whole(kind: Kind, shar
 
 
 def test_no_room_for_the_manifest_leaves_the_old_one_whole(in_child: InChild) -> None:
-    """Where the payload fits and its manifest does not, the payload is not published either."""
+    """If the payload fits and its manifest does not, the payload is not published either."""
     path = Path("best.bin")
     commit(path, lambda staged: staged.write_text("old"), epoch=1, step=1)
 
@@ -94,7 +94,7 @@ def test_a_path_that_becomes_a_directory_is_left_alone(kind: Kind) -> None:
 
 
 def test_a_directory_that_becomes_a_file_is_left_alone(kind: Kind) -> None:
-    """Where the directory cannot be made or written, the error names the checkpoint."""
+    """If the directory cannot be created or written, the error names the checkpoint."""
 
     def occupy() -> None:
         shutil.rmtree("runs", ignore_errors=True)
@@ -106,7 +106,7 @@ def test_a_directory_that_becomes_a_file_is_left_alone(kind: Kind) -> None:
 
 
 def give_up_root() -> None:
-    """Give up the capabilities by which root writes where it may not."""
+    """Give up the capabilities by which root ignores permissions."""
     libc = ctypes.CDLL(None, use_errno=True)
     version_3, this_process = 0x20080522, 0
     assert libc.capset((ctypes.c_uint32 * 2)(version_3, this_process), (ctypes.c_uint32 * 6)()) == 0
@@ -114,7 +114,7 @@ def give_up_root() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="capabilities are Linux's")
 def test_a_directory_without_permission_is_left_alone(kind: Kind, in_child: InChild) -> None:
-    """Where no file may be made any more, the old one stays whole and the error names it."""
+    """If no file may be created any more, the old one stays complete and the error names it."""
     path = Path(f"runs/best{kind.suffix}")
     save(kind, path, 1)
 

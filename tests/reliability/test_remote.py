@@ -34,7 +34,7 @@ SCORES = [0.9, 0.5, 0.7, 0.4, 0.8, 0.85, 0.6]
 
 @pytest.fixture(params=["disk", "memory", *SERVERS])
 def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str], tmp_path: Path) -> Location:
-    """An empty directory on this machine's disk, in memory and on each server in turn."""
+    """Return an empty directory on the local disk, in memory and on each server in turn."""
     if request.param == "disk":
         return tmp_path / "run"
     root = log_in(request.param) if request.param in SERVED else "memory://tests"
@@ -72,7 +72,7 @@ def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
 
 
 def test_a_run_goes_on_from_a_file_a_directory_or_what_it_finds(directory: Location) -> None:
-    """Each way of naming a checkpoint finds it; where the newest is damaged, the one before is taken."""
+    """Each way of naming a checkpoint finds it; if the newest is damaged, the previous one is used."""
     saver = ModelCheckpoint(f"{directory}/m-{{epoch}}")
     with pytest.raises(ValueError, match=rf"resume='{directory}/m-3\.npz': no such file"):
         train(saver, resume=f"{directory}/m-3.npz")
@@ -92,7 +92,7 @@ def test_a_run_goes_on_from_a_file_a_directory_or_what_it_finds(directory: Locat
 
 
 def test_what_the_best_epoch_held_comes_back_after_a_resume(directory: Location) -> None:
-    """What is kept in memory lies beside the checkpoints, and comes back also where no checkpoint has it."""
+    """A snapshot kept in memory is also saved next to the checkpoints, and is restored even if no checkpoint has it."""
     callbacks = [
         ModelCheckpoint(f"{directory}/last", save_freq="3 epochs"),
         EarlyStopping(patience=9, restore_best_weights=True),
@@ -106,7 +106,7 @@ def test_what_the_best_epoch_held_comes_back_after_a_resume(directory: Location)
 
 
 def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Location) -> None:
-    """Restoring reads the whole file, from wherever, before it changes anything."""
+    """Restoring reads the complete file, from any location, before it changes anything."""
     train(ModelCheckpoint(f"{directory}/m-{{epoch}}"), epochs=2)
 
     restores = EventRecorder("on_epoch_end", answer=lambda _: decision.restore(f"{directory}/m-1.npz"))
@@ -117,7 +117,7 @@ def test_a_file_in_a_store_is_restored_and_a_damaged_one_refused(directory: Loca
 
 
 def test_each_reader_downloads_a_checkpoint_once(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is verified is what is loaded: at a resume, also of what was kept, and when a file is restored."""
+    """The verified bytes are the loaded ones: at a resume, also for snapshots, and when a file is restored."""
     directory, got = location(f"{s3}/{secrets.token_hex(8)}"), list[str]()
     last, early = ModelCheckpoint(f"{directory}/last", save_freq="3 epochs"), EarlyStopping(restore_best_weights=True)
     train([last, early, ModelCheckpoint(f"{directory}/m")], epochs=6, signals=())
@@ -169,7 +169,7 @@ def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixt
 
 
 def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the checkpoints lie, an empty file named stop beside them is seen, taken away and obeyed."""
+    """Next to checkpoints at any location, an empty file named stop is found, removed and obeyed."""
     monkeypatch.setattr(stop_file, "SECONDS", 0.001)
     subject = LineSubject()
     run = Run(subject, ModelCheckpoint(f"{directory}/m"), progress=False)
@@ -187,7 +187,7 @@ def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest
 def test_a_store_that_fails_ends_the_run_or_not_as_asked(
     policy: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line says what could not be written and why; the file that was there is whole, and the next save succeeds."""
+    """One line says what could not be written and why; the old file is complete, and the next save succeeds."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     directory = location(f"memory://tests/{secrets.token_hex(8)}")
@@ -221,21 +221,21 @@ def test_a_missing_bucket_is_refused_before_training(bucket: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "variable", "told"),
+    ("protocol", "variable", "message"),
     [
         ("s3", "AWS_ACCESS_KEY_ID", r"Unable to locate credentials; set AWS_ACCESS_KEY_ID and .*\)$"),
         ("az", "AZURE_STORAGE_CONNECTION_STRING", r"credentials!!; set AZURE_STORAGE_CONNECTION_STRING, or .*\)$"),
     ],
 )
 def test_missing_credentials_are_refused_before_training(
-    protocol: str, variable: str, told: str, log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    protocol: str, variable: str, message: str, log_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Missing credentials are an error of one line that says which, when the run begins."""
     bucket = log_in(protocol)
     monkeypatch.delenv(variable)
     fsspec.get_filesystem_class(protocol).clear_instance_cache()
     for run in (Run(LineSubject(), ModelCheckpoint(f"{bucket}/m")), Run(LineSubject(), resume=f"{bucket}/m.pt")):
-        with pytest.raises(CheckpointError, match=told):
+        with pytest.raises(CheckpointError, match=message):
             run.begin()
     fsspec.get_filesystem_class(protocol).clear_instance_cache()
 
@@ -271,12 +271,12 @@ def test_a_missing_package_is_named_before_training(commands: dict[str, str]) ->
         "    except MissingDependency as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, *commands], check=True, capture_output=True, text=True)
-    told = done.stdout.splitlines()
-    assert [line.endswith(command) for line, command in zip(told, commands.values(), strict=True)] == [True] * len(told)
+    out = done.stdout.splitlines()
+    assert [line.endswith(command) for line, command in zip(out, commands.values(), strict=True)] == [True] * len(out)
 
 
 def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
-    """Of 6 kills at random moments of saves to the server none leaves a mixture, a loss, or another's memory."""
+    """Of 6 kills at random times during saves to the server none leaves a mixture, a loss, or foreign plugin state."""
     kind = KINDS["line"](1000)
     directory = location(f"{bucket}/{secrets.token_hex(8)}")
     path, inside = directory / "best.npz", 0
@@ -306,16 +306,16 @@ def test_killed_and_resumed_it_reports_what_the_unbroken_run_reported(
 ) -> None:
     """Saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
     warm_up(name)
-    directory, told = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "told"
-    run = partial(trained, name, directory, told, batches=batches)  # type: ignore[arg-type]
+    directory, events = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "told"
+    run = partial(trained, name, directory, events, batches=batches)  # type: ignore[arg-type]
     assert run() == 0
-    whole, files = lines(told), files_in(directory)
+    uninterrupted, files = lines(events), files_in(directory)
     fsspec.filesystem(bucket.partition(":")[0]).rm(str(directory), recursive=True)
 
     assert run(moment=Moment("batch", 23)) == -signal.SIGKILL
     assert run(resume="auto") == 0
 
-    assert lines(told) == suffix(lines(told), whole)
-    assert 0 < len(lines(told)) < len(whole)
+    assert lines(events) == suffix(lines(events), uninterrupted)
+    assert 0 < len(lines(events)) < len(uninterrupted)
     assert files_in(directory) == files
     assert os.listdir(tmp_path) == ["told"]

@@ -20,7 +20,7 @@ from .resuming import TRAININGS, Moment, Witness, callbacks, warm_up
 
 
 def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Moment]) -> dict[Any, Any]:
-    """What the charts show of a training that was killed at each of the moments, then resumed."""
+    """Return the charts of a training that was killed at each of the events, then resumed."""
     warm_up(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -66,17 +66,17 @@ def test_whenever_it_is_killed_the_resumed_charts_are_those_of_the_unbroken_run(
 ) -> None:
     """Every scalar, histogram, picture and decision is there once, at its step, and nothing else is."""
     folder, settings = tmp_path / "run", {"layout": layout, "update_freq": 2, "histogram_freq": 2}
-    whole = charted(name, folder, settings, [])
-    assert len(whole) > 100
+    uninterrupted = charted(name, folder, settings, [])
+    assert len(uninterrupted) > 100
     for moment in moments:
         found = charted(name, folder, settings, [moment])
-        assert sorted(set(found) ^ set(whole)) == [], moment
-        assert found == whole, moment
+        assert sorted(set(found) ^ set(uninterrupted)) == [], moment
+        assert found == uninterrupted, moment
 
 
 def test_a_run_may_be_killed_many_times(tmp_path: Path) -> None:
-    """Life after life, the charts grow as one."""
+    """However often it is killed, the charts grow as those of one run."""
     folder, settings = tmp_path / "run", {"update_freq": "batch"}
-    whole = charted("sgd", folder, settings, [])
+    uninterrupted = charted("sgd", folder, settings, [])
     moments = [Moment("batch", 9), Moment("checkpoint", 2), Moment("epoch", 2), Moment("decision", 1)]
-    assert charted("sgd", folder, settings, moments) == whole
+    assert charted("sgd", folder, settings, moments) == uninterrupted

@@ -1,4 +1,4 @@
-"""A run that was killed and resumed decides and learns exactly as the one that was not."""
+"""A run that was killed and resumed decides and learns exactly as an uninterrupted one."""
 
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ MANY = [
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A directory in memory, where there is such a place."""
+    """Yield a directory in memory, if the machine has one."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         yield Path(folder)
 
@@ -49,12 +49,12 @@ def test_whenever_it_is_killed_the_resumed_run_reports_what_the_unbroken_one_rep
 ) -> None:
     """Decisions, rates, metrics, names and weights are the same to the bit, and so are the files that stay."""
     folder = home / "run"
-    whole = killed_and_resumed(name, folder, batches=batches)
-    assert whole is not None
+    uninterrupted = killed_and_resumed(name, folder, batches=batches)
+    assert uninterrupted is not None
     wrong: list[str] = []
     for moment in moments:
         found = killed_and_resumed(name, folder, moment, batches=batches)
-        if found is not None and (found[0] != suffix(found[0], whole[0]) or found[1] != whole[1]):
+        if found is not None and (found[0] != suffix(found[0], uninterrupted[0]) or found[1] != uninterrupted[1]):
             wrong.append(str(moment))
 
     assert not wrong

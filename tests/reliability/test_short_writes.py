@@ -88,7 +88,7 @@ while os.path.exists(place):
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What counts the calls that write, and lets one fail."""
+    """Return the library that counts the write calls, and lets one fail."""
     return compiled(SOURCE, tmp_path_factory.mktemp("library"))
 
 
@@ -109,7 +109,7 @@ def test_a_write_that_is_cut_short_or_refused_costs_the_new_file_only(stride: st
 
 
 def test_journals_and_event_files_hold_whole_lines_and_records(library: Path) -> None:
-    """Nothing is lost that was taken, nothing is torn, also where what is torn cannot be cut off at once."""
+    """No accepted line or record is lost or torn, even if a torn one cannot be removed at once."""
     assert json.loads(run(library, "-c", LINES)) == []
 
 

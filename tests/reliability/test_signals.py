@@ -1,4 +1,4 @@
-"""A run that a signal ends finishes its batch, saves, goes as the signal would have it, and resumes as if unbroken."""
+"""A run that a signal ends finishes its batch, saves, exits by the signal, and resumes as if uninterrupted."""
 
 import itertools
 import os
@@ -23,16 +23,16 @@ MOMENTS = [("batch", 23), ("epoch", 4), ("decision", 4), ("checkpoint", 3)]
     [pytest.param(name, marks=[] if name in ("torch", "sgd") else pytest.mark.exhaustive) for name in TRAININGS],
 )
 def test_the_run_resumed_after_a_signal_reports_what_the_unbroken_one_reported(name: str, tmp_path: Path) -> None:
-    """Whatever it was doing when the signal came; and the file of the signal is gone in the end."""
+    """Whenever the signal came; the file of the signal is removed in the end."""
     folder = tmp_path / "run"
-    whole = killed_and_resumed(name, folder, batches=False)
-    assert whole is not None
+    uninterrupted = killed_and_resumed(name, folder, batches=False)
+    assert uninterrupted is not None
     kinds = itertools.cycle([signal.SIGTERM, signal.SIGINT])
     for (event, number), kind in zip(MOMENTS, kinds, strict=False):
         found = killed_and_resumed(name, folder, Moment(event, number, kind), batches=False)
         assert found is not None, (event, number)
-        told = [line for line in map(without_signal, found[0]) if line.get("actions") != []]
-        assert (told, found[1]) == (suffix(told, whole[0]), whole[1]), (event, number, kind)
+        events = [line for line in map(without_signal, found[0]) if line.get("actions") != []]
+        assert (events, found[1]) == (suffix(events, uninterrupted[0]), uninterrupted[1]), (event, number, kind)
 
 
 def without_signal(line: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def without_signal(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(script: str, folder: Path, *, group: bool = False) -> subprocess.CompletedProcess[str]:
-    """A script in a process of its own."""
+    """Run a script in a child process."""
     (folder / "train.py").write_text(textwrap.dedent(script))
     environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
     return subprocess.run(

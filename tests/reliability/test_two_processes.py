@@ -1,4 +1,4 @@
-"""Two processes at one directory: one owner, and readers who see whole checkpoints only."""
+"""Two processes at one directory: one owner, and readers who see complete checkpoints only."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def test_a_second_run_in_a_directory_is_refused_while_the_first_lives() -> None:
 
 
 def test_a_reader_beside_a_writer_sees_whole_checkpoints_only() -> None:
-    """While a process saves 150 times, every reading is of one save, with that one's memory, and never goes back."""
+    """While a process saves 150 times, each reading is of one save, with its plugin state, and never goes back."""
     kind = KINDS["line"](20_000)
     path = Path("best.npz")
 

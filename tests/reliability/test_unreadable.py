@@ -20,7 +20,7 @@ SPOILT = {
     "nothing": lambda _: b"",
 }
 UNSUMMED = {".safetensors", ".weights.h5"}
-"""Formats without checksums, which show numbers that nobody meant."""
+"""Formats without checksums, which load wrong numbers."""
 
 
 def listed(kind: Kind) -> ModelCheckpoint:
@@ -52,7 +52,7 @@ def number_of(kind: Kind) -> int | None:
 
 @pytest.mark.parametrize("how", SPOILT)
 def test_what_cannot_be_read_is_passed_over(kind: Kind, how: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The next one is taken, be it "auto" or a directory; the file that is named is refused, and nothing changes."""
+    """The next one is used, for "auto" and for a directory; a file given by name is refused, and nothing changes."""
     if kind.suffix in UNSUMMED and how in ("no end", "a hole"):
         pytest.skip("the format has no checksums")
     older, newest = train(kind)
@@ -72,7 +72,7 @@ def test_what_cannot_be_read_is_passed_over(kind: Kind, how: str, caplog: pytest
 
 
 def test_if_nothing_can_be_read_the_run_starts_from_the_beginning(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
-    """With the subject as it was, and without a word of what another callback may have written."""
+    """With an unchanged subject, and without a message about files of other callbacks."""
     for path in train(kind):
         spoil(path, "half")
     kind.carry(9)
@@ -83,7 +83,7 @@ def test_if_nothing_can_be_read_the_run_starts_from_the_beginning(kind: Kind, ca
 
 
 def test_what_was_kept_and_cannot_be_read_is_lost(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
-    """A warning says so, and the run continues from the checkpoint."""
+    """A warning reports it, and the run continues from the checkpoint."""
     caplog.set_level(logging.WARNING)
     keeper = EarlyStopping(monitor="loss", patience=9, restore_best_weights=True)
     with Run(kind.subject, [listed(kind), keeper], progress=False) as run:

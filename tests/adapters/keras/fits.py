@@ -18,7 +18,7 @@ Y = (X @ [[1.0], [-2.0], [0.5], [0.0]]).astype("float32")
 
 
 class Ears:
-    """Writes down what it hears."""
+    """A plugin that records every event of a run."""
 
     def __init__(self) -> None:
         self.heard: list[Any] = []
@@ -54,7 +54,7 @@ class Ears:
 
 
 class BatchEars(Ears):
-    """Hears batches too."""
+    """An ``Ears`` that also listens to batches."""
 
     @hookimpl
     def on_batch_begin(self, batch: int) -> None:
@@ -74,7 +74,7 @@ class KerasRaises(keras.callbacks.Callback):
 
 
 class Listens(keras.callbacks.Callback):
-    """Does something at the end of each epoch."""
+    """A plugin that does something at the end of each epoch."""
 
     def __init__(self, action: Callable[[int], object]) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def fit(model: Any, callbacks: Any, **options: Any) -> Any:
 
 
 class Own(keras.Model):
-    """A model that calls its layers freely, has a weight of its own and two layers of one name."""
+    """A model that calls its layers freely, has its own weight, and two layers of the same name."""
 
     def __init__(self) -> None:
         super().__init__(name="own")
@@ -121,8 +121,8 @@ def own() -> Any:
 def epoch(
     number: int, steps: int, *, val: bool = False, last: int = 4, names: tuple[str, ...] = ("loss",)
 ) -> list[Any]:
-    """What Ears hear of an epoch that ends after `steps` weight updates, its last batch being number `last`."""
-    told = [f"val_{name}" for name in names]
-    validation = [f"validation {number} begin", (f"validation {number} end", told)] if val else []
-    metrics = sorted(["learning_rate", *names, *(told if val else [])])
+    """Return the events of an epoch that ends after ``steps`` updates with batch number ``last``."""
+    val_names = [f"val_{name}" for name in names]
+    validation = [f"validation {number} begin", (f"validation {number} end", val_names)] if val else []
+    metrics = sorted(["learning_rate", *names, *(val_names if val else [])])
     return [f"epoch {number} begin", *validation, (f"epoch {number} end", last, steps, metrics)]

@@ -30,18 +30,18 @@ def test_events_under_validation_freq_and_initial_epoch(freq: Any) -> None:
 
 
 def test_batches_are_reported_to_plugins_that_listen() -> None:
-    """A listener hears each batch, in order, in the main thread, with Keras's running means."""
+    """A plugin that listens is called for each batch, in order, in the main thread, with Keras's running means."""
     ears = BatchEars()
     fit(line(), [KerasCallback(ears)], batch_size=4, epochs=2)
-    told = [[f"batch {b} begin", (f"batch {b} end", b + 1, ["loss"])] for b in range(3)]
-    assert ears.heard[2:8] == [event for pair in told for event in pair]
+    batch_events = [[f"batch {b} begin", (f"batch {b} end", b + 1, ["loss"])] for b in range(3)]
+    assert ears.heard[2:8] == [event for pair in batch_events for event in pair]
     assert [event[1] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]] == [1, 2, 3, 4, 5, 6]
     assert ears.threads == {threading.current_thread().name}
 
 
 @pytest.mark.parametrize("kind", ["bare", "list", "tuple", "dict", "CallbackList"])
 def test_batches_never_come_in_threads(kind: str) -> None:
-    """However a fit is given the callback, Keras's threaded dispatch is not used for it."""
+    """However the callback is passed to a fit, Keras does not call it from other threads."""
     ears, model = BatchEars(), line()
     cb = KerasCallback([ears])
     given: Any = {"bare": cb, "list": [cb], "tuple": (cb,), "dict": {"a": cb}}.get(kind)
@@ -106,7 +106,7 @@ def test_mixed_precision(policy: str, request: pytest.FixtureRequest) -> None:
 
 
 def test_evaluate_and_predict_on_their_own_are_ignored() -> None:
-    """The callback may stand in evaluate and predict too; that tells nobody anything."""
+    """The callback may be passed to evaluate and predict too; it then calls no plugin."""
     ears, model = Ears(), line()
     cb = KerasCallback(ears)
     model.evaluate(X, Y, verbose=0, callbacks=[cb])
@@ -132,7 +132,7 @@ def test_evaluate_and_predict_inside_a_fit_are_not_its_validation() -> None:
 
 
 def test_loops_of_train_on_batch_are_not_affected() -> None:
-    """A hand-written loop, also on a model that a fit has watched, is nobody's but its own."""
+    """A hand-written loop is left alone, also on a model that a fit has watched."""
     ears, model = BatchEars(), line()
     fit(model, [KerasCallback(ears)])
     heard = list(ears.heard)
@@ -141,7 +141,7 @@ def test_loops_of_train_on_batch_are_not_affected() -> None:
 
 
 def test_a_hand_written_loop_has_a_run_of_its_own() -> None:
-    """`Run` round train_on_batch has the same callbacks as a fit."""
+    """``Run`` around train_on_batch has the same callbacks as a fit."""
     model = line()
     with trainbus.watch(model, callbacks=[ModelCheckpoint("m", monitor="loss", save_best_only=True)]) as run:
         for _ in run.epochs(2):
@@ -162,16 +162,16 @@ def test_a_loop_that_drives_a_callback_list() -> None:
         events.on_train_batch_end(batch, model.train_on_batch(X, Y, return_dict=True))
     events.on_epoch_end(0, {"loss": 1.0})
     events.on_train_end()
-    told = [
+    batch_events = [
         f"batch {b} {what}" if what == "begin" else (f"batch {b} end", b + 1, ["loss"])
         for b in (0, 1)
         for what in ("begin", "end")
     ]
-    assert ears.heard == ["train begin", "epoch 0 begin", *told, *epoch(0, 2, last=1)[1:], "train end"]
+    assert ears.heard == ["train begin", "epoch 0 begin", *batch_events, *epoch(0, 2, last=1)[1:], "train end"]
 
 
 def test_an_inner_fit_needs_its_own_callback() -> None:
-    """One callback cannot hear two fits at once, and says so."""
+    """One callback cannot serve two fits at once; the error says so."""
     inner, outer = line(), line()
     cb = KerasCallback(Ears())
     with pytest.raises(LoopError, match=r"an outer fit\(\) uses this KerasCallback already"):
@@ -179,7 +179,7 @@ def test_an_inner_fit_needs_its_own_callback() -> None:
 
 
 class Stops:
-    """Asks for an end at one event."""
+    """A plugin that requests a stop at one event."""
 
     def __init__(self, event: str) -> None:
         self.event = event
@@ -250,7 +250,7 @@ def test_the_list_of_the_four() -> None:
 
 
 def test_a_second_fit_starts_afresh() -> None:
-    """Nothing leaks from one fit to the next: each has a run of its own, with plugins of its own."""
+    """Nothing leaks from one fit to the next: each has its own run with its own plugins."""
     cb = KerasCallback(EarlyStopping(monitor="loss", mode="max", patience=1))
     fit(line(), [cb], epochs=9)
     first = cb.run
@@ -271,7 +271,7 @@ def test_a_second_fit_starts_afresh() -> None:
 def test_a_metric_of_a_validation_is_missed_when_there_is_none(
     options: dict[str, Any], epochs: int, said: str | None
 ) -> None:
-    """Without validation data a monitored val_loss fails at the end of the first epoch; else it is waited for."""
+    """Without validation data a monitored val_loss fails at the end of the first epoch; else the run waits for it."""
     cb = KerasCallback(EarlyStopping(monitor="val_loss", patience=9))
     if said is None:
         fit(line(), [cb], epochs=epochs, **options)
@@ -290,7 +290,7 @@ def test_a_misspelt_metric_fails_when_it_should_have_come() -> None:
 
 
 def test_a_metric_that_another_callback_adds() -> None:
-    """What an earlier Keras callback puts into the logs can be monitored."""
+    """A metric that an earlier Keras callback adds to the logs can be monitored."""
 
     class Adds(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""Keras files that are laid down later are those that Keras itself would have written."""
+"""Keras files that are written later are those that Keras itself would have written."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ X = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
 
 @keras.saving.register_keras_serializable()
 class Words(layers.Layer):
-    """Stores by itself: a number beside its weights, of which it looks at what is stored, and a text as an asset."""
+    """A layer that stores its own state: a number next to its weights, and a text as an asset."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -113,7 +113,7 @@ MODELS = [sequential, functional, subclassed, narrow, several_optimizers, uncomp
 
 
 def train(model: Any) -> None:
-    """Some steps, and a change of all that layers hold beside weights."""
+    """Train some steps, and change all state that layers hold next to their weights."""
     if getattr(model, "optimizer", None) is not None:
         model.fit(X, [X] * len(model.outputs) if len(getattr(model, "outputs", [0])) > 1 else X, verbose=0)
     else:
@@ -124,7 +124,7 @@ def train(model: Any) -> None:
 
 
 def stored(file: Any) -> list[Any]:
-    """Names, attributes, types and values of an HDF5 file, in its order."""
+    """Return names, attributes, types and values of an HDF5 file, in its order."""
     found: list[Any] = []
 
     def note(name: str, each: Any) -> None:
@@ -137,7 +137,7 @@ def stored(file: Any) -> list[Any]:
 
 
 def archived(path: Path) -> dict[str, Any]:
-    """The entries of a `.keras` file, the date left out."""
+    """Return the entries of a ``.keras`` file, without the date."""
     with zipfile.ZipFile(path) as archive:
         entries: dict[str, Any] = {name: archive.read(name) for name in archive.namelist()}
         with archive.open("model.weights.h5") as weights:
@@ -147,7 +147,7 @@ def archived(path: Path) -> dict[str, Any]:
 
 
 def everything(model: Any) -> list[Any]:
-    """All variables of a model and its optimizer, and what its layers hold beside them."""
+    """Return all variables of a model and its optimizer, and the other state of its layers."""
     variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", ())]
     held = [(each.counted.tolist(), each.text) for each in model.layers if isinstance(each, Words)]
     return [*(keras.ops.convert_to_numpy(each).tobytes() for each in variables), *held]
@@ -157,7 +157,7 @@ def everything(model: Any) -> list[Any]:
 def test_a_file_of_the_state_of_its_moment_is_what_keras_would_have_written_then(
     make: Callable[[], Any], tmp_path: Path
 ) -> None:
-    """Entry by entry and to the bit, though the model trains on; also where memory is used a second time."""
+    """The file equals Keras's, entry by entry and bit by bit, though the model trains on, also with reused memory."""
     model = make()
     subject = KerasSubject(model)
     for number in range(2):
@@ -177,7 +177,7 @@ def test_a_file_of_the_state_of_its_moment_is_what_keras_would_have_written_then
 @pytest.mark.parametrize("make", MODELS)
 @pytest.mark.parametrize("later", [False, True])
 def test_keras_loads_it_as_it_loads_its_own(make: Callable[[], Any], later: bool, tmp_path: Path) -> None:
-    """Model, optimizer and assets are those of the moment, and what is trained on from there is the same."""
+    """Keras loads the model, optimizer and assets of the snapshot, and further training gives the same result."""
     model = make()
     train(model)
     model.save(tmp_path / "theirs.keras")
@@ -198,7 +198,7 @@ def test_keras_loads_it_as_it_loads_its_own(make: Callable[[], Any], later: bool
 
 
 def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
-    """A file of nothing would be taken for a checkpoint."""
+    """A file without weights would look like a valid checkpoint."""
     subject = KerasSubject(keras.Sequential([layers.Dense(2)]))
 
     for write in (
@@ -211,7 +211,7 @@ def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_legacy_files_are_written_while_the_training_waits() -> None:
-    """Asking for them in the background is refused before training, naming what can be."""
+    """Saving them in the background is refused before training, naming the suffixes that can be."""
     with pytest.raises(SettingsError, match=r"'m.h5' cannot be written in the background; save as .keras"):
         Run(KerasSubject(sequential()), ModelCheckpoint("m.h5", background=True))
 
@@ -245,7 +245,7 @@ print(*sorted(path.name for path in run.state.files))
 
 
 def test_a_keras_that_saves_in_another_way_saves_while_the_training_waits(tmp_path: Path) -> None:
-    """What the copy builds on is Keras's own affair; without it files are Keras's, only the background is refused."""
+    """The copy relies on private parts of Keras; without them Keras writes the files, but none in the background."""
     script = UNKNOWN.format(part="_serialize_model_as_json")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:U
 
 
 class Raises:
-    """Raises at the end of the first epoch."""
+    """A plugin that raises at the end of the first epoch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -64,9 +64,9 @@ def test_steps_per_execution() -> None:
     keras_s = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: said.append(batch))
     fit(line(steps_per_execution=2), [KerasCallback(ears), keras_s], epochs=2)
     assert said == [1, 3, 5, 1, 3, 5], "Keras tells of a sixth batch that is not there"
-    told = [event[:2] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
-    assert [int(name.split()[1]) for name, _ in told] == [1, 3, 4, 1, 3, 4]
-    assert [step for _, step in told] == [2, 4, 5, 7, 9, 10]
+    batch_events = [event[:2] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
+    assert [int(name.split()[1]) for name, _ in batch_events] == [1, 3, 4, 1, 3, 4]
+    assert [step for _, step in batch_events] == [2, 4, 5, 7, 9, 10]
     assert ears.heard[-2][:3] == ("epoch 1 end", 4, 10)
 
 
@@ -96,7 +96,7 @@ def test_a_skipped_update_is_no_step() -> None:
 @pytest.mark.skipif(BACKEND != "torch", reason="a train step written for torch")
 @pytest.mark.parametrize("ears", [Ears, BatchEars])
 def test_a_train_step_with_optimizers_of_its_own(ears: type[Ears]) -> None:
-    """Where the compiled optimizer is not used, as in a GAN, each batch is a step."""
+    """If the compiled optimizer is not used, as in a GAN, each batch is a step."""
 
     class Adversary(keras.Model):
         def __init__(self) -> None:
@@ -126,7 +126,7 @@ def test_a_train_step_with_optimizers_of_its_own(ears: type[Ears]) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
 def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
-    """What a plugin raises goes to the user, after the end hooks of all plugins."""
+    """The user gets the error of a plugin, after the end hooks of all plugins."""
     ears = Ears()
     cb = KerasCallback([ears, Raises(error)])
     with pytest.raises(type(error)) as info:
@@ -136,7 +136,7 @@ def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
 
 
 class FailingObserver(BatchEars):
-    """Hears all, and raises at one hook, whenever it comes."""
+    """An observer that implements every hook, and raises in one of them each time."""
 
     critical = False
 
@@ -164,7 +164,7 @@ class FailingObserver(BatchEars):
 
 @pytest.mark.parametrize(("hook", "times"), [("on_batch_end", 3), ("on_epoch_end", 3), ("on_train_end", 1)])
 def test_a_failing_observer_disturbs_no_fit(hook: str, times: int) -> None:
-    """The fit and the other plugins go on as without it; it is switched off after three failures and closed once."""
+    """The fit and the other plugins continue as without it; it is switched off after three failures and closed once."""
     undisturbed, healthy, failing = BatchEars(), BatchEars(), FailingObserver(hook)
     plain = fit(line(), [KerasCallback(undisturbed)], epochs=5)
     cb = KerasCallback([failing, healthy])
@@ -192,7 +192,7 @@ def test_a_failing_decider_is_named_to_fit(place: int) -> None:
 
 
 class Breaks(keras.layers.Layer):
-    """Raises at its n-th call outside of fit's own trial runs."""
+    """A layer that raises at its n-th call outside of fit's own trial runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> N
     ears = Ears()
     cb = KerasCallback(ears)
     others = [KerasRaises()] if where == "callback" else []
-    with pytest.raises(Exception, match=r"no more|somebody else's"):  # TensorFlow makes an error of its own of it
+    with pytest.raises(Exception, match=r"no more|somebody else's"):  # TensorFlow turns it into its own error
         line().fit(batches(2) if others else broken(), shuffle=False, verbose=0, callbacks=[cb, *others])
     gc.collect()
     assert ears.heard[-1] == "train end"
@@ -243,7 +243,7 @@ def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> N
 
 
 def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
-    """Where the error is kept, as notebooks do, the run ends at the latest when the next fit begins."""
+    """If the error is kept, as in notebooks, the run ends at the latest when the next fit begins."""
     ears = Ears()
     cb = KerasCallback(ears)
     with pytest.raises(ZeroDivisionError) as info:
@@ -257,7 +257,7 @@ def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
 
 
 def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
-    """It is not kept for a run whose loop is gone, while somebody still holds the error; inside `fit` it is heard."""
+    """A signal is not kept for a run whose loop is gone, though its error is still referenced; ``fit`` receives it."""
 
     class Asks(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

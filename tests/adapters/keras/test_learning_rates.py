@@ -90,14 +90,14 @@ def test_a_schedule_is_logged_where_nobody_steers_it() -> None:
 
 
 def test_a_model_without_optimizer_has_no_learning_rate() -> None:
-    """Where there is no optimizer it says so."""
+    """A model without an optimizer raises an error that says so."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     assert missing(KerasSubject(model), HasLearningRate) == "the model is not compiled with an optimizer"
     assert KerasSubject(model).learning_rates() == {}
 
 
 def test_history_has_the_learning_rates_that_a_callback_steers() -> None:
-    """Where rates are steered they are in Keras's history, as with Keras's own callback; else nothing is added."""
+    """Rates that a callback changes are in Keras's history, as with Keras's own callback; else nothing is added."""
     options: Any = {"monitor": "loss", "mode": "max", "patience": 1, "factor": 0.5}
     mine = fit(line(), [KerasCallback(ReduceLROnPlateau(**options))], epochs=4, shuffle=False).history
     theirs = fit(line(), [keras.callbacks.ReduceLROnPlateau(**options)], epochs=4, shuffle=False).history

@@ -57,19 +57,19 @@ def test_keeps_the_contract_of_every_capability(optimizer: Callable[[], Any]) ->
 
 
 def test_is_found_by_the_type_of_the_model() -> None:
-    """A Keras model goes to Keras's adapter, also where it is a torch module as well."""
+    """A Keras model goes to Keras's adapter, even if it is also a torch module."""
     assert isinstance(trainbus.watch(line()).subject, KerasSubject)
 
 
 def test_takes_models_only() -> None:
-    """What is no model is refused."""
+    """An object that is not a model is refused."""
     with pytest.raises(SettingsError, match=r"takes a keras.Model; this is a Dense"):
         KerasSubject(keras.layers.Dense(1))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_whole_models_are_loaded_by_keras(suffix: str) -> None:
-    """What it saves, Keras loads: the same predictions, the same optimizer."""
+    """Keras loads what it saves: the same predictions, the same optimizer."""
     model = line("adam", loss=keras.losses.MeanSquaredError())  # Keras 3.15.1 cannot load "mse" from .h5
     fit(model, None)
     KerasSubject(model).save(Path(f"model{suffix}"), weights_only=False)
@@ -81,7 +81,7 @@ def test_whole_models_are_loaded_by_keras(suffix: str) -> None:
 
 
 def test_weights_are_loaded_by_keras() -> None:
-    """What it saves as weights, `load_weights` loads."""
+    """``load_weights`` loads what the subject saves as weights."""
     model, other = line(), line()
     fit(model, None)
     KerasSubject(model).save(Path("model.weights.h5"), weights_only=True)
@@ -93,7 +93,7 @@ def test_weights_are_loaded_by_keras() -> None:
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_loads_the_state_of_an_optimizer_that_is_not_built(suffix: str) -> None:
-    """A new model takes over the optimizer's state as well, so that training goes on as if unbroken."""
+    """A new model loads the optimizer's state too, so that training continues as if uninterrupted."""
     model, other = line("adam"), line("adam")
     fit(model, None)
     KerasSubject(model).save(Path(f"model{suffix}"), weights_only=suffix != ".keras")
@@ -107,7 +107,7 @@ def test_loads_the_state_of_an_optimizer_that_is_not_built(suffix: str) -> None:
 
 
 def test_snapshots_hold_what_is_not_trained() -> None:
-    """A snapshot brings back moving statistics as well as trained weights, whatever training did since."""
+    """A snapshot restores moving statistics as well as trained weights, whatever training did since."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     subject = KerasSubject(model)
@@ -150,7 +150,7 @@ def test_restoring_the_best_weights_keeps_their_averages(kind: str) -> None:
     for weight, average in zip(model.get_weights(), seen[0], strict=True):
         np.testing.assert_array_equal(weight, average)
 
-    # Keras's own callback brings back what was not averaged
+    # Keras's own callback restores the weights that were not averaged
     model, raw = line(optimizer()), []
     theirs = keras.callbacks.EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True)
     fit(model, [Listens(lambda epoch: raw.append(model.get_weights())), theirs], epochs=5)
@@ -159,7 +159,7 @@ def test_restoring_the_best_weights_keeps_their_averages(kind: str) -> None:
 
 
 def test_averages_that_are_swapped_in_are_not_lost() -> None:
-    """Listed before Keras's SwapEMAWeights the callback remembers weights and averages as they are."""
+    """Listed before Keras's SwapEMAWeights, the callback saves weights and averages as they are."""
     model = line(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
     seen: list[Any] = []
 
@@ -173,7 +173,7 @@ def test_averages_that_are_swapped_in_are_not_lost() -> None:
 
 
 def test_restores_raw_weights_and_averages_while_training_goes_on() -> None:
-    """Before the end of a fit a restored model goes on from its raw weights, and its averages from theirs."""
+    """A model restored during a fit continues from its raw weights, and its averages from theirs."""
     model = line(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
     subject = KerasSubject(model)
     model.train_on_batch(X, Y)
@@ -190,7 +190,7 @@ def test_restores_raw_weights_and_averages_while_training_goes_on() -> None:
 
 
 def test_weights_have_unique_names_in_a_stable_order() -> None:
-    """Every weight is there once, a subclassed model's own included, also where layers share a name."""
+    """Every weight is listed once, including a subclassed model's own, even if layers share a name."""
     model = own()
     weights = dict(KerasSubject(model).weights())
     assert len(weights) == len(model.weights) == 7
@@ -224,7 +224,7 @@ def test_a_file_that_does_not_fit_is_refused_by_name(suffix: str) -> None:
 
 
 def compiled_model(units: int) -> Any:
-    """A dense layer of so many units."""
+    """Return a model with one dense layer of this many units."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
     model.compile("adam", "mse")
     return model

@@ -33,7 +33,7 @@ CASES = sorted(KINDS)
 
 
 def make(name):
-    """A new estimator of this name, with a learning rate that holds still where it can have one."""
+    """Return a new estimator of this name, with a constant learning rate if it can have one."""
     constant = {"learning_rate": "constant", "eta0": 0.01}
     kind = KINDS[name]
     if name in META:
@@ -59,7 +59,7 @@ def make(name):
 
 
 def data(name):
-    """X and y that suit the estimator; y is None where it learns without."""
+    """Return X and y that suit the estimator; y is None if it trains without targets."""
     if name == "HashingVectorizer":
         return TEXTS, None
     if name == "MultiOutputClassifier":
@@ -74,7 +74,7 @@ def data(name):
 
 
 def step(name, estimator):
-    """One more update, by scikit-learn alone."""
+    """Update once more, by scikit-learn alone."""
     samples, y = data(name)
     classes = {}
     if name == "MultiOutputClassifier":
@@ -85,12 +85,12 @@ def step(name, estimator):
 
 
 def fitted(estimator):
-    """All fitted arrays."""
+    """Return all fitted arrays."""
     return {name: np.array(array) for name, array in SklearnSubject(estimator).weights()}
 
 
 def assert_equal(one, other):
-    """Both have the same fitted arrays, to the bit."""
+    """Assert that both have the same fitted arrays, bit by bit."""
     one, other = fitted(one), fitted(other)
     assert one.keys() == other.keys()
     for name, array in one.items():
@@ -98,4 +98,4 @@ def assert_equal(one, other):
 
 
 class Own(SGDClassifier):
-    """A stranger's class."""
+    """A third-party class."""

@@ -29,7 +29,7 @@ class Exploit:
 
 
 def test_files_that_could_run_code_are_refused(tmp_path):
-    """A pickle, a file of a stranger's types, and one of another estimator all raise, and change nothing."""
+    """A pickle, a file of third-party types, and one of another estimator all raise, and change nothing."""
     subject = SklearnSubject(make("SGDClassifier"))
     pickled = tmp_path / "pickled.skops"
     pickled.write_bytes(pickle.dumps(Exploit()))
@@ -47,7 +47,7 @@ def test_files_that_could_run_code_are_refused(tmp_path):
 
 
 def test_what_the_user_trusts_is_read(tmp_path):
-    """Named types in .skops, and .joblib where that is named: nothing of it by itself."""
+    """Named types in .skops, and .joblib if it is named: nothing is trusted by itself."""
     own = Own().partial_fit(X, LABELS, classes=[0, 1, 2])
     name = f"{Own.__module__}.Own"
     SklearnSubject(own).save(tmp_path / "own.skops", weights_only=False)
@@ -67,7 +67,7 @@ def test_what_the_user_trusts_is_read(tmp_path):
 
 
 def test_joblib_holds_what_skops_cannot(tmp_path, caplog):
-    """And says once what that means."""
+    """And a warning explains once what that means."""
     with pytest.raises(MissingCapability, match="skops"):
         partial_fit(Birch(), X, callbacks=ModelCheckpoint(str(tmp_path / "m.joblib")))
     sklearn_files._warn.cache_clear()

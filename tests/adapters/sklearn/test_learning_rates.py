@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWa
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_learning_rate_acts_or_is_refused(name):
-    """Writing the rate changes the next update where there is one; elsewhere the plateau callback is refused."""
+    """A new rate changes the next update of an estimator with rates; others are refused by the plateau callback."""
     estimator = make(name)
     subject = SklearnSubject(estimator)
     if name not in WITH_RATE:
@@ -100,13 +100,13 @@ def test_a_rate_is_set_in_all_fitted_estimators_inside():
 
 @pytest.mark.parametrize("value", [0.0, -0.1, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(value):
-    """scikit-learn takes any number after the first update, ascent included; trainbus takes rates only."""
+    """scikit-learn takes any number after the first update, even negative ones; trainbus takes valid rates only."""
     with pytest.raises(SettingsError, match="finite number above 0"):
         SklearnSubject(make("SGDClassifier")).set_learning_rates({"learning_rate": value})
 
 
 def test_a_rate_that_does_not_stay_is_reported():
-    """An estimator that does not take what is written raises."""
+    """An estimator that ignores a new rate raises."""
 
     class Stubborn(BaseEstimator):
         learning_rate = property(lambda self: 0.5, lambda self, value: None)

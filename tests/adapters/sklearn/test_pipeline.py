@@ -46,13 +46,13 @@ STEPS: dict[str, Callable[[], list[Any]]] = {
 
 
 def pipeline(steps: str = "scaler", learner: str = "sgd", *, nested: bool = False) -> Pipeline:
-    """A new one, not fitted."""
+    """Return a new pipeline, not fitted."""
     last = LEARNERS[learner]()
     return make_pipeline(*STEPS[steps](), make_pipeline(StandardScaler(), last) if nested else last)
 
 
 def weights(estimator: Any) -> list[np.ndarray[Any, Any]]:
-    """All fitted arrays of what learns, whatever they are called."""
+    """Return all fitted arrays of the last step, whatever their names."""
     return [np.array(array) for _, array in SklearnSubject(estimator).weights()]
 
 
@@ -68,44 +68,44 @@ def test_the_last_step_learns_from_what_the_others_make(
     steps: str, learner: str, nested: bool, before: bool, seed: int
 ) -> None:
     """Metrics and weights are those of the last step alone on such rows, bit for bit, however these were made."""
-    whole, alone = pipeline(steps, learner, nested=nested), LEARNERS[learner]()
+    trained, alone = pipeline(steps, learner, nested=nested), LEARNERS[learner]()
     scaling = make_pipeline(*STEPS[steps](), *([StandardScaler()] if nested else []), "passthrough").fit(X, LABELS)
     rows, held_out = scaling.transform(X), scaling.transform(HELD_OUT)
     if before:
-        made = make_pipeline(*whole[:-1], "passthrough").fit_transform(X, LABELS)
+        made = make_pipeline(*trained[:-1], "passthrough").fit_transform(X, LABELS)
         if nested:
-            whole[-1][0].fit(made)
+            trained[-1][0].fit(made)
     options: dict[str, Any] = {"batch_size": 16, "epochs": 3, "random_state": seed}
-    run = partial_fit(whole, X, LABELS, validation_data=(HELD_OUT, HELD_OUT_LABELS), **options)
+    run = partial_fit(trained, X, LABELS, validation_data=(HELD_OUT, HELD_OUT_LABELS), **options)
     expected = partial_fit(alone, rows, LABELS, validation_data=(held_out, HELD_OUT_LABELS), **options)
     assert run.history == expected.history
-    for one, other in zip(weights(whole), weights(alone), strict=True):
+    for one, other in zip(weights(trained), weights(alone), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert loss(whole, HELD_OUT, HELD_OUT_LABELS) == loss(alone, held_out, HELD_OUT_LABELS)
+    assert loss(trained, HELD_OUT, HELD_OUT_LABELS) == loss(alone, held_out, HELD_OUT_LABELS)
 
 
 def test_what_is_fitted_stays_so() -> None:
-    """A scaler that has seen other rows is not fitted anew."""
-    whole = pipeline()
-    whole[0].fit(HELD_OUT)
-    mean = whole[0].mean_.copy()
-    partial_fit(whole, X, LABELS)
-    np.testing.assert_array_equal(whole[0].mean_, mean)
+    """A scaler that was fitted on other rows is not fitted again."""
+    trained = pipeline()
+    trained[0].fit(HELD_OUT)
+    mean = trained[0].mean_.copy()
+    partial_fit(trained, X, LABELS)
+    np.testing.assert_array_equal(trained[0].mean_, mean)
 
 
 def test_texts_become_numbers_first() -> None:
     """Rows may be whatever the first step takes."""
     texts = [f"{word} {other}" for word in ("good", "bad") for other in ("film", "book", "song")]
-    whole = make_pipeline(TfidfVectorizer(), SGDClassifier(random_state=0))
-    run = partial_fit(whole, texts, [1, 1, 1, 0, 0, 0], epochs=5, batch_size=2, random_state=0)
+    trained = make_pipeline(TfidfVectorizer(), SGDClassifier(random_state=0))
+    run = partial_fit(trained, texts, [1, 1, 1, 0, 0, 0], epochs=5, batch_size=2, random_state=0)
     assert run.metrics["score"] == 1.0
-    assert whole.predict(["a good day"]) == [1]
+    assert trained.predict(["a good day"]) == [1]
 
 
 def test_targets_of_several_columns_stay_so() -> None:
-    """Which shape the last step wants is asked of it."""
-    whole = make_pipeline(StandardScaler(), MultiOutputRegressor(SGDRegressor(random_state=0)))
-    run = partial_fit(whole, X, X[:, :1], epochs=2, random_state=0)
+    """The last step determines the shape."""
+    trained = make_pipeline(StandardScaler(), MultiOutputRegressor(SGDRegressor(random_state=0)))
+    run = partial_fit(trained, X, X[:, :1], epochs=2, random_state=0)
     assert run.history["loss"][1] < run.history["loss"][0]
 
 
@@ -114,11 +114,11 @@ def test_a_pipeline_keeps_the_contract_of_subjects(learner: str) -> None:
     """Weights, snapshots, files, rates, graphs and activations are as the contract says."""
 
     def train(subject: SklearnSubject) -> None:
-        whole = subject.estimator
+        trained = subject.estimator
         given = {} if learner == "regressor" else {"classes": [0, 1]}
-        if learner == "mlp" and hasattr(whole[-1], "classes_"):
+        if learner == "mlp" and hasattr(trained[-1], "classes_"):
             given = {}
-        whole[-1].partial_fit(whole[:-1].fit_transform(X), LABELS, **given)
+        trained[-1].partial_fit(trained[:-1].fit_transform(X), LABELS, **given)
 
     check_subject(lambda: SklearnSubject(pipeline("several", learner), probe=X), train)
 
@@ -127,7 +127,7 @@ def test_a_pipeline_keeps_the_contract_of_subjects(learner: str) -> None:
 def test_a_resumed_pipeline_is_the_unbroken_one(resumed: bool, tmp_path: Path) -> None:
     """Its steps are restored with it, into the existing objects, so references to them stay valid."""
 
-    def train(whole: Pipeline, epochs: int, directory: Path, **options: Any) -> Run:
+    def train(trained: Pipeline, epochs: int, directory: Path, **options: Any) -> Run:
         callbacks = [
             ModelCheckpoint(directory / "it", save_best_only=False),
             ReduceLROnPlateau(patience=1, factor=0.5),
@@ -135,20 +135,20 @@ def test_a_resumed_pipeline_is_the_unbroken_one(resumed: bool, tmp_path: Path) -
         ]
         held_out = HELD_OUT, HELD_OUT_LABELS
         return partial_fit(
-            whole, X, LABELS, epochs=epochs, validation_data=held_out, callbacks=callbacks, random_state=0, **options
+            trained, X, LABELS, epochs=epochs, validation_data=held_out, callbacks=callbacks, random_state=0, **options
         )
 
-    unbroken, whole = pipeline(), pipeline()
+    unbroken, trained = pipeline(), pipeline()
     expected = train(unbroken, 6, tmp_path / "unbroken")
     if resumed:
         train(pipeline(), 3, tmp_path / "run")
-    scaler, learner = whole[0], whole[-1]
-    run = train(whole, 6, tmp_path / "run", **({"resume": "auto"} if resumed else {}))
+    scaler, learner = trained[0], trained[-1]
+    run = train(trained, 6, tmp_path / "run", **({"resume": "auto"} if resumed else {}))
     assert (run.resumed is not None) == resumed
     assert run.history == expected.history
-    assert whole[0] is scaler
-    assert whole[-1] is learner
-    np.testing.assert_array_equal(whole.decision_function(HELD_OUT), unbroken.decision_function(HELD_OUT))
+    assert trained[0] is scaler
+    assert trained[-1] is learner
+    np.testing.assert_array_equal(trained.decision_function(HELD_OUT), unbroken.decision_function(HELD_OUT))
 
 
 def test_another_pipeline_is_not_taken_over(tmp_path: Path) -> None:
@@ -159,30 +159,30 @@ def test_another_pipeline_is_not_taken_over(tmp_path: Path) -> None:
 
 
 def test_of_a_stream_only_the_last_step_is_trained() -> None:
-    """The others are applied to each batch; they cannot be fitted to what is never there as a whole."""
+    """The other steps transform each batch; they cannot be fitted, since the complete data is never available."""
     batches = [(X[start : start + 20], LABELS[start : start + 20]) for start in (0, 20, 40)]
     with pytest.raises(SettingsError, match=r"StandardScaler is a step that is not fitted.*pipeline\[:-1\]\.fit"):
         partial_fit_stream(pipeline(), batches, classes=[0, 1])
-    whole, same = pipeline(), pipeline()
-    whole[:-1].fit(X)
-    run = partial_fit_stream(whole, batches, classes=[0, 1], epochs=2, validation_data=(HELD_OUT, HELD_OUT_LABELS))
+    trained, same = pipeline(), pipeline()
+    trained[:-1].fit(X)
+    run = partial_fit_stream(trained, batches, classes=[0, 1], epochs=2, validation_data=(HELD_OUT, HELD_OUT_LABELS))
     expected = partial_fit(
         same, X, LABELS, batch_size=20, epochs=2, validation_data=(HELD_OUT, HELD_OUT_LABELS), shuffle=False
     )
     assert run.history["val_loss"] == expected.history["val_loss"]
-    np.testing.assert_array_equal(whole[-1].coef_, same[-1].coef_)
+    np.testing.assert_array_equal(trained[-1].coef_, same[-1].coef_)
 
 
 def test_tensorboard_shows_the_whole_pipeline() -> None:
     """The graph has all steps; layers of the last one are seen on what the others make of the validation data."""
-    whole = pipeline("columns", "mlp")
+    trained = pipeline("columns", "mlp")
     held_out = HELD_OUT, HELD_OUT_LABELS
-    partial_fit(whole, X, LABELS, validation_data=held_out, callbacks=TensorBoard("logs", histogram_freq=1))
+    partial_fit(trained, X, LABELS, validation_data=held_out, callbacks=TensorBoard("logs", histogram_freq=1))
     found = read()["train"]
     tags = found.Tags()
     assert "mlpclassifier/coefs_/0/histogram" in tags["histograms"]
     (event,) = found.Histograms("mlpclassifier/output/activation")
-    np.testing.assert_allclose(event.histogram_value.sum, whole.predict_proba(HELD_OUT)[:, 1].sum(), rtol=1e-6)
+    np.testing.assert_allclose(event.histogram_value.sum, trained.predict_proba(HELD_OUT)[:, 1].sum(), rtol=1e-6)
     inputs = {node.name: list(node.input) for node in found.Graph().node}
     assert inputs["Pipeline/columntransformer/standardscaler"] == ["input"]
     assert inputs["Pipeline/mlpclassifier/hidden_1"] == ["Pipeline/columntransformer"]

@@ -41,12 +41,12 @@ def test_scores_are_those_of_scikit_learn(scoring, names):
 
 
 def named_losses(kind):
-    """Names of the losses that an estimator can have, but for those that it gives probabilities with."""
+    """Return the names of an estimator's losses, without those for which it gives probabilities."""
     return sorted(kind.loss_functions.keys() - {"log_loss"})
 
 
 def own_loss(estimator, truth, raw):
-    """The mean of the function that scikit-learn has for the estimator's loss, in full where it has the half."""
+    """Return the mean of scikit-learn's function for the estimator's loss, doubled if scikit-learn halves it."""
     kind, *options = estimator.loss_functions[estimator.loss]
     function = kind(*[estimator.epsilon if option == SGDRegressor().epsilon else option for option in options])
     if hasattr(function, "py_loss"):
@@ -83,7 +83,7 @@ def test_every_classifier_and_regressor_has_a_loss(name):
 
 
 def test_a_perceptrons_loss_is_what_it_minimises():
-    """The loss that an MLP tells, that of its last batch before the update, is ours where it has no penalty."""
+    """The loss that an MLP reports, of its last batch before the update, equals ours if it has no penalty."""
     samples, many = X, np.stack([LABELS, LABELS % 2], axis=1) > 0
     for kind, y, options, share in (
         (MLPClassifier, LABELS, {}, 1),
@@ -112,7 +112,7 @@ def test_several_outputs_share_their_loss():
 
 
 def test_scores_rise_whatever_their_names():
-    """A scorer's direction is up, also where its name says down; a loss goes down."""
+    """A scorer's direction is up, even if its name suggests down; a loss goes down."""
     subject = SklearnSubject(make("SGDRegressor"), scoring={"error": "neg_mean_squared_error"})
     assert subject.direction_of("val_error") == "max"
     assert subject.direction_of("val_loss") == "min"

@@ -1,4 +1,4 @@
-"""The laws of training on what never lies in memory as a whole."""
+"""Training on data that never fits in memory at once."""
 
 import numpy as np
 import pytest
@@ -30,12 +30,12 @@ def new():
 
 @given(st.integers(1, 70))
 def test_a_stream_trains_as_its_rows_in_memory_do(size):
-    """Whatever the batches, the estimator is what partial_fit over the same rows in that order makes of it."""
-    streamed, whole = new(), new()
+    """For any batch sizes, the estimator equals one trained by partial_fit on the same rows in that order."""
+    streamed, in_memory = new(), new()
     partial_fit_stream(streamed, lambda: chunks(size), classes=[0, 1], epochs=2, callbacks=[])
-    partial_fit(whole, X, y, batch_size=size, epochs=2, shuffle=False, callbacks=[])
+    partial_fit(in_memory, X, y, batch_size=size, epochs=2, shuffle=False, callbacks=[])
 
-    np.testing.assert_array_equal(streamed.coef_, whole.coef_)
+    np.testing.assert_array_equal(streamed.coef_, in_memory.coef_)
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_training_metrics_are_those_before_each_batch():
 def test_validation_in_batches_gives_the_means_over_all_rows(size):
     """The loss and accuracy of a validation stream are those of all its rows at once."""
     options = {"classes": [0, 1], "epochs": 2, "scoring": "accuracy", "train_metrics": False, "callbacks": []}
-    whole = partial_fit_stream(new(), chunks, validation_data=(X, y), **options)
+    in_memory = partial_fit_stream(new(), chunks, validation_data=(X, y), **options)
     streamed = partial_fit_stream(new(), chunks, validation_data=lambda: chunks(size), **options)
 
     for name in ("val_loss", "val_accuracy"):
-        np.testing.assert_allclose(streamed.history[name], whole.history[name])
+        np.testing.assert_allclose(streamed.history[name], in_memory.history[name])
 
 
 def test_callbacks_and_a_resume_are_those_of_data_in_memory(tmp_path):
-    """A run that died in the middle of an epoch goes on from its checkpoint as if it had not, to the bit."""
+    """A run that died in the middle of an epoch continues from its checkpoint, bit by bit as if uninterrupted."""
     callbacks = [
         ModelCheckpoint(str(tmp_path / "last"), save_freq=4),
         EarlyStopping(monitor="val_loss", patience=3),

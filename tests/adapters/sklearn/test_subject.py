@@ -39,7 +39,7 @@ def test_every_estimator_keeps_the_contract_of_subjects(name):
     [(name, way) for name in CASES for way in ("snapshot", "file") if (name, way) != ("Birch", "file")],
 )
 def test_what_is_brought_back_goes_on_to_the_bit(name, way, tmp_path):
-    """An estimator brought back, after other training or into a new object, continues as if uninterrupted."""
+    """A restored estimator continues as if uninterrupted, after other training or in a new object."""
     unbroken = make(name)
     subject = SklearnSubject(make(name))
     for estimator in (unbroken, subject.estimator):
@@ -59,7 +59,7 @@ def test_what_is_brought_back_goes_on_to_the_bit(name, way, tmp_path):
 
 
 def test_what_was_untrained_is_untrained_again():
-    """A snapshot from before the training takes all that was fitted away, from the same object."""
+    """A snapshot from before the training removes all fitted attributes from the same object."""
     estimator = make("SGDClassifier")
     subject = SklearnSubject(estimator)
     kept = subject.snapshot()
@@ -70,18 +70,18 @@ def test_what_was_untrained_is_untrained_again():
 
 
 def test_third_party_estimators_are_trained():
-    """An object that only looks like an estimator trains; its parameter is written by `set_params`."""
+    """A duck-typed estimator trains; its parameter is set by ``set_params``."""
 
     class Stranger:
         def __init__(self):
-            self.coef_, self.lr, self.told = np.zeros(8), 0.1, []
+            self.coef_, self.lr, self.rates = np.zeros(8), 0.1, []
 
         def get_params(self, deep=True):
             return {"lr": self.lr}
 
         def set_params(self, lr):
             self.lr = lr
-            self.told.append(lr)
+            self.rates.append(lr)
 
         def partial_fit(self, X, y):
             self.coef_ += self.lr * (X * (y - X @ self.coef_)[:, None]).mean(axis=0) / 100
@@ -95,7 +95,7 @@ def test_third_party_estimators_are_trained():
         scoring=lambda model, X, y: {"loss": float(np.mean((y - X @ model.coef_) ** 2))},
         callbacks=ReduceLROnPlateau(monitor="loss", min_delta=1e9, patience=1, factor=0.5),
     )
-    assert stranger.told == [0.05, 0.025]
+    assert stranger.rates == [0.05, 0.025]
     assert run.history["loss"][2] < run.history["loss"][0]
 
 
@@ -113,13 +113,13 @@ def test_third_party_estimators_are_trained():
     ],
 )
 def test_an_estimator_that_would_fail_is_refused_before_training(estimator, sentence):
-    """What would fail at a batch is refused before the first one, with the fix."""
+    """Estimators that would fail at a batch are refused before the first one, with the fix."""
     with pytest.raises(SettingsError, match=sentence):
         partial_fit(estimator, X, LABELS, batch_size=4)
 
 
 def test_an_adaptive_rate_is_warned_of():
-    """MLP's 'adaptive' falls by the noise of batches; with Adam it means nothing, and nothing is said."""
+    """MLP's 'adaptive' rate falls by the noise of batches, which is warned of; with Adam it has no effect."""
     with pytest.warns(UserWarning, match=r"MLPClassifier\(learning_rate='adaptive'\) divides its rate by 5"):
         SklearnSubject(MLPClassifier(solver="sgd", learning_rate="adaptive"))
     with warnings.catch_warnings():
@@ -128,5 +128,5 @@ def test_an_adaptive_rate_is_warned_of():
 
 
 def test_watch_finds_the_adapter_by_type():
-    """A class derived from scikit-learn's is scikit-learn's to watch."""
+    """The adapter for scikit-learn handles a class derived from scikit-learn's."""
     assert isinstance(trainbus.watch(Own()).subject, SklearnSubject)

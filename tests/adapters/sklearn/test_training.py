@@ -1,4 +1,4 @@
-"""partial_fit: data in memory, batches, labels and refusals."""
+"""``partial_fit``: data in memory, batches, labels and refusals."""
 
 import numpy as np
 import pytest
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWa
 
 
 def rises(estimator, X, y):
-    """A score that is there for every estimator."""
+    """Return a score that any estimator has."""
     rises.calls += 1
     return rises.calls
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_estimator_trains_with_callbacks(name):
-    """Each trains through `partial_fit` with the deciders, and its best state is brought back at the end."""
+    """Each estimator trains by ``partial_fit`` with the deciders, and its best state is restored at the end."""
     rises.calls = 0
     estimator, (samples, y) = make(name), data(name)
     callbacks = [EarlyStopping(monitor="score", mode="min", patience=1, restore_best_weights=True)]
@@ -50,7 +50,7 @@ def test_every_estimator_trains_with_callbacks(name):
 
 
 class Batches:
-    """Remembers what it was trained on."""
+    """An estimator that records what it was trained on."""
 
     def __init__(self):
         self.seen = []
@@ -126,7 +126,7 @@ def test_sample_weights_count():
 
 
 def test_labels_may_come_late():
-    """A label that only the last batch holds is known from the first on, with one output or several."""
+    """A label that only the last batch contains is known from the first batch on, with one output or several."""
     late = np.repeat([0, 1, 2], [30, 29, 1])
     estimator = make("SGDClassifier")
     partial_fit(estimator, X, late, batch_size=20, shuffle=False)
@@ -148,7 +148,7 @@ def test_a_column_of_targets_is_taken_as_flat(name):
 
 
 def test_given_classes_hold_and_training_goes_on():
-    """Labels that the data lacks may be given; a later call on other data goes on with the same ones."""
+    """Labels that the data lacks may be given; a later call on other data continues with the same labels."""
     estimator = make("SGDClassifier")
     partial_fit(estimator, X, LABELS % 2, classes=[0, 1, 2, 3])
     assert estimator.classes_.tolist() == [0, 1, 2, 3]
@@ -157,7 +157,7 @@ def test_given_classes_hold_and_training_goes_on():
 
 
 def test_validation_comes_when_it_is_due():
-    """`validation_freq` says which epochs validate; the others have no `val_` metrics."""
+    """``validation_freq`` says which epochs validate; the others have no ``val_`` metrics."""
     run = partial_fit(
         make("SGDRegressor"), X, TARGETS, epochs=4, validation_data=(X, TARGETS), validation_freq=2,
         callbacks=EarlyStopping(patience=9),
@@ -166,7 +166,7 @@ def test_validation_comes_when_it_is_due():
 
 
 def test_an_own_loop_trains_as_partial_fit_does():
-    """A loop of one's own over chunks, with the same batches, gives the same estimator and the same decisions."""
+    """A user's loop over chunks, with the same batches, gives the same estimator and the same decisions."""
     looped, given = make("SGDClassifier"), make("SGDClassifier")
     callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)]
     with trainbus.watch(looped, callbacks=callbacks) as run:
@@ -245,7 +245,7 @@ def test_what_does_not_fit_is_refused_before_training(options, sentence):
 
 
 def test_a_monitor_that_nothing_logs_is_refused_at_the_first_epoch():
-    """Without validation data there is no val_loss, and the message names what there is."""
+    """Without validation data there is no val_loss, and the message names the logged metrics."""
     with pytest.raises(trainbus.MissingMetric, match=r"'val_loss' is not logged"):
         partial_fit(make("SGDClassifier"), X, LABELS, epochs=3, callbacks=EarlyStopping())
 

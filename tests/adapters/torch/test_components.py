@@ -11,7 +11,7 @@ from .trainings import tiny
 
 
 def test_a_tensor_rate_is_loaded_in_place() -> None:
-    """Who holds the rate's tensor, such as a captured CUDA graph, sees the rate that the file holds."""
+    """Any holder of the rate's tensor, such as a captured CUDA graph, sees the rate from the file."""
     rate = torch.tensor(0.5)
     model = tiny()
     subject = TorchSubject(model, Adam(model.parameters(), lr=rate, foreach=False))

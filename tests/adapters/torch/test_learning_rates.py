@@ -29,7 +29,7 @@ def _quiet_schedulers() -> Iterator[None]:
 
 
 def sgd(*rates: float, **options: Any) -> SGD:
-    """An optimizer with one group a rate."""
+    """Return an optimizer with one group for each rate."""
     return SGD([{"params": [nn.Parameter(torch.ones(1))], "lr": rate} for rate in rates], lr=0.1, **options)
 
 
@@ -98,7 +98,7 @@ def test_a_cut_lasts_under_every_scheduler(name: str, tensors: bool, cuts: dict[
 
 
 def test_a_cut_lasts_under_torchs_own_plateau() -> None:
-    """The ReduceLROnPlateau of torch goes on from the rate that trainbus has cut."""
+    """ReduceLROnPlateau of torch continues from the rate that trainbus has cut."""
     optimizer = sgd(0.1)
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
     subject = TorchSubject(nn.Linear(1, 1), optimizer, scheduler=scheduler)
@@ -112,7 +112,7 @@ def test_a_cut_lasts_under_torchs_own_plateau() -> None:
 
 @given(factors=st.lists(st.floats(0.01, 1), min_size=2, max_size=2), steps=st.integers(0, 20))
 def test_a_group_that_was_cut_more_never_rises_above_its_schedule(factors: list[float], steps: int) -> None:
-    """Where groups are cut by different factors, no later rate exceeds what the schedule without a cut would give."""
+    """If groups are cut by different factors, no later rate exceeds the one of the schedule without a cut."""
     plain, cut = sgd(0.1, 0.02), sgd(0.1, 0.02)
     schedules = [lr_scheduler.CosineAnnealingWarmRestarts(each, 6, eta_min=0.001) for each in (plain, cut)]
     subject = TorchSubject(nn.Linear(1, 1), cut, scheduler=schedules[1])
@@ -126,21 +126,21 @@ def test_a_group_that_was_cut_more_never_rises_above_its_schedule(factors: list[
 
 
 class Halving(lr_scheduler.LRScheduler):
-    """Somebody's scheduler that computes from base_lrs."""
+    """A user's scheduler that computes from base_lrs."""
 
     def get_lr(self) -> list[Any]:
         return [base / 2**self.last_epoch for base in self.base_lrs]
 
 
 class Table(lr_scheduler.LRScheduler):
-    """Somebody's scheduler that has its own idea of every rate."""
+    """A user's scheduler that computes every rate by itself."""
 
     def get_lr(self) -> list[Any]:
         return [0.1 / (self.last_epoch + 1) for _ in self.base_lrs]
 
 
 def test_a_scheduler_that_would_undo_a_cut_is_refused_before_training() -> None:
-    """One that computes rates from values of its own is found by trying, and named; trying changes nothing."""
+    """A scheduler that computes rates from its own values is detected by a trial that changes nothing, and named."""
     for kind, lasts in ((Halving, True), (Table, False)):
         optimizer = sgd(0.1, 0.02)
         scheduler = kind(optimizer)
@@ -200,7 +200,7 @@ def test_names_of_rates(make: Callable[[], Any], names: list[str]) -> None:
 
 
 def test_groups_go_by_the_names_that_the_user_gave() -> None:
-    """A group's key "name" is its name; where two have the same one, the second is numbered."""
+    """A group's key "name" is its name; if two have the same one, the second is numbered."""
     optimizer = sgd(0.1, 0.2, 0.3)
     for group, name in zip(optimizer.param_groups, ["head", "body", "head"], strict=True):
         group["name"] = name
@@ -217,7 +217,7 @@ def test_groups_go_by_the_names_that_the_user_gave() -> None:
 
 
 def test_a_tensor_rate_is_written_in_place() -> None:
-    """Who holds the tensor, such as a captured CUDA graph, sees the new rate."""
+    """Any holder of the tensor, such as a captured CUDA graph, sees the new rate."""
     rate = torch.tensor(0.1)
     subject = TorchSubject(nn.Linear(1, 1), sgd(rate))  # type: ignore[arg-type]
     subject.set_learning_rates({"learning_rate": 0.05})
@@ -226,7 +226,7 @@ def test_a_tensor_rate_is_written_in_place() -> None:
 
 
 class Stubborn(SGD):
-    """Somebody's optimizer whose groups are made anew at each look."""
+    """An optimizer that creates its groups again at each access."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
@@ -238,7 +238,7 @@ class Stubborn(SGD):
 
 
 def test_every_write_is_read_back() -> None:
-    """An optimizer that does not keep a rate is an error, instead of training on with the old one."""
+    """An optimizer that does not keep a rate raises an error, instead of training with the old one."""
     optimizer = Stubborn([nn.Parameter(torch.ones(1))])
     optimizer.kept = [{"params": [], "lr": 0.1}]
     with pytest.raises(SettingsError, match="does not keep"):
@@ -253,7 +253,7 @@ def optimizers() -> list[str]:
 
 @pytest.mark.parametrize("name", optimizers())
 def test_a_cut_acts_in_every_optimizer_or_is_refused(name: str) -> None:
-    """A tenth of the rate makes steps of about a tenth; where it does not, ReduceLROnPlateau is refused."""
+    """A tenth of the rate makes steps of about a tenth; otherwise ReduceLROnPlateau is refused."""
     moved = []
     for factor in (1.0, 0.1):
         parameter = nn.Parameter(torch.ones(3, 3))

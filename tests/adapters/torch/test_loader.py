@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated", "ign
 
 
 class Rows(torch.utils.data.Dataset[torch.Tensor]):
-    """Numbered rows, and which of them were fetched."""
+    """Numbered rows, which record the fetched ones."""
 
     def __init__(self) -> None:
         self.fetched: list[int] = []
@@ -27,11 +27,11 @@ class Rows(torch.utils.data.Dataset[torch.Tensor]):
 
     def __getitem__(self, row: int) -> torch.Tensor:
         self.fetched.append(row)
-        return torch.tensor(float(row)) + torch.rand(())  # augmented, from the generator that is brought back
+        return torch.tensor(float(row)) + torch.rand(())  # augmented, from the generator that is restored
 
 
 def train(rows: Rows, die_at: int | None = None, *, workers: int = 0, resume: str | None = None) -> Any:
-    """Numbers of the batches with what was in them; the weights at the end."""
+    """Return the numbers of the batches with their content, and the final weights."""
     torch.manual_seed(1)
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), 1e-4)
@@ -52,7 +52,7 @@ def train(rows: Rows, die_at: int | None = None, *, workers: int = 0, resume: st
 
 @pytest.mark.parametrize("die_at", [1, 7, 8, 13, 22])
 def test_the_batches_after_a_resume_are_those_of_the_unbroken_run_and_no_other_is_fetched(die_at: int) -> None:
-    """Wherever in an epoch it was interrupted: same rows, same order, same weights, and none is drawn for nothing."""
+    """Wherever the epoch was interrupted: same rows, same order, same weights, and no batch is fetched in vain."""
     unbroken, weights = train(Rows())
     shutil.rmtree("run")
     with pytest.raises(SystemExit):
@@ -67,7 +67,7 @@ def test_the_batches_after_a_resume_are_those_of_the_unbroken_run_and_no_other_i
 
 
 def test_workers_go_on_too() -> None:
-    """Where workers fetch the rows, none is trained on twice or left out."""
+    """If workers fetch the rows, none is trained on twice or left out."""
     unbroken, _ = train(Rows(), workers=2)
     shutil.rmtree("run")
     with pytest.raises(SystemExit):
@@ -82,7 +82,7 @@ def test_workers_go_on_too() -> None:
 
 
 def shuffled_by_workers_that_stay(save_freq: str, resume: str | None = None, die_at: int | None = None) -> list[Any]:
-    """Each batch, as workers give it that start with the first epoch and stay."""
+    """Return the batches of workers that start with the first epoch and stay."""
     torch.manual_seed(1)
     rows = torch.utils.data.TensorDataset(torch.arange(float(ROWS)))
     loader = torch.utils.data.DataLoader(rows, BATCH, shuffle=True, num_workers=1, persistent_workers=True)
@@ -101,7 +101,7 @@ def shuffled_by_workers_that_stay(save_freq: str, resume: str | None = None, die
 def test_workers_that_stay_shuffle_after_a_resume_as_if_they_had_stayed(
     save_freq: str, die_at: int, first: int
 ) -> None:
-    """They draw from the generator when they start: in the process that went on that was in the first epoch."""
+    """They draw from the generator when they start; in the uninterrupted process that was in the first epoch."""
     unbroken = shuffled_by_workers_that_stay(save_freq)
     shutil.rmtree("run")
     with pytest.raises(SystemExit):

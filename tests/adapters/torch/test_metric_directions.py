@@ -22,7 +22,7 @@ class Scored(nn.Module):
 
 
 def test_directions_of_metric_objects() -> None:
-    """A metric object tells its direction under its attribute's name; a flag that is wrong or missing tells nothing."""
+    """A metric object gives its direction under its attribute's name; a wrong or missing flag gives none."""
     subject = TorchSubject(
         Scored(
             my_quality=regression.MeanSquaredError(),
@@ -43,7 +43,7 @@ def test_directions_of_metric_objects() -> None:
 
 
 def test_without_metric_objects_an_unclear_direction_is_refused_before_training() -> None:
-    """Nothing but the name could tell, so the refusal need not wait for the first epoch."""
+    """Only the name could give a direction, so the error does not wait for the first epoch."""
     subject = TorchSubject(tiny())
     assert missing(subject, HasDirections)
     with pytest.raises(UnknownDirection, match="mode="):

@@ -15,7 +15,7 @@ from .trainings import TYPES
 def test_a_detached_state_is_that_of_its_moment(
     kind: torch.dtype, weights_only: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever is trained meanwhile; also where memory of an earlier copy is used again."""
+    """The copy keeps the state of its step while training continues, also if it reuses the memory of an older one."""
     model = nn.Linear(3, 2)
     model.register_buffer("numbers", torch.zeros(2, 3, dtype=kind))
     optimizer = torch.optim.Adam(model.parameters())

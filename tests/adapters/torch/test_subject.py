@@ -1,4 +1,4 @@
-"""PyTorch trainings as subjects: whole loops, checkpoints that go on to the bit, snapshots, wrappers, refusals."""
+"""PyTorch trainings as subjects: complete loops, exact resumption, snapshots, wrappers, refusals."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from .trainings import Training, X, Y, tiny
 )
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_snapshots_hold_tensors_of_every_type(kind: torch.dtype, layout: torch.memory_format) -> None:
-    """A copy has the bits, the type, the shape and the layout of what it is a copy of, and its own memory."""
+    """A copy has the bits, dtype, shape and layout of its source, and its own memory."""
     model = nn.Module()
     model.register_buffer("kept", torch.randn(2, 3, 4, 5).to(kind).to(memory_format=layout))
     model.register_buffer("scalar", torch.tensor(1.5).to(kind))
@@ -150,7 +150,7 @@ def test_a_step_is_an_optimizer_step(accumulate: int) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: bool) -> None:
-    """Saving, looking, remembering and restoring change neither train or eval mode nor any random generator."""
+    """Saving, inspecting, snapshots and restoring change neither train/eval mode nor any random generator."""
     subject = Training("noisy", "Adam", "OneCycleLR").subject
     subject.model.train(training)
     state = torch.get_rng_state(), random.getstate()
@@ -167,7 +167,7 @@ def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: boo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "told"),
+    ("arguments", "options", "message"),
     [
         (lambda: (SGD(tiny().parameters()), tiny()), {}, "SGD, not a torch.nn.Module; did you swap"),
         (lambda: (tiny(), tiny().parameters()), {}, "optimizer 'optimizer' is of type generator"),
@@ -178,7 +178,7 @@ def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: boo
         (lambda: (tiny(),), {"extra": {"seed": 3}}, "extra 'seed' is of type int"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments: Callable[[], Any], options: dict[str, Any], told: str) -> None:
-    """What is no model, optimizer, scheduler or scaler is refused with what it is."""
-    with pytest.raises(SettingsError, match=told):
+def test_wrong_arguments_are_refused(arguments: Callable[[], Any], options: dict[str, Any], message: str) -> None:
+    """Wrong objects are refused with their position and type."""
+    with pytest.raises(SettingsError, match=message):
         TorchSubject(*arguments(), **options)

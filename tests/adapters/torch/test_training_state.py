@@ -35,7 +35,7 @@ SCHEDULERS = ["", "StepLR", "MultiStepLR", "OneCycleLR", "SequentialLR"]
 def test_a_restored_training_goes_on_to_the_bit(
     kind: str, optimizer: str, scheduler: str, before: int, suffix: str
 ) -> None:
-    """Whatever was trained how, the one that a new process restores goes on exactly as the unbroken one."""
+    """Every kind of training that a new process restores continues exactly as the uninterrupted one."""
     path = Path(f"whole{suffix}")
     unbroken = Training(kind, optimizer, scheduler)
     unbroken.train(before)
@@ -61,7 +61,7 @@ def test_a_restored_training_goes_on_to_the_bit(
 @pytest.mark.parametrize("weights_only", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_load_without_trainbus(kind: str, weights_only: bool) -> None:
-    """The plain calls that anybody knows read the files, into a model that knows nothing of trainbus."""
+    """The plain PyTorch calls read the files, into a model that does not depend on trainbus."""
     training = Training(kind, "Adam", "OneCycleLR")
     training.train(1)
     training.subject.save(Path("model.pt"), weights_only=weights_only)
@@ -76,7 +76,7 @@ def test_files_load_without_trainbus(kind: str, weights_only: bool) -> None:
 
 
 def test_a_plain_state_dict_is_loaded() -> None:
-    """What `torch.save(model.state_dict(), path)` wrote is taken as weights."""
+    """A file written by ``torch.save(model.state_dict(), path)`` is loaded as weights."""
     torch.save(tiny().state_dict(), "plain.pt")
     model = tiny()
     nn.init.zeros_(model[0].weight)
@@ -86,7 +86,7 @@ def test_a_plain_state_dict_is_loaded() -> None:
 
 
 def test_weights_alone_leave_the_rest_as_it_is() -> None:
-    """Loading weights into a training keeps its optimizer's state and rate; a whole file loads into a bare model."""
+    """Loading weights into a training keeps its optimizer's state and rate; a complete file loads into a bare model."""
     training = Training("mlp", "Adam", "")
     training.train(1)
     training.subject.save(Path("whole.pt"), weights_only=False)
@@ -101,7 +101,7 @@ def test_weights_alone_leave_the_rest_as_it_is() -> None:
 
 
 def test_modules_see_the_version_that_wrote_their_weights() -> None:
-    """A module that reads what an older version of it wrote gets that version, from a file and from memory."""
+    """A module that reads weights of its older version gets that version, from a file and from memory."""
     seen: list[int | None] = []
 
     class Versioned(nn.Linear):
@@ -120,7 +120,7 @@ def test_modules_see_the_version_that_wrote_their_weights() -> None:
 
 
 def test_tied_weights_are_stored_once() -> None:
-    """Two names of one tensor take the place of one, and are one again after loading."""
+    """Two names of one tensor take the space of one, and are one again after loading."""
     model = nn.Sequential(nn.Linear(200, 200, bias=False), nn.Linear(200, 200, bias=False))
     model[1].weight = model[0].weight
     TorchSubject(model).save(Path("tied.pt"), weights_only=True)
@@ -132,7 +132,7 @@ def test_tied_weights_are_stored_once() -> None:
 
 @given(kind=st.sampled_from(KINDS), steps=st.integers(0, 3))
 def test_a_snapshot_is_never_aliased(kind: str, steps: int) -> None:
-    """Whatever is trained after it, a snapshot restores the model of its moment, and the optimizer still holds it."""
+    """Whatever is trained later, a snapshot restores the model of its step, and the optimizer still refers to it."""
     training = Training(kind, "SGD", "")
     training.train(1)
     before = {name: array.copy() for name, array in training.subject.weights()}
@@ -164,7 +164,7 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda model: {"optimizer": SGD(model.parameters())}, "state of Adam, not of SGD"),
         (lambda model: {"optimizer": {"optimzer": Adam(model.parameters())}}, "'optimzer'.*'optimizer'"),
@@ -175,13 +175,13 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing() -> None:
         ),
     ],
 )
-def test_a_file_of_another_training_is_refused_and_changes_nothing(make: Any, told: str) -> None:
+def test_a_file_of_another_training_is_refused_and_changes_nothing(make: Any, message: str) -> None:
     """Optimizers and schedulers of other names, classes or sizes are refused before anything is loaded."""
     saved = tiny()
     nn.init.zeros_(saved[0].weight)
     TorchSubject(saved, Adam(saved.parameters())).save(Path("adam.pt"), weights_only=False)
     model = tiny()
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         TorchSubject(model, **make(model)).load("adam.pt")
 
     assert torch.equal(model[0].weight, tiny()[0].weight)

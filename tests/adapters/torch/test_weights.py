@@ -1,4 +1,4 @@
-"""Weights and modules go by the names that they would have if nothing were wrapped."""
+"""Weights and modules have the names that they would have without wrappers."""
 
 import datetime
 import warnings
@@ -87,7 +87,7 @@ def test_a_module_of_ones_own_called_module_keeps_its_name() -> None:
 
 
 def test_the_versions_of_modules_are_kept() -> None:
-    """A file has what modules need to read what an older version of theirs wrote."""
+    """A file has the version numbers that modules need to read weights of their older versions."""
     TorchSubject(nn.DataParallel(plain())).save(Path("model.pt"), weights_only=True)
     found = torch.load("model.pt", weights_only=True)
 
@@ -95,7 +95,7 @@ def test_the_versions_of_modules_are_kept() -> None:
 
 
 def test_weights_are_what_training_changes() -> None:
-    """Parameters and running statistics, tied ones once; neither counters nor what no checkpoint holds."""
+    """Parameters and running statistics, tied ones once; neither counters nor non-persistent buffers."""
     model = plain()
     model.register_buffer("positions", torch.arange(3))
     model.register_buffer("cache", torch.zeros(3), persistent=False)
@@ -129,7 +129,7 @@ def test_weights_of_every_precision_become_numpys(kind: torch.dtype) -> None:
 
 
 def test_a_complex_weight_is_a_pair_of_numbers() -> None:
-    """Real and imaginary parts stand in a last axis."""
+    """Real and imaginary parts are on a last axis."""
     layer = nn.Module()
     layer.weight = nn.Parameter(torch.tensor([1 + 2j]))
     ((_, array),) = TorchSubject(layer).weights()
@@ -151,7 +151,7 @@ VALUES = st.lists(st.floats(width=16), max_size=24)
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
 @given(VALUES, st.sampled_from(TYPES), st.sampled_from(sorted(MADE)))
 def test_tensors_of_every_type_and_layout_show_their_numbers(values: list[float], dtype: torch.dtype, made: str):
-    """The histogram of each has the statistics that NumPy computes of what it holds, zeros and infinities included."""
+    """The histogram of each has the statistics that NumPy computes of its values, zeros and infinities included."""
     tensor = torch.tensor(values, dtype=torch.float32).reshape(-1, 1).to(dtype)
     if made in ("coo", "csr") and dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
         made = "strided"  # PyTorch has no such ones
@@ -172,7 +172,7 @@ def test_tensors_of_every_type_and_layout_show_their_numbers(values: list[float]
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.floats(0.01, 10))
 def test_quantised_tensors_show_what_they_stand_for(values: list[float], scale: float):
-    """The numbers are those of `dequantize`."""
+    """The numbers are those of ``dequantize``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensor = torch.quantize_per_tensor(torch.tensor(values), scale, 3, torch.qint8)
@@ -181,7 +181,7 @@ def test_quantised_tensors_show_what_they_stand_for(values: list[float], scale: 
 
 
 def test_nested_tensors_and_views_show_their_numbers():
-    """Rows of different lengths one after the other; a conjugated or negated view is what it shows."""
+    """Rows of different lengths follow one another; a conjugated or negated view shows its resolved values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         nested = torch.nested.nested_tensor([torch.ones(2), torch.zeros(3)], layout=torch.jagged)

@@ -35,7 +35,7 @@ def tiny(kind: str = "mlp") -> nn.Module:
 
 
 class Training:
-    """One training, made anew in the same way each time."""
+    """One training, created in the same way each time."""
 
     def __init__(self, kind: str, optimizer: str, scheduler: str) -> None:
         self.model = tiny(kind)

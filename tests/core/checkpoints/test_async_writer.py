@@ -23,7 +23,7 @@ from trainbus.testing import EventRecorder, LineSubject
 
 
 class Line(LineSubject):
-    """One whose copy is written by whatever thread, when `gate` lets it."""
+    """A subject whose copy is written by any thread once ``gate`` is open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def trained(losses: list[float], folder: Path, *, background: bool, **options: A
 
 
 def files(folder: Path) -> dict[str, Any]:
-    """Each checkpoint with its bytes and what its manifest says, times and random names left out."""
+    """Return each checkpoint's bytes and manifest, without times and random names."""
     found: dict[str, Any] = {}
     for path in sorted(folder.glob("*.npz")):
         if path.name.startswith("."):
@@ -118,7 +118,7 @@ def test_the_background_changes_nothing_but_the_waiting(
 
 
 def test_training_goes_on_while_a_file_is_written(tmp_path: Path) -> None:
-    """And waits with the next file until it is done; what was trained meanwhile is not in it."""
+    """And waits with the next file until it is complete; later training is not in it."""
     subject, path = Line(), tmp_path / "m.npz"
     with Run(subject, progress=False) as run:
         for epoch in run.epochs(3):
@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_written_is_reported_when_it_is_known(
 
 
 class Late(Line):
-    """One whose failures are known only when the next decision has been made."""
+    """A subject whose failures are known only when the next decision has been made."""
 
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         self.gate = threading.Event()
@@ -216,7 +216,7 @@ LOSSES = st.lists(st.tuples(st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), st.boole
 @example([(4.0, False), (3.0, True), (2.0, True), (5.0, False), (3.0, False)])
 @example([(4.0, False), (3.0, True), (2.0, False), (2.5, False)])
 def test_a_failure_that_is_reported_late_makes_no_best(losses: list[tuple[float, bool]]) -> None:
-    """What beats the best on the disk, and what is on its way there, is saved; what never came there beats nothing."""
+    """A value better than the best on disk and those being written is saved; a failed save counts for nothing."""
     folder = Path(tempfile.mkdtemp(dir=MEMORY))
     run = trained_late(losses, folder, save_best_only=True, save_on=())
     trained_late(losses, folder, "best", save_best_only=True, save_on=())
@@ -243,7 +243,7 @@ def test_a_failure_that_is_reported_late_makes_no_best(losses: list[tuple[float,
 def test_nothing_goes_for_a_file_that_never_came(
     losses: list[tuple[float, bool]], keep: int, keep_last: int, save_last: bool
 ) -> None:
-    """Of the files that were written the best and the last are there, and the run knows of each that is."""
+    """Of the written files the best and the last exist, and the run lists exactly the existing ones."""
     folder = Path(tempfile.mkdtemp(dir=MEMORY))
     options: dict[str, Any] = {"keep": keep or None, "keep_last": keep_last or None, "save_last": save_last}
     if save_last:
@@ -255,8 +255,8 @@ def test_nothing_goes_for_a_file_that_never_came(
     ranked = sorted(written, key=lambda name: (written[name].entry.metrics["loss"], name))
     assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
     assert there == {path.name for path in run.state.files if path.name != "last.npz"}
-    remembered = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
-    assert not (keep or keep_last) or {Path(path).name for path, *_ in remembered} == there
+    kept = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
+    assert not (keep or keep_last) or {Path(path).name for path, *_ in kept} == there
 
 
 def test_a_subject_that_cannot_is_refused_before_training(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ threading.Timer(0, subject.gate.set).start()
 
 @pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise ValueError"])
 def test_a_process_that_ends_waits_for_the_file(end: str, tmp_path: Path) -> None:
-    """Also if nobody has ended the run."""
+    """Also if the run was never ended."""
     root = str(Path(__file__).parents[3])
     done = subprocess.run([sys.executable, "-c", LEFT.format(root=root, end=end)], cwd=tmp_path, check=False)
 
@@ -297,7 +297,7 @@ def test_a_process_that_ends_waits_for_the_file(end: str, tmp_path: Path) -> Non
 
 
 def test_ctrl_c_while_waiting_ends_at_once_and_spoils_nothing(tmp_path: Path) -> None:
-    """What was there stays; what was being written never takes its place, not even when it is done."""
+    """The old file stays; the one being written never replaces it, not even when it is complete."""
     subject = Line()
     path = tmp_path / "m.npz"
     with pytest.raises(KeyboardInterrupt), Run(subject, progress=False, signals=()) as run:

@@ -96,7 +96,7 @@ def test_a_failed_write_leaves_everything_as_it_was(error: Exception) -> None:
 
 @pytest.mark.parametrize("first", [False, True])
 def test_a_disk_that_is_full_at_any_file_tells_the_truth_of_what_is_there(first: bool) -> None:
-    """A commit that raises has changed nothing, whichever of its files found no room; one that returns is there."""
+    """A commit that raises has changed nothing, whichever file found no room; one that returns is complete."""
     outcomes = set()
     for files in count():
         path = Path(f"{files}/best.bin")

@@ -42,7 +42,7 @@ def test_after_a_death_between_the_renames_the_content_found_is_the_one_that_is_
 
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)), st.sets(st.integers(0, 5)))
 def test_the_newest_intact_is_the_latest_undamaged_step(order, flipped: set[int], gone: set[int]) -> None:
-    """Whatever the order of writing and the damage, the later ones that were skipped are named."""
+    """In any order of writing and of damage, the later ones that were skipped are named."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         root = Path(folder)
         for number in order:
@@ -61,7 +61,7 @@ def test_the_newest_intact_is_the_latest_undamaged_step(order, flipped: set[int]
 
 
 def test_a_payload_whose_manifest_is_lost_is_skipped_by_name() -> None:
-    """Without its manifest nobody knows how late it was, so it is named whatever else is found."""
+    """Without its manifest its step is unknown, so it is named whatever other checkpoints are found."""
     put(Path("1.bin"), "one", 1)
     put(Path("2.bin"), "two", 2)
     put(Path("3.bin"), "three", 3)
@@ -100,7 +100,7 @@ def test_files_that_were_never_checkpoints_are_not_listed() -> None:
 
 
 def test_a_manifest_that_cannot_be_read_is_a_flaw_and_no_end() -> None:
-    """A directory in the place of a manifest spoils that one checkpoint only."""
+    """A directory at the path of a manifest invalidates that one checkpoint only."""
     put(Path("1.bin"), "one", 1)
     manifest_of(Path("2.bin")).mkdir()
 

@@ -29,7 +29,7 @@ def test_sound_templates_fill_as_str_format_does(parts: list[tuple[str, str, str
 
 @given(st.text("{}ab.[]!:0123d", max_size=12))
 def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
-    """A template is refused when it is written, or it needs nothing but a number for each of its fields."""
+    """A template is refused when it is created, or it needs only a number for each of its fields."""
     try:
         check_template(template)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The laws of kept host memory."""
+"""Host memory that is kept for reuse."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from trainbus.checkpoints.host_buffers import HostBuffers
 
 
 def test_only_the_first_copy_of_a_key_allocates() -> None:
-    """Later copies of the same shape and type overwrite its memory; keys never share memory."""
+    """Later copies of the same shape and dtype overwrite its memory; keys never share memory."""
     kept, source = HostBuffers(), np.arange(5.0)
     first = kept.take("a", source)
     for value in (1.0, 2.0):
@@ -18,7 +18,7 @@ def test_only_the_first_copy_of_a_key_allocates() -> None:
 
 
 def test_another_shape_or_type_gets_other_memory() -> None:
-    """Memory is used again only if shape and type are the same."""
+    """Memory is reused only if shape and dtype are the same."""
     kept = HostBuffers()
     first = kept.take("a", np.zeros(4))
     second = kept.take("a", np.zeros(4, np.float32))
@@ -28,7 +28,7 @@ def test_another_shape_or_type_gets_other_memory() -> None:
 
 
 def test_unused_memory_is_dropped() -> None:
-    """Keys that were not taken since the last call lose their memory, the others keep theirs."""
+    """Keys that were not requested since the last call lose their memory; the others keep theirs."""
     kept, source = HostBuffers(), np.zeros(3)
     one, other = kept.take("one", source), kept.take("other", source)
     kept.drop_unused()

@@ -15,7 +15,7 @@ from .committing import put
 
 @given(st.data())
 def test_no_flipped_bit_of_a_manifest_changes_a_run_state(data) -> None:
-    """A manifest that differs in any bit is as good as none, whatever the bit means."""
+    """A manifest that differs in any bit counts as missing, whatever the bit means."""
     path = Path("best.bin")
     put(path, "new", 1234567)
     manifest = manifest_of(path)

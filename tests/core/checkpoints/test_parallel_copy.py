@@ -1,4 +1,4 @@
-"""Whichever thread copies a piece, every array is copied when the call returns."""
+"""Whichever thread copies a slice, every array is copied when the call returns."""
 
 import gc
 import threading
@@ -16,7 +16,7 @@ COPIER = ParallelCopier()
 
 @st.composite
 def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
-    """Of numbers that all differ, of sizes about those that matter; in any order, also parts of larger ones."""
+    """Return arrays of distinct numbers, of sizes near the limits; in any memory order, also parts of larger ones."""
     kind = draw(st.sampled_from([np.int64, np.int32, np.complex128]))
     length = draw(st.sampled_from([0, 1, SMALL, PIECE, 3 * PIECE])) // np.dtype(kind).itemsize
     length += draw(st.sampled_from([0, 1, 7]))
@@ -30,7 +30,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
 
 @given(sources=st.lists(arrays(), max_size=5))
 def test_every_array_is_copied(sources: list[np.ndarray[Any, Any]]) -> None:
-    """Each target then equals its source, however large, in any memory order, alone or with others."""
+    """Each target then equals its source, of any size, in any memory order, one or several at a time."""
     targets = [np.full_like(each, -1) for each in sources]
     COPIER.copy(zip(targets, sources, strict=True))
     for target, source in zip(targets, sources, strict=True):
@@ -38,7 +38,7 @@ def test_every_array_is_copied(sources: list[np.ndarray[Any, Any]]) -> None:
 
 
 def test_a_forked_process_copies_by_itself() -> None:
-    """A process has none of the threads of the one that forked it, and waits for none of them."""
+    """A forked process has no threads of its parent, and waits for none of them."""
     source = np.arange(3 * PIECE, dtype=np.uint8)
 
     def work() -> None:
@@ -51,7 +51,7 @@ def test_a_forked_process_copies_by_itself() -> None:
 
 
 def test_the_second_thread_goes_with_its_copier() -> None:
-    """A copier that nobody holds leaves no thread behind."""
+    """A copier that is garbage-collected leaves no thread behind."""
     before, copier = threading.enumerate(), ParallelCopier()
     copier.copy([(np.zeros(PIECE, np.int64), np.ones(PIECE, np.int64))])
     (helper,) = set(threading.enumerate()).difference(before)

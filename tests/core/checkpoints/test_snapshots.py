@@ -12,7 +12,7 @@ from trainbus.testing import LineSubject
 
 
 class Mishaps:
-    """Puts a file in the place of a directory in the middle of one epoch, and takes it away after the epoch."""
+    """A plugin that replaces a directory by a file within one epoch, and removes the file after it."""
 
     critical = False
 
@@ -33,7 +33,7 @@ class Mishaps:
 
 
 def train(scores: list[float], *callbacks: Any, **options: Any) -> Run:
-    """A line whose slope is the number of epochs that it was trained for."""
+    """Train a line whose slope is the number of epochs trained."""
     subject = LineSubject()
     with Run(subject, callbacks, progress=False, signals=(), **options) as run:
         for epoch in run.epochs(len(scores)):
@@ -45,7 +45,7 @@ def train(scores: list[float], *callbacks: Any, **options: Any) -> Run:
 
 
 def lost_by(path: str) -> dict[str, bool]:
-    """Each slot that a checkpoint names, and whether a run that resumes from it has lost the snapshot."""
+    """Return each slot that a checkpoint names, and whether a run that resumes from it has lost the snapshot."""
     slots = read(Path(path)).entry.run_state.get("slots", {})
     return {slot: each.get("lost", False) for slot, each in slots.items()}
 
@@ -70,7 +70,7 @@ def test_what_was_kept_and_could_not_be_written_is_in_memory_only(
 
 
 def test_what_a_dead_run_had_in_memory_only_is_reported_and_not_restored(caplog: pytest.LogCaptureFixture) -> None:
-    """The resumed run trains to the end with the weights as they are; what is kept again is restored again."""
+    """The resumed run trains to the end with the current weights; later snapshots are restored again."""
     early = EarlyStopping(patience=9, restore_best_weights=True)
     saver = ModelCheckpoint("run/m-{epoch}", save_freq="2 epochs", save_on=())
     scores = [3.0, 3.0, 1.0, 2.0]
@@ -93,7 +93,7 @@ def test_what_a_dead_run_had_in_memory_only_is_reported_and_not_restored(caplog:
 def test_what_was_kept_and_is_damaged_or_left_behind_is_reported_and_costs_the_resume_nothing_else(
     mishap: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A checkpoint can be gone on from alone; its own bytes are all that this needs."""
+    """A checkpoint alone is enough to continue from; only its own bytes are needed."""
     early = EarlyStopping(patience=9, restore_best_weights=True)
     saver = ModelCheckpoint("run/m-{epoch}", keep_last=1, save_on=())
     scores = [1.0, 2.0, 2.0]
@@ -120,15 +120,15 @@ def test_what_was_kept_and_is_damaged_or_left_behind_is_reported_and_costs_the_r
 
 @pytest.mark.parametrize("scores", [[3.0, 4.0, 2.0, 4.0, 4.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
 def test_when_a_run_is_over_only_snapshots_that_its_checkpoints_name_are_left(scores: list[float]) -> None:
-    """What was kept for a checkpoint that was forgotten since has gone with it."""
+    """The snapshot of a checkpoint that was deleted is deleted too."""
     early = EarlyStopping(patience=9, restore_best_weights=True)
     run = train(scores, ModelCheckpoint("run/m-{epoch}", keep_last=2, save_on=()), early)
 
     slots = [slot for path in run.state.files for slot in read(path).entry.run_state["slots"].values()]
-    remembered = {slot["file"] for slot in slots if slot["file"]}
+    recorded = {slot["file"] for slot in slots if slot["file"]}
     present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
-    assert remembered <= present
-    assert len(present - remembered) <= any(slot["file"] is None for slot in slots)  # a second name of that checkpoint
+    assert recorded <= present
+    assert len(present - recorded) <= any(slot["file"] is None for slot in slots)  # a second name of that checkpoint
 
 
 def test_a_file_that_cannot_be_removed_stays_and_is_reported(caplog: pytest.LogCaptureFixture) -> None:

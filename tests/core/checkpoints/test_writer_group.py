@@ -1,4 +1,4 @@
-"""Ranks that write checkpoints together abort together; a process that writes alone waits for nobody."""
+"""Ranks that write checkpoints together abort together; a single process waits for no other."""
 
 from collections.abc import Sequence
 
@@ -55,7 +55,7 @@ def test_all_ranks_learn_that_one_has_failed(failed: Sequence[bool]) -> None:
 
 @pytest.mark.parametrize("broken", [0, 1, 2])
 def test_an_error_on_one_rank_aborts_the_save_on_all(broken: int) -> None:
-    """The others learn of it where they would go on together."""
+    """The others receive the error at their next barrier."""
 
     def play(ranks: ThreadRanks) -> bool:
         group = WriterGroup(ShardedLine(ranks))

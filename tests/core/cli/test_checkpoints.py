@@ -1,4 +1,4 @@
-"""Laws of `trainbus checkpoints`."""
+"""``trainbus checkpoints``."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str])
 
 
 def test_machines_read_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """--json contains the numbers of the manifests; an unverified checkpoint is neither intact nor damaged."""
+    """--json contains the numbers of the manifests; an unverified checkpoint counts as neither intact nor damaged."""
     put("a.bin", 1, loss=2.0)
     put("b.bin", 2, loss=3.0)
 

@@ -25,11 +25,11 @@ def test_all_four_callbacks_act_visibly(framework: str, suffix: str, capsys: pyt
     assert re.search(r"reducing learning rate to 0\.002", out)
     assert re.search(rf"val_loss improved from .* saving model to shown/best{suffix}", out)
     assert re.search(r"early stopping: val_loss .* did not improve on .* for the 4th time", out)
-    told = out[out.rindex("\n\n", 0, out.index("tensorboard --logdir")) - 400 :]
-    assert re.search(r"\d+ epochs: val_loss \S+ did not improve on \S+ \(epoch \d+\) for the 4th time", told)
-    assert f"checkpoint: shown/best{suffix}" in told
-    assert "learning rate: 0.01 -> 0.002" in told
-    assert "tensorboard --logdir shown/logs" in told
+    summary = out[out.rindex("\n\n", 0, out.index("tensorboard --logdir")) - 400 :]
+    assert re.search(r"\d+ epochs: val_loss \S+ did not improve on \S+ \(epoch \d+\) for the 4th time", summary)
+    assert f"checkpoint: shown/best{suffix}" in summary
+    assert "learning rate: 0.01 -> 0.002" in summary
+    assert "tensorboard --logdir shown/logs" in summary
     assert Path(f"shown/best{suffix}").stat().st_size > 1000
     assert list(Path("shown/logs").rglob("*tfevents*"))
 

@@ -1,4 +1,4 @@
-"""Laws of `trainbus explain`."""
+"""``trainbus explain``."""
 
 import json
 import os
@@ -36,36 +36,36 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_every_decision_is_printed_with_epoch_reason_and_action(capsys: pytest.CaptureFixture[str]) -> None:
     """Each decision is printed with its epoch, its reason and its effect."""
     train([0.52, 0.41, 0.3098, 0.3124, 0.3111, 0.3121, 0.2])
-    told = said(capsys, "run").splitlines()
+    shown = said(capsys, "run").splitlines()
 
-    assert "  EarlyStopping: patience=3" in told
+    assert "  EarlyStopping: patience=3" in shown
     stalled = "val_loss 0.3111 did not improve on 0.3098 (epoch 3) by more than 0.0001 for the 2nd time"
-    begin = next(number for number, line in enumerate(told) if line.startswith("epoch"))
-    assert told[begin:] == [
+    begin = next(number for number, line in enumerate(shown) if line.startswith("epoch"))
+    assert shown[begin:] == [
         "epoch 1: val_loss improved from None to 0.52000: save run/m-1.npz (ModelCheckpoint)",
         "epoch 2: val_loss improved from 0.52000 to 0.41000: save run/m-2.npz (ModelCheckpoint)",
         "epoch 3: val_loss improved from 0.41000 to 0.30980: save run/m-3.npz (ModelCheckpoint)",
         f"epoch 5: {stalled}: learning rate x 0.5 = 0.25 (ReduceLROnPlateau)",
         "epoch 6: val_loss 0.3121 did not improve on 0.3098 (epoch 3) for the 3rd time: stop (EarlyStopping)",
         "",
-        told[-5],
+        shown[-5],
         "best val_loss: 0.3098 in epoch 3",
         "checkpoint: run/m-1.npz",
         "checkpoint: run/m-2.npz",
         "checkpoint: run/m-3.npz",
     ]
-    assert told[-5].endswith("s, stopped: val_loss 0.3121 did not improve on 0.3098 (epoch 3) for the 3rd time")
-    assert "          ★ ↓■" in told
-    assert "★ best  ↓ learning rate cut  ■ stop" in told
+    assert shown[-5].endswith("s, stopped: val_loss 0.3121 did not improve on 0.3098 (epoch 3) for the 3rd time")
+    assert "          ★ ↓■" in shown
+    assert "★ best  ↓ learning rate cut  ■ stop" in shown
 
 
 def test_repeated_decisions_are_printed_in_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """Of many saves in a row, the first, the last and the number between are printed."""
     train([1.0] * 20, ModelCheckpoint("run/m"))
-    told = said(capsys, "run")
+    shown = said(capsys, "run")
 
-    assert told.count("save run/m.npz") == 6
-    assert "... and 14 more of these" in told
+    assert shown.count("save run/m.npz") == 6
+    assert "... and 14 more of these" in shown
 
 
 def test_a_directory_means_the_one_journal_in_it_or_below(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,9 +105,9 @@ def test_a_killed_and_resumed_run_is_explained_as_one_run(capsys: pytest.Capture
     assert "2 epochs; no end: the run continues or was killed" in said(capsys, "run")
 
     train([1.0] * 9, *CALLBACKS, resume="auto")
-    told = json.loads(said(capsys, "run", "--json"))
-    assert [each["epoch"] for each in told["events"] if each["event"] == "epoch"] == [0, 1, 2, 3]
-    assert told["void"] == 3  # the checkpoint and its decision, which are told again, and the epoch after them
+    shown = json.loads(said(capsys, "run", "--json"))
+    assert [each["epoch"] for each in shown["events"] if each["event"] == "epoch"] == [0, 1, 2, 3]
+    assert shown["void"] == 3  # the checkpoint and its decision, which are recorded again, and the epoch after them
     assert "resumed from run/m-1.npz after 1 epoch" in said(capsys, "run")
 
 
@@ -127,6 +127,6 @@ def test_what_a_journal_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixtu
     journal = Path("j.jsonl")
     journal.write_text(journal.read_text().replace('"evil"', r'"evil\u001b[2J"'))
 
-    told = said(capsys, "j.jsonl")
-    assert "\x1b" not in told
-    assert "red?[31m?and more" in told
+    shown = said(capsys, "j.jsonl")
+    assert "\x1b" not in shown
+    assert "red?[31m?and more" in shown

@@ -54,7 +54,7 @@ def test_bad_arguments_give_one_clear_line(
 
 
 def test_the_command_is_installed() -> None:
-    """`trainbus` runs as a program, and its help names every command."""
+    """``trainbus`` runs as a program, and its help names every command."""
     result = subprocess.run(
         [f"{sys.prefix}/bin/trainbus", "--help"], capture_output=True, text=True, check=True, timeout=60
     )

@@ -1,4 +1,4 @@
-"""The laws of `trainbus replay` and `trainbus sweep`."""
+"""``trainbus replay`` and ``trainbus sweep``."""
 
 from __future__ import annotations
 

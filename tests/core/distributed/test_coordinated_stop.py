@@ -22,7 +22,7 @@ class Loop:
         self.stop = CoordinatedStop(ThreadRanks(meeting, rank), lambda: [0, 1, self.done], self.received.update)
 
     def ends(self) -> bool:
-        """One batch; whether the loop ends after it."""
+        """Run one batch; return whether the loop ends after it."""
         self.done += 1
         return self.stop.at_last_batch() if self.received else False
 

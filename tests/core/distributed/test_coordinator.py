@@ -1,4 +1,4 @@
-"""What ranks exchange at a barrier: errors, proposed decisions, requests, results and metrics."""
+"""Ranks exchange errors, proposed decisions, requests, results and metrics at a barrier."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .threads import ThreadRanks, on_all
 
 
 class Receiver:
-    """Notes the requests of other ranks, and may end the run."""
+    """A receiver that records the requests of other ranks, and may end the run."""
 
     def __init__(self) -> None:
         self.received: list[Mapping[str, str]] = []
@@ -58,7 +58,7 @@ def test_the_value_of_rank_0_is_broadcast() -> None:
 @given(st.lists(st.booleans(), min_size=1, max_size=4))
 @settings(max_examples=10)
 def test_what_loops_have_proposed_is_pending_on_all_ranks_once(proposes: list[bool]) -> None:
-    """From the next barrier on, whichever it is."""
+    """From the next barrier on, of whatever kind."""
 
     def play(ranks: ThreadRanks) -> list[Any]:
         coordinator, _, _ = coordinator_of(ranks)
@@ -88,7 +88,7 @@ def test_a_request_to_one_rank_reaches_all_at_the_next_barrier() -> None:
 
 
 def test_what_rank_0_has_written_comes_with_the_end_of_an_epoch() -> None:
-    """It needs no barrier of its own."""
+    """It needs no separate barrier."""
     result = ExecutionResult(decision.stop("written"))
 
     def play(ranks: ThreadRanks) -> list[Any]:
@@ -104,7 +104,7 @@ def test_what_rank_0_has_written_comes_with_the_end_of_an_epoch() -> None:
 
 
 def test_ranks_at_different_epochs_all_raise() -> None:
-    """With who is where; if the run was asked to end, it ends instead."""
+    """The error says which rank is at which epoch; if the run was asked to end, it ends instead."""
 
     def play(ranks: ThreadRanks) -> list[str]:
         coordinator, state, receiver = coordinator_of(ranks)
@@ -122,7 +122,7 @@ def test_ranks_at_different_epochs_all_raise() -> None:
 
 
 def test_metrics_that_another_rank_lacks_are_reduced_too() -> None:
-    """The ranks lay them out alike first; of a validation that one had, all had one."""
+    """The ranks first agree on a layout; validation metrics that one rank had are known to all."""
 
     def play(ranks: ThreadRanks) -> list[Any]:
         coordinator, state, _ = coordinator_of(ranks)
@@ -151,7 +151,7 @@ def test_a_metric_of_two_kinds_is_refused_on_all_ranks() -> None:
 
 
 def test_a_rank_without_a_batch_ends_the_batches_of_the_loop_on_all() -> None:
-    """A rank that comes to the epoch's end waits; the others state no batch of this loop any more."""
+    """A rank that reaches the epoch's end waits; the others report no more batches of this loop."""
 
     def play(ranks: ThreadRanks) -> tuple[int, bool]:
         coordinator, state, _ = coordinator_of(ranks)

@@ -1,4 +1,4 @@
-"""A single process is a group that waits for nobody."""
+"""A single process is a group that waits for no other."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def checkpoint_at(name: str) -> Checkpoint:
 
 
 def test_a_subject_says_which_processes_train_it() -> None:
-    """One process is `Solo`, also if a framework for several runs on one."""
+    """One process is ``Solo``, also if a framework runs several devices in one."""
     for subject in (None, LineSubject(), Trained(None)):
         assert isinstance(group_for(subject, RunState()), Solo)
     group = group_for(Trained(ThreadRanks(Meeting(3), 1)), RunState())

@@ -1,4 +1,4 @@
-"""Metrics of several ranks are those of one that would have logged them all."""
+"""Metrics of several ranks equal those of one rank that logged all values."""
 
 from math import isnan, nan
 from typing import Any
@@ -24,7 +24,7 @@ def means_of(values: list[tuple[str, float, int]]) -> RunningMeans:
 
 
 def reduced(each: list[RunningMeans]) -> RunningMeans:
-    """What the ranks make of it together."""
+    """Return the metrics that the ranks reduce together."""
     rows = [MetricReducer(rank) for rank in range(len(each))]
     for row, means in zip(rows, each, strict=True):
         row.take(means)
@@ -44,10 +44,10 @@ def same(one: Any, other: Any) -> bool:
 def test_reducing_is_logging_everything_on_one_rank(ranks: list[list[tuple[str, float, int]]]) -> None:
     """Means by counts, sums, extremes; of a metric that is not reduced, what rank 0 has; NaN stays NaN."""
     found = reduced([means_of(values) for values in ranks]).read()
-    whole = means_of([each for rank, values in enumerate(ranks) for each in values if rank == 0 or each[0] != "same"])
+    joint = means_of([each for rank, values in enumerate(ranks) for each in values if rank == 0 or each[0] != "same"])
 
-    assert found.keys() == whole.read().keys()
-    assert all(same(found[name], whole[name]) for name in found)
+    assert found.keys() == joint.read().keys()
+    assert all(same(found[name], joint[name]) for name in found)
 
 
 @given(st.lists(logged, min_size=1, max_size=4))
@@ -57,10 +57,10 @@ def test_merging_the_sums_of_ranks_is_logging_everything(ranks: list[list[tuple[
     for values in ranks:
         joined.merge(means_of(values).sums())
     firsts = [each for values in ranks for each in values if each[0] == "same"]
-    whole = means_of([each for values in ranks for each in values if each[0] != "same"]).read()
+    expected = means_of([each for values in ranks for each in values if each[0] != "same"]).read()
 
-    assert joined.keys() - {"same"} == whole.keys()
-    assert all(same(joined[name], whole[name]) for name in whole)
+    assert joined.keys() - {"same"} == expected.keys()
+    assert all(same(joined[name], expected[name]) for name in expected)
     assert ("same" in joined) == bool(firsts)
 
 

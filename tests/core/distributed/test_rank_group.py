@@ -1,4 +1,4 @@
-"""Several processes decide as one: rank 0's decision counts, every rank executes it, and errors are everybody's."""
+"""Several processes decide as one: rank 0's decision counts, every rank executes it, and all ranks raise its errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Answers:
-    """Answers the ends of epochs with what it is given, and keeps the metrics that it gets."""
+    """A plugin that answers the ends of epochs with a given decision, and keeps the metrics that it receives."""
 
     def __init__(self, answer: object = None) -> None:
         self.answer = answer
@@ -46,7 +46,7 @@ class Answers:
 
 
 class Stop:
-    """Receives requests to end the run."""
+    """A receiver of requests to end the run."""
 
     def __init__(self) -> None:
         self.received: list[Mapping[str, str]] = []
@@ -60,7 +60,7 @@ class Stop:
 def on_group(
     size: int, play: Callable[[RankGroup, Bus, Parts], T], plugin: Callable[[int], object] = lambda _: Answers()
 ) -> list[T]:
-    """What each rank makes of its group, which has met once, a bus with its plugin, and what executes decisions."""
+    """Return the results of each rank's group, which has met once, with a bus, its plugin, and an executor."""
     began: list[tuple[RankGroup, Parts]] = []
 
     def one(ranks: ThreadRanks) -> T:
@@ -89,7 +89,7 @@ def ask(bus: Bus) -> Decision:
 @given(st.integers(1, 4))
 @settings(max_examples=8)
 def test_the_decision_of_rank_0_is_that_of_all_ranks(size: int) -> None:
-    """What the plugins of others answer has no effect."""
+    """The answers of other ranks' plugins have no effect."""
     decided = on_group(size, lambda _, bus, __: ask(bus), lambda rank: Answers(decision.stop(f"rank {rank}")))
 
     assert decided == [decision.stop("rank 0").signed("p")] * size
@@ -97,7 +97,7 @@ def test_the_decision_of_rank_0_is_that_of_all_ranks(size: int) -> None:
 
 @pytest.mark.parametrize("broken", [0, 1])
 def test_an_error_of_a_plugin_on_one_rank_is_raised_on_all(broken: int) -> None:
-    """On the rank itself as it is; elsewhere as a `RankError` that names the rank."""
+    """The rank itself raises the original error; the others raise a ``RankError`` that names the rank."""
 
     def play(_: RankGroup, bus: Bus, __: Parts) -> str:
         with pytest.raises((OSError, RankError)) as raised:
@@ -110,7 +110,7 @@ def test_an_error_of_a_plugin_on_one_rank_is_raised_on_all(broken: int) -> None:
 
 
 def test_an_error_inside_what_is_shared_is_raised_on_all() -> None:
-    """Whoever has raised it."""
+    """Any rank may have raised it."""
 
     def play(group: RankGroup, _: Bus, __: Parts) -> str:
         with pytest.raises((OSError, RankError)) as raised, group.shared():
@@ -220,7 +220,7 @@ def test_a_checkpoint_that_one_rank_cannot_read_is_skipped_by_all(broken: set[in
 
 
 def test_a_rank_that_fails_alone_leaves_and_says_why() -> None:
-    """It waits for nobody any more, executes nothing, and the others find its error in the store."""
+    """It no longer waits for other ranks and executes nothing; the others find its error in the store."""
     stores: dict[str, str] = {}
     both_have_met = threading.Barrier(2)
 

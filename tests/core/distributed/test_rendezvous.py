@@ -1,4 +1,4 @@
-"""Ranks meet wherever they are: none waits for ever, and all see the same."""
+"""Ranks meet at any barrier: none waits for ever, and all see the same."""
 
 from typing import Any, get_args
 
@@ -31,7 +31,7 @@ def test_the_value_of_rank_0_reaches_all(size: int, value: Any) -> None:
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5))
 def test_ranks_state_as_many_batches_as_all_of_them_have(batches: list[int]) -> None:
-    """And every one comes to the end, whatever the others have."""
+    """And every rank reaches the end, whatever the others have."""
 
     def play(ranks: ThreadRanks) -> int:
         rendezvous, stated, more = Rendezvous(ranks), 0, True
@@ -99,7 +99,7 @@ def test_the_error_of_a_rank_is_known_to_all(errors: list[str | None]) -> None:
 
 @pytest.mark.parametrize("numbers", [0, 3, 300, 1000])
 def test_rows_of_any_length_add_up(numbers: int) -> None:
-    """What does not fit into one message follows in another."""
+    """Rows too long for one message continue in another."""
 
     def play(ranks: ThreadRanks) -> list[float]:
         met = Rendezvous(ranks).barrier("on_epoch_end", values=[float(number) for number in range(numbers)])

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LIMIT = 30.0
-"""Seconds after which threads that wait for each other hang."""
+"""Seconds after which threads that wait for each other count as hung."""
 
 
 class Meeting:
-    """What the ranks of one job share."""
+    """The shared state of the ranks of one job."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -24,7 +24,7 @@ class Meeting:
 
 
 class ThreadRanks:
-    """One of them."""
+    """One rank of a group of threads."""
 
     def __init__(self, meeting: Meeting, rank: int) -> None:
         self.meeting, self.rank, self.size = meeting, rank, meeting.size
@@ -60,7 +60,7 @@ class ThreadRanks:
 
 
 def on_all(size: int, play: Callable[[ThreadRanks], T]) -> list[T]:
-    """What each rank makes of it."""
+    """Return the result of each rank."""
     meeting = Meeting(size)
     with ThreadPoolExecutor(size) as pool:
         return list(pool.map(play, [ThreadRanks(meeting, rank) for rank in range(size)]))

@@ -13,7 +13,7 @@ from trainbus.failures import Failures
 
 
 class Parts(NamedTuple):
-    """What executes decisions on a subject."""
+    """The parts that execute decisions on a subject."""
 
     state: RunState
     failures: Failures

@@ -61,7 +61,7 @@ def loader(epoch: Epoch) -> Iterator[int]:
 
 
 def counted(listener: object, planned: list[Epoch]) -> list[tuple[object, ...]]:
-    """What the loop reads from its run, wherever it can look."""
+    """Return what the loop reads from its run, at each place where it can be read."""
     seen: list[tuple[object, ...]] = []
     with Run(callbacks=[listener]) as run:
         for number in run.epochs(len(planned)):
@@ -85,7 +85,7 @@ def counted(listener: object, planned: list[Epoch]) -> list[tuple[object, ...]]:
 @given(st.lists(epochs, max_size=4))
 @example([Epoch(5, 2, "break", 3), Epoch(5, 3, "", 0)])
 def test_counters_are_the_same_whether_plugins_listen_or_not(planned: list[Epoch]) -> None:
-    """`batch` and `step` read alike in the body and after the loop, also where it was left early."""
+    """``batch`` and ``step`` have the same values in the body and after the loop, also after a ``break``."""
     unobserved = counted(ListensToEpochs(), planned)
     assert unobserved == counted(ListensToEnds(), planned) == counted(ListensToBegins(), planned)
 
@@ -103,7 +103,7 @@ def test_a_step_is_counted_once_in_so_many_batches(accumulates: list[int], batch
 
 @given(st.integers(0, 5), st.integers(0, 3))
 def test_a_step_that_the_loop_counts_is_added(batches: int, more: int) -> None:
-    """Setting `step` inside a loop shifts it, and counting continues from there."""
+    """Setting ``step`` inside a loop shifts it, and counting continues from there."""
     with Run() as run:
         for _ in run.batches(range(batches)):
             before = run.step
@@ -149,7 +149,7 @@ def test_no_update_takes_less_than_a_batch(accumulate: int) -> None:
 
 
 class Answers:
-    """Answers both hooks of a batch with what they are called with."""
+    """A plugin that answers both hooks of a batch with their arguments."""
 
     @hookimpl
     def on_batch_begin(self, run: object, epoch: int, batch: int) -> object:

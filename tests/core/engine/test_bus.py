@@ -26,7 +26,7 @@ ARGUMENTS = {
 
 
 class Answers:
-    """Answers the ends of epochs and of the training, and logs what it is called with."""
+    """A plugin that answers the ends of epochs and of the training, and logs the arguments."""
 
     def __init__(self, answer: object = None, log: list[object] | None = None) -> None:
         self.answer = answer
@@ -204,7 +204,7 @@ def test_a_replayed_hook_is_called_and_its_answers_are_ignored() -> None:
 
 
 class Announced:
-    """Logs what was executed, written and not written."""
+    """A plugin that logs executed, written and failed actions."""
 
     def __init__(self) -> None:
         self.log: list[object] = []

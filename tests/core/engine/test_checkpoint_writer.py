@@ -90,7 +90,7 @@ def test_a_thread_writes_the_state_of_the_time_of_the_decision() -> None:
 
 
 def test_an_abandoned_file_is_not_published() -> None:
-    """What was at its path stays."""
+    """The old file at its path stays."""
     subject = Slow()
     writer = writer_for(subject)
     writer.write(decision.save("a.npz"), background=True, after=nothing)
@@ -153,7 +153,7 @@ def test_no_file_is_written_if_the_state_cannot_be_copied() -> None:
 
 
 def test_the_plugins_of_failed_saves_are_those_that_asked_for_them() -> None:
-    """Another plugin, another path and another action are none of them."""
+    """Plugins with another path or another action are not included."""
     asked = decision.save("a").signed("p") | decision.save("b").signed("q") | decision.forget("a").signed("r")
     failed = [FailedSave(Path("a"), 0, CheckpointError("full"))]
 

@@ -1,4 +1,4 @@
-"""A compiled hook does what pluggy's own call does, with the result and the error of each plugin in its place."""
+"""A compiled hook does what pluggy's own call does, with each plugin's result and error in the same order."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Bench:
         return type("Plugin", (), {"on_event": impl(**options)(method), "critical": number not in self.observers})()
 
     def outcome(self, call: Callable[[], object]) -> tuple[object, object, list[tuple[int, tuple[Any, ...]]]]:
-        """What the call returned or raised, and which plugins it called with what."""
+        """Return the result or error of the call, and the plugins that it called with their arguments."""
         self.log.clear()
         try:
             returned, raised = call(), None
@@ -118,7 +118,7 @@ def test_each_answer_has_the_index_of_its_plugin(planned: list[Plan]) -> None:
 
 @given(plans)
 def test_an_error_names_its_plugin_and_the_hook(planned: list[Plan]) -> None:
-    """What a plugin raises is raised as it is, with one note that names the plugin and the hook."""
+    """A plugin's error is raised unchanged, with one note that names the plugin and the hook."""
     bench = Bench(planned)
     compiled = compile_hook(bench.hook, Failures())
     if compiled is None or not any(plan.does == "raises" for plan in planned):
@@ -131,7 +131,7 @@ def test_an_error_names_its_plugin_and_the_hook(planned: list[Plan]) -> None:
 
 
 def test_an_interrupt_names_its_plugin() -> None:
-    """What is no Exception, such as Ctrl-C, gets the note too."""
+    """Other BaseExceptions, such as Ctrl-C, get the note too."""
 
     class Slow:
         @impl

@@ -1,4 +1,4 @@
-"""A decision is executed on the subject and the disk, whichever plugins asked for it."""
+"""A decision is executed on the subject and the disk, whichever plugins requested it."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .parts import parts_for
 
 
 class Answering:
-    """Answers every epoch with the same."""
+    """A plugin that answers every epoch with the same decision."""
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
@@ -27,7 +27,7 @@ class Answering:
 
 
 class Listening:
-    """Keeps what was decided and committed."""
+    """A plugin that keeps the decided and committed actions."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
@@ -156,7 +156,7 @@ def test_a_decision_without_files_touches_no_file() -> None:
 
 
 def test_a_plugin_whose_file_was_not_written_deletes_nothing() -> None:
-    """What others delete is deleted; the result leaves out what was not done."""
+    """The deletions of other plugins are executed; the result leaves out the skipped ones."""
     state, failures, _, executor = parts_for(LineSubject())
     for name in ("mine.npz", "other.npz"):
         state.record(executor.execute(decision.save(name)), executor.exists)

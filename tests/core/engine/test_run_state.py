@@ -102,7 +102,7 @@ def test_the_files_of_a_run_are_those_that_exist(planned: list[Step]) -> None:
 def test_files_are_listed_in_the_order_in_which_they_were_last_written(
     planned: list[tuple[str, frozenset[str]]],
 ) -> None:
-    """What a decision saves it does not delete."""
+    """A decision does not delete the files that it saves."""
     state, expected = RunState(), list[str]()
     for name, forgets in planned:
         state.record(ExecutionResult(done({name}, forgets)), lambda _: True)

@@ -81,7 +81,7 @@ class FullInTheBackground(Full):
 def test_a_save_that_fails_when_a_signal_ends_the_run_is_logged_and_not_named_to_continue_from(
     kind: type[Full], policy: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """The process ends by the signal, so that nobody sees an error that is raised."""
+    """The signal ends the process, so an error that is raised would not be seen."""
     subject, before = kind(), signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         saver = ModelCheckpoint(str(tmp_path / "m-{epoch}"), on_error=policy)
@@ -198,7 +198,7 @@ class Caught:
 
 @pytest.fixture
 def before() -> Iterator[Caught]:
-    """What SIGTERM and SIGUSR1 do before a test."""
+    """The earlier handler of SIGTERM and SIGUSR1, which counts its calls."""
     caught, numbers = Caught(), (signal.SIGTERM, signal.SIGUSR1)
     earlier = [signal.signal(number, caught) for number in numbers]
     yield caught
@@ -236,7 +236,7 @@ def test_after_closing_the_first_signal_has_its_effect(before: Caught) -> None:
 
 
 def test_a_signal_that_another_process_got_has_its_effect_here(before: Caught) -> None:
-    """Unless one came to this process itself; a name that is no signal, such as a stop file, has none."""
+    """Unless this process received one too; a name that is no signal, such as a stop file, has no effect."""
     signals = Signals(["SIGTERM", "SIGUSR1"], lambda _: None)
     signals.record_elsewhere("run/stop")
     signals.close()

@@ -1,4 +1,4 @@
-"""What a collector stores, a resumption restores; a plugin whose state no file can hold is refused at once."""
+"""A resumption restores the state that a collector stores; a plugin whose state no file can hold is refused at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .parts import parts_for
 
 
 class Remembers:
-    """A plugin whose state is what it is given."""
+    """A plugin whose state is its argument."""
 
     def __init__(self, state: object = None) -> None:
         self.state = state
@@ -173,7 +173,7 @@ def test_a_module_that_is_listed_as_a_plugin_is_refused() -> None:
 
 @pytest.mark.parametrize("scalar", [np.float32(0.5), np.float64(2.5), np.int64(3), np.bool_(True)])
 def test_a_numpy_scalar_is_a_number(scalar: Any) -> None:
-    """It is stored and comes back as Python's."""
+    """It is stored and loaded as Python's."""
     plugin = Remembers({"best": scalar})
     runs_of(plugin)
     again = Remembers()
@@ -195,7 +195,7 @@ def test_an_observer_whose_state_is_no_plain_data_is_reported() -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("no epoch"), RuntimeError("lost")])
 def test_a_state_that_cannot_be_asked_for_names_the_plugin(error: Exception) -> None:
-    """What ``state_dict`` raises is raised as it is, before anything is trained."""
+    """An error of ``state_dict`` is raised unchanged, before anything is trained."""
     with pytest.raises(type(error)) as raised:
         runs_of(Remembers(error))
 

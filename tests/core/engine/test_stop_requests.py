@@ -48,7 +48,7 @@ def listening() -> Iterator[tuple[StopRequests, RunState]]:
 
 
 def test_nothing_ends_a_run_that_nobody_asked_to_end() -> None:
-    """Requests that do not listen yet, or listen no more, have no effect."""
+    """Requests that do not listen yet, or no longer, have no effect."""
     state = RunState()
     requests = StopRequests(["SIGTERM"], state, Solo())
     requests.check()

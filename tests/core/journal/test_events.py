@@ -4,7 +4,7 @@ from trainbus.journal import schema
 
 
 def test_the_schema_tells_every_event_and_every_field_with_its_meaning() -> None:
-    """Who reads a journal with other tools finds each field described, and the numbers that are texts."""
+    """Readers of a journal with other tools find each field described, and the numbers that are texts."""
     defined = schema()["$defs"]
 
     assert set(schema()["discriminator"]["mapping"]) == {

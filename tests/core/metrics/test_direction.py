@@ -1,4 +1,4 @@
-"""Laws of telling from a metric's name which way it improves."""
+"""Infer from a metric's name in which direction it improves."""
 
 import hashlib
 import json
@@ -272,7 +272,7 @@ def test_decorations_keep_the_direction(name: str, decorations: list[Callable[[s
 
 @given(st.sampled_from(DIRECTED), st.sampled_from(["neg_{}", "val_neg_{}", "-{}", "neg_neg_neg_{}", "neg-{}"]))
 def test_a_negated_metric_improves_the_other_way(name: str, pattern: str) -> None:
-    """A metric with `neg_` before it improves the other way; a loss of negatives may be refused, never kept."""
+    """A metric with the prefix ``neg_`` improves in the other direction; a negated loss may be refused, never kept."""
     flipped = {"min": "max", "max": "min"}[direction_of(name)]
     assert judged(pattern.format(name)) in ({flipped, None} if "loss" in name.lower() else {flipped})
 
@@ -285,7 +285,7 @@ def test_any_text_is_answered_or_refused(name: str) -> None:
 
 @given(st.lists(st.sampled_from(sorted(direction._TERMS)), min_size=1, max_size=6))
 def test_any_phrases_are_answered_or_refused(phrases: list[str]) -> None:
-    """However known phrases are put together, they are judged, in the same way each time."""
+    """Any combination of known phrases is judged, in the same way each time."""
     assert judged("_".join(phrases)) == judged("_".join(phrases))
 
 
@@ -298,7 +298,7 @@ SEPARATED = sorted({"_".join(words(name)) for name in DIRECTED if not re.search(
     st.sampled_from([str.upper, str.title, str.lower]),
 )
 def test_case_and_separators_do_not_matter(name: str, separator: str, cased: Callable[[str], str]) -> None:
-    """A name is judged alike in any case, with any separator."""
+    """A name gets the same direction in any case, with any separator."""
     assert direction_of(cased(name.replace("_", separator))) == direction_of(name)
 
 
@@ -309,7 +309,7 @@ def test_capitals_separate_words(name: str) -> None:
 
 
 def test_a_refusal_is_an_error_of_trainbus_and_of_its_value() -> None:
-    """Whoever catches TrainbusError or ValueError catches a refused direction."""
+    """``except TrainbusError`` and ``except ValueError`` both catch a refused direction."""
     assert issubclass(UnknownDirection, TrainbusError)
     assert issubclass(UnknownDirection, ValueError)
 

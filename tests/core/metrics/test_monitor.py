@@ -37,7 +37,7 @@ logged = st.lists(st.none() | st.sampled_from([nan, inf, -inf]) | st.floats(-9, 
 def test_the_best_value_does_not_depend_on_when_the_monitor_began(
     values: list[float | None], begun: int, mode: Literal["min", "max"]
 ) -> None:
-    """Epochs of the past and epochs that it watched count alike: the first best finite value wins."""
+    """Past epochs and epochs that it watched count equally: the first best finite value wins."""
     epochs = [(epoch, {} if value is None else {"score": value}) for epoch, value in enumerate(values)]
     source = Source(epoch_metrics=list(epochs[:begun]))
     monitor = Monitor(source, "score", mode)

@@ -45,7 +45,7 @@ def test_different_names_stay_different(one: str, other: str) -> None:
 
 @given(names, st.lists(names))
 def test_a_resolved_name_is_a_known_one_that_means_the_same(name: str, known: list[str]) -> None:
-    """What a name resolves to is known, and has its canonical form."""
+    """The result is a known name with the same canonical form."""
     found = resolve(name, known)
     assert found is None or (found in known and canonical(found) == canonical(name))
 
@@ -66,7 +66,7 @@ def test_the_nearest_name_is_known_and_does_not_depend_on_order(name: str, known
 
 
 def test_two_names_that_mean_the_same_resolve_to_neither() -> None:
-    """Where two known names mean the one that is asked for, neither is taken."""
+    """If two known names mean the requested one, the name is not resolved."""
     assert resolve("valid_acc", ["val_acc", "val_accuracy"]) is None
     assert nearest("valid_acc", ["val_acc", "val_accuracy"]) in {"val_acc", "val_accuracy"}
 
@@ -102,14 +102,14 @@ def test_a_slip_finds_what_was_meant(wrong: str, known: list[str], meant: str) -
 
 @pytest.mark.parametrize("name", ["banana", "", "zzz", "_"])
 def test_nothing_near_is_nothing(name: str) -> None:
-    """Where nothing is near, no name is offered; nor is one where none is known."""
+    """If no name is near, or none is known, none is suggested."""
     assert nearest(name, LOGGED) is None
     assert nearest(name, []) is None
 
 
 @given(st.text())
 def test_words_are_lower_case_letters_and_digits(name: str) -> None:
-    """Words of a name are never empty and hold nothing but small letters, or digits."""
+    """Words of a name are never empty and contain only lower-case letters, or digits."""
     assert all(word.isascii() and word.isalnum() and word == word.lower() for word in words(name))
 
 

@@ -37,7 +37,7 @@ def test_a_mean_is_weighted_by_count(form: str, samples: list[tuple[float, int]]
 
 @given(value=st.floats(width=32, allow_nan=False))
 def test_one_value_is_its_own_mean(value: float) -> None:
-    """A value logged once is the metric, to the bit, also where it is infinite."""
+    """A value logged once is the metric, bit by bit, even if it is infinite."""
     for form in (float, np.float32, torch.tensor):
         means = RunningMeans()
         means.add("loss", form(value))
@@ -118,7 +118,7 @@ def test_names_that_would_garble_a_terminal_are_refused(name: str) -> None:
 @settings(max_examples=10)
 @given(values=st.lists(st.sampled_from([0.5, 0.25, 1.5, 2.0, 1024.0, float("nan"), float("inf")]), min_size=1))
 def test_decisions_do_not_depend_on_the_form_of_a_number(values: list[float]) -> None:
-    """Python's, NumPy's and PyTorch's numbers of any width, with no or any number of axes, stop and reduce alike."""
+    """Numbers of Python, NumPy and PyTorch, of any width and any number of axes, stop and reduce in the same way."""
     callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1)]
     results = [
         scripted([{"loss": form(value)} for value in values], callbacks, LineSubject())[1] for form in FORMS.values()
@@ -128,7 +128,7 @@ def test_decisions_do_not_depend_on_the_form_of_a_number(values: list[float]) ->
 
 
 def test_bfloat16_is_reported_once_and_by_name(caplog: pytest.LogCaptureFixture) -> None:
-    """Where a monitored metric comes in bfloat16, which hides small improvements, one line says so; elsewhere none."""
+    """If a monitored metric is bfloat16, which hides small improvements, one line says so; otherwise none."""
     history = [{"loss": torch.tensor(value, dtype=torch.bfloat16), "fine": torch.tensor(value)} for value in (2.0, 1.0)]
     scripted(history, [EarlyStopping(monitor="fine", mode="min")])
     assert not caplog.records

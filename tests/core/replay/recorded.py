@@ -28,14 +28,14 @@ def recording(
     histories: Mapping[str, History] | History, name: str = "run", first_epoch: int = 0, seconds: float | None = None
 ) -> Recording:
     """Return a recording of these metrics, or of this history of val_loss, with this many seconds an epoch."""
-    told = histories if isinstance(histories, Mapping) else {"val_loss": histories}
-    length = max(map(len, told.values()))
+    by_name = histories if isinstance(histories, Mapping) else {"val_loss": histories}
+    length = max(map(len, by_name.values()))
     metrics = {
         metric: Series(
             np.array([math.nan if each is None else each for each in history], dtype=np.float64),
             np.array([each is not None for each in history], dtype=np.bool_),
         )
-        for metric, history in told.items()
+        for metric, history in by_name.items()
     }
     times = None if seconds is None else 1e9 + seconds * np.arange(length)
     return Recording(name, np.arange(first_epoch, first_epoch + length), metrics, times)

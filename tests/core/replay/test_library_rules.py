@@ -206,7 +206,7 @@ class LightningTrainer:
         }
     ),
 )
-@example(history=[1.0, math.nan], options={"mode": "min"})  # check_finite is on unless told otherwise
+@example(history=[1.0, math.nan], options={"mode": "min"})  # check_finite is on by default
 def test_early_stopping_as_lightning(history: History, options: dict[str, Any]) -> None:
     """Lightning's own EarlyStopping stops in the same epoch, also at what is not finite and at its thresholds."""
     lightning = pytest.importorskip("lightning.pytorch.callbacks", reason="needs trainbus[bench]")

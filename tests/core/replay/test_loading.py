@@ -21,9 +21,9 @@ def test_several_formats_of_one_run_are_one(tmp_path: Path):
     found = read_all(tmp_path / "all")
 
     assert [each.name for each in found] == ["keras", "lightning/version_0", "transformers/runs"]
-    told = " ".join(note for each in found for note in each.notes)
+    notes = " ".join(note for each in found for note in each.notes)
     for other in ("keras.csv", "keras_history.json", "lightning_csv/version_0", "transformers"):
-        assert f"{other!r} (" in told
+        assert f"{other!r} (" in notes
     assert read(tmp_path / "all/keras").name == "keras"
     assert read(tmp_path / "all/keras.csv").name == "keras.csv"
 
@@ -48,9 +48,9 @@ def test_one_bad_run_does_not_hinder_the_others(tmp_path: Path):
     (tmp_path / "data.csv").write_text("a,b\n1,2\n")
     with pytest.warns(RuntimeWarning, match="A run is left out: .*not a TensorBoard event file"):
         found = read_all(tmp_path)
-    told: list[SettingsError] = []
-    assert [each.name for each in read_all(tmp_path, unread=told.append)] == [each.name for each in found] == ["good"]
-    assert len(told) == 1
+    errors: list[SettingsError] = []
+    assert [each.name for each in read_all(tmp_path, unread=errors.append)] == [each.name for each in found] == ["good"]
+    assert len(errors) == 1
     with pytest.raises(SettingsError, match="not a TensorBoard event file"):
         read_all(tmp_path / "bad")
 

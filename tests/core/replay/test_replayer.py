@@ -61,12 +61,12 @@ class Noted:
             self.decided.append((run.epoch, action.by, ACTIONS[type(action)], of))
 
 
-def told(outcome: RunOutcome) -> list[tuple[int, str, str, int]]:
+def actions_of(outcome: RunOutcome) -> list[tuple[int, str, str, int]]:
     return sorted((each.epoch, each.by, each.action, each.of) for each in outcome.decisions)
 
 
 class Brief:
-    """Saves in no time: what a file holds does not matter here, only when it is written."""
+    """A subject that saves nothing: here only the time of a save matters, not the content of the file."""
 
     def save(self, path: Path, *, weights_only: bool) -> None:
         path.touch()
@@ -185,7 +185,7 @@ def test_a_run_replayed_under_its_own_settings_decides_as_it_did(
         # a run that nothing stops up to its last recorded epoch may have gone on: nothing is restored there
         decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
 
-        assert told(outcome) == sorted(decided)
+        assert actions_of(outcome) == sorted(decided)
         assert (outcome.censored, outcome.stop is not None) == (not run.stopped, run.stopped)
         assert all(each.exact for each in outcome.decisions)
         assert set(outcome.kept) == set(noted.files.values())
@@ -234,15 +234,15 @@ def trained_by_sklearn(callbacks: list[Any]) -> Run:
 
 def assert_is_the_journal_s(path: str) -> None:
     """A journal records the same decisions as its replay under the settings in it."""
-    (story,) = journal.read(Path(path))
-    listed = [each for each in story.callbacks.values() if each.callback]
+    (run_journal,) = journal.read(Path(path))
+    listed = [each for each in run_journal.callbacks.values() if each.callback]
     callbacks = callbacks_from({"callback": each.callback, **each.settings} for each in listed)
     (outcome,) = replay([read(path)], callbacks).outcomes
 
-    stopped = any(action.kind == "stop" for event in story.decisions for action in event.actions)
+    stopped = any(action.kind == "stop" for event in run_journal.decisions for action in event.actions)
     expected = [
         (event.epoch, action.by, action.kind)
-        for event in story.decisions
+        for event in run_journal.decisions
         for action in event.actions
         if stopped or action.kind != "restore"
     ]
@@ -264,7 +264,7 @@ def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train
     assert_is_the_journal_s("journal.jsonl")
     assert any(kind == "scale_learning_rate" for _, _, kind, _ in noted.decided)
     decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
-    assert told(outcome) == sorted(decided)
+    assert actions_of(outcome) == sorted(decided)
     assert all(each.exact for each in outcome.decisions)
 
 

@@ -12,7 +12,7 @@ SAVED = ModelCheckpoint("run/m-{epoch}")
 
 
 def resumed(scores: list[float], *callbacks: object, resume: Any = "auto", **options: Any) -> Run:
-    """A run over these scores, resumed from `resume`."""
+    """Return a run over these scores, resumed from ``resume``."""
     with Run(LineSubject(), list(callbacks), progress=False, resume=resume, **options) as run:
         for epoch in run.epochs(len(scores)):
             run.subject.train(np.array([1.0]), np.array([3.0]))

@@ -78,7 +78,7 @@ def test_a_shuffled_loader_draws_the_same_order_again(where: str) -> None:
 
 @pytest.mark.parametrize("loader", [[1, 2], range(3), "ab", None, (each for each in "ab")])
 def test_a_loader_without_state_has_none(loader: Any) -> None:
-    """Nor does restoring change it."""
+    """Restoring does not change it either."""
     assert capture_loader(loader) is None
     assert not restore_loader(loader, None)
 

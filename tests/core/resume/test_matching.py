@@ -82,7 +82,7 @@ class Counter:
 
 
 def match(before: Sequence[Callback], after: Sequence[Callback]) -> PluginMatch:
-    """Match lists of callbacks whose plugins all have saved a state; its value is the index in `before`."""
+    """Match lists of callbacks whose plugins all have saved a state; its value is the index in ``before``."""
     saved = []
     for index, callback in enumerate(before):
         settings = callback.settings()

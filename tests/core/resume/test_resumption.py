@@ -1,4 +1,4 @@
-"""Whatever kills a run, the one that continues from its checkpoints decides as if it had never been interrupted."""
+"""A run that is killed in any way and resumed from its checkpoints decides as if it had never been interrupted."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ class Script(NamedTuple):
 
 
 class Witness:
-    """Logs what a run does, and dies at the given event."""
+    """A plugin that logs the events of a run, and dies at the given event."""
 
     def __init__(self, logged: Path, die_at: int | None) -> None:
         self.logged, self.left = logged, die_at
@@ -84,7 +84,7 @@ def train(script: Script, epochs: int, *listeners: object, **options: Any) -> Ru
 
 
 def lived(script: Script, epochs: int, logged: Path, *, die_at: int | None = None, resume: str | None = None) -> bool:
-    """Train in its own process; return whether it came to its end, rather than being killed."""
+    """Train in a child process; return whether it reached its end, rather than being killed."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -156,7 +156,7 @@ class Lives(RuleBasedStateMachine):
         self.unbroken(epochs)
 
     def unbroken(self, epochs: int) -> None:
-        """What a run of so many epochs logs and leaves if nothing happens to it."""
+        """Record the log and the files of an undisturbed run of this many epochs."""
         self.epochs = epochs
         aside = self.folder / "aside"
         aside.mkdir()
@@ -184,7 +184,7 @@ class Lives(RuleBasedStateMachine):
             self.unbroken(self.epochs + 1)
 
     def logs_the_same(self) -> list[str]:
-        """What was logged is a part of what the unbroken run logged, without a gap."""
+        """Assert that the log is a part of the uninterrupted run's log, without a gap."""
         logged = Path("logged").read_text().splitlines() if Path("logged").exists() else []
         starts = [n for n, line in enumerate(self.logged) if logged[:1] in ([], [line])]
         assert any(logged == self.logged[start : start + len(logged)] for start in starts), (logged, self.logged)
@@ -271,7 +271,7 @@ def test_a_run_that_its_loop_stopped_stays_stopped_too() -> None:
 
 
 def test_a_plain_plugin_without_a_state_has_its_decision_finished() -> None:
-    """What it decided together with the save is done by the resumed run: it stops, and writes the other file."""
+    """The resumed run executes the rest of the decision: it stops, and writes the other file."""
 
     class SavesAndStops:
         @hookimpl

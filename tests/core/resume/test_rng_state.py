@@ -13,7 +13,7 @@ from trainbus.resume.serialization import from_json_data, to_json_data
 
 
 class Subject:
-    """A subject with a generator of its own."""
+    """A subject with its own random generator."""
 
     def __init__(self) -> None:
         self.generator = random.Random(5)

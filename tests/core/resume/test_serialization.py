@@ -1,4 +1,4 @@
-"""Plain data and compressed logs come back as they were; each item is looked at once."""
+"""Plain data and compressed logs are loaded as they were saved; each item is visited once."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 @given(parts=st.lists(st.lists(VALUES, max_size=5), max_size=5))
 def test_each_text_holds_the_items_of_its_time(parts: list[list[Any]]) -> None:
-    """However many are added between two texts, each holds all items so far, in order and to the bit."""
+    """After any number of additions, each text holds all items so far, in order and exact."""
     log, items, texts = CompressedLog(), list[Any](), list[tuple[str, int]]()
     for part in parts:
         items += part
@@ -62,7 +62,7 @@ def test_plain_data_comes_back_to_the_bit(value: Any) -> None:
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])
 @pytest.mark.parametrize("kind", ["f4", "f8", "i8", "u1", "?", "c8"])
 def test_arrays_come_back_unless_they_are_refused(kind: str, shape: tuple[int, ...]) -> None:
-    """Their type, shape and values; a tensor comes back as an array."""
+    """Type, shape and values are restored; a tensor is restored as an array."""
     array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(kind)
     for given_array in (array, torch.from_numpy(array)):
         for plain in (to_json_data([given_array]), compress_arrays(to_json_data([given_array]))):
@@ -76,5 +76,5 @@ def test_arrays_come_back_unless_they_are_refused(kind: str, shape: tuple[int, .
 
 @pytest.mark.parametrize("scalar", [np.float32(0.5), np.float64(2.5), np.int64(3), np.uint8(7), np.bool_(True)])
 def test_numpy_scalars_are_numbers(scalar: Any) -> None:
-    """Also where arrays are refused."""
+    """Even if arrays are refused."""
     assert repr(to_json_data({"a": scalar}, arrays=False)) == repr({"a": scalar.item()})

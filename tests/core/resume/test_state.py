@@ -86,7 +86,7 @@ def test_a_state_is_its_difference_completed(ones: list[RankState], others: list
 @given(rank_states, st.integers(1, 6), st.integers(0, 40))
 @settings(max_examples=50)
 def test_another_number_of_ranks_continues_from_what_all_had(then: list[RankState], now: int, batches: int) -> None:
-    """Within an epoch: rank 0 with the metrics of all, each after as many samples; other generators start anew."""
+    """Within an epoch: rank 0 has the metrics of all, each after as many samples; other generators start over."""
     if now == len(then):
         return
     state = saved(then, batches, compact=True)

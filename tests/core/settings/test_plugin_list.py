@@ -149,7 +149,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("stranger")
 def test_finding_imports_nothing_and_being_installed_activates_nothing() -> None:
-    """A third party's callback is listed, but neither imported nor run, until it is asked for."""
+    """A third party's callback is listed, but neither imported nor run until it is requested."""
     assert "Nosy" in installed("callbacks")
     with Run(callbacks=EarlyStopping(monitor="loss")) as run:
         for _ in run.epochs(1):
@@ -160,7 +160,7 @@ def test_finding_imports_nothing_and_being_installed_activates_nothing() -> None
 
 @pytest.mark.usefixtures("stranger")
 def test_the_environment_names_plugins_and_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What TRAINBUS_PLUGINS names runs in addition to what the list holds, after it."""
+    """Plugins named by TRAINBUS_PLUGINS run in addition to those of the list, after them."""
     monkeypatch.setenv("TRAINBUS_PLUGINS", "nosy_plugin, Nosy,")
     with Run(callbacks=[Plain()]):
         pass
@@ -208,7 +208,7 @@ def test_callbacks_of_other_libraries_are_recognized() -> None:
 
 
 def test_a_callback_in_the_wrong_hands_says_where_it_belongs() -> None:
-    """A framework that takes a trainbus callback for its own gets an error that names the adapter."""
+    """If a framework is given a trainbus callback, the error names the adapter to use."""
     with pytest.raises(AttributeError, match=r"EarlyStopping has no 'set_model'.*KerasCallback\(\[EarlyStopping"):
         EarlyStopping().set_model  # noqa: B018
     assert not hasattr(EarlyStopping(), "anything_else")

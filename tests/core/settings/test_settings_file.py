@@ -52,7 +52,7 @@ def test_what_is_dumped_loads_as_it_was(tmp_path_factory: pytest.TempPathFactory
 
 
 def test_what_toml_cannot_hold_is_refused() -> None:
-    """A None where the option is something by itself."""
+    """A None in an option for which None has a meaning."""
 
     class Odd(Callback):
         """Odd."""
@@ -198,7 +198,7 @@ def test_a_file_may_be_the_list_or_an_element_of_it() -> None:
 
 
 def test_the_schema_knows_every_callback_and_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is a valid schema, with the meaning of each option, and refuses what `check` refuses."""
+    """It is a valid schema, with the meaning of each option, and refuses what ``check`` refuses."""
     assert main(["schema"]) == 0
     printed = json.loads(capsys.readouterr().out)
     jsonschema.Draft7Validator.check_schema(printed)
@@ -220,7 +220,7 @@ def test_the_schema_knows_every_callback_and_every_option(capsys: pytest.Capture
 
 
 def test_the_schema_of_the_journal_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a run wrote is valid by it."""
+    """The journal of a run is valid by it."""
     with trainbus.Run(callbacks=[EarlyStopping(patience=1), Journal("j.jsonl")]) as run:
         for _ in run.epochs(3):
             run.log(val_loss=float("nan"))

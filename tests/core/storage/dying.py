@@ -11,11 +11,11 @@ from itertools import count
 __all__ = ["MEMORY", "dying_at", "in_child", "with_room_for"]
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where a sync costs nothing, on systems that have such a place: who dies here is a process, not the power."""
+"""A directory in memory, if the system has one: only processes die here, the power stays."""
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Run `work` in a forked process; returns its exit code."""
+    """Run ``work`` in a forked process; return its exit code."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -30,7 +30,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def dying_at(step: int, work: Callable[[], None]) -> bool:
-    """Run `work` in a process that dies right before its `step`-th call to the file system; whether it died."""
+    """Run ``work`` in a process that dies right before its ``step``-th file system call; return whether it died."""
 
     def run() -> None:
         calls = count()
@@ -49,7 +49,7 @@ def dying_at(step: int, work: Callable[[], None]) -> bool:
 
 
 def with_room_for(files: int, work: Callable[[], None]) -> int:
-    """Run `work` in a process that can make so many files, then the disk is full; returns its exit code."""
+    """Run ``work`` in a process that can create this many files before the disk is full; return its exit code."""
 
     def run() -> None:
         made, real = count(), os.open

@@ -1,4 +1,4 @@
-"""Stores of fsspec: in memory, on the disk, on servers of this machine; a process may die at any call to them."""
+"""Stores of fsspec: in memory, on disk, on local servers; a process may die at any call to them."""
 
 import secrets
 import tempfile
@@ -21,7 +21,7 @@ STORES = ("memory", "disk", *SERVERS)
 
 
 class Disk(LocalFileSystem):
-    """Real files behind URLs: one of the stores in which an upload is seen while it goes on."""
+    """Real files behind URLs: a store in which an unfinished upload is visible."""
 
     protocol = "disk"
     root_marker: ClassVar[str] = "/"
@@ -63,7 +63,7 @@ class Died(OSError):
 
 @contextmanager
 def dying_at(store: str, step: int) -> Iterator[Callable[[], bool]]:
-    """Let the `step`-th call of a store's library fail, and each one after it; gives whether it came so far."""
+    """Let the ``step``-th call of a store's library fail, and each later one; yield whether it was reached."""
     calls, seen = count(), [0]
     library, names = resolve_name(CALLS[store][0]), CALLS[store][1].split()
     real = {name: getattr(library, name) for name in names}
@@ -88,7 +88,7 @@ def dying_at(store: str, step: int) -> Iterator[Callable[[], bool]]:
 
 
 def new_directory(store: str) -> RemotePath:
-    """An empty directory that nobody else knows."""
+    """Return a new empty directory."""
     places = {"memory": "memory://tests", "disk": f"disk://{tempfile.gettempdir()}"}
     found = location(f"{places.get(store, f'{store}://bucket')}/{secrets.token_hex(8)}")
     assert isinstance(found, RemotePath)

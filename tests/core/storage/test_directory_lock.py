@@ -15,7 +15,7 @@ from trainbus.testing import LineSubject
 
 
 def test_a_second_run_in_the_directory_is_refused_before_it_trains() -> None:
-    """The error names the holder and the directory; what the first run does is not disturbed."""
+    """The error names the holder and the directory; the first run is not affected."""
     with Run(LineSubject(), ModelCheckpoint("runs/best")) as first:
         second = Run(LineSubject(), ModelCheckpoint("runs/other"))
         with pytest.raises(CheckpointError, match=rf"another run \(process {os.getpid()} on .*\) .*runs"):
@@ -42,7 +42,7 @@ def test_runs_one_after_the_other_share_a_directory() -> None:
 
 
 class Interrupting:
-    """Is interrupted by the user at the end of the training."""
+    """A plugin that the user interrupts at the end of the training."""
 
     @hookimpl
     def on_train_end(self) -> None:
@@ -91,7 +91,7 @@ def test_a_dead_process_holds_no_lock() -> None:
 
 
 def test_all_or_none_of_several_directories_are_owned() -> None:
-    """Where one directory is refused, the others are given back."""
+    """If one directory is refused, the others are released."""
     with lock_directories([Path("b")]):
         with pytest.raises(CheckpointError):
             lock_directories([Path("a"), Path("b")])

@@ -63,7 +63,7 @@ def stranger(directory: RemotePath, token: str) -> LeaseRecord:
 
 
 def test_a_second_run_is_refused_before_it_trains(directory: RemotePath) -> None:
-    """The error names holder and directory; the first run is not disturbed, and gives the directory back at its end."""
+    """The error names holder and directory; the first run is not affected, and releases the directory at its end."""
     with Run(LineSubject(), ModelCheckpoint(f"{directory}/best")) as first:
         second = Run(LineSubject(), ModelCheckpoint(f"{directory}/other"))
         with pytest.raises(CheckpointError, match=rf"another run \(process {os.getpid()} on .*{directory}"):
@@ -113,7 +113,7 @@ def test_an_owner_who_renews_never_counts_as_dead(directory: RemotePath, monkeyp
 
 
 def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many processes wait for one silent owner, one of them gets the lock and all others are refused."""
+    """Any number of processes may wait for one silent owner; one of them gets the lock and all others are refused."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.5)
     stranger(directory, "dead")
     owned: list[Lease] = []
@@ -141,7 +141,7 @@ def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, m
 
 @pytest.mark.usefixtures("hurried")
 def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) -> None:
-    """The object by which one of many takes over is no second lock that could stay for ever."""
+    """The object by which one of many takes over is not a second lock that could stay for ever."""
     entry = stranger(directory, "dead")
     name = f".trainbus-claim-{leases.hashlib.sha256(str(entry).encode()).hexdigest()[:16]}"
     RemoteBackend(directory / name).create(str(entry._replace(token="died, too")))
@@ -152,7 +152,7 @@ def test_who_died_while_taking_over_is_taken_over_from(directory: RemotePath) ->
 
 @pytest.mark.usefixtures("hurried")
 def test_a_run_that_lost_its_lock_saves_nothing_more(directory: RemotePath, caplog: pytest.LogCaptureFixture) -> None:
-    """A run whose lock was taken over gets an error, and changes none of the new owner's files."""
+    """A run whose lock was taken over raises an error, and changes no files of the new owner."""
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
     run.begin()
     new = LeaseRecord(7, "elsewhere", "another machine", "new", 0)
@@ -183,7 +183,7 @@ def test_a_store_that_guards_nothing_is_reported(
 
 
 def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: RemotePath, hurried: None) -> None:
-    """An empty or foreign object at the lease's name refuses nobody for ever."""
+    """An empty or foreign object at the lease's name never blocks a run for ever."""
     lease_object_in(directory).create("")
     lock_directories([directory]).close()
     lease_object_in(directory).create("whatever\nthis\nis")
@@ -191,7 +191,7 @@ def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: Remote
 
 
 def test_a_run_that_is_lost_gives_its_directory_back(directory: RemotePath) -> None:
-    """A run that nobody ended and nobody knows any more keeps no later one of its process from saving there."""
+    """A run that is garbage-collected without an end does not keep a later run of its process from saving there."""
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
     run.begin()
     del run

@@ -1,4 +1,4 @@
-"""The laws of locations: URLs have the same parts as paths, and neither is mistaken for the other."""
+"""URLs have the same parts as paths, and neither is mistaken for the other."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -73,7 +73,7 @@ def test_a_url_that_pathlib_has_changed_is_refused_with_the_right_one(name: str)
 
 @pytest.mark.parametrize("callback", [TensorBoard, Journal])
 def test_what_grows_is_written_on_this_machine(callback: Any) -> None:
-    """Charts and journals grow while a run goes on, which no store allows: a URL is refused."""
+    """Charts and journals grow during a run, which stores do not support: a URL is refused."""
     with pytest.raises(SettingsError, match=r"s3://bucket/logs.*give a local"):
         callback("s3://bucket/logs")
     with Run(LineSubject(), ModelCheckpoint("memory://tests/grows/best")) as run:

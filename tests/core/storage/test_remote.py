@@ -40,12 +40,12 @@ def put(path: RemotePath, text: str, number: int) -> None:
 
 
 def text_at(path: RemotePath) -> str:
-    """What is at a path; nothing where no file is."""
+    """Return the text at a path; None if there is no file."""
     return "" if backend_for(path).size() is None else backend_for(path).read().decode()
 
 
 def nothing_staged() -> bool:
-    """Whether this process has left nothing on its own disk."""
+    """Return whether this process has left no file on its own disk."""
     return os.listdir(remote_cache.process_directory()) == [remote_cache.LOCK]
 
 
@@ -83,7 +83,7 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_run_state(st
 
 
 def test_a_failed_write_never_reaches_the_store(store: str) -> None:
-    """What the writer raises names the URL; nothing was uploaded and nothing is left on this machine."""
+    """The writer's error names the URL; nothing was uploaded and no file is left on this machine."""
     path = new_directory(store) / "best.bin"
     put(path, "old", 1)
 
@@ -143,7 +143,7 @@ def test_a_file_of_somebody_else_is_kept_until_it_is_replaced(store: str) -> Non
 
 
 def test_a_second_name_stays_when_the_first_is_replaced_and_removed(store: str) -> None:
-    """What was doubled is what was there then, whatever becomes of the name that it had."""
+    """The copy keeps its content, whatever happens to the original name."""
     path = new_directory(store) / "best.bin"
     put(path, "old", 1)
     backend_for(path).hard_link("kept.bin")

@@ -28,7 +28,7 @@ def fill(directory: Path, text: str) -> None:
 
 
 def text_in(path: Path) -> str:
-    """What somebody without trainbus reads: the index, and the parts that it names."""
+    """Return what a reader without trainbus reads: the index, and the parts that it names."""
     (text,) = {(path / part).read_text() for part in (path / "index").read_text().split()}
     return text
 
@@ -40,7 +40,7 @@ def put(path: Path, text: str, number: int = 1) -> None:
 
 
 def deaths(work) -> Iterator[int]:
-    """Run `work`, which takes the number of its trial, dying right before its first call, its second, and so on."""
+    """Run ``work``, which takes the number of its trial, dying right before its first call, its second, and so on."""
     for step in count():
         died = dying_at(step, lambda step=step: work(step))
         yield step
@@ -116,7 +116,7 @@ def test_every_damaged_part_is_found(data) -> None:
 
 
 def test_a_part_that_nobody_names_changes_nothing() -> None:
-    """What somebody adds to the shards is not read, and goes with the next save."""
+    """A foreign file among the shards is not read, and is removed by the next save."""
     path = Path("best.parts")
     put(path, "old")
     (path / f"{SHARDS}foreign").mkdir()
@@ -127,14 +127,14 @@ def test_a_part_that_nobody_names_changes_nothing() -> None:
     assert sorted(os.listdir(path)) == ["index", f"{SHARDS}new"]
 
 
-@pytest.mark.parametrize("stands", ["file", "files", "link"])
-def test_what_is_no_payload_is_neither_replaced_nor_removed(stands: str) -> None:
+@pytest.mark.parametrize("present", ["file", "files", "link"])
+def test_what_is_no_payload_is_neither_replaced_nor_removed(present: str) -> None:
     """A file, a directory with somebody's files and a planted link stay as they are; the error names the path."""
     path, victim = Path("best.parts"), Path("victim")
     victim.mkdir()
-    if stands == "file":
+    if present == "file":
         path.write_text("precious")
-    elif stands == "files":
+    elif present == "files":
         path.mkdir()
         for name in ("precious", "too"):
             (path / name).write_text(name)
@@ -145,7 +145,7 @@ def test_what_is_no_payload_is_neither_replaced_nor_removed(stands: str) -> None
         put(path, "new")
     assert not list(victim.iterdir())
     assert not list(Path().glob(f"{STAGED}*"))
-    if stands == "files":
+    if present == "files":
         with pytest.raises(CheckpointError, match="more than a checkpoint"):
             remove(path)
         assert (path / "too").read_text() == "too"
@@ -221,7 +221,7 @@ def test_the_digest_is_that_of_all_parts() -> None:
 
 
 def test_a_commit_of_parts_in_a_fork_dies_with_its_error() -> None:
-    """What the writer raises passes, and the staged directory goes."""
+    """The writer's error is raised unchanged, and the staged directory is removed."""
 
     def fail() -> None:
         commit(Path("best.parts"), lambda staged: fill(staged / "missing", "x"), directory=True, epoch=1, step=1)

@@ -15,7 +15,7 @@ def train(subject: LineSubject) -> None:
 
 
 class Aliasing(LineSubject):
-    """Hands out its weights themselves as a snapshot."""
+    """A subject that returns its own weights as a snapshot."""
 
     def snapshot(self) -> object:
         return self.slope, self.offset
@@ -25,20 +25,20 @@ class Aliasing(LineSubject):
 
 
 class Forgetful(LineSubject):
-    """Takes no new learning rate."""
+    """A subject that ignores a new learning rate."""
 
     def set_learning_rates(self, rates: object) -> None: ...
 
 
 class Ambiguous(LineSubject):
-    """Has one name for two weights."""
+    """A subject with one name for two weights."""
 
     def weights(self) -> Any:
         return [("weight", self.slope), ("weight", self.offset)]
 
 
 class Lossy(LineSubject):
-    """Saves in half precision."""
+    """A subject that saves in half precision."""
 
     def load(self, path: Any) -> None:
         super().load(path)
@@ -46,7 +46,7 @@ class Lossy(LineSubject):
 
 
 class Touching(LineSubject):
-    """Trains on while it is looked at."""
+    """A subject that trains on while it is inspected."""
 
     def activations(self, batch_size: int) -> Any:
         train(self)
@@ -54,7 +54,7 @@ class Touching(LineSubject):
 
 
 class Skipping(LineSubject):
-    """Shows one slice only."""
+    """A subject that shows one slice only."""
 
     def activations(self, batch_size: int) -> Any:
         return [("line", np.ones(min(batch_size, 3)))]
@@ -78,7 +78,7 @@ def test_subjects_that_break_the_contract_are_found(subject: type[LineSubject], 
 
 
 class Remembering(Callback):
-    """Keeps one listener for all its runs, and so leaks from one to the next."""
+    """A plugin that keeps one listener for all its runs, and so leaks from one to the next."""
 
     def plugin(self) -> object:
         return LISTENER
@@ -88,13 +88,13 @@ LISTENER = EventRecorder("on_epoch_end")
 
 
 def test_a_callback_with_state_is_found() -> None:
-    """A plugin that is not made anew breaks the contract."""
+    """A plugin that is not created for each run breaks the contract."""
     with pytest.raises(AssertionError, match="makes a new plugin each time"):
         check_callback(Remembering(), [{"loss": 1.0}])
 
 
 class Counting(Callback):
-    """Counts epochs."""
+    """A plugin that counts epochs."""
 
     def plugin(self) -> object:
         return _Counter()

@@ -1,4 +1,4 @@
-"""What the tests of the journal share: runs, and what their journals hold."""
+"""Runs and their journals, shared by the tests of the journal."""
 
 import json
 from pathlib import Path
@@ -29,14 +29,14 @@ def train(scores: list[float], *listed: object, resume: str | None = None, epoch
     return run
 
 
-def story(path: Path = JOURNAL) -> RunJournal:
+def read_one(path: Path = JOURNAL) -> RunJournal:
     found = read(path)
     assert len(found) == 1
     return found[0]
 
 
-def told(of: RunJournal) -> list[dict[str, Any]]:
-    """What happened, without when, and without that the run was resumed."""
+def events_of(of: RunJournal) -> list[dict[str, Any]]:
+    """Return the events as JSON, without times and without the start and the resumption of the run."""
     kept = [event for event in of.events if not isinstance(event, (RunStarted, RunResumed))]
     return [json.loads(event.model_dump_json(exclude={"time", "seconds"})) for event in kept]
 

@@ -11,22 +11,22 @@ import pytest
 from trainbus import SettingsError
 from trainbus.plugins import Journal
 
-from .stories import JOURNAL, KILLED, SAVED, story, train
+from .stories import JOURNAL, KILLED, SAVED, read_one, train
 
 
 def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
-    """Strict lines of JSON are all that is ever in the file after a resume."""
+    """The file contains only complete lines of strict JSON after a resume."""
     train(KILLED[:3], SAVED)
     with JOURNAL.open("ab") as file:
         file.write(b'{"time":17')
     train(KILLED[:5], SAVED, resume="auto")
 
     assert all(json.loads(line) for line in JOURNAL.read_text().splitlines())
-    assert [each.epoch for each in story().epochs] == [0, 1, 2, 3, 4]
+    assert [each.epoch for each in read_one().epochs] == [0, 1, 2, 3, 4]
 
 
 def test_nobody_elses_file_is_touched() -> None:
-    """A file that is no journal is refused where it is named, and left alone where it is only in the way."""
+    """A foreign file is refused if it was named by the user, and left alone if it is only in the way."""
     for content in ("a text without an end", '{"their": "own"}\n', "{"):
         Path("notes").write_text(content)
         with pytest.raises(SettingsError, match=r"path='notes'.*is not a journal of trainbus"):
@@ -59,5 +59,5 @@ print(len(run.history["loss"]), len(run.failures))
 
     assert done.stdout.split()[0] == "100"
     assert re.search(r"disabled, the training continues", done.stderr)
-    assert 1 < len(story(Path("a.jsonl")).epochs) < 100
+    assert 1 < len(read_one(Path("a.jsonl")).epochs) < 100
     assert Path("a.jsonl").read_bytes().endswith(b"}\n")

@@ -1,4 +1,4 @@
-"""The laws of where a journal is."""
+"""The location of a journal."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from .stories import CUT, JOURNAL, SAVED, STOP, train
     ],
 )
 def test_a_run_with_a_place_for_its_files_keeps_a_journal_there(listed: list[Any], place: str | None) -> None:
-    """Beside the first checkpoint, else in the first log_dir; elsewhere or not at all where that is listed."""
+    """The journal is next to the first checkpoint, else in the first log_dir; elsewhere or off if so listed."""
     run = train([1.0, 2.0], *listed)
 
     found = [path.parent.as_posix() for path in Path().rglob("journal.jsonl")]
@@ -53,14 +53,14 @@ def test_two_runs_at_a_time_do_not_share_a_named_journal() -> None:
 
 
 def test_two_journals_in_one_run_are_refused_where_they_would_be_one_file() -> None:
-    """Two that say the same, however they are written."""
+    """Two journals with the same path, however it is written."""
     for listed in ([Journal(), Journal()], [Journal("a.jsonl"), Journal("./a.jsonl")]):
         with pytest.raises(SettingsError, match="two callbacks would write"):
             Run(callbacks=listed)
 
 
 def test_a_refused_run_leaves_no_line_in_the_journal_of_the_one_that_goes_on() -> None:
-    """Who owns the directory is the only one who writes into it."""
+    """Only the owner of the directory writes to it."""
     with Run(LineSubject(), SAVED) as run:
         for _ in run.epochs(1):
             run.log(val_loss=1.0)
@@ -71,7 +71,7 @@ def test_a_refused_run_leaves_no_line_in_the_journal_of_the_one_that_goes_on() -
 
 
 def test_checkpoints_behind_a_url_have_no_journal_beside_them() -> None:
-    """It would have to be appended to; it lies in the log_dir, or nowhere."""
+    """A journal is appended to, which a store does not support; it is in the log_dir, or there is none."""
     far = ModelCheckpoint("memory://far/m")
     train([1.0, 2.0], far)
     assert list(Path().rglob("*.jsonl")) == []

@@ -1,4 +1,4 @@
-"""The laws of keeping a journal: every run's reads by its schema and tells what happened, whatever ends the run."""
+"""Every run's journal follows its schema and records what happened, however the run ends."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ from trainbus.journal import (
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
 
-from .stories import CUT, JOURNAL, KILLED, SAVED, STOP, story, told, train
+from .stories import CUT, JOURNAL, KILLED, SAVED, STOP, events_of, read_one, train
 
 scores = st.lists(st.sampled_from([nan, inf, -inf, 0.5, 0.25, 1.0, 2.0]), min_size=1, max_size=8)
 
@@ -48,9 +48,9 @@ def test_every_journal_reads_and_tells_what_the_run_knows(
         run, decided = scripted(history, [STOP, CUT, Journal(path), Faulty()], LineSubject())
     except ValueError:
         assert raising
-        assert story(path).end is not None
+        assert read_one(path).end is not None
         return
-    found = story(path)
+    found = read_one(path)
 
     assert repr([each.metrics for each in found.epochs]) == repr(
         [dict(metrics) for _, metrics in run.state.epoch_metrics]
@@ -69,10 +69,10 @@ def test_every_journal_reads_and_tells_what_the_run_knows(
 
 
 def test_the_values_of_a_stop_are_those_that_the_rule_compared() -> None:
-    """Who reads a decision can follow it: value, best, its epoch, the wait and the patience."""
+    """A reader can follow a decision: value, best, its epoch, the wait and the patience."""
     train([3.0, 1.0, 1.5, 2.0], EarlyStopping(patience=2, min_delta=0.25), Journal("a.jsonl"))
 
-    (stop,) = [action for each in story(Path("a.jsonl")).decisions for action in each.actions]
+    (stop,) = [action for each in read_one(Path("a.jsonl")).decisions for action in each.actions]
 
     assert stop.reason == "val_loss 2 did not improve on 1 (epoch 2) by more than 0.25 for the 2nd time"
     assert (stop.kind, stop.by, stop.rule) == ("stop", "EarlyStopping", "stopping_rule")
@@ -92,9 +92,9 @@ def test_the_values_of_a_stop_are_those_that_the_rule_compared() -> None:
 
 
 def test_a_cut_tells_the_learning_rates_that_follow() -> None:
-    """Factor and floor are what was asked, the rates what came of it; the next epoch trains with them."""
+    """Factor and floor are the requested ones, the rates the results; the next epoch trains with them."""
     train([1.0, 1.0, 1.0], CUT, Journal("a.jsonl"))
-    found = story(Path("a.jsonl"))
+    found = read_one(Path("a.jsonl"))
 
     assert [each.learning_rates for each in found.decisions] == [{"learning_rate": 0.25}, {"learning_rate": 0.125}]
     assert [each.metrics["learning_rate"] for each in found.epochs] == [0.5, 0.5, 0.25]
@@ -106,11 +106,11 @@ def test_runs_one_after_another_share_a_file() -> None:
     train([1.0, 2.0], SAVED)
     train([3.0], SAVED)
 
-    assert [[each.metrics["val_loss"] for each in told.epochs] for told in read(JOURNAL)] == [[1.0, 2.0], [3.0]]
+    assert [[each.metrics["val_loss"] for each in run.epochs] for run in read(JOURNAL)] == [[1.0, 2.0], [3.0]]
 
 
 class Killer:
-    """Ends the process at a given event, in a way that nothing can prevent."""
+    """A plugin that ends the process at a given event, in a way that nothing can prevent."""
 
     critical = True
 
@@ -140,7 +140,7 @@ class Killer:
 
 
 def in_child(*moments: int | None, listed: tuple[object, ...] = (SAVED, STOP, CUT)) -> None:
-    """Train in one process after another, each killed at its moment and resumed by the next."""
+    """Train in one process after another; each is killed at its event and resumed by the next."""
     for moment in moments:
         child = os.fork()
         if child == 0:
@@ -157,29 +157,29 @@ def in_child(*moments: int | None, listed: tuple[object, ...] = (SAVED, STOP, CU
 def test_whenever_it_is_killed_the_journal_of_the_resumed_run_tells_the_story_of_the_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_batch: bool
 ) -> None:
-    """What was decided, saved and logged, each once and in order, however often the run was killed on its way."""
+    """Each decision, file and metric is recorded once and in order, however often the run was killed."""
     saved = ModelCheckpoint("run/m-{step}", keep_last=2, save_freq=1) if every_batch else SAVED
-    stories = []
+    journals = []
     for number, moments in enumerate([(), (6,), (7,), (13, 5, 8), (18, 9)]):
         (tmp_path / str(number)).mkdir()
         monkeypatch.chdir(tmp_path / str(number))
         in_child(*moments, None, listed=(saved, STOP, CUT))
-        stories.append(story())
+        journals.append(read_one())
 
-    unbroken, *broken = stories
+    unbroken, *broken = journals
     assert any(each.void for each in broken)
     for each in broken:
-        assert told(each) == told(unbroken)
+        assert events_of(each) == events_of(unbroken)
     assert [type(each) for each in broken[-1].events].count(RunResumed) == 2
 
 
 def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> None:
-    """Where the earlier lines are not there, the journal begins with the resume, and says with which epoch."""
+    """Without the earlier lines, the journal begins with the resume, and its epoch."""
     train(KILLED[:3], SAVED)
     JOURNAL.unlink()
     train(KILLED[:5], SAVED, resume="auto")
 
-    found = story()
+    found = read_one()
     assert isinstance(found.introduction, RunResumed)
     assert (found.introduction.epochs, [each.epoch for each in found.epochs]) == (3, [3, 4])
 
@@ -187,10 +187,10 @@ def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> N
 def test_a_finished_run_that_is_resumed_has_the_same_story() -> None:
     """A resumed run that had ended executes its last decision again, and records it once."""
     train([1.0, 2.0, 2.0, 2.0, 2.0], SAVED, STOP)
-    before = told(story())
+    before = events_of(read_one())
     train([1.0, 2.0, 2.0, 2.0, 2.0], SAVED, STOP, resume="auto")
 
-    assert told(story()) == before
+    assert events_of(read_one()) == before
 
 
 def test_failures_exceptions_and_what_ends_a_run_are_recorded() -> None:
@@ -206,7 +206,7 @@ def test_failures_exceptions_and_what_ends_a_run_are_recorded() -> None:
     with pytest.raises(ZeroDivisionError), Run(LineSubject(), [SAVED, Careless()]) as run:
         for _ in run.epochs(3):
             run.log(val_loss=1 / (1 - run.epoch))
-    found = story()
+    found = read_one()
 
     failure = next(each for each in found.events if isinstance(each, FailureReported))
     raised = next(each for each in found.events if isinstance(each, ExceptionRaised))
@@ -218,7 +218,7 @@ def test_failures_exceptions_and_what_ends_a_run_are_recorded() -> None:
 
 
 def test_an_epoch_in_which_a_plugin_raises_is_recorded_too() -> None:
-    """What was logged is written before anybody can raise because of it."""
+    """The metrics are written before any plugin can raise because of them."""
 
     class Refusing:
         @hookimpl
@@ -228,11 +228,11 @@ def test_an_epoch_in_which_a_plugin_raises_is_recorded_too() -> None:
     with pytest.raises(ValueError, match="no"):
         train([4.0], Refusing(), Journal("a.jsonl"))
 
-    assert [each.metrics["val_loss"] for each in story(Path("a.jsonl")).epochs] == [4.0]
+    assert [each.metrics["val_loss"] for each in read_one(Path("a.jsonl")).epochs] == [4.0]
 
 
 def test_a_signal_and_what_it_saves_are_recorded() -> None:
-    """The signal, the stop that it asks for, the file, and that the run was interrupted; a resume tells on."""
+    """The signal, the stop that it requests, the file, and the interruption; a resumed run appends to the journal."""
 
     class Sender:
         @hookimpl
@@ -242,7 +242,7 @@ def test_a_signal_and_what_it_saves_are_recorded() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(KILLED[:4], SAVED, Sender())
-    found = story()
+    found = read_one()
     (sent,) = [each for each in found.events if isinstance(each, StopRequested)]
 
     assert (sent.name, sent.epoch) == ("SIGINT", 1)
@@ -252,8 +252,8 @@ def test_a_signal_and_what_it_saves_are_recorded() -> None:
     assert not any(isinstance(each, ExceptionRaised) for each in found.events)
 
     train(KILLED[:4], SAVED, resume="auto")
-    assert [each.epoch for each in story().epochs] == [0, 1, 2, 3]
-    assert story().end is not None
+    assert [each.epoch for each in read_one().epochs] == [0, 1, 2, 3]
+    assert read_one().end is not None
 
 
 def test_a_decision_of_a_third_party_plugin_has_its_rule_and_values(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_decision_of_a_third_party_plugin_has_its_rule_and_values(tmp_path: Pa
             return decision.stop("odd", rule="mine", values={"seen": np.float32(0.5), "n": np.int64(3), "bad": nan})
 
     train([1.0], Stranger(), Journal("a.jsonl"))
-    (each,) = [event for event in story(Path("a.jsonl")).events if isinstance(event, DecisionMade)]
+    (each,) = [event for event in read_one(Path("a.jsonl")).events if isinstance(event, DecisionMade)]
 
     assert (each.actions[0].rule, repr(each.actions[0].values)) == ("mine", "{'seen': 0.5, 'n': 3, 'bad': nan}")
 
@@ -274,8 +274,8 @@ def test_a_decision_of_a_third_party_plugin_has_its_rule_and_values(tmp_path: Pa
 def test_the_metrics_of_an_epoch_are_recorded_with_its_duration() -> None:
     """Seconds and wall time of each epoch are those of the run's clock, one after the other."""
     train([1.0, 2.0, 3.0], Journal("a.jsonl"))
-    found = [event for event in story(Path("a.jsonl")).events if isinstance(event, EpochEnded)]
+    found = [event for event in read_one(Path("a.jsonl")).events if isinstance(event, EpochEnded)]
 
     assert all(each.seconds >= 0 for each in found)
-    assert sum(each.seconds for each in found) <= found[-1].time - story(Path("a.jsonl")).events[0].time + 0.1
+    assert sum(each.seconds for each in found) <= found[-1].time - read_one(Path("a.jsonl")).events[0].time + 0.1
     assert [each.time for each in found] == sorted(each.time for each in found)

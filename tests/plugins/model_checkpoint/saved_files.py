@@ -1,4 +1,4 @@
-"""What the tests of ModelCheckpoint share: the files that a run has saved."""
+"""Files that a run has saved, shared by the tests of ModelCheckpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +10,19 @@ from trainbus.testing import LineSubject, scripted
 
 
 def saved(history: Sequence[dict[str, Any]], **options: Any) -> list[str]:
-    """The files that a run over the history saves, in order."""
+    """Return the files that a run over the history saves, in order."""
     options.setdefault("filepath", "m-{epoch}")
     run, _ = scripted(history, ModelCheckpoint(**options), LineSubject())
     return [checkpoint.path.name for checkpoint in run.state.checkpoints]
 
 
 def visible(folder: Path | str = ".") -> set[str]:
-    """The files in a directory but the run's lock and journal; what a writer has staged is shown."""
+    """Return the files in a directory without the run's lock and journal, but with staged files."""
     return {path.name for path in Path(folder).iterdir() if path.is_file()} - {LOCK, "journal.jsonl"}
 
 
 def on_disk(folder: Path | str = ".") -> set[str]:
-    """The checkpoints in a directory; each has its manifest, and no manifest is left alone."""
+    """Return the checkpoints in a directory; each has its manifest, and no manifest is without a checkpoint."""
     names = visible(folder)
     payloads = {name for name in names if not name.endswith(".trainbus.json")}
     assert names - payloads == {f"{name}.trainbus.json" for name in payloads}

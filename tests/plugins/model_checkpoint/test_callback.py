@@ -22,6 +22,6 @@ def test_fixed_names_of_two_callbacks_in_one_directory_clash() -> None:
 
 
 def test_keeping_the_best_needs_a_direction() -> None:
-    """With keep the monitored metric matters: a name that tells no direction is refused before training."""
+    """With keep the monitored metric matters: a name that gives no direction is refused before training."""
     with pytest.raises(UnknownDirection, match="mode="):
         Run(LineSubject(), ModelCheckpoint("{epoch}", monitor="grad_norm", keep=2))

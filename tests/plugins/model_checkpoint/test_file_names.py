@@ -33,7 +33,7 @@ def test_a_field_that_nothing_logs_fails_at_the_first_epoch_end_even_if_nothing_
 
 
 def test_epochs_without_validation_are_no_mistake() -> None:
-    """Where validation runs every other epoch, the epochs between are saved too, their val_ fields as nan."""
+    """If validation runs every other epoch, the epochs between are saved too, their val_ fields as nan."""
     history = [{"loss": 1}, {"loss": 1, "val_loss": 0.5}, {"loss": 1}]
 
     assert saved(history, filepath="{epoch}-{val_loss:.1f}") == ["1-nan.npz", "2-0.5.npz", "3-nan.npz"]

@@ -14,7 +14,7 @@ from .saved_files import on_disk, saved
 
 
 def test_the_file_holds_the_weights_of_its_epoch() -> None:
-    """What is loaded back is the subject as it was when the epoch ended."""
+    """The loaded subject equals the subject at the end of the epoch."""
     with Run(LineSubject(), ModelCheckpoint("m-{epoch}")) as run:
         for epoch in run.epochs(3):
             run.subject.slope = np.array(float(epoch))
@@ -70,7 +70,7 @@ def test_weights_only_leaves_out_the_rest() -> None:
 
 
 def test_the_last_model_is_saved_at_every_event_that_the_best_leaves_out_too() -> None:
-    """With save_last the file "last" holds the epoch that ended last, beside the best one."""
+    """With save_last the file "last", next to the best one, holds the latest epoch."""
     history = [{"val_loss": value} for value in (2, 1, 3)]
     run, _ = scripted(history, ModelCheckpoint("d/best", save_best_only=True, save_last=True), LineSubject())
 
@@ -105,7 +105,7 @@ def train_until(error: BaseException | None, *callbacks: Any) -> Run:
 
 @pytest.mark.parametrize("error", [ValueError("spoilt"), KeyboardInterrupt(), None])
 def test_the_end_of_the_training_decides_the_name_of_its_file(error: BaseException | None) -> None:
-    """An exception or an interrupt saves to "exception", any other end to "end"; the best file stays as it was."""
+    """An exception or an interrupt saves to "exception", any other end to "end"; the best file is unchanged."""
     callback = ModelCheckpoint("best", save_best_only=True, save_on=("end", "exception"))
     if error is None:
         train_until(None, callback)
@@ -130,7 +130,7 @@ def test_an_early_stop_is_an_end() -> None:
 
 
 def test_a_training_that_never_began_saves_nothing() -> None:
-    """When a plugin refuses at the beginning, there is nothing worth a file."""
+    """If a plugin refuses at the beginning, no file is saved."""
 
     class Refuses:
         @hookimpl

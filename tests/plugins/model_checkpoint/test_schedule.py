@@ -34,7 +34,7 @@ def test_a_number_of_a_unit_means_itself(every: int, unit: str, plural: bool) ->
     )
 )
 def test_everything_else_is_refused_with_what_would_do(value: object) -> None:
-    """Whatever is no frequency is refused, and the sentence has one of each kind."""
+    """Any other value is refused, with an example of each valid kind."""
     if value == "epoch":
         return
     with pytest.raises(

@@ -28,7 +28,7 @@ from .saved_files import on_disk, saved, visible
 
 @given(st.lists(st.none() | st.floats(), min_size=1, max_size=12))
 def test_best_only_saves_exactly_the_strict_records_of_the_finite(values: list[float | None]) -> None:
-    """With save_best_only a file is saved where the value is finite and below all finite ones before it."""
+    """With save_best_only a file is saved if the value is finite and below all earlier finite ones."""
     values[0] = 1.0
     history = [{} if value is None else {"val_loss": value} for value in values]
     expected, best = [], np.inf
@@ -88,7 +88,7 @@ def test_keeping_the_best_one_under_one_name_is_saving_the_best_only(losses: lis
 
 
 def test_with_best_only_retention_sees_new_bests_alone() -> None:
-    """What is no new best is not offered: the last two records stay, though another epoch was the last."""
+    """Only new bests are offered: the last two of them stay, though another epoch was the last."""
     history = [{"val_loss": value} for value in (5, 4, 4.5, 3, 9)]
 
     assert saved(history, save_best_only=True, keep_last=2) == ["m-1.npz", "m-2.npz", "m-4.npz"]
@@ -96,7 +96,7 @@ def test_with_best_only_retention_sees_new_bests_alone() -> None:
 
 
 def test_an_epoch_without_the_metric_is_kept_as_one_of_the_last_only() -> None:
-    """Where validation runs every other epoch, the epochs between are never among the best."""
+    """If validation runs every other epoch, the epochs between are never among the best."""
     history = [{"loss": 1}, {"loss": 1, "val_loss": 2}, {"loss": 1}, {"loss": 1, "val_loss": 3}, {"loss": 1}]
 
     saved(history, keep=1, keep_last=1)
@@ -104,7 +104,7 @@ def test_an_epoch_without_the_metric_is_kept_as_one_of_the_last_only() -> None:
 
 
 def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[CheckpointInfo]]:
-    """What is on the disk when a process died before its `step`-th call to the file system in a last epoch."""
+    """Return the files on disk after a process died before its ``step``-th file system call in a last epoch."""
     folder = Path(f"death-{step}")
     shutil.copytree("before", folder)
 
@@ -129,7 +129,7 @@ def train_on(losses: Sequence[float]) -> None:
 @pytest.mark.parametrize("last", [1.0, 9.0], ids=["a new best", "no best"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_death_at_any_step_of_pruning_leaves_the_best_and_the_last(last: float, monkeypatch) -> None:
-    """At every moment those that were the best and the last, or those that now are, are whole, ordered by step."""
+    """At any time the previous or the current best and last checkpoints are complete, ordered by step."""
     losses = [3.0, 2.0, 8.0, 5.0]
     Path("before").mkdir()
     with monkeypatch.context() as patch:
@@ -152,7 +152,7 @@ def test_a_death_at_any_step_of_pruning_leaves_the_best_and_the_last(last: float
 
 
 def test_a_file_that_somebody_removed_is_no_longer_counted() -> None:
-    """After a resume as many are kept as were asked for, not one less for each that is gone."""
+    """After a resume as many files are kept as requested, not one less for each that was removed."""
     train_on([3.0, 2.0, 8.0])
     remove(Path("m-1.npz"))
     train_on([3.0, 2.0, 8.0, 5.0, 9.0])
@@ -173,7 +173,7 @@ def test_decisions_tell_why_files_are_saved_and_forgotten() -> None:
 
 
 def test_nothing_is_forgotten_for_a_file_that_could_not_be_written() -> None:
-    """When saving fails, what retention would have given up is still there."""
+    """If saving fails, the files that retention would have deleted still exist."""
 
     class Full(LineSubject):
         def save(self, path: Path, *, weights_only: bool) -> None:
@@ -188,7 +188,7 @@ def test_nothing_is_forgotten_for_a_file_that_could_not_be_written() -> None:
 
 
 class SmallDisk(LineSubject):
-    """A subject whose files do not fit while `full` is set."""
+    """A subject whose files do not fit while ``full`` is set."""
 
     full = False
 
@@ -223,7 +223,7 @@ def loaded(subject: LineSubject) -> float:
 
 @given(st.lists(st.tuples(st.floats(1, 9), st.booleans()), min_size=1, max_size=10))
 def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> None:
-    """With on_error="warn" every epoch that beats what is really on the disk is tried; the old file stays whole."""
+    """With on_error="warn" every epoch better than the saved one is tried; the old file stays complete."""
     Path("best.npz").unlink(missing_ok=True)
     Path("best.npz.trainbus.json").unlink(missing_ok=True)
     values, full = [value for value, _ in epochs], {epoch for epoch, (_, full) in enumerate(epochs) if full}
@@ -242,7 +242,7 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
 
 
 def test_a_save_that_failed_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """One line a time, on_checkpoint_error and the result tell of it; on_checkpoint and on_decision do not."""
+    """Each failure logs a line, calls on_checkpoint_error (no on_checkpoint, no on_decision), and is in the result."""
 
     class Hears:
         def __init__(self) -> None:
@@ -295,7 +295,7 @@ def test_a_save_that_fails_ends_the_run_unless_everybody_agrees(other: tuple[str
 
 
 def test_whose_save_failed_forgets_nothing() -> None:
-    """What its asker wanted to delete for the new file stays; what others wanted to delete goes."""
+    """The files that its plugin wanted to delete for the new one stay; those of other plugins are deleted."""
 
     class Rotates:
         @hookimpl

@@ -1,4 +1,4 @@
-"""What the tests of TensorBoard share: short runs, and TensorBoard's own plugins over their files."""
+"""Short runs, and TensorBoard's own plugins over their files, shared by the tests of TensorBoard."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -40,13 +40,13 @@ def test_update_freq_adds_batches_and_takes_nothing(every: Any, epochs: int, bat
 
 
 def test_batches_are_running_means():
-    """What is written at a batch is the mean of the epoch until there."""
+    """The value written at a batch is the mean of the epoch so far."""
     train(TensorBoard("logs", update_freq="batch"), epochs=1, batches=3)
     assert [scalars()["train", "batch_loss", step] for step in (1, 2, 3)] == [0.0, 0.5, 1.0]
 
 
 def test_a_validation_between_batches_is_no_batch():
-    """Metrics of a validation that came in the middle of an epoch are not written as those of a batch."""
+    """Metrics of a validation within an epoch are not written as those of a batch."""
     with Run(None, TensorBoard("logs", update_freq="batch")) as run:
         for _ in run.epochs(1):
             for _ in run.batches(range(2)):
@@ -58,7 +58,7 @@ def test_a_validation_between_batches_is_no_batch():
 
 
 def test_several_updates_in_a_batch_skip_no_interval():
-    """Where a batch makes several updates, the first batch past each multiple of update_freq is written."""
+    """If a batch makes several updates, the first batch past each multiple of update_freq is written."""
     with Run(None, TensorBoard("logs", update_freq=10)) as run:
         run.begin_epoch(0)
         for batch in range(8):
@@ -67,7 +67,7 @@ def test_several_updates_in_a_batch_skip_no_interval():
 
 
 def test_epochs_alone_leave_batches_unheard():
-    """With update_freq="epoch" nobody listens to batches."""
+    """With update_freq="epoch" the callback does not listen to batches."""
     assert not Run(None, TensorBoard("logs")).has_batch_listeners
     assert Run(None, TensorBoard("logs", update_freq="batch")).has_batch_listeners
 
@@ -75,9 +75,9 @@ def test_epochs_alone_leave_batches_unheard():
 @pytest.mark.parametrize("layout", ["keras", "slash"])
 @pytest.mark.parametrize("every", [1, 3, 100])
 def test_a_device_is_waited_for_once_an_interval(every: int, layout: Any):
-    """However many metrics of whatever types lie there: once an interval of batches, a validation, an epoch.
+    """For any number of metrics of any types on it: once an interval of batches, a validation, an epoch.
 
-    Learning rates that lie there too come with the epoch's metrics.
+    Learning rates on the same device are read with the epoch's metrics.
     """
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
     groups = [{"params": [each], "lr": far(0.5)} for each in model.parameters()]

@@ -14,7 +14,7 @@ from .runs import short
 
 
 def test_decisions_stand_on_the_axis_and_in_a_table():
-    """In each epoch from its first on, a kind of decision shows how often it fell; the last table has them all."""
+    """In each epoch from its first on, each kind of decision shows its count; the last table lists all of them."""
     rates = ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)
     stopping = EarlyStopping(monitor="loss", patience=3, restore_best_weights=True)
     short(TensorBoard("logs"), rates, stopping, subject=LineSubject())

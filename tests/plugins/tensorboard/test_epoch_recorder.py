@@ -34,7 +34,7 @@ histories = st.lists(
 
 @given(histories)
 def test_scalars_are_those_of_the_history(history: list[dict[str, Any]]):
-    """Every single number of every epoch, finite or not, and nothing else, is where Keras has it."""
+    """Exactly the single numbers of every epoch, finite or not, are written, with Keras's tags and steps."""
     with tempfile.TemporaryDirectory() as folder:
         scripted(history, TensorBoard(folder))
         expected = {
@@ -125,7 +125,7 @@ def test_no_run_without_an_event():
 
 
 class Failing:
-    """Raises at the end of the second epoch."""
+    """A plugin that raises at the end of the second epoch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -148,7 +148,7 @@ def test_files_are_closed_whatever_ends_the_run(error: BaseException):
 
 
 def test_a_running_tensorboard_is_seconds_behind():
-    """While the run goes on, what happened can soon be read, though nothing more happens."""
+    """During a run, past events can soon be read, even if no further event follows."""
     with Run(None, TensorBoard("logs")) as run:
         for _ in run.epochs(1):
             run.log(loss=1.0)
@@ -159,7 +159,7 @@ def test_a_running_tensorboard_is_seconds_behind():
 
 
 def test_runs_share_nothing():
-    """One callback in two runs at once, and in another later, writes all three, each to files of its own."""
+    """One callback in two runs at once, and in a later one, writes all three, each to separate files."""
     callback = TensorBoard("logs")
     train(callback, epochs=1, batches=1)
     with Run(None, callback) as run, Run(None, TensorBoard("others")) as other:
@@ -192,16 +192,16 @@ def test_checkpoints_may_lie_in_the_same_directory():
     train([TensorBoard("logs"), ModelCheckpoint("logs/best")], epochs=1, batches=1, subject=LineSubject())
 
 
-def failures_told(run: Run) -> list[str]:
+def reported_failures(run: Run) -> list[str]:
     """The failures in the journal, which are those of the run and come before its end."""
-    (story,) = journal.read(Path("logs/journal.jsonl"))
-    told = [each for each in story.events if isinstance(each, journal.FailureReported)]
-    assert [(each.plugin, each.lost) for each in told] == [(each.plugin, each.lost) for each in run.failures]
-    assert story.events[-1] is story.end
-    return [each.lost for each in told]
+    (run_journal,) = journal.read(Path("logs/journal.jsonl"))
+    reported = [each for each in run_journal.events if isinstance(each, journal.FailureReported)]
+    assert [(each.plugin, each.lost) for each in reported] == [(each.plugin, each.lost) for each in run.failures]
+    assert run_journal.events[-1] is run_journal.end
+    return [each.lost for each in reported]
 
 
-def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
+def test_a_full_disk_costs_what_has_no_room_and_not_the_training(logged: Any):
     """The journal says once that the charts cannot be written, and how many are missing; what is there can be read."""
     with files_of_at_most(20_000):
         run = train(TensorBoard("logs", update_freq="batch"), epochs=4, batches=400)
@@ -209,16 +209,18 @@ def test_a_full_disk_costs_what_has_no_room_and_not_the_training(told: Any):
     texts = len(read()["train"].Tags()["tensors"])
     logs = Path("logs").absolute()
     assert run.result.epochs == 4
-    assert failures_told(run) == [
+    assert reported_failures(run) == [
         f"cannot write to {logs}",
         # of each epoch: its batches, itself, its validation by epoch and by update
         f"{4 * 400 + 4 * 3 + 2 - shown - texts:,} events of this run are not in {logs}",
     ]
-    assert told() == [f"{each}; the training continues" for each in run.failures]
+    assert logged() == [f"{each}; the training continues" for each in run.failures]
 
 
-def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monkeypatch: pytest.MonkeyPatch, told: Any):
-    """While the thread that writes is held up, batches, epochs, checkpoints and the end go on after a while."""
+def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(
+    monkeypatch: pytest.MonkeyPatch, logged: Any
+):
+    """While the writer thread is blocked, batches, epochs, checkpoints and the end continue after a while."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
     monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
@@ -240,10 +242,10 @@ def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(monke
     run = train([TensorBoard("logs", update_freq="batch"), ModelCheckpoint("logs/m")], 4, 40, subject=Holding())
     answers.set()
     assert run.result.epochs == 4
-    began, ended = failures_told(run)
+    began, ended = reported_failures(run)
     assert began == f"cannot write to {logs}"
     assert ended.endswith(f" events of this run are not in {logs}")
-    assert told() == [f"{each}; the training continues" for each in run.failures]
+    assert logged() == [f"{each}; the training continues" for each in run.failures]
 
 
 def test_a_directory_that_cannot_be_made_is_refused_before_training():

@@ -22,7 +22,7 @@ NAMES = st.text(st.sampled_from("abval_/eptrinschkg"), min_size=1, max_size=12) 
 
 @given(st.sets(NAMES, min_size=1), st.sampled_from(sorted(LAYOUTS)))
 def test_no_two_series_share_a_place(names: set[str], layout: Any):
-    """Whatever metrics are called, each series has a run and tag of its own, the same in every run."""
+    """For any metric names, each series has its own run and tag, the same in every run."""
     chosen = LAYOUTS[layout]
     places = [tuple(chosen.of_epoch(name)) for name in names]
     places += [(chosen.main, tag) for name in names if (tag := chosen.of_batch(name)) is not None]
@@ -35,10 +35,10 @@ def test_no_two_series_share_a_place(names: set[str], layout: Any):
     assert {run for run, _ in places} <= set(chosen.runs)
 
 
-def expected(layout: str, told: EventRecorder) -> dict[tuple[str, str, int], float]:
-    """Where each value belongs, written down anew."""
+def expected(layout: str, recorder: EventRecorder) -> dict[tuple[str, str, int], float]:
+    """Return the run, tag and step of each value, computed independently."""
     found: dict[tuple[str, str, int], float] = {}
-    for epoch, step, metrics in told.of("on_epoch_end", "epoch", "step", "metrics"):
+    for epoch, step, metrics in recorder.of("on_epoch_end", "epoch", "step", "metrics"):
         for name, value in metrics.items():
             bare, rate = name.removeprefix("val_"), name.startswith("learning_rate")
             if layout == "keras":
@@ -49,12 +49,12 @@ def expected(layout: str, told: EventRecorder) -> dict[tuple[str, str, int], flo
                 found[".", name if rate else f"{bare}/{'val' if bare != name else 'train'}", step] = value
         if layout != "keras":
             found[".", "epoch", step] = epoch
-    for step, metrics in told.of("on_batch_end", "step", "metrics"):
+    for step, metrics in recorder.of("on_batch_end", "step", "metrics"):
         for name, value in metrics.items():
             tag = {"keras": f"batch_{name}", "lightning": f"{name}_step", "slash": f"{name}/batch"}[layout]
             if not name.startswith("val_"):
                 found["train" if layout == "keras" else ".", tag, step] = value
-    for step, metrics in told.of("on_validation_end", "step", "metrics") if layout == "keras" else ():
+    for step, metrics in recorder.of("on_validation_end", "step", "metrics") if layout == "keras" else ():
         for name, value in metrics.items():
             found["validation", f"evaluation_{name.removeprefix('val_')}_vs_iterations", step] = value
     return found
@@ -64,12 +64,12 @@ def expected(layout: str, told: EventRecorder) -> dict[tuple[str, str, int], flo
 @pytest.mark.parametrize("name", ["torch", "keras", "sgd"])
 def test_every_value_of_a_training_is_where_the_layout_has_it(name: str, layout: Any):
     """On every framework exactly what was logged is there, with steps that only rise."""
-    told = EventRecorder("on_batch_end", "on_validation_end", "on_epoch_end")
+    recorder = EventRecorder("on_batch_end", "on_validation_end", "on_epoch_end")
     rates = ReduceLROnPlateau(monitor="val_score", mode="min", patience=2, factor=0.5)
-    run = TRAININGS[name]([TensorBoard("logs", layout=layout, update_freq="batch"), rates, told], None)
-    assert told.names.count("on_epoch_end") == run.result.epochs
+    run = TRAININGS[name]([TensorBoard("logs", layout=layout, update_freq="batch"), rates, recorder], None)
+    assert recorder.names.count("on_epoch_end") == run.result.epochs
     found = {key: value for key, value in scalars().items() if not key[1].startswith("training_decisions/")}
-    assert found == {key: np.float32(value) for key, value in expected(layout, told).items()}
+    assert found == {key: np.float32(value) for key, value in expected(layout, recorder).items()}
     for reader in read().values():
         for tag in reader.Tags()["scalars"]:
             steps = [event.step for event in reader.Scalars(tag)]
@@ -77,7 +77,7 @@ def test_every_value_of_a_training_is_where_the_layout_has_it(name: str, layout:
 
 
 def test_without_batches_the_flat_layouts_count_epochs():
-    """A loop that tells of no batches gets a step for each epoch."""
+    """In a loop without batches each epoch is a step."""
     with Run(None, TensorBoard("logs", layout="slash")) as run:
         for epoch in run.epochs(4):
             run.log(loss=float(epoch))

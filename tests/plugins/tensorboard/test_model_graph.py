@@ -1,4 +1,4 @@
-"""The laws of graphs: what is drawn of each framework, and that drawing costs neither the run nor the terminal."""
+"""Graphs of each framework's models, which cost neither the run nor the terminal anything."""
 
 import json
 import sys
@@ -36,7 +36,7 @@ X = torch.ones(ROWS, 3)
 
 
 class Branching(torch.nn.Module):
-    """Which way it goes depends on the numbers."""
+    """A model whose control flow depends on the values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Branching(torch.nn.Module):
 
 
 class Named(torch.nn.Module):
-    """Takes a mapping of tensors, and puts out another."""
+    """A model that maps a dictionary of tensors to another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,14 +58,14 @@ class Named(torch.nn.Module):
 
 
 class Wanting(Named):
-    """Takes its tensors by name only."""
+    """A model that takes its tensors by name only."""
 
     def forward(self, *, a: Any, b: Any) -> Any:  # type: ignore[override]
         return self.layer(a + b).relu()
 
 
 class Untraceable(torch.nn.Module):
-    """Neither way to follow it works."""
+    """A model that both tracers fail on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Untraceable(torch.nn.Module):
 
 
 def drawn(subject: Any) -> dict[str, Any]:
-    """Name to node, as TensorBoard reads them."""
+    """Return the nodes by name, as TensorBoard reads them."""
     with Run(subject, TensorBoard("logs")) as run:
         for _ in run.epochs(1):
             run.log(loss=1.0)
@@ -87,7 +87,7 @@ def drawn(subject: Any) -> dict[str, Any]:
 
 
 def connected(graph: dict[str, Any], begin: str, end: str) -> bool:
-    """Whether data goes from a node whose operation is `begin` to one whose operation is `end`."""
+    """Return whether a path leads from a node of operation ``begin`` to one of operation ``end``."""
     todo, seen = [name for name, node in graph.items() if end in node.op], set[str]()
     while todo:
         name = todo.pop()
@@ -110,44 +110,44 @@ CASES = [
 @pytest.mark.parametrize("tensorboard", [True, False])
 @pytest.mark.parametrize(("model", "probe", "operation"), CASES, ids=lambda value: type(value).__name__)
 def test_operations_of_pytorch_are_followed(
-    model: Any, probe: Any, operation: str, tensorboard: bool, monkeypatch: pytest.MonkeyPatch, capfd: Any, told: Any
+    model: Any, probe: Any, operation: str, tensorboard: bool, monkeypatch: pytest.MonkeyPatch, capfd: Any, logged: Any
 ):
-    """From an input to the operation leads a way, shapes stand at it, and nothing is printed or warned of.
+    """A path with shapes leads from an input to the operation, without output or warnings.
 
-    With TensorBoard installed and without; where numbers decide the way, only the former can follow it.
+    With TensorBoard and without; only the former can follow control flow that depends on values.
     """
     if not tensorboard:
         monkeypatch.setitem(sys.modules, "torch.utils.tensorboard._pytorch_graph", None)
     graph = drawn(TorchSubject(model, probe=probe))
     if isinstance(model, Branching) and not tensorboard:
         assert [node.op for node in graph.values()] == ["Linear", "Linear"]
-        assert len(told()) == 1
+        assert len(logged()) == 1
         return
     assert set().union(*(node.input for node in graph.values())) <= graph.keys()
     assert connected(graph, "input", operation)
     shapes = [each.attr["_output_shapes"].list.shape for each in graph.values()]
     assert any(shape.dim[0].size == ROWS for each in shapes for shape in each if shape.dim)
     assert capfd.readouterr() == ("", "")
-    assert told() == []
+    assert logged() == []
 
 
-def test_what_cannot_be_followed_shows_its_modules_and_one_line(capfd: Any, told: Any):
-    """The parts are drawn, a line says why no more, what the tracers print is kept back, and the run goes on."""
+def test_what_cannot_be_followed_shows_its_modules_and_one_line(capfd: Any, logged: Any):
+    """The modules are drawn, one line gives the reason, the tracers' output is suppressed, and the run continues."""
     graph = drawn(TorchSubject(Untraceable(), probe=X))
     assert {name: node.op for name, node in graph.items()} == {"layer": "Linear"}
-    (line,) = told()
+    (line,) = logged()
     assert line.startswith("TensorBoard: the graph shows parts, not operations: ")
     assert capfd.readouterr().out == ""
 
 
-def test_without_data_pytorch_shows_its_modules(told: Any):
-    """There is nothing to complain of."""
+def test_without_data_pytorch_shows_its_modules(logged: Any):
+    """No warning is logged."""
     graph = drawn(TorchSubject(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())))
     assert {name: (node.op, list(node.input)) for name, node in graph.items()} == {
         "0": ("Linear", []),
         "1": ("ReLU", ["0"]),
     }
-    assert told() == []
+    assert logged() == []
 
 
 def test_keras_has_both_graphs():
@@ -167,8 +167,8 @@ def test_keras_has_both_graphs():
     assert {name.rpartition("/")[2] for name in conceptual} == set(edges)
 
 
-def test_a_keras_model_of_free_calls_has_no_description(told: Any):
-    """Only the layers are drawn, and there is nothing to complain of."""
+def test_a_keras_model_of_free_calls_has_no_description(logged: Any):
+    """Only the layers are drawn, and no warning is logged."""
 
     class Free(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -180,11 +180,11 @@ def test_a_keras_model_of_free_calls_has_no_description(told: Any):
 
     assert set(drawn(KerasSubject(Free()))) == {"layer"}
     assert "keras" not in read()["train"].Tags()["tensors"]
-    assert told() == []
+    assert logged() == []
 
 
 def test_scikit_learn_shows_how_data_goes_through():
-    """Steps follow one another, branches stand side by side and are joined, and what is dropped is not."""
+    """Steps follow one another, branches are parallel and are joined, and dropped columns are not."""
     columns = ColumnTransformer(
         [("scaled", StandardScaler(), [0]), ("bare", "passthrough", [1]), ("gone", "drop", [2])], verbose=True
     )
@@ -222,7 +222,7 @@ def test_the_graph_of_a_fitted_ensemble_has_what_was_fitted():
 
 
 def test_nothing_is_left_of_a_graph_that_is_not_wanted():
-    """With write_graph=False neither kind is written, and the model is not even followed."""
+    """With write_graph=False neither kind is written, and the model is not even traced."""
     with Run(TorchSubject(Untraceable(), probe=X), TensorBoard("logs", write_graph=False)) as run:
         for _ in run.epochs(1):
             run.log(loss=1.0)
@@ -248,7 +248,7 @@ def test_graph_is_the_subjects():
 
 
 def test_graph_can_be_left_out():
-    """Without write_graph there is none, and a subject without one is no reason to complain."""
+    """Without write_graph there is none, and a subject without a graph causes no warning."""
     train(TensorBoard("off", write_graph=False), epochs=1, batches=1, subject=TorchLike())
     train(TensorBoard("none", histogram_freq=0), epochs=1, batches=1)
     assert not any(reader.Tags()["graph"] for folder in ("off", "none") for reader in read(folder).values())

@@ -111,8 +111,8 @@ def torch_epoch(subject: Any, *callbacks: Any) -> None:
 INSIDE = TensorBoard("logs", histogram_freq=1)
 
 
-def test_without_data_weights_are_written_and_one_line_says_what_is_missing(told: Any):
-    """The line names the fix of each framework; where there are no layers to see, there is nothing to say."""
+def test_without_data_weights_are_written_and_one_line_says_what_is_missing(logged: Any):
+    """The line names the fix of each framework; without layers there is no line."""
     torch_epoch(TorchSubject(torch.nn.Linear(6, 1)), INSIDE)
     fit(KerasCallback(INSIDE))
     partial_fit(MLPClassifier((2,)), ROWS, LABELS, callbacks=INSIDE)
@@ -121,7 +121,7 @@ def test_without_data_weights_are_written_and_one_line_says_what_is_missing(told
         for _ in run.epochs(1):
             run.log(loss=1.0)
     fixes = ["TorchSubject(..., probe=validation_loader)", "give fit validation_data=", "give partial_fit validation_"]
-    lines = told()
+    lines = logged()
     assert len(lines) == 3
     for line, fix in zip(lines, fixes, strict=True):
         assert line.startswith("TensorBoard: no histograms of activations: ")
@@ -130,8 +130,8 @@ def test_without_data_weights_are_written_and_one_line_says_what_is_missing(told
     assert {"weight/histogram", "m/only/kernel/histogram", "coefs_/0/histogram", "coef_/histogram"} <= shown
 
 
-def test_a_lazy_model_is_seen_from_its_first_epoch_on(told: Any):
-    """Its first batch has given its weights values: they, their gradients and what they put out are there."""
+def test_a_lazy_model_is_seen_from_its_first_epoch_on(logged: Any):
+    """After the first batch its weights have values: they, their gradients and their outputs are shown."""
     model = torch.nn.Sequential(torch.nn.LazyLinear(3), torch.nn.ReLU(), torch.nn.LazyLinear(1))
     subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1), probe=torch.from_numpy(HELD_OUT))
     torch_epoch(subject, TensorBoard("logs", histogram_freq=1, write_grads=True))
@@ -140,11 +140,11 @@ def test_a_lazy_model_is_seen_from_its_first_epoch_on(told: Any):
     assert shown == {f"{each}/{what}" for each in weights for what in ("histogram", "gradient")} | {
         f"{layer}/activation" for layer in range(3)
     }
-    assert told() == []
+    assert logged() == []
 
 
-def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
-    """Keras gets each of its batches; a line names arrays as the way out, and that way works."""
+def test_a_generator_of_validation_data_is_not_taken_from(logged: Any):
+    """Keras gets each of its batches; a line suggests arrays, and that works."""
     batches = [(HELD_OUT, np.zeros(15, "int64"))] * 3
 
     def generator():
@@ -153,7 +153,7 @@ def test_a_generator_of_validation_data_is_not_taken_from(told: Any):
     one_shot = generator()
     fit(KerasCallback(INSIDE), validation_data=one_shot, validation_steps=3)
     assert list(one_shot) == []
-    (line,) = told()
+    (line,) = logged()
     assert "generator, which can be iterated only once; give arrays or a data set: KerasCallback(callbacks, " in line
     assert "m/only/activation" not in read()["train"].Tags()["histograms"]
     bus = KerasCallback(TensorBoard("more", histogram_freq=1), validation_data=HELD_OUT)
@@ -220,7 +220,7 @@ def test_keras_models_of_any_make_are_seen():
 
 
 def test_a_layer_that_always_draws_goes_on_drawing_as_before():
-    """What a layer draws even in evaluation is not used up by looking."""
+    """The random state of a layer that draws even in evaluation is not changed by looking."""
 
     class Noisy(keras.layers.Layer):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -238,7 +238,7 @@ def test_a_layer_that_always_draws_goes_on_drawing_as_before():
 
 
 class Blinds:
-    """Lets all that could be seen of a subject but its weights fail, some of it half seen."""
+    """A subject whose inspection fails except for its weights, in part midway."""
 
     LOOKS = ("trace", "graph", "config", "activations", "hold_gradients")
 
@@ -257,11 +257,11 @@ class Blinds:
 
 
 @pytest.mark.parametrize("framework", sorted(TRAININGS))
-def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever(framework: str, told: Any):
-    """The log tells each loss once, so do the run and its journal; the training and all else that is shown stay."""
+def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever(framework: str, logged: Any):
+    """Each failure is logged once, also in the run and its journal; training and all other charts are unchanged."""
     options: Any = {"histogram_freq": 1, "write_grads": GRADIENTS[framework], "batch_size": 4}
     plain = TRAININGS[framework]([TensorBoard("plain", **options)])
-    assert told() == []
+    assert logged() == []
     run = TRAININGS[framework]([TensorBoard("logs", **options), Blinds()])
     lost = {"no graph": "no", "no gradients from here on": "no", "no activations from here on": "no more"}
     if framework == "keras":
@@ -269,13 +269,13 @@ def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever
     if not GRADIENTS[framework]:
         del lost["no gradients from here on"]
     expected = sorted(f"TensorBoard: {each}: ArithmeticError: {why}" for each, why in lost.items())
-    (story,) = journal.read(Path("logs/journal.jsonl"))
-    failures = [each for each in story.events if isinstance(each, journal.FailureReported)]
+    (run_journal,) = journal.read(Path("logs/journal.jsonl"))
+    failures = [each for each in run_journal.events if isinstance(each, journal.FailureReported)]
 
-    assert sorted(told()) == [f"{each}; the training continues" for each in expected]
+    assert sorted(logged()) == [f"{each}; the training continues" for each in expected]
     assert sorted(map(str, run.failures)) == expected
     assert sorted(f"{each.plugin}: {each.lost}: {each.error}" for each in failures) == expected
-    assert story.events[-1] is story.end
+    assert run_journal.events[-1] is run_journal.end
     assert run.history == plain.history
     kept, whole = everything("logs"), everything("plain")
     unseen = {key for key in whole if key[1] in ("graph", "keras") or key[1].endswith(("/activation", "/gradient"))}
@@ -294,8 +294,8 @@ def test_sparse_gradients_show_the_values_that_they_hold():
     assert (name, sorted(values.ravel())) == ("weight", [1.0, 1.0, 2.0, 2.0])
 
 
-def test_gradients_that_cannot_be_had_say_why(told: Any):
-    """No optimizer, a framework that tells none, an epoch without an update, no histograms: one line each."""
+def test_gradients_that_cannot_be_had_say_why(logged: Any):
+    """No optimizer, a framework without gradients, an epoch without an update, no histograms: one line each."""
     grads: Mapping[str, Any] = {"log_dir": "logs", "write_grads": True}
     model = torch.nn.Linear(6, 1)
     torch_epoch(TorchSubject(model, probe=HELD_OUT), TensorBoard(**grads, histogram_freq=1))
@@ -307,7 +307,7 @@ def test_gradients_that_cannot_be_had_say_why(told: Any):
     torch_epoch(subject, TensorBoard(**grads))
     no = "TensorBoard: no histograms of gradients: "
     seen = "gradients are seen when an optimizer makes an update; give it: TorchSubject(model, optimizer)"
-    assert told() == [
+    assert logged() == [
         f"{no}{seen}",
         f"{no}SklearnSubject provides none",
         f"{no}no weight had a gradient when it was updated",

@@ -27,7 +27,7 @@ def test_the_profiler_sees_the_updates_that_were_asked_for():
 
 
 def test_a_profile_of_the_users_own_goes_on():
-    """A process has one profiler: where it is taken, the run does without, and says so."""
+    """A process has one profiler: if it is in use, the run continues without, and says so."""
     with torch.profiler.profile() as own, Run(None, TensorBoard("logs", profile="1:2")) as run:
         for _ in run.epochs(1):
             for _ in run.batches(range(3)):
@@ -39,7 +39,7 @@ def test_a_profile_of_the_users_own_goes_on():
 
 
 def test_a_profile_without_pytorch_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch):
-    """Where PyTorch is not installed, the run ends before anything is trained, and says what to install."""
+    """If PyTorch is not installed, the run ends before training, and names the command to install it."""
     monkeypatch.delitem(sys.modules, "trainbus.plugins.tensorboard.profiler", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependency, match="pip install torch"):

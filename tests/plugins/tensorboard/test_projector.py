@@ -65,7 +65,7 @@ def test_the_projector_shows_embeddings_with_their_labels(layout: Any):
 
 @pytest.mark.parametrize("framework", ["torch", "keras"])
 def test_embeddings_are_found_by_themselves(framework: str):
-    """Without names of layers, the tables of all embedding layers are shown, wherever in the model they are."""
+    """Without names of layers, the tables of all embedding layers are shown, at any depth in the model."""
     if framework == "torch":
         inner = torch.nn.Sequential(torch.nn.Embedding(5, 2), torch.nn.Linear(2, 3))
         subject: Any = TorchSubject(torch.nn.Sequential(inner, torch.nn.EmbeddingBag(4, 3)))
@@ -111,7 +111,7 @@ def test_wrong_embeddings_are_refused_before_training(wrong: dict[str, Any], mes
     ],
 )
 def test_labels_that_the_projector_would_not_take_are_refused_before_training(labels: str, fault: str | None):
-    """It wants one for each row, passes over empty lines, and takes a heading where there are several columns."""
+    """It needs one label for each row, skips empty lines, and expects a heading if there are several columns."""
     Path("labels.tsv").write_bytes(labels.encode())
     words = {"embeddings_layer_names": ["words"], "embeddings_metadata": "labels.tsv"}
     callback = TensorBoard("logs", embeddings_freq=1, **words)

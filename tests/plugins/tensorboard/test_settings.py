@@ -45,7 +45,7 @@ def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):
 
 
 def test_settings_are_values():
-    """Defaults are the documented ones, paths become text, NumPy's numbers Python's; they come back from JSON."""
+    """Defaults are the documented ones, paths become text, NumPy's numbers Python's; JSON restores them."""
     assert TensorBoard() == TensorBoard(
         log_dir="./logs", histogram_freq=0, batch_size=32, write_graph=True, write_images=True, update_freq="epoch"
     )

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is")
 
 
 class Malicious:
-    """Unpickled, it makes a directory."""
+    """An object that creates a directory when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("code-ran",)
 
 
 class Odd:
-    """State of every kind that DCP by itself would change."""
+    """State of every kind that DCP alone would change."""
 
     def __init__(self, state: Any = None) -> None:
         self.state = state
@@ -67,7 +67,7 @@ def step(subject: TorchSubject) -> None:
 
 
 def test_a_directory_holds_what_a_file_holds() -> None:
-    """Brought back from either, a training goes on to the bit, and odd state is what it was."""
+    """A training restored from either continues bit by bit, and unusual state is unchanged."""
     one = training(1, {**ODD, "tensors": {5: torch.ones(2), "deep": [{"x": torch.zeros(1)}]}})
     step(one)
     for path in ("a.pt", "a.dcp"):
@@ -86,7 +86,7 @@ def test_a_directory_holds_what_a_file_holds() -> None:
 
 
 def test_an_untrained_state_comes_back() -> None:
-    """An optimizer that has made no step has none afterwards."""
+    """An optimizer that has made no step has none after restoring."""
     training(1).save("a.dcp", weights_only=False)
     other = training(2)
     step(other)
@@ -109,7 +109,7 @@ def test_torch_reads_it_and_is_read() -> None:
 
 
 def test_what_does_not_fit_changes_nothing() -> None:
-    """Of another model the directory is refused before anything is read of its shards."""
+    """A directory of another model is refused before its shards are read."""
     training(1).save("a.dcp", weights_only=False)
     other = TorchSubject(nn.Linear(3, 4))
     before = other.snapshot()
@@ -120,7 +120,7 @@ def test_what_does_not_fit_changes_nothing() -> None:
 
 @pytest.mark.parametrize("where", ["index", "inside of the index", "value"])
 def test_a_malicious_pickle_runs_no_code(where: str) -> None:
-    """Whatever file of the directory holds it, restoring raises and runs nothing; DCP itself would run it."""
+    """Whichever file of the directory contains it, restoring raises and runs nothing; DCP itself would run it."""
     path = Path("a.dcp")
     if where == "value":
         state_dict_saver.save({"evil": Malicious(), "x": torch.ones(1)}, checkpoint_id=path, no_dist=True)
@@ -142,7 +142,7 @@ def test_a_malicious_pickle_runs_no_code(where: str) -> None:
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "shards-1/../../x"])
 def test_an_index_names_nothing_outside(name: str) -> None:
-    """Parts lie in the directory, or the index is refused."""
+    """All files that an index names are in the directory, or the index is refused."""
     training(1).save("a.dcp", weights_only=False)
     metadata = read_index(Path("a.dcp", INDEX))
     next(iter(metadata.storage_data.values())).relative_path = name
@@ -154,7 +154,7 @@ def test_an_index_names_nothing_outside(name: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["missing", "no pickle", "empty", "another object"])
 def test_what_is_no_index_is_refused(wrong: str) -> None:
-    """A directory without one, or with something else in its place, is refused by name."""
+    """A directory without an index, or with something else under its name, is refused by name."""
     training(1).save("a.dcp", weights_only=False)
     index = Path("a.dcp", INDEX)
     if wrong == "missing":

@@ -1,4 +1,4 @@
-"""Files of PyTorch that trainbus lays down piece by piece are those that PyTorch would have written."""
+"""Files of PyTorch that trainbus writes in parts are those that PyTorch would have written."""
 
 import io
 import zipfile
@@ -17,7 +17,7 @@ from trainbus.adapters.torch.files.pt import write
 
 @st.composite
 def tensors(draw: st.DrawFn) -> torch.Tensor:
-    """Of any type, order and part of a larger tensor."""
+    """Return tensors of any dtype, memory order and part of a larger tensor."""
     kind = draw(st.sampled_from(TYPES))
     shape = draw(st.lists(st.integers(0, 4), max_size=3))
     numbers = torch.randint(0, 2, [size + 1 for size in shape]).to(kind)

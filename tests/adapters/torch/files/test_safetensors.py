@@ -21,7 +21,7 @@ def tied() -> nn.Module:
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
 def test_safetensors_hold_the_weights(kind: torch.dtype, tmp_path: Path) -> None:
-    """Tied ones once, channels last, in a file that the library reads, and that brings another model to the same."""
+    """Tied weights once, channels last, in a file that the library reads and another model loads."""
     model, path = tied().to(kind), tmp_path / "w.safetensors"
     model.register_buffer("nothing", torch.empty(0, 3))
     TorchSubject(model).save(path, weights_only=True)

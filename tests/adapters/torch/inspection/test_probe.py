@@ -1,4 +1,4 @@
-"""The laws of looking at a PyTorch model: what it is called with, what is seen, and that no trace is left."""
+"""Inspecting a PyTorch model: its inputs, the outputs that are recorded, and no side effects."""
 
 import copy
 import logging
@@ -69,7 +69,7 @@ def loader(*tensors: Any, **options: Any) -> Any:
 )
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
 def test_a_model_is_called_with_what_it_takes(model: Any, data: Any, args: Any, kwargs: Any, size: int):
-    """Put together again, the batches are what `forward` takes of the data, and none is larger than asked for."""
+    """Concatenated, the batches are the data that ``forward`` takes, and none is larger than requested."""
     batches = list(Probe(data).batches(model, size))
     flat = [[*_tensors(part.args), *_tensors(part.kwargs)] for part in batches]
     assert max(len(tensor) for part in flat for tensor in part) <= size
@@ -86,14 +86,14 @@ def _tensors(value: Any) -> list[Any]:
 
 @pytest.mark.parametrize("once", [iter([X]), (batch for batch in [X])])
 def test_what_can_be_gone_through_only_once_is_refused(once: Any):
-    """A generator is named before training, and not a batch of it is taken."""
+    """A generator is refused by name before training, and no batch of it is consumed."""
     with pytest.raises(SettingsError, match=r"probe is a .*, which can be iterated only once; give tensors, or a"):
         TorchSubject(One(), probe=once)
     assert len(list(once)) == 1
 
 
 class Counting(nn.Module):
-    """Changes its buffers whenever it is called, one of them by putting another in its place."""
+    """A module that changes its buffers at each call, one of them by assigning another tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Counting(nn.Module):
 
 
 def test_a_look_leaves_no_trace():
-    """Modes of every module, buffers, weights, hooks and the loader's generator are afterwards as they were."""
+    """Modes of every module, buffers, weights, hooks and the loader's generator are unchanged afterwards."""
     generator = torch.Generator().manual_seed(3)
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), Counting(), nn.ReLU(inplace=True), nn.Dropout())
     model[1].eval()  # frozen by its user
@@ -126,7 +126,7 @@ def test_a_look_leaves_no_trace():
 
 
 def test_a_failing_look_leaves_no_trace_either():
-    """Where the model raises, modes and hooks are as they were all the same."""
+    """If the model raises, modes and hooks are restored all the same."""
 
     class Failing(nn.Module):
         def forward(self, x: Any) -> Any:
@@ -141,14 +141,14 @@ def test_a_failing_look_leaves_no_trace_either():
 
 @dataclass
 class Answer:
-    """What some models put out."""
+    """The output type of some models."""
 
     scores: torch.Tensor
     hidden: Any
 
 
 class Attending(nn.Module):
-    """Modules with several outputs, called several times, called by nobody, or that do without their children."""
+    """Modules with several outputs, called several times, never called, or that bypass their children."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Attending(nn.Module):
 
 @given(st.integers(1, 6))
 def test_every_module_that_calls_no_other_is_seen_whole(size: int):
-    """However the data is cut, the outputs put together are those of one pass, in evaluation mode, in any order."""
+    """In any batch size the concatenated outputs are those of one pass, in evaluation mode, in any order."""
     torch.manual_seed(0)
     model, x = Attending(), torch.randn(5, 4, 2)
     found: dict[str, list[Any]] = {}
@@ -202,7 +202,7 @@ def test_what_cannot_be_looked_at_says_why():
 
 
 def test_names_that_only_differ_in_their_dots_stay_apart():
-    """A module may have a / in its name: nothing is shown in the place of another's."""
+    """A module's name may contain a /: no module is shown under another's name."""
     model = nn.Sequential()
     model.add_module("a", nn.Sequential())
     model.a.add_module("b", nn.Linear(2, 2))
@@ -213,7 +213,7 @@ def test_names_that_only_differ_in_their_dots_stay_apart():
 
 
 def test_a_probe_without_batches_says_so():
-    """Whoever asks for the graph or for activations hears why there are none."""
+    """A request for the graph or for activations gets the reason why there are none."""
     subject = TorchSubject(One(), probe=[])
     for look in (subject.trace, lambda size: list(subject.activations(size))):
         with pytest.raises(LoopError, match="the probe has no batch"):
@@ -221,7 +221,7 @@ def test_a_probe_without_batches_says_so():
 
 
 def test_a_lazy_model_is_not_settled_by_a_look():
-    """Before its first batch it cannot be followed, and a look at its layers says why; after that, it shows them."""
+    """Before its first batch it cannot be traced, and the log says why; after that, its layers are shown."""
     model = nn.Sequential(nn.LazyLinear(2))
     subject = TorchSubject(model, probe=X)
     why = "weights without values until its first batch"
@@ -235,7 +235,7 @@ def test_a_lazy_model_is_not_settled_by_a_look():
 
 
 def test_looking_records_no_gradients():
-    """What is put out meanwhile needs no gradients, and the weights keep theirs."""
+    """The outputs need no gradients, and the weights keep theirs."""
     model = nn.Linear(2, 1)
     model(X).sum().backward()
     before = model.weight.grad
@@ -246,7 +246,7 @@ def test_looking_records_no_gradients():
 
 
 def test_looks_at_several_models_at_once_leave_the_process_as_it_was():
-    """Output, log, warnings and the stance of the compiler belong to all threads; each look brings back its own."""
+    """Output, log, warnings and the compiler's stance belong to all threads; each look restores them."""
     compiled = torch.compile(nn.Linear(2, 1), backend="eager")
     compiled(X)
     before = sys.stdout, sys.stderr, logging.root.manager.disable, warnings.filters[:]

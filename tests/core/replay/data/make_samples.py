@@ -1,8 +1,8 @@
-"""Makes the samples beside this file with the real libraries; each is there only if its library is installed.
+"""Create the samples next to this file with the real libraries; each is created only if its library is installed.
 
     python make_samples.py DIRECTORY [keras] [lightning] [transformers]
 
-Beside each sample, NAME.json holds what the library itself said of every epoch.
+Next to each sample, NAME.json contains what the library itself reported for every epoch.
 """
 
 import json
@@ -17,7 +17,7 @@ Epochs = list[dict[str, float]]
 
 
 def keras(place: Path) -> Epochs:
-    """TensorBoard (with TensorFlow only), CSVLogger and the history of one `fit`."""
+    """TensorBoard (with TensorFlow only), CSVLogger and the history of one ``fit``."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
     import numpy as np
@@ -35,7 +35,7 @@ def keras(place: Path) -> Epochs:
 
 
 def lightning(place: Path) -> Epochs:
-    """TensorBoardLogger and CSVLogger of one `fit`, metrics of batches and learning rates among them."""
+    """TensorBoardLogger and CSVLogger of one ``fit``, with batch metrics and learning rates."""
     import torch
     from lightning import LightningModule, Trainer
     from lightning.pytorch.callbacks import Callback, LearningRateMonitor

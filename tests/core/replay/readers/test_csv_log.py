@@ -24,7 +24,7 @@ ROWS = st.lists(st.lists(CELLS, min_size=4, max_size=4), min_size=1, max_size=8)
 
 @given(ROWS, st.sampled_from([",", ";", "\t"]), st.sampled_from(["", "NA", "None"]))
 def test_any_table_is_read_back(rows, delimiter: str, missing: str):
-    """Every cell comes back exactly, NaN and infinities too, and an empty one as an epoch that logged nothing."""
+    """Every cell is read back exactly, NaN and infinities too, and an empty one as an epoch that logged nothing."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "log.csv")
         with path.open("w", newline="") as file:
@@ -41,7 +41,7 @@ def test_any_table_is_read_back(rows, delimiter: str, missing: str):
 
 
 def test_samples_in_tables_hold_what_keras_said():
-    """CSVLogger's file and the history are exactly what `fit` returned."""
+    """CSVLogger's file and the history contain exactly what ``fit`` returned."""
     epochs = json.loads((DATA / "keras.json").read_text())["epochs"]
     for name, words in [("keras.csv", "Keras CSV"), ("keras_history.json", "Keras History")]:
         found = read(DATA / name)

@@ -25,7 +25,7 @@ def test_hidden_directories_and_installed_packages_hold_no_runs(tmp_path: Path):
 
 
 def test_a_directory_without_files_and_a_missing_one_are_named(tmp_path: Path):
-    """Neither message ends in a list of nothing."""
+    """Neither message ends in an empty list."""
     with pytest.raises(SettingsError, match=r"no recorded run in .* or below, no file at all; known formats: "):
         read(tmp_path)
     with pytest.raises(SettingsError, match=r"nothere' does not exist$"):

@@ -15,7 +15,7 @@ NAMES = ["loss", "val_loss", "accuracy", "learning_rate"]
 
 
 def test_histories_that_validate_now_and_then(tmp_path: Path):
-    """With `validation_freq=2`, the epochs of shorter lists are inferred and noted; other lengths are left out."""
+    """With ``validation_freq=2``, the epochs of shorter lists are inferred and noted; other lengths are left out."""
     history = {"loss": [4, 3, 2, 1], "val_loss": ["3.5", "1.5"], "odd": [1, 2, 3], "vector": [[1], [2], [3], [4]]}
     path = tmp_path / "history.json"
     path.write_text(json.dumps({"history": history, "epoch": [0, 1, 2, 3]}))
@@ -28,7 +28,7 @@ def test_histories_that_validate_now_and_then(tmp_path: Path):
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.lists(st.floats(), min_size=3, max_size=3), min_size=1))
 def test_any_history_is_read_back(history):
-    """Whatever numbers a history has, they come back exactly."""
+    """All numbers of a history are read back exactly."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "history.json")
         path.write_text(json.dumps(history))

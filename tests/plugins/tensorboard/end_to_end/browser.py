@@ -51,7 +51,7 @@ const text = (root) => {
 };
 const words = (selector) => deep(selector).map(each => text(each).replace(/\\s+/g, ' ').trim());
 """
-"""What every script may use: elements by selector, their texts, also in shadow roots and frames."""
+"""Helpers of every script: elements by selector, their texts, also in shadow roots and frames."""
 
 
 class Browser:
@@ -66,19 +66,19 @@ class Browser:
         self._ask("Page.enable")
 
     def open(self, address: str) -> None:
-        """Go to a page; `until` waits for what it shows."""
+        """Open a page; ``until`` waits for its content."""
         self._ask("Page.navigate", {"url": "about:blank"})  # an address that differs only behind its # loads nothing
         self._ask("Page.navigate", {"url": address})
 
     def run(self, script: str) -> Any:
-        """What a JavaScript expression gives; it may use `deep`, `text` and `words`."""
+        """Return the value of a JavaScript expression, which may use ``deep``, ``text`` and ``words``."""
         expression = f"(() => {{ {DEEP} return ({script}); }})()"
         found = self._ask("Runtime.evaluate", {"expression": expression, "returnByValue": True, "awaitPromise": True})
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
     def until(self, script: str, seconds: float = 60) -> Any:
-        """Wait until the expression gives something true."""
+        """Wait until the expression is true."""
         end = time.monotonic() + seconds
         while not (found := self._try(script)):
             if time.monotonic() > end:
@@ -94,7 +94,7 @@ class Browser:
             return None
 
     def picture(self, path: Path, **clip: float) -> None:
-        """Write what the page looks like as a PNG."""
+        """Write a screenshot of the page as a PNG."""
         options = {"format": "png", **({"clip": {"scale": 1, **clip}} if clip else {})}
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot", options)["data"]))
 
@@ -121,7 +121,7 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A Chromium of its own, with an empty profile, that ends with the block."""
+    """Run a separate Chromium with an empty profile, until the block ends."""
     with ExitStack() as stack:
         profile = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         command_in, command_out = os.pipe()

@@ -1,4 +1,4 @@
-"""Make the pictures of docs/tensorboard.md again: `python -m tests.plugins.tensorboard.end_to_end.screenshots`."""
+"""Take the screenshots of docs/tensorboard.md: ``python -m tests.plugins.tensorboard.end_to_end.screenshots``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PICTURES: dict[str, tuple[str, str, str, dict[str, float]]] = {
 
 
 def main() -> None:
-    """Train the demo on each framework, open each page, and take its picture."""
+    """Train the demo on each framework, open each page, and take a screenshot."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         for framework in {each[0] for each in PICTURES.values()}:
             demo(framework, Path(framework), epochs=20)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def expanded(shown: Any) -> dict[str, float]:
-    """Open the box of the model; where the graph then is."""
+    """Open the box of the model; return the position of the graph."""
     box = "deep('g.node').find(each => each.dataset.name === 'Sequential')"
     click = "new MouseEvent('dblclick', {bubbles: true, composed: true})"
     shown.run(f"{box}.querySelector('rect').dispatchEvent({click})")

@@ -1,4 +1,4 @@
-"""What a real TensorBoard, in a real browser, shows of three frameworks: its pages are looked at as a user does."""
+"""Pages of a real TensorBoard, in a real browser, for runs of three frameworks, used as a user does."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ LABELS = ("red", "green", "blue", "white", "black")
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a run of each framework, all in it that there is, and one with embeddings in a flat layout."""
+    """Return a directory with a complete run of each framework, and one with embeddings in a flat layout."""
     folder = tmp_path_factory.mktemp("logs")
     for name, train in TRAININGS.items():
         rates = ReduceLROnPlateau(monitor="loss", mode="min", patience=1, min_delta=100)
@@ -44,7 +44,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(logs: Path) -> Iterator[Any]:
-    """Opens a page of the TensorBoard that shows the directory; gives the browser, which is there."""
+    """Yield a function that opens a page of the TensorBoard of the directory in a browser."""
     with server(str(logs)) as ask, browser() as shown:
 
         def open_page(name: str, **query: str) -> Browser:
@@ -134,7 +134,7 @@ def test_texts_are_tables(page: Any):
 
 @pytest.mark.exhaustive
 def test_hyperparameters_are_a_table_of_runs(page: Any):
-    """Each framework's run has a row with its settings and what it came to."""
+    """Each framework's run has a row with its settings and its results."""
     shown = page("hparams")
     for name in TRAININGS:
         shown.until(f"words('vaadin-grid-cell-content').includes('{name}/train')")

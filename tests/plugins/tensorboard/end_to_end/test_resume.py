@@ -1,4 +1,4 @@
-"""The laws of charts that go on from a checkpoint; those of runs that were killed are with the reliability tests."""
+"""Charts continued from a checkpoint; those of killed runs are with the reliability tests."""
 
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,27 @@ def train(*, resume: Any = None, epochs: int = 6, **settings: Any) -> None:
 
 
 def checkpoint(epoch: int) -> Path:
-    """The checkpoint of an epoch, counted from 1."""
+    """Return the checkpoint of an epoch, counted from 1."""
     (path,) = (each for each in Path().glob(f"at-{epoch}.*") if each.suffix != ".json")
     return path
 
 
 @pytest.fixture
 def unbroken() -> dict[Any, list[str]]:
-    """What the charts show of six epochs."""
+    """Return what the charts show of six epochs."""
     train()
     return everything("logs")
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 6])
 def test_from_any_checkpoint_the_charts_go_on(unbroken: dict[Any, list[str]], epoch: int):
-    """What came after the checkpoint is taken back and written again, so that nothing is there twice."""
+    """Events after the checkpoint are removed and written again, so that none is there twice."""
     train(resume=checkpoint(epoch))
     assert everything("logs") == unbroken
 
 
 def test_more_epochs_continue_a_run_that_was_over():
-    """A run that had ended and trains on has the charts of one that trained so long at once."""
+    """A finished run that trains on has the charts of one that trained that long at once."""
     train(epochs=3)
     train(epochs=6, resume=checkpoint(3))
     found = everything("logs")
@@ -61,7 +61,7 @@ def test_purge_never_takes_nothing_back(unbroken: dict[Any, list[str]]):
 
 
 def test_charts_elsewhere_stay_as_they_were(unbroken: dict[Any, list[str]]):
-    """A run that goes on into another directory leaves the first one's charts alone and begins where it resumes."""
+    """A run that continues in another directory does not change the first one's charts and begins where it resumes."""
     train(resume=checkpoint(3), log_dir="more")
     assert everything("logs") == unbroken
     assert {step for _, tag, step in everything("more") if tag == "epoch_loss"} == {3, 4, 5}
@@ -82,7 +82,7 @@ def test_charts_of_other_runs_stay_as_they_were():
 
 
 def test_deleted_charts_begin_anew(unbroken: dict[Any, list[str]]):
-    """Where somebody has deleted the event files, the rest of the run is shown, introduced as a new one."""
+    """If the event files were deleted, the charts begin with the resumed epochs, as a new run."""
     for path in Path("logs").rglob("events*"):
         path.unlink()
     train(resume=checkpoint(5))
@@ -93,7 +93,7 @@ def test_deleted_charts_begin_anew(unbroken: dict[Any, list[str]]):
 
 @pytest.mark.parametrize("layout", ["lightning", "slash"])
 def test_a_running_tensorboard_drops_what_is_taken_back(layout: str):
-    """A reader that held the later steps already shows, after the resume, what a new reader shows."""
+    """A reader that has read the later steps already shows, after the resume, what a new reader shows."""
     train(layout=layout)
     live = EventAccumulator("logs", size_guidance={"scalars": 0}).Reload()
     train(layout=layout, resume=checkpoint(3))

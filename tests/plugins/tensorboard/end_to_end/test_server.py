@@ -1,4 +1,4 @@
-"""What a real TensorBoard, running meanwhile, shows of a run."""
+"""Runs as a real TensorBoard shows them meanwhile."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from .test_resume import checkpoint, train
 
 @contextmanager
 def server(folder: str, *options: str) -> Iterator[Any]:
-    """A TensorBoard of the directory; gives a function that asks it for data, and knows its address."""
+    """A TensorBoard of the directory; yields a function that requests data from it."""
     command = [sys.executable, "-m", "tensorboard.main", f"--logdir={folder}", "--port=0", "--reload_interval=1"]
     with subprocess.Popen(
         [*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True

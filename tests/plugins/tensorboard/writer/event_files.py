@@ -1,4 +1,4 @@
-"""What the tests of event files share."""
+"""Helpers for event files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Memory that is lent again is never anybody else's."""
+"""A buffer that is reused has only one user at a time."""
 
 from collections import deque
 from typing import Any
@@ -56,7 +56,7 @@ class Lending(RuleBasedStateMachine):
 
     @invariant()
     def whole(self) -> None:
-        """What is held is what was copied."""
+        """The buffer equals its source."""
         for copied, expected in self.held:
             np.testing.assert_array_equal(copied, expected)
 
@@ -65,7 +65,7 @@ TestLending = Lending.TestCase
 
 
 def test_the_same_memory_is_lent_again_but_not_all_is_kept() -> None:
-    """An array that is copied each epoch takes its memory once; more than was allowed goes back to the system."""
+    """An array copied each epoch allocates once; memory beyond the limit is returned to the system."""
     buffers, array = BufferPool(MOST, SMALL), np.zeros(SMALL, np.uint8)
     places = {buffers.copy(array).ctypes.data for _ in range(10)}
     assert len(places) == 1

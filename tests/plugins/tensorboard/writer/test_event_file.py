@@ -42,7 +42,7 @@ def _summary(step: int) -> Any:
 
 
 def test_the_newest_file_is_read_last(tmp_path: Path):
-    """However fast files follow each other, and whatever the clock says, TensorBoard reads them in their order."""
+    """However fast files follow each other, and whatever the clock, TensorBoard reads them in order."""
     (tmp_path / "events.out.tfevents.4102444800.of-the-year-2100.1.line").touch()
     files = [EventFile(tmp_path, "line") for _ in range(5)]
     assert tfevents(tmp_path)[1:] == [file.path for file in files]
@@ -52,7 +52,7 @@ def test_the_newest_file_is_read_last(tmp_path: Path):
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.data())
 def test_cut_back_files_hold_what_they_held(parts: list[int], data: st.DataObject):
-    """Whatever was written after a moment goes, in old files and new, and what others wrote there stays."""
+    """All that was written after a step is removed, in old files and new; the events of other writers stay."""
     moment = data.draw(st.integers(0, len(parts)))
     with tempfile.TemporaryDirectory() as folder:
         other = EventFile(Path(folder), "other")

@@ -25,7 +25,7 @@ from ...full_disk import files_of_at_most
 
 
 def refuse(lost: str, error: Exception) -> None:
-    """Where nothing may fail."""
+    """Fail at any failure: none is expected."""
     raise AssertionError(f"{lost}: {error}")
 
 
@@ -45,7 +45,7 @@ def test_what_was_handed_over_is_in_the_files_in_its_order(handed: list[tuple[st
 
 
 def test_what_was_flushed_survives_sigkill(tmp_path: Path):
-    """Of a process that is killed, all is there that it had flushed, and each event that came a second before."""
+    """All flushed events of a killed process are on disk, and each event older than a second."""
     code = (
         "import sys, time; from pathlib import Path\n"
         "from trainbus.plugins.tensorboard.writer.event_writer import EventWriter\n"
@@ -85,7 +85,7 @@ def test_the_end_of_the_interpreter_closes_the_files(tmp_path: Path):
 
 
 def test_a_forked_process_writes_nothing(tmp_path: Path):
-    """A child inherits the writer and neither writes to the files, nor waits for the thread that it has not."""
+    """A child inherits the writer, and neither writes to the files nor waits for a thread that it does not have."""
     writer = EventWriter(tmp_path, "line", refuse)
     writer.scalars(".", 0, {"tag": 1.0})
     child = os.fork()
@@ -102,7 +102,7 @@ def test_a_forked_process_writes_nothing(tmp_path: Path):
 
 
 def test_who_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Never do more events wait than are allowed, nor more bytes than that and one array."""
+    """The queue never holds more events than allowed, nor more bytes than that plus one array."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "MAX_BYTES", 1000)
     writer, most, bytes_waiting, lock = EventWriter(tmp_path, "line", refuse), 0, [0], threading.Lock()
@@ -131,12 +131,12 @@ Notes = list[tuple[str, Exception]]
 
 @pytest.fixture
 def notes() -> Notes:
-    """What a writer has noted."""
+    """Return the failures that a writer has recorded."""
     return []
 
 
 def noting(folder: Path, notes: Notes) -> EventWriter:
-    """A writer that notes its failures."""
+    """A writer that records its failures."""
     return EventWriter(folder, "line", lambda lost, error: notes.append((lost, error)))
 
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_made_is_said_once_and_the_rest_is_written(tmp_path: Path
 
 
 def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: Path, notes: Notes):
-    """Handing over, flushing and closing return, one failure tells the beginning and one how many are lost."""
+    """Writing, flushing and closing return; one failure reports the start and one the number of lost events."""
     folder = tmp_path / "file"
     folder.touch()
     writer = noting(folder, notes)
@@ -166,8 +166,8 @@ def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: P
     writer.flush()
     writer.close()
     writer.close()
-    told = [f"cannot write to {folder}", f"30,000 events of this run are not in {folder}"]
-    assert [lost for lost, _ in notes] == told
+    expected = [f"cannot write to {folder}", f"30,000 events of this run are not in {folder}"]
+    assert [lost for lost, _ in notes] == expected
     assert all(isinstance(error, NotADirectoryError) for _, error in notes)
 
 
@@ -201,14 +201,14 @@ def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: N
     writer.close()
     shown = sorted(step for *_, step in scalars(tmp_path))
     assert shown == list(range(500 if freed else len(shown)))
-    told = [f"cannot write to {tmp_path}", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
-    assert [lost for lost, _ in notes] == told[: 1 if freed else 2]
+    expected = [f"cannot write to {tmp_path}", f"{500 - len(shown)} events of this run are not in {tmp_path}"]
+    assert [lost for lost, _ in notes] == expected[: 1 if freed else 2]
     assert {getattr(error, "errno", None) for _, error in notes} == {errno.EFBIG}
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little room, and little patience."""
+    """A writer with a small queue and a short timeout."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
     monkeypatch.setattr(event_writer, "PATIENCE_SECONDS", 0.05)
@@ -216,9 +216,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
-    """While a thread is held in a system call training goes on; what is written and what is counted are all.
+    """While a thread is blocked in a system call training continues; written plus lost events are all events.
 
-    Where the disk answers again, what had found room is written.
+    If the disk responds again, the queued events are written.
     """
     silent = tmp_path / "silent"
     os.mkfifo(silent)
@@ -249,7 +249,7 @@ def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
 
 @pytest.mark.usefixtures("impatient")
 def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path, notes: Notes):
-    """Close returns, and counts as lost what the thread had not taken up."""
+    """Close returns, and counts as lost all events that the thread had not taken."""
     answers = threading.Event()
     writer = noting(tmp_path, notes)
     writer.put(".", 0, lambda _: answers.wait() and [], None)
@@ -266,7 +266,7 @@ def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path
 
 
 def test_a_thread_that_dies_holds_nobody_up(tmp_path: Path, notes: Notes):
-    """What it had taken up is in the file, and what comes later is counted."""
+    """The events that it had taken are in the file, and later ones are counted."""
 
     def die(_: None) -> list[Any]:
         raise SystemExit

@@ -40,7 +40,7 @@ def test_statistics_are_exact(array: Any):
 
 @given(any_array)
 def test_every_finite_value_is_in_its_bucket(array: Any):
-    """Counts sum to the number of finite values, limits rise, and as many are counted up to each as lie below it."""
+    """Counts sum to the number of finite values, limits rise, and cumulative counts match the values below a limit."""
     made, values = histogram(array), np.sort(finite(array))
     if made is None:
         return
@@ -81,7 +81,7 @@ def test_nothing_to_count_is_no_histogram(array: Any):
 
 
 def test_whole_array_is_counted():
-    """An array larger than one block, in any memory order, with some values that are not finite, is counted whole."""
+    """An array larger than one block, in any memory order, with some non-finite values, is counted completely."""
     array = np.random.default_rng(0).normal(size=(700, 301)).astype("f4")
     array[5::7, 3] = np.nan
     made, turned = histogram(array), histogram(array.T[::-1])

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 
 @pytest.mark.parametrize("layout", ["lightning", "slash"])
 def test_custom_scalars_draw_training_over_validation(layout: Any):
-    """Each metric has a chart of exactly its two series, also where the validation comes later than the chart."""
+    """Each metric has a chart of exactly its two series, even if the validation comes later than the chart."""
     short(TensorBoard("logs", layout=layout))
     reader = read()["."]
     (event,) = reader.Tensors("custom_scalars__config__")

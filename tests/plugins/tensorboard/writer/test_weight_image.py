@@ -68,7 +68,7 @@ def test_scale_is_diverging():
 
 
 def test_what_is_not_finite_can_be_seen():
-    """NaN is black, infinity is the end of the scale, and neither changes the colours of the rest."""
+    """NaN is black, infinity is the end of the scale, and neither changes the other colours."""
     image = pixels(np.array([[np.nan, np.inf, -np.inf, 0.5, 1.0]]))
     times = image.shape[1] // 5
     expected = [NOT_A_NUMBER, ZERO + 126, ZERO - 126, ZERO + 63, ZERO + 126]
@@ -77,7 +77,7 @@ def test_what_is_not_finite_can_be_seen():
 
 @pytest.mark.parametrize(("shape", "outputs", "kernel"), [((8, 3, 5, 5), 8, (5, 5)), ((5, 5, 3, 8), 8, (5, 5))])
 def test_kernels_of_every_framework_are_tiled_whole(shape: tuple[int, ...], outputs: int, kernel: tuple[int, int]):
-    """A convolution's kernels stand whole in one grid, whether the framework keeps space last or first."""
+    """A convolution's kernels are tiled completely in one grid, channels last or first."""
     array = np.arange(1, np.prod(shape) + 1, dtype=float).reshape(shape)
     spatial = array if shape[2:] == kernel else array.transpose(3, 2, 0, 1)
     image = pixels(array)
@@ -121,8 +121,8 @@ def test_an_outlier_in_a_huge_matrix_is_seen():
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 5))
 @example(512, 513, 3)
 def test_kernels_that_find_no_room_stand_in_the_next_picture(outputs: int, inputs: int, side: int):
-    """Each kernel is in exactly one of as many pictures as it takes, of which no more are made than are wanted."""
-    assume(outputs != inputs)  # else nobody could tell which of the dimensions are spatial
+    """Each kernel is in exactly one image; as many images as needed are made, up to the requested number."""
+    assume(outputs != inputs)  # otherwise the spatial dimensions are ambiguous
     array = np.zeros((outputs, inputs, side, side), np.float32)
     array[:, :, 0, 0] = 1
     made = list(weight_images(array, 100))

@@ -14,7 +14,7 @@ TYPES += [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32,
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda dtype: np.dtype(dtype).name)
 @pytest.mark.parametrize("content", [False, True], ids=["values", "content"])
 def test_every_type_of_tensor_is_read(dtype: type, content: bool, tmp_path: Path):
-    """A scalar of each type of numbers comes back, whether its value or its bytes were written."""
+    """A scalar of each dtype is read back, whether its value or its bytes were written."""
     given = [np.asarray(number, dtype) for number in (0, 1, 100)]
     if np.dtype(dtype).kind == "i":
         given.append(np.asarray(-3, dtype))

@@ -27,7 +27,7 @@ SAMPLES = {
     "lightning": ["lightning", "lightning_csv"],
     "transformers": ["transformers", "transformers/checkpoint-16"],
 }
-"""Library to the directories in which it wrote the same run."""
+"""The directories in which each library wrote the same run."""
 NEEDS = {"keras": "tensorflow", "lightning": "lightning", "transformers": "transformers"}
 
 
@@ -51,7 +51,7 @@ def test_samples_of_real_libraries_hold_what_those_said(library: str):
 
 @pytest.mark.parametrize("library", SAMPLES)
 def test_the_library_that_is_installed_is_read(library: str, tmp_path: Path):
-    """What the installed library writes now is read as the samples are."""
+    """Files that the installed library writes now are read as the samples are."""
     if importlib.util.find_spec(NEEDS[library]) is None:
         pytest.skip(f"needs {NEEDS[library]}")
     subprocess.run(
@@ -103,7 +103,7 @@ def test_layouts_of_trainbus_are_read_back(layout, epochs, batches):
     ("train", "val"), [("Loss/train", "Loss/val"), ("train/loss", "valid/loss"), ("loss", "val_loss")]
 )
 def test_writers_of_pytorch_are_read(library, train: str, val: str, tmp_path: Path):
-    """However the tags are written, the metrics are "loss" and "val_loss", and steps are epochs."""
+    """For any spelling of the tags, the metrics are "loss" and "val_loss", and steps are epochs."""
     with library.SummaryWriter(str(tmp_path)) as writer:
         for epoch in range(5):
             writer.add_scalar(train, 1 / (epoch + 1), epoch)
@@ -121,7 +121,7 @@ def test_writers_of_pytorch_are_read(library, train: str, val: str, tmp_path: Pa
 
 
 def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
-    """The directory that `add_hparams` creates is part of the run; a note says that it is left out."""
+    """The directory that ``add_hparams`` creates is part of the run; a note says that it is left out."""
     with tensorboard.SummaryWriter(str(tmp_path)) as writer:
         for epoch in range(3):
             writer.add_scalar("loss", epoch, epoch)
@@ -148,7 +148,7 @@ def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
 
 
 def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
-    """Numbers that `SessionLog.START` voids are not part of the run, even for tags that are not written again."""
+    """Values that ``SessionLog.START`` invalidates are not in the run, even for tags that are not written again."""
     start = event(2, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
     records = [*curve("loss", range(4)), *curve("val_loss", range(4)), start, *curve("loss", [2])]
     write(tmp_path / "events.out.tfevents.1", records)

@@ -42,7 +42,7 @@ def same(found, expected) -> bool:
 
 @given(STREAMS, st.lists(st.booleans(), min_size=60, max_size=60))
 def test_any_stream_is_read_back(stream, as_tensors):
-    """Numbers of any tag, step, time and value come back in their order, however each was written."""
+    """Numbers of any tag, step, time and value are read back in order, however each was written."""
     records = [
         event(step, time, summary=summary_pb2.Summary(value=[(tensor if new else scalar)(tag, value)]))
         for (tag, step, time, value), new in zip(stream, as_tensors, strict=False)
@@ -90,7 +90,7 @@ def test_records_of_another_kind_are_refused(tmp_path: Path):
 
 
 def test_a_restart_makes_later_steps_void(tmp_path: Path):
-    """`SessionLog.START` is returned with the count of numbers before it and its step."""
+    """``SessionLog.START`` is returned with the count of numbers before it and its step."""
     start = event(2, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
     path = write(tmp_path / "events", [*sample(), start, *sample()])
 
