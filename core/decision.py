@@ -64,7 +64,7 @@ class FrozenValues(Mapping[str, Value]):
         return len(self._values)
 
     def __eq__(self, other: object) -> bool:
-        # Python compares the values of mappings by identity first, so that the NaN of `_plain` equals itself
+        # Python compares the values of mappings by identity first, so that the NaN of `as_plain_value` equals itself
         return self._values == (other._values if isinstance(other, FrozenValues) else other)
 
     def __hash__(self) -> int:
