@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.core.storage.parts import fill
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, manifest_of, newest_intact, read
 from trainbus.storage.atomic_file import publish, stage, sync
-from trainbus.storage.sharded_directory import SHARDS
 
 Disk = dict[Path, bytes]
 
@@ -189,15 +189,6 @@ def test_a_next_commit_leaves_the_old_or_the_new(interrupted: bool, monkeypatch:
 
     assert cut_everywhere(monkeypatch, lambda: put(path, "new", 3), check) > 20
     assert seen == {"old", "new"}
-
-
-def fill(directory: Path, text: str) -> None:
-    """An index that names two parts."""
-    shards = directory / f"{SHARDS}{text}"
-    shards.mkdir()
-    for rank in "01":
-        (shards / rank).write_text(text)
-    (directory / "index").write_text(f"{shards.name}/0 {shards.name}/1")
 
 
 def put_parts(path: Path, text: str, number: int) -> None:

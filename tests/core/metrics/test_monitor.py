@@ -1,9 +1,7 @@
 """A monitor of any source of metrics: its name, its direction, its best value."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf, isfinite, nan
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -12,23 +10,8 @@ from hypothesis import strategies as st
 from trainbus import MissingMetric, UnknownDirection
 from trainbus.metrics import monitor as monitor_module
 from trainbus.metrics.monitor import BestValue, Monitor
-from trainbus.metrics.running_means import RunningMeans
 
-
-@dataclass
-class Source:
-    """All that a monitor needs, without a run."""
-
-    subject: object = None
-    epoch_metrics: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
-    epoch: int = 0
-    means: RunningMeans = field(default_factory=RunningMeans)
-    validated: bool = False
-    due: bool = True
-
-    def validates(self, epoch: int) -> bool:
-        return self.due
-
+from .sources import Source
 
 logged = st.lists(st.none() | st.sampled_from([nan, inf, -inf]) | st.floats(-9, 9), max_size=12)
 

@@ -16,15 +16,7 @@ from trainbus.storage.atomic_file import STAGED
 from trainbus.storage.sharded_directory import SHARDS
 
 from .dying import dying_at, in_child
-
-
-def fill(directory: Path, text: str) -> None:
-    """Write an index that names two parts, which are in a new subdirectory."""
-    shards = directory / f"{SHARDS}{text}"
-    shards.mkdir()
-    for rank in "01":
-        (shards / rank).write_text(text)
-    (directory / "index").write_text(f"{shards.name}/0 {shards.name}/1")
+from .parts import fill
 
 
 def text_in(path: Path) -> str:
