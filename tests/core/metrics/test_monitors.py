@@ -1,9 +1,5 @@
 """The monitors of a run: one for each metric and mode, all watched together, all that is missing named at once."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,26 +7,13 @@ from hypothesis import strategies as st
 from trainbus import MissingMetric, UnknownDirection
 from trainbus.metrics.monitor import BestValue
 from trainbus.metrics.monitors import Monitors
-from trainbus.metrics.running_means import RunningMeans
 
-
-@dataclass
-class Source:
-    """All that monitors read of a run."""
-
-    subject: object = None
-    epoch_metrics: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
-    epoch: int = 0
-    means: RunningMeans = field(default_factory=RunningMeans)
-    validated: bool = True
-
-    def validates(self, epoch: int) -> bool:
-        return True
+from .sources import Source
 
 
 def test_plugins_that_ask_for_the_same_metric_share_its_monitor() -> None:
     """Another mode is another monitor; a metric without a known direction needs a mode."""
-    monitors = Monitors(Source())
+    monitors = Monitors(Source(validated=True))
 
     assert monitors.get("loss") is monitors.get("loss", "auto")
     assert monitors.get("loss", "max") is not monitors.get("loss")
@@ -41,7 +24,7 @@ def test_plugins_that_ask_for_the_same_metric_share_its_monitor() -> None:
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1, max_size=8))
 def test_each_monitor_sees_each_epoch(values: list[tuple[float, float]]) -> None:
     """The best value of each metric is the first best one."""
-    monitors = Monitors(Source())
+    monitors = Monitors(Source(validated=True))
     monitors.get("loss"), monitors.get("accuracy")
     assert monitors.best() == {}
     for epoch, (loss, accuracy) in enumerate(values):
@@ -56,7 +39,7 @@ def test_each_monitor_sees_each_epoch(values: list[tuple[float, float]]) -> None
 
 def test_all_missing_metrics_are_named_in_one_error() -> None:
     """A single one keeps its own error; a metric that is there is watched all the same."""
-    monitors = Monitors(Source())
+    monitors = Monitors(Source(validated=True))
     monitors.get("val_loss")
     with pytest.raises(MissingMetric, match="'val_loss' is not logged"):
         monitors.update({"loss": 1.0}, 0)
