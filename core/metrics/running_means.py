@@ -72,6 +72,8 @@ class RunningMeans(LazyMetrics):
             count = float(count)  # the sum below would change a tensor or array in place
         if not count > 0:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
+        if entry is not None and type(entry[0]) is not type(value):
+            entry[0] = _like(entry[0], value)
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
             if reduce is not None:
@@ -188,6 +190,11 @@ def _summable(name: str, value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         raise SettingsError(f"{name} is a {type(value).__name__}, not a number; log numbers") from None
+
+
+def _like(total: Any, value: Any) -> Any:
+    """Return a sum on the device of the next value; a checkpoint stores the sums of tensors as arrays and numbers."""
+    return value.new_tensor(total) if hasattr(value, "is_cpu") and not hasattr(total, "is_cpu") else total
 
 
 def _larger(one: Any, other: Any) -> Any:
