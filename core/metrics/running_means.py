@@ -112,7 +112,7 @@ class RunningMeans(LazyMetrics):
 
     def on_device(self, prefix: str = "") -> dict[str, Any]:
         """Return the same means without waiting, each on its device."""
-        return {name: total / count for name, (total, count) in self._sums.items() if name.startswith(prefix)}
+        return {name: _mean(*each) for name, each in self._sums.items() if name.startswith(prefix)}
 
     def deferred(self) -> Callable[[], dict[str, float]]:
         """Return a function that returns the means as they are now, at any later time and in any thread.
@@ -149,8 +149,7 @@ class RunningMeans(LazyMetrics):
         self.load_sums(merged)
 
     def __getitem__(self, name: str) -> Any:
-        total, count = self._sums[name]
-        return plain_number(total / count)
+        return plain_number(_mean(*self._sums[name]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sums)
@@ -190,6 +189,11 @@ def _summable(name: str, value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         raise SettingsError(f"{name} is a {type(value).__name__}, not a number; log numbers") from None
+
+
+def _mean(total: Any, count: float) -> Any:
+    """Divide a sum; CUDA would multiply by the inverse of a number, and differ from other devices in the last bit."""
+    return total / (total.new_full((), count) if hasattr(total, "is_cpu") else count)
 
 
 def _like(total: Any, value: Any) -> Any:

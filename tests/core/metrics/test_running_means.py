@@ -216,7 +216,7 @@ def _stored_and_loaded(means: RunningMeans) -> RunningMeans:
 def test_sums_of_a_checkpoint_continue_as_if_they_had_stayed(
     form: str, reduce: Any, before: list[float], after: list[float]
 ) -> None:
-    """A checkpoint stores sums as numbers and arrays; values of every form, single and in vectors, are added to them."""
+    """A checkpoint stores sums as numbers and arrays; values of every form, numbers and vectors, are added to them."""
     for shape in ((), (2,)):
         unbroken, resumed = RunningMeans(), RunningMeans()
         for means in (unbroken, resumed):
