@@ -122,7 +122,8 @@ def deferred_scalars(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float
 def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
     """Merge mappings, of which later ones win, and fetch the numbers of each device together.
 
-    Values of plain mappings stay as they are.
+    Arrays of numbers are fetched one by one: a history on a device would fill it. Values of plain mappings stay as they
+    are.
 
     >>> fetch_together(DeviceScalars({"learning_rate": 0.5, "loss": 9.0}), {"loss": 1})
     {'learning_rate': 0.5, 'loss': 1}
@@ -136,7 +137,12 @@ def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
         else:
             values |= part
             given |= part.keys()
-    return {name: value if name in given else plain_number(value) for name, value in on_host(values).items()}
+    return {name: value if name in given else _fetched(value) for name, value in on_host(values).items()}
+
+
+def _fetched(value: Any) -> Any:
+    value = plain_number(value)
+    return value if getattr(value, "is_cpu", True) else value.cpu()
 
 
 def on_host(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """PyTorch trainings on a CUDA device: resumption, background saves, restored weights, no batch waits for the device."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import torch
 import torch.distributed as dist
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 from torch.optim import SGD, Adam, lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -19,6 +22,8 @@ from trainbus.adapters.shared.torch_rng import set_torch_random_state, torch_ran
 from trainbus.adapters.torch import TorchSubject
 from trainbus.metrics.running_means import RunningMeans
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+
+from .trainings import TYPES, same
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -279,3 +284,101 @@ def test_a_process_group_of_nccl_trains_and_resumes(tmp_path: Path) -> None:
         path.unlink()
     train(2, None)
     assert all(map(torch.equal, train(4, "auto"), expected))
+
+
+@pytest.mark.usefixtures("_nccl")
+def test_a_sharded_model_trains_and_resumes(tmp_path: Path) -> None:
+    """The shards of a device are written, also in the background, and read back to the bit."""
+
+    def train(epochs: int, resume: str | None) -> list[Tensor]:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1)).cuda()
+        fully_shard(model)
+        optimizer = Adam(model.parameters(), lr=0.1)
+        callbacks = [
+            ModelCheckpoint(tmp_path / "m.dcp", monitor="loss"),
+            EarlyStopping(monitor="loss", patience=9, restore_best_weights=True),
+        ]
+        with Run(TorchSubject(model, optimizer), callbacks, resume=resume, progress=False) as run:
+            for _ in run.epochs(epochs):
+                for _ in run.batches(range(3)):
+                    loss = (model(X.cuda()) - Y.cuda()).square().mean()
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    run.log(loss=loss.detach())
+        return [each.full_tensor().detach().cpu() for each in model.parameters()]
+
+    expected = train(4, None)
+    for path in tmp_path.glob("m.*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    train(2, None)
+    assert all(map(torch.equal, train(4, "auto"), expected))
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_tensors_of_every_type_come_back_from_a_file(
+    kind: torch.dtype, layout: torch.memory_format, tmp_path: Path
+) -> None:
+    """A file and a snapshot in memory have the bits, the shape and the layout of the device's tensor."""
+    model = nn.Module()
+    source = (torch.rand(2, 3, 4, 5) * 3).to(kind).cuda().to(memory_format=layout)
+    model.register_buffer("kept", source.clone(memory_format=torch.preserve_format))
+    model.register_buffer("scalar", torch.tensor(1).to(kind).cuda())
+    subject = TorchSubject(model)
+    subject.save(tmp_path / "m.pt", weights_only=False)
+    snapshot = subject.snapshot()
+    kept: Any = model.kept
+    for back in (lambda: subject.load(tmp_path / "m.pt"), lambda: subject.restore(snapshot)):
+        kept.zero_()
+        back()
+        assert same(kept.cpu(), source.cpu())
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min", None])
+def test_metrics_of_the_device_equal_those_of_the_cpu(reduce: Any) -> None:
+    """Numbers and vectors, also torchmetrics', are reduced on the device as on the CPU."""
+    values = torch.rand(7, 3, dtype=torch.float64)
+    history = []
+    for device in ("cpu", "cuda"):
+        with Run(progress=False) as run:
+            for _ in run.epochs(2):
+                for row in values.to(device):
+                    run.log(number=row[0], vector=row, count=3, reduce=reduce)
+        history.append(run.history)
+    on_cpu, on_device = history
+    assert on_cpu["number"] == on_device["number"]
+    assert not any(vector.is_cuda for vector in on_device["vector"]), "a history would fill the device"
+    assert all(map(torch.equal, on_cpu["vector"], on_device["vector"]))
+
+
+def test_a_training_on_its_own_stream_is_copied_in_order(tmp_path: Path) -> None:
+    """Saves inside ``torch.cuda.stream`` hold what that stream had computed, although its work was only queued."""
+    stream = torch.cuda.Stream()
+    model = nn.Linear(2048, 2048, bias=False).cuda()
+    expected: list[Tensor] = []
+    saver = ModelCheckpoint(tmp_path / "e{epoch}.pt", monitor="loss", save_weights_only=True)
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream), torch.no_grad(), Run(TorchSubject(model), saver, progress=False) as run:
+        for epoch in run.epochs(3):
+            for _ in range(50):
+                model.weight.copy_(model.weight @ torch.eye(2048, device="cuda") + 1e-3)
+            run.log(loss=1.0 / (epoch + 1))
+            expected.append(model.weight.detach().clone())
+    stream.synchronize()
+    other = nn.Linear(2048, 2048, bias=False)
+    for epoch, weight in enumerate(expected, start=1):
+        TorchSubject(other).load(tmp_path / f"e{epoch}.pt")
+        assert torch.equal(other.weight.detach(), weight.cpu())
+
+
+def test_a_compiled_model_saves_the_names_of_the_plain_one(tmp_path: Path) -> None:
+    """``torch.compile`` changes neither the names in the file nor the exact resumption."""
+    training = CudaTraining()
+    compiled = CudaTraining()
+    compiled.subject = TorchSubject(torch.compile(compiled.model), compiled.optimizer, scheduler=compiled.scheduler)
+    for name, each in {"plain": training, "compiled": compiled}.items():
+        each.train(ModelCheckpoint(tmp_path / f"{name}.safetensors", monitor="loss", save_weights_only=True))
+    plain, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("plain", "compiled"))
+    assert equal(plain, other)
