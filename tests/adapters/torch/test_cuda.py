@@ -375,10 +375,10 @@ def test_a_training_on_its_own_stream_is_copied_in_order(tmp_path: Path) -> None
 
 def test_a_compiled_model_saves_the_names_of_the_plain_one(tmp_path: Path) -> None:
     """``torch.compile`` changes neither the names in the file nor the exact resumption."""
-    training = CudaTraining()
-    compiled = CudaTraining()
-    compiled.subject = TorchSubject(torch.compile(compiled.model), compiled.optimizer, scheduler=compiled.scheduler)
-    for name, each in {"plain": training, "compiled": compiled}.items():
-        each.train(ModelCheckpoint(tmp_path / f"{name}.safetensors", monitor="loss", save_weights_only=True))
+    for name in ("plain", "compiled"):
+        training = CudaTraining()
+        model: Any = torch.compile(training.model) if name == "compiled" else training.model
+        training.subject = TorchSubject(model, training.optimizer, scheduler=training.scheduler)
+        training.train(ModelCheckpoint(tmp_path / f"{name}.safetensors", monitor="loss", save_weights_only=True))
     plain, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("plain", "compiled"))
     assert equal(plain, other)
