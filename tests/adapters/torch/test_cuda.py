@@ -373,6 +373,7 @@ def test_a_training_on_its_own_stream_is_copied_in_order(tmp_path: Path) -> None
         assert torch.equal(other.weight.detach(), weight.cpu())
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # of the compiler
 def test_a_compiled_model_saves_the_names_of_the_plain_one(tmp_path: Path) -> None:
     """``torch.compile`` changes neither the names in the file nor the exact resumption."""
     for name in ("plain", "compiled"):
