@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
+from ..replay.report.formatting import format_duration
 from ..replay.report.terminal import printable
 
 _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
@@ -76,7 +77,8 @@ def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, 
         return (name, "?", "?", "?", "?", state, "")
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
     counters = (str(content.epoch + 1), f"{content.step:,}")
-    return (name, *counters, _size(content.size), _age(now - content.written), state, metrics)
+    age = format_duration(max((now - content.written).total_seconds(), 0))
+    return (name, *counters, _size(content.size), age, state, metrics)
 
 
 def _size(size: float) -> str:
@@ -86,11 +88,3 @@ def _size(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.3g} TB"
-
-
-def _age(age: timedelta) -> str:
-    seconds = max(age.total_seconds(), 0)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
