@@ -1,4 +1,4 @@
-"""The laws of callbacks as values."""
+"""Callbacks are values: equal, hashable, frozen, and the same after being written and read."""
 
 import json
 import pickle
@@ -84,7 +84,7 @@ def test_a_callback_survives_json_toml_pickle_and_plain_data(callback: Callback)
 
 
 @pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau, ModelCheckpoint, TensorBoard])
-def test_the_json_schema_tells_every_option_with_its_meaning(kind: type[Callback]) -> None:
+def test_the_json_schema_describes_every_option(kind: type[Callback]) -> None:
     """Editors that read the schema can complete and explain every option."""
     properties = kind.model_json_schema()["properties"]
 

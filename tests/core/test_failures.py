@@ -1,4 +1,4 @@
-"""The laws of failing plugins: whatever one raises, the others are called for every event, and once at the end."""
+"""Whatever a plugin raises, the others are called for every event, and once at the end."""
 
 from __future__ import annotations
 

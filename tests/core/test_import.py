@@ -1,4 +1,4 @@
-"""The laws of importing: a framework, a writer or an array library is imported only by the code that uses it."""
+"""A framework, a writer or an array library is imported only by the code that uses it."""
 
 from __future__ import annotations
 

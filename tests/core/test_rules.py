@@ -1,4 +1,4 @@
-"""The laws of the rules: improvement, stopping, plateaus, intervals, retention."""
+"""The rules of improvement, stopping, plateaus, intervals and retention."""
 
 from math import inf, isfinite, nan
 
@@ -115,7 +115,7 @@ def test_interval_counts_batches_across_epochs(lengths: list[int], every: int) -
 @pytest.mark.parametrize("rule", ["stopping", "plateau", "best"])
 @given(st.lists(histories, min_size=1, max_size=5), st.data())
 def test_arrays_step_as_scalars_do(rule: str, runs: list[list[float]], data) -> None:
-    """Stepping many runs and settings at once gives what stepping each by itself gives."""
+    """Stepping many runs and settings at once gives the same as stepping each alone."""
     length = max(map(len, runs))
     table = np.array([run + [nan] * (length - len(run)) for run in runs])
     count = len(runs)

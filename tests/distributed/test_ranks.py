@@ -28,7 +28,7 @@ def decisions(scene: dict[str, Any]) -> list[Any]:
     """Epoch and actions, without the folder."""
     return [
         [epoch, [action.replace("resized/", "training/") for action in actions]]
-        for epoch, _, actions in scene["told"]
+        for epoch, _, actions in scene["events"]
         if not isinstance(actions, str)
     ]
 

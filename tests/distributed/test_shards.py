@@ -1,4 +1,4 @@
-"""The laws of a model that is sharded over several processes: saved by all, committed by one, read by any number."""
+"""A model that is sharded over several processes is saved by all, committed by one, and read by any number."""
 
 import shutil
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, 
 
 
 def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str, Any]]) -> None:
-    """Charts show what one rank can read by itself; those that need all ranks raise an error before the training.
+    """Charts show what one rank can read alone; those that need all ranks raise an error before the training.
 
     So does ``FullyShardedDataParallel``, which needs all ranks even to save; its error says how to save it.
     """

@@ -68,7 +68,7 @@ def test_no_room_for_the_manifest_leaves_the_old_one_whole(in_child: InChild) ->
     assert sorted(os.listdir()) == ["best.bin", "best.bin.trainbus.json"]
 
 
-def test_a_directory_that_was_removed_is_made_anew(kind: Kind) -> None:
+def test_a_directory_that_was_removed_is_made_again(kind: Kind) -> None:
     """Between two saves somebody removes the directory: the second save makes it again."""
     path = Path(f"runs/best{kind.suffix}")
     save(kind, path, 1)

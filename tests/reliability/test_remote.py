@@ -306,7 +306,7 @@ def test_killed_and_resumed_it_reports_what_the_unbroken_run_reported(
 ) -> None:
     """Saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
     warm_up(name)
-    directory, events = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "told"
+    directory, events = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "events"
     run = partial(trained, name, directory, events, batches=batches)  # type: ignore[arg-type]
     assert run() == 0
     uninterrupted, files = lines(events), files_in(directory)
@@ -318,4 +318,4 @@ def test_killed_and_resumed_it_reports_what_the_unbroken_run_reported(
     assert lines(events) == suffix(lines(events), uninterrupted)
     assert 0 < len(lines(events)) < len(uninterrupted)
     assert files_in(directory) == files
-    assert os.listdir(tmp_path) == ["told"]
+    assert os.listdir(tmp_path) == ["events"]

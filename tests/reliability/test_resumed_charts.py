@@ -29,7 +29,7 @@ def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Mom
         if not child:
             code = 1
             try:
-                with (folder / "told").open("w") as file:
+                with (folder / "events").open("w") as file:
                     listed = [
                         TensorBoard(folder / "logs", **settings),
                         *callbacks(folder, batches=True),

@@ -1,4 +1,4 @@
-"""The laws of reading a journal: it returns what was written, and reports damage in one line."""
+"""Reading a journal returns what was written, and reports damage in one line."""
 
 import json
 from pathlib import Path

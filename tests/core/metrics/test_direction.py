@@ -22,7 +22,7 @@ from trainbus.metrics.names import words
 DATA = Path(__file__).parent / "data"
 Labelled = dict[str, str | None]
 
-# What these words say is known whatever was learnt: they decide nothing by themselves.
+# These words need not be learnt: alone they decide nothing.
 STRUCTURE = ("measure", "circumstance", "negation")
 
 

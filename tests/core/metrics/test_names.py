@@ -1,4 +1,4 @@
-"""Laws of names: their canonical form, and the nearest known one."""
+"""The canonical form of a name, and the nearest known name."""
 
 import pytest
 from hypothesis import given

@@ -65,7 +65,7 @@ def test_a_score_that_stays_the_same_does_not_move(score: float, way: str) -> No
 
 @given(st.lists(histories, min_size=1, max_size=4), ways)
 def test_arrays_are_smoothed_as_numbers_are(runs: list[list[float]], way: str) -> None:
-    """Smoothing many runs at once gives what smoothing each by itself gives."""
+    """Smoothing many runs at once gives the same as smoothing each alone."""
     length = max(map(len, runs))
     table = np.array([run + [nan] * (length - len(run)) for run in runs])
     smoothing = Smoothing.parse(way)

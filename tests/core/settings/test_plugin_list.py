@@ -1,4 +1,4 @@
-"""The laws of a list of callbacks, and of what is installed."""
+"""A list of callbacks becomes the plugins of one run, or one error with all of its problems."""
 
 import importlib
 import sys
