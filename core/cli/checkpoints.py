@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isfinite
 
 from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
@@ -24,9 +25,8 @@ def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     sound = [each for each in found if not each.flaw]
     if sound:
         lines += ["", f"last: {printable(sound[0].path.name)}"]
-    for metric, best in best_of(found).items():
-        assert best.entry is not None
-        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({best.entry.metrics[metric]:.5g})")
+    for metric, (value, best) in best_of(found).items():
+        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({value:.5g})")
     return "\n".join(lines)
 
 
@@ -41,7 +41,7 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
                 "intact": False if each.flaw else True if verified else None,
                 "flaw": each.flaw,
                 "last": each is last,
-                "best": [metric for metric, holder in best.items() if holder is each],
+                "best": [metric for metric, (_, holder) in best.items() if holder is each],
                 **(each.entry.model_dump(mode="json", exclude={"run_state"}) if each.entry else {}),
             }
             for each in found
@@ -50,23 +50,21 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     )
 
 
-def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
-    """Return the checkpoint with the best value of each metric whose direction is known by its name.
+def best_of(found: Sequence[CheckpointInfo]) -> dict[str, tuple[float, CheckpointInfo]]:
+    """Return the best value of each metric whose direction is known by its name, with its checkpoint.
 
     Of equal values the earlier one is the best, as for ``ModelCheckpoint``.
     """
-    best: dict[str, CheckpointInfo] = {}
-    for each in sorted(
-        (each for each in found if not each.flaw), key=lambda each: each.entry.step if each.entry else 0
-    ):
-        for metric, value in each.entry.metrics.items() if each.entry else ():
+    best: dict[str, tuple[float, CheckpointInfo]] = {}
+    sound = [(each.entry, each) for each in found if each.entry is not None and not each.flaw]
+    for entry, each in sorted(sound, key=lambda pair: pair[0].step):
+        for metric, value in entry.metrics.items():
             try:
                 sign = 1 if direction_of(metric) == "max" else -1
             except UnknownDirection:
                 continue
-            holder = best[metric].entry if metric in best else None
-            if value - value == 0 and (holder is None or sign * value > sign * holder.metrics[metric]):
-                best[metric] = each
+            if isfinite(value) and (metric not in best or sign * value > sign * best[metric][0]):
+                best[metric] = value, each
     return best
 
 
