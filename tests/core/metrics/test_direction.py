@@ -312,19 +312,3 @@ def test_a_refusal_is_an_error_of_trainbus_and_of_its_value() -> None:
     """``except TrainbusError`` and ``except ValueError`` both catch a refused direction."""
     assert issubclass(UnknownDirection, TrainbusError)
     assert issubclass(UnknownDirection, ValueError)
-
-
-def test_no_phrase_is_in_two_lists() -> None:
-    """Each phrase means one thing: the lists that decide are disjoint."""
-    lists = (
-        vocabulary.RISING_NAMES,
-        vocabulary.FALLING_NAMES,
-        vocabulary.RISING_NOUNS,
-        vocabulary.FALLING_NOUNS,
-        vocabulary.UNDIRECTED,
-        vocabulary.SPREADS,
-        vocabulary.MEASURES,
-        vocabulary.CIRCUMSTANCES,
-        vocabulary.NEGATIONS,
-    )
-    assert sum(map(len, lists)) == len(frozenset[str]().union(*lists))
