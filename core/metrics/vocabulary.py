@@ -247,5 +247,5 @@ NEGATIONS: Final = _entries("neg, negative, negated, minus, inverse, inverted, i
 # Long enough, and rare enough inside other words, to be recognised at the end of a compound.
 ENDINGS: Final = (
     *("accuracy", "auroc", "error", "score", "loss", "bleu", "psnr", "ssim", "mape", "rmse"),
-    *("auc", "iou", "mse", "mae", "acc", "err", "f1"),
+    *("auc", "iou", "mse", "mae", "acc", "err"),
 )
