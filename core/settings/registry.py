@@ -70,7 +70,11 @@ def _summary(module: str, name: str) -> str:
     if source is None:
         return ""
     package = module if source.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+    try:
+        statements = ast.parse(source.read_bytes()).body
+    except (SyntaxError, ValueError):  # compiled, or written for a later Python
+        return ""
+    for node in statements:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
             return (ast.get_docstring(node) or "").partition("\n")[0]
         if isinstance(node, ast.ImportFrom):  # as in the __init__.py of a package
