@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.errors import TrainbusError, UnknownDirection
+from trainbus.errors import UnknownDirection
 from trainbus.metrics import direction, vocabulary
 from trainbus.metrics.direction import direction_of
 from trainbus.metrics.names import words
@@ -306,9 +306,3 @@ def test_case_and_separators_do_not_matter(name: str, separator: str, cased: Cal
 def test_capitals_separate_words(name: str) -> None:
     """A name in CamelCase is judged like the same name in snake_case."""
     assert direction_of("".join(word.capitalize() for word in name.split("_"))) == direction_of(name)
-
-
-def test_a_refusal_is_an_error_of_trainbus_and_of_its_value() -> None:
-    """``except TrainbusError`` and ``except ValueError`` both catch a refused direction."""
-    assert issubclass(UnknownDirection, TrainbusError)
-    assert issubclass(UnknownDirection, ValueError)
