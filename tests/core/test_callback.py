@@ -163,7 +163,7 @@ def test_callbacks_are_frozen() -> None:
 
 
 def test_the_sign_of_min_delta_does_not_matter() -> None:
-    """As in Keras, min_delta is taken by its amount, and the user's value is not turned about later."""
+    """As in Keras, the absolute value of min_delta counts."""
     assert EarlyStopping(min_delta=-0.5) == EarlyStopping(min_delta=0.5)
 
 

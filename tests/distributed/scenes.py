@@ -251,7 +251,7 @@ def raising_plugins(rank: int, size: int) -> Any:
 
 @scene
 def raising_observer(rank: int, size: int) -> Any:
-    """An observer that raises: it is there on rank 0 only."""
+    """An observer that raises, on rank 0 only."""
     plugin: Any = raises("on_epoch_end")
     plugin.critical = False
     return caught(short([plugin]))
@@ -259,7 +259,7 @@ def raising_observer(rank: int, size: int) -> Any:
 
 @scene
 def raising_loop(rank: int, size: int) -> Any:
-    """The loop of the last rank raises; the others do not need it to come to the end of the epoch."""
+    """The loop of the last rank raises; the others finish the epoch without it."""
 
     def play() -> None:
         with Run(subject(wrapped=False), EarlyStopping(monitor="loss"), progress=False) as run:

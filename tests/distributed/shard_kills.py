@@ -131,13 +131,13 @@ def verdict(path: Path, saved: int, going: int, *, own: bool) -> str:
     if number != saved and not saved <= number <= going:
         return "lost"
     try:
-        return "whole" if not own or read(path).entry.epoch == number else "other memory"
+        return "complete" if not own or read(path).entry.epoch == number else "other state"
     except CheckpointError:
-        return "no memory"
+        return "no state"
 
 
 def trials(writer: str, kills: int) -> dict[str, Any]:
-    """Kill so many jobs that save over one path; how often each verdict fell, and what was left behind."""
+    """Kill so many jobs that save over one path; return how often each verdict was given, and files left behind."""
     counted, own = Counter[str](), writer != "dcp.save"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / NAME
@@ -146,7 +146,7 @@ def trials(writer: str, kills: int) -> dict[str, Any]:
             found = verdict(path, saved, going, own=own)
             counted[found] += 1
             counted["inside"] += going != 0
-            counted["unusable inside"] += going != 0 and found != "whole"
+            counted["unusable inside"] += going != 0 and found != "complete"
             counted["debris"] += any(each.name.startswith(STAGED) for each in Path(folder).iterdir())
             if not own:
                 clear(Path(folder))

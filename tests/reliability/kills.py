@@ -41,7 +41,7 @@ IN_BACKGROUND = tuple(name for name in KINDS if name != "line")
 BETWEEN = 1_000
 """Distance between the first numbers of two savers; no saver lives for that many saves."""
 
-UNUSABLE = ("missing", "unreadable", "torn", "lost", "no memory", "other memory")
+UNUSABLE = ("missing", "unreadable", "torn", "lost", "no state", "other state")
 
 
 def save_with_trainbus(kind: Kind, path: Path, first: int, progress: SaveProgress, *, background: bool = False) -> None:
@@ -97,7 +97,7 @@ def killed(work: Callable[[SaveProgress], None]) -> tuple[int, int]:
     return found
 
 
-def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_memory: bool) -> str:
+def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_state: bool) -> str:
     """Return the state of the path in one word."""
     if not path.exists():
         return "missing"
@@ -109,18 +109,18 @@ def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_memory: bool)
         return "torn"
     if number != saved and not saved <= number <= going:
         return "lost"
-    if has_memory:
+    if has_state:
         try:
             content = read(path).entry
         except CheckpointError:
-            return "no memory"
+            return "no state"
         if content.epoch != number:
-            return "other memory"
-    return "whole"
+            return "other state"
+    return "complete"
 
 
 def trials(name: str, writer: str, kills: int) -> dict[str, int]:
-    """Kill so many savers of one kind over one path; how often each verdict fell, and what was left behind."""
+    """Kill so many savers of one kind over one path; return how often each verdict was given, and files left behind."""
     kind, counted = KINDS[name](WEIGHTS.get(name, MANY)), Counter[str]()
     own = writer in ("trainbus", "background")
     file = PEERS[writer].name if writer in PEERS else f"best{kind.suffix}"
@@ -134,10 +134,10 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
         for trial in range(1, kills + 1):
             saved, going = killed(partial(write, kind, Path(folder) / file, trial * BETWEEN))
             path = max(Path(folder).glob(file), key=lambda each: each.stat().st_mtime_ns, default=Path(folder) / file)
-            found = verdict(kind, path, saved, going, has_memory=own)
+            found = verdict(kind, path, saved, going, has_state=own)
             counted[found] += 1
             counted["inside"] += going != 0
-            counted["unusable inside"] += going != 0 and found != "whole"
+            counted["unusable inside"] += going != 0 and found != "complete"
             counted["debris"] += any(each.name.startswith(STAGED) for each in Path(folder).iterdir())
             remove_debris(Path(folder))
             known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME}

@@ -259,7 +259,7 @@ KINDS_OF_EVENTS = {"stop": "stopped", "rates": "epoch", "best": "saved", "weight
 
 
 def verdicts(events: list[dict[str, Any]], uninterrupted: list[dict[str, Any]]) -> dict[str, bool]:
-    """Whether the stop, the learning rates, the checkpoints and the weights are those of the unbroken run."""
+    """Whether the stop, the learning rates, the checkpoints and the weights are those of the uninterrupted run."""
     same: dict[str, bool] = {}
     for what, event in KINDS_OF_EVENTS.items():
         keys = {

@@ -70,7 +70,7 @@ def test_machines_read_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> N
     assert [each["intact"] for each in json.loads(capsys.readouterr().out)] == [True, True]
 
 
-def test_a_directory_without_checkpoints_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_without_checkpoints_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """An empty directory is not an error; a missing one or a file is."""
     Path("file").touch()
     Path("empty").mkdir()

@@ -115,7 +115,7 @@ def test_words_are_lower_case_letters_and_digits(name: str) -> None:
 
 @given(st.lists(st.sampled_from(["a", "b", "a_2", "a_2_2", "a_3", "b_2"])))
 def test_no_two_get_the_same_name(given_names: list[str]) -> None:
-    """Whatever they were called; the first of a name keeps it, unless it was given away before."""
+    """The first of each name keeps it, unless it was made for another before."""
     taken = set[str]()
     made = [unique(name, taken) for name in given_names]
     assert len(set(made)) == len(made)

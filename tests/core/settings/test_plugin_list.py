@@ -18,7 +18,7 @@ class Plain:
     def on_train_end(self) -> None: ...
 
 
-def test_whatever_may_be_listed_becomes_a_plugin_with_its_own_name() -> None:
+def test_every_kind_of_item_becomes_a_plugin_with_a_unique_name() -> None:
     """Callbacks, settings, names and plain objects, single or in a list, each get a unique stable name."""
     listed = [
         EarlyStopping(),
@@ -132,7 +132,7 @@ def test_a_callback_that_cannot_be_imported_is_named() -> None:
     assert build_plugins("Nosy")[0].name == "Nosy"
 
 
-def test_nothing_and_sets_are_lists_too() -> None:
+def test_none_and_sets_are_lists_too() -> None:
     """None means no callbacks; the members of a set are listed like those of a list."""
     assert build_plugins(None) == []
     assert [each.name for each in build_plugins({EarlyStopping()})] == ["EarlyStopping"]
@@ -146,7 +146,7 @@ def test_callbacks_of_other_libraries_are_recognized() -> None:
         build_plugins([kind()])
 
 
-def test_a_callback_in_the_wrong_hands_says_where_it_belongs() -> None:
+def test_a_callback_that_is_given_to_a_framework_names_its_adapter() -> None:
     """If a framework is given a trainbus callback, the error names the adapter to use."""
     with pytest.raises(AttributeError, match=r"EarlyStopping has no 'set_model'.*KerasCallback\(\[EarlyStopping"):
         EarlyStopping().set_model  # noqa: B018
