@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.metrics.names import canonical, nearest, resolve, unique, words
+from trainbus.metrics.names import canonical, hint, hint_with_list, nearest, resolve, unique, words
 
 LOGGED = ["loss", "val_loss", "accuracy", "val_accuracy", "learning_rate", "val_auc"]
 OPTIONS = ["filepath", "monitor", "patience", "verbose", "mode", "min_delta", "save_best_only", "restore_best_weights"]
@@ -105,6 +105,14 @@ def test_nothing_near_is_nothing(name: str) -> None:
     """If no name is near, or none is known, none is suggested."""
     assert nearest(name, LOGGED) is None
     assert nearest(name, []) is None
+
+
+@given(names, st.lists(names, unique=True))
+def test_a_hint_names_the_nearest_and_may_list_all(name: str, known: list[str]) -> None:
+    """The list is in the order that was given; without a near name the hint is a full stop or what is given."""
+    near = nearest(name, known)
+    assert hint(name, known, otherwise="") == (f"; did you mean {near!r}?" if near else "")
+    assert hint_with_list(name, known, "hooks") == f"{hint(name, known)} hooks: {', '.join(known) or 'none'}"
 
 
 @given(st.text())
