@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -83,7 +82,9 @@ def without(texts: Collection[str]) -> Generator[None, None, None]:
     for cache in caches:
         cache.cache_clear()
     try:
-        with mock.patch.multiple(direction, _TERMS=kept, _BUILDING_BLOCKS=direction._BUILDING_BLOCKS - set(texts)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(direction, "_TERMS", kept)
+            patch.setattr(direction, "_BUILDING_BLOCKS", direction._BUILDING_BLOCKS - set(texts))
             yield
     finally:
         for cache in caches:
