@@ -10,8 +10,7 @@ from math import isfinite
 from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
-from ..replay.report.formatting import format_duration
-from ..replay.report.terminal import printable
+from ..terminal import format_duration, printable
 
 _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 

@@ -26,6 +26,7 @@ def loaded_by(code: str) -> set[str]:
         "import trainbus",
         "from trainbus import *",
         "from trainbus.plugins import *",
+        "import trainbus.cli, trainbus.cli.checkpoints, trainbus.cli.explain",
         "import trainbus; trainbus.Run(callbacks=[{'callback': 'EarlyStopping', 'mode': 'min'}])",
     ],
 )
