@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from itertools import chain
 from typing import Any, Literal, get_args
 
 from ..errors import SettingsError
@@ -36,7 +34,6 @@ class RunningMeans(LazyMetrics):
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
-        self._plain = True  # whether all sums are Python floats
         self._names: set[str] = set()  # those that were checked
         self.low_precision: set[str] = set()
         """Metrics whose values were bfloat16, which has two or three significant digits."""
@@ -67,7 +64,6 @@ class RunningMeans(LazyMetrics):
             value = _summable(name, value)
             if value is None:
                 return
-            self._plain &= type(value) is float
         if type(count) is not int:
             count = float(count)  # the sum below would change a tensor or array in place
         if not count > 0:
@@ -96,7 +92,6 @@ class RunningMeans(LazyMetrics):
     def clear(self) -> None:
         """Remove all values."""
         self._sums.clear()
-        self._plain = True
 
     def sums(self) -> dict[str, Any]:
         """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device."""
@@ -105,35 +100,16 @@ class RunningMeans(LazyMetrics):
 
     def read(self, prefix: str = "") -> dict[str, Any]:
         """Return all means whose names begin with ``prefix``; waits for each device once."""
-        means = self.on_device(prefix)
-        if self._plain:
-            return means
-        return {name: plain_number(mean) for name, mean in on_host(means).items()}
+        return {name: plain_number(mean) for name, mean in on_host(self.on_device(prefix)).items()}
 
     def on_device(self, prefix: str = "") -> dict[str, Any]:
         """Return the same means without waiting, each on its device."""
         return {name: _mean(*each) for name, each in self._sums.items() if name.startswith(prefix)}
 
-    def deferred(self) -> Callable[[], dict[str, float]]:
-        """Return a function that returns the means as they are now, at any later time and in any thread.
-
-        >>> means = RunningMeans()
-        >>> means.add("loss", 1.0)
-        >>> deferred = means.deferred()
-        >>> means.add("loss", 3.0)
-        >>> deferred(), dict(means)
-        ({'loss': 1.0}, {'loss': 2.0})
-        """
-        if not self._plain:
-            return super().deferred()
-        # all in one tuple: many small ones would keep the garbage collector busy
-        return partial(_divided, tuple(self._sums), tuple(chain.from_iterable(self._sums.values())))
-
     def load_sums(self, sums: Mapping[str, Any]) -> None:
         """Continue from what ``sums`` returned."""
         self._sums = {name: [total, count] for name, (total, count, *_) in sums.items()}
         self.reduced |= {name: reduced[0] for name, (_, _, *reduced) in sums.items() if reduced}
-        self._plain = all(type(total) is float for total, _ in self._sums.values())
 
     def merge(self, sums: Mapping[str, Any]) -> None:
         """Add what the ``sums`` of other running means returned."""
@@ -159,11 +135,6 @@ class RunningMeans(LazyMetrics):
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would compute the mean
         return name in self._sums
-
-
-def _divided(names: tuple[str, ...], sums: tuple[float, ...]) -> dict[str, float]:
-    """Return name to mean from alternating sums and counts."""
-    return {name: total / count for name, total, count in zip(names, sums[::2], sums[1::2], strict=True)}
 
 
 def _summable(name: str, value: Any) -> Any:

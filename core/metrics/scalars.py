@@ -57,10 +57,6 @@ class LazyMetrics(Mapping[str, Any]):
     def on_device(self) -> dict[str, Any]:
         """Return the present values without waiting, each on its device."""
 
-    def deferred(self) -> Callable[[], dict[str, float]]:
-        """Return a function that returns the present single numbers, at any later time and in any thread."""
-        return partial(to_scalars, fetch_together(self))
-
     def __repr__(self) -> str:
         return repr(dict(self))
 
@@ -114,9 +110,15 @@ def to_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
 def deferred_scalars(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float]]:
     """Return a function that returns the present ``to_scalars(metrics)``, at any later time and in any thread.
 
-    Only numbers on a device are fetched now, unless the metrics are lazy; everything else is computed in that function.
+    Only numbers on a device are fetched now; everything else is computed in that function.
+
+    >>> metrics = {"loss": 1}
+    >>> deferred = deferred_scalars(metrics)
+    >>> metrics["loss"] = 3
+    >>> deferred()
+    {'loss': 1.0}
     """
-    return metrics.deferred() if isinstance(metrics, LazyMetrics) else partial(to_scalars, on_host(metrics))
+    return partial(to_scalars, on_host(metrics.on_device() if isinstance(metrics, LazyMetrics) else metrics))
 
 
 def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["line, torch", "keras", "sklearn"],
 )
 def test_a_write_that_is_cut_short_or_refused_costs_the_new_file_only(stride: str, names: str, library: Path) -> None:
-    """At any call: what was reported as saved is there bit for bit, else the old file is, and a run resumes from it."""
+    """At any call: what was reported as saved is there to the bit, else the old file is, and a run resumes from it."""
     said = run(library, "-m", "tests.reliability.short_writes", stride, *names.split(), KERAS_BACKEND="torch")
     for name, each in json.loads(said.splitlines()[-1]).items():
         short, again, full = [Tally(*tally) for tally in each]
@@ -108,7 +108,7 @@ def test_a_write_that_is_cut_short_or_refused_costs_the_new_file_only(stride: st
         assert full.refused > 0
 
 
-def test_journals_and_event_files_hold_whole_lines_and_records(library: Path) -> None:
+def test_journals_and_event_files_hold_complete_lines_and_records(library: Path) -> None:
     """No accepted line or record is lost or torn, even if a torn one cannot be removed at once."""
     assert json.loads(run(library, "-c", LINES)) == []
 

@@ -165,7 +165,7 @@ def test_none_is_skipped() -> None:
 
 
 def test_logging_keeps_no_autograd_graph_alive() -> None:
-    """Once the loop drops a loss, all that led to it is gone, whether it was a scalar, a vector or elsewhere."""
+    """Once the loop drops a loss, its graph is freed, whether it was a scalar, a vector or on another device."""
     means = RunningMeans()
     here = torch.ones(3, requires_grad=True)
     elsewhere = torch.ones((), device="meta", requires_grad=True)
