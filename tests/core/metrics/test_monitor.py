@@ -80,3 +80,21 @@ def test_a_metric_object_that_is_built_later_decides_the_direction() -> None:
     assert (monitor.direction, monitor.best) == ("min", BestValue(2.0, 1))
     with pytest.raises(UnknownDirection):
         Monitor(Source(), "grad_norm")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "logged"),
+    [
+        ("val_准确率", "val_损失"),
+        ("val_точность", "val_потери"),
+        ("f1+", "f1-"),
+        ("-loss", "loss"),
+        ("recall<0.5", "recall>0.5"),
+        ("val_😀_score", "val_😢_score"),
+    ],
+)
+def test_a_name_with_other_letters_or_symbols_is_another_metric(wanted: str, logged: str) -> None:
+    """Only a known synonym or spelling of a name is monitored in its place."""
+    with pytest.raises(MissingMetric, match="is not logged"):
+        Monitor(Source(), wanted, "min").value({logged: 0.5})
+    assert Monitor(Source(), wanted, "min").value({logged: 0.5, wanted: 0.25}) == 0.25
