@@ -14,7 +14,7 @@ from ..rules import Best, best_rule
 from .direction import direction_of
 from .names import canonical, hint, resolve
 from .running_means import RunningMeans
-from .scalars import as_number
+from .scalars import as_number, is_missing
 
 
 class MetricSource(Protocol):
@@ -213,7 +213,7 @@ class Monitor:
     def _logged(self, metrics: Mapping[str, Any]) -> Any:
         """Return the metric's entry in ``metrics``, by its name or an alias, and store the name; None if missing."""
         name = self.metric if self.metric in metrics else resolve(self.metric, metrics)
-        if name is None or metrics[name] is None:
+        if name is None or is_missing(metrics[name]):
             return None
         self.metric, self._seen = name, True
         return metrics[name]

@@ -11,9 +11,7 @@ from typing import Final
 from ..errors import SettingsError
 
 # "BERTScore" is BERT Score, "top5" is top 5.
-_BOUNDARY: Final = re.compile(
-    r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"
-)
+_BOUNDARY: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _CHARACTER: Final = r"[A-Za-z0-9\x80-\U0010ffff]"  # combining marks are no letters for Python, but spell a word
 _SEPARATORS: Final = re.compile(r"[\s_\-/\\.:,;@()\[\]{}]+")
 _PARTS: Final = re.compile(rf"{_CHARACTER}+|.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from ..errors import SettingsError
 from .names import check_name
-from .scalars import NON_NUMERIC, LazyMetrics, in_double, on_host, plain_number
+from .scalars import LazyMetrics, as_number, as_numbers, check_numeric, in_double, is_missing, on_host, plain_number
 
 Reduce = Literal["mean", "sum", "max", "min"] | None
 """How a metric's values are reduced over batches and ranks; None takes the mean over the batches of rank 0."""
@@ -45,13 +46,13 @@ class RunningMeans(LazyMetrics):
 
         Args:
             name: Name of the metric.
-            value: A number, or an array or tensor of numbers; None is skipped.
+            value: A number, or an array or tensor of numbers; None and what NumPy has masked are skipped.
             count: Number of samples of which ``value`` is the mean, above 0; ignored by other reductions.
             reduce: How the metric is reduced; the same in every call.
 
         Raises:
-            SettingsError: The value is text, a truth value or complex, ``count`` is not above 0, ``reduce`` differs
-                from the one before, or the name is not printable.
+            SettingsError: The value is not a number (text, a time, a truth value), ``count`` is not a finite number
+                above 0, ``reduce`` differs from the one before, or the name is not printable.
         """
         entry = self._sums.get(name)
         if entry is None:
@@ -65,9 +66,9 @@ class RunningMeans(LazyMetrics):
             if value is None:
                 return
         if type(count) is not int:
-            count = float(count)  # the sum below would change a tensor or array in place
-        if not count > 0:
-            raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
+            count = _number_of_samples(name, count)
+        if not 0 < count <= sys.float_info.max:
+            raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0 and finite")
         if entry is not None and type(entry[0]) is not type(value):
             entry[0] = _like(entry[0], value)
         if reduce != "mean" or name in self.reduced:
@@ -137,29 +138,37 @@ class RunningMeans(LazyMetrics):
         return name in self._sums
 
 
+def _number_of_samples(name: str, count: Any) -> float:
+    """Return a count as a number of its own: a sum would change a tensor or array in place."""
+    if type(count) is float:
+        return count
+    try:
+        return as_number(count)
+    except TypeError as error:
+        raise SettingsError(f"count of {name!r}: {error}; give the number of samples, above 0") from None
+
+
 def _summable(name: str, value: Any) -> Any:
     """Return a float if that needs no wait, else the detached value in the widest float type of its device."""
-    if value is None:
+    if is_missing(value):
         return None
-    if hasattr(value, "is_cpu") and value.is_cpu and value.numel() == 1:
-        value = value.item()
-    if isinstance(value, (bool, str, bytes, complex)):
-        raise SettingsError(f"{name}={value!r} is not a number; log numbers, a truth value as float(...)")
-    if isinstance(value, (int, float)):
-        return float(value)
-    if str(getattr(value, "dtype", "")).removeprefix("torch.") in NON_NUMERIC:
-        raise SettingsError(f"{name} holds values of {value.dtype}, not numbers; log numbers, truth values as floats")
-    if hasattr(value, "is_cpu"):
-        return in_double(value.detach())
-    if type(value).__module__.startswith("jax"):
-        return value  # computed asynchronously, and without double precision by default
+    tensor = hasattr(value, "is_cpu")
+    if tensor and value.is_cpu and value.numel() == 1:
+        value, tensor = value.item(), False
+        if type(value) is float:
+            return value
     try:
-        if hasattr(value, "astype"):
-            value = value.astype("float64")
-            return value.item() if value.size == 1 else value
-        return float(value)
-    except (TypeError, ValueError):
-        raise SettingsError(f"{name} is a {type(value).__name__}, not a number; log numbers") from None
+        if tensor:
+            check_numeric(value)
+            return in_double(value.detach())
+        if type(value).__module__.startswith("jax"):
+            check_numeric(value)
+            return value  # computed asynchronously, and without double precision by default
+        if hasattr(value, "astype") and math.prod(value.shape) != 1:
+            return as_numbers(value)
+        return as_number(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{name}: {error}; log numbers, a truth value as float(...)") from None
 
 
 def _mean(total: Any, count: float) -> Any:

@@ -1,7 +1,7 @@
 """A monitor of any source of metrics: its name, its direction, its best value."""
 
 from math import inf, isfinite, nan
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,7 @@ from trainbus import MissingMetric, UnknownDirection
 from trainbus.metrics import monitor as monitor_module
 from trainbus.metrics.monitor import BestValue, Monitor
 
+from .forms import MASKED, NOT_NUMBERS
 from .sources import Source
 
 logged = st.lists(st.none() | st.sampled_from([nan, inf, -inf]) | st.floats(-9, 9), max_size=12)
@@ -98,3 +99,19 @@ def test_a_name_with_other_letters_or_symbols_is_another_metric(wanted: str, log
     with pytest.raises(MissingMetric, match="is not logged"):
         Monitor(Source(), wanted, "min").value({logged: 0.5})
     assert Monitor(Source(), wanted, "min").value({logged: 0.5, wanted: 0.25}) == 0.25
+
+
+@pytest.mark.parametrize("value", MASKED, ids=repr)
+def test_a_masked_value_is_missing(value: Any) -> None:
+    """A metric whose value NumPy has masked is no best value, whoever logs it."""
+    monitor = Monitor(Source(epoch_metrics=[(0, {"loss": value})]), "loss")
+    assert monitor.value({"loss": 1.0}) == 1.0
+    assert monitor.score({"loss": value}) is None
+    assert monitor.best is None
+
+
+@pytest.mark.parametrize("value", NOT_NUMBERS, ids=lambda value: type(value).__name__)
+def test_what_is_no_number_cannot_be_monitored(value: Any) -> None:
+    """The error names the metric and what was logged."""
+    with pytest.raises(MissingMetric, match="'loss' cannot be monitored: "):
+        Monitor(Source(), "loss").value({"loss": value})
