@@ -57,7 +57,7 @@ def test_aliases_compare_equal(one: str, other: str) -> None:
             ("val_准确率", "val_损失"),
             ("val_准确率", "val"),
             ("потери", "точность"),
-            ("loss_γ", "loss_β"),
+            ("loss_λ", "loss_π"),
             ("कि", "की"),
         ],
         *[
