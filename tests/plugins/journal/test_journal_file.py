@@ -1,4 +1,4 @@
-"""The laws of the journal's file."""
+"""Tests of the journal's file: complete lines only, and no other file is changed."""
 
 import json
 import re
