@@ -14,15 +14,18 @@ from trainbus.capabilities import HasWeights
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
-from .batch_recorder import BatchRecorder, ProfilingRecorder, Throughput
+from .batch_recorder import BatchRecorder, Throughput
 from .decision_table import DecisionTable
 from .layouts import LAYOUTS
 from .model_graph import config_of, graph_of
-from .model_inspection import ModelInspector
 from .settings import TensorBoardSettings
 from .text_tables import environment_table, settings_table
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from .model_inspection import ModelInspector
+    from .profiler import ProfilingRecorder
     from .projector import Projector
     from .writer.event_writer import EventWriter, Note, Summary
 
@@ -47,6 +50,7 @@ class EpochRecorder:
     """The first step that a resumed run writes."""
     writer: EventWriter
     inspector: ModelInspector
+    summaries: ModuleType
     _note: Note
     opened = False
 
@@ -67,8 +71,11 @@ class EpochRecorder:
             every = 1 if settings.update_freq == "batch" else settings.update_freq
             self.batches = BatchRecorder(self.layout, every, throughput=settings.write_steps_per_second)
             self.on_batch_end = self.batches.on_batch_end
-        self.profiling = None if settings.profile is None else ProfilingRecorder(settings.profile)
-        if self.profiling is not None:
+        self.profiling: ProfilingRecorder | None = None
+        if settings.profile is not None:
+            from .profiler import ProfilingRecorder  # noqa: PLC0415 - PyTorch
+
+            self.profiling = ProfilingRecorder(settings.profile)
             self.on_batch_begin = self.profiling.on_batch_begin
             self.end_profiled_batch = self.profiling.end_profiled_batch
 
@@ -77,8 +84,12 @@ class EpochRecorder:
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
         """Lock the directory, and start the thread that writes."""
-        from .writer.event_writer import EventWriter  # noqa: PLC0415 - tensorboardX imports PyTorch, which takes seconds
+        # tensorboardX imports PyTorch, which takes seconds
+        from .model_inspection import ModelInspector  # noqa: PLC0415
+        from .writer import summaries  # noqa: PLC0415
+        from .writer.event_writer import EventWriter  # noqa: PLC0415
 
+        self.summaries = summaries
         settings = self.settings
         self.log_dir = Path(settings.log_dir).absolute()  # a loop may change its working directory
         with ExitStack() as stack:
@@ -96,15 +107,7 @@ class EpochRecorder:
         self._note = partial(run.report_failure, self)
         self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4), self._note), True
         run.at_end(self._close)
-        self.inspector = ModelInspector(
-            run.subject,
-            self._put,
-            self._note,
-            every=settings.histogram_freq,
-            batch_size=settings.batch_size,
-            gradients=settings.write_grads,
-            images=settings.max_images if settings.write_images else 0,
-        )
+        self.inspector = ModelInspector(run.subject, self._put, self._note, settings)
         if self.batches is not None:
             self.batches.begin(self.writer)
         if self.profiling is not None:
@@ -162,13 +165,8 @@ class EpochRecorder:
         """Write the final weights and metrics; decisions may still follow."""
         if self.profiling is not None:
             self.profiling.close()
-        if not self.opened:
-            return
-        try:
-            if self.step is not None:
-                self._write_summary(run, self.step)
-        finally:
-            self.writer.flush()
+        if self.opened and self.step is not None:
+            self._write_summary(run, self.step)
 
     # --- state
 
@@ -218,42 +216,34 @@ class EpochRecorder:
         if self.header_written:
             return
         self.header_written = True
-        from .writer import summaries  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         self._text(0, "settings", settings_table(run))
         self._text(0, "environment", environment_table(run))
         if self.settings.hparams is not None:
-            self._put(0, summaries.hparams, self.settings.hparams)
+            self._put(0, self.summaries.hparams, self.settings.hparams)
         if self.settings.write_graph:
             if nodes := graph_of(run.subject, self.settings.batch_size, self._note):
-                self._put(0, summaries.graph, nodes)
+                self._put(0, self.summaries.graph, nodes)
             if json := config_of(run.subject, self._note):
-                self._put(0, summaries.config, json)
+                self._put(0, self.summaries.config, json)
 
     def _write_custom_layout(self, shown: Mapping[str, float], step: int) -> None:
         """Write the charts of the custom scalars page whenever a new metric appears."""
-        from .writer.summaries import charts  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         before, self.final = self.layout.charts(self.final), {**self.final, **shown}
         present = self.layout.charts(self.final)
         if present != before and not self.layout.counts_epochs:  # TensorBoard shows the last layout in the file
-            self._put(step, partial(charts, "training and validation"), present)
+            self._put(step, partial(self.summaries.charts, "training and validation"), present)
         if any(name.startswith("val_") for name in shown):
             self._declare_hparams(step)
 
     def _declare_hparams(self, step: int) -> None:
         """Write, once, the columns of the hyperparameters page: TensorBoard shows the first ones in the file."""
-        from .writer.summaries import hparams_metrics  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         hparams = self.settings.hparams
         if hparams is not None and not self.hparams_declared:
             self.hparams_declared = True
-            self._put(step, partial(hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
+            self._put(step, partial(self.summaries.hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
 
     def _write_summary(self, run: Run, step: int) -> None:
         """Write the final weights, and the final metrics for the hyperparameters page."""
-        from .writer.summaries import hparams_end  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         settings, failed = self.settings, isinstance(run.error, Exception)
         # after an error the weights may not be readable; after an interruption by the user they are
         if settings.write_images and not settings.histogram_freq and not failed:
@@ -262,7 +252,7 @@ class EpochRecorder:
             self._declare_hparams(step)
             last = {f"hparam/{name}": value for name, value in self.final.items()}
             self.writer.scalars(self.layout.main, step, last)
-            self._put(step, lambda success: hparams_end(success=success), not failed)
+            self._put(step, lambda success: self.summaries.hparams_end(success=success), not failed)
 
     def _write_embeddings(self, subject: object, projector: Projector, step: int) -> None:
         if not isinstance(subject, HasWeights):
@@ -291,10 +281,8 @@ class EpochRecorder:
         self.writer.close()
 
     def _text(self, step: int, tag: str, markdown: str) -> None:
-        from .writer.summaries import text  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         if markdown:
-            self._put(step, partial(text, tag), markdown)
+            self._put(step, partial(self.summaries.text, tag), markdown)
 
     def _put(self, step: int, make: Callable[[Any], Summary], material: Any, size: int = 0) -> bool:
         return self.writer.put(self.layout.main, step, make, material, size)
