@@ -19,7 +19,7 @@ from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import location
 from trainbus.storage.sharded_directory import holds_parts
 
-from .saver import BatchSaver, EpochSaver
+from .saver import BatchSaver, Saver
 from .schedule import SaveFrequency
 from .settings import CheckpointSettings
 
@@ -111,4 +111,4 @@ class ModelCheckpoint(CheckpointSettings):
     def plugin(self) -> object:
         """Return a new plugin for one run."""
         frequency = SaveFrequency.parse(self.save_freq)
-        return EpochSaver(self, frequency.every) if frequency.unit == "epoch" else BatchSaver(self, frequency)
+        return Saver(self, frequency.every) if frequency.unit == "epoch" else BatchSaver(self, frequency)

@@ -147,16 +147,12 @@ class EventWriter:
         """Return whether there is room; wait for it as long as the thread makes progress."""
         if os.getpid() != self._pid or self._closing:
             return False
-        if self._awake and not (size or self._ended) and len(self._queue) < MAX_EVENTS:
-            return True
 
         def has_room() -> bool:
             return len(self._queue) < MAX_EVENTS and self._bytes <= MAX_BYTES
 
         with self._wake:
-            if not self._awake and (
-                self._bytes + size >= _WAKE_BYTES or len(self._queue) >= _WAKE_EVENTS or not has_room()
-            ):
+            if self._bytes + size >= _WAKE_BYTES or len(self._queue) >= _WAKE_EVENTS or not has_room():
                 self._awake = True
                 self._wake.notify_all()
             self._wait(lambda: has_room() or self._write_failed)
