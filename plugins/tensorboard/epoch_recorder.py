@@ -62,8 +62,7 @@ class EpochRecorder:
         self.header_written = self.hparams_declared = self.restored = False
         self.final: dict[str, float] = {}  # the last value of each metric
         self.step: int | None = None  # of the last complete epoch
-        self.counts_written = True  # of the decisions of that epoch
-        self.decision_step = -1  # of the last decision
+        self.counts_step: int | None = None  # of the decisions whose counts are not written yet
         self.earlier_files: dict[str, int] = {}  # of this run before it was resumed, with their sizes
         self.throughput = Throughput()
         self.batches: BatchRecorder | None = None
@@ -116,7 +115,8 @@ class EpochRecorder:
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Write the decisions of the epoch before, now that all are known; before the first epoch, write the header."""
-        self._write_decision_counts()
+        if self.counts_step == self.step:
+            self._write_decision_counts()
         self.throughput.begin(run.step)
         self._write_header(run)
         self.inspector.begin_epoch(run.epoch)
@@ -135,8 +135,7 @@ class EpochRecorder:
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Write the epoch's metrics, and weights and embeddings if due."""
         settings, layout = self.settings, self.layout
-        self.counts_written = False
-        self.step = step = self._epoch_step(run)
+        self.step = self.counts_step = step = self._epoch_step(run)
         shown = to_scalars(metrics)
         self._write_custom_layout(shown, step)
         if settings.write_steps_per_second:
@@ -156,9 +155,10 @@ class EpochRecorder:
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was decided, and why."""
-        rows = self.decisions.add(run.epoch, decision)
-        self.decision_step = self._epoch_step(run)
-        self._text(self.decision_step, "decisions", rows)
+        step = self._epoch_step(run)
+        if step != self.step:  # in an epoch that may never end
+            self.counts_step = step
+        self._text(step, "decisions", self.decisions.add(run.epoch, decision))
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
@@ -181,8 +181,7 @@ class EpochRecorder:
             "described": self.hparams_declared,
             "final": self.final,
             "step": self.step,
-            "marked": self.counts_written,
-            "decided": self.decision_step,
+            "counts_step": self.counts_step,
             "decisions": self.decisions.state_dict(),
         }
 
@@ -191,7 +190,7 @@ class EpochRecorder:
         if self.restored:  # a second call must not drop the decisions made since the first
             return
         self.restored = True
-        self.step, self.counts_written, self.decision_step = saved["step"], saved["marked"], saved.get("decided", -1)
+        self.step, self.counts_step = saved["step"], saved["counts_step"]
         self.decisions.load_state_dict(saved["decisions"])
         files = {name: size for name, size in saved["files"].items() if (self.log_dir / name).exists()}
         if files:
@@ -267,17 +266,16 @@ class EpochRecorder:
         self._put(step, projector.write, tables, sum(array.nbytes for array in tables.values()))
 
     def _write_decision_counts(self) -> None:
-        """Write how many decisions of each kind the last complete epoch had."""
-        if self.step is not None and not self.counts_written:
-            self.counts_written = True
-            self.writer.scalars(self.layout.main, self.step, self.decisions.take_counts())
+        """Write how many decisions of each kind there were since the last call."""
+        if self.counts_step is not None:
+            self.writer.scalars(self.layout.main, self.counts_step, self.decisions.take_counts())
+            self.counts_step = None
 
     def _close(self) -> None:
-        if self.decision_step > (-1 if self.step is None else self.step):  # a decision in an epoch that never ended
-            self.step, self.counts_written = self.decision_step, False
+        last = self.step if self.counts_step is None else self.counts_step
         self._write_decision_counts()
-        if self.step is not None:
-            self._text(self.step, "decisions", self.decisions.table())
+        if last is not None:
+            self._text(last, "decisions", self.decisions.table())
         self.writer.close()
 
     def _text(self, step: int, tag: str, markdown: str) -> None:

@@ -8,10 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from trainbus import Run
+
+COMPARABLE = [
+    pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
+    pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in double precision only on request"),
+    pytest.mark.usefixtures("float64"),
+]
+"""The marks of a test that compares decisions with those of Keras."""
 
 History = Sequence[float | None]
 """The values of the monitored metric, None where an epoch does not log it."""

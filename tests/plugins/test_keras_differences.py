@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,25 +16,9 @@ import trainbus
 from trainbus import MissingMetric, Run, SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
-from .keras_runs import (
-    Trained,
-    keras_run,
-    trainbus_run,
-)
+from .keras_runs import COMPARABLE, Trained, keras_run, trainbus_run
 
-pytestmark = [
-    pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
-    pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no double precision unless told so"),
-]
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    """Keras compares in its default type of number."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
+pytestmark = COMPARABLE
 
 
 def test_difference_nan_is_never_the_best() -> None:

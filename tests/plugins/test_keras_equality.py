@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -21,6 +20,7 @@ from trainbus import Run
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 from .keras_runs import (
+    COMPARABLE,
     History,
     Trained,
     begins_finite,
@@ -34,19 +34,7 @@ from .keras_runs import (
     value,
 )
 
-pytestmark = [
-    pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
-    pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no double precision unless told so"),
-]
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    """Keras compares in its default type of number."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
+pytestmark = COMPARABLE
 
 
 # --- the same decisions

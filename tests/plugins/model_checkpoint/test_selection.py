@@ -21,7 +21,7 @@ from trainbus import CheckpointError, Run, decision, hookimpl
 from trainbus.checkpoints import CheckpointInfo, remove, scan
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage.atomic_file import remove_debris
-from trainbus.testing import LineSubject, scripted
+from trainbus.testing import EventRecorder, LineSubject, scripted
 
 from .saved_files import on_disk, saved, visible
 
@@ -243,28 +243,20 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
 
 def test_a_save_that_failed_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     """Each failure logs a line, calls on_checkpoint_error (no on_checkpoint, no on_decision), and is in the result."""
-
-    class Hears:
-        def __init__(self) -> None:
-            self.heard: list[object] = []
-
-        @hookimpl
-        def on_checkpoint(self, run: Run) -> None:
-            self.heard.append(f"{run.epoch} saved")
-
-        @hookimpl
-        def on_checkpoint_error(self, run: Run, path: Path, error: CheckpointError) -> None:
-            self.heard.append(f"{run.epoch} {path} {type(error.__cause__).__name__}")
-
-        @hookimpl
-        def on_decision(self, run: Run) -> None:
-            self.heard.append(f"{run.epoch} decided")
-
-    ears = Hears()
-    run, held = trained([3, 2, 2.5], {1}, ears)
+    recorder = EventRecorder("on_checkpoint", "on_checkpoint_error", "on_decision")
+    run, held = trained([3, 2, 2.5], {1}, recorder)
 
     assert held == [3, 3, 2.5]
-    assert ears.heard == ["0 saved", "0 decided", "1 best.npz OSError", "2 saved", "2 decided"]
+    assert [(event.values["epoch"], event.hook) for event in recorder.events] == [
+        (0, "on_checkpoint"),
+        (0, "on_decision"),
+        (1, "on_checkpoint_error"),
+        (2, "on_checkpoint"),
+        (2, "on_decision"),
+    ]
+    ((path, error),) = recorder.of("on_checkpoint_error", "path", "error")
+    assert path == Path("best.npz")
+    assert type(error.__cause__) is OSError
     (line,) = caplog.messages
     assert line.startswith("ModelCheckpoint: CheckpointError: the checkpoint 'best.npz' was not")
     assert line.endswith("File too large; the training continues")
