@@ -1,4 +1,4 @@
-"""What an import costs: ``python -m tests.benchmarks.import_time [rounds]``.
+"""Import times: ``python -m tests.benchmarks.import_time [rounds]``.
 
 Every figure is measured in separate interpreters, taken in turns; the heavy packages that it also imports are named.
 """

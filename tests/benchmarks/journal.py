@@ -1,4 +1,4 @@
-"""What the journal costs: ``python -m tests.benchmarks.journal [rounds]``.
+"""The cost of the journal: ``python -m tests.benchmarks.journal [rounds]``.
 
 A run of a loop that has numbers, with two callbacks that decide; once without a journal, once with one. The loop itself
 does nothing, so that all that is measured is trainbus.

@@ -232,16 +232,16 @@ def measured(ways: dict[str, Way], rounds: int) -> dict[str, tuple[list[float], 
 
 
 def print_times(taken: dict[str, tuple[list[float], list[float]]]) -> None:
-    """One row for each way; how many times as long it blocks as trainbus in the background."""
+    """Print one row for each way, with the time it blocks as a multiple of that of trainbus in the background."""
     base = median(taken[BACKGROUND][0])
     rows = [
         [
             name,
             spread(blocked),
             f"{median(blocked) / base:.2f}",
-            spread(whole),
+            spread(complete),
         ]
-        for name, (blocked, whole) in taken.items()
+        for name, (blocked, complete) in taken.items()
     ]
     print(table(["milliseconds", "blocked", "times", "until complete"], rows), flush=True)
 
@@ -253,7 +253,7 @@ def spread(values: list[float]) -> str:
 def memory_of(way: Way) -> int:
     """Return the peak number of bytes by which a save lets the process grow."""
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of before
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = status("VmRSS")
     way.save()
     way.finish()
@@ -304,7 +304,7 @@ def kept_waiting(way: Way, saves: int = 9) -> tuple[str, str, str]:
 
 
 def queued() -> float:
-    """Seconds that this thread has waited for a processor."""
+    """Return the seconds for which this thread has waited for a processor."""
     return int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()[1]) / 1e9
 
 

@@ -1,4 +1,4 @@
-"""The laws of EarlyStopping beyond those that it shares with Keras."""
+"""Tests of EarlyStopping where it has no equal in Keras."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_the_reason_says_metric_patience_and_best() -> None:
     assert run.result.reason == "val_loss 1.5 did not improve on 1 (epoch 2) for the 1st time"
 
 
-def test_a_vector_is_refused_by_name() -> None:
-    """A metric of several values cannot be monitored, and the error says what to log instead."""
+def test_a_vector_is_rejected_by_name() -> None:
+    """A metric of several values cannot be monitored; the error suggests what to log."""
     with pytest.raises(MissingMetric, match=r"'val_f1' cannot be monitored: an array of 3 values.*log its mean"):
         scripted([{"val_f1": np.array([0.1, 0.2, 0.3])}], EarlyStopping(monitor="val_f1"))

@@ -1,4 +1,4 @@
-"""The laws of the environment of a run."""
+"""Tests of the environment of a run."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""Decisions equal Keras 3.15.1's: its real callbacks and trainbus's go through the same histories side by side.
+"""Decisions equal those of Keras 3.15.1: its real callbacks and trainbus's run over the same histories.
 
 Keras compares in float64 here, as trainbus does. ``test_keras_differences.py`` has the deliberate differences.
 """
@@ -165,7 +165,7 @@ def test_saving_at_batches_is_keras_s(
             run.begin_epoch(epoch)
             for number, loss in enumerate(losses):
                 batch = (number + 1) * stride - 1
-                theirs.moment = mine.moment = (epoch, batch)
+                theirs.position = mine.position = (epoch, batch)
                 checkpoint.on_train_batch_end(batch, {"loss": loss})
                 run.end_batch(batch, {"loss": loss}, steps=stride)
             checkpoint.on_epoch_end(epoch, {"loss": losses[-1]})
@@ -231,7 +231,7 @@ def test_table_of_modes(mode: Any, monitor: str, direction: str) -> None:
     assert Run().monitor(monitor, mode).direction == direction
 
 
-def test_table_of_modes_ends_in_a_refusal() -> None:
+def test_table_of_modes_rejects_an_unknown_name() -> None:
     """monitor_callback_test.test_monitor_op_logic: an unknown name needs a mode; here before training."""
     with pytest.raises(trainbus.UnknownDirection, match="unknown"):
         Run(None, EarlyStopping(monitor="unknown"))
