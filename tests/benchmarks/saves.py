@@ -1,9 +1,8 @@
 """How long a training waits for a checkpoint: ``python -m tests.benchmarks.saves [megabytes] [rounds] [--only ways]``.
 
-Each way saves the same float32 weights in every round, in a new random order. Blocked is the time until the call
-returns; complete the time until the file is. What the page cache still holds from one save is flushed before the next
-is timed. Afterwards: the memory that a save takes besides the state, and how long the thread that writes keeps a thread
-of pure Python from running.
+Each way saves the same float32 weights in every round, in a new random order. "Blocked" is the time until the call
+returns, "complete" the time until the file is complete. The page cache is flushed before each save. Further tables have
+the memory that a save needs besides the state, and how long the writing thread blocks a thread of pure Python.
 """
 
 from __future__ import annotations
