@@ -87,19 +87,15 @@ class JournalRecorder:
     def on_train_begin(self, run: Run) -> None:
         """Open the file."""
         self.start = time.monotonic()
-        if self.path == "auto":  # the run has locked that directory already
-            path = (journal_directory(run.callbacks.values()) or Path()).absolute() / NAME
-        else:
-            path = Path(self.path).absolute()
-            try:
-                self.lock = lock_directories(
-                    [path.parent], LockKind(f".trainbus.{path.name}.lock", f"journal {path.name}")
-                )
-            except CheckpointError as error:
-                raise SettingsError(f"Journal: path={self.path!r}: {error}") from None
         try:
+            if self.path == "auto":  # the run has locked that directory already
+                path = (journal_directory(run.callbacks.values()) or Path()).absolute() / NAME
+            else:
+                path = Path(self.path).absolute()
+                kind = LockKind(f".trainbus.{path.name}.lock", f"journal {path.name}")
+                self.lock = lock_directories([path.parent], kind)
             self.file = open_journal(path)
-        except (OSError, JournalError) as error:
+        except (OSError, JournalError, CheckpointError) as error:
             if self.path == "auto":
                 raise
             raise SettingsError(f"Journal: path={self.path!r}: {getattr(error, 'strerror', None) or error}") from None

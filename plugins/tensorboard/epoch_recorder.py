@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from .batch_recorder import BatchRecorder, Throughput
 from .decision_table import DecisionTable
 from .layouts import LAYOUTS
 from .model_graph import config_of, graph_of
+from .projector import Projector
 from .settings import TensorBoardSettings
 from .text_tables import environment_table, settings_table
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from .model_inspection import ModelInspector
     from .profiler import ProfilingRecorder
-    from .projector import Projector
     from .writer.event_writer import EventWriter, Note, Summary
 
 LOCK = LockKind(".trainbus.tensorboard.lock", "charts")
@@ -91,17 +90,13 @@ class EpochRecorder:
         self.summaries = summaries
         settings = self.settings
         self.log_dir = Path(settings.log_dir).absolute()  # a loop may change its working directory
-        with ExitStack() as stack:
-            try:
-                stack.push(lock_directories([self.log_dir], LOCK))
-            except CheckpointError as error:
-                raise SettingsError(f"TensorBoard: log_dir={settings.log_dir!r}: {error}") from None
-            if settings.embeddings_freq:
-                from .projector import Projector  # noqa: PLC0415 - only if embeddings are asked for
-
-                layers, metadata = settings.embeddings_layer_names, settings.embeddings_metadata
-                self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
-            run.at_end(stack.pop_all().close)
+        try:
+            run.at_end(lock_directories([self.log_dir], LOCK).close)
+        except CheckpointError as error:
+            raise SettingsError(f"TensorBoard: log_dir={settings.log_dir!r}: {error}") from None
+        if settings.embeddings_freq:
+            layers, metadata = settings.embeddings_layer_names, settings.embeddings_metadata
+            self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
         self.first_step = max(run.step, run.epoch) + 1
         self._note = partial(run.report_failure, self)
         self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4), self._note), True

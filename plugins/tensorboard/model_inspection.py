@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from trainbus.capabilities import HasActivations, HasGradients, HasWeights, missing
 from trainbus.failures import LOG
@@ -13,26 +14,18 @@ from trainbus.resume.rng_state import preserved_rng
 from .settings import TensorBoardSettings
 from .writer import summaries
 from .writer.buffer_pool import BufferPool
-from .writer.event_writer import MAX_BYTES, Note
+from .writer.event_writer import MAX_BYTES, Note, Summary
 from .writer.histogram import HistogramAccumulator
 
 _CHUNK_BYTES = 4 << 20
 """Layer outputs are given to the writing thread in chunks of this size, since each costs a switch of threads."""
 
 
-class Put(Protocol):
-    """Gives material to the writing thread, which makes an event from it."""
+Put: TypeAlias = Callable[[int, Callable[[Any], Summary], Any, int], bool]
+"""Queues an event for the writing thread: its step, what makes it from the material, the material and its bytes.
 
-    def __call__(self, step: int, make: Callable[[Any], Any], material: Any, size: int = 0) -> bool:
-        """Write ``make(material)`` at this step; return False if there is no room for it.
-
-        Args:
-            step: The step of the event.
-            make: Makes the event, in the writing thread.
-            material: Its argument.
-            size: Bytes of the material.
-        """
-        ...
+Returns whether there is room for it.
+"""
 
 
 class ModelInspector:
@@ -122,28 +115,26 @@ class ModelInspector:
     def _show_activations(self, step: int) -> None:
         if not isinstance(self.subject, HasActivations):
             return
-        accumulators: dict[str, HistogramAccumulator] = {}
-        incomplete: set[str] = set()
-        chunk: list[tuple[str, Any]] = []
+        accumulators: defaultdict[str, HistogramAccumulator] = defaultdict(HistogramAccumulator)
+        incomplete: set[HistogramAccumulator] = set()
+        chunk: list[tuple[HistogramAccumulator, Any]] = []
+        size = 0
 
         def put_chunk() -> None:
-            pairs = [(accumulators.setdefault(name, HistogramAccumulator()), array) for name, array in chunk]
-            if not self.put(step, _accumulate, pairs, sum(array.nbytes for _, array in chunk)):
-                incomplete.update(name for name, _ in chunk)
-            chunk.clear()
+            if not self.put(step, _accumulate, chunk, size):
+                incomplete.update(accumulator for accumulator, _ in chunk)
 
-        size = 0
         with preserved_rng(self.subject):
             for name, array in self.subject.activations(self.batch_size):
-                chunk.append((name, array))
+                chunk.append((accumulators[name], array))
                 size += array.nbytes
                 if size >= _CHUNK_BYTES:
                     put_chunk()
-                    size = 0
+                    chunk, size = [], 0
         put_chunk()
         for name, accumulator in accumulators.items():
-            if name not in incomplete:
-                self.put(step, partial(summaries.accumulated_histogram, f"{name}/activation"), accumulator)
+            if accumulator not in incomplete:
+                self.put(step, partial(summaries.accumulated_histogram, f"{name}/activation"), accumulator, 0)
 
     def _can_show(self, what: str, capability: type, *, required: bool = False) -> bool:
         """Return whether the subject has the capability; if it should, warn what is missing."""
