@@ -51,7 +51,6 @@ class EpochRecorder:
     inspector: ModelInspector
     summaries: ModuleType
     _note: Note
-    opened = False
 
     def __init__(self, settings: TensorBoardSettings) -> None:
         self.settings = settings
@@ -99,7 +98,7 @@ class EpochRecorder:
             self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
         self.first_step = max(run.step, run.epoch) + 1
         self._note = partial(run.report_failure, self)
-        self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4), self._note), True
+        self.writer = EventWriter(self.log_dir, secrets.token_hex(4), self._note)
         run.at_end(self._close)
         self.inspector = ModelInspector(run.subject, self._put, self._note, settings)
         if self.batches is not None:
@@ -160,7 +159,7 @@ class EpochRecorder:
         """Write the final weights and metrics; decisions may still follow."""
         if self.profiling is not None:
             self.profiling.close()
-        if self.opened and self.step is not None:
+        if self.step is not None:
             self._write_summary(run, self.step)
 
     # --- state

@@ -94,7 +94,7 @@ class ModelInspector:
             return
         try:
             show()
-        except Exception as error:  # noqa: BLE001 - a missing picture must not end the training
+        except Exception as error:  # noqa: BLE001 - a missing image must not end the training
             self.note(f"no {what} from here on", error)
             self.shown.remove(what)
 

@@ -46,8 +46,7 @@ def accumulated_histogram(tag: str, accumulator: HistogramAccumulator) -> list[V
 def _histogram(tag: str, made: Histogram | None) -> list[Value]:
     if made is None:
         return []
-    *numbers, limits, counts = made
-    return list(summary.histogram_raw(tag, *numbers, limits.tolist(), counts.tolist()).value)
+    return list(summary.histogram_raw(tag, *made[:5], made.limits.tolist(), made.counts.tolist()).value)
 
 
 def images(tag: str, array: Any, maximum: int = 1) -> list[Value]:
