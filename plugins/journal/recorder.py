@@ -11,26 +11,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl
+from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl, journal
 from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, ScaleLearningRate
-from trainbus.journal import (
-    NAME,
-    ActionRecord,
-    BestRecord,
-    CheckpointSaved,
-    DecisionMade,
-    EpochEnded,
-    Event,
-    ExceptionRaised,
-    FailureReported,
-    PluginRecord,
-    RunEnded,
-    RunResumed,
-    RunStarted,
-    StopRequested,
-)
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
@@ -89,7 +73,7 @@ class JournalRecorder:
         self.start = time.monotonic()
         try:
             if self.path == "auto":  # the run has locked that directory already
-                path = (journal_directory(run.callbacks.values()) or Path()).absolute() / NAME
+                path = (journal_directory(run.callbacks.values()) or Path()).absolute() / journal.NAME
             else:
                 path = Path(self.path).absolute()
                 kind = LockKind(f".trainbus.{path.name}.lock", f"journal {path.name}")
@@ -112,24 +96,24 @@ class JournalRecorder:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        self._write(run, EpochEnded(**_now(run), seconds=seconds, metrics=shown))
+        self._write(run, journal.EpochEnded(**_now(run), seconds=seconds, metrics=shown))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was done, and why."""
         now, subject = _now(run), run.subject
         if REQUEST in decision.askers:
-            self._write(run, StopRequested(**now, name=run.state.requested))
+            self._write(run, journal.StopRequested(**now, name=run.state.requested))
         rates = None
         if any(isinstance(action, ScaleLearningRate) for action in decision) and has(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
-        self._write(run, DecisionMade(**now, actions=tuple(map(_record_of, decision)), learning_rates=rates))
+        self._write(run, journal.DecisionMade(**now, actions=tuple(map(_record_of, decision)), learning_rates=rates))
 
     @hookimpl
     def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
         """Write that a checkpoint is complete."""
         content = checkpoint.entry
-        event = CheckpointSaved(
+        event = journal.CheckpointSaved(
             time=time.time(),
             epoch=content.epoch,
             step=content.step,
@@ -151,7 +135,7 @@ class JournalRecorder:
         if run.state.interrupted:
             return
         text = "".join(traceback.format_exception(error))
-        self._write(run, ExceptionRaised(**_now(run), error=_describe(error), traceback=text))
+        self._write(run, journal.ExceptionRaised(**_now(run), error=_describe(error), traceback=text))
 
     # --- state
 
@@ -170,7 +154,7 @@ class JournalRecorder:
 
     # --- inner workings
 
-    def _write(self, run: Run, *events: Event) -> None:
+    def _write(self, run: Run, *events: journal.Event) -> None:
         """Write events, after the header and any new failures."""
         if self.file is None:
             return
@@ -179,13 +163,13 @@ class JournalRecorder:
             self.header_written = True
         for failure in run.failures[self.failures_written :]:
             plugin, hook, lost, error = failure.plugin, failure.hook, failure.lost, _describe(failure.error)
-            event = FailureReported(time=time.time(), plugin=plugin, hook=hook, lost=lost, error=error)
+            event = journal.FailureReported(time=time.time(), plugin=plugin, hook=hook, lost=lost, error=error)
             self.file.append([_line(event)])
             self.failures_written += 1
         for each in events:
             self.file.append([_line(each)])
 
-    def _header(self, run: Run, file: AppendOnlyFile) -> Event:
+    def _header(self, run: Run, file: AppendOnlyFile) -> journal.Event:
         known: dict[str, Any] = {
             "time": time.time(),
             "run": self.run,
@@ -195,10 +179,10 @@ class JournalRecorder:
             "environment": environment(),
         }
         if run.resumed is None:
-            return RunStarted(**known)
+            return journal.RunStarted(**known)
         length = min(self.valid_size, file.size)
         checkpoint, epochs = str(run.resumed.path), run.state.epochs_finished
-        return RunResumed(**known, checkpoint=checkpoint, epochs=epochs, step=run.step, length=length)
+        return journal.RunResumed(**known, checkpoint=checkpoint, epochs=epochs, step=run.step, length=length)
 
     def _close(self, run: Run) -> None:
         with self.lock:
@@ -210,14 +194,14 @@ class JournalRecorder:
         if run.resumed is not None and not self.header_written:  # nothing happened
             return
         result = run.result
-        event = RunEnded(
+        event = journal.RunEnded(
             time=time.time(),
             outcome=_outcome(run),
             reason=result.reason,
             epochs=result.epochs,
             step=run.step,
             seconds=time.monotonic() - self.start,
-            best={name: BestRecord(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
+            best={name: journal.BestRecord(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
             checkpoints=tuple(map(str, result.checkpoints)),
         )
         try:
@@ -231,20 +215,20 @@ def _now(run: Run) -> dict[str, Any]:
     return {"time": time.time(), "epoch": run.epoch, "step": run.step}
 
 
-def _line(event: Event) -> bytes:
+def _line(event: journal.Event) -> bytes:
     return f"{event.model_dump_json()}\n".encode()
 
 
-def _plugin_record(run: Run, name: str) -> PluginRecord:
+def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
     callback = run.callbacks.get(name)
     settings = {} if callback is None else callback.settings()
-    return PluginRecord(callback=settings.pop("callback", ""), settings=settings)
+    return journal.PluginRecord(callback=settings.pop("callback", ""), settings=settings)
 
 
-def _record_of(action: Action) -> ActionRecord:
+def _record_of(action: Action) -> journal.ActionRecord:
     options = {each.name: getattr(action, each.name) for each in fields(action) if each.name not in COMMON_FIELDS}
     common = {name: getattr(action, name) for name in COMMON_FIELDS}
-    return ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
+    return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
 
 
 def _describe(error: BaseException) -> str:

@@ -221,10 +221,11 @@ class EpochRecorder:
 
     def _write_custom_layout(self, shown: Mapping[str, float], step: int) -> None:
         """Write the charts of the custom scalars page whenever a new metric appears."""
-        before, self.final = self.layout.charts(self.final), {**self.final, **shown}
-        present = self.layout.charts(self.final)
-        if present != before and not self.layout.counts_epochs:  # TensorBoard shows the last layout in the file
-            self._put(step, partial(self.summaries.charts, "training and validation"), present)
+        before, self.final = self.final, {**self.final, **shown}
+        if not self.layout.counts_epochs and before.keys() != self.final.keys():
+            present = self.layout.charts(self.final)
+            if present != self.layout.charts(before):  # TensorBoard shows the last layout in the file
+                self._put(step, partial(self.summaries.charts, "training and validation"), present)
         if any(name.startswith("val_") for name in shown):
             self._declare_hparams(step)
 

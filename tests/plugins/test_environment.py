@@ -8,7 +8,7 @@ from trainbus.plugins.environment import environment
 
 
 def test_versions_are_those_of_imported_packages() -> None:
-    """Each package that is imported is there with its version; machine and process always are."""
+    """Each imported package is listed with its version; machine and process always are."""
     found = environment()
 
     assert (found["numpy"], found["trainbus"]) == (np.__version__, version("trainbus"))

@@ -60,8 +60,8 @@ pytestmark = COMPARABLE
     options={"min_delta": 1.0, "patience": 3, "baseline": 1.5},
 )
 @example(history=[], initial_epoch=0, options={})
-def test_early_stopping_is_keras_s(history: History, initial_epoch: int, options: dict[str, Any]) -> None:
-    """Whatever the history and the options: the same last epoch, the same restored one."""
+def test_early_stopping_equals_keras(history: History, initial_epoch: int, options: dict[str, Any]) -> None:
+    """For any history and options: the same last epoch, and the same restored epoch."""
     start = max(options.get("start_from_epoch", 0) - initial_epoch, 0)
     infinite = any(each is not None and math.isinf(each) for each in history)
     helped = infinite or not begins_finite(history, start)
@@ -94,8 +94,8 @@ def test_early_stopping_is_keras_s(history: History, initial_epoch: int, options
     ),
 )
 @example(history=[1.0] * 25, initial_epoch=0, options={})
-def test_reducing_the_learning_rate_is_keras_s(history: History, initial_epoch: int, options: dict[str, Any]) -> None:
-    """Whatever the history and the options: the same learning rate after every epoch."""
+def test_reducing_the_learning_rate_equals_keras(history: History, initial_epoch: int, options: dict[str, Any]) -> None:
+    """For any history and options: the same learning rate after every epoch."""
     infinite = any(each is not None and math.isinf(each) for each in history)
     helped = infinite or not begins_finite(history)
 
@@ -116,8 +116,10 @@ def test_reducing_the_learning_rate_is_keras_s(history: History, initial_epoch: 
         optional={"mode": modes, "initial_value_threshold": st.none() | finite},
     ),
 )
-def test_saving_at_epochs_is_keras_s(history: History, initial_epoch: int, path: str, options: dict[str, Any]) -> None:
-    """Whatever the history, the options and the template: the same files, at the end of the same epochs."""
+def test_saving_at_epochs_equals_keras(
+    history: History, initial_epoch: int, path: str, options: dict[str, Any]
+) -> None:
+    """For any history, options and template: the same files, at the end of the same epochs."""
     if options["save_best_only"]:
         history = [math.nan if each is None else each for each in history]  # on a missing one they differ, see below
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +134,7 @@ def test_saving_at_epochs_is_keras_s(history: History, initial_epoch: int, path:
 
 
 @given(history=st.lists(finite, max_size=8), options=st.fixed_dictionaries({"save_best_only": st.booleans()}))
-def test_metrics_in_file_names_are_keras_s(history: History, options: dict[str, Any]) -> None:
+def test_metrics_in_file_names_equal_keras(history: History, options: dict[str, Any]) -> None:
     """A template with the monitored metric gives the same names."""
     with tempfile.TemporaryDirectory() as folder:
         name = f"{folder}/{{epoch:02d}}-{{val_loss:+.3e}}.keras"
@@ -148,10 +150,10 @@ def test_metrics_in_file_names_are_keras_s(history: History, options: dict[str, 
     path=st.sampled_from(["best.keras", "{epoch}-{batch}.keras", "{epoch:02d}-{batch:03d}-{loss:.2f}.keras"]),
     options=st.fixed_dictionaries({"save_best_only": st.booleans()}, optional={"mode": modes}),
 )
-def test_saving_at_batches_is_keras_s(
+def test_saving_at_batches_equals_keras(
     epochs: list[list[float]], stride: int, save_freq: int, path: str, options: dict[str, Any]
 ) -> None:
-    """Whatever the lengths of the epochs and of an execution: the same files, after the same batches."""
+    """For epochs and executions of any length: the same files, after the same batches."""
     theirs, mine = Trained(), Trained()
     with tempfile.TemporaryDirectory() as folder:
         options |= {"filepath": f"{folder}/{path}", "monitor": "loss", "save_freq": save_freq}

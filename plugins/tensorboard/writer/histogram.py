@@ -78,10 +78,8 @@ class HistogramAccumulator:
             self._sides = np.zeros((2, _bins(self._dtype)), np.int64)
         flat = floats.astype(self._dtype, copy=False).ravel(order="K")
         length = min(flat.size, _BLOCK)
-        places, exact = (
-            np.empty(length, np.intp),
-            np.empty(length, np.float64),
-        )  # allocated once, since new memory is slow
+        places = np.empty(length, np.intp)  # allocated once, since new memory is slow
+        exact = np.empty(length, np.float64)
         for start in range(0, flat.size, _BLOCK):
             self._count(flat[start : start + _BLOCK], self._sides, places, exact)
 

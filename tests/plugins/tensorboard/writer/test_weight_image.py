@@ -41,7 +41,7 @@ def colours(image: Any) -> set[tuple[int, ...]]:
 
 @given(arrays.arrays(np.float32, arrays.array_shapes(min_dims=1, max_dims=5, max_side=6), elements=floats))
 def test_zero_is_the_middle_and_extremes_are_the_ends(array: Any):
-    """The largest magnitude has an end of the scale for its colour, and zero the middle, whatever the shape."""
+    """The largest magnitude has the colour at an end of the scale, and zero the middle one, for any shape."""
     array.flat[0] = 0
     shown = colours(pixels(array))
     assert tuple(PALETTE[ZERO]) in shown
