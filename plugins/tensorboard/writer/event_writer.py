@@ -266,5 +266,5 @@ class EventWriter:
 
 def _tag_of(make: Callable[[Any], Summary]) -> str:
     """Return the tag that ``make`` is bound to; without one, its name."""
-    bound: object = next(iter(getattr(make, "args", ())), None)
-    return bound if isinstance(bound, str) else getattr(make, "__name__", "event").strip("_")
+    bound: tuple[object, ...] = getattr(make, "args", ())
+    return bound[0] if bound and isinstance(bound[0], str) else getattr(make, "__name__", "event").strip("_")

@@ -106,8 +106,9 @@ class HistogramAccumulator:
         edges = _edges(self._dtype)
         half = len(edges) // 2
         counts = np.concatenate([self._sides[1, :half][::-1], self._sides[0, :half]])
-        filled = np.flatnonzero(counts)
-        shown = np.union1d(filled, filled[1:] - 1)  # an empty bucket fills the gap before a filled one
+        kept = counts > 0
+        kept[np.flatnonzero(kept)[1:] - 1] = True  # an empty bucket fills the gap before a filled one
+        shown = np.flatnonzero(kept)
         limits = edges[shown + 1]
         limits[-1] = self._high
         return Histogram(self._low, self._high, self._size, self._total, self._squares, limits, counts[shown])
