@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 import numpy as np
+import sklearn
 
 from trainbus.plugins.environment import environment
 
@@ -12,4 +13,5 @@ def test_versions_are_those_of_imported_packages() -> None:
     found = environment()
 
     assert (found["numpy"], found["trainbus"]) == (np.__version__, version("trainbus"))
+    assert found["scikit-learn"] == sklearn.__version__
     assert {"host", "process", "processors", "platform", "Python"} <= set(found)
