@@ -73,7 +73,7 @@ class EventWriter:
         self._queue: deque[tuple[float, str, int, Callable[[Any], Summary], Any, int]] = deque()
         self._bytes = 0
         self._wake = threading.Condition()
-        self._requested = self._done = 0  # how often the thread was asked to write, and up to which time it has
+        self._requested = self._done = 0  # number of requests to write, and of those that are served
         self._closing = self._ended = False
         self._flushed = self._synced = time.monotonic()
         self._progress = 0  # grows whenever the thread makes progress
