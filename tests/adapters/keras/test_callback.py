@@ -53,7 +53,7 @@ def test_batches_are_reported_to_plugins_that_listen() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bare", "list", "tuple", "dict", "CallbackList"])
-def test_batches_never_come_in_threads(kind: str) -> None:
+def test_batches_are_reported_in_the_main_thread(kind: str) -> None:
     """However the callback is passed to a fit, Keras does not call it from other threads."""
     (recorder, threads), model = recorder_of_threads(), line()
     cb = KerasCallback([recorder])
@@ -65,7 +65,7 @@ def test_batches_never_come_in_threads(kind: str) -> None:
     assert threads == {threading.current_thread().name}
 
 
-def test_where_nobody_has_batch_listeners_keras_is_left_as_it_is() -> None:
+def test_without_batch_listeners_no_batch_hook_is_overridden() -> None:
     """Without a listener for batches the callback overrides no batch hook, also after a fit that had one and failed."""
     cb = KerasCallback([EventRecorder(*BATCHES)])
     with pytest.raises(ZeroDivisionError):
@@ -117,7 +117,7 @@ def test_mixed_precision(policy: str, request: pytest.FixtureRequest) -> None:
     np.testing.assert_array_equal(model.get_weights()[0], keras.models.load_model("best.keras").get_weights()[0])
 
 
-def test_evaluate_and_predict_on_their_own_are_ignored() -> None:
+def test_evaluate_and_predict_outside_of_a_fit_are_ignored() -> None:
     """The callback may be passed to evaluate and predict too; it then calls no plugin."""
     recorder, model = EventRecorder(*EPOCHS), line()
     cb = KerasCallback(recorder)
@@ -133,12 +133,12 @@ def test_evaluate_and_predict_inside_a_fit_are_not_its_validation() -> None:
     recorder, model = EventRecorder(*BATCHES), line()
     cb = KerasCallback(recorder)
 
-    def interfere(_: int) -> None:
+    def evaluate(_: int) -> None:
         model.evaluate(X, Y, verbose=0, callbacks=[cb])
         model.predict(X, verbose=0, callbacks=[cb])
         model.evaluate(X, Y, verbose=0)
 
-    fit(model, [AtEpochEnd(interfere), cb, AtEpochEnd(interfere)], epochs=3, validation_data=(X, Y), validation_freq=3)
+    fit(model, [AtEpochEnd(evaluate), cb, AtEpochEnd(evaluate)], epochs=3, validation_data=(X, Y), validation_freq=3)
     events = [event for event in described(recorder) if "batch" not in event[0]]
     epochs = [*epoch(0, 5), *epoch(1, 10), *epoch(2, 15, val=True)]
     assert events == [("on_train_begin",), *epochs, ("on_train_end",)]
@@ -153,7 +153,7 @@ def test_loops_of_train_on_batch_are_not_affected() -> None:
     assert recorder.events == before
 
 
-def test_a_hand_written_loop_has_a_run_of_its_own() -> None:
+def test_run_works_around_a_hand_written_loop() -> None:
     """``Run`` around train_on_batch has the same callbacks as a fit."""
     model = line()
     with trainbus.watch(model, callbacks=[ModelCheckpoint("m", monitor="loss", save_best_only=True)]) as run:
@@ -215,11 +215,11 @@ def test_a_stop_ends_the_fit(event: str, steps: int) -> None:
     assert len(history["val_loss"]) == len(cb.run.history["val_loss"]) == 1 + (event != "train")
 
 
-def test_anyone_may_stop_the_run() -> None:
+def test_another_callback_may_stop_the_run() -> None:
     """Another callback of the fit can end the training through the run, with its reason."""
     cb = KerasCallback()
-    fit(line(), [cb, AtEpochEnd(lambda _: cb.run.stop("the neighbour wants it"))], epochs=9)
-    assert (cb.run.result.epochs, cb.run.result.reason) == (1, "the neighbour wants it")
+    fit(line(), [cb, AtEpochEnd(lambda _: cb.run.stop("another callback asks"))], epochs=9)
+    assert (cb.run.result.epochs, cb.run.result.reason) == (1, "another callback asks")
 
 
 def test_best_weights_are_restored_when_fit_ends() -> None:
@@ -258,7 +258,7 @@ def test_the_list_of_the_four() -> None:
     }
 
 
-def test_a_second_fit_starts_afresh() -> None:
+def test_a_second_fit_starts_from_the_beginning() -> None:
     """Nothing leaks from one fit to the next: each has its own run with its own plugins."""
     cb = KerasCallback(EarlyStopping(monitor="loss", mode="max", patience=1))
     fit(line(), [cb], epochs=9)
@@ -269,7 +269,7 @@ def test_a_second_fit_starts_afresh() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "epochs", "said"),
+    ("options", "epochs", "message"),
     [
         ({}, 1, "'val_loss' is not logged; .*there was no validation"),
         ({"validation_data": (X, Y), "validation_freq": 3}, 3, None),
@@ -277,20 +277,20 @@ def test_a_second_fit_starts_afresh() -> None:
         ({"validation_split": 0.5}, 3, None),
     ],
 )
-def test_a_metric_of_a_validation_is_missed_when_there_is_none(
-    options: dict[str, Any], epochs: int, said: str | None
+def test_a_validation_metric_is_missing_without_a_validation(
+    options: dict[str, Any], epochs: int, message: str | None
 ) -> None:
     """Without validation data a monitored val_loss fails at the end of the first epoch; else the run waits for it."""
     cb = KerasCallback(EarlyStopping(monitor="val_loss", patience=9))
-    if said is None:
+    if message is None:
         fit(line(), [cb], epochs=epochs, **options)
     else:
-        with pytest.raises(MissingMetric, match=said):
+        with pytest.raises(MissingMetric, match=message):
             fit(line(), [cb], epochs=9, **options)
     assert cb.run.epoch + 1 == epochs
 
 
-def test_a_misspelt_metric_fails_when_it_should_have_come() -> None:
+def test_a_misspelt_metric_fails_when_it_is_due() -> None:
     """With a validation every second epoch, a wrong val_ name fails at the end of the second."""
     cb = KerasCallback(EarlyStopping(monitor="val_los"))
     with pytest.raises(MissingMetric, match=r"'val_los' is not logged; did you mean 'val_loss'\? logged: .*val_loss$"):

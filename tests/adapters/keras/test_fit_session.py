@@ -92,7 +92,7 @@ def test_a_skipped_update_is_no_step() -> None:
 
 @pytest.mark.skipif(BACKEND != "torch", reason="a train step written for torch")
 @pytest.mark.parametrize("hooks", [EPOCHS, BATCHES])
-def test_a_train_step_with_optimizers_of_its_own(hooks: tuple[str, ...]) -> None:
+def test_a_train_step_with_other_optimizers(hooks: tuple[str, ...]) -> None:
     """If the compiled optimizer is not used, as in a GAN, each batch is a step."""
 
     class Adversary(keras.Model):
@@ -206,17 +206,17 @@ def test_an_error_in_a_training_step_ends_the_run_at_once(error: BaseException) 
 
 
 @pytest.mark.parametrize("where", ["data", "callback"])
-def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> None:
-    """When data or another Keras callback raises, the run ends as soon as the error is let go."""
+def test_an_error_elsewhere_ends_the_run_when_its_traceback_is_released(where: str) -> None:
+    """When data or another Keras callback raises, the run ends as soon as the error's traceback is released."""
 
     def broken() -> Iterator[Any]:
         yield from batches(8)
-        raise ZeroDivisionError("no more")
+        raise ZeroDivisionError("no data")
 
     recorder = EventRecorder(*EPOCHS)
     cb = KerasCallback(recorder)
     others = [KerasRaises()] if where == "callback" else []
-    with pytest.raises(Exception, match=r"no more|of another callback"):  # TensorFlow turns it into its own error
+    with pytest.raises(Exception, match=r"no data|of another callback"):  # TensorFlow turns it into its own error
         line().fit(batches(2) if others else broken(), shuffle=False, verbose=0, callbacks=[cb, *others])
     gc.collect()
     assert recorder.names[-1] == "on_train_end"
@@ -225,7 +225,7 @@ def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> N
 
 
 def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
-    """If the error is kept, as in notebooks, the run ends at the latest when the next fit begins."""
+    """If the error remains referenced, as in notebooks, the run ends at the latest when the next fit begins."""
     recorder = EventRecorder(*EPOCHS)
     cb = KerasCallback(recorder)
     with pytest.raises(ZeroDivisionError) as info:
@@ -239,7 +239,7 @@ def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
 
 
 def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
-    """A signal is not kept for a run whose loop is gone, though its error is still referenced; ``fit`` receives it."""
+    """A signal interrupts at once if the run's loop is gone, even if its error is still referenced; ``fit`` receives it."""
 
     class Asks(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -279,7 +279,7 @@ model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0, callbacks=[KerasCallback(
     assert "ended: LoopError: fit() was left by an error" in done.stdout
 
 
-def test_the_model_is_left_as_it_was() -> None:
+def test_the_model_is_restored_after_a_fit() -> None:
     """After a fit the model runs Keras's own functions again, whatever ended it."""
     model = line()
     fit(model, None)
@@ -292,11 +292,11 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tf.data makes another error of it")
-def test_a_lost_fit_gives_its_directory_back_to_the_next() -> None:
+def test_an_interrupted_fit_releases_its_directory_to_the_next() -> None:
     """A fit that Ctrl-C ended in its data, whose traceback is still held, leaves its directory to others."""
 
     def dying() -> Any:
-        for _ in range(20):  # Keras looks at the first few before fit begins
+        for _ in range(20):  # Keras fetches the first few before fit begins
             yield X[:2], Y[:2]
         raise KeyboardInterrupt("in the data")
 

@@ -68,7 +68,7 @@ def test_takes_models_only() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_whole_models_are_loaded_by_keras(suffix: str) -> None:
+def test_complete_models_are_loaded_by_keras(suffix: str) -> None:
     """Keras loads what it saves: the same predictions, the same optimizer."""
     model = line("adam", loss=keras.losses.MeanSquaredError())  # Keras 3.15.1 cannot load "mse" from .h5
     fit(model, None)
@@ -172,7 +172,7 @@ def test_averages_that_are_swapped_in_are_not_lost() -> None:
     np.testing.assert_allclose(model.get_weights()[0], seen[0][0], rtol=1e-6)
 
 
-def test_restores_raw_weights_and_averages_while_training_goes_on() -> None:
+def test_restores_raw_weights_and_averages_during_training() -> None:
     """A model restored during a fit continues from its raw weights, and its averages from theirs."""
     model = line(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
     subject = KerasSubject(model)

@@ -53,7 +53,7 @@ def assert_left(reports: list[dict[str, Any]]) -> None:
 
 
 def assert_late(reports: list[dict[str, Any]]) -> None:
-    """Ranks that wait longer than the timeout say so."""
+    """Ranks that wait longer than the timeout raise an error that names it."""
     for each in reports[:2]:
         (error,) = each["late"]
         assert error.startswith(f"the ranks did not meet within {SHORT} seconds"), error

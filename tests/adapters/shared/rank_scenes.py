@@ -60,7 +60,7 @@ def notes(make: Callable[[float], Ranks]) -> list[Any]:
 
 
 def left(make: Callable[[float], Ranks]) -> list[Any]:
-    """Rank 1 leaves, and says why."""
+    """Rank 1 leaves with a reason."""
     ranks = make(60)
     ranks.all_reduce_sum([])
     if ranks.rank == 1:

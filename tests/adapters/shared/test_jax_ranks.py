@@ -27,6 +27,6 @@ def test_ranks_exchange_what_the_protocol_says(law: Any, reports: list[dict[str,
 
 
 def test_a_rank_that_does_not_answer_is_waited_for_until_the_timeout(reports: list[dict[str, Any]]) -> None:
-    """The coordination service says nothing of ranks that are alive and silent."""
+    """The coordination service does not report ranks that are alive and silent."""
     for each in reports[:2]:
         assert each["silent"] == [f"the ranks did not meet within {SHORT} seconds"]

@@ -116,7 +116,7 @@ def test_sparse_gradients_show_the_values_that_they_hold() -> None:
 
 
 def test_optimizers_without_hooks_are_named() -> None:
-    """Without an optimizer, or with one that has no hook for its updates, the reason says so."""
+    """Without an optimizer, or with one that has no hook for its updates, the reason names the fix."""
 
     class Own:
         param_groups: tuple[Any, ...] = ()
