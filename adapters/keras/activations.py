@@ -113,5 +113,9 @@ def _without_gradients() -> Iterator[None]:
 
 
 def _copy(tensor: Any) -> Any:
-    array = np.array(keras.ops.convert_to_numpy(tensor))
-    return array if array.dtype.kind in "biufc" else array.astype("float32")  # NumPy itself has no bfloat16
+    return in_numpy_type(np.array(keras.ops.convert_to_numpy(tensor)))
+
+
+def in_numpy_type(array: Any) -> Any:
+    """Return the array, as float32 if NumPy itself lacks its type, such as bfloat16 and float8."""
+    return array if array.dtype.kind in "biufc" else array.astype("float32")

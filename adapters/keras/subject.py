@@ -35,7 +35,7 @@ except ImportError as error:
         f"{error}; pip install 'trainbus[keras]' and a backend (torch, jax or tensorflow), and name it in KERAS_BACKEND"
     ) from error
 
-from .activations import activations, why_unreadable
+from .activations import activations, in_numpy_type, why_unreadable
 from .layer_graph import is_functional, layer_nodes
 from .learning_rates import as_number, optimizers_of, rates_of, set_rates, why_not_settable
 from .metric_directions import declared_direction
@@ -234,9 +234,7 @@ class KerasSubject:
         """Yield every weight, including non-trainable ones, under its path in the model."""
         taken = set[str]()
         for variable in self.model.weights:
-            array = _array(variable)
-            # NumPy itself has no bfloat16 and no float8
-            yield unique(variable.path, taken), array if array.dtype.kind in "biufc" else array.astype("float32")
+            yield unique(variable.path, taken), in_numpy_type(_array(variable))
 
     def graph(self) -> Sequence[Node]:
         """Return a node for each layer, with inner models as name scopes; subclassed models have no edges."""

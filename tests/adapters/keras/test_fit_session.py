@@ -239,7 +239,7 @@ def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
 
 
 def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
-    """A signal interrupts at once if the run's loop is gone, even if its error is still referenced; ``fit`` receives it."""
+    """A signal interrupts at once if the run's loop is gone, even if its error is referenced; ``fit`` receives it."""
 
     class Asks(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

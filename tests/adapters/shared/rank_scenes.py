@@ -96,8 +96,8 @@ def silent(make: Callable[[float], Ranks]) -> list[Any]:
 SCENES = (reductions, broadcasts, gathered, notes, left, late, silent)
 
 
-def connected(framework: str) -> Callable[[float], Ranks]:
-    """Connect this process with the others; return what makes a group with a timeout."""
+def connected(framework: str) -> tuple[Callable[[float], Ranks], Callable[[], None]]:
+    """Connect this process with the others; return what makes a group with a timeout, and what disconnects."""
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if framework == "torch":
         import torch.distributed as dist  # noqa: PLC0415
@@ -107,18 +107,18 @@ def connected(framework: str) -> Callable[[float], Ranks]:
         assert rank_and_size() == (0, 1), "no process group yet"
         dist.init_process_group("gloo")
         assert rank_and_size() == (rank, size)
-        return TorchRanks
+        return TorchRanks, dist.destroy_process_group
     import jax  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415
 
     from trainbus.adapters.shared.jax_ranks import JaxRanks  # noqa: PLC0415
 
     jax.distributed.initialize(f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}", size, rank)
-    return JaxRanks
+    return JaxRanks, jax.distributed.shutdown
 
 
 def main() -> None:
     """Play every scene, each with new groups; between them all ranks wait for each other."""
-    make = connected(sys.argv[2])
+    make, disconnect = connected(sys.argv[2])
     together = make(60)
     found: dict[str, Any] = {}
     for scene in SCENES:
@@ -126,6 +126,7 @@ def main() -> None:
         together.all_reduce_sum([])
     report(found)
     together.all_reduce_sum([])
+    disconnect()
 
 
 if __name__ == "__main__":

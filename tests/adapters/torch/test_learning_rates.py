@@ -170,7 +170,7 @@ def test_a_scheduler_that_was_not_given_is_refused_before_training() -> None:
 
 
 def test_a_schedule_at_zero_cannot_be_scaled() -> None:
-    """A warm-up that begins at 0 leaves nothing to multiply and raises an error; a rate without schedule can be written."""
+    """A warm-up that begins at 0 leaves nothing to multiply: an error; a rate without a schedule can be written."""
     optimizer = sgd(0.1)
     free = TorchSubject(nn.Linear(1, 1), sgd(0.0))
     free.set_learning_rates({"learning_rate": 0.1})
