@@ -132,7 +132,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         callback_list = None if self._fit is None else self._fit.callback_list()
         if callback_list is not None:
             callback_list._async_train = False
-            callback_list._flush_futures()  # batches that a thread still reports are from before anyone listened
+            callback_list._flush_futures()  # batches that a thread still reports are from before a plugin listened
         self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
 
     @_during_fit

@@ -36,11 +36,11 @@ try:
     H5IOStore._get_h5_file  # noqa: B018 - _WritingStore overrides it, which has no effect unless Keras has it
     WEIGHTS, ASSETS = saving_lib._VARS_FNAME_H5, saving_lib._ASSETS_DIRNAME
     CONFIG, METADATA = saving_lib._CONFIG_FILENAME, saving_lib._METADATA_FILENAME
-except (ImportError, AttributeError, AssertionError) as error:
+except (ImportError, AttributeError) as error:
     raise ImportError(f"Keras {keras.__version__} saves in an unknown way: {error}") from error
 
 PIECE = 1 << 20
-"""Bytes written at once; other threads run meanwhile."""
+"""Bytes copied at once."""
 
 
 class _Entry(dict[str, Any]):
@@ -118,16 +118,14 @@ class _ErrorKeepingFile(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all bytes, in pieces."""
-        view = memoryview(data).cast("B")
+        """Write all bytes."""
+        view = rest = memoryview(data).cast("B")
         try:
-            for start in range(0, len(view) if self.error is None else 0, PIECE):
-                piece = view[start : start + PIECE]
-                while piece:
-                    written = super().write(piece)
-                    if not written:  # None if the system asks to try again, which may never end
-                        raise BlockingIOError(EAGAIN, "the disk accepts no data at present")
-                    piece = piece[written:]
+            while rest and self.error is None:
+                written = super().write(rest)
+                if not written:  # None if the system asks to try again, which may never end
+                    raise BlockingIOError(EAGAIN, "the disk accepts no data at present")
+                rest = rest[written:]
         except OSError as error:
             self.error = error
         return len(view)

@@ -56,7 +56,8 @@ def _traced(model: nn.Module, arguments: Arguments) -> list[Node]:
     if arguments.kwargs and arguments.args:
         raise TypeError("torch.jit.trace takes either positional arguments or named ones")
     positional, named = arguments.args or None, arguments.kwargs or None
-    traced: Any = torch.jit.trace(model, positional, example_kwarg_inputs=named, strict=False, check_trace=False)
+    jit_trace: Any = torch.jit.trace
+    traced = jit_trace(model, positional, example_kwarg_inputs=named, strict=False, check_trace=False)
     graph = traced.graph
     torch._C._jit_pass_inline(graph)
     protos: list[Any] = parse(graph, traced)  # type: ignore[no-untyped-call]
