@@ -74,7 +74,11 @@ def _outputs(model: Any, x: Any) -> list[tuple[str, Any]]:
 
         return watching
 
-    with ExitStack() as cleanup, _unchanged(model), _without_gradients():
+    with ExitStack() as cleanup, _unchanged(model):
+        if keras.backend.backend() == "torch":
+            import torch  # noqa: PLC0415 - the other backends may lack torch
+
+            cleanup.enter_context(torch.no_grad())
         for name, layer in layers_of(model):
             for method in ("call", "quantized_call"):
                 if method not in vars(layer) and hasattr(layer, method):
@@ -99,17 +103,6 @@ def _unchanged(model: Any) -> Iterator[None]:
         for variable, value in zip(own, values, strict=True):
             if not np.array_equal(_copy(variable.value), value, equal_nan=value.dtype.kind in "fc"):
                 variable.assign(value)
-
-
-@contextmanager
-def _without_gradients() -> Iterator[None]:
-    if keras.backend.backend() != "torch":
-        yield
-        return
-    import torch  # noqa: PLC0415 - the other backends may lack torch
-
-    with torch.no_grad():
-        yield
 
 
 def _copy(tensor: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -48,14 +48,6 @@ except ImportError as error:  # it uses private parts of Keras, which another ve
     WHY_NOT = str(error)
 else:
     WHY_NOT = ""
-
-
-class Snapshot(NamedTuple):
-    """A model's weights in host memory."""
-
-    weights: list[np.ndarray[Any, Any]]
-    averages: list[np.ndarray[Any, Any]]
-    """The optimizer's moving averages of the weights (``use_ema``)."""
 
 
 class KerasSubject:
@@ -172,18 +164,15 @@ class KerasSubject:
             raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
         self._finalize()
 
-    def snapshot(self) -> Snapshot:
-        """Return copies of all weights, including non-trainable ones, and of the optimizer's averages of them."""
-        weights = self.model.weights
-        return Snapshot([_copy(each) for each in weights], [_copy(each) for each in self._averages()])
+    def snapshot(self) -> list[np.ndarray[Any, Any]]:
+        """Return copies of all weights, including non-trainable ones, and of the optimizer's averages (``use_ema``)."""
+        return [np.array(_array(each), copy=True) for each in (*self.model.weights, *self._averages())]
 
     @local_assign()
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Sequence[np.ndarray[Any, Any]]) -> None:
         """Restore weights and averages; the rest of the optimizer's state stays."""
-        pairs = [(self.model.weights, snapshot.weights), (self._averages(), snapshot.averages)]
-        for variables, values in pairs:
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+        for variable, value in zip((*self.model.weights, *self._averages()), snapshot, strict=True):
+            variable.assign(value)
         self._finalize()
 
     def run_state(self) -> Sequence[Any]:
@@ -304,7 +293,3 @@ class KerasSubject:
 
 def _array(value: Any) -> Any:
     return keras.ops.convert_to_numpy(value)
-
-
-def _copy(variable: Any) -> np.ndarray[Any, Any]:
-    return np.array(_array(variable), copy=True)

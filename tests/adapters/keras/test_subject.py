@@ -164,7 +164,7 @@ def test_averages_that_are_swapped_in_are_not_lost() -> None:
     seen: list[Any] = []
 
     def look(_: int) -> None:
-        seen.append([np.array(each) for each in KerasSubject(model).snapshot().averages])
+        seen.append([np.array(each) for each in KerasSubject(model).snapshot()[len(model.weights) :]])
 
     stopper = EarlyStopping(monitor="loss", mode="max", patience=2, restore_best_weights=True)
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
@@ -185,8 +185,8 @@ def test_restores_raw_weights_and_averages_during_training() -> None:
 
     np.testing.assert_array_equal(model.get_weights()[0], raw[0])
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    np.testing.assert_array_equal(model.get_weights()[0], snapshot.averages[0])
-    assert not np.array_equal(raw[0], snapshot.averages[0])
+    np.testing.assert_array_equal(model.get_weights()[0], snapshot[len(model.weights)])
+    assert not np.array_equal(raw[0], snapshot[len(model.weights)])
 
 
 def test_weights_have_unique_names_in_a_stable_order() -> None:
