@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Generator, Iterator
-from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import SettingsError
-from .crc32c import masked_crc32c, masked_crc32c_of_bytes
+from .crc32c import masked_crc32c
 
 PATTERN = "*tfevents*"
 """The file names of event files."""
@@ -52,12 +51,12 @@ def read_records(path: Path, wanted: Callable[[bytes], bool], notes: list[str]) 
         SettingsError: The file is not an event file, or is damaged.
         OSError: The file cannot be read.
     """
-    with path.open("rb", buffering=0) as file:
+    with path.open("rb") as file:
         yield from _Reader(path, file, wanted, notes).read()
 
 
 class _Reader:
-    def __init__(self, path: Path, file: FileIO, wanted: Callable[[bytes], bool], notes: list[str]) -> None:
+    def __init__(self, path: Path, file: BinaryIO, wanted: Callable[[bytes], bool], notes: list[str]) -> None:
         self.path, self.file, self.wanted, self.notes = path, file, wanted, notes
         self.size = os.fstat(file.fileno()).st_size
         self.start = 0  # position in the file of the first byte of the current data
@@ -84,12 +83,7 @@ class _Reader:
 
     def _read_bytes(self, number: int) -> bytes:
         """Return that many bytes, fewer only at the end of the file; bytes appended since the opening are ignored."""
-        parts: list[bytes] = []
-        number = min(number, self.size - self.file.tell())
-        while number > 0 and (part := self.file.read(number)):
-            parts.append(part)
-            number -= len(part)
-        return b"".join(parts)
+        return self.file.read(max(min(number, self.size - self.file.tell()), 0))
 
     def _split(self, data: bytes, at: int) -> tuple[int, list[int], list[int]]:
         """Return the end of the complete short records, and the offset and length of the content of each."""
@@ -113,7 +107,7 @@ class _Reader:
 
     def _length(self, header: bytes, offset: int) -> int:
         length, check = struct.unpack("<QI", header)
-        if masked_crc32c_of_bytes(header[:8]) != check:
+        if masked_crc32c(np.frombuffer(header[:8], np.uint8)[None])[0] != check:
             raise self._damage(offset)
         if length <= LONG:
             self.lengths[header] = length
