@@ -131,9 +131,7 @@ class Sweep:
         """Return the sweep as plain data for machines. Epochs count from 0."""
         return {
             "library": self.library,
-            "monitor": self.choice.monitor,
-            "mode": self.choice.mode,
-            "why": self.choice.why,
+            **self.choice._asdict(),
             "runs": list(self.curves.names),
             "policies": len(self.grid),
             "grid": {name: list(values) for name, values in self.grid.axes.items()},

@@ -6,6 +6,7 @@ same bytes are extracted from all records with the same layout at once. A record
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -63,18 +64,16 @@ class _Collector:
 
     def add(self, batch: RecordBatch) -> None:
         left = np.arange(len(batch.offsets))
-        for _ in range(_MOST_LAYOUTS):
+        for tried in count():
             if not left.size:
                 return
             record = batch.rows[left[0]].tobytes()
             layout = parse_layout(record)
             alike = left[:1]
-            if layout.scalars and all(scalar.dtype for scalar in layout.scalars):
+            if tried < _MOST_LAYOUTS and layout.scalars and all(scalar.dtype for scalar in layout.scalars):
                 alike = left[_has_layout(record, layout, batch.rows[left])]
             self._extract(batch, alike, layout)
             left = left[~np.isin(left, alike, assume_unique=True)] if alike.size > 1 else left[1:]
-        for index in range(left.size):
-            self._extract(batch, left[index : index + 1], parse_layout(batch.rows[left[index]].tobytes()))
 
     def _extract(self, batch: RecordBatch, which: NDArray[np.int64], layout: RecordLayout) -> None:
         offsets, rows = batch.offsets[which], batch.rows[which]
@@ -91,10 +90,9 @@ class _Collector:
             self.parts.append(part)
 
     def _number_tags(self, texts: NDArray[np.uint8]) -> list[int]:
-        count, length = texts.shape
-        names = [b""] * count
-        if length:
-            joined: NDArray[Any] = np.ascontiguousarray(texts).view(f"V{length}")
+        names = [b""] * len(texts)
+        if texts.size:
+            joined: NDArray[Any] = np.ascontiguousarray(texts).view(f"V{texts.shape[1]}")
             names = cast("list[bytes]", joined[:, 0].tolist())
         return [self.names.setdefault(name, len(self.names)) for name in names]
 
