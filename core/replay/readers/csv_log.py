@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 
 from ...errors import SettingsError
@@ -115,16 +116,9 @@ def _epoch_column(header: list[str]) -> int | None:
 
 
 def _rows(file: TextIOWrapper, path: Path, delimiter: str, *, complete: bool) -> Iterator[list[str]]:
-    """Yield all rows, without the last one if the file is not complete."""
+    """Return all rows, without the last one if the file is not complete."""
     rows = csv.reader(iter(lambda: _read_line(path, file), ""), delimiter=delimiter)
-    if complete:
-        yield from rows
-        return
-    before = next(rows, None)
-    for row in rows:
-        assert before is not None
-        yield before
-        before = row
+    return rows if complete else (row for row, _ in pairwise(rows))
 
 
 def _read_line(path: Path, file: TextIOWrapper) -> str:

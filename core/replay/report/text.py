@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import isfinite
+
+import numpy as np
 
 from trainbus import dumps
 
@@ -60,26 +63,20 @@ def _summary(recordings: Sequence[Recording], choice: MetricChoice) -> list[str]
 
 def _runs(curves: Curves, *, every: bool) -> list[str]:
     rows: list[list[str]] = []
+    seconds = curves.end - curves.begin
+    timed = ~np.isnan(seconds)
     for row, name in enumerate(curves.names):
         count = int(curves.lengths[row])
         column = int(curves.best[row, :count].argmax())
         best, epoch = curves.sign * curves.best[row, count - 1], int(curves.epochs[row, column])
-        seconds, after = curves.end[row] - curves.begin[row], int(curves.last[row]) - epoch
-        known = abs(best) != float("inf")
-        rows.append(
-            [
-                shorten(name),
-                f"{curves.last[row] - curves.first[row] + 1}",
-                format_number(best) if known else "-",
-                str(epoch + 1) if known else "-",
-                str(after) if known else "-",
-                format_duration(float(seconds)) if seconds == seconds else "",
-            ]
-        )
-    header = ["run", "epochs", "best", "in epoch", "epochs after"]
-    if any(row[-1] for row in rows):
-        return _table([*header, "time", ""], [[*row, ""] for row in rows], every=every)
-    return _table([*header, ""], [[*row[:-1], ""] for row in rows], every=every)
+        known = [format_number(best), str(epoch + 1), str(int(curves.last[row]) - epoch)]
+        cells = [shorten(name), f"{curves.last[row] - curves.first[row] + 1}"]
+        cells += known if isfinite(best) else ["-"] * 3
+        if timed.any():
+            cells.append(format_duration(float(seconds[row])) if timed[row] else "")
+        rows.append([*cells, ""])
+    header = ["run", "epochs", "best", "in epoch", "epochs after", *(["time"] if timed.any() else []), ""]
+    return _table(header, rows, every=every)
 
 
 def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
