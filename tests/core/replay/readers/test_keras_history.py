@@ -1,4 +1,4 @@
-"""Laws of the reader of Keras histories."""
+"""The reader of Keras histories."""
 
 import json
 import tempfile

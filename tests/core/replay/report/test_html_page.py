@@ -1,4 +1,4 @@
-"""Laws of the HTML page: it is self-contained, and names stay text."""
+"""The HTML page: it is self-contained, and names are only ever text."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ KNOWN = {
 
 
 class Reader(HTMLParser):
-    """Which elements a page has, whether each ends, and its text."""
+    """A parser that collects the elements of a page, checks that each ends, and collects the text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -86,8 +86,8 @@ names = (
 
 
 @given(st.lists(st.tuples(names, histories), min_size=1, max_size=3), names)
-def test_names_are_text_and_nothing_else(runs: list[tuple[str, list[float | None]]], metric: str) -> None:
-    """Whatever runs and metrics are called, and whatever their values: known elements, each closed, no script."""
+def test_names_are_only_text(runs: list[tuple[str, list[float | None]]], metric: str) -> None:
+    """For any names and values of runs and metrics, a page has known elements only, each closed, and no script."""
     metric = f"{metric}_loss"
     recordings = [recording({metric: [*history, 1.0]}, name) for name, history in runs]
     callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
@@ -101,8 +101,8 @@ def test_names_are_text_and_nothing_else(runs: list[tuple[str, list[float | None
     assert "\x1b" not in read.text
 
 
-def test_a_page_needs_no_network_and_says_what_its_pictures_show() -> None:
-    """Nothing is fetched, by its own policy; every drawing has a title and a description; dark and paper are known."""
+def test_a_page_needs_no_network_and_describes_its_charts() -> None:
+    """The page's policy forbids to fetch; every drawing has a title and a description; dark and print styles exist."""
     recordings = [recording([3.0, 2.0, 2.5, math.nan, 2.6, 1.0], name) for name in ("a", "b")]
     text = render_page(recordings, replay(recordings, EarlyStopping(patience=2)), sweep(recordings))
 
@@ -115,7 +115,7 @@ def test_a_page_needs_no_network_and_says_what_its_pictures_show() -> None:
 
 
 def test_a_page_of_a_sweep_alone_has_the_frontier_and_what_to_paste() -> None:
-    """Without settings there is nothing to mark in the curves."""
+    """Without settings, a page shows no decisions in the curves."""
     recordings = [recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.1, 1.2, 1.3], name) for name in ("a", "b")]
     read = Reader(render_page(recordings, None, sweep(recordings)))
 

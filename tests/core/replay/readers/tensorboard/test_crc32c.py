@@ -1,4 +1,4 @@
-"""Laws of the checksum CRC-32C."""
+"""The checksum CRC-32C."""
 
 import crc32c
 import numpy as np
