@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -112,6 +113,18 @@ def test_a_page_needs_no_network_and_describes_its_charts() -> None:
     assert "stops in epoch 4; best kept 2 @ 2, best seen 1 @ 6" in text
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
+
+
+def test_every_mark_has_a_style() -> None:
+    """Each class of a chart or of a legend is in the style sheet of the page."""
+    recordings = [recording({"val_loss": [3.0, 2.0, 2.5, 2.6, 1.0, 1.5], "lr": [0.1] * 6}, name) for name in ("a", "b")]
+    callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
+    text = render_page(recordings, replay(recordings, callbacks), sweep(recordings))
+    style, body = text.split("</style>")
+    classes = {name for group in re.findall(r'class=(?:"([^"]+)"|(\w+))', body) for name in " ".join(group).split()}
+
+    assert {"curve", "after", "stop", "unsure", "kept", "missed", "cut", "policy", "frontier", "legend"} <= classes
+    assert {name for name in classes if f".{name}" not in style} == {"words"}  # as every other text of a chart
 
 
 def test_a_page_of_a_sweep_alone_has_the_frontier_and_what_to_paste() -> None:
