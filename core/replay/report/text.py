@@ -16,7 +16,7 @@ from ..metric_choice import MetricChoice
 from ..recommend import ADVICE
 from ..records import Recording
 from ..replayer import Replay
-from ..sweeper import Sweep
+from ..sweeper import Recommendation, Sweep
 from .formatting import align_columns, estimate_cells, format_duration, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
@@ -128,17 +128,13 @@ def _recommendations(found: Sweep) -> list[str]:
 
 def _snippets(found: Sweep) -> Iterator[str]:
     has_settings = found.library == "trainbus"
-    same: dict[str, list[str]] = {}
+    by_code: dict[str, list[Recommendation]] = {}
     for each in found.recommendations:
-        same.setdefault(format_call(each.callback, found.library), []).append(each.advice)
-    for each in found.recommendations:
-        code = format_call(each.callback, found.library)
-        advice = same.pop(code, None)
-        if advice is None:
-            continue
-        yield f"# {', '.join(advice)}" + (", in trainbus.toml:" if has_settings else ":")
+        by_code.setdefault(format_call(each.callback, found.library), []).append(each)
+    for code, same in by_code.items():
+        yield f"# {', '.join(each.advice for each in same)}{', in trainbus.toml' if has_settings else ''}:"
         if has_settings:
-            yield from dumps([each.callback]).splitlines()
+            yield from dumps([same[0].callback]).splitlines()
             yield "# in Python:"
         yield code
         yield ""

@@ -148,11 +148,12 @@ def _build_recording(
     naming = standard_names(labels)
     notes = [*notes, *tag_notes, *naming.notes]
     series = {standard: tags[labels[label]] for label, standard in naming.names.items()}
+    if not series:
+        return Recording(name, np.array([], np.int64), {}, None, title, tuple(notes))
+    steps = {standard: each["step"] for standard, each in series.items()}
     if epoch_map is None and steps_per_epoch is not None:
-        all_steps = np.concatenate([each["step"] for each in series.values()])
-        epoch_map = epochs_from_length(all_steps, steps_per_epoch)
-    if epoch_map is None:
-        epoch_map = guess_epochs({standard: each["step"] for standard, each in series.items()})
+        epoch_map = epochs_from_length(np.concatenate(list(steps.values())), steps_per_epoch)
+    epoch_map = epoch_map or guess_epochs(steps)
     columns: dict[str, Column] = {}
     times: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     late, several = 0, list[str]()

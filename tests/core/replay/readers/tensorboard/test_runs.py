@@ -168,6 +168,20 @@ def test_runs_are_distinguished(tmp_path: Path):
     assert set(read(tmp_path / "a/validation").metrics) == {"val_loss"}
 
 
+@pytest.mark.parametrize("steps_per_epoch", [None, 2])
+@pytest.mark.parametrize("tag", ["hp_metric", "training_decisions/stop", "epoch", "train/epoch"])
+def test_a_run_without_a_metric_is_refused(tag: str, steps_per_epoch: int | None, tmp_path: Path):
+    """Lightning writes "hp_metric" before the first epoch; a run that ends there does not affect the others."""
+    write(tmp_path / "crashed/events.out.tfevents.1", curve(tag, range(4)))
+    with pytest.raises(SettingsError, match="has no completed epoch"):
+        read(tmp_path, steps_per_epoch=steps_per_epoch)
+    write(tmp_path / "good/events.out.tfevents.1", curve("loss", range(4)))
+    unread: list[SettingsError] = []
+
+    assert [each.name for each in read_all(tmp_path, unread=unread.append)] == ["good"]
+    assert len(unread) == 1
+
+
 def test_directories_without_numbers_are_refused(tmp_path: Path):
     """A run that crashed before it logged anything causes an error."""
     write(tmp_path / "events.out.tfevents.1", [])
