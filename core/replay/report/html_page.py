@@ -20,7 +20,7 @@ from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
 from .terminal import plural, printable
 
-_STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+_STYLE = files("trainbus.replay.report").joinpath("page.css").read_text(encoding="utf-8")
 _CURVES = 24
 """The number of runs that are drawn; the table has all runs."""
 

@@ -119,7 +119,7 @@ class _Reader:
             checks = np.ascontiguousarray(rows[:, length:]).view("<u4")[:, 0]
             bad = masked_crc32c(rows[:, :length]) != checks
             if bad.any():
-                raise self._damage(offsets[bad.argmax()] - _HEADER)
+                raise self._damage(offsets[int(bad.argmax())] - _HEADER)
             yield RecordBatch(np.array(offsets, np.int64), rows[:, :length])
 
     def _check_zeros(self, place: int) -> None:
