@@ -62,9 +62,8 @@ def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep |
     if found is not None:
         yield from _sweep_section(found)
     runs = [each for each in recordings if choice.is_logged_in(each)]
-    if runs:
-        outcomes = {each.name: each for each in result.outcomes} if result is not None else {}
-        yield from _curve_section(build_curves(runs, choice), outcomes, choice.monitor)
+    outcomes = {each.name: each for each in result.outcomes} if result is not None else {}
+    yield from _curve_section(build_curves(runs, choice), outcomes, choice.monitor)
     notes = [*first.notes, *(f"{each.name}: {note}" for each in recordings for note in each.notes)]
     if notes:
         yield f"<section><h2>Notes</h2><ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul></section>\n"
