@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -23,6 +24,7 @@ from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
 from .failures import Failure, Failures, is_observer
+from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.monitors import Monitors
@@ -30,9 +32,12 @@ from .metrics.names import check_name
 from .metrics.running_means import Reduce
 from .metrics.scalars import fetch_together
 from .result import Result
+from .resume.locate import locate
+from .resume.resumption import Resumption
 from .settings.plugin_list import CallbackLike, build_plugins
 from .storage.backend import existing
 from .storage.paths import Source
+from .storage.sharded_directory import VerificationShare
 
 T = TypeVar("T")
 
@@ -101,19 +106,30 @@ class Run:
             each.name: each.callback for each in entries if each.callback is not None
         }
         """Name of a plugin to the callback that made it."""
-        entries = [each for each in entries if self._group.leads or not is_observer(each.plugin)]
-        self.plugins: dict[str, object] = {each.name: each.plugin for each in entries}
+        self.plugins: dict[str, object] = {each.name: each.plugin for each in entries if self._group.calls(each.plugin)}
         """Name of each plugin to the plugin."""
-        self._bus = Bus(self._failures, self._group.bind)
-        self._bus.register(self.plugins.items())
-        collector = StateCollector(state, self.plugins, self.callbacks, self._failures, self._group.size)
-        self._executor = Executor(subject, collector, self._failures)
-        self._stop_requests = StopRequests(signals, state, self._group)
+        group, failures, plugins = self._group, self._failures, self.plugins
+        self._monitors = Monitors(state)
+        self._bus = Bus(failures, group.bind)
+        self._bus.register(plugins.items())
+        self._bus.register([("monitors", _MonitorUpdates(self._monitors))])
+        collector = StateCollector(state, plugins, self.callbacks, failures, self.world_size)
+        self._executor = executor = Executor(subject, collector, failures)
+        self._stop_requests = StopRequests(signals, state, group)
         self.resumer = Resumer(
-            resume, state, self.plugins, self.callbacks, self._executor, self._failures, strict=resume_strict
+            resume,
+            partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(self.rank, self.world_size)),
+            partial(Resumption, plugins=plugins, callbacks=self.callbacks, rank=self.rank, world_size=self.world_size),
+            state,
+            executor.snapshots,
+            collector,
+            failures,
+            group.bind,
+            partial(group.execute, executor=executor),
+            strict=resume_strict,
         )
         """Restores the run from its checkpoint; an adapter asks it for the epoch and batch to begin with."""
-        self._monitors = Monitors(state)
+        self._epoch_results = group.bind("epoch_results", lambda: (state.means, executor.writer.collect(wait=False)))
         self._at_end = ExitStack()
 
     # --- what a loop calls
@@ -167,8 +183,7 @@ class Run:
         state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
         batches, first = self.resumer.begin_loop(loader)
         if self.has_batch_listeners:
-            bus, execute = self._bus, self._execute_results
-            return observed_batches(self, state, bus, batches, first, accumulate, execute, self._loop_ends)
+            return observed_batches(self, state, self._bus, batches, first, accumulate, self._execute, self._loop_ends)
         return unobserved_batches(state, batches, first, accumulate, self._loop_ends)
 
     def _loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
@@ -221,7 +236,7 @@ class Run:
         the epoch.
         """
         self._require("open", "a run decides only inside `with run:`")
-        self._execute(self._group.propose(decision.signed("loop")))
+        self._execute(decision.signed("loop"))
 
     # --- the events that an adapter states
 
@@ -238,19 +253,19 @@ class Run:
         """
         self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self.state.phase = "open"
+        bind, executor = self._group.bind, self._executor
         try:
             deciding = (name for name, plugin in self.plugins.items() if not is_observer(plugin))
             settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
             self._group.begin(settings, self._stop_requests)
-            with self._group.shared():
-                self._at_end = self._executor.lock_directories(self.callbacks.values(), lock=self._group.leads)
-            self._stop_requests.listen(self._executor.writer.directories, loop_is_alive)
+            directories = executor.note_directories(self.callbacks.values())
+            bind("lock_directories", executor.lock_directories)(self._at_end)
+            self._stop_requests.listen(directories, loop_is_alive)
             self._at_end.callback(self._stop_requests.close_stop_file)
-            self.resumer.restore(self._group)
+            self.resumer.restore()
             self._dispatch("on_train_begin")
-            with self._group.shared():
-                self._executor.collector.check_plugins()
-            self._record(self.resumer.finish_last_decision(self._group))
+            bind("check_plugins", executor.collector.check_plugins)()
+            self._record(self.resumer.finish_last_decision())
             self.resumer.finish()
         except BaseException as error:
             self.end(error)
@@ -284,8 +299,8 @@ class Run:
         state = self.state
         state.counters.batch = batch
         begin = self._bus.on_batch_begin
-        if begin is not None and (results := begin(self, state.epoch, batch)) is not None:
-            self._execute_results("on_batch_begin", results)
+        if begin is not None and (decision := begin(self, state.epoch, batch)) is not None:
+            self._execute(decision)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """End a batch.
@@ -301,9 +316,9 @@ class Run:
         counters.steps += steps
         end = self._bus.on_batch_end
         if end is not None:
-            results = end(self, state.epoch, batch, counters.steps, state.means if metrics is None else metrics)
-            if results is not None:
-                self._execute_results("on_batch_end", results)
+            decision = end(self, state.epoch, batch, counters.steps, state.means if metrics is None else metrics)
+            if decision is not None:
+                self._execute(decision)
         if state.requested:
             self._stop_requests.check()
 
@@ -332,15 +347,10 @@ class Run:
         for name in metrics or ():
             check_name(name)
         rates = state.learning_rates or self._learning_rates()
-        means, written = self._group.end_epoch(state.means, self._executor)
+        means, written = self._epoch_results()
         state.finish_epoch(fetch_together(rates, means, metrics or {}))
-        try:
-            self._monitors.update(state.metrics, state.epoch)
-        except SettingsError as error:
-            self._group.defer(error)
         self._record(written)
         self._dispatch("on_epoch_end", state.epoch, state.metrics)
-        self._execute(self._group.pending())
         self._stop_requests.check_stop_file()
         self._stop_requests.check()
 
@@ -365,19 +375,22 @@ class Run:
         was_open, state.phase = state.phase == "open", "ended"
         if not was_open:
             return
-        errors: list[Exception] = []
+        bind, executor = self._group.bind, self._executor
         with ExitStack() as last, self._at_end:  # directories are unlocked even if this is interrupted
             last.callback(self._stop_requests.close)
-            state.error = self._group.arrive(error, self._executor)
-            self._record(ExecutionResult(self._stop_requests.decision()))
-            if state.error is not None:
-                errors += [state.error] if error is None and isinstance(state.error, Exception) else []
-                errors += self._bus.call_all("on_exception", run=self, error=state.error)[1]
-            decision, raised = self._bus.call_all("on_train_end", run=self)
-            errors += raised
-            if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
-                self._executor.writer.abandon()  # a second signal
-            self._finalize(decision, errors)
+            with self._group.end(error, executor) as state.error:
+                self._record(ExecutionResult(self._stop_requests.decision()))
+                if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
+                    executor.writer.abandon()  # a second signal
+                decision, errors = bind("on_train_end", self._bus.end)(self, state.error)
+                if error is None and isinstance(state.error, Exception):
+                    errors.insert(0, state.error)
+                try:
+                    self._execute(decision)
+                    self._record(bind("last_files", executor.writer.collect)(wait=True))
+                    bind("prune_snapshots", executor.prune_snapshots)()
+                except Exception as raised:  # noqa: BLE001 - raised when the run has ended
+                    errors.append(raised)
             if errors or state.error is not None:  # a file that was being written may not exist
                 state.files = existing(state.files)
         for more in errors if error is not None else errors[1:]:
@@ -482,11 +495,8 @@ class Run:
 
     def _dispatch(self, name: str, *values: Any) -> None:
         hook = getattr(self._bus, name)
-        if hook is not None and (results := hook(self, *values)) is not None:
-            self._execute_results(name, results)
-
-    def _execute_results(self, name: str, results: Any) -> None:
-        self._execute(self._bus.join(name, results))
+        if hook is not None and (decision := hook(self, *values)) is not None:
+            self._execute(decision)
 
     def _execute(self, decision: Decision) -> None:
         if decision:
@@ -507,22 +517,16 @@ class Run:
         subject = self.state.subject
         return subject.learning_rates() if has(subject, HasLearningRate) else {}
 
-    def _finalize(self, decision: Decision, errors: list[Exception]) -> None:
-        """Execute what was decided at the very end, and wait for all files; add what fails to ``errors``."""
-        failure = next((each for each in errors if each is not self.state.error), None)
-        try:
-            final, lost = self._group.final_decision(decision, failure)
-            errors += [] if lost is None else [lost]
-            if final is None:
-                return
-            self._execute(final)
-            self._record(self._group.collect(self._executor))
-            if self._group.leads:
-                self._executor.prune_snapshots()
-        except Exception as raised:  # noqa: BLE001 - raised when the run has ended
-            errors.append(raised)
-        finally:
-            self._group.close(self._executor)
+
+class _MonitorUpdates:
+    """The first listener at the end of an epoch: updates the monitors, which the plugins read."""
+
+    def __init__(self, monitors: Monitors) -> None:
+        self._monitors = monitors
+
+    @hookimpl(tryfirst=True)
+    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        self._monitors.update(metrics, epoch)
 
 
 def _length(loader: Iterable[object]) -> int | None:

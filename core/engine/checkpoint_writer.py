@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ..checkpoints.writer_group import WriterGroup
 from ..decision import Action, Decision, Save
 from ..errors import CheckpointError
 from ..failures import Failures
-from ..resume.state import CheckpointState
+from ..resume.state import CheckpointState, RankState
 from ..storage.atomic_file import suffix_of
 from ..storage.paths import Location, location
 from .execution_result import ExecutionResult
@@ -63,11 +63,19 @@ class CheckpointWriter:
             action.background is not False for action in saves
         )
 
-    def write(self, decision: Decision, *, background: bool, after: Callable[[SaveJob], object]) -> None:
+    def write(
+        self,
+        decision: Decision,
+        other_ranks: Sequence[RankState] = (),
+        *,
+        background: bool,
+        after: Callable[[SaveJob], object],
+    ) -> None:
         """Write the checkpoints of a decision, and the snapshots that are not on disk yet.
 
         Args:
             decision: The saves, and the decision that each checkpoint stores.
+            other_ranks: What each checkpoint stores of the ranks after rank 0.
             background: Whether a thread writes a copy of the state; this method then returns before the files exist.
             after: Called after every file was written or has failed, by the thread that writes them.
         """
@@ -80,7 +88,7 @@ class CheckpointWriter:
         mirror: Write | None = None
         job = SaveJob([], lambda job: self._finish(job, mirror, after))
         with self._group.abort_all_on_error():
-            state = self._collector.checkpoint_state(decision) if requested and leads else None
+            state = self._collector.checkpoint_state(decision, other_ranks) if requested and leads else None
             own = self._collector.rank_state().model_dump_json(exclude_defaults=True) if requested and not leads else ""
             payload = self._payload(background=background)
             try:

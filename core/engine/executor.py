@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..checkpoints.writer_group import WriterGroup
 from ..decision import Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
 from ..errors import CheckpointError, MissingCapability
 from ..failures import Failures
+from ..resume.state import RankState
 from ..storage.backend import backend_for
 from ..storage.directory_lock import lock_directories
 from ..storage.paths import Location, location
@@ -43,30 +44,24 @@ class Executor:
         self._subject = subject
         self._failures = failures
 
-    def lock_directories(self, callbacks: Iterable[Callback], *, lock: bool) -> ExitStack:
-        """Lock the directories that callbacks write into, and delete the files that dead writers left there.
+    def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
+        """Note and return the directories that callbacks write into."""
+        directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
+        self.writer.directories = tuple(sorted(directories, key=str))
+        self.collector.enabled = bool(directories)
+        return self.writer.directories
 
-        Args:
-            callbacks: The callbacks of the run.
-            lock: Whether this process writes files; otherwise it only notes the directories.
-
-        Returns:
-            A stack that unlocks them when it is closed.
+    def lock_directories(self, at_end: ExitStack) -> None:
+        """Lock the directories until ``at_end`` is closed, and delete the files that dead writers left there.
 
         Raises:
             CheckpointError: Another run has locked one of them, or it cannot be written.
         """
-        directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
-        self.writer.directories = tuple(sorted(directories, key=str))
-        self.collector.enabled = bool(directories)
-        if not lock:
-            return ExitStack()
-        locked = lock_directories(directories)
-        for directory in directories:
+        at_end.enter_context(lock_directories(self.writer.directories))
+        for directory in self.writer.directories:
             remove_debris(directory)
-        return locked
 
-    def execute(self, decision: Decision) -> ExecutionResult:
+    def execute(self, decision: Decision, other_ranks: Sequence[RankState] = ()) -> ExecutionResult:
         """Execute a decision, its actions in their order.
 
         Of several new learning rates the lowest wins. A file is written once, with the complete state if any plugin
@@ -74,19 +69,21 @@ class Executor:
         deletes nothing. If every plugin that saves allows it, files are written and deleted in the background, from a
         copy of the current state.
 
+        Args:
+            decision: What to do.
+            other_ranks: What a checkpoint stores of the ranks after rank 0, as differences from rank 0's state.
+
         Raises:
             MissingCapability: The subject cannot do what is asked.
             CheckpointError: A file could not be written, now or earlier in the background, or cannot be restored.
         """
-        self._scale(decision)
-        if not _needs_files(decision):
+        self.scale(decision)
+        if not needs_files(decision):
             return ExecutionResult(decision)
-        with self.writer_group.abort_all_on_error():
-            before = self.writer.collect(wait=True)
-            self._keep(decision)
+        before = self.prepare(decision)
         if before.failed:  # these plugins decided before the failure was reported, as if the files had been written
             decision = _without(decision, self.writer.requested_by(before.failed), Forget)
-        self._save(decision)
+        self._save(decision, other_ranks)
         now = self.writer.collect(wait=False)
         done = decision
         if now.failed:
@@ -96,37 +93,6 @@ class Executor:
                 frozenset(each for each in done if not (isinstance(each, Save) and location(each.path) in lost))
             )
         return ExecutionResult(done, (*before.committed, *now.committed), (*before.failed, *now.failed))
-
-    def execute_on_follower(self, decision: Decision) -> None:
-        """Execute the actions before rank 0 writes its files; write this rank's part if all ranks write.
-
-        Raises:
-            MissingCapability: The subject cannot do what is asked.
-            CheckpointError: A file that all ranks write in the background failed.
-        """
-        self._scale(decision)
-        if self.writer_group.ranks is None or not _needs_files(decision):
-            self._keep(decision)
-            return
-        with self.writer_group.abort_all_on_error():
-            self.writer.collect(wait=True)
-            self._keep(decision)
-        self._save(decision)
-        self.writer.collect(wait=False)
-
-    def finish_on_follower(self, decision: Decision) -> None:
-        """Execute the actions after rank 0 has written its files.
-
-        Raises:
-            MissingCapability: The subject cannot do what is asked.
-            CheckpointError: A file cannot be restored.
-        """
-        kept = {action.slot for action in decision if isinstance(action, Keep)}
-        for action in decision:
-            if isinstance(action, Restore):
-                self._restore(action)
-            elif isinstance(action, Forget) and action.source not in kept:
-                self.snapshots.drop(action.source)
 
     def exists(self, path: Location) -> bool:
         """Return whether there is a checkpoint at a path; if that cannot be determined, whether this run wrote one."""
@@ -143,13 +109,16 @@ class Executor:
         except OSError as error:
             self._tolerate("Keep", f"snapshots of deleted checkpoints could not be deleted: {error}")
 
-    def detach(self) -> None:
+    def close(self) -> None:
         """Leave the writer group; waiting ranks fail at once."""
         with suppress(Exception):
             self.writer.wait()
         self.writer_group.leave()
 
-    def _scale(self, decision: Decision) -> None:
+    # --- the steps of a decision
+
+    def scale(self, decision: Decision) -> None:
+        """Change the learning rates."""
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
         self._require(HasLearningRate, actions)
         if actions and has(self._subject, HasLearningRate):
@@ -157,7 +126,19 @@ class Executor:
             scaled = {name: min(action.applied_to(rate) for action in actions) for name, rate in rates.items()}
             self._subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
 
-    def _keep(self, decision: Decision) -> None:
+    def prepare(self, decision: Decision) -> ExecutionResult:
+        """Wait for the files of the last decision, then copy the subject's state to memory if a plugin keeps it.
+
+        Returns:
+            The result of these files.
+        """
+        with self.writer_group.abort_all_on_error():
+            before = self.writer.collect(wait=True)
+            self.keep(decision)
+        return before
+
+    def keep(self, decision: Decision) -> None:
+        """Copy the subject's state to memory if a plugin keeps it."""
         actions = [action for action in decision if isinstance(action, Keep)]
         self._require(Snapshotable, actions)
         if actions and has(self._subject, Snapshotable):
@@ -165,27 +146,30 @@ class Executor:
             for slot in {action.slot for action in actions}:
                 self.snapshots.keep(slot, snapshot)
 
-    def _save(self, decision: Decision) -> None:
-        """Write, restore and delete; in the background, only start to write."""
+    def in_background(self, decision: Decision) -> bool:
+        """Return whether the files of a decision can be written while the training continues.
+
+        Raises:
+            MissingCapability: The subject cannot be saved.
+        """
         saves = [action for action in decision if isinstance(action, Save)]
-        restores = [action for action in decision if isinstance(action, Restore)]
         self._require(Saveable, saves)
-        background = self.writer.writes_in_background(saves)
-        background = background and all(action.source in self.snapshots for action in restores)
-        if not background:
-            self.writer.write(decision, background=False, after=partial(self._after_save, decision, restores))
-            return
-        self.writer.write(decision, background=True, after=partial(self._after_save, decision, ()))
-        if self.writer_group.leads:
-            for restore in restores:
-                self._restore(restore)
+        return self.writer.writes_in_background(saves) and all(
+            each.source in self.snapshots for each in _restores(decision)
+        )
+
+    def _save(self, decision: Decision, other_ranks: Sequence[RankState]) -> None:
+        """Write, restore and delete; in the background, only start to write."""
+        background, restores = self.in_background(decision), _restores(decision)
+        after = partial(self._after_save, decision, () if background else restores)
+        self.writer.write(decision, other_ranks, background=background, after=after)
+        for restore in restores if background else ():
+            self.restore(restore)
 
     def _after_save(self, decision: Decision, restores: Iterable[Restore], job: SaveJob) -> None:
         """Restore, then delete what the decision has not just made; called by the thread that has written the files."""
-        if not self.writer_group.leads:
-            return
         for restore in restores:
-            self._restore(restore)
+            self.restore(restore)
         losers = plugins_with_failed_saves(decision, job.failed)
         made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in decision}
         for action in decision:
@@ -197,7 +181,8 @@ class Executor:
             except OSError as error:
                 self._tolerate(action.by, f"{action.source!r} could not be deleted: {error}")
 
-    def _restore(self, action: Restore) -> None:
+    def restore(self, action: Restore) -> None:
+        """Restore the subject from a slot or a file."""
         source = action.source
         if source in self.snapshots:
             self._require(Snapshotable, [action])
@@ -234,8 +219,13 @@ class Executor:
         self._failures.record(plugin, CheckpointError(problem))
 
 
-def _needs_files(decision: Decision) -> bool:
+def needs_files(decision: Decision) -> bool:
+    """Return whether a decision concerns files or snapshots, which are mirrored to files."""
     return any(isinstance(action, (Keep, Save, Restore, Forget)) for action in decision)
+
+
+def _restores(decision: Decision) -> list[Restore]:
+    return [action for action in decision if isinstance(action, Restore)]
 
 
 def _without(decision: Decision, plugins: Iterable[str], kind: type[Action]) -> Decision:

@@ -120,6 +120,26 @@ class Resumption:
         for each in self._match.differences if self.leads else ():
             LOG.warning("resumed from %s: %s", self.checkpoint.path, each)
 
+    def warn_if_done(self, epochs: int) -> None:
+        """Log on rank 0 that no epoch is left, if all epochs of the loop were finished before."""
+        if self.position.epochs >= epochs and self.leads:
+            path = self.checkpoint.path
+            LOG.warning(
+                "resumed from %s: all %d epochs are done; to continue training, raise the number of epochs",
+                path,
+                epochs,
+            )
+
+    def warn_that_it_stopped(self, reason: str) -> None:
+        """Log on rank 0 that the run had stopped, and why."""
+        if self.leads:
+            LOG.warning(
+                "resumed from %s: this run had stopped: %s; it stays stopped. To continue training, change "
+                "the settings of the callback that stopped it, or call clear_stops() of the run",
+                self.checkpoint.path,
+                reason,
+            )
+
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
         saved = decision_from_json(self.state.decision)

@@ -1,5 +1,6 @@
 """A decision is executed on the subject and the disk, whichever plugins requested it."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -184,32 +185,20 @@ def test_a_file_that_a_plugin_needs_raises_with_its_name() -> None:
 
 
 def test_the_directories_of_callbacks_are_locked_until_the_lock_is_closed() -> None:
-    """By the process that writes; another one only notes them."""
+    """By the process that locks them; another one only notes them."""
     saver = ModelCheckpoint("run/m")
-    first, second, follower = (parts_for(LineSubject()) for _ in range(3))
-    locked = first.executor.lock_directories([saver], lock=True)
-    with follower.executor.lock_directories([saver], lock=False):
-        assert follower.executor.writer.directories == first.executor.writer.directories == (Path("run").absolute(),)
-    with pytest.raises(CheckpointError, match="run"):
-        second.executor.lock_directories([saver], lock=True)
-    locked.close()
+    first, second = (parts_for(LineSubject()) for _ in range(2))
+    for each in (first, second):
+        assert not each.collector.enabled
+        assert each.executor.note_directories([saver]) == (Path("run").absolute(),)
+        assert each.collector.enabled
+        assert each.executor.writer.directories == (Path("run").absolute(),)
+    with ExitStack() as at_end:
+        first.executor.lock_directories(at_end)
+        with pytest.raises(CheckpointError, match="run"):
+            second.executor.lock_directories(at_end)
 
-    assert [each.collector.enabled for each in (first, follower)] == [True, True]
-    second.executor.lock_directories([saver], lock=True).close()
+    with ExitStack() as at_end:
+        second.executor.lock_directories(at_end)
+    assert parts_for().executor.note_directories([]) == ()
     assert not parts_for().collector.enabled
-
-
-def test_a_follower_executes_what_is_not_rank_0s() -> None:
-    """It changes the subject before, and restores and drops slots after the files are written; it writes none."""
-    subject = LineSubject(0.4)
-    executor = parts_for(subject).executor
-    executor.execute_on_follower(
-        decision.keep("slot") | decision.scale_learning_rate(0.5) | decision.save("a.npz") | decision.forget("b.npz")
-    )
-    subject.slope += 3
-    executor.finish_on_follower(decision.restore("slot"))
-    assert (subject.slope, subject.learning_rate) == (0, 0.2)
-    executor.finish_on_follower(decision.forget("slot"))
-
-    assert list(executor.snapshots) == []
-    assert list(Path().iterdir()) == []
