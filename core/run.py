@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from .callback import Callback
-from .capabilities import HasLearningRate, has
 from .checkpoints import Checkpoint
-from .decision import REQUEST, Decision, stop
-from .distributed.rank_group import group_for
+from .decision import Decision, stop
 from .engine.batch_loop import observed_batches, unobserved_batches
-from .engine.bus import Bus
-from .engine.execution_result import ExecutionResult
-from .engine.executor import Executor
-from .engine.resumer import Resumer
-from .engine.run_state import RunState
 from .engine.signals import DEFAULT
-from .engine.state_collector import StateCollector
-from .engine.stop_requests import StopRequests
-from .errors import LoopError, SettingsError
-from .failures import Failure, Failures, is_observer
-from .hooks import hookimpl
+from .errors import SettingsError
+from .failures import Failure
+from .lifecycle import Lifecycle
 from .metrics.history import History
 from .metrics.monitor import Monitor
-from .metrics.monitors import Monitors
-from .metrics.names import check_name
 from .metrics.running_means import Reduce
-from .metrics.scalars import fetch_together
 from .result import Result
-from .resume.locate import locate
-from .resume.resumption import Resumption
-from .settings.plugin_list import CallbackLike, build_plugins
-from .storage.backend import existing
+from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
-from .storage.sharded_directory import VerificationShare
 
 T = TypeVar("T")
 
@@ -93,44 +77,22 @@ class Run:
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
+        self._life = life = Lifecycle(
+            subject, callbacks, progress=progress, resume=resume, resume_strict=resume_strict, signals=signals
+        )
+        self._bus = life.bus
         self.subject = subject
         """What is trained, as its adapter presents it."""
-        self.state = state = RunState(subject)
+        self.state = life.state
         """The plain data of the run."""
-        self._group = group_for(subject, state)
-        self.rank, self.world_size = self._group.rank, self._group.size
-        """The number of this process among those that train the subject together, counted from 0; how many they are."""
-        self._failures = Failures()
-        entries = build_plugins(callbacks, subject, progress=progress)
-        self.callbacks: dict[str, Callback] = {
-            each.name: each.callback for each in entries if each.callback is not None
-        }
+        self.callbacks: dict[str, Callback] = life.callbacks
         """Name of a plugin to the callback that made it."""
-        self.plugins: dict[str, object] = {each.name: each.plugin for each in entries if self._group.calls(each.plugin)}
+        self.plugins: dict[str, object] = life.plugins
         """Name of each plugin to the plugin."""
-        group, failures, plugins = self._group, self._failures, self.plugins
-        self._monitors = Monitors(state)
-        self._bus = Bus(failures, group.bind)
-        self._bus.register(plugins.items())
-        self._bus.register([("monitors", _MonitorUpdates(self._monitors))])
-        collector = StateCollector(state, plugins, self.callbacks, failures, self.world_size)
-        self._executor = executor = Executor(subject, collector, failures)
-        self._stop_requests = StopRequests(signals, state, group)
-        self.resumer = Resumer(
-            resume,
-            partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(self.rank, self.world_size)),
-            partial(Resumption, plugins=plugins, callbacks=self.callbacks, rank=self.rank, world_size=self.world_size),
-            state,
-            executor.snapshots,
-            collector,
-            failures,
-            group.bind,
-            partial(group.execute, executor=executor),
-            strict=resume_strict,
-        )
+        self.rank, self.world_size = life.group.rank, life.group.size
+        """The number of this process among those that train the subject together, counted from 0; how many they are."""
+        self.resumer = life.resumer
         """Restores the run from its checkpoint; an adapter asks it for the epoch and batch to begin with."""
-        self._epoch_results = group.bind("epoch_results", lambda: (state.means, executor.writer.collect(wait=False)))
-        self._at_end = ExitStack()
 
     # --- what a loop calls
 
@@ -154,13 +116,14 @@ class Run:
             validation_freq: Which epochs have a validation: every n-th, or these (counted from 1). Metrics whose
                 names begin with ``val_`` are expected in these only.
         """
-        self._require("open", "epochs() belongs inside `with run:`")
+        life = self._life
+        life.require("open", "epochs() belongs inside `with run:`")
         self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
         for epoch in range(self.resumer.first_epoch(initial_epoch, epochs), epochs):
-            if self._loop_ends():
+            if life.loop_ends():
                 return
             self.begin_epoch(epoch)
-            if self._loop_ends():
+            if life.loop_ends():
                 return
             yield epoch
             self.end_epoch()
@@ -175,22 +138,18 @@ class Run:
         Raises:
             SettingsError: ``accumulate`` is below 1.
         """
-        self._require("open", "batches() belongs inside `with run:`")
+        life = self._life
+        life.require("open", "batches() belongs inside `with run:`")
         if accumulate is not None and accumulate < 1:
             raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
         state = self.state
         state.planned_batches = _length(loader)
-        state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
+        state.learning_rates = life.learning_rates()  # a scheduler may change them before the epoch ends
         batches, first = self.resumer.begin_loop(loader)
-        if self.has_batch_listeners:
-            return observed_batches(self, state, self._bus, batches, first, accumulate, self._execute, self._loop_ends)
-        return unobserved_batches(state, batches, first, accumulate, self._loop_ends)
-
-    def _loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
-        """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
-        if accumulate is None or batches % accumulate == 0:
-            self._stop_requests.check()
-        return any(each.by != REQUEST for each in self.state.stop_actions) and self._group.may_stop()
+        if not self.has_batch_listeners:
+            return unobserved_batches(state, batches, first, accumulate, life.loop_ends)
+        execute = partial(life.execute, self)
+        return observed_batches(self, state, self._bus, batches, first, accumulate, execute, life.loop_ends)
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -235,8 +194,8 @@ class Run:
         If several processes train together, all ranks execute it at their next barrier, at the latest at the end of
         the epoch.
         """
-        self._require("open", "a run decides only inside `with run:`")
-        self._execute(decision.signed("loop"))
+        self._life.require("open", "a run decides only inside `with run:`")
+        self._life.execute(self, decision.signed("loop"))
 
     # --- the events that an adapter states
 
@@ -251,25 +210,7 @@ class Run:
             SettingsError: A plugin refuses its options.
             CheckpointError: Another run writes into the same directory.
         """
-        self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
-        self.state.phase = "open"
-        bind, executor = self._group.bind, self._executor
-        try:
-            deciding = (name for name, plugin in self.plugins.items() if not is_observer(plugin))
-            settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
-            self._group.begin(settings, self._stop_requests)
-            directories = executor.note_directories(self.callbacks.values())
-            bind("lock_directories", executor.lock_directories)(self._at_end)
-            self._stop_requests.listen(directories, loop_is_alive)
-            self._at_end.callback(self._stop_requests.close_stop_file)
-            self.resumer.restore()
-            self._dispatch("on_train_begin")
-            bind("check_plugins", executor.collector.check_plugins)()
-            self._record(self.resumer.finish_last_decision())
-            self.resumer.finish()
-        except BaseException as error:
-            self.end(error)
-            raise
+        self._life.begin(self, loop_is_alive)
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch, counted from 0.
@@ -277,17 +218,7 @@ class Run:
         Raises:
             LoopError: The run has not begun, or has ended.
         """
-        self._require("open", "an epoch begins only after begin() and before end()")
-        self.state.start_epoch(epoch)
-        self._bus.drop_disabled()
-        if self.resumer.mid_epoch:
-            self._bus.replay("on_epoch_begin", self, epoch)
-            self.resumer.reenter_epoch()
-            return
-        collector = self._executor.collector
-        collector.note_rng()
-        self._dispatch("on_epoch_begin", epoch)
-        collector.note_rng()
+        self._life.begin_epoch(self, epoch)
 
     @property
     def has_batch_listeners(self) -> bool:
@@ -300,7 +231,7 @@ class Run:
         state.counters.batch = batch
         begin = self._bus.on_batch_begin
         if begin is not None and (decision := begin(self, state.epoch, batch)) is not None:
-            self._execute(decision)
+            self._life.execute(self, decision)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """End a batch.
@@ -318,9 +249,9 @@ class Run:
         if end is not None:
             decision = end(self, state.epoch, batch, counters.steps, state.means if metrics is None else metrics)
             if decision is not None:
-                self._execute(decision)
+                self._life.execute(self, decision)
         if state.requested:
-            self._stop_requests.check()
+            self._life.stop_requests.check()
 
     def count_batches(self, batches: int) -> None:
         """Report how many batches of the epoch were trained on, for an adapter that does not report each of them."""
@@ -328,13 +259,14 @@ class Run:
 
     def begin_validation(self) -> None:
         """Begin the validation of the epoch."""
-        self._dispatch("on_validation_begin", self.state.epoch)
+        self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the validation of the epoch; the names of ``metrics``, if they are given, begin with ``val_``."""
         self.state.validated = True
         if self._bus.on_validation_end is not None:
-            self._dispatch("on_validation_end", self.state.epoch, metrics or self.state.means.read("val_"))
+            metrics = metrics or self.state.means.read("val_")
+            self._life.dispatch(self, "on_validation_end", self.state.epoch, metrics)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the epoch; ``metrics`` are added to what was logged.
@@ -343,24 +275,15 @@ class Run:
             MissingMetric: A monitored metric is missing.
             SettingsError: The name of a metric cannot be printed.
         """
-        state = self.state
-        for name in metrics or ():
-            check_name(name)
-        rates = state.learning_rates or self._learning_rates()
-        means, written = self._epoch_results()
-        state.finish_epoch(fetch_together(rates, means, metrics or {}))
-        self._record(written)
-        self._dispatch("on_epoch_end", state.epoch, state.metrics)
-        self._stop_requests.check_stop_file()
-        self._stop_requests.check()
+        self._life.end_epoch(self, metrics or {})
 
     def at_end(self, close: Callable[[], object]) -> None:
         """Call ``close`` when the run is over, however it ended, after the plugins were called for the last time.
 
         Functions are called in the reverse order of their registration.
         """
-        self._require("open", "at_end() needs a run that has begun and is not over")
-        self._at_end.callback(close)
+        self._life.require("open", "at_end() needs a run that has begun and is not over")
+        self._life.at_end.callback(close)
 
     def end(self, error: BaseException | None = None) -> None:
         """End the training; a second call has no effect.
@@ -371,33 +294,7 @@ class Run:
         Args:
             error: The error that ended the loop; None if it ended normally.
         """
-        state = self.state
-        was_open, state.phase = state.phase == "open", "ended"
-        if not was_open:
-            return
-        bind, executor = self._group.bind, self._executor
-        with ExitStack() as last, self._at_end:  # directories are unlocked even if this is interrupted
-            last.callback(self._stop_requests.close)
-            with self._group.end(error, executor) as state.error:
-                self._record(ExecutionResult(self._stop_requests.decision()))
-                if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
-                    executor.writer.abandon()  # a second signal
-                decision, errors = bind("on_train_end", self._bus.end)(self, state.error)
-                if error is None and isinstance(state.error, Exception):
-                    errors.insert(0, state.error)
-                try:
-                    self._execute(decision)
-                    self._record(bind("last_files", executor.writer.collect)(wait=True))
-                    bind("prune_snapshots", executor.prune_snapshots)()
-                except Exception as raised:  # noqa: BLE001 - raised when the run has ended
-                    errors.append(raised)
-            if errors or state.error is not None:  # a file that was being written may not exist
-                state.files = existing(state.files)
-        for more in errors if error is not None else errors[1:]:
-            (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
-        self._stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
-        if errors and error is None:
-            raise errors[0]
+        self._life.end(self, error)
 
     # --- what plugins read
 
@@ -448,7 +345,7 @@ class Run:
     @property
     def failures(self) -> list[Failure]:
         """What went wrong without ending the run: errors of observers, and what could not be written."""
-        return list(self._failures.all)
+        return list(self._life.failures.all)
 
     @property
     def result(self) -> Result:
@@ -459,10 +356,10 @@ class Run:
             len(state.epoch_metrics),
             self.stopped,
             state.reason,
-            self._monitors.best(),
+            self._life.monitors.best(),
             tuple(state.files),
             rates,
-            tuple(self._failures.all),
+            tuple(self._life.failures.all),
             tuple(state.decision_log),
         )
 
@@ -472,7 +369,7 @@ class Run:
         Raises:
             UnknownDirection: ``mode`` is "auto", and the direction in which the metric improves is unknown.
         """
-        return self._monitors.get(metric, mode)
+        return self._life.monitors.get(metric, mode)
 
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
         """Report what a plugin continues without: one line in the log, in ``failures`` and in the journal.
@@ -485,48 +382,11 @@ class Run:
             error: The cause.
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
-        self._failures.record(name, error, lost)
+        self._life.failures.record(name, error, lost)
 
     def clear_stops(self) -> None:
         """Remove every stop, so that a resumed run that had stopped continues training."""
         self.state.stop_actions.clear()
-
-    # --- the life of an event
-
-    def _dispatch(self, name: str, *values: Any) -> None:
-        hook = getattr(self._bus, name)
-        if hook is not None and (decision := hook(self, *values)) is not None:
-            self._execute(decision)
-
-    def _execute(self, decision: Decision) -> None:
-        if decision:
-            self._record(self._group.execute(decision, self._executor))
-
-    def _record(self, result: ExecutionResult) -> None:
-        if any(result):
-            self.state.record(result, self._executor.exists)
-            self._bus.announce(self, result)
-
-    # --- begin, resume, end
-
-    def _require(self, phase: str, otherwise: str) -> None:
-        if self.state.phase != phase:
-            raise LoopError(otherwise)
-
-    def _learning_rates(self) -> Mapping[str, float]:
-        subject = self.state.subject
-        return subject.learning_rates() if has(subject, HasLearningRate) else {}
-
-
-class _MonitorUpdates:
-    """The first listener at the end of an epoch: updates the monitors, which the plugins read."""
-
-    def __init__(self, monitors: Monitors) -> None:
-        self._monitors = monitors
-
-    @hookimpl(tryfirst=True)
-    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        self._monitors.update(metrics, epoch)
 
 
 def _length(loader: Iterable[object]) -> int | None:
