@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from .callback import Callback
 from .capabilities import HasLearningRate, has
 from .decision import REQUEST, Decision
 from .distributed.rank_group import group_for
+from .engine.batch_loop import length_of, observed_batches, unobserved_batches
 from .engine.bus import Bus
 from .engine.execution_result import ExecutionResult
 from .engine.executor import Executor
@@ -18,18 +19,22 @@ from .engine.resumer import Resumer
 from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
-from .errors import LoopError
+from .errors import LoopError, SettingsError
 from .failures import Failures, is_observer
 from .hooks import hookimpl
+from .metrics.history import History
 from .metrics.monitors import Monitors
 from .metrics.names import check_name
 from .metrics.scalars import fetch_together
+from .result import Result
 from .resume.locate import locate
 from .resume.resumption import Resumption
 from .settings.plugin_list import CallbackLike, build_plugins
 from .storage.backend import existing
 from .storage.paths import Source
 from .storage.sharded_directory import VerificationShare
+
+T = TypeVar("T")
 
 
 class Lifecycle:
@@ -145,10 +150,19 @@ class Lifecycle:
         self.dispatch(run, "on_epoch_begin", epoch)
         self.collector.note_rng()
 
-    def learning_rates(self) -> Mapping[str, float]:
-        """Return the present learning rates of the subject; empty if it has none."""
-        subject = self.state.subject
-        return subject.learning_rates() if has(subject, HasLearningRate) else {}
+    def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
+        """Iterate over the batches of one epoch, or until a decision ends the training."""
+        self.require("open", "batches() belongs inside `with run:`")
+        if accumulate is not None and accumulate < 1:
+            raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
+        state, bus = self.state, self.bus
+        state.planned_batches = length_of(loader)
+        state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
+        batches, first = self.resumer.begin_loop(loader)
+        if bus.on_batch_begin is None and bus.on_batch_end is None:
+            return unobserved_batches(state, batches, first, accumulate, self.loop_ends)
+        execute = partial(self.execute, run)
+        return observed_batches(run, state, bus, batches, first, accumulate, execute, self.loop_ends)
 
     def loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
         """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
@@ -161,7 +175,7 @@ class Lifecycle:
         state = self.state
         for name in metrics:
             check_name(name)
-        rates = state.learning_rates or self.learning_rates()
+        rates = state.learning_rates or self._learning_rates()
         means, written = self._epoch_results()
         state.finish_epoch(fetch_together(rates, means, metrics))
         self.record(run, written)
@@ -198,6 +212,29 @@ class Lifecycle:
         self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
         if errors and error is None:
             raise errors[0]
+
+    def result(self) -> Result:
+        """Return how the run ended, or how far it is."""
+        state = self.state
+        rates = {
+            name: values
+            for name, values in History(state.epoch_metrics).items()
+            if name.split("/")[0] == "learning_rate"
+        }
+        return Result(
+            epochs=len(state.epoch_metrics),
+            stopped=bool(state.stop_actions),
+            reason=state.reason,
+            best=self.monitors.best(),
+            checkpoints=tuple(state.files),
+            learning_rates=rates,
+            failures=tuple(self.failures.all),
+            decisions=tuple(state.decision_log),
+        )
+
+    def _learning_rates(self) -> Mapping[str, float]:
+        subject = self.state.subject
+        return subject.learning_rates() if has(subject, HasLearningRate) else {}
 
 
 class _MonitorUpdates:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from .callback import Callback
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
-from .engine.batch_loop import observed_batches, unobserved_batches
 from .engine.signals import DEFAULT
-from .errors import SettingsError
 from .failures import Failure
 from .lifecycle import Lifecycle
 from .metrics.history import History
@@ -35,10 +31,6 @@ class Run:
             for epoch in run.epochs(10):
                 for x, y in run.batches(loader):
                     run.log(loss=train_on(x, y), count=len(x))
-
-    The life of an event: the bus calls each plugin that implements its hook and joins the answers into one decision;
-    the group agrees on it, if several processes train; the executor applies it to the subject and the disk; the state
-    records the result; the bus announces it.
 
     Args:
         subject: What is trained, as its adapter presents it; None for a loop that only has numbers.
@@ -100,9 +92,7 @@ class Run:
         self.begin()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.end(error)
 
     def epochs(
@@ -138,18 +128,7 @@ class Run:
         Raises:
             SettingsError: ``accumulate`` is below 1.
         """
-        life = self._life
-        life.require("open", "batches() belongs inside `with run:`")
-        if accumulate is not None and accumulate < 1:
-            raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
-        state = self.state
-        state.planned_batches = _length(loader)
-        state.learning_rates = life.learning_rates()  # a scheduler may change them before the epoch ends
-        batches, first = self.resumer.begin_loop(loader)
-        if not self.has_batch_listeners:
-            return unobserved_batches(state, batches, first, accumulate, life.loop_ends)
-        execute = partial(life.execute, self)
-        return observed_batches(self, state, self._bus, batches, first, accumulate, execute, life.loop_ends)
+        return self._life.batches(self, loader, accumulate)
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -286,13 +265,10 @@ class Run:
         self._life.at_end.callback(close)
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the training; a second call has no effect.
+        """End the training; a second call has no effect. ``error`` is what ended the loop, None if it ended normally.
 
         Every plugin is called, even if one raises. The first error of a plugin is raised again, unless ``error`` is
         given.
-
-        Args:
-            error: The error that ended the loop; None if it ended normally.
         """
         self._life.end(self, error)
 
@@ -350,18 +326,7 @@ class Run:
     @property
     def result(self) -> Result:
         """How the run ended, or how far it is."""
-        state = self.state
-        rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
-        return Result(
-            len(state.epoch_metrics),
-            self.stopped,
-            state.reason,
-            self._life.monitors.best(),
-            tuple(state.files),
-            rates,
-            tuple(self._life.failures.all),
-            tuple(state.decision_log),
-        )
+        return self._life.result()
 
     def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
         """Return the monitor of a metric; plugins that ask for the same one share it.
@@ -374,12 +339,8 @@ class Run:
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
         """Report what a plugin continues without: one line in the log, in ``failures`` and in the journal.
 
-        It does not count towards the failures after which an observer is disabled. A thread may call it, too.
-
-        Args:
-            plugin: The plugin that continues.
-            lost: What is lost, in a few words, such as "no graph".
-            error: The cause.
+        It does not count towards the failures after which an observer is disabled. A thread may call it, too. ``lost``
+        says in a few words what is lost, such as "no graph"; ``error`` is the cause.
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)
@@ -387,11 +348,3 @@ class Run:
     def clear_stops(self) -> None:
         """Remove every stop, so that a resumed run that had stopped continues training."""
         self.state.stop_actions.clear()
-
-
-def _length(loader: Iterable[object]) -> int | None:
-    """Return the number of batches; None if the loader has no length: that of PyTorch's may raise."""
-    try:
-        return len(loader)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):
-        return None

@@ -72,5 +72,13 @@ def unobserved_batches(
     counters.batch = max(batch - 1, 0)
 
 
+def length_of(loader: Iterable[object]) -> int | None:
+    """Return the number of batches; None if the loader has no length: that of PyTorch's may raise."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
+
+
 def _no_hook(*_: object) -> None:
     """Do nothing, in place of a hook that no plugin implements."""

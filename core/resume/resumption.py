@@ -117,28 +117,21 @@ class Resumption:
 
     def report_differences(self) -> None:
         """Log on rank 0 each difference between the callbacks of the checkpoint and those of the run."""
-        for each in self._match.differences if self.leads else ():
-            LOG.warning("resumed from %s: %s", self.checkpoint.path, each)
+        for each in self._match.differences:
+            self._warn("%s", each)
 
     def warn_if_done(self, epochs: int) -> None:
         """Log on rank 0 that no epoch is left, if all epochs of the loop were finished before."""
-        if self.position.epochs >= epochs and self.leads:
-            path = self.checkpoint.path
-            LOG.warning(
-                "resumed from %s: all %d epochs are done; to continue training, raise the number of epochs",
-                path,
-                epochs,
-            )
+        if self.position.epochs >= epochs:
+            self._warn("all %d epochs are done; to continue training, raise the number of epochs", epochs)
 
     def warn_that_it_stopped(self, reason: str) -> None:
         """Log on rank 0 that the run had stopped, and why."""
-        if self.leads:
-            LOG.warning(
-                "resumed from %s: this run had stopped: %s; it stays stopped. To continue training, change "
-                "the settings of the callback that stopped it, or call clear_stops() of the run",
-                self.checkpoint.path,
-                reason,
-            )
+        self._warn(
+            "this run had stopped: %s; it stays stopped. To continue training, change the settings of the callback "
+            "that stopped it, or call clear_stops() of the run",
+            reason,
+        )
 
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
@@ -306,8 +299,12 @@ class Resumption:
 
     def _lose(self, snapshots: SnapshotStore, slot: str, why: str) -> None:
         snapshots.mark_lost(slot)
+        self._warn("the snapshot %r is lost: %s", slot, why)
+
+    def _warn(self, problem: str, *values: object) -> None:
+        """Log a problem on rank 0."""
         if self.leads:
-            LOG.warning("resumed from %s: the snapshot %r is lost: %s", self.checkpoint.path, slot, why)
+            LOG.warning(f"resumed from %s: {problem}", self.checkpoint.path, *values)
 
     def _still_valid(self, action: Action) -> bool:
         """Return whether the settings of the plugin that asked for an action are the same."""
