@@ -85,7 +85,7 @@ class Lifecycle:
             partial(group.execute, executor=executor),
             strict=resume_strict,
         )
-        self._epoch_results = group.bind("epoch_results", lambda: (state.means, executor.writer.collect(wait=False)))
+        self._epoch_results = group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self.at_end = ExitStack()
         """What is closed when the run is over."""
 
@@ -201,7 +201,7 @@ class Lifecycle:
                     errors.insert(0, state.error)
                 try:
                     self.execute(run, decision)
-                    self.record(run, bind("last_files", partial(executor.writer.collect, wait=True))())
+                    self.record(run, bind("last_files", partial(executor.collect, wait=True))())
                     bind("prune_snapshots", executor.prune_snapshots)()
                 except Exception as raised:  # noqa: BLE001 - raised when the run has ended
                     errors.append(raised)

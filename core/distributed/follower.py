@@ -31,7 +31,7 @@ class Follower:
         else:
             executor.prepare(decision)
             executor.writer.write(decision, background=executor.in_background(decision), after=lambda _: None)
-            executor.writer.collect(wait=False)
+            executor.collect(wait=False)
         return ExecutionResult(decision)
 
     def finish(self, decision: Decision) -> None:

@@ -11,9 +11,10 @@ from ..callback import Callback
 from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, has, missing
 from ..checkpoints import local_copy, manifest_of, read, remove, remove_debris
 from ..checkpoints.async_writer import SaveJob
+from ..checkpoints.checkpoint_writer import CheckpointWriter, plugins_with_failed_saves
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
-from ..decision import Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
+from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
 from ..errors import CheckpointError, MissingCapability
 from ..failures import Failures
 from ..resume.state import RankState
@@ -22,7 +23,6 @@ from ..storage.directory_lock import lock_directories
 from ..storage.paths import Location, location
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
-from .checkpoint_writer import CheckpointWriter, plugins_with_failed_saves
 from .execution_result import ExecutionResult
 from .state_collector import StateCollector
 
@@ -84,7 +84,7 @@ class Executor:
         if before.failed:  # these plugins decided before the failure was reported, as if the files had been written
             decision = _without(decision, self.writer.requested_by(before.failed), Forget)
         self._save(decision, other_ranks)
-        now = self.writer.collect(wait=False)
+        now = self.collect(wait=False)
         done = decision
         if now.failed:
             lost = {each.path for each in now.failed}
@@ -93,6 +93,14 @@ class Executor:
                 frozenset(each for each in done if not (isinstance(each, Save) and location(each.path) in lost))
             )
         return ExecutionResult(done, (*before.committed, *now.committed), (*before.failed, *now.failed))
+
+    def collect(self, *, wait: bool) -> ExecutionResult:
+        """Return the results of the files since the last call; with ``wait``, wait for files that are being written.
+
+        Raises:
+            CheckpointError: A file could not be written, and a plugin asked for it with ``on_error="raise"``.
+        """
+        return ExecutionResult(NOTHING, *self.writer.collect(wait=wait))
 
     def exists(self, path: Location) -> bool:
         """Return whether there is a checkpoint at a path; if that cannot be determined, whether this run wrote one."""
@@ -133,7 +141,7 @@ class Executor:
             The result of these files.
         """
         with self.writer_group.abort_all_on_error():
-            before = self.writer.collect(wait=True)
+            before = self.collect(wait=True)
             self.keep(decision)
         return before
 

@@ -88,9 +88,10 @@ class StateCollector:
             self.note_rng()
         self.loop_loader = capture_loader(loader) if self.enabled else None
 
-    def metrics(self) -> dict[str, float]:
-        """Return the metrics of the last epoch that are single numbers."""
-        return to_scalars(self.state.metrics)
+    def progress(self) -> dict[str, Any]:
+        """Return the epoch, the step, and the metrics of the last epoch that are single numbers."""
+        state = self.state
+        return {"epoch": state.epoch, "step": state.step, "metrics": to_scalars(state.metrics)}
 
     def rank_state(self) -> RankState:
         """Return the state of this rank."""
