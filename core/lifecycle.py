@@ -110,7 +110,7 @@ class Lifecycle:
     def record(self, run: object, result: ExecutionResult) -> None:
         """Record and announce what was executed, written, and not written."""
         if any(result):
-            self.state.record(result, self.executor.exists)
+            self.state.record(result, lambda path: bool(existing([path])))
             self.bus.announce(run, result)
 
     # --- the run and its epochs
@@ -125,6 +125,7 @@ class Lifecycle:
             settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
             self.group.begin(settings, self.stop_requests)
             directories = executor.note_directories(self.callbacks.values())
+            self.collector.enabled = bool(directories)
             bind("lock_directories", executor.lock_directories)(self.at_end)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)

@@ -7,15 +7,37 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..capabilities import HasLearningRate, Ranks, has
-from ..decision import NOTHING, Decision
+from ..decision import NOTHING, Decision, Stop
 from ..decision_json import decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
-from ..engine.run_state import RunState
 from ..errors import RankError, SettingsError
 from ..metrics.running_means import RunningMeans
 from .coordinated_stop import CoordinatedStop
 from .metric_reduction import MetricReducer
 from .rendezvous import BATCHES, BarrierResult, Point, RankMismatch, Rendezvous, describe_failures
+
+
+class LoopState(Protocol):
+    """The part of ``RunState`` that ranks compare and share."""
+
+    subject: object
+    epoch: int
+    loops: int
+    means: RunningMeans
+    validated: bool
+    requested: str
+    interrupted: bool
+    stop_actions: list[Stop]
+
+    @property
+    def batch(self) -> int:
+        """The current batch of the epoch, counted from 0."""
+        ...
+
+    @property
+    def loop_position(self) -> list[int]:
+        """Numbers that only grow while the loop does; may be read in any thread."""
+        ...
 
 
 class StopReceiver(Protocol):
@@ -38,7 +60,7 @@ class Coordinator:
         state: The plain data of the run.
     """
 
-    def __init__(self, ranks: Ranks, state: RunState) -> None:
+    def __init__(self, ranks: Ranks, state: LoopState) -> None:
         self.rendezvous = Rendezvous(ranks)
         self.coordinated_stop = CoordinatedStop(ranks, lambda: state.loop_position, self._receive)
         self.stop: StopReceiver | None = None

@@ -13,12 +13,11 @@ from ..decision_json import decision_from_json, decision_to_json
 from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
 from ..engine.executor import Executor
-from ..engine.run_state import RunState
 from ..errors import RankError, SettingsError
 from ..failures import is_observer
 from ..metrics.running_means import RunningMeans
 from ..resume.state import RankState
-from .coordinator import Coordinator, StopReceiver
+from .coordinator import Coordinator, LoopState, StopReceiver
 from .follower import Follower
 from .group import Group, Solo
 from .rendezvous import BATCHES, Point, describe_error, describe_failures
@@ -37,7 +36,7 @@ ON_RANK_0 = frozenset({"watch_stop_file", "log_end", "prune_snapshots"})
 """Steps that rank 0 does alone, and that no rank waits for."""
 
 
-def group_for(subject: object, state: RunState) -> Group:
+def group_for(subject: object, state: LoopState) -> Group:
     """Return the processes that train the subject: ``RankGroup`` for several, ``Solo`` for one."""
     ranks = subject.ranks() if has(subject, HasRanks) and missing(subject, HasRanks) is None else None
     return Solo() if ranks is None else RankGroup(ranks, state)
@@ -51,7 +50,7 @@ class RankGroup:
         state: The plain data of the run.
     """
 
-    def __init__(self, ranks: Ranks, state: RunState) -> None:
+    def __init__(self, ranks: Ranks, state: LoopState) -> None:
         self.rank, self.size = ranks.rank, ranks.size
         self._leads = ranks.rank == 0
         self._ranks = ranks
@@ -104,7 +103,7 @@ class RankGroup:
             return ExecutionResult(decision)
         states: list[RankState] = []
         if any(isinstance(action, Save) for action in decision) and not executor.writer_group.is_collective:
-            gathered = self._coordinator.rendezvous.gather(executor.collector.rank_state().compressed().model_dump())
+            gathered = self._coordinator.rendezvous.gather(executor.rank_state().compressed().model_dump())
             states = [RankState.model_validate(each) for each in gathered]
         follower = Follower(executor)
         result, error = ExecutionResult(), None

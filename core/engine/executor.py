@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, has, missing
 from ..checkpoints import local_copy, manifest_of, read, remove, remove_debris
 from ..checkpoints.async_writer import SaveJob
-from ..checkpoints.checkpoint_writer import CheckpointWriter, plugins_with_failed_saves
+from ..checkpoints.checkpoint_writer import CheckpointWriter, StateSource, plugins_with_failed_saves
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
 from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
@@ -24,7 +25,14 @@ from ..storage.paths import Location, location
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
 from .execution_result import ExecutionResult
-from .state_collector import StateCollector
+
+
+class RankStateSource(StateSource, Protocol):
+    """The state of a run, as checkpoints store it: the part of ``StateCollector`` that an executor uses."""
+
+    def rank_state(self) -> RankState:
+        """Return the state of this rank."""
+        ...
 
 
 class Executor:
@@ -32,15 +40,15 @@ class Executor:
 
     Args:
         subject: The object that is trained.
-        collector: Collects the state of the run that a checkpoint stores.
+        source: Returns the state of the run that a checkpoint stores.
         failures: Records what went wrong without ending the run.
     """
 
-    def __init__(self, subject: object, collector: StateCollector, failures: Failures) -> None:
-        self.collector = collector
+    def __init__(self, subject: object, source: RankStateSource, failures: Failures) -> None:
+        self._source = source
         self.snapshots = SnapshotStore()
         self.writer_group = WriterGroup(subject)
-        self.writer = CheckpointWriter(subject, self.snapshots, self.writer_group, collector, failures)
+        self.writer = CheckpointWriter(subject, self.snapshots, self.writer_group, source, failures)
         self._subject = subject
         self._failures = failures
 
@@ -48,7 +56,6 @@ class Executor:
         """Note and return the directories that callbacks write into."""
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
         self.writer.directories = tuple(sorted(directories, key=str))
-        self.collector.enabled = bool(directories)
         return self.writer.directories
 
     def lock_directories(self, at_end: ExitStack) -> None:
@@ -102,13 +109,9 @@ class Executor:
         """
         return ExecutionResult(NOTHING, *self.writer.collect(wait=wait))
 
-    def exists(self, path: Location) -> bool:
-        """Return whether there is a checkpoint at a path; if that cannot be determined, whether this run wrote one."""
-        try:
-            backend = backend_for(path)
-            return backend.size() is not None or backend.is_directory()
-        except OSError:
-            return any(each.path == path for each in self.collector.state.checkpoints)
+    def rank_state(self) -> RankState:
+        """Return the state of this rank, which a checkpoint stores."""
+        return self._source.rank_state()
 
     def prune_snapshots(self) -> None:
         """Delete the files of snapshots whose checkpoints were deleted since."""

@@ -9,12 +9,26 @@ from typing import ParamSpec, Protocol, TypeVar
 from ..decision import REQUEST, Decision, Stop
 from ..failures import LOG
 from ..storage.paths import Location
-from .run_state import RunState
 from .signals import Signals
 from .stop_file import StopFile
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class RequestedState(Protocol):
+    """The part of ``RunState`` in which requests are recorded."""
+
+    requested: str
+    interrupted: bool
+    stop_actions: list[Stop]
+    files: list[Location]
+    epoch: int
+
+    @property
+    def step(self) -> int:
+        """Total weight updates of the run."""
+        ...
 
 
 class StopGroup(Protocol):
@@ -42,7 +56,7 @@ class StopRequests:
         group: The processes that decide as one.
     """
 
-    def __init__(self, names: Iterable[str], state: RunState, group: StopGroup) -> None:
+    def __init__(self, names: Iterable[str], state: RequestedState, group: StopGroup) -> None:
         self._names = (names,) if isinstance(names, str) else tuple(names)
         self._state = state
         self._group = group
