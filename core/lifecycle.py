@@ -23,7 +23,7 @@ from .errors import LoopError, SettingsError
 from .failures import Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
-from .metrics.monitors import Monitors
+from .metrics.monitor import Monitors
 from .metrics.names import check_name
 from .metrics.scalars import fetch_together
 from .result import Result
