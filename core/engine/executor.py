@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, has, missing
@@ -25,6 +25,8 @@ from ..storage.paths import Location, location
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
 from .execution_result import ExecutionResult
+
+C = TypeVar("C")
 
 
 class RankStateSource(StateSource, Protocol):
@@ -131,11 +133,11 @@ class Executor:
     def scale(self, decision: Decision) -> None:
         """Change the learning rates."""
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
-        self._require(HasLearningRate, actions)
-        if actions and has(self._subject, HasLearningRate):
-            rates = self._subject.learning_rates()
+        if actions:
+            subject = self._able(HasLearningRate, actions)
+            rates = subject.learning_rates()
             scaled = {name: min(action.applied_to(rate) for action in actions) for name, rate in rates.items()}
-            self._subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
+            subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
 
     def prepare(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, then copy the subject's state to memory if a plugin keeps it.
@@ -151,9 +153,8 @@ class Executor:
     def keep(self, decision: Decision) -> None:
         """Copy the subject's state to memory if a plugin keeps it."""
         actions = [action for action in decision if isinstance(action, Keep)]
-        self._require(Snapshotable, actions)
-        if actions and has(self._subject, Snapshotable):
-            snapshot = self._subject.snapshot()
+        if actions:
+            snapshot = self._able(Snapshotable, actions).snapshot()
             for slot in {action.slot for action in actions}:
                 self.snapshots.keep(slot, snapshot)
 
@@ -164,7 +165,8 @@ class Executor:
             MissingCapability: The subject cannot be saved.
         """
         saves = [action for action in decision if isinstance(action, Save)]
-        self._require(Saveable, saves)
+        if saves:
+            self._able(Saveable, saves)
         return self.writer.writes_in_background(saves) and all(
             each.source in self.snapshots for each in _restores(decision)
         )
@@ -196,16 +198,13 @@ class Executor:
         """Restore the subject from a slot or a file."""
         source = action.source
         if source in self.snapshots:
-            self._require(Snapshotable, [action])
-            if has(self._subject, Snapshotable):
-                self._subject.restore(self.snapshots[source])
+            self._able(Snapshotable, [action]).restore(self.snapshots[source])
         elif self.snapshots.is_lost(source):
             self._tolerate(action.by, f"{source!r} is not restored: it was lost before the run was resumed")
         else:
-            self._require(Restorable, [action])
-            self._load(source)
+            self._load(self._able(Restorable, [action]), source)
 
-    def _load(self, source: str) -> None:
+    def _load(self, subject: Restorable, source: str) -> None:
         path = location(source)
         try:
             exists, verified = (backend_for(each).size() is not None for each in (path, manifest_of(path)))
@@ -216,15 +215,16 @@ class Executor:
             raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
         with downloads_kept():  # a damaged file is refused before it changes anything
             digest = read(path, self.writer_group.share).entry.digest if verified else ""
-            if has(self._subject, Restorable):
-                with local_copy(path, digest) as file:
-                    self._subject.load(file)
+            with local_copy(path, digest) as file:
+                subject.load(file)
 
-    def _require(self, capability: type, actions: Iterable[Action]) -> None:
-        for action in actions:
-            why = missing(self._subject, capability)
-            if why:
-                raise MissingCapability(f"{action.by or 'the loop'} asked for the action {action.kind!r}, but {why}")
+    def _able(self, capability: type[C], actions: Sequence[Action]) -> C:
+        """Return the subject if it can do what the actions need; otherwise raise an error that names the first."""
+        why = missing(self._subject, capability)
+        if why or not has(self._subject, capability):
+            action = actions[0]
+            raise MissingCapability(f"{action.by or 'the loop'} asked for the action {action.kind!r}, but {why}")
+        return self._subject
 
     def _tolerate(self, plugin: str, problem: str) -> None:
         self._failures.record(plugin, CheckpointError(problem))
