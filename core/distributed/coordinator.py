@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..capabilities import HasLearningRate, Ranks, has
 from ..decision import NOTHING, Decision, Stop
@@ -15,6 +15,9 @@ from ..metrics.running_means import RunningMeans
 from .coordinated_stop import CoordinatedStop
 from .metric_reduction import MetricReducer
 from .rendezvous import BATCHES, BarrierResult, Point, RankMismatch, Rendezvous, describe_failures
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class LoopState(Protocol):
@@ -50,6 +53,14 @@ class StopReceiver(Protocol):
     def check(self) -> None:
         """Raise KeyboardInterrupt if the run was asked to end and may end here."""
         ...
+
+
+def attempt(step: Callable[P, T], *values: P.args, **options: P.kwargs) -> tuple[T | None, Exception | None]:
+    """Return the result of a step and None, or None and its error, which is to be raised on every rank."""
+    try:
+        return step(*values, **options), None
+    except Exception as error:  # noqa: BLE001 - raised on every rank
+        return None, error
 
 
 class Coordinator:

@@ -17,7 +17,7 @@ from ..errors import RankError, SettingsError
 from ..failures import is_observer
 from ..metrics.running_means import RunningMeans
 from ..resume.state import RankState
-from .coordinator import Coordinator, LoopState, StopReceiver
+from .coordinator import Coordinator, LoopState, StopReceiver, attempt
 from .follower import Follower
 from .group import Group, Solo
 from .rendezvous import BATCHES, Point, describe_error, describe_failures
@@ -101,25 +101,22 @@ class RankGroup:
             self._coordinated_stop.reset()
         if all(isinstance(action, Stop) for action in decision):
             return ExecutionResult(decision)
-        states: list[RankState] = []
-        if any(isinstance(action, Save) for action in decision) and not executor.writer_group.is_collective:
-            gathered = self._coordinator.rendezvous.gather(executor.rank_state().compressed().model_dump())
-            states = [RankState.model_validate(each) for each in gathered]
-        follower = Follower(executor)
-        result, error = ExecutionResult(), None
-        try:
-            if self._leads:
-                result = executor.execute(decision, [each.difference_from(states[0]) for each in states[1:]])
-            else:
-                follower.execute(decision)
-        except Exception as raised:  # noqa: BLE001 - raised on every rank
-            error = raised
-        result = self._result_of_rank_0(result, error)
+        others, follower = self._states_of_others(decision, executor), Follower(executor)
+        step = partial(executor.execute, other_ranks=others) if self._leads else follower.execute
+        result = self._result_of_rank_0(*attempt(step, decision))
         if any(isinstance(action, (Restore, Forget)) for action in decision):
             with self._coordinator.shared():
                 if not self._leads:
                     follower.finish(decision)
         return result
+
+    def _states_of_others(self, decision: Decision, executor: Executor) -> list[RankState]:
+        """Return, on rank 0, what it stores of the other ranks if it writes a checkpoint alone."""
+        if executor.writer_group.is_collective or not any(isinstance(action, Save) for action in decision):
+            return []
+        gathered = self._coordinator.rendezvous.gather(executor.rank_state().compressed().model_dump())
+        states = [RankState.model_validate(each) for each in gathered]
+        return [each.difference_from(states[0]) for each in states[1:]]
 
     def _propose(self, decision: Decision) -> None:
         """Keep the decision until the next barrier; ask all ranks to stop at once if it stops the run."""
@@ -171,13 +168,9 @@ class RankGroup:
             if means is None:
                 return None
             values = (*values[:-1], _with_all_ranks(name, values[-1], self._state.means, means))
-        decision, error = NOTHING, None
-        try:
-            decision = hook(run, *values) or NOTHING
-        except Exception as raised:  # noqa: BLE001 - raised on every rank
-            error = raised
+        decision, error = attempt(hook, run, *values)
         point = "answer" if name in AFTER_METRICS else cast("Point", name)
-        met = self._coordinator.barrier(point, value=decision_to_json(decision), error=error)
+        met = self._coordinator.barrier(point, value=decision_to_json(decision or NOTHING), error=error)
         return None if met is None else self._agree(met.value) or None
 
     def _agree(self, actions: Iterable[Mapping[str, Any]]) -> Decision:
@@ -189,11 +182,8 @@ class RankGroup:
         self, step: Callable[[], tuple[RunningMeans, ExecutionResult]]
     ) -> tuple[RunningMeans, ExecutionResult]:
         """Reduce the means; rank 0's results of background writes come with the same barrier."""
-        error = None
-        try:
-            _, self._coordinator.results = step()
-        except Exception as raised:  # noqa: BLE001 - raised on every rank
-            error = raised
+        own, error = attempt(step)
+        self._coordinator.results = ExecutionResult() if own is None else own[1]
         reduced = self._coordinator.reduce("on_epoch_end", error)
         assert reduced is not None
         results, self._coordinator.results = self._coordinator.results, ExecutionResult()
@@ -201,19 +191,14 @@ class RankGroup:
 
     def _remaining_actions(self, step: Callable[[], ExecutionResult]) -> ExecutionResult:
         """Return rank 0's remaining actions on every rank."""
-        result, error = ExecutionResult(), None
-        try:
-            result = step() if self._leads else result
-        except Exception as raised:  # noqa: BLE001 - raised on every rank
-            error = raised
-        result = self._result_of_rank_0(result, error)
+        result = self._result_of_rank_0(*attempt(step if self._leads else ExecutionResult))
         self._agreed = result.done
         return result
 
-    def _result_of_rank_0(self, result: ExecutionResult, error: Exception | None) -> ExecutionResult:
+    def _result_of_rank_0(self, result: ExecutionResult | None, error: Exception | None) -> ExecutionResult:
         """Return rank 0's result on every rank, or raise an error on every rank."""
-        data = self._coordinator.broadcast(result.to_json(), error)
-        return result if self._leads else ExecutionResult.from_json(data)
+        data = self._coordinator.broadcast(None if result is None else result.to_json(), error)
+        return result if self._leads and result is not None else ExecutionResult.from_json(data)
 
     # --- the end
 
@@ -252,12 +237,7 @@ class RankGroup:
         """Wait for all files on every rank, and return rank 0's result; a rank that has left waits for its own."""
         if self._coordinator.left:
             return step() if self._leads else ExecutionResult()
-        result, error = ExecutionResult(), None
-        try:
-            result = step()  # empty but on rank 0
-        except Exception as raised:  # noqa: BLE001 - raised on every rank
-            error = raised
-        return self._result_of_rank_0(result, error)
+        return self._result_of_rank_0(*attempt(step))
 
     def _leave(self, error: BaseException, executor: Executor) -> None:
         """Leave the group and store the reason for the others; note on the error which ranks had left before."""

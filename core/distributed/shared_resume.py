@@ -9,7 +9,7 @@ from ..checkpoints import Checkpoint, ManifestEntry, entries_of, read
 from ..errors import CheckpointError, SettingsError, UnreadableCheckpoint
 from ..storage.paths import Location, location
 from ..storage.sharded_directory import VerificationShare
-from .coordinator import Coordinator
+from .coordinator import Coordinator, attempt
 from .rendezvous import describe_failures
 
 
@@ -36,12 +36,7 @@ class SharedResume:
         Returns:
             The checkpoint on rank 0. The others know its path and digest only; they read it when they load it.
         """
-        checkpoint, error = None, None
-        if self._rank == 0:
-            try:
-                checkpoint = find(damaged)
-            except Exception as raised:  # noqa: BLE001 - raised on every rank
-                error = raised
+        checkpoint, error = attempt(find, damaged) if self._rank == 0 else (None, None)
         found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.entry.digest]
         found = self._coordinator.broadcast(found, error)
         if not found and self._unreadable:
