@@ -26,7 +26,7 @@ class Follower:
         """
         executor = self._executor
         executor.scale(decision)
-        if not executor.writer_group.is_collective or not needs_files(decision):
+        if not executor.is_collective or not needs_files(decision):
             executor.keep(decision)
         else:
             executor.prepare(decision)

@@ -69,7 +69,7 @@ class RankGroup:
             "load_checkpoint": resume.load,
             "remaining_actions": self._remaining_actions,
             "epoch_results": self._epoch_results,
-            "on_train_end": self._last_decision,
+            "last_decision": self._last_decision,
             "last_files": self._last_files,
         }
 
@@ -112,7 +112,7 @@ class RankGroup:
 
     def _states_of_others(self, decision: Decision, executor: Executor) -> list[RankState]:
         """Return, on rank 0, what it stores of the other ranks if it writes a checkpoint alone."""
-        if executor.writer_group.is_collective or not any(isinstance(action, Save) for action in decision):
+        if executor.is_collective or not any(isinstance(action, Save) for action in decision):
             return []
         gathered = self._coordinator.rendezvous.gather(executor.rank_state().compressed().model_dump())
         states = [RankState.model_validate(each) for each in gathered]

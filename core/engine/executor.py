@@ -49,8 +49,8 @@ class Executor:
     def __init__(self, subject: object, source: RankStateSource, failures: Failures) -> None:
         self._source = source
         self.snapshots = SnapshotStore()
-        self.writer_group = WriterGroup(subject)
-        self.writer = CheckpointWriter(subject, self.snapshots, self.writer_group, source, failures)
+        self._writer_group = WriterGroup(subject)
+        self.writer = CheckpointWriter(subject, self.snapshots, self._writer_group, source, failures)
         self._subject = subject
         self._failures = failures
 
@@ -111,6 +111,11 @@ class Executor:
         """
         return ExecutionResult(NOTHING, *self.writer.collect(wait=wait))
 
+    @property
+    def is_collective(self) -> bool:
+        """Whether all ranks write each file together; all of them read this at the same time."""
+        return self._writer_group.is_collective
+
     def rank_state(self) -> RankState:
         """Return the state of this rank, which a checkpoint stores."""
         return self._source.rank_state()
@@ -123,10 +128,10 @@ class Executor:
             self._tolerate("Keep", f"snapshots of deleted checkpoints could not be deleted: {error}")
 
     def close(self) -> None:
-        """Leave the writer group; waiting ranks fail at once."""
+        """Wait for the files, then leave the ranks that write together; those that wait for this one fail at once."""
         with suppress(Exception):
             self.writer.wait()
-        self.writer_group.leave()
+        self._writer_group.leave()
 
     # --- the steps of a decision
 
@@ -145,7 +150,7 @@ class Executor:
         Returns:
             The result of these files.
         """
-        with self.writer_group.abort_all_on_error():
+        with self._writer_group.abort_all_on_error():
             before = self.collect(wait=True)
             self.keep(decision)
         return before
@@ -214,7 +219,7 @@ class Executor:
             kept = ", ".join(map(repr, self.snapshots)) or "nothing"
             raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
         with downloads_kept():  # a damaged file is refused before it changes anything
-            digest = read(path, self.writer_group.share).entry.digest if verified else ""
+            digest = read(path, self._writer_group.share).entry.digest if verified else ""
             with local_copy(path, digest) as file:
                 subject.load(file)
 

@@ -270,7 +270,7 @@ def test_other_callbacks_on_a_rank_are_refused_on_all() -> None:
 
 def last(group: RankGroup) -> tuple[Decision, list[Exception]]:
     """Return what a group makes of this rank's last decision."""
-    return group.bind("on_train_end", lambda: (decision.stop(f"rank {group.rank}"), list[Exception]()))()
+    return group.bind("last_decision", lambda: (decision.stop(f"rank {group.rank}"), list[Exception]()))()
 
 
 def test_a_rank_that_fails_alone_leaves_and_says_why() -> None:
