@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Str
 from .capabilities import HasDirections, missing
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
 from .metrics.direction import direction_of
-from .metrics.names import canonical, hint
+from .metrics.names import canonical, hint, hint_with_list
 from .storage.paths import location
 
 Mode = Literal["auto", "min", "max"]
@@ -206,7 +206,7 @@ def _explained(callback: type[BaseModel], error: ValidationError) -> SettingsErr
 def _problem(options: list[str], error: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "options"
     if error["type"] == "extra_forbidden":
-        return f"{name}: unknown option{hint(name, options)} options: {', '.join(options)}"
+        return f"{name}: unknown option{hint_with_list(name, options, 'options')}"
     if error["type"] == "missing":
         return f"{name} is required"
     why = error["msg"].removeprefix("Value error, ")

@@ -18,7 +18,7 @@ import pluggy
 from .checkpoints import Checkpoint
 from .decision import Decision
 from .errors import CheckpointError, SettingsError
-from .metrics.names import hint
+from .metrics.names import hint_with_list
 from .run_view import RunView
 from .storage.paths import Location
 
@@ -132,13 +132,11 @@ def check_plugin(name: str, plugin: object) -> None:
 
 def _check_implementation(name: str, hook: str, method: Callable[..., Any]) -> None:
     if hook not in HOOKS:
-        raise SettingsError(f"{name}.{hook}: no such hook{hint(hook, HOOKS)} hooks: {', '.join(HOOKS)}")
+        raise SettingsError(f"{name}.{hook}: no such hook{hint_with_list(hook, HOOKS, 'hooks')}")
     known = list(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             raise SettingsError(f"{name}.{hook} takes {parameter}; name the arguments: {', '.join(known)}")
         if parameter.default is parameter.empty and parameter.name not in known:
-            raise SettingsError(
-                f"{name}.{hook}: no argument {parameter.name!r}{hint(parameter.name, known)} "
-                f"arguments: {', '.join(known)}"
-            )
+            near = hint_with_list(parameter.name, known, "arguments")
+            raise SettingsError(f"{name}.{hook}: no argument {parameter.name!r}{near}")

@@ -10,13 +10,12 @@ from .checkpoints import Checkpoint
 from .decision import Decision
 from .failures import Failure
 from .metrics.history import History
-from .metrics.monitor import Monitor
-from .metrics.running_means import RunningMeans
+from .metrics.monitor import MetricSource, Monitor
 from .result import Result
 from .storage.paths import Location
 
 
-class RunStateView(Protocol):
+class RunStateView(MetricSource, Protocol):
     """The plain data of a run, as plugins read it; ``trainbus.engine.run_state.RunState`` documents the members."""
 
     @property
@@ -26,13 +25,7 @@ class RunStateView(Protocol):
     @property
     def validation_freq(self) -> int | Collection[int] | None: ...
     @property
-    def validated(self) -> bool: ...
-    @property
     def epochs_finished(self) -> int: ...
-    @property
-    def means(self) -> RunningMeans: ...
-    @property
-    def epoch_metrics(self) -> Sequence[tuple[int, Mapping[str, Any]]]: ...
     @property
     def decision_log(self) -> Sequence[tuple[int, Decision]]: ...
     @property
@@ -43,7 +36,6 @@ class RunStateView(Protocol):
     def requested(self) -> str: ...
     @property
     def interrupted(self) -> bool: ...
-    def validates(self, epoch: int) -> bool: ...
 
 
 class RunView(Protocol):

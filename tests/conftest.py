@@ -34,7 +34,7 @@ os.register_at_fork(after_in_child=gc.freeze)
 
 @pytest.fixture(autouse=True)
 def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests write into a directory of their own."""
+    """Each test runs in its own directory."""
     monkeypatch.chdir(tmp_path)
 
 

@@ -39,7 +39,7 @@ def has(subject: object, capability: type[C]) -> TypeIs[C]:
     if known is None:
         known = _KNOWN[kind] = {}
     if capability not in known:
-        known[capability] = all(getattr(kind, name, None) is not None for name in get_protocol_members(capability))
+        known[capability] = not _absent_members(kind, capability)
     return known[capability] or isinstance(subject, capability)
 
 
@@ -61,11 +61,14 @@ def missing(subject: object, capability: type) -> str | None:
     if subject is None:
         return "the run has no subject"
     if not has(subject, capability):
-        wanted = [
-            name for name in vars(capability) if not name.startswith("_") and getattr(subject, name, None) is None
-        ]
-        return f"{type(subject).__name__!r} has no {' and '.join(f'{name}()' for name in wanted)}"
+        absent = [f"{name}()" for name in _absent_members(subject, capability)]
+        return f"{type(subject).__name__!r} has no {' and '.join(absent)}"
     return subject.refusal(capability) if has(subject, Refuses) else None
+
+
+def _absent_members(thing: object, capability: type) -> list[str]:
+    """Return the members of a Protocol that the object does not have, sorted by name."""
+    return [name for name in sorted(get_protocol_members(capability)) if getattr(thing, name, None) is None]
 
 
 def saves_in_background(subject: object, name: str) -> bool:

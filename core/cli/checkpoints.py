@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from math import isfinite
 
 from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
-from ..replay.report.terminal import printable
+from ..terminal import format_duration, printable
 
 _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 
@@ -23,9 +24,8 @@ def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     sound = [each for each in found if not each.flaw]
     if sound:
         lines += ["", f"last: {printable(sound[0].path.name)}"]
-    for metric, best in best_of(found).items():
-        assert best.entry is not None
-        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({best.entry.metrics[metric]:.5g})")
+    for metric, (value, best) in best_of(found).items():
+        lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({value:.5g})")
     return "\n".join(lines)
 
 
@@ -40,7 +40,7 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
                 "intact": False if each.flaw else True if verified else None,
                 "flaw": each.flaw,
                 "last": each is last,
-                "best": [metric for metric, holder in best.items() if holder is each],
+                "best": [metric for metric, (_, holder) in best.items() if holder is each],
                 **(each.entry.model_dump(mode="json", exclude={"run_state"}) if each.entry else {}),
             }
             for each in found
@@ -49,23 +49,21 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     )
 
 
-def best_of(found: Sequence[CheckpointInfo]) -> dict[str, CheckpointInfo]:
-    """Return the checkpoint with the best value of each metric whose direction is known by its name.
+def best_of(found: Sequence[CheckpointInfo]) -> dict[str, tuple[float, CheckpointInfo]]:
+    """Return the best value of each metric whose direction is known by its name, with its checkpoint.
 
     Of equal values the earlier one is the best, as for ``ModelCheckpoint``.
     """
-    best: dict[str, CheckpointInfo] = {}
-    for each in sorted(
-        (each for each in found if not each.flaw), key=lambda each: each.entry.step if each.entry else 0
-    ):
-        for metric, value in each.entry.metrics.items() if each.entry else ():
+    best: dict[str, tuple[float, CheckpointInfo]] = {}
+    sound = [(each.entry, each) for each in found if each.entry is not None and not each.flaw]
+    for entry, each in sorted(sound, key=lambda pair: pair[0].step):
+        for metric, value in entry.metrics.items():
             try:
                 sign = 1 if direction_of(metric) == "max" else -1
             except UnknownDirection:
                 continue
-            holder = best[metric].entry if metric in best else None
-            if value - value == 0 and (holder is None or sign * value > sign * holder.metrics[metric]):
-                best[metric] = each
+            if isfinite(value) and (metric not in best or sign * value > sign * best[metric][0]):
+                best[metric] = value, each
     return best
 
 
@@ -76,7 +74,8 @@ def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, 
         return (name, "?", "?", "?", "?", state, "")
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
     counters = (str(content.epoch + 1), f"{content.step:,}")
-    return (name, *counters, _size(content.size), _age(now - content.written), state, metrics)
+    age = format_duration(max((now - content.written).total_seconds(), 0))
+    return (name, *counters, _size(content.size), age, state, metrics)
 
 
 def _size(size: float) -> str:
@@ -86,11 +85,3 @@ def _size(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.3g} TB"
-
-
-def _age(age: timedelta) -> str:
-    seconds = max(age.total_seconds(), 0)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -63,19 +63,14 @@ def demo(framework: Framework, out: str | Path, epochs: int) -> Run:
         raise SettingsError(f"--out {str(out)!r} is a file; give a directory")
     trainers = {"sklearn": _train_sklearn, "torch": _train_torch, "keras": _train_keras}
     data = digits()
-    train = _trainer(framework, trainers[framework])
-    print(f"Training on {len(data.x)} scanned digits with {framework}; {len(data.x_val)} are held out for validation.")
-    run = train(data, _callbacks(out), epochs)
-    print(f"\n{run.result}")
-    print(f"\nScalars, histograms, images and graph: tensorboard --logdir {out / 'logs'}  (pip install tensorboard)")
-    return run
-
-
-def _trainer(framework: Framework, trainer: Callable[..., Run]) -> Callable[..., Run]:
     if framework == "keras":
         os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras's default, TensorFlow, is the largest
     import_module(f"trainbus.adapters.{framework}")  # raises MissingDependency before anything is printed
-    return trainer
+    print(f"Training on {len(data.x)} scanned digits with {framework}; {len(data.x_val)} are held out for validation.")
+    run = trainers[framework](data, _callbacks(out), epochs)
+    print(f"\n{run.result}")
+    print(f"\nScalars, histograms, images and graph: tensorboard --logdir {out / 'logs'}  (pip install tensorboard)")
+    return run
 
 
 def _callbacks(out: Path) -> list[Callback]:

@@ -30,9 +30,9 @@ from ..journal import (
     read,
 )
 from ..metrics.names import hint, resolve
-from ..replay.report.terminal import plot, plural, printable
 from ..resume.serialization import to_json_data
 from ..settings.registry import load
+from ..terminal import plot, plural, printable
 
 _MARKS = {"★": "best", "↓": "learning rate cut", "■": "stop"}
 """The meaning of each mark in the plot; of several marks in an epoch, the last one is shown."""

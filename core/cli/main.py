@@ -11,8 +11,8 @@ from typing import Any, NoReturn, cast
 
 from ..errors import CheckpointError, SettingsError, TrainbusError
 from ..metrics.names import hint
-from ..replay.report.terminal import plural, printable
 from ..settings.registry import Group, installed, summary
+from ..terminal import plural, printable
 from .replay import add_replay, add_sweep
 
 _FRAMEWORKS = ("sklearn", "torch", "keras")

@@ -188,22 +188,17 @@ def _flipped(head: _Term, before: list[_Term]) -> Literal["min", "max"] | None:
     return head.direction if len(negations) % 2 == 0 else "max" if head.direction == "min" else "min"
 
 
-def _vocabulary() -> dict[str, _Term]:
-    """Return each phrase with its term."""
-    groups: tuple[tuple[frozenset[str], _Kind, Literal["min", "max"] | None], ...] = (
-        (vocabulary.RISING_NAMES, "name", "max"),
-        (vocabulary.FALLING_NAMES, "name", "min"),
-        (vocabulary.RISING_NOUNS, "noun", "max"),
-        (vocabulary.FALLING_NOUNS, "noun", "min"),
-        (vocabulary.UNDIRECTED | vocabulary.SPREADS, "undirected", None),
-        (vocabulary.MEASURES, "measure", None),
-        (vocabulary.CIRCUMSTANCES, "circumstance", None),
-        (vocabulary.NEGATIONS, "negation", None),
-    )
-    return {text: _Term(text, kind, direction) for texts, kind, direction in groups for text in texts}
-
-
-_TERMS: Final = _vocabulary()
+_GROUPS: Final[tuple[tuple[frozenset[str], _Kind, Literal["min", "max"] | None], ...]] = (
+    (vocabulary.RISING_NAMES, "name", "max"),
+    (vocabulary.FALLING_NAMES, "name", "min"),
+    (vocabulary.RISING_NOUNS, "noun", "max"),
+    (vocabulary.FALLING_NOUNS, "noun", "min"),
+    (vocabulary.UNDIRECTED | vocabulary.SPREADS, "undirected", None),
+    (vocabulary.MEASURES, "measure", None),
+    (vocabulary.CIRCUMSTANCES, "circumstance", None),
+    (vocabulary.NEGATIONS, "negation", None),
+)
+_TERMS: Final = {text: _Term(text, kind, direction) for texts, kind, direction in _GROUPS for text in texts}
 _BUILDING_BLOCKS: Final = frozenset(
     text for text in (*_TERMS, *vocabulary.BUILDING_WORDS) if len(text) >= _SHORTEST_PART
 )

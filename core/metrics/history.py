@@ -8,7 +8,7 @@ from math import nan
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..errors import MissingDependency, SettingsError
-from .names import hint
+from .names import hint_with_list
 from .scalars import as_number
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ class History(dict[str, list[Any]]):
             SettingsError: The library is not pandas or polars.
         """
         if library not in LIBRARIES:
-            raise SettingsError(
-                f"frame({library!r}): unknown library{hint(library, LIBRARIES)} libraries: {', '.join(LIBRARIES)}"
-            )
+            raise SettingsError(f"frame({library!r}): unknown library{hint_with_list(library, LIBRARIES, 'libraries')}")
         try:
             module = import_module(library)
         except ImportError:

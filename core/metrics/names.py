@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import chain, count
@@ -23,19 +23,20 @@ _PREFIX_ALIASES: Final = {
     "evaluation": "val",
     "training": "train",
 }
-_ALIASES: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
-    ("acc",): ("accuracy",),
-    ("auroc",): ("auc",),
-    ("rocauc",): ("auc",),
-    ("roc", "auc"): ("auc",),
-    ("auc", "roc"): ("auc",),
-    ("err",): ("error",),
-    ("filename",): ("filepath",),
-    ("logdir",): ("log", "dir"),
-    ("lr",): ("learning", "rate"),
-    ("perplexity",): ("ppl",),
-    ("prec",): ("precision",),
+_ALIASES: Final = {
+    "acc": "accuracy",
+    "auroc": "auc",
+    "rocauc": "auc",
+    "roc_auc": "auc",
+    "auc_roc": "auc",
+    "err": "error",
+    "filename": "filepath",
+    "logdir": "log_dir",
+    "lr": "learning_rate",
+    "perplexity": "ppl",
+    "prec": "precision",
 }
+_ALIAS: Final = re.compile(rf"(?<![^_])({'|'.join(_ALIASES)})(?![^_])")
 # Synonyms make two names similar, but not the same: another library's hook may differ in its arguments.
 _SYNONYMS: Final = {"start": "begin", "finish": "end", "finished": "end", "stop": "end", "started": "begin"}
 _NEAR: Final = 0.65  # least similarity of two names of which one was probably meant as the other
@@ -98,18 +99,8 @@ def canonical(name: str) -> str:
         >>> canonical("lr") == canonical("learning-rate")
         True
     """
-    pending = list(words(name))
-    if pending:
-        pending[0] = _PREFIX_ALIASES.get(pending[0], pending[0])
-    done: list[str] = []
-    while pending:
-        for width in (2, 1):
-            alias = _ALIASES.get(tuple(pending[:width]))
-            if alias is not None or width == 1:
-                done.extend(alias or pending[:1])
-                del pending[:width]
-                break
-    return "_".join(done)
+    first, *rest = words(name) or ("",)
+    return _ALIAS.sub(lambda alias: _ALIASES[alias[1]], "_".join([_PREFIX_ALIASES.get(first, first), *rest]))
 
 
 def resolve(name: str, known: Iterable[str]) -> str | None:
@@ -144,9 +135,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     same = resolve(name, choices)
     if same is not None:
         return same
-    scored = [(_similarity(name, choice), choice) for choice in choices]
-    best = max((similarity for similarity, _ in scored), default=0.0)
-    return next(choice for similarity, choice in scored if similarity == best) if best >= _NEAR else None
+    near = {choice: similarity for choice in choices if (similarity := _similarity(name, choice)) >= _NEAR}
+    return max(near, key=near.__getitem__, default=None)
 
 
 def hint(name: str, known: Iterable[str], otherwise: str = ".") -> str:
@@ -160,6 +150,21 @@ def hint(name: str, known: Iterable[str], otherwise: str = ".") -> str:
     """
     near = nearest(name, known)
     return f"; did you mean {near!r}?" if near else otherwise
+
+
+def hint_with_list(name: str, known: Collection[str], what: str) -> str:
+    """Return the part of an error message that suggests the nearest known name, and lists all of them.
+
+    Args:
+        name: The wrong name.
+        known: The right names.
+        what: What they are names of, in the plural.
+
+    Examples:
+        >>> "unknown hook 'on_end'" + hint_with_list("on_end", ["on_train_end", "on_epoch_begin"], "hooks")
+        "unknown hook 'on_end'; did you mean 'on_train_end'? hooks: on_train_end, on_epoch_begin"
+    """
+    return f"{hint(name, known)} {what}: {', '.join(known) or 'none'}"
 
 
 def _similarity(name: str, choice: str) -> float:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from itertools import chain
 from typing import Any, Literal, get_args
 
 from ..errors import SettingsError
@@ -36,7 +34,6 @@ class RunningMeans(LazyMetrics):
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
-        self._plain = True  # whether all sums are Python floats
         self._names: set[str] = set()  # those that were checked
         self.low_precision: set[str] = set()
         """Metrics whose values were bfloat16, which has two or three significant digits."""
@@ -67,11 +64,12 @@ class RunningMeans(LazyMetrics):
             value = _summable(name, value)
             if value is None:
                 return
-            self._plain &= type(value) is float
         if type(count) is not int:
             count = float(count)  # the sum below would change a tensor or array in place
         if not count > 0:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
+        if entry is not None and type(entry[0]) is not type(value):
+            entry[0] = _like(entry[0], value)
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
             if reduce is not None:
@@ -94,7 +92,6 @@ class RunningMeans(LazyMetrics):
     def clear(self) -> None:
         """Remove all values."""
         self._sums.clear()
-        self._plain = True
 
     def sums(self) -> dict[str, Any]:
         """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device."""
@@ -103,35 +100,16 @@ class RunningMeans(LazyMetrics):
 
     def read(self, prefix: str = "") -> dict[str, Any]:
         """Return all means whose names begin with ``prefix``; waits for each device once."""
-        means = self.on_device(prefix)
-        if self._plain:
-            return means
-        return {name: plain_number(mean) for name, mean in on_host(means).items()}
+        return {name: plain_number(mean) for name, mean in on_host(self.on_device(prefix)).items()}
 
     def on_device(self, prefix: str = "") -> dict[str, Any]:
         """Return the same means without waiting, each on its device."""
-        return {name: total / count for name, (total, count) in self._sums.items() if name.startswith(prefix)}
-
-    def deferred(self) -> Callable[[], dict[str, float]]:
-        """Return a function that returns the means as they are now, at any later time and in any thread.
-
-        >>> means = RunningMeans()
-        >>> means.add("loss", 1.0)
-        >>> deferred = means.deferred()
-        >>> means.add("loss", 3.0)
-        >>> deferred(), dict(means)
-        ({'loss': 1.0}, {'loss': 2.0})
-        """
-        if not self._plain:
-            return super().deferred()
-        # all in one tuple: many small ones would keep the garbage collector busy
-        return partial(_divided, tuple(self._sums), tuple(chain.from_iterable(self._sums.values())))
+        return {name: _mean(*each) for name, each in self._sums.items() if name.startswith(prefix)}
 
     def load_sums(self, sums: Mapping[str, Any]) -> None:
         """Continue from what ``sums`` returned."""
         self._sums = {name: [total, count] for name, (total, count, *_) in sums.items()}
         self.reduced |= {name: reduced[0] for name, (_, _, *reduced) in sums.items() if reduced}
-        self._plain = all(type(total) is float for total, _ in self._sums.values())
 
     def merge(self, sums: Mapping[str, Any]) -> None:
         """Add what the ``sums`` of other running means returned."""
@@ -147,8 +125,7 @@ class RunningMeans(LazyMetrics):
         self.load_sums(merged)
 
     def __getitem__(self, name: str) -> Any:
-        total, count = self._sums[name]
-        return plain_number(total / count)
+        return plain_number(_mean(*self._sums[name]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sums)
@@ -158,11 +135,6 @@ class RunningMeans(LazyMetrics):
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would compute the mean
         return name in self._sums
-
-
-def _divided(names: tuple[str, ...], sums: tuple[float, ...]) -> dict[str, float]:
-    """Return name to mean from alternating sums and counts."""
-    return {name: total / count for name, total, count in zip(names, sums[::2], sums[1::2], strict=True)}
 
 
 def _summable(name: str, value: Any) -> Any:
@@ -188,6 +160,16 @@ def _summable(name: str, value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         raise SettingsError(f"{name} is a {type(value).__name__}, not a number; log numbers") from None
+
+
+def _mean(total: Any, count: float) -> Any:
+    """Divide a sum; CUDA would multiply by the inverse of a number, and differ from other devices in the last bit."""
+    return total / (total.new_full((), count) if hasattr(total, "is_cpu") else count)
+
+
+def _like(total: Any, value: Any) -> Any:
+    """Return a sum on the device of the next value; a checkpoint stores the sums of tensors as arrays and numbers."""
+    return value.new_tensor(total) if hasattr(value, "is_cpu") and not hasattr(total, "is_cpu") else total
 
 
 def _larger(one: Any, other: Any) -> Any:

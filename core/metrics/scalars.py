@@ -57,10 +57,6 @@ class LazyMetrics(Mapping[str, Any]):
     def on_device(self) -> dict[str, Any]:
         """Return the present values without waiting, each on its device."""
 
-    def deferred(self) -> Callable[[], dict[str, float]]:
-        """Return a function that returns the present single numbers, at any later time and in any thread."""
-        return partial(to_scalars, fetch_together(self))
-
     def __repr__(self) -> str:
         return repr(dict(self))
 
@@ -114,15 +110,22 @@ def to_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
 def deferred_scalars(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float]]:
     """Return a function that returns the present ``to_scalars(metrics)``, at any later time and in any thread.
 
-    Only numbers on a device are fetched now, unless the metrics are lazy; everything else is computed in that function.
+    Only numbers on a device are fetched now; everything else is computed in that function.
+
+    >>> metrics = {"loss": 1}
+    >>> deferred = deferred_scalars(metrics)
+    >>> metrics["loss"] = 3
+    >>> deferred()
+    {'loss': 1.0}
     """
-    return metrics.deferred() if isinstance(metrics, LazyMetrics) else partial(to_scalars, on_host(metrics))
+    return partial(to_scalars, on_host(metrics.on_device() if isinstance(metrics, LazyMetrics) else metrics))
 
 
 def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
     """Merge mappings, of which later ones win, and fetch the numbers of each device together.
 
-    Values of plain mappings stay as they are.
+    Arrays of numbers are fetched one by one: a history on a device would fill it. Values of plain mappings stay as they
+    are.
 
     >>> fetch_together(DeviceScalars({"learning_rate": 0.5, "loss": 9.0}), {"loss": 1})
     {'learning_rate': 0.5, 'loss': 1}
@@ -136,7 +139,12 @@ def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
         else:
             values |= part
             given |= part.keys()
-    return {name: value if name in given else plain_number(value) for name, value in on_host(values).items()}
+    return {name: value if name in given else _fetched(value) for name, value in on_host(values).items()}
+
+
+def _fetched(value: Any) -> Any:
+    value = plain_number(value)
+    return value if getattr(value, "is_cpu", True) else value.cpu()
 
 
 def on_host(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -228,13 +228,11 @@ CIRCUMSTANCES: Final = _entries(
 
 # Words that only occur in compounds, so that `multiclassaccuracy` can be split.
 BUILDING_WORDS: Final = _entries(
-    """sparse, categorical, logarithmic, symmetric, harmonic, geometric, weighted, frequency, generalized, generalised,
-    mean, expected, adaptive, squared, absolute, percentage, structural, multi, peak, learned, frechet, kernel,
-    sliced, scale, invariant, signal, character, phoneme, match, cohen, cohens, fleiss, matthews, hamming, label,
-    ranking, minkowski, jensen, tweedie, spectral, spatial, universal, retrieval, contrastive, triplet, focal,
-    tversky, perceptual, reconstruction, recon, commitment, pixel, image, false, true, negative, positive, zero,
-    one, hot, top, equal, half, bert, clip, logistic, median, relative, scaled, euclidean, total, quality, short,
-    time, objective, evaluation, speech, panoptic, modified""",
+    """sparse, categorical, logarithmic, symmetric, harmonic, geometric, generalized, generalised, expected, adaptive,
+    structural, peak, learned, frechet, kernel, sliced, invariant, signal, phoneme, cohen, cohens, fleiss, ranking,
+    jensen, tweedie, spectral, spatial, universal, retrieval, contrastive, triplet, focal, tversky, perceptual,
+    reconstruction, recon, commitment, false, true, zero, one, hot, equal, half, bert, logistic, euclidean, short,
+    speech, panoptic, modified""",
 )
 
 # "x per second" is a speed, "seconds per x" a time.
@@ -249,5 +247,5 @@ NEGATIONS: Final = _entries("neg, negative, negated, minus, inverse, inverted, i
 # Long enough, and rare enough inside other words, to be recognised at the end of a compound.
 ENDINGS: Final = (
     *("accuracy", "auroc", "error", "score", "loss", "bleu", "psnr", "ssim", "mape", "rmse"),
-    *("auc", "iou", "mse", "mae", "acc", "err", "f1"),
+    *("auc", "iou", "mse", "mae", "acc", "err"),
 )

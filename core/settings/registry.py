@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ..callback import Callback
 from ..errors import MissingDependency, SettingsError, UnknownName
-from ..metrics.names import hint
+from ..metrics.names import hint, hint_with_list
 
 Group = Literal["callbacks", "adapters", "plugins"]
 
@@ -70,7 +70,11 @@ def _summary(module: str, name: str) -> str:
     if source is None:
         return ""
     package = module if source.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+    try:
+        statements = ast.parse(source.read_bytes()).body
+    except (SyntaxError, ValueError):  # compiled, or written for a later Python
+        return ""
+    for node in statements:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
             return (ast.get_docstring(node) or "").partition("\n")[0]
         if isinstance(node, ast.ImportFrom):  # as in the __init__.py of a package
@@ -106,8 +110,7 @@ def load(group: Group, name: str) -> Any:
     """
     known = installed(group)
     if name not in known:
-        near = hint(name, known)
-        raise UnknownName(f"{name!r} is not installed{near} trainbus.{group}: {', '.join(known) or 'none'}")
+        raise UnknownName(f"{name!r} is not installed{hint_with_list(name, known, f'trainbus.{group}')}")
     try:
         return known[name].load()
     except MissingDependency:
@@ -167,14 +170,13 @@ def named_plugin(name: str) -> object:
     Raises:
         UnknownName: No callback and no plugin of this name is installed.
     """
-    if name in installed("callbacks"):
-        return load("callbacks", name)()
-    if name in installed("plugins"):
-        found = load("plugins", name)
-        return found() if callable(found) else found
+    groups: tuple[Group, ...] = ("callbacks", "plugins")
+    for group in groups:
+        if name in installed(group):
+            found = load(group, name)
+            return found() if callable(found) else found
     known = [*installed("callbacks"), *installed("plugins")]
-    near = hint(name, known)
-    raise UnknownName(f"{name!r} is not installed{near} callbacks and plugins: {', '.join(known) or 'none'}")
+    raise UnknownName(f"{name!r} is not installed{hint_with_list(name, known, 'callbacks and plugins')}")
 
 
 def plugins_of_environment() -> list[str]:

@@ -12,7 +12,7 @@ import tomli_w
 
 from ..callback import Callback, find_conflicts
 from ..errors import MissingDependency, SettingsError
-from ..metrics.names import hint
+from ..metrics.names import hint, hint_with_list
 from . import registry
 from .toml_lines import KeyPath, Lines, syntax_problem
 
@@ -153,7 +153,7 @@ def _text(path: Path) -> str:
 def _structure(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     for key in data:
         if key != CALLBACKS:
-            yield (key,), f"{key}: unknown key{hint(key, [CALLBACKS])} keys: {CALLBACKS}"
+            yield (key,), f"{key}: unknown key{hint_with_list(key, [CALLBACKS], 'keys')}"
     if CALLBACKS not in data:
         yield (), f"no callbacks: begin each one with a line [[{CALLBACKS}]]"
     elif not isinstance(data[CALLBACKS], list):

@@ -12,7 +12,7 @@ import re
 import tomllib
 from bisect import bisect_left
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys of tables and indices of arrays, from the outermost in."""
@@ -23,22 +23,14 @@ _CLOSERS = ("", "\n]", "}", "}\n]", "]}", "\n]}\n]", "\n]\n]")
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-class SyntaxProblem(NamedTuple):
-    """Why a text is not TOML, and the position, counted from 1."""
-
-    line: int
-    column: int
-    why: str
-
-
-def syntax_problem(text: str, error: tomllib.TOMLDecodeError) -> SyntaxProblem:
-    r"""Return the message and the position of a parser's error.
+def syntax_problem(text: str, error: tomllib.TOMLDecodeError) -> tuple[int, int, str]:
+    r"""Return line and column, counted from 1, and the message of a parser's error.
 
     >>> try:
     ...     tomllib.loads("a = 1\nb =")
     ... except tomllib.TOMLDecodeError as error:
     ...     syntax_problem("a = 1\nb =", error)
-    SyntaxProblem(line=2, column=4, why='invalid value; write text in quotes')
+    (2, 4, 'invalid value; write text in quotes')
     """
     message = str(error)
     found = _POSITION.search(message)
@@ -47,7 +39,7 @@ def syntax_problem(text: str, error: tomllib.TOMLDecodeError) -> SyntaxProblem:
     line, column = (int(found[1]), int(found[2])) if found and found[1] else (len(lines), len(lines[-1]) + 1)
     if why == "Invalid value":
         why += "; write text in quotes"
-    return SyntaxProblem(line, column, why[:1].lower() + why[1:])
+    return line, column, why[:1].lower() + why[1:]
 
 
 class Lines:

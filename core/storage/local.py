@@ -12,8 +12,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar
 
-from filelock import FileLock, Timeout
-
 from ..errors import DirectoryLocked
 from .atomic_file import Staged, copy, make_directory, publish, remove_debris, replace_text, stage
 from .paths import Location
@@ -93,6 +91,8 @@ class LocalBackend:
 
     def acquire_lock(self, name: str) -> Callable[[], object]:
         """Lock the directory; the operating system releases the lock when the process dies."""
+        from filelock import FileLock, Timeout  # noqa: PLC0415 - importing it takes 10 ms
+
         path = self.path / name
         lock = FileLock(path, timeout=0, thread_local=False)
         make_directory(self.path)

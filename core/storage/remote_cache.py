@@ -11,10 +11,12 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from .atomic_file import discard
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 PREFIX = "trainbus-staging-"
 LOCK = "lock"
@@ -30,6 +32,8 @@ def process_directory() -> Path:
 
 @cache
 def _directory(process: int) -> Path:
+    from filelock import FileLock  # noqa: PLC0415 - only remote stores need it, and importing it takes 10 ms
+
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         lock = FileLock(path / LOCK, timeout=0, thread_local=False)
@@ -49,6 +53,8 @@ def _close(path: Path, lock: FileLock, process: int) -> None:
 
 def remove_stale_directories() -> None:
     """Remove the directories of dead processes."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - as above
+
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
             theirs = path.is_symlink() or (hasattr(os, "getuid") and path.lstat().st_uid != os.getuid())

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from typing_extensions import TypeIs
 
 from ..callback import Callback
 from ..capabilities import (
@@ -32,6 +33,8 @@ from ..run import Run
 from ..storage.atomic_file import digest_of, returned_digest
 from .event_recorder import scripted
 from .line_subject import LineSubject
+
+C = TypeVar("C")
 
 
 def check_callback(
@@ -96,30 +99,30 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
     """
     subject = make()
     train(subject)
-    if _has(subject, HasWeights) and isinstance(subject, HasWeights):
+    if _has(subject, HasWeights):
         names = [name for name, _ in subject.weights()]
         assert len(set(names)) == len(names), "names of weights are unique"
         train(subject)
         assert [name for name, _ in subject.weights()] == names, "names of weights stay the same and in order"
-    if _has(subject, Snapshotable) and isinstance(subject, Snapshotable):
+    if _has(subject, Snapshotable):
         _check_restore(subject, train, subject.snapshot(), subject.restore, "a snapshot")
-    if _has(subject, HasLearningRate) and isinstance(subject, HasLearningRate):
+    if _has(subject, HasLearningRate):
         halved = {name: rate / 2 for name, rate in subject.learning_rates().items()}
         subject.set_learning_rates(halved)
         _assert_close(subject.learning_rates(), halved, "learning rates are what was set")
         train(subject)
         _assert_close(subject.learning_rates(), halved, "learning rates stay what was set")
-    if _has(subject, HasGraph) and isinstance(subject, HasGraph):
+    if _has(subject, HasGraph):
         nodes = subject.graph()
         known = {node.name for node in nodes}
         assert len(known) == len(nodes), "names of nodes are unique"
         assert all(set(node.inputs) <= known for node in nodes), "inputs of nodes are nodes"
-    if _has(subject, HasActivations) and isinstance(subject, HasActivations):
+    if _has(subject, HasActivations):
         before = _weights(subject)
         slices, complete = (_sizes(subject.activations(batch_size)) for batch_size in (2, sys.maxsize))
         assert slices == complete, "activations have the same size in small slices as in one"
-        _assert_same(_weights(subject), before, "activations() leaves")
-    if _has(subject, Saveable) and isinstance(subject, Saveable) and isinstance(subject, Restorable):
+        np.testing.assert_equal(_weights(subject), before, "activations() leaves the weights to the bit")
+    if _has(subject, Saveable) and isinstance(subject, Restorable):
         with tempfile.TemporaryDirectory() as folder:
             for weights_only in (False, True):
                 suffixes = subject.suffixes(weights_only=weights_only)
@@ -128,12 +131,13 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
                 path = Path(folder) / f"checkpoint{suffixes[0]}"
                 _check_digest(path, subject.save(path, weights_only=weights_only))
                 _check_restore(subject, train, path, subject.load, f"a file of weights_only={weights_only}")
-                if _has(subject, BackgroundSaveable) and isinstance(subject, BackgroundSaveable):
+                if _has(subject, BackgroundSaveable):
                     write, before = subject.snapshot_writer(weights_only=weights_only), _weights(subject)
                     train(subject)
                     _check_digest(path, write(path))
                     subject.load(path)
-                    _assert_same(_weights(subject), before, "a later write has the state at snapshot_writer() in")
+                    late = "a later write has the weights at snapshot_writer() to the bit"
+                    np.testing.assert_equal(_weights(subject), before, late)
 
 
 def _check_digest(path: Path, returned: object) -> None:
@@ -141,7 +145,7 @@ def _check_digest(path: Path, returned: object) -> None:
     assert not digest or path.is_dir() or digest == digest_of(path), "the returned digest is that of the file"
 
 
-def _has(subject: object, capability: type) -> bool:
+def _has(subject: object, capability: type[C]) -> TypeIs[C]:
     return missing(subject, capability) is None
 
 
@@ -163,17 +167,11 @@ def _check_restore(
     train(subject)
     restore(kept)
     after = _weights(subject)
-    _assert_same(after, before, f"{what} restores")
+    np.testing.assert_equal(after, before, f"{what} restores the weights to the bit")
     train(subject)
     restore(kept)
     again = _weights(subject)
-    assert all(np.array_equal(again[name], after[name]) for name in after), f"{what} can be restored twice"
-
-
-def _assert_same(found: Mapping[str, Any], wanted: Mapping[str, Any], message: str) -> None:
-    assert found.keys() == wanted.keys(), f"{message} the same weights"
-    for name, array in wanted.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=f"{message} {name} to the bit")
+    np.testing.assert_equal(again, after, f"{what} can be restored twice")
 
 
 def _assert_close(found: Mapping[str, float], wanted: Mapping[str, float], message: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..decision import Decision
 from ..errors import SettingsError
 from ..hooks import HOOKS, Hooks, hookimpl
-from ..metrics.names import hint
+from ..metrics.names import hint_with_list
 from ..run import Run
 from ..settings.plugin_list import CallbackLike, as_list
 
@@ -58,8 +58,7 @@ class EventRecorder:
         self._answer = answer
         for hook in hooks or HOOKS:
             if hook not in HOOKS:
-                known = ", ".join(HOOKS)
-                raise SettingsError(f"EventRecorder: unknown hook {hook!r}{hint(hook, HOOKS)} hooks: {known}")
+                raise SettingsError(f"EventRecorder: unknown hook {hook!r}{hint_with_list(hook, HOOKS, 'hooks')}")
             setattr(self, hook, MethodType(_recording(hook), self))
 
     @property

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..capabilities import (
-    Node,
-)
+from ..capabilities import Node
 from ..storage.atomic_file import HashedFile, reading
 
 

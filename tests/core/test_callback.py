@@ -1,4 +1,4 @@
-"""The laws of callbacks as values."""
+"""Callbacks are values: equal, hashable, frozen, and the same after being written and read."""
 
 import json
 import pickle
@@ -84,7 +84,7 @@ def test_a_callback_survives_json_toml_pickle_and_plain_data(callback: Callback)
 
 
 @pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau, ModelCheckpoint, TensorBoard])
-def test_the_json_schema_tells_every_option_with_its_meaning(kind: type[Callback]) -> None:
+def test_the_json_schema_describes_every_option(kind: type[Callback]) -> None:
     """Editors that read the schema can complete and explain every option."""
     properties = kind.model_json_schema()["properties"]
 
@@ -163,7 +163,7 @@ def test_callbacks_are_frozen() -> None:
 
 
 def test_the_sign_of_min_delta_does_not_matter() -> None:
-    """As in Keras, min_delta is taken by its amount, and the user's value is not turned about later."""
+    """As in Keras, the absolute value of min_delta counts."""
     assert EarlyStopping(min_delta=-0.5) == EarlyStopping(min_delta=0.5)
 
 

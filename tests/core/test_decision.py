@@ -1,4 +1,4 @@
-"""The laws of decisions and their join."""
+"""Decisions are values that join in any order to the same decision."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The laws of failing plugins: whatever one raises, the others are called for every event, and once at the end."""
+"""Whatever a plugin raises, the others are called for every event, and once at the end."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def reports(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_failing_observer_disturbs_nobody(hook: str, place: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_observer_changes_nothing_for_the_others(
+    hook: str, place: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """The others are called as without it; it is reported by name, disabled in time, and called once at the end."""
     crash = hook == "on_exception"
     undisturbed = [Listens(), Listens()]
@@ -259,7 +261,7 @@ def test_refusals_and_interrupts_are_no_failures(error: BaseException, hook: str
 
 @pytest.mark.parametrize("critical", [0, None, "no", [], 0.5])
 def test_only_false_makes_an_observer(critical: object) -> None:
-    """An attribute that happens to be called so, as a threshold of 0, does not."""
+    """An attribute of this name with another meaning, such as a threshold of 0, does not."""
     failing = Listens(lambda hook: hook == "on_epoch_end")
     failing.critical = critical  # type: ignore[attr-defined]
     assert isinstance(train([failing])[1], Boom)
@@ -353,7 +355,7 @@ def test_built_in_observers_do_not_end_a_training(monkeypatch: pytest.MonkeyPatc
     assert rest == [("on_epoch_end", ValueError)] * MAX_FAILURES
 
 
-def test_what_a_plugin_goes_on_without_is_one_line_and_switches_nothing_off(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reported_loss_is_one_line_and_disables_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """However often it is recorded, under the plugin's name in this run, the plugin is called for every event."""
 
     class Loses(Observes):

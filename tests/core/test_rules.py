@@ -1,4 +1,4 @@
-"""The laws of the rules: improvement, stopping, plateaus, intervals, retention."""
+"""The rules of improvement, stopping, plateaus, intervals and retention."""
 
 from math import inf, isfinite, nan
 
@@ -115,7 +115,7 @@ def test_interval_counts_batches_across_epochs(lengths: list[int], every: int) -
 @pytest.mark.parametrize("rule", ["stopping", "plateau", "best"])
 @given(st.lists(histories, min_size=1, max_size=5), st.data())
 def test_arrays_step_as_scalars_do(rule: str, runs: list[list[float]], data) -> None:
-    """Stepping many runs and settings at once gives what stepping each by itself gives."""
+    """Stepping many runs and settings at once gives the same as stepping each alone."""
     length = max(map(len, runs))
     table = np.array([run + [nan] * (length - len(run)) for run in runs])
     count = len(runs)
@@ -184,7 +184,7 @@ def kept_of(offered: list[Kept], best: int, last: int) -> tuple[Kept, ...]:
 
 @given(runs(), counts, counts)
 def test_what_stays_is_the_best_and_the_last_of_all_that_was_offered(offered: list[Kept], best: int, last: int) -> None:
-    """Step by step the same stays as if one had chosen at the end: the k best, earlier before later, and the last n."""
+    """Choosing at each step keeps the same as choosing at the end: the k best, earlier before later, and the last n."""
     ranked = sorted((each for each in offered if isfinite(each.score)), key=lambda each: -each.score)
     expected = {*ranked[:best], *(offered[-last:] if last else ())}
 
@@ -211,7 +211,7 @@ def test_never_more_than_k_and_n_files_are_on_the_disk(offered: list[Kept], best
 def test_the_newest_is_always_kept_and_only_finite_scores_are_among_the_best(
     offered: list[Kept], best: int, last: int
 ) -> None:
-    """With last, every new checkpoint is saved; a score that is not finite is never a ground to keep one."""
+    """With last, every new checkpoint is saved; a score that is not finite is never a reason to keep one."""
     kept: tuple[Kept, ...] = ()
     for new in offered:
         kept, verdict = retention_rule(kept, new, best=best, last=last)
@@ -222,7 +222,7 @@ def test_the_newest_is_always_kept_and_only_finite_scores_are_among_the_best(
 
 @given(runs(st.sampled_from("abcd")), st.integers(1, 4))
 def test_the_very_best_is_never_lost_even_if_paths_repeat(offered: list[Kept], best: int) -> None:
-    """Among the best alone, a worse checkpoint never takes the file of a better one."""
+    """Among the best alone, a worse checkpoint never replaces a better one."""
     finite = [each.score for each in offered if isfinite(each.score)]
     kept = kept_of(offered, best, 0)
 

@@ -112,7 +112,7 @@ def test_an_epoch_has_the_learning_rate_that_it_trained_with() -> None:
 
 @pytest.mark.parametrize("error", [TypeError, NotImplementedError])
 def test_a_loader_whose_length_raises_has_none(error: type[Exception]) -> None:
-    """A loader over a stream has a length that raises; its batches come all the same, their number unknown."""
+    """A loader over a stream has a length that raises; its batches are used, and their number is unknown."""
 
     class Stream:
         def __len__(self) -> int:

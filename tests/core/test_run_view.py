@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import pytest
+from typing_extensions import get_protocol_members
 
 from trainbus import Run
 from trainbus.engine.run_state import RunState
@@ -11,7 +12,7 @@ from trainbus.run_view import RunStateView, RunView
 
 
 def members(protocol: type) -> list[str]:
-    return [name for name in vars(protocol) if not name.startswith("_")]
+    return sorted(get_protocol_members(protocol))
 
 
 CASES = [

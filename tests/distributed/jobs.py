@@ -57,7 +57,7 @@ def torchrun(folder: Path, size: int, module: str, *words: str, restarts: int = 
 
 def report(what: Any) -> None:
     """Write this rank's report for the test."""
-    Path(sys.argv[1], f"told-{os.environ['RANK']}.json").write_text(json.dumps(what))
+    Path(sys.argv[1], f"report-{os.environ['RANK']}.json").write_text(json.dumps(what))
 
 
 def _start(words: Sequence[str], environment: dict[str, str], errors: Path) -> subprocess.Popen[bytes]:
@@ -79,7 +79,7 @@ def _watched(processes: list[subprocess.Popen[bytes]], folder: Path, size: int) 
             with suppress(ProcessLookupError):  # its session, so that workers of torchrun go as well
                 os.killpg(each.pid, signal.SIGKILL)
             each.wait()
-    files = [folder / f"told-{rank}.json" for rank in range(size)]
+    files = [folder / f"report-{rank}.json" for rank in range(size)]
     return Ended(codes, [json.loads(file.read_text()) if file.exists() else None for file in files], _errors(folder))
 
 

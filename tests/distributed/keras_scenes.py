@@ -133,17 +133,17 @@ def fit(folder: str, rank: int, size: int, breaks: tuple[int, int] | None = None
 
 
 @scene
-def unbroken(rank: int, size: int) -> Any:
+def uninterrupted(rank: int, size: int) -> Any:
     """The training."""
-    return fit("unbroken", rank, size)
+    return fit("uninterrupted", rank, size)
 
 
 @scene
-def broken(rank: int, size: int) -> Any:
-    """The same, interrupted within an epoch, and resumed."""
+def interrupted(rank: int, size: int) -> Any:
+    """The same, interrupted within an epoch and resumed."""
     with suppress(Breaks):
-        fit("broken", rank, size, breaks=(2, 2))
-    return fit("broken", rank, size, resume="auto")
+        fit("interrupted", rank, size, breaks=(2, 2))
+    return fit("interrupted", rank, size, resume="auto")
 
 
 @scene

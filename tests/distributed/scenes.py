@@ -129,7 +129,7 @@ def training(rank: int, size: int) -> Any:
             for _ in run.batches(range(4)):
                 run.log(loss=step(trained, torch.randn(8, 6)), count=8)
             run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
-    return outcome(run, told=recorded(witness))
+    return outcome(run, events=recorded(witness))
 
 
 @scene
@@ -174,7 +174,7 @@ def batches(rank: int, size: int) -> Any:
         for _ in run.epochs(2):
             for _ in run.batches(range(5)):
                 run.log(loss=step(trained, torch.randn(8, 6)))
-    return outcome(run, told=recorded(witness))
+    return outcome(run, events=recorded(witness))
 
 
 @scene
@@ -186,7 +186,7 @@ def uneven_batches(rank: int, size: int) -> Any:
         for _ in run.epochs(2):
             for _ in run.batches(range(4 + rank)):
                 run.log(loss=1.0)
-    return {"told": recorded(witness), "epochs": run.result.epochs, "steps": run.step}
+    return {"events": recorded(witness), "epochs": run.result.epochs, "steps": run.step}
 
 
 @scene
@@ -251,7 +251,7 @@ def raising_plugins(rank: int, size: int) -> Any:
 
 @scene
 def raising_observer(rank: int, size: int) -> Any:
-    """An observer that raises: it is there on rank 0 only."""
+    """An observer that raises, on rank 0 only."""
     plugin: Any = raises("on_epoch_end")
     plugin.critical = False
     return caught(short([plugin]))
@@ -259,7 +259,7 @@ def raising_observer(rank: int, size: int) -> Any:
 
 @scene
 def raising_loop(rank: int, size: int) -> Any:
-    """The loop of the last rank raises; the others do not need it to come to the end of the epoch."""
+    """The loop of the last rank raises; the others finish the epoch without it."""
 
     def play() -> None:
         with Run(subject(wrapped=False), EarlyStopping(monitor="loss"), progress=False) as run:
@@ -341,7 +341,7 @@ def decided_by_the_loop(rank: int, size: int) -> Any:
                 run.log(loss=1.0)
             if (rank, epoch) == (size - 1, 1):
                 run.decide(decision.save("by-hand.pt") | decision.scale_learning_rate(0.5))
-    return outcome(run, told=recorded(witness))
+    return outcome(run, events=recorded(witness))
 
 
 @scene
@@ -451,7 +451,7 @@ def resized(rank: int, size: int) -> Any:
             for _ in run.batches(range(4)):
                 run.log(loss=step(trained, torch.randn(8, 6)), count=8)
             run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
-    return outcome(run, told=recorded(witness), resumed=run.resumed and str(run.resumed.path))
+    return outcome(run, events=recorded(witness), resumed=run.resumed and str(run.resumed.path))
 
 
 def main() -> None:

@@ -26,10 +26,11 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.fsdp import fully_shard
 
-from tests.reliability.kills import BETWEEN, UNUSABLE, Progress, clear
-from trainbus import CheckpointError, Run, hookimpl, journal
+from tests.reliability.kills import BETWEEN, UNUSABLE, clear
+from tests.reliability.save_progress import SaveProgress, SaveReporter
+from trainbus import CheckpointError, Run, journal
 from trainbus.adapters.torch import TorchSubject
-from trainbus.checkpoints import Checkpoint, manifest_of, read, remove_debris
+from trainbus.checkpoints import manifest_of, read, remove_debris
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage.atomic_file import STAGED
 
@@ -44,29 +45,17 @@ def carry(model: torch.nn.Module, number: int) -> None:
             parameter.to_local().fill_(number)
 
 
-def save_with_trainbus(path: Path, first: int, progress: Progress, *, background: bool) -> None:
+def save_with_trainbus(path: Path, first: int, progress: SaveProgress, *, background: bool) -> None:
     """A run whose every epoch ends with a save."""
     model = fully_shard(torch.nn.Linear(WIDTH, WIDTH))
-
-    class Tell:
-        @hookimpl
-        def on_epoch_end(self, run: Run) -> None:
-            if run.rank == 0:
-                progress.begin(run.epoch)
-
-        @hookimpl
-        def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
-            if run.rank == 0:
-                progress.end(checkpoint.epoch, run.epoch if run.epoch > checkpoint.epoch else 0)
-
     saver = ModelCheckpoint(str(path), background=background)
-    with Run(TorchSubject(model, timeout=20), [Tell(), saver], progress=False) as run:
+    with Run(TorchSubject(model, timeout=20), [SaveReporter(progress), saver], progress=False) as run:
         for epoch in run.epochs(first + BETWEEN, initial_epoch=first):
             carry(model, epoch)
             run.log(loss=0.0)
 
 
-def save_alone(path: Path, first: int, progress: Progress) -> None:
+def save_alone(path: Path, first: int, progress: SaveProgress) -> None:
     """Save as people do by hand: each save into the directory of the last one."""
     model = fully_shard(torch.nn.Linear(WIDTH, WIDTH))
     for number in range(first, first + BETWEEN):
@@ -78,16 +67,16 @@ def save_alone(path: Path, first: int, progress: Progress) -> None:
             progress.end(number)
 
 
-WRITERS: dict[str, Callable[[Path, int, Progress], None]] = {
+WRITERS: dict[str, Callable[[Path, int, SaveProgress], None]] = {
     "trainbus": lambda *given: save_with_trainbus(*given, background=False),
     "background": lambda *given: save_with_trainbus(*given, background=True),
     "dcp.save": save_alone,
 }
 
 
-def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
+def killed(work: Callable[[SaveProgress], None]) -> tuple[int, int]:
     """Fork the ranks, let them save twice, kill them within the time of two more; return the last saved and begun."""
-    progress = Progress()
+    progress = SaveProgress()
     with tempfile.TemporaryDirectory() as folder:
         children = [os.fork() or _rank(work, progress, rank, folder) for rank in range(RANKS)]
         os.read(progress.done, 1)
@@ -106,7 +95,7 @@ def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
     return found
 
 
-def _rank(work: Callable[[Progress], None], progress: Progress, rank: int, folder: str) -> int:
+def _rank(work: Callable[[SaveProgress], None], progress: SaveProgress, rank: int, folder: str) -> int:
     try:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
@@ -142,13 +131,13 @@ def verdict(path: Path, saved: int, going: int, *, own: bool) -> str:
     if number != saved and not saved <= number <= going:
         return "lost"
     try:
-        return "whole" if not own or read(path).entry.epoch == number else "other memory"
+        return "complete" if not own or read(path).entry.epoch == number else "other state"
     except CheckpointError:
-        return "no memory"
+        return "no state"
 
 
 def trials(writer: str, kills: int) -> dict[str, Any]:
-    """Kill so many jobs that save over one path; how often each verdict fell, and what was left behind."""
+    """Kill so many jobs that save over one path; return how often each verdict was given, and files left behind."""
     counted, own = Counter[str](), writer != "dcp.save"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / NAME
@@ -157,7 +146,7 @@ def trials(writer: str, kills: int) -> dict[str, Any]:
             found = verdict(path, saved, going, own=own)
             counted[found] += 1
             counted["inside"] += going != 0
-            counted["unusable inside"] += going != 0 and found != "whole"
+            counted["unusable inside"] += going != 0 and found != "complete"
             counted["debris"] += any(each.name.startswith(STAGED) for each in Path(folder).iterdir())
             if not own:
                 clear(Path(folder))

@@ -127,9 +127,9 @@ def train(
 
 
 @scene
-def unbroken(rank: int, size: int) -> Any:
+def uninterrupted(rank: int, size: int) -> Any:
     """An uninterrupted training whose checkpoints are written while it continues."""
-    return train("unbroken", rank, size)
+    return train("uninterrupted", rank, size)
 
 
 @scene
@@ -139,12 +139,12 @@ def foreground(rank: int, size: int) -> Any:
 
 
 @scene
-def broken(rank: int, size: int) -> Any:
+def interrupted(rank: int, size: int) -> Any:
     """The same, interrupted twice, once within an epoch, and resumed."""
     for at in ((3, 0), (6, 2)):
         with suppress(Breaks):
-            train("broken", rank, size, breaks=at, resume="auto")
-    return train("broken", rank, size, resume="auto")
+            train("interrupted", rank, size, breaks=at, resume="auto")
+    return train("interrupted", rank, size, resume="auto")
 
 
 @scene
@@ -163,7 +163,7 @@ def second_part(rank: int, size: int) -> Any:
 
 @scene
 def whole_training(rank: int, size: int) -> Any:
-    """The two halves in one."""
+    """The two halves in one run."""
     return train("whole", rank, size, alone=False)
 
 
@@ -272,7 +272,7 @@ def damaged(rank: int, size: int) -> Any:
 def plain(rank: int, size: int) -> Any:
     """A checkpoint of several ranks, loaded into a model that is not sharded."""
     trained = subject(seed=9, sharded=False)
-    trained.load("unbroken/last.dcp")
+    trained.load("uninterrupted/last.dcp")
     return digest(trained)
 
 
@@ -280,12 +280,12 @@ def plain(rank: int, size: int) -> Any:
 def last(rank: int, size: int) -> Any:
     """The last checkpoint, loaded into a model that is sharded over the current number of ranks."""
     trained = subject(seed=9)
-    trained.load("unbroken/last.dcp")
+    trained.load("uninterrupted/last.dcp")
     return digest(trained)
 
 
 @scene
-def looked_at(rank: int, size: int) -> Any:
+def inspected(rank: int, size: int) -> Any:
     """TensorBoard with all options, on rank 0, and what it and others report as unavailable."""
     lines = logging.handlers.BufferingHandler(1000)
     logging.getLogger("trainbus").addHandler(lines)

@@ -9,7 +9,7 @@ import pytest
 
 from .jobs import job
 
-SCENES = ("unbroken", "broken", "asked_to_end", "raising_plugin")
+SCENES = ("uninterrupted", "interrupted", "asked_to_end", "raising_plugin")
 OWN = {"torch": "loop_of_the_guide", "jax": "sharded_weights"}
 """The scenes of a single backend."""
 
@@ -40,7 +40,7 @@ def _need_jax() -> None:
 
 def test_ranks_decide_by_the_metrics_of_all_samples(two: Played) -> None:
     """Each rank has its own metrics; decisions, epochs, rates and weights follow their mean over the samples."""
-    first, second = (report["unbroken"] for report in two.reports)
+    first, second = (report["uninterrupted"] for report in two.reports)
     for name in ("history", "keras", "decided", "reason", "files", "step", "weights"):
         assert first[name] == second[name]
     assert (first["rank"], second["rank"]) == ([0, 2], [1, 2])
@@ -54,12 +54,12 @@ def test_ranks_decide_by_the_metrics_of_all_samples(two: Played) -> None:
             assert first["history"][name][epoch] == pytest.approx(mean, rel=1e-6)
 
 
-def test_a_broken_fit_goes_on_to_the_bit(two: Played) -> None:
+def test_an_interrupted_fit_continues_to_the_bit(two: Played) -> None:
     """From inside an epoch, with the random generators and running metrics of each rank."""
     for report in two.reports:
-        assert report["broken"]["resumed"]
+        assert report["interrupted"]["resumed"]
         for name in ("history", "reason", "files", "step", "weights"):
-            assert report["broken"][name] == report["unbroken"][name]
+            assert report["interrupted"][name] == report["uninterrupted"][name]
 
 
 def test_rank_0_writes_and_all_leave_together(two: Played) -> None:
@@ -79,7 +79,7 @@ def test_a_plugin_that_raises_on_one_rank_ends_all(two: Played) -> None:
     assert second.startswith("ValueError: not with me")
 
 
-def test_what_is_of_one_backend_alone(two: Played) -> None:
+def test_what_only_one_backend_has(two: Played) -> None:
     """The guide's own loop decides as one; weights that no process holds completely are refused before training."""
     first, second = (report[OWN[two.backend]] for report in two.reports)
     assert first == second
@@ -98,7 +98,7 @@ def test_a_distribution_over_devices_of_one_process_is_nothing_special(tmp_path:
     ended = job(tmp_path, 1, "tests.distributed.keras_scenes", *SCENES[:3], **devices)
     assert ended.codes == [0], ended.errors
     (report,) = ended.reports
-    assert report["broken"]["resumed"]
+    assert report["interrupted"]["resumed"]
     for name in ("history", "reason", "files", "step", "weights"):
-        assert report["broken"][name] == report["unbroken"][name]
+        assert report["interrupted"][name] == report["uninterrupted"][name]
     assert report["asked_to_end"][0] == "KeyboardInterrupt: SIGTERM"

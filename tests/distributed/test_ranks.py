@@ -1,4 +1,4 @@
-"""Ranks in real processes decide as one, whatever goes wrong on one of them, and never wait for ever."""
+"""Ranks in real processes decide as one, whatever goes wrong on one of them, and never wait forever."""
 
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ def decisions(scene: dict[str, Any]) -> list[Any]:
     """Epoch and actions, without the folder."""
     return [
         [epoch, [action.replace("resized/", "training/") for action in actions]]
-        for epoch, _, actions in scene["told"]
+        for epoch, _, actions in scene["events"]
         if not isinstance(actions, str)
     ]
 
 
-def test_all_ranks_come_to_the_same_end(reports: Reports) -> None:
+def test_all_ranks_end_in_the_same_state(reports: Reports) -> None:
     """Metrics, decisions, commits, files, learning rates, weights to the bit, and errors are those of every rank."""
     for size, ranks in reports.items():
         for name in ranks[0]:
@@ -51,7 +51,7 @@ def test_as_many_ranks_as_there_may_be_decide_the_same(reports: Reports) -> None
     assert alone["history"]["val_score"] == SCORES
 
 
-def test_a_training_goes_on_with_fewer_ranks(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_continues_with_fewer_ranks(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four ranks, then two, then one decide as those that were never interrupted, and keep the same files."""
     folder = Path(reports[4][0]["folder"])
     monkeypatch.chdir(folder)
@@ -121,7 +121,7 @@ def test_a_loop_that_raises_on_one_rank_ends_all(reports: Reports) -> None:
     assert all(each.startswith("RankError: rank 3 has left: ValueError: no more data") for each in others), others
 
 
-def test_a_full_disk_on_rank_0_is_everybody_s(reports: Reports) -> None:
+def test_a_full_disk_on_rank_0_fails_on_all_ranks(reports: Reports) -> None:
     """All end without a commit, or with ``on_error="warn"`` continue; the others' disks are not written to."""
     for rank, each in enumerate(reports[4]):
         scene = each["full_disk"]

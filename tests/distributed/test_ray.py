@@ -27,12 +27,12 @@ def trained(folder: Path, how: str) -> dict[str, Any]:
 
 def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
     """Restarted by Ray, the run continues from the reported checkpoint, and ends as the uninterrupted one."""
-    unbroken, killed = trained(tmp_path / "unbroken", "no"), trained(tmp_path / "killed", "kill")
+    uninterrupted, killed = trained(tmp_path / "uninterrupted", "no"), trained(tmp_path / "killed", "kill")
 
     assert killed["killed"]
-    for whole, again in zip(unbroken["ranks"], killed["ranks"], strict=True):
+    for whole, again in zip(uninterrupted["ranks"], killed["ranks"], strict=True):
         assert whole.pop("resumed") is None
         assert again.pop("resumed") is not None
         assert whole == again
-    assert unbroken["metrics"]["epoch"] == killed["metrics"]["epoch"] == 5
-    assert killed["files"] == unbroken["files"] == ["m-6.pt", "m-6.pt.trainbus.json"]
+    assert uninterrupted["metrics"]["epoch"] == killed["metrics"]["epoch"] == 5
+    assert killed["files"] == uninterrupted["files"] == ["m-6.pt", "m-6.pt.trainbus.json"]

@@ -1,4 +1,4 @@
-"""The laws of a model that is sharded over several processes: saved by all, committed by one, read by any number."""
+"""A model that is sharded over several processes is saved by all, committed by one, and read by any number."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def four(folder: Path) -> list[dict[str, Any]]:
     """Return the reports of four ranks on all scenes, from one launch."""
-    scenes = "unbroken foreground broken first_part whole_training snapshots full_disk damaged last looked_at"
+    scenes = "uninterrupted foreground interrupted first_part whole_training snapshots full_disk damaged last inspected"
     ended = job(folder, 4, "tests.distributed.shards", *scenes.split())
     assert ended.codes == [0] * 4, ended.errors
     return ended.reports
@@ -29,16 +29,16 @@ def four(folder: Path) -> list[dict[str, Any]]:
 def test_a_save_in_the_background_changes_nothing(four: list[dict[str, Any]]) -> None:
     """Decisions, names, metrics and weights are those of a run that waits for its files, on each rank."""
     for report in four:
-        assert report["unbroken"] == report["foreground"]
-    assert four[0]["unbroken"]["reason"].startswith("val_score 2.7 did not improve on 2 (epoch 5)")
+        assert report["uninterrupted"] == report["foreground"]
+    assert four[0]["uninterrupted"]["reason"].startswith("val_score 2.7 did not improve on 2 (epoch 5)")
 
 
-def test_a_broken_training_goes_on_to_the_bit(four: list[dict[str, Any]]) -> None:
+def test_an_interrupted_training_continues_to_the_bit(four: list[dict[str, Any]]) -> None:
     """Interrupted between epochs and within one, it ends as the uninterrupted one, each rank's buffers included."""
     for report in four:
-        assert report["broken"].pop("resumed") is not None
-        report["unbroken"].pop("resumed", None)
-        assert report["broken"] == report["unbroken"]
+        assert report["interrupted"].pop("resumed") is not None
+        report["uninterrupted"].pop("resumed", None)
+        assert report["interrupted"] == report["uninterrupted"]
 
 
 def test_a_snapshot_is_the_state_at_the_decision(four: list[dict[str, Any]]) -> None:
@@ -59,13 +59,13 @@ def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, 
         assert set(between) == {".trainbus.lock", "best.dcp", "best.dcp.trainbus.json", "journal.jsonl"}
 
 
-def test_a_sharded_model_is_not_looked_at_by_one_rank_alone(four: list[dict[str, Any]]) -> None:
-    """Charts show what one rank can read by itself; those that need all ranks raise an error before the training.
+def test_a_sharded_model_is_not_inspected_by_one_rank(four: list[dict[str, Any]]) -> None:
+    """Charts show what one rank can read alone; those that need all ranks raise an error before the training.
 
     So does ``FullyShardedDataParallel``, which needs all ranks even to save; its error says how to save it.
     """
     for report in four:
-        found, lines = report["looked_at"]
+        found, lines = report["inspected"]
         assert lines == []
         epochs, nodes, refused, looks = found["classic"]
         assert (epochs, nodes) == (2, ["0", "1", "2"])
@@ -94,9 +94,9 @@ def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dic
                 assert name in said[0] or name == ".metadata"
 
 
-def test_what_is_found_is_whole(four: list[dict[str, Any]], folder: Path) -> None:
+def test_every_checkpoint_is_complete(four: list[dict[str, Any]], folder: Path) -> None:
     """Every checkpoint of every scene is intact, and has parts of all ranks."""
-    for name in ("unbroken", "foreground", "broken", "snapshots", "full"):
+    for name in ("uninterrupted", "foreground", "interrupted", "snapshots", "full"):
         for found in scan(folder / name, verify=True):
             assert not found.flaw
             assert found.entry is not None
@@ -114,7 +114,7 @@ def test_other_numbers_of_ranks_decide_the_same(
 ) -> None:
     """A run of 4 ranks is continued by 2 ranks or 1 with the same decisions, and the same weights but for rounding."""
     shutil.copytree(folder / "part", "part")
-    shutil.copytree(folder / "unbroken", "unbroken")
+    shutil.copytree(folder / "uninterrupted", "uninterrupted")
     ended = job(Path.cwd(), size, "tests.distributed.shards", "second_part", "last", *(["plain"] if size == 1 else []))
 
     assert ended.codes == [0] * size, ended.errors
@@ -135,14 +135,14 @@ def test_other_numbers_of_ranks_decide_the_same(
 @pytest.mark.exhaustive
 def test_a_rank_that_is_killed_while_it_writes_costs_nothing() -> None:
     """Killed under torchrun while it writes: the checkpoint on disk is complete, and the run ends as uninterrupted."""
-    ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "unbroken", restarts=2)
+    ended = torchrun(Path.cwd(), 2, "tests.distributed.shards", "killed", "uninterrupted", restarts=2)
 
     assert ended.codes == [0], ended.errors
     assert Path("killed-once").exists()
     for report in ended.reports:
         assert report["killed"].pop("resumed") is not None
-        report["unbroken"].pop("resumed")
-        assert report["killed"] == report["unbroken"]
+        report["uninterrupted"].pop("resumed")
+        assert report["killed"] == report["uninterrupted"]
     newest, passed_over = newest_intact(Path("killed"))
     assert newest is not None
     assert not passed_over

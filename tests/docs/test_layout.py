@@ -1,4 +1,4 @@
-"""The folders hold what the project's owner fixed, every module has its tests, and what is installed is the tree."""
+"""The folders at the top are fixed, every module has its tests, and what is installed is the tree."""
 
 import importlib
 import shutil

@@ -1,4 +1,4 @@
-"""Fixtures of the proofs: each kind made once, and processes that may damage themselves."""
+"""Fixtures of the reliability tests: each kind made once, and processes that may damage themselves."""
 
 from collections.abc import Callable
 from functools import cache

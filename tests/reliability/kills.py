@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import mmap
 import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -25,12 +23,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainbus import CheckpointError, Run, hookimpl, journal
-from trainbus.checkpoints import Checkpoint, manifest_of, read
+from trainbus import CheckpointError, Run, journal
+from trainbus.checkpoints import manifest_of, read
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage.atomic_file import STAGED, remove_debris
 
-from .peers import PEERS, Tell
+from .peers import PEERS
+from .save_progress import SaveProgress, SaveReporter
 from .subjects import KINDS, Kind, number_in
 
 ROOT = Path(__file__).parents[2]
@@ -42,51 +41,19 @@ IN_BACKGROUND = tuple(name for name in KINDS if name != "line")
 BETWEEN = 1_000
 """Distance between the first numbers of two savers; no saver lives for that many saves."""
 
-UNUSABLE = ("missing", "unreadable", "torn", "lost", "no memory", "other memory")
+UNUSABLE = ("missing", "unreadable", "torn", "lost", "no state", "other state")
 
 
-class Progress:
-    """The last number that was saved and the number being saved, reported by a process that may die at any time."""
-
-    def __init__(self) -> None:
-        self.shared = mmap.mmap(-1, 16)
-        self.done, self.going = os.pipe()
-
-    def begin(self, number: int) -> None:
-        self.shared[8:16] = struct.pack("q", number)
-
-    def end(self, number: int, going: int = 0) -> None:
-        self.shared[0:16] = struct.pack("qq", number, going)
-        os.write(self.going, b".")
-
-    def read(self) -> tuple[int, int]:
-        return struct.unpack("qq", self.shared[0:16])
-
-    def close(self) -> None:
-        os.close(self.done)
-        os.close(self.going)
-
-
-def save_with_trainbus(kind: Kind, path: Path, first: int, progress: Progress, *, background: bool = False) -> None:
+def save_with_trainbus(kind: Kind, path: Path, first: int, progress: SaveProgress, *, background: bool = False) -> None:
     """A run whose every epoch ends with a save."""
-
-    class Tell:
-        @hookimpl
-        def on_epoch_end(self, run: Run) -> None:
-            progress.begin(run.epoch)
-
-        @hookimpl
-        def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
-            progress.end(checkpoint.epoch, run.epoch if run.epoch > checkpoint.epoch else 0)
-
     saver = ModelCheckpoint(str(path), save_weights_only=kind.weights_only, background=background)
-    with Run(kind.subject, [Tell(), saver], progress=False) as run:
+    with Run(kind.subject, [SaveReporter(progress), saver], progress=False) as run:
         for epoch in run.epochs(first + BETWEEN, initial_epoch=first):
             kind.carry(epoch)
             run.log(loss=0.0)
 
 
-def save_in_place(kind: Kind, path: Path, first: int, progress: Progress) -> None:
+def save_in_place(kind: Kind, path: Path, first: int, progress: SaveProgress) -> None:
     """Save as people do by hand."""
     for number in range(first, first + BETWEEN):
         kind.carry(number)
@@ -95,21 +62,21 @@ def save_in_place(kind: Kind, path: Path, first: int, progress: Progress) -> Non
         progress.end(number)
 
 
-WRITERS: dict[str, Callable[[Kind, Path, int, Progress], None]] = {
+WRITERS: dict[str, Callable[[Kind, Path, int, SaveProgress], None]] = {
     "trainbus": save_with_trainbus,
     "background": partial(save_with_trainbus, background=True),
     "in place": save_in_place,
 }
 
 
-def save_as_peer(name: str, kind: Kind, path: Path, first: int, progress: Progress) -> None:
+def save_as_peer(name: str, kind: Kind, path: Path, first: int, progress: SaveProgress) -> None:
     """Save as users of another library do."""
-    PEERS[name].save(kind, path, range(first, first + BETWEEN), Tell(progress.begin, progress.end))
+    PEERS[name].save(kind, path, range(first, first + BETWEEN), progress)
 
 
-def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
+def killed(work: Callable[[SaveProgress], None]) -> tuple[int, int]:
     """Fork a saver, let it save twice, kill it within the time of two more; return what was saved and being saved."""
-    progress = Progress()
+    progress = SaveProgress()
     child = os.fork()
     if child == 0:
         try:
@@ -124,13 +91,13 @@ def killed(work: Callable[[Progress], None]) -> tuple[int, int]:
     time.sleep(random.uniform(0, 2 * (time.perf_counter() - began)))
     os.kill(child, signal.SIGKILL)
     died_of = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert died_of == -signal.SIGKILL, "the saver failed by itself"
+    assert died_of == -signal.SIGKILL, "the saver failed before it was killed"
     found = progress.read()
     progress.close()
     return found
 
 
-def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_memory: bool) -> str:
+def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_state: bool) -> str:
     """Return the state of the path in one word."""
     if not path.exists():
         return "missing"
@@ -142,18 +109,18 @@ def verdict(kind: Kind, path: Path, saved: int, going: int, *, has_memory: bool)
         return "torn"
     if number != saved and not saved <= number <= going:
         return "lost"
-    if has_memory:
+    if has_state:
         try:
             content = read(path).entry
         except CheckpointError:
-            return "no memory"
+            return "no state"
         if content.epoch != number:
-            return "other memory"
-    return "whole"
+            return "other state"
+    return "complete"
 
 
 def trials(name: str, writer: str, kills: int) -> dict[str, int]:
-    """Kill so many savers of one kind over one path; how often each verdict fell, and what was left behind."""
+    """Kill so many savers of one kind over one path; return how often each verdict was given, and files left behind."""
     kind, counted = KINDS[name](WEIGHTS.get(name, MANY)), Counter[str]()
     own = writer in ("trainbus", "background")
     file = PEERS[writer].name if writer in PEERS else f"best{kind.suffix}"
@@ -162,15 +129,15 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
         sys.modules["torch"].set_num_threads(1)  # forked processes have no pool of threads
     if writer in PEERS:  # what it imports is there in every process forked from this one
         with tempfile.TemporaryDirectory() as folder:
-            PEERS[writer].save(kind, Path(folder) / file.replace("*", "1"), range(1), Tell(id, id))
+            PEERS[writer].save(kind, Path(folder) / file.replace("*", "1"), range(1), SaveProgress())
     with tempfile.TemporaryDirectory() as folder:
         for trial in range(1, kills + 1):
             saved, going = killed(partial(write, kind, Path(folder) / file, trial * BETWEEN))
             path = max(Path(folder).glob(file), key=lambda each: each.stat().st_mtime_ns, default=Path(folder) / file)
-            found = verdict(kind, path, saved, going, has_memory=own)
+            found = verdict(kind, path, saved, going, has_state=own)
             counted[found] += 1
             counted["inside"] += going != 0
-            counted["unusable inside"] += going != 0 and found != "whole"
+            counted["unusable inside"] += going != 0 and found != "complete"
             counted["debris"] += any(each.name.startswith(STAGED) for each in Path(folder).iterdir())
             remove_debris(Path(folder))
             known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME}

@@ -6,16 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .save_progress import SaveProgress
 from .subjects import Kind
 
-__all__ = ["PEERS", "Peer", "Tell"]
-
-
-class Tell(NamedTuple):
-    """Called right before and right after a save, with its number."""
-
-    begin: Callable[[int], object]
-    end: Callable[[int], object]
+__all__ = ["PEERS", "Peer"]
 
 
 class Peer(NamedTuple):
@@ -25,11 +19,11 @@ class Peer(NamedTuple):
     """Kind of the saved file, a name of ``KINDS``."""
     name: str
     """The file's name."""
-    save: Callable[[Kind, Path, range, Tell], object]
-    """Save each number to the path."""
+    save: Callable[[Kind, Path, range, SaveProgress], object]
+    """Save each number to the path, and report each save right before and right after it."""
 
 
-def keras_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> None:
+def keras_checkpoint(kind: Kind, path: Path, numbers: range, progress: SaveProgress) -> None:
     """Keras's ModelCheckpoint(save_best_only=True): every epoch is better than the one before."""
     import keras
 
@@ -38,12 +32,12 @@ def keras_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> None
     saver.set_model(kind.subject.model)
     for number in numbers:
         kind.carry(number)
-        tell.begin(number)
+        progress.begin(number)
         saver.on_epoch_end(number, {"loss": -number})
-        tell.end(number)
+        progress.end(number)
 
 
-def skorch_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> None:
+def skorch_checkpoint(kind: Kind, path: Path, numbers: range, progress: SaveProgress) -> None:
     """The Checkpoint of skorch, parameters only."""
     from skorch import NeuralNet
     from skorch.callbacks import Checkpoint
@@ -54,12 +48,12 @@ def skorch_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> Non
     saver = Checkpoint(monitor=None, f_params=path, f_optimizer=None, f_criterion=None, f_history=None).initialize()
     for number in numbers:
         kind.carry(number)
-        tell.begin(number)
+        progress.begin(number)
         saver.on_epoch_end(net)
-        tell.end(number)
+        progress.end(number)
 
 
-def lightning_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> None:
+def lightning_checkpoint(kind: Kind, path: Path, numbers: range, progress: SaveProgress) -> None:
     """Lightning's ModelCheckpoint in a fit whose every epoch has one batch."""
     import logging
     import warnings
@@ -71,9 +65,9 @@ def lightning_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> 
     class Saver(ModelCheckpoint):
         def _save_checkpoint(self, trainer: Any, filepath: str) -> None:
             number = numbers[trainer.current_epoch]
-            tell.begin(number)
+            progress.begin(number)
             super()._save_checkpoint(trainer, filepath)
-            tell.end(number)
+            progress.end(number)
 
     class Module(lightning.LightningModule):
         def __init__(self) -> None:
@@ -105,10 +99,10 @@ def lightning_checkpoint(kind: Kind, path: Path, numbers: range, tell: Tell) -> 
     trainer.fit(Module(), torch.utils.data.DataLoader(torch.zeros(1, 1)))
 
 
-def ignite_checkpoint(kept: int) -> Callable[[Kind, Path, range, Tell], None]:
+def ignite_checkpoint(kept: int) -> Callable[[Kind, Path, range, SaveProgress], None]:
     """Ignite's Checkpoint onto its DiskSaver, both with their defaults."""
 
-    def save(kind: Kind, path: Path, numbers: range, tell: Tell) -> None:
+    def save(kind: Kind, path: Path, numbers: range, progress: SaveProgress) -> None:
         from ignite.engine import Engine, Events
         from ignite.handlers import Checkpoint, DiskSaver
 
@@ -126,9 +120,9 @@ def ignite_checkpoint(kept: int) -> Callable[[Kind, Path, range, Tell], None]:
         for number in numbers:
             engine.state.epoch = number
             kind.carry(number)
-            tell.begin(number)
+            progress.begin(number)
             saver(engine)
-            tell.end(number)
+            progress.end(number)
 
     return save
 

@@ -246,7 +246,7 @@ def killed_and_resumed(
     warm_up(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    events = folder.with_suffix(".told")
+    events = folder.with_suffix(".events")
     for number, moment in enumerate([*moments, None]):
         code = trained(name, folder, events, batches=batches, moment=moment, resume="auto" if number else None)
         if moment is not None and code == 0:
@@ -259,7 +259,7 @@ KINDS_OF_EVENTS = {"stop": "stopped", "rates": "epoch", "best": "saved", "weight
 
 
 def verdicts(events: list[dict[str, Any]], uninterrupted: list[dict[str, Any]]) -> dict[str, bool]:
-    """Whether the stop, the learning rates, the checkpoints and the weights are those of the unbroken run."""
+    """Whether the stop, the learning rates, the checkpoints and the weights are those of the uninterrupted run."""
     same: dict[str, bool] = {}
     for what, event in KINDS_OF_EVENTS.items():
         keys = {
@@ -310,7 +310,7 @@ def table_row(name: str, batches: bool, root: Path) -> str:
     counted, points = Counter[str](), 0
     for epoch in range(11):
         found = killed_and_resumed(name, folder, Moment("batch", 5 * (epoch + 1) + 3), batches=batches)
-        if found is None:  # the uninterrupted run has stopped by itself: killed at its last event
+        if found is None:  # the uninterrupted run has stopped: killed at its last event
             found = killed_and_resumed(name, folder, Moment("epoch", epoch + 1), batches=batches)
         if found is None:
             continue

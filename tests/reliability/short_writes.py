@@ -109,12 +109,12 @@ def tried(
     for epoch, state in found.items():
         last = epoch if epoch in witness.committed else last
         if state != f"{last}, {last}":
-            reported = "told as saved" if epoch == last else "told as failed"
+            reported = "reported as saved" if epoch == last else "reported as failed"
             wrong.append(f"{name}, call {first + (epoch - 1) * stride}: {reported}, {state}, not {last}")
     refused = [epoch for epoch in found if epoch not in witness.committed]
     failures = [each for each in run.failures if each.plugin == "ModelCheckpoint"]
     if len(failures) != len(refused):
-        wrong.append(f"{name}: {len(refused)} were not written, {len(failures)} were told")
+        wrong.append(f"{name}: {len(refused)} were not written, {len(failures)} were reported")
     kind.carry(MOST)
     with Run(kind.subject, listed, progress=False, signals=(), resume="auto"):
         again = folder / f"again{kind.suffix}"

@@ -1,4 +1,4 @@
-"""Subjects of the proofs: one kind a format, with weights that all have one number, and how its framework reads it."""
+"""Subjects of the reliability tests: one for each format, whose weights all have one number."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Kind(NamedTuple):
 
 
 def number_in(kind: Kind, path: Path) -> int | None:
-    """The number that all weights in a file carry; None where they do not agree.
+    """Return the number that all weights in a file have; None if they differ.
 
     Raises:
         Exception: the framework cannot read the file.
@@ -149,7 +149,7 @@ def sklearn(size: int) -> Kind:
 
 
 def joblib(size: int) -> Kind:
-    """The same classifier, in .joblib, which runs what it holds and so has to be trusted."""
+    """The same classifier, in .joblib, whose files run code and so must be trusted."""
     import joblib
 
     from trainbus.adapters.sklearn import SklearnSubject

@@ -18,12 +18,12 @@ from trainbus.hooks import HOOKS
 from trainbus.testing import LineSubject
 
 class Healthy:
-    def hear(self, hook):
+    def record(self, hook):
         with open(self.file, "a") as file:
             file.write(hook + "\\n")
 
 class Failing:
-    def hear(self, hook):
+    def record(self, hook):
         if hook == self.hook:
             raise ValueError("as the test wants it")
 
@@ -33,7 +33,7 @@ class Saves:
         return decision.save("fine.npz") | decision.save("taken/best.npz", on_error="warn")
 
 def method(hook):
-    return hookimpl(lambda self: self.hear(hook))
+    return hookimpl(lambda self: self.record(hook))
 
 for kind in (Healthy, Failing):
     for hook in HOOKS:
@@ -60,7 +60,7 @@ for end, hooks in (("well", HOOKS), ("crash", ("on_exception", "on_train_end")))
                 os.chdir(name)
                 Path("taken").touch()
                 os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT), 2)
-                train(f"{end}.heard", hook, policy == "critical")
+                train(f"{end}.calls", hook, policy == "critical")
                 sys.exit()
             print(json.dumps([name, os.waitstatus_to_exitcode(os.wait()[1])]), flush=True)
 """
@@ -73,8 +73,8 @@ class Ended:
     """How one process has ended."""
 
     def __init__(self, name: str, code: int) -> None:
-        (heard,) = Path(name).glob("*.heard")
-        self.code, self.heard = code, heard.read_text().splitlines()
+        (calls,) = Path(name).glob("*.calls")
+        self.code, self.calls = code, calls.read_text().splitlines()
         self.error = (Path(name) / "stderr").read_text().splitlines()
 
 
@@ -93,10 +93,10 @@ def test_a_failing_observer_changes_no_exit_code(end: str, hook: str, ended: dic
     """The others are called as without it, the end once, and the process exits as the training alone would."""
     undisturbed, one = ended[f"{end}-observer-none"], ended[f"{end}-observer-{hook}"]
 
-    assert one.heard == undisturbed.heard
-    assert one.heard.count("on_train_end") == 1
+    assert one.calls == undisturbed.calls
+    assert one.calls.count("on_train_end") == 1
     assert one.code == undisturbed.code == (end == "crash")
-    raised = hook in undisturbed.heard
+    raised = hook in undisturbed.calls
     assert any(line.startswith(f"Failing in {hook}: ValueError: as the test wants it") for line in one.error) == raised
 
 
@@ -105,13 +105,13 @@ def test_a_failing_critical_plugin_ends_the_process_with_its_error(end: str, hoo
     """The exit code is not zero, the last lines name error, hook and plugin, and the others get the end once."""
     undisturbed, one = ended[f"{end}-critical-none"], ended[f"{end}-critical-{hook}"]
 
-    assert one.heard.count("on_train_end") == 1
-    if hook not in undisturbed.heard:  # a training that ends well has no exception to report
-        assert (one.heard, one.code) == (undisturbed.heard, undisturbed.code)
+    assert one.calls.count("on_train_end") == 1
+    if hook not in undisturbed.calls:  # a training that ends well has no exception to report
+        assert (one.calls, one.code) == (undisturbed.calls, undisturbed.code)
         return
     assert one.code == 1
     first = hook not in ("on_exception", "on_train_end") or end == "well"  # otherwise the loop's own error came first
-    assert (one.heard.count("on_exception") == 1) == (hook != "on_train_end" or end == "crash")
+    assert (one.calls.count("on_exception") == 1) == (hook != "on_train_end" or end == "crash")
     assert one.error[-2:] == (
         ["ValueError: as the test wants it", f"raised in {hook} by the plugin 'Failing'"]
         if first

@@ -13,10 +13,10 @@ ALL = [*((name, "trainbus") for name in KINDS), *((name, "background") for name 
     ("name", "writer"),
     [pytest.param(*case, marks=[] if case in BY_DEFAULT else pytest.mark.exhaustive) for case in ALL],
 )
-def test_a_killed_saver_leaves_the_last_or_the_next_whole(name: str, writer: str) -> None:
+def test_a_killed_saver_leaves_the_last_or_the_next_checkpoint(name: str, writer: str) -> None:
     """Of 8 kills none leaves a file that its framework cannot read, mixes two saves, or has foreign plugin state."""
     counted = in_process(name, writer, 8)
 
-    assert counted["kills"] == counted["whole"] == 8
+    assert counted["kills"] == counted["complete"] == 8
     assert counted["inside"] >= 4, "the kills fell into saves"
     assert counted["left after the sweep"] == 0

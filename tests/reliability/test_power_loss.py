@@ -161,7 +161,7 @@ def put(path: Path, text: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["best.bin", "new/and/deep/best.bin"])
-def test_a_first_commit_is_nothing_or_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_commit_is_missing_or_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every cut the path is missing or complete with its plugin state; after the commit it exists."""
 
     def check(root: Path, done: bool) -> None:

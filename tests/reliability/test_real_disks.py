@@ -17,7 +17,8 @@ from trainbus.checkpoints import commit, manifest_of, newest_intact, read
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage.directory_lock import LOCK
 
-from .kills import BETWEEN, Progress
+from .kills import BETWEEN
+from .save_progress import SaveProgress
 from .subjects import KINDS, Kind, number_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -103,12 +104,12 @@ def journalled(tmp_path: Path) -> Iterator[Path]:
         yield place
 
 
-def cut(disk: Path, work: Callable[[Progress], None]) -> tuple[int, int, Path]:
+def cut(disk: Path, work: Callable[[SaveProgress], None]) -> tuple[int, int, Path]:
     """Run another process and cut the power at a random time; return what was saved and what was being saved.
 
     Also return a copy of the disk's image at that time.
     """
-    progress = Progress()
+    progress = SaveProgress()
     child = os.fork()
     if child == 0:
         try:
@@ -130,7 +131,9 @@ def cut(disk: Path, work: Callable[[Progress], None]) -> tuple[int, int, Path]:
     return saved, going, left
 
 
-def save_on_and_on(kind: Kind, path: Path, first: int, progress: Progress, put: Callable[[Path, int], object]) -> None:
+def save_on_and_on(
+    kind: Kind, path: Path, first: int, progress: SaveProgress, put: Callable[[Path, int], object]
+) -> None:
     """Save one number after the other, without a pause."""
     for number in range(first, first + BETWEEN):
         kind.carry(number)

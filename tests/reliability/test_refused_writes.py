@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 
 def save(kind: Kind, path: Path, number: int, mishap: Callable[[], object] = lambda: None) -> None:
-    """Train for one epoch that ends with a save; the mishap happens meanwhile."""
+    """Train for one epoch that ends with a save; something goes wrong meanwhile."""
     with Run(kind.subject, ModelCheckpoint(str(path), save_weights_only=kind.weights_only), progress=False) as run:
         for _ in run.epochs(number + 1, initial_epoch=number):
             kind.carry(number)
@@ -36,8 +36,8 @@ def left_in(directory: str = ".") -> list[str]:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])
-def test_a_file_too_large_for_the_disk_leaves_the_old_one_whole(kind: Kind, share: float, in_child: InChild) -> None:
-    """At any offset that the room ends, the error names the path, the old one is complete and nothing is left over."""
+def test_a_file_too_large_for_the_disk_leaves_the_old_one_complete(kind: Kind, share: float, in_child: InChild) -> None:
+    """Wherever the disk ends, the error names the path, the old one is complete and nothing else is left."""
     path = Path(f"best{kind.suffix}")
     save(kind, path, 1)
     limit = int(path.stat().st_size * share)
@@ -53,7 +53,7 @@ def test_a_file_too_large_for_the_disk_leaves_the_old_one_whole(kind: Kind, shar
     assert number_in(kind, path) == read(path).epoch == 3
 
 
-def test_no_room_for_the_manifest_leaves_the_old_one_whole(in_child: InChild) -> None:
+def test_no_room_for_the_manifest_leaves_the_old_one_complete(in_child: InChild) -> None:
     """If the payload fits and its manifest does not, the payload is not published either."""
     path = Path("best.bin")
     commit(path, lambda staged: staged.write_text("old"), epoch=1, step=1)
@@ -68,7 +68,7 @@ def test_no_room_for_the_manifest_leaves_the_old_one_whole(in_child: InChild) ->
     assert sorted(os.listdir()) == ["best.bin", "best.bin.trainbus.json"]
 
 
-def test_a_directory_that_was_removed_is_made_anew(kind: Kind) -> None:
+def test_a_directory_that_was_removed_is_made_again(kind: Kind) -> None:
     """Between two saves somebody removes the directory: the second save makes it again."""
     path = Path(f"runs/best{kind.suffix}")
     save(kind, path, 1)

@@ -71,7 +71,7 @@ def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
     assert run.subject.slope == 8, "restored from the best epoch"
 
 
-def test_a_run_goes_on_from_a_file_a_directory_or_what_it_finds(directory: Location) -> None:
+def test_a_run_continues_from_a_file_a_directory_or_what_it_finds(directory: Location) -> None:
     """Each way of naming a checkpoint finds it; if the newest is damaged, the previous one is used."""
     saver = ModelCheckpoint(f"{directory}/m-{{epoch}}")
     with pytest.raises(ValueError, match=rf"resume='{directory}/m-3\.npz': no such file"):
@@ -91,7 +91,7 @@ def test_a_run_goes_on_from_a_file_a_directory_or_what_it_finds(directory: Locat
     assert [found.flaw for found in scan(directory, verify=True)] == [""] * 4
 
 
-def test_what_the_best_epoch_held_comes_back_after_a_resume(directory: Location) -> None:
+def test_what_the_best_epoch_held_is_restored_after_a_resume(directory: Location) -> None:
     """A snapshot kept in memory is also saved next to the checkpoints, and is restored even if no checkpoint has it."""
     callbacks = [
         ModelCheckpoint(f"{directory}/last", save_freq="3 epochs"),
@@ -275,7 +275,7 @@ def test_a_missing_package_is_named_before_training(commands: dict[str, str]) ->
     assert [line.endswith(command) for line, command in zip(out, commands.values(), strict=True)] == [True] * len(out)
 
 
-def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
+def test_a_killed_saver_leaves_the_last_or_the_next_checkpoint(bucket: str) -> None:
     """Of 6 kills at random times during saves to the server none leaves a mixture, a loss, or foreign plugin state."""
     kind = KINDS["line"](1000)
     directory = location(f"{bucket}/{secrets.token_hex(8)}")
@@ -301,12 +301,12 @@ def test_a_killed_saver_leaves_the_last_or_the_next_whole(bucket: str) -> None:
         pytest.param("sgd", False, marks=pytest.mark.exhaustive),
     ],
 )
-def test_killed_and_resumed_it_reports_what_the_unbroken_run_reported(
+def test_killed_and_resumed_it_reports_what_the_uninterrupted_run_reported(
     name: str, batches: bool, bucket: str, tmp_path: Path
 ) -> None:
     """Saved in the background to the server: decisions, rates, names and weights are the same to the bit."""
     warm_up(name)
-    directory, events = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "told"
+    directory, events = location(f"{bucket}/{secrets.token_hex(8)}"), tmp_path / "events"
     run = partial(trained, name, directory, events, batches=batches)  # type: ignore[arg-type]
     assert run() == 0
     uninterrupted, files = lines(events), files_in(directory)
@@ -318,4 +318,4 @@ def test_killed_and_resumed_it_reports_what_the_unbroken_run_reported(
     assert lines(events) == suffix(lines(events), uninterrupted)
     assert 0 < len(lines(events)) < len(uninterrupted)
     assert files_in(directory) == files
-    assert os.listdir(tmp_path) == ["told"]
+    assert os.listdir(tmp_path) == ["events"]

@@ -29,7 +29,7 @@ def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Mom
         if not child:
             code = 1
             try:
-                with (folder / "told").open("w") as file:
+                with (folder / "events").open("w") as file:
                     listed = [
                         TensorBoard(folder / "logs", **settings),
                         *callbacks(folder, batches=True),
@@ -61,7 +61,7 @@ def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Mom
         ("sgd", "slash", [Moment("decision", 2)]),
     ],
 )
-def test_whenever_it_is_killed_the_resumed_charts_are_those_of_the_unbroken_run(
+def test_whenever_it_is_killed_the_resumed_charts_are_those_of_the_uninterrupted_run(
     name: str, layout: str, moments: list[Moment], tmp_path: Path
 ) -> None:
     """Every scalar, histogram, picture and decision is there once, at its step, and nothing else is."""

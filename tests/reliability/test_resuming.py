@@ -44,7 +44,7 @@ def case(name: str, moments: list[Moment], *, batches: bool) -> Any:
         *(case(name, MANY, batches=batches) for name, batches in ALL),
     ],
 )
-def test_whenever_it_is_killed_the_resumed_run_reports_what_the_unbroken_one_reported(
+def test_whenever_it_is_killed_the_resumed_run_reports_what_the_uninterrupted_one_reported(
     name: str, home: Path, *, batches: bool, moments: list[Moment]
 ) -> None:
     """Decisions, rates, metrics, names and weights are the same to the bit, and so are the files that stay."""

@@ -21,7 +21,7 @@ LINES = """
 import json, sys
 from pathlib import Path
 from trainbus.plugins.tensorboard.writer.event_file import EventFile
-from trainbus.plugins.journal.append_only_file import JournalFile
+from trainbus.plugins.journal.journal_file import open_journal
 from tests.reliability.faults import Fault, Faults, KINDS_OF_FAULTS
 from tensorboardX.proto.event_pb2 import Event
 
@@ -37,13 +37,13 @@ for lasting in (False, True):
     for name, how in KINDS_OF_FAULTS.items():
         for at in range(1, 12) if (name, lasting) != ("EINTR", True) else ():  # which Python tries again, for ever
             folder = Path(f"{name}-{at}-{lasting}")
-            written, journal = [], JournalFile(folder / "journal.jsonl")
+            written, journal = [], open_journal(folder / "journal.jsonl")
             faults.arm(Fault(at, how, lasting))
             for number in range(9):
                 if number == 6:
                     faults.disarm()
                 try:
-                    journal.write(json.dumps({"time": number, "text": "x" * 99}))
+                    journal.append([json.dumps({"time": number, "text": "x" * 99}).encode() + b"\\n"])
                     written.append(number)
                 except OSError:
                     pass
@@ -98,7 +98,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["line, torch", "keras", "sklearn"],
 )
 def test_a_write_that_is_cut_short_or_refused_costs_the_new_file_only(stride: str, names: str, library: Path) -> None:
-    """At any call: what was reported as saved is there bit for bit, else the old file is, and a run resumes from it."""
+    """At any call: what was reported as saved is there to the bit, else the old file is, and a run resumes from it."""
     said = run(library, "-m", "tests.reliability.short_writes", stride, *names.split(), KERAS_BACKEND="torch")
     for name, each in json.loads(said.splitlines()[-1]).items():
         short, again, full = [Tally(*tally) for tally in each]
@@ -108,7 +108,7 @@ def test_a_write_that_is_cut_short_or_refused_costs_the_new_file_only(stride: st
         assert full.refused > 0
 
 
-def test_journals_and_event_files_hold_whole_lines_and_records(library: Path) -> None:
+def test_journals_and_event_files_hold_complete_lines_and_records(library: Path) -> None:
     """No accepted line or record is lost or torn, even if a torn one cannot be removed at once."""
     assert json.loads(run(library, "-c", LINES)) == []
 

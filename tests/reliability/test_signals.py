@@ -22,7 +22,7 @@ MOMENTS = [("batch", 23), ("epoch", 4), ("decision", 4), ("checkpoint", 3)]
     "name",
     [pytest.param(name, marks=[] if name in ("torch", "sgd") else pytest.mark.exhaustive) for name in TRAININGS],
 )
-def test_the_run_resumed_after_a_signal_reports_what_the_unbroken_one_reported(name: str, tmp_path: Path) -> None:
+def test_the_run_resumed_after_a_signal_reports_what_the_uninterrupted_one_reported(name: str, tmp_path: Path) -> None:
     """Whenever the signal came; the file of the signal is removed in the end."""
     folder = tmp_path / "run"
     uninterrupted = killed_and_resumed(name, folder, batches=False)

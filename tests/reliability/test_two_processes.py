@@ -40,7 +40,7 @@ def test_a_second_run_in_a_directory_is_refused_while_the_first_lives() -> None:
         pass
 
 
-def test_a_reader_beside_a_writer_sees_whole_checkpoints_only() -> None:
+def test_a_reader_next_to_a_writer_sees_complete_checkpoints_only() -> None:
     """While a process saves 150 times, each reading is of one save, with its plugin state, and never goes back."""
     kind = KINDS["line"](20_000)
     path = Path("best.npz")

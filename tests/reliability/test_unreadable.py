@@ -51,7 +51,7 @@ def number_of(kind: Kind) -> int | None:
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_what_cannot_be_read_is_passed_over(kind: Kind, how: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_read_is_skipped(kind: Kind, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """The next one is used, for "auto" and for a directory; a file given by name is refused, and nothing changes."""
     if kind.suffix in UNSUMMED and how in ("no end", "a hole"):
         pytest.skip("the format has no checksums")

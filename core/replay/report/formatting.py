@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 
 from trainbus import BestValue
 
+from ...terminal import printable
 from ..recommend import Estimate
-from .terminal import printable
 
 _WIDTH, _NARROWEST = 110, 12
 
@@ -27,18 +26,6 @@ def format_percent(fraction: float) -> str:
     if 0 < fraction < 0.001:
         return "<0.1 %"
     return f"{100 * fraction:.1f} %".replace(".0 %", " %")
-
-
-def format_duration(seconds: float) -> str:
-    """Format in the largest unit of which there is at least one.
-
-    >>> format_duration(5400), format_duration(42), format_duration(200000)
-    ('1.5 h', '42 s', '2.3 d')
-    """
-    for unit, length in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
-        if seconds >= length.total_seconds():
-            return f"{seconds / length.total_seconds():.1f} {unit}".replace(".0 ", " ")
-    return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else f"{1000 * seconds:.0f} ms"
 
 
 def format_best(best: BestValue | None) -> str:

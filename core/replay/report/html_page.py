@@ -7,6 +7,7 @@ from html import escape
 
 from trainbus import dumps
 
+from ...terminal import format_duration, plural, printable
 from ..curves import Curves, build_curves
 from ..library_settings import find_library
 from ..recommend import ADVICE
@@ -15,10 +16,9 @@ from ..replayer import Replay
 from ..sweeper import Sweep
 from .charts import draw_curve, draw_frontier
 from .css import STYLE
-from .formatting import estimate_cells, format_duration, format_number, format_percent, shorten
+from .formatting import estimate_cells, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
-from .terminal import plural, printable
 
 _CURVES = 24
 """The number of runs that are drawn; the table has all runs."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ...terminal import format_duration
 from ..records import RunOutcome
 from ..replayer import Replay
-from .formatting import format_best, format_duration, format_number
+from .formatting import format_best, format_number
 
 _FILES_SHOWN = 4
 """The number of files of a run up to which their epochs are listed; more are counted."""

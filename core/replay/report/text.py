@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from trainbus import dumps
 
+from ...terminal import format_duration, plural
 from ..curves import Curves
 from ..library_settings import find_library
 from ..metric_choice import MetricChoice
@@ -14,10 +15,9 @@ from ..recommend import ADVICE
 from ..records import Recording
 from ..replayer import Replay
 from ..sweeper import Sweep
-from .formatting import align_columns, estimate_cells, format_duration, format_number, format_percent, shorten
+from .formatting import align_columns, estimate_cells, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
-from .terminal import plural
 
 _ROWS = 40
 """The number of rows of a table, unless all are requested."""

@@ -32,7 +32,7 @@ def test_checkpoints_are_listed_latest_step_first_with_last_and_best(capsys: pyt
 
 def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
     """With --verify a flipped bit, another length, a missing file or manifest are named, and the command fails."""
-    for step, name in enumerate(("sound", "flipped", "longer", "gone", "untold", "torn")):
+    for step, name in enumerate(("sound", "flipped", "longer", "gone", "unlisted", "torn")):
         put(f"{name}.bin", step, loss=1.0)
     assert main(["checkpoints", ".", "--verify"]) == 0
     assert capsys.readouterr().out.count(" intact ") == 6
@@ -41,7 +41,7 @@ def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str])
     with Path("longer.bin").open("a") as file:
         file.write("!")
     Path("gone.bin").unlink()
-    manifest_of(Path("untold.bin")).unlink()
+    manifest_of(Path("unlisted.bin")).unlink()
     manifest_of(Path("torn.bin")).write_text("{")
 
     assert main(["checkpoints", ".", "--verify"]) == 1
@@ -51,7 +51,7 @@ def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str])
         ("flipped", "damaged: its bytes"),
         ("longer", "damaged: 13 bytes, not 12"),
         ("gone", "missing"),
-        ("untold", "manifest 'untold.bin.trainbus.json' is missing"),
+        ("unlisted", "manifest 'unlisted.bin.trainbus.json' is missing"),
         ("torn", "manifest 'torn.bin.trainbus.json' is damaged"),
     ):
         assert flaw in lines[f"{name}.bin"]
@@ -70,7 +70,7 @@ def test_machines_read_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> N
     assert [each["intact"] for each in json.loads(capsys.readouterr().out)] == [True, True]
 
 
-def test_a_directory_without_checkpoints_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_without_checkpoints_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """An empty directory is not an error; a missing one or a file is."""
     Path("file").touch()
     Path("empty").mkdir()

@@ -1,4 +1,4 @@
-"""Laws of the command line."""
+"""The command line: its output, its errors and its exit codes."""
 
 import subprocess
 import sys

@@ -3,7 +3,7 @@
 from trainbus.journal import schema
 
 
-def test_the_schema_tells_every_event_and_every_field_with_its_meaning() -> None:
+def test_the_schema_describes_every_event_and_every_field_with_its_meaning() -> None:
     """Readers of a journal with other tools find each field described, and the numbers that are texts."""
     defined = schema()["$defs"]
 

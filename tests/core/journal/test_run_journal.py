@@ -1,4 +1,4 @@
-"""The laws of reading a journal: it returns what was written, and reports damage in one line."""
+"""Reading a journal returns what was written, and reports damage in one line."""
 
 import json
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_a_journal_that_was_cut_anywhere_still_reads(
 
 
 def test_a_resume_makes_void_what_its_run_wrote_after_the_checkpoint_and_nothing_else(tmp_path: Path) -> None:
-    """Events of other runs in the file hold, and so does what was written before the checkpoint."""
+    """Events of other runs in the file stay valid, and so do those from before the checkpoint."""
 
     def epoch(number: int) -> EpochEnded:
         return EpochEnded(time=0.0, epoch=number, step=number, seconds=1.0, metrics={"loss": float(number)})
@@ -126,7 +126,7 @@ def test_a_file_that_is_not_a_journal_is_refused_in_one_line(tmp_path: Path, con
     assert len(str(refused.value).splitlines()) == 1
 
 
-def test_a_file_that_cannot_be_read_is_said_with_its_reason(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_with_its_reason(tmp_path: Path) -> None:
     """A directory, or nothing, in place of the file."""
     for path, why in ((tmp_path, "directory"), (tmp_path / "none", "No such file")):
         with pytest.raises(JournalError, match=why):

@@ -1,4 +1,4 @@
-"""The laws of a run's history as lists, arrays and frames."""
+"""A run's history as lists, arrays and frames."""
 
 import subprocess
 import sys

@@ -1,10 +1,10 @@
-"""Laws of names: their canonical form, and the nearest known one."""
+"""The canonical form of a name, and the nearest known name."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.metrics.names import canonical, nearest, resolve, unique, words
+from trainbus.metrics.names import canonical, hint, hint_with_list, nearest, resolve, unique, words
 
 LOGGED = ["loss", "val_loss", "accuracy", "val_accuracy", "learning_rate", "val_auc"]
 OPTIONS = ["filepath", "monitor", "patience", "verbose", "mode", "min_delta", "save_best_only", "restore_best_weights"]
@@ -107,6 +107,14 @@ def test_nothing_near_is_nothing(name: str) -> None:
     assert nearest(name, []) is None
 
 
+@given(names, st.lists(names, unique=True))
+def test_a_hint_names_the_nearest_and_may_list_all(name: str, known: list[str]) -> None:
+    """The list is in the order that was given; without a near name the hint is a full stop or what is given."""
+    near = nearest(name, known)
+    assert hint(name, known, otherwise="") == (f"; did you mean {near!r}?" if near else "")
+    assert hint_with_list(name, known, "hooks") == f"{hint(name, known)} hooks: {', '.join(known) or 'none'}"
+
+
 @given(st.text())
 def test_words_are_lower_case_letters_and_digits(name: str) -> None:
     """Words of a name are never empty and contain only lower-case letters, or digits."""
@@ -115,7 +123,7 @@ def test_words_are_lower_case_letters_and_digits(name: str) -> None:
 
 @given(st.lists(st.sampled_from(["a", "b", "a_2", "a_2_2", "a_3", "b_2"])))
 def test_no_two_get_the_same_name(given_names: list[str]) -> None:
-    """Whatever they were called; the first of a name keeps it, unless it was given away before."""
+    """The first of each name keeps it, unless it was made for another before."""
     taken = set[str]()
     made = [unique(name, taken) for name in given_names]
     assert len(set(made)) == len(made)

@@ -15,6 +15,7 @@ from trainbus import Run, SettingsError
 from trainbus.metrics import running_means
 from trainbus.metrics.running_means import RunningMeans
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.resume.serialization import from_json_data, to_json_data
 from trainbus.testing import LineSubject, scripted
 
 from .forms import FINITE, FORMS
@@ -164,7 +165,7 @@ def test_none_is_skipped() -> None:
 
 
 def test_logging_keeps_no_autograd_graph_alive() -> None:
-    """Once the loop drops a loss, all that led to it is gone, whether it was a scalar, a vector or elsewhere."""
+    """Once the loop drops a loss, its graph is freed, whether it was a scalar, a vector or on another device."""
     means = RunningMeans()
     here = torch.ones(3, requires_grad=True)
     elsewhere = torch.ones((), device="meta", requires_grad=True)
@@ -201,3 +202,42 @@ def test_a_name_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
         means.clear()
 
     assert checked == ["loss", "accuracy"]
+
+
+def _stored_and_loaded(means: RunningMeans) -> RunningMeans:
+    loaded = RunningMeans()
+    loaded.load_sums(from_json_data(to_json_data(means.sums())))
+    return loaded
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min", None])
+@given(before=st.lists(FINITE, min_size=1, max_size=4), after=st.lists(FINITE, min_size=1, max_size=4))
+def test_sums_of_a_checkpoint_continue_as_if_they_had_stayed(
+    form: str, reduce: Any, before: list[float], after: list[float]
+) -> None:
+    """A checkpoint stores sums as numbers and arrays; values of every form, numbers and vectors, are added to them."""
+    for shape in ((), (2,)):
+        unbroken, resumed = RunningMeans(), RunningMeans()
+        for means in (unbroken, resumed):
+            for value in before:
+                means.add("m", FORMS[form](value) if shape == () else np.full(shape, value), reduce=reduce)
+        resumed = _stored_and_loaded(resumed)
+        for means in (unbroken, resumed):
+            for value in after:
+                means.add("m", FORMS[form](value) if shape == () else torch.full(shape, value), reduce=reduce)
+        assert np.array_equal(unbroken["m"], resumed["m"], equal_nan=True)
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min"])
+@pytest.mark.parametrize("shape", [(), (3,)], ids=["number", "vector"])
+@pytest.mark.parametrize("stored", [float, np.float64, np.asarray], ids=["float", "scalar", "array"])
+def test_sums_of_a_checkpoint_continue_on_the_device_of_the_next_value(reduce: Any, shape: Any, stored: Any) -> None:
+    """NumPy cannot add a tensor of a device; on the meta device, which has no values, any wait would fail."""
+    means = RunningMeans()
+    total = np.ones(shape) if shape else stored(1.0)
+    means.load_sums({"m": (total, 1) if reduce == "mean" else (total, 1, reduce)})
+    for _ in range(2):
+        means.add("m", torch.ones(shape, device="meta"), reduce=reduce)
+    mean = means.on_device()["m"]
+    assert (mean.device.type, mean.shape) == ("meta", torch.Size(shape))

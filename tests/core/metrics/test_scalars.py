@@ -91,7 +91,7 @@ LOGGED = st.lists(
 
 @given(before=LOGGED, after=LOGGED, plain=st.booleans())
 def test_deferred_scalars_keep_their_values(before: Any, after: Any, plain: bool) -> None:
-    """Asked for later, in another thread, they are what they were, whatever is logged, forgotten or joined since."""
+    """Computed later, in another thread, they have the values of now, even if metrics were logged or cleared."""
     means = RunningMeans()
 
     def log(logged: Any) -> None:

@@ -33,7 +33,7 @@ def smooth(way: str, history: list[float]) -> list[float]:
 
 @given(histories, st.integers(2, 6))
 def test_a_median_is_that_of_the_last_finite_scores(history: list[float], count: int) -> None:
-    """Of as many as there are, up to the number; a score that is not finite has none and counts for none."""
+    """Of at most that many; a score that is not finite has no median and is not counted."""
     finite: list[float] = []
     for score, found in zip(history, smooth(f"median {count}", history), strict=True):
         if isfinite(score):
@@ -59,13 +59,13 @@ def test_an_average_is_between_the_scores(history: list[float], weight: float) -
 
 @given(st.floats(-1e6, 1e6), ways)
 def test_a_score_that_stays_the_same_does_not_move(score: float, way: str) -> None:
-    """Rounding makes no improvement of nothing."""
+    """Rounding never turns a constant score into an improvement."""
     assert set(smooth(way, [score] * 10)) == {score}
 
 
 @given(st.lists(histories, min_size=1, max_size=4), ways)
 def test_arrays_are_smoothed_as_numbers_are(runs: list[list[float]], way: str) -> None:
-    """Smoothing many runs at once gives what smoothing each by itself gives."""
+    """Smoothing many runs at once gives the same as smoothing each alone."""
     length = max(map(len, runs))
     table = np.array([run + [nan] * (length - len(run)) for run in runs])
     smoothing = Smoothing.parse(way)
@@ -78,7 +78,7 @@ def test_arrays_are_smoothed_as_numbers_are(runs: list[list[float]], way: str) -
 
 
 def test_early_stopping_looks_at_the_smooth_metric() -> None:
-    """A single lucky epoch ends the waiting of the metric itself, and not that of its median."""
+    """A single lucky epoch resets the patience of the metric itself, but not that of its median."""
     losses = [{"val_loss": value} for value in (1.0, 1.1, 1.2, 0.9, 1.2, 1.3, 1.2, 1.2)]
 
     bare, _ = scripted(losses, EarlyStopping(patience=3))
@@ -117,7 +117,7 @@ def stop_of(callback: EarlyStopping, losses: list[float], cut: int) -> int | Non
 
 @given(histories, ways, st.integers(1, 3), st.integers(0, 20))
 def test_smoothing_continues_after_a_resume(losses: list[float], way: str, patience: int, cut: int) -> None:
-    """A run that continues from the plugin's state dict of any epoch stops at the epoch of the unbroken one."""
+    """A run that continues from the plugin's state dict of any epoch stops at the epoch of the uninterrupted one."""
     callback = EarlyStopping(patience=patience, smoothing=way)
 
     assert stop_of(callback, losses, min(cut, len(losses))) == stop_of(callback, losses, len(losses))

@@ -1,13 +1,11 @@
-"""The laws of a list of callbacks, and of what is installed."""
+"""A list of callbacks becomes the plugins of one run, or one error with all of its problems."""
 
-import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
-import trainbus
-from trainbus import MissingCapability, MissingDependency, Run, SettingsError, UnknownName, hookimpl, installed
+from trainbus import MissingCapability, MissingDependency, Run, SettingsError, UnknownName, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.settings.plugin_list import build_plugins
 from trainbus.testing import LineSubject
@@ -20,7 +18,7 @@ class Plain:
     def on_train_end(self) -> None: ...
 
 
-def test_whatever_may_be_listed_becomes_a_plugin_with_its_own_name() -> None:
+def test_every_kind_of_item_becomes_a_plugin_with_a_unique_name() -> None:
     """Callbacks, settings, names and plain objects, single or in a list, each get a unique stable name."""
     listed = [
         EarlyStopping(),
@@ -108,56 +106,6 @@ def test_a_directory_is_no_file() -> None:
         Run(LineSubject(), ModelCheckpoint("best.npz"))
 
 
-# --- what is installed
-
-
-def test_the_built_ins_are_found_by_entry_points_like_any_other() -> None:
-    """The four callbacks, three adapters and the progress plugin are entry points."""
-    assert set(installed("callbacks")) >= {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"}
-    assert set(installed("adapters")) >= {"keras", "sklearn", "torch"}
-    assert "progress" in installed("plugins")
-
-
-@pytest.fixture
-def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A third-party package on the path: a callback, a plugin, and one whose import fails."""
-    (tmp_path / "stranger.py").write_text(
-        "from trainbus import Callback, hookimpl\n"
-        "called = []\n"
-        "class Plugin:\n"
-        "    @hookimpl\n"
-        "    def on_train_begin(self): called.append('plugin')\n"
-        "class Listener(Plugin):\n"
-        "    @hookimpl\n"
-        "    def on_train_begin(self): called.append('callback')\n"
-        "class Nosy(Callback):\n"
-        "    def plugin(self): return Listener()\n"
-    )
-    (tmp_path / "broken.py").write_text("import no_such_package\n")
-    info = tmp_path / "stranger-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[trainbus.callbacks]\nNosy = stranger:Nosy\nBroken = broken:Broken\n"
-        "[trainbus.plugins]\nnosy_plugin = stranger:Plugin\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "stranger", raising=False)
-    importlib.invalidate_caches()
-    return tmp_path
-
-
-@pytest.mark.usefixtures("stranger")
-def test_finding_imports_nothing_and_being_installed_activates_nothing() -> None:
-    """A third party's callback is listed, but neither imported nor run until it is requested."""
-    assert "Nosy" in installed("callbacks")
-    with Run(callbacks=EarlyStopping(monitor="loss")) as run:
-        for _ in run.epochs(1):
-            run.log(loss=1)
-
-    assert "stranger" not in sys.modules
-
-
 @pytest.mark.usefixtures("stranger")
 def test_the_environment_names_plugins_and_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plugins named by TRAINBUS_PLUGINS run in addition to those of the list, after them."""
@@ -177,23 +125,14 @@ def test_an_unknown_name_in_the_environment_is_refused(monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("stranger")
-def test_a_broken_package_is_named() -> None:
-    """A callback that cannot be imported says which import failed, and hides no other."""
+def test_a_callback_that_cannot_be_imported_is_named() -> None:
+    """The error says which import failed, and hides no other callback."""
     with pytest.raises(MissingDependency, match=r"'Broken' \(broken:Broken\) cannot be imported: .*no_such_package"):
         Run(callbacks=["Broken"])
     assert build_plugins("Nosy")[0].name == "Nosy"
 
 
-def test_two_packages_with_one_name_are_distinguished(stranger: Path) -> None:
-    """The same name from two packages is refused, naming both."""
-    (stranger / "stranger-1.0.dist-info" / "entry_points.txt").write_text(
-        "[trainbus.callbacks]\nEarlyStopping = stranger:Nosy\n"
-    )
-    with pytest.raises(SettingsError, match=r"both define 'EarlyStopping' in trainbus.callbacks"):
-        trainbus.callbacks_from([{"callback": "EarlyStopping"}])
-
-
-def test_nothing_and_sets_are_lists_too() -> None:
+def test_none_and_sets_are_lists_too() -> None:
     """None means no callbacks; the members of a set are listed like those of a list."""
     assert build_plugins(None) == []
     assert [each.name for each in build_plugins({EarlyStopping()})] == ["EarlyStopping"]
@@ -207,7 +146,7 @@ def test_callbacks_of_other_libraries_are_recognized() -> None:
         build_plugins([kind()])
 
 
-def test_a_callback_in_the_wrong_hands_says_where_it_belongs() -> None:
+def test_a_callback_that_is_given_to_a_framework_names_its_adapter() -> None:
     """If a framework is given a trainbus callback, the error names the adapter to use."""
     with pytest.raises(AttributeError, match=r"EarlyStopping has no 'set_model'.*KerasCallback\(\[EarlyStopping"):
         EarlyStopping().set_model  # noqa: B018

@@ -1,4 +1,4 @@
-"""The laws of settings files: what is dumped loads as it was, and every mistake is named with its line."""
+"""What is dumped loads as it was, and every mistake in a settings file is named with its line."""
 
 import json
 import tomllib

@@ -63,12 +63,12 @@ class Skipping(LineSubject):
 @pytest.mark.parametrize(
     ("subject", "sentence"),
     [
-        (Aliasing, "a snapshot restores line/slope to the bit"),
+        (Aliasing, "(?s)line/slope.*a snapshot restores the weights to the bit"),
         (Forgetful, "learning rates are what was set"),
         (Ambiguous, "names of weights are unique"),
-        (Touching, "activations\\(\\) leaves line/slope to the bit"),
+        (Touching, "(?s)line/slope.*activations\\(\\) leaves the weights to the bit"),
         (Skipping, "activations have the same size in small slices as in one"),
-        (Lossy, "a file of weights_only=False restores line/slope to the bit"),
+        (Lossy, "(?s)line/slope.*a file of weights_only=False restores the weights to the bit"),
     ],
 )
 def test_subjects_that_break_the_contract_are_found(subject: type[LineSubject], sentence: str) -> None:

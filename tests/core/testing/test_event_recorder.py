@@ -1,4 +1,4 @@
-"""The laws of the recorder of events and of scripted runs."""
+"""The recorder of events records what plugins are called with; scripted runs repeat given metrics."""
 
 import inspect
 
@@ -9,7 +9,7 @@ from trainbus.hooks import HOOKS
 from trainbus.testing import EventRecorder, LineSubject, scripted
 
 
-def test_scripted_runs_tell_where_validation_was() -> None:
+def test_scripted_runs_validate_in_the_epochs_with_validation_metrics() -> None:
     """Epochs without any val_ metric count as epochs without validation."""
     run, _ = scripted([{"loss": 1}, {"loss": 1, "val_loss": 2}], [])
 

@@ -1,11 +1,11 @@
-"""Laws of text for a terminal."""
+"""Text for a terminal is printable, and a plot has the size that was requested."""
 
 from math import inf, isfinite, nan
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.replay.report.terminal import plot, printable
+from trainbus.terminal import format_duration, plot, plural, printable
 
 
 @given(
@@ -36,3 +36,21 @@ def test_what_is_printable_stays(text: str) -> None:
     assert all(
         new == old or (new == "?" and not old.isprintable()) for new, old in zip(printable(text), text, strict=True)
     )
+
+
+@given(st.floats(0, 1e7))
+def test_a_duration_is_in_the_largest_unit_of_which_there_is_one(seconds: float) -> None:
+    """The number is rounded to its last digit."""
+    number, unit = format_duration(seconds).split()
+    length, digit = {"ms": (0.001, 1), "s": (1, 1), "min": (60, 0.1), "h": (3600, 0.1), "d": (86400, 0.1)}[unit]
+    assert abs(float(number) * length - seconds) <= digit * length * 0.5000001
+    assert seconds == 0 or (seconds < 1) == (unit == "ms")
+    assert unit in ("ms", "s") or seconds >= length
+
+
+@given(st.integers(0, 10**9), st.sampled_from(["run", "epoch"]))
+def test_a_count_has_its_noun(count: int, noun: str) -> None:
+    """The noun is in the singular for 1 only."""
+    number, word = plural(count, noun).split()
+    assert int(number.replace(",", "")) == count
+    assert word == (noun if count == 1 else f"{noun}s")

@@ -1,8 +1,9 @@
-"""Text for a terminal: printable names, counts, and a small plot."""
+"""Text for a terminal: printable names, counts, durations, and a small plot."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from math import isfinite
 
 
@@ -22,6 +23,18 @@ def plural(count: int, noun: str) -> str:
     ('1 run', '1,200 epochs')
     """
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def format_duration(seconds: float) -> str:
+    """Format in the largest unit of which there is at least one.
+
+    >>> format_duration(5400), format_duration(42), format_duration(200000)
+    ('1.5 h', '42 s', '2.3 d')
+    """
+    for unit, length in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        if seconds >= length.total_seconds():
+            return f"{seconds / length.total_seconds():.1f} {unit}".replace(".0 ", " ")
+    return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else f"{1000 * seconds:.0f} ms"
 
 
 def plot(
