@@ -192,7 +192,7 @@ class Late(Line):
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run) -> None:
         self.gate.set()
-        run._executor.writer.wait()
+        run._life.executor.writer.wait()
 
     @hookimpl
     def on_train_end(self) -> None:
@@ -308,7 +308,7 @@ def test_ctrl_c_while_waiting_ends_at_once_and_spoils_nothing(tmp_path: Path) ->
             subject.gate.clear()
             subject.slope = subject.slope + 1
             run.decide(decision.save(str(path), background=True))
-            job = run._executor.writer._writer._job
+            job = run._life.executor.writer._writer._job
             with pytest.MonkeyPatch.context() as patch:  # the signal comes when the training waits
                 patch.setattr(job.done, "wait", lambda: signal.raise_signal(signal.SIGINT))
                 run.decide(decision.save(str(path), background=True))
