@@ -60,6 +60,7 @@ class _Stopper:
 
     def __init__(self, settings: EarlyStopping) -> None:
         self.settings = settings
+        self.options = settings.model_dump(include={"patience", "min_delta", "start_from_epoch"})
         self.state = Patience()
         self.smoothing = Smoothing.parse(settings.smoothing) if settings.smoothing else None
         self.smoothing_state = self.smoothing.begin() if self.smoothing else ()
@@ -79,15 +80,8 @@ class _Stopper:
             self.smoothing_state, score = self.smoothing.step(self.smoothing_state, score)
         settings, monitor = self.settings, self.monitor
         before = self.state
-        self.state, verdict = stopping_rule(
-            before,
-            score,
-            epoch,
-            patience=settings.patience,
-            min_delta=settings.min_delta,
-            baseline=-inf if settings.baseline is None else monitor.sign * settings.baseline,
-            start_from_epoch=settings.start_from_epoch,
-        )
+        baseline = -inf if settings.baseline is None else monitor.sign * settings.baseline
+        self.state, verdict = stopping_rule(before, score, epoch, baseline=baseline, **self.options)
         if verdict.improved and settings.restore_best_weights:
             reason = monitor.improvement_reason(before.best, score)
             return decision.keep(self.slot, self._of + reason, rule=RULE, values=self._seen(score, before))
@@ -120,13 +114,10 @@ class _Stopper:
         self.state, self.smoothing_state = Patience(*saved[:size]), tuple(saved[size:])
 
     def _seen(self, score: float | None, before: Patience) -> dict[str, Value]:
-        settings = self.settings
         return {
             **self.monitor.journal_values(score, before.best, before.best_epoch),
             "wait": self.state.wait,
-            "patience": settings.patience,
-            "min_delta": settings.min_delta,
-            "baseline": settings.baseline,
-            "start_from_epoch": settings.start_from_epoch,
-            "smoothing": settings.smoothing,
+            **self.options,
+            "baseline": self.settings.baseline,
+            "smoothing": self.settings.smoothing,
         }

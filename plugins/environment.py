@@ -8,17 +8,9 @@ import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = {
-    "trainbus": "trainbus",
-    "numpy": "numpy",
-    "torch": "torch",
-    "keras": "keras",
-    "jax": "jax",
-    "tensorflow": "tensorflow",
-    "sklearn": "scikit-learn",
-    "tensorboardX": "tensorboardX",
-}
-"""Maps the name of a module to the name of its package."""
+_PACKAGES = ("trainbus", "numpy", "torch", "keras", "jax", "tensorflow", "scikit-learn", "tensorboardX")
+_MODULES = {"scikit-learn": "sklearn"}
+"""The modules whose names differ from those of their packages."""
 
 
 def environment() -> dict[str, str | int | None]:
@@ -27,14 +19,14 @@ def environment() -> dict[str, str | int | None]:
     >>> environment()["process"] == os.getpid()
     True
     """
-    versions = {package: _version(package) for module, package in _PACKAGES.items() if module in sys.modules}
+    imported = [package for package in _PACKAGES if _MODULES.get(package, package) in sys.modules]
     return {
         "host": platform.node(),
         "process": os.getpid(),
         "processors": os.cpu_count(),
         "platform": platform.platform(),
         "Python": platform.python_version(),
-        **versions,
+        **{package: _version(package) for package in imported},
     }
 
 

@@ -37,12 +37,8 @@ class Progress:
         self.requested: Collection[Verbose] = {"auto"} if levels is None else set(levels.values()) - {0}
         self.framework_draws = not bar
         self.bar: _Bar | None = None
-        if (
-            bar
-            and self.requested
-            and 2 not in self.requested
-            and (_in_notebook() or (sys.stderr and sys.stderr.isatty()))
-        ):
+        interactive = _in_notebook() or (sys.stderr and sys.stderr.isatty())
+        if bar and self.requested and 2 not in self.requested and interactive:
             self.bar = _Bar()
             self.on_batch_end = self.bar.on_batch_end
         self.epoch_start = 0.0

@@ -49,6 +49,7 @@ class _Reducer:
 
     def __init__(self, settings: ReduceLROnPlateau) -> None:
         self.settings = settings
+        self.options = settings.model_dump(include={"patience", "min_delta", "cooldown"})
         self.state = Plateau()
         self.best_epoch = -1  # for the reason; the rule does not need it
 
@@ -64,14 +65,8 @@ class _Reducer:
             return None
         settings, monitor, before, best_epoch = self.settings, self.monitor, self.state, self.best_epoch
         due = before.wait + 1 >= settings.patience  # earlier epochs read no rate: that may wait for the device
-        self.state, verdict = plateau_rule(
-            before,
-            score,
-            patience=settings.patience,
-            min_delta=settings.min_delta,
-            cooldown=settings.cooldown,
-            reducible=due and any(rate > settings.min_lr for rate in subject.learning_rates().values()),
-        )
+        reducible = due and any(rate > settings.min_lr for rate in subject.learning_rates().values())
+        self.state, verdict = plateau_rule(before, score, reducible=reducible, **self.options)
         if verdict.improved:
             self.best_epoch = epoch
         if not verdict.reduce:
@@ -82,13 +77,7 @@ class _Reducer:
             floor=settings.min_lr,
             reason=monitor.stall_reason(score, before.best, best_epoch, waited, min_delta=settings.min_delta),
             rule=plateau_rule.__name__,
-            values={
-                **monitor.journal_values(score, before.best, best_epoch),
-                "wait": waited,
-                "patience": settings.patience,
-                "min_delta": settings.min_delta,
-                "cooldown": settings.cooldown,
-            },
+            values={**monitor.journal_values(score, before.best, best_epoch), "wait": waited, **self.options},
         )
 
     def state_dict(self) -> dict[str, Any]:

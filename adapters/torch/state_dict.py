@@ -10,13 +10,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.checkpoints.parallel_copy import Copy
 
 from .sharding import is_sharded, sharded_like
+from .weights import UNINITIALIZED
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes per number to a type of that size that NumPy has too."""
@@ -98,7 +98,7 @@ class _Converter:
     def _convert_tensor(self, tensor: Tensor, where: str) -> Tensor:
         if is_sharded(tensor):
             return sharded_like(self._convert_tensor(tensor.to_local(), where), tensor)
-        if tensor.is_meta or isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
+        if tensor.is_meta or isinstance(tensor, UNINITIALIZED):
             raise CheckpointError(f"{where} has no values yet; run one batch through the model, or move it to a device")
         if tensor.is_cpu and not self.copies:
             return tensor.detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..callback import Callback
@@ -45,8 +45,6 @@ class StateCollector:
         """Whether a callback writes files, so that a checkpoint may be saved."""
         self.loop_rng: Any = None
         self.loop_loader: Any = None
-        self.other_ranks: list[RankState] = []
-        """For the current save, the states of the ranks after rank 0, as differences from rank 0's."""
         self._plugins = plugins
         self._settings = {name: _settings(callbacks.get(name)) for name in plugins}
         self._failures = failures
@@ -90,9 +88,10 @@ class StateCollector:
             self.note_rng()
         self.loop_loader = capture_loader(loader) if self.enabled else None
 
-    def metrics(self) -> dict[str, float]:
-        """Return the metrics of the last epoch that are single numbers."""
-        return to_scalars(self.state.metrics)
+    def progress(self) -> dict[str, Any]:
+        """Return the epoch, the step, and the metrics of the last epoch that are single numbers."""
+        state = self.state
+        return {"epoch": state.epoch, "step": state.step, "metrics": to_scalars(state.metrics)}
 
     def rank_state(self) -> RankState:
         """Return the state of this rank."""
@@ -107,8 +106,12 @@ class StateCollector:
             subject=to_json_data(subject.run_state()) if has(subject, HasRunState) else None,
         )
 
-    def checkpoint_state(self, decision: Decision) -> CheckpointState:
+    def checkpoint_state(self, decision: Decision, other_ranks: Sequence[RankState] = ()) -> CheckpointState:
         """Return the state of the run after the plugins have decided ``decision``.
+
+        Args:
+            decision: The decision that saves the checkpoint.
+            other_ranks: The states of the ranks after rank 0, as differences from rank 0's.
 
         Raises:
             TypeError: The state of a plugin or of the subject is not plain data.
@@ -126,7 +129,7 @@ class StateCollector:
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,
-            other_ranks=self.other_ranks,
+            other_ranks=list(other_ranks),
         )
 
     def _plugin_state(self, name: str, plugin: object) -> PluginState:

@@ -11,31 +11,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl
+from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl, journal
 from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, ScaleLearningRate
-from trainbus.journal import (
-    NAME,
-    ActionRecord,
-    BestRecord,
-    CheckpointSaved,
-    DecisionMade,
-    EpochEnded,
-    Event,
-    ExceptionRaised,
-    FailureReported,
-    PluginRecord,
-    RunEnded,
-    RunResumed,
-    RunStarted,
-    StopRequested,
-)
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
+from ..append_only_file import AppendOnlyFile
 from ..environment import environment
-from .append_only_file import JournalFile
+from .journal_file import open_journal
 
 COMMON_FIELDS = tuple(each.name for each in fields(Action))
 """The fields that every action has; the others are its options."""
@@ -65,7 +50,7 @@ class JournalRecorder:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.file: JournalFile | None = None
+        self.file: AppendOnlyFile | None = None
         self.lock = ExitStack()
         self.run = secrets.token_hex(8)
         self.valid_size = 0  # bytes of the file that remain valid after a resume
@@ -86,19 +71,15 @@ class JournalRecorder:
     def on_train_begin(self, run: Run) -> None:
         """Open the file."""
         self.start = time.monotonic()
-        if self.path == "auto":  # the run has locked that directory already
-            path = (journal_directory(run.callbacks.values()) or Path()).absolute() / NAME
-        else:
-            path = Path(self.path).absolute()
-            try:
-                self.lock = lock_directories(
-                    [path.parent], LockKind(f".trainbus.{path.name}.lock", f"journal {path.name}")
-                )
-            except CheckpointError as error:
-                raise SettingsError(f"Journal: path={self.path!r}: {error}") from None
         try:
-            self.file = JournalFile(path)
-        except (OSError, JournalError) as error:
+            if self.path == "auto":  # the run has locked that directory already
+                path = (journal_directory(run.callbacks.values()) or Path()).absolute() / journal.NAME
+            else:
+                path = Path(self.path).absolute()
+                kind = LockKind(f".trainbus.{path.name}.lock", f"journal {path.name}")
+                self.lock = lock_directories([path.parent], kind)
+            self.file = open_journal(path)
+        except (OSError, JournalError, CheckpointError) as error:
             if self.path == "auto":
                 raise
             raise SettingsError(f"Journal: path={self.path!r}: {getattr(error, 'strerror', None) or error}") from None
@@ -106,34 +87,33 @@ class JournalRecorder:
     @hookimpl(tryfirst=True)
     def on_epoch_begin(self, run: Run) -> None:
         """Start the epoch's clock."""
-        self._write_header(run)
+        self._write(run)
         self.epoch_start = time.monotonic() - self.resumed_seconds
         self.resumed_seconds, self.in_epoch = 0.0, True
 
     @hookimpl(tryfirst=True)  # the epoch's metrics are recorded even if another plugin refuses them
-    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
+    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        self._write(run, EpochEnded(time=time.time(), epoch=epoch, step=run.step, seconds=seconds, metrics=shown))
+        self._write(run, journal.EpochEnded(**_now(run), seconds=seconds, metrics=shown))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was done, and why."""
-        now, subject = time.time(), run.subject
+        now, subject = _now(run), run.subject
         if REQUEST in decision.askers:
-            self._write(run, StopRequested(time=now, epoch=run.epoch, step=run.step, name=run.state.requested))
+            self._write(run, journal.StopRequested(**now, name=run.state.requested))
         rates = None
         if any(isinstance(action, ScaleLearningRate) for action in decision) and has(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
-        actions = tuple(map(_record_of, decision))
-        self._write(run, DecisionMade(time=now, epoch=run.epoch, step=run.step, actions=actions, learning_rates=rates))
+        self._write(run, journal.DecisionMade(**now, actions=tuple(map(_record_of, decision)), learning_rates=rates))
 
     @hookimpl
     def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
         """Write that a checkpoint is complete."""
         content = checkpoint.entry
-        event = CheckpointSaved(
+        event = journal.CheckpointSaved(
             time=time.time(),
             epoch=content.epoch,
             step=content.step,
@@ -147,7 +127,7 @@ class JournalRecorder:
     @hookimpl
     def on_checkpoint_error(self, run: Run) -> None:
         """Write that a checkpoint failed: it is one of ``run.failures``."""
-        self._write_failures(run)
+        self._write(run)
 
     @hookimpl
     def on_exception(self, run: Run, error: BaseException) -> None:
@@ -155,8 +135,7 @@ class JournalRecorder:
         if run.state.interrupted:
             return
         text = "".join(traceback.format_exception(error))
-        what = _describe(error)
-        self._write(run, ExceptionRaised(time=time.time(), epoch=run.epoch, step=run.step, error=what, traceback=text))
+        self._write(run, journal.ExceptionRaised(**_now(run), error=_describe(error), traceback=text))
 
     # --- state
 
@@ -175,30 +154,22 @@ class JournalRecorder:
 
     # --- inner workings
 
-    def _write(self, run: Run, event: Event) -> None:
-        if self.file is not None:
-            self._write_header(run)
-            self._write_failures(run)
-            self.file.write(event.model_dump_json())
-
-    def _write_failures(self, run: Run) -> None:
-        if self.file is None or len(run.failures) == self.failures_written:
+    def _write(self, run: Run, *events: journal.Event) -> None:
+        """Write events, after the header and any new failures."""
+        if self.file is None:
             return
-        self._write_header(run)
+        if not self.header_written:
+            self.file.append([_line(self._header(run, self.file))])
+            self.header_written = True
         for failure in run.failures[self.failures_written :]:
-            event = FailureReported(
-                time=time.time(),
-                plugin=failure.plugin,
-                hook=failure.hook,
-                lost=failure.lost,
-                error=_describe(failure.error),
-            )
-            self.file.write(event.model_dump_json())
+            plugin, hook, lost, error = failure.plugin, failure.hook, failure.lost, _describe(failure.error)
+            event = journal.FailureReported(time=time.time(), plugin=plugin, hook=hook, lost=lost, error=error)
+            self.file.append([_line(event)])
             self.failures_written += 1
+        for each in events:
+            self.file.append([_line(each)])
 
-    def _write_header(self, run: Run) -> None:
-        if self.header_written or self.file is None:
-            return
+    def _header(self, run: Run, file: AppendOnlyFile) -> journal.Event:
         known: dict[str, Any] = {
             "time": time.time(),
             "run": self.run,
@@ -208,13 +179,10 @@ class JournalRecorder:
             "environment": environment(),
         }
         if run.resumed is None:
-            event: Event = RunStarted(**known)
-        else:
-            length = min(self.valid_size, self.file.size)
-            checkpoint, epochs = str(run.resumed.path), run.state.epochs_finished
-            event = RunResumed(**known, checkpoint=checkpoint, epochs=epochs, step=run.step, length=length)
-        self.file.write(event.model_dump_json())
-        self.header_written = True
+            return journal.RunStarted(**known)
+        length = min(self.valid_size, file.size)
+        checkpoint, epochs = str(run.resumed.path), run.state.epochs_finished
+        return journal.RunResumed(**known, checkpoint=checkpoint, epochs=epochs, step=run.step, length=length)
 
     def _close(self, run: Run) -> None:
         with self.lock:
@@ -226,14 +194,14 @@ class JournalRecorder:
         if run.resumed is not None and not self.header_written:  # nothing happened
             return
         result = run.result
-        event = RunEnded(
+        event = journal.RunEnded(
             time=time.time(),
             outcome=_outcome(run),
             reason=result.reason,
             epochs=result.epochs,
             step=run.step,
             seconds=time.monotonic() - self.start,
-            best={name: BestRecord(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
+            best={name: journal.BestRecord(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
             checkpoints=tuple(map(str, result.checkpoints)),
         )
         try:
@@ -242,16 +210,25 @@ class JournalRecorder:
             run.report_failure(self, f"no end in {self.path}", error)
 
 
-def _plugin_record(run: Run, name: str) -> PluginRecord:
+def _now(run: Run) -> dict[str, Any]:
+    """Return when an event happens."""
+    return {"time": time.time(), "epoch": run.epoch, "step": run.step}
+
+
+def _line(event: journal.Event) -> bytes:
+    return f"{event.model_dump_json()}\n".encode()
+
+
+def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
     callback = run.callbacks.get(name)
     settings = {} if callback is None else callback.settings()
-    return PluginRecord(callback=settings.pop("callback", ""), settings=settings)
+    return journal.PluginRecord(callback=settings.pop("callback", ""), settings=settings)
 
 
-def _record_of(action: Action) -> ActionRecord:
+def _record_of(action: Action) -> journal.ActionRecord:
     options = {each.name: getattr(action, each.name) for each in fields(action) if each.name not in COMMON_FIELDS}
     common = {name: getattr(action, name) for name in COMMON_FIELDS}
-    return ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
+    return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
 
 
 def _describe(error: BaseException) -> str:

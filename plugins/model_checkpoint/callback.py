@@ -7,19 +7,13 @@ from pathlib import Path
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
 from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
-from trainbus.checkpoints.filename_template import (
-    glob_pattern,
-    sibling_path,
-    suffix_in,
-    template_fields,
-    truncated_glob,
-)
+from trainbus.checkpoints.filename_template import glob_pattern, suffix_in, template_fields, truncated_glob
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import location
 from trainbus.storage.sharded_directory import holds_parts
 
-from .saver import BatchSaver, EpochSaver
+from .saver import BatchSaver, Saver
 from .schedule import SaveFrequency
 from .settings import CheckpointSettings
 
@@ -56,8 +50,7 @@ class ModelCheckpoint(CheckpointSettings):
     def exclusive_paths(self) -> tuple[str, ...]:
         """Return the template and the fixed names in its directory, as absolute paths."""
         # several callbacks may write the file "signal", since all of them save the same model
-        stems = [stem for stem in self.fixed_stems() if stem != "signal"]
-        fixed = [sibling_path(self.filepath, stem, suffix_in(self.filepath)) for stem in stems]
+        fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal"]
         return tuple(str(location(path).resolve()) for path in (self.filepath, *fixed))
 
     def locked_directories(self) -> tuple[str, ...]:
@@ -70,8 +63,9 @@ class ModelCheckpoint(CheckpointSettings):
     def checkpoint_patterns(self) -> tuple[str, ...]:
         """Return patterns of the template and of the fixed names, with any suffix if none is given."""
         suffix = suffix_in(self.filepath)
-        fixed = [glob_pattern(sibling_path(self.filepath, stem, suffix)) for stem in self.fixed_stems()]
-        patterns = [each if suffix else f"{each}.*" for each in (glob_pattern(self.filepath), *fixed)]
+        patterns = [
+            glob_pattern(path) + ("" if suffix else ".*") for path in (self.filepath, *self.fixed_paths().values())
+        ]
         short = truncated_glob(self.filepath)
         return (*patterns, f"{short}{suffix or '.*'}") if short else tuple(patterns)
 
@@ -97,13 +91,13 @@ class ModelCheckpoint(CheckpointSettings):
                 f"{self.filepath!r} cannot be written in the background; save as "
                 f"{subject.suffixes(weights_only=self.save_weights_only)[0]}, or leave background=True out"
             )
-        sharded = isinstance(subject, Sharded) and subject.saves_sharded(suffix_of(path))
-        if sharded and not isinstance(path, Path):
-            raise SettingsError(
-                f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"
-            )
-        if sharded and isinstance(path, Path) and holds_parts(path):
-            return
+        if isinstance(subject, Sharded) and subject.saves_sharded(suffix_of(path)):
+            if not isinstance(path, Path):
+                raise SettingsError(
+                    f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"
+                )
+            if holds_parts(path):
+                return
         backend = backend_for(path)
         if backend.is_local and backend.is_directory():  # a remote path is checked when it is written
             raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
@@ -111,4 +105,4 @@ class ModelCheckpoint(CheckpointSettings):
     def plugin(self) -> object:
         """Return a new plugin for one run."""
         frequency = SaveFrequency.parse(self.save_freq)
-        return EpochSaver(self, frequency.every) if frequency.unit == "epoch" else BatchSaver(self, frequency)
+        return Saver(self, frequency.every) if frequency.unit == "epoch" else BatchSaver(self, frequency)

@@ -1,4 +1,4 @@
-"""The plugins of ModelCheckpoint: one saves at the end of epochs, one at the end of batches."""
+"""The plugins of ModelCheckpoint: one saves at the end of epochs, the other at the end of batches."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from .settings import CheckpointSettings
 
 
 class Saver:
-    """Decides what to save in one run; its plugin calls it and uses its hooks and state.
+    """Saves at the end of every epoch whose number is a multiple of ``every``.
 
     Args:
         settings: The options of the callback.
+        every: That number of epochs.
     """
 
     names: FileNames
@@ -32,8 +33,8 @@ class Saver:
     first: tuple[int, int]
     """Epoch and step with which the run began or resumed."""
 
-    def __init__(self, settings: CheckpointSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: CheckpointSettings, every: int = 1) -> None:
+        self.settings, self.every = settings, every
         self.begun = False
 
     @hookimpl
@@ -48,6 +49,11 @@ class Saver:
         self.selection = Selection(settings, monitor)
         self.first = run.epoch, run.step
         self.begun = True
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
+        """Save if the epoch's number is a multiple."""
+        return None if (epoch + 1) % self.every else self.save(run, metrics)
 
     def save(self, run: Run, metrics: Mapping[str, Any], batch: int | None = None) -> Decision:
         """Return the decision about the present model.
@@ -110,21 +116,6 @@ class Saver:
         self.selection.kept = tuple(
             each for each in kept if (each.epoch, each.step) == self.first or location(each.path) in present
         )
-
-
-class EpochSaver:
-    """Saves at the end of every epoch whose number is a multiple of ``every``."""
-
-    def __init__(self, settings: CheckpointSettings, every: int) -> None:
-        self.saver, self.every = Saver(settings), every
-        self.on_train_begin, self.on_train_end = self.saver.on_train_begin, self.saver.on_train_end
-        self.on_checkpoint_error = self.saver.on_checkpoint_error
-        self.state_dict, self.load_state_dict = self.saver.state_dict, self.saver.load_state_dict
-
-    @hookimpl
-    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """Save if the epoch's number is a multiple."""
-        return None if (epoch + 1) % self.every else self.saver.save(run, metrics)
 
 
 class BatchSaver:

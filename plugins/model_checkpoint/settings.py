@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
@@ -92,9 +91,10 @@ class CheckpointSettings(MonitoredCallback):
         """Return whether the metric matters: only if the best models are selected."""
         return self.save_best_only or self.keep is not None
 
-    def fixed_stems(self) -> Sequence[str]:
-        """Return the names, without suffix, of the files that no field changes."""
-        return (*(["last"] if self.save_last else []), *dict.fromkeys(self.save_on))
+    def fixed_paths(self) -> dict[str, str]:
+        """Return the paths of the files that no field changes, by stem; without a suffix if ``filepath`` has none."""
+        stems = (*(["last"] if self.save_last else []), *self.save_on)
+        return {stem: sibling_path(self.filepath, stem, suffix_in(self.filepath)) for stem in stems}
 
     def template_for(self, subject: Saveable) -> str:
         """Return the template with a suffix that the subject can write.

@@ -1,20 +1,18 @@
-"""The parts of TensorBoard's plugin that listen to batches: one writes metrics, one runs PyTorch's profiler."""
+"""The part of TensorBoard's plugin that listens to batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from trainbus import Run, hookimpl
+from trainbus import hookimpl
 from trainbus.metrics.scalars import deferred_scalars
 
 from .layouts import TensorBoardLayout
 
 if TYPE_CHECKING:
-    from .profiler import TorchProfiler
-    from .writer.event_writer import EventWriter, Note, Summary
+    from .writer.event_writer import EventWriter, Summary
 
 
 class Throughput:
@@ -82,52 +80,3 @@ class BatchRecorder:
         if not shown.keys() <= tags.keys():
             tags.update((name, self.layout.of_batch(name)) for name in shown)
         return self.scalars({tag: value for name, value in shown.items() if (tag := tags[name]) is not None})
-
-
-class ProfilingRecorder:
-    """Runs PyTorch's profiler over some weight updates; if that fails, continues without a profile.
-
-    Args:
-        updates: The first and the last weight update, such as "10:15".
-    """
-
-    def __init__(self, updates: str) -> None:
-        self.first, self.last = map(int, updates.split(":"))
-        self.profiler: TorchProfiler | None = None
-
-    def begin(self, directory: Path, note: Note) -> None:
-        """Prepare the profiler.
-
-        Args:
-            directory: Where the trace is written.
-            note: Reports a failure.
-
-        Raises:
-            MissingDependency: PyTorch is not installed.
-        """
-        from .profiler import TorchProfiler  # noqa: PLC0415 - PyTorch
-
-        self.profiler, self.note = TorchProfiler(directory, self.first, self.last), note
-
-    @hookimpl
-    def on_batch_begin(self, run: Run) -> None:
-        """Start the profiler if the first update is next."""
-        self._try(lambda profiler: profiler.begin_batch(run.step))
-
-    @hookimpl(specname="on_batch_end")
-    def end_profiled_batch(self, step: int) -> None:
-        """Stop the profiler if the last update was made."""
-        self._try(lambda profiler: profiler.end_batch(step))
-
-    def close(self) -> None:
-        """Stop the profiler if it still runs."""
-        self._try(lambda profiler: profiler.close())
-
-    def _try(self, action: Callable[[TorchProfiler], None]) -> None:
-        if self.profiler is None:
-            return
-        try:
-            action(self.profiler)
-        except Exception as error:  # noqa: BLE001 - a failed profile must not end the training
-            self.profiler = None
-            self.note("no profile", error)

@@ -11,8 +11,6 @@ from trainbus.capabilities import HasWeights
 from .epoch_recorder import EpochRecorder
 from .settings import TensorBoardSettings
 
-__all__ = ["TensorBoard"]
-
 
 class TensorBoard(TensorBoardSettings):
     """Write TensorBoard event files in Keras's layout, without TensorFlow.

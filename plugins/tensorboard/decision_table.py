@@ -12,14 +12,15 @@ from .text_tables import table
 
 HEADER = ("epoch", "decision", "target", "reason", "plugin")
 
-KINDS: dict[type[Action], str] = {
-    ScaleLearningRate: "learning_rate_cut",
-    Keep: "kept_in_memory",
-    Save: "checkpoint",
-    Restore: "restored",
-    Forget: "forgotten",
-    Stop: "stop",
+KINDS: dict[type[Action], tuple[str, str]] = {
+    ScaleLearningRate: ("learning_rate_cut", ""),
+    Keep: ("kept_in_memory", "slot"),
+    Save: ("checkpoint", "path"),
+    Restore: ("restored", "source"),
+    Forget: ("forgotten", "source"),
+    Stop: ("stop", ""),
 }
+"""The name of each kind of action, and which of its fields names the target."""
 
 
 class DecisionTable:
@@ -33,9 +34,13 @@ class DecisionTable:
         """Add a decision of this epoch, counted from 0, and return it as a separate table."""
         rows: list[list[Any]] = []
         for action in decision:
-            kind = KINDS[type(action)]
+            kind, target = KINDS[type(action)]
+            if isinstance(action, ScaleLearningRate):
+                shown = f"x {action.factor:g}" + (f", not below {action.floor:g}" if action.floor else "")
+            else:
+                shown = getattr(action, target, "")
             self._counts[kind] = self._counts.get(kind, 0) + 1
-            rows.append([epoch + 1, kind.replace("_", " "), _target(action), action.reason, action.by])
+            rows.append([epoch + 1, kind.replace("_", " "), shown, action.reason, action.by])
         self._rows += rows
         return table(HEADER, rows)
 
@@ -56,17 +61,3 @@ class DecisionTable:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
         self._rows, self._counts = [list(row) for row in saved["rows"]], dict(saved["counts"])
-
-
-def _target(action: Action) -> str:
-    match action:
-        case ScaleLearningRate():
-            return f"x {action.factor:g}" + (f", not below {action.floor:g}" if action.floor else "")
-        case Save():
-            return action.path
-        case Keep():
-            return action.slot
-        case Restore() | Forget():
-            return action.source
-        case _:
-            return ""

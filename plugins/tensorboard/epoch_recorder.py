@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +13,19 @@ from trainbus.capabilities import HasWeights
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
-from .batch_recorder import BatchRecorder, ProfilingRecorder, Throughput
+from .batch_recorder import BatchRecorder, Throughput
 from .decision_table import DecisionTable
 from .layouts import LAYOUTS
 from .model_graph import config_of, graph_of
-from .model_inspection import ModelInspector
+from .projector import Projector
 from .settings import TensorBoardSettings
 from .text_tables import environment_table, settings_table
 
 if TYPE_CHECKING:
-    from .projector import Projector
+    from types import ModuleType
+
+    from .model_inspection import ModelInspector
+    from .profiler import ProfilingRecorder
     from .writer.event_writer import EventWriter, Note, Summary
 
 LOCK = LockKind(".trainbus.tensorboard.lock", "charts")
@@ -47,8 +49,8 @@ class EpochRecorder:
     """The first step that a resumed run writes."""
     writer: EventWriter
     inspector: ModelInspector
+    summaries: ModuleType
     _note: Note
-    opened = False
 
     def __init__(self, settings: TensorBoardSettings) -> None:
         self.settings = settings
@@ -58,8 +60,7 @@ class EpochRecorder:
         self.header_written = self.hparams_declared = self.restored = False
         self.final: dict[str, float] = {}  # the last value of each metric
         self.step: int | None = None  # of the last complete epoch
-        self.counts_written = True  # of the decisions of that epoch
-        self.decision_step = -1  # of the last decision
+        self.counts_step: int | None = None  # of the decisions whose counts are not written yet
         self.earlier_files: dict[str, int] = {}  # of this run before it was resumed, with their sizes
         self.throughput = Throughput()
         self.batches: BatchRecorder | None = None
@@ -67,8 +68,11 @@ class EpochRecorder:
             every = 1 if settings.update_freq == "batch" else settings.update_freq
             self.batches = BatchRecorder(self.layout, every, throughput=settings.write_steps_per_second)
             self.on_batch_end = self.batches.on_batch_end
-        self.profiling = None if settings.profile is None else ProfilingRecorder(settings.profile)
-        if self.profiling is not None:
+        self.profiling: ProfilingRecorder | None = None
+        if settings.profile is not None:
+            from .profiler import ProfilingRecorder  # noqa: PLC0415 - PyTorch
+
+            self.profiling = ProfilingRecorder(settings.profile)
             self.on_batch_begin = self.profiling.on_batch_begin
             self.end_profiled_batch = self.profiling.end_profiled_batch
 
@@ -77,34 +81,26 @@ class EpochRecorder:
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
         """Lock the directory, and start the thread that writes."""
-        from .writer.event_writer import EventWriter  # noqa: PLC0415 - tensorboardX imports PyTorch, which takes seconds
+        # tensorboardX imports PyTorch, which takes seconds
+        from .model_inspection import ModelInspector  # noqa: PLC0415
+        from .writer import summaries  # noqa: PLC0415
+        from .writer.event_writer import EventWriter  # noqa: PLC0415
 
+        self.summaries = summaries
         settings = self.settings
         self.log_dir = Path(settings.log_dir).absolute()  # a loop may change its working directory
-        with ExitStack() as stack:
-            try:
-                stack.push(lock_directories([self.log_dir], LOCK))
-            except CheckpointError as error:
-                raise SettingsError(f"TensorBoard: log_dir={settings.log_dir!r}: {error}") from None
-            if settings.embeddings_freq:
-                from .projector import Projector  # noqa: PLC0415 - only if embeddings are asked for
-
-                layers, metadata = settings.embeddings_layer_names, settings.embeddings_metadata
-                self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
-            run.at_end(stack.pop_all().close)
+        try:
+            run.at_end(lock_directories([self.log_dir], LOCK).close)
+        except CheckpointError as error:
+            raise SettingsError(f"TensorBoard: log_dir={settings.log_dir!r}: {error}") from None
+        if settings.embeddings_freq:
+            layers, metadata = settings.embeddings_layer_names, settings.embeddings_metadata
+            self.projector = Projector(self.log_dir / self.layout.main, run.subject, layers, metadata)
         self.first_step = max(run.step, run.epoch) + 1
         self._note = partial(run.report_failure, self)
-        self.writer, self.opened = EventWriter(self.log_dir, secrets.token_hex(4), self._note), True
+        self.writer = EventWriter(self.log_dir, secrets.token_hex(4), self._note)
         run.at_end(self._close)
-        self.inspector = ModelInspector(
-            run.subject,
-            self._put,
-            self._note,
-            every=settings.histogram_freq,
-            batch_size=settings.batch_size,
-            gradients=settings.write_grads,
-            images=settings.max_images if settings.write_images else 0,
-        )
+        self.inspector = ModelInspector(run.subject, self._put, self._note, settings)
         if self.batches is not None:
             self.batches.begin(self.writer)
         if self.profiling is not None:
@@ -113,7 +109,8 @@ class EpochRecorder:
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Write the decisions of the epoch before, now that all are known; before the first epoch, write the header."""
-        self._write_decision_counts()
+        if self.counts_step == self.step:
+            self._write_decision_counts()
         self.throughput.begin(run.step)
         self._write_header(run)
         self.inspector.begin_epoch(run.epoch)
@@ -132,8 +129,7 @@ class EpochRecorder:
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Write the epoch's metrics, and weights and embeddings if due."""
         settings, layout = self.settings, self.layout
-        self.counts_written = False
-        self.step = step = self._epoch_step(run)
+        self.step = self.counts_step = step = self._epoch_step(run)
         shown = to_scalars(metrics)
         self._write_custom_layout(shown, step)
         if settings.write_steps_per_second:
@@ -153,22 +149,18 @@ class EpochRecorder:
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was decided, and why."""
-        rows = self.decisions.add(run.epoch, decision)
-        self.decision_step = self._epoch_step(run)
-        self._text(self.decision_step, "decisions", rows)
+        step = self._epoch_step(run)
+        if step != self.step:  # in an epoch that may never end
+            self.counts_step = step
+        self._text(step, "decisions", self.decisions.add(run.epoch, decision))
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
         """Write the final weights and metrics; decisions may still follow."""
         if self.profiling is not None:
             self.profiling.close()
-        if not self.opened:
-            return
-        try:
-            if self.step is not None:
-                self._write_summary(run, self.step)
-        finally:
-            self.writer.flush()
+        if self.step is not None:
+            self._write_summary(run, self.step)
 
     # --- state
 
@@ -183,8 +175,7 @@ class EpochRecorder:
             "described": self.hparams_declared,
             "final": self.final,
             "step": self.step,
-            "marked": self.counts_written,
-            "decided": self.decision_step,
+            "counts_step": self.counts_step,
             "decisions": self.decisions.state_dict(),
         }
 
@@ -193,7 +184,7 @@ class EpochRecorder:
         if self.restored:  # a second call must not drop the decisions made since the first
             return
         self.restored = True
-        self.step, self.counts_written, self.decision_step = saved["step"], saved["marked"], saved.get("decided", -1)
+        self.step, self.counts_step = saved["step"], saved["counts_step"]
         self.decisions.load_state_dict(saved["decisions"])
         files = {name: size for name, size in saved["files"].items() if (self.log_dir / name).exists()}
         if files:
@@ -218,42 +209,35 @@ class EpochRecorder:
         if self.header_written:
             return
         self.header_written = True
-        from .writer import summaries  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         self._text(0, "settings", settings_table(run))
         self._text(0, "environment", environment_table(run))
         if self.settings.hparams is not None:
-            self._put(0, summaries.hparams, self.settings.hparams)
+            self._put(0, self.summaries.hparams, self.settings.hparams)
         if self.settings.write_graph:
             if nodes := graph_of(run.subject, self.settings.batch_size, self._note):
-                self._put(0, summaries.graph, nodes)
+                self._put(0, self.summaries.graph, nodes)
             if json := config_of(run.subject, self._note):
-                self._put(0, summaries.config, json)
+                self._put(0, self.summaries.config, json)
 
     def _write_custom_layout(self, shown: Mapping[str, float], step: int) -> None:
         """Write the charts of the custom scalars page whenever a new metric appears."""
-        from .writer.summaries import charts  # noqa: PLC0415 - tensorboardX imports PyTorch
-
-        before, self.final = self.layout.charts(self.final), {**self.final, **shown}
-        present = self.layout.charts(self.final)
-        if present != before and not self.layout.counts_epochs:  # TensorBoard shows the last layout in the file
-            self._put(step, partial(charts, "training and validation"), present)
+        before, self.final = self.final, {**self.final, **shown}
+        if not self.layout.counts_epochs and before.keys() != self.final.keys():
+            present = self.layout.charts(self.final)
+            if present != self.layout.charts(before):  # TensorBoard shows the last layout in the file
+                self._put(step, partial(self.summaries.charts, "training and validation"), present)
         if any(name.startswith("val_") for name in shown):
             self._declare_hparams(step)
 
     def _declare_hparams(self, step: int) -> None:
         """Write, once, the columns of the hyperparameters page: TensorBoard shows the first ones in the file."""
-        from .writer.summaries import hparams_metrics  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         hparams = self.settings.hparams
         if hparams is not None and not self.hparams_declared:
             self.hparams_declared = True
-            self._put(step, partial(hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
+            self._put(step, partial(self.summaries.hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
 
     def _write_summary(self, run: Run, step: int) -> None:
         """Write the final weights, and the final metrics for the hyperparameters page."""
-        from .writer.summaries import hparams_end  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         settings, failed = self.settings, isinstance(run.error, Exception)
         # after an error the weights may not be readable; after an interruption by the user they are
         if settings.write_images and not settings.histogram_freq and not failed:
@@ -262,7 +246,7 @@ class EpochRecorder:
             self._declare_hparams(step)
             last = {f"hparam/{name}": value for name, value in self.final.items()}
             self.writer.scalars(self.layout.main, step, last)
-            self._put(step, lambda success: hparams_end(success=success), not failed)
+            self._put(step, lambda success: self.summaries.hparams_end(success=success), not failed)
 
     def _write_embeddings(self, subject: object, projector: Projector, step: int) -> None:
         if not isinstance(subject, HasWeights):
@@ -277,24 +261,21 @@ class EpochRecorder:
         self._put(step, projector.write, tables, sum(array.nbytes for array in tables.values()))
 
     def _write_decision_counts(self) -> None:
-        """Write how many decisions of each kind the last complete epoch had."""
-        if self.step is not None and not self.counts_written:
-            self.counts_written = True
-            self.writer.scalars(self.layout.main, self.step, self.decisions.take_counts())
+        """Write how many decisions of each kind there were since the last call."""
+        if self.counts_step is not None:
+            self.writer.scalars(self.layout.main, self.counts_step, self.decisions.take_counts())
+            self.counts_step = None
 
     def _close(self) -> None:
-        if self.decision_step > (-1 if self.step is None else self.step):  # a decision in an epoch that never ended
-            self.step, self.counts_written = self.decision_step, False
+        last = self.step if self.counts_step is None else self.counts_step
         self._write_decision_counts()
-        if self.step is not None:
-            self._text(self.step, "decisions", self.decisions.table())
+        if last is not None:
+            self._text(last, "decisions", self.decisions.table())
         self.writer.close()
 
     def _text(self, step: int, tag: str, markdown: str) -> None:
-        from .writer.summaries import text  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         if markdown:
-            self._put(step, partial(text, tag), markdown)
+            self._put(step, partial(self.summaries.text, tag), markdown)
 
     def _put(self, step: int, make: Callable[[Any], Summary], material: Any, size: int = 0) -> bool:
         return self.writer.put(self.layout.main, step, make, material, size)

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from trainbus.capabilities import HasActivations, HasGradients, HasWeights, missing
 from trainbus.failures import LOG
 from trainbus.resume.rng_state import preserved_rng
 
+from .settings import TensorBoardSettings
+from .writer import summaries
+from .writer.buffer_pool import BufferPool
+from .writer.event_writer import MAX_BYTES, Note, Summary
+from .writer.histogram import HistogramAccumulator
+
 _CHUNK_BYTES = 4 << 20
 """Layer outputs are given to the writing thread in chunks of this size, since each costs a switch of threads."""
 
 
-class Put(Protocol):
-    """Gives material to the writing thread, which makes an event from it."""
+Put: TypeAlias = Callable[[int, Callable[[Any], Summary], Any, int], bool]
+"""Queues an event for the writing thread: its step, what makes it from the material, the material and its bytes.
 
-    def __call__(self, step: int, make: Callable[[Any], Any], material: Any, size: int = 0) -> bool:
-        """Write ``make(material)`` at this step; return False if there is no room for it.
-
-        Args:
-            step: The step of the event.
-            make: Makes the event, in the writing thread.
-            material: Its argument.
-            size: Bytes of the material.
-        """
-        ...
+Returns whether there is room for it.
+"""
 
 
 class ModelInspector:
@@ -36,38 +35,23 @@ class ModelInspector:
         subject: The object that is trained.
         put: Gives material to the writing thread.
         note: Reports what cannot be shown, and why.
-        every: Number of epochs between two inspections, the first in the first epoch; 0 for none.
-        batch_size: Number of samples in each forward pass that computes layer outputs.
-        gradients: Whether to show gradients.
-        images: Maximum number of images of one weight; 0 for none.
+        settings: The options of the callback.
     """
 
-    def __init__(
-        self,
-        subject: object,
-        put: Put,
-        note: Callable[[str, Exception], object],
-        *,
-        every: int,
-        batch_size: int,
-        gradients: bool,
-        images: int,
-    ) -> None:
-        from .writer.buffer_pool import BufferPool  # noqa: PLC0415 - NumPy
-        from .writer.event_writer import MAX_BYTES  # noqa: PLC0415 - tensorboardX imports PyTorch
-
-        self.subject, self.put, self.note = subject, put, note
-        self.every, self.batch_size, self.images = every, batch_size, images
+    def __init__(self, subject: object, put: Put, note: Note, settings: TensorBoardSettings) -> None:
+        self.subject, self.put, self.note, self.batch_size = subject, put, note, settings.batch_size
+        self.every = every = settings.histogram_freq
+        self.images = settings.max_images if settings.write_images else 0
         self.shown = {"weights"}
         """What is asked for and can be shown."""
         if every and self._can_show("activations", HasActivations):
             self.shown.add("activations")
-        if every and gradients and self._can_show("gradients", HasGradients, required=True):
+        if every and settings.write_grads and self._can_show("gradients", HasGradients, required=True):
             self.shown.add("gradients")
         self.read_gradients: Callable[[], Iterable[tuple[str, Any]]] | None = None
         self.buffers = BufferPool(MAX_BYTES)
         self.warned = False
-        if gradients and not every:
+        if settings.write_grads and not every:
             LOG.warning("TensorBoard: no histograms of gradients: write_grads needs histogram_freq=1 or more")
 
     def is_due(self, epoch: int) -> bool:
@@ -93,8 +77,6 @@ class ModelInspector:
         self._try("weights", lambda: self._show_weights(step, histograms=histograms))
 
     def _show_weights(self, step: int, *, histograms: bool) -> None:
-        from .writer import summaries  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         subject = self.subject
         if not isinstance(subject, HasWeights) or missing(subject, HasWeights) is not None:
             return
@@ -112,7 +94,7 @@ class ModelInspector:
             return
         try:
             show()
-        except Exception as error:  # noqa: BLE001 - a missing picture must not end the training
+        except Exception as error:  # noqa: BLE001 - a missing image must not end the training
             self.note(f"no {what} from here on", error)
             self.shown.remove(what)
 
@@ -121,8 +103,6 @@ class ModelInspector:
             self.read_gradients = self.subject.hold_gradients()
 
     def _show_gradients(self, step: int) -> None:
-        from .writer.summaries import histograms  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         if self.read_gradients is None:
             return
         found = list(self.read_gradients())
@@ -130,36 +110,31 @@ class ModelInspector:
             self.warned = True
             LOG.warning("TensorBoard: no histograms of gradients: no weight had a gradient when it was updated")
         for name, array in found:
-            self.put(step, partial(histograms, f"{name}/gradient"), array, array.nbytes)
+            self.put(step, partial(summaries.histograms, f"{name}/gradient"), array, array.nbytes)
 
     def _show_activations(self, step: int) -> None:
-        from .writer.histogram import HistogramAccumulator  # noqa: PLC0415 - NumPy
-        from .writer.summaries import accumulated_histogram  # noqa: PLC0415 - tensorboardX imports PyTorch
-
         if not isinstance(self.subject, HasActivations):
             return
-        accumulators: dict[str, HistogramAccumulator] = {}
-        incomplete: set[str] = set()
-        chunk: list[tuple[str, Any]] = []
+        accumulators: defaultdict[str, HistogramAccumulator] = defaultdict(HistogramAccumulator)
+        incomplete: set[HistogramAccumulator] = set()
+        chunk: list[tuple[HistogramAccumulator, Any]] = []
+        size = 0
 
         def put_chunk() -> None:
-            pairs = [(accumulators.setdefault(name, HistogramAccumulator()), array) for name, array in chunk]
-            if not self.put(step, _accumulate, pairs, sum(array.nbytes for _, array in chunk)):
-                incomplete.update(name for name, _ in chunk)
-            chunk.clear()
+            if not self.put(step, _accumulate, chunk, size):
+                incomplete.update(accumulator for accumulator, _ in chunk)
 
-        size = 0
         with preserved_rng(self.subject):
             for name, array in self.subject.activations(self.batch_size):
-                chunk.append((name, array))
+                chunk.append((accumulators[name], array))
                 size += array.nbytes
                 if size >= _CHUNK_BYTES:
                     put_chunk()
-                    size = 0
+                    chunk, size = [], 0
         put_chunk()
         for name, accumulator in accumulators.items():
-            if name not in incomplete:
-                self.put(step, partial(accumulated_histogram, f"{name}/activation"), accumulator)
+            if accumulator not in incomplete:
+                self.put(step, partial(summaries.accumulated_histogram, f"{name}/activation"), accumulator, 0)
 
     def _can_show(self, what: str, capability: type, *, required: bool = False) -> bool:
         """Return whether the subject has the capability; if it should, warn what is missing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from trainbus import SettingsError
 from trainbus.capabilities import HasGraph, HasWeights, missing
 from trainbus.metrics.names import hint
+from trainbus.storage.atomic_file import replace_text
 
 CONFIG = "projector_config.pbtxt"
 FOLDER = "embeddings"
@@ -96,12 +96,12 @@ class Projector:
             array = arrays[table.weight]
             stem = f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '_', table.weight)}"
             lines = ("\t".join(map(repr, row)) for row in array.astype("float64").tolist())
-            _replace(folder / f"{stem}.tsv", "\n".join(lines) + "\n")
+            replace_text(folder / f"{stem}.tsv", "\n".join(lines) + "\n")
             labels = self.metadata.get(table.layer)
             if labels is not None:
                 shutil.copyfile(labels, folder / f"{stem}-metadata.tsv")
             entries.append(_entry(table.weight, f"{FOLDER}/{stem}", array.shape, labels=labels is not None))
-        _replace(self.directory / CONFIG, "".join(entries))
+        replace_text(self.directory / CONFIG, "".join(entries))
         return []
 
 
@@ -128,9 +128,3 @@ def _entry(name: str, stem: str, shape: tuple[int, ...], *, labels: bool) -> str
         *([f"metadata_path: {json.dumps(f'{stem}-metadata.tsv')}"] if labels else []),
     ]
     return "embeddings {\n" + "".join(f"  {line}\n" for line in lines) + "}\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(path)

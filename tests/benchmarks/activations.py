@@ -1,9 +1,10 @@
-"""What looking inside a model costs: ``python -m tests.benchmarks.activations [rounds]``.
+"""The cost of inspecting a model: ``python -m tests.benchmarks.activations [rounds]``.
 
-A histogram of every weight, and of what every layer puts out for 1,797 digits, 32 at a time: by trainbus, which the
-training waits for until the last slice is handed over; and as one would write it with forward hooks and SummaryWriter,
-which keep all outputs and count them at the end. Each in a new random order each round, to a file that is
-closed at the end. Processor time is that of all threads. The pass alone, in one thread, shows what any look pays.
+A histogram of every weight, and of every layer's outputs for 1,797 digits, 32 at a time. With trainbus, the training
+waits until the last outputs are queued. The other ways are written by hand with forward hooks and a SummaryWriter, and
+keep all outputs until they count them at the end. Each round runs the ways in a new random order, each with a file
+that is closed at the end. Processor time is that of all threads. The forward pass alone, in one thread, is the cost
+that every way has.
 """
 
 from __future__ import annotations
@@ -40,22 +41,22 @@ def main(rounds: int = 11) -> None:
     )
     images = torch.from_numpy(load_digits().images).float().unsqueeze(1)
     folder, numbers = Path(tempfile.mkdtemp()), count()
-    looks: dict[str, Callable[[Path], Callable[[], object]]] = {
+    ways: dict[str, Callable[[Path], Callable[[], object]]] = {
         "the pass alone": partial(alone, model, images),
         "trainbus": partial(own, model, images),
         "hooks and tensorboardX": partial(hooked, "tensorboardX", model, images),
         "hooks and torch's SummaryWriter": partial(hooked, "torch.utils.tensorboard", model, images),
     }
-    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in looks}
+    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in ways}
     try:
         for _ in range(rounds):
-            for name in random.sample(list(looks), len(looks)):
+            for name in random.sample(list(ways), len(ways)):
                 began, busy = perf_counter_ns(), process_time_ns()
-                close = looks[name](folder / str(next(numbers)))
-                handed = perf_counter_ns()
+                close = ways[name](folder / str(next(numbers)))
+                queued = perf_counter_ns()
                 close()
                 ended = perf_counter_ns()
-                taken[name].append((handed - began, ended - began, process_time_ns() - busy))
+                taken[name].append((queued - began, ended - began, process_time_ns() - busy))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"{versions('tensorboardX', 'torch', 'tensorboard')}; {rounds} rounds; milliseconds\n")

@@ -1,6 +1,6 @@
-"""What an import costs: ``python -m tests.benchmarks.import_time [rounds]``.
+"""Import times: ``python -m tests.benchmarks.import_time [rounds]``.
 
-Every figure is measured in separate interpreters, taken in turns; the heavy packages that it also imports are named.
+Every figure is measured in new interpreters, in turns; the table names the heavy packages that are also imported.
 """
 
 from __future__ import annotations

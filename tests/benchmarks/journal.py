@@ -1,7 +1,7 @@
-"""What the journal costs: ``python -m tests.benchmarks.journal [rounds]``.
+"""The cost of the journal: ``python -m tests.benchmarks.journal [rounds]``.
 
-A run of a loop that has numbers, with two callbacks that decide; once without a journal, once with one. The loop itself
-does nothing, so that all that is measured is trainbus.
+A run with two callbacks that decide, once without a journal and once with one. The loop only logs numbers, so that
+nothing but trainbus is measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, fresh interpreters, Markdown tables, versions."""
+"""Helpers of the benchmarks: interleaved timing, fresh interpreters, Markdown tables, versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What monitoring costs a complete training: ``python -m tests.benchmarks.overhead [rounds]``.
+"""The cost of monitoring a complete training: ``python -m tests.benchmarks.overhead [rounds]``.
 
 The demo's digits and models, for each framework: the loop as it is written without trainbus, the same loop inside a
 run without callbacks, with the three callbacks that decide, and with all four. Nothing stops early, so all of them

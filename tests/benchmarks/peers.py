@@ -77,7 +77,7 @@ class _Trainbus(Peer):
 
 
 class TrainbusLoop(_Trainbus):
-    """As a hand-written loop does it."""
+    """A loop written by hand."""
 
     name = "trainbus, `run.batches(loader)`"
 
@@ -87,7 +87,7 @@ class TrainbusLoop(_Trainbus):
 
 
 class TrainbusEvents(_Trainbus):
-    """As an adapter does it."""
+    """A loop as adapters drive it."""
 
     name = "trainbus, `begin_batch` + `end_batch`"
 
@@ -144,7 +144,7 @@ class PluggyCall(Peer):
 
 
 class CachedPluggyCall(PluggyCall):
-    """pluggy's hook call on hooks that are looked up once before the loop."""
+    """pluggy's hook call on hooks that are fetched once before the loop."""
 
     name = "pluggy, cached hooks"
 

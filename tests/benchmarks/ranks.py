@@ -1,4 +1,4 @@
-"""What several processes pay to decide as one: an epoch's boundary and a batch, compared with bare collectives.
+"""The cost of deciding as one group of processes: an epoch's boundary and a batch, compared with bare collectives.
 
 ``python -m tests.benchmarks.ranks`` prints the table. All ranks share this machine; only the exchange is measured.
 """
@@ -45,7 +45,7 @@ def epochs() -> float:
     with Run(subject, EarlyStopping(monitor="loss", patience=10**6), progress=False) as run:
         for epoch in run.epochs(EPOCHS + 1):
             run.log(loss=1.0)
-            if epoch == 0:  # the first one has made the group
+            if epoch == 0:  # the first epoch has formed the group
                 began = perf_counter_ns()
         return (perf_counter_ns() - began) / EPOCHS
 
@@ -99,7 +99,7 @@ def rank_of(rank: int, size: int, folder: str) -> int:
         if rank == 0:
             Path(folder, "found").write_text(json.dumps(found))
         status = 0
-    except BaseException:  # noqa: BLE001 - nobody else would say it
+    except BaseException:  # noqa: BLE001 - nothing else would report it
         traceback.print_exc()
     finally:
         os._exit(status)

@@ -1,9 +1,8 @@
 """How long a training waits for a checkpoint: ``python -m tests.benchmarks.saves [megabytes] [rounds] [--only ways]``.
 
-Each way saves the same float32 weights in every round, in a new random order. Blocked is the time until the call
-returns; complete the time until the file is. What the page cache still holds from one save is flushed before the next
-is timed. Afterwards: the memory that a save takes besides the state, and how long the thread that writes keeps a thread
-of pure Python from running.
+Each way saves the same float32 weights in every round, in a new random order. "Blocked" is the time until the call
+returns, "complete" the time until the file is complete. The page cache is flushed before each save. Further tables have
+the memory that a save needs besides the state, and how long the writing thread blocks a thread of pure Python.
 """
 
 from __future__ import annotations
@@ -106,11 +105,11 @@ def background(run: Run, folder: Path) -> None:
 
 
 def finish(run: Run) -> None:
-    run._executor.writer.wait()
+    run._life.executor.writer.wait()
 
 
 def going(run: Run) -> bool:
-    return not run._executor.writer._writer._job.done.is_set()  # type: ignore[union-attr]
+    return not run._life.executor.writer._writer._job.done.is_set()  # type: ignore[union-attr]
 
 
 def own(run: Run, folder: Path) -> dict[str, Way]:
@@ -232,16 +231,16 @@ def measured(ways: dict[str, Way], rounds: int) -> dict[str, tuple[list[float], 
 
 
 def print_times(taken: dict[str, tuple[list[float], list[float]]]) -> None:
-    """One row for each way; how many times as long it blocks as trainbus in the background."""
+    """Print one row for each way, with the time it blocks as a multiple of that of trainbus in the background."""
     base = median(taken[BACKGROUND][0])
     rows = [
         [
             name,
             spread(blocked),
             f"{median(blocked) / base:.2f}",
-            spread(whole),
+            spread(complete),
         ]
-        for name, (blocked, whole) in taken.items()
+        for name, (blocked, complete) in taken.items()
     ]
     print(table(["milliseconds", "blocked", "times", "until complete"], rows), flush=True)
 
@@ -253,7 +252,7 @@ def spread(values: list[float]) -> str:
 def memory_of(way: Way) -> int:
     """Return the peak number of bytes by which a save lets the process grow."""
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of before
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = status("VmRSS")
     way.save()
     way.finish()
@@ -304,7 +303,7 @@ def kept_waiting(way: Way, saves: int = 9) -> tuple[str, str, str]:
 
 
 def queued() -> float:
-    """Seconds that this thread has waited for a processor."""
+    """Return the seconds for which this thread has waited for a processor."""
     return int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()[1]) / 1e9
 
 

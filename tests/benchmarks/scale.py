@@ -1,4 +1,4 @@
-"""What 1,000 and 10,000 ranks would cost, computed: latencies of a decision by simulation, sizes from real objects.
+"""The computed cost of 1,000 and 10,000 ranks: latencies of a decision by simulation, sizes from real objects.
 
 ``python -m tests.benchmarks.scale`` prints the tables of docs/scale.md in some seconds; no network is measured.
 """
@@ -24,7 +24,7 @@ OF_A_RING = 25
 HOP, SPREAD = 30e-6, 0.5
 """Median seconds of one message between two machines, and the spread of its logarithm."""
 DELAYED, DELAY = 1e-3, 10e-3
-"""Share of the messages that a busy machine holds up, and the mean of how long, in seconds."""
+"""Share of the messages that a busy machine delays, and the mean delay in seconds."""
 
 Array = np.ndarray[Any, Any]
 

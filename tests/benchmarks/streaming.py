@@ -1,4 +1,4 @@
-"""What it costs to train scikit-learn on rows that never fit in memory at once: time and peak memory.
+"""The cost of training scikit-learn on rows that do not fit in memory: time and peak memory.
 
 ``python -m tests.benchmarks.streaming`` trains one epoch on 1, 3 and 10 million generated rows, each in a new
 process, with callbacks and without; with --parquet it writes them to a file first and streams that (needs pyarrow).

@@ -1,4 +1,4 @@
-"""How much of trainbus one epoch passes through, and how much code there is.
+"""The number of files that one epoch runs through, and of lines of code.
 
     python -m tests.benchmarks.structure
 

@@ -1,11 +1,11 @@
-"""What writing for TensorBoard costs a training: ``python -m tests.benchmarks.tensorboard [rounds]``.
+"""The cost of writing for TensorBoard: ``python -m tests.benchmarks.tensorboard [rounds]``.
 
 Scalars: ten tags a step over many steps, written by each library to a file that is closed at the end. The caller's
-share is the time until the last one was handed over; processor time is that of all threads until the file is closed.
+share is the time until the last one is queued; processor time is that of all threads until the file is closed.
 Everything is measured with the crc32c wheel and without, each in a process of its own, in a new random order in
-every round. Histograms: one array, the caller's time; what trainbus copies into was used for another look before, as it
-was in a training from the second look on. TensorFlow, by which Keras's own callback writes, is measured
-where it is installed.
+every round. Histograms: one array, the caller's time; trainbus copies into memory that an earlier
+inspection has used, as in a training from the second inspection on. TensorFlow, with which Keras's own callback
+writes, is measured if it is installed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NAMES = [f"metric_{number}" for number in range(TAGS)]
 SIZES = {"1M": 1_000_000, "10M": 10_000_000}
 
 Writer = tuple[Callable[[], None], Callable[[], object]]
-"""What writes all scalars, and what closes the file."""
+"""A function that writes all scalars, and one that closes the file."""
 
 
 def main(rounds: int = 11) -> None:
@@ -75,7 +75,7 @@ def child(rounds: int) -> None:
     folder, numbers = Path(tempfile.mkdtemp()), count()
     fresh = lambda: folder / str(next(numbers))  # noqa: E731
     makers = {
-        "trainbus, handing over": own_writer,
+        "trainbus, queueing": own_writer,
         "trainbus, the complete callback at a batch": own_callback,
         "tensorboardX `add_scalar`": tensorboardx,
         "torch `add_scalar`": torch,
@@ -87,13 +87,13 @@ def child(rounds: int) -> None:
         for _ in range(rounds):
             for name in random.sample(list(makers), len(makers)):
                 write, close = makers[name](fresh())
-                gc.collect()  # else a round pays for what those before it left
+                gc.collect()  # else a round pays for the garbage of earlier rounds
                 began, busy = perf_counter_ns(), process_time_ns()
                 write()
-                handed = perf_counter_ns()
+                queued = perf_counter_ns()
                 close()
                 ended = perf_counter_ns()
-                taken = handed - began, ended - began, process_time_ns() - busy
+                taken = queued - began, ended - began, process_time_ns() - busy
                 scalars[name].append([each / STEPS / TAGS for each in taken])
             for size, length in SIZES.items():
                 values = np.random.default_rng(0).normal(size=length).astype(np.float32)
@@ -105,7 +105,7 @@ def child(rounds: int) -> None:
 
 
 def own_writer(folder: Path) -> Writer:
-    """One event a step, as the callback hands it over."""
+    """One event a step, as the callback queues it."""
     from trainbus.plugins.tensorboard.writer.event_writer import EventWriter
 
     writer = EventWriter(folder, "benchmark", print)
@@ -184,12 +184,12 @@ def pictured(values: np.ndarray[Any, Any], fresh: Callable[[], Path]) -> list[tu
     buffers.copy(values)
     others = [tensorboardX.SummaryWriter(str(fresh())), tensorboard.SummaryWriter(str(fresh()))]
 
-    def hand_over(buffers: BufferPool) -> None:
+    def queue(buffers: BufferPool) -> None:
         own.put(".", 0, lambda array: histograms("own", array), buffers.copy(values), values.nbytes)
 
     timed: dict[str, Callable[[], object]] = {
-        "trainbus, the training's share": lambda: hand_over(buffers),
-        "trainbus, the training's share of the first look": lambda: hand_over(first),
+        "trainbus, the training's share": lambda: queue(buffers),
+        "trainbus, the training's share of the first inspection": lambda: queue(first),
         "trainbus, inline": lambda: histograms("own", values),
         "tensorboardX `add_histogram`": lambda: others[0].add_histogram("other", values, 0, bins="tensorflow"),
         "torch `add_histogram`": lambda: others[1].add_histogram("other", values, 0),

@@ -1,4 +1,4 @@
-"""Text for a terminal is printable, and a plot has the size that was requested."""
+"""Text for a terminal."""
 
 from math import inf, isfinite, nan
 
@@ -31,7 +31,7 @@ def test_a_plot_shows_every_epoch_in_its_room(values: dict[int, float], width: i
 
 
 @given(st.text())
-def test_what_is_printable_stays(text: str) -> None:
+def test_printable_characters_are_unchanged(text: str) -> None:
     """Each character is unchanged, or a question mark if it is not printable."""
     assert all(
         new == old or (new == "?" and not old.isprintable()) for new, old in zip(printable(text), text, strict=True)

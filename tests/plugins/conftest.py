@@ -1,9 +1,19 @@
 """Fixtures of the tests of plugins."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Let Keras compute in double precision."""
+    keras = pytest.importorskip("keras")
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx(before)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A disk that is full, for a while."""
+"""A limit on the size of files, like a disk that is full for a while."""
 
 import resource
 from collections.abc import Iterator

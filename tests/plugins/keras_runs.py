@@ -8,10 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from trainbus import Run
+
+COMPARABLE = [
+    pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
+    pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in double precision only on request"),
+    pytest.mark.usefixtures("float64"),
+]
+"""The marks of a test that compares decisions with those of Keras."""
 
 History = Sequence[float | None]
 """The values of the monitored metric, None where an epoch does not log it."""
@@ -27,7 +36,7 @@ class Trained:
         self.metrics: list[Any] = []
         self.stop_training = False
         self.optimizer = self
-        self.moment = (-1, -1)
+        self.position = (-1, -1)
         self.restored: Any = None
         self.saved: list[tuple[tuple[int, int], str]] = []
         self._rate = np.float32(learning_rate)
@@ -43,7 +52,7 @@ class Trained:
         self._rate = np.float32(value)
 
     def get_weights(self) -> Any:
-        return self.moment[0]
+        return self.position[0]
 
     def set_weights(self, weights: Any) -> None:
         self.restored = weights
@@ -51,9 +60,9 @@ class Trained:
     def save(self, path: Any, overwrite: bool = True, *, weights_only: bool = False) -> None:
         if isinstance(path, Path):  # trainbus stages the file elsewhere
             path.touch()
-            self.saved.append((self.moment, ""))
+            self.saved.append((self.position, ""))
         else:
-            self.saved.append((self.moment, path))
+            self.saved.append((self.position, path))
 
     save_weights = save
 
@@ -63,7 +72,7 @@ class Trained:
         return (".weights.h5",) if weights_only else (".keras", ".h5")
 
     def snapshot(self) -> Any:
-        return self.moment[0]
+        return self.position[0]
 
     def restore(self, snapshot: Any) -> None:
         self.restored = snapshot
@@ -95,7 +104,7 @@ def keras_run(
         if harmless and callback.best is None:
             callback.best = -math.inf if callback.mode == "max" else math.inf
         for epoch, value in enumerate(history, initial_epoch):
-            model.moment = (epoch, -1)
+            model.position = (epoch, -1)
             callback.on_epoch_begin(epoch)
             best = math.inf if callback.mode == "max" else -math.inf
             callback.on_epoch_end(epoch, logs(math.nan if harmless and value == best else value))
@@ -113,7 +122,7 @@ def trainbus_run(callback: Any, history: History, *, initial_epoch: int = 0) -> 
     run.state.validation_freq = None  # any epoch may lack the metric
     run.begin()
     for epoch, value in enumerate(history, initial_epoch):
-        model.moment = (epoch, -1)
+        model.position = (epoch, -1)
         run.begin_epoch(epoch)
         run.end_epoch(logs(value))
         rates.append(float(model.learning_rate))
@@ -125,7 +134,7 @@ def trainbus_run(callback: Any, history: History, *, initial_epoch: int = 0) -> 
 
 def saves(model: Trained, run: Run) -> list[tuple[tuple[int, int], str]]:
     """Return when and where trainbus saved."""
-    return [(moment, str(each.path)) for (moment, _), each in zip(model.saved, run.state.checkpoints, strict=True)]
+    return [(position, str(each.path)) for (position, _), each in zip(model.saved, run.state.checkpoints, strict=True)]
 
 
 # mostly from a coarse grid, so that ties and differences of just min_delta are common
@@ -137,6 +146,6 @@ modes = st.sampled_from(["min", "max", "auto"])
 
 
 def begins_finite(history: History, start: int = 0) -> bool:
-    """Whether the first value that is looked at is finite, so that Keras needs no help."""
+    """Return whether the first value that counts is finite, so that Keras needs no help."""
     first = next((each for each in history[start:] if each is not None), 0.0)
     return math.isfinite(first)

@@ -1,4 +1,4 @@
-"""The contract that every installed callback keeps, a stranger's as well as ours."""
+"""The contract of every installed callback, built-in or from other packages."""
 
 from typing import Any
 

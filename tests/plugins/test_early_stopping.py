@@ -1,4 +1,4 @@
-"""The laws of EarlyStopping beyond those that it shares with Keras."""
+"""Tests of EarlyStopping where it has no equal in Keras."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from trainbus.testing import LineSubject, scripted
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=10), st.integers(0, 3))
-def test_the_weights_of_the_best_epoch_come_back_whatever_ended_the_training(losses: list[int], patience: int) -> None:
+def test_the_best_weights_are_restored_at_every_end_without_an_error(losses: list[int], patience: int) -> None:
     """After the run the subject has the state of the first best epoch, whether it stopped early or not."""
     subject = LineSubject()
     callback = EarlyStopping(monitor="loss", patience=patience, restore_best_weights=True)
@@ -38,7 +38,7 @@ def test_after_an_error_the_weights_stay_as_they_are() -> None:
 
 
 def test_a_metric_that_is_never_finite_keeps_nothing_and_stops() -> None:
-    """NaN consumes patience; there is no best epoch to go back to."""
+    """NaN consumes patience; there is no best epoch to restore."""
     subject = LineSubject()
     run, _ = scripted([{"val_loss": float("nan")}] * 5, EarlyStopping(patience=2, restore_best_weights=True), subject)
 
@@ -47,14 +47,14 @@ def test_a_metric_that_is_never_finite_keeps_nothing_and_stops() -> None:
     assert run.result.reason == "val_loss nan is not a finite number for the 2nd time"
 
 
-def test_the_reason_says_metric_patience_and_best() -> None:
+def test_the_reason_names_metric_patience_and_best() -> None:
     """The result gives the reason of the stop in words that a reader can check."""
     run, _ = scripted([{"val_loss": value} for value in (2.0, 1.0, 1.5)], EarlyStopping())
 
     assert run.result.reason == "val_loss 1.5 did not improve on 1 (epoch 2) for the 1st time"
 
 
-def test_a_vector_is_refused_by_name() -> None:
-    """A metric of several values cannot be monitored, and the error says what to log instead."""
+def test_a_vector_is_rejected_by_name() -> None:
+    """A metric of several values cannot be monitored; the error suggests what to log."""
     with pytest.raises(MissingMetric, match=r"'val_f1' cannot be monitored: an array of 3 values.*log its mean"):
         scripted([{"val_f1": np.array([0.1, 0.2, 0.3])}], EarlyStopping(monitor="val_f1"))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,29 +16,13 @@ import trainbus
 from trainbus import MissingMetric, Run, SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
-from .keras_runs import (
-    Trained,
-    keras_run,
-    trainbus_run,
-)
+from .keras_runs import COMPARABLE, Trained, keras_run, trainbus_run
 
-pytestmark = [
-    pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
-    pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no double precision unless told so"),
-]
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    """Keras compares in its default type of number."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
+pytestmark = COMPARABLE
 
 
 def test_difference_nan_is_never_the_best() -> None:
-    """Keras treats an initial NaN as the best value for ever; trainbus waits for the first number."""
+    """Keras keeps an initial NaN as the best value forever; trainbus waits for the first number."""
     history, options = [math.nan, 4.0, 3.0, 2.0, 1.0], {"patience": 3, "restore_best_weights": True}
     theirs, epochs = keras_run(keras.callbacks.EarlyStopping(**options), history)
     assert (len(epochs), theirs.restored) == (4, 0), "Keras stops while all improves, and restores the NaN epoch"
@@ -47,13 +30,13 @@ def test_difference_nan_is_never_the_best() -> None:
     assert (len(epochs), mine.restored) == (5, 4)
 
     _, rates = keras_run(keras.callbacks.ReduceLROnPlateau(patience=2), history)
-    assert rates[-1] == pytest.approx(0.001), "Keras cuts the rate for ever"
+    assert rates[-1] == pytest.approx(0.001), "Keras cuts the rate forever"
     assert trainbus_run(ReduceLROnPlateau(patience=2), history)[1][-1] == pytest.approx(0.1)
 
     theirs, _ = keras_run(keras.callbacks.ModelCheckpoint("best.keras", save_best_only=True), history)
-    assert [moment[0] for moment, _ in theirs.saved] == [0], "Keras saves the NaN epoch, and never again"
+    assert [position[0] for position, _ in theirs.saved] == [0], "Keras saves the NaN epoch, and never again"
     mine, _, _ = trainbus_run(ModelCheckpoint("best.keras", save_best_only=True), history)
-    assert [moment[0] for moment, _ in mine.saved] == [1, 2, 3, 4]
+    assert [position[0] for position, _ in mine.saved] == [1, 2, 3, 4]
 
 
 def test_difference_infinity_is_never_the_best() -> None:
@@ -74,12 +57,12 @@ def test_difference_a_missing_metric_never_saves_the_best() -> None:
     """With save_best_only Keras overwrites the best file in each epoch without the metric; trainbus leaves it."""
     history = [1.0, None, 2.0]
     theirs, _ = keras_run(keras.callbacks.ModelCheckpoint("best.keras", save_best_only=True), history)
-    assert [moment[0] for moment, _ in theirs.saved] == [0, 1]
+    assert [position[0] for position, _ in theirs.saved] == [0, 1]
     mine, _, _ = trainbus_run(ModelCheckpoint("best.keras", save_best_only=True), history)
-    assert [moment[0] for moment, _ in mine.saved] == [0]
+    assert [position[0] for position, _ in mine.saved] == [0]
 
 
-def test_difference_a_metric_that_never_comes_is_an_error() -> None:
+def test_difference_a_metric_that_is_never_logged_is_an_error() -> None:
     """Keras warns in every epoch and continues; trainbus raises at the first epoch end that lacks it."""
     stopper = keras.callbacks.EarlyStopping(monitor="lss", mode="min")
     theirs, epochs = keras_run(stopper, [1.0] * 5)
@@ -88,8 +71,8 @@ def test_difference_a_metric_that_never_comes_is_an_error() -> None:
         trainbus_run(EarlyStopping(monitor="lss", mode="min"), [1.0])
 
 
-def test_difference_a_validation_that_never_comes_is_an_error() -> None:
-    """Without any validation Keras waits for val_loss for ever; trainbus raises when the first epoch ends."""
+def test_difference_a_validation_that_never_happens_is_an_error() -> None:
+    """Without any validation Keras waits for val_loss forever; trainbus raises when the first epoch ends."""
     theirs, epochs = keras_run(keras.callbacks.EarlyStopping(), [None] * 5)
     assert (len(epochs), theirs.stop_training) == (5, False)
     run = Run(Trained(), EarlyStopping(), progress=False)
@@ -100,8 +83,8 @@ def test_difference_a_validation_that_never_comes_is_an_error() -> None:
         run.end_epoch({"loss": 1.0})
 
 
-def test_difference_names_tell_directions() -> None:
-    """Without a metric object Keras fails when the first epoch ends; trainbus judges by the name, or refuses before."""
+def test_difference_names_determine_directions() -> None:
+    """Without a metric object Keras fails when the first epoch ends; trainbus uses the name, or fails before."""
     with pytest.raises(ValueError, match="isn't able to automatically determine"):
         keras_run(keras.callbacks.EarlyStopping(monitor="val_f1"), [1.0])
     assert Run(None, EarlyStopping(monitor="val_f1")).monitor("val_f1").direction == "max"
@@ -110,7 +93,7 @@ def test_difference_names_tell_directions() -> None:
 
 
 def test_difference_a_validation_metric_in_a_path_may_be_missing() -> None:
-    """A path with {val_loss} kills Keras in an epoch without validation; trainbus writes nan, unless none comes."""
+    """A path with {val_loss} fails in Keras in an epoch without validation; trainbus writes nan if another had one."""
     with pytest.raises(KeyError, match="Failed to format this callback filepath"):
         keras_run(keras.callbacks.ModelCheckpoint("{val_loss:.1f}.keras"), [None, 1.0])
     _, _, run = trainbus_run(ModelCheckpoint("{val_loss:.1f}.keras"), [None, 1.0])
@@ -133,9 +116,9 @@ def test_difference_the_best_can_be_saved_at_batches() -> None:
     with run:
         run.begin_epoch(0)
         for batch in range(6):
-            model.moment = (0, batch)
+            model.position = (0, batch)
             run.end_batch(batch, {"loss": 1.0 - batch / 8 if batch < 4 else 9.0})
-    assert [moment[1] for moment, _ in model.saved] == [1, 3]
+    assert [position[1] for position, _ in model.saved] == [1, 3]
 
 
 def test_difference_a_metric_unknown_at_batches_is_an_error() -> None:
@@ -167,7 +150,7 @@ def test_difference_comparisons_in_double_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("EarlyStopping", {"patience": -1}, r"patience=-1"),
         ("ReduceLROnPlateau", {"factor": 0}, r"factor=0"),
@@ -180,15 +163,15 @@ def test_difference_comparisons_in_double_precision() -> None:
         ("ModelCheckpoint", {"filepath": "m.keras", "save_freq": True}, r"save_freq=True"),
     ],
 )
-def test_difference_senseless_options_are_refused(name: str, options: dict[str, Any], said: str) -> None:
-    """Options that Keras accepts silently, though they can only be mistakes, are refused by name."""
+def test_difference_meaningless_options_are_rejected(name: str, options: dict[str, Any], message: str) -> None:
+    """Options that Keras accepts silently, though they can only be mistakes, are rejected by name."""
     getattr(keras.callbacks, name)(**options)
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         getattr(trainbus.plugins, name)(**options)
 
 
-def test_difference_an_unknown_mode_is_refused() -> None:
-    """Keras warns of an unknown mode and takes "auto"; trainbus refuses it."""
+def test_difference_an_unknown_mode_is_rejected() -> None:
+    """Keras warns of an unknown mode and uses "auto"; trainbus rejects it."""
     with pytest.warns(UserWarning, match="mode 'MAX' is unknown, fallback to auto mode"):
         assert keras.callbacks.EarlyStopping(mode="MAX").mode == "auto"
     with pytest.raises(SettingsError, match="mode='MAX'"):
@@ -237,7 +220,7 @@ def test_difference_a_direction_never_leaks() -> None:
             for epoch in run.epochs(3):
                 run.log(loss_of_mine=rising[epoch])
         ours.append(run.epoch)
-    assert theirs == [1, 1], "Keras minimizes for ever"
+    assert theirs == [1, 1], "Keras minimizes forever"
     assert ours == [1, 2]
 
 

@@ -1,4 +1,4 @@
-"""Decisions equal Keras 3.15.1's: its real callbacks and trainbus's go through the same histories side by side.
+"""Decisions equal those of Keras 3.15.1: its real callbacks and trainbus's run over the same histories.
 
 Keras compares in float64 here, as trainbus does. ``test_keras_differences.py`` has the deliberate differences.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -21,6 +20,7 @@ from trainbus import Run
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 from .keras_runs import (
+    COMPARABLE,
     History,
     Trained,
     begins_finite,
@@ -34,19 +34,7 @@ from .keras_runs import (
     value,
 )
 
-pytestmark = [
-    pytest.mark.skipif(keras.__version__ != "3.15.1", reason="later versions have other rules for baselines"),
-    pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no double precision unless told so"),
-]
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    """Keras compares in its default type of number."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
+pytestmark = COMPARABLE
 
 
 # --- the same decisions
@@ -72,8 +60,8 @@ def float64() -> Iterator[None]:
     options={"min_delta": 1.0, "patience": 3, "baseline": 1.5},
 )
 @example(history=[], initial_epoch=0, options={})
-def test_early_stopping_is_keras_s(history: History, initial_epoch: int, options: dict[str, Any]) -> None:
-    """Whatever the history and the options: the same last epoch, the same restored one."""
+def test_early_stopping_equals_keras(history: History, initial_epoch: int, options: dict[str, Any]) -> None:
+    """For any history and options: the same last epoch, and the same restored epoch."""
     start = max(options.get("start_from_epoch", 0) - initial_epoch, 0)
     infinite = any(each is not None and math.isinf(each) for each in history)
     helped = infinite or not begins_finite(history, start)
@@ -106,8 +94,8 @@ def test_early_stopping_is_keras_s(history: History, initial_epoch: int, options
     ),
 )
 @example(history=[1.0] * 25, initial_epoch=0, options={})
-def test_reducing_the_learning_rate_is_keras_s(history: History, initial_epoch: int, options: dict[str, Any]) -> None:
-    """Whatever the history and the options: the same learning rate after every epoch."""
+def test_reducing_the_learning_rate_equals_keras(history: History, initial_epoch: int, options: dict[str, Any]) -> None:
+    """For any history and options: the same learning rate after every epoch."""
     infinite = any(each is not None and math.isinf(each) for each in history)
     helped = infinite or not begins_finite(history)
 
@@ -128,8 +116,10 @@ def test_reducing_the_learning_rate_is_keras_s(history: History, initial_epoch: 
         optional={"mode": modes, "initial_value_threshold": st.none() | finite},
     ),
 )
-def test_saving_at_epochs_is_keras_s(history: History, initial_epoch: int, path: str, options: dict[str, Any]) -> None:
-    """Whatever the history, the options and the template: the same files, at the end of the same epochs."""
+def test_saving_at_epochs_equals_keras(
+    history: History, initial_epoch: int, path: str, options: dict[str, Any]
+) -> None:
+    """For any history, options and template: the same files, at the end of the same epochs."""
     if options["save_best_only"]:
         history = [math.nan if each is None else each for each in history]  # on a missing one they differ, see below
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +134,7 @@ def test_saving_at_epochs_is_keras_s(history: History, initial_epoch: int, path:
 
 
 @given(history=st.lists(finite, max_size=8), options=st.fixed_dictionaries({"save_best_only": st.booleans()}))
-def test_metrics_in_file_names_are_keras_s(history: History, options: dict[str, Any]) -> None:
+def test_metrics_in_file_names_equal_keras(history: History, options: dict[str, Any]) -> None:
     """A template with the monitored metric gives the same names."""
     with tempfile.TemporaryDirectory() as folder:
         name = f"{folder}/{{epoch:02d}}-{{val_loss:+.3e}}.keras"
@@ -160,10 +150,10 @@ def test_metrics_in_file_names_are_keras_s(history: History, options: dict[str, 
     path=st.sampled_from(["best.keras", "{epoch}-{batch}.keras", "{epoch:02d}-{batch:03d}-{loss:.2f}.keras"]),
     options=st.fixed_dictionaries({"save_best_only": st.booleans()}, optional={"mode": modes}),
 )
-def test_saving_at_batches_is_keras_s(
+def test_saving_at_batches_equals_keras(
     epochs: list[list[float]], stride: int, save_freq: int, path: str, options: dict[str, Any]
 ) -> None:
-    """Whatever the lengths of the epochs and of an execution: the same files, after the same batches."""
+    """For epochs and executions of any length: the same files, after the same batches."""
     theirs, mine = Trained(), Trained()
     with tempfile.TemporaryDirectory() as folder:
         options |= {"filepath": f"{folder}/{path}", "monitor": "loss", "save_freq": save_freq}
@@ -177,7 +167,7 @@ def test_saving_at_batches_is_keras_s(
             run.begin_epoch(epoch)
             for number, loss in enumerate(losses):
                 batch = (number + 1) * stride - 1
-                theirs.moment = mine.moment = (epoch, batch)
+                theirs.position = mine.position = (epoch, batch)
                 checkpoint.on_train_batch_end(batch, {"loss": loss})
                 run.end_batch(batch, {"loss": loss}, steps=stride)
             checkpoint.on_epoch_end(epoch, {"loss": losses[-1]})
@@ -243,7 +233,7 @@ def test_table_of_modes(mode: Any, monitor: str, direction: str) -> None:
     assert Run().monitor(monitor, mode).direction == direction
 
 
-def test_table_of_modes_ends_in_a_refusal() -> None:
+def test_table_of_modes_rejects_an_unknown_name() -> None:
     """monitor_callback_test.test_monitor_op_logic: an unknown name needs a mode; here before training."""
     with pytest.raises(trainbus.UnknownDirection, match="unknown"):
         Run(None, EarlyStopping(monitor="unknown"))

@@ -1,4 +1,4 @@
-"""The laws of progress: it is printed if asked for, lines stay complete, terminals get one bar and files none."""
+"""Tests of progress: it is printed on request, lines stay complete, terminals get one bar and files none."""
 
 import os
 import re
@@ -58,7 +58,7 @@ def split(text: str) -> tuple[list[str], list[str]]:
     return [match[1] for line in lines if (match := EPOCH.match(line))], [x for x in lines if not EPOCH.match(x)]
 
 
-def test_nobody_asked():
+def test_without_verbose_nothing_is_printed_and_no_plugin_listens_to_batches():
     """With verbose=0 everywhere nothing is printed, and no plugin listens to batches for it."""
     assert not Run(LineSubject(), callbacks(0)).has_batch_listeners
 
@@ -79,7 +79,9 @@ def test_silence(capfd: pytest.CaptureFixture[str]):
         (("auto", 0, 0), STOPPING),
     ],
 )
-def test_the_plugins_that_asked_are_named(asked: Any, expected: list[str], capfd: pytest.CaptureFixture[str]):
+def test_a_file_gets_a_line_for_each_epoch_and_each_verbose_decision(
+    asked: Any, expected: list[str], capfd: pytest.CaptureFixture[str]
+):
     """In a file each epoch has one line, each decision of a verbose callback another, and nothing is redrawn."""
     train(callbacks(*asked))
     out, err = capfd.readouterr()
@@ -97,7 +99,7 @@ def test_decisions_follow_their_epoch(capfd: pytest.CaptureFixture[str]):
     assert [line[:8] for line in lines[:4]] == ["Epoch 1/", "Epoch 1:", "Epoch 2/", "Epoch 2:"]
 
 
-def test_the_loops_own_decisions(capfd: pytest.CaptureFixture[str]):
+def test_decisions_of_the_loop_are_printed(capfd: pytest.CaptureFixture[str]):
     """Decisions of the loop itself are printed if anything is."""
     with Run(None, EarlyStopping(monitor="loss", patience=9, verbose=1), progress=False) as run:
         for _ in run.epochs(5):
@@ -106,7 +108,7 @@ def test_the_loops_own_decisions(capfd: pytest.CaptureFixture[str]):
     assert capfd.readouterr().out.strip() == "Epoch 1: early stopping: seen enough"
 
 
-def test_a_resumed_run_says_where_from(capfd: pytest.CaptureFixture[str]):
+def test_a_resumed_run_prints_its_checkpoint(capfd: pytest.CaptureFixture[str]):
     """One line before all others, if anything may be printed; a new run prints none."""
     for verbose, epochs in ((1, 2), (1, 3), (0, 4)):
         with Run(LineSubject(), ModelCheckpoint("run/m-{epoch}", verbose=verbose), resume="auto") as run:
@@ -121,17 +123,17 @@ def test_an_interruption_is_no_early_stop(capfd: pytest.CaptureFixture[str]):
     """A stop by a signal is printed as an interruption."""
     with suppress(KeyboardInterrupt), Run(None, [Progress()], progress=False, signals=()) as run:
         for _ in run.epochs(5):
-            run._stop_requests.request("SIGTERM")
+            run._life.stop_requests.request("SIGTERM")
     assert capfd.readouterr().out.splitlines()[-1] == "Epoch 1: interrupted: SIGTERM asked for it"
 
 
-def test_several_rates_and_whole_or_weights(capfd: pytest.CaptureFixture[str]):
-    """A checkpoint of every epoch has no reason to give, and one of weights says so."""
+def test_several_rates_and_weights_only(capfd: pytest.CaptureFixture[str]):
+    """A checkpoint of every epoch has no reason; one of weights only is named so."""
     train(ModelCheckpoint("w-{epoch}.npz", save_weights_only=True, verbose=1), [0.5], progress=False)
     assert capfd.readouterr().out == "\nEpoch 1: saving weights to w-1.npz\n"
 
 
-def test_lines_stay_whole_beside_a_framework_that_draws(capfd: pytest.CaptureFixture[str]):
+def test_lines_stay_complete_next_to_a_framework_that_draws(capfd: pytest.CaptureFixture[str]):
     """If the framework's bar has left its line open, decisions begin on a new line."""
     with Run(LineSubject(), callbacks(1, 1, 1), progress=False) as run:
         for epoch in run.epochs(6):
@@ -206,7 +208,7 @@ def test_batches_are_listened_to_only_for_a_bar():
     assert (heard, beside) == ([False, True, False], False)
 
 
-def test_a_notebook_is_a_place_for_a_bar(monkeypatch: pytest.MonkeyPatch):
+def test_a_notebook_gets_a_bar(monkeypatch: pytest.MonkeyPatch):
     """In a notebook there is no terminal, and yet a bar can be drawn; in IPython's shell a terminal is needed."""
     for application, drawn in [("IPKernelApp", True), ("TerminalIPythonApp", False)]:
         shell = SimpleNamespace(config={application: {}})
@@ -215,7 +217,7 @@ def test_a_notebook_is_a_place_for_a_bar(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_an_interruption_leaves_a_clean_line():
-    """After Ctrl-C the bar's line is ended, so that what follows is below it."""
+    """After Ctrl-C the bar's line is ended, so that later output is below it."""
 
     def interrupted() -> Iterator[int]:
         yield 0
@@ -229,7 +231,7 @@ def test_an_interruption_leaves_a_clean_line():
     assert lines[-1] == ""
 
 
-def test_a_resumed_run_goes_on_where_it_was():
+def test_the_bar_of_a_resumed_run_begins_at_its_epoch():
     """A run that begins with a later epoch begins there on the bar too."""
     with terminal() as lines:
         train(callbacks(0, 1), first=4)
@@ -238,7 +240,7 @@ def test_a_resumed_run_goes_on_where_it_was():
     assert bar[0].startswith("Epoch 6/6 100%")
 
 
-def test_nothing_known_beforehand():
+def test_without_planned_numbers_the_bar_counts():
     """Without a planned number of epochs or batches the bar counts."""
     with terminal() as lines, Run(None, EarlyStopping(monitor="loss", patience=9, verbose=1)) as run:
         for epoch in range(3):

@@ -1,4 +1,4 @@
-"""The laws of ReduceLROnPlateau beyond those that it shares with Keras."""
+"""Tests of ReduceLROnPlateau where it has no equal in Keras."""
 
 import pytest
 from hypothesis import given

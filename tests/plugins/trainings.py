@@ -1,4 +1,4 @@
-"""Three small trainings, one on each framework, that differ in nothing else: what TensorBoard shows is seen on all."""
+"""Three small trainings that differ only in their framework."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ LINES = """
 import json, sys
 from pathlib import Path
 from trainbus.plugins.tensorboard.writer.event_file import EventFile
-from trainbus.plugins.journal.append_only_file import JournalFile
+from trainbus.plugins.journal.journal_file import open_journal
 from tests.reliability.faults import Fault, Faults, KINDS_OF_FAULTS
 from tensorboardX.proto.event_pb2 import Event
 
@@ -37,13 +37,13 @@ for lasting in (False, True):
     for name, how in KINDS_OF_FAULTS.items():
         for at in range(1, 12) if (name, lasting) != ("EINTR", True) else ():  # which Python tries again, for ever
             folder = Path(f"{name}-{at}-{lasting}")
-            written, journal = [], JournalFile(folder / "journal.jsonl")
+            written, journal = [], open_journal(folder / "journal.jsonl")
             faults.arm(Fault(at, how, lasting))
             for number in range(9):
                 if number == 6:
                     faults.disarm()
                 try:
-                    journal.write(json.dumps({"time": number, "text": "x" * 99}))
+                    journal.append([json.dumps({"time": number, "text": "x" * 99}).encode() + b"\\n"])
                     written.append(number)
                 except OSError:
                     pass

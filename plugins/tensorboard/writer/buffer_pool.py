@@ -14,8 +14,6 @@ import numpy as np
 
 from trainbus.checkpoints.parallel_copy import ParallelCopier
 
-__all__ = ["LARGE", "BufferPool"]
-
 LARGE = 8 << 20
 """Bytes from which a pool pays off; the allocator seldom returns smaller memory to the system."""
 

@@ -15,14 +15,14 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from errno import EAGAIN
-from itertools import accumulate, takewhile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tensorboardX.proto import event_pb2  # type: ignore[import-untyped]
 from tensorboardX.record_writer import masked_crc32c  # type: ignore[import-untyped]
+
+from ...append_only_file import AppendOnlyFile
 
 PREFIX = "events.out.tfevents."
 _SECONDS = re.compile(rf"{re.escape(PREFIX)}(\d+)\.")
@@ -47,20 +47,31 @@ class EventFile:
         directory.mkdir(parents=True, exist_ok=True)
         names = (_SECONDS.match(path.name) for path in directory.glob(f"{PREFIX}*"))
         seconds = max([int(time.time()), *(int(found[1]) + 1 for found in names if found)])
-        self.path = directory / f"{PREFIX}{seconds:010d}.{socket.gethostname()}.{os.getpid()}.{file_id}"
-        # unbuffered: a forked process would write Python's buffer a second time
-        self._file = self.path.open("xb", buffering=0)
+        name = f"{PREFIX}{seconds:010d}.{socket.gethostname()}.{os.getpid()}.{file_id}"
+        self._file = AppendOnlyFile(directory / name, os.O_EXCL)
         self._pending: list[bytes] = []
-        self.size = 0
-        """Bytes of complete, flushed records."""
-        self._torn = False
-        """Whether an incomplete record follows them."""
+        self._events = 0
         self.write(time.time(), file_version="brain.Event:2")
         if first_step is not None:
             log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             for _ in range(2):  # TensorBoard ignores the first one
                 self.write(time.time(), step=first_step, session_log=log)
-        self._headings = len(self._pending)  # records that are not events of the training
+        self._events = 0  # those above are no events of the training
+
+    @property
+    def path(self) -> Path:
+        """The path of the file."""
+        return self._file.path
+
+    @property
+    def size(self) -> int:
+        """Bytes of complete, flushed records."""
+        return self._file.size
+
+    @property
+    def waiting(self) -> int:
+        """Number of events that are not flushed yet."""
+        return min(len(self._pending), self._events)
 
     def write(self, wall_time: float, **content: Any) -> None:
         """Append one event."""
@@ -68,49 +79,20 @@ class EventFile:
         length = struct.pack("<Q", len(data))
         checks = struct.pack("<I", masked_crc32c(length)), struct.pack("<I", masked_crc32c(data))
         self._pending.append(b"".join([length, checks[0], data, checks[1]]))
-
-    @property
-    def waiting(self) -> int:
-        """Number of events that are not flushed yet."""
-        return max(len(self._pending) - self._headings, 0)
+        self._events += 1
 
     def flush(self) -> None:
         """Pass all records to the operating system; if that fails, keep complete records and buffer the rest."""
-        if self._torn:
-            self._cut()
-        data = memoryview(b"".join(self._pending))
-        written = 0
-        try:
-            while written < len(data):
-                taken = self._file.write(data[written:])
-                if not taken:  # None means that the system would block; retrying here might never end
-                    raise BlockingIOError(EAGAIN, "the disk accepts no data at present")
-                written += taken
-        finally:
-            ends = list(takewhile(lambda end: end <= written, accumulate(map(len, self._pending))))
-            complete = ends[-1] if ends else 0
-            self.size += complete
-            del self._pending[: len(ends)]
-            self._headings = max(self._headings - len(ends), 0)
-            if complete < written:
-                self._torn = True
-                with suppress(OSError):  # the next flush tries again, before it writes
-                    self._cut()
-
-    def _cut(self) -> None:
-        """Cut off the incomplete record at the end."""
-        self._file.seek(self.size)
-        os.ftruncate(self._file.fileno(), self.size)
-        self._torn = False
+        self._file.append(self._pending)
 
     def sync(self) -> None:
         """Sync the flushed records to the disk."""
-        os.fsync(self._file.fileno())
+        self._file.sync()
 
     def close(self) -> None:
         """Write and sync everything, and close the file; a second call has no effect."""
         if not self._file.closed:
-            with self._file:
+            with closing(self._file):
                 self.flush()
                 self.sync()
 

@@ -73,8 +73,8 @@ class EventWriter:
         self._queue: deque[tuple[float, str, int, Callable[[Any], Summary], Any, int]] = deque()
         self._bytes = 0
         self._wake = threading.Condition()
-        self._awake = self._closing = self._ended = False
-        self._flushes_requested = self._flushes_done = 0
+        self._requested = self._done = 0  # number of requests to write, and of those that are served
+        self._closing = self._ended = False
         self._flushed = self._synced = time.monotonic()
         self._progress = 0  # grows whenever the thread makes progress
         self._write_failed = False  # whether the last attempt to write a file failed
@@ -116,10 +116,8 @@ class EventWriter:
         if os.getpid() != self._pid:
             return
         with self._wake:
-            self._flushes_requested += 1
-            number = self._flushes_requested
-            self._wake.notify_all()
-            self._wait(lambda: self._flushes_done >= number)
+            number = self._request()
+            self._wait(lambda: self._done >= number)
 
     def sizes(self) -> dict[Path, int]:
         """Return the flushed bytes of each file."""
@@ -147,18 +145,14 @@ class EventWriter:
         """Return whether there is room; wait for it as long as the thread makes progress."""
         if os.getpid() != self._pid or self._closing:
             return False
-        if self._awake and not (size or self._ended) and len(self._queue) < MAX_EVENTS:
-            return True
 
         def has_room() -> bool:
             return len(self._queue) < MAX_EVENTS and self._bytes <= MAX_BYTES
 
         with self._wake:
-            if not self._awake and (
-                self._bytes + size >= _WAKE_BYTES or len(self._queue) >= _WAKE_EVENTS or not has_room()
-            ):
-                self._awake = True
-                self._wake.notify_all()
+            wanted = self._bytes + size >= _WAKE_BYTES or len(self._queue) >= _WAKE_EVENTS or not has_room()
+            if wanted and not self._write_failed:
+                self._request()
             self._wait(lambda: has_room() or self._write_failed)
             admitted = has_room() and not self._ended
             if admitted:
@@ -166,6 +160,12 @@ class EventWriter:
             else:
                 self.dropped += 1
             return admitted
+
+    def _request(self) -> int:
+        """Ask the thread to write, and return the number of this request."""
+        self._requested += 1
+        self._wake.notify_all()
+        return self._requested
 
     def _wait(self, done: Callable[[], bool]) -> None:
         """Wait until ``done``, as long as the thread makes progress."""
@@ -195,8 +195,8 @@ class EventWriter:
         try:
             while not (closing or self._ended):
                 with self._wake:
-                    self._wake.wait_for(self._has_work, FLUSH_SECONDS)
-                    self._awake, requested, closing = False, self._flushes_requested, self._closing
+                    self._wake.wait_for(lambda: self._closing or self._requested > self._done, FLUSH_SECONDS)
+                    requested, closing = self._requested, self._closing
                 try:
                     self._drain()
                     self._flush()
@@ -205,7 +205,7 @@ class EventWriter:
                     self._write_failed = True
                     self._fail(error)
                 with self._wake:
-                    self._flushes_done = requested
+                    self._done = requested
                     self._wake.notify_all()
         except BaseException as error:  # noqa: BLE001 - as above
             self._fail(RuntimeError(f"the writing thread has ended: {error!r}"))
@@ -217,12 +217,8 @@ class EventWriter:
                 self._ended = True
                 self._wake.notify_all()
 
-    def _has_work(self) -> bool:
-        flush = self._flushes_requested > self._flushes_done
-        return self._closing or flush or (self._awake and not self._write_failed)
-
     def _drain(self) -> None:
-        for number in range(len(self._queue)):
+        for number in range(1, len(self._queue) + 1):
             if self._ended:
                 return
             self._write(*self._queue[0])
@@ -270,7 +266,5 @@ class EventWriter:
 
 def _tag_of(make: Callable[[Any], Summary]) -> str:
     """Return the tag that ``make`` is bound to; without one, its name."""
-    arguments: tuple[object, ...] = getattr(make, "args", ())
-    return (
-        arguments[0] if arguments and isinstance(arguments[0], str) else getattr(make, "__name__", "event").strip("_")
-    )
+    bound: tuple[object, ...] = getattr(make, "args", ())
+    return bound[0] if bound and isinstance(bound[0], str) else getattr(make, "__name__", "event").strip("_")

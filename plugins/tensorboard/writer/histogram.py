@@ -78,10 +78,8 @@ class HistogramAccumulator:
             self._sides = np.zeros((2, _bins(self._dtype)), np.int64)
         flat = floats.astype(self._dtype, copy=False).ravel(order="K")
         length = min(flat.size, _BLOCK)
-        places, exact = (
-            np.empty(length, np.intp),
-            np.empty(length, np.float64),
-        )  # allocated once, since new memory is slow
+        places = np.empty(length, np.intp)  # allocated once, since new memory is slow
+        exact = np.empty(length, np.float64)
         for start in range(0, flat.size, _BLOCK):
             self._count(flat[start : start + _BLOCK], self._sides, places, exact)
 
@@ -108,8 +106,9 @@ class HistogramAccumulator:
         edges = _edges(self._dtype)
         half = len(edges) // 2
         counts = np.concatenate([self._sides[1, :half][::-1], self._sides[0, :half]])
-        filled = np.flatnonzero(counts)
-        shown = np.union1d(filled, filled[1:] - 1)  # an empty bucket fills the gap before a filled one
+        kept = counts > 0
+        kept[np.flatnonzero(kept)[1:] - 1] = True  # an empty bucket fills the gap before a filled one
+        shown = np.flatnonzero(kept)
         limits = edges[shown + 1]
         limits[-1] = self._high
         return Histogram(self._low, self._high, self._size, self._total, self._squares, limits, counts[shown])

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from tensorboardX import summary  # type: ignore[import-untyped]
 from tensorboardX.proto import (  # type: ignore[import-untyped]
     api_pb2,
     graph_pb2,
-    layout_pb2,
     plugin_hparams_pb2,
     plugin_text_pb2,
     summary_pb2,
@@ -46,16 +46,7 @@ def accumulated_histogram(tag: str, accumulator: HistogramAccumulator) -> list[V
 def _histogram(tag: str, made: Histogram | None) -> list[Value]:
     if made is None:
         return []
-    message = summary_pb2.HistogramProto(
-        min=made.minimum,
-        max=made.maximum,
-        num=made.size,
-        sum=made.total,
-        sum_squares=made.squares,
-        bucket_limit=made.limits.tolist(),
-        bucket=made.counts.tolist(),
-    )
-    return [summary_pb2.Summary.Value(tag=tag, histo=message)]
+    return list(summary.histogram_raw(tag, *made[:5], made.limits.tolist(), made.counts.tolist()).value)
 
 
 def images(tag: str, array: Any, maximum: int = 1) -> list[Value]:
@@ -100,46 +91,33 @@ def text(tag: str, markdown: str) -> list[Value]:
 
 def charts(title: str, tags_by_chart: Mapping[str, Sequence[str]]) -> list[Value]:
     """Return the custom scalars page: a chart of each name that draws its tags together."""
-    made = [
-        layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(tag=tags))
-        for name, tags in tags_by_chart.items()
-    ]
-    layout = layout_pb2.Layout(category=[layout_pb2.Category(title=title, chart=made)])
-    shape = tensor_shape_pb2.TensorShapeProto()
-    return [_tensor("custom_scalars__config__", "custom_scalars", b"", layout.SerializeToString(), shape)]
-
-
-_KINDS = {bool: "BOOL", str: "STRING", float: "FLOAT64", int: "FLOAT64"}
+    made = {name: ["Multiline", tags] for name, tags in tags_by_chart.items()}
+    return list(summary.custom_scalars({title: made}).value)
 
 
 def hparams(settings: Mapping[str, str | float | bool]) -> list[Value]:
     """Return the start of a run for the hyperparameters page."""
-    start = plugin_hparams_pb2.SessionStartInfo()
-    for name, value in settings.items():
-        field = {"BOOL": "bool_value", "STRING": "string_value", "FLOAT64": "number_value"}[_KINDS[type(value)]]
-        setattr(start.hparams[name], field, value)
-    return [_hparams("session_start_info", session_start_info=start)]
+    _, start, _ = summary.hparams(_exact(settings), {})
+    return list(start.value)
 
 
 def hparams_metrics(settings: Mapping[str, str | float | bool], metrics: Iterable[str]) -> list[Value]:
     """Return the columns of the hyperparameters page; ``metrics`` are the tags of the final metrics."""
-    infos = [
-        api_pb2.HParamInfo(name=name, type=api_pb2.DataType.Value(f"DATA_TYPE_{_KINDS[type(value)]}"))
-        for name, value in settings.items()
-    ]
-    shown = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
-    return [_hparams("experiment", experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=shown))]
+    experiment, _, _ = summary.hparams(_exact(settings), dict.fromkeys(metrics))
+    return list(experiment.value)
+
+
+def _exact(settings: Mapping[str, str | float | bool]) -> dict[str, str | float | bool]:
+    # the page has no integers, and tensorboardX fails at those that NumPy cannot hold
+    return {name: float(value) if type(value) is int else value for name, value in settings.items()}
 
 
 def hparams_end(*, success: bool) -> list[Value]:
     """Return the end of a run for the hyperparameters page."""
     status = api_pb2.Status.Value("STATUS_SUCCESS" if success else "STATUS_FAILURE")
-    return [_hparams("session_end_info", session_end_info=plugin_hparams_pb2.SessionEndInfo(status=status))]
-
-
-def _hparams(what: str, **content: Any) -> Value:
-    data = plugin_hparams_pb2.HParamsPluginData(version=0, **content).SerializeToString()
-    return summary_pb2.Summary.Value(tag=f"_hparams_/{what}", metadata=_metadata("hparams", data))
+    end = plugin_hparams_pb2.SessionEndInfo(status=status)
+    data = plugin_hparams_pb2.HParamsPluginData(version=0, session_end_info=end).SerializeToString()
+    return [summary_pb2.Summary.Value(tag="_hparams_/session_end_info", metadata=_metadata("hparams", data))]
 
 
 def _tensor(tag: str, plugin: str, content: bytes, value: bytes, shape: Any) -> Value:

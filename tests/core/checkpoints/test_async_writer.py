@@ -18,7 +18,7 @@ from tests.core.storage.dying import MEMORY
 from trainbus import CheckpointError, MissingCapability, Run, decision, hookimpl
 from trainbus.checkpoints import manifest_of, newest_intact, read
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
-from trainbus.plugins.model_checkpoint.saver import EpochSaver
+from trainbus.plugins.model_checkpoint.saver import Saver
 from trainbus.testing import EventRecorder, LineSubject
 
 
@@ -192,7 +192,7 @@ class Late(Line):
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run) -> None:
         self.gate.set()
-        run._executor.writer.wait()
+        run._life.executor.writer.wait()
 
     @hookimpl
     def on_train_end(self) -> None:
@@ -255,7 +255,7 @@ def test_nothing_goes_for_a_file_that_never_came(
     ranked = sorted(written, key=lambda name: (written[name].entry.metrics["loss"], name))
     assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
     assert there == {path.name for path in run.state.files if path.name != "last.npz"}
-    kept = next(each.state_dict() for each in run.plugins.values() if isinstance(each, EpochSaver))["kept"]
+    kept = next(each.state_dict() for each in run.plugins.values() if isinstance(each, Saver))["kept"]
     assert not (keep or keep_last) or {Path(path).name for path, *_ in kept} == there
 
 
@@ -308,7 +308,7 @@ def test_ctrl_c_while_waiting_ends_at_once_and_spoils_nothing(tmp_path: Path) ->
             subject.gate.clear()
             subject.slope = subject.slope + 1
             run.decide(decision.save(str(path), background=True))
-            job = run._executor.writer._writer._job
+            job = run._life.executor.writer._writer._job
             with pytest.MonkeyPatch.context() as patch:  # the signal comes when the training waits
                 patch.setattr(job.done, "wait", lambda: signal.raise_signal(signal.SIGINT))
                 run.decide(decision.save(str(path), background=True))

@@ -12,7 +12,7 @@ from trainbus.journal import (
 from trainbus.plugins import Journal, ModelCheckpoint, TensorBoard
 from trainbus.testing import LineSubject
 
-from .stories import CUT, JOURNAL, SAVED, STOP, train
+from .runs import CUT, JOURNAL, SAVED, STOP, train
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ from .stories import CUT, JOURNAL, SAVED, STOP, train
         ([STOP, CUT], None),
     ],
 )
-def test_a_run_with_a_place_for_its_files_keeps_a_journal_there(listed: list[Any], place: str | None) -> None:
-    """The journal is next to the first checkpoint, else in the first log_dir; elsewhere or off if so listed."""
+def test_the_journal_is_in_the_directory_of_the_runs_files(listed: list[Any], place: str | None) -> None:
+    """The journal is next to the first checkpoint, else in the first log_dir, unless a Journal is listed."""
     run = train([1.0, 2.0], *listed)
 
     found = [path.parent.as_posix() for path in Path().rglob("journal.jsonl")]
@@ -42,7 +42,7 @@ def test_a_run_with_a_place_for_its_files_keeps_a_journal_there(listed: list[Any
 
 
 def test_two_runs_at_a_time_do_not_share_a_named_journal() -> None:
-    """The second is refused before it trains; when the first is over, it may."""
+    """The second run is rejected before it trains, unless the first has ended."""
     with Run(callbacks=Journal("a.jsonl")):
         with pytest.raises(SettingsError, match=r"Journal: path='a\.jsonl': another run .* saves its journal"):
             Run(callbacks=Journal("a.jsonl")).begin()
@@ -52,14 +52,14 @@ def test_two_runs_at_a_time_do_not_share_a_named_journal() -> None:
     assert len(read(Path("a.jsonl"))) == 2
 
 
-def test_two_journals_in_one_run_are_refused_where_they_would_be_one_file() -> None:
+def test_two_journals_of_one_run_cannot_share_a_file() -> None:
     """Two journals with the same path, however it is written."""
     for listed in ([Journal(), Journal()], [Journal("a.jsonl"), Journal("./a.jsonl")]):
         with pytest.raises(SettingsError, match="two callbacks would write"):
             Run(callbacks=listed)
 
 
-def test_a_refused_run_leaves_no_line_in_the_journal_of_the_one_that_goes_on() -> None:
+def test_a_refused_run_writes_nothing_to_the_journal_of_the_other_run() -> None:
     """Only the owner of the directory writes to it."""
     with Run(LineSubject(), SAVED) as run:
         for _ in run.epochs(1):
@@ -70,8 +70,8 @@ def test_a_refused_run_leaves_no_line_in_the_journal_of_the_one_that_goes_on() -
     assert len(read(JOURNAL)) == 1
 
 
-def test_checkpoints_behind_a_url_have_no_journal_beside_them() -> None:
-    """A journal is appended to, which a store does not support; it is in the log_dir, or there is none."""
+def test_checkpoints_in_a_store_have_no_journal_next_to_them() -> None:
+    """Stores cannot append to a journal: it is in the log_dir, or there is none."""
     far = ModelCheckpoint("memory://far/m")
     train([1.0, 2.0], far)
     assert list(Path().rglob("*.jsonl")) == []

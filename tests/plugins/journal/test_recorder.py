@@ -25,13 +25,13 @@ from trainbus.journal import (
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
 
-from .stories import CUT, JOURNAL, KILLED, SAVED, STOP, events_of, read_one, train
+from .runs import CUT, JOURNAL, KILLED, SAVED, STOP, events_of, read_one, train
 
 scores = st.lists(st.sampled_from([nan, inf, -inf, 0.5, 0.25, 1.0, 2.0]), min_size=1, max_size=8)
 
 
 @given(scores, st.booleans())
-def test_every_journal_reads_and_tells_what_the_run_knows(
+def test_every_journal_is_valid_and_equals_the_runs_own_record(
     tmp_path_factory: pytest.TempPathFactory, given_scores: list[float], raising: bool
 ) -> None:
     """Metrics, decisions with epoch, reason, plugin and values, and the end are those of the run itself."""
@@ -91,7 +91,7 @@ def test_the_values_of_a_stop_are_those_that_the_rule_compared() -> None:
     }
 
 
-def test_a_cut_tells_the_learning_rates_that_follow() -> None:
+def test_a_cut_records_the_learning_rates_that_follow() -> None:
     """Factor and floor are the requested ones, the rates the results; the next epoch trains with them."""
     train([1.0, 1.0, 1.0], CUT, Journal("a.jsonl"))
     found = read_one(Path("a.jsonl"))
@@ -101,7 +101,7 @@ def test_a_cut_tells_the_learning_rates_that_follow() -> None:
     assert found.decisions[0].actions[0].options == {"factor": 0.5, "floor": 0.1}
 
 
-def test_runs_one_after_another_share_a_file() -> None:
+def test_successive_runs_share_a_file() -> None:
     """A second run adds to the journal of the first, and each is read by itself."""
     train([1.0, 2.0], SAVED)
     train([3.0], SAVED)
@@ -114,8 +114,8 @@ class Killer:
 
     critical = True
 
-    def __init__(self, moment: int) -> None:
-        self.left = moment
+    def __init__(self, call: int) -> None:
+        self.left = call
 
     def count(self) -> None:
         self.left -= 1
@@ -139,31 +139,31 @@ class Killer:
         self.count()
 
 
-def in_child(*moments: int | None, listed: tuple[object, ...] = (SAVED, STOP, CUT)) -> None:
+def in_child(*calls: int | None, listed: tuple[object, ...] = (SAVED, STOP, CUT)) -> None:
     """Train in one process after another; each is killed at its event and resumed by the next."""
-    for moment in moments:
+    for call in calls:
         child = os.fork()
         if child == 0:
             try:
-                train(KILLED, *listed, *([] if moment is None else [Killer(moment)]), resume="auto")
-            except BaseException:  # noqa: BLE001 - the exit code tells
+                train(KILLED, *listed, *([] if call is None else [Killer(call)]), resume="auto")
+            except BaseException:  # noqa: BLE001 - the exit code reports it
                 os._exit(1)
             os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code in ((0,) if moment is None else (0, -signal.SIGKILL))
+        assert code in ((0,) if call is None else (0, -signal.SIGKILL))
 
 
 @pytest.mark.parametrize("every_batch", [False, True])
-def test_whenever_it_is_killed_the_journal_of_the_resumed_run_tells_the_story_of_the_unbroken_one(
+def test_the_journal_of_a_killed_and_resumed_run_equals_that_of_an_uninterrupted_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_batch: bool
 ) -> None:
     """Each decision, file and metric is recorded once and in order, however often the run was killed."""
     saved = ModelCheckpoint("run/m-{step}", keep_last=2, save_freq=1) if every_batch else SAVED
     journals = []
-    for number, moments in enumerate([(), (6,), (7,), (13, 5, 8), (18, 9)]):
+    for number, calls in enumerate([(), (6,), (7,), (13, 5, 8), (18, 9)]):
         (tmp_path / str(number)).mkdir()
         monkeypatch.chdir(tmp_path / str(number))
-        in_child(*moments, None, listed=(saved, STOP, CUT))
+        in_child(*calls, None, listed=(saved, STOP, CUT))
         journals.append(read_one())
 
     unbroken, *broken = journals
@@ -173,8 +173,8 @@ def test_whenever_it_is_killed_the_journal_of_the_resumed_run_tells_the_story_of
     assert [type(each) for each in broken[-1].events].count(RunResumed) == 2
 
 
-def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> None:
-    """Without the earlier lines, the journal begins with the resume, and its epoch."""
+def test_a_run_resumed_with_another_journal_begins_a_new_record(tmp_path: Path) -> None:
+    """The new journal begins with the resumption and its epoch."""
     train(KILLED[:3], SAVED)
     JOURNAL.unlink()
     train(KILLED[:5], SAVED, resume="auto")
@@ -184,7 +184,7 @@ def test_a_run_resumed_into_another_place_has_its_own_story(tmp_path: Path) -> N
     assert (found.introduction.epochs, [each.epoch for each in found.epochs]) == (3, [3, 4])
 
 
-def test_a_finished_run_that_is_resumed_has_the_same_story() -> None:
+def test_resuming_a_finished_run_adds_no_decision() -> None:
     """A resumed run that had ended executes its last decision again, and records it once."""
     train([1.0, 2.0, 2.0, 2.0, 2.0], SAVED, STOP)
     before = events_of(read_one())
@@ -193,7 +193,7 @@ def test_a_finished_run_that_is_resumed_has_the_same_story() -> None:
     assert events_of(read_one()) == before
 
 
-def test_failures_exceptions_and_what_ends_a_run_are_recorded() -> None:
+def test_failures_and_exceptions_are_recorded() -> None:
     """An observer that raises, and the error of the loop with its traceback."""
 
     class Careless:
@@ -231,7 +231,7 @@ def test_an_epoch_in_which_a_plugin_raises_is_recorded_too() -> None:
     assert [each.metrics["val_loss"] for each in read_one(Path("a.jsonl")).epochs] == [4.0]
 
 
-def test_a_signal_and_what_it_saves_are_recorded() -> None:
+def test_a_signal_and_its_checkpoint_are_recorded() -> None:
     """The signal, the stop that it requests, the file, and the interruption; a resumed run appends to the journal."""
 
     class Sender:

@@ -1,4 +1,4 @@
-"""The laws of what ModelCheckpoint checks before training."""
+"""Tests of ModelCheckpoint's checks before training."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_a_suffix_that_the_subject_cannot_write_is_refused_before_training() -> 
 
 
 def test_fixed_names_of_two_callbacks_in_one_directory_clash() -> None:
-    """Two callbacks that would write the same "last" are refused, as is one whose filepath is it."""
+    """Two callbacks that would write the same file "last" are rejected, as is one whose filepath is that file."""
     last = ModelCheckpoint("a-{epoch}.npz", save_last=True)
     for other in (ModelCheckpoint("b-{epoch}.npz", save_last=True), ModelCheckpoint("last.npz")):
         with pytest.raises(SettingsError, match=r"two callbacks would write '.*last\.npz'"):
@@ -22,6 +22,6 @@ def test_fixed_names_of_two_callbacks_in_one_directory_clash() -> None:
 
 
 def test_keeping_the_best_needs_a_direction() -> None:
-    """With keep the monitored metric matters: a name that gives no direction is refused before training."""
+    """With keep the metric is monitored: a name without a known direction is rejected before training."""
     with pytest.raises(UnknownDirection, match="mode="):
         Run(LineSubject(), ModelCheckpoint("{epoch}", monitor="grad_norm", keep=2))

@@ -1,4 +1,4 @@
-"""The laws of the names of checkpoint files."""
+"""Tests of the names of checkpoint files."""
 
 from collections.abc import Mapping
 from math import nan
@@ -15,7 +15,7 @@ from trainbus.testing import LineSubject
 from .saved_files import on_disk, saved
 
 
-def test_the_template_knows_every_metric_epoch_and_step() -> None:
+def test_the_template_can_use_every_metric_the_epoch_and_the_step() -> None:
     """Fields are filled from the epoch's metrics, the epoch counted from 1, and the steps made."""
     with Run(LineSubject(), ModelCheckpoint("d/{epoch:02d}-{step}-{val_loss:.2f}-{learning_rate}")) as run:
         for _ in run.epochs(1):
@@ -27,7 +27,7 @@ def test_the_template_knows_every_metric_epoch_and_step() -> None:
 
 
 def test_a_field_that_nothing_logs_fails_at_the_first_epoch_end_even_if_nothing_would_be_saved() -> None:
-    """The path is filled in before the metric is judged, so a misspelt field never waits for the first best epoch."""
+    """The path is filled in before the metric is compared, so a misspelt field is an error at once."""
     with pytest.raises(MissingMetric, match="'val_los' is not known; did you mean 'val_loss'"):
         saved([{"val_loss": nan}], filepath="{val_los}", save_best_only=True)
 
@@ -39,8 +39,8 @@ def test_epochs_without_validation_are_no_mistake() -> None:
     assert saved(history, filepath="{epoch}-{val_loss:.1f}") == ["1-nan.npz", "2-0.5.npz", "3-nan.npz"]
 
 
-def test_fixed_names_lie_where_no_field_moves_them() -> None:
-    """A directory that changes with the epoch does not scatter the last files."""
+def test_fixed_names_are_in_a_directory_without_fields() -> None:
+    """If the directory of the template depends on the epoch, the fixed files are above it."""
     saved([{"loss": 1}, {"loss": 1}], filepath="d/{epoch}/m", save_last=True, save_on=("end",))
 
     assert on_disk("d") == {"last", "end"}

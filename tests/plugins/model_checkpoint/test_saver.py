@@ -1,4 +1,4 @@
-"""The laws of when models are saved."""
+"""Tests of when models are saved."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def test_batches_are_counted_across_epochs_and_named() -> None:
 
 
 def test_best_only_works_at_batches() -> None:
-    """With an integer save_freq the running mean of the epoch is judged, and only a better one saves."""
+    """With an integer save_freq the running mean of the epoch is compared, and only a better one saves."""
     with Run(
         LineSubject(), ModelCheckpoint("{epoch}-{batch}", monitor="loss", save_best_only=True, save_freq=1)
     ) as run:
@@ -48,8 +48,8 @@ def test_best_only_works_at_batches() -> None:
     assert [path.stem for path in run.result.checkpoints] == ["1-1", "1-2", "2-1"]
 
 
-def test_best_only_at_batches_refuses_a_metric_that_batches_do_not_know() -> None:
-    """val_loss is known at epoch ends only: the first epoch end says so and names what batches log."""
+def test_best_only_at_batches_rejects_a_metric_that_batches_do_not_log() -> None:
+    """val_loss is known at epoch ends only: the first epoch ends with an error that names the metrics of batches."""
     run = Run(LineSubject(), ModelCheckpoint("x", save_best_only=True, save_freq=2))
     with pytest.raises(MissingMetric, match=r"'val_loss' is not known when a batch ends.*logged: .*loss.*epoch"), run:
         for _ in run.epochs(2):
@@ -79,8 +79,8 @@ def test_the_last_model_is_saved_at_every_event_that_the_best_leaves_out_too() -
     assert on_disk("d") == {"best", "last"}
 
 
-def test_the_best_at_steps_refuses_a_metric_that_batches_do_not_know_and_still_saves_the_last() -> None:
-    """Retention by val_loss could never work at batches: the first epoch end says so; what is kept as last is saved."""
+def test_keep_at_steps_rejects_a_metric_that_batches_do_not_log_and_still_saves_the_last() -> None:
+    """Retention by val_loss cannot work at batches: the first epoch ends with an error; the last models are saved."""
     run = Run(LineSubject(), ModelCheckpoint("{step}", keep=1, keep_last=1, save_last=True, save_freq="2 steps"))
     with pytest.raises(MissingMetric, match="'val_loss' is not known when a batch ends, so save_freq='2 steps'"), run:
         for _ in run.epochs(2):
@@ -120,7 +120,7 @@ def test_the_end_of_the_training_decides_the_name_of_its_file(error: BaseExcepti
 
 
 def test_an_early_stop_is_an_end() -> None:
-    """A run that a decision has stopped saves to "end"; what was not asked for is not saved."""
+    """A run that a decision has stopped saves to "end", if that was requested."""
     stopping = EarlyStopping(patience=1)
     train_until(None, ModelCheckpoint("m", save_on=("end",)), stopping)
     with pytest.raises(ValueError, match="spoilt"):
@@ -130,7 +130,7 @@ def test_an_early_stop_is_an_end() -> None:
 
 
 def test_a_training_that_never_began_saves_nothing() -> None:
-    """If a plugin refuses at the beginning, no file is saved."""
+    """If a plugin raises in on_train_begin, no file is saved."""
 
     class Refuses:
         @hookimpl

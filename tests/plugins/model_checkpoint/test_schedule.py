@@ -1,4 +1,4 @@
-"""The laws of how often checkpoints are saved."""
+"""Tests of how often checkpoints are saved."""
 
 from types import SimpleNamespace
 
@@ -33,8 +33,8 @@ def test_a_number_of_a_unit_means_itself(every: int, unit: str, plural: bool) ->
         ["2 epoch s", "-1 steps", "0 minutes", "1.5 minutes", "2 hours", " 2 steps", "2  steps", "10minutes"]
     )
 )
-def test_everything_else_is_refused_with_what_would_do(value: object) -> None:
-    """Any other value is refused, with an example of each valid kind."""
+def test_any_other_frequency_is_rejected_with_examples(value: object) -> None:
+    """Any other value is rejected, with an example of each valid kind."""
     if value == "epoch":
         return
     with pytest.raises(
@@ -43,7 +43,7 @@ def test_everything_else_is_refused_with_what_would_do(value: object) -> None:
         SaveFrequency.parse(value)
 
 
-def test_saving_every_other_epoch_goes_by_the_number_of_the_epoch() -> None:
+def test_saving_every_other_epoch_uses_the_number_of_the_epoch() -> None:
     """Every "2 epochs" saves epochs 2 and 4, and also in a run that begins at epoch 2."""
     for initial_epoch in (0, 1):
         with Run(LineSubject(), ModelCheckpoint("{epoch}", save_freq="2 epochs")) as run:

@@ -1,4 +1,4 @@
-"""The laws of which models are saved, and which files stay."""
+"""Tests of which models are saved, and which files stay."""
 
 import os
 import resource
@@ -21,13 +21,13 @@ from trainbus import CheckpointError, Run, decision, hookimpl
 from trainbus.checkpoints import CheckpointInfo, remove, scan
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage.atomic_file import remove_debris
-from trainbus.testing import LineSubject, scripted
+from trainbus.testing import EventRecorder, LineSubject, scripted
 
 from .saved_files import on_disk, saved, visible
 
 
 @given(st.lists(st.none() | st.floats(), min_size=1, max_size=12))
-def test_best_only_saves_exactly_the_strict_records_of_the_finite(values: list[float | None]) -> None:
+def test_best_only_saves_exactly_the_finite_new_bests(values: list[float | None]) -> None:
     """With save_best_only a file is saved if the value is finite and below all earlier finite ones."""
     values[0] = 1.0
     history = [{} if value is None else {"val_loss": value} for value in values]
@@ -42,7 +42,7 @@ def test_best_only_saves_exactly_the_strict_records_of_the_finite(values: list[f
 
 @pytest.mark.parametrize(("threshold", "expected"), [(2.0, ["m-3.npz"]), (0.5, []), (None, ["m-1.npz", "m-3.npz"])])
 def test_the_threshold_is_the_first_best(threshold: float | None, expected: list[str]) -> None:
-    """Only what beats initial_value_threshold strictly is saved."""
+    """Only a model that is better than initial_value_threshold is saved."""
     history = [{"val_loss": value} for value in (2.0, 2.5, 1.0)]
 
     assert saved(history, save_best_only=True, initial_value_threshold=threshold) == expected
@@ -52,7 +52,7 @@ values = st.lists(st.floats(0, 3).map(round) | st.floats(), min_size=1, max_size
 
 
 @given(values, st.integers(0, 3), st.integers(0, 3), st.sampled_from(["min", "max"]))
-def test_the_best_k_and_the_last_n_lie_on_the_disk(losses: list[float], keep: int, last: int, mode: str) -> None:
+def test_the_directory_has_the_best_k_and_the_last_n(losses: list[float], keep: int, last: int, mode: str) -> None:
     """After a run the directory has exactly the files of the best k finite values and of the last n epochs."""
     sign = -1 if mode == "max" else 1
     ranked = sorted(
@@ -75,7 +75,7 @@ def test_the_best_k_and_the_last_n_lie_on_the_disk(losses: list[float], keep: in
 
 
 @given(values)
-def test_keeping_the_best_one_under_one_name_is_saving_the_best_only(losses: list[float]) -> None:
+def test_keep_1_decides_as_save_best_only(losses: list[float]) -> None:
     """keep=1 decides as save_best_only does: the same epochs are saved."""
     history = [{"loss": loss} for loss in losses]
     epochs = []
@@ -87,8 +87,8 @@ def test_keeping_the_best_one_under_one_name_is_saving_the_best_only(losses: lis
     assert epochs[0] == epochs[1]
 
 
-def test_with_best_only_retention_sees_new_bests_alone() -> None:
-    """Only new bests are offered: the last two of them stay, though another epoch was the last."""
+def test_with_best_only_retention_counts_new_bests_only() -> None:
+    """The last two new bests stay, though a later epoch was not a new best."""
     history = [{"val_loss": value} for value in (5, 4, 4.5, 3, 9)]
 
     assert saved(history, save_best_only=True, keep_last=2) == ["m-1.npz", "m-2.npz", "m-4.npz"]
@@ -113,8 +113,8 @@ def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[Checkpoint
         train_on(losses)
 
     died = dying_at(step, last_epoch)
-    for moment, path in enumerate(sorted(folder.glob("*.npz"), reverse=True)):
-        os.utime(path, (moment, moment))  # clocks say the contrary
+    for seconds, path in enumerate(sorted(folder.glob("*.npz"), reverse=True)):
+        os.utime(path, (seconds, seconds))  # the times contradict the order of the steps
     remove_debris(folder)
     return died, scan(folder, verify=True)
 
@@ -128,7 +128,7 @@ def train_on(losses: Sequence[float]) -> None:
 
 @pytest.mark.parametrize("last", [1.0, 9.0], ids=["a new best", "no best"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_death_at_any_step_of_pruning_leaves_the_best_and_the_last(last: float, monkeypatch) -> None:
+def test_a_process_killed_while_it_removes_files_leaves_the_best_and_the_last(last: float, monkeypatch) -> None:
     """At any time the previous or the current best and last checkpoints are complete, ordered by step."""
     losses = [3.0, 2.0, 8.0, 5.0]
     Path("before").mkdir()
@@ -151,7 +151,7 @@ def test_a_death_at_any_step_of_pruning_leaves_the_best_and_the_last(last: float
     assert step > 20
 
 
-def test_a_file_that_somebody_removed_is_no_longer_counted() -> None:
+def test_a_file_that_was_removed_from_outside_does_not_count() -> None:
     """After a resume as many files are kept as requested, not one less for each that was removed."""
     train_on([3.0, 2.0, 8.0])
     remove(Path("m-1.npz"))
@@ -160,7 +160,7 @@ def test_a_file_that_somebody_removed_is_no_longer_counted() -> None:
     assert on_disk() == {"m-2", "m-4", "m-5"}
 
 
-def test_decisions_tell_why_files_are_saved_and_forgotten() -> None:
+def test_decisions_have_reasons_to_save_and_forget_files() -> None:
     """Reasons name the metric, its value and the limits."""
     _, decided = scripted(
         [{"val_loss": value} for value in (3.0, 2.0)], ModelCheckpoint("m-{epoch}", keep=1, keep_last=1), LineSubject()
@@ -172,7 +172,7 @@ def test_decisions_tell_why_files_are_saved_and_forgotten() -> None:
     )
 
 
-def test_nothing_is_forgotten_for_a_file_that_could_not_be_written() -> None:
+def test_no_file_is_removed_for_one_that_could_not_be_written() -> None:
     """If saving fails, the files that retention would have deleted still exist."""
 
     class Full(LineSubject):
@@ -203,7 +203,7 @@ class SmallDisk(LineSubject):
 
 
 def trained(values: Sequence[float], full: Collection[int], *callbacks: object) -> tuple[Run, list[float]]:
-    """A run whose disk is full in some epochs, and after each epoch what best.npz holds: the value of which epoch."""
+    """Return a run whose disk is full in some epochs, and the value in best.npz after each epoch."""
     subject, held, back = SmallDisk(), list[float](), LineSubject()
     with Run(subject, [ModelCheckpoint("best", save_best_only=True, on_error="warn"), *callbacks]) as run:
         for epoch in run.epochs(len(values)):
@@ -216,7 +216,7 @@ def trained(values: Sequence[float], full: Collection[int], *callbacks: object) 
 
 
 def loaded(subject: LineSubject) -> float:
-    """The slope that best.npz holds."""
+    """Return the slope in best.npz."""
     subject.load(Path("best.npz"))
     return float(subject.slope)
 
@@ -243,28 +243,20 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
 
 def test_a_save_that_failed_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     """Each failure logs a line, calls on_checkpoint_error (no on_checkpoint, no on_decision), and is in the result."""
-
-    class Hears:
-        def __init__(self) -> None:
-            self.heard: list[object] = []
-
-        @hookimpl
-        def on_checkpoint(self, run: Run) -> None:
-            self.heard.append(f"{run.epoch} saved")
-
-        @hookimpl
-        def on_checkpoint_error(self, run: Run, path: Path, error: CheckpointError) -> None:
-            self.heard.append(f"{run.epoch} {path} {type(error.__cause__).__name__}")
-
-        @hookimpl
-        def on_decision(self, run: Run) -> None:
-            self.heard.append(f"{run.epoch} decided")
-
-    ears = Hears()
-    run, held = trained([3, 2, 2.5], {1}, ears)
+    recorder = EventRecorder("on_checkpoint", "on_checkpoint_error", "on_decision")
+    run, held = trained([3, 2, 2.5], {1}, recorder)
 
     assert held == [3, 3, 2.5]
-    assert ears.heard == ["0 saved", "0 decided", "1 best.npz OSError", "2 saved", "2 decided"]
+    assert [(event.values["epoch"], event.hook) for event in recorder.events] == [
+        (0, "on_checkpoint"),
+        (0, "on_decision"),
+        (1, "on_checkpoint_error"),
+        (2, "on_checkpoint"),
+        (2, "on_decision"),
+    ]
+    ((path, error),) = recorder.of("on_checkpoint_error", "path", "error")
+    assert path == Path("best.npz")
+    assert type(error.__cause__) is OSError
     (line,) = caplog.messages
     assert line.startswith("ModelCheckpoint: CheckpointError: the checkpoint 'best.npz' was not")
     assert line.endswith("File too large; the training continues")
@@ -272,8 +264,8 @@ def test_a_save_that_failed_is_reported(caplog: pytest.LogCaptureFixture) -> Non
 
 
 @pytest.mark.parametrize("other", [(), ("warn",), ("raise",)])
-def test_a_save_that_fails_ends_the_run_unless_everybody_agrees(other: tuple[str, ...]) -> None:
-    """With on_error="raise", the default, at the end of its epoch, naming who asked; of two for one path it wins."""
+def test_a_failed_save_ends_the_run_unless_every_plugin_set_on_error_to_warn(other: tuple[str, ...]) -> None:
+    """With on_error="raise", the default, it ends at that epoch, and names the plugins; of two policies it wins."""
 
     class Asks:
         @hookimpl
@@ -294,7 +286,7 @@ def test_a_save_that_fails_ends_the_run_unless_everybody_agrees(other: tuple[str
     assert visible() == set()
 
 
-def test_whose_save_failed_forgets_nothing() -> None:
+def test_a_plugin_whose_save_failed_removes_no_file() -> None:
     """The files that its plugin wanted to delete for the new one stay; those of other plugins are deleted."""
 
     class Rotates:

@@ -1,8 +1,8 @@
-"""The laws of ModelCheckpoint's options."""
+"""Tests of ModelCheckpoint's options."""
 
 from trainbus.plugins import ModelCheckpoint
 
 
-def test_one_ending_may_go_without_a_comma() -> None:
-    """The parentheses of ("end") make no tuple; what is meant is taken."""
+def test_save_on_accepts_a_single_name() -> None:
+    """("end") is text, not a tuple, and means the same as ("end",)."""
     assert ModelCheckpoint("m", save_on=("end")) == ModelCheckpoint("m", save_on=("end",))  # type: ignore[arg-type]

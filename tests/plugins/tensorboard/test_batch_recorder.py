@@ -1,4 +1,4 @@
-"""The laws of what is written at batches."""
+"""Tests of the events written at batches."""
 
 import tempfile
 from typing import Any
@@ -17,7 +17,7 @@ from ..far_tensors import Far, far
 from .runs import short, train
 
 
-def test_speed_is_written_where_it_is_asked_for():
+def test_speed_is_written_only_on_request():
     """Weight updates a second, per epoch and per batch, are there and above 0; otherwise they are not."""
     short(TensorBoard("logs", write_steps_per_second=True, update_freq="batch"))
     short(TensorBoard("plain", update_freq="batch"))
@@ -27,7 +27,7 @@ def test_speed_is_written_where_it_is_asked_for():
 
 
 @given(st.sampled_from(["batch", 1, 2, 3, 7, 100]), st.integers(1, 3), st.integers(0, 7), st.integers(1, 3))
-def test_update_freq_adds_batches_and_takes_nothing(every: Any, epochs: int, batches: int, accumulate: int):
+def test_update_freq_adds_batches_and_removes_nothing(every: Any, epochs: int, batches: int, accumulate: int):
     """Batches are written at each multiple of update_freq weight updates, once; epochs as without it."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as plain:
         run = train(TensorBoard(folder, update_freq=every), epochs, batches, accumulate)
@@ -66,7 +66,7 @@ def test_several_updates_in_a_batch_skip_no_interval():
     assert [step for _, tag, step in scalars() if tag == "batch_loss"] == [12, 20, 32]
 
 
-def test_epochs_alone_leave_batches_unheard():
+def test_with_epochs_only_the_callback_does_not_listen_to_batches():
     """With update_freq="epoch" the callback does not listen to batches."""
     assert not Run(None, TensorBoard("logs")).has_batch_listeners
     assert Run(None, TensorBoard("logs", update_freq="batch")).has_batch_listeners

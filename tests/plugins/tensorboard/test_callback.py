@@ -1,4 +1,4 @@
-"""The laws of the TensorBoard callback."""
+"""Tests of the TensorBoard callback."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from .runs import train
 
 
 def test_histograms_need_weights():
-    """histogram_freq is refused if the subject has no weights."""
+    """histogram_freq is rejected if the subject has no weights."""
     with pytest.raises(MissingCapability, match="TensorBoard needs HasWeights"):
         Run(None, TensorBoard("logs", histogram_freq=1))
 

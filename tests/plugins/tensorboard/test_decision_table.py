@@ -1,4 +1,4 @@
-"""The laws of the decisions that TensorBoard shows."""
+"""Tests of the decisions that TensorBoard shows."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..event_readers import read, scalars
 from .runs import short
 
 
-def test_decisions_stand_on_the_axis_and_in_a_table():
+def test_decisions_have_curves_and_a_table():
     """In each epoch from its first on, each kind of decision shows its count; the last table lists all of them."""
     rates = ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)
     stopping = EarlyStopping(monitor="loss", patience=3, restore_best_weights=True)
@@ -41,7 +41,7 @@ def test_decisions_stand_on_the_axis_and_in_a_table():
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize(("epochs", "batches"), [(0, 1), (0, 2), (2, 0), (2, 1)])
-def test_decisions_in_an_epoch_that_never_ends_are_on_the_axis_too(epochs: int, batches: int, layout: Any):
+def test_decisions_in_an_epoch_that_never_ends_are_counted(epochs: int, batches: int, layout: Any):
     """Whenever a run is interrupted, every decision is counted, and no series and no text goes back."""
     saves = ModelCheckpoint("{step}.npz", save_freq=1)
     with pytest.raises(KeyboardInterrupt), Run(LineSubject(), [TensorBoard("logs", layout=layout), saves]) as run:

@@ -1,4 +1,4 @@
-"""The laws of what is written once an epoch, as TensorBoard's own reader sees it."""
+"""Tests of the events written once an epoch, as TensorBoard's own reader returns them."""
 
 import os
 import tempfile
@@ -59,7 +59,7 @@ def test_each_learning_rate_has_a_curve():
 @pytest.mark.parametrize("freq", [1, 2, 3])
 @pytest.mark.parametrize("subject", [LineSubject, TorchLike])
 def test_weights_every_histogram_freq_epochs(freq: int, subject: Any):
-    """Every weight has a histogram, and a picture if it has any extent, in the epochs 0, freq, 2 freq and so on."""
+    """Every weight has a histogram, and an image if it is not a scalar, in the epochs 0, freq, 2 freq and so on."""
     made = subject()
     train(TensorBoard("logs", histogram_freq=freq), epochs=4, batches=1, subject=made)
     reader = read()["train"]
@@ -83,7 +83,7 @@ def test_weights_every_histogram_freq_epochs(freq: int, subject: Any):
         ({"write_images": False, "histogram_freq": 2}, {0, 2}, set[int]()),
     ],
 )
-def test_pictures_without_histograms_come_once_at_the_end(settings: Any, histograms: set[int], images: set[int]):
+def test_images_without_histograms_are_written_once_at_the_end(settings: Any, histograms: set[int], images: set[int]):
     """write_images alone shows the weights as they are at the end, and can be switched off."""
     train(TensorBoard("logs", **settings), epochs=3, batches=1, subject=TorchLike())
     reader = read()["train"]
@@ -93,7 +93,7 @@ def test_pictures_without_histograms_come_once_at_the_end(settings: Any, histogr
 
 @pytest.mark.parametrize("freq", [0, 1])
 @pytest.mark.parametrize("most", [1, 3])
-def test_a_weight_of_many_kernels_has_as_many_pictures_as_are_wanted(freq: int, most: int):
+def test_a_weight_of_many_kernels_has_at_most_max_images(freq: int, most: int):
     """The first one has the tag of the weight, those after it have their numbers, too."""
     subject = TorchSubject(torch.nn.Conv2d(700, 300, 3, bias=False))
     train([TensorBoard("logs", histogram_freq=freq, max_images=most)], epochs=1, batches=1, subject=subject)
@@ -138,7 +138,7 @@ class Failing:
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])
 def test_files_are_closed_whatever_ends_the_run(error: BaseException):
-    """An error keeps what was written before it and leaves no file open; an interruption even gets its pictures."""
+    """After an error the events before it are in closed files; after an interruption the images are, too."""
     subject = TorchLike()
     with pytest.raises(type(error)):
         train([TensorBoard("logs"), Failing(error)], epochs=3, batches=1, subject=subject)
@@ -147,7 +147,7 @@ def test_files_are_closed_whatever_ends_the_run(error: BaseException):
     assert bool(steps(read()["train"], "images")) == (not isinstance(error, Exception))
 
 
-def test_a_running_tensorboard_is_seconds_behind():
+def test_events_can_be_read_within_seconds():
     """During a run, past events can soon be read, even if no further event follows."""
     with Run(None, TensorBoard("logs")) as run:
         for _ in run.epochs(1):
@@ -172,8 +172,8 @@ def test_runs_share_nothing():
     assert len(list(Path("logs/train").iterdir())) == 2
 
 
-def test_two_runs_at_once_never_write_into_one_directory():
-    """While a run writes there, another is refused before it trains; afterwards it is not, whatever ended the first."""
+def test_two_simultaneous_runs_never_write_to_one_directory():
+    """While a run writes there, another is rejected before it trains; after the first has ended it is not."""
     callback = TensorBoard("logs")
     with Run(None, callback):
         with pytest.raises(
@@ -187,7 +187,7 @@ def test_two_runs_at_once_never_write_into_one_directory():
     train(callback, epochs=1, batches=1)
 
 
-def test_checkpoints_may_lie_in_the_same_directory():
+def test_checkpoints_may_be_in_the_same_directory():
     """One run may write both its charts and its checkpoints there."""
     train([TensorBoard("logs"), ModelCheckpoint("logs/best")], epochs=1, batches=1, subject=LineSubject())
 
@@ -201,8 +201,8 @@ def reported_failures(run: Run) -> list[str]:
     return [each.lost for each in reported]
 
 
-def test_a_full_disk_costs_what_has_no_room_and_not_the_training(logged: Any):
-    """The journal says once that the charts cannot be written, and how many are missing; what is there can be read."""
+def test_a_full_disk_loses_events_but_not_the_training(logged: Any):
+    """The journal records once that charts cannot be written, and the number of lost events; the others can be read."""
     with files_of_at_most(20_000):
         run = train(TensorBoard("logs", update_freq="batch"), epochs=4, batches=400)
     shown = sum(len(reader.Scalars(tag)) for reader in read().values() for tag in reader.Tags()["scalars"])
@@ -217,9 +217,7 @@ def test_a_full_disk_costs_what_has_no_room_and_not_the_training(logged: Any):
     assert logged() == [f"{each}; the training continues" for each in run.failures]
 
 
-def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(
-    monkeypatch: pytest.MonkeyPatch, logged: Any
-):
+def test_a_disk_that_does_not_respond_loses_events_but_not_the_training(monkeypatch: pytest.MonkeyPatch, logged: Any):
     """While the writer thread is blocked, batches, epochs, checkpoints and the end continue after a while."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "_WAKE_EVENTS", 10)
@@ -248,8 +246,8 @@ def test_a_disk_that_is_silent_costs_what_has_no_room_and_not_the_training(
     assert logged() == [f"{each}; the training continues" for each in run.failures]
 
 
-def test_a_directory_that_cannot_be_made_is_refused_before_training():
-    """A log_dir below a file is refused, naming it, when the training begins."""
+def test_a_directory_that_cannot_be_created_is_rejected_before_training():
+    """A log_dir below a file is rejected by name when the training begins."""
     Path("file").touch()
     with (
         pytest.raises(SettingsError, match="log_dir='file/logs': charts cannot be saved"),
@@ -258,7 +256,7 @@ def test_a_directory_that_cannot_be_made_is_refused_before_training():
         raise AssertionError
 
 
-def test_a_change_of_directory_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_changing_the_working_directory_moves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A relative log_dir is that of the beginning of the run."""
     with Run(None, TensorBoard("logs")) as run:
         run.begin_epoch(0)

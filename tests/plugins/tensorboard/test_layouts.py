@@ -1,4 +1,4 @@
-"""The laws of the layouts."""
+"""Tests of the layouts."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ NAMES = st.text(st.sampled_from("abval_/eptrinschkg"), min_size=1, max_size=12) 
 
 
 @given(st.sets(NAMES, min_size=1), st.sampled_from(sorted(LAYOUTS)))
-def test_no_two_series_share_a_place(names: set[str], layout: Any):
+def test_no_two_series_share_a_run_and_tag(names: set[str], layout: Any):
     """For any metric names, each series has its own run and tag, the same in every run."""
     chosen = LAYOUTS[layout]
     places = [tuple(chosen.of_epoch(name)) for name in names]
@@ -62,8 +62,8 @@ def expected(layout: str, recorder: EventRecorder) -> dict[tuple[str, str, int],
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize("name", ["torch", "keras", "sgd"])
-def test_every_value_of_a_training_is_where_the_layout_has_it(name: str, layout: Any):
-    """On every framework exactly what was logged is there, with steps that only rise."""
+def test_every_value_of_a_training_has_the_run_tag_and_step_of_its_layout(name: str, layout: Any):
+    """On every framework exactly the logged values are written, with steps that only increase."""
     recorder = EventRecorder("on_batch_end", "on_validation_end", "on_epoch_end")
     rates = ReduceLROnPlateau(monitor="val_score", mode="min", patience=2, factor=0.5)
     run = TRAININGS[name]([TensorBoard("logs", layout=layout, update_freq="batch"), rates, recorder], None)

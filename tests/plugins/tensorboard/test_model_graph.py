@@ -109,7 +109,7 @@ CASES = [
 
 @pytest.mark.parametrize("tensorboard", [True, False])
 @pytest.mark.parametrize(("model", "probe", "operation"), CASES, ids=lambda value: type(value).__name__)
-def test_operations_of_pytorch_are_followed(
+def test_operations_of_pytorch_are_traced(
     model: Any, probe: Any, operation: str, tensorboard: bool, monkeypatch: pytest.MonkeyPatch, capfd: Any, logged: Any
 ):
     """A path with shapes leads from an input to the operation, without output or warnings.
@@ -131,7 +131,7 @@ def test_operations_of_pytorch_are_followed(
     assert logged() == []
 
 
-def test_what_cannot_be_followed_shows_its_modules_and_one_line(capfd: Any, logged: Any):
+def test_a_model_that_cannot_be_traced_shows_its_modules_and_logs_one_line(capfd: Any, logged: Any):
     """The modules are drawn, one line gives the reason, the tracers' output is suppressed, and the run continues."""
     graph = drawn(TorchSubject(Untraceable(), probe=X))
     assert {name: node.op for name, node in graph.items()} == {"layer": "Linear"}
@@ -183,7 +183,7 @@ def test_a_keras_model_of_free_calls_has_no_description(logged: Any):
     assert logged() == []
 
 
-def test_scikit_learn_shows_how_data_goes_through():
+def test_scikit_learn_shows_the_data_flow():
     """Steps follow one another, branches are parallel and are joined, and dropped columns are not."""
     columns = ColumnTransformer(
         [("scaled", StandardScaler(), [0]), ("bare", "passthrough", [1]), ("gone", "drop", [2])], verbose=True
@@ -215,13 +215,13 @@ def test_scikit_learn_shows_how_data_goes_through():
     assert graph["Pipeline/a/scaled"].attributes == (("columns", "[0]"),)
 
 
-def test_the_graph_of_a_fitted_ensemble_has_what_was_fitted():
+def test_the_graph_of_a_fitted_ensemble_has_its_estimators():
     """Once it is trained, the estimators that do the work are shown."""
     stack = StackingClassifier([("a", SGDClassifier()), ("b", MLPClassifier((2,), max_iter=5))], cv="prefit")
     assert {each.name for each in estimator_nodes(stack)} >= {"StackingClassifier/a", "StackingClassifier/b/hidden_1"}
 
 
-def test_nothing_is_left_of_a_graph_that_is_not_wanted():
+def test_write_graph_false_traces_and_writes_nothing():
     """With write_graph=False neither kind is written, and the model is not even traced."""
     with Run(TorchSubject(Untraceable(), probe=X), TensorBoard("logs", write_graph=False)) as run:
         for _ in run.epochs(1):
@@ -247,7 +247,7 @@ def test_graph_is_the_subjects():
     assert found == list(subject.graph())
 
 
-def test_graph_can_be_left_out():
+def test_a_subject_without_a_graph_logs_no_warning():
     """Without write_graph there is none, and a subject without a graph causes no warning."""
     train(TensorBoard("off", write_graph=False), epochs=1, batches=1, subject=TorchLike())
     train(TensorBoard("none", histogram_freq=0), epochs=1, batches=1)

@@ -1,4 +1,4 @@
-"""The laws of what is seen inside a subject: all of it, as it was, without a trace in the training."""
+"""Tests of inspection: every part of the subject is shown, and the training is unchanged."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,6 @@ from sklearn.neural_network import MLPClassifier
 
 from trainbus import Run, hookimpl, journal
 from trainbus.adapters.keras import KerasCallback
-from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import TensorBoard
@@ -26,10 +25,10 @@ from ..trainings import GRADIENTS, HELD_OUT, LABELS, ROWS, TRAININGS, Witness
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize("framework", sorted(TRAININGS))
-def test_everything_inside_the_model_is_where_it_belongs(framework: str, layout: Any):
+def test_weights_gradients_and_activations_are_written_when_due(framework: str, layout: Any):
     """In each layout and framework: weights, gradients and activations of the epochs that are due, and no others.
 
-    Each with the number, the bounds and the sums of what was there, every picture, graph and text once, all tags apart.
+    Each has the number, bounds and sums of its array; every image, graph and text is written once; all tags differ.
     """
     witness = Witness()
     callback = TensorBoard(
@@ -77,15 +76,15 @@ def test_everything_inside_the_model_is_where_it_belongs(framework: str, layout:
 
 
 @pytest.mark.parametrize("framework", sorted(TRAININGS))
-def test_a_training_that_is_looked_at_is_the_training_that_is_not(framework: str):
-    """Every weight is the same to the bit, though the data is shuffled, layers draw, and the probe's loader draws."""
+def test_inspection_does_not_change_the_training(framework: str):
+    """Every weight is exactly the same, though shuffling, layers and the probe's loader draw random numbers."""
 
     def weights(*callbacks: Any) -> Any:
         subject: Any = TRAININGS[framework](list(callbacks)).subject
         return [(name.rpartition("/")[2], array.copy()) for name, array in subject.weights()]
 
-    plain, looked = weights(), weights(TensorBoard("logs", histogram_freq=1, write_grads=True, batch_size=4))
-    for (name, array), (other, same) in zip(plain, looked, strict=True):
+    plain, inspected = weights(), weights(TensorBoard("logs", histogram_freq=1, write_grads=True, batch_size=4))
+    for (name, array), (other, same) in zip(plain, inspected, strict=True):
         assert name == other
         np.testing.assert_array_equal(array, same)
 
@@ -111,7 +110,7 @@ def torch_epoch(subject: Any, *callbacks: Any) -> None:
 INSIDE = TensorBoard("logs", histogram_freq=1)
 
 
-def test_without_data_weights_are_written_and_one_line_says_what_is_missing(logged: Any):
+def test_without_data_weights_are_written_and_one_line_names_the_fix(logged: Any):
     """The line names the fix of each framework; without layers there is no line."""
     torch_epoch(TorchSubject(torch.nn.Linear(6, 1)), INSIDE)
     fit(KerasCallback(INSIDE))
@@ -130,7 +129,7 @@ def test_without_data_weights_are_written_and_one_line_says_what_is_missing(logg
     assert {"weight/histogram", "m/only/kernel/histogram", "coefs_/0/histogram", "coef_/histogram"} <= shown
 
 
-def test_a_lazy_model_is_seen_from_its_first_epoch_on(logged: Any):
+def test_a_lazy_model_is_inspected_from_its_first_epoch(logged: Any):
     """After the first batch its weights have values: they, their gradients and their outputs are shown."""
     model = torch.nn.Sequential(torch.nn.LazyLinear(3), torch.nn.ReLU(), torch.nn.LazyLinear(1))
     subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1), probe=torch.from_numpy(HELD_OUT))
@@ -143,8 +142,8 @@ def test_a_lazy_model_is_seen_from_its_first_epoch_on(logged: Any):
     assert logged() == []
 
 
-def test_a_generator_of_validation_data_is_not_taken_from(logged: Any):
-    """Keras gets each of its batches; a line suggests arrays, and that works."""
+def test_a_generator_of_validation_data_is_not_consumed(logged: Any):
+    """Keras gets each of its batches; a line suggests arrays, which work."""
     batches = [(HELD_OUT, np.zeros(15, "int64"))] * 3
 
     def generator():
@@ -178,69 +177,22 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
 @pytest.mark.parametrize(("steps", "samples"), [(None, 15), (2, 10)])
 @pytest.mark.parametrize("kind", ["loader", "dataset"])
-def test_data_sets_are_gone_through_as_far_as_the_validation_goes(kind: str, steps: Any, samples: int):
-    """A DataLoader and a PyDataset give each of the batches that are validated on, once, and end no epoch for it."""
+def test_data_sets_are_read_as_far_as_the_validation_reads_them(kind: str, steps: Any, samples: int):
+    """A DataLoader and a PyDataset give each batch of the validation once, and their epochs are not ended."""
     pairs = torch.utils.data.TensorDataset(torch.from_numpy(HELD_OUT), torch.zeros(15, dtype=torch.int64))
     data = torch.utils.data.DataLoader(pairs, 5) if kind == "loader" else Batches()
     fit(KerasCallback(INSIDE), validation_data=data, validation_steps=steps)
     assert read()["train"].Histograms("m/only/activation")[0].histogram_value.num == samples * 2
     if isinstance(data, Batches):
-        told_of = data.epochs
+        epochs_ended = data.epochs
         fit(KerasCallback(TensorBoard("off")), validation_data=(plain := Batches()), validation_steps=steps)
-        assert told_of == plain.epochs
-
-
-def test_keras_models_of_any_make_are_seen():
-    """Layers of a subclassed model, of models inside, of several inputs and outputs, and what a cell keeps."""
-
-    class Made(keras.Model):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(name="made")
-            self.first = keras.layers.Dense(3, name="first")
-            self.inner = keras.Sequential([keras.layers.Dense(4, name="deep")], name="inner")
-            self.recurrent = keras.layers.LSTM(2, return_state=True, stateful=True, name="cell")
-            self.recurrent(np.ones((15, 2, 2), "float32"))
-
-        def call(self, given: Any) -> Any:
-            mixed = self.inner(self.first(given["a"]) + self.first(given["b"]))
-            return self.recurrent(keras.ops.reshape(mixed, (-1, 2, 2)))[0]
-
-    model = Made()
-    data = {"a": HELD_OUT, "b": HELD_OUT[::-1].copy()}
-    model(data)
-    state = [np.array(each) for each in model.recurrent.states]
-    found: dict[str, list[Any]] = {}
-    for name, array in KerasSubject(model, validation_data=(data, HELD_OUT)).activations(15):
-        found.setdefault(name, []).append(array)
-    shapes = {name: [array.shape for array in arrays] for name, arrays in found.items()}
-    cell = {f"cell/{number}": [(15, 2)] for number in range(3)}
-    assert shapes == {"made/first": [(15, 3)] * 2, "made/inner/deep": [(15, 4)], **cell}
-    for before, after in zip(state, model.recurrent.states, strict=True):
-        np.testing.assert_array_equal(before, np.array(after))
-
-
-def test_a_layer_that_always_draws_goes_on_drawing_as_before():
-    """The random state of a layer that draws even in evaluation is not changed by looking."""
-
-    class Noisy(keras.layers.Layer):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.seeds = keras.random.SeedGenerator(3)
-
-        def call(self, x: Any) -> Any:
-            return x + keras.random.normal(keras.ops.shape(x), seed=self.seeds)
-
-    model = keras.Sequential([keras.Input((6,)), Noisy()])
-    subject = KerasSubject(model, validation_data=HELD_OUT)
-    before = np.array(model.layers[0].seeds.state)
-    list(subject.activations(4))
-    np.testing.assert_array_equal(before, np.array(model.layers[0].seeds.state))
+        assert epochs_ended == plain.epochs
 
 
 class Blinds:
     """A subject whose inspection fails except for its weights, in part midway."""
 
-    LOOKS = ("trace", "graph", "config", "activations", "hold_gradients")
+    METHODS = ("trace", "graph", "config", "activations", "hold_gradients")
 
     @hookimpl(tryfirst=True)
     def on_train_begin(self, run: Run) -> None:
@@ -251,13 +203,13 @@ class Blinds:
             yield "layer", np.ones(batch_size)
             raise ArithmeticError("no more")
 
-        for look in self.LOOKS:
-            if hasattr(run.subject, look):
-                setattr(run.subject, look, half if look == "activations" else failing)
+        for method in self.METHODS:
+            if hasattr(run.subject, method):
+                setattr(run.subject, method, half if method == "activations" else failing)
 
 
 @pytest.mark.parametrize("framework", sorted(TRAININGS))
-def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever(framework: str, logged: Any):
+def test_each_failed_inspection_is_one_line_and_one_failure_and_changes_nothing_else(framework: str, logged: Any):
     """Each failure is logged once, also in the run and its journal; training and all other charts are unchanged."""
     options: Any = {"histogram_freq": 1, "write_grads": GRADIENTS[framework], "batch_size": 4}
     plain = TRAININGS[framework]([TensorBoard("plain", **options)])
@@ -277,24 +229,13 @@ def test_what_cannot_be_seen_is_one_line_and_one_failure_and_all_else_is_as_ever
     assert sorted(f"{each.plugin}: {each.lost}: {each.error}" for each in failures) == expected
     assert run_journal.events[-1] is run_journal.end
     assert run.history == plain.history
-    kept, whole = everything("logs"), everything("plain")
-    unseen = {key for key in whole if key[1] in ("graph", "keras") or key[1].endswith(("/activation", "/gradient"))}
-    assert kept.keys() == whole.keys() - unseen
-    assert all(kept[key] == whole[key] for key in kept if key[1] != "settings")
+    kept, complete = everything("logs"), everything("plain")
+    unseen = {key for key in complete if key[1] in ("graph", "keras") or key[1].endswith(("/activation", "/gradient"))}
+    assert kept.keys() == complete.keys() - unseen
+    assert all(kept[key] == complete[key] for key in kept if key[1] != "settings")
 
 
-def test_sparse_gradients_show_the_values_that_they_hold():
-    """Of an embedding with sparse gradients only the rows that were looked up are counted, each once."""
-    embedding = torch.nn.Embedding(100, 2, sparse=True)
-    optimizer = torch.optim.SGD(embedding.parameters(), lr=0.1)
-    held = TorchSubject(embedding, optimizer).hold_gradients()
-    embedding(torch.tensor([3, 3, 7])).sum().backward()
-    optimizer.step()
-    ((name, values),) = held()
-    assert (name, sorted(values.ravel())) == ("weight", [1.0, 1.0, 2.0, 2.0])
-
-
-def test_gradients_that_cannot_be_had_say_why(logged: Any):
+def test_missing_gradients_log_the_reason(logged: Any):
     """No optimizer, a framework without gradients, an epoch without an update, no histograms: one line each."""
     grads: Mapping[str, Any] = {"log_dir": "logs", "write_grads": True}
     model = torch.nn.Linear(6, 1)

@@ -1,4 +1,4 @@
-"""The laws of the profile."""
+"""Tests of the profile."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from trainbus.plugins import TensorBoard
 from ..event_readers import scalars
 
 
-def test_the_profiler_sees_the_updates_that_were_asked_for():
+def test_the_profiler_records_the_requested_updates():
     """One trace is written, of the operations between the two weight updates and no others."""
     with Run(None, TensorBoard("logs", profile="3:4")) as run:
         for _ in run.epochs(2):
@@ -26,8 +26,8 @@ def test_the_profiler_sees_the_updates_that_were_asked_for():
     assert not any(tag.startswith("batch_") for _, tag, _ in scalars())
 
 
-def test_a_profile_of_the_users_own_goes_on():
-    """A process has one profiler: if it is in use, the run continues without, and says so."""
+def test_the_users_own_profile_continues():
+    """A process has one profiler: if it is in use, the run continues without a profile and reports it."""
     with torch.profiler.profile() as own, Run(None, TensorBoard("logs", profile="1:2")) as run:
         for _ in run.epochs(1):
             for _ in run.batches(range(3)):
@@ -38,8 +38,8 @@ def test_a_profile_of_the_users_own_goes_on():
     assert not list(Path("logs").rglob("*.pt.trace.json"))
 
 
-def test_a_profile_without_pytorch_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch):
-    """If PyTorch is not installed, the run ends before training, and names the command to install it."""
+def test_a_profile_without_pytorch_names_the_install_command(monkeypatch: pytest.MonkeyPatch):
+    """If PyTorch is not installed, the error before training names the command to install it."""
     monkeypatch.delitem(sys.modules, "trainbus.plugins.tensorboard.profiler", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependency, match="pip install torch"):

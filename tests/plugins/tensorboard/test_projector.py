@@ -1,4 +1,4 @@
-"""The laws of embeddings, as TensorBoard's projector sees them."""
+"""Tests of embeddings, as TensorBoard's projector shows them."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def projector() -> Client:
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 def test_the_projector_shows_embeddings_with_their_labels(layout: Any):
-    """TensorBoard's projector serves the table as it was when it was last looked at, to the bit, and its labels."""
+    """TensorBoard's projector serves exactly the table of the last epoch that was due, and its labels."""
     Path("labels.tsv").write_text("one\ntwo\nthree\nfour\n")
     subject, main = Words(), LAYOUTS[layout].main
     callback = TensorBoard(
@@ -64,7 +64,7 @@ def test_the_projector_shows_embeddings_with_their_labels(layout: Any):
 
 
 @pytest.mark.parametrize("framework", ["torch", "keras"])
-def test_embeddings_are_found_by_themselves(framework: str):
+def test_embeddings_are_found_without_names(framework: str):
     """Without names of layers, the tables of all embedding layers are shown, at any depth in the model."""
     if framework == "torch":
         inner = torch.nn.Sequential(torch.nn.Embedding(5, 2), torch.nn.Linear(2, 3))
@@ -89,7 +89,7 @@ def test_embeddings_are_found_by_themselves(framework: str):
         ({"embeddings_layer_names": ["words"], "embeddings_metadata": {"word": __file__}}, "did you mean 'words'"),
     ],
 )
-def test_wrong_embeddings_are_refused_before_training(wrong: dict[str, Any], message: str):
+def test_wrong_embeddings_are_rejected_before_training(wrong: dict[str, Any], message: str):
     """A layer or a file that is not there is named, and the directory stays free for the next run."""
     for _ in range(2):
         with pytest.raises(SettingsError, match=message):
@@ -110,7 +110,7 @@ def test_wrong_embeddings_are_refused_before_training(wrong: dict[str, Any], mes
         ("", "has 0 labels"),
     ],
 )
-def test_labels_that_the_projector_would_not_take_are_refused_before_training(labels: str, fault: str | None):
+def test_labels_that_the_projector_cannot_read_are_rejected_before_training(labels: str, fault: str | None):
     """It needs one label for each row, skips empty lines, and expects a heading if there are several columns."""
     Path("labels.tsv").write_bytes(labels.encode())
     words = {"embeddings_layer_names": ["words"], "embeddings_metadata": "labels.tsv"}

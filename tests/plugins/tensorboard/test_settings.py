@@ -1,4 +1,4 @@
-"""The laws of TensorBoard's options."""
+"""Tests of TensorBoard's options."""
 
 import json
 import os
@@ -38,7 +38,7 @@ from trainbus.plugins import TensorBoard
         {"embeddings_metadata": {"words": 3}},
     ],
 )
-def test_wrong_settings_are_refused_in_one_line(wrong: dict[str, Any]):
+def test_wrong_settings_are_rejected_in_one_line(wrong: dict[str, Any]):
     """A wrong option is named, in one line."""
     with pytest.raises(SettingsError, match=f"^TensorBoard: {next(iter(wrong))}[^\n]*$"):
         TensorBoard(**wrong)

@@ -1,4 +1,4 @@
-"""The laws of the texts that TensorBoard shows."""
+"""Tests of the texts that TensorBoard shows."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from .runs import short
 
 
 def test_settings_and_environment_are_texts():
-    """The options of every callback and the versions of what is imported can be read."""
+    """The options of every callback and the versions of the imported packages are shown."""
     short(TensorBoard("logs", update_freq=7))
     reader = read()["train"]
     settings, environment = (

@@ -93,7 +93,7 @@ class Browser:
         except AssertionError:  # the page is not there yet
             return None
 
-    def picture(self, path: Path, **clip: float) -> None:
+    def screenshot(self, path: Path, **clip: float) -> None:
         """Write a screenshot of the page as a PNG."""
         options = {"format": "png", **({"clip": {"scale": 1, **clip}} if clip else {})}
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot", options)["data"]))

@@ -35,7 +35,7 @@ PICTURES: dict[str, tuple[str, str, str, dict[str, float]]] = {
         {"x": 330, "y": 230, "width": 930, "height": 330},
     ),
 }
-"""Name of the picture: framework of the demo, page, what is waited for, part of the window."""
+"""Maps the name of an image to the demo's framework, the page, the condition to wait for, and the area."""
 
 
 def main() -> None:
@@ -47,8 +47,8 @@ def main() -> None:
             with server(f"{framework}/logs") as ask, browser() as shown:
                 shown.open(f"{ask.address}?darkMode=false#{page}")
                 shown.until(f"deep('{sign}').length")
-                time.sleep(3)  # until what moves has come to rest
-                shown.picture(DOCS / f"tensorboard-{name}.png", **(part or expanded(shown)))
+                time.sleep(3)  # until animations have ended
+                shown.screenshot(DOCS / f"tensorboard-{name}.png", **(part or expanded(shown)))
 
 
 def expanded(shown: Any) -> dict[str, float]:

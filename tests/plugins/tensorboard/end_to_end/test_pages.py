@@ -84,8 +84,8 @@ def test_histograms_and_distributions_are_drawn(name: str, page: Any):
 
 
 @pytest.mark.exhaustive
-def test_weights_are_pictures(page: Any):
-    """Pictures are loaded, and have the extent that they were drawn with."""
+def test_weights_are_images(page: Any):
+    """Images are loaded, and have the size with which they were written."""
     shown = page("images&tagFilter=kernel|coefs_/0|0/weight")
     sizes = shown.until(
         "(all => all.length >= 3 && all.every(each => each.complete && each.naturalWidth) && "
@@ -102,7 +102,7 @@ def test_weights_are_pictures(page: Any):
         ("sklearn/train", {"input", "MLPClassifier"}),
     ],
 )
-def test_the_graph_that_is_shown_first_is_right(run: str, nodes: set[str], page: Any):
+def test_the_default_graph_is_that_of_the_model(run: str, nodes: set[str], page: Any):
     """Without a click beyond the choice of the run there is a graph, of the right nodes, connected."""
     shown = page("graphs")
     shown.until(f"words('paper-item').includes('{run}')")

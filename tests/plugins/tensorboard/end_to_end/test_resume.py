@@ -29,19 +29,19 @@ def checkpoint(epoch: int) -> Path:
 
 @pytest.fixture
 def unbroken() -> dict[Any, list[str]]:
-    """Return what the charts show of six epochs."""
+    """Return the charts of six epochs."""
     train()
     return everything("logs")
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 6])
-def test_from_any_checkpoint_the_charts_go_on(unbroken: dict[Any, list[str]], epoch: int):
-    """Events after the checkpoint are removed and written again, so that none is there twice."""
+def test_charts_continue_from_any_checkpoint(unbroken: dict[Any, list[str]], epoch: int):
+    """Events after the checkpoint are removed and written again, so that none is written twice."""
     train(resume=checkpoint(epoch))
     assert everything("logs") == unbroken
 
 
-def test_more_epochs_continue_a_run_that_was_over():
+def test_a_finished_run_continues_with_more_epochs():
     """A finished run that trains on has the charts of one that trained that long at once."""
     train(epochs=3)
     train(epochs=6, resume=checkpoint(3))
@@ -51,8 +51,8 @@ def test_more_epochs_continue_a_run_that_was_over():
     assert everything("logs") == found
 
 
-def test_purge_never_takes_nothing_back(unbroken: dict[Any, list[str]]):
-    """With purge="never" the steps after the checkpoint are there twice."""
+def test_purge_never_removes_no_event(unbroken: dict[Any, list[str]]):
+    """With purge="never" the steps after the checkpoint are written twice."""
     train(resume=checkpoint(3), purge="never")
     found = everything("logs")
     assert set(found) == set(unbroken)
@@ -60,15 +60,15 @@ def test_purge_never_takes_nothing_back(unbroken: dict[Any, list[str]]):
     assert twice == {3, 4, 5}
 
 
-def test_charts_elsewhere_stay_as_they_were(unbroken: dict[Any, list[str]]):
+def test_charts_in_another_directory_stay_unchanged(unbroken: dict[Any, list[str]]):
     """A run that continues in another directory does not change the first one's charts and begins where it resumes."""
     train(resume=checkpoint(3), log_dir="more")
     assert everything("logs") == unbroken
     assert {step for _, tag, step in everything("more") if tag == "epoch_loss"} == {3, 4, 5}
 
 
-def test_charts_of_other_runs_stay_as_they_were():
-    """Of two runs that wrote into one directory, resuming the first takes back nothing of the second."""
+def test_charts_of_other_runs_stay_unchanged():
+    """Of two runs that wrote to one directory, resuming the first removes no event of the second."""
     train(epochs=4)
     first = {path: path.read_bytes() for path in Path("logs").rglob("events*")}
     saved = {path: path.read_bytes() for path in Path().glob("*at-2.*")}
@@ -81,7 +81,7 @@ def test_charts_of_other_runs_stay_as_they_were():
     assert all(content.startswith(path.read_bytes()) for path, content in first.items())
 
 
-def test_deleted_charts_begin_anew(unbroken: dict[Any, list[str]]):
+def test_deleted_charts_start_again(unbroken: dict[Any, list[str]]):
     """If the event files were deleted, the charts begin with the resumed epochs, as a new run."""
     for path in Path("logs").rglob("events*"):
         path.unlink()
@@ -92,8 +92,8 @@ def test_deleted_charts_begin_anew(unbroken: dict[Any, list[str]]):
 
 
 @pytest.mark.parametrize("layout", ["lightning", "slash"])
-def test_a_running_tensorboard_drops_what_is_taken_back(layout: str):
-    """A reader that has read the later steps already shows, after the resume, what a new reader shows."""
+def test_a_running_tensorboard_drops_removed_events(layout: str):
+    """A reader that has read the later steps shows the same as a new reader after the resume."""
     train(layout=layout)
     live = EventAccumulator("logs", size_guidance={"scalars": 0}).Reload()
     train(layout=layout, resume=checkpoint(3))

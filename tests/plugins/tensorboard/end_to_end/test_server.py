@@ -1,4 +1,4 @@
-"""Runs as a real TensorBoard shows them meanwhile."""
+"""Runs in a real TensorBoard while they train."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def server(folder: str, *options: str) -> Iterator[Any]:
 
 
 def until(get: Any, wanted: Any) -> None:
-    """Wait for what TensorBoard shows to be what is wanted."""
+    """Wait until TensorBoard shows the expected values."""
     end, found = time.monotonic() + 60, None
     while time.monotonic() < end:
         found = get()
@@ -57,7 +57,7 @@ def until(get: Any, wanted: Any) -> None:
     [("keras", ["--load_fast=true"]), ("slash", ["--load_fast=true"]), ("slash", ["--load_fast=false"])],
 )
 def test_a_running_tensorboard_follows_a_resumed_run(layout: Any, options: list[str]):
-    """It shows every epoch once, also after steps that it had shown were taken back and written again."""
+    """It shows every epoch once, even if events that it has shown were removed and written again."""
     main, tag = LAYOUTS[layout].of_epoch("loss")
     train(layout=layout)
     epochs = [*range(6)] if layout == "keras" else [*range(2, 13, 2)]

@@ -14,7 +14,7 @@ MOST = 4 * SMALL
 
 
 class Lending(RuleBasedStateMachine):
-    """Copies and views of them are taken and let go of, in any order."""
+    """Makes and drops copies and views of them, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Lending(RuleBasedStateMachine):
         form=st.sampled_from(["flat", "columns", "turned", "scalar"]),
     )
     def copy(self, size: int, dtype: type, start: int, form: str) -> None:
-        """Take a copy."""
+        """Make a copy."""
         array = np.arange(start, start + size // np.dtype(dtype).itemsize).astype(dtype)
         if form == "scalar":
             array = np.array(start, dtype)
@@ -43,19 +43,19 @@ class Lending(RuleBasedStateMachine):
 
     @rule()
     def view(self) -> None:
-        """Hold a part of what is held, instead of it."""
+        """Replace a held array by a view of a part of it."""
         if self.held:
             copied, expected = self.held.popleft()
             self.held.append((copied.ravel().view(np.uint8)[5:], expected.ravel().view(np.uint8)[5:]))
 
     @rule()
-    def let_go(self) -> None:
-        """Hold one less."""
+    def drop(self) -> None:
+        """Drop one array."""
         if self.held:
             self.held.popleft()
 
     @invariant()
-    def whole(self) -> None:
+    def is_intact(self) -> None:
         """The buffer equals its source."""
         for copied, expected in self.held:
             np.testing.assert_array_equal(copied, expected)
@@ -64,7 +64,7 @@ class Lending(RuleBasedStateMachine):
 TestLending = Lending.TestCase
 
 
-def test_the_same_memory_is_lent_again_but_not_all_is_kept() -> None:
+def test_memory_is_reused_up_to_a_limit() -> None:
     """An array copied each epoch allocates once; memory beyond the limit is returned to the system."""
     buffers, array = BufferPool(MOST, SMALL), np.zeros(SMALL, np.uint8)
     places = {buffers.copy(array).ctypes.data for _ in range(10)}

@@ -1,4 +1,4 @@
-"""The laws of TensorBoard's event files."""
+"""Tests of TensorBoard's event files."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ from .event_files import tfevents
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=6), st.data())
-def test_whatever_is_cut_off_the_end_only_the_tail_is_lost(groups: list[int], data: st.DataObject):
+def test_a_truncated_file_loses_only_its_last_events(groups: list[int], data: st.DataObject):
     """A file that ends anywhere, as a power failure leaves it, gives the first events of those that were written."""
     with tempfile.TemporaryDirectory() as folder:
         file, step, flushed = EventFile(Path(folder), "line"), 0, {0: 0}
@@ -51,9 +51,9 @@ def test_the_newest_file_is_read_last(tmp_path: Path):
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.data())
-def test_cut_back_files_hold_what_they_held(parts: list[int], data: st.DataObject):
+def test_truncated_files_have_their_earlier_events(parts: list[int], data: st.DataObject):
     """All that was written after a step is removed, in old files and new; the events of other writers stay."""
-    moment = data.draw(st.integers(0, len(parts)))
+    parts_then = data.draw(st.integers(0, len(parts)))
     with tempfile.TemporaryDirectory() as folder:
         other = EventFile(Path(folder), "other")
         step, then, sizes = 0, 0, dict[Path, int]()
@@ -63,7 +63,7 @@ def test_cut_back_files_hold_what_they_held(parts: list[int], data: st.DataObjec
                 file.write(1.0, step=step, summary=_summary(step))
                 step += 1
                 file.flush()
-                if number < moment:
+                if number < parts_then:
                     sizes[file.path], then = file.size, step
             file.close()
         other.write(1.0, step=0, summary=_summary(0))

@@ -1,4 +1,4 @@
-"""The laws of the thread that writes TensorBoard's files."""
+"""Tests of the thread that writes TensorBoard's files."""
 
 import errno
 import os
@@ -30,8 +30,8 @@ def refuse(lost: str, error: Exception) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b/c", "."]), st.floats(width=32, allow_nan=False)), max_size=60))
-def test_what_was_handed_over_is_in_the_files_in_its_order(handed: list[tuple[str, float]]):
-    """After close, each run holds what was handed over for it: nothing lost, nothing twice, in the same order."""
+def test_queued_events_are_in_the_files_in_order(handed: list[tuple[str, float]]):
+    """After close, each run has exactly the events that were queued for it, in the same order."""
     with tempfile.TemporaryDirectory() as folder:
         writer = EventWriter(Path(folder), "line", refuse)
         for step, (run, value) in enumerate(handed):
@@ -44,7 +44,7 @@ def test_what_was_handed_over_is_in_the_files_in_its_order(handed: list[tuple[st
         assert found == expected
 
 
-def test_what_was_flushed_survives_sigkill(tmp_path: Path):
+def test_flushed_events_survive_sigkill(tmp_path: Path):
     """All flushed events of a killed process are on disk, and each event older than a second."""
     code = (
         "import sys, time; from pathlib import Path\n"
@@ -101,7 +101,7 @@ def test_a_forked_process_writes_nothing(tmp_path: Path):
     assert scalars(tmp_path) == {(".", "tag", 0): 1.0, (".", "tag", 1): 2.0}
 
 
-def test_who_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_training_that_is_faster_than_the_disk_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The queue never holds more events than allowed, nor more bytes than that plus one array."""
     monkeypatch.setattr(event_writer, "MAX_EVENTS", 50)
     monkeypatch.setattr(event_writer, "MAX_BYTES", 1000)
@@ -140,8 +140,8 @@ def noting(folder: Path, notes: Notes) -> EventWriter:
     return EventWriter(folder, "line", lambda lost, error: notes.append((lost, error)))
 
 
-def test_what_cannot_be_made_is_said_once_and_the_rest_is_written(tmp_path: Path, notes: Notes):
-    """An error while a message is made costs this message; each kind of error is reported once, with the first tag."""
+def test_an_event_that_cannot_be_made_is_reported_once_and_the_others_are_written(tmp_path: Path, notes: Notes):
+    """An error while an event is made loses this event; each kind of error is reported once, with the first tag."""
 
     def make(tag: str, step: int) -> list[Any]:
         if step % 2:
@@ -156,7 +156,7 @@ def test_what_cannot_be_made_is_said_once_and_the_rest_is_written(tmp_path: Path
     assert {step for *_, step in scalars(tmp_path)} == {0, 2, 4, 6, 8}
 
 
-def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: Path, notes: Notes):
+def test_a_directory_that_cannot_be_created_blocks_nothing_and_lost_events_are_counted(tmp_path: Path, notes: Notes):
     """Writing, flushing and closing return; one failure reports the start and one the number of lost events."""
     folder = tmp_path / "file"
     folder.touch()
@@ -171,7 +171,7 @@ def test_a_directory_that_cannot_be_hangs_nothing_and_the_end_counts(tmp_path: P
     assert all(isinstance(error, NotADirectoryError) for _, error in notes)
 
 
-def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, notes: Notes):
+def test_queued_events_are_written_when_the_disk_works_again(tmp_path: Path, notes: Notes):
     """A failure is reported when it begins; if the queue holds all events, none is lost, and no count follows."""
     folder = tmp_path / "runs"
     folder.touch()
@@ -188,7 +188,7 @@ def test_what_waited_for_the_disk_is_written_once_it_can_be(tmp_path: Path, note
 
 @pytest.mark.parametrize("freed", [True, False])
 @pytest.mark.parametrize("size", [30, 7000])
-def test_a_full_disk_costs_what_has_no_room_and_no_more(tmp_path: Path, notes: Notes, size: int, freed: bool):
+def test_a_full_disk_loses_only_events_that_do_not_fit(tmp_path: Path, notes: Notes, size: int, freed: bool):
     """Complete records stay; each is in a file or counted as missing; with room again none is missing."""
     writer = noting(tmp_path, notes)
     with files_of_at_most(size):
@@ -215,7 +215,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
+def test_a_disk_that_does_not_respond_does_not_block_the_training(tmp_path: Path, notes: Notes):
     """While a thread is blocked in a system call training continues; written plus lost events are all events.
 
     If the disk responds again, the queued events are written.
@@ -224,7 +224,7 @@ def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
     os.mkfifo(silent)
 
     def hang(step: int) -> list[Any]:
-        silent.open("w").close()  # until somebody reads
+        silent.open("w").close()  # blocks until another thread reads
         return scalar_values({"tag": float(step)})
 
     writer = noting(tmp_path, notes)
@@ -239,7 +239,7 @@ def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
     dropped = writer.dropped
     assert 0 < dropped == 200 - len(writer._queue)
     silent.open().close()
-    while writer._queue:  # it answers
+    while writer._queue:  # it responds
         writer.flush()
     writer.scalars(".", 200, {"tag": 200.0})
     writer.close()
@@ -248,8 +248,8 @@ def test_a_disk_that_is_silent_holds_nobody_up(tmp_path: Path, notes: Notes):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path, notes: Notes):
-    """Close returns, and counts as lost all events that the thread had not taken."""
+def test_close_does_not_wait_for_a_disk_that_never_responds(tmp_path: Path, notes: Notes):
+    """Close returns, and counts all events that the thread has not written as lost."""
     answers = threading.Event()
     writer = noting(tmp_path, notes)
     writer.put(".", 0, lambda _: answers.wait() and [], None)
@@ -265,8 +265,8 @@ def test_the_end_does_not_wait_for_a_disk_that_is_silent_for_ever(tmp_path: Path
     assert scalars(tmp_path) == {}
 
 
-def test_a_thread_that_dies_holds_nobody_up(tmp_path: Path, notes: Notes):
-    """The events that it had taken are in the file, and later ones are counted."""
+def test_a_thread_that_ends_does_not_block_the_training(tmp_path: Path, notes: Notes):
+    """The events before its end are in the file, and later ones are counted as lost."""
 
     def die(_: None) -> list[Any]:
         raise SystemExit

@@ -1,4 +1,4 @@
-"""The laws of histograms: nothing finite is lost, every number is in its bucket, statistics are those of NumPy."""
+"""Tests of histograms: nothing finite is lost, every number is in its bucket, statistics are those of NumPy."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def test_every_finite_value_is_in_its_bucket(array: Any):
 
 
 @given(st.floats(1e-30, 1e30), st.sampled_from(["f4", "f8"]))
-def test_buckets_are_fine(value: float, dtype: str):
+def test_buckets_are_narrow(value: float, dtype: str):
     """A bucket is at most a 16th of its lower end wide."""
     made = histogram(np.array([value, value * 8, -value], dtype))
     assert made is not None
@@ -66,8 +66,8 @@ def test_buckets_are_fine(value: float, dtype: str):
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn"])
-def test_types_of_machine_learning_are_numbers(kind: str):
-    """Float types that NumPy itself does not have are counted as the numbers that they are."""
+def test_float_types_of_machine_learning_are_counted(kind: str):
+    """Float types from outside NumPy are counted exactly."""
     array = np.array([-1.5, 0.25, np.nan, 3.0], getattr(ml_dtypes, kind))
     made = histogram(array)
     assert made is not None
@@ -75,12 +75,12 @@ def test_types_of_machine_learning_are_numbers(kind: str):
 
 
 @pytest.mark.parametrize("array", [[], [np.nan, np.inf], ["text"], [None], np.zeros(3, "M8[s]"), np.zeros(2, "V4")])
-def test_nothing_to_count_is_no_histogram(array: Any):
-    """Empty arrays, those without a finite number and those without numbers have none."""
+def test_an_array_without_finite_numbers_has_no_histogram(array: Any):
+    """Empty arrays, arrays without a finite number and arrays without numbers have no histogram."""
     assert histogram(array) is None
 
 
-def test_whole_array_is_counted():
+def test_arrays_larger_than_a_block_are_counted_completely():
     """An array larger than one block, in any memory order, with some non-finite values, is counted completely."""
     array = np.random.default_rng(0).normal(size=(700, 301)).astype("f4")
     array[5::7, 3] = np.nan
@@ -93,7 +93,7 @@ def test_whole_array_is_counted():
     np.testing.assert_array_equal(made.counts, turned.counts)
 
 
-def test_complex_numbers_are_pairs():
+def test_a_complex_number_counts_as_two():
     """A complex array is counted as its real and imaginary parts."""
     made = histogram(np.array([1 + 2j, -3j]))
     assert made is not None

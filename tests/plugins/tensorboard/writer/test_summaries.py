@@ -1,4 +1,4 @@
-"""The laws of the pages for custom scalars and hyperparameters, as TensorBoard's own plugins see them."""
+"""Tests of the pages for custom scalars and hyperparameters, as TensorBoard's own plugins show them."""
 
 import json
 import warnings
@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 
 @pytest.mark.parametrize("layout", ["lightning", "slash"])
 def test_custom_scalars_draw_training_over_validation(layout: Any):
-    """Each metric has a chart of exactly its two series, even if the validation comes later than the chart."""
+    """Each metric has a chart of exactly its two series, even if it is validated after the chart was written."""
     short(TensorBoard("logs", layout=layout))
     reader = read()["."]
     (event,) = reader.Tensors("custom_scalars__config__")
@@ -35,7 +35,7 @@ def test_custom_scalars_draw_training_over_validation(layout: Any):
 
 
 @pytest.mark.parametrize("layout", ["lightning", "slash"])
-def test_a_metric_that_comes_later_has_a_chart_too(layout: Any):
+def test_a_metric_that_appears_later_has_a_chart(layout: Any):
     """TensorBoard's own plugin shows a chart of each metric, also of one that only the second epoch validates."""
     with Run(None, TensorBoard("logs", layout=layout)) as run:
         for epoch in run.epochs(2):
@@ -48,8 +48,8 @@ def test_a_metric_that_comes_later_has_a_chart_too(layout: Any):
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
-def test_hyperparameters_come_with_what_the_run_came_to(layout: Any):
-    """The page of hyperparameters has the settings, the final metrics and the end, in the runs that are there."""
+def test_hyperparameters_have_the_final_metrics(layout: Any):
+    """The page of hyperparameters has the settings, the final metrics and the status, in the main run."""
     hparams = {"lr": 0.5, "depth": 3, "name": "a", "wide": True}
     short(TensorBoard("logs", layout=layout, hparams=hparams))
     main = LAYOUTS[layout].main
@@ -69,8 +69,8 @@ def test_hyperparameters_come_with_what_the_run_came_to(layout: Any):
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_the_table_of_hyperparameters_has_each_metric_as_it_was_last(epochs: int):
-    """Also those of a validation that comes every second epoch only, whether or not it comes in the last one."""
+def test_the_table_of_hyperparameters_has_the_last_value_of_each_metric(epochs: int):
+    """A metric of a validation in some epochs has its last value, too, whether or not the last epoch was validated."""
     with Run(None, TensorBoard("logs", hparams={"lr": 0.5})) as run:
         for epoch in run.epochs(epochs):
             run.log(loss=float(epoch))

@@ -1,4 +1,4 @@
-"""The laws of pictures of weights: zero in the middle of the scale, the largest magnitude at an end of it."""
+"""Tests of images of weights: zero in the middle of the scale, the largest magnitude at an end of it."""
 
 import io
 from typing import Any
@@ -24,7 +24,7 @@ floats = st.floats(-1e6, 1e6, width=32)
 
 
 def pixels(array: Any) -> Any:
-    """The picture, decoded by another library."""
+    """Return the image, decoded by another library."""
     (made,) = weight_images(array)
     return decoded(made)
 
@@ -41,7 +41,7 @@ def colours(image: Any) -> set[tuple[int, ...]]:
 
 @given(arrays.arrays(np.float32, arrays.array_shapes(min_dims=1, max_dims=5, max_side=6), elements=floats))
 def test_zero_is_the_middle_and_extremes_are_the_ends(array: Any):
-    """The largest magnitude has an end of the scale for its colour, and zero the middle, whatever the shape."""
+    """The largest magnitude has the colour at an end of the scale, and zero the middle one, for any shape."""
     array.flat[0] = 0
     shown = colours(pixels(array))
     assert tuple(PALETTE[ZERO]) in shown
@@ -67,7 +67,7 @@ def test_scale_is_diverging():
     assert len({tuple(colour) for colour in PALETTE[[GAP, NOT_A_NUMBER, 2, ZERO, 254]]}) == 5
 
 
-def test_what_is_not_finite_can_be_seen():
+def test_values_that_are_not_finite_have_their_own_colours():
     """NaN is black, infinity is the end of the scale, and neither changes the other colours."""
     image = pixels(np.array([[np.nan, np.inf, -np.inf, 0.5, 1.0]]))
     times = image.shape[1] // 5
@@ -76,7 +76,7 @@ def test_what_is_not_finite_can_be_seen():
 
 
 @pytest.mark.parametrize(("shape", "outputs", "kernel"), [((8, 3, 5, 5), 8, (5, 5)), ((5, 5, 3, 8), 8, (5, 5))])
-def test_kernels_of_every_framework_are_tiled_whole(shape: tuple[int, ...], outputs: int, kernel: tuple[int, int]):
+def test_kernels_of_every_framework_are_tiled_completely(shape: tuple[int, ...], outputs: int, kernel: tuple[int, int]):
     """A convolution's kernels are tiled completely in one grid, channels last or first."""
     array = np.arange(1, np.prod(shape) + 1, dtype=float).reshape(shape)
     spatial = array if shape[2:] == kernel else array.transpose(3, 2, 0, 1)
@@ -92,7 +92,7 @@ def test_kernels_of_every_framework_are_tiled_whole(shape: tuple[int, ...], outp
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_one_dimensional_kernels_are_one_tile_an_output(turned: bool):
-    """A kernel over time is a tile, its inputs downwards, whether time comes last (PyTorch) or first (Keras)."""
+    """A kernel over time is a tile, its inputs vertical, whether time is the last axis (PyTorch) or first (Keras)."""
     array = np.arange(1.0, 1 + 4 * 6 * 3).reshape(4, 6, 3)
     image = pixels(array.transpose(2, 1, 0) if turned else array)
     gaps = (image == PALETTE[GAP]).all(axis=2)
@@ -102,15 +102,15 @@ def test_one_dimensional_kernels_are_one_tile_an_output(turned: bool):
     np.testing.assert_array_equal(image[: 6 * times : times, :column:times], expected)
 
 
-def test_a_long_matrix_lies():
-    """A matrix with more rows than columns is turned, its first row becoming the first column."""
+def test_a_tall_matrix_is_transposed():
+    """A matrix with more rows than columns is shown as its transpose."""
     matrix = np.random.default_rng(0).normal(size=(9, 4))
     np.testing.assert_array_equal(pixels(matrix), pixels(matrix.T))
     assert pixels(matrix).shape[0] < pixels(matrix).shape[1]
 
 
-def test_an_outlier_in_a_huge_matrix_is_seen():
-    """A matrix larger than the picture may be shows the largest magnitude of every patch."""
+def test_an_outlier_in_a_huge_matrix_is_visible():
+    """A matrix larger than the largest image shows the largest magnitude of every patch."""
     matrix = np.zeros((3000, 40), np.float32)
     matrix[1234, 7] = -5
     image = pixels(matrix)
@@ -120,7 +120,7 @@ def test_an_outlier_in_a_huge_matrix_is_seen():
 
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 5))
 @example(512, 513, 3)
-def test_kernels_that_find_no_room_stand_in_the_next_picture(outputs: int, inputs: int, side: int):
+def test_kernels_that_do_not_fit_are_in_the_next_image(outputs: int, inputs: int, side: int):
     """Each kernel is in exactly one image; as many images as needed are made, up to the requested number."""
     assume(outputs != inputs)  # otherwise the spatial dimensions are ambiguous
     array = np.zeros((outputs, inputs, side, side), np.float32)
@@ -135,13 +135,13 @@ def test_kernels_that_find_no_room_stand_in_the_next_picture(outputs: int, input
     assert list(weight_images(array, 2)) == made[:2]
 
 
-def test_no_picture_gets_out_of_hand():
-    """Many large kernels give pictures of bounded size."""
+def test_image_sizes_are_bounded():
+    """Many large kernels give images of bounded size."""
     for made in weight_images(np.ones((700, 600, 3, 3), np.float32), 3):
         assert max(made.width, made.height) <= 1.5 * SIDE
 
 
 @pytest.mark.parametrize("array", [np.zeros((0, 3)), np.array(1.0), np.array(["a"])])
-def test_nothing_to_see_is_no_picture(array: Any):
-    """Empty arrays, single numbers and what is no number have no picture."""
+def test_arrays_without_values_have_no_image(array: Any):
+    """Empty arrays, single numbers and arrays without numbers have no image."""
     assert not list(weight_images(array))

@@ -1,4 +1,4 @@
-"""The laws of the journal's file."""
+"""Tests of the journal's file: complete lines only, and no other file is changed."""
 
 import json
 import re
@@ -11,10 +11,10 @@ import pytest
 from trainbus import SettingsError
 from trainbus.plugins import Journal
 
-from .stories import JOURNAL, KILLED, SAVED, read_one, train
+from .runs import JOURNAL, KILLED, SAVED, read_one, train
 
 
-def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
+def test_a_resumed_run_cuts_off_an_incomplete_line(tmp_path: Path) -> None:
     """The file contains only complete lines of strict JSON after a resume."""
     train(KILLED[:3], SAVED)
     with JOURNAL.open("ab") as file:
@@ -25,8 +25,8 @@ def test_a_torn_line_is_cut_off_by_the_run_that_goes_on(tmp_path: Path) -> None:
     assert [each.epoch for each in read_one().epochs] == [0, 1, 2, 3, 4]
 
 
-def test_nobody_elses_file_is_touched() -> None:
-    """A foreign file is refused if it was named by the user, and left alone if it is only in the way."""
+def test_a_file_that_is_no_journal_is_not_changed() -> None:
+    """Another file is rejected if the user named it, and left as it is if it is only in the directory of the run."""
     for content in ("a text without an end", '{"their": "own"}\n', "{"):
         Path("notes").write_text(content)
         with pytest.raises(SettingsError, match=r"path='notes'.*is not a journal of trainbus"):
@@ -40,7 +40,7 @@ def test_nobody_elses_file_is_touched() -> None:
     assert [(each.plugin, each.hook) for each in run.failures] == [("Journal", "on_train_begin")]
 
 
-def test_a_full_disk_ends_the_journal_and_not_the_run() -> None:
+def test_a_full_disk_ends_the_journal_but_not_the_run() -> None:
     """The lines that were written stay complete; the failures are reported, and the training continues."""
     script = """
 import resource, signal

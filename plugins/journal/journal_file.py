@@ -1,0 +1,51 @@
+"""The journal's file: lines of JSON, of which only complete ones are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainbus.journal import parse
+from trainbus.storage.atomic_file import make_directory
+
+from ..append_only_file import AppendOnlyFile
+
+_BEGINNING = b'{"time":'
+"""The start of every line, including an incomplete one."""
+
+
+def open_journal(path: Path) -> AppendOnlyFile:
+    """Open a journal to append lines to it, and cut off an incomplete last line, as a killed process may leave.
+
+    Args:
+        path: The file; created with its directory if it does not exist.
+
+    Raises:
+        OSError: The file cannot be written.
+        JournalError: The file exists and is not a journal.
+    """
+    make_directory(path.parent)
+    _check(path)
+    return AppendOnlyFile(path, size=_complete_size(path) if path.exists() else 0)
+
+
+def _check(path: Path) -> None:
+    """Raise ``JournalError`` if the file is not a journal."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            first = file.readline()
+        if first.endswith(b"\n") or not first.startswith(_BEGINNING):
+            next(parse(path))
+
+
+def _complete_size(path: Path) -> int:
+    """Return the size of the file without an incomplete last line."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while end:
+            begin = max(end - 65536, 0)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+    return 0
