@@ -36,6 +36,8 @@ class RunningMeans(LazyMetrics):
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
         self._names: set[str] = set()  # those that were checked
+        self.without_value: dict[str, None] = {}
+        """The metrics that were logged, but only as None or as values that NumPy has masked."""
         self.low_precision: set[str] = set()
         """Metrics whose values were bfloat16, which has two or three significant digits."""
         self.reduced: dict[str, Reduce] = {}
@@ -64,12 +66,16 @@ class RunningMeans(LazyMetrics):
         if type(value) is not float:
             value = _summable(name, value)
             if value is None:
+                if entry is None:
+                    self.without_value[name] = None
                 return
         if type(count) is not int:
             count = _number_of_samples(name, count)
         if not 0 < count <= sys.float_info.max:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0 and finite")
-        if entry is not None and type(entry[0]) is not type(value):
+        if entry is None:
+            self.without_value.pop(name, None)
+        elif type(entry[0]) is not type(value):
             entry[0] = _like(entry[0], value)
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
@@ -93,11 +99,16 @@ class RunningMeans(LazyMetrics):
     def clear(self) -> None:
         """Remove all values."""
         self._sums.clear()
+        self.without_value.clear()
 
     def sums(self) -> dict[str, Any]:
-        """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device."""
+        """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device.
+
+        A metric that was logged without a value has the sum None and the count 0.
+        """
         reduced = {name: (how,) for name, how in self.reduced.items()}
-        return {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
+        found = {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
+        return {**found, **dict.fromkeys(self.without_value, (None, 0))}
 
     def read(self, prefix: str = "") -> dict[str, Any]:
         """Return all means whose names begin with ``prefix``; waits for each device once."""
@@ -109,7 +120,8 @@ class RunningMeans(LazyMetrics):
 
     def load_sums(self, sums: Mapping[str, Any]) -> None:
         """Continue from what ``sums`` returned."""
-        self._sums = {name: [total, count] for name, (total, count, *_) in sums.items()}
+        self._sums = {name: [total, count] for name, (total, count, *_) in sums.items() if count}
+        self.without_value = {name: None for name, (_, count, *_) in sums.items() if not count}
         self.reduced |= {name: reduced[0] for name, (_, _, *reduced) in sums.items() if reduced}
 
     def merge(self, sums: Mapping[str, Any]) -> None:
@@ -117,7 +129,9 @@ class RunningMeans(LazyMetrics):
         merged = self.sums()
         for name, (total, count, *reduced) in sums.items():
             how = reduced[0] if reduced else "mean"
-            if name not in merged:
+            if not count:
+                merged.setdefault(name, (None, 0))
+            elif name not in merged or not merged[name][1]:
                 merged[name] = (total, count, *reduced)
             elif how == "mean":
                 merged[name] = (merged[name][0] + total, merged[name][1] + count)

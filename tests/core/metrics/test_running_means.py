@@ -173,6 +173,27 @@ def test_none_is_skipped() -> None:
     assert dict(means) == {"loss": 2.0}
 
 
+@given(
+    logged=st.lists(st.tuples(st.sampled_from("ab"), st.none() | FINITE), max_size=8),
+    more=st.lists(st.tuples(st.sampled_from("ab"), st.none() | FINITE), max_size=8),
+)
+def test_a_metric_that_was_only_logged_as_none_is_known(logged: Any, more: Any) -> None:
+    """Also after a resume, and together with what another rank has logged."""
+    means, other = RunningMeans(), RunningMeans()
+    for each, values in ((means, logged), (other, more)):
+        for name, value in values:
+            each.add(name, value)
+        assert set(each) == {name for name, value in values if value is not None}
+        assert set(each.without_value) == {name for name, _ in values} - set(each)
+    loaded = _stored_and_loaded(means)
+    assert (dict(loaded), loaded.without_value) == (dict(means), means.without_value)
+    loaded.merge(other.sums())
+    assert set(loaded) == set(means) | set(other)
+    assert set(loaded.without_value) == {name for name, _ in logged + more} - set(loaded)
+    loaded.clear()
+    assert not loaded.sums()
+
+
 def test_logging_keeps_no_autograd_graph_alive() -> None:
     """Once the loop drops a loss, its graph is freed, whether it was a scalar, a vector or on another device."""
     means = RunningMeans()
