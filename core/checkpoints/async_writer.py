@@ -13,12 +13,16 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from ..capabilities import Ranks
 from ..errors import CheckpointError
 from ..storage.paths import Location
 from .collective_commit import Write, commit_collectively
 from .commit import Checkpoint, commit
+
+_JOBS_OF: WeakKeyDictionary[threading.Thread, SimpleQueue[SaveJob | None]] = WeakKeyDictionary()
+"""The running threads for which the exit of the process waits."""
 
 
 class PendingFile(NamedTuple):
@@ -58,6 +62,8 @@ class SaveJob:
     files: list[PendingFile]
     then: Callable[[SaveJob], object] | None
     """Called after all files were tried, in the same thread."""
+    collective: bool = False
+    """Whether the files or ``then`` exchange messages with other ranks."""
     committed: list[Checkpoint] = field(default_factory=list[Checkpoint])
     failed: list[FailedSave] = field(default_factory=list[FailedSave])
     error: BaseException | None = None
@@ -99,7 +105,10 @@ class AsyncWriter:
     def __init__(self) -> None:
         self._job: SaveJob | None = None
         self._in_background = False
-        self._jobs: SimpleQueue[SaveJob | None] | None = None
+        self._thread: threading.Thread | None = None
+        self._jobs: SimpleQueue[SaveJob | None] = SimpleQueue()
+        self._collective = False
+        """Whether the thread has exchanged messages with other ranks."""
 
     def submit(self, job: SaveJob, *, background: bool) -> None:
         """Run a job, before this returns or in the background thread; the last job must have been collected."""
@@ -107,13 +116,14 @@ class AsyncWriter:
         if not background:
             job.run()
             return
-        if self._jobs is None:
-            # the thread waits for jobs: a thread that starts with a job would compete with its starter for the GIL
-            self._jobs = SimpleQueue()
-            # a daemon, so that Ctrl-C ends the process while a large file is being written; a normal exit waits
-            thread = threading.Thread(target=_run_jobs, args=(self._jobs,), name="trainbus-writer", daemon=True)
-            thread.start()
-            weakref.finalize(self, _end, thread, self._jobs)
+        if self._thread is None:
+            # A thread that starts with a job would compete with its starter for the GIL, so it starts without one. It
+            # is a daemon, so that Ctrl-C ends the process while a large file is being written; a normal exit waits.
+            self._thread = threading.Thread(target=_run_jobs, args=(self._jobs,), name="trainbus-writer", daemon=True)
+            _JOBS_OF[self._thread] = self._jobs
+            self._thread.start()
+            weakref.finalize(self, self._jobs.put, None)
+        self._collective = self._collective or job.collective
         self._in_background = True
         atexit.register(self.wait)
         self._jobs.put(job)
@@ -135,9 +145,15 @@ class AsyncWriter:
         atexit.unregister(self.wait)
 
     def abandon(self) -> None:
-        """Do not commit the file that is being written, and do not wait for it."""
+        """Do not commit the file that is being written, and do not wait for it.
+
+        The exit of the process waits for it nevertheless if other ranks take part: they end it at the latest when
+        their group's timeout is over.
+        """
         if self._job is not None:
             self._job.abandoned = True
+            if self._thread is not None and not self._collective:
+                _JOBS_OF.pop(self._thread, None)
         self._in_background = False
         atexit.unregister(self.wait)
 
@@ -165,8 +181,13 @@ def _run_jobs(jobs: SimpleQueue[SaveJob | None]) -> None:
         del job  # it holds a copy of the state
 
 
-def _end(thread: threading.Thread, jobs: SimpleQueue[SaveJob | None]) -> None:
-    """End an idle thread: a thread that has used collectives and is alive at interpreter exit aborts the process."""
-    jobs.put(None)
-    if thread is not threading.current_thread():
-        thread.join(0.2)
+@atexit.register
+def _end_threads() -> None:
+    """Wait until the threads have ended: one that has used collectives and outlives the interpreter aborts the process.
+
+    The interpreter ends the threads that are left when they next ask for its lock. That unwinds torch's C++ frames and
+    thread-local objects, which calls ``std::terminate``.
+    """
+    for thread, jobs in list(_JOBS_OF.items()):
+        jobs.put(None)
+        thread.join()

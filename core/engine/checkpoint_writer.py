@@ -78,7 +78,7 @@ class CheckpointWriter:
         self._requested, self._pending = requested, True
         ranks, leads = self._group.ranks, self._group.leads
         mirror: Write | None = None
-        job = SaveJob([], lambda job: self._finish(job, mirror, after))
+        job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
         with self._group.abort_all_on_error():
             state = self._collector.checkpoint_state(decision) if requested and leads else None
             own = self._collector.rank_state().model_dump_json(exclude_defaults=True) if requested and not leads else ""
