@@ -270,7 +270,7 @@ class Run:
             self.resumer.reenter_epoch()
             return
         collector = self._executor.collector
-        collector.note_rng()
+        collector.loop_rng = None
         self._dispatch("on_epoch_begin", epoch)
         collector.note_rng()
 

@@ -40,12 +40,6 @@ class PendingFile(NamedTuple):
     rank_state: str = ""
     """This rank's own state, if rank 0 has not gathered it."""
 
-    def commit(self, write: Write) -> Checkpoint:
-        """Write the payload by ``write`` and commit it."""
-        if self.ranks is not None:
-            return commit_collectively(self.ranks, self.path, write, self.rank_state, **self.metadata)
-        return commit(self.path, write, directory=self.in_parts, **self.metadata)
-
 
 class FailedSave(NamedTuple):
     """A checkpoint that could not be written."""
@@ -77,8 +71,13 @@ class SaveJob:
         """Write each file, also after another one failed, then call ``then``."""
         try:
             for file in self.files:
+                write = partial(self._write, file.write)
                 try:
-                    self.committed.append(file.commit(partial(self._write, file.write)))
+                    if file.ranks is None:
+                        done = commit(file.path, write, directory=file.in_parts, **file.metadata)
+                    else:
+                        done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
+                    self.committed.append(done)
                 except CheckpointError as error:
                     self.failed.append(FailedSave(file.path, file.metadata["step"], error))
             if self.then is not None:

@@ -44,6 +44,7 @@ class StateCollector:
         self.enabled = False
         """Whether a callback writes files, so that a checkpoint may be saved."""
         self.loop_rng: Any = None
+        """The states of the generators before the current loop; None if no loop has begun since the epoch did."""
         self.loop_loader: Any = None
         self.other_ranks: list[RankState] = []
         """For the current save, the states of the ranks after rank 0, as differences from rank 0's."""
@@ -98,10 +99,12 @@ class StateCollector:
         """Return the state of this rank."""
         state, subject = self.state, self.state.subject
         mid_epoch = state.position.mid_epoch
+        rng = get_rng_state(subject)
+        loop_rng = rng if self.loop_rng is None and self.enabled else self.loop_rng
         return RankState(
             means=_storable(state.means.sums()) if mid_epoch else None,
-            rng=to_json_data(get_rng_state(subject)),
-            loop_rng=to_json_data(self.loop_rng) if mid_epoch else None,
+            rng=to_json_data(rng),
+            loop_rng=to_json_data(loop_rng) if mid_epoch else None,
             loaders=[capture_loader(loader) for loader in self._loaders],
             loop_loader=self.loop_loader if mid_epoch else None,
             subject=to_json_data(subject.run_state()) if has(subject, HasRunState) else None,
