@@ -199,4 +199,4 @@ class CheckpointWriter:
 def plugins_with_failed_saves(actions: Iterable[Action], failed: Iterable[FailedSave]) -> set[str]:
     """Return the plugins among those of the actions whose files could not be written."""
     paths = {each.path for each in failed}
-    return {action.by for action in actions if isinstance(action, Save) and location(action.path) in paths}
+    return {action.by for action in actions if paths and isinstance(action, Save) and location(action.path) in paths}
