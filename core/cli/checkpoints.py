@@ -10,6 +10,7 @@ from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
 from ..replay.report.terminal import printable
+from ..storage.sizes import format_bytes
 
 _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 
@@ -76,16 +77,7 @@ def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, 
         return (name, "?", "?", "?", "?", state, "")
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
     counters = (str(content.epoch + 1), f"{content.step:,}")
-    return (name, *counters, _size(content.size), _age(now - content.written), state, metrics)
-
-
-def _size(size: float) -> str:
-    """Format a number of bytes in units of 1,000, like ``ls --si``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:,.3g} TB"
+    return (name, *counters, format_bytes(content.size), _age(now - content.written), state, metrics)
 
 
 def _age(age: timedelta) -> str:
