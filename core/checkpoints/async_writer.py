@@ -65,7 +65,7 @@ class SaveJob:
     abandoned: bool = False
     """Whether files that are not committed yet must not be."""
     done: threading.Event = field(default_factory=threading.Event)
-    """Set when the background thread has finished the job."""
+    """Set when nothing needs to wait for the job."""
 
     def run(self) -> None:
         """Write each file, also after another one failed, then call ``then``."""
@@ -103,7 +103,6 @@ class AsyncWriter:
 
     def __init__(self) -> None:
         self._job: SaveJob | None = None
-        self._in_background = False
         self._thread: threading.Thread | None = None
         self._jobs: SimpleQueue[SaveJob | None] = SimpleQueue()
         self._collective = False
@@ -113,6 +112,7 @@ class AsyncWriter:
         """Run a job, before this returns or in the background thread; the last job must have been collected."""
         self._job = job
         if not background:
+            job.done.set()  # nothing waits for it, even if an interrupt ends this
             job.run()
             return
         if self._thread is None:
@@ -123,7 +123,6 @@ class AsyncWriter:
             self._thread.start()
             weakref.finalize(self, self._jobs.put, None)
         self._collective = self._collective or job.collective
-        self._in_background = True
         atexit.register(self.wait)
         self._jobs.put(job)
 
@@ -133,14 +132,13 @@ class AsyncWriter:
         Raises:
             KeyboardInterrupt: The user interrupted the waiting; files that are not committed yet will not be.
         """
-        if not self._in_background or self._job is None:
+        if self._job is None or self._job.abandoned:
             return
         try:
             self._job.done.wait()
         except BaseException:
             self.abandon()
             raise
-        self._in_background = False
         atexit.unregister(self.wait)
 
     def abandon(self) -> None:
@@ -153,7 +151,6 @@ class AsyncWriter:
             self._job.abandoned = True
             if self._thread is not None and not self._collective:
                 _JOBS_OF.pop(self._thread, None)
-        self._in_background = False
         atexit.unregister(self.wait)
 
     def collect(self, *, wait: bool) -> SaveJob | None:
@@ -162,10 +159,11 @@ class AsyncWriter:
         Raises:
             BaseException: The error that ended the job early.
         """
-        if not wait and self._in_background and self._job is not None and not self._job.done.is_set():
+        job = self._job
+        if not wait and job is not None and not (job.done.is_set() or job.abandoned):
             return None
         self.wait()
-        job, self._job = self._job, None
+        self._job = None
         if job is not None and job.error is not None:
             raise job.error
         return job

@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import to_scalars
 from ..resume.dataloader_state import capture_loader
+from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.serialization import CompressedLog, to_json_data
 from ..resume.state import CheckpointState, PluginState, RankState
@@ -49,7 +50,7 @@ class StateCollector:
         self.other_ranks: list[RankState] = []
         """For the current save, the states of the ranks after rank 0, as differences from rank 0's."""
         self._plugins = plugins
-        self._settings = {name: _settings(callbacks.get(name)) for name in plugins}
+        self._settings = {name: settings_of(callbacks.get(name)) for name in plugins}
         self._failures = failures
         self._world_size = world_size
         self._loaders: list[Any] = []
@@ -144,11 +145,6 @@ class StateCollector:
                     raise
                 self._failures.record_hook_error(name, "state_dict", error)
         return PluginState(name=name, callback=callback, settings=settings, state_dict=state_dict)
-
-
-def _settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
-    settings = {} if callback is None else callback.settings()
-    return settings.pop("callback", ""), settings
 
 
 def _logged(entry: tuple[int, Decision]) -> Any:

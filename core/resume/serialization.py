@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 import zlib
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, b85decode, b85encode
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, TypeVar, cast
-
-__all__ = [
-    "CompressedLog",
-    "compress_arrays",
-    "decompress_log",
-    "from_json_data",
-    "to_json_data",
-]
 
 MARK = "$"
 """The key that distinguishes a marked value from an ordinary mapping."""
@@ -55,7 +46,7 @@ def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
     if isinstance(value, float):
         return float(value) if isfinite(value) else {MARK: "float", "value": repr(float(value))}
     if isinstance(value, (bytes, bytearray)):
-        return {MARK: "bytes", "value": base64.b64encode(value).decode()}
+        return {MARK: "bytes", "value": b64encode(value).decode()}
     if isinstance(value, (list, tuple)):
         items = enumerate(cast("list[Any]", value))
         return [_to_plain(item, f"{where}[{index}]", arrays) for index, item in items]
@@ -87,7 +78,7 @@ def _array_to_plain(value: Any, where: str) -> Any:
         return _to_plain(array.item(), where, True)  # noqa: FBT003
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{where or 'it'} is an array of {array.dtype}, which is not plain data; use arrays of numbers")
-    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    data = b64encode(np.ascontiguousarray(array).tobytes()).decode()
     return {MARK: "array", "type": array.dtype.str, "shape": list(array.shape), "value": data}
 
 
@@ -103,8 +94,8 @@ def compress_arrays(plain: Any) -> Any:
         return plain
     given = cast("dict[str, Any]", plain)
     if given.get(MARK) in ("bytes", "array"):
-        data = zlib.compress(base64.b64decode(given["value"]))
-        return {**given, "value": base64.b85encode(data).decode(), "zlib": True}
+        data = zlib.compress(b64decode(given["value"]))
+        return {**given, "value": b85encode(data).decode(), "zlib": True}
     return {key: compress_arrays(each) for key, each in given.items()}
 
 
@@ -139,7 +130,7 @@ def from_json_data(value: Any) -> Any:
 
 
 def _bytes_of(given: dict[str, Any]) -> bytes:
-    return zlib.decompress(base64.b85decode(given["value"])) if "zlib" in given else base64.b64decode(given["value"])
+    return zlib.decompress(b85decode(given["value"])) if "zlib" in given else b64decode(given["value"])
 
 
 T = TypeVar("T")

@@ -85,16 +85,14 @@ class LocalBackend:
         data = text.encode()
         staged, handle = self._open_new_file()
         try:
-            try:
+            with os.fdopen(handle, "r+b", buffering=0) as file:
                 written = 0
                 while written < len(data):
                     written += os.write(handle, memoryview(data)[written:])
                 os.fsync(handle)
-                os.lseek(handle, 0, os.SEEK_SET)
-                if os.read(handle, len(data) + 1) != data:
+                file.seek(0)
+                if file.read() != data:
                     raise OSError(DIFFERS)
-            finally:
-                os.close(handle)
         except BaseException:
             discard(staged)
             raise
