@@ -68,7 +68,8 @@ class HashedFile(io.BufferedWriter):
 class _HashingFile(io.FileIO):
     """The unbuffered file, with the hash of the bytes that the system has accepted."""
 
-    hash: hashlib._Hash
+    hash: Any
+    """An object of ``hashlib``, which does not name its type."""
 
     def write(self, data: Any, /) -> int:
         written = super().write(data)
