@@ -85,8 +85,10 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
     ('weights', 3)
     """
     try:
+        if directory and isinstance(path, Path):
+            return _commit_directory(path, write, metadata)
         if directory:
-            return _commit_directory(_on_disk(path), write, metadata)
+            raise CheckpointError("a directory can only be saved to a path on a file system; upload it from there")
         backend, before = backend_for(path), _expected_at(path)
         staged = backend.new_file()
         digest = fill(staged, write)
@@ -119,12 +121,6 @@ def _commit_directory(path: Path, write: Callable[[Path], object], metadata: dic
         write_manifest(path, [entry])
     remove_stale_parts(path, [parts])
     return Checkpoint(path=path, entry=entry)
-
-
-def _on_disk(path: Location) -> Path:
-    if isinstance(path, Path):
-        return path
-    raise CheckpointError("a directory can only be saved to a path on a file system; upload it from there")
 
 
 def _measured(parts: tuple[Part, ...]) -> dict[str, Any]:
