@@ -54,7 +54,7 @@ class HashedFile(io.BufferedWriter):
     @property
     def digest(self) -> str:
         """The SHA-256 digest, in hexadecimal digits, of what was written; complete once the file is closed."""
-        return self._hashing.hash.hexdigest()
+        return str(self._hashing.hash.hexdigest())
 
     def seekable(self) -> bool:
         """Return False."""
