@@ -147,7 +147,7 @@ class Lifecycle:
             self.bus.replay("on_epoch_begin", run, epoch)
             self.resumer.reenter_epoch()
             return
-        self.collector.note_rng()
+        self.collector.loop_rng = None
         self.dispatch(run, "on_epoch_begin", epoch)
         self.collector.note_rng()
 

@@ -201,6 +201,8 @@ class Resumer:
         resumption.restore_rng(self._state.subject, loop=True)
         resumption.restore_epoch(self._state)
         self._loops.loop_rng = resumption.loop_rng
+        if not resumption.position.in_loop:
+            resumption.reach(self._state.subject)
 
     def begin_loop(self, loader: Iterable[T]) -> tuple[Iterable[T], int]:
         """Begin a loop over batches; return what to iterate over, and the number of its first batch in the epoch."""

@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import to_scalars
 from ..resume.dataloader_state import capture_loader
+from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.serialization import CompressedLog, to_json_data
 from ..resume.state import CheckpointState, PluginState, RankState
@@ -44,9 +45,10 @@ class StateCollector:
         self.enabled = False
         """Whether a callback writes files, so that a checkpoint may be saved."""
         self.loop_rng: Any = None
+        """The states of the generators before the current loop; None if no loop has begun since the epoch did."""
         self.loop_loader: Any = None
         self._plugins = plugins
-        self._settings = {name: _settings(callbacks.get(name)) for name in plugins}
+        self._settings = {name: settings_of(callbacks.get(name)) for name in plugins}
         self._failures = failures
         self._world_size = world_size
         self._loaders: list[Any] = []
@@ -97,10 +99,12 @@ class StateCollector:
         """Return the state of this rank."""
         state, subject = self.state, self.state.subject
         mid_epoch = state.position.mid_epoch
+        rng = get_rng_state(subject)
+        loop_rng = rng if self.loop_rng is None and self.enabled else self.loop_rng
         return RankState(
             means=_storable(state.means.sums()) if mid_epoch else None,
-            rng=to_json_data(get_rng_state(subject)),
-            loop_rng=to_json_data(self.loop_rng) if mid_epoch else None,
+            rng=to_json_data(rng),
+            loop_rng=to_json_data(loop_rng) if mid_epoch else None,
             loaders=[capture_loader(loader) for loader in self._loaders],
             loop_loader=self.loop_loader if mid_epoch else None,
             subject=to_json_data(subject.run_state()) if has(subject, HasRunState) else None,
@@ -144,11 +148,6 @@ class StateCollector:
                     raise
                 self._failures.record_hook_error(name, "state_dict", error)
         return PluginState(name=name, callback=callback, settings=settings, state_dict=state_dict)
-
-
-def _settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
-    settings = {} if callback is None else callback.settings()
-    return settings.pop("callback", ""), settings
 
 
 def _logged(entry: tuple[int, Decision]) -> Any:

@@ -34,7 +34,7 @@ def match_plugins(
         plugins: Name of each plugin of the resumed run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
     """
-    current = {name: _settings(callbacks.get(name)) for name in plugins}
+    current = {name: settings_of(callbacks.get(name)) for name in plugins}
     unmatched = {each.name: each for each in saved}
     pairs: dict[str, PluginState] = {}
     for by_settings in (True, False):
@@ -67,7 +67,8 @@ def match_plugins(
     return match
 
 
-def _settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
+def settings_of(callback: Callback | None) -> tuple[str, dict[str, Any]]:
+    """Return the class and the settings of the callback that made a plugin; empty if none did."""
     settings = {} if callback is None else callback.settings()
     return settings.pop("callback", ""), settings
 
