@@ -20,7 +20,7 @@ from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import Failures, is_observer
+from .failures import ENGINE, Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitors
@@ -69,7 +69,7 @@ class Lifecycle:
         self.monitors = Monitors(state)
         self.bus = Bus(failures, group.bind)
         self.bus.register(self.plugins.items())
-        self.bus.register([("monitors", _MonitorUpdates(self.monitors))])
+        self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
         self.executor = executor = Executor(subject, self.collector, failures)
         self.stop_requests = StopRequests(signals, state, group)
