@@ -141,7 +141,9 @@ class Resumer:
 
         def load(checkpoint: Checkpoint) -> None:
             rank, size = group.rank, group.size
-            resumption = Resumption(checkpoint, self._plugins, self._callbacks, rank=rank, world_size=size)
+            resumption = Resumption(
+                checkpoint, self._plugins, self._callbacks, self._state.subject, rank=rank, world_size=size
+            )
             if self._strict:
                 resumption.refuse_differences()
             resumption.restore_subject(self._state.subject, self._executor.snapshots)

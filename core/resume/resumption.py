@@ -57,6 +57,7 @@ class Resumption:
         checkpoint: What the run continues from.
         plugins: Name of each plugin of the run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
+        subject: What is trained.
         rank: The number of this process.
         world_size: The number of processes.
 
@@ -69,6 +70,7 @@ class Resumption:
         checkpoint: Checkpoint,
         plugins: Mapping[str, object],
         callbacks: Mapping[str, Callback],
+        subject: object = None,
         *,
         rank: int = 0,
         world_size: int = 1,
@@ -85,7 +87,7 @@ class Resumption:
                 "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
             )
         self._plugins = plugins
-        self._match = match_plugins(self.state.plugins, plugins, callbacks)
+        self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
         self._loaders = dict(enumerate(self.state.rank_state.loaders))
         """Number of a loop over batches to the state of its loader, until that was restored."""
 
