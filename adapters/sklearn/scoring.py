@@ -21,7 +21,7 @@ from sklearn.metrics import (
 )
 
 from trainbus import SettingsError
-from trainbus.metrics.names import nearest
+from trainbus.metrics.names import hint
 
 from .estimators import final_estimator, inner_estimators, ravel_targets, trains_by_column
 from .pipeline import transformed
@@ -114,9 +114,8 @@ class Metrics:
             raise SettingsError("scoring: 'loss' is the name of the estimator's own loss; choose another name")
         for name in scorers.values() if isinstance(scorers, Mapping) else scorers:
             if isinstance(name, str) and name not in get_scorer_names():
-                near = nearest(name, get_scorer_names())
-                hint = f"did you mean {near!r}?" if near else "sklearn.metrics.get_scorer_names() has all"
-                raise SettingsError(f"scoring: {name!r} is not a scorer; {hint}")
+                near = hint(name, get_scorer_names(), "; sklearn.metrics.get_scorer_names() has all")
+                raise SettingsError(f"scoring: {name!r} is not a scorer{near}")
         try:
             self._scorer = check_scoring(estimator, scoring=scoring)
         except (ValueError, TypeError) as error:

@@ -13,9 +13,6 @@ from typing import Any
 
 from .serialization import from_json_data, to_json_data
 
-__all__ = ["capture_loader", "generators_of", "is_stateful", "restore_loader"]
-
-
 TENSOR = "$tensor"
 """The key of the mapping that stores a tensor, to distinguish it from an array."""
 

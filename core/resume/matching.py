@@ -36,7 +36,7 @@ def match_plugins(
         callbacks: Name of a plugin to the callback that made it.
         subject: What is trained.
     """
-    current = {name: _class_and_settings(callbacks.get(name)) for name in plugins}
+    current = {name: settings_of(callbacks.get(name)) for name in plugins}
     unmatched = {each.name: each for each in saved}
     pairs: dict[str, PluginState] = {}
     changes: dict[str, list[str]] = {}
@@ -77,7 +77,8 @@ def match_plugins(
     return match
 
 
-def _class_and_settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
+def settings_of(callback: Callback | None) -> tuple[str, dict[str, Any]]:
+    """Return the class and the settings of the callback that made a plugin; empty if none did."""
     settings = {} if callback is None else callback.settings()
     return settings.pop("callback", ""), settings
 

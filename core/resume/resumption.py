@@ -80,9 +80,9 @@ class Resumption:
         self.state = saved.for_rank(rank, world_size)
         self.mid_epoch = self.state.position.mid_epoch
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
-        self.leads = rank == 0
+        self._leads = rank == 0
         """Whether this process logs messages, and makes the files of snapshots."""
-        if self.leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
+        if self._leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
             LOG.warning(
                 "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
             )
@@ -112,15 +112,28 @@ class Resumption:
         Raises:
             SettingsError: Some differ; the message names each difference.
         """
-        if self._match.differences and self.leads:
+        if self._match.differences and self._leads:
             lines = "\n".join(f"- {each}" for each in self._match.differences)
             path = str(self.checkpoint.path)
             raise SettingsError(f"resume_strict: the callbacks differ from those of {path!r}:\n{lines}")
 
     def report_differences(self) -> None:
         """Log on rank 0 each difference between the callbacks of the checkpoint and those of the run."""
-        for each in self._match.differences if self.leads else ():
-            LOG.warning("resumed from %s: %s", self.checkpoint.path, each)
+        for each in self._match.differences:
+            self._warn("%s", each)
+
+    def warn_if_done(self, epochs: int) -> None:
+        """Log on rank 0 that no epoch is left, if all epochs of the loop were finished before."""
+        if self.position.epochs >= epochs:
+            self._warn("all %d epochs are done; to continue training, raise the number of epochs", epochs)
+
+    def warn_that_it_stopped(self, reason: str) -> None:
+        """Log on rank 0 that the run had stopped, and why."""
+        self._warn(
+            "this run had stopped: %s; it stays stopped. To continue training, change the settings of the callback "
+            "that stopped it, or call clear_stops() of the run",
+            reason,
+        )
 
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
@@ -160,7 +173,7 @@ class Resumption:
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
-        snapshots.link_to(self.checkpoint, linked=self.leads)
+        snapshots.link_to(self.checkpoint, linked=self._leads)
         if self.checkpoint.entry.weights_only:
             LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning", path)
             if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
@@ -261,7 +274,7 @@ class Resumption:
             subject.load_run_state(from_json_data(saved))
 
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
-        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, verify=self.leads)
+        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, verify=self._leads)
         with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there:
             if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
                 subject.load(there)
@@ -288,8 +301,12 @@ class Resumption:
 
     def _lose(self, snapshots: SnapshotStore, slot: str, why: str) -> None:
         snapshots.mark_lost(slot)
-        if self.leads:
-            LOG.warning("resumed from %s: the snapshot %r is lost: %s", self.checkpoint.path, slot, why)
+        self._warn("the snapshot %r is lost: %s", slot, why)
+
+    def _warn(self, problem: str, *values: object) -> None:
+        """Log a problem on rank 0."""
+        if self._leads:
+            LOG.warning(f"resumed from %s: {problem}", self.checkpoint.path, *values)
 
     def _still_valid(self, action: Action) -> bool:
         """Return whether the settings of the plugin that asked for an action are the same."""

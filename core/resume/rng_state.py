@@ -11,8 +11,6 @@ from typing import Any
 
 from ..capabilities import HasRandomState, has
 
-__all__ = ["get_rng_state", "preserved_rng", "set_rng_state"]
-
 WORDS = "<625Q"
 """Python's generator: 624 words and a position."""
 

@@ -23,6 +23,8 @@ class Position(BaseModel):
     """Epochs that ended, which is also the epoch to continue with, counted from 0."""
     mid_epoch: bool = False
     """Whether that epoch has begun."""
+    in_loop: bool = True
+    """Whether a loop over batches of that epoch has begun."""
     loops: int = 0
     """Loops over batches of that epoch that ended."""
     batches: int = 0
