@@ -137,7 +137,7 @@ def load(group: Group, name: str) -> Any:
         raise
     except ImportError as error:
         package = known[name].module.partition(".")[0]
-        way = f"; freeze it with --collect-submodules {package}" if getattr(sys, "frozen", False) else ""
+        way = f"; freeze it with --collect-all {package}" if getattr(sys, "frozen", False) else ""
         raise MissingDependency(f"{name!r} ({known[name].value}) cannot be imported: {error}{way}") from error
 
 

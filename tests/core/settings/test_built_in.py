@@ -37,6 +37,8 @@ print("journal", len(open("run/journal.jsonl").readlines()) > 0)
 print("adapter", load("adapters", "sklearn").__name__)
 print("summary", summary(installed("callbacks")["EarlyStopping"]))
 main(["callbacks"])
+main(["replay", "run/journal.jsonl", "--html", "page.html"])
+print("page", len(open("page.html").read()) > 0)
 """
 
 
@@ -56,7 +58,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package, folder in DECLARED["tool"]["setuptools"]["package-dir"].items():
         target = place.joinpath(*package.split("."))
         target.mkdir(parents=True)
-        for file in (ROOT / folder).glob("*.py"):
+        files = ["*.py", *DECLARED["tool"]["setuptools"]["package-data"].get(package, ())]
+        for file in (each for pattern in files for each in (ROOT / folder).glob(pattern)):
             shutil.copy(file, target)
     return place
 
@@ -76,7 +79,7 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def as_zip(tree: Path, place: Path) -> Path:
     path = place / "trainbus.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for file in tree.rglob("*.py"):
+        for file in tree.rglob("*.*"):
             archive.write(file, file.relative_to(tree))
     return path
 
@@ -96,7 +99,7 @@ def as_bytecode(tree: Path, place: Path) -> Path:
 def as_zipped_bytecode(tree: Path, place: Path) -> Path:
     copied, path = as_bytecode(tree, place), place / "compiled.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for file in copied.rglob("*.pyc"):
+        for file in copied.rglob("*.*"):
             archive.write(file, file.relative_to(copied))
     return path
 
@@ -146,6 +149,7 @@ def test_a_training_runs_without_the_metadata(
     assert done.returncode == 0, done.stderr
     for group, points in ENTRY_POINTS.items():
         assert f"{group.removeprefix('trainbus.')} {' '.join(sorted(points))}\n" in done.stdout
+    assert "page True\n" in done.stdout
     assert "journal True\nadapter SklearnSubject\n" in done.stdout
     assert f"summary {summary}" in done.stdout
     assert done.stdout.count("epoch 1/1") + done.stdout.count("Epoch 1/1") == 1, done.stdout

@@ -100,7 +100,7 @@ def test_a_broken_package_is_named() -> None:
 def test_in_a_frozen_application_the_message_says_how_to_include_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tools that freeze an application do not see what is loaded by its name."""
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    with pytest.raises(MissingDependency, match=r"no_such_package'; freeze it with --collect-submodules broken$"):
+    with pytest.raises(MissingDependency, match=r"no_such_package'; freeze it with --collect-all broken$"):
         load("callbacks", "Broken")
 
 
