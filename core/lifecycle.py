@@ -76,7 +76,14 @@ class Lifecycle:
         self.resumer = Resumer(
             resume,
             partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(group.rank, group.size)),
-            partial(Resumption, plugins=self.plugins, callbacks=self.callbacks, rank=group.rank, world_size=group.size),
+            partial(
+                Resumption,
+                plugins=self.plugins,
+                callbacks=self.callbacks,
+                subject=subject,
+                rank=group.rank,
+                world_size=group.size,
+            ),
             state,
             executor.snapshots,
             self.collector,
@@ -147,9 +154,9 @@ class Lifecycle:
             self.bus.replay("on_epoch_begin", run, epoch)
             self.resumer.reenter_epoch()
             return
-        self.collector.loop_rng = None
+        self.collector.leave_epoch()
         self.dispatch(run, "on_epoch_begin", epoch)
-        self.collector.note_rng()
+        self.collector.enter_epoch()
 
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""
