@@ -20,7 +20,7 @@ from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import Failures, is_observer
+from .failures import ENGINE, Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitors
@@ -69,14 +69,21 @@ class Lifecycle:
         self.monitors = Monitors(state)
         self.bus = Bus(failures, group.bind)
         self.bus.register(self.plugins.items())
-        self.bus.register([("monitors", _MonitorUpdates(self.monitors))])
+        self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
         self.executor = executor = Executor(subject, self.collector, failures)
         self.stop_requests = StopRequests(signals, state, group)
         self.resumer = Resumer(
             resume,
             partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(group.rank, group.size)),
-            partial(Resumption, plugins=self.plugins, callbacks=self.callbacks, rank=group.rank, world_size=group.size),
+            partial(
+                Resumption,
+                plugins=self.plugins,
+                callbacks=self.callbacks,
+                subject=subject,
+                rank=group.rank,
+                world_size=group.size,
+            ),
             state,
             executor.snapshots,
             self.collector,
@@ -147,9 +154,9 @@ class Lifecycle:
             self.bus.replay("on_epoch_begin", run, epoch)
             self.resumer.reenter_epoch()
             return
-        self.collector.loop_rng = None
+        self.collector.leave_epoch()
         self.dispatch(run, "on_epoch_begin", epoch)
-        self.collector.note_rng()
+        self.collector.enter_epoch()
 
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""

@@ -42,9 +42,13 @@ class EarlyStopping(MonitoredCallback):
     itself at each epoch, "median 5" the median of the last 5 values. The best epoch is then that of the smoothed
     metric."""
 
-    def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
+    def effective_settings(self, subject: object = None) -> dict[str, Any]:
+        """Return the settings with a patience of at least 1."""
+        return {**super().effective_settings(subject), "patience": max(self.patience, 1)}
+
+    def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether metric, direction and smoothing are the same."""
-        return super().compatible_with(earlier) and earlier.get("smoothing") == self.smoothing
+        return super().compatible_with(earlier, subject) and earlier.get("smoothing") == self.smoothing
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject with snapshots if the best weights are to be restored."""

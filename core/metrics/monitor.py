@@ -50,6 +50,16 @@ class MetricSource(Protocol):
         ...
 
 
+def direction_for(subject: object, metric: str) -> Literal["min", "max"]:
+    """Return the direction in which a metric improves: that of the subject's metric object, else that of its name.
+
+    Raises:
+        UnknownDirection: The metric object and the name do not determine it.
+    """
+    declared = subject.direction_of(metric) if has(subject, HasDirections) else None
+    return declared or direction_of(metric)
+
+
 class BestValue(NamedTuple):
     """The best value of a metric and its epoch, counted from 0."""
 
@@ -104,9 +114,7 @@ class Monitor:
             UnknownDirection: The metric object and the name do not determine it.
         """
         if self._direction is None:
-            subject = self._source.subject
-            declared = subject.direction_of(self.metric) if has(subject, HasDirections) else None
-            self._direction = declared or direction_of(self.metric)
+            self._direction = direction_for(self._source.subject, self.metric)
         return self._direction
 
     @property

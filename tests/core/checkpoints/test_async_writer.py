@@ -80,7 +80,7 @@ def files(folder: Path) -> dict[str, Any]:
             each.pop("settings", None)
         for key in ("files", "decision", "decision_log"):
             run_state.pop(key, None)
-        for key in ("rng", "loop_rng"):
+        for key in ("rng", "epoch_rng", "loop_rng"):
             run_state["rank_state"].pop(key, None)
         found[path.name] = (path.read_bytes(), content, slots)
     return found
