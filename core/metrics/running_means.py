@@ -72,7 +72,7 @@ class RunningMeans(LazyMetrics):
         if type(value) is not float:
             value = _summable(name, value)
             if value is None:
-                if entry is None:
+                if name not in self:
                     self.without_value[name] = None
                 return
         if type(count) is not int:
@@ -164,6 +164,7 @@ class RunningMeans(LazyMetrics):
             elif number > self._earlier.get(name, (0,))[0]:  # ranks may have last logged it at different restarts
                 self._earlier[name] = number, [total, count]
             self._restarts = max(number, self._restarts)
+        self.without_value = {name: None for name in self.without_value if name not in self}
 
     def merge(self, sums: Mapping[str, Any]) -> None:
         """Add what the ``sums`` of other running means returned."""

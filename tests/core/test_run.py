@@ -514,3 +514,15 @@ def test_a_resume_between_two_validations_of_an_epoch_keeps_what_the_last_measur
     assert train("auto").history == unbroken
     assert unbroken["val_loss"] == [4.0]
     assert unbroken["val_first"] == [1.0]
+
+
+def test_metrics_without_a_value_come_after_the_others() -> None:
+    """In the history and for plugins, in the order in which they were logged."""
+    with Run() as run:
+        for epoch in run.epochs(2):
+            run.log(fid=None, bleu=None, loss=1.0)
+            with run.validation():
+                run.log(f1=float(epoch) if epoch else None)
+    assert list(run.history.items()) == [
+        ("loss", [1.0, 1.0]), ("fid", [None, None]), ("bleu", [None, None]), ("val_f1", [None, 1.0])
+    ]  # fmt: skip

@@ -220,6 +220,18 @@ def test_after_a_restart_a_metric_is_measured_anew(form: str, reduce: Any, round
     assert not means.sums()
 
 
+def test_none_after_a_restart_keeps_what_was_measured_before() -> None:
+    """The last validation that measured the metric counts."""
+    means, other = RunningMeans(), RunningMeans()
+    means.add("val_f1", 0.5)
+    means.restart("val_")
+    means.add("val_f1", None)
+    other.add("val_f1", None)
+    other.merge(means.sums())
+    for each in (means, other, _stored_and_loaded(means)):
+        assert (dict(each), each.without_value) == ({"val_f1": 0.5}, {})
+
+
 def test_a_metric_has_one_reduction_before_and_after_a_restart() -> None:
     """Otherwise its values before and after could not be compared."""
     means = RunningMeans()
