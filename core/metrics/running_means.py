@@ -79,20 +79,22 @@ class RunningMeans(LazyMetrics):
             count = _number_of_samples(name, count)
         if not 0 < count <= sys.float_info.max:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0 and finite")
+        combine = None
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
+            combine = _COMBINED.get(reduce)
         if entry is None:
             self.without_value.pop(name, None)
             self._earlier.pop(name, None)
-            self._sums[name] = [value, 1] if reduce in _COMBINED else [value * count, count]
+            self._sums[name] = [value * count, count] if combine is None else [value, 1]
             return
         if type(entry[0]) is not type(value):
             entry[0] = _like(entry[0], value)
-        if reduce in _COMBINED:
-            entry[0] = _COMBINED[reduce](entry[0], value)
-        else:
+        if combine is None:
             entry[0] = entry[0] + value * count
             entry[1] += count
+        else:
+            entry[0] = combine(entry[0], value)
 
     def _check_reduce(self, name: str, reduce: Reduce) -> None:
         if reduce not in REDUCTIONS:
