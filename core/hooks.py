@@ -56,11 +56,11 @@ class Hooks:
 
     @_spec
     def on_validation_begin(self, run: RunView, epoch: int) -> Decision | None:
-        """The validation of the epoch is about to begin."""
+        """A validation in the epoch is about to begin."""
 
     @_spec
     def on_validation_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """The validation of the epoch is over; the names in ``metrics`` begin with ``val_``."""
+        """A validation in the epoch is over; ``metrics`` are its own, and their names begin with ``val_``."""
 
     @_spec
     def on_epoch_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:

@@ -185,7 +185,7 @@ class Lifecycle:
             check_name(name)
         rates = state.learning_rates or self._learning_rates()
         means, written = self._epoch_results()
-        state.finish_epoch(fetch_together(rates, means.without_value, means, metrics))
+        state.finish_epoch(fetch_together(rates, means, means.without_value, metrics))
         self.record(run, written)
         self.dispatch(run, "on_epoch_end", state.epoch, state.metrics)
         self.stop_requests.check_stop_file()

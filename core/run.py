@@ -132,7 +132,7 @@ class Run:
 
     @contextmanager
     def validation(self) -> Generator[None]:
-        """Add the prefix ``val_`` to the names of metrics that are logged in this block."""
+        """Add the prefix ``val_`` to the names of metrics that are logged in this block, which measures them anew."""
         self.begin_validation()
         self.state.validating = True
         try:
@@ -144,9 +144,7 @@ class Run:
     def log(
         self, metrics: Mapping[str, Any] | None = None, /, *, count: float = 1, reduce: Reduce = "mean", **named: Any
     ) -> None:
-        """Add metrics to the running means of the epoch.
-
-        Tensors stay on their device; nothing waits for them until a mean is read.
+        """Add metrics to the running means of the epoch; tensors stay on their device until a mean is read.
 
         Args:
             metrics: Metrics by name, for names that are not Python identifiers.
@@ -237,15 +235,16 @@ class Run:
         self.state.counters.trained_batches = batches
 
     def begin_validation(self) -> None:
-        """Begin the validation of the epoch."""
+        """Begin a validation, which measures its metrics anew: of several in an epoch the last one counts."""
+        self.state.means.restart("val_")
         self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
-        """End the validation of the epoch; the names of ``metrics``, if they are given, begin with ``val_``."""
+        """End the validation; the names of ``metrics``, if they are given, begin with ``val_``."""
         self.state.validated = True
         if self._bus.on_validation_end is not None:
-            metrics = metrics or self.state.means.read("val_")
-            self._life.dispatch(self, "on_validation_end", self.state.epoch, metrics)
+            measured = metrics or self.state.means.read_latest("val_")
+            self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the epoch; ``metrics`` are added to what was logged.

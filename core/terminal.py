@@ -16,6 +16,17 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def encodable(text: str, stream: object) -> str:
+    r"""Escape the characters that the encoding of a stream lacks: writing them would raise an error.
+
+    >>> from io import BytesIO, TextIOWrapper
+    >>> encodable("val_é → 1", TextIOWrapper(BytesIO(), "cp1252"))
+    'val_é \\u2192 1'
+    """
+    encoding = getattr(stream, "encoding", None)
+    return text.encode(encoding, "backslashreplace").decode(encoding) if isinstance(encoding, str) else text
+
+
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun.
 

@@ -12,6 +12,7 @@ from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
 from trainbus.metrics.scalars import to_scalars
+from trainbus.terminal import encodable
 
 _REFRESH_SECONDS = 0.2
 """Time between two redraws of the bar."""
@@ -88,8 +89,9 @@ class Progress:
         return self.levels is None or bool(self.requested if plugin == "loop" else self.levels.get(plugin, 0))
 
     def _print(self, text: str) -> None:
-        if self.bar is None or not self.bar.write(text):
-            print(text, flush=True)
+        shown = encodable(text, sys.stdout)
+        if self.bar is None or not self.bar.write(shown):
+            print(shown, flush=True)
 
 
 class _Bar:
@@ -125,7 +127,8 @@ class _Bar:
         self.tqdm.n = done
         self.tqdm.set_description_str(title, refresh=False)
         if metrics is not None:
-            self.tqdm.set_postfix_str(" - ".join(_formatted(metrics)), refresh=False)
+            postfix = encodable(" - ".join(_formatted(metrics)), sys.stderr)
+            self.tqdm.set_postfix_str(postfix, refresh=False)
         if time.monotonic() >= self.next_refresh:
             self.tqdm.refresh()
             self.next_refresh = time.monotonic() + _REFRESH_SECONDS

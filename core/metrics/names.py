@@ -111,6 +111,15 @@ def canonical(name: str) -> str:
     return _ALIAS.sub(lambda alias: _ALIASES[alias[1]], "_".join([_PREFIX_ALIASES.get(first, first), *rest]))
 
 
+def is_validated(name: str) -> bool:
+    """Return whether the name of a metric is that of a validation.
+
+    >>> is_validated("val_loss"), is_validated("valid/mAP"), is_validated("loss")
+    (True, True, False)
+    """
+    return canonical(name).startswith("val_")
+
+
 def resolve(name: str, known: Iterable[str]) -> str | None:
     """Return the same name among the known ones, else the only known name with the same meaning, else None.
 

@@ -32,7 +32,9 @@ class CheckpointSettings(MonitoredCallback):
     )
     """Path or URL of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch}
     and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
-    "m-{epoch:02d}-{val_loss:.4f}". Values that are filled in cannot leave the directory that the path names."""
+    "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain anything but braces, as in "{val/mAP@0.50:.2f}"; what
+    follows its last colon is the number format. Values that are filled in cannot leave the directory that the path
+    names."""
     save_best_only: bool = False
     """Whether to save a model only if its monitored metric is better than all before it."""
     save_weights_only: bool = False

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -413,7 +416,7 @@ class Loop(RuleBasedStateMachine):
     def validate(self, value: float) -> None:
         with self.run.validation():
             self.run.log(loss=value)
-        self.logged.setdefault("val_loss", []).append(value)
+        self.logged["val_loss"] = [value]  # each validation measures anew
         self.expect("on_validation_begin")
         self.expect("on_validation_end")
 
@@ -450,3 +453,76 @@ class Loop(RuleBasedStateMachine):
 
 
 TestLoop = Loop.TestCase
+
+
+VALIDATIONS: list[tuple[list[dict[str, float]], dict[str, float]]] = [
+    ([{"loss": 10.0}, {"loss": 2.0}], {"val_loss": 2.0}),
+    ([{"loss": 2.0}, {"loss": 10.0}, {"loss": 6.0}], {"val_loss": 6.0}),
+    ([{"a_loss": 1.0}, {"b_loss": 2.0}], {"val_a_loss": 1.0, "val_b_loss": 2.0}),
+    ([{"loss": 1.0, "f1": 0.5}, {"loss": 3.0}], {"val_loss": 3.0, "val_f1": 0.5}),
+    ([{"val_loss": 1.0}, {"loss": 3.0}], {"val_loss": 3.0}),
+    ([{"mAP@0.5": 1.0}, {}, {"mAP@0.5": 3.0}], {"val_mAP@0.5": 3.0}),
+    ([{"loss": 1.0}, {}], {"val_loss": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("validations", "last"), VALIDATIONS)
+def test_each_validation_measures_anew_and_the_epoch_shows_the_last(
+    validations: list[dict[str, float]], last: dict[str, float]
+) -> None:
+    """Two states of the model are never averaged; each validation's hook has its own metrics, every epoch the last."""
+    recorder = EventRecorder("on_validation_end", "on_epoch_end")
+    with Run(callbacks=[recorder]) as run:
+        for _ in run.epochs(2):
+            for part, batch in enumerate(run.batches(range(2 * len(validations)))):
+                run.log(loss=float(batch))
+                if batch % 2:
+                    with run.validation():
+                        for value in (-1.0, 1.0):  # batches of the validation
+                            run.log({name: each + value for name, each in validations[part // 2].items()})
+
+    seen = [
+        {name if name.startswith("val_") else f"val_{name}": value for name, value in each.items()}
+        for each in validations
+    ]
+    assert recorder.of("on_validation_end", "metrics") == seen * 2
+    mean = (2 * len(validations) - 1) / 2
+    assert recorder.of("on_epoch_end", "metrics") == [{"loss": mean, **last}] * 2
+
+
+@pytest.mark.parametrize("stopped_after", range(1, 8))
+def test_a_resume_between_two_validations_of_an_epoch_keeps_what_the_last_measured(stopped_after: int) -> None:
+    """Its metrics are those of the unbroken run."""
+
+    def train(resume: Any = None, stop: int | None = None) -> Run:
+        callbacks = [ModelCheckpoint("m", save_freq=1, save_on=())]
+        with suppress(StopIteration), Run(LineSubject(), callbacks, resume=resume) as run:
+            for _ in run.epochs(1):
+                for batch in run.batches(range(8)):
+                    run.log(loss=float(batch))
+                    if batch in (1, 3, 4):
+                        with run.validation():
+                            run.log({"loss": float(batch), **({"first": 1.0} if batch == 1 else {})})
+                    if stop is not None and run.batch == stop:
+                        raise StopIteration
+        return run
+
+    unbroken = train().history
+    for path in Path().glob("m*"):
+        path.unlink()
+    train(stop=stopped_after)
+    assert train("auto").history == unbroken
+    assert unbroken["val_loss"] == [4.0]
+    assert unbroken["val_first"] == [1.0]
+
+
+def test_metrics_without_a_value_come_after_the_others() -> None:
+    """In the history and for plugins, in the order in which they were logged."""
+    with Run() as run:
+        for epoch in run.epochs(2):
+            run.log(fid=None, bleu=None, loss=1.0)
+            with run.validation():
+                run.log(f1=float(epoch) if epoch else None)
+    assert list(run.history.items()) == [
+        ("loss", [1.0, 1.0]), ("fid", [None, None]), ("bleu", [None, None]), ("val_f1", [None, 1.0])
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Tests of progress: it is printed on request, lines stay complete, terminals get one bar and files none."""
 
+import io
 import os
 import re
 import sys
@@ -265,3 +266,31 @@ def test_progress_is_a_plugin_like_others(capfd: pytest.CaptureFixture[str]):
     """A Progress object can be in the list."""
     train([*callbacks(0), Progress({"ModelCheckpoint": 1}, bar=False)])
     assert [line for line in capfd.readouterr().out.splitlines() if line] == SAVING
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp437", "shift_jis", "utf-8", "utf-16"])
+@pytest.mark.parametrize("name", ["val_准确率", "val_τ", "потеря", "val_😀", "val_précision", "acc→", "loss"])
+def test_names_that_the_output_cannot_encode_are_escaped(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
+) -> None:
+    """No line is lost and progress goes on, with lines and with a bar; what can be shown is shown as it is."""
+    for tty in (False, True):
+        outputs = {}
+        for stream in ("stdout", "stderr"):
+            outputs[stream] = io.BytesIO()
+            text = io.TextIOWrapper(outputs[stream], encoding, "strict", write_through=True)
+            text.isatty = lambda tty=tty: tty  # type: ignore[method-assign]
+            monkeypatch.setattr(sys, stream, text)
+        settings = [EarlyStopping(monitor=name, mode="min", verbose=1, patience=2)]
+        with Run(LineSubject(), settings) as run:
+            for _ in run.epochs(3):
+                run.log({name: 1.0})
+        printed = outputs["stdout"].getvalue().decode(encoding)
+        monkeypatch.undo()
+
+        assert not run.failures
+        shown = name.encode(encoding, "backslashreplace").decode(encoding)
+        assert f"Epoch 3: early stopping: {shown} 1 did not improve" in printed
+        assert printed.count(f" - {shown}: 1.0000") == (0 if tty else 3)
+        bar = outputs["stderr"].getvalue().decode(encoding)
+        assert (f"{shown}: 1.0000" in bar) == tty
