@@ -20,7 +20,7 @@ from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import Failures, is_observer
+from .failures import ENGINE, Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitors
@@ -72,14 +72,21 @@ class Lifecycle:
         self.monitors = Monitors(state)
         self.bus = Bus(failures, group.bind)
         self.bus.register(self.plugins.items())
-        self.bus.register([("monitors", _MonitorUpdates(self.monitors))])
+        self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
         self.executor = executor = Executor(subject, self.collector, failures)
         self.stop_requests = StopRequests(signals, state, group)
         self.resumer = Resumer(
             resume,
             partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(group.rank, group.size)),
-            partial(Resumption, plugins=self.plugins, callbacks=self.callbacks, rank=group.rank, world_size=group.size),
+            partial(
+                Resumption,
+                plugins=self.plugins,
+                callbacks=self.callbacks,
+                subject=subject,
+                rank=group.rank,
+                world_size=group.size,
+            ),
             state,
             executor.snapshots,
             self.collector,
@@ -159,9 +166,9 @@ class Lifecycle:
             self.bus.replay("on_epoch_begin", run, epoch)
             self.resumer.reenter_epoch()
             return
-        self.collector.note_rng()
+        self.collector.leave_epoch()
         self.dispatch(run, "on_epoch_begin", epoch)
-        self.collector.note_rng()
+        self.collector.enter_epoch()
 
     def plan(self, epochs: int, initial_epoch: int, validation_freq: int | Collection[int]) -> range:
         """Return the numbers of the epochs to train, counted from 0."""
@@ -202,7 +209,7 @@ class Lifecycle:
             check_name(name)
         rates = state.learning_rates or self._learning_rates()
         means, written = self._epoch_results()
-        state.finish_epoch(fetch_together(rates, means, metrics))
+        state.finish_epoch(fetch_together(rates, means.without_value, means, metrics))
         self.record(run, written)
         self.dispatch(run, "on_epoch_end", state.epoch, state.metrics)
         self.stop_requests.check_stop_file()

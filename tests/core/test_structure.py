@@ -64,7 +64,9 @@ def test_no_class_of_the_engine_inherits_from_another(file: Path) -> None:
     assert inherited == []
 
 
-@pytest.mark.parametrize("file", [*ENGINE, *DISTRIBUTED, *RESUME, *COLLECTIVE_WRITERS, RUN, LIFECYCLE], ids=name_of)
+@pytest.mark.parametrize(
+    "file", [*ENGINE, *DISTRIBUTED, *RESUME, *sorted(COLLECTIVE_WRITERS), RUN, LIFECYCLE], ids=name_of
+)
 def test_no_part_reads_the_private_attributes_of_another(file: Path) -> None:
     """A name with a leading underscore is read from ``self`` or ``cls`` only."""
     private = [

@@ -2,6 +2,7 @@
 
 from math import inf, isfinite, nan
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,16 @@ def test_printable_characters_are_unchanged(text: str) -> None:
     assert all(
         new == old or (new == "?" and not old.isprintable()) for new, old in zip(printable(text), text, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.25, "250 ms"), (1, "1 s"), (59, "59 s"), (60, "1 min"), (90, "1.5 min"), (3599, "60 min"),
+     (3600, "1 h"), (86400, "1 d"), (8640000, "100 d")],
+)  # fmt: skip
+def test_a_duration_is_in_its_largest_unit(seconds: float, text: str) -> None:
+    """From milliseconds to days, without a digit of zero."""
+    assert format_duration(seconds) == text
 
 
 @given(st.floats(0, 1e7))

@@ -12,7 +12,6 @@ from trainbus.replay.report.formatting import (
     align_columns,
     estimate_cells,
     format_best,
-    format_duration,
     format_number,
     format_percent,
     shorten,
@@ -28,25 +27,6 @@ def test_a_percentage_is_near_and_is_0_only_for_0(fraction: float) -> None:
     assert (text == "0 %") is (fraction == 0)
     if text != "<0.1 %":
         assert float(text.removesuffix(" %")) == pytest.approx(100 * fraction, abs=0.0501)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (0.25, "250 ms"), (1, "1 s"), (59, "59 s"), (60, "1 min"), (90, "1.5 min"), (3599, "60 min"),
-     (3600, "1 h"), (86400, "1 d"), (8640000, "100 d")],
-)  # fmt: skip
-def test_a_duration_is_in_its_largest_unit(seconds: float, text: str) -> None:
-    """From milliseconds to days, without a digit of zero."""
-    assert format_duration(seconds) == text
-
-
-@given(st.floats(0, 1e9))
-def test_a_duration_is_near(seconds: float) -> None:
-    """The unit and the number give the duration, to the last digit shown."""
-    number, unit = format_duration(seconds).split()
-    length = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}[unit]
-
-    assert float(number) * length == pytest.approx(seconds, abs=0.501 * length if length <= 1 else 0.0501 * length)
 
 
 @given(st.floats(-1e300, 1e300), st.integers(0, 10**6))
