@@ -200,7 +200,7 @@ def _lines(event: Event) -> Iterator[str]:
         case ExceptionRaised():
             yield printable(f"epoch {event.epoch + 1}: {event.error}")
         case StopRequested():
-            yield printable(f"epoch {event.epoch + 1}: {event.name} ended the run after {event.step} steps")
+            yield printable(f"epoch {event.epoch + 1}: {event.name} ended the run after {plural(event.step, 'step')}")
         case _:
             return
 

@@ -42,7 +42,7 @@ def test_every_decision_is_printed_with_epoch_reason_and_action(capsys: pytest.C
     stalled = "val_loss 0.3111 did not improve on 0.3098 (epoch 3) by more than 0.0001 for the 2nd time"
     begin = next(number for number, line in enumerate(shown) if line.startswith("epoch"))
     assert shown[begin:] == [
-        "epoch 1: val_loss improved from None to 0.52000: save run/m-1.npz (ModelCheckpoint)",
+        "epoch 1: val_loss 0.52000 is the first value: save run/m-1.npz (ModelCheckpoint)",
         "epoch 2: val_loss improved from 0.52000 to 0.41000: save run/m-2.npz (ModelCheckpoint)",
         "epoch 3: val_loss improved from 0.41000 to 0.30980: save run/m-3.npz (ModelCheckpoint)",
         f"epoch 5: {stalled}: learning rate x 0.5 = 0.25 (ReduceLROnPlateau)",
