@@ -8,9 +8,7 @@ from .decision import Decision
 from .failures import Failure
 from .metrics.monitor import BestValue
 from .storage.paths import Location
-
-_SHOWN = 6
-"""The number of checkpoints and learning rates that the summary shows."""
+from .terminal import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +45,9 @@ class Result:
     def __str__(self) -> str:
         lines = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}: {self.reason}"]
         lines += [f"best {name}: {best.value:.5g} in epoch {best.epoch + 1}" for name, best in self.best.items()]
-        lines += _shortened([f"checkpoint: {path}" for path in self.checkpoints])
+        lines += shortened([f"checkpoint: {path}" for path in self.checkpoints])
         for name, rates in self.learning_rates.items():
             changes = [rate for i, rate in enumerate(rates) if rate is not None and (i == 0 or rate != rates[i - 1])]
-            lines.append(f"{name.replace('_', ' ')}: {' -> '.join(_shortened([f'{rate:.3g}' for rate in changes]))}")
+            lines.append(f"{name.replace('_', ' ')}: {' -> '.join(shortened([f'{rate:.3g}' for rate in changes]))}")
         lines += [f"failed: {failure}" for failure in self.failures]
         return "\n".join(lines)
-
-
-def _shortened(texts: list[str]) -> list[str]:
-    """Return the first texts and the last, with the number of those between them if there are many."""
-    left_out = len(texts) - _SHOWN + 1
-    return [*texts[: _SHOWN - 2], f"({left_out} more)", texts[-1]] if left_out > 1 else texts

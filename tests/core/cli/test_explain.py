@@ -130,3 +130,19 @@ def test_texts_of_a_journal_cannot_control_a_terminal(capsys: pytest.CaptureFixt
     shown = printed(capsys, "j.jsonl")
     assert "\x1b" not in shown
     assert "red?[31m?and more" in shown
+
+
+def test_the_files_of_a_long_run_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first and the last are named, as in the result that the run prints."""
+    with Run(LineSubject(), ModelCheckpoint("long/m-{epoch}", save_on=())) as run:
+        for _ in run.epochs(30):
+            run.log(loss=1.0)
+
+    assert main(["explain", "long"]) == 0
+    lines = capsys.readouterr().out.splitlines()[-6:]
+    assert lines == [
+        *(f"checkpoint: long/m-{epoch}.npz" for epoch in (1, 2, 3, 4)),
+        "(25 more)",
+        "checkpoint: long/m-30.npz",
+    ]
+    assert str(run.result).splitlines()[1:7] == lines
