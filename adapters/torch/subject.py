@@ -23,6 +23,7 @@ from trainbus.capabilities import (
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
+from trainbus.settings.arguments import checked
 
 try:
     from torch import nn
@@ -82,6 +83,7 @@ class TorchSubject:
     {'learning_rate': 0.1}
     """
 
+    @checked("TorchSubject")
     def __init__(
         self,
         model: nn.Module,

@@ -4,7 +4,7 @@ A subject is any object; it has a capability if it has the Protocol's methods. I
 capability (an estimator without a learning rate, for example), its optional method ``refusal(capability)`` says why.
 """
 
-from .checks import Refuses, has, missing, saves_in_background
+from .checks import Refuses, has, in_words, missing, saves_in_background
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
 from .processes import HasRanks, Ranks, Sharded
 from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable
@@ -33,6 +33,7 @@ __all__ = [
     "Sharded",
     "Snapshotable",
     "has",
+    "in_words",
     "missing",
     "saves_in_background",
 ]
