@@ -37,8 +37,6 @@ __all__ = [
 
 Value: TypeAlias = bool | int | float | str | None
 
-_ERROR_POLICIES: tuple[str, ...] = ("raise", "warn")
-
 
 class FrozenValues(Mapping[str, Value]):
     """A hashable mapping from names to plain values, in which a NaN equals a NaN.
@@ -145,11 +143,9 @@ class Save(Action):
     path: str
     weights_only: bool = False
     on_error: Literal["raise", "warn"] = "raise"
-    """Whether the run ends or continues with a warning if the file cannot be written. If several plugins ask for one
-    file, one "raise" is enough to end the run."""
+    """Whether the run ends or continues with a warning if the file cannot be written; one "raise" is enough."""
     background: bool | None = False
-    """Whether to write while the training continues; None does so if the subject can. If several files are saved by one
-    decision, one False makes the training wait for all of them."""
+    """Whether to write while the training continues; None does so if the subject can. One False is enough to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +277,7 @@ def save(
     >>> save("best.pt", reason="lowest loss").reasons
     ('lowest loss',)
     """
-    if on_error not in _ERROR_POLICIES:
+    if on_error not in ("raise", "warn"):
         raise SettingsError(f"save: on_error={on_error!r}: give 'raise' or 'warn'")
     return _only(Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=FrozenValues(values)))
 

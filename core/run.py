@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
 
-from .callback import Callback
-from .capabilities import HasLearningRate, has
+from .callback import Callback, Mode
 from .checkpoints import Checkpoint
-from .decision import REQUEST, Decision, stop
-from .distributed.rank_group import group_for
-from .engine.batch_loop import observed_batches, unobserved_batches
-from .engine.bus import Bus
-from .engine.execution_result import ExecutionResult
-from .engine.executor import Executor
-from .engine.resumer import Resumer
-from .engine.run_state import RunState
+from .decision import Decision, stop
 from .engine.signals import DEFAULT
-from .engine.state_collector import StateCollector
-from .engine.stop_requests import StopRequests
-from .errors import LoopError, SettingsError
-from .failures import Failure, Failures, is_observer
+from .failures import Failure
+from .lifecycle import Lifecycle
 from .metrics.history import History
 from .metrics.monitor import Monitor
-from .metrics.monitors import Monitors
-from .metrics.names import check_name
 from .metrics.running_means import Reduce
-from .metrics.scalars import fetch_together
 from .result import Result
-from .settings.plugin_list import CallbackLike, build_plugins
-from .storage.backend import existing
+from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
 
 T = TypeVar("T")
@@ -46,10 +31,6 @@ class Run:
             for epoch in run.epochs(10):
                 for x, y in run.batches(loader):
                     run.log(loss=train_on(x, y), count=len(x))
-
-    The life of an event: the bus calls each plugin that implements its hook and joins the answers into one decision;
-    the group agrees on it, if several processes train; the executor applies it to the subject and the disk; the state
-    records the result; the bus announces it.
 
     Args:
         subject: What is trained, as its adapter presents it; None for a loop that only has numbers.
@@ -88,33 +69,22 @@ class Run:
         resume_strict: bool = False,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
+        self._life = life = Lifecycle(
+            subject, callbacks, progress=progress, resume=resume, resume_strict=resume_strict, signals=signals
+        )
+        self._bus = life.bus
         self.subject = subject
         """What is trained, as its adapter presents it."""
-        self.state = state = RunState(subject)
+        self.state = life.state
         """The plain data of the run."""
-        self._group = group_for(subject, state)
-        self.rank, self.world_size = self._group.rank, self._group.size
-        """The number of this process among those that train the subject together, counted from 0; how many they are."""
-        self._failures = Failures()
-        entries = build_plugins(callbacks, subject, progress=progress)
-        self.callbacks: dict[str, Callback] = {
-            each.name: each.callback for each in entries if each.callback is not None
-        }
+        self.callbacks: dict[str, Callback] = life.callbacks
         """Name of a plugin to the callback that made it."""
-        entries = [each for each in entries if self._group.leads or not is_observer(each.plugin)]
-        self.plugins: dict[str, object] = {each.name: each.plugin for each in entries}
+        self.plugins: dict[str, object] = life.plugins
         """Name of each plugin to the plugin."""
-        self._bus = Bus(self._failures, self._group.bind)
-        self._bus.register(self.plugins.items())
-        collector = StateCollector(state, self.plugins, self.callbacks, self._failures, self._group.size)
-        self._executor = Executor(subject, collector, self._failures)
-        self._stop_requests = StopRequests(signals, state, self._group)
-        self.resumer = Resumer(
-            resume, state, self.plugins, self.callbacks, self._executor, self._failures, strict=resume_strict
-        )
+        self.rank, self.world_size = life.group.rank, life.group.size
+        """The number of this process among those that train the subject together, counted from 0; how many they are."""
+        self.resumer = life.resumer
         """Restores the run from its checkpoint; an adapter asks it for the epoch and batch to begin with."""
-        self._monitors = Monitors(state)
-        self._at_end = ExitStack()
 
     # --- what a loop calls
 
@@ -122,9 +92,7 @@ class Run:
         self.begin()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.end(error)
 
     def epochs(
@@ -138,13 +106,14 @@ class Run:
             validation_freq: Which epochs have a validation: every n-th, or these (counted from 1). Metrics whose
                 names begin with ``val_`` are expected in these only.
         """
-        self._require("open", "epochs() belongs inside `with run:`")
+        life = self._life
+        life.require("open", "epochs() belongs inside `with run:`")
         self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
         for epoch in range(self.resumer.first_epoch(initial_epoch, epochs), epochs):
-            if self._loop_ends():
+            if life.loop_ends():
                 return
             self.begin_epoch(epoch)
-            if self._loop_ends():
+            if life.loop_ends():
                 return
             yield epoch
             self.end_epoch()
@@ -159,23 +128,7 @@ class Run:
         Raises:
             SettingsError: ``accumulate`` is below 1.
         """
-        self._require("open", "batches() belongs inside `with run:`")
-        if accumulate is not None and accumulate < 1:
-            raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
-        state = self.state
-        state.planned_batches = _length(loader)
-        state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
-        batches, first = self.resumer.begin_loop(loader)
-        if self.has_batch_listeners:
-            bus, execute = self._bus, self._execute_results
-            return observed_batches(self, state, bus, batches, first, accumulate, execute, self._loop_ends)
-        return unobserved_batches(state, batches, first, accumulate, self._loop_ends)
-
-    def _loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
-        """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
-        if accumulate is None or batches % accumulate == 0:
-            self._stop_requests.check()
-        return any(each.by != REQUEST for each in self.state.stop_actions) and self._group.may_stop()
+        return self._life.batches(self, loader, accumulate)
 
     @contextmanager
     def validation(self) -> Generator[None]:
@@ -200,10 +153,10 @@ class Run:
             count: Number of samples that each value is the mean of: its weight in the mean of the epoch.
             reduce: How the values of all batches and ranks are reduced: "mean", "sum", "max" or "min"; None for the
                 mean over rank 0's batches, if the values are the same on every rank already.
-            named: Metrics by name.
+            named: Metrics by name. None is a metric that has no value this time.
 
         Raises:
-            SettingsError: A value is not a number, or the count is not above 0.
+            SettingsError: A value is not a number, or the count is not a finite number above 0.
         """
         state = self.state
         for name, value in {**(metrics or {}), **named}.items():
@@ -220,8 +173,8 @@ class Run:
         If several processes train together, all ranks execute it at their next barrier, at the latest at the end of
         the epoch.
         """
-        self._require("open", "a run decides only inside `with run:`")
-        self._execute(self._group.propose(decision.signed("loop")))
+        self._life.require("open", "a run decides only inside `with run:`")
+        self._life.execute(self, decision.signed("loop"))
 
     # --- the events that an adapter states
 
@@ -236,25 +189,7 @@ class Run:
             SettingsError: A plugin refuses its options.
             CheckpointError: Another run writes into the same directory.
         """
-        self._require("new", "a run cannot be used twice; make a new one with the same callbacks")
-        self.state.phase = "open"
-        try:
-            deciding = (name for name, plugin in self.plugins.items() if not is_observer(plugin))
-            settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
-            self._group.begin(settings, self._stop_requests)
-            with self._group.shared():
-                self._at_end = self._executor.lock_directories(self.callbacks.values(), lock=self._group.leads)
-            self._stop_requests.listen(self._executor.writer.directories, loop_is_alive)
-            self._at_end.callback(self._stop_requests.close_stop_file)
-            self.resumer.restore(self._group)
-            self._dispatch("on_train_begin")
-            with self._group.shared():
-                self._executor.collector.check_plugins()
-            self._record(self.resumer.finish_last_decision(self._group))
-            self.resumer.finish()
-        except BaseException as error:
-            self.end(error)
-            raise
+        self._life.begin(self, loop_is_alive)
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch, counted from 0.
@@ -262,17 +197,7 @@ class Run:
         Raises:
             LoopError: The run has not begun, or has ended.
         """
-        self._require("open", "an epoch begins only after begin() and before end()")
-        self.state.start_epoch(epoch)
-        self._bus.drop_disabled()
-        if self.resumer.mid_epoch:
-            self._bus.replay("on_epoch_begin", self, epoch)
-            self.resumer.reenter_epoch()
-            return
-        collector = self._executor.collector
-        collector.note_rng()
-        self._dispatch("on_epoch_begin", epoch)
-        collector.note_rng()
+        self._life.begin_epoch(self, epoch)
 
     @property
     def has_batch_listeners(self) -> bool:
@@ -284,8 +209,8 @@ class Run:
         state = self.state
         state.counters.batch = batch
         begin = self._bus.on_batch_begin
-        if begin is not None and (results := begin(self, state.epoch, batch)) is not None:
-            self._execute_results("on_batch_begin", results)
+        if begin is not None and (decision := begin(self, state.epoch, batch)) is not None:
+            self._life.execute(self, decision)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """End a batch.
@@ -301,11 +226,11 @@ class Run:
         counters.steps += steps
         end = self._bus.on_batch_end
         if end is not None:
-            results = end(self, state.epoch, batch, counters.steps, state.means if metrics is None else metrics)
-            if results is not None:
-                self._execute_results("on_batch_end", results)
+            decision = end(self, state.epoch, batch, counters.steps, state.means if metrics is None else metrics)
+            if decision is not None:
+                self._life.execute(self, decision)
         if state.requested:
-            self._stop_requests.check()
+            self._life.stop_requests.check()
 
     def count_batches(self, batches: int) -> None:
         """Report how many batches of the epoch were trained on, for an adapter that does not report each of them."""
@@ -313,13 +238,14 @@ class Run:
 
     def begin_validation(self) -> None:
         """Begin the validation of the epoch."""
-        self._dispatch("on_validation_begin", self.state.epoch)
+        self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the validation of the epoch; the names of ``metrics``, if they are given, begin with ``val_``."""
         self.state.validated = True
         if self._bus.on_validation_end is not None:
-            self._dispatch("on_validation_end", self.state.epoch, metrics or self.state.means.read("val_"))
+            metrics = metrics or self.state.means.read("val_")
+            self._life.dispatch(self, "on_validation_end", self.state.epoch, metrics)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the epoch; ``metrics`` are added to what was logged.
@@ -328,63 +254,23 @@ class Run:
             MissingMetric: A monitored metric is missing.
             SettingsError: The name of a metric cannot be printed.
         """
-        state = self.state
-        for name in metrics or ():
-            check_name(name)
-        rates = state.learning_rates or self._learning_rates()
-        means, written = self._group.end_epoch(state.means, self._executor)
-        state.finish_epoch(fetch_together(rates, means, metrics or {}))
-        try:
-            self._monitors.update(state.metrics, state.epoch)
-        except SettingsError as error:
-            self._group.defer(error)
-        self._record(written)
-        self._dispatch("on_epoch_end", state.epoch, state.metrics)
-        self._execute(self._group.pending())
-        self._stop_requests.check_stop_file()
-        self._stop_requests.check()
+        self._life.end_epoch(self, metrics or {})
 
     def at_end(self, close: Callable[[], object]) -> None:
         """Call ``close`` when the run is over, however it ended, after the plugins were called for the last time.
 
         Functions are called in the reverse order of their registration.
         """
-        self._require("open", "at_end() needs a run that has begun and is not over")
-        self._at_end.callback(close)
+        self._life.require("open", "at_end() needs a run that has begun and is not over")
+        self._life.at_end.callback(close)
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the training; a second call has no effect.
+        """End the training; a second call has no effect. ``error`` is what ended the loop, None if it ended normally.
 
         Every plugin is called, even if one raises. The first error of a plugin is raised again, unless ``error`` is
         given.
-
-        Args:
-            error: The error that ended the loop; None if it ended normally.
         """
-        state = self.state
-        was_open, state.phase = state.phase == "open", "ended"
-        if not was_open:
-            return
-        errors: list[Exception] = []
-        with ExitStack() as last, self._at_end:  # directories are unlocked even if this is interrupted
-            last.callback(self._stop_requests.close)
-            state.error = self._group.arrive(error, self._executor)
-            self._record(ExecutionResult(self._stop_requests.decision()))
-            if state.error is not None:
-                errors += [state.error] if error is None and isinstance(state.error, Exception) else []
-                errors += self._bus.call_all("on_exception", run=self, error=state.error)[1]
-            decision, raised = self._bus.call_all("on_train_end", run=self)
-            errors += raised
-            if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
-                self._executor.writer.abandon()  # a second signal
-            self._finalize(decision, errors)
-            if errors or state.error is not None:  # a file that was being written may not exist
-                state.files = existing(state.files)
-        for more in errors if error is not None else errors[1:]:
-            (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
-        self._stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
-        if errors and error is None:
-            raise errors[0]
+        self._life.end(self, error)
 
     # --- what plugins read
 
@@ -435,99 +321,30 @@ class Run:
     @property
     def failures(self) -> list[Failure]:
         """What went wrong without ending the run: errors of observers, and what could not be written."""
-        return list(self._failures.all)
+        return list(self._life.failures.all)
 
     @property
     def result(self) -> Result:
         """How the run ended, or how far it is."""
-        state = self.state
-        rates = {name: values for name, values in self.history.items() if name.split("/")[0] == "learning_rate"}
-        return Result(
-            len(state.epoch_metrics),
-            self.stopped,
-            state.reason,
-            self._monitors.best(),
-            tuple(state.files),
-            rates,
-            tuple(self._failures.all),
-            tuple(state.decision_log),
-        )
+        return self._life.result()
 
-    def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
-        """Return the monitor of a metric; plugins that ask for the same one share it.
+    def monitor(self, metric: str, mode: Mode = "auto", *, start_from_epoch: int = 0) -> Monitor:
+        """Return the monitor of a metric, which must be logged from that epoch on; equal calls share one.
 
         Raises:
             UnknownDirection: ``mode`` is "auto", and the direction in which the metric improves is unknown.
         """
-        return self._monitors.get(metric, mode)
+        return self._life.monitors.get(metric, mode, start_from_epoch=start_from_epoch)
 
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
         """Report what a plugin continues without: one line in the log, in ``failures`` and in the journal.
 
-        It does not count towards the failures after which an observer is disabled. A thread may call it, too.
-
-        Args:
-            plugin: The plugin that continues.
-            lost: What is lost, in a few words, such as "no graph".
-            error: The cause.
+        It does not count towards the failures after which an observer is disabled. A thread may call it, too. ``lost``
+        says in a few words what is lost, such as "no graph"; ``error`` is the cause.
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
-        self._failures.record(name, error, lost)
+        self._life.failures.record(name, error, lost)
 
     def clear_stops(self) -> None:
         """Remove every stop, so that a resumed run that had stopped continues training."""
         self.state.stop_actions.clear()
-
-    # --- the life of an event
-
-    def _dispatch(self, name: str, *values: Any) -> None:
-        hook = getattr(self._bus, name)
-        if hook is not None and (results := hook(self, *values)) is not None:
-            self._execute_results(name, results)
-
-    def _execute_results(self, name: str, results: Any) -> None:
-        self._execute(self._bus.join(name, results))
-
-    def _execute(self, decision: Decision) -> None:
-        if decision:
-            self._record(self._group.execute(decision, self._executor))
-
-    def _record(self, result: ExecutionResult) -> None:
-        if any(result):
-            self.state.record(result, self._executor.exists)
-            self._bus.announce(self, result)
-
-    # --- begin, resume, end
-
-    def _require(self, phase: str, otherwise: str) -> None:
-        if self.state.phase != phase:
-            raise LoopError(otherwise)
-
-    def _learning_rates(self) -> Mapping[str, float]:
-        subject = self.state.subject
-        return subject.learning_rates() if has(subject, HasLearningRate) else {}
-
-    def _finalize(self, decision: Decision, errors: list[Exception]) -> None:
-        """Execute what was decided at the very end, and wait for all files; add what fails to ``errors``."""
-        failure = next((each for each in errors if each is not self.state.error), None)
-        try:
-            final, lost = self._group.final_decision(decision, failure)
-            errors += [] if lost is None else [lost]
-            if final is None:
-                return
-            self._execute(final)
-            self._record(self._group.collect(self._executor))
-            if self._group.leads:
-                self._executor.prune_snapshots()
-        except Exception as raised:  # noqa: BLE001 - raised when the run has ended
-            errors.append(raised)
-        finally:
-            self._group.close(self._executor)
-
-
-def _length(loader: Iterable[object]) -> int | None:
-    """Return the number of batches; None if the loader has no length: that of PyTorch's may raise."""
-    try:
-        return len(loader)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):
-        return None

@@ -74,7 +74,11 @@ def _outputs(model: Any, x: Any) -> list[tuple[str, Any]]:
 
         return watching
 
-    with ExitStack() as cleanup, _unchanged(model), _without_gradients():
+    with ExitStack() as cleanup, _unchanged(model):
+        if keras.backend.backend() == "torch":
+            import torch  # noqa: PLC0415 - the other backends may lack torch
+
+            cleanup.enter_context(torch.no_grad())
         for name, layer in layers_of(model):
             for method in ("call", "quantized_call"):
                 if method not in vars(layer) and hasattr(layer, method):
@@ -101,17 +105,10 @@ def _unchanged(model: Any) -> Iterator[None]:
                 variable.assign(value)
 
 
-@contextmanager
-def _without_gradients() -> Iterator[None]:
-    if keras.backend.backend() != "torch":
-        yield
-        return
-    import torch  # noqa: PLC0415 - the other backends may lack torch
-
-    with torch.no_grad():
-        yield
-
-
 def _copy(tensor: Any) -> Any:
-    array = np.array(keras.ops.convert_to_numpy(tensor))
-    return array if array.dtype.kind in "biufc" else array.astype("float32")  # NumPy itself has no bfloat16
+    return in_numpy_type(np.array(keras.ops.convert_to_numpy(tensor)))
+
+
+def in_numpy_type(array: Any) -> Any:
+    """Return the array, as float32 if NumPy itself lacks its type, such as bfloat16 and float8."""
+    return array if array.dtype.kind in "biufc" else array.astype("float32")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from trainbus import LoopError, Run
 from trainbus.engine.signals import DEFAULT
@@ -23,21 +23,23 @@ import keras  # isort: skip # after the import that names the missing package
 
 __all__ = ["KerasCallback", "KerasSubject"]
 
-F = TypeVar("F", bound=Callable[..., Any])
 
+def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
+    """Pass the open ``FitSession`` to a hook, and call the hook only while one is open.
 
-def _ends_run(hook: F) -> F:
-    """Let an error of the hook end the run before ``fit`` gets it, which would notify no callback."""
+    An error of the hook ends the run before ``fit`` gets it, which would notify no callback.
+    """
 
     @functools.wraps(hook)
-    def guarded(self: KerasCallback, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return hook(self, *args, **kwargs)
-        except BaseException as error:
-            self._end(error)
-            raise
+    def guarded(self: KerasCallback, *args: Any, **kwargs: Any) -> None:
+        if self._fit is not None and self._fit.open:
+            try:
+                hook(self, self._fit, *args, **kwargs)
+            except BaseException as error:
+                self._end(error)
+                raise
 
-    return guarded  # type: ignore[return-value]
+    return guarded
 
 
 class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -95,9 +97,15 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             raise LoopError("no run yet: it begins in model.fit(..., callbacks=[this KerasCallback])")
         return self._fit.run
 
-    @_ends_run
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Begin a new run."""
+        try:
+            self._begin_fit()
+        except BaseException as error:
+            self._end(error)
+            raise
+
+    def _begin_fit(self) -> None:
         callback_list = _callback_list()
         if self._fit is not None and self._fit.open:
             outer = self._fit.callback_list()
@@ -124,59 +132,54 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         callback_list = None if self._fit is None else self._fit.callback_list()
         if callback_list is not None:
             callback_list._async_train = False
-            callback_list._flush_futures()  # batches that a thread still reports are from before anyone listened
+            callback_list._flush_futures()  # batches that a thread still reports are from before a plugin listened
         self.__dict__ |= {"on_train_batch_begin": self._begin_batch, "on_train_batch_end": self._end_batch}
 
-    @_ends_run
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    @_during_fit
+    def on_epoch_begin(self, fit: FitSession, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Begin an epoch; epochs count from 0."""
-        if (fit := self._fit) is not None and fit.open:
-            fit.begin_epoch(epoch)
+        fit.begin_epoch(epoch)
 
-    @_ends_run
-    def _begin_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if (fit := self._fit) is not None and fit.open:
-            fit.skipping = fit.skip > 0
-            if not fit.skipping:
-                fit.run.begin_batch(batch)
+    @_during_fit
+    def _begin_batch(self, fit: FitSession, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        fit.skipping = fit.skip > 0
+        if not fit.skipping:
+            fit.run.begin_batch(batch)
 
-    @_ends_run
-    def _end_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if (fit := self._fit) is not None and fit.open and not fit.skipping:
+    @_during_fit
+    def _end_batch(self, fit: FitSession, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if not fit.skipping:
             steps = fit.count_updates(batch)
             metrics = fit.to_run_metrics(logs or {}, fit.metric_samples())
             fit.run.end_batch(fit.batches - 1, metrics, steps=steps)
 
-    @_ends_run
-    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    @_during_fit
+    def on_test_begin(self, fit: FitSession, logs: Mapping[str, Any] | None = None) -> None:
         """Begin a validation if it is this ``fit``'s."""
-        if (fit := self._fit) is not None and fit.open and _callback_list() is fit.callback_list():
+        if _callback_list() is fit.callback_list():
             fit.report_unreported_batches()
             fit.run.begin_validation()
 
-    @_ends_run
-    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
+    @_during_fit
+    def on_test_end(self, fit: FitSession, logs: Mapping[str, Any] | None = None) -> None:
         """End the validation if it is this ``fit``'s."""
-        if (fit := self._fit) is not None and fit.open and _callback_list() is fit.callback_list():
+        if _callback_list() is fit.callback_list():
             validated = {f"val_{name}": value for name, value in (logs or {}).items()}
             fit.run.end_validation(fit.to_run_metrics(validated, fit.metric_samples()))
 
-    @_ends_run
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    @_during_fit
+    def on_epoch_end(self, fit: FitSession, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """End the epoch; ``logs`` holds its metrics, a validation's with the prefix "val_"."""
-        if (fit := self._fit) is not None and fit.open:
-            fit.report_unreported_batches()
-            validated = {
-                name for name in fit.run.state.means if name.startswith("val_")
-            }  # reported by on_test_end already
-            trained = {name: value for name, value in (logs or {}).items() if name not in validated}
-            if logs is not None and fit.changes_rates:
-                logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does
-            fit.run.end_epoch(fit.to_run_metrics(trained, fit.samples))
-            if logs is not None and fit.run.world_size > 1:
-                logs.update((name, fit.run.metrics[name]) for name in logs.keys() & fit.run.metrics.keys())
+        logs = {} if logs is None else logs
+        fit.report_unreported_batches()
+        reported = fit.run.state.means  # on_test_end has reported those of the validation
+        trained = {name: value for name, value in logs.items() if not (name.startswith("val_") and name in reported)}
+        if fit.changes_rates:
+            logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does
+        fit.run.end_epoch(fit.to_run_metrics(trained, fit.samples))
+        if fit.run.world_size > 1:
+            logs.update((name, fit.run.metrics[name]) for name in logs.keys() & fit.run.metrics.keys())
 
-    @_ends_run
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """End the run; ``fit`` has finalized the weights."""
         if self._fit is not None:

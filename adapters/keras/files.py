@@ -16,7 +16,7 @@ from collections.abc import Callable
 from errno import EAGAIN
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from zipfile import ZipFile, is_zipfile
 
 import h5py  # type: ignore[import-untyped, unused-ignore]
@@ -36,19 +36,27 @@ try:
     H5IOStore._get_h5_file  # noqa: B018 - _WritingStore overrides it, which has no effect unless Keras has it
     WEIGHTS, ASSETS = saving_lib._VARS_FNAME_H5, saving_lib._ASSETS_DIRNAME
     CONFIG, METADATA = saving_lib._CONFIG_FILENAME, saving_lib._METADATA_FILENAME
-except (ImportError, AttributeError, AssertionError) as error:
+except (ImportError, AttributeError) as error:
     raise ImportError(f"Keras {keras.__version__} saves in an unknown way: {error}") from error
 
 PIECE = 1 << 20
-"""Bytes written at once; other threads run meanwhile."""
+"""Bytes copied at once."""
 
 
-class _Entry(NamedTuple):
-    """The state of one layer, optimizer or other part of a model."""
+class _Entry(dict[str, Any]):
+    """The state of one layer, optimizer or other part of a model: name to array."""
 
-    path: str
-    metadata: Any
-    values: dict[str, Any]
+    def __init__(self, path: str, metadata: Any, store: _RecordingStore) -> None:
+        super().__init__()
+        self.path, self.metadata = path, metadata
+        self._store = store
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, self._store.copied(f"{self.path}/{key}", value))
+
+    def __getitem__(self, key: str) -> Any:
+        self._store.finish()
+        return super().__getitem__(key)
 
 
 class _RecordingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
@@ -60,47 +68,29 @@ class _RecordingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
         self._buffers = buffers
         self._left: list[Copy] = []
 
+    def make(self, path: str, metadata: Any = None) -> _Entry:
+        self.entries.append(_Entry(path, metadata, self))
+        return self.entries[-1]
+
+    def copied(self, place: str, value: Any) -> Any:
+        """Return the value as an array, which ``finish`` fills if it is in the buffers."""
+        array = _array(value)
+        if self._buffers is None:
+            return array
+        buffer = self._buffers.take(place, array)
+        self._left.append((buffer, array))
+        if not isinstance(value, keras.Variable):  # its owner may change it after this call
+            self.finish()
+        return buffer
+
     def finish(self) -> None:
         """Make the copies that are still pending."""
         left, self._left = self._left, []
         if self._buffers is not None:
             self._buffers.fill(left)
 
-    @property
-    def _values(self) -> dict[str, Any]:
-        return self.entries[-1].values
-
-    def make(self, path: str, metadata: Any = None) -> _RecordingStore:
-        self.entries.append(_Entry(path, metadata, {}))
-        return self
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        array, place = _array(value), f"{self.entries[-1].path}/{key}"
-        if self._buffers is not None:
-            source, array = array, self._buffers.take(place, array)
-            self._left.append((array, source))
-            if not isinstance(value, keras.Variable):  # its owner may change it after this call
-                self.finish()
-        self._values[key] = array
-
-    def __getitem__(self, key: str) -> Any:
-        self.finish()
-        return self._values[key]
-
-    def __delitem__(self, key: str) -> None:
-        del self._values[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._values
-
-    def __len__(self) -> int:
-        return len(self._values)
-
     def __bool__(self) -> bool:
         return True
-
-    def keys(self) -> Any:
-        return self._values.keys()
 
 
 class _WritingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
@@ -116,9 +106,7 @@ class _WritingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
     def holds(self, entry: _Entry) -> bool:
         """Return whether the store holds this entry, bit for bit."""
         stored = self.get(entry.path)
-        if stored.keys() != entry.values.keys():
-            return False
-        return all(_same(stored[key], value) for key, value in entry.values.items())
+        return stored.keys() == entry.keys() and all(_same(stored[key], value) for key, value in entry.items())
 
 
 class _ErrorKeepingFile(io.FileIO):
@@ -130,16 +118,14 @@ class _ErrorKeepingFile(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all bytes, in pieces."""
-        view = memoryview(data).cast("B")
+        """Write all bytes."""
+        view = rest = memoryview(data).cast("B")
         try:
-            for start in range(0, len(view) if self.error is None else 0, PIECE):
-                piece = view[start : start + PIECE]
-                while piece:
-                    written = super().write(piece)
-                    if not written:  # None if the system asks to try again, which may never end
-                        raise BlockingIOError(EAGAIN, "the disk accepts no data at present")
-                    piece = piece[written:]
+            while rest and self.error is None:
+                written = super().write(rest)
+                if not written:  # None if the system asks to try again, which may never end
+                    raise BlockingIOError(EAGAIN, "the disk accepts no data at present")
+                rest = rest[written:]
         except OSError as error:
             self.error = error
         return len(view)
@@ -275,10 +261,10 @@ def _write_entries(entries: list[_Entry], file: BinaryIO) -> None:
     """
     with _ErrorKeepingFile(file.fileno(), "r+b", closefd=False) as target:
         store = _WritingStore(target, "w")
-        for path, metadata, values in entries:
-            entry = store.make(path, metadata=metadata)
-            for key, value in values.items():
-                entry[key] = value
+        for entry in entries:
+            stored = store.make(entry.path, metadata=entry.metadata)
+            for key, value in entry.items():
+                stored[key] = value
         store.close()
         if target.error is not None:
             raise target.error

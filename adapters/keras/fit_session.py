@@ -111,15 +111,9 @@ class FitSession:
                 self.enable_batch_hooks()  # so that the run ends at the end of this batch
             return logs
 
-        self.restore_train_function: Callable[[], None] = lambda: None
+        self.keras_train_function, self.train_function = step, train_function
         if step is not None:
             model.train_function = train_function
-
-            def restore() -> None:
-                if model.train_function is train_function:
-                    model.train_function = step
-
-            self.restore_train_function = restore
 
     def begin(self) -> None:
         """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""
@@ -208,8 +202,10 @@ class FitSession:
         """End the run if it is still open."""
         if self.open:
             self.open = False
-            self.restore_train_function()
-            self.subject.model._initial_epoch = None
+            model = self.subject.model
+            if model.train_function is self.train_function:
+                model.train_function = self.keras_train_function
+            model._initial_epoch = None
             if self.callback_list() is not None:
                 self.finalizer.detach()
             self.run.end(error)

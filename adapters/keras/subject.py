@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -35,7 +35,7 @@ except ImportError as error:
         f"{error}; pip install 'trainbus[keras]' and a backend (torch, jax or tensorflow), and name it in KERAS_BACKEND"
     ) from error
 
-from .activations import activations, why_unreadable
+from .activations import activations, in_numpy_type, why_unreadable
 from .layer_graph import is_functional, layer_nodes
 from .learning_rates import as_number, optimizers_of, rates_of, set_rates, why_not_settable
 from .metric_directions import declared_direction
@@ -48,14 +48,6 @@ except ImportError as error:  # it uses private parts of Keras, which another ve
     WHY_NOT = str(error)
 else:
     WHY_NOT = ""
-
-
-class Snapshot(NamedTuple):
-    """A model's weights in host memory."""
-
-    weights: list[np.ndarray[Any, Any]]
-    averages: list[np.ndarray[Any, Any]]
-    """The optimizer's moving averages of the weights (``use_ema``)."""
 
 
 class KerasSubject:
@@ -172,18 +164,15 @@ class KerasSubject:
             raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
         self._finalize()
 
-    def snapshot(self) -> Snapshot:
-        """Return copies of all weights, including non-trainable ones, and of the optimizer's averages of them."""
-        weights = self.model.weights
-        return Snapshot([_copy(each) for each in weights], [_copy(each) for each in self._averages()])
+    def snapshot(self) -> list[np.ndarray[Any, Any]]:
+        """Return copies of all weights, including non-trainable ones, and of the optimizer's averages (``use_ema``)."""
+        return [np.array(_array(each), copy=True) for each in (*self.model.weights, *self._averages())]
 
     @local_assign()
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Sequence[np.ndarray[Any, Any]]) -> None:
         """Restore weights and averages; the rest of the optimizer's state stays."""
-        pairs = [(self.model.weights, snapshot.weights), (self._averages(), snapshot.averages)]
-        for variables, values in pairs:
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+        for variable, value in zip((*self.model.weights, *self._averages()), snapshot, strict=True):
+            variable.assign(value)
         self._finalize()
 
     def run_state(self) -> Sequence[Any]:
@@ -234,9 +223,7 @@ class KerasSubject:
         """Yield every weight, including non-trainable ones, under its path in the model."""
         taken = set[str]()
         for variable in self.model.weights:
-            array = _array(variable)
-            # NumPy itself has no bfloat16 and no float8
-            yield unique(variable.path, taken), array if array.dtype.kind in "biufc" else array.astype("float32")
+            yield unique(variable.path, taken), in_numpy_type(_array(variable))
 
     def graph(self) -> Sequence[Node]:
         """Return a node for each layer, with inner models as name scopes; subclassed models have no edges."""
@@ -306,7 +293,3 @@ class KerasSubject:
 
 def _array(value: Any) -> Any:
     return keras.ops.convert_to_numpy(value)
-
-
-def _copy(variable: Any) -> np.ndarray[Any, Any]:
-    return np.array(_array(variable), copy=True)

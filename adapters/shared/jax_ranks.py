@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -83,8 +84,11 @@ class JaxRanks:
 
     def close(self) -> None:
         """Leave the group; ranks that wait for this one fail within a second."""
+        self._close("this rank has left it")
+
+    def _close(self, why: str) -> None:
         if not self._closed:
-            self._closed = "this rank has left it"
+            self._closed = why
             self.put_if_absent(f"gone/{self.rank}", "yes")
 
     def _reduced(self, operation: Callable[[Sequence[float]], float], numbers: Sequence[float]) -> list[float]:
@@ -108,7 +112,8 @@ class JaxRanks:
             if number:  # all ranks have read the last answer, or they would not have sent again
                 self._client.key_value_delete(f"{self._name}/answer/{number - 1}")
         except RuntimeError as error:
-            self._closed = "one of them has failed"
+            with suppress(RankError):  # the service itself may be gone
+                self._close("one of them has failed")
             if isinstance(error, RankError):
                 raise
             raise _unreachable(error) from error

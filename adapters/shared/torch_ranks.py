@@ -71,11 +71,11 @@ class TorchRanks:
     def broadcast(self, value: Any) -> Any:
         """Return rank 0's value: one message of a kilobyte, and a second one if the value is longer."""
         data = json.dumps(value).encode() if self.rank == 0 else b""
-        head = _tensor(_message(data)[:HEAD], HEAD)
+        head = _tensor((len(data).to_bytes(LENGTH, "little") + data)[:HEAD], HEAD)
         with self._exchange():
             dist.broadcast(head, group_src=0, group=self.group)
             received: bytes = head.numpy().tobytes()
-            length = _length(received)
+            length = int.from_bytes(received[:LENGTH], "little")
             received = received[LENGTH : LENGTH + length]
             if length > HEAD - LENGTH:
                 rest = _tensor(data[HEAD - LENGTH :], length - len(received))
@@ -84,15 +84,11 @@ class TorchRanks:
         return json.loads(received)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return all ranks' values on rank 0, else nothing: one reduction for the longest, then one message each."""
-        data = _message(json.dumps(value).encode())
-        longest = int(self.all_reduce_max([len(data)])[0])
-        mine: Any = _tensor(data, longest)
-        received: Any = [torch.empty_like(mine) for _ in range(self.size)] if self.rank == 0 else None
+        """Return all ranks' values on rank 0, else nothing."""
+        gathered: list[Any] | None = [None] * self.size if self.rank == 0 else None
         with self._exchange():
-            dist.gather(mine, received, group_dst=0, group=self.group)
-        messages: list[bytes] = [each.numpy().tobytes() for each in received or ()]
-        return [json.loads(message[LENGTH : LENGTH + _length(message)]) for message in messages]
+            dist.gather_object(json.dumps(value), gathered, group=self.group, group_dst=0)
+        return [json.loads(text) for text in gathered or ()]
 
     def put_if_absent(self, name: str, text: str) -> str:
         """Set a key of the job's store if it is not set; return its value."""
@@ -180,14 +176,6 @@ class TorchRanks:
         gone = f"{'rank' if len(silent) == 1 else 'ranks'} {', '.join(map(str, silent))} of {self.size} gone"
         late = f"the ranks did not meet within {self.timeout:g} seconds"
         return self.put_if_absent("verdict", gone if silent else late)
-
-
-def _message(data: bytes) -> bytes:
-    return len(data).to_bytes(LENGTH, "little") + data
-
-
-def _length(message: bytes) -> int:
-    return int.from_bytes(message[:LENGTH], "little")
 
 
 def _tensor(data: bytes, length: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from inspect import signature
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +19,6 @@ INPUT = "input"
 SCALARS = (bool, int, float, str, type(None))
 
 
-class _Subgraph(NamedTuple):
-    """An estimator's nodes, and the names of those that produce its output."""
-
-    nodes: list[Node]
-    outputs: tuple[str, ...]
-
-
 def estimator_nodes(estimator: Any) -> Iterator[Node]:
     """Yield a node for each estimator, named inside those that contain it, and for each layer of a perceptron.
 
@@ -34,35 +27,34 @@ def estimator_nodes(estimator: Any) -> Iterator[Node]:
     """
     features = getattr(estimator, "n_features_in_", None)
     yield Node(INPUT, "Input", shape=None if features is None else (None, features))
-    yield from _draw(estimator, type(estimator).__name__, (INPUT,)).nodes
+    yield from _draw(estimator, type(estimator).__name__, (INPUT,), {})
 
 
-def _draw(estimator: Any, name: str, inputs: tuple[str, ...], facts: Mapping[str, str] | None = None) -> _Subgraph:
-    kind = estimator if isinstance(estimator, str) else type(estimator).__name__
+def _draw(estimator: Any, name: str, inputs: tuple[str, ...], facts: Mapping[str, str]) -> Iterator[Node]:
+    """Yield the nodes of the estimator's parts, and then of the estimator itself, which takes their outputs."""
     if isinstance(estimator, str) or not hasattr(estimator, "get_params"):  # "passthrough", "drop"
-        return _Subgraph([Node(name, kind, inputs, tuple((facts or {}).items()))], (name,))
-    attributes = tuple({**(facts or {}), **_changed(estimator)}.items())
-    made, outputs = list[Node](), list[str]()
+        yield Node(name, estimator if isinstance(estimator, str) else type(estimator).__name__, inputs, _items(facts))
+        return
+    outputs = inputs
     if hasattr(estimator, "hidden_layer_sizes"):
-        made, outputs = _layers(estimator, name, inputs)
+        for layer in _layers(estimator, name, inputs):
+            yield layer
+            outputs = (layer.name,)
     elif isinstance(getattr(estimator, "steps", None), list):
-        before = inputs
         for step, part in estimator.steps:
-            subgraph = _draw("passthrough" if part is None else part, f"{name}/{step}", before)
-            made, before = [*made, *subgraph.nodes], subgraph.outputs
-        outputs = list(before)
+            yield from _draw("passthrough" if part is None else part, f"{name}/{step}", outputs, {})
+            outputs = (f"{name}/{step}",)
     else:
-        for part_name, part, more in _parallel_parts(estimator):
-            subgraph = _draw(part, f"{name}/{part_name}", inputs, more)
-            made, outputs = [*made, *subgraph.nodes], [*outputs, *([] if part == "drop" else subgraph.outputs)]
+        parts = list(_parallel_parts(estimator))
+        for part_name, part, more in parts:
+            yield from _draw(part, f"{name}/{part_name}", inputs, more)
+        if parts:
+            outputs = tuple(f"{name}/{part_name}" for part_name, part, _ in parts if part != "drop")
         final = getattr(estimator, "final_estimator_", getattr(estimator, "final_estimator", None))
         if final is not None:
-            subgraph = _draw(final, f"{name}/final_estimator", tuple(outputs))
-            made, outputs = [*made, *subgraph.nodes], [*subgraph.outputs]
-    if not made:
-        return _Subgraph([Node(name, kind, inputs, attributes)], (name,))
-    # the estimator itself is a node too: it joins its parallel parts
-    return _Subgraph([*made, Node(name, kind, tuple(outputs), attributes)], (name,))
+            yield from _draw(final, f"{name}/final_estimator", outputs, {})
+            outputs = (f"{name}/final_estimator",)
+    yield Node(name, type(estimator).__name__, outputs, _items({**facts, **_changed(estimator)}))
 
 
 def _parallel_parts(estimator: Any) -> Iterator[tuple[str, Any, dict[str, str]]]:
@@ -102,17 +94,20 @@ def _short(value: Any, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def _layers(estimator: Any, name: str, inputs: tuple[str, ...]) -> tuple[list[Node], list[str]]:
-    sizes = [int(size) for size in np.ravel(estimator.hidden_layer_sizes)]
+def _layers(estimator: Any, name: str, inputs: tuple[str, ...]) -> Iterator[Node]:
+    """Yield the layers of a multi-layer perceptron, each of which takes the output of the one before."""
     layers: list[tuple[str, int | None, str | None]] = [
-        (f"hidden_{i}", size, estimator.activation) for i, size in enumerate(sizes, start=1)
+        (f"hidden_{number}", int(size), estimator.activation)
+        for number, size in enumerate(np.ravel(estimator.hidden_layer_sizes), start=1)
     ]
     outputs = getattr(estimator, "n_outputs_", None)  # unknown before the first batch
     layers.append(("output", outputs, getattr(estimator, "out_activation_", None)))
-    made: list[Node] = []
     for layer, units, activation in layers:
         facts = {"units": units, "activation": activation}
-        attributes = tuple((key, str(value)) for key, value in facts.items() if value is not None)
-        made.append(Node(f"{name}/{layer}", "Dense", inputs, attributes, None if units is None else (None, units)))
+        known = {key: str(value) for key, value in facts.items() if value is not None}
+        yield Node(f"{name}/{layer}", "Dense", inputs, _items(known), None if units is None else (None, units))
         inputs = (f"{name}/{layer}",)
-    return made, list(inputs)
+
+
+def _items(facts: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(facts.items())

@@ -21,7 +21,7 @@ from sklearn.metrics import (
 )
 
 from trainbus import SettingsError
-from trainbus.metrics.names import nearest
+from trainbus.metrics.names import hint
 
 from .estimators import final_estimator, inner_estimators, ravel_targets, trains_by_column
 from .pipeline import transformed
@@ -114,9 +114,8 @@ class Metrics:
             raise SettingsError("scoring: 'loss' is the name of the estimator's own loss; choose another name")
         for name in scorers.values() if isinstance(scorers, Mapping) else scorers:
             if isinstance(name, str) and name not in get_scorer_names():
-                near = nearest(name, get_scorer_names())
-                hint = f"did you mean {near!r}?" if near else "sklearn.metrics.get_scorer_names() has all"
-                raise SettingsError(f"scoring: {name!r} is not a scorer; {hint}")
+                near = hint(name, get_scorer_names(), "; sklearn.metrics.get_scorer_names() has all")
+                raise SettingsError(f"scoring: {name!r} is not a scorer{near}")
         try:
             self._scorer = check_scoring(estimator, scoring=scoring)
         except (ValueError, TypeError) as error:
@@ -125,13 +124,16 @@ class Metrics:
     def __call__(self, X: Any, y: Any) -> dict[str, float]:
         """Return the metrics on these rows."""
         own = None if y is None else loss(self.estimator, X, y)
-        found = {} if own is None else {"loss": own}
+        return {**({} if own is None else {"loss": own}), **self.scores(X, y)}
+
+    def scores(self, X: Any, y: Any) -> dict[str, Any]:
+        """Return the scores on these rows, without the loss."""
         if self._scorer is None:
-            return found
+            return {}
         scores = self._scorer(self.estimator, X, y)
         named = scores if isinstance(scores, Mapping) else dict.fromkeys(self.names, scores)
         self.names |= named.keys()
-        return {**found, **named}
+        return dict(named)
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """Return "max" for a score of any name, and "min" for the loss."""

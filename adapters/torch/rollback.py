@@ -28,7 +28,7 @@ def undone_on_error(model: nn.Module, components: TrainingComponents, kinds: Seq
         yield
     except BaseException:
         for parameter, requires_grad in trained:
-            parameter.requires_grad_(requires_grad)
+            parameter.requires_grad = requires_grad
         for optimizer, before in groups:
             optimizer.param_groups[:] = before
         with suppress(Exception):  # the first error says what is wrong

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from ast import literal_eval
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
@@ -18,8 +19,8 @@ from .weights import weights_of
 
 RANKS = "ranks"
 """Key of the state that one rank has alone: rank to a tuple (DCP does not split it) of its random state and buffers."""
-WITHOUT_TENSORS, NUMBER = "trainbus", "trainbus:"
-"""First item of a tuple that holds a mapping, and prefix of a key that is a number."""
+WITHOUT_TENSORS, LITERAL = "trainbus", "trainbus:"
+"""First item of a tuple that holds a mapping, and prefix of a key that is not text, such as a number."""
 
 
 def is_sharded(value: object) -> TypeGuard[Any]:
@@ -127,7 +128,7 @@ def _encode_mappings(value: Any) -> Any:
         return value
     if not _holds_tensors(value):
         return WITHOUT_TENSORS, value
-    return {key if isinstance(key, str) else f"{NUMBER}{key}": _encode_mappings(each) for key, each in value.items()}
+    return {key if isinstance(key, str) else f"{LITERAL}{key!r}": _encode_mappings(each) for key, each in value.items()}
 
 
 def _decode_mappings(value: Any) -> Any:
@@ -138,7 +139,7 @@ def _decode_mappings(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {
-        int(key.removeprefix(NUMBER)) if key.startswith(NUMBER) else key: _decode_mappings(each)
+        literal_eval(key.removeprefix(LITERAL)) if key.startswith(LITERAL) else key: _decode_mappings(each)
         for key, each in value.items()
     }
 

@@ -10,19 +10,19 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import UninitializedBuffer, UninitializedParameter
 
 from trainbus import CheckpointError
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.checkpoints.parallel_copy import Copy
 
 from .sharding import is_sharded, sharded_like
+from .weights import UNINITIALIZED
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes per number to a type of that size that NumPy has too."""
 
 SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
-PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, torch.layout)
+PLAIN = SCALARS | {torch.dtype, torch.device, torch.Size, torch.layout}
 
 
 def to_cpu_state(value: Any, where: str, *, copied: bool = False, buffers: HostBuffers | None = None) -> Any:
@@ -90,7 +90,9 @@ class _Converter:
     def _convert_dict(self, value: dict[Any, Any], where: str) -> Any:
         converted: dict[Any, Any] = type(value)() if type(value) in (OrderedDict, Counter) else {}
         for number, (key, item) in enumerate(value.items()):
-            converted[self.convert(key, f"key {number} of {where}")] = self.convert(item, f"{where}[{key!r}]")
+            # most keys and many items are plain, and small models have hundreds of them
+            plain_key = key if type(key) in PLAIN else self.convert(key, f"key {number} of {where}")
+            converted[plain_key] = item if type(item) in PLAIN else self.convert(item, f"{where}[{key!r}]")
         if isinstance(converted, OrderedDict):
             vars(converted).update(vars(value))  # the versions of the modules: _metadata
         return converted
@@ -98,7 +100,7 @@ class _Converter:
     def _convert_tensor(self, tensor: Tensor, where: str) -> Tensor:
         if is_sharded(tensor):
             return sharded_like(self._convert_tensor(tensor.to_local(), where), tensor)
-        if tensor.is_meta or isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
+        if tensor.is_meta or isinstance(tensor, UNINITIALIZED):
             raise CheckpointError(f"{where} has no values yet; run one batch through the model, or move it to a device")
         if tensor.is_cpu and not self.copies:
             return tensor.detach()

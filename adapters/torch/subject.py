@@ -26,7 +26,6 @@ from trainbus.metrics.scalars import DeviceScalars
 
 try:
     from torch import nn
-    from torch.nn import UninitializedParameter
     from torch.optim import Optimizer
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[torch]'") from error
@@ -42,7 +41,7 @@ from .metric_directions import declared_direction, declares_directions
 from .sharding import is_fsdp1, is_sharded
 from .state_dict import empty_on_cpu
 from .training_state import DCP, SAFETENSORS, Snapshot, TrainingState
-from .weights import as_array, named_weights, unwrapped
+from .weights import UNINITIALIZED, as_array, named_weights, unwrapped
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
 
@@ -309,7 +308,7 @@ class TorchSubject:
         return None
 
     def _uninitialized_problem(self) -> str | None:
-        if any(isinstance(each, UninitializedParameter) for each in self.model.parameters()):
+        if any(isinstance(each, UNINITIALIZED) for each in self.model.parameters()):
             return "the model has weights without values until its first batch"
         return None
 

@@ -32,6 +32,11 @@ class WriterGroup:
         return self._ranks
 
     @property
+    def is_collective(self) -> bool:
+        """Whether all ranks write each file together. All ranks read this at the same time."""
+        return self.ranks is not None
+
+    @property
     def leads(self) -> bool:
         """Whether this process writes manifests, links and removes files, and reports what was written."""
         return self._ranks is None or self._ranks.rank == 0

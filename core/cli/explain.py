@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
@@ -36,6 +36,16 @@ from ..terminal import plot, plural, printable
 
 _MARKS = {"★": "best", "↓": "learning rate cut", "■": "stop"}
 """The meaning of each mark in the plot; of several marks in an epoch, the last one is shown."""
+
+_VERBS = {
+    "scale_learning_rate": "learning rate x {factor}",
+    "keep": "keep in memory",
+    "save": "save {path}",
+    "restore": "restore {source}",
+    "forget": "forget {source}",
+    "stop": "stop",
+}
+"""The words for each action and its options."""
 
 _ROUTINE = {"save", "keep", "forget"}
 """Actions that may repeat many times."""
@@ -196,21 +206,9 @@ def _lines(event: Event) -> Iterator[str]:
 
 
 def _verb(action: ActionRecord, event: DecisionMade) -> str:
-    options = action.options
-    match action.kind:
-        case "scale_learning_rate":
-            rates = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in (event.learning_rates or {}).values()))
-            return f"learning rate x {options.get('factor')}{f' = {rates}' if rates else ''}"
-        case "keep":
-            return "keep in memory"
-        case "save":
-            return f"save {options.get('path')}"
-        case "restore":
-            return f"restore {options.get('source')}"
-        case "forget":
-            return f"forget {options.get('source')}"
-        case "stop":
-            return "stop"
+    rates = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in (event.learning_rates or {}).values()))
+    words = _VERBS[action.kind].format_map(defaultdict(lambda: None, action.options))
+    return f"{words} = {rates}" if rates and action.kind == "scale_learning_rate" else words
 
 
 def _ending(run: RunJournal) -> str:

@@ -9,7 +9,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainbus import Callback, SettingsError, load
 
@@ -19,6 +19,26 @@ if TYPE_CHECKING:
 _MOST_VALUES = 10_000
 """The highest number of values in a range."""
 _LIBRARIES = ("trainbus", "keras", "torch", "lightning", "ignite")  # as in trainbus.replay, which needs NumPy
+
+
+class _Axis(NamedTuple):
+    """An option of early stopping of which ``trainbus sweep`` tries several values."""
+
+    parse: Callable[[str], Any]
+    example: str
+    none: bool = False
+    """Whether "none" is a value."""
+    ranges: bool = False
+    """Whether first:last and first:last:step give all values of a range."""
+
+
+_AXES = {
+    "patience": _Axis(int, "1:20 or 2,5,10", ranges=True),
+    "min_delta": _Axis(float, "0,0.001,0.01"),
+    "start_from_epoch": _Axis(int, "0,10", ranges=True),
+    "baseline": _Axis(float, "none,0.5", none=True),
+    "smoothing": _Axis(str, "'none,ema 0.9,median 5'", none=True),
+}
 _CALLBACK_OPTIONS = {
     "early_stopping": ("EarlyStopping", "stop early: patience=3,min_delta=0.001"),
     "model_checkpoint": ("ModelCheckpoint", "save models: save_best_only=true or keep=3"),
@@ -37,15 +57,7 @@ def add_replay(add: Callable[..., argparse.ArgumentParser]) -> None:
     _add_common(parser)
     parser.add_argument("--config", metavar="FILE", help="a settings file, such as trainbus.toml")
     for option, (_, words) in _CALLBACK_OPTIONS.items():
-        parser.add_argument(
-            f"--{option.replace('_', '-')}",
-            dest=option,
-            action="append",
-            nargs="?",
-            const="",
-            metavar="OPTIONS",
-            help=words,
-        )
+        parser.add_argument(_flag(option), action="append", nargs="?", const="", metavar="OPTIONS", help=words)
     parser.add_argument("--all", action="store_true", help="list all runs, however many there are")
     parser.set_defaults(command=_replay)
 
@@ -59,16 +71,8 @@ def add_sweep(add: Callable[..., argparse.ArgumentParser]) -> None:
         "early stopping policy saves and loses.",
     )
     _add_common(parser)
-    for name, example in (
-        ("patience", "1:20 or 2,5,10"),
-        ("min_delta", "0,0.001,0.01"),
-        ("start_from_epoch", "0,10"),
-        ("baseline", "none,0.5"),
-        ("smoothing", "'none,ema 0.9,median 5'"),
-    ):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", dest=name, metavar="VALUES", help=f"values to try: {example}"
-        )
+    for name, axis in _AXES.items():
+        parser.add_argument(_flag(name), metavar="VALUES", help=f"values to try: {axis.example}")
     parser.set_defaults(command=_sweep)
 
 
@@ -87,7 +91,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--steps-per-epoch",
-        dest="steps_per_epoch",
         type=int,
         metavar="N",
         help="training steps in an epoch, for event files that do not contain it (default: guessed)",
@@ -98,6 +101,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", help="also write an HTML page with curves, frontier and tables")
 
 
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
 def _replay(options: argparse.Namespace) -> int:
     from .. import replay  # noqa: PLC0415 - only this command needs NumPy
     from ..replay.report.text import overview_text, replay_text  # noqa: PLC0415
@@ -106,11 +113,9 @@ def _replay(options: argparse.Namespace) -> int:
     callbacks = _callbacks(options)
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     result = replay.replay(recordings, callbacks, **common) if callbacks else None
-    found = None
-    if result is None or options.html:
-        chosen = result.choice if result is not None else None
-        metric: dict[str, Any] = {"monitor": chosen.monitor, "mode": chosen.mode} if chosen is not None else {}
-        found = replay.sweep(recordings, **{**common, **metric})
+    if result is not None:
+        common |= {"monitor": result.choice.monitor, "mode": result.choice.mode}
+    found = replay.sweep(recordings, **common) if result is None or options.html else None
     if options.html:
         _write_page(options, recordings, result, found)
     if result is not None:
@@ -125,17 +130,8 @@ def _sweep(options: argparse.Namespace) -> int:
     from ..replay.report.text import sweep_text  # noqa: PLC0415
 
     recordings = _read(options)
-    found = replay.sweep(
-        recordings,
-        patience=_parse_values(options.patience, "patience", int, ranges=True),
-        min_delta=_parse_values(options.min_delta, "min-delta", float),
-        start_from_epoch=_parse_values(options.start_from_epoch, "start-from-epoch", int, ranges=True),
-        baseline=_parse_values(options.baseline, "baseline", float, none=True),
-        smoothing=_parse_values(options.smoothing, "smoothing", str, none=True),
-        by=options.library,
-        monitor=options.monitor,
-        mode=options.mode,
-    )
+    axes = {name: _parse_values(getattr(options, name), _flag(name), axis) for name, axis in _AXES.items()}
+    found = replay.sweep(recordings, **axes, by=options.library, monitor=options.monitor, mode=options.mode)
     if options.html:
         _write_page(options, recordings, None, found)
     _print(options, found, lambda: sweep_text(recordings, found))
@@ -166,10 +162,10 @@ def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) ->
 
 def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], result: Any, found: Any) -> None:
     from ..replay.report.html_page import render_page  # noqa: PLC0415
-    from ..storage.atomic_file import replace_text  # noqa: PLC0415
+    from ..storage.local import LocalBackend  # noqa: PLC0415
 
     try:
-        replace_text(Path(options.html), render_page(recordings, result, found))
+        LocalBackend(Path(options.html)).replace(render_page(recordings, result, found))
     except OSError as error:
         raise SettingsError(f"--html: {options.html!r} cannot be written: {error.strerror or error}") from None
     print(f"trainbus: wrote {options.html}", file=sys.stderr)
@@ -179,8 +175,7 @@ def _callbacks(options: argparse.Namespace) -> list[Callback]:
     """Return the callbacks of --config and of the callback options."""
     found: list[Callback] = list(load(options.config)) if options.config else []
     for option, (name, _) in _CALLBACK_OPTIONS.items():
-        flag = f"--{option.replace('_', '-')}"
-        found += [_callback(name, flag, text, options.library) for text in getattr(options, option) or ()]
+        found += [_callback(name, _flag(option), text, options.library) for text in getattr(options, option) or ()]
     if options.config and not found:
         raise SettingsError(f"{options.config!r} lists no callbacks")
     return found
@@ -233,27 +228,25 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def _parse_values(
-    text: str | None, option: str, kind: Callable[[str], Any], *, none: bool = False, ranges: bool = False
-) -> list[Any] | None:
-    """Return comma-separated values; with ``ranges`` also those of first:last and first:last:step."""
+def _parse_values(text: str | None, option: str, axis: _Axis) -> list[Any] | None:
+    """Return comma-separated values, and those in ranges; None if the option is not given."""
     if text is None:
         return None
     found: list[Any] = []
     for part in (each.strip() for each in text.split(",")):
         try:
-            if none and part.lower() == "none":
+            if axis.none and part.lower() == "none":
                 found.append(None)
-            elif ranges and ":" in part:
+            elif axis.ranges and ":" in part:
                 first, last, step = (*(int(each) for each in part.split(":")), 1)[:3]
                 if (last - first) // step >= _MOST_VALUES:
-                    raise SettingsError(f"--{option}: {part!r} has more than {_MOST_VALUES:,} values; give fewer")
+                    raise SettingsError(f"{option}: {part!r} has more than {_MOST_VALUES:,} values; give fewer")
                 found += range(first, last + 1, step)
             else:
-                found.append(kind(part))
+                found.append(axis.parse(part))
         except SettingsError:
             raise
         except (ValueError, TypeError, ZeroDivisionError):
-            example = ", or 1:20 for all from 1 to 20" if ranges else ""
-            raise SettingsError(f"--{option}: {part!r} is not a value; separate values by commas{example}") from None
+            example = ", or 1:20 for all from 1 to 20" if axis.ranges else ""
+            raise SettingsError(f"{option}: {part!r} is not a value; separate values by commas{example}") from None
     return found

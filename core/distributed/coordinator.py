@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..capabilities import HasLearningRate, Ranks, has
-from ..decision import NOTHING, Decision
+from ..decision import NOTHING, Decision, Stop
 from ..decision_json import decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
-from ..engine.run_state import RunState
 from ..errors import RankError, SettingsError
 from ..metrics.running_means import RunningMeans
 from .coordinated_stop import CoordinatedStop
 from .metric_reduction import MetricReducer
 from .rendezvous import BATCHES, BarrierResult, Point, RankMismatch, Rendezvous, describe_failures
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LoopState(Protocol):
+    """The part of ``RunState`` that ranks compare and share."""
+
+    subject: object
+    epoch: int
+    loops: int
+    means: RunningMeans
+    validated: bool
+    requested: str
+    interrupted: bool
+    stop_actions: list[Stop]
+
+    @property
+    def batch(self) -> int:
+        """The current batch of the epoch, counted from 0."""
+        ...
+
+    @property
+    def loop_position(self) -> list[int]:
+        """Numbers that only grow while the loop does; may be read in any thread."""
+        ...
 
 
 class StopReceiver(Protocol):
@@ -30,6 +55,14 @@ class StopReceiver(Protocol):
         ...
 
 
+def attempt(step: Callable[P, T], *values: P.args, **options: P.kwargs) -> tuple[T | None, Exception | None]:
+    """Return the result of a step and None, or None and its error, which is to be raised on every rank."""
+    try:
+        return step(*values, **options), None
+    except Exception as error:  # noqa: BLE001 - raised on every rank
+        return None, error
+
+
 class Coordinator:
     """The collective operations of one rank.
 
@@ -38,7 +71,7 @@ class Coordinator:
         state: The plain data of the run.
     """
 
-    def __init__(self, ranks: Ranks, state: RunState) -> None:
+    def __init__(self, ranks: Ranks, state: LoopState) -> None:
         self.rendezvous = Rendezvous(ranks)
         self.coordinated_stop = CoordinatedStop(ranks, lambda: state.loop_position, self._receive)
         self.stop: StopReceiver | None = None

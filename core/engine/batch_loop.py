@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from ..decision import Decision
 from .bus import Bus
 from .counters import UnobservedLoop
 from .run_state import RunState
@@ -19,7 +20,7 @@ def observed_batches(
     loader: Iterable[T],
     first: int,
     accumulate: int | None,
-    execute: Callable[[str, Any], object],
+    execute: Callable[[Decision], object],
     ends: Callable[[int, int | None], bool],
 ) -> Iterator[T]:
     """Iterate over batches that plugins listen to.
@@ -31,7 +32,7 @@ def observed_batches(
         loader: The batches.
         first: The number of the first batch in its epoch, counted from 0.
         accumulate: Batches to one weight update; None if they are counted elsewhere.
-        execute: Called with a hook and its results, if there are any.
+        execute: Called with each decision of the plugins.
         ends: Returns whether the loop ends after so many batches; called once a stop was decided.
     """
     begin, end = bus.on_batch_begin or _no_hook, bus.on_batch_end or _no_hook
@@ -40,14 +41,14 @@ def observed_batches(
     counters.batch = first
     for item in loader:
         counters.batch = batch
-        if (results := begin(run, epoch, batch)) is not None:
-            execute("on_batch_begin", results)
+        if (decision := begin(run, epoch, batch)) is not None:
+            execute(decision)
         yield item
         if every_batch or (accumulate and (batch + 1) % accumulate == 0):
             counters.steps += 1
         counters.trained_batches = batch + 1
-        if (results := end(run, epoch, batch, counters.steps, means)) is not None:
-            execute("on_batch_end", results)
+        if (decision := end(run, epoch, batch, counters.steps, means)) is not None:
+            execute(decision)
         batch += 1
         if stops and ends(batch, accumulate):
             return
@@ -69,6 +70,14 @@ def unobserved_batches(
     finally:  # also if the loop's body breaks
         counters.close(loop)
     counters.batch = max(batch - 1, 0)
+
+
+def length_of(loader: Iterable[object]) -> int | None:
+    """Return the number of batches; None if the loader has no length: that of PyTorch's may raise."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def _no_hook(*_: object) -> None:

@@ -3,67 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol
+from functools import partial
+from typing import Any
 
 import pluggy
 
-from ..decision import NOTHING, Decision, join
+from ..decision import Decision, join
 from ..errors import LoopError, SettingsError
 from ..failures import Failures, is_observer
 from ..hooks import HOOKS, PROJECT, Hooks
 from .dispatch import CompiledHook, HookResults, call_all, compile_hook
 from .execution_result import ExecutionResult
 
-
-class BoundHook(Protocol):
-    """One hook, as a bus stores it."""
-
-    name: str
-    call: CompiledHook
-    """Calls the plugins."""
-    decides: bool
-    """Whether a plugin that is not an observer implements the hook."""
-
-    def join(self, results: HookResults | Decision) -> Decision:
-        """Join what the call has returned into one decision."""
-        ...
-
-
-class _Hook:
-    """One hook, compiled for the plugins that implement it."""
-
-    def __init__(self, name: str, call: CompiledHook, plugins: list[tuple[str, object]], failures: Failures) -> None:
-        self.name = name
-        self.call = call
-        self.decides = any(not is_observer(plugin) for _, plugin in plugins)
-        self._plugins = plugins
-        self._failures = failures
-
-    def join(self, results: HookResults | Decision) -> Decision:
-        """Join what a call has returned into one decision, each action signed by the plugin that asked for it.
-
-        Args:
-            results: The results of the plugins; or the decision itself, if a group of ranks has joined it already.
-
-        Raises:
-            LoopError: A plugin returned something other than a ``Decision`` or None.
-        """
-        if isinstance(results, Decision):
-            return results
-        decision, errors = _join(self.name, self._plugins, results, self._failures)
-        if errors:
-            raise errors[0]
-        return decision
+ANSWERS_IGNORED = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error", "on_exception"})
+"""Hooks that report; what plugins return from them has no effect."""
 
 
 class Bus:
     """The plugins of one run, and the hooks by which they are called.
 
-    Each hook is an attribute of its name: a compiled function, or None if no plugin implements it.
+    Each hook is an attribute of its name: a function that calls the plugins and returns their joint decision, or None
+    if no plugin implements it. It raises ``LoopError`` if a plugin that decides returns anything but a ``Decision``.
 
     Args:
         failures: Records what observers raise.
-        bind: Called once with each compiled hook that a plugin implements; returns the function to call instead.
+        bind: Called with the name of each hook at which a plugin decides, and the compiled hook; returns the function
+            to call instead.
     """
 
     on_train_begin: CompiledHook | None
@@ -77,12 +42,14 @@ class Bus:
     on_checkpoint: CompiledHook | None
     on_checkpoint_error: CompiledHook | None
 
-    def __init__(self, failures: Failures, bind: Callable[[BoundHook], CompiledHook] = lambda hook: hook.call) -> None:
+    def __init__(
+        self, failures: Failures, bind: Callable[[str, CompiledHook], CompiledHook] = lambda _, hook: hook
+    ) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
         self._failures = failures
         self._bind = bind
-        self._hooks: dict[str, _Hook] = {}
+        self._hooks: dict[str, CompiledHook] = {}
         self._compile()
 
     def register(self, plugins: Iterable[tuple[str, object]]) -> None:
@@ -103,18 +70,10 @@ class Bus:
         if self._compiled_without != self._failures.disabled:
             self._compile()
 
-    def join(self, name: str, results: HookResults | Decision) -> Decision:
-        """Join what a hook has returned into one decision.
-
-        Raises:
-            LoopError: A plugin returned something other than a ``Decision`` or None.
-        """
-        return self._hooks[name].join(results)
-
     def replay(self, name: str, *values: Any) -> None:
         """Call a hook again with its arguments from before a resume; its answers were executed then."""
         if name in self._hooks:
-            self._hooks[name].call(*values)
+            self._hooks[name](*values)
 
     def announce(self, run: object, result: ExecutionResult) -> None:
         """Call the hooks that report what was executed, written, and not written."""
@@ -127,33 +86,35 @@ class Bus:
         if self.on_decision is not None and result.done:
             self.on_decision(run, result.done)
 
-    def call_all(
-        self, name: Literal["on_exception", "on_train_end"], **values: Any
-    ) -> tuple[Decision, list[Exception]]:
-        """Call every plugin, even after one has raised.
+    def end(self, run: object, error: BaseException | None) -> tuple[Decision, list[Exception]]:
+        """Call ``on_exception`` if an error ended the run, then ``on_train_end``.
+
+        Every plugin is called, even after one has raised.
 
         Returns:
             The decision of the plugins at the end of the training, and the errors.
         """
-        hook: pluggy.HookCaller = getattr(self._manager.hook, name)
+        hooks, failures, errors = self._manager.hook, self._failures, list[Exception]()
+        if error is not None:
+            errors = call_all(hooks.on_exception, {"run": run, "error": error}, failures, failures.disabled)[1]
         # observers that were disabled are called at the end, too: they may have files to close
-        without = () if name == "on_train_end" else self._failures.disabled
-        results, errors = call_all(hook, values, self._failures, without)
-        if name != "on_train_end":
-            return NOTHING, errors
-        decision, wrong = _join(name, _plugins_of(hook), results, self._failures)
-        return decision, errors + wrong
+        results, raised = call_all(hooks.on_train_end, {"run": run}, failures)
+        decision, wrong = _decisions("on_train_end", _plugins_of(hooks.on_train_end), failures, results)
+        return decision, errors + raised + wrong
 
     def _compile(self) -> None:
         self._compiled_without = disabled = set(self._failures.disabled)
         self._hooks.clear()
         for name in HOOKS:
             hook: pluggy.HookCaller = getattr(self._manager.hook, name)
-            call = compile_hook(hook, self._failures)
+            plugins = [each for each in _plugins_of(hook) if each[0] not in disabled]
+            join = _ignore if name in ANSWERS_IGNORED else partial(_join, name, plugins, self._failures)
+            call = compile_hook(hook, self._failures, join)
             if call is not None:
-                plugins = [each for each in _plugins_of(hook) if each[0] not in disabled]
-                self._hooks[name] = _Hook(name, call, plugins, self._failures)
-            setattr(self, name, None if call is None else self._bind(self._hooks[name]))
+                self._hooks[name] = call
+                if not all(is_observer(plugin) for _, plugin in plugins):
+                    call = self._bind(name, call)
+            setattr(self, name, call)
 
 
 def _plugins_of(hook: pluggy.HookCaller) -> list[tuple[str, object]]:
@@ -161,9 +122,21 @@ def _plugins_of(hook: pluggy.HookCaller) -> list[tuple[str, object]]:
     return [(each.plugin_name, each.plugin) for each in reversed(hook.get_hookimpls())]
 
 
-def _join(
-    hook: str, plugins: list[tuple[str, object]], results: HookResults, failures: Failures
+def _ignore(_: HookResults) -> None:
+    """Return no decision, in place of one that joins the results."""
+
+
+def _join(hook: str, plugins: list[tuple[str, object]], failures: Failures, results: HookResults) -> Decision:
+    decision, errors = _decisions(hook, plugins, failures, results)
+    if errors:
+        raise errors[0]
+    return decision
+
+
+def _decisions(
+    hook: str, plugins: list[tuple[str, object]], failures: Failures, results: HookResults
 ) -> tuple[Decision, list[Exception]]:
+    """Return the union of the decisions, each signed by its plugin, and an error for each answer that is none."""
     decisions: list[Decision] = []
     errors: list[Exception] = []
     for (name, plugin), result in zip(plugins, results, strict=True):

@@ -1,15 +1,15 @@
 """Compile a pluggy hook to bare calls.
 
 A call through pluggy costs about a microsecond. A compiled hook is one function with one line for each implementation,
-which passes just the arguments that the implementation names. It returns what pluggy would return, but keeps each None,
-so that the index of a result names its plugin.
+which passes just the arguments that the implementation names. If all of them return None, so does the function;
+otherwise it joins the results, in which each None is kept, so that the index of a result names its plugin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
@@ -19,13 +19,15 @@ from ..failures import Failures, add_plugin_note, is_observer
 HookResults = tuple[Any, ...]
 """What the implementations returned, in calling order."""
 
-CompiledHook = Callable[..., HookResults | Decision | None]
-"""Takes the hook's arguments by position; returns None if every implementation returned None.
+CompiledHook = Callable[..., Decision | None]
+"""Takes the hook's arguments by position; returns the joint decision, None if every implementation returned None."""
 
-A group of ranks binds the hook to a function that returns the group's joint decision instead of the results."""
+T = TypeVar("T")
 
 
-def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | None:
+def compile_hook(
+    hook: pluggy.HookCaller, failures: Failures, join: Callable[[HookResults], T]
+) -> Callable[..., T | None] | None:
     """Compile a hook to one function.
 
     The order of the calls and the arguments of each are pluggy's (last registered first, tryfirst, trylast). An error
@@ -35,6 +37,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | 
         hook: pluggy's hook with its implementations.
         failures: Records what observers raise; the other plugins are then called as if the observer had returned
             None. Disabled observers are not called, even by functions that were compiled earlier.
+        join: Called with the results, unless all of them are None; the function returns what it returns.
 
     Returns:
         The function; None if no plugin implements the hook.
@@ -58,7 +61,7 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | 
         owners += [i] * (len(lines) - first + 1 - len(owners))
     results = [f"r{i}" for i in range(len(implementations))]
     lines += [
-        f"    return None if {' is None and '.join(results)} is None else ({', '.join(results)},)",
+        f"    return None if {' is None and '.join(results)} is None else join(({', '.join(results)},))",
         "  except BaseException as error:",
         "    add_note(error)",
         "    raise",
@@ -74,13 +77,13 @@ def compile_hook(hook: pluggy.HookCaller, failures: Failures) -> CompiledHook | 
 
     # The implementations are globals of the generated function, which Python finds faster than variables of a closure.
     scope: dict[str, Any] = {f"f{i}": each.function for i, each in enumerate(implementations)}
-    scope |= {"add_note": add_note, "record": record}
+    scope |= {"add_note": add_note, "record": record, "join": join}
     exec(compile("\n".join(lines), f"<trainbus hook {hook.name}>", "exec"), scope)
     for i, each in enumerate(implementations):
         if is_observer(each.plugin):
             # A loop may use the function until the end of its epoch.
             failures.on_disabled(each.plugin_name, partial(scope.__setitem__, f"f{i}", _disabled))
-    compiled: CompiledHook = scope[hook.name]
+    compiled: Callable[..., T | None] = scope[hook.name]
     return compiled
 
 

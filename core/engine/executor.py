@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, has, missing
 from ..checkpoints import local_copy, manifest_of, read, remove, remove_debris
 from ..checkpoints.async_writer import SaveJob
+from ..checkpoints.checkpoint_writer import CheckpointWriter, StateSource, plugins_with_failed_saves
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
-from ..decision import Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
+from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
 from ..errors import CheckpointError, MissingCapability
 from ..failures import Failures
+from ..resume.state import RankState
 from ..storage.backend import backend_for
 from ..storage.directory_lock import lock_directories
 from ..storage.paths import Location, location
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
-from .checkpoint_writer import CheckpointWriter, plugins_with_failed_saves
 from .execution_result import ExecutionResult
-from .state_collector import StateCollector
+
+C = TypeVar("C")
+
+
+class RankStateSource(StateSource, Protocol):
+    """The state of a run, as checkpoints store it: the part of ``StateCollector`` that an executor uses."""
+
+    def rank_state(self) -> RankState:
+        """Return the state of this rank."""
+        ...
 
 
 class Executor:
@@ -31,42 +42,35 @@ class Executor:
 
     Args:
         subject: The object that is trained.
-        collector: Collects the state of the run that a checkpoint stores.
+        source: Returns the state of the run that a checkpoint stores.
         failures: Records what went wrong without ending the run.
     """
 
-    def __init__(self, subject: object, collector: StateCollector, failures: Failures) -> None:
-        self.collector = collector
+    def __init__(self, subject: object, source: RankStateSource, failures: Failures) -> None:
+        self._source = source
         self.snapshots = SnapshotStore()
-        self.writer_group = WriterGroup(subject)
-        self.writer = CheckpointWriter(subject, self.snapshots, self.writer_group, collector, failures)
+        self._writer_group = WriterGroup(subject)
+        self.writer = CheckpointWriter(subject, self.snapshots, self._writer_group, source, failures)
         self._subject = subject
         self._failures = failures
 
-    def lock_directories(self, callbacks: Iterable[Callback], *, lock: bool) -> ExitStack:
-        """Lock the directories that callbacks write into, and delete the files that dead writers left there.
+    def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
+        """Note and return the directories that callbacks write into."""
+        directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
+        self.writer.directories = tuple(sorted(directories, key=str))
+        return self.writer.directories
 
-        Args:
-            callbacks: The callbacks of the run.
-            lock: Whether this process writes files; otherwise it only notes the directories.
-
-        Returns:
-            A stack that unlocks them when it is closed.
+    def lock_directories(self, at_end: ExitStack) -> None:
+        """Lock the directories until ``at_end`` is closed, and delete the files that dead writers left there.
 
         Raises:
             CheckpointError: Another run has locked one of them, or it cannot be written.
         """
-        directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
-        self.writer.directories = tuple(sorted(directories, key=str))
-        self.collector.enabled = bool(directories)
-        if not lock:
-            return ExitStack()
-        locked = lock_directories(directories)
-        for directory in directories:
+        at_end.enter_context(lock_directories(self.writer.directories))
+        for directory in self.writer.directories:
             remove_debris(directory)
-        return locked
 
-    def execute(self, decision: Decision) -> ExecutionResult:
+    def execute(self, decision: Decision, other_ranks: Sequence[RankState] = ()) -> ExecutionResult:
         """Execute a decision, its actions in their order.
 
         Of several new learning rates the lowest wins. A file is written once, with the complete state if any plugin
@@ -74,20 +78,22 @@ class Executor:
         deletes nothing. If every plugin that saves allows it, files are written and deleted in the background, from a
         copy of the current state.
 
+        Args:
+            decision: What to do.
+            other_ranks: What a checkpoint stores of the ranks after rank 0, as differences from rank 0's state.
+
         Raises:
             MissingCapability: The subject cannot do what is asked.
             CheckpointError: A file could not be written, now or earlier in the background, or cannot be restored.
         """
-        self._scale(decision)
-        if not _needs_files(decision):
+        self.scale(decision)
+        if not needs_files(decision):
             return ExecutionResult(decision)
-        with self.writer_group.abort_all_on_error():
-            before = self.writer.collect(wait=True)
-            self._keep(decision)
+        before = self.prepare(decision)
         if before.failed:  # these plugins decided before the failure was reported, as if the files had been written
             decision = _without(decision, self.writer.requested_by(before.failed), Forget)
-        self._save(decision)
-        now = self.writer.collect(wait=False)
+        self._save(decision, other_ranks)
+        now = self.collect(wait=False)
         done = decision
         if now.failed:
             lost = {each.path for each in now.failed}
@@ -97,44 +103,22 @@ class Executor:
             )
         return ExecutionResult(done, (*before.committed, *now.committed), (*before.failed, *now.failed))
 
-    def execute_on_follower(self, decision: Decision) -> None:
-        """Execute the actions before rank 0 writes its files; write this rank's part if all ranks write.
+    def collect(self, *, wait: bool) -> ExecutionResult:
+        """Return the results of the files since the last call; with ``wait``, wait for files that are being written.
 
         Raises:
-            MissingCapability: The subject cannot do what is asked.
-            CheckpointError: A file that all ranks write in the background failed.
+            CheckpointError: A file could not be written, and a plugin asked for it with ``on_error="raise"``.
         """
-        self._scale(decision)
-        if self.writer_group.ranks is None or not _needs_files(decision):
-            self._keep(decision)
-            return
-        with self.writer_group.abort_all_on_error():
-            self.writer.collect(wait=True)
-            self._keep(decision)
-        self._save(decision)
-        self.writer.collect(wait=False)
+        return ExecutionResult(NOTHING, *self.writer.collect(wait=wait))
 
-    def finish_on_follower(self, decision: Decision) -> None:
-        """Execute the actions after rank 0 has written its files.
+    @property
+    def is_collective(self) -> bool:
+        """Whether all ranks write each file together; all of them read this at the same time."""
+        return self._writer_group.is_collective
 
-        Raises:
-            MissingCapability: The subject cannot do what is asked.
-            CheckpointError: A file cannot be restored.
-        """
-        kept = {action.slot for action in decision if isinstance(action, Keep)}
-        for action in decision:
-            if isinstance(action, Restore):
-                self._restore(action)
-            elif isinstance(action, Forget) and action.source not in kept:
-                self.snapshots.drop(action.source)
-
-    def exists(self, path: Location) -> bool:
-        """Return whether there is a checkpoint at a path; if that cannot be determined, whether this run wrote one."""
-        try:
-            backend = backend_for(path)
-            return backend.size() is not None or backend.is_directory()
-        except OSError:
-            return any(each.path == path for each in self.collector.state.checkpoints)
+    def rank_state(self) -> RankState:
+        """Return the state of this rank, which a checkpoint stores."""
+        return self._source.rank_state()
 
     def prune_snapshots(self) -> None:
         """Delete the files of snapshots whose checkpoints were deleted since."""
@@ -143,49 +127,67 @@ class Executor:
         except OSError as error:
             self._tolerate("Keep", f"snapshots of deleted checkpoints could not be deleted: {error}")
 
-    def detach(self) -> None:
-        """Leave the writer group; waiting ranks fail at once."""
+    def close(self) -> None:
+        """Wait for the files, then leave the ranks that write together; those that wait for this one fail at once."""
         with suppress(Exception):
             self.writer.wait()
-        self.writer_group.leave()
+        self._writer_group.leave()
 
-    def _scale(self, decision: Decision) -> None:
+    # --- the steps of a decision
+
+    def scale(self, decision: Decision) -> None:
+        """Change the learning rates."""
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
-        self._require(HasLearningRate, actions)
-        if actions and has(self._subject, HasLearningRate):
-            rates = self._subject.learning_rates()
+        if actions:
+            subject = self._able(HasLearningRate, actions)
+            rates = subject.learning_rates()
             scaled = {name: min(action.applied_to(rate) for action in actions) for name, rate in rates.items()}
-            self._subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
+            subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
 
-    def _keep(self, decision: Decision) -> None:
+    def prepare(self, decision: Decision) -> ExecutionResult:
+        """Wait for the files of the last decision, then copy the subject's state to memory if a plugin keeps it.
+
+        Returns:
+            The result of these files.
+        """
+        with self._writer_group.abort_all_on_error():
+            before = self.collect(wait=True)
+            self.keep(decision)
+        return before
+
+    def keep(self, decision: Decision) -> None:
+        """Copy the subject's state to memory if a plugin keeps it."""
         actions = [action for action in decision if isinstance(action, Keep)]
-        self._require(Snapshotable, actions)
-        if actions and has(self._subject, Snapshotable):
-            snapshot = self._subject.snapshot()
+        if actions:
+            snapshot = self._able(Snapshotable, actions).snapshot()
             for slot in {action.slot for action in actions}:
                 self.snapshots.keep(slot, snapshot)
 
-    def _save(self, decision: Decision) -> None:
-        """Write, restore and delete; in the background, only start to write."""
+    def in_background(self, decision: Decision) -> bool:
+        """Return whether the files of a decision can be written while the training continues.
+
+        Raises:
+            MissingCapability: The subject cannot be saved.
+        """
         saves = [action for action in decision if isinstance(action, Save)]
-        restores = [action for action in decision if isinstance(action, Restore)]
-        self._require(Saveable, saves)
-        background = self.writer.writes_in_background(saves)
-        background = background and all(action.source in self.snapshots for action in restores)
-        if not background:
-            self.writer.write(decision, background=False, after=partial(self._after_save, decision, restores))
-            return
-        self.writer.write(decision, background=True, after=partial(self._after_save, decision, ()))
-        if self.writer_group.leads:
-            for restore in restores:
-                self._restore(restore)
+        if saves:
+            self._able(Saveable, saves)
+        return self.writer.writes_in_background(saves) and all(
+            each.source in self.snapshots for each in _restores(decision)
+        )
+
+    def _save(self, decision: Decision, other_ranks: Sequence[RankState]) -> None:
+        """Write, restore and delete; in the background, only start to write."""
+        background, restores = self.in_background(decision), _restores(decision)
+        after = partial(self._after_save, decision, () if background else restores)
+        self.writer.write(decision, other_ranks, background=background, after=after)
+        for restore in restores if background else ():
+            self.restore(restore)
 
     def _after_save(self, decision: Decision, restores: Iterable[Restore], job: SaveJob) -> None:
         """Restore, then delete what the decision has not just made; called by the thread that has written the files."""
-        if not self.writer_group.leads:
-            return
         for restore in restores:
-            self._restore(restore)
+            self.restore(restore)
         losers = plugins_with_failed_saves(decision, job.failed)
         made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in decision}
         for action in decision:
@@ -197,19 +199,17 @@ class Executor:
             except OSError as error:
                 self._tolerate(action.by, f"{action.source!r} could not be deleted: {error}")
 
-    def _restore(self, action: Restore) -> None:
+    def restore(self, action: Restore) -> None:
+        """Restore the subject from a slot or a file."""
         source = action.source
         if source in self.snapshots:
-            self._require(Snapshotable, [action])
-            if has(self._subject, Snapshotable):
-                self._subject.restore(self.snapshots[source])
+            self._able(Snapshotable, [action]).restore(self.snapshots[source])
         elif self.snapshots.is_lost(source):
             self._tolerate(action.by, f"{source!r} is not restored: it was lost before the run was resumed")
         else:
-            self._require(Restorable, [action])
-            self._load(source)
+            self._load(self._able(Restorable, [action]), source)
 
-    def _load(self, source: str) -> None:
+    def _load(self, subject: Restorable, source: str) -> None:
         path = location(source)
         try:
             exists, verified = (backend_for(each).size() is not None for each in (path, manifest_of(path)))
@@ -219,23 +219,29 @@ class Executor:
             kept = ", ".join(map(repr, self.snapshots)) or "nothing"
             raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
         with downloads_kept():  # a damaged file is refused before it changes anything
-            digest = read(path, self.writer_group.share).entry.digest if verified else ""
-            if has(self._subject, Restorable):
-                with local_copy(path, digest) as file:
-                    self._subject.load(file)
+            digest = read(path, self._writer_group.share).entry.digest if verified else ""
+            with local_copy(path, digest) as file:
+                subject.load(file)
 
-    def _require(self, capability: type, actions: Iterable[Action]) -> None:
-        for action in actions:
-            why = missing(self._subject, capability)
-            if why:
-                raise MissingCapability(f"{action.by or 'the loop'} asked for the action {action.kind!r}, but {why}")
+    def _able(self, capability: type[C], actions: Sequence[Action]) -> C:
+        """Return the subject if it can do what the actions need; otherwise raise an error that names the first."""
+        why = missing(self._subject, capability)
+        if why or not has(self._subject, capability):
+            action = actions[0]
+            raise MissingCapability(f"{action.by or 'the loop'} asked for the action {action.kind!r}, but {why}")
+        return self._subject
 
     def _tolerate(self, plugin: str, problem: str) -> None:
         self._failures.record(plugin, CheckpointError(problem))
 
 
-def _needs_files(decision: Decision) -> bool:
+def needs_files(decision: Decision) -> bool:
+    """Return whether a decision concerns files or snapshots, which are mirrored to files."""
     return any(isinstance(action, (Keep, Save, Restore, Forget)) for action in decision)
+
+
+def _restores(decision: Decision) -> list[Restore]:
+    return [action for action in decision if isinstance(action, Restore)]
 
 
 def _without(decision: Decision, plugins: Iterable[str], kind: type[Action]) -> Decision:

@@ -3,52 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from ..callback import Callback
 from ..checkpoints import Checkpoint
+from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Decision
+from ..errors import UnreadableCheckpoint
 from ..failures import LOG, Failures
-from ..resume.locate import locate
 from ..resume.resumption import Resumption
-from ..storage.paths import Location, Source
+from ..storage.paths import Location, Source, location
 from ..storage.remote_cache import downloads_kept
-from ..storage.sharded_directory import VerificationShare
 from .execution_result import ExecutionResult
-from .executor import Executor
 from .run_state import RunState
 
 T = TypeVar("T")
 
 
-class ResumingGroup(Protocol):
-    """The part of ``Group`` that resuming uses."""
+P = ParamSpec("P")
 
-    rank: int
-    size: int
-    leads: bool
-    """Whether this process logs messages and has the remaining actions of the decision."""
 
-    def shared(self) -> AbstractContextManager[None]:
-        """Raise on all ranks an error that one rank raises inside the block."""
+class StepBinder(Protocol):
+    """Returns the function to call for a step of the run, of which it gets the name: ``Group.bind``."""
+
+    def __call__(self, name: str, step: Callable[P, T], /) -> Callable[P, T]:
+        """Return the function to call for the step."""
         ...
 
-    def restore(
-        self,
-        find: Callable[[VerificationShare, Collection[Location]], Checkpoint | None],
-        load: Callable[[Checkpoint], object],
-        source: Source,
-    ) -> None:
-        """Find a checkpoint and load it on every rank; do nothing if there is none."""
+
+class Locate(Protocol):
+    """Finds the checkpoint to resume from: ``trainbus.resume.locate.locate`` for given callbacks."""
+
+    def __call__(self, source: Source, *, without: Collection[Location]) -> Checkpoint | None:
+        """Return the checkpoint, which is none of those in ``without``; None if there is none."""
         ...
 
-    def agree(self, result: ExecutionResult) -> ExecutionResult:
-        """Return rank 0's result on every rank."""
+
+class LoopRecorder(Protocol):
+    """The part of ``StateCollector`` that resuming uses: what a checkpoint stores of loops over batches."""
+
+    epoch_rng: Any
+    loop_rng: Any
+    loop_loader: Any
+
+    def start_loop(self, number: int, loader: Iterable[Any]) -> None:
+        """Store the loader of a loop over the batches of the epoch."""
         ...
 
-    def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
-        """Execute a decision on every rank."""
+    def enter_loop(self, loader: Iterable[Any]) -> None:
+        """Store the state in which a loop begins."""
         ...
 
 
@@ -57,30 +60,38 @@ class Resumer:
 
     Args:
         source: The checkpoint to resume from, a directory or "auto"; None to start from the beginning.
-        strict: Whether the callbacks must be those of the checkpoint.
+        locate: Finds the checkpoint.
+        resumption: Makes the resumption from a checkpoint.
         state: The plain data of the run.
-        plugins: Name of each plugin to the plugin.
-        callbacks: Name of a plugin to the callback that made it.
-        executor: Executes the remaining actions of the decision that saved the checkpoint.
+        snapshots: The snapshots in memory.
+        loops: Stores the state of loops over batches.
         failures: Records what observers raise.
+        bind: Binds the steps that ranks share.
+        execute: Executes the remaining actions of the decision that saved the checkpoint.
+        strict: Whether the callbacks must be those of the checkpoint.
     """
 
     def __init__(
         self,
         source: Source | None,
+        locate: Locate,
+        resumption: Callable[[Checkpoint], Resumption],
         state: RunState,
-        plugins: Mapping[str, object],
-        callbacks: Mapping[str, Callback],
-        executor: Executor,
+        snapshots: SnapshotStore,
+        loops: LoopRecorder,
         failures: Failures,
+        bind: StepBinder,
+        execute: Callable[[Decision], ExecutionResult],
         *,
         strict: bool = False,
     ) -> None:
-        self._source, self._strict = source, strict
+        self._source, self._locate, self._resumption_from, self._strict = source, locate, resumption, strict
         self._state = state
-        self._plugins, self._callbacks = plugins, callbacks
-        self._executor, self._collector = executor, executor.collector
+        self._snapshots = snapshots
+        self._loops = loops
         self._failures = failures
+        self._bind = bind
+        self._execute = execute
         self._resumption: Resumption | None = None
 
     # --- what an adapter calls
@@ -95,15 +106,9 @@ class Resumer:
         resumption = self._resumption
         if resumption is None:
             return initial_epoch
-        done = resumption.position.epochs
-        if done >= epochs and not self._state.stop_actions and resumption.leads:
-            path = resumption.checkpoint.path
-            LOG.warning(
-                "resumed from %s: all %d epochs are done; to continue training, raise the number of epochs",
-                path,
-                epochs,
-            )
-        return max(initial_epoch, done)
+        if not self._state.stop_actions:
+            resumption.warn_if_done(epochs)
+        return max(initial_epoch, resumption.position.epochs)
 
     @property
     def batches_to_skip(self) -> int:
@@ -125,52 +130,57 @@ class Resumer:
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         return self._resumption is not None and self._resumption.mid_epoch
 
-    def restore(self, group: ResumingGroup) -> None:
-        """Load the checkpoint; do nothing if there is none.
+    def restore(self) -> None:
+        """Load the newest checkpoint that can be read; do nothing if there is none.
 
         Raises:
             SettingsError: There is nothing to resume from, or the callbacks differ and may not.
             CheckpointError: The checkpoint is damaged or belongs to another subject.
         """
-        source, callbacks = self._source, self._callbacks.values()
-        if source is None:
+        if self._source is None:
             return
-
-        def find(share: VerificationShare, without: Collection[Location]) -> Checkpoint | None:
-            return locate(source, callbacks, share, without)
-
-        def load(checkpoint: Checkpoint) -> None:
-            rank, size = group.rank, group.size
-            resumption = Resumption(checkpoint, self._plugins, self._callbacks, rank=rank, world_size=size)
-            if self._strict:
-                resumption.refuse_differences()
-            resumption.restore_subject(self._state.subject, self._executor.snapshots)
-            resumption.report_differences()
-            resumption.restore_run(self._state)
-            self._resumption = resumption
-
+        find, load = self._bind("find_checkpoint", self._find), self._bind("load_checkpoint", self._load)
+        damaged: dict[Location, str] = {}
         with downloads_kept():
-            group.restore(find, load, source)
+            while (checkpoint := find(damaged)) is not None:
+                try:
+                    load(checkpoint)
+                except UnreadableCheckpoint as error:
+                    if location(self._source) == checkpoint.path:
+                        raise
+                    damaged[checkpoint.path] = str(error)
+                else:
+                    return
 
-    def finish_last_decision(self, group: ResumingGroup) -> ExecutionResult:
+    def _find(self, damaged: Mapping[Location, str]) -> Checkpoint | None:
+        for path, flaw in list(damaged.items())[-1:]:
+            LOG.warning("skipped: %s: %s", path, flaw)
+        assert self._source is not None
+        return self._locate(self._source, without=damaged.keys())
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        resumption = self._resumption_from(checkpoint)
+        if self._strict:
+            resumption.refuse_differences()
+        resumption.restore_subject(self._state.subject, self._snapshots)
+        resumption.report_differences()
+        resumption.restore_run(self._state)
+        self._resumption = resumption
+
+    def finish_last_decision(self) -> ExecutionResult:
         """Restore the plugins, and execute the remaining actions of the decision that saved the checkpoint.
 
         Returns:
             The result of the complete decision; empty if the run was not resumed.
         """
-        resumption = self._resumption
+        resumption, state = self._resumption, self._state
         if resumption is None:
             return ExecutionResult()
-        decision, left = resumption.decision(), ExecutionResult()
-        with group.shared():
-            resumption.restore_plugins(self._state.subject, self._failures)
-            if resumption.mid_epoch:
-                self._state.epochs_started += 1
-            if group.leads:
-                remaining, written = resumption.remaining_actions()
-                left = ExecutionResult(remaining, tuple(written))
-        left = group.agree(left)
-        result = group.execute(left.done, self._executor)
+        self._bind("restore_plugins", resumption.restore_plugins)(state.subject, self._failures)
+        if resumption.mid_epoch:
+            state.epochs_started += 1
+        left = self._bind("remaining_actions", partial(_remaining_actions, resumption))()
+        result, decision = self._execute(left.done), resumption.decision()
         done = Decision(decision.actions - (left.done.actions - result.done.actions))
         return ExecutionResult(done, (*left.committed, *result.committed), result.failed)
 
@@ -179,37 +189,40 @@ class Resumer:
         resumption, state = self._resumption, self._state
         if resumption is None:
             return
-        if state.stop_actions and resumption.leads:
-            LOG.warning(
-                "resumed from %s: this run had stopped: %s; it stays stopped. To continue training, change "
-                "the settings of the callback that stopped it, or call clear_stops() of the run",
-                resumption.checkpoint.path,
-                state.reason,
-            )
+        if state.stop_actions:
+            resumption.warn_that_it_stopped(state.reason)
         if not resumption.mid_epoch:
             resumption.restore_rng(state.subject)
 
     def reenter_epoch(self) -> None:
-        """Continue the interrupted epoch: restore its metrics and states, and the generators from before its loop."""
+        """Continue the interrupted epoch: restore its metrics and states, and the generators from its beginning."""
         resumption = self._resumption
         assert resumption is not None
         resumption.restore_plugins(self._state.subject, self._failures)
-        resumption.restore_rng(self._state.subject, loop=True)
+        resumption.restore_epoch_rng(self._state.subject)
         resumption.restore_epoch(self._state)
-        self._collector.loop_rng = resumption.loop_rng
+        self._loops.epoch_rng, self._loops.loop_rng = resumption.epoch_rng, resumption.loop_rng
+        if not resumption.position.in_loop:
+            resumption.reach(self._state.subject)
 
     def begin_loop(self, loader: Iterable[T]) -> tuple[Iterable[T], int]:
         """Begin a loop over batches; return what to iterate over, and the number of its first batch in the epoch."""
-        state, collector, resumption = self._state, self._collector, self._resumption
+        state, loops, resumption = self._state, self._loops, self._resumption
         number = state.loops
         state.loops += 1
-        collector.start_loop(number, loader)
+        loops.start_loop(number, loader)
         if resumption is not None and resumption.mid_epoch:
-            state.counters.trained_batches = first = resumption.first_batch(number)
-            collector.loop_loader = resumption.loop_loader
-            return resumption.remaining_batches(number, loader, state.subject), first
+            state.counters.trained_batches = first = resumption.loaders.first_batch(number)
+            loops.loop_loader = resumption.loop_loader
+            batches = resumption.loaders.remaining_batches(number, loader, state.subject, resumption.reach)
+            return batches, first
         if resumption is not None:
-            resumption.restore_loader(number, loader, state.subject)
+            resumption.loaders.restore(number, loader, state.subject)
         state.counters.trained_batches = 0
-        collector.enter_loop(number, loader)
+        loops.enter_loop(loader)
         return loader, 0
+
+
+def _remaining_actions(resumption: Resumption) -> ExecutionResult:
+    decision, written = resumption.remaining_actions()
+    return ExecutionResult(decision, tuple(written))

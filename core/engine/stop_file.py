@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from ..failures import LOG
-from ..storage.backend import backend_for
+from ..storage.backend import Backend, backend_for
 from ..storage.paths import Location
-
-__all__ = ["NAME", "SECONDS", "StopFile"]
 
 NAME = "stop"
 """``touch DIR/stop`` ends the run that saves in DIR."""
@@ -34,21 +32,21 @@ class StopFile:
     """
 
     def __init__(self, directories: Iterable[Location], ask: Callable[[str], object]) -> None:
-        self._paths = [directory / NAME for directory in directories]
+        self._files = {path: backend_for(path) for path in (directory / NAME for directory in directories)}
         self._closed = threading.Event()
-        for path in self._paths:
-            if _removed(path):
+        for path, backend in self._files.items():
+            if _removed(backend):
                 LOG.warning("%s existed before the run began; it is removed and does not stop the run", path)
         self._ask = ask
-        if self._paths:
+        if self._files:
             watch = threading.Thread(target=_watch, args=(weakref.ref(self), self._closed), daemon=True)
             watch.name = "trainbus-stop-file"
             watch.start()
 
     def look(self, *, remote: bool = False) -> None:
         """Request the end of the run if the file exists; check remote stores only with ``remote``."""
-        for path in self._paths:
-            if (remote or backend_for(path).is_local) and _removed(path):
+        for path, backend in self._files.items():
+            if (remote or backend.is_local) and _removed(backend):
                 self._ask(str(path))
 
     def close(self) -> None:
@@ -66,12 +64,12 @@ def _watch(file: weakref.ref[StopFile], closed: threading.Event) -> None:
         del watched
 
 
-def _removed(path: Location) -> bool:
+def _removed(backend: Backend) -> bool:
     """Remove an empty file; return whether there was one and it could be removed."""
     try:
-        if backend_for(path).size() != 0:
+        if backend.size() != 0:
             return False
-        backend_for(path).remove()
+        backend.remove()
     except OSError:  # it is gone, or cannot be removed: a file that stays would end every later run
         return False
     return True

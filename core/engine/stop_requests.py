@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from ..decision import REQUEST, Decision, Stop
 from ..failures import LOG
 from ..storage.paths import Location
-from .run_state import RunState
 from .signals import Signals
 from .stop_file import StopFile
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RequestedState(Protocol):
+    """The part of ``RunState`` in which requests are recorded."""
+
+    requested: str
+    interrupted: bool
+    stop_actions: list[Stop]
+    files: list[Location]
+    epoch: int
+
+    @property
+    def step(self) -> int:
+        """Total weight updates of the run."""
+        ...
 
 
 class StopGroup(Protocol):
     """The part of ``Group`` that stop requests use."""
 
-    leads: bool
-    """Whether this process watches the stop file and logs messages."""
+    def bind(self, name: str, step: Callable[P, T]) -> Callable[P, T]:
+        """Return the function to call for a step; one process does it for all."""
+        ...
 
     def request_stop(self, what: Mapping[str, str]) -> None:
         """Ask all ranks to end; may be called from a signal handler, so it must return at once."""
@@ -38,7 +56,7 @@ class StopRequests:
         group: The processes that decide as one.
     """
 
-    def __init__(self, names: Iterable[str], state: RunState, group: StopGroup) -> None:
+    def __init__(self, names: Iterable[str], state: RequestedState, group: StopGroup) -> None:
         self._names = (names,) if isinstance(names, str) else tuple(names)
         self._state = state
         self._group = group
@@ -53,9 +71,8 @@ class StopRequests:
             loop_is_alive: Called when a signal arrives; returns whether a loop still runs that can end. If none does,
                 the signal has the effect that it would have had without the run.
         """
-        request = _weak(self.request)
-        self._signals = Signals(self._names, request, loop_is_alive)
-        self._stop_file = StopFile(directories if self._group.leads else (), request)
+        self._signals = Signals(self._names, _weak(self.request), loop_is_alive)
+        self._group.bind("watch_stop_file", self._watch)(directories)
 
     def request(self, name: str) -> None:
         """Record that ``name`` asks the run to end; may be called from a signal handler or another thread."""
@@ -113,20 +130,21 @@ class StopRequests:
         """
         if self._signals is None:
             return
-        state = self._state
-        if state.requested and self._group.leads:
-            for each in errors:  # most signals end the process before an exception is shown
-                LOG.warning("%s: %s: %s", state.requested, type(each).__name__, each)
-            if state.interrupted:
-                newest = f"resume='auto' continues from {state.files[-1]}" if state.files else "nothing was saved"
-                LOG.warning(
-                    "%s: the run ended in epoch %d after %d steps; %s",
-                    state.requested,
-                    state.epoch + 1,
-                    state.step,
-                    newest,
-                )
+        if self._state.requested:
+            self._group.bind("log_end", self._log_end)(errors)
         self._signals.exit(error)
+
+    def _watch(self, directories: Iterable[Location]) -> None:
+        self._stop_file = StopFile(directories, _weak(self.request))
+
+    def _log_end(self, errors: Iterable[Exception]) -> None:
+        state = self._state
+        for each in errors:  # most signals end the process before an exception is shown
+            LOG.warning("%s: %s: %s", state.requested, type(each).__name__, each)
+        if state.interrupted:
+            newest = f"resume='auto' continues from {state.files[-1]}" if state.files else "nothing was saved"
+            epoch, step = state.epoch + 1, state.step
+            LOG.warning("%s: the run ended in epoch %d after %d steps; %s", state.requested, epoch, step, newest)
 
 
 def _weak(method: Callable[[str], object]) -> Callable[[str], None]:

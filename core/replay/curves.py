@@ -87,7 +87,7 @@ def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curve
         columns = slice(0, lengths[row])
         scores[row, columns] = choice.sign * values[logged]
         epochs[row, columns] = recording.epochs[logged]
-        if recording.times is not None and recording.times.size:
+        if recording.times is not None:
             times[row, columns] = recording.times[logged]
             begin[row], end[row] = recording.times[0], recording.times[-1]
     first = np.array([recording.epochs[0] for recording in recordings], dtype=np.int64)

@@ -79,12 +79,10 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
     shape = len(pairs), len(order)
     # The last column with an improvement. A stop must come after it; at the beginning it excludes epoch 0 as well,
     # which never stops a run.
-    improved_at = np.empty(shape, dtype=np.int32)
-    improved_at[:] = np.maximum(begin, curves.epochs[order, 0] == 0) - 1
+    improved_at = np.full(shape, np.maximum(begin, curves.epochs[order, 0] == 0) - 1, dtype=np.int32)
     # The last column at which wait was reset to 0. It may be before improved_at: a value that improves, but not on
     # the baseline, does not reset wait.
-    reset_at = np.empty(shape, dtype=np.int32)
-    reset_at[:] = begin - 1
+    reset_at = np.full(shape, begin - 1, dtype=np.int32)
     # the longest wait so far: every patience up to it has its stop already
     longest_wait = np.full(shape, -1, dtype=np.int32)
     best = np.full(shape, -np.inf)
@@ -129,9 +127,7 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
         np.copyto(improved_at[:, :active], column, where=verdict.improved)
         np.copyto(reset_at[:, :active], column, where=state.wait == 0)
     end_stretch(len(order), curves.lengths[order].astype(np.int32), np.ones(shape, dtype=np.bool_))
-    inverse = np.empty_like(order)
-    inverse[order] = np.arange(len(order))
-    by_patience = stops[:, inverse].transpose(0, 2, 1)
+    by_patience = stops[:, np.argsort(order)].transpose(0, 2, 1)
     return by_patience.reshape(len(grid.min_delta), len(grid.baseline), len(patience), len(order))
 
 

@@ -22,18 +22,17 @@ def _single(value: Any) -> Any:
         return np.asarray(value, dtype=np.float64).astype(np.float32)
 
 
-class KerasPatience(NamedTuple):
-    """The state of Keras's early stopping."""
+class LibraryPatience(NamedTuple):
+    """State of early stopping in another library: the best score, the epochs waited since, and whether it has begun."""
 
     best: Any = -inf
-    best_epoch: Any = -1
     wait: Any = 0
     seen: Any = False
-    """Whether there was a score: the first one is the best, even if it is NaN."""
+    """Whether there was a score; for Keras and Ignite the first one is the best, even if it is NaN."""
 
 
 def keras_stopping_rule(
-    state: KerasPatience,
+    state: LibraryPatience,
     score: Any,
     epoch: Any,
     *,
@@ -41,7 +40,7 @@ def keras_stopping_rule(
     min_delta: Any = 0.0,
     baseline: Any = nan,
     start_from_epoch: Any = 0,
-) -> tuple[KerasPatience, StoppingVerdict]:
+) -> tuple[LibraryPatience, StoppingVerdict]:
     """Step trainbus's rule in single precision; the first score is the best even if it is NaN.
 
     A ``baseline`` of NaN means no baseline.
@@ -51,24 +50,15 @@ def keras_stopping_rule(
     counts = np.asarray(epoch >= start_from_epoch)
     lowered = _single(score - min_delta)
     improved = counts & (~np.asarray(state.seen) | (lowered > _single(state.best)))
-    wait = state.wait + counts
     resets = improved & (np.isnan(baseline) | (lowered > _single(baseline)))
-    wait = where(resets, 0, wait)
+    wait = where(resets, 0, state.wait + counts)
     stop = counts & ~improved & (wait >= patience) & (epoch > 0)
-    after = where(improved, score, state.best), where(improved, epoch, state.best_epoch)
-    return KerasPatience(*after, wait, state.seen | counts), StoppingVerdict(improved, stop)
-
-
-class LightningPatience(NamedTuple):
-    """The state of Lightning's early stopping."""
-
-    best: Any = -inf
-    best_epoch: Any = -1
-    wait: Any = 0
+    after = LibraryPatience(where(improved, score, state.best), wait, state.seen | counts)
+    return after, StoppingVerdict(improved, stop)
 
 
 def lightning_stopping_rule(
-    state: LightningPatience,
+    state: LibraryPatience,
     score: Any,
     epoch: Any,
     *,
@@ -77,7 +67,7 @@ def lightning_stopping_rule(
     check_finite: Any = True,
     stopping_threshold: Any = inf,
     divergence_threshold: Any = -inf,
-) -> tuple[LightningPatience, StoppingVerdict]:
+) -> tuple[LibraryPatience, StoppingVerdict]:
     """Stop at a score that is not finite, good enough or bad enough, or after ``patience`` scores without improvement.
 
     Scores are in single precision, as Lightning logs them. An epoch of -1 is ignored. Thresholds are scores, infinite
@@ -93,21 +83,12 @@ def lightning_stopping_rule(
     improved = counts & ~ends & better
     wait = where(improved, 0, state.wait + (counts & ~ends))
     stop = counts & (ends | (~improved & (wait >= patience)))
-    after = where(improved, current, state.best), where(improved, epoch, state.best_epoch)
-    return LightningPatience(*after, wait), StoppingVerdict(improved, stop)
-
-
-class IgnitePatience(NamedTuple):
-    """The state of Ignite's early stopping."""
-
-    best: Any = -inf
-    best_epoch: Any = -1
-    wait: Any = 0
-    seen: Any = False
+    after = LibraryPatience(where(improved, current, state.best), wait, state.seen | counts)
+    return after, StoppingVerdict(improved, stop)
 
 
 def ignite_stopping_rule(
-    state: IgnitePatience,
+    state: LibraryPatience,
     score: Any,
     epoch: Any,
     *,
@@ -115,7 +96,7 @@ def ignite_stopping_rule(
     threshold: Any = 0.0,
     scale: Any = nan,
     cumulative: Any = False,
-) -> tuple[IgnitePatience, StoppingVerdict]:
+) -> tuple[LibraryPatience, StoppingVerdict]:
     """Stop after ``patience`` scores that do not improve; NaN counts as an improvement.
 
     A score above the best that is too small an improvement still raises the best, unless ``cumulative``. A relative
@@ -125,17 +106,13 @@ def ignite_stopping_rule(
     """
     counts, seen = np.asarray(epoch >= 0), np.asarray(state.seen)
     with np.errstate(invalid="ignore"):
-        limit = where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
-        stalled = counts & seen & (score <= limit)
+        stalled = counts & seen & (score <= _limit(state.best, threshold, scale))
         higher: Any = np.maximum(score, state.best)
     raised = where(np.asarray(cumulative), state.best, higher)
     improved = counts & ~stalled
     wait = where(improved, 0, state.wait + stalled)
     best = where(improved, score, where(stalled, raised, state.best))
-    best_epoch = where(improved, epoch, state.best_epoch)
-    return IgnitePatience(best, best_epoch, wait, seen | counts), StoppingVerdict(
-        improved, stalled & (wait >= patience)
-    )
+    return LibraryPatience(best, wait, seen | counts), StoppingVerdict(improved, stalled & (wait >= patience))
 
 
 class KerasPlateau(NamedTuple):
@@ -188,10 +165,14 @@ def torch_plateau_rule(
     Source: torch 2.13, ``torch.optim.lr_scheduler.ReduceLROnPlateau.step``.
     """
     with np.errstate(invalid="ignore"):
-        limit = where(np.isnan(scale), state.best + threshold, state.best * np.asarray(scale))
-    improved: Any = np.asarray(score > limit)
+        improved: Any = np.asarray(score > _limit(state.best, threshold, scale))
     cooling = np.asarray(state.cooldown > 0)
     wait = where(improved | cooling, 0, state.wait + 1)
     reduce = wait > patience
     rest = where(reduce, cooldown, state.cooldown - cooling)
     return Plateau(where(improved, score, state.best), where(reduce, 0, wait), rest), PlateauVerdict(improved, reduce)
+
+
+def _limit(best: Any, threshold: Any, scale: Any) -> Any:
+    """Return the score that an improvement must exceed: by a relative threshold if there is a ``scale``."""
+    return where(np.isnan(scale), best + threshold, best * np.asarray(scale))

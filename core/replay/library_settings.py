@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import inf, nan
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -68,27 +68,17 @@ Arguments = Mapping[str, Any]
 """Options by name: numbers, or arrays of numbers."""
 
 
-class StoppingRuleSpec(NamedTuple):
-    """How a library stops early."""
+class RuleSpec(NamedTuple):
+    """How a library stops early, or how it reduces the learning rate."""
 
     settings: type[MonitoredCallback]
     rule: Callable[..., tuple[Any, Any]]
     initial_state: Any
     arguments: Callable[[Arguments, int], dict[str, Any]]
     """Converts options and the sign (1 if higher is better, else -1) to the keyword arguments of ``rule``."""
-
-
-class PlateauRuleSpec(NamedTuple):
-    """How a library reduces the learning rate."""
-
-    settings: type[MonitoredCallback]
-    rule: Callable[..., tuple[Any, Any]]
-    initial_state: Any
-    arguments: Callable[[Arguments, int], dict[str, Any]]
-    """Converts options and the sign (1 if higher is better, else -1) to the keyword arguments of ``rule``."""
-    floor: Callable[[Arguments], float]
+    floor: Callable[[Arguments], float] = lambda _: 0.0
     """Converts options to the learning rate below which nothing is reduced."""
-    takes_reducible: bool
+    takes_reducible: bool = False
     """Whether ``rule`` takes ``reducible``: whether the rate is above the floor."""
 
 
@@ -97,39 +87,36 @@ class Library(NamedTuple):
 
     name: LibraryName
     title: str
-    stopping: StoppingRuleSpec
-    plateau: PlateauRuleSpec
+    stopping: RuleSpec
+    plateau: RuleSpec
     notes: tuple[str, ...] = ()
     """Notes for the reader of a result, one sentence each."""
 
 
 def _trainbus_stopping(options: Arguments, sign: int) -> dict[str, Any]:
-    return {
-        **_pick(options, "patience", "start_from_epoch"),
-        "min_delta": options.get("min_delta", 0.0),
-        "baseline": _baseline_score(options, sign, none=-inf),
-    }
+    baseline = _score(options, "baseline", sign, none=-inf)
+    return {**_pick(options, "patience", "start_from_epoch", "min_delta"), "baseline": baseline}
 
 
 def _keras_stopping(options: Arguments, sign: int) -> dict[str, Any]:
+    baseline = _score(options, "baseline", sign, none=nan)
     return {
         **_pick(options, "patience", "start_from_epoch"),
-        "min_delta": abs(options.get("min_delta", 0.0)),
-        "baseline": _baseline_score(options, sign, none=nan),
+        "min_delta": abs(options["min_delta"]),
+        "baseline": baseline,
     }
 
 
 def _lightning_stopping(options: Arguments, sign: int) -> dict[str, Any]:
-    good, bad = options.get("stopping_threshold"), options.get("divergence_threshold")
     return {
         **_pick(options, "patience", "min_delta", "check_finite"),
-        "stopping_threshold": inf if good is None else sign * good,
-        "divergence_threshold": -inf if bad is None else sign * bad,
+        "stopping_threshold": _score(options, "stopping_threshold", sign, none=inf),
+        "divergence_threshold": _score(options, "divergence_threshold", sign, none=-inf),
     }
 
 
 def _ignite_stopping(options: Arguments, sign: int) -> dict[str, Any]:
-    return {**_pick(options, "patience", "cumulative"), **_threshold(options, sign, "abs")}
+    return {**_pick(options, "patience", "cumulative"), **_threshold(options, sign)}
 
 
 def _trainbus_plateau(options: Arguments, _: int) -> dict[str, Any]:
@@ -137,12 +124,12 @@ def _trainbus_plateau(options: Arguments, _: int) -> dict[str, Any]:
 
 
 def _torch_plateau(options: Arguments, sign: int) -> dict[str, Any]:
-    return {**_pick(options, "patience", "cooldown"), **_threshold(options, sign, "rel")}
+    return {**_pick(options, "patience", "cooldown"), **_threshold(options, sign)}
 
 
-def _threshold(options: Arguments, sign: int, default_mode: str) -> dict[str, Any]:
+def _threshold(options: Arguments, sign: int) -> dict[str, Any]:
     """Return a relative threshold as a factor of the best score: a falling metric must get below (1 - threshold)."""
-    threshold, relative = options.get("threshold", 0.0), options.get("threshold_mode", default_mode) == "rel"
+    threshold, relative = options["threshold"], options.get("threshold_mode") == "rel"
     return {"threshold": threshold, "scale": 1.0 + sign * threshold if relative else nan}
 
 
@@ -150,12 +137,10 @@ def _pick(options: Arguments, *names: str) -> dict[str, Any]:
     return {name: options[name] for name in names if name in options}
 
 
-def _baseline_score(options: Arguments, sign: int, none: float) -> Any:
-    """Return the baseline as a score, ``none`` if there is none; an array of baselines marks none by NaN."""
-    baseline = options.get("baseline")
-    if baseline is None:
-        return none
-    return np.where(np.isnan(baseline), none, sign * baseline) if hasattr(baseline, "shape") else sign * baseline
+def _score(options: Arguments, name: str, sign: int, none: float) -> Any:
+    """Return a bound of the metric as a bound of the score, ``none`` if it is not set: None, or NaN in an array."""
+    bound = options.get(name)
+    return none if bound is None else np.where(np.isnan(bound), none, sign * np.asarray(bound))
 
 
 def _floor(options: Arguments) -> float:
@@ -166,58 +151,39 @@ def _keras_floor(options: Arguments) -> float:
     return float(np.float32(options["min_lr"]))  # Keras keeps it in single precision
 
 
-def _no_floor(_: Arguments) -> float:
-    return 0.0
-
-
-_TRAINBUS_STOPPING = StoppingRuleSpec(EarlyStopping, stopping_rule, Patience(), _trainbus_stopping)
-_TORCH_PLATEAU = PlateauRuleSpec(
-    TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor, takes_reducible=False
+_TRAINBUS = Library(
+    "trainbus",
+    "trainbus",
+    RuleSpec(EarlyStopping, stopping_rule, Patience(), _trainbus_stopping),
+    RuleSpec(ReduceLROnPlateau, plateau_rule, Plateau(), _trainbus_plateau, _floor, takes_reducible=True),
 )
-
-LIBRARIES: Final[Mapping[LibraryName, Library]] = {
-    "trainbus": Library(
-        "trainbus",
-        "trainbus",
-        _TRAINBUS_STOPPING,
-        PlateauRuleSpec(ReduceLROnPlateau, plateau_rule, Plateau(), _trainbus_plateau, _floor, takes_reducible=True),
-    ),
-    "keras": Library(
-        "keras",
-        "Keras 3.15",
-        StoppingRuleSpec(KerasEarlyStopping, rules.keras_stopping_rule, rules.KerasPatience(), _keras_stopping),
-        PlateauRuleSpec(
-            ReduceLROnPlateau,
-            rules.keras_plateau_rule,
-            rules.KerasPlateau(),
-            _trainbus_plateau,
-            _keras_floor,
-            takes_reducible=True,
-        ),
-    ),
-    "torch": Library(
-        "torch",
-        "PyTorch 2.13",
-        _TRAINBUS_STOPPING,
-        _TORCH_PLATEAU,
-        ("PyTorch has no EarlyStopping: stops follow trainbus's rule.",),
-    ),
-    "lightning": Library(
-        "lightning",
-        "Lightning 2.6",
-        StoppingRuleSpec(
-            LightningEarlyStopping, rules.lightning_stopping_rule, rules.LightningPatience(), _lightning_stopping
-        ),
-        _TORCH_PLATEAU,
-        ("Lightning counts validations: its patience is correct here only with one validation an epoch.",),
-    ),
-    "ignite": Library(
-        "ignite",
-        "Ignite 0.5",
-        StoppingRuleSpec(IgniteEarlyStopping, rules.ignite_stopping_rule, rules.IgnitePatience(), _ignite_stopping),
-        _TORCH_PLATEAU._replace(settings=IgniteReduceLROnPlateau, floor=_no_floor),
-    ),
-}
+_KERAS = Library(
+    "keras",
+    "Keras 3.15",
+    RuleSpec(KerasEarlyStopping, rules.keras_stopping_rule, rules.LibraryPatience(), _keras_stopping),
+    _TRAINBUS.plateau._replace(rule=rules.keras_plateau_rule, initial_state=rules.KerasPlateau(), floor=_keras_floor),
+)
+_TORCH = Library(
+    "torch",
+    "PyTorch 2.13",
+    _TRAINBUS.stopping,
+    RuleSpec(TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor),
+    ("PyTorch has no EarlyStopping: stops follow trainbus's rule.",),
+)
+_LIGHTNING = Library(
+    "lightning",
+    "Lightning 2.6",
+    RuleSpec(LightningEarlyStopping, rules.lightning_stopping_rule, rules.LibraryPatience(), _lightning_stopping),
+    _TORCH.plateau,
+    ("Lightning counts validations: its patience is correct here only with one validation an epoch.",),
+)
+_IGNITE = Library(
+    "ignite",
+    "Ignite 0.5",
+    RuleSpec(IgniteEarlyStopping, rules.ignite_stopping_rule, rules.LibraryPatience(), _ignite_stopping),
+    RuleSpec(IgniteReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau),
+)
+LIBRARIES: Final[Mapping[str, Library]] = {each.name: each for each in (_TRAINBUS, _KERAS, _TORCH, _LIGHTNING, _IGNITE)}
 _SYNONYMS: Final = {"min_delta": "threshold"}
 _NO_EFFECT: Final = frozenset({"verbose", "restore_best_weights"})
 """Options that do not change when a library stops; they are dropped for a library without them."""
@@ -235,11 +201,10 @@ def find_library(name: str) -> Library:
     trainbus.errors.SettingsError: unknown library 'kears'; choose from trainbus, keras, torch, lightning, ignite; \
 did you mean 'keras'?
     """
-    known: Sequence[LibraryName] = get_args(LibraryName)
-    for each in known:
-        if each == name:
-            return LIBRARIES[each]
-    raise SettingsError(f"unknown library {name!r}; choose from {', '.join(known)}{hint(name, known, otherwise='')}")
+    if name not in LIBRARIES:
+        known = ", ".join(LIBRARIES)
+        raise SettingsError(f"unknown library {name!r}; choose from {known}{hint(name, LIBRARIES, otherwise='')}")
+    return LIBRARIES[name]
 
 
 def translate(library: Library, callback: Callback) -> Callback:

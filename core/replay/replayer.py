@@ -76,9 +76,7 @@ class Replay:
         mean, worst = self.quality_lost
         return {
             "library": self.library,
-            "monitor": self.choice.monitor,
-            "mode": self.choice.mode,
-            "why": self.choice.why,
+            **self.choice._asdict(),
             "callbacks": [each.settings() for each in self.callbacks],
             "runs": [each.as_data() for each in self.outcomes],
             "total": {

@@ -20,7 +20,7 @@ from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 
 from .curves import Curves
-from .library_settings import PlateauRuleSpec, StoppingRuleSpec
+from .library_settings import RuleSpec
 from .metric_choice import MetricChoice
 from .records import Action, Recording, SimulatedAction
 
@@ -42,7 +42,7 @@ class SimulatedStops(NamedTuple):
 
 
 def simulate_stops(
-    curves: Curves, spec: StoppingRuleSpec, options: Mapping[str, Any], *, improvements: bool = False
+    curves: Curves, spec: RuleSpec, options: Mapping[str, Any], *, improvements: bool = False
 ) -> SimulatedStops:
     """Return where runs stop under these options.
 
@@ -74,7 +74,7 @@ def add_stops(
     name: str,
     callback: MonitoredCallback,
     curves: Curves,
-    spec: StoppingRuleSpec,
+    spec: RuleSpec,
     actions: list[list[SimulatedAction]],
 ) -> NDArray[np.int64]:
     """Add the actions of early stopping to the list of each run.
@@ -148,7 +148,7 @@ def add_cuts(
     name: str,
     callback: MonitoredCallback,
     curves: Curves,
-    spec: PlateauRuleSpec,
+    spec: RuleSpec,
     rates: RecordedRates,
     actions: list[list[SimulatedAction]],
 ) -> None:

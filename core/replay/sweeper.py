@@ -64,26 +64,25 @@ class Sweep:
     @cached_property
     def stopped(self) -> NDArray[np.int64]:
         """The epoch, counted from 0, in which the run stops; -1 if it does not stop up to its last recorded one."""
-        return np.where(self.stops < 0, -1, self.curves.epochs[self._rows, self.stops])
+        return self._at_stop(self.curves.epochs, otherwise=-1)
 
     @cached_property
     def epochs_saved(self) -> NDArray[np.int64]:
         """The number of recorded epochs after the stop."""
-        return np.where(self.stops < 0, 0, self.curves.last - self.stopped)
+        return self._at_stop(self.curves.last[:, None] - self.curves.epochs, otherwise=0)
 
     @cached_property
     def seconds_saved(self) -> NDArray[np.float64]:
         """The seconds after the stop; NaN if unknown."""
-        after = self.curves.end - self.curves.times[self._rows, self.stops]
-        return np.where(self.stops < 0, np.where(np.isnan(self.curves.end), np.nan, 0.0), after)
+        end = self.curves.end
+        return self._at_stop(end[:, None] - self.curves.times, otherwise=np.where(np.isnan(end), np.nan, 0.0))
 
     @cached_property
     def quality_lost(self) -> NDArray[np.float64]:
         """How much worse the best up to the stop is than the best of the run; inf if no finite value came before."""
         best = self.curves.best
-        overall = best[:, -1]
         with np.errstate(invalid="ignore"):
-            return np.where((self.stops < 0) | np.isneginf(overall), 0.0, overall - best[self._rows, self.stops])
+            return self._at_stop(np.where(np.isneginf(best[:, -1:]), 0.0, best[:, -1:] - best), otherwise=0.0)
 
     @cached_property
     def fraction_lost(self) -> NDArray[np.float64]:
@@ -131,9 +130,7 @@ class Sweep:
         """Return the sweep as plain data for machines. Epochs count from 0."""
         return {
             "library": self.library,
-            "monitor": self.choice.monitor,
-            "mode": self.choice.mode,
-            "why": self.choice.why,
+            **self.choice._asdict(),
             "runs": list(self.curves.names),
             "policies": len(self.grid),
             "grid": {name: list(values) for name, values in self.grid.axes.items()},
@@ -163,9 +160,9 @@ class Sweep:
             for number, policy in enumerate(self.grid)
         ]
 
-    @property
-    def _rows(self) -> NDArray[np.intp]:
-        return np.arange(len(self.curves.names))
+    def _at_stop(self, values: NDArray[Any], otherwise: Any) -> NDArray[Any]:
+        """Return the values in the columns of the stops, [policy, run]; ``otherwise`` for a run that does not stop."""
+        return np.where(self.stops < 0, otherwise, values[np.arange(len(values)), self.stops])
 
     def _recommend(self, advice: Advice) -> Recommendation:
         limit = ADVICE[advice]

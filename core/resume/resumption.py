@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,10 +20,10 @@ from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
 from ..storage.paths import Location, location
 from ..storage.sharded_directory import read_part
-from .dataloader_state import is_stateful, restore_loader
+from .loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
-from .rng_state import preserved_rng, set_rng_state
+from .rng_state import restore_rng_state
 from .serialization import decompress_log, from_json_data
 from .state import CheckpointState, Position, RankState
 
@@ -57,6 +57,7 @@ class Resumption:
         checkpoint: What the run continues from.
         plugins: Name of each plugin of the run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
+        subject: What is trained.
         rank: The number of this process.
         world_size: The number of processes.
 
@@ -69,6 +70,7 @@ class Resumption:
         checkpoint: Checkpoint,
         plugins: Mapping[str, object],
         callbacks: Mapping[str, Callback],
+        subject: object = None,
         *,
         rank: int = 0,
         world_size: int = 1,
@@ -78,21 +80,26 @@ class Resumption:
         self.state = saved.for_rank(rank, world_size)
         self.mid_epoch = self.state.position.mid_epoch
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
-        self.leads = rank == 0
+        self._leads = rank == 0
         """Whether this process logs messages, and makes the files of snapshots."""
-        if self.leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
+        if self._leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
             LOG.warning(
                 "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
             )
         self._plugins = plugins
-        self._match = match_plugins(self.state.plugins, plugins, callbacks)
-        self._loaders = dict(enumerate(self.state.rank_state.loaders))
-        """Number of a loop over batches to the state of its loader, until that was restored."""
+        self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
+        self.loaders = LoaderResumption(self.state, self._warn)
+        """Restores the loaders of loops over batches."""
 
     @property
     def position(self) -> Position:
         """How far the run had come."""
         return self.state.position
+
+    @property
+    def epoch_rng(self) -> Any:
+        """The states of the random generators when the interrupted epoch began."""
+        return from_json_data(self.state.rank_state.epoch_rng)
 
     @property
     def loop_rng(self) -> Any:
@@ -110,15 +117,28 @@ class Resumption:
         Raises:
             SettingsError: Some differ; the message names each difference.
         """
-        if self._match.differences and self.leads:
+        if self._match.differences and self._leads:
             lines = "\n".join(f"- {each}" for each in self._match.differences)
             path = str(self.checkpoint.path)
             raise SettingsError(f"resume_strict: the callbacks differ from those of {path!r}:\n{lines}")
 
     def report_differences(self) -> None:
         """Log on rank 0 each difference between the callbacks of the checkpoint and those of the run."""
-        for each in self._match.differences if self.leads else ():
-            LOG.warning("resumed from %s: %s", self.checkpoint.path, each)
+        for each in self._match.differences:
+            self._warn("%s", each)
+
+    def warn_if_done(self, epochs: int) -> None:
+        """Log on rank 0 that no epoch is left, if all epochs of the loop were finished before."""
+        if self.position.epochs >= epochs:
+            self._warn("all %d epochs are done; to continue training, raise the number of epochs", epochs)
+
+    def warn_that_it_stopped(self, reason: str) -> None:
+        """Log on rank 0 that the run had stopped, and why."""
+        self._warn(
+            "this run had stopped: %s; it stays stopped. To continue training, change the settings of the callback "
+            "that stopped it, or call clear_stops() of the run",
+            reason,
+        )
 
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
@@ -158,7 +178,7 @@ class Resumption:
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
-        snapshots.link_to(self.checkpoint, linked=self.leads)
+        snapshots.link_to(self.checkpoint, linked=self._leads)
         if self.checkpoint.entry.weights_only:
             LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning", path)
             if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
@@ -202,50 +222,13 @@ class Resumption:
                     raise
                 failures.record_hook_error(name, "load_state_dict", error)
 
-    def restore_rng(self, subject: object, *, loop: bool = False) -> None:
-        """Restore the random generators, with ``loop`` as they were before the interrupted loop began."""
-        state = self.state.rank_state.loop_rng if loop else self.state.rank_state.rng
-        if state is not None:
-            set_rng_state(from_json_data(state), subject)
+    def restore_rng(self, subject: object) -> None:
+        """Restore the random generators."""
+        restore_rng_state(self.state.rank_state.rng, subject)
 
-    def first_batch(self, number: int) -> int:
-        """Return the first batch of a loop of the interrupted epoch that was not trained on.
-
-        Args:
-            number: The number of the loop over batches in its epoch, counted from 0.
-        """
-        return self.position.batches if number == self.position.loops else 0
-
-    def remaining_batches(self, number: int, loader: Iterable[T], subject: object) -> Iterator[T]:
-        """Iterate over the batches of a loop of the interrupted epoch that were not trained on.
-
-        Args:
-            number: The number of the loop over batches in its epoch, counted from 0.
-            loader: What the loop iterates over.
-            subject: The object that is trained.
-        """
-        state = self._loaders.pop(number, None)
-        if number < self.position.loops:  # this loop was complete
-            restore_loader(loader, state)
-            return
-        skip = self.position.batches
-        if is_stateful(loader):
-            skip = 0 if restore_loader(loader, state) else skip
-        else:
-            restore_loader(loader, self.state.rank_state.loop_loader)
-        self.restore_rng(subject, loop=True)
-        batches = iter(loader)
-        for _ in range(skip):
-            next(batches, None)
-        self.reach(subject)
-        yield from batches
-
-    def restore_loader(self, number: int, loader: Iterable[Any], subject: object) -> None:
-        """Restore the loader of a later loop, if the checkpoint holds its state; no random numbers are drawn."""
-        state = self._loaders.pop(number, None)
-        if state is not None:
-            with preserved_rng(subject):
-                restore_loader(loader, state)
+    def restore_epoch_rng(self, subject: object) -> None:
+        """Restore the random generators as they were when the interrupted epoch began."""
+        restore_rng_state(self.state.rank_state.epoch_rng, subject)
 
     def reach(self, subject: object) -> None:
         """Restore generators and subject, once the loop has reached the point of the interruption."""
@@ -259,7 +242,7 @@ class Resumption:
             subject.load_run_state(from_json_data(saved))
 
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
-        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, verify=self.leads)
+        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, verify=self._leads)
         with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there:
             if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
                 subject.load(there)
@@ -286,8 +269,12 @@ class Resumption:
 
     def _lose(self, snapshots: SnapshotStore, slot: str, why: str) -> None:
         snapshots.mark_lost(slot)
-        if self.leads:
-            LOG.warning("resumed from %s: the snapshot %r is lost: %s", self.checkpoint.path, slot, why)
+        self._warn("the snapshot %r is lost: %s", slot, why)
+
+    def _warn(self, problem: str, *values: object) -> None:
+        """Log a problem on rank 0."""
+        if self._leads:
+            LOG.warning(f"resumed from %s: {problem}", self.checkpoint.path, *values)
 
     def _still_valid(self, action: Action) -> bool:
         """Return whether the settings of the plugin that asked for an action are the same."""

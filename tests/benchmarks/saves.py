@@ -105,11 +105,11 @@ def background(run: Run, folder: Path) -> None:
 
 
 def finish(run: Run) -> None:
-    run._executor.writer.wait()
+    run._life.executor.writer.wait()
 
 
 def going(run: Run) -> bool:
-    return not run._executor.writer._writer._job.done.is_set()  # type: ignore[union-attr]
+    return not run._life.executor.writer._writer._job.done.is_set()  # type: ignore[union-attr]
 
 
 def own(run: Run, folder: Path) -> dict[str, Way]:

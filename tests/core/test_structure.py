@@ -10,20 +10,24 @@ import pytest
 
 import trainbus
 from trainbus import Run
+from trainbus.distributed.group import Group, Solo
+from trainbus.distributed.rank_group import RankGroup
 
 CORE = Path(__file__).parents[2] / "core"
-RUN = CORE / "run.py"
+RUN, LIFECYCLE = CORE / "run.py", CORE / "lifecycle.py"
 ENGINE, DISTRIBUTED, RESUME = (sorted((CORE / room).glob("*.py")) for room in ("engine", "distributed", "resume"))
 
-COUNTS_RANKS = {
-    *DISTRIBUTED,
-    *RESUME,
-    *(CORE / "storage").glob("*.py"),
-    *(CORE / "checkpoints" / f"{name}.py" for name in ("collective_commit", "writer_group")),
-    CORE / "engine" / "resumer.py",
-    RUN,
+COLLECTIVE_WRITERS = {
+    *(
+        CORE / "checkpoints" / f"{name}.py"
+        for name in ("async_writer", "checkpoint_writer", "collective_commit", "snapshots", "writer_group")
+    ),
+    CORE / "storage" / "sharded_directory.py",
 }
-"""Files that may ask which process this is, and of how many."""
+RANK_STATES = {CORE / "resume" / f"{name}.py" for name in ("resumption", "state")}
+HANDED_A_RANK = {*DISTRIBUTED, *COLLECTIVE_WRITERS, *RANK_STATES}
+"""Files whose classes and functions take a rank, or the ranks, as an argument."""
+RANK_NAMES = frozenset({"rank", "ranks", "leads"})
 
 
 def name_of(file: Path) -> str:
@@ -42,7 +46,7 @@ def test_a_run_inherits_nothing() -> None:
     assert Run.__mro__ == (Run, object)
 
 
-@pytest.mark.parametrize("file", [*ENGINE, *DISTRIBUTED, RUN], ids=name_of)
+@pytest.mark.parametrize("file", [*ENGINE, *DISTRIBUTED, RUN, LIFECYCLE], ids=name_of)
 def test_no_class_of_the_engine_inherits_from_another(file: Path) -> None:
     """But for protocols and errors."""
     parts = file.relative_to(CORE).with_suffix("").parts
@@ -60,7 +64,9 @@ def test_no_class_of_the_engine_inherits_from_another(file: Path) -> None:
     assert inherited == []
 
 
-@pytest.mark.parametrize("file", [*ENGINE, *DISTRIBUTED, *RESUME, RUN], ids=name_of)
+@pytest.mark.parametrize(
+    "file", [*ENGINE, *DISTRIBUTED, *RESUME, *sorted(COLLECTIVE_WRITERS), RUN, LIFECYCLE], ids=name_of
+)
 def test_no_part_reads_the_private_attributes_of_another(file: Path) -> None:
     """A name with a leading underscore is read from ``self`` or ``cls`` only."""
     private = [
@@ -73,7 +79,7 @@ def test_no_part_reads_the_private_attributes_of_another(file: Path) -> None:
     assert private == []
 
 
-@pytest.mark.parametrize("file", [*ENGINE, *DISTRIBUTED, RUN], ids=name_of)
+@pytest.mark.parametrize("file", [*ENGINE, *DISTRIBUTED, RUN, LIFECYCLE], ids=name_of)
 def test_no_part_passes_on_attributes_that_it_does_not_have(file: Path) -> None:
     """No ``__getattr__``: what an object has can be read in its class."""
     defined = [node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
@@ -81,19 +87,59 @@ def test_no_part_passes_on_attributes_that_it_does_not_have(file: Path) -> None:
     assert not {"__getattr__", "__getattribute__"} & set(defined)
 
 
-@pytest.mark.parametrize("file", sorted({*CORE.rglob("*.py")} - COUNTS_RANKS), ids=name_of)
-def test_only_the_group_knows_how_many_processes_there_are(file: Path) -> None:
-    """Elsewhere nothing reads ``rank`` or ``size`` of a group; what a plugin may read is ``run.rank``."""
-    counted = []
-    for node in attributes(file):
-        owner = ast.unparse(node.value).rpartition(".")[2].strip("_")
-        of_group = owner in ("group", "ranks", "writer_group", "ranks()", "writer_group()")
-        if (node.attr == "rank" and owner != "run") or (node.attr == "size" and of_group):
-            counted.append(f"line {node.lineno}: {ast.unparse(node)}")
-
-    assert counted == []
+def is_of_group(node: ast.Attribute) -> bool:
+    """Whether an attribute says which process this is, or of how many."""
+    owner = ast.unparse(node.value).rpartition(".")[2].strip("_")
+    if node.attr.strip("_") in RANK_NAMES:
+        return owner != "run"
+    return node.attr == "size" and owner in ("group", "ranks", "writer_group", "ranks()", "writer_group()")
 
 
-def test_the_files_that_count_ranks_exist() -> None:
-    """A file that was moved would be an exception without a subject."""
-    assert all(file.is_file() for file in COUNTS_RANKS)
+@pytest.mark.parametrize("file", sorted({*CORE.rglob("*.py")} - HANDED_A_RANK - {RUN, LIFECYCLE}), ids=name_of)
+def test_nothing_else_asks_which_process_this_is(file: Path) -> None:
+    """Nor takes it as an argument; what a plugin may read is ``run.rank``."""
+    asked = [f"line {node.lineno}: {ast.unparse(node)}" for node in attributes(file) if is_of_group(node)]
+    taken = [
+        f"line {node.lineno}: {node.arg}"
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.arg) and node.arg.strip("_") in RANK_NAMES
+    ]
+
+    assert asked + taken == []
+
+
+@pytest.mark.parametrize("file", [RUN, LIFECYCLE], ids=name_of)
+def test_a_run_hands_the_rank_on_and_does_nothing_else_with_it(file: Path) -> None:
+    """As the argument of a part, or as ``run.rank`` and ``run.world_size``: nothing is decided by it."""
+    tree = ast.parse(file.read_text())
+    handed_on = {
+        id(value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for value in [*node.args, *(each.value for each in node.keywords)]
+    }
+    published = ast.parse("self.rank, self.world_size = life.group.rank, life.group.size").body[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and ast.dump(node) == ast.dump(published):
+            handed_on |= {id(each) for each in ast.walk(node)}
+    read = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_of_group(node)]
+
+    assert read
+    assert [ast.unparse(node) for node in read if id(node) not in handed_on] == []
+
+
+def test_the_files_that_are_handed_a_rank_exist_and_use_it() -> None:
+    """A file that was moved, or no longer takes one, would be an exception without a subject."""
+    for file in COLLECTIVE_WRITERS | RANK_STATES:
+        assert any(node.attr.strip("_") in {*RANK_NAMES, "world_size"} for node in attributes(file)) or any(
+            isinstance(node, ast.arg) and node.arg in RANK_NAMES for node in ast.walk(ast.parse(file.read_text()))
+        ), file
+
+
+@pytest.mark.parametrize("group", [Group, Solo, RankGroup], ids=lambda each: each.__name__)
+def test_a_group_has_two_attributes_and_seven_methods(group: type) -> None:
+    """What ranks share is inside the group, not in its interface."""
+    methods = {name for name, each in vars(group).items() if inspect.isfunction(each) and not name.startswith("_")}
+
+    assert methods == {"calls", "bind", "begin", "execute", "request_stop", "may_stop", "end"}
+    assert {name for name in inspect.get_annotations(Group) if not name.startswith("_")} == {"rank", "size"}

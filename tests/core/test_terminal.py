@@ -1,7 +1,8 @@
-"""Text for a terminal is printable, and a plot has the size that was requested."""
+"""Text for a terminal."""
 
 from math import inf, isfinite, nan
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,11 +32,21 @@ def test_a_plot_shows_every_epoch_in_its_room(values: dict[int, float], width: i
 
 
 @given(st.text())
-def test_what_is_printable_stays(text: str) -> None:
+def test_printable_characters_are_unchanged(text: str) -> None:
     """Each character is unchanged, or a question mark if it is not printable."""
     assert all(
         new == old or (new == "?" and not old.isprintable()) for new, old in zip(printable(text), text, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.25, "250 ms"), (1, "1 s"), (59, "59 s"), (60, "1 min"), (90, "1.5 min"), (3599, "60 min"),
+     (3600, "1 h"), (86400, "1 d"), (8640000, "100 d")],
+)  # fmt: skip
+def test_a_duration_is_in_its_largest_unit(seconds: float, text: str) -> None:
+    """From milliseconds to days, without a digit of zero."""
+    assert format_duration(seconds) == text
 
 
 @given(st.floats(0, 1e7))

@@ -139,7 +139,7 @@ def plain_epochs(rank: int, size: int) -> Any:
     messages = []
     with Run(trained, EarlyStopping(monitor="loss", patience=100), progress=False) as run:
         for _ in run.epochs(5):
-            messages.append(run._group._coordinator.rendezvous.exchanges)
+            messages.append(run._life.group._coordinator.rendezvous.exchanges)
             for _ in run.batches(range(50)):
                 run.log(loss=1.0)
     return [after - before for before, after in itertools.pairwise(messages)]

@@ -123,7 +123,7 @@ def test_an_interruption_is_no_early_stop(capfd: pytest.CaptureFixture[str]):
     """A stop by a signal is printed as an interruption."""
     with suppress(KeyboardInterrupt), Run(None, [Progress()], progress=False, signals=()) as run:
         for _ in run.epochs(5):
-            run._stop_requests.request("SIGTERM")
+            run._life.stop_requests.request("SIGTERM")
     assert capfd.readouterr().out.splitlines()[-1] == "Epoch 1: interrupted: SIGTERM asked for it"
 
 

@@ -94,7 +94,7 @@ def tried(
     with Run(kind.subject, listed, progress=False, signals=()) as run:
         for epoch in run.epochs(MOST):
             if epoch:
-                run._executor.writer.wait()
+                run._life.executor.writer.wait()
                 calls = faults.disarm()
                 found[epoch - 1] = _state(kind, path, whole)
             if epoch > 1:

@@ -64,7 +64,7 @@ for name in ("line", "torch", "safetensors"):
         seen = []
         with Run(kind.subject, saver, progress=False) as run:
             for epoch in run.epochs(4):
-                run._executor.writer.wait()
+                run._life.executor.writer.wait()
                 if epoch:
                     there = set(os.listdir(path.parent)) - {LOCK, journal.NAME}
                     seen.append([number_in(kind, path), read(path).epoch, sorted(there)])

@@ -75,10 +75,10 @@ def test_a_full_disk_costs_the_new_checkpoint_only_and_the_next_better_one_is_sa
     with Run(kind.subject, saver, progress=False) as run:
         for epoch in run.epochs(4):
             if epoch == 1:
-                run._executor.writer.wait()
+                run._life.executor.writer.wait()
                 fill(small, int(path.stat().st_size * share))
             if epoch == 2:
-                run._executor.writer.wait()
+                run._life.executor.writer.wait()
                 there = {LOCK, journal.NAME, path.name, manifest_of(path).name}
                 assert set(os.listdir(path.parent)) == there
                 assert number_in(kind, path) == read(path).epoch == 0

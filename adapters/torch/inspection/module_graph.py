@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn import UninitializedParameter
 
 from trainbus.capabilities import Node
 
-from ..weights import unwrapped
+from ..weights import UNINITIALIZED, unwrapped
 
 
 def module_nodes(model: nn.Module) -> list[Node]:
@@ -21,7 +20,7 @@ def _walk(module: nn.Module, path: str, inputs: tuple[str, ...]) -> tuple[list[N
     kind = type(module).__name__
     if not children:
         name = path or kind
-        size = sum(each.numel() for each in module.parameters() if not isinstance(each, UninitializedParameter))
+        size = sum(each.numel() for each in module.parameters() if not isinstance(each, UNINITIALIZED))
         facts = (("parameters", str(size)), ("settings", module.extra_repr()))
         return [Node(name, kind, inputs, tuple(fact for fact in facts if fact[1] not in ("", "0")))], (name,)
     nodes: list[Node] = []

@@ -55,11 +55,9 @@ def _traced(model: nn.Module, arguments: Arguments) -> list[Node]:
 
     if arguments.kwargs and arguments.args:
         raise TypeError("torch.jit.trace takes either positional arguments or named ones")
-    inputs: dict[str, Any] = {"example_inputs": arguments.args} if arguments.args else {}
-    if arguments.kwargs:
-        inputs["example_kwarg_inputs"] = arguments.kwargs
+    positional, named = arguments.args or None, arguments.kwargs or None
     jit_trace: Any = torch.jit.trace
-    traced = jit_trace(model, strict=False, check_trace=False, **inputs)
+    traced = jit_trace(model, positional, example_kwarg_inputs=named, strict=False, check_trace=False)
     graph = traced.graph
     torch._C._jit_pass_inline(graph)
     protos: list[Any] = parse(graph, traced)  # type: ignore[no-untyped-call]

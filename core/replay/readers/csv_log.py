@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
 
 from ...errors import SettingsError
 from ..records import Recording
 from .metric_names import list_names
-from .rows import MISSING, Cells, build_recording
+from .rows import MISSING, Table, build_recording
 
 PATTERNS = ("*.csv", "*.tsv", "*.log", "*.txt")
 """File names to try; Keras's own example writes to training.log."""
@@ -54,47 +53,40 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
     epoch = _epoch_column(header)
     if epoch is None:
         raise SettingsError(f"{str(path)!r} has no column 'epoch'; it has {list_names(header)}")
-    numbers = [(array("q"), array("d")) for _ in header]
-    invalid = [0] * len(header)
-    count = uneven = 0
+    table, invalid, uneven = Table(), Counter[str](), 0
     complete = _ends_with_newline(path)
     for cells in _rows(file, path, delimiter, complete=complete):
         if len(cells) != len(header):
             uneven += bool(cells)
-            continue
-        if cells[epoch] == header[epoch]:  # a script that appends may write its header again
-            continue
-        for (rows, values), column, cell in zip(numbers, range(len(header)), cells, strict=True):
-            if cell.strip().lower() in MISSING:
-                continue
-            try:
-                values.append(float(cell))
-            except ValueError:
-                invalid[column] += 1
-            else:
-                rows.append(count)
-        count += 1
+        elif cells[epoch] != header[epoch]:  # a script that appends may write its header again
+            table.add(_numbers(zip(header, cells, strict=True), invalid))
     notes = [] if complete else ["The last line has no line end, as after a killed run, and is left out."]
     if uneven:
         notes.append(f"{uneven:,} lines do not have the {len(header)} cells of the first line and are left out.")
     notes += [
-        f"{number:,} cells of {header[column]!r} are not numbers and are left out."
-        for column, number in enumerate(invalid)
-        if number and column != epoch
+        f"{invalid[label]:,} cells of {label!r} are not numbers and are left out."
+        for column, label in enumerate(header)
+        if invalid[label] and column != epoch
     ]
-    columns = {
-        label: Cells(np.array(rows, np.int64), np.array(values))
-        for label, (rows, values) in zip(header, numbers, strict=True)
-    }
-    step = next((column for column, label in enumerate(header) if label.lower() in _STEP_LABELS), None)
+    step = next((label for label in header if label.lower() in _STEP_LABELS), None)
+    columns = table.cells()
     metrics = {
-        label: cells
-        for column, (label, cells) in enumerate(zip(header, columns.values(), strict=True))
-        if column not in (epoch, step) and not label.startswith("Unnamed") and label and cells.rows.size
+        label: columns[label]
+        for label in header
+        if label in columns and label not in ("", header[epoch], step) and not label.startswith("Unnamed")
     }
-    epochs = _by_row(columns[header[epoch]], count)
-    steps = None if step is None else _by_row(columns[header[step]], count)
-    return build_recording(name, _format(path, header), epochs, metrics, notes, steps)
+    steps = None if step is None else table.column(step)
+    return build_recording(name, _format(path, header), table.column(header[epoch]), metrics, notes, steps)
+
+
+def _numbers(row: Iterable[tuple[str, str]], invalid: Counter[str]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a row, and count its cells that have a value but no number."""
+    for label, cell in row:
+        if cell.strip().lower() not in MISSING:
+            try:
+                yield label, float(cell)
+            except ValueError:
+                invalid[label] += 1
 
 
 def _open(path: Path) -> TextIOWrapper:
@@ -124,16 +116,9 @@ def _epoch_column(header: list[str]) -> int | None:
 
 
 def _rows(file: TextIOWrapper, path: Path, delimiter: str, *, complete: bool) -> Iterator[list[str]]:
-    """Yield all rows, without the last one if the file is not complete."""
+    """Return all rows, without the last one if the file is not complete."""
     rows = csv.reader(iter(lambda: _read_line(path, file), ""), delimiter=delimiter)
-    if complete:
-        yield from rows
-        return
-    before = next(rows, None)
-    for row in rows:
-        assert before is not None
-        yield before
-        before = row
+    return rows if complete else (row for row, _ in pairwise(rows))
 
 
 def _read_line(path: Path, file: TextIOWrapper) -> str:
@@ -147,12 +132,6 @@ def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-min(1, path.stat().st_size), 2)
         return file.read() in (b"\n", b"\r", b"")
-
-
-def _by_row(cells: Cells, count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    values = np.full(count, np.nan)
-    values[cells.rows] = cells.values
-    return values
 
 
 def _format(path: Path, header: list[str]) -> str:

@@ -65,19 +65,15 @@ def find_runs(path: Path) -> list[RunFiles]:
         raise SettingsError(f"{str(path)!r} is neither a file nor a directory")
     try:
         files = [path] if path.is_file() else sorted(_files_below(path))
-        by_format: dict[int, list[Path]] = {}
+        by_format: dict[Format, list[Path]] = {}
         for file in files:
-            number = _format_number(file)
-            if number is not None:
-                by_format.setdefault(number, []).append(file)
+            found = next((each for each in FORMATS if each.matches(file) and each.recognizes(file)), None)
+            if found is not None:
+                by_format.setdefault(found, []).append(file)
     except OSError as error:
         raise _unreadable(path, error) from None
     if by_format:
-        return [
-            RunFiles(path, FORMATS[number], tuple(group))
-            for number, matching in sorted(by_format.items())
-            for group in FORMATS[number].group(matching)
-        ]
+        return [RunFiles(path, each, tuple(group)) for each in FORMATS for group in each.group(by_format.get(each, []))]
     known = ", ".join(f"{each.title} ({', '.join(each.patterns)})" for each in FORMATS)
     if not path.is_dir():
         return [RunFiles(path, _format_by_name(path, known), (path,))]
@@ -103,11 +99,6 @@ def _files_below(path: Path) -> Iterator[Path]:
             continue
         names[:] = [name for name in names if not name.startswith(".")]
         yield from (file for name in files if (file := Path(directory, name)).is_file())
-
-
-def _format_number(file: Path) -> int | None:
-    """Return the index of the first format that recognizes the file."""
-    return next((index for index, each in enumerate(FORMATS) if each.matches(file) and each.recognizes(file)), None)
 
 
 def _unreadable(path: Path, error: OSError) -> SettingsError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from math import nan
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ import numpy as np
 from ...errors import SettingsError
 from ..records import Recording
 from .json_log import parse_number, read_json
-from .rows import Cells, build_recording
+from .rows import Table, build_recording
 
 NAME = "trainer_state.json"
 
@@ -22,15 +21,10 @@ _SUMMARY = "train_runtime"
 """A key of the last entry, which summarizes the run."""
 
 
-def recognizes(path: Path) -> bool:
-    """Return whether the file has the name of a trainer state."""
-    return path.name == NAME
+def newest(files: Iterable[Path]) -> list[list[Path]]:
+    """Return the newest file of each run, alone; it contains what the files in older checkpoints contain.
 
-
-def newest(files: Iterable[Path]) -> list[Path]:
-    """Return the newest file of each run; it contains what the files in older checkpoints contain.
-
-    >>> [path.as_posix() for path in newest(map(Path, ["a/checkpoint-9/x", "a/checkpoint-10/x", "b/x"]))]
+    >>> [file.as_posix() for [file] in newest(map(Path, ["a/checkpoint-9/x", "a/checkpoint-10/x", "b/x"]))]
     ['a/checkpoint-10/x', 'b/x']
     """
     found: dict[Path, tuple[float, Path]] = {}
@@ -40,7 +34,7 @@ def newest(files: Iterable[Path]) -> list[Path]:
         order = float(checkpoint[1]) if checkpoint else float("inf")
         directory = _run_directory(file)
         found[directory] = max(found.get(directory, (-1.0, file)), (order, file))
-    return [file for _, file in found.values()]
+    return [[file] for _, file in found.values()]
 
 
 def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recording]:
@@ -57,20 +51,14 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
     logged = [cast("dict[str, Any]", each) for each in entries if isinstance(each, dict) and _SUMMARY not in each]
     if not logged:
         raise SettingsError(f"{str(path)!r} has no entries in 'log_history'")
-    columns: dict[str, tuple[list[int], list[float]]] = {}
-    for row, entry in enumerate(logged):
-        for label, value in entry.items():
-            number = None if label in ("epoch", "step") else parse_number(value)
-            if number is not None:
-                rows, values = columns.setdefault(label, ([], []))
-                rows.append(row)
-                values.append(number)
-    given = [[parse_number(entry.get(label)) for entry in logged] for label in ("epoch", "step")]
-    epochs, steps = (np.array([nan if number is None else number for number in numbers]) for numbers in given)
-    cells = {label: Cells(np.array(rows, np.int64), np.array(values)) for label, (rows, values) in columns.items()}
+    table = Table()
+    for entry in logged:
+        table.add((label, parse_number(value)) for label, value in entry.items())
+    epochs, steps = table.column("epoch"), table.column("step")
+    metrics = {label: cells for label, cells in table.cells().items() if label not in ("epoch", "step")}
     if np.isfinite(epochs).all() and (epochs == np.floor(epochs)).all():
         epochs = epochs - 1  # the trainer counts completed epochs
-    return [build_recording(name_of(_run_directory(path)), "Hugging Face trainer state", epochs, cells, [], steps)]
+    return [build_recording(name_of(_run_directory(path)), "Hugging Face trainer state", epochs, metrics, [], steps)]
 
 
 def _run_directory(file: Path) -> Path:

@@ -49,7 +49,7 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
     for label, values in lists.items():
         # with validation_freq=n, Keras records a validation metric only at every n-th epoch
         every = length // len(values) if values else 0
-        if not values or length // every != len(values):
+        if not every or length // every != len(values):
             notes.append(f"{label!r} has {len(values)} values for {length} epochs and is left out.")
             continue
         if every > 1:

@@ -15,35 +15,27 @@ _NameOf: TypeAlias = Callable[[Path], str]
 _Read: TypeAlias = Callable[[Sequence[Path], _NameOf, int | None], list[Recording]]
 
 
+def _single(files: Iterable[Path]) -> list[list[Path]]:
+    return [[file] for file in files]
+
+
 class Format(NamedTuple):
     """A file format of recorded runs."""
 
     title: str
     patterns: tuple[str, ...]
     """File names to try."""
-    recognizes: Callable[[Path], bool]
-    """Returns whether a file with such a name has this format, judged by its beginning."""
-    group: Callable[[Iterable[Path]], list[list[Path]]]
-    """Groups files that may record the same run."""
     read: _Read
     """Returns the runs in a group of files. It calls the given function for the name of a run's file or directory, and
     uses the given steps per epoch if the files do not contain epochs."""
+    recognizes: Callable[[Path], bool] = lambda _: True
+    """Returns whether a file with such a name has this format, judged by its beginning."""
+    group: Callable[[Iterable[Path]], list[list[Path]]] = _single
+    """Groups files that may record the same run."""
 
     def matches(self, file: Path) -> bool:
         """Return whether the file has a name of this format."""
         return any(fnmatch(file.name, pattern) for pattern in self.patterns)
-
-
-def _always(_: Path) -> bool:
-    return True
-
-
-def _single(files: Iterable[Path]) -> list[list[Path]]:
-    return [[file] for file in files]
-
-
-def _newest(files: Iterable[Path]) -> list[list[Path]]:
-    return _single(huggingface.newest(files))
 
 
 def _epochs_known(read: Callable[[Sequence[Path], _NameOf], list[Recording]]) -> _Read:
@@ -55,21 +47,14 @@ FORMATS = (
     Format(
         "trainbus journals",
         trainbus_journal.PATTERNS,
-        trainbus_journal.recognizes,
-        _single,
         _epochs_known(trainbus_journal.read),
+        trainbus_journal.recognizes,
     ),
-    Format("TensorBoard event files", (record_file.PATTERN,), _always, runs.group, runs.read),
+    Format("TensorBoard event files", (record_file.PATTERN,), runs.read, group=runs.group),
     Format(
-        "Hugging Face trainer states",
-        (huggingface.NAME,),
-        huggingface.recognizes,
-        _newest,
-        _epochs_known(huggingface.read),
+        "Hugging Face trainer states", (huggingface.NAME,), _epochs_known(huggingface.read), group=huggingface.newest
     ),
-    Format("CSV", csv_log.PATTERNS, csv_log.recognizes, _single, _epochs_known(csv_log.read)),
-    Format(
-        "Keras History", keras_history.PATTERNS, keras_history.recognizes, _single, _epochs_known(keras_history.read)
-    ),
+    Format("CSV", csv_log.PATTERNS, _epochs_known(csv_log.read), csv_log.recognizes),
+    Format("Keras History", keras_history.PATTERNS, _epochs_known(keras_history.read), keras_history.recognizes),
 )
 """A file has the first format that recognizes it."""

@@ -12,6 +12,7 @@ from ... import journal
 from ...errors import JournalError, SettingsError
 from ..records import Recording
 from .columns import Column, align_by_epoch
+from .rows import Table
 
 PATTERNS = ("*.jsonl",)
 
@@ -43,13 +44,11 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
 
 
 def _read_run(name: str, run: journal.RunJournal) -> Recording:
-    lists: dict[str, tuple[list[int], list[float]]] = {}
+    table = Table()
     for event in run.epochs:
-        for label, value in event.metrics.items():
-            epochs, values = lists.setdefault(label, ([], []))
-            epochs.append(event.epoch)
-            values.append(value)
-    columns = {label: Column(np.array(epochs, np.int64), np.array(values)) for label, (epochs, values) in lists.items()}
+        table.add(event.metrics.items())
+    epochs = np.array([event.epoch for event in run.epochs], np.int64)
+    columns = {label: Column(epochs[cells.rows], cells.values) for label, cells in table.cells().items()}
     all_epochs, metrics = align_by_epoch(columns)
     times = {event.epoch: event.time for event in run.epochs}
     ends = np.array([times[epoch] for epoch in all_epochs.tolist()])

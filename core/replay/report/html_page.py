@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from importlib.resources import files
 
 from trainbus import dumps
 
@@ -15,11 +16,11 @@ from ..records import Recording, RunOutcome
 from ..replayer import Replay
 from ..sweeper import Sweep
 from .charts import draw_curve, draw_frontier
-from .css import STYLE
 from .formatting import estimate_cells, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
 
+_STYLE = files("trainbus.replay.report").joinpath("page.css").read_text(encoding="utf-8")
 _CURVES = 24
 """The number of runs that are drawn; the table has all runs."""
 
@@ -38,7 +39,7 @@ def render_page(recordings: Sequence[Recording], result: Replay | None, found: S
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_text(_title(result))}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n"
+        f"<title>{_text(_title(result))}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n"
         "</body>\n</html>\n"
     )
 
@@ -61,9 +62,8 @@ def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep |
     if found is not None:
         yield from _sweep_section(found)
     runs = [each for each in recordings if choice.is_logged_in(each)]
-    if runs:
-        outcomes = {each.name: each for each in result.outcomes} if result is not None else {}
-        yield from _curve_section(build_curves(runs, choice), outcomes, choice.monitor)
+    outcomes = {each.name: each for each in result.outcomes} if result is not None else {}
+    yield from _curve_section(build_curves(runs, choice), outcomes, choice.monitor)
     notes = [*first.notes, *(f"{each.name}: {note}" for each in recordings for note in each.notes)]
     if notes:
         yield f"<section><h2>Notes</h2><ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul></section>\n"

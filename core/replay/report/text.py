@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import isfinite
+
+import numpy as np
 
 from trainbus import dumps
 
@@ -14,7 +17,7 @@ from ..metric_choice import MetricChoice
 from ..recommend import ADVICE
 from ..records import Recording
 from ..replayer import Replay
-from ..sweeper import Sweep
+from ..sweeper import Recommendation, Sweep
 from .formatting import align_columns, estimate_cells, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
@@ -60,26 +63,20 @@ def _summary(recordings: Sequence[Recording], choice: MetricChoice) -> list[str]
 
 def _runs(curves: Curves, *, every: bool) -> list[str]:
     rows: list[list[str]] = []
+    seconds = curves.end - curves.begin
+    timed = ~np.isnan(seconds)
     for row, name in enumerate(curves.names):
         count = int(curves.lengths[row])
         column = int(curves.best[row, :count].argmax())
         best, epoch = curves.sign * curves.best[row, count - 1], int(curves.epochs[row, column])
-        seconds, after = curves.end[row] - curves.begin[row], int(curves.last[row]) - epoch
-        known = abs(best) != float("inf")
-        rows.append(
-            [
-                shorten(name),
-                f"{curves.last[row] - curves.first[row] + 1}",
-                format_number(best) if known else "-",
-                str(epoch + 1) if known else "-",
-                str(after) if known else "-",
-                format_duration(float(seconds)) if seconds == seconds else "",
-            ]
-        )
-    header = ["run", "epochs", "best", "in epoch", "epochs after"]
-    if any(row[-1] for row in rows):
-        return _table([*header, "time", ""], [[*row, ""] for row in rows], every=every)
-    return _table([*header, ""], [[*row[:-1], ""] for row in rows], every=every)
+        known = [format_number(best), str(epoch + 1), str(int(curves.last[row]) - epoch)]
+        cells = [shorten(name), f"{curves.last[row] - curves.first[row] + 1}"]
+        cells += known if isfinite(best) else ["-"] * 3
+        if timed.any():
+            cells.append(format_duration(float(seconds[row])) if timed[row] else "")
+        rows.append([*cells, ""])
+    header = ["run", "epochs", "best", "in epoch", "epochs after", *(["time"] if timed.any() else []), ""]
+    return _table(header, rows, every=every)
 
 
 def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
@@ -131,17 +128,13 @@ def _recommendations(found: Sweep) -> list[str]:
 
 def _snippets(found: Sweep) -> Iterator[str]:
     has_settings = found.library == "trainbus"
-    same: dict[str, list[str]] = {}
+    by_code: dict[str, list[Recommendation]] = {}
     for each in found.recommendations:
-        same.setdefault(format_call(each.callback, found.library), []).append(each.advice)
-    for each in found.recommendations:
-        code = format_call(each.callback, found.library)
-        advice = same.pop(code, None)
-        if advice is None:
-            continue
-        yield f"# {', '.join(advice)}" + (", in trainbus.toml:" if has_settings else ":")
+        by_code.setdefault(format_call(each.callback, found.library), []).append(each)
+    for code, same in by_code.items():
+        yield f"# {', '.join(each.advice for each in same)}{', in trainbus.toml' if has_settings else ''}:"
         if has_settings:
-            yield from dumps([each.callback]).splitlines()
+            yield from dumps([same[0].callback]).splitlines()
             yield "# in Python:"
         yield code
         yield ""

@@ -14,57 +14,69 @@ import trainbus
 from trainbus import LoopError, MissingMetric, hookimpl
 from trainbus.adapters.keras import KerasCallback
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.testing import EventRecorder
 
-from .fits import BatchEars, Ears, KerasRaises, Listens, X, Y, epoch, fit, line
+from .fits import BATCHES, EPOCHS, AtEpochEnd, KerasRaises, X, Y, described, epoch, fit, line
 
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
+
+
+def recorder_of_threads() -> tuple[EventRecorder, set[str]]:
+    """Return a recorder of all events, and the names of the threads in which it was called."""
+    threads = set[str]()
+    return EventRecorder(*BATCHES, answer=lambda _: threads.add(threading.current_thread().name)), threads
+
+
+def batch_events(count: int) -> list[Any]:
+    """Return what ``described`` shows of the first batches."""
+    events = ([("on_batch_begin", batch), ("on_batch_end", batch, batch + 1, ["loss"])] for batch in range(count))
+    return [event for pair in events for event in pair]
 
 
 @pytest.mark.parametrize("freq", [2, [2, 4], [2, 9]])
 def test_events_under_validation_freq_and_initial_epoch(freq: Any) -> None:
     """Epochs keep Keras's numbers, and a validation is reported in the epochs that have one."""
-    ears = Ears()
-    fit(line(), [KerasCallback(ears)], initial_epoch=1, epochs=4, validation_data=(X, Y), validation_freq=freq)
+    recorder = EventRecorder(*EPOCHS)
+    fit(line(), [KerasCallback(recorder)], initial_epoch=1, epochs=4, validation_data=(X, Y), validation_freq=freq)
     last = epoch(3, 15, val=freq != [2, 9])
-    assert ears.heard == ["train begin", *epoch(1, 5, val=True), *epoch(2, 10), *last, "train end"]
+    events = [*epoch(1, 5, val=True), *epoch(2, 10), *last]
+    assert described(recorder) == [("on_train_begin",), *events, ("on_train_end",)]
 
 
 def test_batches_are_reported_to_plugins_that_listen() -> None:
     """A plugin that listens is called for each batch, in order, in the main thread, with Keras's running means."""
-    ears = BatchEars()
-    fit(line(), [KerasCallback(ears)], batch_size=4, epochs=2)
-    batch_events = [[f"batch {b} begin", (f"batch {b} end", b + 1, ["loss"])] for b in range(3)]
-    assert ears.heard[2:8] == [event for pair in batch_events for event in pair]
-    assert [event[1] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]] == [1, 2, 3, 4, 5, 6]
-    assert ears.threads == {threading.current_thread().name}
+    recorder, threads = recorder_of_threads()
+    fit(line(), [KerasCallback(recorder)], batch_size=4, epochs=2)
+    assert described(recorder)[2:8] == batch_events(3)
+    assert recorder.of("on_batch_end", "step") == [1, 2, 3, 4, 5, 6]
+    assert threads == {threading.current_thread().name}
 
 
 @pytest.mark.parametrize("kind", ["bare", "list", "tuple", "dict", "CallbackList"])
-def test_batches_never_come_in_threads(kind: str) -> None:
+def test_batches_are_reported_in_the_main_thread(kind: str) -> None:
     """However the callback is passed to a fit, Keras does not call it from other threads."""
-    ears, model = BatchEars(), line()
-    cb = KerasCallback([ears])
+    (recorder, threads), model = recorder_of_threads(), line()
+    cb = KerasCallback([recorder])
     given: Any = {"bare": cb, "list": [cb], "tuple": (cb,), "dict": {"a": cb}}.get(kind)
     if kind == "CallbackList":
         given = keras.callbacks.CallbackList([cb], add_history=True, model=model, epochs=2, steps=10)
     fit(model, given, batch_size=1, epochs=2)
-    steps = [event[1] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
-    assert steps == list(range(1, 21))
-    assert ears.threads == {threading.current_thread().name}
+    assert recorder.of("on_batch_end", "step") == list(range(1, 21))
+    assert threads == {threading.current_thread().name}
 
 
-def test_where_nobody_has_batch_listeners_keras_is_left_as_it_is() -> None:
+def test_without_batch_listeners_no_batch_hook_is_overridden() -> None:
     """Without a listener for batches the callback overrides no batch hook, also after a fit that had one and failed."""
-    cb = KerasCallback([BatchEars()])
+    cb = KerasCallback([EventRecorder(*BATCHES)])
     with pytest.raises(ZeroDivisionError):
         fit(line(), [cb, KerasRaises()])
-    cb.callbacks = [Ears()]
+    cb.callbacks = [EventRecorder(*EPOCHS)]
     overridden: list[bool] = []
 
     def look(_: int) -> None:
         overridden.append("on_train_batch_end" in vars(cb) or "on_train_batch_begin" in vars(cb))
 
-    fit(line(), [cb, Listens(look)])
+    fit(line(), [cb, AtEpochEnd(look)])
     assert overridden == [False]
     assert KerasCallback.on_train_batch_end is keras.callbacks.Callback.on_train_batch_end
 
@@ -105,42 +117,43 @@ def test_mixed_precision(policy: str, request: pytest.FixtureRequest) -> None:
     np.testing.assert_array_equal(model.get_weights()[0], keras.models.load_model("best.keras").get_weights()[0])
 
 
-def test_evaluate_and_predict_on_their_own_are_ignored() -> None:
+def test_evaluate_and_predict_outside_of_a_fit_are_ignored() -> None:
     """The callback may be passed to evaluate and predict too; it then calls no plugin."""
-    ears, model = Ears(), line()
-    cb = KerasCallback(ears)
+    recorder, model = EventRecorder(*EPOCHS), line()
+    cb = KerasCallback(recorder)
     model.evaluate(X, Y, verbose=0, callbacks=[cb])
     model.predict(X, verbose=0, callbacks=[cb])
-    assert ears.heard == []
+    assert recorder.events == []
     with pytest.raises(LoopError, match="no run yet"):
         _ = cb.run
 
 
 def test_evaluate_and_predict_inside_a_fit_are_not_its_validation() -> None:
     """Only fit's own validation counts, even if another evaluation uses the same callback meanwhile."""
-    ears, model = BatchEars(), line()
-    cb = KerasCallback(ears)
+    recorder, model = EventRecorder(*BATCHES), line()
+    cb = KerasCallback(recorder)
 
-    def interfere(_: int) -> None:
+    def evaluate(_: int) -> None:
         model.evaluate(X, Y, verbose=0, callbacks=[cb])
         model.predict(X, verbose=0, callbacks=[cb])
         model.evaluate(X, Y, verbose=0)
 
-    fit(model, [Listens(interfere), cb, Listens(interfere)], epochs=3, validation_data=(X, Y), validation_freq=3)
-    heard = [event for event in ears.heard if "batch" not in event[0] and not str(event).startswith("batch")]
-    assert heard == ["train begin", *epoch(0, 5), *epoch(1, 10), *epoch(2, 15, val=True), "train end"]
+    fit(model, [AtEpochEnd(evaluate), cb, AtEpochEnd(evaluate)], epochs=3, validation_data=(X, Y), validation_freq=3)
+    events = [event for event in described(recorder) if "batch" not in event[0]]
+    epochs = [*epoch(0, 5), *epoch(1, 10), *epoch(2, 15, val=True)]
+    assert events == [("on_train_begin",), *epochs, ("on_train_end",)]
 
 
 def test_loops_of_train_on_batch_are_not_affected() -> None:
     """A hand-written loop is left alone, also on a model that a fit has watched."""
-    ears, model = BatchEars(), line()
-    fit(model, [KerasCallback(ears)])
-    heard = list(ears.heard)
+    recorder, model = EventRecorder(*BATCHES), line()
+    fit(model, [KerasCallback(recorder)])
+    before = list(recorder.events)
     model.train_on_batch(X, Y)
-    assert ears.heard == heard
+    assert recorder.events == before
 
 
-def test_a_hand_written_loop_has_a_run_of_its_own() -> None:
+def test_run_works_around_a_hand_written_loop() -> None:
     """``Run`` around train_on_batch has the same callbacks as a fit."""
     model = line()
     with trainbus.watch(model, callbacks=[ModelCheckpoint("m", monitor="loss", save_best_only=True)]) as run:
@@ -153,8 +166,8 @@ def test_a_hand_written_loop_has_a_run_of_its_own() -> None:
 
 def test_a_loop_that_drives_a_callback_list() -> None:
     """Keras's list of callbacks can be driven by hand, and the run goes with it."""
-    ears, model = BatchEars(), line()
-    events = keras.callbacks.CallbackList([KerasCallback(ears)], model=model)
+    recorder, model = EventRecorder(*BATCHES), line()
+    events = keras.callbacks.CallbackList([KerasCallback(recorder)], model=model)
     events.on_train_begin()
     events.on_epoch_begin(0)
     for batch in range(2):
@@ -162,20 +175,16 @@ def test_a_loop_that_drives_a_callback_list() -> None:
         events.on_train_batch_end(batch, model.train_on_batch(X, Y, return_dict=True))
     events.on_epoch_end(0, {"loss": 1.0})
     events.on_train_end()
-    batch_events = [
-        f"batch {b} {what}" if what == "begin" else (f"batch {b} end", b + 1, ["loss"])
-        for b in (0, 1)
-        for what in ("begin", "end")
-    ]
-    assert ears.heard == ["train begin", "epoch 0 begin", *batch_events, *epoch(0, 2, last=1)[1:], "train end"]
+    begin, end = epoch(0, 2, last=1)
+    assert described(recorder) == [("on_train_begin",), begin, *batch_events(2), end, ("on_train_end",)]
 
 
 def test_an_inner_fit_needs_its_own_callback() -> None:
     """One callback cannot serve two fits at once; the error says so."""
     inner, outer = line(), line()
-    cb = KerasCallback(Ears())
+    cb = KerasCallback(EventRecorder(*EPOCHS))
     with pytest.raises(LoopError, match=r"an outer fit\(\) uses this KerasCallback already"):
-        fit(outer, [cb, Listens(lambda _: fit(inner, [cb]))])
+        fit(outer, [cb, AtEpochEnd(lambda _: fit(inner, [cb]))])
 
 
 class Stops:
@@ -206,11 +215,11 @@ def test_a_stop_ends_the_fit(event: str, steps: int) -> None:
     assert len(history["val_loss"]) == len(cb.run.history["val_loss"]) == 1 + (event != "train")
 
 
-def test_anyone_may_stop_the_run() -> None:
+def test_another_callback_may_stop_the_run() -> None:
     """Another callback of the fit can end the training through the run, with its reason."""
     cb = KerasCallback()
-    fit(line(), [cb, Listens(lambda _: cb.run.stop("the neighbour wants it"))], epochs=9)
-    assert (cb.run.result.epochs, cb.run.result.reason) == (1, "the neighbour wants it")
+    fit(line(), [cb, AtEpochEnd(lambda _: cb.run.stop("another callback asks"))], epochs=9)
+    assert (cb.run.result.epochs, cb.run.result.reason) == (1, "another callback asks")
 
 
 def test_best_weights_are_restored_when_fit_ends() -> None:
@@ -249,7 +258,7 @@ def test_the_list_of_the_four() -> None:
     }
 
 
-def test_a_second_fit_starts_afresh() -> None:
+def test_a_second_fit_starts_from_the_beginning() -> None:
     """Nothing leaks from one fit to the next: each has its own run with its own plugins."""
     cb = KerasCallback(EarlyStopping(monitor="loss", mode="max", patience=1))
     fit(line(), [cb], epochs=9)
@@ -260,7 +269,7 @@ def test_a_second_fit_starts_afresh() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "epochs", "said"),
+    ("options", "epochs", "message"),
     [
         ({}, 1, "'val_loss' is not logged; .*there was no validation"),
         ({"validation_data": (X, Y), "validation_freq": 3}, 3, None),
@@ -268,20 +277,20 @@ def test_a_second_fit_starts_afresh() -> None:
         ({"validation_split": 0.5}, 3, None),
     ],
 )
-def test_a_metric_of_a_validation_is_missed_when_there_is_none(
-    options: dict[str, Any], epochs: int, said: str | None
+def test_a_validation_metric_is_missing_without_a_validation(
+    options: dict[str, Any], epochs: int, message: str | None
 ) -> None:
     """Without validation data a monitored val_loss fails at the end of the first epoch; else the run waits for it."""
     cb = KerasCallback(EarlyStopping(monitor="val_loss", patience=9))
-    if said is None:
+    if message is None:
         fit(line(), [cb], epochs=epochs, **options)
     else:
-        with pytest.raises(MissingMetric, match=said):
+        with pytest.raises(MissingMetric, match=message):
             fit(line(), [cb], epochs=9, **options)
     assert cb.run.epoch + 1 == epochs
 
 
-def test_a_misspelt_metric_fails_when_it_should_have_come() -> None:
+def test_a_misspelt_metric_fails_when_it_is_due() -> None:
     """With a validation every second epoch, a wrong val_ name fails at the end of the second."""
     cb = KerasCallback(EarlyStopping(monitor="val_los"))
     with pytest.raises(MissingMetric, match=r"'val_los' is not logged; did you mean 'val_loss'\? logged: .*val_loss$"):

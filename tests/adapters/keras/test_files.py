@@ -154,9 +154,7 @@ def everything(model: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("make", MODELS)
-def test_a_file_of_the_state_of_its_moment_is_what_keras_would_have_written_then(
-    make: Callable[[], Any], tmp_path: Path
-) -> None:
+def test_a_file_that_is_written_later_equals_keras_own_of_that_step(make: Callable[[], Any], tmp_path: Path) -> None:
     """The file equals Keras's, entry by entry and bit by bit, though the model trains on, also with reused memory."""
     model = make()
     subject = KerasSubject(model)
@@ -176,7 +174,7 @@ def test_a_file_of_the_state_of_its_moment_is_what_keras_would_have_written_then
 
 @pytest.mark.parametrize("make", MODELS)
 @pytest.mark.parametrize("later", [False, True])
-def test_keras_loads_it_as_it_loads_its_own(make: Callable[[], Any], later: bool, tmp_path: Path) -> None:
+def test_keras_loads_a_file_as_its_own(make: Callable[[], Any], later: bool, tmp_path: Path) -> None:
     """Keras loads the model, optimizer and assets of the snapshot, and further training gives the same result."""
     model = make()
     train(model)
@@ -210,7 +208,7 @@ def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_legacy_files_are_written_while_the_training_waits() -> None:
+def test_legacy_files_are_written_in_the_foreground() -> None:
     """Saving them in the background is refused before training, naming the suffixes that can be."""
     with pytest.raises(SettingsError, match=r"'m.h5' cannot be written in the background; save as .keras"):
         Run(KerasSubject(sequential()), ModelCheckpoint("m.h5", background=True))
@@ -244,7 +242,7 @@ print(*sorted(path.name for path in run.state.files))
 """
 
 
-def test_a_keras_that_saves_in_another_way_saves_while_the_training_waits(tmp_path: Path) -> None:
+def test_a_keras_version_that_saves_differently_saves_in_the_foreground(tmp_path: Path) -> None:
     """The copy relies on private parts of Keras; without them Keras writes the files, but none in the background."""
     script = UNKNOWN.format(part="_serialize_model_as_json")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -15,8 +15,9 @@ import pytest
 from trainbus import LoopError, hookimpl
 from trainbus.adapters.keras import KerasCallback
 from trainbus.plugins import ModelCheckpoint
+from trainbus.testing import EventRecorder, RecordedEvent
 
-from .fits import BatchEars, Ears, KerasRaises, Listens, X, Y, fit, line
+from .fits import BATCHES, EPOCHS, AtEpochEnd, KerasRaises, X, Y, described, fit, line
 
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
@@ -41,61 +42,57 @@ def batches(count: int | None = None) -> Iterator[tuple[Any, Any]]:
         done += 1
 
 
-@pytest.mark.parametrize("ears", [Ears, BatchEars])
-def test_unknown_numbers_of_batches(ears: type[Ears]) -> None:
+@pytest.mark.parametrize("hooks", [EPOCHS, BATCHES])
+def test_unknown_numbers_of_batches(hooks: tuple[str, ...]) -> None:
     """A generator without a length is counted as it comes, and so is one that gives fewer batches than it has."""
-    heard, model = ears(), line()
-    cb = KerasCallback([heard])
+    recorder, model = EventRecorder(*hooks), line()
+    cb = KerasCallback([recorder])
     model.fit(batches(4), shuffle=False, verbose=0, callbacks=[cb])
     # JAX and TensorFlow begin a fifth batch before they find none; TensorFlow's optimizer counts it, too
-    last = 4 if ears is BatchEars and BACKEND != "torch" else 3
-    assert heard.heard[-2][:3] == ("epoch 0 end", last, int(model.optimizer.iterations))
+    last = 4 if hooks is BATCHES and BACKEND != "torch" else 3
+    assert recorder.of("on_epoch_end", "epoch", "batch", "step") == [(0, last, int(model.optimizer.iterations))]
     assert cb.run.state.planned_batches is None
 
-    heard = ears()
-    line().fit(batches(), steps_per_epoch=3, epochs=2, shuffle=False, verbose=0, callbacks=[KerasCallback([heard])])
-    assert heard.heard[-2][:3] == ("epoch 1 end", 2, 6)
+    recorder = EventRecorder(*hooks)
+    line().fit(batches(), steps_per_epoch=3, epochs=2, shuffle=False, verbose=0, callbacks=[KerasCallback([recorder])])
+    assert recorder.of("on_epoch_end", "epoch", "batch", "step")[-1] == (1, 2, 6)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch has no steps_per_execution")
 def test_steps_per_execution() -> None:
     """Several batches to an execution are one event, which counts each of their weight updates."""
-    ears, said = BatchEars(), []
-    keras_s = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: said.append(batch))
-    fit(line(steps_per_execution=2), [KerasCallback(ears), keras_s], epochs=2)
-    assert said == [1, 3, 5, 1, 3, 5], "Keras tells of a sixth batch that is not there"
-    batch_events = [event[:2] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
-    assert [int(name.split()[1]) for name, _ in batch_events] == [1, 3, 4, 1, 3, 4]
-    assert [step for _, step in batch_events] == [2, 4, 5, 7, 9, 10]
-    assert ears.heard[-2][:3] == ("epoch 1 end", 4, 10)
+    recorder, at_keras = EventRecorder(*BATCHES), list[int]()
+    other = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: at_keras.append(batch))
+    fit(line(steps_per_execution=2), [KerasCallback(recorder), other], epochs=2)
+    assert at_keras == [1, 3, 5, 1, 3, 5], "Keras reports a sixth batch that does not exist"
+    assert recorder.of("on_batch_end", "batch") == [1, 3, 4, 1, 3, 4]
+    assert recorder.of("on_batch_end", "step") == [2, 4, 5, 7, 9, 10]
+    assert recorder.of("on_epoch_end", "epoch", "batch", "step")[-1] == (1, 4, 10)
 
 
-@pytest.mark.parametrize("ears", [Ears, BatchEars])
-def test_a_step_is_a_weight_update(ears: type[Ears]) -> None:
+@pytest.mark.parametrize("hooks", [EPOCHS, BATCHES])
+def test_a_step_is_a_weight_update(hooks: tuple[str, ...]) -> None:
     """With gradient accumulation a step is counted when the weights were changed, across epochs and fits."""
-    model, heard = line(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)), ears()
-    cb = KerasCallback(heard)
-    fit(model, [cb], epochs=2)
-    ends = [event[2] for event in heard.heard if isinstance(event, tuple) and "epoch" in event[0]]
-    assert ends == [2, 5]
-    if ears is BatchEars:
-        steps = [event[1] for event in heard.heard if isinstance(event, tuple) and "batch" in event[0]]
-        assert steps == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    model, recorder = line(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)), EventRecorder(*hooks)
+    fit(model, [KerasCallback(recorder)], epochs=2)
+    assert recorder.of("on_epoch_end", "step") == [2, 5]
+    if hooks is BATCHES:
+        assert recorder.of("on_batch_end", "step") == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
 
 
 def test_a_skipped_update_is_no_step() -> None:
     """A loss scale so high that gradients are infinite changes no weights, and counts none."""
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=1e38)
-    model, ears = line(optimizer), BatchEars()
-    fit(model, [KerasCallback(ears)], y=Y * 100)
-    steps = [event[1] for event in ears.heard if isinstance(event, tuple) and "batch" in event[0]]
+    model, recorder = line(optimizer), EventRecorder("on_batch_end")
+    fit(model, [KerasCallback(recorder)], y=Y * 100)
+    steps = recorder.of("on_batch_end", "step")
     assert steps[0] == 0
     assert steps[-1] == int(optimizer.iterations) < 5
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="a train step written for torch")
-@pytest.mark.parametrize("ears", [Ears, BatchEars])
-def test_a_train_step_with_optimizers_of_its_own(ears: type[Ears]) -> None:
+@pytest.mark.parametrize("hooks", [EPOCHS, BATCHES])
+def test_a_train_step_with_other_optimizers(hooks: tuple[str, ...]) -> None:
     """If the compiled optimizer is not used, as in a GAN, each batch is a step."""
 
     class Adversary(keras.Model):
@@ -116,63 +113,48 @@ def test_a_train_step_with_optimizers_of_its_own(ears: type[Ears]) -> None:
             self.mine.apply([each.value.grad for each in variables], variables)
             return {"d_loss": loss}
 
-    model, heard = Adversary(), ears()
+    model, recorder = Adversary(), EventRecorder(*hooks)
     model.compile()
-    fit(model, [KerasCallback(heard)], epochs=2)
-    ends = [event for event in heard.heard if isinstance(event, tuple) and "epoch" in event[0]]
-    assert [event[1:3] for event in ends] == [(4, 5), (4, 10)]
-    assert ends[0][3] == ["d_loss", "learning_rate"]
+    fit(model, [KerasCallback(recorder)], epochs=2)
+    assert recorder.of("on_epoch_end", "batch", "step") == [(4, 5), (4, 10)]
+    assert recorder.of("on_epoch_end", "metrics")[0].keys() == {"d_loss", "learning_rate"}
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
 def test_an_error_in_a_plugin_ends_the_run(error: BaseException) -> None:
     """The user gets the error of a plugin, after the end hooks of all plugins."""
-    ears = Ears()
-    cb = KerasCallback([ears, Raises(error)])
+    recorder = EventRecorder(*EPOCHS)
+    cb = KerasCallback([recorder, Raises(error)])
     with pytest.raises(type(error)) as info:
         fit(line(), [cb], epochs=9)
     assert info.value is error is cb.run.error
-    assert ears.heard[-2:] == [type(error), "train end"]
+    assert described(recorder)[-2:] == [("on_exception", error), ("on_train_end",)]
 
 
-class FailingObserver(BatchEars):
+class FailingObserver(EventRecorder):
     """An observer that implements every hook, and raises in one of them each time."""
 
     critical = False
 
     def __init__(self, hook: str) -> None:
-        super().__init__()
-        self.hook = hook
+        def answer(event: RecordedEvent) -> None:
+            if event.hook == hook:
+                raise ZeroDivisionError(hook)
 
-    @hookimpl
-    def on_batch_end(self) -> None:
-        self.go("on_batch_end")
-
-    @hookimpl
-    def on_epoch_end(self) -> None:
-        self.go("on_epoch_end")
-
-    @hookimpl
-    def on_train_end(self) -> None:
-        super().on_train_end()
-        self.go("on_train_end")
-
-    def go(self, hook: str) -> None:
-        if hook == self.hook:
-            raise ZeroDivisionError(hook)
+        super().__init__(*BATCHES, answer=answer)
 
 
 @pytest.mark.parametrize(("hook", "times"), [("on_batch_end", 3), ("on_epoch_end", 3), ("on_train_end", 1)])
 def test_a_failing_observer_disturbs_no_fit(hook: str, times: int) -> None:
     """The fit and the other plugins continue as without it; it is switched off after three failures and closed once."""
-    undisturbed, healthy, failing = BatchEars(), BatchEars(), FailingObserver(hook)
+    undisturbed, healthy, failing = EventRecorder(*BATCHES), EventRecorder(*BATCHES), FailingObserver(hook)
     plain = fit(line(), [KerasCallback(undisturbed)], epochs=5)
     cb = KerasCallback([failing, healthy])
     history = fit(line(), [cb], epochs=5)
 
     assert history.history == plain.history
-    assert healthy.heard == undisturbed.heard
-    assert failing.heard.count("train end") == 1
+    assert described(healthy) == described(undisturbed)
+    assert failing.names.count("on_train_end") == 1
     assert [(each.plugin, each.hook) for each in cb.run.failures] == [("FailingObserver", hook)] * times
     assert cb.run.error is None
 
@@ -180,15 +162,15 @@ def test_a_failing_observer_disturbs_no_fit(hook: str, times: int) -> None:
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_failing_decider_is_named_to_fit(place: int) -> None:
     """The same error leaves fit, with one note of plugin and hook, after the hooks of the others were called."""
-    error, ears = ZeroDivisionError("mine"), Ears()
-    plugins: list[object] = [ears]
+    error, recorder = ZeroDivisionError("mine"), EventRecorder(*EPOCHS)
+    plugins: list[object] = [recorder]
     plugins.insert(place, Raises(error))
     with pytest.raises(ZeroDivisionError) as raised:
         fit(line(), [KerasCallback(plugins)], epochs=5)
     assert raised.value is error
     assert error.__notes__ == ["raised in on_epoch_end by the plugin 'Raises'"]
-    assert ears.heard[-2:] == [ZeroDivisionError, "train end"]
-    assert ears.heard.count("train end") == 1
+    assert described(recorder)[-2:] == [("on_exception", error), ("on_train_end",)]
+    assert recorder.names.count("on_train_end") == 1
 
 
 class Breaks(keras.layers.Layer):
@@ -207,57 +189,57 @@ class Breaks(keras.layers.Layer):
 @pytest.mark.parametrize("error", [ZeroDivisionError("in the loop"), KeyboardInterrupt()])
 def test_an_error_in_a_training_step_ends_the_run_at_once(error: BaseException) -> None:
     """When a step raises, or is interrupted, all plugins get that same error before fit is left."""
-    breaks, ears = Breaks(), Ears()
+    breaks, recorder = Breaks(), EventRecorder(*EPOCHS)
     model = keras.Sequential([keras.Input((4,)), breaks, keras.layers.Dense(1)])
     model.compile("sgd", "mse", run_eagerly=True)
-    cb = KerasCallback(ears)
+    cb = KerasCallback(recorder)
     with pytest.raises(type(error)) as info:
-        fit(model, [cb, Listens(lambda _: setattr(breaks, "error", error))], epochs=9)
+        fit(model, [cb, AtEpochEnd(lambda _: setattr(breaks, "error", error))], epochs=9)
     assert cb.run.error is info.value  # whose traceback holds fit's frame alive
-    assert ears.heard[-3:] == ["epoch 1 begin", type(error), "train end"]
+    assert described(recorder)[-3:] == [("on_epoch_begin", 1), ("on_exception", info.value), ("on_train_end",)]
 
     breaks.error = None
-    ears.heard.clear()
+    recorder.events.clear()
     fit(model, [cb])
-    assert ears.heard[-1] == "train end"
+    assert recorder.names[-1] == "on_train_end"
     assert cb.run.error is None
 
 
 @pytest.mark.parametrize("where", ["data", "callback"])
-def test_an_error_elsewhere_ends_the_run_when_it_was_dealt_with(where: str) -> None:
-    """When data or another Keras callback raises, the run ends as soon as the error is let go."""
+def test_an_error_elsewhere_ends_the_run_when_its_traceback_is_released(where: str) -> None:
+    """When data or another Keras callback raises, the run ends as soon as the error's traceback is released."""
 
     def broken() -> Iterator[Any]:
         yield from batches(8)
-        raise ZeroDivisionError("no more")
+        raise ZeroDivisionError("no data")
 
-    ears = Ears()
-    cb = KerasCallback(ears)
+    recorder = EventRecorder(*EPOCHS)
+    cb = KerasCallback(recorder)
     others = [KerasRaises()] if where == "callback" else []
-    with pytest.raises(Exception, match=r"no more|somebody else's"):  # TensorFlow turns it into its own error
+    with pytest.raises(Exception, match=r"no data|of another callback"):  # TensorFlow turns it into its own error
         line().fit(batches(2) if others else broken(), shuffle=False, verbose=0, callbacks=[cb, *others])
     gc.collect()
-    assert ears.heard[-1] == "train end"
+    assert recorder.names[-1] == "on_train_end"
     # JAX and TensorFlow fetch the data in the training step
     assert isinstance(cb.run.error, LoopError) == (where == "callback" or BACKEND == "torch")
 
 
 def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
-    """If the error is kept, as in notebooks, the run ends at the latest when the next fit begins."""
-    ears = Ears()
-    cb = KerasCallback(ears)
+    """If the error remains referenced, as in notebooks, the run ends at the latest when the next fit begins."""
+    recorder = EventRecorder(*EPOCHS)
+    cb = KerasCallback(recorder)
     with pytest.raises(ZeroDivisionError) as info:
         fit(line(), [cb, KerasRaises()])
     assert info.value is not None
-    assert ears.heard[-1] != "train end"
+    assert recorder.names[-1] != "on_train_end"
     first = cb.run
     fit(line(), [cb])
-    assert ears.heard.count("train end") == 2
+    assert recorder.names.count("on_train_end") == 2
     assert "left by an error" in first.result.reason
 
 
 def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
-    """A signal is not kept for a run whose loop is gone, though its error is still referenced; ``fit`` receives it."""
+    """A signal interrupts at once if the run's loop is gone, even if its error is referenced; ``fit`` receives it."""
 
     class Asks(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -281,7 +263,7 @@ def test_the_end_of_python_ends_a_run() -> None:
     script = """
 import keras, numpy as np, trainbus
 from trainbus.adapters.keras import KerasCallback
-class Ears:
+class Ends:
     @trainbus.hookimpl
     def on_train_end(self, run):
         print("ended:", run.result.reason)
@@ -290,19 +272,19 @@ class Breaks(keras.callbacks.Callback):
         raise ZeroDivisionError
 model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse")
-model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0, callbacks=[KerasCallback(Ears()), Breaks()])
+model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0, callbacks=[KerasCallback(Ends()), Breaks()])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "ended: LoopError: fit() was left by an error" in done.stdout
 
 
-def test_the_model_is_left_as_it_was() -> None:
+def test_the_model_is_restored_after_a_fit() -> None:
     """After a fit the model runs Keras's own functions again, whatever ended it."""
     model = line()
     fit(model, None)
     before = model.train_function
-    fit(model, [KerasCallback(BatchEars())])
+    fit(model, [KerasCallback(EventRecorder(*BATCHES))])
     assert model.train_function is before
     with pytest.raises(ValueError, match="mine"):
         fit(model, [KerasCallback(Raises(ValueError("mine")))])
@@ -310,11 +292,11 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tf.data makes another error of it")
-def test_a_lost_fit_gives_its_directory_back_to_the_next() -> None:
+def test_an_interrupted_fit_releases_its_directory_to_the_next() -> None:
     """A fit that Ctrl-C ended in its data, whose traceback is still held, leaves its directory to others."""
 
     def dying() -> Any:
-        for _ in range(20):  # Keras looks at the first few before fit begins
+        for _ in range(20):  # Keras fetches the first few before fit begins
             yield X[:2], Y[:2]
         raise KeyboardInterrupt("in the data")
 

@@ -7,7 +7,7 @@ import pytest
 
 from trainbus.adapters.keras import KerasSubject
 
-from .fits import own
+from .fits import subclassed
 
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
 
@@ -42,7 +42,7 @@ def test_graph_of_a_functional_model() -> None:
 
 def test_graph_of_other_models() -> None:
     """Layers called freely have no edges between them; those of a sequential model have, even before it is built."""
-    model = own()
+    model = subclassed()
     hole = model.inner.inputs[0]._keras_history.operation.name
     nodes = [(node.name, node.inputs) for node in KerasSubject(model).graph()]
     # two layers of one name are two nodes

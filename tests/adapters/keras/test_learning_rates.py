@@ -74,7 +74,7 @@ def test_a_schedule_refuses_before_training(rate: Any, name: str) -> None:
         KerasSubject(model).set_learning_rates({"learning_rate": 0.1})
 
 
-def test_keras_finds_the_schedule_hours_later() -> None:
+def test_keras_reports_the_schedule_at_the_first_reduction_only() -> None:
     """Keras's own callback fails at its first reduction only."""
     model = line(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)))
     with pytest.raises(TypeError, match="is not settable"):
@@ -82,7 +82,7 @@ def test_keras_finds_the_schedule_hours_later() -> None:
     assert int(model.optimizer.iterations) == 10
 
 
-def test_a_schedule_is_logged_where_nobody_steers_it() -> None:
+def test_a_schedule_is_logged_without_callbacks_that_change_it() -> None:
     """A run's metrics hold the learning rate that the schedule gives."""
     cb = KerasCallback()
     fit(line(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5))), [cb], epochs=2)
@@ -96,7 +96,7 @@ def test_a_model_without_optimizer_has_no_learning_rate() -> None:
     assert KerasSubject(model).learning_rates() == {}
 
 
-def test_history_has_the_learning_rates_that_a_callback_steers() -> None:
+def test_history_has_the_learning_rates_that_a_callback_changes() -> None:
     """Rates that a callback changes are in Keras's history, as with Keras's own callback; else nothing is added."""
     options: Any = {"monitor": "loss", "mode": "max", "patience": 1, "factor": 0.5}
     mine = fit(line(), [KerasCallback(ReduceLROnPlateau(**options))], epochs=4, shuffle=False).history

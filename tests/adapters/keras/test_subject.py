@@ -26,7 +26,7 @@ from trainbus.capabilities import (
 from trainbus.plugins import EarlyStopping
 from trainbus.testing import check_subject
 
-from .fits import Listens, X, Y, fit, line, own
+from .fits import AtEpochEnd, X, Y, fit, line, subclassed
 
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
 
@@ -68,7 +68,7 @@ def test_takes_models_only() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_whole_models_are_loaded_by_keras(suffix: str) -> None:
+def test_complete_models_are_loaded_by_keras(suffix: str) -> None:
     """Keras loads what it saves: the same predictions, the same optimizer."""
     model = line("adam", loss=keras.losses.MeanSquaredError())  # Keras 3.15.1 cannot load "mse" from .h5
     fit(model, None)
@@ -143,7 +143,7 @@ def test_restoring_the_best_weights_keeps_their_averages(kind: str) -> None:
     stopper = EarlyStopping(monitor="loss", mode="max", patience=2, restore_best_weights=True)
     cb = KerasCallback(stopper)
 
-    fit(model, [Listens(lambda epoch: seen.append(averages())), cb], epochs=5)
+    fit(model, [AtEpochEnd(lambda epoch: seen.append(averages())), cb], epochs=5)
 
     assert cb.run.result.best["loss"].epoch == 0
     assert cb.run.result.epochs == 3
@@ -153,7 +153,7 @@ def test_restoring_the_best_weights_keeps_their_averages(kind: str) -> None:
     # Keras's own callback restores the weights that were not averaged
     model, raw = line(optimizer()), []
     theirs = keras.callbacks.EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True)
-    fit(model, [Listens(lambda epoch: raw.append(model.get_weights())), theirs], epochs=5)
+    fit(model, [AtEpochEnd(lambda epoch: raw.append(model.get_weights())), theirs], epochs=5)
     np.testing.assert_array_equal(model.get_weights()[0], raw[0][0])
     assert not np.array_equal(raw[0][0], seen[0][0])
 
@@ -164,15 +164,15 @@ def test_averages_that_are_swapped_in_are_not_lost() -> None:
     seen: list[Any] = []
 
     def look(_: int) -> None:
-        seen.append([np.array(each) for each in KerasSubject(model).snapshot().averages])
+        seen.append([np.array(each) for each in KerasSubject(model).snapshot()[len(model.weights) :]])
 
     stopper = EarlyStopping(monitor="loss", mode="max", patience=2, restore_best_weights=True)
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    fit(model, [Listens(look), KerasCallback(stopper), swap], epochs=9, validation_data=(X, Y))
+    fit(model, [AtEpochEnd(look), KerasCallback(stopper), swap], epochs=9, validation_data=(X, Y))
     np.testing.assert_allclose(model.get_weights()[0], seen[0][0], rtol=1e-6)
 
 
-def test_restores_raw_weights_and_averages_while_training_goes_on() -> None:
+def test_restores_raw_weights_and_averages_during_training() -> None:
     """A model restored during a fit continues from its raw weights, and its averages from theirs."""
     model = line(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
     subject = KerasSubject(model)
@@ -185,13 +185,13 @@ def test_restores_raw_weights_and_averages_while_training_goes_on() -> None:
 
     np.testing.assert_array_equal(model.get_weights()[0], raw[0])
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    np.testing.assert_array_equal(model.get_weights()[0], snapshot.averages[0])
-    assert not np.array_equal(raw[0], snapshot.averages[0])
+    np.testing.assert_array_equal(model.get_weights()[0], snapshot[len(model.weights)])
+    assert not np.array_equal(raw[0], snapshot[len(model.weights)])
 
 
 def test_weights_have_unique_names_in_a_stable_order() -> None:
     """Every weight is listed once, including a subclassed model's own, even if layers share a name."""
-    model = own()
+    model = subclassed()
     weights = dict(KerasSubject(model).weights())
     assert len(weights) == len(model.weights) == 7
     assert any(name.endswith("scale") for name in weights)

@@ -9,7 +9,7 @@ from .estimators import LABELS, X, fitted, make, step
 pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWarning")
 
 
-def test_weights_have_their_names():
+def test_weights_are_named_by_their_attributes():
     """Arrays are named by their attributes, those of layers by number, those inside by their place."""
     perceptron = MLPClassifier((4,), random_state=0).partial_fit(X, LABELS, classes=[0, 1, 2])
     assert list(fitted(perceptron)) == ["coefs_/0", "coefs_/1", "intercepts_/0", "intercepts_/1"]

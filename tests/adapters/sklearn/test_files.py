@@ -46,7 +46,7 @@ def test_files_that_could_run_code_are_refused(tmp_path):
     assert not fitted(subject.estimator)
 
 
-def test_what_the_user_trusts_is_read(tmp_path):
+def test_types_that_the_user_trusts_are_read(tmp_path):
     """Named types in .skops, and .joblib if it is named: nothing is trusted by itself."""
     own = Own().partial_fit(X, LABELS, classes=[0, 1, 2])
     name = f"{Own.__module__}.Own"
@@ -66,7 +66,7 @@ def test_what_the_user_trusts_is_read(tmp_path):
         subject.load(tmp_path / "cut.joblib")
 
 
-def test_joblib_holds_what_skops_cannot(tmp_path, caplog):
+def test_joblib_writes_estimators_that_skops_cannot(tmp_path, caplog):
     """And a warning explains once what that means."""
     with pytest.raises(MissingCapability, match="skops"):
         partial_fit(Birch(), X, callbacks=ModelCheckpoint(str(tmp_path / "m.joblib")))
@@ -83,7 +83,7 @@ def test_joblib_holds_what_skops_cannot(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("module", "name"), [("sklearn.utils._testing", "check_output"), ("sklearn.nothing", "X")])
-def test_what_scikit_learn_only_imports_is_not_trusted(module, name, tmp_path):
+def test_functions_that_scikit_learn_only_imports_are_not_trusted(module, name, tmp_path):
     """A name that begins with "sklearn." but is defined elsewhere, such as a way to run commands, is refused."""
     skops.io.dump(SGDClassifier(), tmp_path / "honest.skops")
     with ZipFile(tmp_path / "honest.skops") as archive:

@@ -82,7 +82,7 @@ def test_a_learning_rate_acts_under_every_schedule(schedule, when):
         assert near < far / 2
 
 
-def test_a_decaying_rate_is_reported_as_it_is():
+def test_a_decaying_rate_is_reported_at_its_current_value():
     """Under invscaling the reported rate is that of the next update, not the one set at the start."""
     estimator = SGDRegressor(learning_rate="invscaling", eta0=0.1, power_t=0.25)
     estimator.partial_fit(X, TARGETS)
@@ -99,13 +99,13 @@ def test_a_rate_is_set_in_all_fitted_estimators_inside():
 
 
 @pytest.mark.parametrize("value", [0.0, -0.1, float("nan"), float("inf")])
-def test_a_rate_that_is_none_is_refused(value):
+def test_a_rate_that_is_not_a_positive_number_is_refused(value):
     """scikit-learn takes any number after the first update, even negative ones; trainbus takes valid rates only."""
     with pytest.raises(SettingsError, match="finite number above 0"):
         SklearnSubject(make("SGDClassifier")).set_learning_rates({"learning_rate": value})
 
 
-def test_a_rate_that_does_not_stay_is_reported():
+def test_a_rate_that_the_estimator_does_not_keep_is_an_error():
     """An estimator that ignores a new rate raises."""
 
     class Stubborn(BaseEstimator):

@@ -64,7 +64,7 @@ def weights(estimator: Any) -> list[np.ndarray[Any, Any]]:
     before=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_the_last_step_learns_from_what_the_others_make(
+def test_the_last_step_learns_from_the_output_of_the_others(
     steps: str, learner: str, nested: bool, before: bool, seed: int
 ) -> None:
     """Metrics and weights are those of the last step alone on such rows, bit for bit, however these were made."""
@@ -84,7 +84,7 @@ def test_the_last_step_learns_from_what_the_others_make(
     assert loss(trained, HELD_OUT, HELD_OUT_LABELS) == loss(alone, held_out, HELD_OUT_LABELS)
 
 
-def test_what_is_fitted_stays_so() -> None:
+def test_a_fitted_step_is_not_fitted_again() -> None:
     """A scaler that was fitted on other rows is not fitted again."""
     trained = pipeline()
     trained[0].fit(HELD_OUT)
@@ -93,7 +93,7 @@ def test_what_is_fitted_stays_so() -> None:
     np.testing.assert_array_equal(trained[0].mean_, mean)
 
 
-def test_texts_become_numbers_first() -> None:
+def test_texts_are_transformed_into_numbers_first() -> None:
     """Rows may be whatever the first step takes."""
     texts = [f"{word} {other}" for word in ("good", "bad") for other in ("film", "book", "song")]
     trained = make_pipeline(TfidfVectorizer(), SGDClassifier(random_state=0))
@@ -102,7 +102,7 @@ def test_texts_become_numbers_first() -> None:
     assert trained.predict(["a good day"]) == [1]
 
 
-def test_targets_of_several_columns_stay_so() -> None:
+def test_targets_of_one_column_keep_it_if_the_last_step_needs_columns() -> None:
     """The last step determines the shape."""
     trained = make_pipeline(StandardScaler(), MultiOutputRegressor(SGDRegressor(random_state=0)))
     run = partial_fit(trained, X, X[:, :1], epochs=2, random_state=0)
@@ -124,7 +124,7 @@ def test_a_pipeline_keeps_the_contract_of_subjects(learner: str) -> None:
 
 
 @pytest.mark.parametrize("resumed", [True, False])
-def test_a_resumed_pipeline_is_the_unbroken_one(resumed: bool, tmp_path: Path) -> None:
+def test_a_resumed_pipeline_equals_the_uninterrupted_one(resumed: bool, tmp_path: Path) -> None:
     """Its steps are restored with it, into the existing objects, so references to them stay valid."""
 
     def train(trained: Pipeline, epochs: int, directory: Path, **options: Any) -> Run:
@@ -151,7 +151,7 @@ def test_a_resumed_pipeline_is_the_unbroken_one(resumed: bool, tmp_path: Path) -
     np.testing.assert_array_equal(trained.decision_function(HELD_OUT), unbroken.decision_function(HELD_OUT))
 
 
-def test_another_pipeline_is_not_taken_over(tmp_path: Path) -> None:
+def test_the_state_of_another_pipeline_is_refused(tmp_path: Path) -> None:
     """Its steps have to be of the same kinds."""
     SklearnSubject(pipeline()).save(tmp_path / "it.skops", weights_only=False)
     with pytest.raises(CheckpointError, match=r"holds a Pipeline\(StandardScaler, SGDClassifier\), which a Pipeline\("):
@@ -173,7 +173,7 @@ def test_of_a_stream_only_the_last_step_is_trained() -> None:
     np.testing.assert_array_equal(trained[-1].coef_, same[-1].coef_)
 
 
-def test_tensorboard_shows_the_whole_pipeline() -> None:
+def test_tensorboard_shows_the_complete_pipeline() -> None:
     """The graph has all steps; layers of the last one are seen on what the others make of the validation data."""
     trained = pipeline("columns", "mlp")
     held_out = HELD_OUT, HELD_OUT_LABELS

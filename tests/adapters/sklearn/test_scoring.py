@@ -57,7 +57,7 @@ def own_loss(estimator, truth, raw):
 
 
 @pytest.mark.parametrize("name", named_losses(SGDClassifier))
-def test_a_margin_classifiers_loss_is_its_own(name):
+def test_the_loss_of_a_margin_classifier_is_the_one_that_it_minimizes(name):
     """With two classes, the loss is the mean of scikit-learn's own function over the rows."""
     signs = np.where(LABELS == 0, 1, -1)
     estimator = SGDClassifier(loss=name, learning_rate="constant", eta0=1e-4, random_state=0)
@@ -66,7 +66,7 @@ def test_a_margin_classifiers_loss_is_its_own(name):
 
 
 @pytest.mark.parametrize("name", named_losses(SGDRegressor))
-def test_a_regressors_loss_is_its_own(name):
+def test_the_loss_of_a_regressor_is_the_one_that_it_minimizes(name):
     """The loss is the mean of scikit-learn's own function over the rows."""
     estimator = SGDRegressor(loss=name, epsilon=0.3, learning_rate="constant", eta0=1e-4, random_state=0)
     estimator.partial_fit(X, TARGETS)
@@ -82,7 +82,7 @@ def test_every_classifier_and_regressor_has_a_loss(name):
     assert np.isfinite(run.history["loss"]).all()
 
 
-def test_a_perceptrons_loss_is_what_it_minimises():
+def test_the_loss_of_a_perceptron_is_the_one_that_it_minimizes():
     """The loss that an MLP reports, of its last batch before the update, equals ours if it has no penalty."""
     samples, many = X, np.stack([LABELS, LABELS % 2], axis=1) > 0
     for kind, y, options, share in (
@@ -102,7 +102,7 @@ def test_a_perceptrons_loss_is_what_it_minimises():
             assert loss(estimator, samples, y) < before
 
 
-def test_several_outputs_share_their_loss():
+def test_the_loss_of_several_outputs_is_the_mean_of_theirs():
     """The loss of several outputs is the mean of the losses of their estimators."""
     for name in ("MultiOutputClassifier", "MultiOutputRegressor"):
         estimator, (samples, y) = make(name), data(name)
@@ -111,7 +111,7 @@ def test_several_outputs_share_their_loss():
         assert loss(estimator, samples, y) == np.mean(parts)
 
 
-def test_scores_rise_whatever_their_names():
+def test_scores_improve_upwards_under_any_name():
     """A scorer's direction is up, even if its name suggests down; a loss goes down."""
     subject = SklearnSubject(make("SGDRegressor"), scoring={"error": "neg_mean_squared_error"})
     assert subject.direction_of("val_error") == "max"

@@ -29,7 +29,7 @@ def new():
 
 
 @given(st.integers(1, 70))
-def test_a_stream_trains_as_its_rows_in_memory_do(size):
+def test_a_stream_trains_as_the_same_rows_in_memory(size):
     """For any batch sizes, the estimator equals one trained by partial_fit on the same rows in that order."""
     streamed, in_memory = new(), new()
     partial_fit_stream(streamed, lambda: chunks(size), classes=[0, 1], epochs=2, callbacks=[])
@@ -51,7 +51,7 @@ def test_a_stream_trains_as_its_rows_in_memory_do(size):
         ),
     ],
 )
-def test_whatever_gives_batches_anew_is_a_stream(stream):
+def test_any_iterable_of_batches_that_restarts_is_a_stream(stream):
     """A function, a list and a DataLoader train the same, epoch after epoch."""
     expected, clf = new(), new()
     partial_fit_stream(expected, chunks, classes=[0, 1], epochs=3, callbacks=[])
@@ -90,7 +90,7 @@ def test_validation_in_batches_gives_the_means_over_all_rows(size):
         np.testing.assert_allclose(streamed.history[name], in_memory.history[name])
 
 
-def test_callbacks_and_a_resume_are_those_of_data_in_memory(tmp_path):
+def test_callbacks_and_resuming_work_as_with_data_in_memory(tmp_path):
     """A run that died in the middle of an epoch continues from its checkpoint, bit by bit as if uninterrupted."""
     callbacks = [
         ModelCheckpoint(str(tmp_path / "last"), save_freq=4),
@@ -153,7 +153,7 @@ def test_estimators_without_targets_learn_from_streams():
         ),
     ],
 )
-def test_what_cannot_be_a_stream_is_refused_with_the_fix(estimator, stream, options, sentence):
+def test_data_that_is_no_stream_is_refused_with_the_fix(estimator, stream, options, sentence):
     """A generator for several epochs, an array, unknown labels: each is refused in a sentence."""
     if sentence is None:
         partial_fit_stream(estimator, stream, callbacks=[], **options)

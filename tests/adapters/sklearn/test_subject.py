@@ -38,7 +38,7 @@ def test_every_estimator_keeps_the_contract_of_subjects(name):
     ("name", "way"),
     [(name, way) for name in CASES for way in ("snapshot", "file") if (name, way) != ("Birch", "file")],
 )
-def test_what_is_brought_back_goes_on_to_the_bit(name, way, tmp_path):
+def test_a_restored_estimator_continues_bit_by_bit(name, way, tmp_path):
     """A restored estimator continues as if uninterrupted, after other training or in a new object."""
     unbroken = make(name)
     subject = SklearnSubject(make(name))
@@ -58,7 +58,7 @@ def test_what_is_brought_back_goes_on_to_the_bit(name, way, tmp_path):
     assert_equal(unbroken, subject.estimator)
 
 
-def test_what_was_untrained_is_untrained_again():
+def test_a_snapshot_of_an_untrained_estimator_restores_it_untrained():
     """A snapshot from before the training removes all fitted attributes from the same object."""
     estimator = make("SGDClassifier")
     subject = SklearnSubject(estimator)

@@ -29,7 +29,7 @@ def rises(estimator, X, y):
 @pytest.mark.parametrize("name", CASES)
 def test_every_estimator_trains_with_callbacks(name):
     """Each estimator trains by ``partial_fit`` with the deciders, and its best state is restored at the end."""
-    rises.calls = 0
+    rises.calls = -1  # the scorer is tried once before the training
     estimator, (samples, y) = make(name), data(name)
     callbacks = [EarlyStopping(monitor="score", mode="min", patience=1, restore_best_weights=True)]
     if name != "Birch":
@@ -59,7 +59,7 @@ class Batches:
         self.seen.append((X, y, sample_weight))
 
 
-def test_data_stays_of_its_type_and_in_step():
+def test_batches_keep_the_type_of_the_data_and_the_rows_together():
     """Sparse matrices, lists and arrays come in batches of their own type; rows, targets and weights together."""
     numbers = np.arange(10)
     for samples, kind, values in (
@@ -77,7 +77,7 @@ def test_data_stays_of_its_type_and_in_step():
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames_come_in_frames(library):
+def test_batches_of_a_data_frame_are_data_frames(library):
     """A data frame is taken apart by rows, whatever its index."""
     frames = pytest.importorskip(library)
     estimator = Batches()
@@ -125,7 +125,7 @@ def test_sample_weights_count():
     assert one.coef_.any()
 
 
-def test_labels_may_come_late():
+def test_a_label_may_first_occur_in_a_late_batch():
     """A label that only the last batch contains is known from the first batch on, with one output or several."""
     late = np.repeat([0, 1, 2], [30, 29, 1])
     estimator = make("SGDClassifier")
@@ -137,7 +137,7 @@ def test_labels_may_come_late():
 
 
 @pytest.mark.parametrize("name", ["OneVsRestClassifier", "SGDRegressor"])
-def test_a_column_of_targets_is_taken_as_flat(name):
+def test_a_column_of_targets_is_flattened(name):
     """Targets of shape (rows, 1) train and validate as those of shape (rows,) do, without a warning."""
     flat, column = make(name), make(name)
     y = data(name)[1]
@@ -147,7 +147,7 @@ def test_a_column_of_targets_is_taken_as_flat(name):
     assert loss(column, X, y[:, None]) == loss(flat, X, y)
 
 
-def test_given_classes_hold_and_training_goes_on():
+def test_given_classes_are_kept_and_a_trained_estimator_is_trained_further():
     """Labels that the data lacks may be given; a later call on other data continues with the same labels."""
     estimator = make("SGDClassifier")
     partial_fit(estimator, X, LABELS % 2, classes=[0, 1, 2, 3])
@@ -156,7 +156,7 @@ def test_given_classes_hold_and_training_goes_on():
     assert estimator.t_ == 121
 
 
-def test_validation_comes_when_it_is_due():
+def test_validation_runs_in_the_requested_epochs():
     """``validation_freq`` says which epochs validate; the others have no ``val_`` metrics."""
     run = partial_fit(
         make("SGDRegressor"), X, TARGETS, epochs=4, validation_data=(X, TARGETS), validation_freq=2,
@@ -165,7 +165,7 @@ def test_validation_comes_when_it_is_due():
     assert [value is None for value in run.history["val_loss"]] == [True, False, True, False]
 
 
-def test_an_own_loop_trains_as_partial_fit_does():
+def test_a_hand_written_loop_trains_as_partial_fit_does():
     """A user's loop over chunks, with the same batches, gives the same estimator and the same decisions."""
     looped, given = make("SGDClassifier"), make("SGDClassifier")
     callbacks = [EarlyStopping(monitor="loss", patience=2), ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5)]
@@ -180,7 +180,7 @@ def test_an_own_loop_trains_as_partial_fit_does():
     assert_equal(looped, given)
 
 
-def test_digits_show_all_that_callbacks_do(tmp_path):
+def test_callbacks_work_together_on_digits(tmp_path):
     """On the scanned digits the rate is cut, best checkpoints are written, and the training stops early."""
     samples, y = load_digits(return_X_y=True)
     samples, held_out, y, held_out_y = train_test_split(samples / 16, y, test_size=0.3, random_state=0, stratify=y)
@@ -235,7 +235,7 @@ def test_digits_show_all_that_callbacks_do(tmp_path):
         ({"callbacks": ModelCheckpoint("m.joblib")}, "cannot write .joblib; it writes .skops"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_training(options, sentence):
+def test_arguments_that_do_not_fit_are_refused_before_training(options, sentence):
     """A wrong argument is refused before the first batch, with the right ones."""
     arguments = {"estimator": make("SGDClassifier"), "X": X, "y": LABELS, **options}
     estimator = arguments["estimator"]
@@ -250,7 +250,7 @@ def test_a_monitor_that_nothing_logs_is_refused_at_the_first_epoch():
         partial_fit(make("SGDClassifier"), X, LABELS, epochs=3, callbacks=EarlyStopping())
 
 
-def test_an_error_ends_the_run_and_the_best_state_stays_on_disk(tmp_path):
+def test_an_error_ends_the_run_and_the_best_state_remains_on_disk(tmp_path):
     """Numbers that overflow raise scikit-learn's error, and the last good checkpoint is untouched."""
 
     class Blast:

@@ -146,7 +146,7 @@ def test_a_tensor_rate_is_loaded_in_place() -> None:
     assert (float(rate), subject.learning_rates()) == (0.5, {"learning_rate": 0.5})
 
 
-def test_a_scaler_that_was_off_leaves_one_that_is_on_as_it_is() -> None:
+def test_the_state_of_a_disabled_scaler_is_skipped() -> None:
     """Mixed precision may be switched on for a training that began without."""
     off, on = (torch.amp.GradScaler("cpu", enabled=enabled, init_scale=8.0) for enabled in (False, True))
     TorchSubject(tiny(), scaler=off).save(Path("model.pt"), weights_only=False)

@@ -58,7 +58,7 @@ SCHEDULERS: dict[str, Callable[[Optimizer], Any]] = {
 }
 
 
-def test_no_scheduler_of_torch_is_forgotten() -> None:
+def test_every_scheduler_of_torch_is_tested() -> None:
     """Every scheduler that torch has is among those tried here, but its own ReduceLROnPlateau, tried by itself."""
     kinds = {
         name
@@ -170,7 +170,7 @@ def test_a_scheduler_that_was_not_given_is_refused_before_training() -> None:
 
 
 def test_a_schedule_at_zero_cannot_be_scaled() -> None:
-    """A warm-up that begins at 0 leaves nothing to multiply, which is said; a rate without schedule can be written."""
+    """A warm-up that begins at 0 leaves nothing to multiply: an error; a rate without a schedule can be written."""
     optimizer = sgd(0.1)
     free = TorchSubject(nn.Linear(1, 1), sgd(0.0))
     free.set_learning_rates({"learning_rate": 0.1})
@@ -199,7 +199,7 @@ def test_names_of_rates(make: Callable[[], Any], names: list[str]) -> None:
     assert list(TorchSubject(nn.Linear(1, 1), make()).learning_rates()) == names
 
 
-def test_groups_go_by_the_names_that_the_user_gave() -> None:
+def test_groups_have_the_names_that_the_user_gave() -> None:
     """A group's key "name" is its name; if two have the same one, the second is numbered."""
     optimizer = sgd(0.1, 0.2, 0.3)
     for group, name in zip(optimizer.param_groups, ["head", "body", "head"], strict=True):
@@ -280,7 +280,7 @@ def test_a_cut_acts_in_every_optimizer_or_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda model: None, lambda model: torch.optim.Rprop(model.parameters())])
-def test_no_rate_no_plateau(make: Callable[[nn.Module], Any]) -> None:
+def test_a_training_without_a_rate_refuses_to_reduce_it(make: Callable[[nn.Module], Any]) -> None:
     """Without an optimizer, or with one whose rate does not act, ReduceLROnPlateau is refused with the reason."""
     model = nn.Linear(1, 1)
     with pytest.raises(MissingCapability, match=r"no optimizer was given|Rprop has no learning rate that acts"):

@@ -51,7 +51,7 @@ def train(rows: Rows, die_at: int | None = None, *, workers: int = 0, resume: st
 
 
 @pytest.mark.parametrize("die_at", [1, 7, 8, 13, 22])
-def test_the_batches_after_a_resume_are_those_of_the_unbroken_run_and_no_other_is_fetched(die_at: int) -> None:
+def test_a_resume_fetches_exactly_the_batches_that_were_left(die_at: int) -> None:
     """Wherever the epoch was interrupted: same rows, same order, same weights, and no batch is fetched in vain."""
     unbroken, weights = train(Rows())
     shutil.rmtree("run")
@@ -66,7 +66,7 @@ def test_the_batches_after_a_resume_are_those_of_the_unbroken_run_and_no_other_i
     assert len(rows.fetched) == sum(len(batch) for *_, batch in seen)
 
 
-def test_workers_go_on_too() -> None:
+def test_worker_processes_continue_after_a_resume() -> None:
     """If workers fetch the rows, none is trained on twice or left out."""
     unbroken, _ = train(Rows(), workers=2)
     shutil.rmtree("run")
@@ -98,7 +98,7 @@ def shuffled_by_workers_that_stay(save_freq: str, resume: str | None = None, die
 
 
 @pytest.mark.parametrize(("save_freq", "die_at", "first"), [("1 steps", 5, 5), ("1 steps", 13, 13), ("epoch", 9, 8)])
-def test_workers_that_stay_shuffle_after_a_resume_as_if_they_had_stayed(
+def test_persistent_workers_shuffle_after_a_resume_as_without_an_interruption(
     save_freq: str, die_at: int, first: int
 ) -> None:
     """They draw from the generator when they start; in the uninterrupted process that was in the first epoch."""

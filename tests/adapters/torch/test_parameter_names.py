@@ -8,9 +8,7 @@ from torch.optim import SGD
 from trainbus.adapters.torch.parameter_names import arrange, has_groups, in_order_of, mismatch, parameter_names
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda model: model, nn.DataParallel, torch.compile], ids=["plain", "parallel", "compiled"]
-)
+@pytest.mark.parametrize("wrap", [lambda model: model, nn.DataParallel], ids=["plain", "parallel"])
 def test_names_are_those_without_wrappers(wrap: object) -> None:
     """A parameter has the same name in a wrapped model; one of another model has none."""
     model, other = nn.Sequential(nn.Linear(1, 1)), nn.Linear(1, 1, bias=False)

@@ -17,7 +17,8 @@ from .trainings import same
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
 def test_an_error_undoes_everything(model: nn.Module, error: type[BaseException] | None) -> None:
     """Weights, flags and groups are as before if the block raises, and stay changed if it does not."""
-    model.requires_grad_(requires_grad=False)
+    for each in model.parameters():
+        each.requires_grad = False
     held = nn.Linear(1, 1)
     optimizer = SGD(held.parameters(), lr=0.5)
     components = TrainingComponents({"optimizer": optimizer}, {}, {}, {"held": held})
@@ -28,7 +29,8 @@ def test_an_error_undoes_everything(model: nn.Module, error: type[BaseException]
             nn.init.constant_(held.weight, 9.0)
             optimizer.param_groups[0]["lr"] = 0.1
             optimizer.add_param_group({"params": [torch.zeros(1, requires_grad=True)]})
-            model.requires_grad_(requires_grad=True)
+            for each in model.parameters():
+                each.requires_grad = True
             if error:
                 raise error
 

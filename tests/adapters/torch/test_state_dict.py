@@ -12,7 +12,7 @@ from .trainings import TYPES
 
 
 @given(kind=st.sampled_from(TYPES), weights_only=st.booleans())
-def test_a_detached_state_is_that_of_its_moment(
+def test_a_copied_state_does_not_change_with_the_training(
     kind: torch.dtype, weights_only: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The copy keeps the state of its step while training continues, also if it reuses the memory of an older one."""
@@ -21,15 +21,15 @@ def test_a_detached_state_is_that_of_its_moment(
     optimizer = torch.optim.Adam(model.parameters())
     subject, folder = TorchSubject(model, optimizer), tmp_path_factory.mktemp("detached")
 
-    for moment in range(3):
-        model.numbers = torch.full((2, 3), moment).to(kind)
+    for number in range(3):
+        model.numbers = torch.full((2, 3), number).to(kind)
         model(torch.ones(1, 3)).sum().backward()
         optimizer.step()
         subject.save(folder / "now.pt", weights_only=weights_only)
         detached = subject.snapshot_writer(weights_only=weights_only)
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter.fill_(moment + 100)
+                parameter.fill_(number + 100)
             model.numbers.fill_(1)
         detached(folder / "later.pt")
         one, other = (torch.load(folder / name, weights_only=True) for name in ("now.pt", "later.pt"))
@@ -38,7 +38,7 @@ def test_a_detached_state_is_that_of_its_moment(
         assert str(one) == str(other)
 
 
-def test_a_detached_state_uses_the_same_memory_again() -> None:
+def test_a_copied_state_reuses_memory() -> None:
     subject = TorchSubject(nn.Linear(100, 100))
     places = []
     for _ in range(3):

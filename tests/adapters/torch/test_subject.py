@@ -40,7 +40,7 @@ def test_snapshots_hold_tensors_of_every_type(kind: torch.dtype, layout: torch.m
 
 
 def test_the_subject_keeps_the_contract() -> None:
-    """Names, rates, snapshots and files keep what trainbus.testing asks of every adapter."""
+    """Names, rates, snapshots and files pass the checks that trainbus.testing has for every adapter."""
     check_subject(lambda: Training("noisy", "two", "").subject, _step)
 
 
@@ -149,7 +149,7 @@ def test_a_step_is_an_optimizer_step(accumulate: int) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_mode_of_the_model_and_the_random_state_are_left_alone(training: bool) -> None:
+def test_the_mode_of_the_model_and_the_random_state_do_not_change(training: bool) -> None:
     """Saving, inspecting, snapshots and restoring change neither train/eval mode nor any random generator."""
     subject = Training("noisy", "Adam", "OneCycleLR").subject
     subject.model.train(training)

@@ -32,7 +32,7 @@ SCHEDULERS = ["", "StepLR", "MultiStepLR", "OneCycleLR", "SequentialLR"]
     before=st.integers(0, 2),
     suffix=st.sampled_from([".pt", ".pth"]),
 )
-def test_a_restored_training_goes_on_to_the_bit(
+def test_a_restored_training_continues_bit_by_bit(
     kind: str, optimizer: str, scheduler: str, before: int, suffix: str
 ) -> None:
     """Every kind of training that a new process restores continues exactly as the uninterrupted one."""
@@ -85,7 +85,7 @@ def test_a_plain_state_dict_is_loaded() -> None:
     assert torch.equal(model[0].weight, tiny()[0].weight)
 
 
-def test_weights_alone_leave_the_rest_as_it_is() -> None:
+def test_weights_alone_change_nothing_else() -> None:
     """Loading weights into a training keeps its optimizer's state and rate; a complete file loads into a bare model."""
     training = Training("mlp", "Adam", "")
     training.train(1)

@@ -55,7 +55,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 @pytest.mark.usefixtures("_one_process")
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_wrappers_leave_no_trace(wrapper: str) -> None:
+def test_names_are_those_of_the_model_without_wrappers(wrapper: str) -> None:
     """A wrapped model has the names, the graph and the files of the plain one, which loads them, and the reverse."""
     wrapped = WRAPPERS[wrapper](plain())
     wrapped(torch.randn(8, 3)).sum().backward()  # moves the running statistics
@@ -75,7 +75,7 @@ def test_wrappers_leave_no_trace(wrapper: str) -> None:
     bare.restore(snapshot)
 
 
-def test_a_module_of_ones_own_called_module_keeps_its_name() -> None:
+def test_a_submodule_called_module_keeps_its_name() -> None:
     """Only wrappers are seen through, not every attribute that is named as theirs."""
 
     class Holder(nn.Module):
@@ -115,7 +115,7 @@ def test_weights_are_what_training_changes() -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2])
-def test_weights_of_every_precision_become_numpys(kind: torch.dtype) -> None:
+def test_weights_of_every_precision_become_arrays(kind: torch.dtype) -> None:
     """Values are exact, in a type that NumPy has, and cannot be written through."""
     layer = nn.Linear(2, 2, bias=False)
     values = torch.tensor([[0.5, -2.0], [0.0, 4.0]])
@@ -150,7 +150,7 @@ VALUES = st.lists(st.floats(width=16), max_size=24)
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
 @given(VALUES, st.sampled_from(TYPES), st.sampled_from(sorted(MADE)))
-def test_tensors_of_every_type_and_layout_show_their_numbers(values: list[float], dtype: torch.dtype, made: str):
+def test_tensors_of_every_type_and_layout_become_arrays(values: list[float], dtype: torch.dtype, made: str):
     """The histogram of each has the statistics that NumPy computes of its values, zeros and infinities included."""
     tensor = torch.tensor(values, dtype=torch.float32).reshape(-1, 1).to(dtype)
     if made in ("coo", "csr") and dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
@@ -171,7 +171,7 @@ def test_tensors_of_every_type_and_layout_show_their_numbers(values: list[float]
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.floats(0.01, 10))
-def test_quantised_tensors_show_what_they_stand_for(values: list[float], scale: float):
+def test_quantized_tensors_become_the_numbers_that_they_represent(values: list[float], scale: float):
     """The numbers are those of ``dequantize``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -180,7 +180,7 @@ def test_quantised_tensors_show_what_they_stand_for(values: list[float], scale: 
     np.testing.assert_array_equal(as_array(tensor), tensor.dequantize().numpy())
 
 
-def test_nested_tensors_and_views_show_their_numbers():
+def test_nested_tensors_and_views_become_arrays():
     """Rows of different lengths follow one another; a conjugated or negated view shows its resolved values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -192,7 +192,7 @@ def test_nested_tensors_and_views_show_their_numbers():
 
 
 @pytest.mark.parametrize("tensor", [torch.ones(2, device="meta"), torch.ones(2, dtype=torch.int64), torch.ones(2) > 0])
-def test_what_has_no_fractions_is_left_out(tensor: torch.Tensor):
+def test_integers_and_booleans_are_left_out(tensor: torch.Tensor):
     """Tensors without values, counters and masks are no numbers to count; a model with some is shown without them."""
     model = plain()
     model.register_buffer("more", tensor)

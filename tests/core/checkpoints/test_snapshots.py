@@ -40,7 +40,7 @@ def train(scores: list[float], *callbacks: Any, **options: Any) -> Run:
             subject.slope = subject.slope + 1
             with run.validation():
                 run.log(loss=scores[epoch])
-            run._executor.writer.wait()
+            run._life.executor.writer.wait()
     return run
 
 

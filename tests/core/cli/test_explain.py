@@ -27,7 +27,7 @@ def train(scores: list[float], *listed: object, resume: str | None = None) -> No
             run.log(val_loss=scores[epoch], loss=-scores[epoch])
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert main(["explain", *arguments]) == 0
     return capsys.readouterr().out
@@ -36,7 +36,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_every_decision_is_printed_with_epoch_reason_and_action(capsys: pytest.CaptureFixture[str]) -> None:
     """Each decision is printed with its epoch, its reason and its effect."""
     train([0.52, 0.41, 0.3098, 0.3124, 0.3111, 0.3121, 0.2])
-    shown = said(capsys, "run").splitlines()
+    shown = printed(capsys, "run").splitlines()
 
     assert "  EarlyStopping: patience=3" in shown
     stalled = "val_loss 0.3111 did not improve on 0.3098 (epoch 3) by more than 0.0001 for the 2nd time"
@@ -62,7 +62,7 @@ def test_every_decision_is_printed_with_epoch_reason_and_action(capsys: pytest.C
 def test_repeated_decisions_are_printed_in_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """Of many saves in a row, the first, the last and the number between are printed."""
     train([1.0] * 20, ModelCheckpoint("run/m"))
-    shown = said(capsys, "run")
+    shown = printed(capsys, "run")
 
     assert shown.count("save run/m.npz") == 6
     assert "... and 14 more of these" in shown
@@ -71,11 +71,11 @@ def test_repeated_decisions_are_printed_in_few_lines(capsys: pytest.CaptureFixtu
 def test_a_directory_means_the_one_journal_in_it_or_below(capsys: pytest.CaptureFixture[str]) -> None:
     """Several journals are listed, a missing one is an error, and a number selects a run of one journal."""
     train([1.0, 2.0], Journal("a/b/journal.jsonl"))
-    assert said(capsys, ".") == said(capsys, "a") == said(capsys, "a/b/journal.jsonl")
+    assert printed(capsys, ".") == printed(capsys, "a") == printed(capsys, "a/b/journal.jsonl")
 
     train([4.0], Journal("a/b/journal.jsonl"))
-    assert "2 epochs" in said(capsys, "a", "--run", "1")
-    assert "1 epoch " in said(capsys, "a") == said(capsys, "a", "--run", "2")
+    assert "2 epochs" in printed(capsys, "a", "--run", "1")
+    assert "1 epoch " in printed(capsys, "a") == printed(capsys, "a", "--run", "2")
 
     train([1.0], Journal("a/c/journal.jsonl"))
     Path("none").mkdir()
@@ -102,13 +102,13 @@ def test_a_killed_and_resumed_run_is_explained_as_one_run(capsys: pytest.Capture
                     os.kill(os.getpid(), signal.SIGKILL)
                 run.log(val_loss=1.0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert "2 epochs; no end: the run continues or was killed" in said(capsys, "run")
+    assert "2 epochs; no end: the run continues or was killed" in printed(capsys, "run")
 
     train([1.0] * 9, *CALLBACKS, resume="auto")
-    shown = json.loads(said(capsys, "run", "--json"))
+    shown = json.loads(printed(capsys, "run", "--json"))
     assert [each["epoch"] for each in shown["events"] if each["event"] == "epoch"] == [0, 1, 2, 3]
     assert shown["void"] == 3  # the checkpoint and its decision, which are recorded again, and the epoch after them
-    assert "resumed from run/m-1.npz after 1 epoch" in said(capsys, "run")
+    assert "resumed from run/m-1.npz after 1 epoch" in printed(capsys, "run")
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
@@ -118,7 +118,7 @@ def test_no_file_makes_it_fail_in_any_other_way(content: bytes) -> None:
     assert main(["explain", "journal.jsonl"]) == 2
 
 
-def test_what_a_journal_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_texts_of_a_journal_cannot_control_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Names and reasons from a journal are not trusted, not even names that no run logs."""
     with Run(callbacks=Journal("j.jsonl")) as run:
         for _ in run.epochs(2):
@@ -127,6 +127,6 @@ def test_what_a_journal_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixtu
     journal = Path("j.jsonl")
     journal.write_text(journal.read_text().replace('"evil"', r'"evil\u001b[2J"'))
 
-    shown = said(capsys, "j.jsonl")
+    shown = printed(capsys, "j.jsonl")
     assert "\x1b" not in shown
     assert "red?[31m?and more" in shown

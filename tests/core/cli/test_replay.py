@@ -34,10 +34,10 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_without_settings_it_says_what_runs_did_and_recommends_three(
+def test_without_settings_runs_are_listed_and_three_policies_recommended(
     logs: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first thing that a new user sees: runs, their best, and settings that can be pasted."""
+    """The output for a new user has the runs, their best values, and settings to paste."""
     text = printed(capsys, "replay", logs)
 
     assert "2 runs, 40 epochs" in text
@@ -124,7 +124,7 @@ def test_a_library_s_own_words_are_taken_and_given(logs: str, capsys: pytest.Cap
     assert "toml" not in text
 
 
-def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_is_written_in_addition_to_the_output(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A page is written with and without settings."""
     for command in (["replay", logs], ["replay", logs, "--early-stopping", "patience=2"], ["sweep", logs]):
         Path("report.html").unlink(missing_ok=True)
@@ -155,7 +155,7 @@ def test_a_page_is_written_beside_what_is_printed(logs: str, capsys: pytest.Capt
         ),
     ],
 )
-def test_mistakes_are_named_with_what_is_right(
+def test_mistakes_are_refused_with_the_fix(
     logs: str, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A mistake gives exit code 2 and one line on stderr."""
@@ -176,7 +176,7 @@ def test_mistakes_are_named_with_what_is_right(
         (["replay"], "the following arguments are required: PATH"),
     ],
 )
-def test_options_that_are_not_there_are_refused_with_the_nearest(
+def test_unknown_options_are_refused_with_the_nearest(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong option gives exit code 2 and one line, before anything is read."""

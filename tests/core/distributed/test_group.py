@@ -2,18 +2,12 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.core.engine.parts import parts_for
-from trainbus import UnreadableCheckpoint, decision
-from trainbus.checkpoints import Checkpoint, ManifestEntry
-from trainbus.decision import NOTHING
+from trainbus import decision
 from trainbus.distributed.group import Solo
 from trainbus.distributed.rank_group import RankGroup, group_for
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.engine.run_state import RunState
-from trainbus.metrics.running_means import RunningMeans
-from trainbus.storage.sharded_directory import EVERY_PART
 from trainbus.testing import LineSubject
 
 from .threads import Meeting, ThreadRanks
@@ -30,10 +24,6 @@ class Trained(LineSubject):
         return self.group
 
 
-def checkpoint_at(name: str) -> Checkpoint:
-    return Checkpoint(path=Path(name), entry=ManifestEntry(digest="", size=0, epoch=0, step=0))
-
-
 def test_a_subject_says_which_processes_train_it() -> None:
     """One process is ``Solo``, also if a framework runs several devices in one."""
     for subject in (None, LineSubject(), Trained(None)):
@@ -41,64 +31,40 @@ def test_a_subject_says_which_processes_train_it() -> None:
     group = group_for(Trained(ThreadRanks(Meeting(3), 1)), RunState())
 
     assert isinstance(group, RankGroup)
-    assert (group.rank, group.size, group.leads) == (1, 3, False)
+    assert (group.rank, group.size) == (1, 3)
 
 
 def test_one_process_executes_its_own_decisions() -> None:
     """At once, and whatever ends it ends the run."""
     group, executor, error = Solo(), parts_for(LineSubject()).executor, ValueError("no")
     asked = decision.keep("slot")
-    assert (group.rank, group.size, group.leads, group.may_stop()) == (0, 1, True, True)
-    assert group.propose(asked) == asked
-    assert group.pending() == NOTHING
+    assert (group.rank, group.size, group.may_stop()) == (0, 1, True)
     assert group.execute(asked, executor) == ExecutionResult(asked)
-    assert group.agree(ExecutionResult(asked)) == ExecutionResult(asked)
-    assert group.arrive(error, executor) is error
-    assert group.final_decision(asked, error) == (asked, None)
-    with pytest.raises(ValueError, match="no"):
-        group.defer(error)
-    with pytest.raises(ValueError, match="no"), group.shared():
-        raise error
-
-
-def test_one_process_reports_its_own_files_and_metrics() -> None:
-    """The means are those that it logged; what it has written is reported at the end of an epoch or of the run."""
-    group, executor, means = Solo(), parts_for(LineSubject()).executor, RunningMeans()
-    assert group.end_epoch(means, executor) == (means, ExecutionResult())
     (checkpoint,) = group.execute(decision.save("a.npz"), executor).committed
     assert checkpoint.path == Path("a.npz")
-    assert group.collect(executor) == ExecutionResult()
-    group.close(executor)
+    for each in (error, None):
+        with group.end(each, executor) as ended_by:
+            assert ended_by is each
 
 
-def test_the_newest_checkpoint_that_can_be_read_is_loaded(caplog: pytest.LogCaptureFixture) -> None:
-    """Those that cannot are skipped with a warning; all parts of each are verified."""
-    names, loaded, shares = ["c", "b", "a"], list[str](), list[object]()
+def test_one_process_does_each_step_itself() -> None:
+    """It calls every plugin, and a step costs nothing but its own call."""
 
-    def locate(share: object, without: object) -> Checkpoint | None:
-        shares.append(share)
-        left = [name for name in names if Path(name) not in without]  # type: ignore[operator]
-        return checkpoint_at(left[0]) if left else None
+    class Observes:
+        critical = False
 
-    def load(checkpoint: Checkpoint) -> None:
-        if checkpoint.path.name in broken:
-            raise UnreadableCheckpoint("torn")
-        loaded.append(checkpoint.path.name)
-
-    for broken, found in (("", ["c"]), ("cb", ["a"]), ("cba", [])):
-        loaded.clear()
-        caplog.clear()
-        Solo().restore(locate, load, "auto")
-        assert loaded == found
-        assert caplog.messages == [f"skipped: {name}: torn" for name in broken]
-    assert set(shares) == {EVERY_PART}
+    assert Solo().calls(Observes())
+    assert Solo().bind("on_batch_end", print) is print
 
 
-def test_a_named_checkpoint_that_cannot_be_read_is_an_error() -> None:
-    """An older one is not what the user asked for."""
+def test_rank_0_calls_the_plugins_that_only_observe() -> None:
+    """The others call those that decide."""
 
-    def load(_: Checkpoint) -> None:
-        raise UnreadableCheckpoint("torn")
+    class Plugin:
+        def __init__(self, *, critical: bool) -> None:
+            self.critical = critical
 
-    with pytest.raises(UnreadableCheckpoint, match="torn"):
-        Solo().restore(lambda *_: checkpoint_at("m.npz"), load, "m.npz")
+    for rank in range(2):
+        group = group_for(Trained(ThreadRanks(Meeting(2), rank)), RunState())
+        assert group.calls(Plugin(critical=True))
+        assert group.calls(Plugin(critical=False)) == (rank == 0)

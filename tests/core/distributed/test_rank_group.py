@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.engine.parts import Parts, parts_for
-from trainbus import Decision, RankError, Run, SettingsError, UnreadableCheckpoint, decision, hookimpl
-from trainbus.checkpoints import Checkpoint
+from trainbus import Decision, MissingMetric, RankError, Run, SettingsError, decision, hookimpl
 from trainbus.decision import NOTHING
 from trainbus.distributed.rank_group import RankGroup
 from trainbus.engine.bus import Bus
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.failures import Failures
-from trainbus.resume.locate import locate
+from trainbus.metrics.running_means import RunningMeans
+from trainbus.plugins import EarlyStopping
 from trainbus.testing import LineSubject
 
-from .threads import Meeting, ThreadRanks, on_all
+from .threads import ThreadRanks, on_all
 
 T = TypeVar("T")
 
@@ -57,6 +58,17 @@ class Stop:
     def check(self) -> None: ...
 
 
+class Trained(LineSubject):
+    """A line that these processes train."""
+
+    def __init__(self, ranks: ThreadRanks) -> None:
+        super().__init__()
+        self._ranks = ranks
+
+    def ranks(self) -> ThreadRanks:
+        return self._ranks
+
+
 def on_group(
     size: int, play: Callable[[RankGroup, Bus, Parts], T], plugin: Callable[[int], object] = lambda _: Answers()
 ) -> list[T]:
@@ -77,13 +89,13 @@ def on_group(
         return on_all(size, one)
     finally:
         for group, parts in began:
-            group.close(parts.executor)
+            with suppress(threading.BrokenBarrierError), group.end(RankError("the test is over"), parts.executor):
+                pass
 
 
 def ask(bus: Bus) -> Decision:
     assert bus.on_epoch_end is not None
-    results = bus.on_epoch_end(None, 0, {})
-    return NOTHING if results is None else bus.join("on_epoch_end", results)
+    return bus.on_epoch_end(None, 0, {}) or NOTHING
 
 
 @given(st.integers(1, 4))
@@ -109,28 +121,68 @@ def test_an_error_of_a_plugin_on_one_rank_is_raised_on_all(broken: int) -> None:
     assert words[1 - broken] == f"RankError: rank {broken}: OSError: full"
 
 
-def test_an_error_inside_what_is_shared_is_raised_on_all() -> None:
-    """Any rank may have raised it."""
+def test_an_error_of_a_step_is_raised_on_all() -> None:
+    """Any rank may have raised it; without one each rank has the result of its own."""
 
     def play(group: RankGroup, _: Bus, __: Parts) -> str:
-        with pytest.raises((OSError, RankError)) as raised, group.shared():
-            if group.rank == 1:
+        def step(failing: int) -> int:
+            if group.rank == failing:
                 raise OSError("full")
+            return group.rank
+
+        bound = group.bind("check_plugins", step)
+        assert bound(9) == group.rank
+        with pytest.raises((OSError, RankError)) as raised:
+            bound(1)
         return str(raised.value)
 
     assert on_group(3, play) == ["rank 1: OSError: full", "full", "rank 1: OSError: full"]
 
 
+def test_some_steps_are_done_by_rank_0_alone() -> None:
+    """All ranks raise the error of one that they wait for."""
+    done: list[tuple[str, int]] = []
+
+    def play(group: RankGroup, _: Bus, __: Parts) -> str:
+        def step(name: str) -> None:
+            done.append((name, group.rank))
+            if name == "lock_directories":
+                raise OSError("locked")
+
+        group.bind("watch_stop_file", step)("watch_stop_file")
+        with pytest.raises((OSError, RankError)) as raised:
+            group.bind("lock_directories", step)("lock_directories")
+        return str(raised.value)
+
+    assert on_group(2, play) == ["locked", "rank 0: OSError: locked"]
+    assert done == [("watch_stop_file", 0), ("lock_directories", 0)]
+
+
+def test_rank_0_knows_what_is_left_to_do() -> None:
+    """Every rank executes it."""
+
+    def play(group: RankGroup, _: Bus, parts: Parts) -> list[Any]:
+        def remaining() -> ExecutionResult:
+            assert group.rank == 0
+            return ExecutionResult(decision.keep("slot"))
+
+        left = group.bind("remaining_actions", remaining)()
+        return [left, group.execute(left.done, parts.executor), list(parts.executor.snapshots)]
+
+    kept = ExecutionResult(decision.keep("slot"))
+    assert on_group(2, play) == [[kept, kept, ["slot"]]] * 2
+
+
 def test_every_rank_executes_a_decision_and_rank_0_writes() -> None:
     """The result is the same on all, but for the run states of the checkpoints."""
+    asked = decision.scale_learning_rate(0.5) | decision.save("m.npz")
 
-    def play(group: RankGroup, _: Bus, parts: Parts) -> tuple[float, ExecutionResult]:
-        asked = (decision.scale_learning_rate(0.5) | decision.save("m.npz")).signed("p")
-        result = group.execute(asked, parts.executor)
+    def play(group: RankGroup, bus: Bus, parts: Parts) -> tuple[float, ExecutionResult]:
+        result = group.execute(ask(bus), parts.executor)
         assert isinstance(parts.state.subject, LineSubject)
         return parts.state.subject.learning_rate, result
 
-    (rate, result), *others = on_group(3, play)
+    (rate, result), *others = on_group(3, play, lambda _: Answers(asked))
     assert rate == 0.2
     assert [path.name for path in Path().glob("*.npz")] == ["m.npz"]
     assert len(result.committed[0].entry.run_state["other_ranks"]) == 2
@@ -142,12 +194,14 @@ def test_every_rank_executes_a_decision_and_rank_0_writes() -> None:
 def test_what_any_loop_decides_all_execute_when_they_meet() -> None:
     """It is proposed at once and executed once."""
 
-    def play(group: RankGroup, bus: Bus, _: Parts) -> list[Decision]:
-        proposed = group.propose(decision.keep(f"slot {group.rank}"))
-        return [proposed, ask(bus), group.pending()]
+    def play(group: RankGroup, bus: Bus, parts: Parts) -> list[object]:
+        proposed = group.execute(decision.keep(f"slot {group.rank}"), parts.executor)
+        agreed = ask(bus)
+        return [proposed, agreed, group.execute(agreed, parts.executor), sorted(parts.executor.snapshots), ask(bus)]
 
     both = decision.keep("slot 0") | decision.keep("slot 1")
-    assert on_group(2, play) == [[NOTHING, both, NOTHING]] * 2
+    expected = [ExecutionResult(), both, ExecutionResult(both), ["slot 0", "slot 1"], NOTHING]
+    assert on_group(2, play) == [expected] * 2
 
 
 def test_metrics_are_those_of_all_ranks() -> None:
@@ -160,27 +214,44 @@ def test_metrics_are_those_of_all_ranks() -> None:
         means.add("val_loss", float(group.rank), 1 + 2 * group.rank)
         assert bus.on_validation_end is not None
         bus.on_validation_end(None, 0, means.read("val_"))
-        reduced, result = group.end_epoch(means, parts.executor)
-        assert result == ExecutionResult()
+        written = ExecutionResult(decision.stop(f"rank {group.rank}"))
+        reduced, result = group.bind("epoch_results", lambda: (means, written))()
+        assert result == ExecutionResult(decision.stop("rank 0"))
         return plugins[group.rank].metrics["val_loss"], reduced["val_loss"], reduced["loss"]
 
     assert on_group(2, play, plugins.__getitem__) == [(0.75, 0.75, 0.5)] * 2
 
 
-def test_an_error_of_the_metrics_is_raised_where_all_can_raise_it() -> None:
-    """At the barrier of the epoch's end; at once if no plugin decides there."""
+def test_a_file_that_rank_0_could_not_write_is_an_error_on_all_ranks() -> None:
+    """With the metrics of the epoch."""
 
-    def play(group: RankGroup, bus: Bus, _: Parts) -> str:
-        if group.rank == 1:
-            group.defer(ValueError("no loss"))
-        with pytest.raises((ValueError, RankError)) as raised:
-            ask(bus)
+    def play(group: RankGroup, _: Bus, parts: Parts) -> str:
+        def results() -> tuple[RunningMeans, ExecutionResult]:
+            if group.rank == 0:
+                raise OSError("full")
+            return parts.state.means, ExecutionResult()
+
+        with pytest.raises((OSError, RankError)) as raised:
+            group.bind("epoch_results", results)()
         return str(raised.value)
 
-    assert on_group(2, play) == ["rank 1: ValueError: no loss", "no loss"]
-    undecided = RankGroup(ThreadRanks(Meeting(2), 0), parts_for().state)
-    with pytest.raises(ValueError, match="no loss"):
-        undecided.defer(ValueError("no loss"))
+    assert on_group(2, play) == ["full", "rank 0: OSError: full"]
+
+
+def test_a_metric_that_one_rank_lacks_is_an_error_on_all() -> None:
+    """Every rank reads the monitors at the end of the epoch, before the plugins."""
+
+    def play(ranks: ThreadRanks) -> str:
+        run = Run(Trained(ranks), [EarlyStopping(monitor="score", mode="max")], progress=False, signals=())
+        with pytest.raises((MissingMetric, RankError)) as raised, run:
+            for _ in run.epochs(1):
+                run.begin_validation()
+                run.end_epoch({"loss": 1.0} if ranks.rank else {"score": 1.0})
+        return str(raised.value)
+
+    first, own = on_all(2, play)
+    assert first.startswith("rank 1: MissingMetric: ")
+    assert "'score'" in own
 
 
 def test_other_callbacks_on_a_rank_are_refused_on_all() -> None:
@@ -197,26 +268,9 @@ def test_other_callbacks_on_a_rank_are_refused_on_all() -> None:
     assert on_all(2, play) == [f"{difference}; {same}"] * 2
 
 
-@pytest.mark.parametrize("broken", [{0}, {1}, {0, 1}])
-def test_a_checkpoint_that_one_rank_cannot_read_is_skipped_by_all(broken: set[int]) -> None:
-    """The newest one that all have read is loaded."""
-    for step, name in enumerate(("a.npz", "b.npz"), start=1):
-        parts = parts_for(LineSubject())
-        parts.state.step = step
-        parts.executor.execute(decision.save(name))
-
-    def play(group: RankGroup, _: Bus, __: Parts) -> list[str]:
-        loaded: list[str] = []
-
-        def load(checkpoint: Checkpoint) -> None:
-            if group.rank in broken and checkpoint.path.name == "b.npz":
-                raise UnreadableCheckpoint("torn")
-            loaded.append(checkpoint.path.name)
-
-        group.restore(lambda share, without: locate(".", [], share, without), load, ".")
-        return loaded[-1:]
-
-    assert on_group(2, play) == [["a.npz"]] * 2
+def last(group: RankGroup) -> tuple[Decision, list[Exception]]:
+    """Return what a group makes of this rank's last decision."""
+    return group.bind("last_decision", lambda: (decision.stop(f"rank {group.rank}"), list[Exception]()))()
 
 
 def test_a_rank_that_fails_alone_leaves_and_says_why() -> None:
@@ -228,9 +282,10 @@ def test_a_rank_that_fails_alone_leaves_and_says_why() -> None:
         both_have_met.wait(30)
         if group.rank == 1:
             error = ValueError("bad batch")
-            assert group.arrive(error, parts.executor) is error
-            assert group.final_decision(decision.stop("x"), None) == (None, None)
-            assert group.collect(parts.executor) == ExecutionResult()
+            with group.end(error, parts.executor) as ended_by:
+                assert ended_by is error
+                assert last(group) == (NOTHING, [])
+                assert group.bind("last_files", lambda: ExecutionResult(decision.stop("x")))() == ExecutionResult()
             stores.update(group._ranks.meeting.notes)  # type: ignore[attr-defined]
 
     on_group(2, play)
@@ -241,23 +296,17 @@ def test_all_ranks_end_together() -> None:
     """Rank 0's decision of the end is executed by all, and files are waited for."""
 
     def play(group: RankGroup, _: Bus, parts: Parts) -> list[Any]:
-        arrived = group.arrive(None, parts.executor)
-        final = group.final_decision(decision.stop(f"rank {group.rank}"), None)
-        return [arrived, final, group.collect(parts.executor)]
+        with group.end(None, parts.executor) as ended_by:
+            final = last(group)
+            written = ExecutionResult(decision.stop(f"written by {group.rank}"))
+            return [ended_by, final, group.bind("last_files", lambda: written)()]
 
-    assert on_group(2, play) == [[None, (decision.stop("rank 0"), None), ExecutionResult()]] * 2
+    written = ExecutionResult(decision.stop("written by 0"))
+    assert on_group(2, play) == [[None, (decision.stop("rank 0"), []), written]] * 2
 
 
 def test_a_state_that_no_checkpoint_can_store_is_refused_on_all_ranks() -> None:
     """Although one rank alone has it; no rank begins an epoch that the others would not join."""
-
-    class Subject(LineSubject):
-        def __init__(self, ranks: ThreadRanks) -> None:
-            super().__init__()
-            self._ranks = ranks
-
-        def ranks(self) -> ThreadRanks:
-            return self._ranks
 
     class Layer:
         def __init__(self, state: object) -> None:
@@ -272,7 +321,7 @@ def test_a_state_that_no_checkpoint_can_store_is_refused_on_all_ranks() -> None:
         def load_state_dict(self, state: object) -> None: ...
 
     def play(ranks: ThreadRanks) -> str:
-        run = Run(Subject(ranks), [Layer(object() if ranks.rank else 1)], progress=False, signals=())
+        run = Run(Trained(ranks), [Layer(object() if ranks.rank else 1)], progress=False, signals=())
         with pytest.raises((SettingsError, RankError)) as raised:
             run.begin()
         return str(raised.value)

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainbus import LoopError, Run, SettingsError, hookimpl
-from trainbus.decision import Stop
+from trainbus.decision import Decision, Stop, stop
 from trainbus.engine.batch_loop import observed_batches, unobserved_batches
 from trainbus.engine.bus import Bus
 from trainbus.engine.run_state import RunState
@@ -149,15 +149,15 @@ def test_no_update_takes_less_than_a_batch(accumulate: int) -> None:
 
 
 class Answers:
-    """A plugin that answers both hooks of a batch with their arguments."""
+    """A plugin that answers both hooks of a batch with a stop that names their arguments."""
 
     @hookimpl
-    def on_batch_begin(self, run: object, epoch: int, batch: int) -> object:
-        return run, epoch, batch
+    def on_batch_begin(self, run: object, epoch: int, batch: int) -> Decision:
+        return stop(f"begin {run} {epoch} {batch}")
 
     @hookimpl
-    def on_batch_end(self, run: object, epoch: int, batch: int, step: int, metrics: object) -> object:
-        return run, epoch, batch, step, metrics
+    def on_batch_end(self, run: object, epoch: int, batch: int, step: int, metrics: object) -> Decision:
+        return stop(f"end {run} {epoch} {batch} {step} {id(metrics)}")
 
 
 @given(st.integers(0, 4), st.integers(0, 6), st.sampled_from([1, 2, None]))
@@ -166,17 +166,15 @@ def test_an_observed_loop_executes_what_plugins_answer(first: int, batches: int,
     state, bus = RunState(), Bus(Failures())
     bus.register([("p", Answers())])
     executed: list[object] = []
-    loop = observed_batches(
-        "run", state, bus, range(batches), first, accumulate, lambda *each: executed.append(each), lambda *_: False
-    )
+    loop = observed_batches("run", state, bus, range(batches), first, accumulate, executed.append, lambda *_: False)
     assert list(loop) == list(range(batches))
 
     expected: list[object] = []
     for batch in range(first, first + batches):
         step = 0 if accumulate is None else (batch + 1) // accumulate - first // accumulate
         expected += [
-            ("on_batch_begin", (("run", 0, batch),)),
-            ("on_batch_end", (("run", 0, batch, step, state.means),)),
+            stop(f"begin run 0 {batch}").signed("p"),
+            stop(f"end run 0 {batch} {step} {id(state.means)}").signed("p"),
         ]
     assert executed == expected
     assert state.counters.current_trained_batches == (first + batches if batches else 0)

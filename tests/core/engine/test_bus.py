@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,8 @@ from trainbus import CheckpointError, Decision, LoopError, SettingsError, decisi
 from trainbus.checkpoints import Checkpoint, ManifestEntry
 from trainbus.checkpoints.async_writer import FailedSave
 from trainbus.decision import NOTHING, join
-from trainbus.engine.bus import BoundHook, Bus
+from trainbus.engine.bus import Bus
+from trainbus.engine.dispatch import CompiledHook
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.failures import MAX_FAILURES, Failures
 from trainbus.hooks import HOOKS
@@ -57,7 +57,7 @@ class Observes(Answers):
     critical = False
 
 
-def bus_of(*plugins: object, bind: Callable[[BoundHook], Any] | None = None) -> tuple[Bus, Failures]:
+def bus_of(*plugins: object, bind: Callable[[str, CompiledHook], CompiledHook] | None = None) -> tuple[Bus, Failures]:
     failures = Failures()
     bus = Bus(failures) if bind is None else Bus(failures, bind)
     bus.register([(f"p{index}", plugin) for index, plugin in enumerate(plugins)])
@@ -65,10 +65,9 @@ def bus_of(*plugins: object, bind: Callable[[BoundHook], Any] | None = None) -> 
 
 
 def ask(bus: Bus) -> Decision:
-    """State the end of an epoch and join the answers."""
+    """State the end of an epoch; return the joint decision."""
     assert bus.on_epoch_end is not None
-    results = bus.on_epoch_end(*ARGUMENTS["on_epoch_end"])
-    return NOTHING if results is None else bus.join("on_epoch_end", results)
+    return bus.on_epoch_end(*ARGUMENTS["on_epoch_end"]) or NOTHING
 
 
 def test_a_hook_that_no_plugin_implements_is_none() -> None:
@@ -131,34 +130,25 @@ def test_an_answer_that_is_no_decision_is_refused() -> None:
     assert failures.all == []
 
 
-def test_a_decision_of_a_group_is_joined_already() -> None:
-    """A hook that a group has bound returns it instead of the answers."""
-    agreed = decision.stop("all ranks").signed("p7")
-    assert bus_of(Answers())[0].join("on_epoch_end", agreed) == agreed
-
-
-def test_each_hook_is_bound_once_and_says_whether_it_decides() -> None:
-    """A hook that only observers implement decides nothing."""
+def test_each_hook_at_which_a_plugin_decides_is_bound_once() -> None:
+    """A hook that only observers implement is called as it is."""
 
     class Begins(Observes):
         @hookimpl
-        def on_epoch_begin(self) -> None: ...
+        def on_epoch_begin(self) -> Decision:
+            return decision.stop("observed")
 
-    bound: dict[str, BoundHook] = {}
+    bound: list[str] = []
 
-    def bind(hook: BoundHook) -> Any:
-        assert hook.name not in bound
-        bound[hook.name] = hook
-        return lambda *_: decision.stop("bound")
+    def bind(name: str, hook: CompiledHook) -> CompiledHook:
+        bound.append(name)
+        return lambda *values: hook(*values) or decision.stop("bound")
 
     bus, _ = bus_of(Answers(), Begins(), bind=bind)
-    assert {name: hook.decides for name, hook in bound.items()} == {
-        "on_epoch_begin": False,
-        "on_epoch_end": True,
-        "on_train_end": True,
-        "on_exception": True,
-    }
+    assert sorted(bound) == ["on_epoch_end", "on_exception", "on_train_end"]
     assert ask(bus) == decision.stop("bound")
+    assert bus.on_epoch_begin is not None
+    assert bus.on_epoch_begin(*ARGUMENTS["on_epoch_begin"]) == decision.stop("observed").signed("p1")
 
 
 def test_hooks_of_disabled_observers_are_dropped() -> None:
@@ -175,22 +165,31 @@ def test_hooks_of_disabled_observers_are_dropped() -> None:
     assert bus.on_epoch_end is None
 
 
-@pytest.mark.parametrize("name", ["on_train_end", "on_exception"])
-def test_every_plugin_is_called_at_the_end(name: Any) -> None:
+@pytest.mark.parametrize("failed", [False, True])
+def test_every_plugin_is_called_at_the_end(failed: bool) -> None:
     """Even after one has raised; a disabled observer only at the end of the training, where it may close files."""
     log: list[object] = []
     plugins = [Answers(ValueError("a"), log), Observes(ValueError("b"), log), Answers(decision.stop("c"), log)]
     disabled = Observes(log=log)
     bus, failures = bus_of(*plugins, disabled)
     failures.disabled.add("p3")
-    values = {"run": "run", "error": ValueError()} if name == "on_exception" else {"run": "run"}
-    decided, errors = bus.call_all(name, **values)
+    decided, errors = bus.end("run", ValueError() if failed else None)
 
-    assert log == [*plugins, *([disabled] if name == "on_train_end" else [])]
-    assert errors == [plugins[0].answer]
-    assert errors[0].__notes__ == [f"raised in {name} by the plugin 'p0'"]
-    assert [each.error for each in failures.all] == [plugins[1].answer]
-    assert decided == (decision.stop("c").signed("p2") if name == "on_train_end" else NOTHING)
+    hooks = ["on_exception", "on_train_end"] if failed else ["on_train_end"]
+    assert log == [*plugins * len(hooks), disabled]
+    assert errors == [plugins[0].answer] * len(hooks)
+    assert errors[0].__notes__ == [f"raised in {name} by the plugin 'p0'" for name in hooks]
+    assert [(each.hook, each.error) for each in failures.all] == [(name, plugins[1].answer) for name in hooks]
+    assert decided == decision.stop("c").signed("p2"), "an answer to on_exception has no effect"
+
+
+def test_a_plugin_that_asks_for_nothing_valid_at_the_end_is_an_error() -> None:
+    """The decisions of the others count."""
+    bus, _ = bus_of(Answers("stop"), Answers(decision.stop("c")))
+    decided, (error,) = bus.end("run", None)
+
+    assert decided == decision.stop("c").signed("p1")
+    assert str(error) == "p0 returned 'stop' from on_train_end; return a Decision or None"
 
 
 def test_a_replayed_hook_is_called_and_its_answers_are_ignored() -> None:

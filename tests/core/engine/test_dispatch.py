@@ -94,7 +94,7 @@ def answers_in(result: object) -> list[object]:
 def test_a_compiled_hook_does_what_pluggy_does(planned: list[Plan]) -> None:
     """The same calls in the same order with the same arguments, the same answers, the same exception."""
     bench = Bench(planned)
-    compiled = compile_hook(bench.hook, Failures())
+    compiled = compile_hook(bench.hook, Failures(), tuple)
     returned, raised, called = bench.outcome(lambda: bench.hook(**VALUES))
     if compiled is None:
         assert not planned
@@ -108,7 +108,7 @@ def test_a_compiled_hook_does_what_pluggy_does(planned: list[Plan]) -> None:
 def test_each_answer_has_the_index_of_its_plugin(planned: list[Plan]) -> None:
     """Answers come in calling order, None for a silent plugin; if all are silent the result is None, not a tuple."""
     bench = Bench([plan._replace(does="silent") if plan.does == "raises" else plan for plan in planned])
-    compiled = compile_hook(bench.hook, Failures())
+    compiled = compile_hook(bench.hook, Failures(), tuple)
     answers = compiled and compiled(*VALUES.values())
     order = [number for number, _ in bench.log]
     assert sorted(order) == list(range(len(planned)))
@@ -120,7 +120,7 @@ def test_each_answer_has_the_index_of_its_plugin(planned: list[Plan]) -> None:
 def test_an_error_names_its_plugin_and_the_hook(planned: list[Plan]) -> None:
     """A plugin's error is raised unchanged, with one note that names the plugin and the hook."""
     bench = Bench(planned)
-    compiled = compile_hook(bench.hook, Failures())
+    compiled = compile_hook(bench.hook, Failures(), tuple)
     if compiled is None or not any(plan.does == "raises" for plan in planned):
         return
     with pytest.raises(Boom) as caught:
@@ -141,7 +141,7 @@ def test_an_interrupt_names_its_plugin() -> None:
     manager = pluggy.PluginManager("laws")
     manager.add_hookspecs(Specified)
     manager.register(Slow(), "slow")
-    compiled = compile_hook(manager.hook.on_event, Failures())
+    compiled = compile_hook(manager.hook.on_event, Failures(), tuple)
     assert compiled is not None
     with pytest.raises(KeyboardInterrupt) as caught:
         compiled(*VALUES.values())
@@ -152,11 +152,11 @@ def test_a_hook_that_no_plugin_implements_is_none() -> None:
     """Also one whose only plugin was unregistered, or disabled."""
     bench = Bench([Plan()], observers={0})
     failures = Failures()
-    assert compile_hook(bench.hook, failures) is not None
+    assert compile_hook(bench.hook, failures, tuple) is not None
     failures.disabled.add("plugin0")
-    assert compile_hook(bench.hook, failures) is None
+    assert compile_hook(bench.hook, failures, tuple) is None
     bench.manager.unregister(name="plugin0")
-    assert compile_hook(bench.hook, Failures()) is None
+    assert compile_hook(bench.hook, Failures(), tuple) is None
 
 
 @given(plans)
@@ -211,7 +211,7 @@ def test_an_observer_that_raises_counts_as_a_silent_one(planned: list[Plan], dat
         ]
     )
     failures = Failures()
-    compiled, same = compile_hook(bench.hook, failures), compile_hook(quiet.hook, Failures())
+    compiled, same = compile_hook(bench.hook, failures, tuple), compile_hook(quiet.hook, Failures(), tuple)
     if compiled is None or same is None:
         assert compiled is same
         return
@@ -224,11 +224,11 @@ def test_a_disabled_observer_is_not_called() -> None:
     """Not even by a function that was compiled before and that a loop still uses; the indices of answers stay."""
     bench = Bench([Plan(), Plan(does="raises"), Plan()], observers={1})
     failures = Failures()
-    compiled = compile_hook(bench.hook, failures)
+    compiled = compile_hook(bench.hook, failures, tuple)
     assert compiled is not None
     for _ in range(MAX_FAILURES + 2):
         assert compiled(*VALUES.values()) == ("answer 2", None, "answer 0")
     assert sum(number == 1 for number, _ in bench.log) == MAX_FAILURES
-    again = compile_hook(bench.hook, failures)
+    again = compile_hook(bench.hook, failures, tuple)
     assert again is not None
     assert again(*VALUES.values()) == ("answer 2", "answer 0")

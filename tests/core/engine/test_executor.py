@@ -1,5 +1,6 @@
 """A decision is executed on the subject and the disk, whichever plugins requested it."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from trainbus import CheckpointError, Decision, MissingCapability, Run, decision
 from trainbus.decision import join
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.plugins import ModelCheckpoint
+from trainbus.storage.backend import existing
 from trainbus.testing import LineSubject
 
 from .parts import parts_for
@@ -137,7 +139,7 @@ def test_an_executor_needs_no_run() -> None:
     (checkpoint,) = result.committed
     assert (checkpoint.path, checkpoint.reason, checkpoint.step) == (Path("a.npz"), "good", 0)
     assert subject.learning_rate == 0.2
-    assert executor.exists(Path("a.npz"))
+    assert existing([Path("a.npz")])
     subject.slope += 3
     executor.execute(decision.restore("slot"))
     assert subject.slope == 0
@@ -145,7 +147,7 @@ def test_an_executor_needs_no_run() -> None:
     executor.execute(decision.restore("a.npz"))
     assert subject.slope == 0
     executor.execute(decision.forget("a.npz"))
-    assert not executor.exists(Path("a.npz"))
+    assert not existing([Path("a.npz")])
 
 
 def test_a_decision_without_files_touches_no_file() -> None:
@@ -159,12 +161,12 @@ def test_a_plugin_whose_file_was_not_written_deletes_nothing() -> None:
     """The deletions of other plugins are executed; the result leaves out the skipped ones."""
     state, failures, _, executor = parts_for(LineSubject())
     for name in ("mine.npz", "other.npz"):
-        state.record(executor.execute(decision.save(name)), executor.exists)
+        state.record(executor.execute(decision.save(name)), Path.exists)
     Path("taken").touch()
     lost = (decision.save("taken/a.npz", on_error="warn") | decision.forget("mine.npz")).signed("p")
     other = decision.forget("other.npz").signed("q")
     result = executor.execute(lost | other)
-    state.record(result, executor.exists)
+    state.record(result, Path.exists)
 
     assert result.done == other
     assert [(each.path, each.step) for each in result.failed] == [(Path("taken/a.npz"), 0)]
@@ -184,32 +186,17 @@ def test_a_file_that_a_plugin_needs_raises_with_its_name() -> None:
 
 
 def test_the_directories_of_callbacks_are_locked_until_the_lock_is_closed() -> None:
-    """By the process that writes; another one only notes them."""
+    """By the process that locks them; another one only notes them."""
     saver = ModelCheckpoint("run/m")
-    first, second, follower = (parts_for(LineSubject()) for _ in range(3))
-    locked = first.executor.lock_directories([saver], lock=True)
-    with follower.executor.lock_directories([saver], lock=False):
-        assert follower.executor.writer.directories == first.executor.writer.directories == (Path("run").absolute(),)
-    with pytest.raises(CheckpointError, match="run"):
-        second.executor.lock_directories([saver], lock=True)
-    locked.close()
+    first, second = (parts_for(LineSubject()) for _ in range(2))
+    for each in (first, second):
+        assert each.executor.note_directories([saver]) == (Path("run").absolute(),)
+        assert each.executor.writer.directories == (Path("run").absolute(),)
+    with ExitStack() as at_end:
+        first.executor.lock_directories(at_end)
+        with pytest.raises(CheckpointError, match="run"):
+            second.executor.lock_directories(at_end)
 
-    assert [each.collector.enabled for each in (first, follower)] == [True, True]
-    second.executor.lock_directories([saver], lock=True).close()
-    assert not parts_for().collector.enabled
-
-
-def test_a_follower_executes_what_is_not_rank_0s() -> None:
-    """It changes the subject before, and restores and drops slots after the files are written; it writes none."""
-    subject = LineSubject(0.4)
-    executor = parts_for(subject).executor
-    executor.execute_on_follower(
-        decision.keep("slot") | decision.scale_learning_rate(0.5) | decision.save("a.npz") | decision.forget("b.npz")
-    )
-    subject.slope += 3
-    executor.finish_on_follower(decision.restore("slot"))
-    assert (subject.slope, subject.learning_rate) == (0, 0.2)
-    executor.finish_on_follower(decision.forget("slot"))
-
-    assert list(executor.snapshots) == []
-    assert list(Path().iterdir()) == []
+    with ExitStack() as at_end:
+        second.executor.lock_directories(at_end)
+    assert parts_for().executor.note_directories([]) == ()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from trainbus import CheckpointError, SettingsError, decision
+from trainbus import CheckpointError, SettingsError, UnreadableCheckpoint, decision
 from trainbus.decision import NOTHING
 from trainbus.distributed.group import Solo
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.engine.resumer import Resumer
+from trainbus.resume.locate import locate
+from trainbus.resume.resumption import Resumption
 from trainbus.resume.state import Position
 from trainbus.testing import LineSubject
 
@@ -20,7 +23,11 @@ from .parts import Parts, parts_for
 
 
 def resumer_for(parts: Parts, source: Any = None, **options: Any) -> Resumer:
-    return Resumer(source, parts.state, {}, {}, parts.executor, parts.failures, **options)
+    state, failures, collector, executor = parts
+    resumption = partial(Resumption, plugins={}, callbacks={})
+    find, bind = partial(locate, callbacks=[]), Solo().bind
+    snapshots, execute = executor.snapshots, executor.execute
+    return Resumer(source, find, resumption, state, snapshots, collector, failures, bind, execute, **options)
 
 
 def saved(epochs: int, batches: int = 0) -> Path:
@@ -33,9 +40,8 @@ def saved(epochs: int, batches: int = 0) -> Path:
         parts.state.finish_epoch({"loss": float(epoch)})
     if batches:
         np.random.seed(8)  # noqa: NPY002 - loaders draw from the global one
-        parts.collector.note_rng()
         parts.state.start_epoch(epochs)
-        parts.collector.note_rng()
+        parts.collector.enter_epoch()
         resumer_for(parts).begin_loop(np.random.permutation(6))  # noqa: NPY002
         parts.state.counters.trained_batches = batches
         parts.state.means.add("loss", 5.0)
@@ -47,7 +53,7 @@ def saved(epochs: int, batches: int = 0) -> Path:
 def resumed(source: Any, **options: Any) -> tuple[Parts, Resumer]:
     parts = parts_for(LineSubject())
     resumer = resumer_for(parts, source, **options)
-    resumer.restore(Solo())
+    resumer.restore()
     return parts, resumer
 
 
@@ -58,7 +64,7 @@ def test_a_run_without_a_source_starts_from_the_beginning() -> None:
 
     assert parts.state.resumed is None
     assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(2, 9)) == (False, 0, 2)
-    assert resumer.finish_last_decision(Solo()) == ExecutionResult()
+    assert resumer.finish_last_decision() == ExecutionResult()
     resumer.finish()
     parts.state.start_epoch(0)
     for number, loader in enumerate(loaders, start=1):
@@ -73,7 +79,7 @@ def test_a_run_continues_with_the_epoch_after_those_that_ended(
 ) -> None:
     """Or later if the loop begins later; if all are done, a warning says how to train on."""
     parts, resumer = resumed(saved(3))
-    assert resumer.finish_last_decision(Solo()).done == decision.save("m.npz")
+    assert resumer.finish_last_decision().done == decision.save("m.npz")
     resumer.finish()
 
     assert parts.state.position == Position(epochs=3)
@@ -86,7 +92,7 @@ def test_a_run_continues_with_the_epoch_after_those_that_ended(
 def test_an_interrupted_loop_continues_after_the_batches_that_it_trained_on() -> None:
     """With the order that it had drawn; the next loop is a loop as any other."""
     parts, resumer = resumed(saved(2, batches=2))
-    resumer.finish_last_decision(Solo())
+    resumer.finish_last_decision()
     resumer.finish()
     assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(0, 5)) == (True, 2, 2)
     parts.state.start_epoch(2)
@@ -114,11 +120,11 @@ def test_a_missing_or_damaged_checkpoint_is_refused_before_anything_changes() ->
     """A run that has restored nothing is as before."""
     parts = parts_for(LineSubject())
     with pytest.raises(SettingsError, match="no such file"):
-        resumer_for(parts, "m.npz").restore(Solo())
+        resumer_for(parts, "m.npz").restore()
     path = saved(1)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="damaged"):
-        resumer_for(parts, "m.npz").restore(Solo())
+        resumer_for(parts, "m.npz").restore()
 
     assert parts.state.resumed is None
     assert parts.state.decision_log == []
@@ -137,9 +143,50 @@ def test_what_was_left_of_the_last_decision_is_done() -> None:
     path.touch()
 
     again, resumer = resumed("a.npz")
-    result = resumer.finish_last_decision(Solo())
+    result = resumer.finish_last_decision()
     assert result.done == asked
     assert [each.path.name for each in result.committed] == ["a.npz", "b.npz"]
     assert sorted(each.name for each in Path().glob("*.npz")) == ["a.npz", "b.npz"]
     assert again.state.decision_log == [], "the caller records the result"
-    assert resumer.finish_last_decision(Solo()).done != NOTHING
+    assert resumer.finish_last_decision().done != NOTHING
+
+
+class Torn(LineSubject):
+    """A line that cannot read some files."""
+
+    torn: tuple[str, ...] = ()
+
+    def load(self, path: Path) -> None:
+        if path.name in self.torn:
+            raise UnreadableCheckpoint("torn")
+        super().load(path)
+
+
+@pytest.mark.parametrize(("torn", "found"), [((), "c.npz"), (("c.npz", "b.npz"), "a.npz")])
+def test_the_newest_checkpoint_that_can_be_read_is_loaded(
+    torn: tuple[str, ...], found: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that cannot are skipped with a warning."""
+    parts = parts_for(Torn())
+    for name in ("a.npz", "b.npz", "c.npz"):
+        parts.state.step += 1
+        parts.executor.execute(decision.save(name))
+    again = parts_for(subject := Torn())
+    subject.torn = torn
+    resumer_for(again, ".").restore()
+
+    assert again.state.resumed is not None
+    assert again.state.resumed.path.name == found
+    assert caplog.messages == [f"skipped: {name}: torn" for name in torn]
+
+
+@pytest.mark.parametrize("source", ["m.npz", "."])
+def test_a_checkpoint_that_cannot_be_read_is_an_error(source: str) -> None:
+    """An older one is not what the user asked for; a directory must have one that can be read."""
+    parts = parts_for(subject := Torn())
+    parts.executor.execute(decision.save("m.npz"))
+    subject.torn = ("m.npz",)
+
+    with pytest.raises(UnreadableCheckpoint if source == "m.npz" else SettingsError):
+        resumer_for(parts, source).restore()
+    assert parts.state.resumed is None

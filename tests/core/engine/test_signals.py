@@ -90,7 +90,7 @@ def test_a_save_that_fails_when_a_signal_ends_the_run_is_logged_and_not_named_to
                 for _ in run.batches([1, 2]):
                     run.log(val_loss=1.0)
                     if epoch == 1:
-                        run._executor.writer.wait()
+                        run._life.executor.writer.wait()
                         subject.full = True
                         signal.raise_signal(signal.SIGTERM)
     finally:

@@ -7,6 +7,7 @@ import signal
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,14 @@ SIGTERM = Stop(reason="SIGTERM asked for it", by=REQUEST)
 
 
 class Together(Solo):
-    """A process among others, which may stop when all have come to the same batch."""
+    """A process among others, which may stop when all have come to the same batch, and does no step for them."""
 
-    def __init__(self, *, leads: bool = True) -> None:
-        self.leads = leads
+    def __init__(self) -> None:
         self.same_batch = False
         self.asked: list[Mapping[str, str]] = []
+
+    def bind(self, name: str, step: Any) -> Any:
+        return lambda *_: None
 
     def request_stop(self, what: Mapping[str, str]) -> None:
         self.asked.append(what)
@@ -109,20 +112,23 @@ def test_a_request_of_another_rank_is_recorded_once() -> None:
     assert state.requested == "SIGTERM"
 
 
-def test_only_the_leading_process_watches_for_a_stop_file() -> None:
+def test_only_one_process_watches_for_a_stop_file_and_logs_the_end(caplog: pytest.LogCaptureFixture) -> None:
     """Otherwise each would remove the file before another sees it."""
     Path("run").mkdir()
-    for leads in (False, True):
+    for group, watches in ((Together(), False), (Solo(), True)):
         state = RunState()
-        requests = StopRequests([], state, Together(leads=leads))
+        requests = StopRequests([], state, group)
         requests.listen([Path("run")], lambda: True)
         Path("run/stop").touch()
         requests.check_stop_file()
         requests.close_stop_file()
         requests.close()
-
-        assert bool(state.requested) == leads
-        assert Path("run/stop").exists() != leads
+        assert bool(state.requested) == watches
+        assert Path("run/stop").exists() != watches
+        state.requested = "run/stop"
+        caplog.clear()
+        requests.exit(None, [OSError("no space")])
+        assert (caplog.messages == ["run/stop: OSError: no space"]) == watches
 
 
 def test_an_interrupted_run_logs_what_it_continues_from(

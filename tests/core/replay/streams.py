@@ -54,8 +54,7 @@ def write(path: Path, records: Iterable[bytes]) -> Path:
 
 def numbers(found: Scalars) -> Iterator[Number]:
     """Yield what was read, one number at a time."""
-    columns = (found.tags, found.steps, found.times, found.values)
-    for tag, step, time, value in zip(*(column.tolist() for column in columns), strict=True):
+    for tag, step, time, value in found.numbers[["tag", "step", "time", "value"]].tolist():
         yield found.names[tag], step, time, value
 
 

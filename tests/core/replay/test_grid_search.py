@@ -1,4 +1,4 @@
-"""Laws of the grid search: it finds the same stops as stepping each policy and run alone."""
+"""The grid search: it finds the same stops as stepping each policy and run alone."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def stop_of(history: History, first: int, sign: int, options: dict[str, Any]) ->
 
 @given(tables, modes, grids)
 def test_a_grid_stops_every_run_where_plain_numbers_do(table: list[Any], mode: Any, axes: dict[str, Any]) -> None:
-    """Policy by policy and run by run, whatever is NaN, infinite, missing, late or below a baseline."""
+    """Each policy stops each run in the same epoch, also with values that are NaN, infinite, missing or late."""
     grid, many = Grid(**axes), curves(table, mode)
     columns = find_stops(many, grid)
 

@@ -1,4 +1,4 @@
-"""Laws of the settings of other libraries."""
+"""The settings of other libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainbus.replay.library_settings import (
 from .recorded import recording
 
 
-def test_what_is_not_given_is_the_library_s_own_default() -> None:
+def test_options_that_are_not_set_have_the_library_s_defaults() -> None:
     """A patience that is not set is Lightning's 3, not trainbus's 0."""
     assert translate(find_library("lightning"), EarlyStopping(min_delta=0.1)) == LightningEarlyStopping(min_delta=0.1)
 

@@ -1,4 +1,4 @@
-"""Laws of loading runs: all runs are found, each once, by a unique name."""
+"""Loading of runs: all runs are found, each once, by a unique name."""
 
 import math
 import os
@@ -40,7 +40,7 @@ def test_a_run_of_trainbus_is_one_with_its_journal(tmp_path: Path):
     assert [each.name for each in found] == ["a/logs", "b/logs", "c/logs"]
 
 
-def test_one_bad_run_does_not_hinder_the_others(tmp_path: Path):
+def test_a_bad_run_does_not_affect_the_others(tmp_path: Path):
     """The good runs are read; the bad one causes a warning, or a call of ``unread``."""
     write(tmp_path / "good/events.out.tfevents.1", curve("loss", range(3)))
     (tmp_path / "bad").mkdir()
@@ -55,7 +55,7 @@ def test_one_bad_run_does_not_hinder_the_others(tmp_path: Path):
         read_all(tmp_path / "bad")
 
 
-def test_names_tell_runs_apart(tmp_path: Path):
+def test_names_distinguish_runs(tmp_path: Path):
     """Runs that have one name below two paths are called by the path, and the same path given twice is one."""
     for place in ("a/version_0", "b/version_0", "b/version_1"):
         folder = tmp_path / place
@@ -67,7 +67,7 @@ def test_names_tell_runs_apart(tmp_path: Path):
     assert [each.name for each in read_all("a", "b/version_1")] == ["version_0", "version_1"]
 
 
-def test_what_is_not_there_or_not_one_is_said_with_the_fix(tmp_path: Path):
+def test_missing_and_ambiguous_paths_are_refused_with_the_fix(tmp_path: Path):
     """Errors name the nearest path, the runs of an ambiguous path, and the content of a directory without runs."""
     for name in ("runs/one", "runs/two"):
         write(tmp_path / name / "events.out.tfevents.1", curve("loss", range(3)))

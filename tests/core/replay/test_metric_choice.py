@@ -1,4 +1,4 @@
-"""Laws of the choice of a metric."""
+"""The choice of a metric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainbus.replay import replay
 from .recorded import recording
 
 
-def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
+def test_callbacks_without_a_metric_take_a_logged_one() -> None:
     """The metric is val_loss if a run logs it, else the best candidate, with the reason."""
     runs = [recording({"grad_norm": [1.0, 2.0], "accuracy": [0.1, 0.2], "val_acc": [0.5, 0.25]})]
     choice = replay(runs, EarlyStopping(patience=1)).choice
@@ -20,7 +20,7 @@ def test_callbacks_that_name_no_metric_take_what_is_there() -> None:
     assert choice.why == "the best candidate of 2 with a known direction: no run logs val_loss"
 
 
-def test_a_metric_that_is_asked_for_must_be_there() -> None:
+def test_a_requested_metric_must_be_logged() -> None:
     """The error names the nearest metric; runs without the metric are left out and named, unless none is left."""
     runs = [recording({"val_loss": [1.0]}, "a"), recording({"loss": [1.0]}, "b")]
     with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss"):

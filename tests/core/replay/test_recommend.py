@@ -1,4 +1,4 @@
-"""Laws of the recommended policies."""
+"""The recommended policies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ parts = st.floats(0, 1).map(lambda part: round(part, 1))
 
 
 @given(st.lists(st.tuples(parts, parts), min_size=1, max_size=30))
-def test_the_frontier_is_what_no_other_beats(points: list[tuple[float, float]]) -> None:
-    """No policy saves as much and loses less, or saves more and loses no more, than one on the frontier."""
+def test_no_policy_beats_the_frontier(points: list[tuple[float, float]]) -> None:
+    """A policy or an equal one is on the frontier if and only if no other policy beats it."""
     saved, lost = np.array(points).T
     edge = pareto_frontier(saved, lost)
 
@@ -30,7 +30,7 @@ def test_the_frontier_is_what_no_other_beats(points: list[tuple[float, float]]) 
 
 @given(st.lists(st.tuples(parts, parts, parts), min_size=1, max_size=20), limits)
 def test_the_chosen_policy_saves_most_of_those_within_the_limit(points: list[Any], limit: Limit) -> None:
-    """If no policy is within it, no other policy loses less."""
+    """If no policy is within the limit, no other policy loses less than the chosen one."""
     saved, mean, worst = np.array(points).T
     chosen = most_saving(saved, mean, worst, limit)
     within = (mean <= limit.mean) & (worst <= limit.worst)
@@ -43,8 +43,8 @@ def test_the_chosen_policy_saves_most_of_those_within_the_limit(points: list[Any
 
 
 @given(st.integers(2, 6), st.integers(1, 8), limits, st.randoms(use_true_random=False))
-def test_an_estimate_never_looks_at_the_run_that_it_is_of(runs: int, policies: int, limit: Limit, random: Any) -> None:
-    """Leaving a run out in turn is choosing by the others alone, one run at a time."""
+def test_an_estimate_of_a_run_is_independent_of_it(runs: int, policies: int, limit: Limit, random: Any) -> None:
+    """The estimate equals the choice by the other runs alone, one run at a time."""
     saved = np.array([[random.randrange(10) for _ in range(runs)] for _ in range(policies)], dtype=float)
     lost = np.array([[random.choice([0.0, 0.01, 0.2]) for _ in range(runs)] for _ in range(policies)])
     epochs = np.full(runs, 10.0)

@@ -1,4 +1,4 @@
-"""Replaying a recorded run under its own settings gives its own decisions, under others what those would have."""
+"""Replay of a recorded run: its own settings give its decisions, other settings the decisions they would take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import Decision, Run, SettingsError, callbacks_from, hookimpl, journal
+from trainbus import Run, SettingsError, callbacks_from, journal
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
@@ -26,6 +26,7 @@ from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.replay import RunOutcome, SimulatedAction, read, replay
+from trainbus.testing import EventRecorder
 
 from .recorded import History, deltas, finite, histories, recording, recording_of_run
 
@@ -41,24 +42,21 @@ ACTIONS = {
 }
 
 
-class Noted:
-    """A plugin that records decisions in the form of a replay."""
-
-    def __init__(self) -> None:
-        self.decided: list[tuple[int, str, str, int]] = []
-        self.files: dict[str, int] = {}
-
-    @hookimpl
-    def on_decision(self, run: Run, decision: Decision) -> None:
+def decided(recorder: EventRecorder) -> tuple[list[tuple[int, str, str, int]], set[int]]:
+    """Return the recorded decisions in the form of a replay, and the epochs whose models the files hold."""
+    actions: list[tuple[int, str, str, int]] = []
+    files: dict[str, int] = {}
+    for epoch, decision in recorder.of("on_decision", "epoch", "decision"):
         for action in decision:
-            of = run.epoch
+            of = epoch
             if isinstance(action, Save):
-                self.files[action.path] = run.epoch
+                files[action.path] = epoch
             if isinstance(action, Forget):
-                of = self.files.pop(action.source)
+                of = files.pop(action.source)
             if isinstance(action, Restore):
-                of = max(epoch for epoch, by, kind, _ in self.decided if kind == "keep" and by == action.by)
-            self.decided.append((run.epoch, action.by, ACTIONS[type(action)], of))
+                of = max(earlier for earlier, by, kind, _ in actions if kind == "keep" and by == action.by)
+            actions.append((epoch, action.by, ACTIONS[type(action)], of))
+    return actions, set(files.values())
 
 
 def actions_of(outcome: RunOutcome) -> list[tuple[int, str, str, int]]:
@@ -152,7 +150,7 @@ def with_values(history: History) -> bool:
     reducer=reducers,
     saver=savers,
 )
-def test_a_run_replayed_under_its_own_settings_decides_as_it_did(
+def test_a_run_replayed_under_its_own_settings_gives_its_decisions(
     subject: Any,
     val_loss: History,
     val_accuracy: History,
@@ -160,15 +158,15 @@ def test_a_run_replayed_under_its_own_settings_decides_as_it_did(
     reducer: ReduceLROnPlateau,
     saver: dict[str, Any],
 ) -> None:
-    """Every decision, in every framework: its epoch, who took it and what it was about; and all of them are exact."""
+    """Epoch, plugin and subject of every decision are the same in every framework, and all of them are exact."""
     (name,) = subject.learning_rates()
     subject.set_learning_rates({name: 0.1})
-    noted = Noted()
+    recorder = EventRecorder("on_decision")
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         path = os.path.join(folder, saver["path"])  # noqa: PTH118 - a template
         checkpoint = ModelCheckpoint(path, **{key: value for key, value in saver.items() if key != "path"})
         callbacks = [stopper, checkpoint, reducer]
-        run = Run(subject, [*callbacks, noted], progress=False)
+        run = Run(subject, [*callbacks, recorder], progress=False)
         run.state.validation_freq = None  # any epoch may lack a metric
         run.begin()
         for epoch, pair in enumerate(zip_longest(val_loss, val_accuracy)):
@@ -182,13 +180,14 @@ def test_a_run_replayed_under_its_own_settings_decides_as_it_did(
         if not {"val_loss", "val_accuracy"} <= set(run.history):
             return  # it stopped before it had logged both
         outcome = replay([recording_of_run(run)], callbacks).outcomes[0]
-        # a run that nothing stops up to its last recorded epoch may have gone on: nothing is restored there
-        decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
+        # a run that nothing stops up to its last recorded epoch may have continued: nothing is restored there
+        actions, files = decided(recorder)
+        expected = [each for each in actions if run.stopped or each[2] != "restore"]
 
-        assert actions_of(outcome) == sorted(decided)
+        assert actions_of(outcome) == sorted(expected)
         assert (outcome.censored, outcome.stop is not None) == (not run.stopped, run.stopped)
         assert all(each.exact for each in outcome.decisions)
-        assert set(outcome.kept) == set(noted.files.values())
+        assert set(outcome.kept) == files
         best = run.result.best.get(stopper.monitor)
         assert outcome.best_at_stop == best
 
@@ -232,7 +231,7 @@ def trained_by_sklearn(callbacks: list[Any]) -> Run:
     return partial_fit(estimator, x[:40], y[:40], epochs=30, validation_data=held_out, callbacks=callbacks)
 
 
-def assert_is_the_journal_s(path: str) -> None:
+def assert_equals_the_journal(path: str) -> None:
     """A journal records the same decisions as its replay under the settings in it."""
     (run_journal,) = journal.read(Path(path))
     listed = [each for each in run_journal.callbacks.values() if each.callback]
@@ -250,25 +249,25 @@ def assert_is_the_journal_s(path: str) -> None:
 
 
 @pytest.mark.parametrize("train", [trained_by_keras, trained_by_torch, trained_by_sklearn])
-def test_a_real_training_replayed_under_its_own_settings_decides_as_it_did(train: Any) -> None:
+def test_a_real_training_replayed_under_its_own_settings_gives_its_decisions(train: Any) -> None:
     """A real training with each framework gives the same stop, saves, cuts and restored epoch."""
-    noted = Noted()
+    recorder = EventRecorder("on_decision")
     callbacks = [
         EarlyStopping(monitor="val_loss", patience=4, min_delta=1e-3, restore_best_weights=True),
         ModelCheckpoint("m-{epoch}", monitor="val_loss", keep=2, keep_last=1),
         ReduceLROnPlateau(monitor="val_loss", patience=1, min_delta=1e-2, factor=0.5),
     ]
-    run = train([*callbacks, noted])
+    run = train([*callbacks, recorder])
 
     outcome = replay([recording_of_run(run)], callbacks).outcomes[0]
-    assert_is_the_journal_s("journal.jsonl")
-    assert any(kind == "scale_learning_rate" for _, _, kind, _ in noted.decided)
-    decided = [each for each in noted.decided if run.stopped or each[2] != "restore"]
-    assert actions_of(outcome) == sorted(decided)
+    assert_equals_the_journal("journal.jsonl")
+    actions, _ = decided(recorder)
+    assert any(kind == "scale_learning_rate" for _, _, kind, _ in actions)
+    assert actions_of(outcome) == sorted(each for each in actions if run.stopped or each[2] != "restore")
     assert all(each.exact for each in outcome.decisions)
 
 
-def test_what_is_saved_and_what_is_lost() -> None:
+def test_epochs_saved_and_quality_lost() -> None:
     """Epochs and seconds after the stop are saved; the best after it is lost."""
     losses = [3.0, 2.0, 2.5, 2.6, 1.0, 1.5]
     result = replay([recording(losses, seconds=10.0)], EarlyStopping(patience=2))
@@ -280,7 +279,7 @@ def test_what_is_saved_and_what_is_lost() -> None:
     assert (result.epochs_saved, result.seconds_saved, result.quality_lost, result.censored) == (2, 20.0, (1.0, 1.0), 0)
 
 
-def test_what_lies_beyond_the_record_is_censored() -> None:
+def test_a_run_that_nothing_stops_is_censored() -> None:
     """A run that nothing stops up to its last recorded epoch saves nothing, and its stop is unknown."""
     (outcome,) = replay([recording([3.0, 2.0, 2.5])], EarlyStopping(patience=2)).outcomes
 
@@ -288,16 +287,16 @@ def test_what_lies_beyond_the_record_is_censored() -> None:
 
 
 @given(histories.filter(with_values), st.integers(0, 4), deltas, st.integers(1, 20))
-def test_more_epochs_change_nothing_that_was_exact(history: History, patience: int, delta: float, cut: int) -> None:
+def test_more_epochs_change_no_exact_decision(history: History, patience: int, delta: float, cut: int) -> None:
     """Decisions on a truncated record are those on the complete one."""
     callbacks = [EarlyStopping(patience=patience, min_delta=delta), ModelCheckpoint("{epoch}", save_best_only=True)]
     short = history[:cut]
     if not with_values(short):
         return
     (early,) = replay([recording(short)], callbacks).outcomes
-    (whole,) = replay([recording(history)], callbacks).outcomes
+    (complete,) = replay([recording(history)], callbacks).outcomes
 
-    assert [each for each in whole.decisions if each.epoch < len(short)] == list(early.decisions)
+    assert [each for each in complete.decisions if each.epoch < len(short)] == list(early.decisions)
 
 
 @pytest.mark.parametrize(
@@ -312,14 +311,14 @@ def test_more_epochs_change_nothing_that_was_exact(history: History, patience: i
         ([recording([None])], EarlyStopping(), "no run logs val_loss"),
     ],
 )
-def test_what_cannot_be_replayed_is_said(runs: Any, callbacks: Any, sentence: str) -> None:
+def test_wrong_arguments_of_a_replay_are_refused(runs: Any, callbacks: Any, sentence: str) -> None:
     """Missing runs, deciding callbacks and metrics are refused."""
     with pytest.raises(SettingsError, match=sentence):
         replay(runs, callbacks)
 
 
-def test_what_cannot_be_known_is_noted() -> None:
-    """Callbacks that decide nothing, and saves inside epochs."""
+def test_limitations_are_noted() -> None:
+    """Notes name callbacks that decide nothing and saves inside epochs."""
     callbacks = [{"callback": "EarlyStopping"}, TensorBoard(), ModelCheckpoint("m", save_freq=100)]
     result = replay([recording([1.0, 2.0])], callbacks)
 
@@ -335,7 +334,7 @@ def test_two_callbacks_of_a_kind_are_named_as_in_a_run() -> None:
     assert [each.by for each in outcome.decisions] == ["EarlyStopping-2"]
 
 
-def test_as_data_is_json_without_anything_that_json_does_not_know() -> None:
+def test_as_data_is_strict_json() -> None:
     """The data are JSON even if no value was finite."""
     result = replay([recording([math.nan, math.nan, math.nan])], EarlyStopping(patience=1))
     assert json.loads(json.dumps(result.as_data(), allow_nan=False))["runs"][0]["best_seen"] is None

@@ -1,4 +1,4 @@
-"""Laws of simulated learning rate cuts."""
+"""Simulated learning rate cuts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of sweeps: what policies save and lose, the frontier, and what is recommended."""
+"""Sweeps: what policies save and lose, the frontier, and the recommendations."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def recordings(table: list[History]) -> list[Recording]:
 
 
 @given(runs, st.sampled_from(["trainbus", "keras", "lightning", "ignite"]))
-def test_a_policy_of_a_sweep_is_what_replaying_it_is(table: list[Any], by: str) -> None:
-    """Stop, epochs and seconds saved, and quality lost of each run, for every policy."""
+def test_a_policy_of_a_sweep_has_the_results_of_its_replay(table: list[Any], by: str) -> None:
+    """Stop, epochs and seconds saved, and quality lost of each run are the same for every policy."""
     found = sweep(recordings(table), patience=[1, 2, 4], min_delta=[0, 0.5], by=by)
     for number, policy in enumerate(found.grid):
         callback = EarlyStopping(monitor="val_loss", **policy.options)
@@ -61,7 +61,7 @@ def test_one_run_gives_no_cross_validation() -> None:
 
 
 def test_runs_without_a_finite_value_lose_nothing_and_break_nothing() -> None:
-    """All is NaN in one of two runs."""
+    """A run with NaN only has no effect on the other run."""
     found = sweep(recordings([[math.nan] * 8, [3.0, 2.0, 1.0, 1.5, 1.6, 1.7, 1.8, 1.9]]))
 
     assert np.isfinite(found.fraction_lost).all()
@@ -83,7 +83,7 @@ def test_runs_without_a_finite_value_lose_nothing_and_break_nothing() -> None:
         ({"patience": range(5000), "min_delta": np.linspace(0, 1, 5000).tolist()}, "give fewer values"),
     ],
 )
-def test_what_cannot_be_swept_is_said(options: dict[str, Any], sentence: str) -> None:
-    """Before any work is done, with what to write instead."""
+def test_wrong_options_of_a_sweep_are_refused(options: dict[str, Any], sentence: str) -> None:
+    """Wrong options are refused before any work, and the message names the fix."""
     with pytest.raises((SettingsError, MissingMetric), match=sentence):
         sweep(recordings([[1.0, 2.0]]), **options)

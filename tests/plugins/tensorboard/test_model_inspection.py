@@ -13,7 +13,6 @@ from sklearn.neural_network import MLPClassifier
 
 from trainbus import Run, hookimpl, journal
 from trainbus.adapters.keras import KerasCallback
-from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import TensorBoard
@@ -190,53 +189,6 @@ def test_data_sets_are_read_as_far_as_the_validation_reads_them(kind: str, steps
         assert epochs_ended == plain.epochs
 
 
-def test_keras_models_of_every_kind_are_inspected():
-    """Layers of a subclassed model, nested models, several inputs and outputs, and the state of a cell."""
-
-    class Made(keras.Model):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(name="made")
-            self.first = keras.layers.Dense(3, name="first")
-            self.inner = keras.Sequential([keras.layers.Dense(4, name="deep")], name="inner")
-            self.recurrent = keras.layers.LSTM(2, return_state=True, stateful=True, name="cell")
-            self.recurrent(np.ones((15, 2, 2), "float32"))
-
-        def call(self, given: Any) -> Any:
-            mixed = self.inner(self.first(given["a"]) + self.first(given["b"]))
-            return self.recurrent(keras.ops.reshape(mixed, (-1, 2, 2)))[0]
-
-    model = Made()
-    data = {"a": HELD_OUT, "b": HELD_OUT[::-1].copy()}
-    model(data)
-    state = [np.array(each) for each in model.recurrent.states]
-    found: dict[str, list[Any]] = {}
-    for name, array in KerasSubject(model, validation_data=(data, HELD_OUT)).activations(15):
-        found.setdefault(name, []).append(array)
-    shapes = {name: [array.shape for array in arrays] for name, arrays in found.items()}
-    cell = {f"cell/{number}": [(15, 2)] for number in range(3)}
-    assert shapes == {"made/first": [(15, 3)] * 2, "made/inner/deep": [(15, 4)], **cell}
-    for before, after in zip(state, model.recurrent.states, strict=True):
-        np.testing.assert_array_equal(before, np.array(after))
-
-
-def test_the_random_state_of_a_layer_is_restored():
-    """Inspection does not change the random state of a layer that draws random numbers even in evaluation."""
-
-    class Noisy(keras.layers.Layer):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.seeds = keras.random.SeedGenerator(3)
-
-        def call(self, x: Any) -> Any:
-            return x + keras.random.normal(keras.ops.shape(x), seed=self.seeds)
-
-    model = keras.Sequential([keras.Input((6,)), Noisy()])
-    subject = KerasSubject(model, validation_data=HELD_OUT)
-    before = np.array(model.layers[0].seeds.state)
-    list(subject.activations(4))
-    np.testing.assert_array_equal(before, np.array(model.layers[0].seeds.state))
-
-
 class Blinds:
     """A subject whose inspection fails except for its weights, in part midway."""
 
@@ -281,17 +233,6 @@ def test_each_failed_inspection_is_one_line_and_one_failure_and_changes_nothing_
     unseen = {key for key in complete if key[1] in ("graph", "keras") or key[1].endswith(("/activation", "/gradient"))}
     assert kept.keys() == complete.keys() - unseen
     assert all(kept[key] == complete[key] for key in kept if key[1] != "settings")
-
-
-def test_sparse_gradients_show_their_stored_values():
-    """Of an embedding with sparse gradients only the rows in use are counted, each once."""
-    embedding = torch.nn.Embedding(100, 2, sparse=True)
-    optimizer = torch.optim.SGD(embedding.parameters(), lr=0.1)
-    held = TorchSubject(embedding, optimizer).hold_gradients()
-    embedding(torch.tensor([3, 3, 7])).sum().backward()
-    optimizer.step()
-    ((name, values),) = held()
-    assert (name, sorted(values.ravel())) == ("weight", [1.0, 1.0, 2.0, 2.0])
 
 
 def test_missing_gradients_log_the_reason(logged: Any):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from .protobuf import FIXED32, FIXED64, LENGTH, VARINT, Field, parse_fields, parse_varint, parse_varints
+from .protobuf import LENGTH, VARINT, Field, parse_fields, parse_varint, parse_varints
 
 _SCALAR_PLUGINS = {b"", b"scalars"}
 """TensorBoard plugins that show one number a step; others keep other things in tensors."""
@@ -28,11 +30,11 @@ _DTYPES = {
     23: "<u8",
 }
 """The NumPy type of ``tensor_content`` for each number of TensorProto's ``dtype``."""
-_FLOAT_FIELDS = {5: ("<f4", FIXED32), 6: ("<f8", FIXED64)}
-"""Fields of TensorProto with elements of a fixed size: ``float_val`` and ``double_val``."""
+_FIXED_FIELDS = {4: "", 5: "<f4", 6: "<f8"}
+"""Fields of TensorProto with elements of a fixed size: ``tensor_content``, of the tensor's own type, and floats."""
 _INTEGER_FIELDS = {7, 10, 11, 13, 16, 17}
-_CONTENT, _HALF, _UINT64 = 4, 13, 17
-"""``tensor_content``, ``half_val`` and ``uint64_val``."""
+_HALF, _UINT64 = 13, 17
+"""``half_val`` and ``uint64_val``."""
 
 
 class ScalarField(NamedTuple):
@@ -76,12 +78,10 @@ def parse_layout(record: bytes) -> RecordLayout:
             case 2, 0:
                 step = slice(field.start, field.end)
             case 5, 2:
-                scalars += [
-                    scalar for each in parse_fields(record, *field[2:]) for scalar in _parse_value(record, each)
-                ]
+                found = (_parse_value(record, value) for value in _select(record, field, 1))
+                scalars += [scalar for scalar in found if scalar is not None]
             case 7, 2:
-                for part in parse_fields(record, *field[2:]):
-                    restart |= part[:2] == (1, VARINT) and record[part.start] == 1
+                restart |= any(record[status.start] == 1 for status in _select(record, field, 1, VARINT))
             case _:
                 pass
     return RecordLayout(time, step, tuple(scalars), restart)
@@ -92,7 +92,8 @@ def begins_with_scalar(head: bytes) -> bool:
     try:
         for field in parse_fields(head, truncated=True):
             if (field.number, field.kind) == (5, LENGTH):
-                return bool(_parse_value(head, next(parse_fields(head, *field[2:], truncated=True))))
+                first = next(parse_fields(head, *field[2:], truncated=True))
+                return (first.number, first.kind) == (1, LENGTH) and _parse_value(head, first) is not None
     except (ValueError, StopIteration):
         pass  # the value is longer than the given beginning: an image, for example
     return False
@@ -114,10 +115,13 @@ def item_size(dtype: str) -> int:
     return 2 if dtype == _BFLOAT16 else np.dtype(dtype).itemsize
 
 
-def _parse_value(record: bytes, value: Field) -> list[ScalarField]:
-    """Return the number in one ``Summary.Value``, if it is one."""
-    if (value.number, value.kind) != (1, LENGTH):
-        return []
+def _select(record: bytes, message: Field, number: int, kind: int = LENGTH) -> Iterator[Field]:
+    """Yield the fields of a message with this number and this wire type."""
+    return (field for field in parse_fields(record, *message[2:]) if field[:2] == (number, kind))
+
+
+def _parse_value(record: bytes, value: Field) -> ScalarField | None:
+    """Return the number in one ``Summary.Value``; None if it holds something else."""
     tag, plugin = slice(0, 0), b""
     found: tuple[int, str, float] | None = None
     for field in parse_fields(record, *value[2:]):
@@ -129,50 +133,36 @@ def _parse_value(record: bytes, value: Field) -> list[ScalarField]:
             case 8, 2:
                 found = _parse_tensor(record, field)
             case 9, 2:
-                plugin = _plugin_name(record, field)
+                names = (name for data in _select(record, field, 1) for name in _select(record, data, 1))
+                plugin = b"".join(record[name.start : name.end] for name in names)
             case _:
                 pass
-    return [ScalarField(tag, *found)] if found is not None and plugin in _SCALAR_PLUGINS else []
-
-
-def _plugin_name(record: bytes, metadata: Field) -> bytes:
-    return b"".join(
-        record[name.start : name.end]
-        for data in parse_fields(record, *metadata[2:])
-        if data[:2] == (1, LENGTH)
-        for name in parse_fields(record, *data[2:])
-        if name[:2] == (1, LENGTH)
-    )
+    return ScalarField(tag, *found) if found is not None and plugin in _SCALAR_PLUGINS else None
 
 
 def _parse_tensor(record: bytes, tensor: Field) -> tuple[int, str, float] | None:
     """Return position, type and value of a tensor's only element; None for another number of elements or no numbers."""
-    kind, elements = 0, 1
-    found: list[tuple[int, str, float]] = []
+    kind, elements, count = 0, 1, 0
+    found = tensor.start, "", 0.0  # protobuf may omit a zero
     for field in parse_fields(record, *tensor[2:]):
         number, encoding, start, end = field
         if (number, encoding) == (1, VARINT):
             kind = parse_varint(record, start, end)[0]
         elif (number, encoding) == (2, LENGTH):
-            for dimension in parse_fields(record, start, end):
-                if dimension[:2] == (2, LENGTH):
-                    sizes = [part for part in parse_fields(record, *dimension[2:]) if part[:2] == (1, VARINT)]
-                    elements *= parse_varint(record, *sizes[0][2:])[0] if sizes else 0
-        elif number == _CONTENT and encoding == LENGTH:
-            dtype = _DTYPES.get(kind, "")
-            if dtype and end - start == item_size(dtype):
-                found.append((start, dtype, decode_number(record[start:end], dtype)))
-        elif number in _FLOAT_FIELDS and encoding in (LENGTH, _FLOAT_FIELDS[number][1]):
-            dtype = _FLOAT_FIELDS[number][0]
-            size = item_size(dtype)
-            found += [
-                (at, dtype, decode_number(record[at : at + size], dtype)) for at in range(start, end - size + 1, size)
-            ]
+            for dimension in _select(record, field, 2):
+                size = next(_select(record, dimension, 1, VARINT), None)
+                elements *= parse_varint(record, *size[2:])[0] if size else 0
+        elif number in _FIXED_FIELDS and encoding != VARINT:
+            dtype = _FIXED_FIELDS[number] or _DTYPES.get(kind, "<u1")
+            values, rest = divmod(end - start, item_size(dtype))
+            count += values
+            if values == 1 and not rest:
+                found = start, dtype, decode_number(record[start:end], dtype)
         elif number in _INTEGER_FIELDS and encoding in (LENGTH, VARINT):
-            found += [(start, "", _to_float(value, number, kind)) for value in parse_varints(record, start, end)]
-    if elements != 1 or len(found) > 1 or kind not in _DTYPES:
-        return None
-    return found[0] if found else (tensor.start, "", 0.0)  # protobuf may omit a zero
+            for value in islice(parse_varints(record, start, end), 2):  # two are too many already
+                count += 1
+                found = start, "", _to_float(value, number, kind)
+    return found if elements == 1 and count <= 1 and kind in _DTYPES else None
 
 
 def _to_float(value: int, field: int, kind: int) -> float:

@@ -69,7 +69,7 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str], steps_per_epoch:
             home = above
         elif home != directory:
             tags = {f"{directory.name}/{tag}": series for tag, series in tags.items()}
-        elif above is not None and all(len(series.steps) == 1 for series in tags.values()):
+        elif above is not None and all(len(series) == 1 for series in tags.values()):
             notes = [f"{directory.relative_to(above).as_posix()!r} has no curve and is left out."]
             home, tags = above, {}
         run = runs.setdefault(home, _Run({}, []))
@@ -81,12 +81,8 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str], steps_per_epoch:
     return found
 
 
-class _TagSeries(NamedTuple):
-    """The values of one tag, in the order of writing."""
-
-    steps: NDArray[np.int64]
-    times: NDArray[np.float64]
-    values: NDArray[np.float64]
+_TagSeries: TypeAlias = NDArray[np.void]
+"""The numbers of one tag, in the order of writing: an array of ``scalars.NUMBER``."""
 
 
 class _Run(NamedTuple):
@@ -120,26 +116,26 @@ def _read_tags(paths: Iterable[Path], notes: list[str]) -> dict[str, _TagSeries]
     """Return the valid numbers in all files of one directory, by tag."""
     read = [read_scalars(path, notes) for path in sorted(paths)]
     # the names of copied files may not be in the order of writing
-    files = sorted(read, key=lambda file: float(file.times[0]) if file.times.size else 0.0)
+    files = sorted(read, key=lambda file: float(file.numbers["time"][0]) if file.numbers.size else 0.0)
     names = list(dict.fromkeys(name for file in files for name in file.names))
     index = {name: number for number, name in enumerate(names)}
-    tags = np.concatenate([np.array([index[name] for name in file.names], np.int64)[file.tags] for file in files])
-    steps = np.concatenate([file.steps for file in files])
-    times = np.concatenate([file.times for file in files])
-    values = np.concatenate([file.values for file in files])
-    valid = steps >= 0
-    total = 0
+    numbers = np.concatenate([file.numbers for file in files])
+    tags = np.concatenate(
+        [np.array([index[name] for name in file.names], np.int64)[file.numbers["tag"]] for file in files]
+    )
+    valid = numbers["step"] >= 0
+    before = 0
     for file in files:
         for count, step in file.restarts:
-            valid[: total + count] &= steps[: total + count] < step
-        total += len(file.steps)
+            valid[: before + count] &= numbers["step"][: before + count] < step
+        before += len(file.numbers)
     found: dict[str, _TagSeries] = {}
     for number, name in enumerate(names):
-        which = np.flatnonzero((tags == number) & valid)
-        which = which[still_valid(steps[which])]
-        if which.size:
-            found[name] = _TagSeries(steps[which], times[which], values[which])
-    void = total - sum(len(series.steps) for series in found.values())
+        series = numbers[(tags == number) & valid]
+        series = series[still_valid(series["step"])]
+        if series.size:
+            found[name] = series
+    void = len(numbers) - sum(map(len, found.values()))
     if void:
         notes.append(f"{void:,} numbers are left out, since the run later went back to their steps.")
     return found
@@ -152,24 +148,25 @@ def _build_recording(
     naming = standard_names(labels)
     notes = [*notes, *tag_notes, *naming.notes]
     series = {standard: tags[labels[label]] for label, standard in naming.names.items()}
+    if not series:
+        return Recording(name, np.array([], np.int64), {}, None, title, tuple(notes))
+    steps = {standard: each["step"] for standard, each in series.items()}
     if epoch_map is None and steps_per_epoch is not None:
-        all_steps = np.concatenate([each.steps for each in series.values()])
-        epoch_map = epochs_from_length(all_steps, steps_per_epoch)
-    if epoch_map is None:
-        epoch_map = guess_epochs({standard: each.steps for standard, each in series.items()})
+        epoch_map = epochs_from_length(np.concatenate(list(steps.values())), steps_per_epoch)
+    epoch_map = epoch_map or guess_epochs(steps)
     columns: dict[str, Column] = {}
     times: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     late, several = 0, list[str]()
     for standard, each in series.items():
         if standard in epoch_map.others:
             continue
-        epochs, inside = epoch_map.map(each.steps)
+        epochs, inside = epoch_map.map(each["step"])
         late += int((~inside).sum())
         if not epochs.size:
             continue
-        columns[standard] = Column(epochs, each.values[inside])
-        times.append((epochs, each.times[inside]))
-        if len(np.unique(epochs)) < len(np.unique(each.steps[inside])):
+        columns[standard] = Column(epochs, each["value"][inside])
+        times.append((epochs, each["time"][inside]))
+        if len(np.unique(epochs)) < len(np.unique(each["step"][inside])):
             several.append(standard)
     if epoch_map.note:
         notes.append(epoch_map.note)
@@ -195,7 +192,7 @@ def _interpret_keras(tags: Mapping[str, _TagSeries]) -> _Interpretation | None:
     labels = {_KERAS_EPOCH.sub("", tag, count=1): tag for tag in tags if _KERAS_EPOCH.search(tag)}
     if not labels or not all(tag.split("/")[0].lower() in STAGES for tag in labels.values()):
         return None
-    steps = np.unique(np.concatenate([tags[tag].steps for tag in labels.values()]))
+    steps = np.unique(np.concatenate([tags[tag]["step"] for tag in labels.values()]))
     others = _note_left_out(tag for tag in tags if tag not in labels.values())
     return labels, EpochMap(steps, steps), "Keras event files", others
 
@@ -206,7 +203,7 @@ def _interpret_others(tags: Mapping[str, _TagSeries]) -> _Interpretation:
     notes = _note_left_out(tag for tag in tags if tag not in labels and tag not in _EPOCH_TAGS)
     for epoch_tag, (completed, title) in _EPOCH_TAGS.items():
         if epoch_tag in tags:
-            found = epochs_from_series(tags[epoch_tag].steps, tags[epoch_tag].values, completed=completed)
+            found = epochs_from_series(tags[epoch_tag]["step"], tags[epoch_tag]["value"], completed=completed)
             if found.ends.size:
                 return labels, found, "Lightning event files" if any(map(_LIGHTNING.search, tags)) else title, notes
     return labels, None, "event files", notes

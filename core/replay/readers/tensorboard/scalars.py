@@ -6,6 +6,7 @@ same bytes are extracted from all records with the same layout at once. A record
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,17 +21,17 @@ _MOST_LAYOUTS = 64
 """The number of layouts that are tried on the records of one length in one block."""
 
 
+NUMBER = np.dtype([("tag", "i4"), ("step", "i8"), ("time", "f8"), ("value", "f8"), ("offset", "i8")])
+"""A number: the index of its tag, its step, its time in seconds since 1970, its value, and the place of its record."""
+
+
 class Scalars(NamedTuple):
     """Numbers in the order of writing."""
 
     names: tuple[str, ...]
     """All tags."""
-    tags: NDArray[np.int32]
-    """The index in ``names`` of each number."""
-    steps: NDArray[np.int64]
-    times: NDArray[np.float64]
-    """The time of writing of each number, in seconds since 1970."""
-    values: NDArray[np.float64]
+    numbers: NDArray[np.void]
+    """The numbers, an array of ``NUMBER``."""
     restarts: tuple[tuple[int, int], ...]
     """For each restart the count of numbers before it and its step: those with this or a later step are void."""
 
@@ -55,71 +56,51 @@ def read_scalars(path: Path, notes: list[str]) -> Scalars:
     return collector.scalars()
 
 
-class _Columns(NamedTuple):
-    tags: NDArray[np.int32]
-    steps: NDArray[np.int64]
-    times: NDArray[np.float64]
-    values: NDArray[np.float64]
-
-
 class _Collector:
     def __init__(self) -> None:
         self.names: dict[bytes, int] = {}
-        self.parts: list[tuple[NDArray[np.int64], _Columns]] = []
+        self.parts: list[NDArray[np.void]] = []
         self.restarts: list[tuple[int, int]] = []
 
     def add(self, batch: RecordBatch) -> None:
         left = np.arange(len(batch.offsets))
-        for _ in range(_MOST_LAYOUTS):
+        for tried in count():
             if not left.size:
                 return
             record = batch.rows[left[0]].tobytes()
             layout = parse_layout(record)
             alike = left[:1]
-            if layout.scalars and all(scalar.dtype for scalar in layout.scalars):
+            if tried < _MOST_LAYOUTS and layout.scalars and all(scalar.dtype for scalar in layout.scalars):
                 alike = left[_has_layout(record, layout, batch.rows[left])]
             self._extract(batch, alike, layout)
             left = left[~np.isin(left, alike, assume_unique=True)] if alike.size > 1 else left[1:]
-        for index in range(left.size):
-            self._extract(batch, left[index : index + 1], parse_layout(batch.rows[left[index]].tobytes()))
 
     def _extract(self, batch: RecordBatch, which: NDArray[np.int64], layout: RecordLayout) -> None:
         offsets, rows = batch.offsets[which], batch.rows[which]
         steps = _decode_steps(rows[:, layout.step])
         if layout.restart:
             self.restarts += zip(offsets.tolist(), steps.tolist(), strict=True)
-        if not layout.scalars:
-            return
-        at = layout.time
-        times = np.zeros(len(rows)) if at is None else _decode_numbers(rows[:, at : at + 8], "<f8")
         for scalar in layout.scalars:
-            if scalar.dtype:
-                end = scalar.at + item_size(scalar.dtype)
-                values = _decode_numbers(rows[:, scalar.at : end], scalar.dtype)
-            else:
-                values = np.full(len(rows), scalar.number)
-            self.parts.append((offsets, _Columns(self._number_tags(rows[:, scalar.tag]), steps, times, values)))
+            part = np.zeros(len(rows), NUMBER)
+            part["offset"], part["step"] = offsets, steps
+            part["tag"] = self._number_tags(rows[:, scalar.tag])
+            if layout.time is not None:
+                part["time"] = _decode_numbers(rows, layout.time, "<f8")
+            part["value"] = _decode_numbers(rows, scalar.at, scalar.dtype) if scalar.dtype else scalar.number
+            self.parts.append(part)
 
-    def _number_tags(self, texts: NDArray[np.uint8]) -> NDArray[np.int32]:
-        count, length = texts.shape
-        names = [b""] * count
-        if length:
-            joined: NDArray[Any] = np.ascontiguousarray(texts).view(f"V{length}")
+    def _number_tags(self, texts: NDArray[np.uint8]) -> list[int]:
+        names = [b""] * len(texts)
+        if texts.size:
+            joined: NDArray[Any] = np.ascontiguousarray(texts).view(f"V{texts.shape[1]}")
             names = cast("list[bytes]", joined[:, 0].tolist())
-        for name in dict.fromkeys(names):
-            self.names.setdefault(name, len(self.names))
-        return np.array([self.names[name] for name in names], np.int32)
+        return [self.names.setdefault(name, len(self.names)) for name in names]
 
     def scalars(self) -> Scalars:
-        none = np.array([], np.int64)
-        offsets = np.concatenate([none, *(offsets for offsets, _ in self.parts)])
-        order = np.argsort(offsets, kind="stable")
-        empty = _Columns(np.array([], np.int32), none, np.array([]), np.array([]))
-        columns = zip(empty, *(part for _, part in self.parts), strict=True)
-        tags, steps, times, values = (np.concatenate(column)[order] for column in columns)
-        restarts = [(int(np.searchsorted(offsets[order], offset)), step) for offset, step in sorted(self.restarts)]
-        names = tuple(name.decode(errors="replace") for name in self.names)
-        return Scalars(names, tags, steps, times, values, tuple(restarts))
+        numbers = np.concatenate([np.empty(0, NUMBER), *self.parts])
+        numbers = numbers[np.argsort(numbers["offset"], kind="stable")]
+        places = [(int(np.searchsorted(numbers["offset"], offset)), step) for offset, step in sorted(self.restarts)]
+        return Scalars(tuple(name.decode(errors="replace") for name in self.names), numbers, tuple(places))
 
 
 def _has_layout(record: bytes, layout: RecordLayout, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -146,7 +127,9 @@ def _decode_steps(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
     return steps.view(np.int64)
 
 
-def _decode_numbers(rows: NDArray[np.uint8], dtype: str) -> NDArray[np.float64]:
+def _decode_numbers(rows: NDArray[np.uint8], at: int, dtype: str) -> NDArray[np.float64]:
+    """Return the number at this place of each row."""
+    parts = rows[:, at : at + item_size(dtype)]
     if dtype == "bfloat16":
-        return np.array([decode_number(row.tobytes(), dtype) for row in rows])
-    return np.ascontiguousarray(rows).view(dtype)[:, 0].astype(np.float64)
+        return np.array([decode_number(part.tobytes(), dtype) for part in parts])
+    return np.ascontiguousarray(parts).view(dtype)[:, 0].astype(np.float64)

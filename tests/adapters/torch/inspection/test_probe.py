@@ -68,7 +68,7 @@ def loader(*tensors: Any, **options: Any) -> Any:
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
-def test_a_model_is_called_with_what_it_takes(model: Any, data: Any, args: Any, kwargs: Any, size: int):
+def test_a_model_is_called_with_the_arguments_of_forward(model: Any, data: Any, args: Any, kwargs: Any, size: int):
     """Concatenated, the batches are the data that ``forward`` takes, and none is larger than requested."""
     batches = list(Probe(data).batches(model, size))
     flat = [[*_tensors(part.args), *_tensors(part.kwargs)] for part in batches]
@@ -85,7 +85,7 @@ def _tensors(value: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("once", [iter([X]), (batch for batch in [X])])
-def test_what_can_be_gone_through_only_once_is_refused(once: Any):
+def test_data_that_can_be_iterated_only_once_is_refused(once: Any):
     """A generator is refused by name before training, and no batch of it is consumed."""
     with pytest.raises(SettingsError, match=r"probe is a .*, which can be iterated only once; give tensors, or a"):
         TorchSubject(One(), probe=once)
@@ -106,7 +106,7 @@ class Counting(nn.Module):
         return x
 
 
-def test_a_look_leaves_no_trace():
+def test_inspection_has_no_side_effects():
     """Modes of every module, buffers, weights, hooks and the loader's generator are unchanged afterwards."""
     generator = torch.Generator().manual_seed(3)
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), Counting(), nn.ReLU(inplace=True), nn.Dropout())
@@ -125,7 +125,7 @@ def test_a_look_leaves_no_trace():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_a_failing_look_leaves_no_trace_either():
+def test_a_failing_inspection_has_no_side_effects():
     """If the model raises, modes and hooks are restored all the same."""
 
     class Failing(nn.Module):
@@ -163,7 +163,7 @@ class Attending(nn.Module):
 
 
 @given(st.integers(1, 6))
-def test_every_module_that_calls_no_other_is_seen_whole(size: int):
+def test_outputs_of_every_module_that_calls_no_other_are_complete(size: int):
     """In any batch size the concatenated outputs are those of one pass, in evaluation mode, in any order."""
     torch.manual_seed(0)
     model, x = Attending(), torch.randn(5, 4, 2)
@@ -182,11 +182,11 @@ def test_every_module_that_calls_no_other_is_seen_whole(size: int):
         np.testing.assert_allclose(np.sort(arrays), np.sort(wanted.numpy().ravel()), atol=1e-6)
 
 
-def test_wrappers_are_looked_through():
-    """A compiled model, and one inside DataParallel, is looked at as it is, under its plain names, uncompiled."""
+def test_wrapped_models_are_inspected_without_their_wrappers():
+    """A compiled model, and one inside DataParallel, is inspected uncompiled, under its plain names."""
 
     def refuse(*_: Any) -> Any:
-        raise AssertionError("compiled for a look")
+        raise AssertionError("compiled for an inspection")
 
     compiled = torch.compile(nn.Sequential(nn.Linear(2, 1)), backend=refuse)
     inside = nn.Sequential(torch.compile(nn.Linear(2, 1), backend=refuse))
@@ -194,14 +194,14 @@ def test_wrappers_are_looked_through():
         assert [each for each, _ in TorchSubject(model, probe=X).activations(5)] == [name]
 
 
-def test_what_cannot_be_looked_at_says_why():
+def test_without_a_probe_the_reason_names_the_fix():
     """Without data nothing is shown, and the log names the fix."""
     for capability in (HasActivations, HasTrace):
         why = str(missing(TorchSubject(One()), capability))
         assert "no probe data was given; give it: TorchSubject(..., probe=validation_loader)" in why
 
 
-def test_names_that_only_differ_in_their_dots_stay_apart():
+def test_names_that_differ_only_in_dots_and_slashes_are_distinct():
     """A module's name may contain a /: no module is shown under another's name."""
     model = nn.Sequential()
     model.add_module("a", nn.Sequential())
@@ -212,7 +212,7 @@ def test_names_that_only_differ_in_their_dots_stay_apart():
     assert set(dict(subject.activations(5))) == {"a/b", "a/b_2"}
 
 
-def test_a_probe_without_batches_says_so():
+def test_a_probe_without_batches_is_an_error():
     """A request for the graph or for activations gets the reason why there are none."""
     subject = TorchSubject(One(), probe=[])
     for look in (subject.trace, lambda size: list(subject.activations(size))):
@@ -220,7 +220,7 @@ def test_a_probe_without_batches_says_so():
             look(5)
 
 
-def test_a_lazy_model_is_not_settled_by_a_look():
+def test_inspection_does_not_initialize_a_lazy_model():
     """Before its first batch it cannot be traced, and the log says why; after that, its layers are shown."""
     model = nn.Sequential(nn.LazyLinear(2))
     subject = TorchSubject(model, probe=X)
@@ -234,7 +234,7 @@ def test_a_lazy_model_is_not_settled_by_a_look():
     assert [name for name, _ in subject.activations(5)] == ["0"]
 
 
-def test_looking_records_no_gradients():
+def test_inspection_records_no_gradients():
     """The outputs need no gradients, and the weights keep theirs."""
     model = nn.Linear(2, 1)
     model(X).sum().backward()
@@ -245,21 +245,21 @@ def test_looking_records_no_gradients():
     assert model(X).requires_grad
 
 
-def test_looks_at_several_models_at_once_leave_the_process_as_it_was():
-    """Output, log, warnings and the compiler's stance belong to all threads; each look restores them."""
+def test_concurrent_inspections_restore_the_state_of_the_process():
+    """Output, log, warnings and the compiler's stance belong to all threads; each inspection restores them."""
     compiled = torch.compile(nn.Linear(2, 1), backend="eager")
     compiled(X)
     before = sys.stdout, sys.stderr, logging.root.manager.disable, warnings.filters[:]
     together = threading.Barrier(2)
 
-    def look() -> None:
+    def inspect() -> None:
         subject = TorchSubject(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), probe=X)
         together.wait()
         for _ in range(20):
             subject.trace(2)
             list(subject.activations(2))
 
-    threads = [threading.Thread(target=look) for _ in range(2)]
+    threads = [threading.Thread(target=inspect) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Laws of the reader of CSV tables."""
+"""The reader of CSV tables."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ def test_any_table_is_read_back(rows, delimiter: str, missing: str):
         assert found.get(name, [None] * len(kept)) == expected
 
 
-def test_samples_in_tables_hold_what_keras_said():
+def test_samples_in_tables_have_the_values_of_keras():
     """CSVLogger's file and the history contain exactly what ``fit`` returned."""
     epochs = json.loads((DATA / "keras.json").read_text())["epochs"]
     for name, words in [("keras.csv", "Keras CSV"), ("keras_history.json", "Keras History")]:
@@ -94,15 +94,15 @@ def test_a_column_of_times_is_the_time(tmp_path: Path):
     assert set(found.metrics) == {"loss"}
 
 
-def test_a_table_that_was_cut_anywhere_has_no_number_that_was_not_written(tmp_path: Path):
+def test_a_truncated_table_has_written_numbers_only(tmp_path: Path):
     """After truncation at any byte, each value read is a value of the complete table at its epoch."""
     path = tmp_path / "log.csv"
     path.write_text("epoch,loss,val_loss\n" + "".join(f"{epoch},{epoch / 7},{epoch / 3}\n" for epoch in range(8)))
-    whole, data = table_of(read(path)), path.read_bytes()
+    complete, data = table_of(read(path)), path.read_bytes()
     for size in range(len(data)):
         path.write_bytes(data[:size])
         try:
             found = read(path)
         except SettingsError:
             continue
-        assert all(values == whole[name][: len(values)] for name, values in table_of(found).items())
+        assert all(values == complete[name][: len(values)] for name, values in table_of(found).items())

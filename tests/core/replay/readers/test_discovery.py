@@ -1,4 +1,4 @@
-"""Laws of the discovery of runs: only recorded runs are found, of whatever format."""
+"""The discovery of runs: only recorded runs are found, in every format."""
 
 import tempfile
 from pathlib import Path
@@ -43,7 +43,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_that_is_no_recording_gets_through(name: str, tmp_path: Path):
+def test_files_that_are_not_recordings_are_refused(name: str, tmp_path: Path):
     """Empty, foreign and broken files give an error of one line, whether they are given or found."""
     for text in HOSTILE[name]:
         path = tmp_path / name

@@ -1,4 +1,4 @@
-"""Laws of the reader of Hugging Face's trainer states."""
+"""The reader of Hugging Face's trainer states."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Laws of the reader of Keras histories."""
+"""The reader of Keras histories."""
 
 import json
 import tempfile
@@ -24,6 +24,19 @@ def test_histories_that_validate_now_and_then(tmp_path: Path):
     assert table_of(found) == {"loss": ["4.0", "3.0", "2.0", "1.0"], "val_loss": [None, "3.5", None, "1.5"]}
     for words in ("'val_loss' has 2 values for 4 epochs: one every 2", "'odd' has 3", "'vector' has no numbers"):
         assert any(note.startswith(words) for note in found.notes)
+
+
+def test_a_list_longer_than_the_epochs_is_left_out(tmp_path: Path):
+    """A list of batches, or an empty one, has no place in the epochs; a note names it."""
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps({"epoch": [0, 1], "loss": [2.0, 1.0], "batches": [3.0, 2.0, 1.0], "none": []}))
+    found = read(path)
+
+    assert table_of(found) == {"loss": ["2.0", "1.0"]}
+    assert found.notes == (
+        "'batches' has 3 values for 2 epochs and is left out.",
+        "'none' has 0 values for 2 epochs and is left out.",
+    )
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.lists(st.floats(), min_size=3, max_size=3), min_size=1))

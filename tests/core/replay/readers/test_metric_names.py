@@ -1,4 +1,4 @@
-"""Laws of standard metric names."""
+"""Standard metric names."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Laws of the reader of trainbus journals."""
+"""The reader of trainbus journals."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from trainbus.replay import read
 from ..recorded import table_of
 
 
-def test_journals_hold_every_run_exactly(tmp_path: Path):
+def test_every_run_of_a_journal_is_read_exactly(tmp_path: Path):
     """Each run of a journal is a recording, with its numbers to the bit and the times at which its epochs ended."""
     values = [0.1, math.nan, -math.inf]
     events: list[journal.Event] = []

@@ -1,8 +1,9 @@
-"""Laws of the HTML page: it is self-contained, and names stay text."""
+"""The HTML page: it is self-contained, and names are only ever text."""
 
 from __future__ import annotations
 
 import math
+import re
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -56,7 +57,7 @@ KNOWN = {
 
 
 class Reader(HTMLParser):
-    """Which elements a page has, whether each ends, and its text."""
+    """A parser that collects the elements of a page, checks that each ends, and collects the text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -86,8 +87,8 @@ names = (
 
 
 @given(st.lists(st.tuples(names, histories), min_size=1, max_size=3), names)
-def test_names_are_text_and_nothing_else(runs: list[tuple[str, list[float | None]]], metric: str) -> None:
-    """Whatever runs and metrics are called, and whatever their values: known elements, each closed, no script."""
+def test_names_are_only_text(runs: list[tuple[str, list[float | None]]], metric: str) -> None:
+    """For any names and values of runs and metrics, a page has known elements only, each closed, and no script."""
     metric = f"{metric}_loss"
     recordings = [recording({metric: [*history, 1.0]}, name) for name, history in runs]
     callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
@@ -101,8 +102,8 @@ def test_names_are_text_and_nothing_else(runs: list[tuple[str, list[float | None
     assert "\x1b" not in read.text
 
 
-def test_a_page_needs_no_network_and_says_what_its_pictures_show() -> None:
-    """Nothing is fetched, by its own policy; every drawing has a title and a description; dark and paper are known."""
+def test_a_page_needs_no_network_and_describes_its_charts() -> None:
+    """The page's policy forbids to fetch; every drawing has a title and a description; dark and print styles exist."""
     recordings = [recording([3.0, 2.0, 2.5, math.nan, 2.6, 1.0], name) for name in ("a", "b")]
     text = render_page(recordings, replay(recordings, EarlyStopping(patience=2)), sweep(recordings))
 
@@ -114,8 +115,20 @@ def test_a_page_needs_no_network_and_says_what_its_pictures_show() -> None:
     assert "@media print" in text
 
 
+def test_every_mark_has_a_style() -> None:
+    """Each class of a chart or of a legend is in the style sheet of the page."""
+    recordings = [recording({"val_loss": [3.0, 2.0, 2.5, 2.6, 1.0, 1.5], "lr": [0.1] * 6}, name) for name in ("a", "b")]
+    callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
+    text = render_page(recordings, replay(recordings, callbacks), sweep(recordings))
+    style, body = text.split("</style>")
+    classes = {name for group in re.findall(r'class=(?:"([^"]+)"|(\w+))', body) for name in " ".join(group).split()}
+
+    assert {"curve", "after", "stop", "unsure", "kept", "missed", "cut", "policy", "frontier", "legend"} <= classes
+    assert {name for name in classes if f".{name}" not in style} == {"words"}  # as every other text of a chart
+
+
 def test_a_page_of_a_sweep_alone_has_the_frontier_and_what_to_paste() -> None:
-    """Without settings there is nothing to mark in the curves."""
+    """Without settings, a page shows no decisions in the curves."""
     recordings = [recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.1, 1.2, 1.3], name) for name in ("a", "b")]
     read = Reader(render_page(recordings, None, sweep(recordings)))
 

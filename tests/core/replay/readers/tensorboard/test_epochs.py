@@ -1,4 +1,4 @@
-"""Laws of the epochs of steps in event files."""
+"""The epochs of steps in event files."""
 
 import tempfile
 from pathlib import Path
@@ -26,7 +26,7 @@ GUESSES = {
 
 
 @pytest.mark.parametrize("case", GUESSES)
-def test_what_steps_mean_is_guessed_and_said(case: str, tmp_path: Path):
+def test_the_meaning_of_steps_is_guessed_and_noted(case: str, tmp_path: Path):
     """Without epochs in the file, the steps of the validation determine them, and a note names the assumption."""
     series, epochs, expected = GUESSES[case]
     write(tmp_path / "events.out.tfevents.1", [record for tag, steps in series.items() for record in curve(tag, steps)])
@@ -38,7 +38,7 @@ def test_what_steps_mean_is_guessed_and_said(case: str, tmp_path: Path):
 
 
 @given(epochs=st.integers(1, 5), steps=st.integers(1, 40), first=st.integers(0, 1), every=st.integers(1, 7))
-def test_steps_of_an_epoch_can_be_told(epochs: int, steps: int, first: int, every: int):
+def test_the_steps_of_an_epoch_can_be_given(epochs: int, steps: int, first: int, every: int):
     """Each epoch has the last value that was written in it, whether its steps count from 0 or from 1."""
     logged = [step for step in range(first, first + epochs * steps) if (step + 1 - first) % min(every, steps) == 0]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Laws of the parser of event records."""
+"""The parser of event records."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_bfloat16_is_read(held, tmp_path: Path):
     assert read(write(tmp_path / "events", [event(summary=summary_pb2.Summary(value=[value]))]))[0][0][3] == 1.5
 
 
-def test_what_is_no_number_a_step_is_left_out(tmp_path: Path):
+def test_values_that_are_not_scalars_are_left_out(tmp_path: Path):
     """Vectors, images and the tensors of other plugins are not scalars."""
     others = [
         tensor("vector", [1.0, 2.0]),

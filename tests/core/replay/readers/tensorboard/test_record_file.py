@@ -1,4 +1,4 @@
-"""Laws of the record format of event files: complete records are read, and what is missing is reported."""
+"""The record format of event files: complete records are read, and what is missing is reported."""
 
 import struct
 import tempfile
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tensorboardX.record_writer import masked_crc32c
 
 from trainbus import SettingsError
 from trainbus.replay.readers.tensorboard import record_file as event_files
-from trainbus.replay.readers.tensorboard.crc32c import masked_crc32c_of_bytes
 
 from ...streams import (
     event,
@@ -26,21 +26,21 @@ from ...streams import (
 )
 
 
-def test_a_file_that_was_cut_anywhere_has_what_is_whole(tmp_path: Path):
+def test_a_truncated_file_has_its_complete_records(tmp_path: Path):
     """After truncation at any byte, the complete records are read, with a note unless the cut is between two."""
     path = write(tmp_path / "events", sample())
-    whole, data = read(path)[0], path.read_bytes()
+    complete, data = read(path)[0], path.read_bytes()
     ends = np.cumsum([len(event(file_version="brain.Event:2")), *map(len, sample())]).tolist()
 
     for size in range(len(data)):
         path.write_bytes(data[:size])
         found, notes = read(path)
         count = sum(end <= size for end in ends[1:])
-        assert found == whole[:count]
+        assert found == complete[:count]
         assert bool(notes) == (size not in (0, *ends))
 
 
-def test_no_bit_can_turn_unnoticed(tmp_path: Path):
+def test_every_wrong_bit_is_detected(tmp_path: Path):
     """A file with any wrong bit is refused, so every number read is one that was written."""
     path = write(tmp_path / "events", sample())
     data = path.read_bytes()
@@ -70,11 +70,11 @@ def test_damage_is_reported_with_how_to_read_the_rest(tmp_path: Path):
 def test_zeros_at_the_end_are_reported_and_elsewhere_refused(tmp_path: Path):
     """Zeros that a power failure leaves at the end do not affect the records before."""
     path = write(tmp_path / "events", sample())
-    whole, data = read(path)[0], path.read_bytes()
+    complete, data = read(path)[0], path.read_bytes()
     for zeros in (1, 11, 12, 5_000_000):
         path.write_bytes(data + bytes(zeros))
         found, notes = read(path)
-        assert found == whole
+        assert found == complete
         assert len(notes) == 1
     path.write_bytes(data + bytes(50) + data)
     with pytest.raises(SettingsError, match="damaged"):
@@ -82,11 +82,11 @@ def test_zeros_at_the_end_are_reported_and_elsewhere_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("length", [2**16, 2**31, 2**62, 2**64 - 1])
-def test_a_length_that_lies_reserves_no_memory(length: int, tmp_path: Path):
+def test_a_false_length_reserves_no_memory(length: int, tmp_path: Path):
     """A record that claims to be huge, with a checksum that agrees, is a file that ends inside it."""
     path = write(tmp_path / "events", sample())
     header = struct.pack("<Q", length)
-    path.write_bytes(path.read_bytes() + header + struct.pack("<I", masked_crc32c_of_bytes(header)) + b"\x0a")
+    path.write_bytes(path.read_bytes() + header + struct.pack("<I", masked_crc32c(header)) + b"\x0a")
     read(path)
     tracemalloc.start()
     found, notes = read(path)

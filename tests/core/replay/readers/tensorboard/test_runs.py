@@ -1,4 +1,4 @@
-"""The laws of runs in event files: epochs and names are those that the framework itself had."""
+"""Runs in event files: their epochs and names are those of the framework that wrote them."""
 
 import importlib.util
 import json
@@ -41,7 +41,7 @@ def assert_holds(recording: Recording, epochs: list[dict[str, float]]) -> None:
 
 
 @pytest.mark.parametrize("library", SAMPLES)
-def test_samples_of_real_libraries_hold_what_those_said(library: str):
+def test_samples_of_real_libraries_have_the_reported_values(library: str):
     """Epochs, names and values are those that Keras, Lightning and Transformers reported."""
     epochs = json.loads((DATA / f"{library}.json").read_text())["epochs"]
     for directory in SAMPLES[library]:
@@ -75,7 +75,7 @@ EPOCHS = st.lists(
 @pytest.mark.parametrize("layout", ["keras", "lightning", "slash"])
 @given(epochs=EPOCHS, batches=st.integers(0, 3))
 def test_layouts_of_trainbus_are_read_back(layout, epochs, batches):
-    """Whatever was logged, in each layout, with batches or without: the same metrics at the same epochs."""
+    """For each layout, with batches or without, the same metrics are read at the same epochs."""
     with tempfile.TemporaryDirectory() as folder:
         callback = TensorBoard(folder, layout=layout, update_freq="batch", write_steps_per_second=False)
         with Run(None, [callback, Journal(enabled=False)], progress=False) as run:
@@ -120,7 +120,7 @@ def test_writers_of_pytorch_are_read(library, train: str, val: str, tmp_path: Pa
     assert found.notes == ("Steps are read as epochs.",)
 
 
-def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
+def test_hyperparameters_of_pytorch_are_not_a_run(tmp_path: Path):
     """The directory that ``add_hparams`` creates is part of the run; a note says that it is left out."""
     with tensorboard.SummaryWriter(str(tmp_path)) as writer:
         for epoch in range(3):
@@ -132,8 +132,8 @@ def test_hyperparameters_of_pytorch_are_no_run(tmp_path: Path):
     assert "'hyper' has no curve and is left out." in found.notes
 
 
-def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
-    """The later of several files replaces the earlier from its first step on, whatever their names."""
+def test_a_resume_replaces_later_steps(tmp_path: Path):
+    """The later of several files replaces the earlier from its first step on, regardless of their names."""
     write(tmp_path / "events.out.tfevents.2", curve("loss", range(6)))
     late = [
         event(step, 200.0 + step, summary=summary_pb2.Summary(value=[scalar("loss", step + 0.5)])) for step in (3, 4)
@@ -147,7 +147,7 @@ def test_a_resume_replaces_what_it_goes_back_behind(tmp_path: Path):
     assert any("3 numbers are left out" in note for note in found.notes)
 
 
-def test_a_restart_that_is_written_is_obeyed(tmp_path: Path):
+def test_a_restart_in_a_file_voids_later_steps(tmp_path: Path):
     """Values that ``SessionLog.START`` invalidates are not in the run, even for tags that are not written again."""
     start = event(2, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
     records = [*curve("loss", range(4)), *curve("val_loss", range(4)), start, *curve("loss", [2])]
@@ -166,6 +166,20 @@ def test_runs_are_distinguished(tmp_path: Path):
     assert [each.name for each in found] == names
     assert set(found[0].metrics) == {"loss", "val_loss"}
     assert set(read(tmp_path / "a/validation").metrics) == {"val_loss"}
+
+
+@pytest.mark.parametrize("steps_per_epoch", [None, 2])
+@pytest.mark.parametrize("tag", ["hp_metric", "training_decisions/stop", "epoch", "train/epoch"])
+def test_a_run_without_a_metric_is_refused(tag: str, steps_per_epoch: int | None, tmp_path: Path):
+    """Lightning writes "hp_metric" before the first epoch; a run that ends there does not affect the others."""
+    write(tmp_path / "crashed/events.out.tfevents.1", curve(tag, range(4)))
+    with pytest.raises(SettingsError, match="has no completed epoch"):
+        read(tmp_path, steps_per_epoch=steps_per_epoch)
+    write(tmp_path / "good/events.out.tfevents.1", curve("loss", range(4)))
+    unread: list[SettingsError] = []
+
+    assert [each.name for each in read_all(tmp_path, unread=unread.append)] == ["good"]
+    assert len(unread) == 1
 
 
 def test_directories_without_numbers_are_refused(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Laws of the reader of the numbers in event files."""
+"""The reader of the numbers in event files."""
 
 import math
 import tempfile
@@ -55,7 +55,7 @@ def test_any_stream_is_read_back(stream, as_tensors):
 
 
 @given(st.lists(st.tuples(st.sampled_from(["loss", "acc/val", "x"]), st.integers(0, 2**40), VALUES), max_size=40))
-def test_what_tensorboardx_writes_is_read_back(stream):
+def test_a_stream_of_tensorboardx_is_read_back(stream):
     """A random stream through the real writer is read back in float32."""
     with tempfile.TemporaryDirectory() as folder:
         with SummaryWriter(folder) as writer:
@@ -67,7 +67,7 @@ def test_what_tensorboardx_writes_is_read_back(stream):
     assert same(found, [(tag, step, float(step), float(np.float32(value))) for tag, step, value in stream])
 
 
-def test_reads_as_tensorboard_does_what_trainbus_writes(tmp_path: Path):
+def test_files_of_trainbus_are_read_as_by_tensorboard(tmp_path: Path):
     """Many numbers in an event, between texts and histograms, are those that the EventAccumulator reads."""
     writer = EventWriter(tmp_path, "line", pytest.fail)
     values = np.random.default_rng(0).normal(size=(30, 40))

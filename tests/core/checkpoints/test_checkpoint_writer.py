@@ -10,17 +10,15 @@ from typing import Any
 
 import pytest
 
+from tests.core.engine.parts import parts_for
 from trainbus import CheckpointError, Decision, decision
 from trainbus.checkpoints import read
 from trainbus.checkpoints.async_writer import FailedSave, SaveJob
+from trainbus.checkpoints.checkpoint_writer import CheckpointWriter, Written, plugins_with_failed_saves
 from trainbus.checkpoints.snapshots import SnapshotStore
 from trainbus.checkpoints.writer_group import WriterGroup
 from trainbus.decision import Save
-from trainbus.engine.checkpoint_writer import CheckpointWriter, plugins_with_failed_saves
-from trainbus.engine.execution_result import ExecutionResult
 from trainbus.testing import LineSubject
-
-from .parts import parts_for
 
 
 class Slow(LineSubject):
@@ -68,11 +66,11 @@ def test_a_checkpoint_is_written_at_once() -> None:
     result = writer.collect(wait=False)
 
     (checkpoint,) = result.committed
-    assert result == ExecutionResult(committed=(checkpoint,))
+    assert result == Written(committed=(checkpoint,))
     assert checkpoint == read(Path("a.npz"))
     assert (checkpoint.reason, checkpoint.entry.run_state["position"]["epochs"]) == ("good", 0)
     assert len(seen) == 1
-    assert writer.collect(wait=True) == ExecutionResult()
+    assert writer.collect(wait=True) == Written()
 
 
 def test_a_thread_writes_the_state_of_the_time_of_the_decision() -> None:
@@ -81,7 +79,7 @@ def test_a_thread_writes_the_state_of_the_time_of_the_decision() -> None:
     writer = writer_for(subject)
     writer.write(decision.save("a.npz"), background=True, after=nothing)
     subject.slope += 5
-    assert writer.collect(wait=False) == ExecutionResult()
+    assert writer.collect(wait=False) == Written()
     subject.may_write.set()
     (checkpoint,) = writer.collect(wait=True).committed
     subject.load(checkpoint.path)

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel
 
 from ..capabilities import BackgroundSaveable, Saveable, Sharded, has, missing, saves_in_background
-from ..checkpoints.async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
-from ..checkpoints.snapshots import SnapshotStore
-from ..checkpoints.writer_group import WriterGroup
 from ..decision import Action, Decision, Save
 from ..errors import CheckpointError
 from ..failures import Failures
-from ..resume.state import CheckpointState
 from ..storage.atomic_file import suffix_of
 from ..storage.paths import Location, location
-from .execution_result import ExecutionResult
-from .state_collector import StateCollector
+from .async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
+from .collective_commit import Write
+from .commit import Checkpoint
+from .snapshots import SnapshotStore
+from .writer_group import WriterGroup
 
-Write = Callable[[Path], object]
-"""Writes a payload to the path that it is called with."""
+
+class Written(NamedTuple):
+    """The files that were written or not written since the last call."""
+
+    committed: tuple[Checkpoint, ...] = ()
+    failed: tuple[FailedSave, ...] = ()
+    """The checkpoints that could not be written, if the plugins that asked for them let the run continue."""
+
+
+class StateSource(Protocol):
+    """The state of a run, as checkpoints store it: the part of ``StateCollector`` that a writer uses."""
+
+    def rank_state(self) -> BaseModel:
+        """Return the state of this rank."""
+        ...
+
+    def checkpoint_state(self, decision: Decision, other_ranks: Sequence[Any]) -> BaseModel:
+        """Return the state of the run after the plugins have decided ``decision``; it has a field ``slots``."""
+        ...
+
+    def progress(self) -> dict[str, Any]:
+        """Return the epoch, the step and the metrics of the run."""
+        ...
 
 
 class CheckpointWriter:
@@ -31,7 +52,7 @@ class CheckpointWriter:
         subject: The object that is trained.
         snapshots: The snapshots in memory, which are mirrored to disk.
         group: The ranks that write together.
-        collector: Collects the state of the run that a checkpoint stores.
+        source: Returns the state of the run that a checkpoint stores.
         failures: Records what could not be written.
     """
 
@@ -40,7 +61,7 @@ class CheckpointWriter:
         subject: object,
         snapshots: SnapshotStore,
         group: WriterGroup,
-        collector: StateCollector,
+        source: StateSource,
         failures: Failures,
     ) -> None:
         self.directories: tuple[Location, ...] = ()
@@ -48,7 +69,7 @@ class CheckpointWriter:
         self._subject = subject
         self._snapshots = snapshots
         self._group = group
-        self._collector = collector
+        self._source = source
         self._failures = failures
         self._writer = AsyncWriter()
         self._requested: dict[Location, list[Save]] = {}
@@ -63,11 +84,19 @@ class CheckpointWriter:
             action.background is not False for action in saves
         )
 
-    def write(self, decision: Decision, *, background: bool, after: Callable[[SaveJob], object]) -> None:
+    def write(
+        self,
+        decision: Decision,
+        other_ranks: Sequence[BaseModel] = (),
+        *,
+        background: bool,
+        after: Callable[[SaveJob], object],
+    ) -> None:
         """Write the checkpoints of a decision, and the snapshots that are not on disk yet.
 
         Args:
             decision: The saves, and the decision that each checkpoint stores.
+            other_ranks: What each checkpoint stores of the ranks after rank 0.
             background: Whether a thread writes a copy of the state; this method then returns before the files exist.
             after: Called after every file was written or has failed, by the thread that writes them.
         """
@@ -78,10 +107,10 @@ class CheckpointWriter:
         self._requested, self._pending = requested, True
         ranks, leads = self._group.ranks, self._group.leads
         mirror: Write | None = None
-        job = SaveJob([], lambda job: self._finish(job, mirror, after))
+        job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
         with self._group.abort_all_on_error():
-            state = self._collector.checkpoint_state(decision) if requested and leads else None
-            own = self._collector.rank_state().model_dump_json(exclude_defaults=True) if requested and not leads else ""
+            state = self._source.checkpoint_state(decision, other_ranks) if requested and leads else None
+            own = self._source.rank_state().model_dump_json(exclude_defaults=True) if requested and not leads else ""
             payload = self._payload(background=background)
             try:
                 if self._group.left and requested:
@@ -100,7 +129,7 @@ class CheckpointWriter:
                 self._fail(job, CheckpointError("another rank cannot write its part of the state"))
         self._writer.submit(job, background=background and bool(job.files or mirror))
 
-    def collect(self, *, wait: bool) -> ExecutionResult:
+    def collect(self, *, wait: bool) -> Written:
         """Return the results of the files since the last call.
 
         Args:
@@ -111,7 +140,7 @@ class CheckpointWriter:
         """
         job = self._writer.collect(wait=wait) if self._pending else None
         if job is None:
-            return ExecutionResult()
+            return Written()
         self._pending = False
         for path, _, error in job.failed:
             actions = self._requested.get(path, [])
@@ -122,8 +151,8 @@ class CheckpointWriter:
             if self._group.leads:
                 self._failures.record(plugins, error)
         if not self._group.leads:  # rank 0 reports it
-            return ExecutionResult()
-        return ExecutionResult(committed=tuple(job.committed), failed=tuple(job.failed))
+            return Written()
+        return Written(tuple(job.committed), tuple(job.failed))
 
     def requested_by(self, failed: Iterable[FailedSave]) -> set[str]:
         """Return the plugins that asked for these files in the last decision."""
@@ -153,16 +182,14 @@ class CheckpointWriter:
 
         return payload
 
-    def _metadata(self, path: Location, actions: list[Save], state: CheckpointState | None) -> dict[str, Any]:
-        run, weights_only = self._collector, all(action.weights_only for action in actions)
+    def _metadata(self, path: Location, actions: list[Save], state: BaseModel | None) -> dict[str, Any]:
+        progress, weights_only = self._source.progress(), all(action.weights_only for action in actions)
         if state is None:  # rank 0 has it
-            return {"step": run.state.step, "weights_only": weights_only}
+            return {"step": progress["step"], "weights_only": weights_only}
         slots = self._snapshots.references(path)
         return {
-            "epoch": run.state.epoch,
-            "step": run.state.step,
+            **progress,
             "weights_only": weights_only,
-            "metrics": run.metrics(),
             "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
             "run_state": state.model_copy(update={"slots": slots}).model_dump(exclude_defaults=True),
         }
@@ -174,7 +201,7 @@ class CheckpointWriter:
         return bool(self.directories) and missing(self._subject, Saveable) is None
 
     def _fail(self, job: SaveJob, error: CheckpointError) -> None:
-        job.failed = [FailedSave(path, self._collector.state.step, error) for path in self._requested]
+        job.failed = [FailedSave(path, self._source.progress()["step"], error) for path in self._requested]
         job.files.clear()
 
     def _finish(self, job: SaveJob, mirror: Write | None, after: Callable[[SaveJob], object]) -> None:
@@ -199,4 +226,4 @@ class CheckpointWriter:
 def plugins_with_failed_saves(actions: Iterable[Action], failed: Iterable[FailedSave]) -> set[str]:
     """Return the plugins among those of the actions whose files could not be written."""
     paths = {each.path for each in failed}
-    return {action.by for action in actions if isinstance(action, Save) and location(action.path) in paths}
+    return {action.by for action in actions if paths and isinstance(action, Save) and location(action.path) in paths}

@@ -1,0 +1,256 @@
+"""The life of a run: its parts put together, and what happens at each event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, TypeVar
+
+from .callback import Callback
+from .capabilities import HasLearningRate, has
+from .decision import REQUEST, Decision
+from .distributed.rank_group import group_for
+from .engine.batch_loop import length_of, observed_batches, unobserved_batches
+from .engine.bus import Bus
+from .engine.execution_result import ExecutionResult
+from .engine.executor import Executor
+from .engine.resumer import Resumer
+from .engine.run_state import RunState
+from .engine.state_collector import StateCollector
+from .engine.stop_requests import StopRequests
+from .errors import LoopError, SettingsError
+from .failures import ENGINE, Failures, is_observer
+from .hooks import hookimpl
+from .metrics.history import History
+from .metrics.monitor import Monitors
+from .metrics.names import check_name
+from .metrics.scalars import fetch_together
+from .result import Result
+from .resume.locate import locate
+from .resume.resumption import Resumption
+from .settings.plugin_list import CallbackLike, build_plugins
+from .storage.backend import existing
+from .storage.paths import Source
+from .storage.sharded_directory import VerificationShare
+
+T = TypeVar("T")
+
+
+class Lifecycle:
+    """The parts of a run, put together, and the order in which they act at each event.
+
+    An event: the bus calls each plugin that implements its hook and joins the answers into one decision; the group
+    agrees on it, if several processes train; the executor applies it to the subject and the disk; the state records
+    the result; the bus announces it.
+
+    It does not hold the run: each method whose hooks receive the run is called with it. ``Run`` documents the arguments
+    and errors.
+    """
+
+    def __init__(
+        self,
+        subject: object,
+        callbacks: CallbackLike | Sequence[CallbackLike],
+        *,
+        progress: bool,
+        resume: Source | None,
+        resume_strict: bool,
+        signals: Iterable[str],
+    ) -> None:
+        self.state = state = RunState(subject)
+        self.group = group = group_for(subject, state)
+        self.failures = failures = Failures()
+        entries = build_plugins(callbacks, subject, progress=progress)
+        self.callbacks: dict[str, Callback] = {
+            each.name: each.callback for each in entries if each.callback is not None
+        }
+        self.plugins: dict[str, object] = {each.name: each.plugin for each in entries if group.calls(each.plugin)}
+        self.monitors = Monitors(state)
+        self.bus = Bus(failures, group.bind)
+        self.bus.register(self.plugins.items())
+        self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
+        self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
+        self.executor = executor = Executor(subject, self.collector, failures)
+        self.stop_requests = StopRequests(signals, state, group)
+        self.resumer = Resumer(
+            resume,
+            partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(group.rank, group.size)),
+            partial(
+                Resumption,
+                plugins=self.plugins,
+                callbacks=self.callbacks,
+                subject=subject,
+                rank=group.rank,
+                world_size=group.size,
+            ),
+            state,
+            executor.snapshots,
+            self.collector,
+            failures,
+            group.bind,
+            partial(group.execute, executor=executor),
+            strict=resume_strict,
+        )
+        self._epoch_results = group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
+        self.at_end = ExitStack()
+        """What is closed when the run is over."""
+
+    def require(self, phase: str, otherwise: str) -> None:
+        """Raise a ``LoopError`` unless the run is in this phase."""
+        if self.state.phase != phase:
+            raise LoopError(otherwise)
+
+    # --- one event
+
+    def dispatch(self, run: object, name: str, *values: Any) -> None:
+        """State an event, and execute what the plugins decide."""
+        hook = getattr(self.bus, name)
+        if hook is not None and (decision := hook(run, *values)) is not None:
+            self.execute(run, decision)
+
+    def execute(self, run: object, decision: Decision) -> None:
+        """Execute a decision on all ranks, record it and announce it."""
+        if decision:
+            self.record(run, self.group.execute(decision, self.executor))
+
+    def record(self, run: object, result: ExecutionResult) -> None:
+        """Record and announce what was executed, written, and not written."""
+        if any(result):
+            self.state.record(result, lambda path: bool(existing([path])))
+            self.bus.announce(run, result)
+
+    # --- the run and its epochs
+
+    def begin(self, run: object, loop_is_alive: Callable[[], bool]) -> None:
+        """Begin the training, from a checkpoint if the run is resumed."""
+        self.require("new", "a run cannot be used twice; make a new one with the same callbacks")
+        self.state.phase = "open"
+        bind, executor = self.group.bind, self.executor
+        try:
+            deciding = (name for name, plugin in self.plugins.items() if not is_observer(plugin))
+            settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
+            self.group.begin(settings, self.stop_requests)
+            directories = executor.note_directories(self.callbacks.values())
+            self.collector.enabled = bool(directories)
+            bind("lock_directories", executor.lock_directories)(self.at_end)
+            self.stop_requests.listen(directories, loop_is_alive)
+            self.at_end.callback(self.stop_requests.close_stop_file)
+            self.resumer.restore()
+            self.dispatch(run, "on_train_begin")
+            bind("check_plugins", self.collector.check_plugins)()
+            self.record(run, self.resumer.finish_last_decision())
+            self.resumer.finish()
+        except BaseException as error:
+            self.end(run, error)
+            raise
+
+    def begin_epoch(self, run: object, epoch: int) -> None:
+        """Begin an epoch, or continue the one in which the run was interrupted."""
+        self.require("open", "an epoch begins only after begin() and before end()")
+        self.state.start_epoch(epoch)
+        self.bus.drop_disabled()
+        if self.resumer.mid_epoch:
+            self.bus.replay("on_epoch_begin", run, epoch)
+            self.resumer.reenter_epoch()
+            return
+        self.collector.leave_epoch()
+        self.dispatch(run, "on_epoch_begin", epoch)
+        self.collector.enter_epoch()
+
+    def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
+        """Iterate over the batches of one epoch, or until a decision ends the training."""
+        self.require("open", "batches() belongs inside `with run:`")
+        if accumulate is not None and accumulate < 1:
+            raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
+        state, bus = self.state, self.bus
+        state.planned_batches = length_of(loader)
+        state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
+        batches, first = self.resumer.begin_loop(loader)
+        if bus.on_batch_begin is None and bus.on_batch_end is None:
+            return unobserved_batches(state, batches, first, accumulate, self.loop_ends)
+        execute = partial(self.execute, run)
+        return observed_batches(run, state, bus, batches, first, accumulate, execute, self.loop_ends)
+
+    def loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
+        """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
+        if accumulate is None or batches % accumulate == 0:
+            self.stop_requests.check()
+        return any(each.by != REQUEST for each in self.state.stop_actions) and self.group.may_stop()
+
+    def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
+        """End the epoch with the metrics of all ranks; end the run if it was asked to end."""
+        state = self.state
+        for name in metrics:
+            check_name(name)
+        rates = state.learning_rates or self._learning_rates()
+        means, written = self._epoch_results()
+        state.finish_epoch(fetch_together(rates, means.without_value, means, metrics))
+        self.record(run, written)
+        self.dispatch(run, "on_epoch_end", state.epoch, state.metrics)
+        self.stop_requests.check_stop_file()
+        self.stop_requests.check()
+
+    def end(self, run: object, error: BaseException | None) -> None:
+        """End the training: call every plugin, execute their last decision, wait for all files, close everything."""
+        state = self.state
+        was_open, state.phase = state.phase == "open", "ended"
+        if not was_open:
+            return
+        bind, executor = self.group.bind, self.executor
+        with ExitStack() as last, self.at_end:  # directories are unlocked even if this is interrupted
+            last.callback(self.stop_requests.close)
+            with self.group.end(error, executor) as state.error:
+                self.record(run, ExecutionResult(self.stop_requests.decision()))
+                if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
+                    executor.writer.abandon()  # a second signal
+                decision, errors = bind("last_decision", self.bus.end)(run, state.error)
+                if error is None and isinstance(state.error, Exception):
+                    errors.insert(0, state.error)
+                try:
+                    self.execute(run, decision)
+                    self.record(run, bind("last_files", partial(executor.collect, wait=True))())
+                    bind("prune_snapshots", executor.prune_snapshots)()
+                except Exception as raised:  # noqa: BLE001 - raised when the run has ended
+                    errors.append(raised)
+            if errors or state.error is not None:  # a file that was being written may not exist
+                state.files = existing(state.files)
+        for more in errors if error is not None else errors[1:]:
+            (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
+        self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
+        if errors and error is None:
+            raise errors[0]
+
+    def result(self) -> Result:
+        """Return how the run ended, or how far it is."""
+        state = self.state
+        rates = {
+            name: values
+            for name, values in History(state.epoch_metrics).items()
+            if name.split("/")[0] == "learning_rate"
+        }
+        return Result(
+            epochs=len(state.epoch_metrics),
+            stopped=bool(state.stop_actions),
+            reason=state.reason,
+            best=self.monitors.best(),
+            checkpoints=tuple(state.files),
+            learning_rates=rates,
+            failures=tuple(self.failures.all),
+            decisions=tuple(state.decision_log),
+        )
+
+    def _learning_rates(self) -> Mapping[str, float]:
+        subject = self.state.subject
+        return subject.learning_rates() if has(subject, HasLearningRate) else {}
+
+
+class _MonitorUpdates:
+    """The first listener at the end of an epoch: it updates the monitors, which the plugins read."""
+
+    def __init__(self, monitors: Monitors) -> None:
+        self._monitors = monitors
+
+    @hookimpl(tryfirst=True)
+    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        self._monitors.update(metrics, epoch)

@@ -1,0 +1,109 @@
+"""The charts of a report."""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.replay import replay, sweep
+from trainbus.replay.curves import build_curves
+from trainbus.replay.metric_choice import MetricChoice
+from trainbus.replay.report.charts import draw_curve, draw_frontier
+
+from ..recorded import History, finite, histories, recording
+
+
+def drawn(history: History, *callbacks: Any) -> ET.Element:
+    """Return the chart of a run under these callbacks; without any, that of the run alone."""
+    runs = [recording(history)]
+    curves = build_curves(runs, MetricChoice("val_loss", "min", ""))
+    outcome = replay(runs, list(callbacks)).outcomes[0] if callbacks else None
+    return ET.fromstring(draw_curve(curves, 0, outcome, "val_loss"))
+
+
+def marks(svg: ET.Element) -> list[str]:
+    """Return the classes of all marks but axes and numbers."""
+    found = [each.attrib.get("class", "") for each in svg.iter()]
+    return [each for each in found if each not in ("", "grid", "axis", "x", "y", "words", "words end")]
+
+
+@given(histories.filter(lambda history: any(each is not None for each in history)), st.booleans())
+def test_any_history_is_drawn_inside_its_picture(history: History, with_callbacks: bool) -> None:
+    """A chart is well-formed for any values, and each position is within its box."""
+    callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)] if with_callbacks else []
+    svg = drawn(history, *callbacks)
+    _, _, width, height = map(float, svg.attrib["viewBox"].split())
+
+    for each in svg.iter("circle"):
+        assert 0 <= float(each.attrib["cx"]) <= width
+        assert 0 <= float(each.attrib["cy"]) <= height
+    for each in svg.iter("path"):
+        if each.attrib["class"].startswith("curve"):
+            for x, y in re.findall(r"[ML](\S+) ([\d.-]+)", each.attrib["d"]):
+                assert 0 <= float(x) <= width
+                assert 0 <= float(y) <= height
+
+
+def test_decisions_are_marked() -> None:
+    """The stop, the best value up to it, the lost best value, and the part after the stop."""
+    svg = drawn([3.0, 2.0, 2.5, 2.6, 1.0, 1.5], EarlyStopping(patience=2))
+
+    assert sorted(marks(svg)) == ["curve", "curve after", "kept", "missed", "stop", "stop-words end"]
+    assert "stop 4" in [each.text for each in svg.iter("text")]
+    assert svg.find("desc").text == "stops in epoch 4; best kept 2 @ 2, best seen 1 @ 5"  # type: ignore[union-attr]
+
+
+def test_hypothetical_marks_are_hollow() -> None:
+    """The first unrecorded cut is exact; what follows is unsure."""
+    found = marks(drawn([1.0] * 8, ReduceLROnPlateau(patience=2), EarlyStopping(patience=5)))
+
+    assert [each for each in found if each.startswith("cut")] == ["cut", "cut unsure"]
+    assert "stop unsure" in found
+
+
+def test_a_curve_alone_has_no_marks() -> None:
+    """Without a replay, a chart shows the metric and its number of epochs."""
+    svg = drawn([3.0, 2.0, None, 1.0])
+
+    assert marks(svg) == ["curve"]
+    assert svg.find("desc").text == "val_loss of 3 epochs"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("outlier", [1e30, -1e30])
+def test_an_outlier_does_not_flatten_the_curve(outlier: float) -> None:
+    """The other values still use a third of the height or more."""
+    svg = drawn([*(1 + 0.1 * math.sin(epoch) for epoch in range(40)), outlier])
+    path = next(each.attrib["d"] for each in svg.iter("path"))
+    places = [float(y) for _, y in re.findall(r"[ML](\S+) (\S+?)(?=[ML]|$)", path)][:-1]
+
+    assert max(places) - min(places) > 40
+
+
+def test_a_long_curve_is_thinned() -> None:
+    """A chart of 100,000 epochs stays small, and has the first and the last epoch."""
+    text = ET.tostring(drawn([float(epoch % 7) for epoch in range(100_000)]), encoding="unicode")
+
+    assert len(text) < 40_000
+
+
+@given(st.lists(st.lists(finite, min_size=2, max_size=12), min_size=1, max_size=4))
+def test_the_frontier_shows_the_three_recommendations(table: list[Any]) -> None:
+    """Each is a dot with its name; names that would cover each other are moved apart."""
+    found = sweep([recording(history, str(number)) for number, history in enumerate(table)], patience=[1, 2, 4])
+    svg = ET.fromstring(draw_frontier(found))
+    advice = [each for each in svg.iter("text") if each.attrib["class"].startswith("advice")]
+
+    assert [each.text for each in advice] == ["careful", "balanced", "eager"]
+    assert marks(svg).count("recommended") == 3
+    heights = sorted(float(each.attrib["y"]) for each in advice)
+    assert all(other - one > 13.8 for one, other in pairwise(heights))
+    assert svg.find("title").text == f"What {len(found.grid):,} policies save and lose"  # type: ignore[union-attr]
+    assert marks(svg).count("policy") <= 600
