@@ -212,6 +212,10 @@ class TorchSubject:
         """Return a copy of the weights and of the state of ``extra`` in main memory, for a model on any device."""
         return self._state.snapshot()
 
+    def snapshot_needs_complete_file(self) -> bool:
+        """Return whether there are objects in ``extra``, which come back with the weights."""
+        return bool(self.extra)
+
     def restore(self, snapshot: Snapshot) -> None:
         """Fill the model's tensors in place, so that optimizers still hold them, and restore ``extra``.
 

@@ -354,12 +354,18 @@ AVERAGES: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("kind", AVERAGES)
-@pytest.mark.parametrize("resumed", [False, True])
-def test_averages_come_back_with_the_best_model(kind: str, resumed: bool) -> None:
+@pytest.mark.parametrize("resumed", ["", "each epoch", "later", "weights of the best"])
+def test_averages_come_back_with_the_best_model(kind: str, resumed: str) -> None:
     """After early stopping, what was given as extra has the state of the best epoch, as the weights have."""
     make, update = AVERAGES[kind]
     seen: list[str] = []
-    callbacks = [EarlyStopping(patience=2, restore_best_weights=True), ModelCheckpoint("runs/newest")]
+    savers = [ModelCheckpoint("runs/newest", save_freq="3 epochs" if resumed == "later" else "epoch")]
+    if resumed == "weights of the best":
+        savers = [
+            ModelCheckpoint("runs/best", save_best_only=True, save_weights_only=True),
+            ModelCheckpoint("runs/newest", save_freq="3 epochs"),
+        ]
+    callbacks = [EarlyStopping(patience=2, restore_best_weights=True), *savers]
 
     def train(epochs: int, resume: str | None) -> tuple[nn.Module, Any, bool]:
         model = tiny("noisy")
@@ -376,7 +382,7 @@ def test_averages_come_back_with_the_best_model(kind: str, resumed: bool) -> Non
 
     if resumed:
         train(3, None)
-    model, average, stopped = train(6, "auto" if resumed else None)
+    model, average, stopped = train(6, "runs/newest.pt" if resumed else None)
 
     assert stopped
     assert f"{model.state_dict()}{average.state_dict()}" == seen[1]
