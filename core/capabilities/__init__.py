@@ -7,7 +7,7 @@ capability (an estimator without a learning rate, for example), its optional met
 from .checks import Refuses, has, in_words, missing, saves_in_background
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
 from .processes import HasRanks, Ranks, Sharded
-from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable
+from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable, SnapshotsMore
 from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "SavesSomeInBackground",
     "Sharded",
     "Snapshotable",
+    "SnapshotsMore",
     "has",
     "in_words",
     "missing",
