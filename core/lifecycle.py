@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .callback import Callback
 from .capabilities import HasLearningRate, has
@@ -29,7 +29,9 @@ from .metrics.scalars import fetch_together
 from .result import Result
 from .resume.locate import locate
 from .resume.resumption import Resumption
+from .settings.arguments import check_metrics, check_validation_freq, whole_number
 from .settings.plugin_list import CallbackLike, build_plugins
+from .settings.subjects import check_subject
 from .storage.backend import existing
 from .storage.paths import Source
 from .storage.sharded_directory import VerificationShare
@@ -58,6 +60,7 @@ class Lifecycle:
         resume_strict: bool,
         signals: Iterable[str],
     ) -> None:
+        check_subject(subject)
         self.state = state = RunState(subject)
         self.group = group = group_for(subject, state)
         self.failures = failures = Failures()
@@ -109,6 +112,15 @@ class Lifecycle:
         if hook is not None and (decision := hook(run, *values)) is not None:
             self.execute(run, decision)
 
+    def decide(self, run: object, decision: Decision) -> None:
+        """Execute a decision of the loop."""
+        self.require("open", "a run decides only inside `with run:`")
+        if not isinstance(cast("object", decision), Decision):
+            raise SettingsError(
+                f"decide({decision!r}): give a decision of trainbus.decision, such as stop('reached the goal')"
+            )
+        self.execute(run, decision.signed("loop"))
+
     def execute(self, run: object, decision: Decision) -> None:
         """Execute a decision on all ranks, record it and announce it."""
         if decision:
@@ -158,11 +170,22 @@ class Lifecycle:
         self.dispatch(run, "on_epoch_begin", epoch)
         self.collector.enter_epoch()
 
+    def plan(self, epochs: int, initial_epoch: int, validation_freq: int | Collection[int]) -> range:
+        """Return the numbers of the epochs to train, counted from 0."""
+        self.require("open", "epochs() belongs inside `with run:`")
+        last, first = whole_number("epochs", epochs, 0), whole_number("initial_epoch", initial_epoch, 0)
+        check_validation_freq(validation_freq)
+        self.state.planned_epochs, self.state.validation_freq = last, validation_freq
+        return range(self.resumer.first_epoch(first, last), last)
+
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""
         self.require("open", "batches() belongs inside `with run:`")
-        if accumulate is not None and accumulate < 1:
-            raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
+        if accumulate is not None:
+            advice = "give the number of batches to one weight update, or None"
+            accumulate = whole_number("accumulate", accumulate, 1, advice)
+        if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):  # a sequence may have that only
+            raise SettingsError(f"batches({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")
         state, bus = self.state, self.bus
         state.planned_batches = length_of(loader)
         state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
@@ -181,6 +204,7 @@ class Lifecycle:
     def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
         """End the epoch with the metrics of all ranks; end the run if it was asked to end."""
         state = self.state
+        check_metrics(metrics)
         for name in metrics:
             check_name(name)
         rates = state.learning_rates or self._learning_rates()

@@ -10,12 +10,14 @@ from .callback import Callback, Mode
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
+from .errors import LoopError
 from .failures import Failure
 from .lifecycle import Lifecycle
 from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.running_means import Reduce
 from .result import Result
+from .settings.arguments import check_metrics, checked
 from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
 
@@ -59,6 +61,9 @@ class Run:
     ({'reward': [0.0, 1.0]}, 'reached the goal')
     """
 
+    @checked(
+        "Run", "a model goes with its optimizer into one subject, as in Run(TorchSubject(model, optimizer), callbacks)"
+    )
     def __init__(
         self,
         subject: object = None,
@@ -95,6 +100,7 @@ class Run:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.end(error)
 
+    @checked("epochs")
     def epochs(
         self, epochs: int, *, initial_epoch: int = 0, validation_freq: int | Collection[int] = 1
     ) -> Iterator[int]:
@@ -105,11 +111,12 @@ class Run:
             initial_epoch: The first epoch, counted from 0.
             validation_freq: Which epochs have a validation: every n-th, or these (counted from 1). Metrics whose
                 names begin with ``val_`` are expected in these only.
+
+        Raises:
+            SettingsError: A number is not whole, or too small.
         """
         life = self._life
-        life.require("open", "epochs() belongs inside `with run:`")
-        self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
-        for epoch in range(self.resumer.first_epoch(initial_epoch, epochs), epochs):
+        for epoch in life.plan(epochs, initial_epoch, validation_freq):
             if life.loop_ends():
                 return
             self.begin_epoch(epoch)
@@ -131,8 +138,15 @@ class Run:
         return self._life.batches(self, loader, accumulate)
 
     @contextmanager
+    @checked("validation", "the prefix is val_; log other data under its own name, as in run.log(test_loss=...)")
     def validation(self) -> Generator[None]:
-        """Add the prefix ``val_`` to the names of metrics that are logged in this block, which measures them anew."""
+        """Add the prefix ``val_`` to the names of metrics that are logged in this block, which measures them anew.
+
+        Raises:
+            LoopError: The block is inside of another one.
+        """
+        if self.state.validating:
+            raise LoopError("validation() inside of another validation(); leave the first `with` block before it")
         self.begin_validation()
         self.state.validating = True
         try:
@@ -154,13 +168,18 @@ class Run:
             named: Metrics by name. None is a metric that has no value this time.
 
         Raises:
-            SettingsError: A value is not a number, or the count is not a finite number above 0.
+            SettingsError: A name is not text, a value is not a number, or the count is not a finite number above 0.
         """
         state = self.state
-        for name, value in {**(metrics or {}), **named}.items():
-            prefix = "val_" if state.validating and not name.startswith("val_") else ""
-            state.means.add(prefix + name, value, count, reduce)
+        try:
+            for name, value in {**(metrics or {}), **named}.items():
+                prefix = "val_" if state.validating and not name.startswith("val_") else ""
+                state.means.add(prefix + name, value, count, reduce)
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            check_metrics({} if metrics is None else metrics)
+            raise
 
+    @checked("stop")
     def stop(self, reason: str) -> None:
         """End the training after this batch; the hooks of the epoch's end are still called."""
         self.decide(stop(reason))
@@ -171,8 +190,7 @@ class Run:
         If several processes train together, all ranks execute it at their next barrier, at the latest at the end of
         the epoch.
         """
-        self._life.require("open", "a run decides only inside `with run:`")
-        self._life.execute(self, decision.signed("loop"))
+        self._life.decide(self, decision)
 
     # --- the events that an adapter states
 

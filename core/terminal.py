@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from math import isfinite
 
@@ -34,6 +34,16 @@ def plural(count: int, noun: str) -> str:
     ('1 run', '1,200 epochs')
     """
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def shortened(texts: Sequence[str], most: int = 6) -> list[str]:
+    """Return the first texts and the last, with the number of those between them if there are more than ``most``.
+
+    >>> shortened(["1", "2", "3", "4", "5"], most=4)
+    ['1', '2', '(2 more)', '5']
+    """
+    left_out = len(texts) - most + 1
+    return [*texts[: most - 2], f"({left_out} more)", texts[-1]] if left_out > 1 else list(texts)
 
 
 def format_duration(seconds: float) -> str:

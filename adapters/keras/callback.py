@@ -12,6 +12,7 @@ from typing import Any
 
 from trainbus import LoopError, Run
 from trainbus.engine.signals import DEFAULT
+from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import Source
 
@@ -70,6 +71,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         timeout: Seconds that one of several processes waits for the others before it raises an error.
     """
 
+    @checked("KerasCallback", "give several callbacks as one list: KerasCallback([...])")
     def __init__(
         self,
         callbacks: Any = (),

@@ -10,6 +10,7 @@ from ..decision import Decision, Forget, Save, Stop
 from ..errors import LoopError
 from ..metrics.running_means import RunningMeans
 from ..resume.state import Position
+from ..settings.arguments import whole_number
 from ..storage.paths import Location, location
 from .counters import Counters
 from .execution_result import ExecutionResult
@@ -89,6 +90,8 @@ class RunState:
 
     @step.setter
     def step(self, step: int) -> None:
+        if type(step) is not int:
+            step = whole_number("step", step, 0)
         if step < self.step:
             raise LoopError(
                 f"step={step} after step {self.step}: checkpoints and curves are identified by their step, which must "

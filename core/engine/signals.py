@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from ..errors import SettingsError
 from ..metrics.names import hint
@@ -125,6 +125,8 @@ class _Handler:
 
 
 def _number(name: str) -> signal.Signals:
+    if not isinstance(cast("object", name), str):
+        raise SettingsError(f"signals={name!r}: give names, such as 'SIGTERM'")
     if name in ("SIGKILL", "SIGSTOP"):
         raise SettingsError(f"signals={name!r}: no process can handle this signal; name another one")
     try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 from ..decision import REQUEST, Decision, Stop
+from ..errors import SettingsError
 from ..failures import LOG
 from ..storage.paths import Location
 from .signals import Signals
@@ -57,6 +58,8 @@ class StopRequests:
     """
 
     def __init__(self, names: Iterable[str], state: RequestedState, group: StopGroup) -> None:
+        if not isinstance(cast("object", names), Iterable):
+            raise SettingsError(f"signals={names!r}: give the names of signals, such as ('SIGTERM',), or () for none")
         self._names = (names,) if isinstance(names, str) else tuple(names)
         self._state = state
         self._group = group

@@ -157,8 +157,9 @@ class Monitor:
 
     def improvement_reason(self, best: float, score: float) -> str:
         """Describe in words that ``score`` improved on the score ``best``, which is -inf if there was none."""
-        before = "None" if best == -inf else f"{self.sign * best:.5f}"
-        return f"{self.metric} improved from {before} to {self.sign * score:.5f}"
+        if best == -inf:
+            return f"{self.metric} {self.sign * score:.5f} is the first value"
+        return f"{self.metric} improved from {self.sign * best:.5f} to {self.sign * score:.5f}"
 
     def stall_reason(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Container, Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import chain, count
-from typing import Final
+from typing import Final, cast
 
 from ..errors import SettingsError
 
@@ -54,6 +54,8 @@ def check_name(name: str) -> None:
 
     >>> check_name("val/accuracy@5")
     """
+    if not isinstance(cast("object", name), str):
+        raise SettingsError(f"{name!r} is not the name of a metric; give text")
     if not name.isprintable():
         raise SettingsError(f"{name!r} is not a valid name of a metric: use printable characters only")
 

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trainbus import Decision, LoopError, MissingMetric, Run, decision, hookimpl
+from trainbus import Decision, LoopError, MissingMetric, Run, SettingsError, decision, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder, LineSubject, RecordedEvent
 
@@ -366,6 +367,141 @@ def test_an_epoch_outside_of_the_run_is_refused(ended: bool) -> None:
 
     with pytest.raises(LoopError, match=r"an epoch begins only after begin\(\) and before end\(\)"):
         run.begin_epoch(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "sentence"),
+    [
+        ((), {"callback": []}, r"Run: unknown argument 'callback'; did you mean 'callbacks'\?"),
+        ((), {"reume": "auto"}, r"did you mean 'resume'\?"),
+        ((), {"model": None}, r"Run: unknown argument 'model'. arguments: subject, callbacks"),
+        ((None, [], 1), {}, r"Run takes only subject, callbacks by position, but 3 were given; a model goes with its"),
+        ((None,), {"subject": None}, "Run: the argument 'subject' is given twice"),
+        ((), {"signals": 15}, r"signals=15: give the names of signals, such as \('SIGTERM',\), or \(\) for none"),
+        ((), {"signals": None}, r"signals=None: give the names of signals"),
+        ((), {"signals": [15]}, r"signals=15: give names, such as 'SIGTERM'"),
+    ],
+)
+def test_a_wrong_argument_of_a_run_names_the_right_one(arguments: Any, options: Any, sentence: str) -> None:
+    """In one line, before anything has begun."""
+    with pytest.raises(SettingsError, match=sentence):
+        Run(*arguments, **options).begin()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "options", "sentence"),
+    [
+        ("10", {}, "epochs='10': give a whole number of at least 0, not text"),
+        (-1, {}, "epochs=-1: give a whole number of at least 0"),
+        (2.5, {}, "epochs=2.5: give a whole number"),
+        (None, {}, "epochs=None: give a whole number"),
+        (range(3), {}, r"epochs=range\(0, 3\): give a whole number"),
+        (3, {"initial_epoch": -1}, "initial_epoch=-1: give a whole number of at least 0"),
+        (3, {"initial_epoch": "1"}, "initial_epoch='1': give a whole number of at least 0, not text"),
+        (3, {"validation_freq": 0}, "validation_freq=0: give n for every n-th epoch, at least 1, or the epochs"),
+        (3, {"validation_freq": [0]}, "validation_freq=0: give n for every n-th epoch"),
+        (3, {"validation_freq": "2"}, "validation_freq='2': give n for every n-th epoch"),
+        (3, {"initial": 1}, r"epochs: unknown argument 'initial'; did you mean 'initial_epoch'\?"),
+    ],
+)
+def test_epochs_that_cannot_be_counted_are_refused(epochs: Any, options: Any, sentence: str) -> None:
+    """Before the first of them is trained."""
+    with pytest.raises(SettingsError, match=sentence), Run(callbacks=EarlyStopping(monitor="loss")) as run:
+        for _ in run.epochs(epochs, **options):
+            run.log(loss=1.0)
+    assert run.state.epochs_started == 0
+
+
+@pytest.mark.parametrize(
+    ("batches", "accumulate", "sentence"),
+    [
+        (3, 1, r"batches\(3\): give an iterable of batches, such as a DataLoader, or range\(n\)"),
+        (None, 1, r"batches\(None\): give an iterable"),
+        (print, 1, r"batches\(.*\): give an iterable"),
+        ([1], 0, "accumulate=0: give the number of batches to one weight update, or None"),
+        ([1], "2", "accumulate='2': give the number"),
+        ([1], 1.5, "accumulate=1.5: give the number"),
+    ],
+)
+def test_batches_that_cannot_be_iterated_are_refused(batches: Any, accumulate: Any, sentence: str) -> None:
+    """With what to give instead."""
+    with pytest.raises(SettingsError, match=sentence), Run() as run:
+        for _ in run.epochs(1):
+            list(run.batches(batches, accumulate=accumulate))
+
+
+def test_a_sequence_without_iter_has_batches() -> None:
+    """Python iterates by index what has only __getitem__."""
+
+    class Old:
+        def __getitem__(self, index: int) -> int:
+            if index == 3:
+                raise IndexError
+            return index
+
+    with Run() as run:
+        for _ in run.epochs(1):
+            old: Any = Old()
+            assert list(run.batches(old)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_validations_do_not_nest(listens: bool) -> None:
+    """The inner one would end the prefix of the outer; after the error the next one works."""
+    with Run(callbacks=[EventRecorder()] if listens else []) as run:
+        for _ in run.epochs(1):
+            with (
+                pytest.raises(LoopError, match=r"validation\(\) inside of another"),
+                run.validation(),
+                run.validation(),
+            ):
+                pass
+            with run.validation():
+                run.log(loss=1.0)
+            with pytest.raises(SettingsError, match=r"validation takes no argument by position.*run\.log\(test_loss="):
+                run.validation("test")  # type: ignore[call-arg]
+    assert run.history == {"val_loss": [1.0]}
+
+
+@pytest.mark.parametrize("key", [3, None, ("a",), b"x", 1.5])
+@pytest.mark.parametrize("validates", [False, True])
+def test_a_metric_has_text_as_its_name(key: Any, validates: bool) -> None:
+    """Wherever it is logged; the other metrics of the epoch are still there."""
+    with Run() as run:
+        run.begin_epoch(0)
+        run.log(loss=1.0)
+        with (
+            pytest.raises(SettingsError, match="has no text as its name"),
+            run.validation() if validates else nullcontext(),
+        ):
+            run.log({key: 1.0})
+        with pytest.raises(SettingsError, match="has no text as its name"):
+            run.end_epoch({key: 1.0})
+        run.end_epoch()
+    assert run.history == {"loss": [1.0]}
+
+
+@pytest.mark.parametrize("metrics", ["loss", [1.0], 0.5, ("loss", 1.0), np.ones(2)])
+def test_what_is_logged_is_a_mapping(metrics: Any) -> None:
+    """Or named; an error names both forms."""
+    with Run() as run:
+        run.begin_epoch(0)
+        with pytest.raises(SettingsError, match=r"not a mapping; write name=value, or \{name: value\}"):
+            run.log(metrics)
+
+
+@pytest.mark.parametrize("wanted", ["stop", None, 3, {"stop": "why"}, decision.stop])
+def test_a_loop_decides_with_decisions(wanted: Any) -> None:
+    """Anything else is refused, with an example."""
+    with Run() as run, pytest.raises(SettingsError, match=r"give a decision of trainbus\.decision, such as stop\("):
+        run.decide(wanted)
+
+
+@pytest.mark.parametrize("step", ["3", None, 2.5, [1], True])
+def test_a_step_is_a_whole_number(step: Any) -> None:
+    """It counts weight updates."""
+    with Run() as run, pytest.raises(SettingsError, match=r"step=.*: give a whole number of at least 0"):
+        run.step = step
 
 
 class Loop(RuleBasedStateMachine):

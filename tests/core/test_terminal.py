@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.terminal import encodable, format_duration, plot, plural, printable
+from trainbus.terminal import encodable, format_duration, plot, plural, printable, shortened
 
 
 @given(
@@ -81,3 +81,15 @@ def test_whatever_a_stream_cannot_encode_is_escaped(text: str, encoding: str | N
         assert shown != text
     else:
         assert shown == text
+
+
+@given(st.lists(st.text(), max_size=20), st.integers(3, 9))
+def test_shortened_texts_keep_both_ends_and_count_the_rest(texts: list[str], most: int) -> None:
+    """No text is left out of a list that fits, and what is left out is counted."""
+    shown = shortened(texts, most)
+    assert len(shown) == min(len(texts), most)
+    if len(texts) > most:
+        assert (shown[: most - 2], shown[-1]) == (texts[: most - 2], texts[-1])
+        assert shown[most - 2] == f"({len(texts) - most + 1} more)"
+    else:
+        assert shown == texts

@@ -45,7 +45,7 @@ STOPPING = [
     "Epoch 5: restoring the model: best val_loss 0.30000 in epoch 2",
 ]
 SAVING = [
-    "Epoch 1: val_loss improved from None to 0.31000, saving model to best.npz",
+    "Epoch 1: val_loss 0.31000 is the first value, saving model to best.npz",
     "Epoch 2: val_loss improved from 0.31000 to 0.30000, saving model to best.npz",
 ]
 STALLED = "val_loss 0.5 did not improve on 0.3 (epoch 2) by more than 0.0001 for the 2nd time"
@@ -118,6 +118,18 @@ def test_a_resumed_run_prints_its_checkpoint(capfd: pytest.CaptureFixture[str]):
                     pass
     first, second = [line for line in capfd.readouterr().out.splitlines() if "Epoch 1/" in line or "Resumed" in line]
     assert (first.startswith("Epoch 1/2"), second) == (True, "Resumed from run/m-2.npz: epoch 2, step 6")
+
+
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_resumed_run_does_not_repeat_what_the_earlier_run_has_printed(epochs: int, capfd: pytest.CaptureFixture[str]):
+    """The decision that saved the checkpoint is executed to its end again, and printed once."""
+    for number in (2, epochs):
+        with Run(LineSubject(), callbacks(1, 1, 1), resume="auto") as run:
+            for epoch in run.epochs(number):
+                run.log(val_loss=1.0 / (epoch + 1))
+    lines = capfd.readouterr().out.splitlines()
+    saves = [line for line in lines if "saving model to" in line]
+    assert [line.partition(":")[0] for line in saves] == [f"Epoch {epoch + 1}" for epoch in range(epochs)]
 
 
 def test_an_interruption_is_no_early_stop(capfd: pytest.CaptureFixture[str]):

@@ -16,6 +16,7 @@ from trainbus.capabilities import (
     Restorable,
     Saveable,
     SavesSomeInBackground,
+    SnapshotsMore,
     Snapshotable,
     has,
     missing,
@@ -29,6 +30,7 @@ METHODS = {
     Saveable: {"suffixes", "save"},
     BackgroundSaveable: {"snapshot_writer"},
     SavesSomeInBackground: {"saves_in_background"},
+    SnapshotsMore: {"snapshot_needs_complete_file"},
     Restorable: {"load"},
     Snapshotable: {"snapshot", "restore"},
 }
