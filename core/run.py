@@ -15,6 +15,7 @@ from .failures import Failure
 from .lifecycle import Lifecycle
 from .metrics.history import History
 from .metrics.monitor import Monitor
+from .metrics.names import is_validated
 from .metrics.running_means import Reduce
 from .result import Result
 from .settings.arguments import check_metrics, checked
@@ -173,7 +174,7 @@ class Run:
         state = self.state
         try:
             for name, value in {**(metrics or {}), **named}.items():
-                prefix = "val_" if state.validating and not name.startswith("val_") else ""
+                prefix = "val_" if state.validating and not is_validated(name) else ""
                 state.means.add(prefix + name, value, count, reduce)
         except (AttributeError, RuntimeError, TypeError, ValueError):
             check_metrics({} if metrics is None else metrics)
@@ -254,14 +255,14 @@ class Run:
 
     def begin_validation(self) -> None:
         """Begin a validation, which measures its metrics anew: of several in an epoch the last one counts."""
-        self.state.means.restart("val_")
+        self.state.means.restart_validation()
         self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the validation; the names of ``metrics``, if they are given, begin with ``val_``."""
         self.state.validated = True
         if self._bus.on_validation_end is not None:
-            measured = metrics or self.state.means.read_latest("val_")
+            measured = metrics or self.state.means.read_validation()
             self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
