@@ -8,7 +8,7 @@ from .checks import Refuses, has, missing, saves_in_background
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
 from .processes import HasRanks, Ranks, Sharded
 from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable
-from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict
+from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict, TracksLearningRate
 
 __all__ = [
     "BackgroundSaveable",
@@ -32,6 +32,7 @@ __all__ = [
     "SavesSomeInBackground",
     "Sharded",
     "Snapshotable",
+    "TracksLearningRate",
     "has",
     "missing",
     "saves_in_background",
