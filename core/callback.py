@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Str
 from .capabilities import HasDirections, missing
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
 from .metrics.direction import direction_of
+from .metrics.monitor import direction_for
 from .metrics.names import canonical, hint, hint_with_list
 from .storage.paths import location
 
@@ -126,8 +128,24 @@ class Callback(BaseModel):
         """Return ``glob`` patterns of the checkpoints that the callback may have written."""
         return ()
 
-    def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
-        """Return whether its plugin can continue from a state dict that was made under these earlier settings."""
+    def effective_settings(self, subject: object = None) -> dict[str, Any]:
+        """Return the settings in a form that is equal for all settings with the same effect on this subject.
+
+        A resumed run compares its callbacks with those of the checkpoint in this form. A setting that changes no
+        decision is left out, and different ways to write one setting become the same.
+
+        Args:
+            subject: What is trained, whose metric objects may declare the directions of metrics.
+        """
+        return {name: value for name, value in self.settings().items() if name not in ("callback", "verbose")}
+
+    def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
+        """Return whether its plugin can continue from a state dict that was made under earlier settings.
+
+        Args:
+            earlier: The effective settings of that callback.
+            subject: What is trained.
+        """
         return True
 
     def settings(self) -> dict[str, Any]:
@@ -154,12 +172,21 @@ class MonitoredCallback(Callback):
         """Return whether the callback uses the metric with these options."""
         return True
 
-    def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
-        """Return whether it monitors the same metric in the same direction, or does not use the metric."""
+    def effective_settings(self, subject: object = None) -> dict[str, Any]:
+        """Return the settings with the direction of the metric in words, and without the metric if it is not used."""
+        settings = super().effective_settings(subject)
         if not self.monitors():
-            return True
-        before = canonical(str(earlier.get("monitor", ""))), earlier.get("mode")
-        return before == (canonical(self.monitor), self.mode)
+            return {name: value for name, value in settings.items() if name not in ("monitor", "mode")}
+        mode = self.mode
+        if mode == "auto":
+            with suppress(UnknownDirection):
+                mode = direction_for(subject, self.monitor)
+        return {**settings, "monitor": canonical(self.monitor), "mode": mode}
+
+    def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
+        """Return whether it monitors the same metric in the same direction, or does not use the metric."""
+        present = self.effective_settings(subject)
+        return not self.monitors() or all(earlier.get(name) == present[name] for name in ("monitor", "mode"))
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Yield also a metric whose direction is unknown to the subject and from its name."""

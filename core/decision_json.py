@@ -26,7 +26,7 @@ _KINDS = {kind.__name__: kind for kind in (ScaleLearningRate, Keep, Save, Restor
 
 def decision_to_json(decision: Decision) -> list[dict[str, Any]]:
     """Return the actions of a decision as plain JSON data, in order."""
-    return [action_to_json(action) for action in decision]
+    return list(map(action_to_json, decision))
 
 
 def decision_from_json(actions: Iterable[Mapping[str, Any]]) -> Decision:
@@ -41,9 +41,15 @@ def action_to_json(action: Action) -> dict[str, Any]:
     >>> action_to_json(Forget("a.pt", values={"best": nan}))
     {'action': 'Forget', 'reason': '', 'by': '', 'values': {'best': {'$': 'float', 'value': 'nan'}}, 'source': 'a.pt'}
     """
-    options = {each.name: getattr(action, each.name) for each in fields(action)}
-    given = {name: _to_json(each) for name, each in options.items() if each or name not in ("rule", "values")}
-    return {"action": type(action).__name__, **given}
+    data: dict[str, Any] = {"action": type(action).__name__}
+    for each in fields(action):
+        value = getattr(action, each.name)
+        if each.name == "values":
+            if value:
+                data["values"] = {name: _to_json(plain) for name, plain in value.items()}
+        elif value or each.name != "rule":
+            data[each.name] = _to_json(as_plain_value(value))
+    return data
 
 
 def action_from_json(data: Mapping[str, Any]) -> Action:
@@ -60,12 +66,9 @@ def action_from_json(data: Mapping[str, Any]) -> Action:
     return _KINDS[name](**{each: _from_json(value) for each, value in options.items()}, values=FrozenValues(values))
 
 
-def _to_json(value: Any) -> Any:
-    """Return a field in the format of ``trainbus.resume.serialization``, which marks floats that are not finite."""
-    if isinstance(value, FrozenValues):
-        return {name: _to_json(each) for name, each in value.items()}
-    plain = as_plain_value(value)
-    return plain if not isinstance(plain, float) or isfinite(plain) else {"$": "float", "value": repr(plain)}
+def _to_json(value: Value) -> Any:
+    """Return a value in the format of ``trainbus.resume.serialization``, which marks floats that are not finite."""
+    return value if not isinstance(value, float) or isfinite(value) else {"$": "float", "value": repr(value)}
 
 
 def _from_json(value: dict[str, Any] | Value) -> Any:

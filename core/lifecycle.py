@@ -20,7 +20,7 @@ from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import Failures, is_observer
+from .failures import ENGINE, Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitors
@@ -69,7 +69,7 @@ class Lifecycle:
         self.monitors = Monitors(state)
         self.bus = Bus(failures, group.bind)
         self.bus.register(self.plugins.items())
-        self.bus.register([("monitors", _MonitorUpdates(self.monitors))])
+        self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
         self.rates = LearningRates(state, group.bind("report_undone", failures.record))
         self.executor = executor = Executor(subject, self.collector, self.rates, failures)
@@ -77,7 +77,14 @@ class Lifecycle:
         self.resumer = Resumer(
             resume,
             partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(group.rank, group.size)),
-            partial(Resumption, plugins=self.plugins, callbacks=self.callbacks, rank=group.rank, world_size=group.size),
+            partial(
+                Resumption,
+                plugins=self.plugins,
+                callbacks=self.callbacks,
+                subject=subject,
+                rank=group.rank,
+                world_size=group.size,
+            ),
             state,
             executor.snapshots,
             self.collector,
@@ -149,10 +156,10 @@ class Lifecycle:
             self.resumer.reenter_epoch()
             self.rates.resume_epoch()
             return
-        self.collector.note_rng()
+        self.collector.leave_epoch()
         self.dispatch(run, "on_epoch_begin", epoch)
         self.rates.begin_epoch()
-        self.collector.note_rng()
+        self.collector.enter_epoch()
 
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""
@@ -181,7 +188,7 @@ class Lifecycle:
             check_name(name)
         rates = self.rates.end_epoch()
         means, written = self._epoch_results()
-        state.finish_epoch(fetch_together(rates, means, metrics))
+        state.finish_epoch(fetch_together(rates, means.without_value, means, metrics))
         self.rates.check(rates)
         self.record(run, written)
         self.dispatch(run, "on_epoch_end", state.epoch, state.metrics)

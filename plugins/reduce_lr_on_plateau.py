@@ -35,6 +35,11 @@ class ReduceLROnPlateau(MonitoredCallback):
     min_lr: NonNegativeFloat = 0.0
     """Lower bound of every learning rate."""
 
+    def effective_settings(self, subject: object = None) -> dict[str, Any]:
+        """Return the settings with a patience and a cooldown of at least 1."""
+        settings = super().effective_settings(subject)
+        return {**settings, "patience": max(self.patience, 1), "cooldown": max(self.cooldown, 1)}
+
     def requires(self) -> tuple[type, ...]:
         """Require a subject whose learning rate can be changed."""
         return (HasLearningRate,)

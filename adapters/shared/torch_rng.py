@@ -18,7 +18,8 @@ def random_state() -> dict[str, Any]:
     version, words, gauss = random.getstate()
     name, key, *rest = np.random.get_state()  # noqa: NPY002 - datasets and augmentations draw from the global one
     numpy = (name, torch.as_tensor(np.asarray(key, dtype=np.int64)), *rest)
-    return {"python": (version, torch.tensor(words), gauss), "numpy": numpy, **torch_random_state()}
+    python = (version, torch.as_tensor(np.array(words, dtype=np.int64)), gauss)
+    return {"python": python, "numpy": numpy, **torch_random_state()}
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:

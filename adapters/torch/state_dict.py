@@ -22,7 +22,7 @@ SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes per number to a type of that size that NumPy has too."""
 
 SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
-PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, torch.layout)
+PLAIN = SCALARS | {torch.dtype, torch.device, torch.Size, torch.layout}
 
 
 def to_cpu_state(value: Any, where: str, *, copied: bool = False, buffers: HostBuffers | None = None) -> Any:
@@ -90,7 +90,9 @@ class _Converter:
     def _convert_dict(self, value: dict[Any, Any], where: str) -> Any:
         converted: dict[Any, Any] = type(value)() if type(value) in (OrderedDict, Counter) else {}
         for number, (key, item) in enumerate(value.items()):
-            converted[self.convert(key, f"key {number} of {where}")] = self.convert(item, f"{where}[{key!r}]")
+            # most keys and many items are plain, and small models have hundreds of them
+            plain_key = key if type(key) in PLAIN else self.convert(key, f"key {number} of {where}")
+            converted[plain_key] = item if type(item) in PLAIN else self.convert(item, f"{where}[{key!r}]")
         if isinstance(converted, OrderedDict):
             vars(converted).update(vars(value))  # the versions of the modules: _metadata
         return converted

@@ -49,8 +49,8 @@ class TrainingState:
         if weights_only:
             return model
         header = {"format": FORMAT, "torch": str(torch.__version__), "classes": self.components.classes()}
-        random = to_cpu_state(random_state(), "random")
-        return {"trainbus": header, "model": model, **self.components.cpu_state(buffers), "random": random}
+        components = self.components.cpu_state(buffers)
+        return {"trainbus": header, "model": model, **components, "random": random_state()}
 
     def writer(self, state: Any, group: Any) -> Callable[[Path], object]:
         """Return a function that writes the state to a path, in any thread.

@@ -13,12 +13,16 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from ..capabilities import Ranks
 from ..errors import CheckpointError
 from ..storage.paths import Location
 from .collective_commit import Write, commit_collectively
 from .commit import Checkpoint, commit
+
+_JOBS_OF: WeakKeyDictionary[threading.Thread, SimpleQueue[SaveJob | None]] = WeakKeyDictionary()
+"""The running threads for which the exit of the process waits."""
 
 
 class PendingFile(NamedTuple):
@@ -36,12 +40,6 @@ class PendingFile(NamedTuple):
     rank_state: str = ""
     """This rank's own state, if rank 0 has not gathered it."""
 
-    def commit(self, write: Write) -> Checkpoint:
-        """Write the payload by ``write`` and commit it."""
-        if self.ranks is not None:
-            return commit_collectively(self.ranks, self.path, write, self.rank_state, **self.metadata)
-        return commit(self.path, write, directory=self.in_parts, **self.metadata)
-
 
 class FailedSave(NamedTuple):
     """A checkpoint that could not be written."""
@@ -58,6 +56,8 @@ class SaveJob:
     files: list[PendingFile]
     then: Callable[[SaveJob], object] | None
     """Called after all files were tried, in the same thread."""
+    collective: bool = False
+    """Whether the files or ``then`` exchange messages with other ranks."""
     committed: list[Checkpoint] = field(default_factory=list[Checkpoint])
     failed: list[FailedSave] = field(default_factory=list[FailedSave])
     error: BaseException | None = None
@@ -65,14 +65,19 @@ class SaveJob:
     abandoned: bool = False
     """Whether files that are not committed yet must not be."""
     done: threading.Event = field(default_factory=threading.Event)
-    """Set when the background thread has finished the job."""
+    """Set when nothing needs to wait for the job."""
 
     def run(self) -> None:
         """Write each file, also after another one failed, then call ``then``."""
         try:
             for file in self.files:
+                write = partial(self._write, file.write)
                 try:
-                    self.committed.append(file.commit(partial(self._write, file.write)))
+                    if file.ranks is None:
+                        done = commit(file.path, write, directory=file.in_parts, **file.metadata)
+                    else:
+                        done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
+                    self.committed.append(done)
                 except CheckpointError as error:
                     self.failed.append(FailedSave(file.path, file.metadata["step"], error))
             if self.then is not None:
@@ -98,23 +103,26 @@ class AsyncWriter:
 
     def __init__(self) -> None:
         self._job: SaveJob | None = None
-        self._in_background = False
-        self._jobs: SimpleQueue[SaveJob | None] | None = None
+        self._thread: threading.Thread | None = None
+        self._jobs: SimpleQueue[SaveJob | None] = SimpleQueue()
+        self._collective = False
+        """Whether the thread has exchanged messages with other ranks."""
 
     def submit(self, job: SaveJob, *, background: bool) -> None:
         """Run a job, before this returns or in the background thread; the last job must have been collected."""
         self._job = job
         if not background:
+            job.done.set()  # nothing waits for it, even if an interrupt ends this
             job.run()
             return
-        if self._jobs is None:
-            # the thread waits for jobs: a thread that starts with a job would compete with its starter for the GIL
-            self._jobs = SimpleQueue()
-            # a daemon, so that Ctrl-C ends the process while a large file is being written; a normal exit waits
-            thread = threading.Thread(target=_run_jobs, args=(self._jobs,), name="trainbus-writer", daemon=True)
-            thread.start()
-            weakref.finalize(self, _end, thread, self._jobs)
-        self._in_background = True
+        if self._thread is None:
+            # A thread that starts with a job would compete with its starter for the GIL, so it starts without one. It
+            # is a daemon, so that Ctrl-C ends the process while a large file is being written; a normal exit waits.
+            self._thread = threading.Thread(target=_run_jobs, args=(self._jobs,), name="trainbus-writer", daemon=True)
+            _JOBS_OF[self._thread] = self._jobs
+            self._thread.start()
+            weakref.finalize(self, self._jobs.put, None)
+        self._collective = self._collective or job.collective
         atexit.register(self.wait)
         self._jobs.put(job)
 
@@ -124,21 +132,25 @@ class AsyncWriter:
         Raises:
             KeyboardInterrupt: The user interrupted the waiting; files that are not committed yet will not be.
         """
-        if not self._in_background or self._job is None:
+        if self._job is None or self._job.abandoned:
             return
         try:
             self._job.done.wait()
         except BaseException:
             self.abandon()
             raise
-        self._in_background = False
         atexit.unregister(self.wait)
 
     def abandon(self) -> None:
-        """Do not commit the file that is being written, and do not wait for it."""
+        """Do not commit the file that is being written, and do not wait for it.
+
+        The exit of the process waits for it nevertheless if other ranks take part: they end it at the latest when
+        their group's timeout is over.
+        """
         if self._job is not None:
             self._job.abandoned = True
-        self._in_background = False
+            if self._thread is not None and not self._collective:
+                _JOBS_OF.pop(self._thread, None)
         atexit.unregister(self.wait)
 
     def collect(self, *, wait: bool) -> SaveJob | None:
@@ -147,10 +159,11 @@ class AsyncWriter:
         Raises:
             BaseException: The error that ended the job early.
         """
-        if not wait and self._in_background and self._job is not None and not self._job.done.is_set():
+        job = self._job
+        if not wait and job is not None and not (job.done.is_set() or job.abandoned):
             return None
         self.wait()
-        job, self._job = self._job, None
+        self._job = None
         if job is not None and job.error is not None:
             raise job.error
         return job
@@ -165,8 +178,13 @@ def _run_jobs(jobs: SimpleQueue[SaveJob | None]) -> None:
         del job  # it holds a copy of the state
 
 
-def _end(thread: threading.Thread, jobs: SimpleQueue[SaveJob | None]) -> None:
-    """End an idle thread: a thread that has used collectives and is alive at interpreter exit aborts the process."""
-    jobs.put(None)
-    if thread is not threading.current_thread():
-        thread.join(0.2)
+@atexit.register
+def _end_threads() -> None:
+    """Wait until the threads have ended: one that has used collectives and outlives the interpreter aborts the process.
+
+    The interpreter ends the threads that are left when they next ask for its lock. That unwinds torch's C++ frames and
+    thread-local objects, which calls ``std::terminate``.
+    """
+    for thread, jobs in list(_JOBS_OF.items()):
+        jobs.put(None)
+        thread.join()

@@ -107,7 +107,7 @@ class CheckpointWriter:
         self._requested, self._pending = requested, True
         ranks, leads = self._group.ranks, self._group.leads
         mirror: Write | None = None
-        job = SaveJob([], lambda job: self._finish(job, mirror, after))
+        job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
         with self._group.abort_all_on_error():
             state = self._source.checkpoint_state(decision, other_ranks) if requested and leads else None
             own = self._source.rank_state().model_dump_json(exclude_defaults=True) if requested and not leads else ""
@@ -226,4 +226,4 @@ class CheckpointWriter:
 def plugins_with_failed_saves(actions: Iterable[Action], failed: Iterable[FailedSave]) -> set[str]:
     """Return the plugins among those of the actions whose files could not be written."""
     paths = {each.path for each in failed}
-    return {action.by for action in actions if isinstance(action, Save) and location(action.path) in paths}
+    return {action.by for action in actions if paths and isinstance(action, Save) and location(action.path) in paths}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..capabilities import Ranks
 from ..errors import CheckpointError, RankError
-from ..storage.atomic_file import filled, write_bytes
+from ..storage.atomic_file import fill, write_bytes
 from ..storage.paths import Location
 from ..storage.sharded_directory import SHARDS, Part
 from .commit import Checkpoint, commit
@@ -134,5 +134,5 @@ def _write_rank(ranks: Ranks, write: Write, staged: Path, rank_state: str) -> ob
 def _write_rank_file(staged: Path, rank: int, rank_state: str) -> dict[str, Any]:
     (shards,) = staged.glob(f"{SHARDS}*")
     file = shards / RANK_FILE.format(rank)
-    digest = filled(file, lambda path: write_bytes(path, rank_state.encode()))
+    digest = fill(file, lambda path: write_bytes(path, rank_state.encode()))
     return Part(name=f"{shards.name}/{file.name}", size=file.stat().st_size, digest=digest).model_dump()

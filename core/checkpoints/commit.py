@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import CheckpointError
-from ..storage.atomic_file import digest_of, discard
+from ..storage.atomic_file import digest_of, discard, fill
 from ..storage.backend import backend_for, digest_at
 from ..storage.paths import Location
 from ..storage.sharded_directory import (
@@ -85,10 +85,13 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
     ('weights', 3)
     """
     try:
+        if directory and isinstance(path, Path):
+            return _commit_directory(path, write, metadata)
         if directory:
-            return _commit_directory(_on_disk(path), write, metadata)
+            raise CheckpointError("a directory can only be saved to a path on a file system; upload it from there")
         backend, before = backend_for(path), _expected_at(path)
-        staged, digest = backend.stage(write)
+        staged = backend.new_file()
+        digest = fill(staged, write)
         try:
             entry = ManifestEntry(digest=digest, size=staged.stat().st_size, **metadata)
             write_manifest(path, [entry, *before])
@@ -96,7 +99,9 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
             discard(staged)
             raise
         backend.publish(staged)
-        _drop_old_entries(path, entry)
+        # the payload is committed, so an error here does not fail the save: a manifest with both entries is valid
+        with suppress(OSError):
+            write_manifest(path, [entry])
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
     return Checkpoint(path=path, entry=entry)
@@ -112,21 +117,10 @@ def _commit_directory(path: Path, write: Callable[[Path], object], metadata: dic
     except BaseException:
         discard(staged)
         raise
-    _drop_old_entries(path, entry)
+    with suppress(OSError):  # as in commit
+        write_manifest(path, [entry])
     remove_stale_parts(path, [parts])
     return Checkpoint(path=path, entry=entry)
-
-
-def _drop_old_entries(path: Location, entry: ManifestEntry) -> None:
-    # the payload is committed, so an error here does not fail the save: a manifest that lists both contents is valid
-    with suppress(OSError):
-        write_manifest(path, [entry])
-
-
-def _on_disk(path: Location) -> Path:
-    if isinstance(path, Path):
-        return path
-    raise CheckpointError("a directory can only be saved to a path on a file system; upload it from there")
 
 
 def _measured(parts: tuple[Part, ...]) -> dict[str, Any]:

@@ -109,15 +109,13 @@ def manifest_problem(path: Location) -> str:
 def write_manifest(path: Location, entries: list[ManifestEntry]) -> None:
     """Replace the manifest of a payload by one with these entries, newest first."""
     start, rest = '{"digest":"', f'","format":{FORMAT},"entries":[{",".join(entry.text for entry in entries)}]}}'
-    digest = _digest(f"{start}{rest}".encode()).decode()
+    digest = hashlib.sha256(f"{start}{rest}".encode()).hexdigest()
     backend_for(manifest_of(path)).replace(f"{start}{digest}{rest}")
 
 
 def _is_intact(text: bytes) -> bool:
     """Return whether a manifest's text has the digest that it names."""
     signed = SIGNED.match(text)
-    return signed is not None and _digest(signed[1] + text[signed.end(2) :]) == signed[2]
-
-
-def _digest(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest().encode()
+    if signed is None:
+        return False
+    return hashlib.sha256(signed[1] + text[signed.end(2) :]).hexdigest().encode() == signed[2]

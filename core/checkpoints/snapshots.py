@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..capabilities import Ranks
 from ..errors import CheckpointError
-from ..storage.atomic_file import RESERVED, suffix_of
+from ..storage.atomic_file import RESERVED, fill, suffix_of
 from ..storage.backend import backend_for, digest_at
 from ..storage.paths import Location, location, relative_to, resolve_relative
 from ..storage.sharded_directory import digest_of_parts, publish_parts, stage_parts
@@ -130,8 +130,10 @@ class SnapshotStore:
                 digest = digest_of_parts(parts)
                 publish_parts(staged, path, parts)
             else:
-                staged, digest = backend_for(path).stage(save)
-                backend_for(path).publish(staged)
+                backend = backend_for(path)
+                staged = backend.new_file()
+                digest = fill(staged, save)
+                backend.publish(staged)
             return [str(path), digest]
 
         source, digest = publish(save) if ranks is None else write_collectively(ranks, save, publish)

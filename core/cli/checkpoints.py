@@ -10,6 +10,7 @@ from math import isfinite
 from ..checkpoints import CheckpointInfo
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
+from ..storage.sizes import format_bytes
 from ..terminal import format_duration, printable
 
 _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
@@ -75,13 +76,4 @@ def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, 
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
     counters = (str(content.epoch + 1), f"{content.step:,}")
     age = format_duration(max((now - content.written).total_seconds(), 0))
-    return (name, *counters, _size(content.size), age, state, metrics)
-
-
-def _size(size: float) -> str:
-    """Format a number of bytes in units of 1,000, like ``ls --si``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:,.3g} TB"
+    return (name, *counters, format_bytes(content.size), age, state, metrics)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 from ..errors import CheckpointError, SettingsError, TrainbusError
 from ..metrics.names import hint
-from ..settings.registry import Group, installed, summary
+from ..settings.registry import Group, installed, package_of, summary
 from ..terminal import plural, printable
 from .replay import add_replay, add_sweep
 
@@ -134,8 +134,7 @@ def _callbacks(_: argparse.Namespace) -> int:
     for group in groups:
         print(group)
         for name, point in installed(group).items():
-            package = point.dist.name if point.dist is not None else "unknown package"
-            print(f"  {name:<20}{summary(point) or point.value} [{package}]")
+            print(f"  {name:<20}{summary(point) or point.value} [{package_of(point)}]")
     return 0
 
 

@@ -162,10 +162,10 @@ def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) ->
 
 def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], result: Any, found: Any) -> None:
     from ..replay.report.html_page import render_page  # noqa: PLC0415
-    from ..storage.atomic_file import replace_text  # noqa: PLC0415
+    from ..storage.local import LocalBackend  # noqa: PLC0415
 
     try:
-        replace_text(Path(options.html), render_page(recordings, result, found))
+        LocalBackend(Path(options.html)).replace(render_page(recordings, result, found))
     except OSError as error:
         raise SettingsError(f"--html: {options.html!r} cannot be written: {error.strerror or error}") from None
     print(f"trainbus: wrote {options.html}", file=sys.stderr)

@@ -42,6 +42,7 @@ class Locate(Protocol):
 class LoopRecorder(Protocol):
     """The part of ``StateCollector`` that resuming uses: what a checkpoint stores of loops over batches."""
 
+    epoch_rng: Any
     loop_rng: Any
     loop_loader: Any
 
@@ -49,7 +50,7 @@ class LoopRecorder(Protocol):
         """Store the loader of a loop over the batches of the epoch."""
         ...
 
-    def enter_loop(self, number: int, loader: Iterable[Any]) -> None:
+    def enter_loop(self, loader: Iterable[Any]) -> None:
         """Store the state in which a loop begins."""
         ...
 
@@ -194,13 +195,15 @@ class Resumer:
             resumption.restore_rng(state.subject)
 
     def reenter_epoch(self) -> None:
-        """Continue the interrupted epoch: restore its metrics and states, and the generators from before its loop."""
+        """Continue the interrupted epoch: restore its metrics and states, and the generators from its beginning."""
         resumption = self._resumption
         assert resumption is not None
         resumption.restore_plugins(self._state.subject, self._failures)
-        resumption.restore_rng(self._state.subject, loop=True)
+        resumption.restore_epoch_rng(self._state.subject)
         resumption.restore_epoch(self._state)
-        self._loops.loop_rng = resumption.loop_rng
+        self._loops.epoch_rng, self._loops.loop_rng = resumption.epoch_rng, resumption.loop_rng
+        if not resumption.position.in_loop:
+            resumption.reach(self._state.subject)
 
     def begin_loop(self, loader: Iterable[T]) -> tuple[Iterable[T], int]:
         """Begin a loop over batches; return what to iterate over, and the number of its first batch in the epoch."""
@@ -209,13 +212,14 @@ class Resumer:
         state.loops += 1
         loops.start_loop(number, loader)
         if resumption is not None and resumption.mid_epoch:
-            state.counters.trained_batches = first = resumption.first_batch(number)
+            state.counters.trained_batches = first = resumption.loaders.first_batch(number)
             loops.loop_loader = resumption.loop_loader
-            return resumption.remaining_batches(number, loader, state.subject), first
+            batches = resumption.loaders.remaining_batches(number, loader, state.subject, resumption.reach)
+            return batches, first
         if resumption is not None:
-            resumption.restore_loader(number, loader, state.subject)
+            resumption.loaders.restore(number, loader, state.subject)
         state.counters.trained_batches = 0
-        loops.enter_loop(number, loader)
+        loops.enter_loop(loader)
         return loader, 0
 
 

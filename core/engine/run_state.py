@@ -102,7 +102,8 @@ class RunState:
         if self.epochs_started == self.epochs_finished:
             return Position(epochs=self.epochs_finished)
         loops, batches = max(self.loops - 1, 0), self.counters.current_trained_batches
-        return Position(epochs=self.epoch, mid_epoch=True, loops=loops, batches=batches)
+        in_loop = self.loops > 0 or batches > 0  # some adapters count batches without a loop
+        return Position(epochs=self.epoch, mid_epoch=True, in_loop=in_loop, loops=loops, batches=batches)
 
     @property
     def loop_position(self) -> list[int]:

@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import fetch_together, to_scalars
 from ..resume.dataloader_state import capture_loader
+from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.serialization import CompressedLog, to_json_data
 from ..resume.state import CheckpointState, PluginState, RankState
@@ -43,10 +44,13 @@ class StateCollector:
         self.state = state
         self.enabled = False
         """Whether a callback writes files, so that a checkpoint may be saved."""
+        self.epoch_rng: Any = None
+        """The states of the generators when the epoch began; None while it begins."""
         self.loop_rng: Any = None
+        """The states of the generators before the current loop; None if no loop has begun since the epoch did."""
         self.loop_loader: Any = None
         self._plugins = plugins
-        self._settings = {name: _settings(callbacks.get(name)) for name in plugins}
+        self._settings = {name: settings_of(callbacks.get(name)) for name in plugins}
         self._failures = failures
         self._world_size = world_size
         self._loaders: list[Any] = []
@@ -68,10 +72,13 @@ class StateCollector:
                     add_plugin_note(error, "state_dict", name)
                     raise
 
-    def note_rng(self) -> None:
-        """Store the states of the generators, from which the order of the next loop is drawn."""
-        if self.enabled:
-            self.loop_rng = get_rng_state(self.state.subject)
+    def leave_epoch(self) -> None:
+        """Forget the states in which the last epoch and its loops began."""
+        self.epoch_rng = self.loop_rng = None
+
+    def enter_epoch(self) -> None:
+        """Store the states of the generators in which an epoch begins."""
+        self.epoch_rng = get_rng_state(self.state.subject) if self.enabled else None
 
     def start_loop(self, number: int, loader: Iterable[T]) -> None:
         """Store the loader of a loop over the batches of the epoch.
@@ -82,11 +89,11 @@ class StateCollector:
         """
         self._loaders[number : number + 1] = [loader]
 
-    def enter_loop(self, number: int, loader: Iterable[T]) -> None:
+    def enter_loop(self, loader: Iterable[T]) -> None:
         """Store the state in which a loop begins, right before it draws its order."""
-        if number:  # before the first loop the generators are stored at the beginning of the epoch
-            self.note_rng()
-        self.loop_loader = capture_loader(loader) if self.enabled else None
+        if self.enabled:
+            self.loop_rng = get_rng_state(self.state.subject)
+            self.loop_loader = capture_loader(loader)
 
     def progress(self) -> dict[str, Any]:
         """Return the epoch, the step, and the metrics of the last epoch that are single numbers."""
@@ -97,10 +104,14 @@ class StateCollector:
         """Return the state of this rank."""
         state, subject = self.state, self.state.subject
         mid_epoch = state.position.mid_epoch
+        rng = to_json_data(get_rng_state(subject))
+        epoch_rng = rng if self.epoch_rng is None and self.enabled else to_json_data(self.epoch_rng)
+        loop_rng = to_json_data(self.loop_rng)
         return RankState(
             means=_storable(state.means.sums()) if mid_epoch else None,
-            rng=to_json_data(get_rng_state(subject)),
-            loop_rng=to_json_data(self.loop_rng) if mid_epoch else None,
+            rng=rng,
+            epoch_rng=epoch_rng if mid_epoch else None,
+            loop_rng=loop_rng if mid_epoch and loop_rng != epoch_rng else None,
             loaders=[capture_loader(loader) for loader in self._loaders],
             loop_loader=self.loop_loader if mid_epoch else None,
             subject=to_json_data(subject.run_state()) if has(subject, HasRunState) else None,
@@ -145,11 +156,6 @@ class StateCollector:
                     raise
                 self._failures.record_hook_error(name, "state_dict", error)
         return PluginState(name=name, callback=callback, settings=settings, state_dict=state_dict)
-
-
-def _settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
-    settings = {} if callback is None else callback.settings()
-    return settings.pop("callback", ""), settings
 
 
 def _logged(entry: tuple[int, Decision]) -> Any:

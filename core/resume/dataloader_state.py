@@ -1,21 +1,26 @@
 """Capture and restore the state of data loaders: their ``state_dict``, or the state of their random generators.
 
 Loaders are recognised by their attributes, so that no framework is imported. A stateful loader has ``state_dict`` and
-``load_state_dict``, as torchdata's StatefulDataLoader does. For other loaders, the attribute ``generator`` of the
-loader or its sampler is used if it has ``get_state`` and ``set_state``, as in PyTorch's DataLoader.
+``load_state_dict``, as torchdata's StatefulDataLoader does. For other loaders, and if these methods fail, the random
+generators of Python, NumPy and PyTorch that the loader holds are used.
 """
 
 from __future__ import annotations
 
+import random
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
 
 from .serialization import from_json_data, to_json_data
 
-__all__ = ["capture_loader", "generators_of", "is_stateful", "restore_loader"]
-
-
+_DEEPEST = 4
+"""How many objects may lie between a loader and its generator: a bar, its loader, the batch sampler, the sampler."""
+_MOST = 200
+"""Most objects that are looked at; a loader with a generator holds few."""
+_MOST_ITEMS = 16
 TENSOR = "$tensor"
 """The key of the mapping that stores a tensor, to distinguish it from an array."""
 
@@ -25,25 +30,71 @@ def is_stateful(loader: Any) -> bool:
     return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
 
 
-def generators_of(loader: Any) -> Iterator[Any]:
-    """Yield the random generators of a loader and of its sampler, each once."""
-    found: list[Any] = []
-    for holder in (loader, getattr(loader, "sampler", None)):
-        generator = getattr(holder, "generator", None)
-        if hasattr(generator, "get_state") and hasattr(generator, "set_state"):
-            found += [generator] if all(generator is not each for each in found) else []
-    yield from found
+class Drawn(NamedTuple):
+    """A random generator that a loader draws from."""
+
+    get_state: Callable[[], Any]
+    """Returns the state."""
+    set_state: Callable[[Any], object]
+    """Restores a state, also one that was stored as JSON data."""
+
+
+def generators_of(loader: Any) -> Iterator[Drawn]:
+    """Yield the random generators that a loader holds, each once.
+
+    They are looked for in its attributes, such as its sampler, and in the loaders that it wraps.
+    """
+    level, seen = [loader], {id(loader): loader}
+    for _ in range(_DEEPEST):
+        below: list[Any] = []
+        for holder in level:
+            for each in _parts_of(holder):
+                if id(each) not in seen and len(seen) < _MOST:
+                    seen[id(each)] = each
+                    found = _as_generator(each)
+                    if found is None:
+                        below.append(each)
+                    else:
+                        yield found
+        level = below
+
+
+def _parts_of(holder: Any) -> list[Any]:
+    """Return what an object holds, if it may be or wrap a loader; a long list is data."""
+    if isinstance(holder, (list, tuple, dict)):
+        held: Iterable[Any] = holder.values() if isinstance(holder, dict) else holder  # pyright: ignore[reportUnknownVariableType]
+        items = list(islice(held, _MOST_ITEMS))
+        return items if len(items) < _MOST_ITEMS else []
+    if isinstance(holder, (type, ModuleType, FunctionType)) or hasattr(holder, "__array__"):
+        return []
+    return list(getattr(holder, "__dict__", {}).values())
+
+
+def _as_generator(part: Any) -> Drawn | None:
+    if isinstance(part, random.Random):
+        return Drawn(part.getstate, lambda saved: part.setstate((saved[0], tuple(saved[1]), saved[2])))
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and isinstance(part, numpy.random.Generator):
+        bits = part.bit_generator
+        return Drawn(lambda: bits.state, lambda saved: setattr(bits, "state", saved))
+    if numpy is not None and isinstance(part, numpy.random.RandomState):
+        return Drawn(lambda: part.get_state(legacy=False), part.set_state)
+    if torch is not None and isinstance(part, torch.Generator):
+        return Drawn(part.get_state, lambda saved: part.set_state(torch.as_tensor(saved)))
+    return None
 
 
 def capture_loader(loader: Any) -> Any:
     """Return the loader's state as JSON data; None if it has no state that can be saved."""
+    state: dict[str, Any] = {}
     if is_stateful(loader):
         try:
             return {"state": to_json_data(_marked(loader.state_dict()))}
-        except TypeError:  # not JSON data; the run counts batches instead, as for loaders without state
-            return None
-    states = [to_json_data(generator.get_state()) for generator in generators_of(loader)]
-    state: dict[str, Any] = {"generators": states} if states else {}
+        except Exception as error:  # noqa: BLE001 - Accelerate's loaders have the method, which mostly raises
+            state["failure"] = f"{type(error).__name__}: {error}"
+    generators = [to_json_data(generator.get_state()) for generator in generators_of(loader)]
+    if generators:
+        state["generators"] = generators
     if _has_workers(loader):
         state["workers"] = True
     return state or None
@@ -59,9 +110,7 @@ def restore_loader(loader: Any, state: Any) -> bool:
     if "workers" in state and getattr(loader, "persistent_workers", False) and not _has_workers(loader):
         iter(loader)  # starting workers draws from the generators, so start them before the generators are restored
     for generator, its_state in zip(generators_of(loader), state.get("generators", ()), strict=False):
-        current = generator.get_state()
-        saved = from_json_data(its_state)
-        generator.set_state(type(current)(saved) if not hasattr(current, "new_tensor") else current.new_tensor(saved))
+        generator.set_state(from_json_data(its_state))
     return False
 
 

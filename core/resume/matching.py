@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 from ..callback import Callback
 from ..capabilities import HasStateDict
+from ..errors import SettingsError
 from .state import PluginState
-
-WITHOUT_EFFECT = frozenset({"background", "verbose"})
-"""Settings that change no decision."""
 
 
 class PluginMatch(NamedTuple):
@@ -19,32 +17,39 @@ class PluginMatch(NamedTuple):
     states: dict[str, PluginState]
     """Name of a plugin to its state, if it is still valid under the current settings."""
     unchanged: dict[str, str]
-    """Name of a plugin in the checkpoint to its current name, if its settings are the same."""
+    """Name of a plugin in the checkpoint to its current name, if its settings have the same effect."""
     differences: list[str]
     """What has changed, one line each."""
 
 
 def match_plugins(
-    saved: Iterable[PluginState], plugins: Mapping[str, object], callbacks: Mapping[str, Callback]
+    saved: Iterable[PluginState],
+    plugins: Mapping[str, object],
+    callbacks: Mapping[str, Callback],
+    subject: object = None,
 ) -> PluginMatch:
-    """Find the saved state of each plugin: by equal settings first, then by name.
+    """Find the saved state of each plugin: by settings with the same effect first, then by name.
 
     Args:
         saved: The states of the plugins in the checkpoint.
         plugins: Name of each plugin of the resumed run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
+        subject: What is trained.
     """
-    current = {name: _settings(callbacks.get(name)) for name in plugins}
+    current = {name: settings_of(callbacks.get(name)) for name in plugins}
     unmatched = {each.name: each for each in saved}
     pairs: dict[str, PluginState] = {}
+    changes: dict[str, list[str]] = {}
     for by_settings in (True, False):
-        for name, (callback, settings) in current.items():
+        for name, (kind, settings) in current.items():
             if name in pairs:
                 continue
             for other in unmatched.values():
-                alike = _deciding(other.settings) == _deciding(settings) if by_settings else other.name == name
-                if other.callback == callback and alike and (callback or other.name == name):
-                    pairs[name] = unmatched.pop(other.name)
+                if other.callback != kind or (not (by_settings and kind) and other.name != name):
+                    continue
+                changed = _changes(callbacks.get(name), other.settings, settings, subject)
+                if not by_settings or not changed:
+                    pairs[name], changes[name] = unmatched.pop(other.name), changed
                     break
     match = PluginMatch({}, {}, [])
     for name, plugin in plugins.items():
@@ -53,12 +58,17 @@ def match_plugins(
             if made_by is not None or isinstance(plugin, HasStateDict):
                 match.differences.append(f"{name} is new: it starts without a state")
             continue
-        compatible = made_by is None or made_by.compatible_with(before.settings)
+        changed = changes[name]
+        compatible = (
+            made_by is None
+            or not changed
+            or made_by.compatible_with(_effective(type(made_by), before.settings, subject), subject)
+        )
         if compatible:
             match.states[name] = before
-        if changes := _changes(_deciding(before.settings), _deciding(current[name][1])):
+        if changed:
             result = "it keeps its state" if compatible else "it starts without a state"
-            match.differences.append(f"{name}: {', '.join(changes)}: {result}")
+            match.differences.append(f"{name}: {', '.join(changed)}: {result}")
         else:
             match.unchanged[before.name] = name
     for name, before in unmatched.items():
@@ -67,17 +77,29 @@ def match_plugins(
     return match
 
 
-def _settings(callback: Callback | None) -> tuple[str, dict[str, Any]]:
+def settings_of(callback: Callback | None) -> tuple[str, dict[str, Any]]:
+    """Return the class and the settings of the callback that made a plugin; empty if none did."""
     settings = {} if callback is None else callback.settings()
     return settings.pop("callback", ""), settings
 
 
-def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    names = dict.fromkeys([*before, *after])
+def _changes(
+    callback: Callback | None, before: Mapping[str, Any], after: Mapping[str, Any], subject: object
+) -> list[str]:
+    """Return each setting that was changed to one with another effect, in words."""
+    if callback is None or before == after:
+        return []
+    earlier, present = _effective(type(callback), before, subject), callback.effective_settings(subject)
     return [
-        f"{name} {before.get(name)!r} -> {after.get(name)!r}" for name in names if before.get(name) != after.get(name)
+        f"{name} {before.get(name)!r} -> {after.get(name)!r}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name) and earlier.get(name) != present.get(name)
     ]
+
+
+def _effective(kind: type[Callback], settings: Mapping[str, Any], subject: object) -> Mapping[str, Any]:
+    """Return the effective settings of a callback of this class; the settings themselves if it cannot be made."""
+    try:
+        return kind(**settings).effective_settings(subject)
+    except SettingsError:  # its class has other options now
+        return settings

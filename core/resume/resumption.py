@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,10 +20,10 @@ from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
 from ..storage.paths import Location, location
 from ..storage.sharded_directory import read_part
-from .dataloader_state import is_stateful, restore_loader
+from .loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
-from .rng_state import preserved_rng, set_rng_state
+from .rng_state import restore_rng_state
 from .serialization import decompress_log, from_json_data
 from .state import CheckpointState, Position, RankState
 
@@ -58,6 +58,7 @@ class Resumption:
         checkpoint: What the run continues from.
         plugins: Name of each plugin of the run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
+        subject: What is trained.
         rank: The number of this process.
         world_size: The number of processes.
 
@@ -70,6 +71,7 @@ class Resumption:
         checkpoint: Checkpoint,
         plugins: Mapping[str, object],
         callbacks: Mapping[str, Callback],
+        subject: object = None,
         *,
         rank: int = 0,
         world_size: int = 1,
@@ -86,14 +88,19 @@ class Resumption:
                 "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
             )
         self._plugins = plugins
-        self._match = match_plugins(self.state.plugins, plugins, callbacks)
-        self._loaders = dict(enumerate(self.state.rank_state.loaders))
-        """Number of a loop over batches to the state of its loader, until that was restored."""
+        self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
+        self.loaders = LoaderResumption(self.state, self._warn)
+        """Restores the loaders of loops over batches."""
 
     @property
     def position(self) -> Position:
         """How far the run had come."""
         return self.state.position
+
+    @property
+    def epoch_rng(self) -> Any:
+        """The states of the random generators when the interrupted epoch began."""
+        return from_json_data(self.state.rank_state.epoch_rng)
 
     @property
     def loop_rng(self) -> Any:
@@ -217,50 +224,13 @@ class Resumption:
                     raise
                 failures.record_hook_error(name, "load_state_dict", error)
 
-    def restore_rng(self, subject: object, *, loop: bool = False) -> None:
-        """Restore the random generators, with ``loop`` as they were before the interrupted loop began."""
-        state = self.state.rank_state.loop_rng if loop else self.state.rank_state.rng
-        if state is not None:
-            set_rng_state(from_json_data(state), subject)
+    def restore_rng(self, subject: object) -> None:
+        """Restore the random generators."""
+        restore_rng_state(self.state.rank_state.rng, subject)
 
-    def first_batch(self, number: int) -> int:
-        """Return the first batch of a loop of the interrupted epoch that was not trained on.
-
-        Args:
-            number: The number of the loop over batches in its epoch, counted from 0.
-        """
-        return self.position.batches if number == self.position.loops else 0
-
-    def remaining_batches(self, number: int, loader: Iterable[T], subject: object) -> Iterator[T]:
-        """Iterate over the batches of a loop of the interrupted epoch that were not trained on.
-
-        Args:
-            number: The number of the loop over batches in its epoch, counted from 0.
-            loader: What the loop iterates over.
-            subject: The object that is trained.
-        """
-        state = self._loaders.pop(number, None)
-        if number < self.position.loops:  # this loop was complete
-            restore_loader(loader, state)
-            return
-        skip = self.position.batches
-        if is_stateful(loader):
-            skip = 0 if restore_loader(loader, state) else skip
-        else:
-            restore_loader(loader, self.state.rank_state.loop_loader)
-        self.restore_rng(subject, loop=True)
-        batches = iter(loader)
-        for _ in range(skip):
-            next(batches, None)
-        self.reach(subject)
-        yield from batches
-
-    def restore_loader(self, number: int, loader: Iterable[Any], subject: object) -> None:
-        """Restore the loader of a later loop, if the checkpoint holds its state; no random numbers are drawn."""
-        state = self._loaders.pop(number, None)
-        if state is not None:
-            with preserved_rng(subject):
-                restore_loader(loader, state)
+    def restore_epoch_rng(self, subject: object) -> None:
+        """Restore the random generators as they were when the interrupted epoch began."""
+        restore_rng_state(self.state.rank_state.epoch_rng, subject)
 
     def reach(self, subject: object) -> None:
         """Restore generators and subject, once the loop has reached the point of the interruption."""

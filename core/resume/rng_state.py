@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..capabilities import HasRandomState, has
-
-__all__ = ["get_rng_state", "preserved_rng", "set_rng_state"]
+from .serialization import from_json_data
 
 WORDS = "<625Q"
 """Python's generator: 624 words and a position."""
@@ -43,6 +42,12 @@ def set_rng_state(state: Mapping[str, Any], subject: object = None) -> None:
         np.random.set_state(state["numpy"])  # noqa: NPY002
     if "subject" in state and has(subject, HasRandomState):
         subject.set_random_state(state["subject"])
+
+
+def restore_rng_state(saved: Any, subject: object = None) -> None:
+    """Restore every generator to a state that was stored as JSON data; do nothing if it is None."""
+    if saved is not None:
+        set_rng_state(from_json_data(saved), subject)
 
 
 @contextmanager

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 import zlib
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, b85decode, b85encode
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, TypeVar, cast
-
-__all__ = [
-    "CompressedLog",
-    "compress_arrays",
-    "decompress_log",
-    "from_json_data",
-    "to_json_data",
-]
 
 MARK = "$"
 """The key that distinguishes a marked value from an ordinary mapping."""
 
 
-def to_json_data(value: Any, *, arrays: bool = True) -> Any:
+def to_json_data(value: Any, *, arrays: bool = True, where: str = "") -> Any:
     """Return the value as plain JSON data, exact to the bit.
 
     Tuples become lists. Bytes, numbers that are not finite, and arrays are marked, so that ``from_json_data`` returns
@@ -32,6 +23,7 @@ def to_json_data(value: Any, *, arrays: bool = True) -> Any:
     Args:
         value: Numbers, text, truth values, None, bytes, arrays, and lists, tuples and mappings of these.
         arrays: Whether arrays and tensors are allowed.
+        where: The place of the value in a larger one, for error messages.
 
     Raises:
         TypeError: The value holds something else; the message names the place.
@@ -43,10 +35,6 @@ def to_json_data(value: Any, *, arrays: bool = True) -> Any:
         ...
     TypeError: [0]['file'] is of type object, which is not plain data; use numbers, text, arrays, lists and mappings
     """
-    return _to_plain(value, "", arrays)
-
-
-def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
     if value is None or type(value) in (bool, int, str):
         return value
     for kind in (int, str):
@@ -55,18 +43,19 @@ def _to_plain(value: Any, where: str, arrays: bool) -> Any:  # noqa: FBT001
     if isinstance(value, float):
         return float(value) if isfinite(value) else {MARK: "float", "value": repr(float(value))}
     if isinstance(value, (bytes, bytearray)):
-        return {MARK: "bytes", "value": base64.b64encode(value).decode()}
+        return {MARK: "bytes", "value": b64encode(value).decode()}
     if isinstance(value, (list, tuple)):
         items = enumerate(cast("list[Any]", value))
-        return [_to_plain(item, f"{where}[{index}]", arrays) for index, item in items]
+        return [to_json_data(item, arrays=arrays, where=f"{where}[{index}]") for index, item in items]
     if isinstance(value, Mapping):
         mapping: Mapping[Any, Any] = cast("Any", value)  # mypy and pyright infer different types
         plain: dict[Any, Any] = {}
         for key, item in mapping.items():  # a comprehension would be one more frame for each level
-            plain[key] = _to_plain(item, f"{where}[{key!r}]", arrays)
+            plain[key] = to_json_data(item, arrays=arrays, where=f"{where}[{key!r}]")
         if MARK not in plain and all(isinstance(key, str) for key in plain):
             return plain
-        return {MARK: "mapping", "value": [[_to_plain(key, f"a key of {where}", arrays), plain[key]] for key in plain]}
+        keys = [to_json_data(key, arrays=arrays, where=f"a key of {where}") for key in plain]
+        return {MARK: "mapping", "value": [[key, item] for key, item in zip(keys, plain.values(), strict=True)]}
     if hasattr(value, "__array__") and (arrays or _is_numpy_scalar(value)):
         return _array_to_plain(value, where)
     allowed = "numbers, text, arrays, lists and mappings" if arrays else "numbers, text, lists and mappings"
@@ -84,10 +73,10 @@ def _array_to_plain(value: Any, where: str) -> Any:
         value = value.detach()
     array = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
     if isinstance(value, np.generic) and array.dtype.kind in "biuf" and array.itemsize <= 8:  # NumPy's own numbers
-        return _to_plain(array.item(), where, True)  # noqa: FBT003
+        return to_json_data(array.item(), where=where)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{where or 'it'} is an array of {array.dtype}, which is not plain data; use arrays of numbers")
-    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    data = b64encode(np.ascontiguousarray(array).tobytes()).decode()
     return {MARK: "array", "type": array.dtype.str, "shape": list(array.shape), "value": data}
 
 
@@ -103,8 +92,8 @@ def compress_arrays(plain: Any) -> Any:
         return plain
     given = cast("dict[str, Any]", plain)
     if given.get(MARK) in ("bytes", "array"):
-        data = zlib.compress(base64.b64decode(given["value"]))
-        return {**given, "value": base64.b85encode(data).decode(), "zlib": True}
+        data = zlib.compress(b64decode(given["value"]))
+        return {**given, "value": b85encode(data).decode(), "zlib": True}
     return {key: compress_arrays(each) for key, each in given.items()}
 
 
@@ -139,7 +128,7 @@ def from_json_data(value: Any) -> Any:
 
 
 def _bytes_of(given: dict[str, Any]) -> bytes:
-    return zlib.decompress(base64.b85decode(given["value"])) if "zlib" in given else base64.b64decode(given["value"])
+    return zlib.decompress(b85decode(given["value"])) if "zlib" in given else b64decode(given["value"])
 
 
 T = TypeVar("T")

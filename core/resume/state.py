@@ -23,6 +23,8 @@ class Position(BaseModel):
     """Epochs that ended, which is also the epoch to continue with, counted from 0."""
     mid_epoch: bool = False
     """Whether that epoch has begun."""
+    in_loop: bool = True
+    """Whether a loop over batches of that epoch has begun."""
     loops: int = 0
     """Loops over batches of that epoch that ended."""
     batches: int = 0
@@ -48,8 +50,11 @@ class RankState(BaseModel):
     """The running means of the current epoch."""
     rng: Any = None
     """The states of the random number generators."""
+    epoch_rng: Any = None
+    """Their states when the current epoch began."""
     loop_rng: Any = None
-    """Their states before the current loop over batches began, which determine its order."""
+    """Their states before the current loop over batches began, which determine its order; None if there is no loop, or
+    if they are those of the epoch's beginning."""
     loaders: list[Any] = Field(default_factory=list[Any])
     """The state of the loader of each loop over batches of the epoch."""
     loop_loader: Any = None
@@ -70,7 +75,7 @@ class RankState(BaseModel):
         return self._with_generators(_completed, first)
 
     def _with_generators(self, change: Callable[[Generators, Generators], Generators], first: RankState) -> RankState:
-        changed = {name: change(getattr(self, name), getattr(first, name)) for name in ("rng", "loop_rng")}
+        changed = {name: change(getattr(self, name), getattr(first, name)) for name in ("rng", "epoch_rng", "loop_rng")}
         return self.model_copy(update=changed)
 
 

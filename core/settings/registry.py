@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from ..callback import Callback
 from ..errors import MissingDependency, SettingsError, UnknownName
 from ..metrics.names import hint, hint_with_list
+from .built_in import DISTRIBUTION, built_in
 
 Group = Literal["callbacks", "adapters", "plugins"]
 
@@ -40,7 +42,7 @@ def installed(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
     for point in _entry_points(_import_path(), f"trainbus.{group}"):
         other = found.setdefault(point.name, point)
         if other.value != point.value:
-            packages = " and ".join(str(each.dist and each.dist.name) for each in (other, point))
+            packages = " and ".join(package_of(each) for each in (other, point))
             raise SettingsError(f"{packages} both define {point.name!r} in trainbus.{group}; uninstall one of them")
     return found
 
@@ -52,8 +54,21 @@ def _import_path() -> tuple[tuple[str, float], ...]:
 
 @lru_cache(maxsize=16)
 def _entry_points(_: object, group: str) -> list[importlib.metadata.EntryPoint]:
-    """Return the entry points of a group, sorted by name; reading them takes milliseconds in a large environment."""
-    return sorted(importlib.metadata.entry_points(group=group), key=lambda point: point.name)
+    """Return the entry points of a group, sorted by name; reading them takes milliseconds in a large environment.
+
+    Those of trainbus itself are those of the code that runs: its metadata may be missing, or be of another version.
+    """
+    others = (point for point in importlib.metadata.entry_points(group=group) if package_of(point) != DISTRIBUTION)
+    return sorted([*built_in(group), *others], key=lambda point: point.name)
+
+
+def package_of(point: importlib.metadata.EntryPoint) -> str:
+    """Return the name of the distribution that defines an entry point.
+
+    >>> package_of(installed("callbacks")["EarlyStopping"])
+    'trainbus'
+    """
+    return DISTRIBUTION if point.dist is None else str(point.dist.name)
 
 
 def summary(point: importlib.metadata.EntryPoint) -> str:
@@ -66,12 +81,9 @@ def summary(point: importlib.metadata.EntryPoint) -> str:
 
 
 def _summary(module: str, name: str) -> str:
-    source = _source(module)
-    if source is None:
-        return ""
-    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+    source, package = _source(module)
     try:
-        statements = ast.parse(source.read_bytes()).body
+        statements = ast.parse(source).body
     except (SyntaxError, ValueError):  # compiled, or written for a later Python
         return ""
     for node in statements:
@@ -84,14 +96,22 @@ def _summary(module: str, name: str) -> str:
     return ""
 
 
-def _source(module: str) -> Path | None:
+def _source(module: str) -> tuple[bytes, str]:
+    """Return the source of a module, empty if there is none, and the package that its relative imports start from."""
     package, *inner = module.split(".")
     spec = importlib.util.find_spec(package)  # finding the outermost package imports nothing
-    if spec is None or spec.origin is None:
-        return None
+    read = getattr(spec and spec.loader, "get_data", None)  # that of a zip file has it, too
+    if spec is None or spec.origin is None or read is None or not spec.origin.endswith(".py"):
+        return b"", ""
     path = Path(spec.origin).parent.joinpath(*inner)
-    files = [path.with_suffix(".py"), path / "__init__.py"] if inner else [Path(spec.origin)]
-    return next(filter(Path.is_file, files), None)
+    parent = module.rpartition(".")[0]
+    files = [(path.with_suffix(".py"), parent), (path / "__init__.py", module)]
+    if not inner:
+        files = [(Path(spec.origin), module if spec.submodule_search_locations is not None else "")]
+    for file, its_package in files:
+        with suppress(OSError):
+            return read(str(file)), its_package
+    return b"", ""
 
 
 def load(group: Group, name: str) -> Any:
@@ -116,7 +136,9 @@ def load(group: Group, name: str) -> Any:
     except MissingDependency:
         raise
     except ImportError as error:
-        raise MissingDependency(f"{name!r} ({known[name].value}) cannot be imported: {error}") from error
+        package = known[name].module.partition(".")[0]
+        way = f"; freeze it with --collect-all {package}" if getattr(sys, "frozen", False) else ""
+        raise MissingDependency(f"{name!r} ({known[name].value}) cannot be imported: {error}{way}") from error
 
 
 def callbacks_from(settings: Iterable[Mapping[str, Any]]) -> list[Callback]:

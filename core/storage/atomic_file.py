@@ -1,4 +1,4 @@
-"""Atomic replacement of files: stage the new file next to its path, sync it, and rename it."""
+"""Files and directories that are to replace others: hashed while they are written, synced, and read back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import TrainbusError, UnreadableCheckpoint
 from .paths import Location
@@ -24,6 +24,8 @@ BUFFER = 1 << 16
 """Bytes that a ``HashedFile`` collects before it writes and hashes them."""
 PIECE = 1 << 20
 """Bytes that ``copy`` reads at once."""
+
+DIFFERS = "the file's content differs from what was written to it"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -45,13 +47,14 @@ class HashedFile(io.BufferedWriter):
     """
 
     def __init__(self, path: Path) -> None:
-        self._hashing = _HashingFile(path)
+        self._hashing = _HashingFile(path, "wb")
+        self._hashing.hash = hashlib.sha256()
         super().__init__(self._hashing, BUFFER)
 
     @property
     def digest(self) -> str:
         """The SHA-256 digest, in hexadecimal digits, of what was written; complete once the file is closed."""
-        return self._hashing.hash.hexdigest()
+        return str(self._hashing.hash.hexdigest())
 
     def seekable(self) -> bool:
         """Return False."""
@@ -65,22 +68,13 @@ class HashedFile(io.BufferedWriter):
 class _HashingFile(io.FileIO):
     """The unbuffered file, with the hash of the bytes that the system has accepted."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "wb")
-        self.hash = hashlib.sha256()
+    hash: Any
+    """An object of ``hashlib``, which does not name its type."""
 
     def write(self, data: Any, /) -> int:
         written = super().write(data)
         self.hash.update(memoryview(data)[: written or 0])
         return written
-
-
-class Staged(NamedTuple):
-    """A complete file that can replace another one."""
-
-    path: Path
-    digest: str
-    """The SHA-256 digest of its content."""
 
 
 def suffix_of(path: Location) -> str:
@@ -92,38 +86,8 @@ def suffix_of(path: Location) -> str:
     return WEIGHTS if path.name.endswith(WEIGHTS) and path.name != WEIGHTS else path.suffix
 
 
-def stage(path: Path, write: Callable[[Path], object]) -> Staged:
-    """Let ``write`` make a file that can replace ``path``, in the same directory and with the same suffix.
-
-    The content is on the disk when this returns. If ``write`` raises, the staged file is removed and the error
-    passes through.
-
-    Args:
-        path: The file to replace; it may be missing.
-        write: Writes to the path that it is called with; may return the SHA-256 digest of what it wrote.
-
-    Raises:
-        OSError: The file cannot be made, or its content does not have the digest that ``write`` returned.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
-    make_directory(path.parent)
-    # an unguessable new name: no other run uses it, and an attacker cannot place a link there
-    handle, name = tempfile.mkstemp(prefix=STAGED, suffix=suffix_of(path), dir=path.parent)
-    os.close(handle)
-    staged = Path(name)
-    try:
-        digest = filled(staged, write)
-        # mkstemp makes private files; a published file gets the permissions that open() would have given it
-        staged.chmod(0o666 & ~_umask())
-    except BaseException:
-        discard(staged)
-        raise
-    return Staged(staged, digest)
-
-
-def filled(path: Path, write: Callable[[Path], object]) -> str:
-    """Let ``write`` fill a file, sync it, and return the digest of its content.
+def fill(path: Path, write: Callable[[Path], object]) -> str:
+    """Let ``write`` fill a file, sync it, and return the digest of its content; remove the file if that fails.
 
     Args:
         path: The file.
@@ -132,9 +96,13 @@ def filled(path: Path, write: Callable[[Path], object]) -> str:
     Raises:
         OSError: The content does not have the digest that ``write`` returned.
     """
-    meant = returned_digest(write(path))
-    sync(path)
-    return verified(path, meant)
+    try:
+        meant = returned_digest(write(path))
+        sync(path)
+        return verified(path, meant)
+    except BaseException:
+        discard(path)
+        raise
 
 
 def verified(path: Path, meant: str = "") -> str:
@@ -149,7 +117,7 @@ def verified(path: Path, meant: str = "") -> str:
     """
     digest = digest_of(path)
     if meant and meant != digest:
-        raise OSError("the file's content differs from what was written to it")
+        raise OSError(DIFFERS)
     return digest
 
 
@@ -220,16 +188,6 @@ def make_directory(directory: Path) -> None:
         sync(directory.parent)
 
 
-def publish(staged: Path, path: Path) -> None:
-    """Rename a staged file to ``path`` durably: it survives a power cut once this returns."""
-    try:
-        staged.replace(path)
-    except BaseException:
-        discard(staged)
-        raise
-    sync(path.parent)
-
-
 def discard(staged: Path) -> None:
     """Remove a staged file or directory if possible."""
     with suppress(OSError):
@@ -239,14 +197,9 @@ def discard(staged: Path) -> None:
             staged.unlink()
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Replace the content of ``path`` by ``text`` in one step."""
-    publish(stage(path, lambda staged: write_bytes(staged, text.encode())).path, path)
-
-
 def digest_of(path: Path) -> str:
     """Return the SHA-256 digest of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

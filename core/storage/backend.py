@@ -9,7 +9,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from .atomic_file import Staged
 from .local import LocalBackend
 from .paths import Location
 from .sharded_directory import digest_of_parts, parts_in
@@ -49,11 +48,8 @@ class Backend(Protocol):
         """Provide the file as a path on this machine, for libraries that read local files only."""
         ...
 
-    def stage(self, write: Callable[[Path], object]) -> Staged:
-        """Let ``write`` make a file on this machine that can replace this one; it has the same suffix.
-
-        If ``write`` returns the SHA-256 digest of what it wrote, the file is compared with it.
-        """
+    def new_file(self) -> Path:
+        """Make an empty file on this machine that can replace this one; it has the same suffix."""
         ...
 
     def publish(self, staged: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
+import secrets
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar
 
 from ..errors import DirectoryLocked
-from .atomic_file import Staged, copy, make_directory, publish, remove_debris, replace_text, stage
+from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 
@@ -64,14 +66,45 @@ class LocalBackend:
     def as_local_file(self) -> Generator[Path]:
         yield self.path
 
-    def stage(self, write: Callable[[Path], object]) -> Staged:
-        return stage(self.path, write)
+    def new_file(self) -> Path:
+        staged, handle = self._open_new_file()
+        os.close(handle)
+        return staged
 
     def publish(self, staged: Path) -> None:
-        publish(staged, self.path)
+        try:
+            os.replace(staged, self.path)  # noqa: PTH105 - the same, with fewer calls
+        except BaseException:
+            discard(staged)
+            raise
+        sync(self.path.parent)
 
     def replace(self, text: str) -> None:
-        replace_text(self.path, text)
+        data = text.encode()
+        staged, handle = self._open_new_file()
+        try:
+            with os.fdopen(handle, "r+b", buffering=0) as file:
+                written = 0
+                while written < len(data):
+                    written += os.write(handle, memoryview(data)[written:])
+                os.fsync(handle)
+                file.seek(0)
+                if file.read() != data:
+                    raise OSError(DIFFERS)
+        except BaseException:
+            discard(staged)
+            raise
+        self.publish(staged)
+
+    def _open_new_file(self) -> tuple[Path, int]:
+        """Make an empty file next to the path; open it to write and read."""
+        path = self.path
+        if path.is_dir():
+            raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
+        make_directory(path.parent)
+        # an unguessable new name: no other run uses it, and an attacker cannot place a link there
+        staged = path.parent / f"{STAGED}{secrets.token_hex(8)}{suffix_of(path)}"
+        return staged, os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
     def hard_link(self, name: str) -> None:
         path = self.path.with_name(name)
@@ -81,7 +114,10 @@ class LocalBackend:
         try:
             os.link(self.path, path)
         except OSError:  # a file system without links
-            publish(stage(path, lambda staged: copy(self.path, staged)).path, path)
+            second = LocalBackend(path)
+            staged = second.new_file()
+            fill(staged, partial(copy, self.path))
+            second.publish(staged)
 
     def remove(self) -> None:
         if self.path.is_dir() and not self.path.is_symlink():

@@ -22,7 +22,7 @@ from ..errors import MissingDependency, SettingsError
 from ..failures import LOG
 from ..metrics.names import hint
 from . import remote_cache
-from .atomic_file import STAGED, Staged, discard, filled, suffix_of
+from .atomic_file import STAGED, discard, suffix_of
 from .lease import Lease, acquire
 from .paths import Location, RemotePath
 
@@ -153,15 +153,10 @@ class RemoteBackend:
         with _as_os_error():
             return str(self._files.ukey(self._key))
 
-    def stage(self, write: Callable[[Path], object]) -> Staged:
+    def new_file(self) -> Path:
         if self.is_directory():
             raise IsADirectoryError(f"{str(self.path)!r} is a directory; name a file in it")
-        staged = _new_file(self.path)
-        try:
-            return Staged(staged, filled(staged, write))
-        except BaseException:
-            discard(staged)
-            raise
+        return _new_file(self.path)
 
     def publish(self, staged: Path) -> None:
         try:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import CheckpointError
-from .atomic_file import copy, digest_of, discard, filled, stage_directory, sync
+from .atomic_file import copy, digest_of, discard, fill, stage_directory, sync
 
 SHARDS = "shards-"
 """Prefix of the names of subdirectories; each holds the parts of one save."""
@@ -198,7 +198,7 @@ def link_parts(source: Path, path: Path) -> None:
             try:
                 os.link(part, target)
             except OSError:  # a file system without links
-                filled(target, partial(copy, part))
+                fill(target, partial(copy, part))
         for directory in (staged, *(each for each in staged.rglob("*") if each.is_dir())):
             sync(directory)
         staged.rename(path)

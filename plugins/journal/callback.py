@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -41,6 +41,11 @@ class Journal(Callback):
     checkpoints all go to a store keeps a journal only if this callback is listed."""
     enabled: bool = True
     """Whether to write a journal."""
+
+    def effective_settings(self, subject: object = None) -> dict[str, Any]:
+        """Return the settings with the path as an absolute one."""
+        settings = super().effective_settings(subject)
+        return settings if self.path == "auto" else {**settings, "path": str(Path(self.path).resolve())}
 
     def exclusive_paths(self) -> tuple[str, ...]:
         """Return the file, as an absolute path."""

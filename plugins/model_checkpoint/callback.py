@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
 from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
@@ -42,6 +44,21 @@ class ModelCheckpoint(CheckpointSettings):
         ...
     trainbus.errors.SettingsError: ModelCheckpoint: filepath='m-{val_loss.real}.pt': {val_loss.real}: a field is ...
     """
+
+    def effective_settings(self, subject: object = None) -> dict[str, Any]:
+        """Return the settings with an absolute path, with its suffix, and without those that have no effect."""
+        settings = super().effective_settings(subject)
+        filepath = self.filepath
+        if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
+            with suppress(SettingsError, MissingDependency):  # a run reports it
+                filepath = self.template_for(subject)
+        unused = ["background"] if self.save_best_only else ["background", "initial_value_threshold"]
+        return {
+            **{name: value for name, value in settings.items() if name not in unused},
+            "filepath": str(location(filepath).resolve()),
+            "save_freq": list(SaveFrequency.parse(self.save_freq)),
+            "save_on": sorted(set(self.save_on)),
+        }
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved, in the background if ``background=True``."""

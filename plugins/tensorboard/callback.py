@@ -51,9 +51,14 @@ class TensorBoard(TensorBoardSettings):
         """Return the directory, as an absolute path."""
         return self.exclusive_paths()
 
-    def compatible_with(self, earlier: Mapping[str, Any]) -> bool:
+    def effective_settings(self, subject: object = None) -> dict[str, Any]:
+        """Return the settings with the directory as an absolute path."""
+        return {**super().effective_settings(subject), "log_dir": str(Path(self.log_dir).resolve())}
+
+    def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether directory and layout are the same."""
-        return (earlier.get("log_dir"), earlier.get("layout")) == (self.log_dir, self.layout)
+        present = self.effective_settings(subject)
+        return all(earlier.get(name) == present[name] for name in ("log_dir", "layout"))
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""

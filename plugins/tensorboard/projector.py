@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from trainbus import SettingsError
 from trainbus.capabilities import HasGraph, HasWeights, missing
 from trainbus.metrics.names import hint
-from trainbus.storage.atomic_file import replace_text
+from trainbus.storage.backend import backend_for
 
 CONFIG = "projector_config.pbtxt"
 FOLDER = "embeddings"
@@ -96,12 +96,12 @@ class Projector:
             array = arrays[table.weight]
             stem = f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '_', table.weight)}"
             lines = ("\t".join(map(repr, row)) for row in array.astype("float64").tolist())
-            replace_text(folder / f"{stem}.tsv", "\n".join(lines) + "\n")
+            backend_for(folder / f"{stem}.tsv").replace("\n".join(lines) + "\n")
             labels = self.metadata.get(table.layer)
             if labels is not None:
                 shutil.copyfile(labels, folder / f"{stem}-metadata.tsv")
             entries.append(_entry(table.weight, f"{FOLDER}/{stem}", array.shape, labels=labels is not None))
-        replace_text(self.directory / CONFIG, "".join(entries))
+        backend_for(self.directory / CONFIG).replace("".join(entries))
         return []
 
 

@@ -15,6 +15,7 @@ from trainbus.resume.rng_state import get_rng_state
 from trainbus.resume.serialization import to_json_data
 from trainbus.resume.state import RankState
 from trainbus.storage.sharded_directory import Part
+from trainbus.storage.sizes import format_bytes
 
 from .measuring import table
 
@@ -139,7 +140,7 @@ def sizes() -> str:
             "DCP's index, 3,000 tensors over all ranks": lambda n: n * tensors * chunk,
             "DCP's index, 3,000 tensors over 64 ranks": lambda n: min(n, 64) * tensors * chunk,
         }
-        return [(name, *(_bytes(of(ranks)) for ranks in RANKS)) for name, of in rows.items()]
+        return [(name, *(format_bytes(of(ranks)) for ranks in RANKS)) for name, of in rows.items()]
 
     return table(("", *(f"{ranks:,}" for ranks in RANKS)), lines())
 
@@ -152,17 +153,11 @@ def checkpoints() -> str:
         for ranks in (64, 1_000, 10_000):
             copied = size / ranks / 10e9
             cells = [f"{max(size / (store * 1e9), size / ranks / 1e9):,.1f}" for store in (10, 100, 1_000)]
-            lines.append((f"{name}, {_bytes(size)}", f"{ranks:,}", _bytes(size / ranks), f"{copied:.3f}", *cells))
+            lines.append(
+                (f"{name}, {format_bytes(size)}", f"{ranks:,}", format_bytes(size / ranks), f"{copied:.3f}", *cells)
+            )
     header = ("parameters, state", "ranks", "each rank", "copy, s", "10 GB/s", "100 GB/s", "1 TB/s")
     return table(header, lines)
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:,.3g} TB"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ that was made, renamed or removed since its directory was synced may be so or no
 """
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -16,7 +17,8 @@ import pytest
 from tests.core.storage.parts import fill
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, manifest_of, newest_intact, read
-from trainbus.storage.atomic_file import publish, stage, sync
+from trainbus.storage.atomic_file import sync
+from trainbus.storage.local import LocalBackend
 
 Disk = dict[Path, bytes]
 
@@ -28,20 +30,19 @@ class Recorder:
         self.calls: list[tuple[str, Path, Path, bytes]] = []
         self.real: dict[str, Callable[..., Any]] = {}
         self.seen = {path.absolute() for path in Path().rglob("*")}
-        for name in ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir"):
+        for name in ("open", "fsync", "replace", "rename", "mkdir", "unlink", "rmdir"):
             self.real[name] = getattr(os, name)
             monkeypatch.setattr(os, name, getattr(self, name))
-        self.real["mkstemp"] = tempfile.mkstemp
-        monkeypatch.setattr(tempfile, "mkstemp", self.mkstemp)
 
     def note(self, call: str, path: Any, target: Any = "", data: bytes = b"") -> None:
         self.calls.append((call, Path(path).absolute(), Path(target).absolute(), data))
         self.seen.add(Path(path).absolute())
 
-    def mkstemp(self, *args: Any, **options: Any) -> tuple[int, str]:
-        handle, name = self.real["mkstemp"](*args, **options)
-        self.note("make", name)
-        return handle, name
+    def open(self, path: Any, flags: int, *args: Any, **options: Any) -> int:
+        handle: int = self.real["open"](path, flags, *args, **options)
+        if flags & os.O_EXCL:
+            self.note("make", path)
+        return handle
 
     def fsync(self, handle: int) -> None:
         self.real["fsync"](handle)
@@ -178,7 +179,7 @@ def test_a_next_commit_leaves_the_old_or_the_new(interrupted: bool, monkeypatch:
     put(path, "old", 1)
     if interrupted:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("trainbus.storage.local.publish", interrupt)
+            patch.setattr("trainbus.storage.local.LocalBackend.publish", interrupt)
             put(path, "cut", 2)
 
     def check(root: Path, done: bool) -> None:
@@ -264,12 +265,13 @@ def test_the_model_finds_what_a_weaker_commit_loses(left_out: str, monkeypatch: 
 
     def weaker() -> None:
         if left_out == "order":
-            publish(stage(path, lambda staged: staged.write_text("new")).path, path)
+            LocalBackend(path).replace("new")
             put(path, "new", 2)
             return
-        skip = Path.is_file if left_out == "file" else Path.is_dir
+        skip = stat.S_ISREG if left_out == "file" else stat.S_ISDIR
+        fsync = os.fsync
         with monkeypatch.context() as patch:
-            patch.setattr("trainbus.storage.atomic_file.sync", lambda place: None if skip(place) else sync(place))
+            patch.setattr(os, "fsync", lambda handle: None if skip(os.fstat(handle).st_mode) else fsync(handle))
             put(path, "new", 2)
 
     def check(root: Path, done: bool) -> None:

@@ -14,7 +14,8 @@ import torch
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 
 from trainbus import CheckpointError, UnreadableCheckpoint
-from trainbus.storage.atomic_file import publish, reading, stage, write_bytes
+from trainbus.storage.atomic_file import fill, reading, write_bytes
+from trainbus.storage.local import LocalBackend
 
 INDEX = ".metadata"
 """DCP's name of the index in its directory."""
@@ -46,9 +47,11 @@ def write_index(metadata: Metadata, path: Path) -> str:
     """Write an index atomically; return its digest."""
     metadata.version = "1.0.0"
     metadata.storage_meta = StorageMeta()  # without paths of this machine
-    staged = stage(path, lambda staged: write_bytes(staged, pickle.dumps(metadata)))
-    publish(staged.path, path)
-    return staged.digest
+    backend = LocalBackend(path)
+    staged = backend.new_file()
+    digest = fill(staged, lambda staged: write_bytes(staged, pickle.dumps(metadata)))
+    backend.publish(staged)
+    return digest
 
 
 def read_index(path: Path) -> Metadata:

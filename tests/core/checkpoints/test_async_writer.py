@@ -80,7 +80,7 @@ def files(folder: Path) -> dict[str, Any]:
             each.pop("settings", None)
         for key in ("files", "decision", "decision_log"):
             run_state.pop(key, None)
-        for key in ("rng", "loop_rng"):
+        for key in ("rng", "epoch_rng", "loop_rng"):
             run_state["rank_state"].pop(key, None)
         found[path.name] = (path.read_bytes(), content, slots)
     return found
@@ -317,3 +317,56 @@ def test_ctrl_c_while_waiting_ends_at_once_and_spoils_nothing(tmp_path: Path) ->
     subject.gate.set()
     job.done.wait()
     assert path.read_bytes() == before[0]
+
+
+OUTLIVED = """
+import os, threading
+from trainbus.checkpoints.async_writer import AsyncWriter, SaveJob
+
+class Held:
+    def __del__(self):
+        os.read(0, 1)
+        print("ended", flush=True)
+
+def then(job):
+    if {inside}:
+        held = Held()
+    else:
+        local.held = Held()  # its thread deletes it when it ends
+
+local = threading.local()
+writer = AsyncWriter()
+writer.submit(SaveJob([], then, collective={collective}), background=True)
+if {abandoned}:
+    writer.abandon()
+print("exit", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("inside", "collective", "abandoned", "waits"),
+    [
+        pytest.param(True, True, True, True, id="in a collective that nobody waits for"),
+        pytest.param(True, False, True, False, id="in a file that nobody waits for"),
+        pytest.param(True, False, False, True, id="in a file"),
+        pytest.param(False, True, False, True, id="after its last job"),
+    ],
+)
+def test_the_process_ends_after_its_writer_thread(
+    inside: bool, collective: bool, abandoned: bool, waits: bool, tmp_path: Path
+) -> None:
+    """A thread that has used torch's collectives aborts the process if it is alive when the interpreter ends."""
+    script = OUTLIVED.format(inside=inside, collective=collective, abandoned=abandoned)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "exit\n"
+        if waits:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1.0)
+            printed, _ = process.communicate("x")
+            assert printed == "ended\n"
+        else:
+            assert process.wait(60) == 0
+        assert process.wait() == 0

@@ -40,9 +40,8 @@ def saved(epochs: int, batches: int = 0) -> Path:
         parts.state.finish_epoch({"loss": float(epoch)})
     if batches:
         np.random.seed(8)  # noqa: NPY002 - loaders draw from the global one
-        parts.collector.note_rng()
         parts.state.start_epoch(epochs)
-        parts.collector.note_rng()
+        parts.collector.enter_epoch()
         resumer_for(parts).begin_loop(np.random.permutation(6))  # noqa: NPY002
         parts.state.counters.trained_batches = batches
         parts.state.means.add("loss", 5.0)

@@ -148,7 +148,7 @@ def test_the_position_says_how_far_the_run_has_come() -> None:
     state = RunState()
     assert state.position == Position(epochs=0)
     state.start_epoch(0)
-    assert state.position == Position(epochs=0, mid_epoch=True)
+    assert state.position == Position(epochs=0, mid_epoch=True, in_loop=False)
     state.loops = 1
     state.counters.trained_batches = 4
     assert state.position == Position(epochs=0, mid_epoch=True, batches=4)
@@ -157,7 +157,7 @@ def test_the_position_says_how_far_the_run_has_come() -> None:
     state.finish_epoch({})
     assert state.position == Position(epochs=1)
     state.start_epoch(1)
-    assert (state.loop_position, state.position) == ([1, 0, 0], Position(epochs=1, mid_epoch=True))
+    assert (state.loop_position, state.position) == ([1, 0, 0], Position(epochs=1, mid_epoch=True, in_loop=False))
 
 
 @pytest.mark.parametrize(

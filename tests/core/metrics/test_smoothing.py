@@ -96,7 +96,7 @@ def test_a_text_that_names_no_smoothing_is_refused_with_an_example(text: str) ->
 def test_a_smoothing_is_kept_in_one_form() -> None:
     """Equal ones are equal, however they were written."""
     assert EarlyStopping(smoothing="ema .90") == EarlyStopping(smoothing="ema 0.9")
-    assert not EarlyStopping(smoothing="ema 0.9").compatible_with(EarlyStopping().settings())
+    assert not EarlyStopping(smoothing="ema 0.9").compatible_with(EarlyStopping().effective_settings())
 
 
 def stop_of(callback: EarlyStopping, losses: list[float], cut: int) -> int | None:

@@ -5,9 +5,11 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+from tqdm import tqdm
 
 from trainbus.resume.dataloader_state import capture_loader, generators_of, is_stateful, restore_loader
 
@@ -50,7 +52,103 @@ def test_a_stateful_loader_continues_by_itself_after_the_batch_it_had_given() ->
 
 def test_a_state_that_is_no_plain_data_is_not_stored() -> None:
     """The batches of such a loader are counted, as those of any other."""
-    assert capture_loader(Stateful(extra=object())) is None
+    state = capture_loader(Stateful(extra=object()))
+
+    assert list(state) == ["failure"]
+    assert "TypeError: ['extra'] is of type object" in state["failure"]
+
+
+@pytest.mark.parametrize("error", [AttributeError, NotImplementedError, RuntimeError, KeyError, ValueError])
+def test_a_state_dict_that_raises_is_replaced_by_the_generators(error: type[Exception]) -> None:
+    """Accelerate's prepared loaders have the method, and it raises AttributeError."""
+
+    class Prepared(DataLoader[int]):
+        def state_dict(self) -> Any:
+            raise error("dl_state_dict")
+
+        def load_state_dict(self, state: Any) -> None:
+            raise error("dl_state_dict")
+
+    def make() -> Prepared:
+        data: Any = range(20)
+        return Prepared(data, shuffle=True, generator=torch.Generator().manual_seed(3))
+
+    loader = make()
+    list(loader)
+    state = through_json(capture_loader(loader))
+    expected = [int(each) for each in loader]
+    again = make()
+
+    assert state["failure"] == f"{error.__name__}: {error('dl_state_dict')}"
+    assert not restore_loader(again, state)
+    assert [int(each) for each in again] == expected
+
+
+class Shuffled:
+    """A sampler of one's own."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return 20
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(20))
+        if isinstance(self.generator, torch.Generator):
+            return iter(torch.randperm(20, generator=self.generator).tolist())
+        self.generator.shuffle(order)
+        return iter(order)
+
+
+class Pair:
+    """Two loaders in step."""
+
+    def __init__(self, *loaders: Any) -> None:
+        self.loaders = loaders
+
+    def __iter__(self) -> Iterator[Any]:
+        return zip(*self.loaders, strict=True)
+
+
+GENERATORS = [
+    lambda: random.Random(5),
+    lambda: np.random.default_rng(5),
+    lambda: np.random.RandomState(5),
+    lambda: torch.Generator().manual_seed(5),
+]
+DATA: Any = range(20)
+WRAPPED = [
+    Shuffled,
+    lambda generator: tqdm(Shuffled(generator), disable=True),
+    lambda generator: DataLoader(DATA, sampler=Shuffled(generator)),
+    lambda generator: DataLoader(DATA, batch_sampler=BatchSampler(Shuffled(generator), 3, drop_last=False)),
+    lambda generator: tqdm(DataLoader(DATA, 4, sampler=Shuffled(generator)), disable=True),
+    lambda generator: Pair(Shuffled(generator), DataLoader(DATA, sampler=Shuffled(generator))),
+]
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("wrapped", WRAPPED)
+def test_a_generator_that_the_loader_holds_is_restored(generator: Any, wrapped: Any) -> None:
+    """Of Python, NumPy or PyTorch; held by the loader, its samplers, or a loader that it wraps."""
+    loader, again = wrapped(generator()), wrapped(generator())
+    list(loader)
+    state = through_json(capture_loader(loader))
+    expected = str(list(loader))
+
+    assert not restore_loader(again, state)
+    assert str(list(again)) == expected
+
+
+def test_the_data_of_a_loader_is_not_searched() -> None:
+    """A generator among a million samples is data; so are the attributes of an array."""
+    held = random.Random(3)
+    data = [random.Random(seed) for seed in range(1000)]
+
+    assert list(generators_of(data)) == []
+    assert len(list(generators_of([held, data]))) == 1
+    assert list(generators_of({"array": np.arange(9), "module": random, "class": random.Random})) == []
 
 
 @pytest.mark.parametrize("where", ["loader", "sampler", "both"])

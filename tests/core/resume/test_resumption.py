@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -287,3 +288,43 @@ def test_a_plain_plugin_without_a_state_has_its_decision_finished() -> None:
     assert (again.result.epochs, again.result.reason) == (first.result.epochs, first.result.reason) == (2, "enough")
     assert sorted(path.name for path in again.state.files) == ["a.npz", "b.npz"]
     assert Path("b.npz").exists()
+
+
+class Draws:
+    """A plugin that draws a number at the beginning of each epoch."""
+
+    @hookimpl
+    def on_epoch_begin(self) -> None:
+        np.random.rand()  # noqa: NPY002 - the generator that a run restores
+
+
+class SavesAtTheBeginning:
+    """A plugin that saves when the second epoch begins."""
+
+    @hookimpl
+    def on_epoch_begin(self, epoch: int) -> Decision | None:
+        return decision.save("begun.npz") if epoch == 1 else None
+
+
+@pytest.mark.parametrize("plugins", [[Draws(), SavesAtTheBeginning()], [SavesAtTheBeginning(), Draws()]])
+@pytest.mark.parametrize("seeded", [False, True])
+def test_a_run_that_was_saved_before_the_loop_of_an_epoch_draws_the_same_orders(
+    seeded: bool, plugins: list[Any]
+) -> None:
+    """From the global generator, whatever other plugins draw in the same event, or from the generator of the loader."""
+
+    def orders(seed: int, resume: str | None = None) -> list[list[int]]:
+        np.random.seed(seed)  # noqa: NPY002
+        generator = torch.Generator().manual_seed(seed)
+        loader = torch.utils.data.DataLoader(range(20), shuffle=True, generator=generator)  # type: ignore[arg-type]
+        found: list[list[int]] = []
+        callbacks = [*plugins, ModelCheckpoint("m-{epoch}", monitor="loss", save_on=())]
+        with Run(LineSubject(), callbacks, progress=False, resume=resume) as run:
+            for _ in run.epochs(3):
+                batches = loader if seeded else np.random.permutation(20)  # noqa: NPY002
+                found.append([int(batch) for batch in run.batches(batches)])
+                run.log(loss=1.0)
+        return found
+
+    unbroken = orders(0)
+    assert orders(1, "begun.npz") == unbroken[1:]

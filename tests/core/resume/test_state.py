@@ -40,10 +40,11 @@ def saved(states: list[RankState], batches: int, *, compact: bool) -> Checkpoint
 
 rank_states = st.lists(
     st.builds(
-        lambda own, loop, each, subject: RankState(
-            rng=own, loop_rng=loop, means=to_json_data(sums_of(each)), subject=subject
+        lambda own, epoch, loop, each, subject: RankState(
+            rng=own, epoch_rng=epoch, loop_rng=loop, means=to_json_data(sums_of(each)), subject=subject
         ),
         generators,
+        st.none() | generators,
         st.none() | generators,
         logged,
         st.integers(),
@@ -59,9 +60,9 @@ def test_as_many_ranks_each_get_their_own_state(then: list[RankState], compact: 
     state = saved(then, 3, compact=compact)
     for rank, before in enumerate(then):
         own = state.for_rank(rank, len(then)).rank_state
-        for name in ("rng", "loop_rng", "means", "subject"):
+        for name in ("rng", "epoch_rng", "loop_rng", "means", "subject"):
             known = from_json_data(getattr(own, name))
-            if name in ("rng", "loop_rng") and getattr(before, name) is not None:
+            if name in ("rng", "epoch_rng", "loop_rng") and getattr(before, name) is not None:
                 first = getattr(then[0], name) or {}
                 assert known == {**first, **getattr(before, name)}
             else:
@@ -77,8 +78,10 @@ def test_a_state_is_its_difference_completed(ones: list[RankState], others: list
     first, own = ones[0], others[0]
     back = own.difference_from(first).completed_by(first)
 
-    assert back.model_dump(exclude={"rng", "loop_rng"}) == own.model_dump(exclude={"rng", "loop_rng"})
-    for name in ("rng", "loop_rng"):
+    assert back.model_dump(exclude={"rng", "epoch_rng", "loop_rng"}) == own.model_dump(
+        exclude={"rng", "epoch_rng", "loop_rng"}
+    )
+    for name in ("rng", "epoch_rng", "loop_rng"):
         before, mine = getattr(first, name) or {}, getattr(own, name)
         assert getattr(back, name) == (None if mine is None else {**before, **mine})
 

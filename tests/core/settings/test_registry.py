@@ -78,7 +78,7 @@ def test_finding_imports_nothing_and_being_installed_activates_nothing() -> None
 def test_two_packages_with_one_name_are_distinguished(stranger: Path) -> None:
     """The same name from two packages is refused, naming both."""
     install(stranger, "stranger", "[trainbus.callbacks]\nEarlyStopping = stranger:Nosy\n")
-    with pytest.raises(SettingsError, match=r"both define 'EarlyStopping' in trainbus.callbacks"):
+    with pytest.raises(SettingsError, match=r"trainbus and stranger both define 'EarlyStopping' in trainbus.callbacks"):
         callbacks_from([{"callback": "EarlyStopping"}])
 
 
@@ -94,6 +94,14 @@ def test_a_broken_package_is_named() -> None:
     with pytest.raises(MissingDependency, match=r"'Broken' \(broken:Broken\) cannot be imported: .*no_such_package"):
         load("callbacks", "Broken")
     assert load("callbacks", "Nosy").__name__ == "Nosy"
+
+
+@pytest.mark.usefixtures("stranger")
+def test_in_a_frozen_application_the_message_says_how_to_include_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tools that freeze an application do not see what is loaded by its name."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(MissingDependency, match=r"no_such_package'; freeze it with --collect-all broken$"):
+        load("callbacks", "Broken")
 
 
 def test_a_missing_dependency_is_raised_as_it_is(stranger: Path) -> None:

@@ -1,0 +1,107 @@
+"""Continue the loops over batches of an interrupted run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from .dataloader_state import is_stateful, restore_loader
+from .rng_state import preserved_rng, restore_rng_state
+from .state import CheckpointState
+
+T = TypeVar("T")
+
+
+class Warn(Protocol):
+    """Logs a warning about the resume."""
+
+    def __call__(self, message: str, *values: object) -> None:
+        """Log the message with its values, on rank 0."""
+        ...
+
+
+class LoaderResumption:
+    """Restores the loaders of loops over batches, each once.
+
+    Args:
+        state: The state of the run that the checkpoint stores.
+        warn: Logs a warning.
+    """
+
+    def __init__(self, state: CheckpointState, warn: Warn) -> None:
+        self._position, self._saved, self._warn = state.position, state.rank_state, warn
+        self._states = dict(enumerate(state.rank_state.loaders))
+        """Number of a loop over batches to the state of its loader, until that was restored."""
+        self._warned = False
+
+    def first_batch(self, number: int) -> int:
+        """Return the first batch of a loop of the interrupted epoch that was not trained on.
+
+        Args:
+            number: The number of the loop over batches in its epoch, counted from 0.
+        """
+        return self._position.batches if number == self._position.loops else 0
+
+    def remaining_batches(
+        self, number: int, loader: Iterable[T], subject: object, reach: Callable[[object], object]
+    ) -> Iterator[T]:
+        """Iterate over the batches of a loop of the interrupted epoch that were not trained on.
+
+        Args:
+            number: The number of the loop over batches in its epoch, counted from 0.
+            loader: What the loop iterates over.
+            subject: The object that is trained.
+            reach: Called with the subject once the point of the interruption is reached.
+        """
+        state = self._states.pop(number, None)
+        if number < self._position.loops:  # this loop was complete
+            restore_loader(loader, state)
+            return
+        self._warn_of_position(loader, state)
+        skip = 0
+        if not restore_loader(loader, state):
+            skip = self._position.batches
+            self._warn_of_failure(loader, state, skip)
+            restore_loader(loader, self._saved.loop_loader)
+        restore_rng_state(self._saved.epoch_rng if self._saved.loop_rng is None else self._saved.loop_rng, subject)
+        batches = iter(loader)
+        for done in range(skip):
+            try:
+                next(batches)
+            except StopIteration:
+                self._warn("the loader gives only %d batches, but %d of the epoch were trained on", done, skip)
+                break
+        reach(subject)
+        yield from batches
+
+    def restore(self, number: int, loader: Iterable[Any], subject: object) -> None:
+        """Restore the loader of a later loop, if the checkpoint holds its state; no random numbers are drawn."""
+        state = self._states.pop(number, None)
+        self._warn_of_position(loader, state)
+        if state is not None:
+            with preserved_rng(subject):
+                restore_loader(loader, state)
+
+    def _warn_of_position(self, loader: object, state: Any) -> None:
+        """Say once that an iterator, which a new process has made anew, may begin anywhere."""
+        knows = is_stateful(loader) and "failure" not in (state or {})
+        if isinstance(loader, Iterator) and not knows and not self._warned:
+            self._warned = True
+            self._warn(
+                "the checkpoint cannot tell where the %s that gives the batches was: unless it begins with the first "
+                "batch of epoch %d again, samples are trained on twice or never; give run.batches() the loader "
+                "itself, or an object with state_dict and load_state_dict",
+                type(loader).__name__,
+                self._position.epochs + 1,
+            )
+
+    def _warn_of_failure(self, loader: object, state: Any, skip: int) -> None:
+        failure = (state or {}).get("failure")
+        if failure and skip:
+            self._warn(
+                "the loader is drawn from again, without training on the first %d batches, since state_dict() of %s "
+                "has failed: %s",
+                skip,
+                type(loader).__name__,
+                failure,
+            )
