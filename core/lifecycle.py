@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from .callback import Callback
-from .capabilities import HasLearningRate, has
 from .decision import REQUEST, Decision
 from .distributed.rank_group import group_for
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
 from .engine.bus import Bus
 from .engine.execution_result import ExecutionResult
 from .engine.executor import Executor
+from .engine.learning_rates import LearningRates
 from .engine.resumer import Resumer
 from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
@@ -74,7 +74,8 @@ class Lifecycle:
         self.bus.register(self.plugins.items())
         self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
-        self.executor = executor = Executor(subject, self.collector, failures)
+        self.rates = LearningRates(state, group.bind("report_undone", failures.record))
+        self.executor = executor = Executor(subject, self.collector, self.rates, failures)
         self.stop_requests = StopRequests(signals, state, group)
         self.resumer = Resumer(
             resume,
@@ -165,9 +166,11 @@ class Lifecycle:
         if self.resumer.mid_epoch:
             self.bus.replay("on_epoch_begin", run, epoch)
             self.resumer.reenter_epoch()
+            self.rates.resume_epoch()
             return
         self.collector.leave_epoch()
         self.dispatch(run, "on_epoch_begin", epoch)
+        self.rates.begin_epoch()
         self.collector.enter_epoch()
 
     def plan(self, epochs: int, initial_epoch: int, validation_freq: int | Collection[int]) -> range:
@@ -188,7 +191,7 @@ class Lifecycle:
             raise SettingsError(f"batches({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")
         state, bus = self.state, self.bus
         state.planned_batches = length_of(loader)
-        state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
+        self.rates.first_batch()
         batches, first = self.resumer.begin_loop(loader)
         if bus.on_batch_begin is None and bus.on_batch_end is None:
             return unobserved_batches(state, batches, first, accumulate, self.loop_ends)
@@ -207,9 +210,10 @@ class Lifecycle:
         check_metrics(metrics)
         for name in metrics:
             check_name(name)
-        rates = state.learning_rates or self._learning_rates()
+        rates = self.rates.end_epoch()
         means, written = self._epoch_results()
         state.finish_epoch(fetch_together(rates, means, means.without_value, metrics))
+        self.rates.check(rates)
         self.record(run, written)
         self.dispatch(run, "on_epoch_end", state.epoch, state.metrics)
         self.stop_requests.check_stop_file()
@@ -239,6 +243,7 @@ class Lifecycle:
                     errors.append(raised)
             if errors or state.error is not None:  # a file that was being written may not exist
                 state.files = existing(state.files)
+        self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
         self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
@@ -263,10 +268,6 @@ class Lifecycle:
             failures=tuple(self.failures.all),
             decisions=tuple(state.decision_log),
         )
-
-    def _learning_rates(self) -> Mapping[str, float]:
-        subject = self.state.subject
-        return subject.learning_rates() if has(subject, HasLearningRate) else {}
 
 
 class _MonitorUpdates:

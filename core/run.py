@@ -224,6 +224,7 @@ class Run:
         """Begin a batch, counted from 0 in its epoch."""
         state = self.state
         state.counters.batch = batch
+        self._life.rates.first_batch()
         begin = self._bus.on_batch_begin
         if begin is not None and (decision := begin(self, state.epoch, batch)) is not None:
             self._life.execute(self, decision)

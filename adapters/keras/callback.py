@@ -176,8 +176,12 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         fit.report_unreported_batches()
         reported = fit.run.state.means  # on_test_end has reported those of the validation
         trained = {name: value for name, value in logs.items() if not (name.startswith("val_") and name in reported)}
+        fit.check_optimizer()
+        rates = dict(fit.run.state.learning_rates)
         if fit.changes_rates:
-            logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does
+            logs.update(rates)
+        # other Keras callbacks log the rates of the epoch's end
+        trained = {name: value for name, value in trained.items() if name not in rates}
         fit.run.end_epoch(fit.to_run_metrics(trained, fit.samples))
         if fit.run.world_size > 1:
             logs.update((name, fit.run.metrics[name]) for name in logs.keys() & fit.run.metrics.keys())

@@ -47,7 +47,7 @@ class RunState:
         self.means = RunningMeans()
         """The running means of the current epoch."""
         self.learning_rates: Mapping[str, float] = {}
-        """The learning rates of the first weight update of the current epoch; empty before it."""
+        """The learning rates of the first weight update of the current epoch, or of its beginning before that."""
         self.metrics: Mapping[str, Any] = {}
         """The metrics of the last epoch that ended."""
         self.epoch_metrics: list[tuple[int, Mapping[str, Any]]] = []
