@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar
 
 from .callback import Callback
@@ -20,7 +22,7 @@ from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import Failures, is_observer
+from .failures import LOG, Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitors
@@ -33,8 +35,11 @@ from .settings.plugin_list import CallbackLike, build_plugins
 from .storage.backend import existing
 from .storage.paths import Source
 from .storage.sharded_directory import VerificationShare
+from .terminal import plural
 
 T = TypeVar("T")
+
+_IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end_epoch() in a loop of your own"
 
 
 class Lifecycle:
@@ -94,6 +99,13 @@ class Lifecycle:
         if self.state.phase != phase:
             raise LoopError(otherwise)
 
+    def require_epoch(self, call: str) -> None:
+        """Raise a ``LoopError`` unless an epoch is open: no callback would see what is logged or trained."""
+        over = "; this run is over" if self.state.phase == "ended" else ""
+        self.require("open", f"{call} belongs inside `with run:`{over}")
+        if not self.state.epoch_open:
+            raise LoopError(f"{call} belongs inside an epoch, or no callback sees it: {_IN_EPOCH}")
+
     # --- one event
 
     def dispatch(self, run: object, name: str, *values: Any) -> None:
@@ -138,6 +150,26 @@ class Lifecycle:
             self.end(run, error)
             raise
 
+    def epochs(
+        self, run: object, epochs: int | None, initial_epoch: int, validation_freq: int | Collection[int]
+    ) -> Iterator[int]:
+        """Iterate over the epochs, or until a decision ends the training."""
+        self.require("open", "epochs() belongs inside `with run:`")
+        self.finish_left_epoch(run)
+        self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
+        first = self.resumer.first_epoch(initial_epoch, epochs)
+        return self._epochs(run, count(first) if epochs is None else range(first, epochs))
+
+    def _epochs(self, run: object, epochs: Iterable[int]) -> Iterator[int]:
+        for epoch in epochs:
+            if self.loop_ends():
+                return
+            self.begin_epoch(run, epoch)
+            if self.loop_ends():
+                return
+            yield epoch
+            self.end_epoch(run, {})
+
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
@@ -153,9 +185,9 @@ class Lifecycle:
 
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""
-        self.require("open", "batches() belongs inside `with run:`")
         if accumulate is not None and accumulate < 1:
             raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
+        self.require_epoch("batches()")
         state, bus = self.state, self.bus
         state.planned_batches = length_of(loader)
         state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
@@ -184,10 +216,34 @@ class Lifecycle:
         self.stop_requests.check_stop_file()
         self.stop_requests.check()
 
+    def finish_left_epoch(self, run: object) -> None:
+        """End an epoch that has logged and whose loop was left, as by ``break``: its metrics and decisions count."""
+        state = self.state
+        if state.epoch_open and not state.interrupted:
+            self.stop_requests.check()
+            if state.means:
+                if not state.validated:  # it may have been left before its validation
+                    state.validation_freq = None
+                self.end_epoch(run, {})
+
+    def leave(self, run: object, error: BaseException | None) -> None:
+        """End the training and, if there is no error, the epoch in which the loop was left; report an unused run."""
+        state = self.state
+        if error is None and state.phase == "open":
+            state.left = state.epoch_open
+            try:
+                self.finish_left_epoch(run)
+            except BaseException as raised:
+                self.end(run, raised)
+                raise
+            if self.plugins and not state.epochs_started and state.planned_epochs is None:
+                self.group.bind("log_end", LOG.warning)(f"no epoch has begun, so no callback was used: {_IN_EPOCH}")
+        self.end(run, error)
+
     def end(self, run: object, error: BaseException | None) -> None:
         """End the training: call every plugin, execute their last decision, wait for all files, close everything."""
         state = self.state
-        was_open, state.phase = state.phase == "open", "ended"
+        was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
         if not was_open:
             return
         bind, executor = self.group.bind, self.executor
@@ -236,6 +292,16 @@ class Lifecycle:
     def _learning_rates(self) -> Mapping[str, float]:
         subject = self.state.subject
         return subject.learning_rates() if has(subject, HasLearningRate) else {}
+
+
+def report_dropped(epochs: Sequence[object], process: int) -> None:
+    """Report that a run was collected before it had ended; a forked process leaves that to the one that began it."""
+    if os.getpid() == process:
+        LOG.warning(
+            "a run was dropped after %s without its end: its callbacks are not called, and its last files may be "
+            "missing; use `with run:`, or call run.end() in a finally block",
+            plural(len(epochs), "epoch"),
+        )
 
 
 class _MonitorUpdates:

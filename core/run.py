@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Self, TypeVar
@@ -11,7 +13,7 @@ from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
 from .failures import Failure
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, report_dropped
 from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.running_means import Reduce
@@ -73,6 +75,7 @@ class Run:
             subject, callbacks, progress=progress, resume=resume, resume_strict=resume_strict, signals=signals
         )
         self._bus = life.bus
+        self._dropped: weakref.finalize[..., Run] | None = None
         self.subject = subject
         """What is trained, as its adapter presents it."""
         self.state = life.state
@@ -96,27 +99,20 @@ class Run:
         self.end(error)
 
     def epochs(
-        self, epochs: int, *, initial_epoch: int = 0, validation_freq: int | Collection[int] = 1
+        self, epochs: int | None = None, *, initial_epoch: int = 0, validation_freq: int | Collection[int] = 1
     ) -> Iterator[int]:
         """Iterate over the epochs from ``initial_epoch`` to ``epochs`` - 1, or until a decision ends the training.
 
+        A loop may leave an epoch by ``break``. If it has logged, the epoch ends at the end of the ``with`` block or
+        when another loop begins: its metrics are recorded, and the callbacks decide about it.
+
         Args:
-            epochs: Number of the last epoch, counted from 1.
+            epochs: Number of the last epoch, counted from 1; None for no last one.
             initial_epoch: The first epoch, counted from 0.
             validation_freq: Which epochs have a validation: every n-th, or these (counted from 1). Metrics whose
                 names begin with ``val_`` are expected in these only.
         """
-        life = self._life
-        life.require("open", "epochs() belongs inside `with run:`")
-        self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
-        for epoch in range(self.resumer.first_epoch(initial_epoch, epochs), epochs):
-            if life.loop_ends():
-                return
-            self.begin_epoch(epoch)
-            if life.loop_ends():
-                return
-            yield epoch
-            self.end_epoch()
+        return self._life.epochs(self, epochs, initial_epoch, validation_freq)
 
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training.
@@ -127,12 +123,14 @@ class Run:
 
         Raises:
             SettingsError: ``accumulate`` is below 1.
+            LoopError: No epoch is open.
         """
         return self._life.batches(self, loader, accumulate)
 
     @contextmanager
     def validation(self) -> Generator[None]:
         """Add the prefix ``val_`` to the names of metrics that are logged in this block."""
+        self._life.require_epoch("validation()")
         self.begin_validation()
         self.state.validating = True
         try:
@@ -157,8 +155,11 @@ class Run:
 
         Raises:
             SettingsError: A value is not a number, or the count is not above 0.
+            LoopError: No epoch is open.
         """
         state = self.state
+        if not state.epoch_open:
+            self._life.require_epoch("log()")
         for name, value in {**(metrics or {}), **named}.items():
             prefix = "val_" if state.validating and not name.startswith("val_") else ""
             state.means.add(prefix + name, value, count, reduce)
@@ -170,8 +171,7 @@ class Run:
     def decide(self, decision: Decision) -> None:
         """Execute a decision of the loop, as if a plugin had asked for it.
 
-        If several processes train together, all ranks execute it at their next barrier, at the latest at the end of
-        the epoch.
+        If several processes train together, they execute it at their next barrier, at the latest when the epoch ends.
         """
         self._life.require("open", "a run decides only inside `with run:`")
         self._life.execute(self, decision.signed("loop"))
@@ -182,14 +182,15 @@ class Run:
         """Begin the training.
 
         Args:
-            loop_is_alive: Returns whether the loop is still running; called when a signal arrives, for loops that may
-                end without any event. A signal that no loop would obey has its usual effect.
+            loop_is_alive: Returns whether the loop still runs; called when a signal arrives, for loops that may end
+                without any event. A signal that no loop would obey has its usual effect.
 
         Raises:
             SettingsError: A plugin refuses its options.
             CheckpointError: Another run writes into the same directory.
         """
         self._life.begin(self, loop_is_alive)
+        self._dropped = weakref.finalize(self, report_dropped, self.state.epoch_metrics, os.getpid())
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch, counted from 0.
@@ -206,10 +207,9 @@ class Run:
 
     def begin_batch(self, batch: int) -> None:
         """Begin a batch, counted from 0 in its epoch."""
-        state = self.state
-        state.counters.batch = batch
+        self.state.counters.batch = batch
         begin = self._bus.on_batch_begin
-        if begin is not None and (decision := begin(self, state.epoch, batch)) is not None:
+        if begin is not None and (decision := begin(self, self.state.epoch, batch)) is not None:
             self._life.execute(self, decision)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
@@ -257,20 +257,20 @@ class Run:
         self._life.end_epoch(self, metrics or {})
 
     def at_end(self, close: Callable[[], object]) -> None:
-        """Call ``close`` when the run is over, however it ended, after the plugins were called for the last time.
-
-        Functions are called in the reverse order of their registration.
-        """
+        """Call ``close`` when the run is over and its plugins were called for the last time; the last one is first."""
         self._life.require("open", "at_end() needs a run that has begun and is not over")
         self._life.at_end.callback(close)
 
     def end(self, error: BaseException | None = None) -> None:
         """End the training; a second call has no effect. ``error`` is what ended the loop, None if it ended normally.
 
-        Every plugin is called, even if one raises. The first error of a plugin is raised again, unless ``error`` is
-        given.
+        Without an error, an epoch that is still open and has logged is ended first.
+
+        Every plugin is called, even if one raises; the first error is raised again, unless ``error`` is given.
         """
-        self._life.end(self, error)
+        if self._dropped is not None:
+            self._dropped.detach()
+        self._life.leave(self, error)
 
     # --- what plugins read
 
@@ -339,8 +339,8 @@ class Run:
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
         """Report what a plugin continues without: one line in the log, in ``failures`` and in the journal.
 
-        It does not count towards the failures after which an observer is disabled. A thread may call it, too. ``lost``
-        says in a few words what is lost, such as "no graph"; ``error`` is the cause.
+        It does not count towards the failures that disable an observer. A thread may call it, too. ``lost`` says what
+        is lost, such as "no graph"; ``error`` is the cause.
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)
