@@ -201,6 +201,8 @@ class Lifecycle:
         """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
         if accumulate is None or batches % accumulate == 0:
             self.stop_requests.check()
+        if self.state.interrupted:  # the loop has caught that
+            return True
         return any(each.by != REQUEST for each in self.state.stop_actions) and self.group.may_stop()
 
     def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
@@ -226,26 +228,35 @@ class Lifecycle:
                     state.validation_freq = None
                 self.end_epoch(run, {})
 
-    def leave(self, run: object, error: BaseException | None) -> None:
-        """End the training and, if there is no error, the epoch in which the loop was left; report an unused run."""
+    def leave(self, run: object, error: BaseException | None) -> bool:
+        """End the training and, if there is no error, the epoch in which the loop was left; report an unused run.
+
+        Returns:
+            As ``end`` does.
+        """
         state = self.state
         if error is None and state.phase == "open":
             state.left = state.epoch_open
             try:
                 self.finish_left_epoch(run)
             except BaseException as raised:
-                self.end(run, raised)
+                if self.end(run, raised):
+                    return True
                 raise
             if self.plugins and not state.epochs_started and state.planned_epochs is None:
                 self.group.bind("log_end", LOG.warning)(f"no epoch has begun, so no callback was used: {_IN_EPOCH}")
-        self.end(run, error)
+        return self.end(run, error)
 
-    def end(self, run: object, error: BaseException | None) -> None:
-        """End the training: call every plugin, execute their last decision, wait for all files, close everything."""
+    def end(self, run: object, error: BaseException | None) -> bool:
+        """End the training: call every plugin, execute their last decision, wait for all files, close everything.
+
+        Returns:
+            Whether ``error`` is the interruption by a signal that the user's own handler has dealt with.
+        """
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
         if not was_open:
-            return
+            return False
         bind, executor = self.group.bind, self.executor
         with ExitStack() as last, self.at_end:  # directories are unlocked even if this is interrupted
             last.callback(self.stop_requests.close)
@@ -266,9 +277,10 @@ class Lifecycle:
                 state.files = existing(state.files)
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
-        self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
-        if errors and error is None:
+        handled = self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
+        if errors and (error is None or handled):
             raise errors[0]
+        return handled
 
     def result(self) -> Result:
         """Return how the run ended, or how far it is."""

@@ -95,8 +95,8 @@ class Run:
         self.begin()
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.end(error)
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool | None:
+        return self.end(error)
 
     def epochs(
         self, epochs: int | None = None, *, initial_epoch: int = 0, validation_freq: int | Collection[int] = 1
@@ -154,7 +154,7 @@ class Run:
             named: Metrics by name.
 
         Raises:
-            SettingsError: A value is not a number, or the count is not above 0.
+            SettingsError: A value is no number, or the count is not above 0.
             LoopError: No epoch is open.
         """
         state = self.state
@@ -169,10 +169,7 @@ class Run:
         self.decide(stop(reason))
 
     def decide(self, decision: Decision) -> None:
-        """Execute a decision of the loop, as if a plugin had asked for it.
-
-        If several processes train together, they execute it at their next barrier, at the latest when the epoch ends.
-        """
+        """Execute a decision of the loop as if a plugin had asked for it; several ranks do so at their next barrier."""
         self._life.require("open", "a run decides only inside `with run:`")
         self._life.execute(self, decision.signed("loop"))
 
@@ -257,20 +254,21 @@ class Run:
         self._life.end_epoch(self, metrics or {})
 
     def at_end(self, close: Callable[[], object]) -> None:
-        """Call ``close`` when the run is over and its plugins were called for the last time; the last one is first."""
+        """Call ``close`` when the run is over, after all plugins were called; the last function is called first."""
         self._life.require("open", "at_end() needs a run that has begun and is not over")
         self._life.at_end.callback(close)
 
-    def end(self, error: BaseException | None = None) -> None:
+    def end(self, error: BaseException | None = None) -> bool:
         """End the training; a second call has no effect. ``error`` is what ended the loop, None if it ended normally.
 
         Without an error, an epoch that is still open and has logged is ended first.
 
-        Every plugin is called, even if one raises; the first error is raised again, unless ``error`` is given.
+        Every plugin is called, even if one raises; the first error is raised again, unless ``error`` is given. Returns
+        whether ``error`` need not be raised: a signal ended the loop, and the user's own handler for it was called.
         """
         if self._dropped is not None:
             self._dropped.detach()
-        self._life.leave(self, error)
+        return self._life.leave(self, error)
 
     # --- what plugins read
 
