@@ -40,14 +40,19 @@ def _one_line(error: Exception) -> str:
     return shorten(message, MAX_CHARS, placeholder=" ...") if len(message.splitlines()) > 1 else message
 
 
+ENGINE = "trainbus"
+"""The name under which the engine itself listens; users have not listed it, so no message names it."""
+
+
 def is_observer(plugin: object) -> bool:
     """Return whether the training can continue without the plugin: its attribute ``critical`` is False."""
     return getattr(plugin, "critical", True) is False
 
 
 def add_plugin_note(error: BaseException, hook: str, plugin: str) -> None:
-    """Add a note to the error that names the plugin and the hook that raised it."""
-    error.add_note(f"raised in {hook} by the plugin {plugin!r}")
+    """Add a note to the error that names the plugin and the hook that raised it, unless it is the engine's own."""
+    if plugin != ENGINE:
+        error.add_note(f"raised in {hook} by the plugin {plugin!r}")
 
 
 class Failures:

@@ -20,7 +20,7 @@ from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import Failures, is_observer
+from .failures import ENGINE, Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitors
@@ -69,7 +69,7 @@ class Lifecycle:
         self.monitors = Monitors(state)
         self.bus = Bus(failures, group.bind)
         self.bus.register(self.plugins.items())
-        self.bus.register([("monitors", _MonitorUpdates(self.monitors))])
+        self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
         self.executor = executor = Executor(subject, self.collector, failures)
         self.stop_requests = StopRequests(signals, state, group)
@@ -185,7 +185,7 @@ class Lifecycle:
             check_name(name)
         rates = state.learning_rates or self._learning_rates()
         means, written = self._epoch_results()
-        state.finish_epoch(fetch_together(rates, means, metrics))
+        state.finish_epoch(fetch_together(rates, means.without_value, means, metrics))
         self.record(run, written)
         self.dispatch(run, "on_epoch_end", state.epoch, state.metrics)
         self.stop_requests.check_stop_file()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from .callback import Callback
+from .callback import Callback, Mode
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
@@ -153,10 +153,10 @@ class Run:
             count: Number of samples that each value is the mean of: its weight in the mean of the epoch.
             reduce: How the values of all batches and ranks are reduced: "mean", "sum", "max" or "min"; None for the
                 mean over rank 0's batches, if the values are the same on every rank already.
-            named: Metrics by name.
+            named: Metrics by name. None is a metric that has no value this time.
 
         Raises:
-            SettingsError: A value is not a number, or the count is not above 0.
+            SettingsError: A value is not a number, or the count is not a finite number above 0.
         """
         state = self.state
         for name, value in {**(metrics or {}), **named}.items():
@@ -328,13 +328,13 @@ class Run:
         """How the run ended, or how far it is."""
         return self._life.result()
 
-    def monitor(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
-        """Return the monitor of a metric; plugins that ask for the same one share it.
+    def monitor(self, metric: str, mode: Mode = "auto", *, start_from_epoch: int = 0) -> Monitor:
+        """Return the monitor of a metric, which must be logged from that epoch on; equal calls share one.
 
         Raises:
             UnknownDirection: ``mode`` is "auto", and the direction in which the metric improves is unknown.
         """
-        return self._life.monitors.get(metric, mode)
+        return self._life.monitors.get(metric, mode, start_from_epoch=start_from_epoch)
 
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
         """Report what a plugin continues without: one line in the log, in ``failures`` and in the journal.

@@ -20,7 +20,7 @@ RULE = stopping_rule.__name__
 class EarlyStopping(MonitoredCallback):
     """Stop when the monitored metric has not improved for ``patience`` epochs.
 
-    Epochs that do not log the metric do not count. A value that is not finite is never an improvement. The rule is
+    Epochs that log no value of the metric do not count. A value that is not finite is never an improvement. The rule is
     that of Keras 3.15.1.
 
     >>> EarlyStopping(monitor="val_loss", patience=3)
@@ -36,7 +36,7 @@ class EarlyStopping(MonitoredCallback):
     restore_best_weights: bool = False
     """Whether to restore the weights of the best epoch at the end of training, unless an error ended it."""
     start_from_epoch: NonNegativeInt = 0
-    """First epoch, counted from 0, whose metric counts."""
+    """First epoch, counted from 0, whose metric counts; earlier ones need not log it."""
     smoothing: Annotated[str | None, AfterValidator(check_smoothing)] = None
     """How to smooth the metric before it is compared: "ema 0.9" is an exponential moving average that keeps 0.9 of
     itself at each epoch, "median 5" the median of the last 5 values. The best epoch is then that of the smoothed
@@ -73,7 +73,8 @@ class _Stopper:
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
-        self.monitor = run.monitor(self.settings.monitor, self.settings.mode)
+        settings = self.settings
+        self.monitor = run.monitor(settings.monitor, settings.mode, start_from_epoch=settings.start_from_epoch)
 
     @hookimpl
     def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:

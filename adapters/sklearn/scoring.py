@@ -124,13 +124,16 @@ class Metrics:
     def __call__(self, X: Any, y: Any) -> dict[str, float]:
         """Return the metrics on these rows."""
         own = None if y is None else loss(self.estimator, X, y)
-        found = {} if own is None else {"loss": own}
+        return {**({} if own is None else {"loss": own}), **self.scores(X, y)}
+
+    def scores(self, X: Any, y: Any) -> dict[str, Any]:
+        """Return the scores on these rows, without the loss."""
         if self._scorer is None:
-            return found
+            return {}
         scores = self._scorer(self.estimator, X, y)
         named = scores if isinstance(scores, Mapping) else dict.fromkeys(self.names, scores)
         self.names |= named.keys()
-        return {**found, **named}
+        return dict(named)
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """Return "max" for a score of any name, and "min" for the loss."""

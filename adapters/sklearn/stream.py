@@ -18,10 +18,13 @@ from trainbus.engine.signals import DEFAULT
 from .estimators import accepts, final_estimator, fit_batch, ravel_targets, unsupported_option
 from .pipeline import transformed
 from .rows import Rows
+from .scorer_trial import try_scorers
 from .scoring import Scoring
 from .subject import SklearnSubject
 
 Stream = Iterable[Any] | Callable[[], Iterable[Any]]
+_TRIAL_ROWS = 32
+"""Rows of validation data in memory from which a copy learns, on which each scorer is tried."""
 """Batches, each X, ``(X, y)`` or ``(X, y, sample_weight)``; or a function that returns them for each epoch."""
 
 
@@ -85,6 +88,8 @@ def partial_fit_stream(
         _check_stream("validation_data", validation_data, epochs)
     options = _class_options(estimator, classes)
     weighs = accepts(estimator, "sample_weight")
+    if in_memory:
+        try_scorers(estimator, scoring, [_rows("validation_data", estimator, validation_data)], _TRIAL_ROWS, options)
 
     with Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals) as run:
         for epoch in run.epochs(epochs, validation_freq=validation_freq):

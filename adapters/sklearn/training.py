@@ -21,6 +21,7 @@ from trainbus.storage.paths import Source
 from .estimators import accepts, final_estimator, fit_batch, ravel_targets, trains_by_column, unsupported_option
 from .pipeline import fit_steps
 from .rows import Rows, batches
+from .scorer_trial import try_scorers
 from .scoring import Scoring
 from .subject import SklearnSubject
 
@@ -61,6 +62,7 @@ def partial_fit(
         validation_freq: Which epochs end with a validation: every n-th, or these (counted from 1).
         scoring: A scorer's name, several, a mapping from names to scorers, or a callable ``(estimator, X, y)`` that
             returns a number, named "score", or several by name; None is the estimator's ``score``, if it has one.
+            Each scorer is called once before the training, on a copy that has learned from a few rows.
         callbacks: As in ``trainbus.Run``.
         classes: All labels that may occur, per output if there are several; None takes them from ``y``.
         sample_weight: Weights of shape (rows,) of the samples in training; metrics are not weighted.
@@ -95,6 +97,8 @@ def partial_fit(
     options = _class_options(estimator, rows, validation_rows, classes)
     if sample_weight is not None and not accepts(estimator, "sample_weight"):
         raise unsupported_option(estimator, "sample_weight")
+    data = [rows] if validation_rows is None else [rows, validation_rows]
+    try_scorers(estimator, scoring, data, batch_size, options)
     random = subject.random = check_random_state(random_state) if shuffle else None
 
     run = Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)

@@ -13,12 +13,21 @@ from ..metrics.scalars import on_host
 __all__ = ["MetricReducer"]
 
 
+WITHOUT_VALUE = (0,)
+"""The shape of a metric of which only None was logged so far; any rank may log its first value later."""
+
+
 class MetricSlot(NamedTuple):
     """One metric's position in the row."""
 
     name: str
     reduce: Reduce
     shape: tuple[int, ...]
+
+    @property
+    def has_value(self) -> bool:
+        """Whether any value was logged, not only None."""
+        return self.shape != WITHOUT_VALUE
 
     @property
     def is_extreme(self) -> bool:
@@ -46,6 +55,9 @@ class MetricReducer:
         own: list[MetricSlot] = []
         self._values = {}
         for name, (_, count, *reduced) in means.sums().items():
+            if not count:
+                own.append(MetricSlot(name, "mean", WITHOUT_VALUE))
+                continue
             shape, values = _flat(host[name])
             own.append(MetricSlot(name, reduced[0] if reduced else "mean", shape))
             self._values[name] = values, float(count)
@@ -112,6 +124,8 @@ class MetricReducer:
             if count:
                 once = slot.reduce in ("sum", "max", "min")
                 sums[slot.name] = (_shaped(values, slot.shape), 1 if once else count, slot.reduce)
+            elif not slot.has_value:
+                sums[slot.name] = (None, 0)
         means = RunningMeans()
         means.load_sums(sums)
         return means
@@ -122,7 +136,9 @@ def _union(layouts: Iterable[tuple[str, Iterable[MetricSlot]]]) -> list[MetricSl
     for whose, layout in layouts:
         for slot in layout:
             other, same = slots.setdefault(slot.name, (whose, slot))
-            if same != slot:
+            if not same.has_value:
+                slots[slot.name] = whose, slot
+            elif slot.has_value and same != slot:
                 raise SettingsError(
                     f"{slot.name!r} is not the same on all ranks: {_kind(same)} on {other}, {_kind(slot)} on {whose}"
                 )

@@ -5,6 +5,7 @@ phrase decides, the direction is unknown, since a wrong one would silently keep 
 """
 
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ _LONGEST_PHRASE: Final = 6
 _SHORTEST_PART: Final = 3
 _LONGEST_RUN: Final = 60
 _LONGEST_NAME: Final = 500
+_NEAR: Final = 0.8  # least similarity of a word and the one that was probably meant
 
 _NEGATED: Final = re.compile(r"^\s*1\s*-\s*(?=[A-Za-z])|(?:^|(?<=[/_ ]))-(?=[A-Za-z])")
 _SUFFIX: Final = re.compile(r"(?:[_/ ](?:step|epoch|mean|avg|val|valid|train|test|eval|dataloader_idx|[0-9]+))+$")
@@ -61,7 +63,9 @@ downwards; write mode="max" or mode="min"
     direction = _direction(name)
     if direction is None:
         unclear = f"the name {name!r} does not show whether the metric improves upwards or downwards"
-        raise UnknownDirection(f'{unclear}; write mode="max" or mode="min"')
+        near = _near_miss(name)
+        hint = f"; did you mean {near!r}? if not, write" if near else "; write"
+        raise UnknownDirection(f'{unclear}{hint} mode="max" or mode="min"')
     return direction
 
 
@@ -78,6 +82,20 @@ def _direction(name: str) -> Literal["min", "max"] | None:
     if any(term.text == "loss" for term in terms):
         terms = _without_loss_operands(terms)
     return None if any(term.text in vocabulary.SPREADS for term in terms) else _head(terms)
+
+
+@lru_cache(maxsize=1024)
+def _near_miss(name: str) -> str | None:
+    """Return the name with an unknown word replaced by a known one of nearly the same letters, if that shows it."""
+    if len(name) > _LONGEST_NAME:
+        return None
+    for term in _phrases(words(name)):
+        near = get_close_matches(term.text, _TERMS, cutoff=_NEAR) if term.kind == "unknown" else []
+        for word in (word for word in near if len(word) > _SHORTEST_PART):
+            corrected = re.sub(re.escape(term.text), word, name, count=1, flags=re.IGNORECASE)
+            if corrected != name and _direction(corrected) is not None:
+                return corrected
+    return None
 
 
 def _terms(spoken: tuple[str, ...]) -> list[_Term]:

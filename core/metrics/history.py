@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..errors import MissingDependency, SettingsError
 from .names import hint_with_list
-from .scalars import as_number
+from .scalars import as_number, is_missing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ class History(dict[str, list[Any]]):
         found: dict[str, NDArray[np.float64]] = {}
         for name, values in self.items():
             try:
-                numbers = [nan if value is None else as_number(value) for value in values]
+                numbers = [nan if is_missing(value) else as_number(value) for value in values]
             except TypeError:
                 continue
             found[name] = np.array(numbers, dtype=np.float64)

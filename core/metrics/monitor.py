@@ -14,7 +14,7 @@ from ..rules import Best, best_rule
 from .direction import direction_of
 from .names import canonical, hint, resolve
 from .running_means import RunningMeans
-from .scalars import as_number
+from .scalars import as_number, is_missing
 
 
 class MetricSource(Protocol):
@@ -76,16 +76,27 @@ class Monitor:
         source: The run that logs the metric.
         metric: Name of the metric, or an alias of it.
         mode: Direction in which it improves; "auto" asks the subject's metric object, then the name.
+        start_from_epoch: The first epoch, counted from 0, that must log the metric.
 
     Raises:
         UnknownDirection: ``mode`` is "auto", the subject has no metric objects, and the name has no known direction.
     """
 
-    def __init__(self, source: MetricSource, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> None:
+    def __init__(
+        self,
+        source: MetricSource,
+        metric: str,
+        mode: Literal["auto", "min", "max"] = "auto",
+        *,
+        start_from_epoch: int = 0,
+    ) -> None:
         self.metric = metric
         """The name as given; after the first epoch that logs the metric, the name under which it is logged."""
         self._source = source
-        self._seen = False
+        self._known = False
+        """Whether an epoch has logged the metric, be it as None."""
+        self.start_from_epoch = start_from_epoch
+        """The first epoch, counted from 0, that must log the metric."""
         self._direction: Literal["min", "max"] | None = None if mode == "auto" else mode
         self._best = Best()
         self._warned = False
@@ -118,14 +129,15 @@ class Monitor:
         return BestValue(self.sign * self._best.score, self._best.epoch) if self._best.epoch >= 0 else None
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the metric's value among ``metrics``; None if this epoch does not log it.
+        """Return the metric's value among ``metrics``; None if this epoch has no value of it.
 
         Raises:
-            MissingMetric: No epoch has logged the metric and this one should have; or it is not a single number.
+            MissingMetric: No epoch has logged the metric, not even as None, and this one should have; or it is not a
+                single number.
         """
         value = self._logged(metrics)
         if value is None:
-            if not self._seen and self._due():
+            if not self._known and self._due():
                 raise MissingMetric(self._why_missing(metrics))
             return None
         try:
@@ -134,7 +146,7 @@ class Monitor:
             raise MissingMetric(f"{self.metric!r} cannot be monitored: {error}") from None
 
     def score(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the metric's score among ``metrics``; None if this epoch does not log it.
+        """Return the metric's score among ``metrics``; None if this epoch has no value of it.
 
         Raises:
             MissingMetric: As in ``value``.
@@ -219,23 +231,30 @@ class Monitor:
         self._past = []
 
     def _logged(self, metrics: Mapping[str, Any]) -> Any:
-        """Return the metric's entry in ``metrics``, by its name or an alias, and store the name; None if missing."""
+        """Return the metric's value in ``metrics``, by its name or an alias, and store the name; None if missing."""
         name = self.metric if self.metric in metrics else resolve(self.metric, metrics)
-        if name is None or metrics[name] is None:
+        if name is None:
             return None
-        self.metric, self._seen = name, True
-        return metrics[name]
+        self.metric, self._known = name, True
+        return None if is_missing(metrics[name]) else metrics[name]
 
     def _due(self) -> bool:
         """Return whether the present epoch should have logged the metric by its end."""
-        return not canonical(self.metric).startswith("val_") or self._source.validates(self._source.epoch)
+        epoch = self._source.epoch
+        return epoch >= self.start_from_epoch and (not _is_validated(self.metric) or self._source.validates(epoch))
 
     def _why_missing(self, metrics: Mapping[str, Any]) -> str:
-        unvalidated = canonical(self.metric).startswith("val_") and not self._source.validated
-        why = "; there was no validation in this epoch" if unvalidated else ""
-        return (
-            f"{self.metric!r} is not logged{hint(self.metric, metrics)} logged: {', '.join(metrics) or 'nothing'}{why}"
-        )
+        """Return what is missing, with the nearest name or what to do in an epoch that has no value."""
+        validated = [name for name in metrics if _is_validated(name)] if _is_validated(self.metric) else []
+        otherwise = f"; in an epoch that has no value, log None: run.log({{{self.metric!r}: None}});"
+        if _is_validated(self.metric) and not validated and not self._source.validated:
+            why = (
+                "; there was no validation in this epoch: give validation data, or name the epochs that have one by "
+                "validation_freq, as in run.epochs(10, validation_freq=2);"
+            )
+        else:
+            why = hint(self.metric, validated or metrics, otherwise)
+        return f"{self.metric!r} is not logged{why} logged: {', '.join(metrics) or 'nothing'}"
 
 
 class Monitors:
@@ -249,15 +268,23 @@ class Monitors:
         self._source = source
         self._monitors: dict[tuple[str, str], Monitor] = {}
 
-    def get(self, metric: str, mode: Literal["auto", "min", "max"] = "auto") -> Monitor:
-        """Return the monitor of a metric; equal arguments return the same monitor.
+    def get(self, metric: str, mode: Literal["auto", "min", "max"] = "auto", *, start_from_epoch: int = 0) -> Monitor:
+        """Return the monitor of a metric; the same metric and mode return the same monitor.
+
+        Args:
+            metric: Name of the metric, or an alias of it.
+            mode: Direction in which it improves.
+            start_from_epoch: The first epoch, counted from 0, that must log the metric; the least of all calls counts.
 
         Raises:
             UnknownDirection: ``mode`` is "auto", and the direction in which the metric improves is unknown.
         """
-        if (metric, mode) not in self._monitors:
-            self._monitors[metric, mode] = Monitor(self._source, metric, mode)
-        return self._monitors[metric, mode]
+        known = self._monitors.get((metric, mode))
+        if known is None:
+            known = Monitor(self._source, metric, mode, start_from_epoch=start_from_epoch)
+            self._monitors[metric, mode] = known
+        known.start_from_epoch = min(known.start_from_epoch, start_from_epoch)
+        return known
 
     def update(self, metrics: Mapping[str, Any], epoch: int) -> None:
         """Update every monitor with the metrics of the epoch that ended.
@@ -279,6 +306,11 @@ class Monitors:
     def best(self) -> dict[str, BestValue]:
         """Return the best value of each metric that has one."""
         return {each.metric: each.best for each in self._monitors.values() if each.best is not None}
+
+
+def _is_validated(name: str) -> bool:
+    """Return whether the name of a metric is one of a validation."""
+    return canonical(name).startswith("val_")
 
 
 def _ordinal(number: int) -> str:

@@ -11,10 +11,14 @@ from typing import Final
 from ..errors import SettingsError
 
 # "BERTScore" is BERT Score, "top5" is top 5.
-_BOUNDARY: Final = re.compile(
-    r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])"
-)
-_SEPARATORS: Final = re.compile(r"[^A-Za-z0-9]+")
+_BOUNDARY: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_CHARACTER: Final = r"[A-Za-z0-9\x80-\U0010ffff]"  # combining marks are no letters for Python, but spell a word
+_SEPARATORS: Final = re.compile(r"[\s_\-/\\.:,;@()\[\]{}]+")
+_PARTS: Final = re.compile(rf"{_CHARACTER}+|.")
+# A hyphen between two words separates them, any other is a minus: "val-loss", but "-loss", "f1-" and "1 - accuracy".
+_HYPHEN: Final = re.compile(rf"(^|(?<=/))1\s*-\s*(?=[^\W\d_])|(?<={_CHARACTER})(-+|\s+-+\s+)(?={_CHARACTER})|-+")
+_MINUS: Final = "\u2212"
+_POWER: Final = re.compile(r"(?<=\d)(?=[²³¹⁰⁴-⁹₀-₉])")  # "10⁵" is not 105
 
 _PREFIX_ALIASES: Final = {
     "valid": "val",
@@ -82,24 +86,28 @@ def words(name: str) -> tuple[str, ...]:
     Examples:
         >>> words("val/BERTScore_top5")
         ('val', 'bert', 'score', 'top', '5')
-        >>> words("MeanF1Epoch")
+        >>> words("MeanF1Epoch (%)")
         ('mean', 'f', '1', 'epoch')
     """
-    plain = _BOUNDARY.sub(" ", unicodedata.normalize("NFKC", name))
-    return tuple(word.lower() for word in _SEPARATORS.split(plain) if word)
+    spelled = ("".join(each for each in part if not _is_symbol(each)) for part in _parts(name))
+    return tuple(word for word in spelled if word)
 
 
 @lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
-    """Return a form that is the same for all names with the same meaning.
+    """Return a form that is the same for all names with the same meaning: known synonyms, and spellings of one name.
+
+    Separators, capitals and the forms that Unicode calls compatible are spelling; every other character is meant.
 
     Examples:
         >>> canonical("valid/Acc"), canonical("val_accuracy")
         ('val_accuracy', 'val_accuracy')
         >>> canonical("lr") == canonical("learning-rate")
         True
+        >>> canonical("p<0.5") == canonical("p>0.5")
+        False
     """
-    first, *rest = words(name) or ("",)
+    first, *rest = _parts(name) or ("",)
     return _ALIAS.sub(lambda alias: _ALIASES[alias[1]], "_".join([_PREFIX_ALIASES.get(first, first), *rest]))
 
 
@@ -180,3 +188,22 @@ def _similarity(name: str, choice: str) -> float:
 
 def _synonymous(name: str) -> tuple[str, ...]:
     return tuple(_SYNONYMS.get(word, word) for word in canonical(name).split("_") if word)
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Return the words of a name and its symbols, such as "<", without its separators."""
+    plain = unicodedata.normalize("NFKC", _POWER.sub("^", name))
+    spaced = _BOUNDARY.sub(" ", _HYPHEN.sub(_hyphen, plain)).lower()
+    pieces = _SEPARATORS.split(unicodedata.normalize("NFKC", spaced))
+    return tuple(part for piece in pieces for part in _PARTS.findall(piece))
+
+
+def _hyphen(match: re.Match[str]) -> str:
+    if match[2] is not None:
+        return " "
+    return f" 1 {_MINUS} " if match[1] is not None else f" {_MINUS} "
+
+
+def _is_symbol(character: str) -> bool:
+    """Return whether a character is neither a letter, a digit, nor a mark on one."""
+    return unicodedata.category(character)[0] not in "LNM"

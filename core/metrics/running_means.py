@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from ..errors import SettingsError
 from .names import check_name
-from .scalars import NON_NUMERIC, LazyMetrics, in_double, on_host, plain_number
+from .scalars import LazyMetrics, as_number, as_numbers, check_numeric, in_double, is_missing, on_host, plain_number
 
 Reduce = Literal["mean", "sum", "max", "min"] | None
 """How a metric's values are reduced over batches and ranks; None takes the mean over the batches of rank 0."""
@@ -35,6 +36,8 @@ class RunningMeans(LazyMetrics):
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
         self._names: set[str] = set()  # those that were checked
+        self.without_value: dict[str, None] = {}
+        """The metrics that were logged, but only as None or as values that NumPy has masked."""
         self.low_precision: set[str] = set()
         """Metrics whose values were bfloat16, which has two or three significant digits."""
         self.reduced: dict[str, Reduce] = {}
@@ -45,13 +48,13 @@ class RunningMeans(LazyMetrics):
 
         Args:
             name: Name of the metric.
-            value: A number, or an array or tensor of numbers; None is skipped.
+            value: A number, or an array or tensor of numbers; None and what NumPy has masked are skipped.
             count: Number of samples of which ``value`` is the mean, above 0; ignored by other reductions.
             reduce: How the metric is reduced; the same in every call.
 
         Raises:
-            SettingsError: The value is text, a truth value or complex, ``count`` is not above 0, ``reduce`` differs
-                from the one before, or the name is not printable.
+            SettingsError: The value is not a number (text, a time, a truth value), ``count`` is not a finite number
+                above 0, ``reduce`` differs from the one before, or the name is not printable.
         """
         entry = self._sums.get(name)
         if entry is None:
@@ -63,12 +66,16 @@ class RunningMeans(LazyMetrics):
         if type(value) is not float:
             value = _summable(name, value)
             if value is None:
+                if entry is None:
+                    self.without_value[name] = None
                 return
         if type(count) is not int:
-            count = float(count)  # the sum below would change a tensor or array in place
-        if not count > 0:
-            raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0")
-        if entry is not None and type(entry[0]) is not type(value):
+            count = _number_of_samples(name, count)
+        if not 0 < count <= sys.float_info.max:
+            raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0 and finite")
+        if entry is None:
+            self.without_value.pop(name, None)
+        elif type(entry[0]) is not type(value):
             entry[0] = _like(entry[0], value)
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
@@ -92,11 +99,16 @@ class RunningMeans(LazyMetrics):
     def clear(self) -> None:
         """Remove all values."""
         self._sums.clear()
+        self.without_value.clear()
 
     def sums(self) -> dict[str, Any]:
-        """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device."""
+        """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device.
+
+        A metric that was logged without a value has the sum None and the count 0.
+        """
         reduced = {name: (how,) for name, how in self.reduced.items()}
-        return {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
+        found = {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
+        return {**found, **dict.fromkeys(self.without_value, (None, 0))}
 
     def read(self, prefix: str = "") -> dict[str, Any]:
         """Return all means whose names begin with ``prefix``; waits for each device once."""
@@ -108,7 +120,8 @@ class RunningMeans(LazyMetrics):
 
     def load_sums(self, sums: Mapping[str, Any]) -> None:
         """Continue from what ``sums`` returned."""
-        self._sums = {name: [total, count] for name, (total, count, *_) in sums.items()}
+        self._sums = {name: [total, count] for name, (total, count, *_) in sums.items() if count}
+        self.without_value = {name: None for name, (_, count, *_) in sums.items() if not count}
         self.reduced |= {name: reduced[0] for name, (_, _, *reduced) in sums.items() if reduced}
 
     def merge(self, sums: Mapping[str, Any]) -> None:
@@ -116,7 +129,9 @@ class RunningMeans(LazyMetrics):
         merged = self.sums()
         for name, (total, count, *reduced) in sums.items():
             how = reduced[0] if reduced else "mean"
-            if name not in merged:
+            if not count:
+                merged.setdefault(name, (None, 0))
+            elif name not in merged or not merged[name][1]:
                 merged[name] = (total, count, *reduced)
             elif how == "mean":
                 merged[name] = (merged[name][0] + total, merged[name][1] + count)
@@ -137,29 +152,37 @@ class RunningMeans(LazyMetrics):
         return name in self._sums
 
 
+def _number_of_samples(name: str, count: Any) -> float:
+    """Return a count as a number of its own: a sum would change a tensor or array in place."""
+    if type(count) is float:
+        return count
+    try:
+        return as_number(count)
+    except TypeError as error:
+        raise SettingsError(f"count of {name!r}: {error}; give the number of samples, above 0") from None
+
+
 def _summable(name: str, value: Any) -> Any:
     """Return a float if that needs no wait, else the detached value in the widest float type of its device."""
-    if value is None:
+    if is_missing(value):
         return None
-    if hasattr(value, "is_cpu") and value.is_cpu and value.numel() == 1:
-        value = value.item()
-    if isinstance(value, (bool, str, bytes, complex)):
-        raise SettingsError(f"{name}={value!r} is not a number; log numbers, a truth value as float(...)")
-    if isinstance(value, (int, float)):
-        return float(value)
-    if str(getattr(value, "dtype", "")).removeprefix("torch.") in NON_NUMERIC:
-        raise SettingsError(f"{name} holds values of {value.dtype}, not numbers; log numbers, truth values as floats")
-    if hasattr(value, "is_cpu"):
-        return in_double(value.detach())
-    if type(value).__module__.startswith("jax"):
-        return value  # computed asynchronously, and without double precision by default
+    tensor = hasattr(value, "is_cpu")
+    if tensor and value.is_cpu and value.numel() == 1:
+        value, tensor = value.item(), False
+        if type(value) is float:
+            return value
     try:
-        if hasattr(value, "astype"):
-            value = value.astype("float64")
-            return value.item() if value.size == 1 else value
-        return float(value)
-    except (TypeError, ValueError):
-        raise SettingsError(f"{name} is a {type(value).__name__}, not a number; log numbers") from None
+        if tensor:
+            check_numeric(value)
+            return in_double(value.detach())
+        if type(value).__module__.startswith("jax"):
+            check_numeric(value)
+            return value  # computed asynchronously, and without double precision by default
+        if hasattr(value, "astype") and math.prod(value.shape) != 1:
+            return as_numbers(value)
+        return as_number(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{name}: {error}; log numbers, a truth value as float(...)") from None
 
 
 def _mean(total: Any, count: float) -> Any:

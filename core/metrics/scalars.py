@@ -9,27 +9,82 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-NON_NUMERIC = frozenset({"bool", "complex64", "complex128"})
-"""Types of arrays and tensors whose mean cannot be a metric."""
+_NUMERIC = ("int", "uint", "float", "bfloat")
+_NOT_NUMBERS = (bool, str, bytes, bytearray, memoryview)  # although Python can make a float of them
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a metric is known to have no value: it is None, or NumPy has masked it.
+
+    >>> is_missing(None), is_missing(0.0)
+    (True, False)
+    """
+    return value is None or (hasattr(value, "filled") and value.size > 0 and bool(value.mask.all()))
+
+
+def is_numeric(dtype: Any) -> bool:
+    """Return whether arrays or tensors of this type hold numbers: not text, times, truth values or complex numbers.
+
+    >>> import numpy as np
+    >>> is_numeric(np.dtype("float16")), is_numeric(np.dtype("datetime64[s]"))
+    (True, False)
+    """
+    kind = getattr(dtype, "kind", "V")
+    if kind != "V":  # bfloat16 and its like are no types of NumPy itself
+        return kind in ("i", "u", "f")
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
+    return str(name).rpartition(".")[2].lower().startswith(_NUMERIC)
 
 
 def as_number(value: Any) -> float:
     """Return a metric's value as a Python float, exact for every float type; may wait for its device.
 
     Raises:
-        TypeError: The value is not a single number (text, a truth value, a vector, None).
+        TypeError: The value is not a single number (text, a time, a truth value, a vector, None, a masked value).
 
     >>> as_number(3), math.isnan(as_number(float("nan")))
     (3.0, True)
     """
-    if isinstance(value, (bool, str, bytes)) or value is None:
+    if isinstance(value, _NOT_NUMBERS) or is_missing(value):
         raise TypeError(f"{value!r} is not a number")
     if getattr(value, "requires_grad", False):
         value = value.detach()
     size = math.prod(getattr(value, "shape", ()))
     if size != 1:
         raise TypeError(f"an array of {size} values is not a single number; log its mean, or each value separately")
-    return float(value.item() if hasattr(value, "item") else value)
+    check_numeric(value)
+    single = value.item() if hasattr(value, "item") else value
+    if isinstance(single, _NOT_NUMBERS):  # out of an array of objects
+        raise TypeError(f"{single!r} is not a number")
+    try:
+        return float(single)
+    except (ValueError, OverflowError) as error:
+        raise TypeError(f"a {type(single).__name__} that is not a number: {error}") from None
+
+
+def check_numeric(values: Any) -> None:
+    """Raise an error if an array or tensor cannot hold numbers; one of Python objects can.
+
+    Raises:
+        TypeError: It holds text, times, truth values or complex numbers.
+    """
+    dtype = getattr(values, "dtype", None)
+    if dtype is not None and getattr(dtype, "kind", "") != "O" and not is_numeric(dtype):
+        raise TypeError(f"values of type {dtype} are not numbers")
+
+
+def as_numbers(values: Any) -> Any:
+    """Return an array of numbers in double precision, with NaN where a value is missing.
+
+    Raises:
+        TypeError: It holds anything but numbers.
+    """
+    check_numeric(values)
+    if getattr(values.dtype, "kind", "") == "O":
+        for each in values.ravel().tolist() if hasattr(values, "ravel") else values:
+            as_number(each)
+    double = values.astype("float64")
+    return double.filled(math.nan) if hasattr(double, "filled") else double
 
 
 def plain_number(value: Any) -> Any:
@@ -156,7 +211,7 @@ def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in read.items():
         if getattr(value, "is_cpu", True):
             continue
-        if value.numel() == 1 and str(value.dtype).removeprefix("torch.") not in NON_NUMERIC:
+        if value.numel() == 1 and is_numeric(value.dtype):
             waiting.setdefault(value.device, []).append(name)
     for names in waiting.values():
         if len(names) > 1:

@@ -9,6 +9,7 @@ from typing import Any
 from trainbus import Run
 from trainbus.checkpoints.filename_template import render, sibling_path, template_fields
 from trainbus.metrics.names import resolve
+from trainbus.metrics.scalars import is_missing
 
 
 class FileNames:
@@ -35,8 +36,8 @@ class FileNames:
     def fill(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
         """Return the path for the present epoch and step.
 
-        A metric that this epoch does not log, but an earlier one did, becomes NaN; so does a ``val_`` metric in an
-        epoch without validation.
+        A metric that this epoch does not log, but an earlier one did, becomes NaN; so does one that is logged as None,
+        and a ``val_`` metric in an epoch without validation.
 
         Raises:
             MissingMetric: A field names a metric that was never logged.
@@ -44,10 +45,11 @@ class FileNames:
         """
         values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
         for name in self.metrics:
-            if resolve(name, values) is not None:
+            logged = resolve(name, values)
+            if logged is not None and not is_missing(values[logged]):
                 self.seen.add(name)
-            elif name in self.seen or (name.startswith("val_") and not run.state.validates(run.epoch)):
-                values[name] = nan
+            elif logged or name in self.seen or (name.startswith("val_") and not run.state.validates(run.epoch)):
+                values[logged or name] = nan
         path = render(self.template, values)
         self.checked = self.seen.issuperset(self.metrics)
         return path

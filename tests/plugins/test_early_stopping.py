@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import MissingMetric, Run
-from trainbus.plugins import EarlyStopping
+from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
 
@@ -58,3 +58,26 @@ def test_a_vector_is_rejected_by_name() -> None:
     """A metric of several values cannot be monitored; the error suggests what to log."""
     with pytest.raises(MissingMetric, match=r"'val_f1' cannot be monitored: an array of 3 values.*log its mean"):
         scripted([{"val_f1": np.array([0.1, 0.2, 0.3])}], EarlyStopping(monitor="val_f1"))
+
+
+@pytest.mark.parametrize("name", ["fid", "val_loss", "test/bleu", "val_mAP@0.5", "r²"])
+def test_a_metric_without_a_value_in_the_first_epochs_is_waited_for(name: str) -> None:
+    """None says that the metric is known; the wait begins with its first value."""
+    history = [{name: value} for value in (None, None, 1.0, None, 2.0, 3.0, 4.0)]
+    run, _ = scripted(history, [EarlyStopping(monitor=name, mode="min", patience=2)])
+
+    assert run.result.epochs == 6
+    assert run.history[name] == [None, None, 1.0, None, 2.0, 3.0]
+    assert run.result.best[name] == (1.0, 2)
+
+
+@pytest.mark.parametrize("start", [1, 2, 4])
+def test_epochs_before_start_from_epoch_need_not_log_the_metric(start: int) -> None:
+    """The first epoch that counts must have it."""
+    callbacks = [EarlyStopping(monitor="bleu", mode="max", start_from_epoch=start)]
+    run, _ = scripted([{"loss": 1.0}] * start + [{"bleu": 1.0}] * 2, callbacks)
+    assert run.result.epochs == start + 2
+    with pytest.raises(MissingMetric, match="'bleu' is not logged"):
+        scripted([{"loss": 1.0}] * (start + 1), callbacks)
+    with pytest.raises(MissingMetric):
+        scripted([{"loss": 1.0}], [*callbacks, ReduceLROnPlateau(monitor="bleu", mode="max")], LineSubject())

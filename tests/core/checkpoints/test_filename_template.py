@@ -154,6 +154,14 @@ def test_unknown_fields_name_the_nearest() -> None:
     assert render("{val_acc:.1f}", {"val_accuracy": 0.5}) == "0.5"
 
 
+@pytest.mark.parametrize(("field", "other"), [("val_准确率", "val_损失"), ("ошибка", "потеря"), ("f1+", "f1-")])
+def test_a_field_is_not_filled_from_another_metric(field: str, other: str) -> None:
+    """Letters of any alphabet, and symbols, tell names apart."""
+    with pytest.raises(MissingMetric, match="is not known"):
+        render(f"{{{field}}}", {other: 1.0})
+    assert render(f"{{{field}}}", {other: 1.0, field: 2.0}) == "2.0"
+
+
 def test_doubled_braces_stand_for_themselves() -> None:
     """{{x}} is written as {x}."""
     assert render(check_template("{{x}}-{epoch}"), {"epoch": 1}) == "{x}-1"

@@ -3,6 +3,7 @@
 from math import isnan, nan
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,3 +73,26 @@ def test_one_name_for_two_kinds_of_metric_is_refused() -> None:
 
     with pytest.raises(SettingsError, match=r"'loss' is not the same .*reduce='mean' on rank 0, .*'max' on rank 1"):
         reduced([one, other])
+
+
+@pytest.mark.parametrize("value", [None, 1.5, np.ones(3)], ids=["never", "number", "vector"])
+def test_a_metric_without_a_value_yet_is_known_on_all_ranks(value: Any) -> None:
+    """Rank 0 logs it as None; its first value may come later, on any rank, and have any shape."""
+    reducers = [MetricReducer(rank) for rank in range(2)]
+
+    def epoch(*logged: dict[str, Any]) -> RunningMeans:
+        for reducer, metrics in zip(reducers, logged, strict=True):
+            means = RunningMeans()
+            for name, each in metrics.items():
+                means.add(name, each)
+            reducer.take(means)
+        layouts = [reducer.layout for reducer in reducers]
+        for reducer in reducers:
+            reducer.agree(layouts)
+        return reducers[0].means([sum(place) for place in zip(*(each.row() for each in reducers), strict=True)], [])
+
+    first = epoch({"loss": 1.0, "fid": None}, {"loss": 3.0})
+    assert (dict(first), list(first.without_value)) == ({"loss": 2.0}, ["fid"])
+    second = epoch({"loss": 1.0}, {"loss": 1.0, "fid": value})
+    assert list(second) == (["loss"] if value is None else ["fid", "loss"])
+    assert value is None or np.array_equal(second["fid"], value)

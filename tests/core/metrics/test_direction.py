@@ -237,6 +237,34 @@ def test_settings_and_counters_are_refused(name: str) -> None:
         direction_of(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("val_acuracy", "val_accuracy"),
+        ("acurracy", "accuracy"),
+        ("val_los", "val_loss"),
+        ("valid/Precison", "valid/precision"),
+        ("recal@5", "recall@5"),
+        ("val_mean_squared_eror", "val_mean_squared_error"),
+        ("sensitivty", "sensitivity"),
+        ("perplexty", "perplexity"),
+        ("jacard_index", "jaccard_index"),
+        ("eval/rogue1", "eval/rouge1"),
+    ],
+)
+def test_a_slip_in_a_name_is_named_before_the_mode(name: str, meant: str) -> None:
+    """A known metric was probably meant, and its direction is known."""
+    with pytest.raises(UnknownDirection, match=f"; did you mean {meant!r}? if not, write mode=".replace("?", r"\?")):
+        direction_of(name)
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "val_准确率", "banana", "val_x", "epoch", "foo_bar", "_", "my_metric"])
+def test_what_is_near_no_known_metric_needs_a_mode(name: str) -> None:
+    """No other name is suggested."""
+    with pytest.raises(UnknownDirection, match="upwards or downwards; write mode="):
+        direction_of(name)
+
+
 DIRECTED = [name for name, label in given_names().items() if label is not None]
 DECORATIONS: list[Callable[[str], str]] = [
     *(

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from trainbus import MissingDependency, Run, SettingsError
 from trainbus.metrics.history import History
 
+from .forms import MASKED
+
 metrics = st.dictionaries(st.sampled_from(["loss", "val_loss", "lr"]), st.floats() | st.integers(-3, 3), max_size=3)
 
 
@@ -33,6 +35,14 @@ def test_lists_arrays_and_frames_hold_the_same(past: list[dict[str, Any]], first
         np.testing.assert_array_equal(pandas[name].to_numpy(), floats)
         np.testing.assert_array_equal(polars[name].to_numpy(), floats)
         assert [value is None for value in values] == [name not in each for each in past]
+
+
+@pytest.mark.parametrize("value", MASKED, ids=repr)
+def test_a_masked_value_is_nan_in_arrays(value: Any) -> None:
+    """The number behind the mask is in no array and no frame."""
+    history = History([(0, {"loss": 1.0}), (1, {"loss": value})])
+
+    np.testing.assert_array_equal(history.arrays()["loss"], [1.0, nan])
 
 
 def test_what_is_no_single_number_stays_in_the_lists_alone() -> None:

@@ -1,8 +1,9 @@
 """A monitor of any source of metrics: its name, its direction, its best value."""
 
 from math import inf, isfinite, nan
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from trainbus import MissingMetric, UnknownDirection
 from trainbus.metrics import monitor as monitor_module
 from trainbus.metrics.monitor import BestValue, Monitor, Monitors
 
+from .forms import MASKED, NOT_NUMBERS
 from .sources import Source
 
 logged = st.lists(st.none() | st.sampled_from([nan, inf, -inf]) | st.floats(-9, 9), max_size=12)
@@ -44,19 +46,58 @@ def test_an_alias_is_replaced_by_the_logged_name_which_is_then_found_directly(mo
     assert monitor.score({"loss": 1.0, "val_accuracy": 0.75}) == 0.75
 
 
-def test_a_metric_that_is_due_is_missed_until_it_was_seen() -> None:
-    """Before that, only an epoch without a validation may lack it; None counts as missing."""
+def test_a_metric_that_is_due_is_missed_until_it_was_logged() -> None:
+    """Before that, only an epoch without a validation may lack it."""
     source = Source(due=False)
     monitor = Monitor(source, "val_loss")
     assert monitor.value({"loss": 1.0}) is None
     source.due = True
-    for metrics in ({"loss": 1.0}, {"loss": 1.0, "val_loss": None}):
-        with pytest.raises(MissingMetric, match=r"'val_loss' is not logged.*there was no validation in this epoch"):
-            monitor.value(metrics)
+    with pytest.raises(MissingMetric, match=r"'val_loss' is not logged.*there was no validation in this epoch"):
+        monitor.value({"loss": 1.0})
     with pytest.raises(MissingMetric, match="'val_loss' cannot be monitored: 'low' is not a number"):
         monitor.value({"val_loss": "low"})
 
     assert monitor.value({"loss": 1.0}) is None
+
+
+@pytest.mark.parametrize("name", ["fid", "val_loss", "val/mAP@0.5", "test_acc", "bleu"])
+@pytest.mark.parametrize("nothing", [None, np.ma.masked], ids=["None", "masked"])
+def test_a_metric_that_is_logged_as_none_is_known(name: str, nothing: Any) -> None:
+    """It has no value yet; a later epoch may leave it out or log a value."""
+    monitor = Monitor(Source(), name, "max")
+    assert [monitor.score(each) for each in ({name: nothing}, {}, {name: 0.5}, {name: None})] == [None, None, 0.5, None]
+    assert monitor.best is None
+
+
+@pytest.mark.parametrize(
+    ("name", "logged", "why"),
+    [
+        ("val_loss", ["loss"], "there was no validation in this epoch: .*validation_freq=2.*; logged: loss$"),
+        ("val_acc", ["loss", "acc"], "there was no validation in this epoch: .*; logged: loss, acc$"),
+        ("valid/f1", ["f1"], "there was no validation in this epoch: .*; logged: f1$"),
+        ("val_los", ["loss", "val_loss"], r"did you mean 'val_loss'\? logged: loss, val_loss$"),
+        ("acuracy", ["accuracy"], r"did you mean 'accuracy'\? logged: accuracy$"),
+        ("fid", ["loss"], r"in an epoch that has no value, log None: run.log\({'fid': None}\); logged: loss$"),
+        ("bleu", [], r"in an epoch that has no value, log None: run.log\({'bleu': None}\); logged: nothing$"),
+    ],
+)
+def test_the_error_says_what_to_do_about_a_missing_metric(name: str, logged: list[str], why: str) -> None:
+    """A validation that some epochs lack, a slip in the name, or a metric that some epochs do not compute."""
+    with pytest.raises(MissingMetric, match=f"^'{name}' is not logged; {why}"):
+        Monitor(Source(), name, "max").value(dict.fromkeys(logged, 1.0))
+
+
+def test_a_metric_is_not_expected_before_any_plugin_needs_it() -> None:
+    """The plugin that needs it first decides."""
+    source = Source()
+    monitors = Monitors(source)
+    monitor = monitors.get("fid", start_from_epoch=3)
+    for source.epoch in (0, 2):
+        monitors.update({}, source.epoch)
+    assert monitors.get("fid", start_from_epoch=2) is monitor
+    with pytest.raises(MissingMetric):
+        monitors.update({}, source.epoch)
+    assert monitors.get("fid", start_from_epoch=9).start_from_epoch == 2
 
 
 def test_a_metric_object_that_is_built_later_decides_the_direction() -> None:
@@ -80,6 +121,40 @@ def test_a_metric_object_that_is_built_later_decides_the_direction() -> None:
     assert (monitor.direction, monitor.best) == ("min", BestValue(2.0, 1))
     with pytest.raises(UnknownDirection):
         Monitor(Source(), "grad_norm")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "logged"),
+    [
+        ("val_准确率", "val_损失"),
+        ("val_точность", "val_потери"),
+        ("f1+", "f1-"),
+        ("-loss", "loss"),
+        ("recall<0.5", "recall>0.5"),
+        ("val_😀_score", "val_😢_score"),
+    ],
+)
+def test_a_name_with_other_letters_or_symbols_is_another_metric(wanted: str, logged: str) -> None:
+    """Only a known synonym or spelling of a name is monitored in its place."""
+    with pytest.raises(MissingMetric, match="is not logged"):
+        Monitor(Source(), wanted, "min").value({logged: 0.5})
+    assert Monitor(Source(), wanted, "min").value({logged: 0.5, wanted: 0.25}) == 0.25
+
+
+@pytest.mark.parametrize("value", MASKED, ids=repr)
+def test_a_masked_value_is_missing(value: Any) -> None:
+    """A metric whose value NumPy has masked is no best value, whoever logs it."""
+    monitor = Monitor(Source(epoch_metrics=[(0, {"loss": value})]), "loss")
+    assert monitor.value({"loss": 1.0}) == 1.0
+    assert monitor.score({"loss": value}) is None
+    assert monitor.best is None
+
+
+@pytest.mark.parametrize("value", NOT_NUMBERS, ids=lambda value: type(value).__name__)
+def test_what_is_no_number_cannot_be_monitored(value: Any) -> None:
+    """The error names the metric and what was logged."""
+    with pytest.raises(MissingMetric, match="'loss' cannot be monitored: "):
+        Monitor(Source(), "loss").value({"loss": value})
 
 
 # --- the monitors of a run: one for each metric and mode, all updated together

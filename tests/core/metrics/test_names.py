@@ -1,5 +1,7 @@
 """The canonical form of a name, and the nearest known name."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,13 @@ def test_canonical_is_idempotent(name: str) -> None:
         *[("auroc", same) for same in ("auc", "AUROC", "roc_auc", "auc_roc", "rocauc")],
         *[("train_err", same) for same in ("training/error", "TrainError")],
         ("top5", "top_5"),
+        ("R²", "r2"),
+        ("precision@5", "precision_5"),
+        ("F1 (macro)", "f1-macro"),
+        ("val - loss", "val_loss"),
+        ("val_Präzision", "VAL/PRÄZISION"),
+        ("val_pre\u0301cision", "val_pr\u00e9cision"),
+        ("\uff4coss", "loss"),
     ],
 )
 def test_aliases_compare_equal(one: str, other: str) -> None:
@@ -36,7 +45,32 @@ def test_aliases_compare_equal(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("loss", "val_loss"), ("acc", "auc"), ("train_loss", "val_loss"), ("layer_1_1", "layer_11"), ("a_eval", "a_val")],
+    [
+        *[
+            ("loss", "val_loss"),
+            ("acc", "auc"),
+            ("train_loss", "val_loss"),
+            ("layer_1_1", "layer_11"),
+            ("a_eval", "a_val"),
+        ],
+        *[
+            ("val_准确率", "val_损失"),
+            ("val_准确率", "val"),
+            ("потери", "точность"),
+            ("loss_λ", "loss_π"),
+            ("कि", "की"),
+        ],
+        *[
+            ("val_🐱", "val_🐶"),
+            ("f1+", "f1-"),
+            ("f1+", "f1"),
+            ("p<0.5", "p>0.5"),
+            ("p<0.5", "p<=0.5"),
+            ("err%", "err"),
+        ],
+        *[("-loss", "loss"), ("val/-loss", "val/loss"), ("shift_-1", "shift_1"), ("1-acc", "1_acc"), ("f'", "f")],
+        *[("a*b", "a/b"), ("loss?", "loss"), ("précision", "pr_cision"), ("損失", "损失"), ("10⁵", "105"), ("!", "?")],
+    ],
 )
 def test_different_names_stay_different(one: str, other: str) -> None:
     """Names that do not mean the same never compare equal."""
@@ -115,10 +149,24 @@ def test_a_hint_names_the_nearest_and_may_list_all(name: str, known: list[str]) 
     assert hint_with_list(name, known, "hooks") == f"{hint(name, known)} hooks: {', '.join(known) or 'none'}"
 
 
+symbols = st.text(st.characters(min_codepoint=0x80, categories=["L", "N", "M", "S"]), min_size=1, max_size=3)
+
+
+@given(symbols, symbols)
+def test_names_outside_of_ascii_are_aliases_only_by_spelling(one: str, other: str) -> None:
+    """Two names are the same only if Unicode calls their characters the same, whatever their case."""
+
+    def spelled(name: str) -> str:
+        return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+    assert (canonical(f"val_{one}") == canonical(f"val_{other}")) <= (spelled(one) == spelled(other))
+    assert canonical(f"val_{one}") != canonical("val")
+
+
 @given(st.text())
-def test_words_are_lower_case_letters_and_digits(name: str) -> None:
-    """Words of a name are never empty and contain only lower-case letters, or digits."""
-    assert all(word.isascii() and word.isalnum() and word == word.lower() for word in words(name))
+def test_words_are_lower_case_and_without_separators(name: str) -> None:
+    """Words of a name are never empty and contain neither capitals nor separators."""
+    assert all(word and word == word.lower() and not set(word) & set(" _-/.:@") for word in words(name))
 
 
 @given(st.lists(st.sampled_from(["a", "b", "a_2", "a_2_2", "a_3", "b_2"])))

@@ -18,7 +18,7 @@ from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.resume.serialization import from_json_data, to_json_data
 from trainbus.testing import LineSubject, scripted
 
-from .forms import FINITE, FORMS
+from .forms import FINITE, FORMS, MASKED, NOT_NUMBERS
 
 SAMPLES = st.lists(st.tuples(FINITE, st.integers(1, 1000)), min_size=1, max_size=20)
 
@@ -79,24 +79,9 @@ def test_vectors_are_averaged_element_by_element(samples: list[tuple[list[float]
         np.testing.assert_allclose(means["recall"], np.average(vectors, axis=0, weights=counts), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        True,
-        "0.5",
-        b"1",
-        1j,
-        [1.0],
-        object(),
-        np.True_,
-        np.array(["a"]),
-        torch.tensor(data=True),
-        torch.tensor([1j, 1j]),
-    ],
-    ids=lambda value: type(value).__name__,
-)
+@pytest.mark.parametrize("value", NOT_NUMBERS, ids=lambda value: f"{type(value).__name__}")
 def test_a_value_that_is_not_a_number_is_refused(value: Any) -> None:
-    """Text, truth values, complex numbers and lists are refused with the metric's name, and leave nothing behind."""
+    """Text, times, truth values, complex numbers and lists are refused by name, and leave nothing behind."""
     means = RunningMeans()
     with pytest.raises(SettingsError, match="correct"):
         means.add("correct", value)
@@ -138,9 +123,33 @@ def test_bfloat16_is_reported_once_and_by_name(caplog: pytest.LogCaptureFixture)
     assert [record.getMessage()[:28] for record in caplog.records] == ["'loss' is logged in bfloat16"]
 
 
-@pytest.mark.parametrize("count", [0, -1, math.nan, torch.tensor(0)], ids=repr)
-def test_a_count_is_above_zero(count: Any) -> None:
-    """A weight that could not be divided by is refused."""
+@pytest.mark.parametrize("value", MASKED, ids=repr)
+def test_a_masked_value_is_skipped(value: Any) -> None:
+    """What NumPy has marked as missing is not taken for the number behind the mask."""
+    means = RunningMeans()
+    means.add("loss", value)
+    assert not means
+    means.add("loss", 2.0)
+    means.add("loss", value)
+
+    assert dict(means) == {"loss": 2.0}
+
+
+def test_masked_elements_of_a_vector_are_nan() -> None:
+    """A class without samples has no recall, and the others keep theirs."""
+    means = RunningMeans()
+    means.add("recall", np.ma.masked_array([0.5, 0.0], mask=[False, True]))
+
+    np.testing.assert_array_equal(means["recall"], [0.5, math.nan])
+
+
+@pytest.mark.parametrize(
+    "count",
+    [0, -1, math.nan, math.inf, -math.inf, 10**400, np.inf, torch.tensor(0), torch.tensor(math.inf), *NOT_NUMBERS[4:]],
+    ids=lambda count: f"{type(count).__name__}",
+)
+def test_a_count_is_a_finite_number_above_zero(count: Any) -> None:
+    """A weight that makes every mean NaN, or is no number, is refused."""
     with pytest.raises(SettingsError, match="samples"):
         RunningMeans().add("loss", 1.0, count)
 
@@ -162,6 +171,27 @@ def test_none_is_skipped() -> None:
     means.add("loss", None)
 
     assert dict(means) == {"loss": 2.0}
+
+
+@given(
+    logged=st.lists(st.tuples(st.sampled_from("ab"), st.none() | FINITE), max_size=8),
+    more=st.lists(st.tuples(st.sampled_from("ab"), st.none() | FINITE), max_size=8),
+)
+def test_a_metric_that_was_only_logged_as_none_is_known(logged: Any, more: Any) -> None:
+    """Also after a resume, and together with what another rank has logged."""
+    means, other = RunningMeans(), RunningMeans()
+    for each, values in ((means, logged), (other, more)):
+        for name, value in values:
+            each.add(name, value)
+        assert set(each) == {name for name, value in values if value is not None}
+        assert set(each.without_value) == {name for name, _ in values} - set(each)
+    loaded = _stored_and_loaded(means)
+    assert (dict(loaded), loaded.without_value) == (dict(means), means.without_value)
+    loaded.merge(other.sums())
+    assert set(loaded) == set(means) | set(other)
+    assert set(loaded.without_value) == {name for name, _ in logged + more} - set(loaded)
+    loaded.clear()
+    assert not loaded.sums()
 
 
 def test_logging_keeps_no_autograd_graph_alive() -> None:

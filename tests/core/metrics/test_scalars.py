@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from trainbus.metrics.running_means import RunningMeans
 from trainbus.metrics.scalars import DeviceScalars, as_number, deferred_scalars, fetch_together, to_scalars
 
-from .forms import FINITE, FORMS
+from .forms import FINITE, FORMS, MASKED, NOT_NUMBERS
 
 
 class Far(torch.Tensor):
@@ -81,6 +82,21 @@ def test_integers_up_to_double_precision_are_exact(value: int) -> None:
         means.add("tokens", number)
         assert means["tokens"] == value
         assert as_number(number) == value
+
+
+@pytest.mark.parametrize("value", [*NOT_NUMBERS, *MASKED, None, np.ones(2)], ids=lambda value: type(value).__name__)
+def test_what_is_no_number_is_not_read_as_one(value: Any) -> None:
+    """Text, times, truth values and masked values are left out, even if Python could make a float of them."""
+    with pytest.raises(TypeError):
+        as_number(value)
+    assert to_scalars({"loss": 1.0, "other": value}) == {"loss": 1.0}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(value=FINITE)
+def test_a_number_in_any_form_is_read(form: str, value: float) -> None:
+    """Every form of a number is read exactly."""
+    assert as_number(FORMS[form](value)) == value
 
 
 LOGGED = st.lists(

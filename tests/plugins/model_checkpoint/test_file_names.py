@@ -39,6 +39,13 @@ def test_epochs_without_validation_are_no_mistake() -> None:
     assert saved(history, filepath="{epoch}-{val_loss:.1f}") == ["1-nan.npz", "2-0.5.npz", "3-nan.npz"]
 
 
+def test_a_metric_that_is_logged_as_none_is_no_mistake() -> None:
+    """It is nan in the name until it has a value."""
+    history = [{"fid": None}, {"fid": 0.5}, {"fid": None}, {}]
+
+    assert saved(history, filepath="{epoch}-{fid:.1f}") == ["1-nan.npz", "2-0.5.npz", "3-nan.npz", "4-nan.npz"]
+
+
 def test_fixed_names_are_in_a_directory_without_fields() -> None:
     """If the directory of the template depends on the epoch, the fixed files are above it."""
     saved([{"loss": 1}, {"loss": 1}], filepath="d/{epoch}/m", save_last=True, save_on=("end",))
