@@ -114,7 +114,6 @@ def call_all(
         try:
             result = each.function(*(values[name] for name in each.argnames))
             check(each.plugin_name, result)
-            return result
         except BaseException as error:
             if isinstance(error, Exception) and is_observer(each.plugin):
                 failures.record_hook_error(each.plugin_name, hook.name, error)
@@ -125,6 +124,7 @@ def call_all(
             errors.append(error)
             failed(error)
             return None
+        return result
 
     results = [None if each.plugin_name in without else call(each) for each in hook.get_hookimpls()[::-1]]
     return tuple(results), errors
