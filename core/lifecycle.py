@@ -295,7 +295,7 @@ class Lifecycle:
                 self.record(run, ExecutionResult(self.stop_requests.decision()))
                 if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
                     executor.writer.abandon()  # a second signal
-                decision, errors = bind("last_decision", self.bus.end)(run, state.error)
+                decision, errors = bind("last_decision", self.bus.end)(run, state.error, state.errors_at_end.append)
                 if error is None and isinstance(state.error, Exception):
                     errors.insert(0, state.error)
                 try:

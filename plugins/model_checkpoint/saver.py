@@ -82,7 +82,7 @@ class Saver:
         """Undo the selection of a model that could not be written."""
         self.selection.undo(run, path, step, location(self.names.fixed("last")))
 
-    @hookimpl
+    @hookimpl(trylast=True)  # another plugin may raise here
     def on_train_end(self, run: Run) -> Decision | None:
         """Save the final model if asked for, and remove the file "signal" of a run that has resumed from it."""
         if not self.begun:
@@ -97,8 +97,12 @@ class Saver:
             stem, reason = "exception", f"{type(error).__name__} ended the training"
             if run.state.requested:  # a second Ctrl-C: end at once
                 return None
-        if stem in self.settings.save_on:
-            result |= self.selection.save_to(self.names.fixed(stem), reason=reason)
+        reasons = {stem: reason}
+        for raised in run.state.errors_at_end[:1]:
+            reasons.setdefault("exception", f"{type(raised).__name__} was raised in on_train_end")
+        for stem, reason in reasons.items():
+            if stem in self.settings.save_on:
+                result |= self.selection.save_to(self.names.fixed(stem), reason=reason)
         return result
 
     def state_dict(self) -> dict[str, Any]:
