@@ -223,7 +223,8 @@ class Run:
     def begin_batch(self, batch: int) -> None:
         """Begin a batch, counted from 0 in its epoch."""
         self.state.counters.batch = batch
-        self._life.rates.first_batch()
+        if batch == 0:  # a call for every batch would cost as much as the event
+            self._life.rates.first_batch()
         begin = self._bus.on_batch_begin
         if begin is not None and (decision := begin(self, self.state.epoch, batch)) is not None:
             self._life.execute(self, decision)
