@@ -8,7 +8,7 @@ from .checks import Refuses, has, in_words, missing, saves_in_background
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
 from .processes import HasRanks, Ranks, Sharded
 from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable, SnapshotsMore
-from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict
+from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict, TracksLearningRate
 
 __all__ = [
     "BackgroundSaveable",
@@ -33,6 +33,7 @@ __all__ = [
     "Sharded",
     "Snapshotable",
     "SnapshotsMore",
+    "TracksLearningRate",
     "has",
     "in_words",
     "missing",

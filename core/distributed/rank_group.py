@@ -32,7 +32,7 @@ AFTER_METRICS = frozenset({*WITH_METRICS, "on_epoch_end"})
 """Hooks that follow such a barrier; at the end of an epoch it is that of ``epoch_results``."""
 DECIDING = frozenset({"on_train_begin", "on_epoch_begin", *BATCHES, "on_validation_begin", *AFTER_METRICS})
 """Hooks whose decision is that of rank 0."""
-ON_RANK_0 = frozenset({"watch_stop_file", "log_end", "prune_snapshots"})
+ON_RANK_0 = frozenset({"watch_stop_file", "log_end", "prune_snapshots", "report_undone"})
 """Steps that rank 0 does alone, and that no rank waits for."""
 
 
