@@ -27,6 +27,7 @@ from trainbus.capabilities import (
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.names import unique
+from trainbus.settings.arguments import checked
 
 try:
     import keras
@@ -67,6 +68,7 @@ class KerasSubject:
         SettingsError: ``model`` is not a ``keras.Model``.
     """
 
+    @checked("KerasSubject")
     def __init__(
         self, model: Any, *, validation_data: Any = None, validation_steps: int | None = None, timeout: float = 1800
     ) -> None:

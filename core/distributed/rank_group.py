@@ -266,7 +266,7 @@ class RankGroup:
 def _with_all_ranks(hook: str, given: Any, own: RunningMeans, all_ranks: RunningMeans) -> Any:
     """Return the arguments of a hook, with the metrics of all ranks in place of this rank's."""
     if hook == "on_validation_end":
-        return {**given, **{metric: all_ranks[metric] for metric in all_ranks if metric.startswith("val_")}}
+        return {**given, **all_ranks.read_latest("val_")}
     return all_ranks if given is own else given
 
 

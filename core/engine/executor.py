@@ -124,9 +124,9 @@ class Executor:
         return self._source.rank_state()
 
     def prune_snapshots(self) -> None:
-        """Delete the files of snapshots whose checkpoints were deleted since."""
+        """Delete the files of snapshots that no checkpoint names; call this when the run is over and needs none."""
         try:
-            self.snapshots.prune(self.writer.directories if list(self.snapshots) else ())
+            self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), over=True)
         except OSError as error:
             self._tolerate("Keep", f"snapshots of deleted checkpoints could not be deleted: {error}")
 
