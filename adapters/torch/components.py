@@ -13,6 +13,7 @@ from trainbus.metrics.names import first_free
 
 from .state_dict import to_cpu_state
 from .weights import differences
+from .wrappers import unwrapped_optimizer, unwrapped_scheduler
 
 
 class TrainingComponents:
@@ -51,7 +52,7 @@ class TrainingComponents:
     def classes(self) -> dict[str, dict[str, str]]:
         """Return the class names of optimizers and schedulers: kind to name to class name."""
         return {
-            kind: {name: type(component).__name__ for name, component in self._kinds[kind].items()}
+            kind: {name: _class_of(component) for name, component in self._kinds[kind].items()}
             for kind in ("optimizers", "schedulers")
         }
 
@@ -118,6 +119,15 @@ def by_name(kind: str, given: Any, required: str = "state_dict") -> dict[str, An
     return named
 
 
+def optimizers_by_name(given: Any) -> dict[str, Any]:
+    """Return optimizers as a mapping from names, without wrappers; see ``by_name``."""
+    return {name: unwrapped_optimizer(each) for name, each in by_name("optimizer", given, "param_groups").items()}
+
+
+def _class_of(component: Any) -> str:
+    return type(unwrapped_scheduler(component)).__name__
+
+
 def _load_in_place(optimizer: Any, state: Mapping[str, Any]) -> None:
     """Load an optimizer's state; fill tensors among its options in place, since a captured CUDA graph reads them."""
     before = [dict(group) for group in optimizer.param_groups]
@@ -130,6 +140,6 @@ def _load_in_place(optimizer: Any, state: Mapping[str, Any]) -> None:
 
 def _mismatch(component: Any, saved_class: str | None) -> str:
     """Describe why an optimizer or scheduler cannot load the state of an object of ``saved_class``."""
-    if saved_class is not None and saved_class != type(component).__name__:
-        return f"the file has the state of {saved_class}, not of {type(component).__name__}"
+    if saved_class is not None and saved_class != _class_of(component):
+        return f"the file has the state of {saved_class}, not of {_class_of(component)}"
     return ""

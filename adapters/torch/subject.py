@@ -23,6 +23,7 @@ from trainbus.capabilities import (
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
+from trainbus.settings.arguments import checked
 
 try:
     from torch import nn
@@ -32,12 +33,13 @@ except ImportError as error:
 
 from ..shared.torch_ranks import TorchRanks, rank_and_size, warn_of_shared_store
 from ..shared.torch_rng import set_torch_random_state, torch_random_state
-from .components import TrainingComponents, by_name
+from .components import TrainingComponents, by_name, optimizers_by_name
 from .inspection.gradients import hold_gradients, why_no_gradients
 from .inspection.module_graph import module_nodes
 from .inspection.probe import Probe, outputs
-from .learning_rates import named_rates, set_rates, why_not_settable
+from .learning_rates import named_rates, set_rates, what_changes, why_not_settable
 from .metric_directions import declared_direction, declares_directions
+from .rate_tracker import RateTracker
 from .sharding import is_fsdp1, is_sharded
 from .state_dict import empty_on_cpu
 from .training_state import DCP, SAFETENSORS, Snapshot, TrainingState
@@ -82,6 +84,7 @@ class TorchSubject:
     {'learning_rate': 0.1}
     """
 
+    @checked("TorchSubject")
     def __init__(
         self,
         model: nn.Module,
@@ -97,8 +100,8 @@ class TorchSubject:
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
             raise SettingsError(f"model is of type {type(model).__name__}, not a torch.nn.Module{hint}")
         self.model = model
-        self.optimizers: dict[str, Any] = by_name("optimizer", optimizer, "param_groups")
-        """Name to optimizer; a single one is "optimizer"."""
+        self.optimizers = optimizers_by_name(optimizer)
+        """Name to optimizer, without wrappers such as Accelerate's; a single one is "optimizer"."""
         self.schedulers = by_name("scheduler", scheduler)
         """Name to scheduler; a single one is "scheduler"."""
         self.scalers = by_name("scaler", scaler)
@@ -110,11 +113,12 @@ class TorchSubject:
         self._state = TrainingState(model, components)
         self._buffers = HostBuffers(empty_on_cpu)
         self._writer_ranks: TorchRanks | None = None
+        self._rates = RateTracker(self.optimizers, self.schedulers)
 
     def refusal(self, capability: type) -> str | None:
         """Return why this training lacks the capability; None if it has it."""
         if capability is HasLearningRate:
-            return why_not_settable(self.optimizers, self.schedulers)
+            return why_not_settable(self.optimizers, self._rates.schedulers())
         if capability in NEEDS_WEIGHTS and is_fsdp1(self.model):
             return (
                 "FullyShardedDataParallel has sharded its weights in a way that no rank can use alone; shard the model "
@@ -249,7 +253,44 @@ class TorchSubject:
             SettingsError: No rate has this name, the optimizer does not keep the change, or a schedule is at 0, which
                 no factor changes.
         """
-        set_rates(self.optimizers, self.schedulers, rates)
+        set_rates(self.optimizers, self._rates.schedulers(), rates)
+
+    def hold_learning_rates(self) -> Mapping[str, float]:
+        """Return each learning rate as the next update of its optimizer uses it; until then, the present one.
+
+        Until they are released, the update of an optimizer that replaces one of these unsaid raises a ``LoopError``.
+        """
+        return self._rates.hold()
+
+    def release_learning_rates(self) -> None:
+        """Note no more rates."""
+        self._rates.release()
+
+    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+        """Return a function that returns the rates that the schedulers would have given from now on."""
+        return self._rates.follow()
+
+    def what_changes(self, name: str) -> str:
+        """Return in words what else may have changed a rate: schedulers that were not given, or the loop."""
+        return what_changes(self.optimizers, self._rates.schedulers())
+
+    def replace(
+        self,
+        optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer],
+        *,
+        scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace all optimizers and schedulers: the script trains on with these, given as to ``TorchSubject``.
+
+        Checkpoints hold their state from now on, and the learning rates are theirs.
+
+        Raises:
+            SettingsError: An argument has the wrong type.
+        """
+        optimizers, schedulers = optimizers_by_name(optimizer), by_name("scheduler", scheduler)
+        for present, given in (self.optimizers, optimizers), (self.schedulers, schedulers):
+            present.clear()
+            present.update(given)
 
     # --- inspection
 

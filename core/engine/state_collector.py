@@ -11,7 +11,7 @@ from ..decision import REQUEST, Decision
 from ..decision_json import action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
-from ..metrics.scalars import to_scalars
+from ..metrics.scalars import fetch_together, to_scalars
 from ..resume.dataloader_state import capture_loader
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
@@ -51,13 +51,15 @@ class StateCollector:
         self.loop_loader: Any = None
         self._plugins = plugins
         self._settings = {name: settings_of(callbacks.get(name)) for name in plugins}
+        saving = [each for each in callbacks.values() if each.checkpoint_patterns()]
+        self._saves_may_fail = bool(saving) and all(getattr(each, "on_error", "raise") == "warn" for each in saving)
         self._failures = failures
         self._world_size = world_size
         self._loaders: list[Any] = []
         self._history, self._decisions = CompressedLog(), CompressedLog()
 
     def check_plugins(self) -> None:
-        """Refuse plugins whose state no checkpoint can store.
+        """Refuse plugins whose state no checkpoint can store, or report them if no save needs to succeed.
 
         Raises:
             SettingsError: The ``state_dict`` of a plugin holds something other than plain JSON data.
@@ -66,9 +68,12 @@ class StateCollector:
             if has(plugin, HasStateDict) and not is_observer(plugin):
                 try:
                     to_json_data(plugin.state_dict(), arrays=False)
-                except TypeError as error:
-                    raise SettingsError(f"{name}: state_dict(): {error}") from None
                 except Exception as error:
+                    if self._saves_may_fail:
+                        self._failures.record(name, error, "state_dict() fails, so no checkpoint can be saved")
+                        continue
+                    if isinstance(error, TypeError):
+                        raise SettingsError(f"{name}: state_dict(): {error}") from None
                     add_plugin_note(error, "state_dict", name)
                     raise
 
@@ -127,9 +132,9 @@ class StateCollector:
         Raises:
             TypeError: The state of a plugin or of the subject is not plain data.
         """
-        state, subject = self.state, self.state.subject
+        state, subject, position = self.state, self.state.subject, self.state.position
         return CheckpointState(
-            position=state.position,
+            position=position,
             rank_state=self.rank_state(),
             history=self._history.text(state.epoch_metrics, lambda each: (each[0], _storable(each[1]))),
             validated=state.validated,
@@ -138,6 +143,7 @@ class StateCollector:
             decision=[action_to_json(each) for each in decision if not state.interrupted],
             decision_log=self._decisions.text(state.decision_log, _logged),
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
+            first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,
             other_ranks=list(other_ranks),

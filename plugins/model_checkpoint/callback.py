@@ -9,7 +9,7 @@ from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
 from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
-from trainbus.checkpoints.filename_template import glob_pattern, suffix_in, template_fields, truncated_glob
+from trainbus.checkpoints.filename_template import glob_pattern, sibling_path, suffix_in, truncated_glob
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import location
@@ -39,10 +39,10 @@ class ModelCheckpoint(CheckpointSettings):
     Traceback (most recent call last):
         ...
     trainbus.errors.SettingsError: ModelCheckpoint: keep=3: filepath='m' gives every checkpoint the same name; put ...
-    >>> ModelCheckpoint("m-{val_loss.real}.pt")
+    >>> ModelCheckpoint("m-{val_loss:03d}.pt")
     Traceback (most recent call last):
         ...
-    trainbus.errors.SettingsError: ModelCheckpoint: filepath='m-{val_loss.real}.pt': {val_loss.real}: a field is ...
+    trainbus.errors.SettingsError: ModelCheckpoint: filepath='m-{val_loss:03d}.pt': {val_loss:03d}: val_loss is ...
     """
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
@@ -72,10 +72,7 @@ class ModelCheckpoint(CheckpointSettings):
 
     def locked_directories(self) -> tuple[str, ...]:
         """Return the directory of the files: the innermost one without a field in its path."""
-        fixed = location(self.filepath)
-        while template_fields(str(fixed.parent)):
-            fixed = fixed.parent
-        return (str(fixed.parent.resolve()),)
+        return (str(location(sibling_path(self.filepath, "", "")).resolve()),)
 
     def checkpoint_patterns(self) -> tuple[str, ...]:
         """Return patterns of the template and of the fixed names, with any suffix if none is given."""
