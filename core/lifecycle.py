@@ -31,6 +31,7 @@ from .metrics.scalars import fetch_together
 from .result import Result
 from .resume.locate import locate
 from .resume.resumption import Resumption
+from .resume.script_rates import check_source, rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
 from .settings.plugin_list import CallbackLike, build_plugins
 from .settings.subjects import check_subject
@@ -63,9 +64,11 @@ class Lifecycle:
         progress: bool,
         resume: Source | None,
         resume_strict: bool,
+        resume_learning_rates: str,
         signals: Iterable[str],
     ) -> None:
         check_subject(subject)
+        check_source(resume_learning_rates)
         self.state = state = RunState(subject)
         self.group = group = group_for(subject, state)
         self.failures = failures = Failures()
@@ -90,6 +93,7 @@ class Lifecycle:
                 plugins=self.plugins,
                 callbacks=self.callbacks,
                 subject=subject,
+                rates=resume_learning_rates,
                 rank=group.rank,
                 world_size=group.size,
             ),
@@ -161,6 +165,7 @@ class Lifecycle:
             bind("lock_directories", executor.lock_directories)(self.at_end)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
+            self.state.script_learning_rates = rates_of(self.state.subject)
             self.resumer.restore()
             self.dispatch(run, "on_train_begin")
             bind("check_plugins", self.collector.check_plugins)()

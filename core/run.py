@@ -20,6 +20,7 @@ from .metrics.monitor import Monitor
 from .metrics.names import is_validated
 from .metrics.running_means import Reduce
 from .result import Result
+from .resume.script_rates import RateSource
 from .settings.arguments import check_metrics, checked
 from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
@@ -47,6 +48,8 @@ class Run:
             decision is that of a run that was never interrupted.
         resume_strict: Whether to refuse to resume if the callbacks differ from those of the checkpoint. Otherwise each
             difference is logged, the new settings are used, and states that are still valid are kept.
+        resume_learning_rates: What counts if the script sets other learning rates than when the checkpoint's run began:
+            the "checkpoint", which a warning then tells, or the "script", with the cuts of the checkpoint's run.
         signals: The signals that end the run in order: it finishes the batch, saves (``ModelCheckpoint(save_on=...)``)
             and closes its files, and then the signal has its usual effect. The same signal again takes effect at once.
             An empty file named "stop" in a directory where the run saves has the effect of Ctrl-C. If a job scheduler
@@ -75,10 +78,17 @@ class Run:
         progress: bool = True,
         resume: Source | None = None,
         resume_strict: bool = False,
+        resume_learning_rates: RateSource = "checkpoint",
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         self._life = life = Lifecycle(
-            subject, callbacks, progress=progress, resume=resume, resume_strict=resume_strict, signals=signals
+            subject,
+            callbacks,
+            progress=progress,
+            resume=resume,
+            resume_strict=resume_strict,
+            resume_learning_rates=resume_learning_rates,
+            signals=signals,
         )
         self._bus = life.bus
         self._dropped: weakref.finalize[..., Run] | None = None

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .engine.signals import DEFAULT
+from .resume.script_rates import RateSource
 from .run import Run
 from .settings.arguments import checked
 from .settings.plugin_list import CallbackLike
 from .settings.subjects import subject_for
 from .storage.paths import Source
 
-_OPTIONS = ("callbacks", "resume", "resume_strict", "signals")
+_OPTIONS = ("callbacks", "resume", "resume_strict", "resume_learning_rates", "signals")
 """The arguments of ``watch`` that no adapter gets."""
 
 
@@ -23,6 +24,7 @@ def watch(
     callbacks: CallbackLike | Sequence[CallbackLike] = (),
     resume: Source | None = None,
     resume_strict: bool = False,
+    resume_learning_rates: RateSource = "checkpoint",
     signals: Iterable[str] = DEFAULT,
     **options: Any,
 ) -> Run:
@@ -39,6 +41,7 @@ def watch(
         callbacks: As for ``Run``.
         resume: As for ``Run``.
         resume_strict: As for ``Run``.
+        resume_learning_rates: As for ``Run``.
         signals: As for ``Run``.
         options: Keyword arguments of the adapter.
 
@@ -55,4 +58,11 @@ def watch(
     'LineSubject'
     """
     subject = subject_for(model, rest, options, _OPTIONS)
-    return Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)
+    return Run(
+        subject,
+        callbacks,
+        resume=resume,
+        resume_strict=resume_strict,
+        resume_learning_rates=resume_learning_rates,
+        signals=signals,
+    )

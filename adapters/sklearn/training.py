@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from trainbus import Run, SettingsError
 from trainbus.engine.signals import DEFAULT
+from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 from trainbus.storage.paths import Source
 
@@ -44,6 +45,7 @@ def partial_fit(
     random_state: int | np.random.RandomState | None = None,
     resume: Source | None = None,
     resume_strict: bool = False,
+    resume_learning_rates: RateSource = "checkpoint",
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
@@ -71,6 +73,7 @@ def partial_fit(
         random_state: Seed or generator of the shuffling.
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto" to continue from.
         resume_strict: As in ``trainbus.Run``.
+        resume_learning_rates: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         trusted: As in ``SklearnSubject``: classes that a checkpoint may hold, or ".joblib".
 
@@ -101,7 +104,14 @@ def partial_fit(
     try_scorers(estimator, scoring, data, batch_size, options)
     random = subject.random = check_random_state(random_state) if shuffle else None
 
-    run = Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)
+    run = Run(
+        subject,
+        callbacks,
+        resume=resume,
+        resume_strict=resume_strict,
+        resume_learning_rates=resume_learning_rates,
+        signals=signals,
+    )
     with run:
         transformed = Rows("partial_fit", fit_steps(estimator, rows.X, rows.y), rows.y, rows.sample_weight)
         for epoch in run.epochs(epochs, validation_freq=validation_freq):

@@ -50,6 +50,8 @@ class RunState:
         """Whether a validation is running."""
         self.means = RunningMeans()
         """The running means of the current epoch."""
+        self.script_learning_rates: Mapping[str, float] = {}
+        """The rates that the script had set before the run began."""
         self.learning_rates: Mapping[str, float] = {}
         """The learning rates of the first weight update of the current epoch, or of its beginning before that."""
         self.metrics: Mapping[str, Any] = {}

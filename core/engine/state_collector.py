@@ -143,6 +143,7 @@ class StateCollector:
             decision=[action_to_json(each) for each in decision if not state.interrupted],
             decision_log=self._decisions.text(state.decision_log, _logged),
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
+            script_learning_rates=dict(state.script_learning_rates),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,
