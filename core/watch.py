@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .callback import Verbose
 from .engine.signals import DEFAULT
 from .run import Run
 from .settings.arguments import checked
@@ -12,7 +13,7 @@ from .settings.plugin_list import CallbackLike
 from .settings.subjects import subject_for
 from .storage.paths import Source
 
-_OPTIONS = ("callbacks", "resume", "resume_strict", "signals")
+_OPTIONS = ("callbacks", "verbose", "resume", "resume_strict", "signals")
 """The arguments of ``watch`` that no adapter gets."""
 
 
@@ -21,6 +22,7 @@ def watch(
     model: object,
     *rest: Any,
     callbacks: CallbackLike | Sequence[CallbackLike] = (),
+    verbose: Verbose | None = None,
     resume: Source | None = None,
     resume_strict: bool = False,
     signals: Iterable[str] = DEFAULT,
@@ -37,6 +39,7 @@ def watch(
         model: A model of a framework that has an adapter, or a subject.
         rest: Further arguments of the adapter, such as PyTorch's optimizers.
         callbacks: As for ``Run``.
+        verbose: As for ``Run``.
         resume: As for ``Run``.
         resume_strict: As for ``Run``.
         signals: As for ``Run``.
@@ -55,4 +58,4 @@ def watch(
     'LineSubject'
     """
     subject = subject_for(model, rest, options, _OPTIONS)
-    return Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)
+    return Run(subject, callbacks, verbose=verbose, resume=resume, resume_strict=resume_strict, signals=signals)

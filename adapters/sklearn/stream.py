@@ -13,6 +13,7 @@ from typing import Any
 from sklearn.exceptions import NotFittedError
 
 from trainbus import Run, SettingsError
+from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 
@@ -41,6 +42,7 @@ def partial_fit_stream(
     validation_freq: int | Collection[int] = 1,
     scoring: Scoring = None,
     callbacks: object = (),
+    verbose: Verbose | None = None,
     resume: str | os.PathLike[str] | None = None,
     resume_strict: bool = False,
     signals: Iterable[str] = DEFAULT,
@@ -63,6 +65,7 @@ def partial_fit_stream(
         validation_freq: As in ``partial_fit``.
         scoring: As in ``partial_fit``.
         callbacks: As in ``trainbus.Run``.
+        verbose: As in ``trainbus.Run``.
         resume: As in ``trainbus.Run``. In the middle of an epoch, batches that were trained on are read and skipped.
         resume_strict: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
@@ -95,7 +98,7 @@ def partial_fit_stream(
     if in_memory:
         try_scorers(estimator, scoring, [_rows("validation_data", estimator, validation_data)], _TRIAL_ROWS, options)
 
-    with Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals) as run:
+    with Run(subject, callbacks, verbose=verbose, resume=resume, resume_strict=resume_strict, signals=signals) as run:
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for batch in run.batches(_batches(stream)):
                 rows = _rows("a batch", estimator, batch)

@@ -148,7 +148,7 @@ def test_steps_are_weight_updates(accumulate: int | None) -> None:
 def test_steps_beyond_what_a_float_can_count_are_exact(large: int) -> None:
     """In the names of files, their manifests, and a run that continues from them."""
     for more in (large, 1):
-        with Run(LineSubject(), ModelCheckpoint("m-{step}"), progress=False, resume="auto") as run:
+        with Run(LineSubject(), ModelCheckpoint("m-{step}"), verbose=0, resume="auto") as run:
             for _ in run.epochs(1 if more == large else 2):
                 run.step += more
 
@@ -158,7 +158,7 @@ def test_steps_beyond_what_a_float_can_count_are_exact(large: int) -> None:
 
 def test_a_step_that_decreases_is_refused() -> None:
     """Checkpoints are identified by it."""
-    with Run(progress=False) as run:
+    with Run(verbose=0) as run:
         run.step = 7
         with pytest.raises(LoopError, match="step=5 after step 7"):
             run.step = 5

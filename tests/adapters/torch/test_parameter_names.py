@@ -1,7 +1,6 @@
 """The names of an optimizer's parameters, by group."""
 
 import pytest
-import torch
 from torch import nn
 from torch.optim import SGD
 

@@ -242,7 +242,7 @@ def test_a_metric_that_one_rank_lacks_is_an_error_on_all() -> None:
     """Every rank reads the monitors at the end of the epoch, before the plugins."""
 
     def play(ranks: ThreadRanks) -> str:
-        run = Run(Trained(ranks), [EarlyStopping(monitor="score", mode="max")], progress=False, signals=())
+        run = Run(Trained(ranks), [EarlyStopping(monitor="score", mode="max")], verbose=0, signals=())
         with pytest.raises((MissingMetric, RankError)) as raised, run:
             for _ in run.epochs(1):
                 run.begin_validation()
@@ -321,7 +321,7 @@ def test_a_state_that_no_checkpoint_can_store_is_refused_on_all_ranks() -> None:
         def load_state_dict(self, state: object) -> None: ...
 
     def play(ranks: ThreadRanks) -> str:
-        run = Run(Trained(ranks), [Layer(object() if ranks.rank else 1)], progress=False, signals=())
+        run = Run(Trained(ranks), [Layer(object() if ranks.rank else 1)], verbose=0, signals=())
         with pytest.raises((SettingsError, RankError)) as raised:
             run.begin()
         return str(raised.value)

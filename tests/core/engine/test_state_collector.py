@@ -141,7 +141,7 @@ NO_PLAIN_DATA = [
 
 def runs_of(plugin: object) -> Run:
     """Train two epochs that save."""
-    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), plugin], progress=False) as run:
+    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), plugin], verbose=0) as run:
         for _ in run.epochs(2):
             run.log(val_loss=1.0)
     return run
@@ -155,7 +155,7 @@ def test_a_plugin_whose_state_is_no_plain_data_is_refused_by_name(state: object,
     trained = []
     with (
         pytest.raises(SettingsError) as refused,
-        Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), Remembers(state)], progress=False) as run,
+        Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), Remembers(state)], verbose=0) as run,
     ):
         trained += list(run.epochs(2))
 
@@ -177,7 +177,7 @@ def test_a_numpy_scalar_is_a_number(scalar: Any) -> None:
     plugin = Remembers({"best": scalar})
     runs_of(plugin)
     again = Remembers()
-    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), again], resume="auto", progress=False):
+    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), again], resume="auto", verbose=0):
         pass
 
     assert again.state == {"best": scalar.item()}
