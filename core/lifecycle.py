@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar, cast
 
 from .callback import Callback, Verbose
@@ -20,7 +22,7 @@ from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import ENGINE, Failures, is_observer
+from .failures import ENGINE, LOG, Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitors
@@ -35,8 +37,11 @@ from .settings.subjects import check_subject
 from .storage.backend import existing
 from .storage.paths import Source
 from .storage.sharded_directory import VerificationShare
+from .terminal import plural
 
 T = TypeVar("T")
+
+_IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end_epoch() in a loop of your own"
 
 
 class Lifecycle:
@@ -105,6 +110,13 @@ class Lifecycle:
         if self.state.phase != phase:
             raise LoopError(otherwise)
 
+    def require_epoch(self, call: str) -> None:
+        """Raise a ``LoopError`` unless an epoch is open: no callback would see what is logged or trained."""
+        over = "; this run is over" if self.state.phase == "ended" else ""
+        self.require("open", f"{call} belongs inside `with run:`{over}")
+        if not self.state.epoch_open:
+            raise LoopError(f"{call} belongs inside an epoch, or no callback sees it: {_IN_EPOCH}")
+
     # --- one event
 
     def dispatch(self, run: object, name: str, *values: Any) -> None:
@@ -158,6 +170,30 @@ class Lifecycle:
             self.end(run, error)
             raise
 
+    def epochs(
+        self, run: object, epochs: int | None, initial_epoch: int, validation_freq: int | Collection[int]
+    ) -> Iterator[int]:
+        """Iterate over the epochs, or until a decision ends the training."""
+        self.require("open", "epochs() belongs inside `with run:`")
+        first = whole_number("initial_epoch", initial_epoch, 0)
+        if epochs is not None:
+            epochs = whole_number("epochs", epochs, 0)
+        check_validation_freq(validation_freq)
+        self.finish_left_epoch(run)
+        self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
+        first = self.resumer.first_epoch(first, epochs)
+        return self._epochs(run, count(first) if epochs is None else range(first, epochs))
+
+    def _epochs(self, run: object, epochs: Iterable[int]) -> Iterator[int]:
+        for epoch in epochs:
+            if self.loop_ends():
+                return
+            self.begin_epoch(run, epoch)
+            if self.loop_ends():
+                return
+            yield epoch
+            self.end_epoch(run, {})
+
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
@@ -173,22 +209,14 @@ class Lifecycle:
         self.rates.begin_epoch()
         self.collector.enter_epoch()
 
-    def plan(self, epochs: int, initial_epoch: int, validation_freq: int | Collection[int]) -> range:
-        """Return the numbers of the epochs to train, counted from 0."""
-        self.require("open", "epochs() belongs inside `with run:`")
-        last, first = whole_number("epochs", epochs, 0), whole_number("initial_epoch", initial_epoch, 0)
-        check_validation_freq(validation_freq)
-        self.state.planned_epochs, self.state.validation_freq = last, validation_freq
-        return range(self.resumer.first_epoch(first, last), last)
-
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""
-        self.require("open", "batches() belongs inside `with run:`")
         if accumulate is not None:
             advice = "give the number of batches to one weight update, or None"
             accumulate = whole_number("accumulate", accumulate, 1, advice)
         if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):  # a sequence may have that only
             raise SettingsError(f"batches({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")
+        self.require_epoch("batches()")
         state, bus = self.state, self.bus
         state.planned_batches = length_of(loader)
         self.rates.first_batch()
@@ -202,6 +230,8 @@ class Lifecycle:
         """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
         if accumulate is None or batches % accumulate == 0:
             self.stop_requests.check()
+        if self.state.interrupted:  # the loop has caught that
+            return True
         return any(each.by != REQUEST for each in self.state.stop_actions) and self.group.may_stop()
 
     def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
@@ -219,12 +249,45 @@ class Lifecycle:
         self.stop_requests.check_stop_file()
         self.stop_requests.check()
 
-    def end(self, run: object, error: BaseException | None) -> None:
-        """End the training: call every plugin, execute their last decision, wait for all files, close everything."""
+    def finish_left_epoch(self, run: object) -> None:
+        """End an epoch that has logged and whose loop was left, as by ``break``: its metrics and decisions count."""
         state = self.state
-        was_open, state.phase = state.phase == "open", "ended"
+        if state.epoch_open and not state.interrupted:
+            self.stop_requests.check()
+            if state.means:
+                if not state.validated:  # it may have been left before its validation
+                    state.validation_freq = None
+                self.end_epoch(run, {})
+
+    def leave(self, run: object, error: BaseException | None) -> bool:
+        """End the training and, if there is no error, the epoch in which the loop was left; report an unused run.
+
+        Returns:
+            As ``end`` does.
+        """
+        state = self.state
+        if error is None and state.phase == "open":
+            state.left = state.epoch_open
+            try:
+                self.finish_left_epoch(run)
+            except BaseException as raised:
+                if self.end(run, raised):
+                    return True
+                raise
+            if self.plugins and not state.epochs_started and state.planned_epochs is None:
+                self.group.bind("log_end", LOG.warning)(f"no epoch has begun, so no callback was used: {_IN_EPOCH}")
+        return self.end(run, error)
+
+    def end(self, run: object, error: BaseException | None) -> bool:
+        """End the training: call every plugin, execute their last decision, wait for all files, close everything.
+
+        Returns:
+            Whether ``error`` is the interruption by a signal that the user's own handler has dealt with.
+        """
+        state = self.state
+        was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
         if not was_open:
-            return
+            return False
         bind, executor = self.group.bind, self.executor
         with ExitStack() as last, self.at_end:  # directories are unlocked even if this is interrupted
             last.callback(self.stop_requests.close)
@@ -232,7 +295,7 @@ class Lifecycle:
                 self.record(run, ExecutionResult(self.stop_requests.decision()))
                 if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
                     executor.writer.abandon()  # a second signal
-                decision, errors = bind("last_decision", self.bus.end)(run, state.error)
+                decision, errors = bind("last_decision", self.bus.end)(run, state.error, state.errors_at_end.append)
                 if error is None and isinstance(state.error, Exception):
                     errors.insert(0, state.error)
                 try:
@@ -246,9 +309,10 @@ class Lifecycle:
         self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
-        self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
-        if errors and error is None:
+        handled = self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
+        if errors and (error is None or handled):
             raise errors[0]
+        return handled
 
     def result(self) -> Result:
         """Return how the run ended, or how far it is."""
@@ -267,6 +331,16 @@ class Lifecycle:
             learning_rates=rates,
             failures=tuple(self.failures.all),
             decisions=tuple(state.decision_log),
+        )
+
+
+def report_dropped(epochs: Sequence[object], process: int) -> None:
+    """Report that a run was collected before it had ended; a forked process leaves that to the one that began it."""
+    if os.getpid() == process:
+        LOG.warning(
+            "a run was dropped after %s without its end: its callbacks are not called, and its last files may be "
+            "missing; use `with run:`, or call run.end() in a finally block",
+            plural(len(epochs), "epoch"),
         )
 
 

@@ -29,7 +29,8 @@ __all__ = ["KerasCallback", "KerasSubject"]
 def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
     """Pass the open ``FitSession`` to a hook, and call the hook only while one is open.
 
-    An error of the hook ends the run before ``fit`` gets it, which would notify no callback.
+    An error of the hook ends the run before ``fit`` gets it, which would notify no callback. If it is the end by a
+    signal that the user's own handler has taken note of, ``fit`` ends as if a callback had stopped it.
     """
 
     @functools.wraps(hook)
@@ -38,8 +39,9 @@ def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
             try:
                 hook(self, self._fit, *args, **kwargs)
             except BaseException as error:
-                self._end(error)
-                raise
+                if not self._end(error):
+                    raise
+                self.model.stop_training = True
 
     return guarded
 
@@ -196,11 +198,10 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._fit.subject.finalized = True
         self._end()
 
-    def _end(self, error: BaseException | None = None) -> None:
+    def _end(self, error: BaseException | None = None) -> bool:
         for name in ("on_train_batch_begin", "on_train_batch_end"):
             self.__dict__.pop(name, None)
-        if self._fit is not None:
-            self._fit.end(error)
+        return self._fit is not None and self._fit.end(error)
 
 
 def _callback_list() -> Any:

@@ -237,17 +237,18 @@ class FitSession:
         """End the run of a ``fit`` that exited without notifying its callbacks."""
         self.end(LoopError("fit() was left by an error or an interrupt without notifying its callbacks"))
 
-    def end(self, error: BaseException | None = None) -> None:
-        """End the run if it is still open."""
-        if self.open:
-            self.open = False
-            model = self.subject.model
-            if model.train_function is self.train_function:
-                model.train_function = self.keras_train_function
-            model._initial_epoch = None
-            if self.callback_list() is not None:
-                self.finalizer.detach()
-            self.run.end(error)
+    def end(self, error: BaseException | None = None) -> bool:
+        """End the run if it is still open; return whether ``error`` need not be raised, as ``Run.end`` does."""
+        if not self.open:
+            return False
+        self.open = False
+        model = self.subject.model
+        if model.train_function is self.train_function:
+            model.train_function = self.keras_train_function
+        model._initial_epoch = None
+        if self.callback_list() is not None:
+            self.finalizer.detach()
+        return self.run.end(error)
 
 
 def _validation_freq(variables: Mapping[str, Any]) -> int | Collection[int] | None:

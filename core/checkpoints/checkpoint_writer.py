@@ -109,10 +109,12 @@ class CheckpointWriter:
         mirror: Write | None = None
         job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
         with self._group.abort_all_on_error():
-            state = self._source.checkpoint_state(decision, other_ranks) if requested and leads else None
-            own = self._source.rank_state().model_dump_json(exclude_defaults=True) if requested and not leads else ""
             payload = self._payload(background=background)
             try:
+                state = self._source.checkpoint_state(decision, other_ranks) if requested and leads else None
+                own = ""
+                if requested and not leads:
+                    own = self._source.rank_state().model_dump_json(exclude_defaults=True)
                 if self._group.left and requested:
                     raise CheckpointError("all ranks save a sharded model together, and this rank has left them")
                 for path, actions in requested.items():
@@ -122,13 +124,25 @@ class CheckpointWriter:
                 held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
                 if self._snapshots.unsaved and not held and self._saves_snapshots():
                     mirror = payload(not self._snapshots_more)
-            except CheckpointError as error:  # the state cannot be copied, so no file can be written
-                self._fail(job, error)
+            except Exception as error:  # noqa: BLE001 - the state cannot be read or copied; raised unless it may fail
+                self._fail(job, self._tolerated(error))
         if self._group.any_failed(failed=bool(job.failed)):
             mirror = None
             if not job.failed:
                 self._fail(job, CheckpointError("another rank cannot write its part of the state"))
         self._writer.submit(job, background=background and bool(job.files or mirror))
+
+    def _tolerated(self, error: Exception) -> CheckpointError:
+        """Return the error of a save that may fail; raise it unless every save that was asked for allows that."""
+        if isinstance(error, CheckpointError):
+            return error
+        asked = [action for actions in self._requested.values() for action in actions]
+        if not asked or any(action.on_error == "raise" for action in asked):
+            raise error
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        tolerated = CheckpointError(f"the state cannot be saved: {type(error).__name__}: {error}{notes}")
+        tolerated.__cause__ = error
+        return tolerated
 
     def collect(self, *, wait: bool) -> Written:
         """Return the results of the files since the last call.

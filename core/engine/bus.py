@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from types import NoneType
 from typing import Any
 
 import pluggy
@@ -86,10 +87,17 @@ class Bus:
         if self.on_decision is not None and result.done:
             self.on_decision(run, result.done)
 
-    def end(self, run: object, error: BaseException | None) -> tuple[Decision, list[Exception]]:
+    def end(
+        self, run: object, error: BaseException | None, failed: Callable[[Exception], object] = lambda _: None
+    ) -> tuple[Decision, list[Exception]]:
         """Call ``on_exception`` if an error ended the run, then ``on_train_end``.
 
         Every plugin is called, even after one has raised.
+
+        Args:
+            run: The run that hooks receive.
+            error: What ended the run.
+            failed: Called with each error of a plugin in ``on_train_end``, before the next plugin is called.
 
         Returns:
             The decision of the plugins at the end of the training, and the errors.
@@ -98,9 +106,11 @@ class Bus:
         if error is not None:
             errors = call_all(hooks.on_exception, {"run": run, "error": error}, failures, failures.disabled)[1]
         # observers that were disabled are called at the end, too: they may have files to close
-        results, raised = call_all(hooks.on_train_end, {"run": run}, failures)
-        decision, wrong = _decisions("on_train_end", _plugins_of(hooks.on_train_end), failures, results)
-        return decision, errors + raised + wrong
+        name = "on_train_end"
+        results, raised = call_all(
+            hooks.on_train_end, {"run": run}, failures, check=partial(_check, name), failed=failed
+        )
+        return _joined(_plugins_of(hooks.on_train_end), results), errors + raised
 
     def _compile(self) -> None:
         self._compiled_without = disabled = set(self._failures.disabled)
@@ -127,25 +137,28 @@ def _ignore(_: HookResults) -> None:
 
 
 def _join(hook: str, plugins: list[tuple[str, object]], failures: Failures, results: HookResults) -> Decision:
-    decision, errors = _decisions(hook, plugins, failures, results)
-    if errors:
-        raise errors[0]
-    return decision
+    """Return the union of the decisions; report each answer of an observer that is none.
 
-
-def _decisions(
-    hook: str, plugins: list[tuple[str, object]], failures: Failures, results: HookResults
-) -> tuple[Decision, list[Exception]]:
-    """Return the union of the decisions, each signed by its plugin, and an error for each answer that is none."""
-    decisions: list[Decision] = []
-    errors: list[Exception] = []
+    Raises:
+        LoopError: A plugin that decides returned something else.
+    """
     for (name, plugin), result in zip(plugins, results, strict=True):
-        if isinstance(result, Decision):
-            decisions.append(result.signed(name))
-        elif result is not None:
-            error = LoopError(f"{name} returned {result!r} from {hook}; return a Decision or None")
-            if is_observer(plugin):
-                failures.record_hook_error(name, hook, error)
-            else:
-                errors.append(error)
-    return join(decisions), errors
+        try:
+            _check(hook, name, result)
+        except LoopError as error:
+            if not is_observer(plugin):
+                raise
+            failures.record_hook_error(name, hook, error)
+    return _joined(plugins, results)
+
+
+def _check(hook: str, plugin: str, result: object) -> None:
+    """Raise ``LoopError`` if a plugin's answer is neither a decision nor None."""
+    if not isinstance(result, (Decision, NoneType)):
+        raise LoopError(f"{plugin} returned {result!r} from {hook}; return a Decision or None")
+
+
+def _joined(plugins: list[tuple[str, object]], results: HookResults) -> Decision:
+    """Return the union of the decisions, each signed by its plugin."""
+    answers = zip(plugins, results, strict=True)
+    return join([result.signed(name) for (name, _), result in answers if isinstance(result, Decision)])

@@ -88,7 +88,12 @@ def compile_hook(
 
 
 def call_all(
-    hook: pluggy.HookCaller, values: Mapping[str, Any], failures: Failures, without: Collection[str] = ()
+    hook: pluggy.HookCaller,
+    values: Mapping[str, Any],
+    failures: Failures,
+    without: Collection[str] = (),
+    check: Callable[[str, object], object] = lambda _, result: result,
+    failed: Callable[[Exception], object] = lambda _: None,
 ) -> tuple[HookResults, list[Exception]]:
     """Call every implementation, even after one has raised.
 
@@ -97,6 +102,8 @@ def call_all(
         values: The hook's arguments by name.
         failures: Records what observers raise.
         without: Names of plugins that are not called.
+        check: Called with the name of each plugin and its result; an error that it raises is the plugin's.
+        failed: Called at once with each error, before the next implementation is called.
 
     Returns:
         The results in calling order, None for an implementation that raised or was not called; and what was raised.
@@ -105,7 +112,8 @@ def call_all(
 
     def call(each: pluggy.HookImpl) -> object:
         try:
-            return each.function(*(values[name] for name in each.argnames))
+            result = each.function(*(values[name] for name in each.argnames))
+            check(each.plugin_name, result)
         except BaseException as error:
             if isinstance(error, Exception) and is_observer(each.plugin):
                 failures.record_hook_error(each.plugin_name, hook.name, error)
@@ -114,7 +122,9 @@ def call_all(
             if not isinstance(error, Exception):
                 raise
             errors.append(error)
+            failed(error)
             return None
+        return result
 
     results = [None if each.plugin_name in without else call(each) for each in hook.get_hookimpls()[::-1]]
     return tuple(results), errors

@@ -30,6 +30,10 @@ class RunState:
         """The current epoch, or the last one, counted from 0."""
         self.epochs_started = 0
         self.epochs_finished = 0
+        self.epoch_open = False
+        """Whether an epoch has begun and not ended, so that what is logged counts."""
+        self.left = False
+        """Whether the loop was left before its last epoch had ended, as by ``break``."""
         self.loops = 0
         """Loops over batches that were started in the current epoch."""
         self.counters = Counters()
@@ -69,6 +73,8 @@ class RunState:
         """Whether that request has ended the run, between two batches and before the planned end."""
         self.error: BaseException | None = None
         """What ended the run, if an error did."""
+        self.errors_at_end: list[Exception] = []
+        """What plugins have raised in ``on_train_end`` so far."""
 
     @property
     def batch(self) -> int:
@@ -136,6 +142,7 @@ class RunState:
 
     def start_epoch(self, epoch: int) -> None:
         """Record that an epoch begins."""
+        self.epoch_open = True
         self.epoch, self.epochs_started = epoch, epoch + 1
         self.means.clear()
         self.learning_rates = {}
@@ -144,6 +151,7 @@ class RunState:
 
     def finish_epoch(self, metrics: Mapping[str, Any]) -> None:
         """Record that the epoch ended, with its metrics."""
+        self.epoch_open = False
         self.metrics = metrics
         self.epochs_finished = self.epoch + 1
         self.epoch_metrics.append((self.epoch, metrics))
@@ -183,4 +191,6 @@ class RunState:
             return f"{type(self.error).__name__}: {self.error}"
         if self.phase != "ended":
             return "not over yet"
+        if self.left:
+            return f"the loop was left in epoch {self.epoch + 1}"
         return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"

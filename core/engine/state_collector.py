@@ -51,13 +51,15 @@ class StateCollector:
         self.loop_loader: Any = None
         self._plugins = plugins
         self._settings = {name: settings_of(callbacks.get(name)) for name in plugins}
+        saving = [each for each in callbacks.values() if each.checkpoint_patterns()]
+        self._saves_may_fail = bool(saving) and all(getattr(each, "on_error", "raise") == "warn" for each in saving)
         self._failures = failures
         self._world_size = world_size
         self._loaders: list[Any] = []
         self._history, self._decisions = CompressedLog(), CompressedLog()
 
     def check_plugins(self) -> None:
-        """Refuse plugins whose state no checkpoint can store.
+        """Refuse plugins whose state no checkpoint can store, or report them if no save needs to succeed.
 
         Raises:
             SettingsError: The ``state_dict`` of a plugin holds something other than plain JSON data.
@@ -66,9 +68,12 @@ class StateCollector:
             if has(plugin, HasStateDict) and not is_observer(plugin):
                 try:
                     to_json_data(plugin.state_dict(), arrays=False)
-                except TypeError as error:
-                    raise SettingsError(f"{name}: state_dict(): {error}") from None
                 except Exception as error:
+                    if self._saves_may_fail:
+                        self._failures.record(name, error, "state_dict() fails, so no checkpoint can be saved")
+                        continue
+                    if isinstance(error, TypeError):
+                        raise SettingsError(f"{name}: state_dict(): {error}") from None
                     add_plugin_note(error, "state_dict", name)
                     raise
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import Decision, Run, SettingsError, decision, hookimpl
+from trainbus import CheckpointError, Decision, Run, SettingsError, decision, hookimpl
 from trainbus.checkpoints import Checkpoint, ManifestEntry
 from trainbus.decision import REQUEST, Stop
 from trainbus.engine.execution_result import ExecutionResult
@@ -211,3 +211,87 @@ def test_the_settings_of_callbacks_are_stored_with_their_states() -> None:
 
     assert (stored.name, stored.callback) == ("EarlyStopping", "EarlyStopping")
     assert {"callback": stored.callback, **stored.settings} == callback.settings()
+
+
+class Tolerated(LineSubject):
+    """A subject whose state, or whose file, cannot be had."""
+
+    def __init__(self, failing: str = "", error: Exception | None = None) -> None:
+        super().__init__()
+        self._failing, self._error = failing, error
+
+    def run_state(self) -> Any:
+        return self._fail("run_state")
+
+    def load_run_state(self, state: Any) -> None: ...
+
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        self._fail("save")
+        return super().save(path, weights_only=weights_only)
+
+    def snapshot_writer(self, *, weights_only: bool) -> Any:
+        self._fail("snapshot_writer")
+        copy = Tolerated(self._failing, self._error)
+        copy.restore(self.snapshot())
+        return lambda path: copy.save(path, weights_only=weights_only)
+
+    def _fail(self, method: str) -> None:
+        if self._error is not None and self._failing == method:
+            raise self._error
+
+
+class FailsLater:
+    """A plugin whose state cannot be had after the training has begun."""
+
+    def __init__(self, error: Exception, epoch: int = 0) -> None:
+        self.error, self.epoch, self.now = error, epoch, -1
+
+    @hookimpl
+    def on_epoch_end(self, epoch: int) -> None:
+        self.now = epoch
+
+    def state_dict(self) -> Any:
+        if self.now >= self.epoch:
+            raise self.error
+        return None
+
+    def load_state_dict(self, state: Any) -> None: ...
+
+
+ERRORS = [RuntimeError("lost"), AttributeError("no such thing"), TypeError("not plain"), OSError("disk"), KeyError("k")]
+FAILING: list[Any] = [
+    *((LineSubject(), Remembers(error)) for error in ERRORS),
+    *((LineSubject(), FailsLater(error)) for error in ERRORS),
+    (LineSubject(), FailsLater(ValueError("x"), epoch=1)),
+    *((Tolerated(method, ValueError("x")), None) for method in ("run_state", "save", "snapshot_writer")),
+]
+
+
+@pytest.mark.parametrize(("subject", "plugin"), FAILING)
+@pytest.mark.parametrize("background", [None, False])
+def test_on_error_warn_covers_every_way_in_which_a_save_can_fail(
+    subject: Any, plugin: Any, background: bool | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The training goes on to its end, and each save that failed is a line that says why."""
+    saver = ModelCheckpoint("run/m-{epoch}", on_error="warn", background=background, save_last=True)
+    with Run(subject, [saver, *([plugin] if plugin else [])], verbose=0) as run:
+        for _ in run.epochs(3):
+            run.log(loss=1.0)
+
+    unused = background is False and getattr(subject, "_failing", "") == "snapshot_writer"
+    assert run.result.epochs == 3
+    assert (run.failures != []) is not unused
+    assert ("the training continues" in caplog.text) is not unused
+    assert (len(list(Path("run").glob("m-*.npz"))) < 3) is not unused
+
+
+@pytest.mark.parametrize(("subject", "plugin"), FAILING)
+def test_on_error_raise_ends_the_run_if_a_save_fails(subject: Any, plugin: Any) -> None:
+    saver = ModelCheckpoint("run/m-{epoch}")
+    error = subject._error if plugin is None else vars(plugin).get("error") or vars(plugin)["state"]
+    with (
+        pytest.raises((type(error), CheckpointError, SettingsError), match=str(error.args[0])),
+        Run(subject, [saver, *([plugin] if plugin else [])], verbose=0) as run,
+    ):
+        for _ in run.epochs(3):
+            run.log(loss=1.0)

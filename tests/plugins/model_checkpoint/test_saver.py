@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainbus import MissingMetric, Run, SettingsError, hookimpl
+from trainbus import LoopError, MissingMetric, Run, SettingsError, hookimpl
+from trainbus.checkpoints import read
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
 
@@ -117,6 +118,60 @@ def test_the_end_of_the_training_decides_the_name_of_its_file(error: BaseExcepti
     assert on_disk() == {"best", ending}
     assert np.load(f"{ending}.npz")["slope"] == 2
     assert np.load("best.npz")["slope"] == 0
+
+
+class EndsBadly:
+    """A plugin that raises, or answers what is no decision, when the training is over."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    @hookimpl
+    def on_train_end(self) -> object:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class EndsBadlyLast(EndsBadly):
+    @hookimpl(trylast=True)
+    def on_train_end(self) -> object:
+        return super().on_train_end()
+
+
+class EndsBadlyUnnoticed(EndsBadly):
+    critical = False
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("k"), OSError("disk"), AssertionError("wrong")])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("save_freq", ["epoch", "1 step"])
+def test_an_error_of_a_plugin_at_the_end_saves_the_file_exception(
+    error: Exception, first: bool, save_freq: str
+) -> None:
+    """Wherever the plugin is listed; the training itself has ended, so the file "end" is saved as well."""
+    saver = ModelCheckpoint("best", save_best_only=True, save_freq=save_freq, save_on=("end", "exception"))
+    listed = [EndsBadly(error), saver] if first else [saver, EndsBadly(error)]
+
+    with pytest.raises(type(error)):
+        train_until(None, *listed)
+
+    assert on_disk() >= {"end", "exception"}
+    assert np.load("exception.npz")["slope"] == np.load("end.npz")["slope"] == 2
+    assert read(Path("exception.npz")).entry.reason == f"{type(error).__name__} was raised in on_train_end"
+
+
+def test_an_answer_that_is_no_decision_at_the_end_saves_the_file_exception() -> None:
+    with pytest.raises(LoopError, match="return a Decision or None"):
+        train_until(None, ModelCheckpoint("m", save_on=("exception",)), EndsBadly("stop"))
+
+    assert on_disk() == {"m", "exception"}
+
+
+def test_an_observer_that_fails_at_the_end_is_no_exception() -> None:
+    train_until(None, ModelCheckpoint("m", save_on=("exception", "end")), EndsBadlyUnnoticed(ValueError("no")))
+
+    assert on_disk() == {"m", "end"}
 
 
 def test_an_early_stop_is_an_end() -> None:
