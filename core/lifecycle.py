@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from .callback import Callback
+from .callback import Callback, Verbose
 from .decision import REQUEST, Decision
 from .distributed.rank_group import group_for
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
@@ -61,7 +61,7 @@ class Lifecycle:
         subject: object,
         callbacks: CallbackLike | Sequence[CallbackLike],
         *,
-        progress: bool,
+        verbose: Verbose | None,
         resume: Source | None,
         resume_strict: bool,
         resume_learning_rates: str,
@@ -72,7 +72,7 @@ class Lifecycle:
         self.state = state = RunState(subject)
         self.group = group = group_for(subject, state)
         self.failures = failures = Failures()
-        entries = build_plugins(callbacks, subject, progress=progress)
+        entries = build_plugins(callbacks, subject, verbose=verbose)
         self.callbacks: dict[str, Callback] = {
             each.name: each.callback for each in entries if each.callback is not None
         }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
-from .callback import Callback, Mode
+from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
@@ -41,8 +41,8 @@ class Run:
     Args:
         subject: What is trained, as its adapter presents it; None for a loop that only has numbers.
         callbacks: Callbacks, their settings as plain data, or objects with hook implementations; called in this order.
-        progress: Whether to print progress and a line for each epoch, if the callbacks' ``verbose`` asks for it;
-            otherwise only decisions are printed.
+        verbose: What to print: 0 nothing; 1 a progress bar and every decision; 2 a line for each epoch and every
+            decision; "auto" is 1 in a terminal or a notebook, else 2; None what the callbacks' ``verbose`` asks for.
         resume: The checkpoint to continue from; a directory, whose newest intact checkpoint is used; or "auto",
             the newest one that the callbacks have written; without one the run starts from the beginning. Every later
             decision is that of a run that was never interrupted.
@@ -75,7 +75,7 @@ class Run:
         subject: object = None,
         callbacks: CallbackLike | Sequence[CallbackLike] = (),
         *,
-        progress: bool = True,
+        verbose: Verbose | None = None,
         resume: Source | None = None,
         resume_strict: bool = False,
         resume_learning_rates: RateSource = "checkpoint",
@@ -84,7 +84,7 @@ class Run:
         self._life = life = Lifecycle(
             subject,
             callbacks,
-            progress=progress,
+            verbose=verbose,
             resume=resume,
             resume_strict=resume_strict,
             resume_learning_rates=resume_learning_rates,

@@ -69,7 +69,8 @@ class FitSession:
         steps = variables.get("validation_steps") if validation_data is None else None
         data = variables.get("validation_data") if validation_data is None else validation_data
         self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
-        self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
+        self.subject.in_fit = True
+        self.run = Run(self.subject, [*callbacks, _StopFit(model)], **options)
         self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
         self.run.state.validation_freq = _validation_freq(variables)
         self.changes_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())

@@ -59,7 +59,7 @@ class Locks(Callback):
 
 
 def life_of(subject: object, *callbacks: Any, resume: str | None = None) -> Lifecycle:
-    return Lifecycle(subject, callbacks, progress=False, resume=resume, resume_strict=False, signals=())
+    return Lifecycle(subject, callbacks, verbose=0, resume=resume, resume_strict=False, signals=())
 
 
 def test_each_event_is_decided_executed_recorded_and_announced() -> None:

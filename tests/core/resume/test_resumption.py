@@ -74,7 +74,7 @@ def train(script: Script, epochs: int, *listeners: object, **options: Any) -> Ru
     """Train a line on shuffled, noisy points, all of it drawn from NumPy's global generator."""
     np.random.seed(3)  # noqa: NPY002 - the one that a run brings back by itself
     subject = LineSubject(0.7)
-    with Run(subject, [*script.callbacks, *listeners], progress=False, **options) as run:
+    with Run(subject, [*script.callbacks, *listeners], verbose=0, **options) as run:
         for epoch in run.epochs(epochs):
             for row in run.batches(np.random.permutation(script.batches)):  # noqa: NPY002
                 x = np.array([row + np.random.rand()]) / script.batches  # noqa: NPY002
@@ -241,7 +241,7 @@ def test_a_run_that_stopped_trains_on_once_its_stops_are_cleared() -> None:
     listed = [SAVED, EarlyStopping(patience=1)]
     resumed([1.0, 2.0, 0.5], *listed)
 
-    with Run(LineSubject(), listed, progress=False, resume="auto") as run:
+    with Run(LineSubject(), listed, verbose=0, resume="auto") as run:
         run.clear_stops()
         for epoch in run.epochs(3):
             run.log(val_loss=[1.0, 2.0, 0.5][epoch])
@@ -259,7 +259,7 @@ def test_a_run_whose_epochs_are_all_done_logs_that_more_must_be_asked_for(caplog
 
 
 def test_a_run_that_its_loop_stopped_stays_stopped_too() -> None:
-    with Run(LineSubject(), [SAVED], progress=False) as run:
+    with Run(LineSubject(), [SAVED], verbose=0) as run:
         for epoch in run.epochs(4):
             run.log(val_loss=1.0)
             if epoch == 1:
@@ -319,7 +319,7 @@ def test_a_run_that_was_saved_before_the_loop_of_an_epoch_draws_the_same_orders(
         loader = torch.utils.data.DataLoader(range(20), shuffle=True, generator=generator)  # type: ignore[arg-type]
         found: list[list[int]] = []
         callbacks = [*plugins, ModelCheckpoint("m-{epoch}", monitor="loss", save_on=())]
-        with Run(LineSubject(), callbacks, progress=False, resume=resume) as run:
+        with Run(LineSubject(), callbacks, verbose=0, resume=resume) as run:
             for _ in run.epochs(3):
                 batches = loader if seeded else np.random.permutation(20)  # noqa: NPY002
                 found.append([int(batch) for batch in run.batches(batches)])
