@@ -97,7 +97,7 @@ class Saver:
             stem, reason = "exception", f"{type(error).__name__} ended the training"
             if run.state.requested:  # a second Ctrl-C: end at once
                 return None
-        if stem in self.settings.save_on:
+        if stem in self.settings.save_on and not run.state.stays_over:
             result |= self.selection.save_to(self.names.fixed(stem), reason=reason)
         return result
 
