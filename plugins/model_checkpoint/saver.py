@@ -89,7 +89,8 @@ class Saver:
             return None
         error, signal_file = run.error, self.names.fixed("signal")
         obsolete = location(signal_file) in run.state.files and run.resumed is not None and error is None
-        result = decision.forget(signal_file, "the run has resumed from it") if obsolete else NOTHING
+        why = "the run has resumed from it"
+        result = decision.forget(signal_file, why, rule=decision.REQUEST) if obsolete else NOTHING
         stem, reason = "end", "the training is over"
         if run.state.interrupted:
             stem, reason = "signal", f"{run.state.requested} ended the training"

@@ -163,7 +163,8 @@ class EpochRecorder:
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Write what was decided, and why; a signal is no decision, and has no mark in the run that is resumed."""
-        if REQUEST in decision.askers:
+        decision = Decision(frozenset(each for each in decision if REQUEST not in (each.by, each.rule)))
+        if not decision:
             return
         now = run.epoch, self._epoch_step(run), decision
         if self.at_end is not None:
