@@ -375,6 +375,7 @@ class Run:
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)
 
-    def clear_stops(self) -> None:
-        """Remove every stop, so that a resumed run that had stopped continues training."""
+    def go_on(self) -> None:
+        """Let a resumed run that was over continue training; call it before the loop."""
         self.state.stop_actions.clear()
+        self.resumer.go_on()

@@ -154,10 +154,10 @@ class FitSession:
     def begin(self) -> None:
         """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""
         self.run.begin(self.is_loop_alive)
-        if self.run.resumed is not None:
+        epochs = self.run.state.planned_epochs or 0
+        first = self.run.resumer.first_epoch(0, epochs)
+        if self.run.resumed is not None or first:
             self.first_iteration = self.iteration = self.subject.iterations()
-            epochs = self.run.state.planned_epochs or 0
-            first = self.run.resumer.first_epoch(0, epochs)
             self.initial_epoch = epochs if self.run.stopped else min(first, epochs)
             self.subject.model._initial_epoch = self.initial_epoch
 
