@@ -29,15 +29,17 @@ def _path_to_text(value: object) -> object:
     return os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
 
 
-def _check_no_null(path: str) -> str:
+def _check_text(path: str) -> str:
     if "\0" in path:
         raise ValueError("a path cannot contain a null character")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a path must be text; rename it so that UTF-8 can represent its name") from None
     return path
 
 
-PathText = Annotated[
-    str, BeforeValidator(_path_to_text), StringConstraints(min_length=1), AfterValidator(_check_no_null)
-]
+PathText = Annotated[str, BeforeValidator(_path_to_text), StringConstraints(min_length=1), AfterValidator(_check_text)]
 """A path, kept as text, which JSON and TOML can represent."""
 
 Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_bool_to_int)]

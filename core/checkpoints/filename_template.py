@@ -22,7 +22,7 @@ _SEPARATORS = re.compile(r"([/\\])")
 _FORBIDDEN = '/\\:*?"<>|'
 """Separators, and characters with a special meaning on Windows."""
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
-_LONGEST = 240
+LONGEST = 240
 """Bytes of one part of a path: file systems allow 255, and the suffix of a manifest needs 14 of them."""
 _DIGITS = 8
 """Digits of the digest that keeps shortened names apart."""
@@ -138,7 +138,7 @@ def truncated_glob(template: str) -> str:
     first = next((match.start() for match in _FIELD.finditer(template, name) if match[1] is not None), None)
     if first is None:
         return ""
-    head = render(template[name:first], {}).encode()[: _LONGEST // 2].decode("utf-8", "ignore")
+    head = render(template[name:first], {}).encode()[: LONGEST // 2].decode("utf-8", "ignore")
     return f"{glob_pattern(template[:name])}{glob.escape(head)}*~{'[0-9a-f]' * _DIGITS}"
 
 
@@ -177,9 +177,9 @@ def _safe_part(part: str) -> str:
     if _DEVICES.fullmatch(part) or part.startswith(".trainbus"):
         part = "_" + part
     encoded = part.encode("utf-8", "surrogatepass")
-    if len(encoded) <= _LONGEST:
+    if len(encoded) <= LONGEST:
         return part
     suffix = suffix_of(Path(part))
     suffix = suffix if len(suffix) <= len(".weights.h5") and suffix.isascii() else ""
     end = "~" + hashlib.sha256(encoded).hexdigest()[:_DIGITS] + suffix
-    return encoded[: _LONGEST - len(end)].decode("utf-8", "ignore") + end
+    return encoded[: LONGEST - len(end)].decode("utf-8", "ignore") + end

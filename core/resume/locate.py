@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -23,6 +24,7 @@ from ..errors import CheckpointError, SettingsError
 from ..failures import LOG
 from ..metrics.names import hint
 from ..storage.backend import backend_for
+from ..storage.file_kind import kind_of
 from ..storage.paths import Location, Source, location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare
 from .state import CheckpointState
@@ -60,6 +62,8 @@ def locate(
         if backend.is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
             return _newest_in(path, source, share, without)
         if backend.size() is None:
+            if isinstance(path, Path) and (kind := kind_of(path)):
+                raise SettingsError(f"resume={str(source)!r} is a {kind}; give the path of a checkpoint")
             directory = backend_for(path.parent)
             names = directory.list_names() if directory.is_directory() else []
             raise SettingsError(f"resume={str(source)!r}: no such file{hint(path.name, [AUTO, *names], otherwise='')}")
