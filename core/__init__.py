@@ -28,6 +28,7 @@ from .metrics.monitor import BestValue, Monitor
 from .result import Result
 from .run import Run
 from .run_view import RunView
+from .settings.built_in import VERSION as __version__  # noqa: N811
 from .settings.registry import callbacks_from, installed
 from .settings.settings_file import dumps, load
 from .watch import watch
@@ -56,6 +57,7 @@ __all__ = [
     "UnknownDirection",
     "UnknownName",
     "UnreadableCheckpoint",
+    "__version__",
     "callbacks_from",
     "capabilities",
     "decision",

@@ -7,11 +7,24 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 
-from .capabilities import HasDirections, missing
+from .capabilities import HasDirections, in_words, missing
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
 from .metrics.direction import direction_of
 from .metrics.monitor import direction_for
@@ -42,6 +55,18 @@ def _check_text(path: str) -> str:
 PathText = Annotated[str, BeforeValidator(_path_to_text), StringConstraints(min_length=1), AfterValidator(_check_text)]
 """A path, kept as text, which JSON and TOML can represent."""
 
+_WORDS = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
+
+
+def _plain_kinds(field: FieldInfo) -> frozenset[type]:
+    """Return the types of an option that is a plain number or truth value; empty for any other."""
+    is_union = get_origin(field.annotation) in (Union, UnionType)
+    members: tuple[Any, ...] = get_args(field.annotation) if is_union else (field.annotation,)
+    kinds = frozenset(get_args(each)[0] if get_origin(each) is Annotated else each for each in members)
+    converts = any(isinstance(each, (BeforeValidator, PlainValidator, WrapValidator)) for each in field.metadata)
+    return kinds if kinds <= set(_WORDS) and not converts else frozenset()
+
+
 Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_bool_to_int)]
 
 
@@ -68,6 +93,19 @@ class Callback(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Names of options in other libraries, each with what to write instead, for messages."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_conversions(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse text for numbers and truth values, and truth values for numbers, which pydantic would convert."""
+        kinds = _plain_kinds(cls.model_fields[info.field_name]) if info.field_name else frozenset()
+        if isinstance(value, (str, bool)) and kinds and type(value) not in kinds:
+            wanted = " or ".join(_WORDS[kind] for kind in (bool, float, int, type(None)) if kind in kinds)
+            raise ValueError(f"give {wanted}, not {'text' if isinstance(value, str) else 'a truth value'}")
+        return value
+
     if not TYPE_CHECKING:  # checkers derive the signature from the fields
 
         def __init__(self, *positional: Any, **options: Any) -> None:
@@ -87,6 +125,20 @@ class Callback(BaseModel):
             except ValidationError as error:
                 raise _explained(type(self), error) from None
 
+        def __setattr__(self, name: str, value: object) -> None:
+            if name.startswith("_"):
+                super().__setattr__(name, value)
+                return
+            own, options = type(self).__name__, type(self).model_fields
+            if name not in options:
+                raise SettingsError(f"{own}: {name}: unknown option{hint_with_list(name, options, 'options')}")
+            raise SettingsError(
+                f"{own}: {name} cannot be set, a callback is constant; make {own}({name}={value!r}, ...)"
+            )
+
+        def __delattr__(self, name: str) -> None:
+            raise SettingsError(f"{type(self).__name__}: {name} cannot be deleted, a callback is constant")
+
         def __getattr__(self, name: str) -> Any:
             if name.startswith(("on_", "set_")):  # a framework calls it like its own callbacks
                 own = type(self).__name__
@@ -94,7 +146,10 @@ class Callback(BaseModel):
                     f"{own} has no {name!r}: it is a trainbus callback, which needs an adapter of its framework; "
                     f"with Keras, pass callbacks=[KerasCallback([{own}(...)])] from trainbus.adapters.keras"
                 )
-            return super().__getattr__(name)
+            if name.startswith("_"):
+                return super().__getattr__(name)
+            own = type(self).__name__
+            raise AttributeError(f"{own} has no {name!r}: it holds only options; what a run found out is in run.result")
 
     def __str__(self) -> str:
         return repr(self)
@@ -112,7 +167,7 @@ class Callback(BaseModel):
         for capability in self.requires():
             why = missing(subject, capability)
             if why:
-                yield MissingCapability(f"{type(self).__name__} needs {capability.__name__}, but {why}")
+                yield MissingCapability(f"{type(self).__name__} needs {in_words(capability)}, but {why}")
 
     def exclusive_paths(self) -> tuple[str, ...]:
         """Return absolute paths that only one callback of a run may write."""
@@ -212,29 +267,35 @@ def journal_directory(callbacks: Iterable[Callback]) -> Path | None:
 
 
 def find_conflicts(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
-    """Yield the index of each callback that writes the same path as an earlier one, and the error message."""
+    """Yield the index of each callback that equals an earlier one or writes the same path, and the error message."""
     claimed: dict[str, tuple[int, Callback]] = {}
+    seen: list[Callback] = []
     for number, callback in enumerate(callbacks):
+        if callback in seen:
+            yield number, f"{type(callback).__name__} is listed twice with the same options; remove one"
+        seen.append(callback)
         for claim in callback.exclusive_paths():
             first, other = claimed.setdefault(claim, (number, callback))
-            if first != number:
+            if first != number and callback != other:
                 names = " and ".join(dict.fromkeys([type(other).__name__, type(callback).__name__]))
                 yield number, f"{names}: two callbacks would write {claim!r}; give each a different path"
 
 
-def _explained(callback: type[BaseModel], error: ValidationError) -> SettingsError:
+def _explained(callback: type[Callback], error: ValidationError) -> SettingsError:
     """Return an error with one line for each problem, which suggests the nearest right name."""
     options, name = list(callback.model_fields), callback.__name__
-    problems = [(each["loc"], _problem(options, each)) for each in error.errors()]
+    problems = [(each["loc"], _problem(options, callback.elsewhere, each)) for each in error.errors()]
     lines = [why for _, why in problems]
     explained = SettingsError(f"{name}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{name}:", *lines]))
     explained.problems = problems
     return explained
 
 
-def _problem(options: list[str], error: Mapping[str, Any]) -> str:
+def _problem(options: list[str], elsewhere: Mapping[str, str], error: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "options"
     if error["type"] == "extra_forbidden":
+        if name in elsewhere:
+            return f"{name}: unknown option; write {elsewhere[name]}. options: {', '.join(options)}"
         return f"{name}: unknown option{hint_with_list(name, options, 'options')}"
     if error["type"] == "missing":
         return f"{name} is required"

@@ -52,7 +52,9 @@ def is_observer(plugin: object) -> bool:
 def add_plugin_note(error: BaseException, hook: str, plugin: str) -> None:
     """Add a note to the error that names the plugin and the hook that raised it, unless it is the engine's own."""
     if plugin != ENGINE:
-        error.add_note(f"raised in {hook} by the plugin {plugin!r}")
+        note = f"raised in {hook} by the plugin {plugin!r}"
+        if note not in getattr(error, "__notes__", ()):  # each function that it passes through may add it
+            error.add_note(note)
 
 
 class Failures:

@@ -10,7 +10,7 @@ batches count from 0.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import pluggy
@@ -56,11 +56,11 @@ class Hooks:
 
     @_spec
     def on_validation_begin(self, run: RunView, epoch: int) -> Decision | None:
-        """The validation of the epoch is about to begin."""
+        """A validation in the epoch is about to begin."""
 
     @_spec
     def on_validation_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """The validation of the epoch is over; the names in ``metrics`` begin with ``val_``."""
+        """A validation in the epoch is over; ``metrics`` are its own, and their names begin with ``val_``."""
 
     @_spec
     def on_epoch_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
@@ -108,14 +108,9 @@ def check_plugin(name: str, plugin: object) -> None:
     """
     if isinstance(plugin, type):
         raise SettingsError(f"{name} is a class; list an object of it: {name}(...)")
-    implements = False
-    # looked up statically: the properties of an object that a user wrote may have side effects
-    for attribute in dict.fromkeys([*dir(type(plugin)), *getattr(plugin, "__dict__", ())]):
-        method = inspect.getattr_static(plugin, attribute, None)
-        options: Any = getattr(getattr(method, "__func__", method), f"{PROJECT}_impl", None)
-        if isinstance(options, dict):
-            implements = True
-            hook = cast("dict[str, Any]", options).get("specname") or attribute
+    for attribute, options in _implementations(plugin):
+        if options is not None:
+            hook = options.get("specname") or attribute
             if options["wrapper"] or options["hookwrapper"]:
                 raise SettingsError(
                     f"{name}.{hook} is a hook wrapper, which trainbus does not call; implement the hook"
@@ -123,11 +118,31 @@ def check_plugin(name: str, plugin: object) -> None:
             _check_implementation(name, hook, getattr(plugin, attribute))
         elif attribute in HOOKS:
             raise SettingsError(f"{name}.{attribute} would not be called; mark it with @trainbus.hookimpl")
-    if not implements:
+    if not implements_hooks(plugin):
         raise SettingsError(
-            f"{name} implements no hook; list trainbus callbacks, or objects with methods marked @trainbus.hookimpl "
-            f"and named {', '.join(HOOKS)}"
+            f"{name} is no callback; list those of trainbus.plugins, or objects with methods that are marked "
+            f"@trainbus.hookimpl and named {', '.join(HOOKS)}"
         )
+
+
+def implements_hooks(candidate: object) -> bool:
+    """Return whether an object has methods that are marked as hook implementations.
+
+    >>> implements_hooks("a name")
+    False
+    """
+    return any(options is not None for _, options in _implementations(candidate))
+
+
+def _implementations(plugin: object) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield each attribute with the options of its marker; None if it is not marked.
+
+    They are looked up statically: the properties of an object that a user wrote may have side effects.
+    """
+    for attribute in dict.fromkeys([*dir(type(plugin)), *getattr(plugin, "__dict__", ())]):
+        method = inspect.getattr_static(plugin, attribute, None)
+        options: Any = getattr(getattr(method, "__func__", method), f"{PROJECT}_impl", None)
+        yield attribute, cast("dict[str, Any]", options) if isinstance(options, dict) else None
 
 
 def _check_implementation(name: str, hook: str, method: Callable[..., Any]) -> None:

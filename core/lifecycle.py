@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any, TypeVar, cast
 
 from .callback import Callback
-from .capabilities import HasLearningRate, has
 from .decision import REQUEST, Decision
 from .distributed.rank_group import group_for
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
 from .engine.bus import Bus
 from .engine.execution_result import ExecutionResult
 from .engine.executor import Executor
+from .engine.learning_rates import LearningRates
 from .engine.resumer import Resumer
 from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import ENGINE, Failures, is_observer
+from .failures import ENGINE, LOG, Failures, is_observer
 from .hooks import hookimpl
 from .metrics.history import History
 from .metrics.monitor import Monitors
@@ -29,12 +31,17 @@ from .metrics.scalars import fetch_together
 from .result import Result
 from .resume.locate import locate
 from .resume.resumption import Resumption
+from .settings.arguments import check_metrics, check_validation_freq, whole_number
 from .settings.plugin_list import CallbackLike, build_plugins
+from .settings.subjects import check_subject
 from .storage.backend import existing
 from .storage.paths import Source
 from .storage.sharded_directory import VerificationShare
+from .terminal import plural
 
 T = TypeVar("T")
+
+_IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end_epoch() in a loop of your own"
 
 
 class Lifecycle:
@@ -58,6 +65,7 @@ class Lifecycle:
         resume_strict: bool,
         signals: Iterable[str],
     ) -> None:
+        check_subject(subject)
         self.state = state = RunState(subject)
         self.group = group = group_for(subject, state)
         self.failures = failures = Failures()
@@ -71,7 +79,8 @@ class Lifecycle:
         self.bus.register(self.plugins.items())
         self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
-        self.executor = executor = Executor(subject, self.collector, failures)
+        self.rates = LearningRates(state, group.bind("report_undone", failures.record))
+        self.executor = executor = Executor(subject, self.collector, self.rates, failures)
         self.stop_requests = StopRequests(signals, state, group)
         self.resumer = Resumer(
             resume,
@@ -101,6 +110,13 @@ class Lifecycle:
         if self.state.phase != phase:
             raise LoopError(otherwise)
 
+    def require_epoch(self, call: str) -> None:
+        """Raise a ``LoopError`` unless an epoch is open: no callback would see what is logged or trained."""
+        over = "; this run is over" if self.state.phase == "ended" else ""
+        self.require("open", f"{call} belongs inside `with run:`{over}")
+        if not self.state.epoch_open:
+            raise LoopError(f"{call} belongs inside an epoch, or no callback sees it: {_IN_EPOCH}")
+
     # --- one event
 
     def dispatch(self, run: object, name: str, *values: Any) -> None:
@@ -108,6 +124,15 @@ class Lifecycle:
         hook = getattr(self.bus, name)
         if hook is not None and (decision := hook(run, *values)) is not None:
             self.execute(run, decision)
+
+    def decide(self, run: object, decision: Decision) -> None:
+        """Execute a decision of the loop."""
+        self.require("open", "a run decides only inside `with run:`")
+        if not isinstance(cast("object", decision), Decision):
+            raise SettingsError(
+                f"decide({decision!r}): give a decision of trainbus.decision, such as stop('reached the goal')"
+            )
+        self.execute(run, decision.signed("loop"))
 
     def execute(self, run: object, decision: Decision) -> None:
         """Execute a decision on all ranks, record it and announce it."""
@@ -145,6 +170,30 @@ class Lifecycle:
             self.end(run, error)
             raise
 
+    def epochs(
+        self, run: object, epochs: int | None, initial_epoch: int, validation_freq: int | Collection[int]
+    ) -> Iterator[int]:
+        """Iterate over the epochs, or until a decision ends the training."""
+        self.require("open", "epochs() belongs inside `with run:`")
+        first = whole_number("initial_epoch", initial_epoch, 0)
+        if epochs is not None:
+            epochs = whole_number("epochs", epochs, 0)
+        check_validation_freq(validation_freq)
+        self.finish_left_epoch(run)
+        self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
+        first = self.resumer.first_epoch(first, epochs)
+        return self._epochs(run, count(first) if epochs is None else range(first, epochs))
+
+    def _epochs(self, run: object, epochs: Iterable[int]) -> Iterator[int]:
+        for epoch in epochs:
+            if self.loop_ends():
+                return
+            self.begin_epoch(run, epoch)
+            if self.loop_ends():
+                return
+            yield epoch
+            self.end_epoch(run, {})
+
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
@@ -153,19 +202,24 @@ class Lifecycle:
         if self.resumer.mid_epoch:
             self.bus.replay("on_epoch_begin", run, epoch)
             self.resumer.reenter_epoch()
+            self.rates.resume_epoch()
             return
         self.collector.leave_epoch()
         self.dispatch(run, "on_epoch_begin", epoch)
+        self.rates.begin_epoch()
         self.collector.enter_epoch()
 
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""
-        self.require("open", "batches() belongs inside `with run:`")
-        if accumulate is not None and accumulate < 1:
-            raise SettingsError(f"accumulate={accumulate!r}: give the number of batches to one weight update, or None")
+        if accumulate is not None:
+            advice = "give the number of batches to one weight update, or None"
+            accumulate = whole_number("accumulate", accumulate, 1, advice)
+        if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):  # a sequence may have that only
+            raise SettingsError(f"batches({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")
+        self.require_epoch("batches()")
         state, bus = self.state, self.bus
         state.planned_batches = length_of(loader)
-        state.learning_rates = self._learning_rates()  # a scheduler may change them before the epoch ends
+        self.rates.first_batch()
         batches, first = self.resumer.begin_loop(loader)
         if bus.on_batch_begin is None and bus.on_batch_end is None:
             return unobserved_batches(state, batches, first, accumulate, self.loop_ends)
@@ -176,27 +230,64 @@ class Lifecycle:
         """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
         if accumulate is None or batches % accumulate == 0:
             self.stop_requests.check()
+        if self.state.interrupted:  # the loop has caught that
+            return True
         return any(each.by != REQUEST for each in self.state.stop_actions) and self.group.may_stop()
 
     def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
         """End the epoch with the metrics of all ranks; end the run if it was asked to end."""
         state = self.state
+        check_metrics(metrics)
         for name in metrics:
             check_name(name)
-        rates = state.learning_rates or self._learning_rates()
+        rates = self.rates.end_epoch()
         means, written = self._epoch_results()
-        state.finish_epoch(fetch_together(rates, means.without_value, means, metrics))
+        state.finish_epoch(fetch_together(rates, means, means.without_value, metrics))
+        self.rates.check(rates)
         self.record(run, written)
         self.dispatch(run, "on_epoch_end", state.epoch, state.metrics)
         self.stop_requests.check_stop_file()
         self.stop_requests.check()
 
-    def end(self, run: object, error: BaseException | None) -> None:
-        """End the training: call every plugin, execute their last decision, wait for all files, close everything."""
+    def finish_left_epoch(self, run: object) -> None:
+        """End an epoch that has logged and whose loop was left, as by ``break``: its metrics and decisions count."""
         state = self.state
-        was_open, state.phase = state.phase == "open", "ended"
+        if state.epoch_open and not state.interrupted:
+            self.stop_requests.check()
+            if state.means:
+                if not state.validated:  # it may have been left before its validation
+                    state.validation_freq = None
+                self.end_epoch(run, {})
+
+    def leave(self, run: object, error: BaseException | None) -> bool:
+        """End the training and, if there is no error, the epoch in which the loop was left; report an unused run.
+
+        Returns:
+            As ``end`` does.
+        """
+        state = self.state
+        if error is None and state.phase == "open":
+            state.left = state.epoch_open
+            try:
+                self.finish_left_epoch(run)
+            except BaseException as raised:
+                if self.end(run, raised):
+                    return True
+                raise
+            if self.plugins and not state.epochs_started and state.planned_epochs is None:
+                self.group.bind("log_end", LOG.warning)(f"no epoch has begun, so no callback was used: {_IN_EPOCH}")
+        return self.end(run, error)
+
+    def end(self, run: object, error: BaseException | None) -> bool:
+        """End the training: call every plugin, execute their last decision, wait for all files, close everything.
+
+        Returns:
+            Whether ``error`` is the interruption by a signal that the user's own handler has dealt with.
+        """
+        state = self.state
+        was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
         if not was_open:
-            return
+            return False
         bind, executor = self.group.bind, self.executor
         with ExitStack() as last, self.at_end:  # directories are unlocked even if this is interrupted
             last.callback(self.stop_requests.close)
@@ -215,11 +306,13 @@ class Lifecycle:
                     errors.append(raised)
             if errors or state.error is not None:  # a file that was being written may not exist
                 state.files = existing(state.files)
+        self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
-        self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
-        if errors and error is None:
+        handled = self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
+        if errors and (error is None or handled):
             raise errors[0]
+        return handled
 
     def result(self) -> Result:
         """Return how the run ended, or how far it is."""
@@ -240,9 +333,15 @@ class Lifecycle:
             decisions=tuple(state.decision_log),
         )
 
-    def _learning_rates(self) -> Mapping[str, float]:
-        subject = self.state.subject
-        return subject.learning_rates() if has(subject, HasLearningRate) else {}
+
+def report_dropped(epochs: Sequence[object], process: int) -> None:
+    """Report that a run was collected before it had ended; a forked process leaves that to the one that began it."""
+    if os.getpid() == process:
+        LOG.warning(
+            "a run was dropped after %s without its end: its callbacks are not called, and its last files may be "
+            "missing; use `with run:`, or call run.end() in a finally block",
+            plural(len(epochs), "epoch"),
+        )
 
 
 class _MonitorUpdates:

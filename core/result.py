@@ -8,6 +8,7 @@ from .decision import Decision
 from .failures import Failure
 from .metrics.monitor import BestValue
 from .storage.paths import Location
+from .terminal import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class Result:
     def __str__(self) -> str:
         lines = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}: {self.reason}"]
         lines += [f"best {name}: {best.value:.5g} in epoch {best.epoch + 1}" for name, best in self.best.items()]
-        lines += [f"checkpoint: {path}" for path in self.checkpoints]
+        lines += shortened([f"checkpoint: {path}" for path in self.checkpoints])
         for name, rates in self.learning_rates.items():
             changes = [rate for i, rate in enumerate(rates) if rate is not None and (i == 0 or rate != rates[i - 1])]
-            lines.append(f"{name.replace('_', ' ')}: {' -> '.join(f'{rate:.3g}' for rate in changes)}")
+            lines.append(f"{name.replace('_', ' ')}: {' -> '.join(shortened([f'{rate:.3g}' for rate in changes]))}")
         lines += [f"failed: {failure}" for failure in self.failures]
         return "\n".join(lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
@@ -10,12 +12,14 @@ from .callback import Callback, Mode
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
+from .errors import LoopError
 from .failures import Failure
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, report_dropped
 from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.running_means import Reduce
 from .result import Result
+from .settings.arguments import check_metrics, checked
 from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
 
@@ -59,6 +63,9 @@ class Run:
     ({'reward': [0.0, 1.0]}, 'reached the goal')
     """
 
+    @checked(
+        "Run", "a model goes with its optimizer into one subject, as in Run(TorchSubject(model, optimizer), callbacks)"
+    )
     def __init__(
         self,
         subject: object = None,
@@ -73,6 +80,7 @@ class Run:
             subject, callbacks, progress=progress, resume=resume, resume_strict=resume_strict, signals=signals
         )
         self._bus = life.bus
+        self._dropped: weakref.finalize[..., Run] | None = None
         self.subject = subject
         """What is trained, as its adapter presents it."""
         self.state = life.state
@@ -92,31 +100,28 @@ class Run:
         self.begin()
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.end(error)
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool | None:
+        return self.end(error)
 
+    @checked("epochs")
     def epochs(
-        self, epochs: int, *, initial_epoch: int = 0, validation_freq: int | Collection[int] = 1
+        self, epochs: int | None = None, *, initial_epoch: int = 0, validation_freq: int | Collection[int] = 1
     ) -> Iterator[int]:
         """Iterate over the epochs from ``initial_epoch`` to ``epochs`` - 1, or until a decision ends the training.
 
+        A loop may leave an epoch by ``break``. If it has logged, the epoch ends at the end of the ``with`` block or
+        when another loop begins: its metrics are recorded, and the callbacks decide about it.
+
         Args:
-            epochs: Number of the last epoch, counted from 1.
+            epochs: Number of the last epoch, counted from 1; None for no last one.
             initial_epoch: The first epoch, counted from 0.
             validation_freq: Which epochs have a validation: every n-th, or these (counted from 1). Metrics whose
                 names begin with ``val_`` are expected in these only.
+
+        Raises:
+            SettingsError: A number is not whole, or too small.
         """
-        life = self._life
-        life.require("open", "epochs() belongs inside `with run:`")
-        self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
-        for epoch in range(self.resumer.first_epoch(initial_epoch, epochs), epochs):
-            if life.loop_ends():
-                return
-            self.begin_epoch(epoch)
-            if life.loop_ends():
-                return
-            yield epoch
-            self.end_epoch()
+        return self._life.epochs(self, epochs, initial_epoch, validation_freq)
 
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training.
@@ -127,12 +132,21 @@ class Run:
 
         Raises:
             SettingsError: ``accumulate`` is below 1.
+            LoopError: No epoch is open.
         """
         return self._life.batches(self, loader, accumulate)
 
     @contextmanager
+    @checked("validation", "the prefix is val_; log other data under its own name, as in run.log(test_loss=...)")
     def validation(self) -> Generator[None]:
-        """Add the prefix ``val_`` to the names of metrics that are logged in this block."""
+        """Add the prefix ``val_`` to the names of metrics that are logged in this block, which measures them anew.
+
+        Raises:
+            LoopError: No epoch is open, or the block is inside of another one.
+        """
+        self._life.require_epoch("validation()")
+        if self.state.validating:
+            raise LoopError("validation() inside of another validation(); leave the first `with` block before it")
         self.begin_validation()
         self.state.validating = True
         try:
@@ -144,9 +158,7 @@ class Run:
     def log(
         self, metrics: Mapping[str, Any] | None = None, /, *, count: float = 1, reduce: Reduce = "mean", **named: Any
     ) -> None:
-        """Add metrics to the running means of the epoch.
-
-        Tensors stay on their device; nothing waits for them until a mean is read.
+        """Add metrics to the running means of the epoch; tensors stay on their device until a mean is read.
 
         Args:
             metrics: Metrics by name, for names that are not Python identifiers.
@@ -156,25 +168,28 @@ class Run:
             named: Metrics by name. None is a metric that has no value this time.
 
         Raises:
-            SettingsError: A value is not a number, or the count is not a finite number above 0.
+            SettingsError: A name is not text, a value is not a number, or the count is not a finite number above 0.
+            LoopError: No epoch is open.
         """
         state = self.state
-        for name, value in {**(metrics or {}), **named}.items():
-            prefix = "val_" if state.validating and not name.startswith("val_") else ""
-            state.means.add(prefix + name, value, count, reduce)
+        if not state.epoch_open:
+            self._life.require_epoch("log()")
+        try:
+            for name, value in {**(metrics or {}), **named}.items():
+                prefix = "val_" if state.validating and not name.startswith("val_") else ""
+                state.means.add(prefix + name, value, count, reduce)
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            check_metrics({} if metrics is None else metrics)
+            raise
 
+    @checked("stop")
     def stop(self, reason: str) -> None:
         """End the training after this batch; the hooks of the epoch's end are still called."""
         self.decide(stop(reason))
 
     def decide(self, decision: Decision) -> None:
-        """Execute a decision of the loop, as if a plugin had asked for it.
-
-        If several processes train together, all ranks execute it at their next barrier, at the latest at the end of
-        the epoch.
-        """
-        self._life.require("open", "a run decides only inside `with run:`")
-        self._life.execute(self, decision.signed("loop"))
+        """Execute a decision of the loop as if a plugin had asked for it; several ranks do so at their next barrier."""
+        self._life.decide(self, decision)
 
     # --- the events that an adapter states
 
@@ -182,14 +197,15 @@ class Run:
         """Begin the training.
 
         Args:
-            loop_is_alive: Returns whether the loop is still running; called when a signal arrives, for loops that may
-                end without any event. A signal that no loop would obey has its usual effect.
+            loop_is_alive: Returns whether the loop still runs; called when a signal arrives, for loops that may end
+                without any event. A signal that no loop would obey has its usual effect.
 
         Raises:
             SettingsError: A plugin refuses its options.
             CheckpointError: Another run writes into the same directory.
         """
         self._life.begin(self, loop_is_alive)
+        self._dropped = weakref.finalize(self, report_dropped, self.state.epoch_metrics, os.getpid())
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch, counted from 0.
@@ -206,10 +222,11 @@ class Run:
 
     def begin_batch(self, batch: int) -> None:
         """Begin a batch, counted from 0 in its epoch."""
-        state = self.state
-        state.counters.batch = batch
+        self.state.counters.batch = batch
+        if batch == 0:  # a call for every batch would cost as much as the event
+            self._life.rates.first_batch()
         begin = self._bus.on_batch_begin
-        if begin is not None and (decision := begin(self, state.epoch, batch)) is not None:
+        if begin is not None and (decision := begin(self, self.state.epoch, batch)) is not None:
             self._life.execute(self, decision)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
@@ -237,15 +254,16 @@ class Run:
         self.state.counters.trained_batches = batches
 
     def begin_validation(self) -> None:
-        """Begin the validation of the epoch."""
+        """Begin a validation, which measures its metrics anew: of several in an epoch the last one counts."""
+        self.state.means.restart("val_")
         self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
-        """End the validation of the epoch; the names of ``metrics``, if they are given, begin with ``val_``."""
+        """End the validation; the names of ``metrics``, if they are given, begin with ``val_``."""
         self.state.validated = True
         if self._bus.on_validation_end is not None:
-            metrics = metrics or self.state.means.read("val_")
-            self._life.dispatch(self, "on_validation_end", self.state.epoch, metrics)
+            measured = metrics or self.state.means.read_latest("val_")
+            self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the epoch; ``metrics`` are added to what was logged.
@@ -257,20 +275,21 @@ class Run:
         self._life.end_epoch(self, metrics or {})
 
     def at_end(self, close: Callable[[], object]) -> None:
-        """Call ``close`` when the run is over, however it ended, after the plugins were called for the last time.
-
-        Functions are called in the reverse order of their registration.
-        """
+        """Call ``close`` when the run is over, after all plugins were called; the last function is called first."""
         self._life.require("open", "at_end() needs a run that has begun and is not over")
         self._life.at_end.callback(close)
 
-    def end(self, error: BaseException | None = None) -> None:
+    def end(self, error: BaseException | None = None) -> bool:
         """End the training; a second call has no effect. ``error`` is what ended the loop, None if it ended normally.
 
-        Every plugin is called, even if one raises. The first error of a plugin is raised again, unless ``error`` is
-        given.
+        Without an error, an epoch that is still open and has logged is ended first.
+
+        Every plugin is called, even if one raises; the first error is raised again, unless ``error`` is given. Returns
+        whether ``error`` need not be raised: a signal ended the loop, and the user's own handler for it was called.
         """
-        self._life.end(self, error)
+        if self._dropped is not None:
+            self._dropped.detach()
+        return self._life.leave(self, error)
 
     # --- what plugins read
 
@@ -339,8 +358,8 @@ class Run:
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
         """Report what a plugin continues without: one line in the log, in ``failures`` and in the journal.
 
-        It does not count towards the failures after which an observer is disabled. A thread may call it, too. ``lost``
-        says in a few words what is lost, such as "no graph"; ``error`` is the cause.
+        It does not count towards the failures that disable an observer. A thread may call it, too. ``lost`` says what
+        is lost, such as "no graph"; ``error`` is the cause.
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)

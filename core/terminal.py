@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from math import isfinite
 
@@ -16,6 +16,17 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def encodable(text: str, stream: object) -> str:
+    r"""Escape the characters that the encoding of a stream lacks: writing them would raise an error.
+
+    >>> from io import BytesIO, TextIOWrapper
+    >>> encodable("val_é → 1", TextIOWrapper(BytesIO(), "cp1252"))
+    'val_é \\u2192 1'
+    """
+    encoding = getattr(stream, "encoding", None)
+    return text.encode(encoding, "backslashreplace").decode(encoding) if isinstance(encoding, str) else text
+
+
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun.
 
@@ -23,6 +34,16 @@ def plural(count: int, noun: str) -> str:
     ('1 run', '1,200 epochs')
     """
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def shortened(texts: Sequence[str], most: int = 6) -> list[str]:
+    """Return the first texts and the last, with the number of those between them if there are more than ``most``.
+
+    >>> shortened(["1", "2", "3", "4", "5"], most=4)
+    ['1', '2', '(2 more)', '5']
+    """
+    left_out = len(texts) - most + 1
+    return [*texts[: most - 2], f"({left_out} more)", texts[-1]] if left_out > 1 else list(texts)
 
 
 def format_duration(seconds: float) -> str:

@@ -7,11 +7,16 @@ from typing import Any
 
 from .engine.signals import DEFAULT
 from .run import Run
+from .settings.arguments import checked
 from .settings.plugin_list import CallbackLike
-from .settings.registry import subject_for
+from .settings.subjects import subject_for
 from .storage.paths import Source
 
+_OPTIONS = ("callbacks", "resume", "resume_strict", "signals")
+"""The arguments of ``watch`` that no adapter gets."""
 
+
+@checked("watch")
 def watch(
     model: object,
     *rest: Any,
@@ -49,5 +54,5 @@ def watch(
     >>> type(run.subject).__name__
     'LineSubject'
     """
-    subject = subject_for(model, *rest, **options)
+    subject = subject_for(model, rest, options, _OPTIONS)
     return Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, NonNegativeInt
 
@@ -37,6 +37,20 @@ class EarlyStopping(MonitoredCallback):
     """Whether to restore the weights of the best epoch at the end of training, unless an error ended it."""
     start_from_epoch: NonNegativeInt = 0
     """First epoch, counted from 0, whose metric counts; earlier ones need not log it."""
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "early_stopping_patience": "patience",
+        "early_stopping_threshold": "min_delta",
+        "load_best": "restore_best_weights",
+        "load_best_model_at_end": "restore_best_weights",
+        "min_epochs": "start_from_epoch",
+        "n_iter_no_change": "patience",
+        "rounds": "patience",
+        "stopping_rounds": "patience",
+        "threshold": "min_delta",
+        "tol": "min_delta",
+        "warmup": "start_from_epoch",
+    }
+
     smoothing: Annotated[str | None, AfterValidator(check_smoothing)] = None
     """How to smooth the metric before it is compared: "ema 0.9" is an exponential moving average that keeps 0.9 of
     itself at each epoch, "median 5" the median of the last 5 values. The best epoch is then that of the smoothed

@@ -11,7 +11,9 @@ from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
+from trainbus.decision_json import decision_from_json
 from trainbus.metrics.scalars import to_scalars
+from trainbus.terminal import encodable
 
 _REFRESH_SECONDS = 0.2
 """Time between two redraws of the bar."""
@@ -43,17 +45,21 @@ class Progress:
             self.on_batch_end = self.bar.on_batch_end
         self.epoch_start = 0.0
         self.in_epoch = False
+        self.printed = Decision()
+        """The decision with which a resumed run begins: it saved the checkpoint, and the earlier run has printed it."""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
         """Print where a resumed run continues."""
+        if run.resumed is not None:
+            self.printed = decision_from_json(run.resumed.entry.run_state.get("decision", []))
         if run.resumed is not None and self.requested:
             self._print(f"Resumed from {run.resumed.path}: epoch {run.resumed.epoch + 1}, step {run.resumed.step}")
 
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Start the epoch's clock, and draw the bar."""
-        self.in_epoch = True
+        self.in_epoch, self.printed = True, Decision()
         self.epoch_start = time.monotonic()
         if self.bar is not None:
             self.bar.begin_epoch(run)
@@ -70,7 +76,8 @@ class Progress:
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
         """Print a line for each action whose plugin is verbose."""
-        lines = [_line(action, run) for action in decision if self._is_shown(action.by)]
+        printed = frozenset(self.printed)
+        lines = [_line(action, run) for action in decision if self._is_shown(action.by) and action not in printed]
         if any(lines):
             # a framework that draws its own bar has left its line open
             open_line = "\n" if self.in_epoch and self.framework_draws else ""
@@ -88,8 +95,9 @@ class Progress:
         return self.levels is None or bool(self.requested if plugin == "loop" else self.levels.get(plugin, 0))
 
     def _print(self, text: str) -> None:
-        if self.bar is None or not self.bar.write(text):
-            print(text, flush=True)
+        shown = encodable(text, sys.stdout)
+        if self.bar is None or not self.bar.write(shown):
+            print(shown, flush=True)
 
 
 class _Bar:
@@ -125,7 +133,8 @@ class _Bar:
         self.tqdm.n = done
         self.tqdm.set_description_str(title, refresh=False)
         if metrics is not None:
-            self.tqdm.set_postfix_str(" - ".join(_formatted(metrics)), refresh=False)
+            postfix = encodable(" - ".join(_formatted(metrics)), sys.stderr)
+            self.tqdm.set_postfix_str(postfix, refresh=False)
         if time.monotonic() >= self.next_refresh:
             self.tqdm.refresh()
             self.next_refresh = time.monotonic() + _REFRESH_SECONDS

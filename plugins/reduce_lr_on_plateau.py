@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
 
@@ -23,6 +23,16 @@ class ReduceLROnPlateau(MonitoredCallback):
         ...
     trainbus.errors.SettingsError: ReduceLROnPlateau: factor=1.5: input should be less than 1
     """
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "decay": "factor",
+        "epsilon": "min_delta",
+        "gamma": "factor",
+        "lr_factor": "factor",
+        "lr_patience": "patience",
+        "min_learning_rate": "min_lr",
+        "threshold": "min_delta",
+    }
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """What every learning rate is multiplied by."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from trainbus import LoopError, Run
 from trainbus.engine.signals import DEFAULT
+from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import Source
 
@@ -27,7 +28,8 @@ __all__ = ["KerasCallback", "KerasSubject"]
 def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
     """Pass the open ``FitSession`` to a hook, and call the hook only while one is open.
 
-    An error of the hook ends the run before ``fit`` gets it, which would notify no callback.
+    An error of the hook ends the run before ``fit`` gets it, which would notify no callback. If it is the end by a
+    signal that the user's own handler has taken note of, ``fit`` ends as if a callback had stopped it.
     """
 
     @functools.wraps(hook)
@@ -36,8 +38,9 @@ def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
             try:
                 hook(self, self._fit, *args, **kwargs)
             except BaseException as error:
-                self._end(error)
-                raise
+                if not self._end(error):
+                    raise
+                self.model.stop_training = True
 
     return guarded
 
@@ -70,6 +73,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         timeout: Seconds that one of several processes waits for the others before it raises an error.
     """
 
+    @checked("KerasCallback", "give several callbacks as one list: KerasCallback([...])")
     def __init__(
         self,
         callbacks: Any = (),
@@ -174,8 +178,12 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         fit.report_unreported_batches()
         reported = fit.run.state.means  # on_test_end has reported those of the validation
         trained = {name: value for name, value in logs.items() if not (name.startswith("val_") and name in reported)}
+        fit.check_optimizer()
+        rates = dict(fit.run.state.learning_rates)
         if fit.changes_rates:
-            logs.update(fit.subject.learning_rates())  # before they are changed, as Keras's own callback does
+            logs.update(rates)
+        # other Keras callbacks log the rates of the epoch's end
+        trained = {name: value for name, value in trained.items() if name not in rates}
         fit.run.end_epoch(fit.to_run_metrics(trained, fit.samples))
         if fit.run.world_size > 1:
             logs.update((name, fit.run.metrics[name]) for name in logs.keys() & fit.run.metrics.keys())
@@ -186,11 +194,10 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._fit.subject.finalized = True
         self._end()
 
-    def _end(self, error: BaseException | None = None) -> None:
+    def _end(self, error: BaseException | None = None) -> bool:
         for name in ("on_train_batch_begin", "on_train_batch_end"):
             self.__dict__.pop(name, None)
-        if self._fit is not None:
-            self._fit.end(error)
+        return self._fit is not None and self._fit.end(error)
 
 
 def _callback_list() -> Any:

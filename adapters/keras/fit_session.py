@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import trainbus
-from trainbus import Decision, LoopError, Run
+from trainbus import Decision, LoopError, Run, SettingsError
 from trainbus.capabilities import HasLearningRate
 from trainbus.metrics.running_means import RunningMeans
 
@@ -77,13 +77,15 @@ class FitSession:
         self.open = True
         self.calls = self.batches = self.skip = 0
         self.samples = 0.0
-        self.skipping = False
+        self.skipping = self.first_update = False
+        self.first_epoch = True
         self.first_iteration = self.iteration = self.subject.iterations()
         # a weak reference: when Keras's list of callbacks is collected, fit is over, however it ended
         self.callback_list: Callable[[], Any] = lambda: None
         if callback_list is not None:
             self.callback_list = weakref.ref(callback_list)
             self.finalizer = weakref.finalize(callback_list, self.abandon)
+            self.subject.rates.callbacks = lambda: getattr(self.callback_list(), "callbacks", ())
         # a hand-written loop around a list of callbacks has no frame of fit
         self.is_loop_alive = functools.partial(is_in_use, self.callback_list) if variables else (lambda: True)
         self.wrap_train_function(model)
@@ -99,7 +101,11 @@ class FitSession:
 
         def train_function(*args: Any) -> Any:
             try:
-                logs = self.skip_step(*args) if self.skip else step(*args)
+                if self.skip:
+                    logs = self.skip_step(*args)
+                else:
+                    self.note_rates(args)
+                    logs = step(*args)
             except BaseException as error:
                 # JAX and TensorFlow fetch the data in the step; the end of the data is not an error
                 if not isinstance(error, StopIteration) and type(error).__name__ != "OutOfRangeError":
@@ -115,6 +121,33 @@ class FitSession:
         if step is not None:
             model.train_function = train_function
 
+    def note_rates(self, arguments: Sequence[Any]) -> None:
+        """Note the learning rates of the epoch's first update, right before it: callbacks may have changed them."""
+        if self.first_update:
+            self.first_update = False
+            on_jax = len(arguments) > 1  # a step on JAX takes the variables' values
+            values = dict(zip(JAX_STATE, arguments[0], strict=True))["optimizer_variables"] if on_jax else ()
+            self.subject.rates.before_update(values)
+
+    def check_optimizer(self) -> None:
+        """Report in the first epoch that the compiled optimizer makes no update, if a callback would cut its rate."""
+        if self.first_update:  # the epoch had no step
+            return
+        self.subject.sync()
+        rates = self.subject.rates
+        before = rates.unused
+        rates.check_updates()
+        if not rates.unused:
+            return
+        self.run.state.learning_rates = {}  # nothing is trained with them
+        if self.changes_rates and not before:
+            name = next(name for name, each in self.run.callbacks.items() if HasLearningRate in each.requires())
+            error = SettingsError(
+                f"{self.subject.refusal(HasLearningRate)}; compile the model with the optimizers that it trains with "
+                "(several as a keras.optimizers.MultiOptimizer)"
+            )
+            self.run.report_failure(self.run.plugins[name], "learning rates cannot be reduced", error)
+
     def begin(self) -> None:
         """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""
         self.run.begin(self.is_loop_alive)
@@ -127,6 +160,11 @@ class FitSession:
     def begin_epoch(self, epoch: int) -> None:
         """Begin the epoch, or continue it after the batches to skip."""
         self.calls, self.samples = 0, 0.0
+        self.subject.rates.epoch, self.first_update = epoch, True
+        if self.first_epoch:
+            self.first_epoch = False
+            self.subject.sync()
+            self.subject.rates.check_updates()
         self.run.begin_epoch(epoch)
         self.batches = self.skip = self.run.resumer.batches_to_skip
 
@@ -198,17 +236,18 @@ class FitSession:
         """End the run of a ``fit`` that exited without notifying its callbacks."""
         self.end(LoopError("fit() was left by an error or an interrupt without notifying its callbacks"))
 
-    def end(self, error: BaseException | None = None) -> None:
-        """End the run if it is still open."""
-        if self.open:
-            self.open = False
-            model = self.subject.model
-            if model.train_function is self.train_function:
-                model.train_function = self.keras_train_function
-            model._initial_epoch = None
-            if self.callback_list() is not None:
-                self.finalizer.detach()
-            self.run.end(error)
+    def end(self, error: BaseException | None = None) -> bool:
+        """End the run if it is still open; return whether ``error`` need not be raised, as ``Run.end`` does."""
+        if not self.open:
+            return False
+        self.open = False
+        model = self.subject.model
+        if model.train_function is self.train_function:
+            model.train_function = self.keras_train_function
+        model._initial_epoch = None
+        if self.callback_list() is not None:
+            self.finalizer.detach()
+        return self.run.end(error)
 
 
 def _validation_freq(variables: Mapping[str, Any]) -> int | Collection[int] | None:

@@ -27,6 +27,7 @@ from trainbus.capabilities import (
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.names import unique
+from trainbus.settings.arguments import checked
 
 try:
     import keras
@@ -40,6 +41,7 @@ from .layer_graph import is_functional, layer_nodes
 from .learning_rates import as_number, optimizers_of, rates_of, set_rates, why_not_settable
 from .metric_directions import declared_direction
 from .processes import has_global_metrics, is_sharded, local_assign, ranks
+from .rate_tracker import RateTracker
 from .rng import random_state, set_random_state
 
 try:
@@ -66,6 +68,7 @@ class KerasSubject:
         SettingsError: ``model`` is not a ``keras.Model``.
     """
 
+    @checked("KerasSubject")
     def __init__(
         self, model: Any, *, validation_data: Any = None, validation_steps: int | None = None, timeout: float = 1800
     ) -> None:
@@ -75,6 +78,8 @@ class KerasSubject:
         self._buffers = None if WHY_NOT else HostBuffers()
         self._validation = validation_data, validation_steps
         self.timeout = timeout
+        self.rates = RateTracker(model)
+        """Notes the learning rates when ``fit`` makes an update."""
         self.finalized = False
         """Whether ``fit`` has ended and replaced the weights by the optimizer's moving averages; later restores then do
         the same."""
@@ -82,9 +87,13 @@ class KerasSubject:
     @property
     def model(self) -> Any:
         """The model with up-to-date variables: while JAX trains, their values are elsewhere."""
+        self.sync()
+        return self._model
+
+    def sync(self) -> None:
+        """Give the model's variables their values, which are elsewhere while JAX trains."""
         if hasattr(self._model, "jax_state_sync"):
             self._model.jax_state_sync()
-        return self._model
 
     def refusal(self, capability: type) -> str | None:
         """Return why this model lacks the capability; None if it has it."""
@@ -98,6 +107,8 @@ class KerasSubject:
             return "its weights are sharded over several processes, and no process has all of them"
         if capability is HasConfig and not is_functional(self._model):
             return "only models of the classes Functional and Sequential have one"
+        if capability is HasLearningRate and self.rates.unused:
+            return f"train_step makes no update with the optimizer {self._model.optimizer.name!r} that is compiled"
         return why_not_settable(self.model) if capability is HasLearningRate else None
 
     def ranks(self) -> Ranks | None:
@@ -204,7 +215,25 @@ class KerasSubject:
 
     def learning_rates(self) -> Mapping[str, float]:
         """Return a single rate as "learning_rate", those of a ``MultiOptimizer`` as "learning_rate/<optimizer>"."""
-        return rates_of(self.model)
+        return {} if self.rates.unused else rates_of(self.model)
+
+    def hold_learning_rates(self) -> Mapping[str, float]:
+        """Return the present rates, which become those of the next update if ``fit`` makes it."""
+        self.sync()
+        return self.rates.hold()
+
+    def release_learning_rates(self) -> None:
+        """Note no more rates."""
+        self.rates.release()
+
+    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+        """Return a function that returns the rates that Keras's LearningRateScheduler would have given from now on."""
+        self.sync()
+        return self.rates.follow()
+
+    def what_changes(self, name: str) -> str:
+        """Return in words what else may have changed a rate: other Keras callbacks, or ``train_step``."""
+        return self.rates.what_changes()
 
     @local_assign()
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:

@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from trainbus import Run, SettingsError
 from trainbus.engine.signals import DEFAULT
+from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 
 from .estimators import accepts, final_estimator, fit_batch, ravel_targets, unsupported_option
 from .pipeline import transformed
@@ -28,6 +29,7 @@ _TRIAL_ROWS = 32
 """Batches, each X, ``(X, y)`` or ``(X, y, sample_weight)``; or a function that returns them for each epoch."""
 
 
+@checked("partial_fit_stream")
 def partial_fit_stream(
     estimator: Any,
     stream: Stream,
@@ -82,6 +84,8 @@ def partial_fit_stream(
     (['loss', 'score', 'val_loss', 'val_score'], 6)
     """
     subject = SklearnSubject(estimator, scoring=scoring, trusted=trusted)
+    epochs = whole_number("epochs", epochs, 1)
+    check_validation_freq(validation_freq)
     _check_stream("stream", stream, epochs)
     in_memory = isinstance(validation_data, tuple)
     if validation_data is not None and not in_memory:

@@ -16,6 +16,7 @@ import numpy as np
 
 from trainbus import CheckpointError, SettingsError
 from trainbus.capabilities import BackgroundSaveable, HasActivations, HasLearningRate, Node, Restorable, Saveable
+from trainbus.settings.arguments import checked
 
 from .activations import activations, has_layers
 from .estimators import describe, final_estimator, leaf_estimators, weights
@@ -62,6 +63,7 @@ class SklearnSubject:
             fails in it.
     """
 
+    @checked("SklearnSubject")
     def __init__(
         self, estimator: Any, *, scoring: Scoring = None, trusted: Iterable[str] = (), probe: Any = None
     ) -> None:

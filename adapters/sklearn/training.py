@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from trainbus import Run, SettingsError
 from trainbus.engine.signals import DEFAULT
+from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 from trainbus.storage.paths import Source
 
 from .estimators import accepts, final_estimator, fit_batch, ravel_targets, trains_by_column, unsupported_option
@@ -26,6 +26,7 @@ from .scoring import Scoring
 from .subject import SklearnSubject
 
 
+@checked("partial_fit")
 def partial_fit(
     estimator: Any,
     X: Any,
@@ -87,9 +88,8 @@ def partial_fit(
     (['loss', 'accuracy', 'val_loss', 'val_accuracy'], 6)
     """
     subject = SklearnSubject(estimator, scoring=scoring, trusted=trusted)
-    for name, number in (("batch_size", batch_size), ("epochs", epochs)):
-        if not isinstance(number, Integral) or number < 1:
-            raise SettingsError(f"{name}={number!r}: give an integer of at least 1")
+    batch_size, epochs = whole_number("batch_size", batch_size, 1), whole_number("epochs", epochs, 1)
+    check_validation_freq(validation_freq)
     rows = Rows("partial_fit", X, ravel_targets(estimator, y), sample_weight)
     validation_rows = _validation_rows(estimator, validation_data, y)
     subject.probe = None if validation_rows is None else validation_rows.X

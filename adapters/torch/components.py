@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import torch
 
-from trainbus import SettingsError
+from trainbus import CheckpointError, SettingsError
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.names import first_free
 
 from .state_dict import to_cpu_state
 from .weights import differences
+from .wrappers import unwrapped_optimizer, unwrapped_scheduler
 
 
 class TrainingComponents:
@@ -21,16 +22,20 @@ class TrainingComponents:
     Args:
         optimizers: Name to optimizer.
         schedulers: Name to learning rate scheduler.
-        scaler: A GradScaler, or None.
+        scalers: Name to GradScaler.
         extra: Name to any other object with a state.
     """
 
     def __init__(
-        self, optimizers: dict[str, Any], schedulers: dict[str, Any], scaler: Any, extra: dict[str, Any]
+        self,
+        optimizers: dict[str, Any],
+        schedulers: dict[str, Any],
+        scalers: dict[str, Any],
+        extra: dict[str, Any],
     ) -> None:
         self.optimizers = optimizers
-        scalers = {} if scaler is None else {"scaler": scaler}
         self._kinds = {"optimizers": optimizers, "schedulers": schedulers, "scaler": scalers, "extra": extra}
+        self.kinds = tuple(self._kinds)
 
     def state_dicts(self, kind: str) -> dict[str, Any]:
         """Return name to state_dict of the components of one kind."""
@@ -47,19 +52,31 @@ class TrainingComponents:
     def classes(self) -> dict[str, dict[str, str]]:
         """Return the class names of optimizers and schedulers: kind to name to class name."""
         return {
-            kind: {name: type(component).__name__ for name, component in self._kinds[kind].items()}
+            kind: {name: _class_of(component) for name, component in self._kinds[kind].items()}
             for kind in ("optimizers", "schedulers")
         }
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Load each component's state; skip kinds of which the training has no component."""
+        """Load each component's state; skip kinds of which the training has no component.
+
+        Raises:
+            CheckpointError: A component refuses its state; others may have loaded theirs.
+        """
         for kind, components in self._kinds.items():
-            for name, component in components.items():
-                state = saved[kind][name]
-                if kind == "optimizers":
-                    _load_in_place(component, state)
-                elif kind != "scaler" or state:  # a GradScaler refuses the empty state of a disabled one
-                    component.load_state_dict(state)
+            for name in components:
+                try:
+                    self.load_one(kind, name, saved[kind][name])
+                except Exception as error:
+                    what = f"{kind} {name!r} cannot load its state: {type(error).__name__}: {error}"
+                    raise CheckpointError(what) from error
+
+    def load_one(self, kind: str, name: str, state: Any) -> None:
+        """Load the state of the component of a kind that has this name."""
+        component = self._kinds[kind][name]
+        if kind == "optimizers":
+            _load_in_place(component, state)
+        elif kind != "scaler" or state:  # a GradScaler refuses the empty state of a disabled one
+            component.load_state_dict(state)
 
     def mismatch(self, saved: Mapping[str, Any], classes: Mapping[str, Mapping[str, str]]) -> str:
         """Describe why they cannot load these states of objects of these classes; return "" if they can."""
@@ -67,7 +84,7 @@ class TrainingComponents:
         for kind, components in self._kinds.items():
             reason = reason or (differences(kind, components, saved[kind]) if components else "")
             for name, component in components.items():
-                reason = reason or _mismatch(component, saved[kind][name], classes.get(kind, {}).get(name))
+                reason = reason or _mismatch(component, classes.get(kind, {}).get(name))
         return reason
 
 
@@ -102,6 +119,15 @@ def by_name(kind: str, given: Any, required: str = "state_dict") -> dict[str, An
     return named
 
 
+def optimizers_by_name(given: Any) -> dict[str, Any]:
+    """Return optimizers as a mapping from names, without wrappers; see ``by_name``."""
+    return {name: unwrapped_optimizer(each) for name, each in by_name("optimizer", given, "param_groups").items()}
+
+
+def _class_of(component: Any) -> str:
+    return type(unwrapped_scheduler(component)).__name__
+
+
 def _load_in_place(optimizer: Any, state: Mapping[str, Any]) -> None:
     """Load an optimizer's state; fill tensors among its options in place, since a captured CUDA graph reads them."""
     before = [dict(group) for group in optimizer.param_groups]
@@ -112,14 +138,8 @@ def _load_in_place(optimizer: Any, state: Mapping[str, Any]) -> None:
                 new[key] = value.copy_(torch.as_tensor(new[key]))
 
 
-def _mismatch(component: Any, state: Mapping[str, Any], saved_class: str | None) -> str:
-    """Describe why an optimizer or scheduler cannot load this state of an object of ``saved_class``."""
-    if saved_class is not None and saved_class != type(component).__name__:
-        return f"the file has the state of {saved_class}, not of {type(component).__name__}"
-    if hasattr(component, "param_groups"):
-        saved, present = (
-            [len(group["params"]) for group in groups] for groups in (state["param_groups"], component.param_groups)
-        )
-        if saved != present:
-            return f"{saved_class} has groups of {saved} parameters in the file and of {present} here"
+def _mismatch(component: Any, saved_class: str | None) -> str:
+    """Describe why an optimizer or scheduler cannot load the state of an object of ``saved_class``."""
+    if saved_class is not None and saved_class != _class_of(component):
+        return f"the file has the state of {saved_class}, not of {_class_of(component)}"
     return ""

@@ -8,9 +8,10 @@ therefore changes those values too, and every later rate is the same multiple of
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ from torch.optim import Optimizer
 
 from trainbus import SettingsError
 from trainbus.metrics.names import first_free, hint
+
+from .schedules import flat
+from .wrappers import drives, inner_optimizers
 
 SCHEDULE_KEYS = ("initial_lr", "max_lr", "min_lr", "swa_lr")
 """Keys of a parameter group under which schedulers store values to compute rates from."""
@@ -89,7 +93,7 @@ def set_rates(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any]
     for optimizer in optimizers.values():
         changes = {known[name]: value for name, value in rates.items() if known[name].optimizer is optimizer}
         if changes:
-            own = [each for each in schedulers.values() if getattr(each, "optimizer", None) is optimizer]
+            own = [each for each in schedulers.values() if drives(each, optimizer)]
             _change(optimizer, own, changes)
 
 
@@ -108,7 +112,7 @@ def _rescale_schedules(optimizer: Any, schedulers: Iterable[Any], factors: Seque
     """Multiply an optimizer's schedules by ``factors``, one per group; its current rates are changed already."""
     for group, factor in zip(optimizer.param_groups, factors, strict=True):
         group.update({key: group[key] * factor for key in SCHEDULE_KEYS if key in group})
-    for scheduler in _flat(schedulers):
+    for scheduler in flat(schedulers):
         for attribute in ("base_lrs", "max_lrs"):
             if hasattr(scheduler, attribute):
                 values = zip(getattr(scheduler, attribute), factors, strict=False)
@@ -128,20 +132,38 @@ def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[st
         kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in optimizers.values()))
         return f"{kinds} has no learning rate that acts while it trains"
     for name, optimizer in optimizers.items():
-        given = any(getattr(scheduler, "optimizer", None) is optimizer for scheduler in schedulers.values())
-        if hasattr(optimizer.step, "_wrapped_by_lr_sched") and not given:
+        given = any(drives(scheduler, optimizer) for scheduler in schedulers.values())
+        stepped = (optimizer, *inner_optimizers(optimizer))
+        if not given and any(hasattr(each.step, "_wrapped_by_lr_sched") for each in stepped):
             return (
                 f"a learning rate scheduler that was not given drives {name!r} and could undo every change; "
                 f"give it: TorchSubject(model, optimizer, scheduler=scheduler)"
             )
     for name, scheduler in schedulers.items():
-        for each in _flat([scheduler]):
+        for each in flat([scheduler]):
             if not type(each).__module__.startswith("torch.optim.") and not _keeps_changes(each):
                 return (
                     f"{type(each).__name__} ({name!r}) would undo every change: it does not compute its rates from the "
                     f"present ones or from base_lrs"
                 )
     return None
+
+
+def what_changes(optimizers: Mapping[str, Any], schedulers: Mapping[str, Any]) -> str:
+    """Return in words what may have changed a rate that schedulers should have kept."""
+    given = {id(each) for each in flat(schedulers.values())}
+    unlisted = dict.fromkeys(
+        type(each).__name__
+        for each in gc.get_objects()
+        if issubclass(type(each), torch.optim.lr_scheduler.LRScheduler) and id(each) not in given
+        if any(drives(each, optimizer) for optimizer in optimizers.values())
+    )
+    if unlisted:
+        return (
+            f"{' and '.join(unlisted)}, which was not given, sets it; "
+            "give it: TorchSubject(model, optimizer, scheduler=scheduler)"
+        )
+    return "the loop sets it, or a scheduler that is not torch's; let it multiply the present rate instead"
 
 
 def _keeps_changes(scheduler: Any) -> bool:
@@ -164,9 +186,3 @@ def _next_rates(scheduler: Any, factor: float) -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # get_lr() warns outside of step()
         return list(trial.get_lr())
-
-
-def _flat(schedulers: Iterable[Any]) -> Iterator[Any]:
-    for scheduler in schedulers:
-        yield scheduler
-        yield from _flat(getattr(scheduler, "_schedulers", ()))  # of ChainedScheduler and SequentialLR

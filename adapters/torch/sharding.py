@@ -14,7 +14,8 @@ from typing import Any, TypeGuard
 from torch import Tensor, nn
 
 from ..shared.torch_ranks import rank_and_size
-from .weights import plain_names, weights_of
+from .parameter_names import has_groups, parameter_names
+from .weights import weights_of
 
 RANKS = "ranks"
 """Key of the state that one rank has alone: rank to a tuple (DCP does not split it) of its random state and buffers."""
@@ -80,7 +81,10 @@ class ShardedLayout:
         sharded = {kind: _encode_mappings(state[kind]) for kind in kinds}
         sharded["trainbus"] = _encode_mappings({**state["trainbus"], "ranks": self.size, "versions": versions})
         optimizers: Mapping[str, Any] = state["optimizers"]
-        sharded["optimizers"] = {name: _renamed(each, self.names[name]) for name, each in optimizers.items()}
+        sharded["optimizers"] = {
+            name: _renamed(each, self.names[name]) if has_groups(each) else _encode_mappings(each)
+            for name, each in optimizers.items()
+        }
         buffers = {name: value for name, value in model.items() if self.sharded and not is_sharded(value)}
         sharded[RANKS] = {str(self.rank): (state["random"], buffers)}
         return sharded
@@ -103,20 +107,23 @@ def from_sharded(sharded: Mapping[str, Any], model: nn.Module, optimizers: Mappi
     vars(weights)["_metadata"] = state["trainbus"]["versions"]
     for name, each in state["optimizers"].items():
         parameters = _named_parameters(model, optimizers[name]) if name in optimizers else []
-        state["optimizers"][name] = _renamed(each, {known: number for number, (known, _) in enumerate(parameters)})
+        if has_groups(each):
+            state["optimizers"][name] = _renamed(each, {known: number for number, (known, _) in enumerate(parameters)})
     rank, size = rank_and_size()
     state["own"] = state.pop(RANKS).get(str(rank)) if state["trainbus"]["ranks"] == size else None
     return state
 
 
 def _encode_mappings(value: Any) -> Any:
-    """Put each mapping without tensors into a tuple; make text of the keys of all other mappings.
+    """Put each mapping without tensors into a tuple; make text of the keys of all other mappings, also in lists.
 
     DCP flattens mappings, turns their keys into text and drops empty ones.
 
     >>> _encode_mappings({"milestones": {30: 1}})
     ('trainbus', {'milestones': {30: 1}})
     """
+    if isinstance(value, list):
+        return [_encode_mappings(each) for each in value] if _holds_tensors(value) else value
     if not isinstance(value, Mapping):
         return value
     if not _holds_tensors(value):
@@ -127,6 +134,8 @@ def _encode_mappings(value: Any) -> Any:
 def _decode_mappings(value: Any) -> Any:
     if isinstance(value, tuple) and value[:1] == (WITHOUT_TENSORS,):
         return value[1]
+    if isinstance(value, list):
+        return [_decode_mappings(each) for each in value]
     if not isinstance(value, Mapping):
         return value
     return {
@@ -151,7 +160,7 @@ def placement_of(
     parameters = {name: dict(_named_parameters(model, each)) for name, each in optimizers.items()}
 
     def like(path: tuple[str, ...]) -> Tensor | None:
-        if path[:1] == ("optimizers",) and path[2:3] == ("state",):
+        if path[:1] == ("optimizers",) and path[2:3] == ("state",) and path[3:]:
             found: Any = parameters.get(path[1], {}).get(path[3])
         else:
             found = state
@@ -175,8 +184,7 @@ def _renamed(state: Mapping[str, Any], names: Mapping[Any, Any]) -> dict[str, An
 
 def _named_parameters(model: nn.Module, optimizer: Any) -> list[tuple[str, Any]]:
     """Return the optimizer's parameters under their plain names; under their numbers if the model lacks some."""
-    plain = plain_names(model)
-    names = {id(parameter): plain(name) for name, parameter in model.named_parameters()}
+    names = [name for group in parameter_names(model, optimizer) for name in group]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    complete = all(id(parameter) in names for parameter in parameters)
-    return [(names[id(each)] if complete else str(number), each) for number, each in enumerate(parameters)]
+    complete = all(names)
+    return [(names[number] if complete else str(number), each) for number, each in enumerate(parameters)]

@@ -23,6 +23,7 @@ from trainbus.capabilities import (
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
+from trainbus.settings.arguments import checked
 
 try:
     from torch import nn
@@ -32,16 +33,17 @@ except ImportError as error:
 
 from ..shared.torch_ranks import TorchRanks, rank_and_size, warn_of_shared_store
 from ..shared.torch_rng import set_torch_random_state, torch_random_state
-from .components import TrainingComponents, by_name
+from .components import TrainingComponents, by_name, optimizers_by_name
 from .inspection.gradients import hold_gradients, why_no_gradients
 from .inspection.module_graph import module_nodes
 from .inspection.probe import Probe, outputs
-from .learning_rates import named_rates, set_rates, why_not_settable
+from .learning_rates import named_rates, set_rates, what_changes, why_not_settable
 from .metric_directions import declared_direction, declares_directions
+from .rate_tracker import RateTracker
 from .sharding import is_fsdp1, is_sharded
-from .state_dict import empty_on_cpu, to_cpu_state
-from .training_state import DCP, SAFETENSORS, TrainingState
-from .weights import UNINITIALIZED, as_array, load_weights, named_weights, unwrapped, weights_of
+from .state_dict import empty_on_cpu
+from .training_state import DCP, SAFETENSORS, Snapshot, TrainingState
+from .weights import UNINITIALIZED, as_array, named_weights, unwrapped
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
 
@@ -63,7 +65,7 @@ class TorchSubject:
         optimizer: The optimizer; several as a mapping from names, or as a sequence, which takes the classes' names.
         scheduler: The learning rate schedulers, in the same forms. List all of them: a checkpoint holds their state,
             and an unlisted one would undo a learning rate that ReduceLROnPlateau has cut.
-        scaler: The GradScaler of mixed precision.
+        scaler: The GradScaler of mixed precision; several in the same forms.
         extra: Name to any other object with ``state_dict`` and ``load_state_dict`` that a checkpoint should hold, such
             as averaged weights or a loss with weights. Loaders that ``run.batches`` iterates need not be listed.
         probe: Data for the activations and the graph that TensorBoard shows: a loader of batches, such as the
@@ -82,13 +84,14 @@ class TorchSubject:
     {'learning_rate': 0.1}
     """
 
+    @checked("TorchSubject")
     def __init__(
         self,
         model: nn.Module,
         optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer] | None = None,
         *,
         scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
-        scaler: Any = None,
+        scaler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
         extra: Mapping[str, Any] | None = None,
         probe: Any = None,
         timeout: float = 1800,
@@ -97,23 +100,25 @@ class TorchSubject:
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
             raise SettingsError(f"model is of type {type(model).__name__}, not a torch.nn.Module{hint}")
         self.model = model
-        self.optimizers: dict[str, Any] = by_name("optimizer", optimizer, "param_groups")
-        """Name to optimizer; a single one is "optimizer"."""
+        self.optimizers = optimizers_by_name(optimizer)
+        """Name to optimizer, without wrappers such as Accelerate's; a single one is "optimizer"."""
         self.schedulers = by_name("scheduler", scheduler)
         """Name to scheduler; a single one is "scheduler"."""
-        self.scaler = None if scaler is None else by_name("scaler", scaler)["scaler"]
+        self.scalers = by_name("scaler", scaler)
+        """Name to GradScaler; a single one is "scaler"."""
         self.extra = by_name("extra", dict(extra or {}))
         self.probe = None if probe is None else Probe(probe)
         self.timeout = timeout
-        components = TrainingComponents(self.optimizers, self.schedulers, self.scaler, self.extra)
+        components = TrainingComponents(self.optimizers, self.schedulers, self.scalers, self.extra)
         self._state = TrainingState(model, components)
         self._buffers = HostBuffers(empty_on_cpu)
         self._writer_ranks: TorchRanks | None = None
+        self._rates = RateTracker(self.optimizers, self.schedulers)
 
     def refusal(self, capability: type) -> str | None:
         """Return why this training lacks the capability; None if it has it."""
         if capability is HasLearningRate:
-            return why_not_settable(self.optimizers, self.schedulers)
+            return why_not_settable(self.optimizers, self._rates.schedulers())
         if capability in NEEDS_WEIGHTS and is_fsdp1(self.model):
             return (
                 "FullyShardedDataParallel has sharded its weights in a way that no rank can use alone; shard the model "
@@ -161,8 +166,9 @@ class TorchSubject:
 
         With ``weights_only`` it holds the model's state_dict. Otherwise it holds a dictionary: "model", that
         state_dict; "optimizers", "schedulers" and "extra", each name to state_dict; "scaler"; "random", the state of
-        the random generators of Python, NumPy, torch and CUDA; "trainbus", the layout's version, torch's version and
-        the classes of optimizers and schedulers. A path that ends in .safetensors gets the weights in that format.
+        the random generators of Python, NumPy, torch and CUDA; "trainbus", the layout's version, torch's version, the
+        classes of optimizers and schedulers, and the names of the optimizers' parameters. A path
+        that ends in .safetensors gets the weights in that format.
 
         A path that ends in .dcp gets a directory for ``torch.distributed.checkpoint``: the same nested dictionary, with
         the state of optimizers under the names of the parameters, and the state that one rank has alone under "ranks".
@@ -197,7 +203,8 @@ class TorchSubject:
         A sharded directory fits any number of ranks: each rank reads what it needs.
 
         A file of weights changes nothing but the weights. Of a complete file, kinds of state that this training does
-        not have (for example, if no optimizer was given) are skipped.
+        not have (for example, if no optimizer was given) are skipped. Each parameter gets the optimizer state of the
+        parameter of its name; groups that were added to an optimizer after its run had begun are added again.
 
         Raises:
             UnreadableCheckpoint: The file cannot be read; nothing has changed then.
@@ -205,13 +212,21 @@ class TorchSubject:
         """
         self._state.load(Path(path))
 
-    def snapshot(self) -> object:
-        """Return a copy of the model's state_dict in main memory, for a model on any device."""
-        return to_cpu_state(weights_of(self.model), "model", copied=True)
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the weights and of the state of ``extra`` in main memory, for a model on any device."""
+        return self._state.snapshot()
 
-    def restore(self, snapshot: Any) -> None:
-        """Fill the model's tensors in place, so that optimizers still hold them."""
-        load_weights(self.model, snapshot)
+    def snapshot_needs_complete_file(self) -> bool:
+        """Return whether there are objects in ``extra``, which come back with the weights."""
+        return bool(self.extra)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Fill the model's tensors in place, so that optimizers still hold them, and restore ``extra``.
+
+        Raises:
+            CheckpointError: The model has changed its form since; nothing has changed then.
+        """
+        self._state.restore(snapshot)
 
     def random_state(self) -> Mapping[str, Any]:
         """Return the state of torch's global generators, on the CPU and on every CUDA device."""
@@ -238,7 +253,44 @@ class TorchSubject:
             SettingsError: No rate has this name, the optimizer does not keep the change, or a schedule is at 0, which
                 no factor changes.
         """
-        set_rates(self.optimizers, self.schedulers, rates)
+        set_rates(self.optimizers, self._rates.schedulers(), rates)
+
+    def hold_learning_rates(self) -> Mapping[str, float]:
+        """Return each learning rate as the next update of its optimizer uses it; until then, the present one.
+
+        Until they are released, the update of an optimizer that replaces one of these unsaid raises a ``LoopError``.
+        """
+        return self._rates.hold()
+
+    def release_learning_rates(self) -> None:
+        """Note no more rates."""
+        self._rates.release()
+
+    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+        """Return a function that returns the rates that the schedulers would have given from now on."""
+        return self._rates.follow()
+
+    def what_changes(self, name: str) -> str:
+        """Return in words what else may have changed a rate: schedulers that were not given, or the loop."""
+        return what_changes(self.optimizers, self._rates.schedulers())
+
+    def replace(
+        self,
+        optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer],
+        *,
+        scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace all optimizers and schedulers: the script trains on with these, given as to ``TorchSubject``.
+
+        Checkpoints hold their state from now on, and the learning rates are theirs.
+
+        Raises:
+            SettingsError: An argument has the wrong type.
+        """
+        optimizers, schedulers = optimizers_by_name(optimizer), by_name("scheduler", scheduler)
+        for present, given in (self.optimizers, optimizers), (self.schedulers, schedulers):
+            present.clear()
+            present.update(given)
 
     # --- inspection
 

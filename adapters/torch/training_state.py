@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,15 +17,27 @@ from trainbus.checkpoints.host_buffers import HostBuffers
 from ..shared.torch_rng import random_state, set_random_state
 from .components import TrainingComponents
 from .files import pt
+from .parameter_names import Names, arrange, in_order_of, parameter_names
+from .parameter_names import mismatch as parameter_mismatch
+from .rollback import undone_on_error
 from .sharding import ShardedLayout, from_sharded, placement_of
 from .state_dict import to_cpu_state
-from .weights import load_weights, mismatch, weights_of
+from .weights import load_weights, mismatch, plain_names, weights_of
 
 SAFETENSORS = ".safetensors"
 DCP = ".dcp"
 """Suffix of a directory that all ranks write together."""
 FORMAT = 1
 """Version of the checkpoint's layout."""
+
+
+class Snapshot(NamedTuple):
+    """What comes back with the best model: copies in main memory."""
+
+    weights: Mapping[str, Any]
+    """The model's state_dict under plain names."""
+    extra: Mapping[str, Any]
+    """Name to state of each object that was given as ``extra``, such as averaged weights."""
 
 
 class TrainingState:
@@ -38,6 +51,8 @@ class TrainingState:
     def __init__(self, model: nn.Module, components: TrainingComponents) -> None:
         self.model = model
         self.components = components
+        self._first_names = self._parameter_names()
+        """Names of the parameters of each optimizer before the training adds any."""
 
     def on_cpu(self, buffers: HostBuffers | None, *, weights_only: bool) -> Any:
         """Return the state as a file holds it, with all tensors on the CPU, in ``buffers`` if they are given.
@@ -48,7 +63,13 @@ class TrainingState:
         model = to_cpu_state(weights_of(self.model), "model", buffers=buffers)
         if weights_only:
             return model
-        header = {"format": FORMAT, "torch": str(torch.__version__), "classes": self.components.classes()}
+        header = {
+            "format": FORMAT,
+            "torch": str(torch.__version__),
+            "classes": self.components.classes(),
+            "parameters": self._parameter_names(),
+            "first_parameters": self._first_names,
+        }
         components = self.components.cpu_state(buffers)
         return {"trainbus": header, "model": model, **components, "random": random_state()}
 
@@ -77,29 +98,79 @@ class TrainingState:
         else:
             found = _format(path).read(path)
         complete = isinstance(found.get("trainbus"), dict)
-        if reason := self._mismatch(found) if complete else mismatch(self.model, found):
+        if reason := self._mismatch(found, path) if complete else mismatch(self.model, found):
             raise CheckpointError(f"{str(path)!r} does not fit: {reason}")
-        if shards is not None:
-            model = weights_of(self.model)
-            tensors = {"model": model, "extra": self.components.state_dicts("extra")} if complete else model
-            read = shards.read(placement_of(tensors, self.model, optimizers))
-            found = from_sharded(read, self.model, optimizers)
+        with undone_on_error(self.model, self.components, self.components.kinds if complete else ()):
+            names: Mapping[str, Names] = found["trainbus"].get("parameters", {}) if complete else {}
+            for name in optimizers.keys() & names:
+                arrange(self.model, optimizers[name], names[name])
+            if shards is not None:
+                model = weights_of(self.model)
+                tensors = {"model": model, "extra": self.components.state_dicts("extra")} if complete else model
+                read = shards.read(placement_of(tensors, self.model, optimizers))
+                found = from_sharded(read, self.model, optimizers)
+            for name in optimizers.keys() & names:
+                present = parameter_names(self.model, optimizers[name])
+                found["optimizers"][name] = in_order_of(found["optimizers"][name], names[name], present)
+            self._load(found, path, complete=complete)
+
+    def _load(self, found: Mapping[str, Any], path: Path, *, complete: bool) -> None:
         own: tuple[Any, Any] = found.get("own") or (found.get("random"), {})
         random, own_buffers = own
         weights = found["model"] if complete else found
         weights.update(own_buffers)
-        load_weights(self.model, weights)
-        if complete:
-            self.components.load(found)
+        try:
+            load_weights(self.model, weights)
+            if complete:
+                self.components.load(found)
+        except Exception as error:
+            raise CheckpointError(f"{str(path)!r} does not fit: {error}; nothing was changed") from error
         if random is not None:
             set_random_state(random)
 
-    def _mismatch(self, found: Mapping[str, Any]) -> str:
+    def snapshot(self) -> Snapshot:
+        """Return a copy in main memory."""
+        weights = to_cpu_state(weights_of(self.model), "model", copied=True)
+        return Snapshot(weights, to_cpu_state(self.components.state_dicts("extra"), "extra", copied=True))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Restore a copy, or change nothing.
+
+        Raises:
+            CheckpointError: The model has changed its form since.
+        """
+        if reason := mismatch(self.model, snapshot.weights, "snapshot"):
+            raise CheckpointError(f"the weights cannot be restored, and nothing was changed: {reason}")
+        with undone_on_error(self.model, self.components, ["extra"]):
+            try:
+                load_weights(self.model, snapshot.weights)
+                for name, state in snapshot.extra.items():
+                    self.components.load_one("extra", name, copy.deepcopy(state))
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                raise CheckpointError(f"the weights cannot be restored, and nothing was changed: {what}") from error
+
+    def _parameter_names(self) -> dict[str, list[list[str]]]:
+        return {name: parameter_names(self.model, each) for name, each in self.components.optimizers.items()}
+
+    def _mismatch(self, found: Mapping[str, Any], path: Path) -> str:
         """Describe why a complete checkpoint does not fit this training; return "" if it fits."""
         header = found["trainbus"]
         if header["format"] > FORMAT:
             return f"a newer trainbus wrote it; this one reads format {FORMAT}"
-        return mismatch(self.model, found["model"]) or self.components.mismatch(found, header["classes"])
+        if reason := mismatch(self.model, found["model"]):
+            return reason
+        reason = self.components.mismatch(found, header["classes"])
+        saved, first = header.get("parameters", {}), header.get("first_parameters", {})
+        known = [name for name, _ in self.model.named_parameters()]
+        known = list(map(plain_names(self.model), known))
+        for name, optimizer in self.components.optimizers.items():
+            if name in saved and not reason:
+                present = parameter_names(self.model, optimizer)
+                kind = type(optimizer).__name__
+                reason = parameter_mismatch(kind, saved[name], first.get(name, saved[name]), present, known)
+        way_out = f"to begin with its weights alone, call TorchSubject(model).load({str(path)!r}) instead of resume="
+        return f"{reason}; {way_out}" if reason else ""
 
 
 def _write(state: Any, layout: ShardedLayout, group: Any, path: Path) -> object:

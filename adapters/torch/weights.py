@@ -35,17 +35,23 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
     model.load_state_dict(state)
 
 
-def mismatch(model: nn.Module, weights: Mapping[str, Any]) -> str:
-    """Describe why a state_dict under plain names does not fit the model; return "" if it fits."""
+def mismatch(model: nn.Module, weights: Mapping[str, Any], source: str = "file") -> str:
+    """Describe why a state_dict under plain names does not fit the model; return "" if it fits.
+
+    Args:
+        model: The model.
+        weights: The state_dict.
+        source: What holds it, in the message.
+    """
     own = weights_of(model)
-    if difference := differences("weights", own, weights):
+    if difference := differences("weights", own, weights, source):
         return difference
     for name, value in own.items():
         if isinstance(value, Tensor) and not isinstance(value, UNINITIALIZED):
             found = getattr(weights[name], "shape", None)
             if found != value.shape:
                 shape = "no shape" if found is None else f"the shape {tuple(found)}"
-                return f"{name!r} has {shape} in the file and {tuple(value.shape)} in the model"
+                return f"{name!r} has {shape} in the {source} and {tuple(value.shape)} in the model"
     return ""
 
 
@@ -90,8 +96,8 @@ def as_array(tensor: Tensor, *, copied: bool = False) -> Any:
     return array
 
 
-def differences(kind: str, expected: Iterable[str], found: Iterable[str]) -> str:
-    """Describe which names the file and the model do not share; return "" if they share all.
+def differences(kind: str, expected: Iterable[str], found: Iterable[str], source: str = "file") -> str:
+    """Describe which names the source and the model do not share; return "" if they share all.
 
     >>> differences("weights", ["fc.weight"], ["fcc.weight"])
     "the file lacks the weights 'fc.weight' (it has 'fcc.weight'); the model lacks the weights 'fcc.weight'"
@@ -102,13 +108,14 @@ def differences(kind: str, expected: Iterable[str], found: Iterable[str]) -> str
     sentences: list[str] = []
     if missing:
         near = nearest(missing[0], unexpected)
-        sentences.append(f"the file lacks the {kind} {_listed(missing)}" + (f" (it has {near!r})" if near else ""))
+        sentences.append(f"the {source} lacks the {kind} {listed(missing)}" + (f" (it has {near!r})" if near else ""))
     if unexpected:
-        sentences.append(f"the model lacks the {kind} {_listed(unexpected)}")
+        sentences.append(f"the model lacks the {kind} {listed(unexpected)}")
     return "; ".join(sentences)
 
 
-def _listed(names: list[str], most: int = 5) -> str:
+def listed(names: list[str], most: int = 5) -> str:
+    """Return the first names in quotes, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more
 

@@ -4,11 +4,11 @@ A subject is any object; it has a capability if it has the Protocol's methods. I
 capability (an estimator without a learning rate, for example), its optional method ``refusal(capability)`` says why.
 """
 
-from .checks import Refuses, has, missing, saves_in_background
+from .checks import Refuses, has, in_words, missing, saves_in_background
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
 from .processes import HasRanks, Ranks, Sharded
-from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable
-from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict
+from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable, SnapshotsMore
+from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict, TracksLearningRate
 
 __all__ = [
     "BackgroundSaveable",
@@ -32,7 +32,10 @@ __all__ = [
     "SavesSomeInBackground",
     "Sharded",
     "Snapshotable",
+    "SnapshotsMore",
+    "TracksLearningRate",
     "has",
+    "in_words",
     "missing",
     "saves_in_background",
 ]

@@ -56,14 +56,25 @@ def missing(subject: object, capability: type) -> str | None:
     >>> missing(object(), HasLearningRate)
     "'object' has no learning_rates() and set_learning_rates()"
     >>> missing(None, Saveable)
-    'the run has no subject'
+    'the run has no subject; write Run(subject, callbacks)'
     """
     if subject is None:
-        return "the run has no subject"
+        return "the run has no subject; write Run(subject, callbacks)"
     if not has(subject, capability):
         absent = [f"{name}()" for name in _absent_members(subject, capability)]
         return f"{type(subject).__name__!r} has no {' and '.join(absent)}"
     return subject.refusal(capability) if has(subject, Refuses) else None
+
+
+def in_words(capability: type) -> str:
+    """Return what a subject with the capability is, in words: the first sentence of the Protocol's docstring.
+
+    >>> from trainbus.capabilities import Saveable
+    >>> in_words(Saveable)
+    'a subject that can be written to a file'
+    """
+    sentence = " ".join((capability.__doc__ or "").split()).partition(". ")[0].removesuffix(".")
+    return f"{sentence[0].lower()}{sentence[1:]}" if sentence else capability.__name__
 
 
 def _absent_members(thing: object, capability: type) -> list[str]:

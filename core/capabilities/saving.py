@@ -52,6 +52,15 @@ class SavesSomeInBackground(Protocol):
 
 
 @runtime_checkable
+class SnapshotsMore(Protocol):
+    """A subject whose snapshots hold more than its files of weights, such as averages of the weights."""
+
+    def snapshot_needs_complete_file(self) -> bool:
+        """Return whether only a complete file holds all of a snapshot."""
+        ...
+
+
+@runtime_checkable
 class Restorable(Protocol):
     """A subject that can be restored from a file that it wrote."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 
@@ -25,6 +25,37 @@ class HasLearningRate(Protocol):
 
         Raises:
             SettingsError: The change would have no effect.
+        """
+        ...
+
+
+@runtime_checkable
+class TracksLearningRate(Protocol):
+    """A subject that sees when its learning rates are used, and knows the schedules that change them."""
+
+    def hold_learning_rates(self) -> Mapping[str, float]:
+        """Return the learning rates as the next weight update uses them, each once its optimizer has made one.
+
+        Until then it is the present rate. What an earlier call has returned need not change any more.
+        """
+        ...
+
+    def release_learning_rates(self) -> None:
+        """Note no more rates until the next call of ``hold_learning_rates``: the epoch or the run has ended."""
+        ...
+
+    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+        """Return a function that returns the rates that the schedules would have given without a change from now on.
+
+        They are those of the update after which ``hold_learning_rates`` has its rates. None if that is unknown.
+        """
+        ...
+
+    def what_changes(self, name: str) -> str:
+        """Return in words what else may have changed a rate, and what to do about it.
+
+        Args:
+            name: The name of the rate.
         """
         ...
 

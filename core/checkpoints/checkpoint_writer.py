@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
-from ..capabilities import BackgroundSaveable, Saveable, Sharded, has, missing, saves_in_background
+from ..capabilities import BackgroundSaveable, Saveable, Sharded, SnapshotsMore, has, missing, saves_in_background
 from ..decision import Action, Decision, Save
 from ..errors import CheckpointError
 from ..failures import Failures
@@ -121,8 +121,9 @@ class CheckpointWriter:
                     metadata = self._metadata(path, actions, state)
                     write = payload(metadata["weights_only"])
                     job.files.append(PendingFile(path, write, metadata, self._sharded(suffix_of(path)), ranks, own))
-                if self._snapshots.unsaved and not requested and self._saves_snapshots():
-                    mirror = payload(True)  # noqa: FBT003
+                held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
+                if self._snapshots.unsaved and not held and self._saves_snapshots():
+                    mirror = payload(not self._snapshots_more)
             except Exception as error:  # noqa: BLE001 - the state cannot be read or copied; raised unless it may fail
                 self._fail(job, self._tolerated(error))
         if self._group.any_failed(failed=bool(job.failed)):
@@ -211,6 +212,14 @@ class CheckpointWriter:
     def _sharded(self, suffix: str) -> bool:
         return has(self._subject, Sharded) and self._subject.saves_sharded(suffix)
 
+    @property
+    def _snapshots_more(self) -> bool:
+        return has(self._subject, SnapshotsMore) and self._subject.snapshot_needs_complete_file()
+
+    def _holds_snapshot(self, *, weights_only: bool) -> bool:
+        """Return whether such a checkpoint holds all of a snapshot of the same moment."""
+        return not (weights_only and self._snapshots_more)
+
     def _saves_snapshots(self) -> bool:
         return bool(self.directories) and missing(self._subject, Saveable) is None
 
@@ -223,11 +232,12 @@ class CheckpointWriter:
         leads, snapshots = self._group.leads, self._snapshots
         try:
             directories = self.directories if leads else ()
-            if snapshots.unsaved and job.committed:
-                snapshots.link_to(job.committed[0], linked=leads)
+            holders = [each for each in job.committed if self._holds_snapshot(weights_only=each.entry.weights_only)]
+            if snapshots.unsaved and holders:
+                snapshots.link_to(holders[0], linked=leads)
                 snapshots.prune(directories)
             elif mirror is not None and has(self._subject, Saveable):
-                suffix = self._subject.suffixes(weights_only=True)[0]
+                suffix = self._subject.suffixes(weights_only=not self._snapshots_more)[0]
                 directory, ranks = self.directories[0], self._group.ranks
                 snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), ranks=ranks)
                 snapshots.prune(directories)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -14,14 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingMetric, SettingsError
-from ..metrics.names import hint, resolve
+from ..metrics.names import canonical, hint, resolve
 from ..storage.atomic_file import suffix_of
 
-_FIELD = re.compile(r"\{\{|\}\}|\{([^{}:!]*)(?:(![^{}:]*))?(?::([^{}]*))?\}|[{}]")
+_FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _SEPARATORS = re.compile(r"([/\\])")
 _FORBIDDEN = '/\\:*?"<>|'
 """Separators, and characters with a special meaning on Windows."""
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
+_FORMAT_LIKE = re.compile(r"[^A-Za-z][\w<>=^+\-#,.% ]*|.?", re.ASCII)
+"""What must be a number format: "{loss:.2q}" is a mistake, but "{AP@[0.5:0.95]}" a name."""
+_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)", re.DOTALL)
+"""Names of no metric: what ``str.format`` takes for a position, a conversion or an attribute of Python."""
+_COUNTERS = ("epoch", "batch", "step")
+_INTEGER = frozenset("bcdoxX")
+"""Types of format that show integers only."""
+_REAL = re.compile(
+    r"(.*_)?(loss|accuracy|auc|precision|recall|mse|rmse|mae|mape|iou|dice|bleu|ppl|psnr|ssim|rate|f_1|r_2)(_.*)?"
+)
+"""Canonical names of metrics that are no integers."""
+_EXACT = 2**53
+"""Integers below this are exact in double precision."""
 LONGEST = 240
 """Bytes of one part of a path: file systems allow 255, and the suffix of a manifest needs 14 of them."""
 _DIGITS = 8
@@ -33,38 +47,81 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)[ .]*(\..*)?", re.IGNORECAS
 def template_fields(template: str) -> list[str]:
     """Return the names between braces, in order.
 
-    >>> template_fields("m-{epoch:02d}-{val_loss:.2f}{{x}}")
-    ['epoch', 'val_loss']
+    >>> template_fields("m-{epoch:02d}-{val/mAP@0.50:.2f}{{x}}")
+    ['epoch', 'val/mAP@0.50']
     """
-    return [match[1] for match in _FIELD.finditer(template) if match[1] is not None]
+    return [_name_and_format(match[1])[0] for match in _FIELD.finditer(template) if match[1] is not None]
 
 
 def check_template(template: str) -> str:
     """Return the template if numbers alone can fill it.
 
     Raises:
-        ValueError: It is empty, accesses attributes or items, converts a value, or has a field without a name, a width
-            over 99, or a single brace.
+        ValueError: It is empty, accesses an attribute, converts a value, or has a single brace, a field without a name,
+            or a format that no value of its field can have.
 
-    >>> check_template("{epoch.__class__}.pt")
+    >>> check_template("{epoch!r}.pt")
     Traceback (most recent call last):
         ...
-    ValueError: {epoch.__class__}: a field is one name with a number format, like {epoch:02d} or {val_loss:.4f}
+    ValueError: {epoch!r}: a field is the name of a metric with a number format, like {epoch:02d} or {val/mAP@0.5:.4f}
+    >>> check_template("{val_loss:03d}.pt")
+    Traceback (most recent call last):
+        ...
+    ValueError: {val_loss:03d}: val_loss is not an integer, as this format requires; write {val_loss:.4f}
     """
     if not template or "\0" in template:
         raise ValueError("give the path of a file")
     for match in _FIELD.finditer(template):
-        text, name = match[0], match[1]
+        text = match[0]
         if text in ("{{", "}}"):
             continue
-        if name is None:
+        if match[1] is None:
             raise ValueError(f"a single {text}; write {text * 2} for the character itself")
-        plain = name and not re.search(r"[.\[\]\s]|^\d*$", name) and not match[2]
-        if not plain or not _SPEC.fullmatch(match[3] or ""):
+        name, form = _name_and_format(match[1])
+        if _NO_FIELD.fullmatch(name) or not _SPEC.fullmatch(form):
             raise ValueError(
-                f"{text}: a field is one name with a number format, like {{epoch:02d}} or {{val_loss:.4f}}"
+                f"{text}: a field is the name of a metric with a number format, like {{epoch:02d}} or "
+                "{val/mAP@0.5:.4f}"
             )
+        if name not in _COUNTERS and form[-1:] in _INTEGER and _REAL.fullmatch(canonical(name)):
+            raise ValueError(f"{text}: {name} is not an integer, as this format requires; write {{{name}:.4f}}")
+        if not _fits(1, form) and (name in _COUNTERS or not _fits(0.5, form)):
+            fits = f"{name}:02d" if name in _COUNTERS else f"{name}:.4f"
+            raise ValueError(f"{text}: no number has the format {form!r}; write {{{fits}}}")
     return template
+
+
+def _name_and_format(field: str) -> tuple[str, str]:
+    """Split what is between braces at the last colon, unless that is part of the name.
+
+    >>> [_name_and_format(field) for field in ("loss:.2f", "val:loss", "val:loss:.2f", "top:1:")]
+    [('loss', '.2f'), ('val:loss', ''), ('val:loss', '.2f'), ('top:1', '')]
+    """
+    name, colon, form = field.rpartition(":")
+    return (name, form) if colon and (_SPEC.fullmatch(form) or _FORMAT_LIKE.fullmatch(form)) else (field, "")
+
+
+def _fits(number: float, form: str) -> bool:
+    try:
+        format(number, form)
+    except ValueError:
+        return False
+    return True
+
+
+def _formatted(value: Any, form: str) -> str:
+    """Return a value in a number format; whole numbers without a point, unless the format asks for it.
+
+    >>> _formatted(3.0, ""), _formatted(3.0, "03d"), _formatted(3.0, ".1f"), _formatted(2.5, "")
+    ('3', '003', '3.0', '2.5')
+    """
+    whole = form == "" or form[-1] in _INTEGER
+    if whole and hasattr(value, "is_integer"):
+        if value != value or abs(value) == math.inf:  # an epoch without a value
+            return str(value)
+        if value.is_integer() and abs(value) < _EXACT:
+            value = int(value)
+    return format(value, form)
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -87,14 +144,17 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] is None:
             return match[0][0]
-        name = resolve(match[1], values)
+        field, form = _name_and_format(match[1])
+        name = resolve(field, values)
         if name is None:
-            near = hint(match[1], values)
-            raise MissingMetric(f"{template!r}: {match[1]!r} is not known{near} known: {', '.join(values)}")
+            near = hint(field, values)
+            raise MissingMetric(f"{template!r}: {field!r} is not known{near} known: {', '.join(values)}")
         try:
-            text = format(values[name], match[3] or "")
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"{template!r}: {match[0]} does not fit {values[name]!r}: {error}") from None
+            text = _formatted(values[name], form)
+        except (TypeError, ValueError, OverflowError):
+            raise SettingsError(
+                f"{template!r}: {match[0]} does not fit {values[name]!r}; write {{{field}:.4f}} for any number"
+            ) from None
         return "".join(each if each.isprintable() and each not in _FORBIDDEN else "_" for each in text)
 
     # values contain no separators, so the parts correspond; only parts with a field can differ
@@ -140,6 +200,16 @@ def truncated_glob(template: str) -> str:
         return ""
     head = render(template[name:first], {}).encode()[: LONGEST // 2].decode("utf-8", "ignore")
     return f"{glob_pattern(template[:name])}{glob.escape(head)}*~{'[0-9a-f]' * _DIGITS}"
+
+
+def fixed_name(template: str) -> str:
+    """Return the last part of a template if it has no field; else an empty text.
+
+    >>> fixed_name("runs/{epoch}/m.pt"), fixed_name("runs/m-{val/loss}.pt")
+    ('m.pt', '')
+    """
+    name = _SEPARATORS.split(_FIELD.sub(lambda match: match[0][0] if match[1] is None else "\0", template))[-1]
+    return "" if "\0" in name else name
 
 
 def suffix_in(template: str) -> str:

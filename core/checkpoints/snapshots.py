@@ -139,10 +139,17 @@ class SnapshotStore:
         source, digest = publish(save) if ranks is None else write_collectively(ranks, save, publish)
         self._files.update((slot, SnapshotFile(location(source), digest)) for slot in self.unsaved)
 
-    def prune(self, directories: Iterable[Location], others: Iterable[Location] = ()) -> None:
-        """Remove the snapshot files in ``directories`` that no checkpoint there, or at ``others``, names."""
+    def prune(self, directories: Iterable[Location], others: Iterable[Location] = (), *, over: bool = False) -> None:
+        """Remove the snapshot files in ``directories`` that no checkpoint there, or at ``others``, names.
+
+        Args:
+            directories: Where to remove files.
+            others: Further checkpoints.
+            over: Whether the run is over, so that no later checkpoint can name the file of a slot.
+        """
         directories = list(directories)
-        kept = {file.path.name for file in self._files.values()}  # names are random, so a name says which file it is
+        # names are random, so a name says which file it is
+        kept = set[str]() if over else {file.path.name for file in self._files.values()}
         unused = {
             name: directory / name
             for directory in directories

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,13 +47,14 @@ def digits() -> Digits:
     return Digits(x, y, x_val, y_val)
 
 
-def demo(framework: Framework, out: str | Path, epochs: int) -> Run:
+def demo(framework: Framework, out: str | Path, epochs: int, *, resume: bool = False) -> Run:
     """Train on the digits with four callbacks, and print what happened and where the files are.
 
     Args:
         framework: The framework that trains.
         out: The directory of the checkpoints and event files; created if it is missing.
         epochs: The highest number of epochs.
+        resume: Whether to continue the run in ``out``; without one it starts from the beginning.
 
     Raises:
         MissingDependency: The framework is not installed.
@@ -66,10 +68,15 @@ def demo(framework: Framework, out: str | Path, epochs: int) -> Run:
     if framework == "keras":
         os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras's default, TensorFlow, is the largest
     import_module(f"trainbus.adapters.{framework}")  # raises MissingDependency before anything is printed
-    print(f"Training on {len(data.x)} scanned digits with {framework}; {len(data.x_val)} are held out for validation.")
-    run = trainers[framework](data, _callbacks(out), epochs)
+    print(
+        f"Training on {len(data.x):,} scanned digits with {framework}; {len(data.x_val):,} are held out for validation."
+    )
+    run = trainers[framework](data, _callbacks(out), epochs, "auto" if resume else None)
     print(f"\n{run.result}")
-    print(f"\nScalars, histograms, images and graph: tensorboard --logdir {out / 'logs'}  (pip install tensorboard)")
+    print(f"\nWhat it decided, and why: trainbus explain {shlex.quote(str(out))}")
+    print(
+        f"Curves, histograms and graph (pip install tensorboard): tensorboard --logdir {shlex.quote(str(out / 'logs'))}"
+    )
     return run
 
 
@@ -84,7 +91,7 @@ def _callbacks(out: Path) -> list[Callback]:
     ]
 
 
-def _train_sklearn(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
+def _train_sklearn(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
 
     from trainbus.adapters.sklearn import partial_fit  # noqa: PLC0415
@@ -100,10 +107,11 @@ def _train_sklearn(data: Digits, callbacks: Sequence[Callback], epochs: int) -> 
         scoring="accuracy",
         callbacks=callbacks,
         random_state=0,
+        resume=resume,
     )
 
 
-def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
+def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
     import torch  # noqa: PLC0415
 
     from trainbus.adapters.torch import TorchSubject  # noqa: PLC0415
@@ -114,7 +122,7 @@ def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=32, shuffle=True)
     loss_of = torch.nn.functional.cross_entropy
-    with Run(TorchSubject(model, optimizer, probe=x_val), callbacks) as run:
+    with Run(TorchSubject(model, optimizer, probe=x_val), callbacks, resume=resume) as run:
         for _ in run.epochs(epochs):
             for images, labels in run.batches(loader):
                 loss = loss_of(model(images), labels)
@@ -128,7 +136,7 @@ def _train_torch(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
     return run
 
 
-def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Run:
+def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
     import keras  # noqa: PLC0415
 
     from trainbus.adapters.keras import KerasCallback  # noqa: PLC0415
@@ -138,7 +146,7 @@ def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int) -> Ru
         [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10, "softmax")], name="digits"
     )
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    callback = KerasCallback(callbacks)
+    callback = KerasCallback(callbacks, resume=resume)
     model.fit(
         data.x,
         data.y,

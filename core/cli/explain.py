@@ -33,7 +33,7 @@ from ..metrics.names import hint, resolve
 from ..resume.serialization import to_json_data
 from ..settings.registry import load
 from ..storage.file_kind import kind_of
-from ..terminal import plot, plural, printable
+from ..terminal import plot, plural, printable, shortened
 
 _MARKS = {"★": "best", "↓": "learning rate cut", "■": "stop"}
 """The meaning of each mark in the plot; of several marks in an epoch, the last one is shown."""
@@ -207,7 +207,7 @@ def _lines(event: Event) -> Iterator[str]:
         case ExceptionRaised():
             yield printable(f"epoch {event.epoch + 1}: {event.error}")
         case StopRequested():
-            yield printable(f"epoch {event.epoch + 1}: {event.name} ended the run after {event.step} steps")
+            yield printable(f"epoch {event.epoch + 1}: {event.name} ended the run after {plural(event.step, 'step')}")
         case _:
             return
 
@@ -225,7 +225,7 @@ def _ending(run: RunJournal) -> str:
         return f"{plural(epochs, 'epoch')}; no end: the run continues or was killed; last event at {_clock(last)}"
     lines = [f"{plural(end.epochs, 'epoch')} in {_duration(end.seconds)}, {end.outcome}: {end.reason}"]
     lines += [f"best {name}: {best.value:.5g} in epoch {best.epoch + 1}" for name, best in end.best.items()]
-    lines += [f"checkpoint: {path}" for path in end.checkpoints]
+    lines += shortened([f"checkpoint: {path}" for path in end.checkpoints])
     return "\n".join(map(printable, lines))
 
 

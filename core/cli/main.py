@@ -11,6 +11,7 @@ from typing import Any, NoReturn, cast
 
 from ..errors import CheckpointError, SettingsError, TrainbusError
 from ..metrics.names import hint
+from ..settings.built_in import VERSION
 from ..settings.registry import Group, installed, package_of, summary
 from ..terminal import plural, printable
 from .replay import add_replay, add_sweep
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="trainbus", description="One list of callbacks for every training loop.")
+    parser.add_argument("--version", action="version", version=f"trainbus {VERSION}", help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     json_help = "print JSON; epochs count from 0"
 
@@ -81,6 +83,7 @@ def _build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--framework", choices=_FRAMEWORKS, default="sklearn", help="what trains (default: sklearn)")
     demo.add_argument("--out", default="trainbus-demo", metavar="DIR", help="output directory (default: trainbus-demo)")
     demo.add_argument("--epochs", type=_positive, default=40, metavar="N", help="most epochs to train (default: 40)")
+    demo.add_argument("--resume", action="store_true", help="continue the run in the output directory, if there is one")
     demo.set_defaults(command=_demo)
 
     callbacks = commands.add_parser("callbacks", help="list the installed callbacks, adapters and plugins")
@@ -125,7 +128,7 @@ def _positive(text: str) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from .demo import demo  # noqa: PLC0415 - only this command needs it
 
-    demo(options.framework, options.out, options.epochs)
+    demo(options.framework, options.out, options.epochs, resume=options.resume)
     return 0
 
 
@@ -134,7 +137,7 @@ def _callbacks(_: argparse.Namespace) -> int:
     for group in groups:
         print(group)
         for name, point in installed(group).items():
-            print(f"  {name:<20}{summary(point) or point.value} [{package_of(point)}]")
+            print(f"  {name:<20}{(summary(point) or point.value).replace('``', '')} [{package_of(point)}]")
     return 0
 
 

@@ -25,6 +25,7 @@ from ..storage.paths import Location, location
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
 from .execution_result import ExecutionResult
+from .learning_rates import LearningRates
 
 C = TypeVar("C")
 
@@ -43,11 +44,13 @@ class Executor:
     Args:
         subject: The object that is trained.
         source: Returns the state of the run that a checkpoint stores.
+        rates: Scales the learning rates.
         failures: Records what went wrong without ending the run.
     """
 
-    def __init__(self, subject: object, source: RankStateSource, failures: Failures) -> None:
+    def __init__(self, subject: object, source: RankStateSource, rates: LearningRates, failures: Failures) -> None:
         self._source = source
+        self._rates = rates
         self.snapshots = SnapshotStore()
         self._writer_group = WriterGroup(subject)
         self.writer = CheckpointWriter(subject, self.snapshots, self._writer_group, source, failures)
@@ -121,9 +124,9 @@ class Executor:
         return self._source.rank_state()
 
     def prune_snapshots(self) -> None:
-        """Delete the files of snapshots whose checkpoints were deleted since."""
+        """Delete the files of snapshots that no checkpoint names; call this when the run is over and needs none."""
         try:
-            self.snapshots.prune(self.writer.directories if list(self.snapshots) else ())
+            self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), over=True)
         except OSError as error:
             self._tolerate("Keep", f"snapshots of deleted checkpoints could not be deleted: {error}")
 
@@ -139,10 +142,7 @@ class Executor:
         """Change the learning rates."""
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
         if actions:
-            subject = self._able(HasLearningRate, actions)
-            rates = subject.learning_rates()
-            scaled = {name: min(action.applied_to(rate) for action in actions) for name, rate in rates.items()}
-            subject.set_learning_rates({name: rate for name, rate in scaled.items() if rate != rates[name]})
+            self._rates.scale(self._able(HasLearningRate, actions), actions)
 
     def prepare(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, then copy the subject's state to memory if a plugin keeps it.

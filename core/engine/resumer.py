@@ -96,17 +96,17 @@ class Resumer:
 
     # --- what an adapter calls
 
-    def first_epoch(self, initial_epoch: int, epochs: int) -> int:
+    def first_epoch(self, initial_epoch: int, epochs: int | None) -> int:
         """Return the epoch to begin with, counted from 0, for a loop that would begin with ``initial_epoch``.
 
         Args:
             initial_epoch: The epoch with which the loop begins without a resume.
-            epochs: The number of the last epoch, counted from 1.
+            epochs: The number of the last epoch, counted from 1; None for no last one.
         """
         resumption = self._resumption
         if resumption is None:
             return initial_epoch
-        if not self._state.stop_actions:
+        if epochs is not None and not self._state.stop_actions:
             resumption.warn_if_done(epochs)
         return max(initial_epoch, resumption.position.epochs)
 

@@ -10,6 +10,7 @@ from ..decision import Decision, Forget, Save, Stop
 from ..errors import LoopError
 from ..metrics.running_means import RunningMeans
 from ..resume.state import Position
+from ..settings.arguments import whole_number
 from ..storage.paths import Location, location
 from .counters import Counters
 from .execution_result import ExecutionResult
@@ -29,6 +30,10 @@ class RunState:
         """The current epoch, or the last one, counted from 0."""
         self.epochs_started = 0
         self.epochs_finished = 0
+        self.epoch_open = False
+        """Whether an epoch has begun and not ended, so that what is logged counts."""
+        self.left = False
+        """Whether the loop was left before its last epoch had ended, as by ``break``."""
         self.loops = 0
         """Loops over batches that were started in the current epoch."""
         self.counters = Counters()
@@ -46,7 +51,7 @@ class RunState:
         self.means = RunningMeans()
         """The running means of the current epoch."""
         self.learning_rates: Mapping[str, float] = {}
-        """The learning rates of the first weight update of the current epoch; empty before it."""
+        """The learning rates of the first weight update of the current epoch, or of its beginning before that."""
         self.metrics: Mapping[str, Any] = {}
         """The metrics of the last epoch that ended."""
         self.epoch_metrics: list[tuple[int, Mapping[str, Any]]] = []
@@ -91,6 +96,8 @@ class RunState:
 
     @step.setter
     def step(self, step: int) -> None:
+        if type(step) is not int:
+            step = whole_number("step", step, 0)
         if step < self.step:
             raise LoopError(
                 f"step={step} after step {self.step}: checkpoints and curves are identified by their step, which must "
@@ -135,6 +142,7 @@ class RunState:
 
     def start_epoch(self, epoch: int) -> None:
         """Record that an epoch begins."""
+        self.epoch_open = True
         self.epoch, self.epochs_started = epoch, epoch + 1
         self.means.clear()
         self.learning_rates = {}
@@ -143,6 +151,7 @@ class RunState:
 
     def finish_epoch(self, metrics: Mapping[str, Any]) -> None:
         """Record that the epoch ended, with its metrics."""
+        self.epoch_open = False
         self.metrics = metrics
         self.epochs_finished = self.epoch + 1
         self.epoch_metrics.append((self.epoch, metrics))
@@ -182,4 +191,6 @@ class RunState:
             return f"{type(self.error).__name__}: {self.error}"
         if self.phase != "ended":
             return "not over yet"
+        if self.left:
+            return f"the loop was left in epoch {self.epoch + 1}"
         return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"

@@ -8,18 +8,20 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from types import FrameType
-from typing import Any
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any, cast
 
 from ..errors import SettingsError
 from ..metrics.names import hint
 
-__all__ = ["DEFAULT", "Signals"]
+__all__ = ["DEFAULT", "Signals", "answer", "hide_traceback"]
 
 DEFAULT = ("SIGINT", "SIGTERM")
 """The signals that a run handles by default."""
 
-_AGAIN = b"\ntrainbus: the run ends after this batch; press Ctrl-C again to end it at once\n"
+_HIDDEN = "_trainbus_reported"
+"""The attribute of an exception whose traceback is not printed, because the log says all that matters."""
 
 
 class Signals:
@@ -74,18 +76,27 @@ class Signals:
         if name in signal.Signals.__members__:
             self._received_elsewhere = signal.Signals[name]
 
-    def exit(self, error: BaseException | None) -> None:
+    def exit(self, error: BaseException | None, *, interrupted: bool = False) -> bool:
         """Send this process the first recorded signal again; call this after ``close``.
 
         Args:
             error: The exception that is being raised. A ``KeyboardInterrupt`` already has the effect of Ctrl-C.
+            interrupted: Whether a ``KeyboardInterrupt`` has ended the loop because of the signal. If it is not raised
+                any more, the loop's own code has caught it, which ends a Ctrl-C.
+
+        Returns:
+            Whether a handler of the user was called and the process goes on, so that ``error`` must not be raised.
         """
         number = self.received[0] if self.received else self._received_elsewhere
         if number is None:
-            return
-        default = signal.getsignal(number) is signal.default_int_handler
-        if not (default and isinstance(error, KeyboardInterrupt)):
+            return False
+        raised, before = isinstance(error, KeyboardInterrupt), signal.getsignal(number)
+        if before is not signal.default_int_handler:
             os.kill(os.getpid(), number)
+            return callable(before) and raised and interrupted
+        if not raised and not interrupted:
+            os.kill(os.getpid(), number)
+        return False
 
     def record(self, number: signal.Signals) -> bool:
         """Record a signal and return True; return False if it must have its earlier effect at once."""
@@ -93,8 +104,6 @@ class Signals:
             return False
         self.received.append(number)
         self._ask(number.name)
-        if number == signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
-            os.write(2, _AGAIN)  # print is not safe in a signal handler
         return True
 
     @property
@@ -124,7 +133,37 @@ class _Handler:
             os.kill(os.getpid(), number)
 
 
+def answer(name: str) -> None:
+    """Print at once, in one line, that a signal ends the run; may be called in a signal handler."""
+    if (stderr := sys.stderr) is None:
+        return
+    line = f"{name}: finishing the batch; again to stop now\n"
+    try:
+        stderr.write(f"\n{line}" if stderr.isatty() else line)  # a terminal shows ^C at the end of the present line
+        stderr.flush()
+    except Exception:  # noqa: BLE001 - the signal came during another write to the same file, which may not be nested
+        with suppress(OSError):
+            os.write(2, line.encode())
+
+
+def hide_traceback(error: BaseException) -> None:
+    """Let Python end with this exception as with any other, but print nothing: the last line of the log says it all.
+
+    If ``sys.excepthook`` is not Python's own, it gets the exception as usual.
+    """
+    setattr(error, _HIDDEN, True)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _print_unless_hidden
+
+
+def _print_unless_hidden(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not hasattr(error, _HIDDEN):
+        sys.__excepthook__(kind, error, trace)
+
+
 def _number(name: str) -> signal.Signals:
+    if not isinstance(cast("object", name), str):
+        raise SettingsError(f"signals={name!r}: give names, such as 'SIGTERM'")
     if name in ("SIGKILL", "SIGSTOP"):
         raise SettingsError(f"signals={name!r}: no process can handle this signal; name another one")
     try:

@@ -11,7 +11,7 @@ from ..decision import REQUEST, Decision
 from ..decision_json import action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
-from ..metrics.scalars import to_scalars
+from ..metrics.scalars import fetch_together, to_scalars
 from ..resume.dataloader_state import capture_loader
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
@@ -132,9 +132,9 @@ class StateCollector:
         Raises:
             TypeError: The state of a plugin or of the subject is not plain data.
         """
-        state, subject = self.state, self.state.subject
+        state, subject, position = self.state, self.state.subject, self.state.position
         return CheckpointState(
-            position=state.position,
+            position=position,
             rank_state=self.rank_state(),
             history=self._history.text(state.epoch_metrics, lambda each: (each[0], _storable(each[1]))),
             validated=state.validated,
@@ -143,6 +143,7 @@ class StateCollector:
             decision=[action_to_json(each) for each in decision if not state.interrupted],
             decision_log=self._decisions.text(state.decision_log, _logged),
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
+            first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,
             other_ranks=list(other_ranks),

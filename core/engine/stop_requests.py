@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 from ..decision import REQUEST, Decision, Stop
+from ..errors import SettingsError
 from ..failures import LOG
 from ..storage.paths import Location
-from .signals import Signals
+from .signals import Signals, answer, hide_traceback
 from .stop_file import StopFile
 
 P = ParamSpec("P")
@@ -57,6 +58,8 @@ class StopRequests:
     """
 
     def __init__(self, names: Iterable[str], state: RequestedState, group: StopGroup) -> None:
+        if not isinstance(cast("object", names), Iterable):
+            raise SettingsError(f"signals={names!r}: give the names of signals, such as ('SIGTERM',), or () for none")
         self._names = (names,) if isinstance(names, str) else tuple(names)
         self._state = state
         self._group = group
@@ -71,7 +74,7 @@ class StopRequests:
             loop_is_alive: Called when a signal arrives; returns whether a loop still runs that can end. If none does,
                 the signal has the effect that it would have had without the run.
         """
-        self._signals = Signals(self._names, _weak(self.request), loop_is_alive)
+        self._signals = Signals(self._names, _weak(self._answer), loop_is_alive)
         self._group.bind("watch_stop_file", self._watch)(directories)
 
     def request(self, name: str) -> None:
@@ -80,6 +83,11 @@ class StopRequests:
             self._group.request_stop({"request": name})
             self._state.requested = name
             self._state.stop_actions.append(Stop(reason=f"{name} asked for it", by=REQUEST))
+
+    def _answer(self, name: str) -> None:
+        """Record the request of a signal that has just arrived, and answer on rank 0's terminal."""
+        self.request(name)
+        self._group.bind("log_end", answer)(name)
 
     def receive(self, what: Mapping[str, str]) -> None:
         """Record what another rank asks for; called in any thread."""
@@ -121,18 +129,25 @@ class StopRequests:
         if self._signals is not None:
             self._signals.close()
 
-    def exit(self, error: BaseException | None, errors: Iterable[Exception]) -> None:
+    def exit(self, error: BaseException | None, errors: Iterable[Exception]) -> bool:
         """Log how a requested run ended, and send the signal again, now without handlers.
 
         Args:
             error: What ends the loop.
             errors: What was raised at the end of the run.
+
+        Returns:
+            Whether a handler of the user was called for the signal and the process goes on: ``error``, by which the
+            run ended its loop, has done its work.
         """
         if self._signals is None:
-            return
+            return False
         if self._state.requested:
             self._group.bind("log_end", self._log_end)(errors)
-        self._signals.exit(error)
+        handled = self._signals.exit(error, interrupted=self._state.interrupted)
+        if isinstance(error, KeyboardInterrupt) and self._state.interrupted:
+            hide_traceback(error)
+        return handled
 
     def _watch(self, directories: Iterable[Location]) -> None:
         self._stop_file = StopFile(directories, _weak(self.request))

@@ -12,7 +12,7 @@ from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..failures import LOG
 from ..rules import Best, best_rule
 from .direction import direction_of
-from .names import canonical, hint, resolve
+from .names import hint, is_validated, resolve
 from .running_means import RunningMeans
 from .scalars import as_number, is_missing
 
@@ -157,8 +157,9 @@ class Monitor:
 
     def improvement_reason(self, best: float, score: float) -> str:
         """Describe in words that ``score`` improved on the score ``best``, which is -inf if there was none."""
-        before = "None" if best == -inf else f"{self.sign * best:.5f}"
-        return f"{self.metric} improved from {before} to {self.sign * score:.5f}"
+        if best == -inf:
+            return f"{self.metric} {self.sign * score:.5f} is the first value"
+        return f"{self.metric} improved from {self.sign * best:.5f} to {self.sign * score:.5f}"
 
     def stall_reason(
         self,
@@ -241,13 +242,13 @@ class Monitor:
     def _due(self) -> bool:
         """Return whether the present epoch should have logged the metric by its end."""
         epoch = self._source.epoch
-        return epoch >= self.start_from_epoch and (not _is_validated(self.metric) or self._source.validates(epoch))
+        return epoch >= self.start_from_epoch and (not is_validated(self.metric) or self._source.validates(epoch))
 
     def _why_missing(self, metrics: Mapping[str, Any]) -> str:
         """Return what is missing, with the nearest name or what to do in an epoch that has no value."""
-        validated = [name for name in metrics if _is_validated(name)] if _is_validated(self.metric) else []
+        validated = [name for name in metrics if is_validated(name)] if is_validated(self.metric) else []
         otherwise = f"; in an epoch that has no value, log None: run.log({{{self.metric!r}: None}});"
-        if _is_validated(self.metric) and not validated and not self._source.validated:
+        if is_validated(self.metric) and not validated and not self._source.validated:
             why = (
                 "; there was no validation in this epoch: give validation data, or name the epochs that have one by "
                 "validation_freq, as in run.epochs(10, validation_freq=2);"
@@ -306,11 +307,6 @@ class Monitors:
     def best(self) -> dict[str, BestValue]:
         """Return the best value of each metric that has one."""
         return {each.metric: each.best for each in self._monitors.values() if each.best is not None}
-
-
-def _is_validated(name: str) -> bool:
-    """Return whether the name of a metric is one of a validation."""
-    return canonical(name).startswith("val_")
 
 
 def _ordinal(number: int) -> str:

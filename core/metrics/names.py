@@ -6,7 +6,7 @@ from collections.abc import Collection, Container, Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import chain, count
-from typing import Final
+from typing import Final, cast
 
 from ..errors import SettingsError
 
@@ -54,6 +54,8 @@ def check_name(name: str) -> None:
 
     >>> check_name("val/accuracy@5")
     """
+    if not isinstance(cast("object", name), str):
+        raise SettingsError(f"{name!r} is not the name of a metric; give text")
     if not name.isprintable():
         raise SettingsError(f"{name!r} is not a valid name of a metric: use printable characters only")
 
@@ -109,6 +111,15 @@ def canonical(name: str) -> str:
     """
     first, *rest = _parts(name) or ("",)
     return _ALIAS.sub(lambda alias: _ALIASES[alias[1]], "_".join([_PREFIX_ALIASES.get(first, first), *rest]))
+
+
+def is_validated(name: str) -> bool:
+    """Return whether the name of a metric is that of a validation.
+
+    >>> is_validated("val_loss"), is_validated("valid/mAP"), is_validated("loss")
+    (True, True, False)
+    """
+    return canonical(name).startswith("val_")
 
 
 def resolve(name: str, known: Iterable[str]) -> str | None:

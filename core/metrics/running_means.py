@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from ..errors import SettingsError
 from .names import check_name
@@ -15,6 +15,10 @@ Reduce = Literal["mean", "sum", "max", "min"] | None
 """How a metric's values are reduced over batches and ranks; None takes the mean over the batches of rank 0."""
 
 REDUCTIONS: tuple[Any, ...] = (*get_args(get_args(Reduce)[0]), None)
+
+
+_EARLIER: Final = "\0"
+"""Before and after the number of the restart in names of earlier sums; no metric has it in its name."""
 
 
 class RunningMeans(LazyMetrics):
@@ -35,6 +39,8 @@ class RunningMeans(LazyMetrics):
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
+        self._earlier: dict[str, tuple[int, list[Any]]] = {}  # from before a restart: its number, [sum, count]
+        self._restarts = 0
         self._names: set[str] = set()  # those that were checked
         self.without_value: dict[str, None] = {}
         """The metrics that were logged, but only as None or as values that NumPy has masked."""
@@ -66,24 +72,24 @@ class RunningMeans(LazyMetrics):
         if type(value) is not float:
             value = _summable(name, value)
             if value is None:
-                if entry is None:
+                if name not in self:
                     self.without_value[name] = None
                 return
         if type(count) is not int:
             count = _number_of_samples(name, count)
         if not 0 < count <= sys.float_info.max:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0 and finite")
-        if entry is None:
-            self.without_value.pop(name, None)
-        elif type(entry[0]) is not type(value):
-            entry[0] = _like(entry[0], value)
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
-            if reduce is not None:
-                self._sums[name] = [value if entry is None else _COMBINED[reduce](entry[0], value), 1]
-                return
         if entry is None:
-            self._sums[name] = [value * count, count]
+            self.without_value.pop(name, None)
+            self._earlier.pop(name, None)
+            self._sums[name] = [value, 1] if reduce in _COMBINED else [value * count, count]
+            return
+        if type(entry[0]) is not type(value):
+            entry[0] = _like(entry[0], value)
+        if reduce in _COMBINED:
+            entry[0] = _COMBINED[reduce](entry[0], value)
         else:
             entry[0] = entry[0] + value * count
             entry[1] += count
@@ -91,7 +97,7 @@ class RunningMeans(LazyMetrics):
     def _check_reduce(self, name: str, reduce: Reduce) -> None:
         if reduce not in REDUCTIONS:
             raise SettingsError(f"reduce={reduce!r} of {name!r}: give one of {', '.join(map(repr, REDUCTIONS))}")
-        before = self.reduced.get(name, "mean" if name in self._sums else reduce)
+        before = self.reduced.get(name, "mean" if name in self else reduce)
         if before != reduce:
             raise SettingsError(f"{name!r} was logged with reduce={before!r} before, now with reduce={reduce!r}")
         self.reduced[name] = reduce
@@ -99,30 +105,66 @@ class RunningMeans(LazyMetrics):
     def clear(self) -> None:
         """Remove all values."""
         self._sums.clear()
+        self._earlier.clear()
         self.without_value.clear()
+
+    def restart(self, prefix: str) -> None:
+        """Measure the metrics whose names begin with ``prefix`` anew: the next value of each replaces all before it.
+
+        >>> means = RunningMeans()
+        >>> for loss in (3.0, 1.0):
+        ...     means.restart("val_")
+        ...     means.add("val_loss", loss)
+        >>> dict(means)
+        {'val_loss': 1.0}
+        """
+        self._restarts += 1
+        for name in [name for name in self._sums if name.startswith(prefix)]:
+            self._earlier[name] = self._restarts, self._sums.pop(name)
 
     def sums(self) -> dict[str, Any]:
         """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device.
 
-        A metric that was logged without a value has the sum None and the count 0.
+        A metric that was logged without a value has the sum None and the count 0. Values from before a restart have a
+        name that tells the number of the restart.
         """
         reduced = {name: (how,) for name, how in self.reduced.items()}
         found = {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
-        return {**found, **dict.fromkeys(self.without_value, (None, 0))}
+        earlier = {
+            f"{_EARLIER}{number}{_EARLIER}{name}": (total, count, *reduced.get(name, ()))
+            for name, (number, (total, count)) in self._earlier.items()
+        }
+        return {**found, **earlier, **dict.fromkeys(self.without_value, (None, 0))}
 
-    def read(self, prefix: str = "") -> dict[str, Any]:
-        """Return all means whose names begin with ``prefix``; waits for each device once."""
-        return {name: plain_number(mean) for name, mean in on_host(self.on_device(prefix)).items()}
+    def read(self) -> dict[str, Any]:
+        """Return all means; waits for each device once."""
+        return {name: plain_number(mean) for name, mean in on_host(self.on_device()).items()}
 
-    def on_device(self, prefix: str = "") -> dict[str, Any]:
+    def read_latest(self, prefix: str) -> dict[str, Any]:
+        """Return the means of what was logged since the last restart, of names that begin with ``prefix``."""
+        latest = {name: _mean(*each) for name, each in self._sums.items() if name.startswith(prefix)}
+        return {name: plain_number(mean) for name, mean in on_host(latest).items()}
+
+    def on_device(self) -> dict[str, Any]:
         """Return the same means without waiting, each on its device."""
-        return {name: _mean(*each) for name, each in self._sums.items() if name.startswith(prefix)}
+        return {name: _mean(*self._entry(name)) for name in self}
 
     def load_sums(self, sums: Mapping[str, Any]) -> None:
         """Continue from what ``sums`` returned."""
-        self._sums = {name: [total, count] for name, (total, count, *_) in sums.items() if count}
-        self.without_value = {name: None for name, (_, count, *_) in sums.items() if not count}
-        self.reduced |= {name: reduced[0] for name, (_, _, *reduced) in sums.items() if reduced}
+        self._sums, self._earlier, self.without_value, self._restarts = {}, {}, {}, 0
+        for key, (total, count, *reduced) in sums.items():
+            *restart, name = key.rsplit(_EARLIER, 1)
+            number = int(restart[0].strip(_EARLIER)) if restart else 0
+            if reduced:
+                self.reduced[name] = reduced[0]
+            if not count:
+                self.without_value[name] = None
+            elif not restart:
+                self._sums[name] = [total, count]
+            elif number > self._earlier.get(name, (0,))[0]:  # ranks may have last logged it at different restarts
+                self._earlier[name] = number, [total, count]
+            self._restarts = max(number, self._restarts)
+        self.without_value = {name: None for name in self.without_value if name not in self}
 
     def merge(self, sums: Mapping[str, Any]) -> None:
         """Add what the ``sums`` of other running means returned."""
@@ -139,17 +181,20 @@ class RunningMeans(LazyMetrics):
                 merged[name] = (_COMBINED[how](merged[name][0], total), 1, how)
         self.load_sums(merged)
 
+    def _entry(self, name: str) -> list[Any]:
+        return self._sums[name] if name in self._sums else self._earlier[name][1]
+
     def __getitem__(self, name: str) -> Any:
-        return plain_number(_mean(*self._sums[name]))
+        return plain_number(_mean(*self._entry(name)))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._sums)
+        return iter({**self._sums, **self._earlier} if self._earlier else self._sums)
 
     def __len__(self) -> int:
-        return len(self._sums)
+        return len(self._sums.keys() | self._earlier.keys())
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would compute the mean
-        return name in self._sums
+        return name in self._sums or name in self._earlier
 
 
 def _number_of_samples(name: str, count: Any) -> float:
@@ -207,7 +252,7 @@ def _larger(one: Any, other: Any) -> Any:
     return np.maximum(one, other)
 
 
-_COMBINED: dict[str, Callable[[Any, Any], Any]] = {
+_COMBINED: dict[str | None, Callable[[Any, Any], Any]] = {
     "sum": lambda one, other: one + other,
     "max": _larger,
     "min": lambda one, other: -_larger(-one, -other),

@@ -107,7 +107,7 @@ class _Located(NamedTuple):
 def _uniquely_named(found: Collection[_Located]) -> list[Recording]:
     """Return the recordings with unique names: equal names get their path, then their format, then a number."""
     names = Counter(each.name for *_, each in found)
-    full = [f"{path.as_posix()}/{each.name}" if names[each.name] > 1 else each.name for path, _, each in found]
+    full = [_name_with_path(each) if names[each.recording.name] > 1 else each.recording.name for each in found]
     repeated, taken = Counter(full), Counter[str]()
     recordings: list[Recording] = []
     for name, (*_, each) in zip(full, found, strict=True):
@@ -116,6 +116,17 @@ def _uniquely_named(found: Collection[_Located]) -> list[Recording]:
         name = f"{name} {taken[name]}" if taken[name] > 1 else name  # noqa: PLW2901
         recordings.append(each if name == each.name else replace(each, name=name))
     return recordings
+
+
+def _name_with_path(found: _Located) -> str:
+    """Return the name of a run with the requested path, if the run does not have its name from that path."""
+    path, directory, recording = found
+    own = path.resolve().name
+    is_below = directory.name == own and directory != path and path.is_dir()
+    rest = recording.name.removeprefix(own)
+    if is_below or not recording.name.startswith(own) or rest[:1] not in ("", "#"):
+        return f"{path.as_posix()}/{recording.name}"
+    return f"{path.as_posix() if path.name else own}{rest}"
 
 
 def _natural_order(name: str) -> list[tuple[int, str]]:

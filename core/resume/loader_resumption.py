@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Warn(Protocol):
     """Logs a warning about the resume."""
 
-    def __call__(self, message: str, *values: object) -> None:
+    def __call__(self, problem: str, *values: object) -> None:
         """Log the message with its values, on rank 0."""
         ...
 
@@ -59,7 +59,9 @@ class LoaderResumption:
             return
         self._warn_of_position(loader, state)
         skip = 0
-        if not restore_loader(loader, state):
+        if is_stateful(loader) and "state" in (state or {}):
+            restore_loader(loader, state)
+        else:
             skip = self._position.batches
             self._warn_of_failure(loader, state, skip)
             restore_loader(loader, self._saved.loop_loader)

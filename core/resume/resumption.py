@@ -43,6 +43,7 @@ class Resumable(Protocol):
     epochs_started: int
     epochs_finished: int
     means: RunningMeans
+    learning_rates: Mapping[str, float]
     validated: bool
 
     def restore_counters(self, step: int, trained_batches: int) -> None:
@@ -204,6 +205,7 @@ class Resumption:
     def restore_epoch(self, run: Resumable) -> None:
         """Restore the metrics and counters of the interrupted epoch."""
         run.means.load_sums(from_json_data(self.state.rank_state.means))
+        run.learning_rates = self.state.first_learning_rates
         run.validated = self.state.validated
         run.restore_counters(self.checkpoint.step, self.position.batches)
 

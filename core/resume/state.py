@@ -99,6 +99,9 @@ class CheckpointState(BaseModel):
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The snapshots: name of each slot to its file."""
     learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
+    """The learning rates at the time of the save."""
+    first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
+    """Those of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
     world_size: int = 1
     other_ranks: list[RankState] = Field(default_factory=list[RankState])

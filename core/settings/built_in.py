@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint
 
 DISTRIBUTION = "trainbus"
+VERSION = "0.1.0"
+"""The version of trainbus; pyproject.toml declares the same."""
+
 ENTRY_POINTS = {
     "trainbus.callbacks": {
         "EarlyStopping": "plugins.early_stopping:EarlyStopping",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, NamedTuple, TypeGuard, cast
 
 from ..callback import Callback, find_conflicts, journal_directory
 from ..errors import SettingsError, TrainbusError
-from ..hooks import check_plugin
+from ..hooks import check_plugin, implements_hooks
 from ..metrics.names import first_free
 from . import settings_file
 from .registry import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
+from .subjects import adapter_of, describe, is_callback, is_subject
 
 CallbackLike = Callback | Mapping[str, Any] | str | object
 """What a list of callbacks may hold: a callback, its settings as plain data, the name of an installed callback or
@@ -73,9 +74,15 @@ def build_plugins(
 
 
 def as_list(listed: CallbackLike | Sequence[CallbackLike]) -> list[CallbackLike]:
-    """Return a list: the same items, a list of one for a single item, an empty list for None."""
-    if isinstance(listed, (list, tuple, set, frozenset)):
+    """Return a list: the same items, a list of one for a single item, an empty list for None.
+
+    Raises:
+        SettingsError: It is a mapping of names to callbacks.
+    """
+    if isinstance(listed, (list, tuple, set, frozenset, Iterator, KeysView, ValuesView)):
         return list(cast("Iterable[CallbackLike]", listed))
+    if isinstance(listed, Mapping) and any(map(is_callback, cast("Mapping[Any, Any]", listed).values())):
+        raise SettingsError("callbacks is a mapping of names to callbacks; give list(callbacks.values())")
     return [] if listed is None else [listed]
 
 
@@ -91,6 +98,10 @@ def _entry(item: CallbackLike, taken: Collection[str]) -> PluginEntry:
             source = f"{ENVIRONMENT}: " if item in plugins_of_environment() else ""
             raise type(error)(f"{source}{error}") from None
         return _entry(item, taken)
+    if item is None:
+        raise SettingsError("a callback is None; leave it out of the list")
+    if isinstance(item, (list, tuple, set, frozenset)):
+        raise SettingsError(f"the list of callbacks holds {describe(item)}; write one list: [*callbacks, *more]")
     if isinstance(item, Mapping):
         return _entry(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)
@@ -104,6 +115,11 @@ def _entry(item: CallbackLike, taken: Collection[str]) -> PluginEntry:
         raise SettingsError(
             f"{kind.__name__} is a callback of {package}; give it to {package} itself, next to trainbus, or list "
             "trainbus's own, from trainbus.plugins"
+        )
+    if not isinstance(item, type) and (is_subject(item) or adapter_of(item)) and not implements_hooks(item):
+        raise SettingsError(
+            f"{describe(item)} is in the place of a callback; write Run(subject, callbacks): what is trained comes "
+            "first, a model with its optimizer as one subject"
         )
     check_plugin(kind.__name__, item)
     return PluginEntry(name, item)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from ..callback import Callback
 from ..errors import MissingDependency, SettingsError, UnknownName
-from ..metrics.names import hint, hint_with_list
+from ..metrics.names import hint_with_list
 from .built_in import DISTRIBUTION, built_in
 
 Group = Literal["callbacks", "adapters", "plugins"]
@@ -204,41 +203,3 @@ def named_plugin(name: str) -> object:
 def plugins_of_environment() -> list[str]:
     """Return the names in the environment variable ``TRAINBUS_PLUGINS``."""
     return [name.strip() for name in os.environ.get(ENVIRONMENT, "").split(",") if name.strip()]
-
-
-def subject_for(model: object, *rest: Any, **options: Any) -> object:
-    """Return the subject for a model, from the adapter for its type.
-
-    The entry point of an adapter has the name of the package whose types it adapts. The first class in the model's MRO
-    whose package has an adapter decides, so that a Keras model that is also a torch module is a Keras model. A model
-    without an adapter is returned as its own subject.
-
-    Args:
-        model: The model.
-        *rest: More arguments of the adapter, such as an optimizer.
-        **options: Keyword arguments of the adapter.
-
-    Raises:
-        SettingsError: The adapter does not take the arguments, or there are arguments but no adapter.
-    """
-    known = installed("adapters")
-    for ancestor in type(model).__mro__:
-        package = ancestor.__module__.partition(".")[0]
-        if package in known:
-            adapter = load("adapters", package)
-            try:
-                inspect.signature(adapter).bind(model, *rest, **options)
-            except TypeError as error:
-                raise SettingsError(_wrong_arguments(adapter, options, error)) from None
-            return adapter(model, *rest, **options)
-    if rest or options:
-        raise SettingsError(
-            f"no adapter takes a {type(model).__name__} with further arguments; adapters: {', '.join(known) or 'none'}"
-        )
-    return model
-
-
-def _wrong_arguments(adapter: Any, options: Iterable[str], error: TypeError) -> str:
-    known = list(inspect.signature(adapter).parameters)
-    hints = "".join(hint(option, known, otherwise="") for option in options if option not in known)
-    return f"{adapter.__name__}: {error}{hints} It takes {', '.join(known)}"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..errors import CheckpointError, DirectoryLocked
 from .backend import backend_for
+from .local import process_name
 from .paths import Location
 
 LOCK = ".trainbus.lock"
@@ -42,7 +43,7 @@ def lock_directories(directories: Iterable[Location], use: LockKind = CHECKPOINT
     ...     lock_directories([folder])
     Traceback (most recent call last):
         ...
-    trainbus.errors.CheckpointError: another run (process ... on ...) saves its checkpoints in ...
+    trainbus.errors.CheckpointError: a run of this process that has not ended saves its checkpoints in ...
     """
     locked = ExitStack()
     try:
@@ -58,6 +59,11 @@ def _lock(directory: Location, use: LockKind) -> Callable[[], object]:
     try:
         return backend_for(directory).acquire_lock(use.lock)
     except DirectoryLocked as error:
+        if str(error) == process_name():
+            raise CheckpointError(
+                f"a run of this process that has not ended saves its {use.what} in {str(directory)!r}; end it first, "
+                "with `with run:` or its end(), or give each run its own directory"
+            ) from None
         raise CheckpointError(
             f"another run ({str(error) or 'starting'}) saves its {use.what} in {str(directory)!r}; give each run its "
             "own directory; if several processes train one model, connect them (init_process_group, jax.distributed) "

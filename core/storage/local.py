@@ -21,6 +21,11 @@ from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 
 
+def process_name() -> str:
+    """Return what a lock says of its owner, if that is this process."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
 @dataclass(frozen=True, slots=True)
 class LocalOpenFile:
     """An open file; its content stays the same if another file is renamed to its path."""
@@ -140,7 +145,7 @@ class LocalBackend:
             lock.acquire()
         except Timeout:
             raise DirectoryLocked(path.read_text(encoding="utf-8").strip()) from None
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        path.write_text(f"{process_name()}\n", encoding="utf-8")
         return lock.release
 
     def remove_debris(self) -> None:

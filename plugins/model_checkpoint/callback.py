@@ -9,7 +9,14 @@ from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
 from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
-from trainbus.checkpoints.filename_template import LONGEST, glob_pattern, suffix_in, template_fields, truncated_glob
+from trainbus.checkpoints.filename_template import (
+    LONGEST,
+    fixed_name,
+    glob_pattern,
+    sibling_path,
+    suffix_in,
+    truncated_glob,
+)
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import absolute, location
@@ -39,10 +46,10 @@ class ModelCheckpoint(CheckpointSettings):
     Traceback (most recent call last):
         ...
     trainbus.errors.SettingsError: ModelCheckpoint: keep=3: filepath='m' gives every checkpoint the same name; put ...
-    >>> ModelCheckpoint("m-{val_loss.real}.pt")
+    >>> ModelCheckpoint("m-{val_loss:03d}.pt")
     Traceback (most recent call last):
         ...
-    trainbus.errors.SettingsError: ModelCheckpoint: filepath='m-{val_loss.real}.pt': {val_loss.real}: a field is ...
+    trainbus.errors.SettingsError: ModelCheckpoint: filepath='m-{val_loss:03d}.pt': {val_loss:03d}: val_loss is ...
     """
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
@@ -72,10 +79,7 @@ class ModelCheckpoint(CheckpointSettings):
 
     def locked_directories(self) -> tuple[str, ...]:
         """Return the directory of the files: the innermost one without a field in its path."""
-        fixed = location(self.filepath)
-        while template_fields(str(fixed.parent)):
-            fixed = fixed.parent
-        return (absolute(fixed.parent),)
+        return (absolute(sibling_path(self.filepath, "", "")),)
 
     def checkpoint_patterns(self) -> tuple[str, ...]:
         """Return patterns of the template and of the fixed names, with any suffix if none is given."""
@@ -116,7 +120,7 @@ class ModelCheckpoint(CheckpointSettings):
             if holds_parts(path):
                 return
         if isinstance(path, Path):  # a remote path is checked when it is written
-            _check_local(path)
+            _check_local(path, fixed_name(str(path)))
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""
@@ -124,16 +128,16 @@ class ModelCheckpoint(CheckpointSettings):
         return Saver(self, frequency.every) if frequency.unit == "epoch" else BatchSaver(self, frequency)
 
 
-def _check_local(path: Path) -> None:
-    """Raise ``SettingsError`` if no file can be written at a path, which may have fields."""
-    size = len(path.name.encode())
-    if size > LONGEST and not template_fields(path.name):  # names with fields are shortened
+def _check_local(path: Path, name: str) -> None:
+    """Raise ``SettingsError`` if no file can be written at a path with this name, which is empty if it has fields."""
+    size = len(name.encode())
+    if size > LONGEST:  # names with fields are shortened
         raise SettingsError(
-            f"{path.name[:20] + '...'!r} is a name of {size} bytes; use at most {LONGEST}, since the file's manifest "
+            f"{name[:20] + '...'!r} is a name of {size} bytes; use at most {LONGEST}, since the file's manifest "
             "has a longer name, and file systems allow 255 bytes"
         )
     try:
-        kind = "" if template_fields(str(path)) else kind_of(path)
+        kind = kind_of(path) if name else ""
     except OSError as error:
         raise SettingsError(f"{_shown(path)!r} cannot be used: {error.strerror or error}") from None
     if kind == "directory":

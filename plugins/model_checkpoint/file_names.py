@@ -8,7 +8,7 @@ from typing import Any
 
 from trainbus import Run
 from trainbus.checkpoints.filename_template import render, sibling_path, template_fields
-from trainbus.metrics.names import resolve
+from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.scalars import is_missing
 
 
@@ -48,7 +48,7 @@ class FileNames:
             logged = resolve(name, values)
             if logged is not None and not is_missing(values[logged]):
                 self.seen.add(name)
-            elif logged or name in self.seen or (name.startswith("val_") and not run.state.validates(run.epoch)):
+            elif logged or name in self.seen or (is_validated(name) and not run.state.validates(run.epoch)):
                 values[logged or name] = nan
         path = render(self.template, values)
         self.checked = self.seen.issuperset(self.metrics)

@@ -14,6 +14,7 @@ from trainbus.rules import Best, Kept
 from trainbus.storage.backend import existing
 from trainbus.storage.paths import Location, location
 
+from ..unused_batches import report_uncounted
 from .file_names import FileNames
 from .schedule import SaveFrequency, SaveSchedule
 from .selection import Selection
@@ -132,6 +133,8 @@ class BatchSaver:
         self.on_train_end, self.on_checkpoint_error = self.saver.on_train_end, self.saver.on_checkpoint_error
         self.known = self.missed = False
         """Whether any due batch had the monitored metric, and whether any lacked it."""
+        self.checked = False
+        """Whether an epoch has ended, whose batches and steps are looked at."""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -153,8 +156,11 @@ class BatchSaver:
         return self.saver.save(run, metrics, batch + 1)
 
     @hookimpl
-    def on_epoch_end(self, metrics: Mapping[str, Any]) -> None:
+    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Raise an error if no batch of the epoch logged the metric; before the end of the epoch, one still could."""
+        if not self.checked:
+            self.checked, freq = True, self.saver.settings.save_freq
+            report_uncounted(run, self, f"save_freq={freq!r} has not saved", steps=self.frequency.unit == "step")
         if self.missed and not self.known:
             settings = self.saver.settings
             raise MissingMetric(

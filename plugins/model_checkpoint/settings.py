@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
 
@@ -27,12 +28,34 @@ def _check_location(path: str) -> str:
 class CheckpointSettings(MonitoredCallback):
     """The options of ``ModelCheckpoint``, which adds what a run does with them."""
 
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "dirname": "the directory into filepath",
+        "dirpath": "the directory into filepath",
+        "every_n_epochs": 'save_freq, as in save_freq="2 epochs"',
+        "every_n_train_steps": 'save_freq, as in save_freq="500 steps"',
+        "filename_prefix": "the prefix into filepath",
+        "greater_is_better": 'mode="max" or mode="min"',
+        "load_best_model_at_end": "EarlyStopping(restore_best_weights=True)",
+        "max_to_keep": "keep_last, or keep for the best ones",
+        "n_saved": "keep for the best ones, or keep_last",
+        "period": 'save_freq, as in save_freq="2 epochs"',
+        "save_interval": 'save_freq, as in save_freq="500 steps"',
+        "save_steps": 'save_freq, as in save_freq="500 steps"',
+        "save_top_k": "keep",
+        "save_total_limit": "keep_last",
+        "score_name": "monitor",
+        "top_k": "keep",
+        "train_time_interval": 'save_freq, as in save_freq="10 minutes"',
+    }
+
     filepath: Annotated[PathText, AfterValidator(_check_location), AfterValidator(check_template)] = Field(
         kw_only=False
     )
     """Path or URL of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch}
     and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
-    "m-{epoch:02d}-{val_loss:.4f}". Values that are filled in cannot leave the directory that the path names."""
+    "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain anything but braces, as in "{val/mAP@0.50:.2f}"; what
+    follows its last colon is the number format. Values that are filled in cannot leave the directory that the path
+    names."""
     save_best_only: bool = False
     """Whether to save a model only if its monitored metric is better than all before it."""
     save_weights_only: bool = False

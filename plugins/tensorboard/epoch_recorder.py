@@ -13,6 +13,7 @@ from trainbus.capabilities import HasWeights
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
+from ..unused_batches import report_uncounted
 from .batch_recorder import BatchRecorder, Throughput
 from .decision_table import DecisionTable
 from .layouts import LAYOUTS
@@ -129,6 +130,8 @@ class EpochRecorder:
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Write the epoch's metrics, and weights and embeddings if due."""
         settings, layout = self.settings, self.layout
+        if self.step is None and self.batches is not None:
+            report_uncounted(run, self, f"update_freq={settings.update_freq!r} has not written", steps=True)
         self.step = self.counts_step = step = self._epoch_step(run)
         shown = to_scalars(metrics)
         self._write_custom_layout(shown, step)

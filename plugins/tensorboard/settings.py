@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
@@ -52,6 +53,15 @@ def _check_profile(value: str) -> str:
 
 class TensorBoardSettings(Callback):
     """The options of ``TensorBoard``, which adds what a run does with them."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "default_hp_metric": "hparams",
+        "log_every_n_steps": "update_freq",
+        "log_graph": "write_graph",
+        "logging_dir": "log_dir",
+        "profile_batch": 'profile, as in profile="10:15"',
+        "save_dir": "log_dir",
+    }
 
     log_dir: Annotated[PathText, AfterValidator(_check_local)] = Field("./logs", kw_only=False)
     """Directory to write into; created if it does not exist."""

@@ -47,7 +47,9 @@ def test_without_skops_only_saving_is_refused() -> None:
         "Run(SklearnSubject(SGDClassifier()), ModelCheckpoint('best'))\n",
     )
 
-    assert line.startswith("trainbus.errors.MissingCapability: ModelCheckpoint needs Saveable")
+    assert line.startswith(
+        "trainbus.errors.MissingCapability: ModelCheckpoint needs a subject that can be written to a file"
+    )
     assert "pip install 'trainbus[sklearn]'" in line
 
 

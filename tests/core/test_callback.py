@@ -2,13 +2,17 @@
 
 import json
 import pickle
+import re
 import tomllib
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
+import numpy as np
 import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BeforeValidator
 
 import trainbus.testing
 from trainbus import Callback, SettingsError, UnknownDirection, callbacks_from
@@ -156,10 +160,121 @@ def test_wrong_options_are_refused_all_at_once_with_the_fix(make: Any, sentences
     assert isinstance(raised.value, trainbus.TrainbusError)
 
 
-def test_callbacks_are_frozen() -> None:
-    """An option cannot be changed afterwards."""
-    with pytest.raises(ValueError, match="frozen"):
-        EarlyStopping().patience = 3  # type: ignore[misc]
+@pytest.mark.parametrize(
+    ("callback", "name", "value", "sentence"),
+    [
+        (
+            EarlyStopping(),
+            "patience",
+            3,
+            "patience cannot be set, a callback is constant; make EarlyStopping(patience=3",
+        ),
+        (EarlyStopping(), "monitor", "loss", "make EarlyStopping(monitor='loss', ...)"),
+        (EarlyStopping(), "patiense", 3, "EarlyStopping: patiense: unknown option; did you mean 'patience'?"),
+        (EarlyStopping(), "best", 0.5, "EarlyStopping: best: unknown option"),
+        (ModelCheckpoint("m"), "filepath", "x", "make ModelCheckpoint(filepath='x', ...)"),
+        (ReduceLROnPlateau(), "min_lr", 1e-3, "make ReduceLROnPlateau(min_lr=0.001, ...)"),
+        (TensorBoard(), "log_dir", "x", "make TensorBoard(log_dir='x', ...)"),
+    ],
+)
+def test_an_option_cannot_be_changed_afterwards(callback: Callback, name: str, value: Any, sentence: str) -> None:
+    """The error says in one line what to write instead, and nothing has changed."""
+    before = callback.settings()
+    with pytest.raises(SettingsError) as raised:
+        setattr(callback, name, value)
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(SettingsError, match="cannot be deleted"):
+        delattr(callback, name)
+    assert callback.settings() == before
+
+
+@pytest.mark.parametrize("name", ["best", "wait", "stopped_epoch", "best_model_path", "model", "history"])
+def test_a_callback_knows_nothing_of_the_run(name: str) -> None:
+    """As Keras's do; the error says where it is instead."""
+    with pytest.raises(AttributeError, match=f"EarlyStopping has no '{name}': .* run.result"):
+        getattr(EarlyStopping(), name)
+    assert getattr(EarlyStopping(), name, 7) == 7
+
+
+NUMBERS = {
+    EarlyStopping: ["min_delta", "patience", "baseline", "start_from_epoch"],
+    ReduceLROnPlateau: ["factor", "patience", "min_delta", "cooldown", "min_lr"],
+    partial(ModelCheckpoint, "m-{epoch}"): ["initial_value_threshold", "keep", "keep_last"],
+    TensorBoard: ["histogram_freq", "batch_size", "embeddings_freq", "max_images"],
+}
+TRUTHS = {
+    EarlyStopping: ["restore_best_weights"],
+    partial(ModelCheckpoint, "m"): ["save_best_only", "save_weights_only", "save_last", "background"],
+    TensorBoard: ["write_graph", "write_images", "write_grads", "write_steps_per_second"],
+}
+
+
+@pytest.mark.parametrize(("make", "name"), [(make, name) for make, names in NUMBERS.items() for name in names])
+@pytest.mark.parametrize("value", ["3", "0.5", "1e-3", "auto", "", True, False])
+def test_text_and_truth_values_are_no_numbers(make: Any, name: str, value: Any) -> None:
+    """Python's own functions convert neither; a setting that was meant as another is found at once."""
+    what = "text" if isinstance(value, str) else "a truth value"
+    with pytest.raises(SettingsError, match=rf"{name}={re.escape(repr(value))}: give a (whole )?number.*, not {what}"):
+        make(**{name: value})
+
+
+@pytest.mark.parametrize(("make", "name"), [(make, name) for make, names in TRUTHS.items() for name in names])
+@pytest.mark.parametrize("value", ["yes", "true", "False", "0", ""])
+def test_text_is_no_truth_value(make: Any, name: str, value: str) -> None:
+    """The text "False" is true in most languages, and false in others."""
+    with pytest.raises(SettingsError, match=rf"{name}='{value}': give True or False.*, not text"):
+        make(**{name: value})
+
+
+@pytest.mark.parametrize("value", [3, 3.0, np.int64(3), np.float32(3.0)])
+def test_numbers_of_any_kind_are_numbers(value: Any) -> None:
+    """As NumPy and TOML have them."""
+    assert EarlyStopping(patience=value, min_delta=value) == EarlyStopping(patience=3, min_delta=3)
+
+
+def test_an_option_of_a_stranger_may_convert_text() -> None:
+    """With a validator of its own, or if it takes text as well."""
+
+    class Percent(Callback):
+        share: Annotated[float, BeforeValidator(lambda text: float(str(text).rstrip("%")) / 100)] = 0.5
+        level: int | str = 1
+
+    assert Percent(share="20%", level="high").model_dump() == {"share": 0.2, "level": "high"}
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "sentence"),
+    [
+        (ModelCheckpoint, "save_top_k", "write keep"),
+        (ModelCheckpoint, "save_total_limit", "write keep_last"),
+        (ModelCheckpoint, "n_saved", "write keep for the best ones, or keep_last"),
+        (ModelCheckpoint, "every_n_epochs", 'write save_freq, as in save_freq="2 epochs"'),
+        (ModelCheckpoint, "dirpath", "write the directory into filepath"),
+        (ModelCheckpoint, "greater_is_better", 'write mode="max" or mode="min"'),
+        (EarlyStopping, "early_stopping_patience", "write patience"),
+        (EarlyStopping, "threshold", "write min_delta"),
+        (EarlyStopping, "load_best", "write restore_best_weights"),
+        (ReduceLROnPlateau, "epsilon", "write min_delta"),
+        (ReduceLROnPlateau, "gamma", "write factor"),
+        (TensorBoard, "profile_batch", 'write profile, as in profile="10:15"'),
+        (TensorBoard, "logging_dir", "write log_dir"),
+    ],
+)
+def test_an_option_of_another_library_names_ours(make: Any, name: str, sentence: str) -> None:
+    """By what it means, since its spelling may be nearer to another one."""
+    with pytest.raises(SettingsError) as raised:
+        make(**{name: 3})
+    assert f"{name}: unknown option; {sentence}" in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau, ModelCheckpoint, TensorBoard])
+def test_the_names_of_other_libraries_are_none_of_ours(kind: type[Callback]) -> None:
+    """And what they are said to mean is an option, or a callback."""
+    assert not kind.elsewhere.keys() & kind.model_fields.keys()
+    assert all(
+        set(re.findall(r"\w+", meant)) & {*kind.model_fields, "EarlyStopping"} for meant in kind.elsewhere.values()
+    )
 
 
 def test_the_sign_of_min_delta_does_not_matter() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import Run
+from trainbus import Run, decision
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
@@ -28,6 +28,28 @@ def test_result_reads_well() -> None:
         "checkpoint: best.npz",
         "learning rate: 0.5 -> 0.25",
     ]
+
+
+@given(st.integers(0, 40))
+def test_a_long_run_has_a_short_summary(epochs: int) -> None:
+    """A schedule changes the rate in every epoch, and every epoch may save; six of each are shown at most."""
+    subject = LineSubject(learning_rate=1.0)
+    with Run(subject) as run:
+        for epoch in run.epochs(epochs):
+            run.decide(decision.save(f"short/m-{epoch}.npz"))
+            with run.validation():
+                run.log(loss=1.0)
+            subject.learning_rate = 1.0 / (epoch + 2)
+
+    lines = str(run.result).splitlines()
+    shown = [line for line in lines if line.startswith("checkpoint: ")]
+    assert len(shown) == min(epochs, 5 if epochs > 6 else 6)
+    assert shown[-1:] == ([f"checkpoint: short/m-{epochs - 1}.npz"] if epochs else [])
+    rates = [line for line in lines if line.startswith("learning rate: ")]
+    assert [line.count("->") for line in rates] == ([min(epochs - 1, 5)] if epochs else [])
+    assert lines.count(f"({epochs - 5} more)") == (epochs > 6)
+    if epochs > 6:
+        assert rates == [f"learning rate: 0.5 -> 0.333 -> 0.25 -> 0.2 -> ({epochs - 5} more) -> {1 / (epochs + 1):.3g}"]
 
 
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=9), st.integers(0, 3))

@@ -1,14 +1,19 @@
 """Events come in order, counters are right, decisions are executed, and a run ends properly whatever happens."""
 
+import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trainbus import Decision, LoopError, MissingMetric, Run, decision, hookimpl
+from trainbus import Decision, LoopError, MissingMetric, Run, SettingsError, decision, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder, LineSubject, RecordedEvent
 
@@ -185,7 +190,7 @@ def test_a_loop_may_stop_itself_and_break() -> None:
         for epoch in run.epochs(9):
             if epoch == 2:
                 break
-    assert (run.result.epochs, run.result.stopped, run.result.reason) == (2, False, "the loop ended")
+    assert (run.result.epochs, run.result.stopped, run.result.reason) == (2, False, "the loop was left in epoch 3")
 
 
 @pytest.mark.parametrize("error", [ValueError("bad batch"), KeyboardInterrupt()])
@@ -365,6 +370,395 @@ def test_an_epoch_outside_of_the_run_is_refused(ended: bool) -> None:
         run.begin_epoch(0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "options", "sentence"),
+    [
+        ((), {"callback": []}, r"Run: unknown argument 'callback'; did you mean 'callbacks'\?"),
+        ((), {"reume": "auto"}, r"did you mean 'resume'\?"),
+        ((), {"model": None}, r"Run: unknown argument 'model'. arguments: subject, callbacks"),
+        ((None, [], 1), {}, r"Run takes only subject, callbacks by position, but 3 were given; a model goes with its"),
+        ((None,), {"subject": None}, "Run: the argument 'subject' is given twice"),
+        ((), {"signals": 15}, r"signals=15: give the names of signals, such as \('SIGTERM',\), or \(\) for none"),
+        ((), {"signals": None}, r"signals=None: give the names of signals"),
+        ((), {"signals": [15]}, r"signals=15: give names, such as 'SIGTERM'"),
+    ],
+)
+def test_a_wrong_argument_of_a_run_names_the_right_one(arguments: Any, options: Any, sentence: str) -> None:
+    """In one line, before anything has begun."""
+    with pytest.raises(SettingsError, match=sentence):
+        Run(*arguments, **options).begin()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "options", "sentence"),
+    [
+        ("10", {}, "epochs='10': give a whole number of at least 0, not text"),
+        (-1, {}, "epochs=-1: give a whole number of at least 0"),
+        (2.5, {}, "epochs=2.5: give a whole number"),
+        (range(3), {}, r"epochs=range\(0, 3\): give a whole number"),
+        (3, {"initial_epoch": -1}, "initial_epoch=-1: give a whole number of at least 0"),
+        (3, {"initial_epoch": "1"}, "initial_epoch='1': give a whole number of at least 0, not text"),
+        (3, {"validation_freq": 0}, "validation_freq=0: give n for every n-th epoch, at least 1, or the epochs"),
+        (3, {"validation_freq": [0]}, "validation_freq=0: give n for every n-th epoch"),
+        (3, {"validation_freq": "2"}, "validation_freq='2': give n for every n-th epoch"),
+        (3, {"initial": 1}, r"epochs: unknown argument 'initial'; did you mean 'initial_epoch'\?"),
+    ],
+)
+def test_epochs_that_cannot_be_counted_are_refused(epochs: Any, options: Any, sentence: str) -> None:
+    """Before the first of them is trained."""
+    with pytest.raises(SettingsError, match=sentence), Run(callbacks=EarlyStopping(monitor="loss")) as run:
+        for _ in run.epochs(epochs, **options):
+            run.log(loss=1.0)
+    assert run.state.epochs_started == 0
+
+
+@pytest.mark.parametrize(
+    ("batches", "accumulate", "sentence"),
+    [
+        (3, 1, r"batches\(3\): give an iterable of batches, such as a DataLoader, or range\(n\)"),
+        (None, 1, r"batches\(None\): give an iterable"),
+        (print, 1, r"batches\(.*\): give an iterable"),
+        ([1], 0, "accumulate=0: give the number of batches to one weight update, or None"),
+        ([1], "2", "accumulate='2': give the number"),
+        ([1], 1.5, "accumulate=1.5: give the number"),
+    ],
+)
+def test_batches_that_cannot_be_iterated_are_refused(batches: Any, accumulate: Any, sentence: str) -> None:
+    """With what to give instead."""
+    with pytest.raises(SettingsError, match=sentence), Run() as run:
+        for _ in run.epochs(1):
+            list(run.batches(batches, accumulate=accumulate))
+
+
+def test_a_sequence_without_iter_has_batches() -> None:
+    """Python iterates by index what has only __getitem__."""
+
+    class Old:
+        def __getitem__(self, index: int) -> int:
+            if index == 3:
+                raise IndexError
+            return index
+
+    with Run() as run:
+        for _ in run.epochs(1):
+            old: Any = Old()
+            assert list(run.batches(old)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_validations_do_not_nest(listens: bool) -> None:
+    """The inner one would end the prefix of the outer; after the error the next one works."""
+    with Run(callbacks=[EventRecorder()] if listens else []) as run:
+        for _ in run.epochs(1):
+            with (
+                pytest.raises(LoopError, match=r"validation\(\) inside of another"),
+                run.validation(),
+                run.validation(),
+            ):
+                pass
+            with run.validation():
+                run.log(loss=1.0)
+            with pytest.raises(SettingsError, match=r"validation takes no argument by position.*run\.log\(test_loss="):
+                run.validation("test")  # type: ignore[call-arg]
+    assert run.history == {"val_loss": [1.0]}
+
+
+@pytest.mark.parametrize("key", [3, None, ("a",), b"x", 1.5])
+@pytest.mark.parametrize("validates", [False, True])
+def test_a_metric_has_text_as_its_name(key: Any, validates: bool) -> None:
+    """Wherever it is logged; the other metrics of the epoch are still there."""
+    with Run() as run:
+        run.begin_epoch(0)
+        run.log(loss=1.0)
+        with (
+            pytest.raises(SettingsError, match="has no text as its name"),
+            run.validation() if validates else nullcontext(),
+        ):
+            run.log({key: 1.0})
+        with pytest.raises(SettingsError, match="has no text as its name"):
+            run.end_epoch({key: 1.0})
+        run.end_epoch()
+    assert run.history == {"loss": [1.0]}
+
+
+@pytest.mark.parametrize("metrics", ["loss", [1.0], 0.5, ("loss", 1.0), np.ones(2)])
+def test_what_is_logged_is_a_mapping(metrics: Any) -> None:
+    """Or named; an error names both forms."""
+    with Run() as run:
+        run.begin_epoch(0)
+        with pytest.raises(SettingsError, match=r"not a mapping; write name=value, or \{name: value\}"):
+            run.log(metrics)
+
+
+@pytest.mark.parametrize("wanted", ["stop", None, 3, {"stop": "why"}, decision.stop])
+def test_a_loop_decides_with_decisions(wanted: Any) -> None:
+    """Anything else is refused, with an example."""
+    with Run() as run, pytest.raises(SettingsError, match=r"give a decision of trainbus\.decision, such as stop\("):
+        run.decide(wanted)
+
+
+@pytest.mark.parametrize("step", ["3", None, 2.5, [1], True])
+def test_a_step_is_a_whole_number(step: Any) -> None:
+    """It counts weight updates."""
+    with Run() as run, pytest.raises(SettingsError, match=r"step=.*: give a whole number of at least 0"):
+        run.step = step
+
+
+OUTSIDE = [
+    lambda run: run.log(loss=1.0),
+    lambda run: run.log({"val/loss": 1.0}),
+    lambda run: run.log(),
+    lambda run: run.batches([1, 2]),
+    lambda run: run.validation().__enter__(),
+    lambda run: run.log(tokens=3, reduce="sum"),
+]
+
+
+@pytest.mark.parametrize("use", OUTSIDE)
+def test_what_no_callback_would_see_is_refused(use: Callable[[Run], object]) -> None:
+    """Before the run, before its first epoch, between two epochs, and after it."""
+    inside = re.escape("belongs inside an epoch, or no callback sees it: loop over run.epochs(n), or call run.begin_ep")
+    run = Run(callbacks=EarlyStopping(monitor="loss"))
+    with pytest.raises(LoopError, match="belongs inside `with run:`"):
+        use(run)
+    with run:
+        with pytest.raises(LoopError, match=inside):
+            use(run)
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+        with pytest.raises(LoopError, match=inside):
+            use(run)
+    with pytest.raises(LoopError, match="belongs inside `with run:`"):
+        use(run)
+    assert run.history == {"loss": [1.0]}
+
+
+def test_a_loop_that_never_enters_epochs_is_refused_at_its_first_metric() -> None:
+    """Otherwise it would run to its end with every callback off."""
+    subject = LineSubject()
+
+    def train() -> None:
+        with Run(subject, [ModelCheckpoint("m"), EarlyStopping(monitor="loss")]) as run:
+            for _ in range(3):
+                run.log(loss=1.0)
+
+    with pytest.raises(LoopError, match=r"loop over run\.epochs\(n\)"):
+        train()
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_end", "on_train_end"])
+def test_a_plugin_logs_while_an_epoch_is_open(hook: str) -> None:
+    """A metric that is logged in another hook is refused, by the name of the hook, and never dropped."""
+
+    def late(event: RecordedEvent) -> None:
+        if event.hook == hook:
+            run.log(extra=1.0)
+
+    run = Run(callbacks=[EventRecorder(answer=late)])
+    with pytest.raises(LoopError, match=r"(belongs inside an epoch|this run is over)") as raised, run:
+        for _ in run.epochs(2):
+            run.log(loss=1.0)
+    assert raised.value.__notes__ == [f"raised in {hook} by the plugin 'EventRecorder'"]
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_batch_begin", "on_batch_end", "on_validation_begin"])
+def test_what_a_plugin_logs_in_an_open_epoch_is_counted(hook: str) -> None:
+    """In every hook from the beginning of an epoch to the end of its validation."""
+
+    def log(event: RecordedEvent) -> None:
+        if event.hook == hook:
+            run.log(extra=1.0)
+
+    with Run(callbacks=[EventRecorder(answer=log)]) as run:
+        for _ in run.epochs(2):
+            for _ in run.batches([1, 2]):
+                run.log(loss=1.0)
+            with run.validation():
+                run.log(loss=2.0)
+    assert 1.0 in [*run.history.get("extra", []), *run.history.get("val_extra", [])]
+
+
+def test_a_run_without_any_epoch_says_that_its_callbacks_were_off(caplog: pytest.LogCaptureFixture) -> None:
+    """If it had callbacks, its loop ended without an error, and it did not plan to have none."""
+    line = "no epoch has begun, so no callback was used: loop over run.epochs(n), or call run.begin_epoch(epoch) and"
+    with Run(LineSubject(), ModelCheckpoint("m")) as run:
+        for _ in range(3):
+            pass
+    assert caplog.text.count(line) == 1
+    with Run(LineSubject(), ModelCheckpoint("m"), progress=False) as run:
+        run.decide(decision.save("other.npz"))
+    assert caplog.text.count(line) == 2
+    run = Run(callbacks=EarlyStopping(monitor="loss"))
+    run.begin()
+    run.end()
+    assert caplog.text.count(line) == 3
+
+    with Run(LineSubject(), ModelCheckpoint("m")) as run:
+        list(run.epochs(0))
+    with Run():
+        pass
+    with pytest.raises(ZeroDivisionError), Run(callbacks=EarlyStopping(monitor="loss")):
+        raise ZeroDivisionError
+    with Run(callbacks=EarlyStopping(monitor="loss")) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1)
+    assert caplog.text.count(line) == 3
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 3])
+def test_a_run_that_is_dropped_without_its_end_says_so(epochs: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Its callbacks were never called at the end: nothing is restored, and no file is closed."""
+    run = Run(callbacks=EarlyStopping(monitor="loss", patience=9))
+    run.begin()
+    for epoch in range(epochs):
+        run.begin_epoch(epoch)
+        run.end_epoch({"loss": 1.0})
+    assert caplog.text == ""
+    del run
+    gc.collect()
+    done = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    assert caplog.text.count(f"a run was dropped after {done} without its end: its callbacks are not called") == 1
+    assert "use `with run:`, or call run.end() in a finally block" in caplog.text
+
+
+def test_a_run_that_has_ended_or_not_begun_is_dropped_silently(caplog: pytest.LogCaptureFixture) -> None:
+    """Also one that an error ended."""
+    run = Run(callbacks=EarlyStopping(monitor="loss"))
+    del run
+    run = Run()
+    run.begin()
+    run.end()
+    del run
+    with pytest.raises(ZeroDivisionError), Run() as run:
+        raise ZeroDivisionError
+    del run
+    gc.collect()
+    assert caplog.text == ""
+
+
+def test_epochs_without_a_number_go_on_until_a_decision() -> None:
+    """Also from a later first epoch, and after a break."""
+    with Run(callbacks=EarlyStopping(monitor="loss", patience=2)) as run:
+        for epoch in run.epochs():
+            run.log(loss=max(5 - epoch, 1))
+    assert (run.result.epochs, run.state.planned_epochs) == (7, None)
+    with Run() as run:
+        for epoch in run.epochs(initial_epoch=7, validation_freq=2):
+            run.log(loss=1)
+            if epoch == 9:
+                run.stop("enough")
+    assert (run.result.epochs, run.epoch, run.result.reason) == (3, 9, "enough")
+
+
+def leave_by_break(run: Run, scores: Sequence[float], last: int) -> None:
+    for epoch in run.epochs(len(scores)):
+        run.log(loss=scores[epoch])
+        if epoch == last:
+            break
+
+
+def leave_by_return(run: Run, scores: Sequence[float], last: int) -> int | None:
+    for epoch in run.epochs(len(scores)):
+        run.log(loss=scores[epoch])
+        if epoch == last:
+            return epoch
+    return None
+
+
+def leave_by_own_exception(run: Run, scores: Sequence[float], last: int) -> None:
+    with suppress(StopIteration):
+        for epoch in run.epochs(len(scores)):
+            run.log(loss=scores[epoch])
+            if epoch == last:
+                raise StopIteration
+
+
+def leave_in_a_batch(run: Run, scores: Sequence[float], last: int) -> None:
+    for epoch in run.epochs(len(scores)):
+        for batch in run.batches(range(3)):
+            run.log(loss=scores[epoch])
+            if (epoch, batch) == (last, 1):
+                break
+        else:
+            continue
+        break
+
+
+def leave_by_next(run: Run, scores: Sequence[float], last: int) -> None:
+    epochs = run.epochs(len(scores))
+    while True:
+        epoch = next(epochs)
+        run.log(loss=scores[epoch])
+        if epoch == last:
+            return
+
+
+def leave_with_a_second_loop(run: Run, scores: Sequence[float], last: int) -> None:
+    leave_by_break(run, scores, last - 1)
+    for epoch in run.epochs(last + 1, initial_epoch=last):
+        run.log(loss=scores[epoch])
+        break
+
+
+WAYS = [
+    leave_by_break,
+    leave_by_return,
+    leave_by_own_exception,
+    leave_in_a_batch,
+    leave_by_next,
+    leave_with_a_second_loop,
+]
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+@pytest.mark.parametrize("leave", WAYS)
+def test_the_epoch_in_which_a_loop_is_left_counts(leave: Callable[..., object], last: int) -> None:
+    """Its metrics are recorded and its decisions made, also in the last planned epoch; but the run is not done."""
+    scores = [4.0, 3.0, 2.0, 1.0]
+    subject, recorder = LineSubject(), EventRecorder()
+    with Run(subject, [ModelCheckpoint("best", monitor="loss", save_best_only=True), recorder], progress=False) as run:
+        leave(run, scores, last)
+
+    assert run.history["loss"] == scores[: last + 1]
+    assert run.state.checkpoints[-1].epoch == last
+    assert recorder.names.count("on_epoch_end") == last + 1
+    assert recorder.names[-1] == "on_train_end"
+    assert run.result.reason == f"the loop was left in epoch {last + 1}"
+    assert not run.result.stopped
+
+
+def test_an_epoch_that_is_left_before_its_validation_needs_no_metric_of_it() -> None:
+    """A loop that is left early is no misspelt metric."""
+    with Run(callbacks=[EarlyStopping(monitor="val_loss")]) as run:
+        for _ in run.epochs(3):
+            run.log(loss=1.0)
+            break
+    assert run.history == {"loss": [1.0]}
+
+
+def test_an_error_at_the_end_of_an_epoch_that_was_left_ends_the_run() -> None:
+    """As it would at the end of any other epoch: every plugin is called for it."""
+    recorder = EventRecorder()
+    callbacks = [EarlyStopping(monitor="accuracy"), recorder]
+    with pytest.raises(MissingMetric, match="'accuracy'") as raised, Run(callbacks=callbacks) as run:
+        for _ in run.epochs(3):
+            run.log(loss=1.0)
+            break
+    assert recorder.names[-2:] == ["on_exception", "on_train_end"]
+    assert run.error is raised.value
+
+
+def test_an_epoch_that_an_error_leaves_is_not_ended() -> None:
+    """Its decisions would be about an epoch that failed."""
+    recorder = EventRecorder()
+    with pytest.raises(ValueError, match="bad"), Run(callbacks=[recorder]) as run:
+        for _ in run.epochs(3):
+            run.log(loss=1.0)
+            raise ValueError("bad")
+    assert "on_epoch_end" not in recorder.names
+    assert run.history == {}
+
+
 class Loop(RuleBasedStateMachine):
     """Any legal order of the events that an adapter states."""
 
@@ -413,7 +807,7 @@ class Loop(RuleBasedStateMachine):
     def validate(self, value: float) -> None:
         with self.run.validation():
             self.run.log(loss=value)
-        self.logged.setdefault("val_loss", []).append(value)
+        self.logged["val_loss"] = [value]  # each validation measures anew
         self.expect("on_validation_begin")
         self.expect("on_validation_end")
 
@@ -430,9 +824,10 @@ class Loop(RuleBasedStateMachine):
     @precondition(lambda self: not self.over)
     @rule(error=st.sampled_from([None, ValueError("x")]))
     def end(self, error: Exception | None) -> None:
+        left = error is None and self.inside == ["epoch"] and self.logged  # it counts
         self.run.end(error)
         self.over, self.inside = True, ["nothing"]
-        self.expected += ["on_exception"] * (error is not None) + ["on_train_end"]
+        self.expected += ["on_epoch_end"] * bool(left) + ["on_exception"] * (error is not None) + ["on_train_end"]
 
     @precondition(lambda self: self.over)
     @rule()
@@ -450,3 +845,76 @@ class Loop(RuleBasedStateMachine):
 
 
 TestLoop = Loop.TestCase
+
+
+VALIDATIONS: list[tuple[list[dict[str, float]], dict[str, float]]] = [
+    ([{"loss": 10.0}, {"loss": 2.0}], {"val_loss": 2.0}),
+    ([{"loss": 2.0}, {"loss": 10.0}, {"loss": 6.0}], {"val_loss": 6.0}),
+    ([{"a_loss": 1.0}, {"b_loss": 2.0}], {"val_a_loss": 1.0, "val_b_loss": 2.0}),
+    ([{"loss": 1.0, "f1": 0.5}, {"loss": 3.0}], {"val_loss": 3.0, "val_f1": 0.5}),
+    ([{"val_loss": 1.0}, {"loss": 3.0}], {"val_loss": 3.0}),
+    ([{"mAP@0.5": 1.0}, {}, {"mAP@0.5": 3.0}], {"val_mAP@0.5": 3.0}),
+    ([{"loss": 1.0}, {}], {"val_loss": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("validations", "last"), VALIDATIONS)
+def test_each_validation_measures_anew_and_the_epoch_shows_the_last(
+    validations: list[dict[str, float]], last: dict[str, float]
+) -> None:
+    """Two states of the model are never averaged; each validation's hook has its own metrics, every epoch the last."""
+    recorder = EventRecorder("on_validation_end", "on_epoch_end")
+    with Run(callbacks=[recorder]) as run:
+        for _ in run.epochs(2):
+            for part, batch in enumerate(run.batches(range(2 * len(validations)))):
+                run.log(loss=float(batch))
+                if batch % 2:
+                    with run.validation():
+                        for value in (-1.0, 1.0):  # batches of the validation
+                            run.log({name: each + value for name, each in validations[part // 2].items()})
+
+    seen = [
+        {name if name.startswith("val_") else f"val_{name}": value for name, value in each.items()}
+        for each in validations
+    ]
+    assert recorder.of("on_validation_end", "metrics") == seen * 2
+    mean = (2 * len(validations) - 1) / 2
+    assert recorder.of("on_epoch_end", "metrics") == [{"loss": mean, **last}] * 2
+
+
+@pytest.mark.parametrize("stopped_after", range(1, 8))
+def test_a_resume_between_two_validations_of_an_epoch_keeps_what_the_last_measured(stopped_after: int) -> None:
+    """Its metrics are those of the unbroken run."""
+
+    def train(resume: Any = None, stop: int | None = None) -> Run:
+        callbacks = [ModelCheckpoint("m", save_freq=1, save_on=())]
+        with suppress(StopIteration), Run(LineSubject(), callbacks, resume=resume) as run:
+            for _ in run.epochs(1):
+                for batch in run.batches(range(8)):
+                    run.log(loss=float(batch))
+                    if batch in (1, 3, 4):
+                        with run.validation():
+                            run.log({"loss": float(batch), **({"first": 1.0} if batch == 1 else {})})
+                    if stop is not None and run.batch == stop:
+                        raise StopIteration
+        return run
+
+    unbroken = train().history
+    for path in Path().glob("m*"):
+        path.unlink()
+    train(stop=stopped_after)
+    assert train("auto").history == unbroken
+    assert unbroken["val_loss"] == [4.0]
+    assert unbroken["val_first"] == [1.0]
+
+
+def test_metrics_without_a_value_come_after_the_others() -> None:
+    """In the history and for plugins, in the order in which they were logged."""
+    with Run() as run:
+        for epoch in run.epochs(2):
+            run.log(fid=None, bleu=None, loss=1.0)
+            with run.validation():
+                run.log(f1=float(epoch) if epoch else None)
+    assert list(run.history.items()) == [
+        ("loss", [1.0, 1.0]), ("fid", [None, None]), ("bleu", [None, None]), ("val_f1", [None, 1.0])
+    ]  # fmt: skip

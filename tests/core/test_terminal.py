@@ -1,12 +1,13 @@
 """Text for a terminal."""
 
+from io import BytesIO, StringIO, TextIOWrapper
 from math import inf, isfinite, nan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.terminal import format_duration, plot, plural, printable
+from trainbus.terminal import encodable, format_duration, plot, plural, printable, shortened
 
 
 @given(
@@ -65,3 +66,30 @@ def test_a_count_has_its_noun(count: int, noun: str) -> None:
     number, word = plural(count, noun).split()
     assert int(number.replace(",", "")) == count
     assert word == (noun if count == 1 else f"{noun}s")
+
+
+@given(st.text(st.characters()), st.sampled_from(["ascii", "cp1252", "latin-1", "shift_jis", "utf-8", "utf-16", None]))
+def test_whatever_a_stream_cannot_encode_is_escaped(text: str, encoding: str | None) -> None:
+    """What it can encode is unchanged; a stream without an encoding takes any text."""
+    stream = TextIOWrapper(BytesIO(), encoding, "strict") if encoding else StringIO()
+    shown = encodable(text, stream)
+    stream.write(shown)
+    stream.flush()
+    try:
+        text.encode(encoding or "utf-32", "surrogatepass" if encoding is None else "strict")
+    except UnicodeEncodeError:
+        assert shown != text
+    else:
+        assert shown == text
+
+
+@given(st.lists(st.text(), max_size=20), st.integers(3, 9))
+def test_shortened_texts_keep_both_ends_and_count_the_rest(texts: list[str], most: int) -> None:
+    """No text is left out of a list that fits, and what is left out is counted."""
+    shown = shortened(texts, most)
+    assert len(shown) == min(len(texts), most)
+    if len(texts) > most:
+        assert (shown[: most - 2], shown[-1]) == (texts[: most - 2], texts[-1])
+        assert shown[most - 2] == f"({len(texts) - most + 1} more)"
+    else:
+        assert shown == texts

@@ -1,5 +1,6 @@
 """Tests of progress: it is printed on request, lines stay complete, terminals get one bar and files none."""
 
+import io
 import os
 import re
 import sys
@@ -44,7 +45,7 @@ STOPPING = [
     "Epoch 5: restoring the model: best val_loss 0.30000 in epoch 2",
 ]
 SAVING = [
-    "Epoch 1: val_loss improved from None to 0.31000, saving model to best.npz",
+    "Epoch 1: val_loss 0.31000 is the first value, saving model to best.npz",
     "Epoch 2: val_loss improved from 0.31000 to 0.30000, saving model to best.npz",
 ]
 STALLED = "val_loss 0.5 did not improve on 0.3 (epoch 2) by more than 0.0001 for the 2nd time"
@@ -117,6 +118,18 @@ def test_a_resumed_run_prints_its_checkpoint(capfd: pytest.CaptureFixture[str]):
                     pass
     first, second = [line for line in capfd.readouterr().out.splitlines() if "Epoch 1/" in line or "Resumed" in line]
     assert (first.startswith("Epoch 1/2"), second) == (True, "Resumed from run/m-2.npz: epoch 2, step 6")
+
+
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_resumed_run_does_not_repeat_what_the_earlier_run_has_printed(epochs: int, capfd: pytest.CaptureFixture[str]):
+    """The decision that saved the checkpoint is executed to its end again, and printed once."""
+    for number in (2, epochs):
+        with Run(LineSubject(), callbacks(1, 1, 1), resume="auto") as run:
+            for epoch in run.epochs(number):
+                run.log(val_loss=1.0 / (epoch + 1))
+    lines = capfd.readouterr().out.splitlines()
+    saves = [line for line in lines if "saving model to" in line]
+    assert [line.partition(":")[0] for line in saves] == [f"Epoch {epoch + 1}" for epoch in range(epochs)]
 
 
 def test_an_interruption_is_no_early_stop(capfd: pytest.CaptureFixture[str]):
@@ -265,3 +278,31 @@ def test_progress_is_a_plugin_like_others(capfd: pytest.CaptureFixture[str]):
     """A Progress object can be in the list."""
     train([*callbacks(0), Progress({"ModelCheckpoint": 1}, bar=False)])
     assert [line for line in capfd.readouterr().out.splitlines() if line] == SAVING
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp437", "shift_jis", "utf-8", "utf-16"])
+@pytest.mark.parametrize("name", ["val_准确率", "val_τ", "потеря", "val_😀", "val_précision", "acc→", "loss"])
+def test_names_that_the_output_cannot_encode_are_escaped(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
+) -> None:
+    """No line is lost and progress goes on, with lines and with a bar; what can be shown is shown as it is."""
+    for tty in (False, True):
+        outputs = {}
+        for stream in ("stdout", "stderr"):
+            outputs[stream] = io.BytesIO()
+            text = io.TextIOWrapper(outputs[stream], encoding, "strict", write_through=True)
+            text.isatty = lambda tty=tty: tty  # type: ignore[method-assign]
+            monkeypatch.setattr(sys, stream, text)
+        settings = [EarlyStopping(monitor=name, mode="min", verbose=1, patience=2)]
+        with Run(LineSubject(), settings) as run:
+            for _ in run.epochs(3):
+                run.log({name: 1.0})
+        printed = outputs["stdout"].getvalue().decode(encoding)
+        monkeypatch.undo()
+
+        assert not run.failures
+        shown = name.encode(encoding, "backslashreplace").decode(encoding)
+        assert f"Epoch 3: early stopping: {shown} 1 did not improve" in printed
+        assert printed.count(f" - {shown}: 1.0000") == (0 if tty else 3)
+        bar = outputs["stderr"].getvalue().decode(encoding)
+        assert (f"{shown}: 1.0000" in bar) == tty

@@ -89,8 +89,9 @@ def test_the_process_goes_as_the_signal_would_have_it_after_the_batch_is_saved(n
     assert found is not None
     assert found.path.name == "signal.npz"
     assert found.entry.run_state["position"] == {"epochs": 1, "mid_epoch": True, "batches": 5}
-    assert (
-        done.stderr == f"{name}: the run ended in epoch 2 after 15 steps; resume='auto' continues from run/signal.npz\n"
+    assert done.stderr == (
+        f"{name}: finishing the batch; again to stop now\n"
+        f"{name}: the run ended in epoch 2 after 15 steps; resume='auto' continues from run/signal.npz\n"
     )
     assert done.stdout == ""
 
@@ -99,7 +100,10 @@ def test_ctrl_c_ends_as_in_every_python_program(tmp_path: Path) -> None:
     done = loop(tmp_path, "os.kill(os.getpid(), signal.SIGINT)")
 
     assert done.returncode == -signal.SIGINT
-    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt: SIGINT"
+    assert done.stderr.splitlines() == [
+        "SIGINT: finishing the batch; again to stop now",
+        "SIGINT: the run ended in epoch 2 after 15 steps; resume='auto' continues from run/signal.npz",
+    ]
     assert newest_intact(tmp_path / "run")[0] is not None
 
 
@@ -198,6 +202,163 @@ def test_keras_finishes_the_batch_too(options: str, tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+NOTED = """
+import os, signal, sys
+import numpy as np
+from trainbus import Run
+from trainbus.plugins import ModelCheckpoint
+from trainbus.testing import LineSubject
+
+noted = []
+{install}
+{hook}
+
+def train(subject):
+    signals = ("SIGINT", "SIGTERM", "SIGUSR1")
+    with Run(subject, ModelCheckpoint("run/m-{{epoch}}"), progress=False, signals=signals) as run:
+        for epoch in run.epochs(3):
+            for batch in run.batches(range(10)):
+                subject.train(np.array([1.0]), np.array([2.0]))
+                if (epoch, batch) == (1, 4):
+                    os.kill(os.getpid(), signal.{name})
+    return run
+
+run = train(LineSubject())
+print("after", noted, run.step, run.result.reason)
+sys.exit({status})
+"""
+
+
+def noted(folder: Path, name: str = "SIGTERM", install: str = "", status: int = 0, hook: str = "") -> Any:
+    return run(NOTED.format(name=name, install=install, status=status, hook=hook), folder)
+
+
+TAKES_NOTE = "signal.signal(signal.{name}, lambda number, frame: noted.append(number))"
+
+
+@pytest.mark.parametrize("status", [0, 7])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def test_after_a_handler_that_takes_note_the_code_after_the_block_runs(name: str, status: int, tmp_path: Path) -> None:
+    """With the exit status that it gives; the handler is called once, and the run is saved."""
+    done = noted(tmp_path, name, TAKES_NOTE.format(name=name), status)
+
+    number = int(signal.Signals[name])
+    assert (done.returncode, done.stdout) == (status, f"after [{number}] 15 {name} asked for it\n")
+    assert done.stderr.splitlines()[-1].endswith("resume='auto' continues from run/signal.npz")
+    found = newest_intact(tmp_path / "run")[0]
+    assert found is not None
+    assert found.path.name == "signal.npz"
+
+
+def test_a_handler_that_exits_gives_the_status(tmp_path: Path) -> None:
+    """Its exception is what leaves the block."""
+    done = noted(tmp_path, "SIGTERM", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))")
+
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr.splitlines()[-1].endswith("resume='auto' continues from run/signal.npz")
+    assert newest_intact(tmp_path / "run")[1] == []
+
+
+def test_an_excepthook_of_the_user_gets_the_interrupt(tmp_path: Path) -> None:
+    """Tools that upload the end of a run listen there."""
+    hook = "sys.excepthook = lambda kind, *_: print('hook', kind.__name__)"
+    done = noted(tmp_path, "SIGINT", hook=hook)
+
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "hook KeyboardInterrupt\n")
+
+
+CAUGHT = """
+import os, signal
+from pathlib import Path
+from trainbus import Run
+from trainbus.plugins import ModelCheckpoint
+from trainbus.testing import LineSubject
+
+def interrupt():
+    {act}
+
+with Run(LineSubject(), ModelCheckpoint("run/m-{{epoch}}"), progress=False) as run:
+    {body}
+    print("test phase", run.epoch, run.step)
+print("after", run.result.epochs, run.result.reason)
+"""
+AROUND_ALL = """
+    try:
+        for epoch in run.epochs(3):
+            for batch in run.batches(range(10)):
+                if (epoch, batch) == (1, 4):
+                    interrupt()
+    except KeyboardInterrupt:
+        pass
+"""
+AROUND_EPOCH = """
+    for epoch in run.epochs(3):
+        try:
+            for batch in run.batches(range(10)):
+                if (epoch, batch) == (1, 4):
+                    interrupt()
+        except KeyboardInterrupt:
+            break
+"""
+AROUND_BATCHES = """
+    for epoch in run.epochs(3):
+        try:
+            for batch in run.batches(range(10)):
+                if (epoch, batch) == (1, 4):
+                    interrupt()
+        except KeyboardInterrupt:
+            pass
+"""
+KILL = "os.kill(os.getpid(), signal.SIGINT)"
+STOP_FILE = 'Path("run/stop").touch(); run._life.stop_requests.check_stop_file()'
+
+
+@pytest.mark.parametrize("act", [KILL, STOP_FILE], ids=["ctrl-c", "stop-file"])
+@pytest.mark.parametrize("body", [AROUND_ALL, AROUND_EPOCH, AROUND_BATCHES], ids=["all", "epoch", "batches"])
+def test_an_interrupt_that_the_loop_catches_is_not_raised_again(act: str, body: str, tmp_path: Path) -> None:
+    """What comes after the loop runs, and so does the script; the loop ends, and the run is saved."""
+    done = run(CAUGHT.format(act=act, body=body.strip()), tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    asked = "SIGINT" if act == KILL else str(tmp_path / "run" / "stop")
+    assert lines[0] == "test phase 1 15"
+    assert lines[1] == f"after {2 if body is AROUND_BATCHES else 1} {asked} asked for it"
+    assert done.stderr.splitlines()[-1].startswith(f"{asked}: the run ended in epoch 2 after 15 steps; resume='auto' c")
+
+
+def test_a_sigterm_that_the_loop_catches_still_ends_the_process(tmp_path: Path) -> None:
+    """``except KeyboardInterrupt`` is meant for Ctrl-C; a scheduler must get its way."""
+    done = run(CAUGHT.format(act="os.kill(os.getpid(), signal.SIGTERM)", body=AROUND_ALL.strip()), tmp_path)
+
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "test phase 1 15\n")
+
+
+KERAS_NOTED = KERAS.replace("model = keras", "noted = []\n{install}\nmodel = keras", 1).replace("not reached", "after")
+
+
+def test_keras_ends_the_fit_after_a_handler_that_takes_note(tmp_path: Path) -> None:
+    """The code after ``fit`` runs."""
+    install = TAKES_NOTE.format(name="SIGTERM")
+    done = run(KERAS_NOTED.format(options="", install=install), tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "after\n"), done.stderr
+    found = newest_intact(tmp_path / "run")[0]
+    assert found is not None
+    assert found.path.name == "signal.keras"
+
+
+def test_keras_ends_a_ctrl_c_with_the_helpful_line(tmp_path: Path) -> None:
+    """And no traceback of Keras."""
+    done = run(KERAS.format(options="").replace("SIGTERM", "SIGINT"), tmp_path)
+
+    assert done.returncode == -signal.SIGINT
+    assert [line.partition(";")[0] for line in done.stderr.splitlines()[-2:]] == [
+        "SIGINT: finishing the batch",
+        "SIGINT: the run ended in epoch 2 after 14 steps",
+    ]
+
+
 WORKERS = """
 import os, signal
 import torch
@@ -226,4 +387,4 @@ def test_the_workers_of_a_loader_leave_a_ctrl_c_to_the_process_that_trains(tmp_p
     assert done.returncode == -signal.SIGINT, done.stderr
     assert found is not None
     assert found.entry.run_state["position"]["batches"] == 6
-    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt: SIGINT"
+    assert done.stderr.splitlines()[-1].endswith("resume='auto' continues from run/signal.pt")

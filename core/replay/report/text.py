@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -10,7 +11,7 @@ import numpy as np
 
 from trainbus import dumps
 
-from ...terminal import format_duration, plural
+from ...terminal import format_duration, plural, printable
 from ..curves import Curves
 from ..library_settings import find_library
 from ..metric_choice import MetricChoice
@@ -31,14 +32,14 @@ _LINES = 12
 def overview_text(recordings: Sequence[Recording], found: Sweep, paths: Sequence[str], *, every: bool = False) -> str:
     """Return what the recorded runs did, and the three recommended policies."""
     lines = [*_summary(recordings, found.choice), "", *_runs(found.curves, every=every), "", *_recommendations(found)]
-    return "\n".join([*lines, "", *_snippets(found), *_notes(recordings, found.notes), *_next_commands(paths)])
+    return _joined([*lines, "", *_snippets(found), *_notes(recordings, found.notes), "", *_next_commands(paths)])
 
 
 def replay_text(recordings: Sequence[Recording], result: Replay, *, every: bool = False) -> str:
     """Return what a list of callbacks would have decided, with a line for each run."""
     lines = [*_summary(recordings, result.choice), f"by {find_library(result.library).title}'s rules:"]
     lines += [f"  {shorten(format_callback(each), 400)}" for each in result.callbacks]
-    return "\n".join([*lines, "", *_outcomes(result, every=every), *_notes(recordings, result.notes)])
+    return _joined([*lines, "", *_outcomes(result, every=every), *_notes(recordings, result.notes)])
 
 
 def sweep_text(recordings: Sequence[Recording], found: Sweep) -> str:
@@ -47,7 +48,13 @@ def sweep_text(recordings: Sequence[Recording], found: Sweep) -> str:
     tried = ", ".join(f"{len(values)} {name}" for name, values in found.grid.axes.items() if len(values) > 1)
     lines = [*_summary(recordings, found.choice), "", f"{count} ({tried or 'one of each'}); of these"]
     lines += ["no other both saves more and loses less than:", "", *_frontier(found), "", *_recommendations(found), ""]
-    return "\n".join([*lines, *_snippets(found), *_notes(recordings, found.notes)])
+    return _joined([*lines, *_snippets(found), *_notes(recordings, found.notes)])
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Return the lines as text, with one empty line between two parts, and none at the end."""
+    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
+    return "\n".join(kept).rstrip("\n")
 
 
 def _summary(recordings: Sequence[Recording], choice: MetricChoice) -> list[str]:
@@ -151,7 +158,7 @@ def _notes(recordings: Sequence[Recording], notes: Sequence[str]) -> Iterator[st
 
 
 def _next_commands(paths: Sequence[str]) -> Iterator[str]:
-    shown = " ".join(shorten(each, 60) for each in paths)
+    shown = " ".join(shlex.quote(printable(each)) for each in paths)
     yield f"try your settings:   trainbus replay {shown} --early-stopping patience=5,min_delta=0.001"
     yield f"the full frontier:   trainbus sweep {shown}      as a page: --html report.html"
 

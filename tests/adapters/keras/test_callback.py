@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import trainbus
-from trainbus import LoopError, MissingMetric, hookimpl
+from trainbus import LoopError, MissingMetric, SettingsError, hookimpl
 from trainbus.adapters.keras import KerasCallback
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder
@@ -288,6 +288,26 @@ def test_a_validation_metric_is_missing_without_a_validation(
         with pytest.raises(MissingMetric, match=message):
             fit(line(), [cb], epochs=9, **options)
     assert cb.run.epoch + 1 == epochs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "sentence"),
+    [
+        ((), {"resum": "auto"}, r"KerasCallback: unknown argument 'resum'; did you mean 'resume'\?"),
+        ((), {"callback": []}, r"KerasCallback: unknown argument 'callback'; did you mean 'callbacks'\?"),
+        ((), {"validation_dat": 1}, r"did you mean 'validation_data'\?"),
+        (
+            (EarlyStopping(), EarlyStopping(patience=1)),
+            {},
+            r"only callbacks by position, but 2 were given; give several c",
+        ),
+        (({"stop": EarlyStopping()},), {}, r"a mapping of names to callbacks; give list\(callbacks\.values\(\)\)"),
+    ],
+)
+def test_a_wrong_argument_names_the_right_one(arguments: Any, options: Any, sentence: str) -> None:
+    """When the callback is made, which may be long before the fit."""
+    with pytest.raises(SettingsError, match=sentence):
+        KerasCallback(*arguments, **options)
 
 
 def test_a_misspelt_metric_fails_when_it_is_due() -> None:

@@ -9,9 +9,9 @@ from sklearn.linear_model import SGDClassifier, SGDRegressor
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 
-from trainbus import MissingCapability, SettingsError
+from trainbus import MissingCapability, Run, SettingsError, decision
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
-from trainbus.plugins import ReduceLROnPlateau
+from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
 
 from .estimators import CASES, TARGETS, WITH_RATE, X, data, fitted, make, step
 
@@ -26,7 +26,9 @@ def test_a_learning_rate_acts_or_is_refused(name):
     subject = SklearnSubject(estimator)
     if name not in WITH_RATE:
         before = deepcopy(vars(estimator))
-        with pytest.raises(MissingCapability, match=f"needs HasLearningRate, but {name} has no learning rate"):
+        with pytest.raises(
+            MissingCapability, match=f"needs a subject with learning rates that .*, but {name} has no learning rate"
+        ):
             partial_fit(estimator, *data(name), callbacks=ReduceLROnPlateau())
         assert vars(estimator).keys() == before.keys()  # nothing was trained
         with pytest.raises(SettingsError, match="has no learning rate"):
@@ -116,3 +118,56 @@ def test_a_rate_that_the_estimator_does_not_keep_is_an_error():
 
     with pytest.raises(SettingsError, match=r"Stubborn\.learning_rate stayed 0\.5 when set to 0.1"):
         SklearnSubject(Stubborn()).set_learning_rates({"learning_rate": 0.1})
+
+
+FALLING = {
+    "SGDClassifier": lambda: SGDClassifier(learning_rate="invscaling", eta0=0.1, random_state=0),
+    "SGDRegressor": lambda: SGDRegressor(eta0=0.1, random_state=0),
+    "MLPClassifier": lambda: MLPClassifier(
+        (4,), solver="sgd", learning_rate="invscaling", learning_rate_init=0.1, random_state=0
+    ),
+}
+
+
+def falling(name, end_at=99, resume=None):
+    """Train an estimator whose rate falls with each update; return the run."""
+    estimator = FALLING[name]()
+    options = {"classes": [0, 1]} if name.endswith("Classifier") else {}
+    saver = ModelCheckpoint("run/{step}", save_freq=1, background=False)
+    with Run(SklearnSubject(estimator), [saver], resume=resume) as run:
+        for _ in run.epochs(3):
+            for _ in run.batches(range(4)):
+                if run.step == end_at:
+                    raise InterruptedError
+                estimator.partial_fit([[0.0], [1.0]], [0, 1], **options)
+    return run
+
+
+@pytest.mark.parametrize("step", [1, 3, 6, 10])
+@pytest.mark.parametrize("name", FALLING)
+def test_the_rate_of_an_epoch_is_that_of_its_first_update_also_after_a_resume_within_it(name, step):
+    """It is not the rate at the resume, nor that of the epoch's end."""
+    unbroken = falling(name)
+    first = SklearnSubject(FALLING[name]()).learning_rates()["learning_rate"]
+    with pytest.raises(InterruptedError):
+        falling(name, end_at=step)
+    resumed = falling(name, resume=f"run/{step}.skops")
+
+    assert unbroken.history["learning_rate"][0] == first
+    assert len(set(unbroken.history["learning_rate"])) == 3
+    assert resumed.history["learning_rate"] == unbroken.history["learning_rate"]
+
+
+def test_a_loop_that_sets_the_rate_of_an_estimator_back_is_reported():
+    """In one line, as with the other frameworks."""
+    estimator = SGDClassifier(learning_rate="constant", eta0=0.1, random_state=0)
+    with Run(SklearnSubject(estimator)) as run:
+        for epoch in run.epochs(4):
+            estimator.set_params(eta0=0.1)
+            for _ in run.batches(range(2)):
+                estimator.partial_fit([[0.0], [1.0]], [0, 1], classes=[0, 1])
+            if epoch == 1:
+                run.decide(decision.scale_learning_rate(0.1))
+
+    (failure,) = run.failures
+    assert "learning_rate was changed from 0.1 to 0.01 in epoch 2, but epoch 3 began with 0.1, not 0.01" in str(failure)

@@ -213,8 +213,8 @@ def test_callbacks_work_together_on_digits(tmp_path):
         ),
         ({"y": LABELS[:5]}, "partial_fit: .*inconsistent numbers of samples"),
         ({"y": None}, "y: SGDClassifier needs the label of every row"),
-        ({"batch_size": 0}, "batch_size=0: give an integer of at least 1"),
-        ({"epochs": 1.5}, "epochs=1.5: give an integer of at least 1"),
+        ({"batch_size": 0}, "batch_size=0: give a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs=1.5: give a whole number of at least 1"),
         ({"classes": [0, 1]}, r"y holds the labels \[2\], which are not among the classes \[0, 1\]; give classes="),
         ({"validation_data": (X, LABELS + 1)}, r"validation_data holds the labels \[3\]"),
         ({"validation_data": X}, r"validation_data: give a pair \(X, y\)"),
@@ -231,7 +231,10 @@ def test_callbacks_work_together_on_digits(tmp_path):
             {"estimator": SGDOneClassSVM(), "y": None, "callbacks": ReduceLROnPlateau()},
             r"SGDOneClassSVM\(learning_rate='optimal'\) takes its steps from nu",
         ),
-        ({"estimator": Birch(), "y": None, "callbacks": ModelCheckpoint("m")}, "needs Saveable, but skops.*Birch"),
+        (
+            {"estimator": Birch(), "y": None, "callbacks": ModelCheckpoint("m")},
+            "needs a subject that can be written to a file, but skops.*Birch",
+        ),
         ({"callbacks": ModelCheckpoint("m.joblib")}, "cannot write .joblib; it writes .skops"),
     ],
 )

@@ -33,7 +33,7 @@ def test_snapshots_hold_tensors_of_every_type(kind: torch.dtype, layout: torch.m
     subject = TorchSubject(model)
     snapshot: Any = subject.snapshot()
     for name, tensor in model.named_buffers():
-        copied = snapshot[name]
+        copied = snapshot.weights[name]
         assert (copied.dtype, copied.shape, copied.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
         assert copied.data_ptr() != tensor.data_ptr()
         assert torch.equal(copied, tensor)

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.optim import SGD, Adam, lr_scheduler
+from torch.optim import SGD, Adam, lr_scheduler, swa_utils
 
 from trainbus import CheckpointError, Run
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import ModelCheckpoint
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
 
-from .trainings import Training, X, tiny
+from .trainings import Training, X, Y, tiny
 
 KINDS = ["mlp", "noisy", "tied", "frozen", "weight_norm"]
 OPTIMIZERS = ["SGD", "Adam", "AdamW with tensor", "RMSprop", "two"]
@@ -137,9 +137,9 @@ def test_a_snapshot_is_never_aliased(kind: str, steps: int) -> None:
     training.train(1)
     before = {name: array.copy() for name, array in training.subject.weights()}
     snapshot = training.subject.snapshot()
-    kept = copy.deepcopy(snapshot)
+    kept = copy.deepcopy(snapshot).weights
     training.train(steps)
-    assert all(torch.equal(snapshot[name], kept[name]) for name in kept)  # type: ignore[index]
+    assert all(torch.equal(snapshot.weights[name], kept[name]) for name in kept)
     places = [parameter.data_ptr() for parameter in training.model.parameters()]
     training.subject.restore(snapshot)
 
@@ -147,7 +147,7 @@ def test_a_snapshot_is_never_aliased(kind: str, steps: int) -> None:
         np.testing.assert_array_equal(array, before[name], err_msg=name)
     assert [parameter.data_ptr() for parameter in training.model.parameters()] == places
     training.train(1)
-    assert all(torch.equal(snapshot[name], kept[name]) for name in kept)  # type: ignore[index]
+    assert all(torch.equal(snapshot.weights[name], kept[name]) for name in kept)
 
 
 def test_a_file_of_another_model_is_refused_and_changes_nothing() -> None:
@@ -233,3 +233,156 @@ def test_weights_without_values_are_refused(model: nn.Module) -> None:
 
     assert list(subject.weights()) == []
     assert [node.kind for node in subject.graph()] == [type(model).__name__]
+
+
+def _grown_buffer(model: nn.Module) -> None:
+    model.get_submodule("1").register_buffer("running_mean", torch.zeros(9))
+
+
+def _refusing(model: nn.Module) -> None:
+    def refuse(*_: Any) -> None:
+        raise ZeroDivisionError("no")
+
+    model.get_submodule("3").register_load_state_dict_pre_hook(refuse)
+
+
+CHANGES: dict[str, Any] = {
+    "a buffer that grew": _grown_buffer,
+    "a layer that was added": lambda model: model.append(nn.Linear(1, 1)),
+    "a layer that was removed": lambda model: model.pop(3),
+    "a layer of another size": lambda model: model.__setitem__(3, nn.Linear(2, 1)),
+    "a bias that was dropped": lambda model: setattr(model[3], "bias", None),
+    "a layer of another name": lambda model: model.add_module("head", model.pop(3)),
+    "a layer that refuses": _refusing,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("source", ["snapshot", "weights.pt", "whole.pt", "weights.dcp", "whole.dcp"])
+def test_weights_that_no_longer_fit_change_nothing(change: str, source: str) -> None:
+    """A model that has changed its form since is refused in words, and keeps the weights that it has."""
+    model = tiny("noisy")
+    subject = TorchSubject(model)
+    snapshot = subject.snapshot()
+    if source != "snapshot":
+        subject.save(Path(source), weights_only="weights" in source)
+    with torch.no_grad():
+        for each in model.parameters():
+            each.fill_(7.0)
+    CHANGES[change](model)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(CheckpointError, match=r"nothing was changed|does not fit"):
+        subject.restore(snapshot) if source == "snapshot" else subject.load(source)
+
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+class Refusing:
+    """A component that takes its state once, and then no more."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"tensor": torch.ones(1)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        raise self.error("no")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, ValueError, AttributeError, TypeError, AssertionError])
+@pytest.mark.parametrize("suffix", [".pt", ".dcp"])
+def test_a_component_that_refuses_its_state_leaves_the_others_as_they_were(error: type[Exception], suffix: str) -> None:
+    """If one component cannot load, the weights, the optimizer and the averages keep what they had."""
+
+    def made() -> tuple[nn.Module, Any, swa_utils.AveragedModel, TorchSubject]:
+        model = tiny()
+        adam, average = Adam(model.parameters()), swa_utils.AveragedModel(model)
+        extra = {"average": average, "refusing": Refusing(error)}
+        return model, adam, average, TorchSubject(model, adam, scheduler=lr_scheduler.StepLR(adam, 1), extra=extra)
+
+    model, adam, average, subject = made()
+    subject.save(Path(f"model{suffix}"), weights_only=False)
+    model(X).sum().backward()
+    adam.step()
+    average.update_parameters(model)
+    subject.schedulers["scheduler"].step()
+    parts = model, adam, average, subject.schedulers["scheduler"]
+    before = [copy.deepcopy(each.state_dict()) for each in parts]
+    with pytest.raises(CheckpointError, match=f"extra 'refusing' cannot load its state: {error.__name__}"):
+        subject.load(f"model{suffix}")
+
+    assert [str(each.state_dict()) for each in parts] == [str(each) for each in before]
+
+
+class PlainAverage:
+    """Averaged weights in an object that is no module, as some libraries have them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.shadow = [each.detach().clone() for each in model.parameters()]
+        self.updates = 0
+
+    def update(self, model: nn.Module) -> None:
+        self.updates += 1
+        for mine, each in zip(self.shadow, model.parameters(), strict=True):
+            mine.lerp_(each.detach(), 0.5)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"shadow_params": self.shadow, "num_updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.shadow = [each.clone() for each in state["shadow_params"]]
+        self.updates = state["num_updates"]
+
+
+AVERAGES: dict[str, tuple[Any, Any]] = {
+    "equal": (swa_utils.AveragedModel, lambda average, model: average.update_parameters(model)),
+    "exponential": (
+        lambda model: swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.5)),
+        lambda average, model: average.update_parameters(model),
+    ),
+    "with buffers": (
+        lambda model: swa_utils.AveragedModel(model, use_buffers=True),
+        lambda average, model: average.update_parameters(model),
+    ),
+    "a copied model": (copy.deepcopy, lambda average, model: average.load_state_dict(model.state_dict())),
+    "a plain object": (PlainAverage, lambda average, model: average.update(model)),
+    "a loss with weights": (lambda _: nn.Linear(1, 1), lambda average, _: nn.init.normal_(average.weight)),
+}
+
+
+@pytest.mark.parametrize("kind", AVERAGES)
+@pytest.mark.parametrize("resumed", ["", "each epoch", "later", "weights of the best"])
+def test_averages_come_back_with_the_best_model(kind: str, resumed: str) -> None:
+    """After early stopping, what was given as extra has the state of the best epoch, as the weights have."""
+    make, update = AVERAGES[kind]
+    seen: list[str] = []
+    savers = [ModelCheckpoint("runs/newest", save_freq="3 epochs" if resumed == "later" else "epoch")]
+    if resumed == "weights of the best":
+        savers = [
+            ModelCheckpoint("runs/best", save_best_only=True, save_weights_only=True),
+            ModelCheckpoint("runs/newest", save_freq="3 epochs"),
+        ]
+    callbacks = [EarlyStopping(patience=2, restore_best_weights=True), *savers]
+
+    def train(epochs: int, resume: str | None) -> tuple[nn.Module, Any, bool]:
+        model = tiny("noisy")
+        average, sgd = make(model), SGD(model.parameters(), lr=0.1)
+        subject = TorchSubject(model, sgd, extra={"average": average})
+        with Run(subject, callbacks, resume=resume) as run:
+            for epoch in run.epochs(epochs):
+                (model(X) - Y).square().mean().backward()
+                sgd.step()
+                update(average, model)
+                seen.append(f"{model.state_dict()}{average.state_dict()}")
+                run.log(val_loss=[3.0, 1.0, 2.0, 2.0, 2.0, 2.0][epoch])
+        return model, average, run.stopped
+
+    if resumed:
+        train(3, None)
+    model, average, stopped = train(6, "runs/newest.pt" if resumed else None)
+
+    assert stopped
+    assert f"{model.state_dict()}{average.state_dict()}" == seen[1]

@@ -65,7 +65,7 @@ def test_what_is_missing_is_named() -> None:
         learning_rates = method
         set_learning_rates = None
 
-    assert missing(None, Saveable) == "the run has no subject"
+    assert missing(None, Saveable) == "the run has no subject; write Run(subject, callbacks)"
     assert missing(Partial(), HasLearningRate) == "'Partial' has no set_learning_rates()"
     assert missing(Refusing(), HasLearningRate) == "it is frozen"
     assert missing(Refusing(), Saveable) is None

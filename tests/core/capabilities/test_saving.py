@@ -17,6 +17,7 @@ from trainbus.capabilities import (
     Saveable,
     SavesSomeInBackground,
     Snapshotable,
+    SnapshotsMore,
     has,
     missing,
     saves_in_background,
@@ -29,6 +30,7 @@ METHODS = {
     Saveable: {"suffixes", "save"},
     BackgroundSaveable: {"snapshot_writer"},
     SavesSomeInBackground: {"saves_in_background"},
+    SnapshotsMore: {"snapshot_needs_complete_file"},
     Restorable: {"load"},
     Snapshotable: {"snapshot", "restore"},
 }

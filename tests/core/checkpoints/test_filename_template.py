@@ -1,16 +1,27 @@
 """The laws of file name templates."""
 
 import os
+import re
 import tempfile
+from math import inf, nan
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import MissingMetric, SettingsError
-from trainbus.checkpoints.filename_template import check_template, render, sibling_path, template_fields, with_suffix
+from trainbus.checkpoints.filename_template import (
+    check_template,
+    glob_pattern,
+    render,
+    sibling_path,
+    suffix_in,
+    template_fields,
+    with_suffix,
+)
 
 identifiers = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
 specs = st.sampled_from(["", ":02d", ":.3f", ":8.2e"])
@@ -34,20 +45,26 @@ def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
         check_template(template)
     except ValueError:
         return
+    fields = template_fields(template)
     try:
-        assert isinstance(render(template, dict.fromkeys(template_fields(template), 1)), str)
-    except SettingsError:
-        assert ":" in template  # a format that integers do not fit, which only the value shows
+        assert isinstance(render(template, dict.fromkeys(fields, 1)), str)
+    except SettingsError:  # a format of integers, which fits 1, or one of fractions
+        assert isinstance(render(template, dict.fromkeys(fields, 0.5)), str)
 
 
 @pytest.mark.parametrize(
     "template",
     [
         "{epoch.__class__}",
-        "{logs[0]}",
+        "{loss.__class__.__init__}",
         "{epoch!r}",
+        "{val_loss!s:>9}",
         "{}",
+        "{ }",
         "{0}",
+        "{:.2f}",
+        "{loss:.2q}",
+        "{loss:+.123f}",
         "{epoch:>200000000}",
         "{epoch:{width}}",
         "{epoch",
@@ -57,8 +74,8 @@ def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
     ],
 )
 def test_hostile_templates_are_refused(template: str) -> None:
-    """Attributes, items, conversions, nameless fields, widths of three digits, lone braces and NUL are refused."""
-    with pytest.raises(ValueError, match=r"a field is one name|a single [{}]|path of a file"):
+    """Attributes of Python, conversions, nameless fields, widths of three digits, lone braces and NUL are refused."""
+    with pytest.raises(ValueError, match=r"a field is the name|a single [{}]|path of a file"):
         check_template(template)
 
 
@@ -159,7 +176,77 @@ def test_a_field_is_not_filled_from_another_metric(field: str, other: str) -> No
     """Letters of any alphabet, and symbols, tell names apart."""
     with pytest.raises(MissingMetric, match="is not known"):
         render(f"{{{field}}}", {other: 1.0})
-    assert render(f"{{{field}}}", {other: 1.0, field: 2.0}) == "2.0"
+    assert render(f"{{{field}}}", {other: 1.0, field: 2.5}) == "2.5"
+
+
+NAMES = ["val/mAP@0.50", "precision[0]", "F1 (macro)", "bbox:AP", "loss!", "a.b.c", "top-1 acc", "x!y", "0.5", "f'"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "val_准确率", "p<0.5", "k:10", "a:b:c", "AP@0.5:0.95", "recall@[0.5:0.95]"])
+@pytest.mark.parametrize(("form", "text"), [("", "0.125"), (":.2f", "0.12"), (":08.3f", "0000.125"), (":", "0.125")])
+def test_any_name_of_a_metric_is_a_field(name: str, form: str, text: str) -> None:
+    """What follows the last colon is the format, if it is one; a colon at the end says that the rest is the name."""
+    template = f"runs/{{epoch}}-{{{name}{form}}}.pt"
+    if name in ("k:10", "a:b:c", "AP@0.5:0.95") and not form:  # a format; the next test names it by a colon at the end
+        return
+    assert template_fields(check_template(template)) == ["epoch", name]
+    assert render(template, {"epoch": 1, name: 0.125}) == f"runs/1-{text}.pt"
+    assert sibling_path(template, "last", ".pt") == "runs/last.pt"
+    assert glob_pattern(template) == "runs/*-*.pt"
+    assert suffix_in(template) == ".pt"
+
+
+@given(st.text(st.characters(exclude_characters="{}\0"), min_size=1, max_size=12))
+def test_every_name_can_be_written_with_a_colon_at_its_end(name: str) -> None:
+    """Unless ``str.format`` would take it for a position, a conversion or an attribute."""
+    template = f"{{{name}:}}"
+    try:
+        check_template(template)
+    except ValueError:
+        assert re.fullmatch(r"(?s)\s*\d*\s*|.*(![rsa]|\.__\w*)", name)
+        return
+    assert template_fields(template) == [name]
+    assert render(template, {name: 0.5}) == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("{n}", 3.0, "3"),
+        ("{n:03d}", 3.0, "003"),
+        ("{n:x}", 255.0, "ff"),
+        ("{n:d}", np.float32(7), "7"),
+        ("{n}", np.float64(7), "7"),
+        ("{n}", -0.5, "-0.5"),
+        ("{n:.1f}", 3.0, "3.0"),
+        ("{n}", 1e300, "1e+300"),
+        ("{n:03d}", nan, "nan"),
+        ("{n}", inf, "inf"),
+        ("{num_errors:04d}", 12.0, "0012"),
+    ],
+)
+def test_whole_numbers_are_written_without_a_point(field: str, value: float, text: str) -> None:
+    """A metric that counts is the same in a name as it was logged, though its mean is a float."""
+    assert render(check_template(field), {field[1:-1].partition(":")[0]: value}) == text
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("{val_loss:03d}", "{accuracy:x}", "{learning_rate:d}", "{val/mIoU_loss:b}", "{F1:02d}", "{epoch:.2d}"),
+        *("{epoch:+c}", "{n:.2d}", "{n:.3x}", "{n:,n}", "{n:_c}", "{step:#_.3d}"),
+    ],
+)
+def test_a_format_that_no_value_can_have_is_refused_at_once(field: str) -> None:
+    """Integers for what is a fraction, and formats that Python has for no number."""
+    with pytest.raises(ValueError, match=r"; write \{.*(\.4f|02d)\}"):
+        check_template(field)
+
+
+def test_a_fraction_in_a_format_of_integers_names_the_way_out() -> None:
+    """A metric of any other name may be an integer, which only its value shows."""
+    with pytest.raises(SettingsError, match=r"{n:03d} does not fit 0.5; write {n:.4f}"):
+        render(check_template("{n:03d}"), {"n": 0.5})
 
 
 def test_doubled_braces_stand_for_themselves() -> None:

@@ -29,6 +29,7 @@ def test_all_four_callbacks_act_visibly(framework: str, suffix: str, capsys: pyt
     assert re.search(r"\d+ epochs: val_loss \S+ did not improve on \S+ \(epoch \d+\) for the 4th time", summary)
     assert f"checkpoint: shown/best{suffix}" in summary
     assert "learning rate: 0.01 -> 0.002" in summary
+    assert "trainbus explain shown\n" in summary
     assert "tensorboard --logdir shown/logs" in summary
     assert Path(f"shown/best{suffix}").stat().st_size > 1000
     assert list(Path("shown/logs").rglob("*tfevents*"))
@@ -39,6 +40,37 @@ def test_the_number_of_epochs_is_obeyed(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["demo", "--epochs", "2"]) == 0
 
     assert "2 epochs: all epochs done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("framework", ["sklearn", "torch", pytest.param("keras", marks=pytest.mark.exhaustive)])
+def test_resume_continues_the_run(framework: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three epochs and then five are five in a row; without a run in the directory there is nothing to resume."""
+    for epochs in ("3", "5"):
+        assert main(["demo", "--framework", framework, "--epochs", epochs, "--out", "resumed", "--resume"]) == 0
+    assert main(["demo", "--framework", framework, "--epochs", "5", "--out", "whole"]) == 0
+
+    first, second, whole = capsys.readouterr().out.split("Training on ")[1:]
+    assert "Resumed" not in first
+    assert "Resumed from resumed/best" in second
+    assert "5 epochs: all epochs done" in second
+    best = [re.findall(r"^best val_loss: .*", text, re.MULTILINE) for text in (second, whole)]
+    assert best[0] == best[1] != []
+
+
+@pytest.mark.parametrize("framework", ["sklearn", "torch"])
+def test_a_demo_that_is_over_leaves_nothing_hidden_but_its_locks(framework: str) -> None:
+    """Every other file is one that its output names, or the manifest or the journal of one."""
+    assert main(["demo", "--framework", framework, "--epochs", "3"]) == 0
+    files = {path.name for path in Path("trainbus-demo").iterdir()}
+    assert {name for name in files if name.startswith(".")} <= {".trainbus.lock"}
+    shown = {name.partition(".")[0] for name in files if not name.startswith(".")}
+    assert shown == {"best", "logs", "journal"}
+
+
+def test_git_ignores_what_the_demo_writes() -> None:
+    """In a clone of the project, where a reader tries it."""
+    ignored = (Path(__file__).parents[3] / ".gitignore").read_text().splitlines()
+    assert "trainbus-demo/" in ignored
 
 
 def test_a_file_is_no_directory(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ def test_every_decision_is_printed_with_epoch_reason_and_action(capsys: pytest.C
     stalled = "val_loss 0.3111 did not improve on 0.3098 (epoch 3) by more than 0.0001 for the 2nd time"
     begin = next(number for number, line in enumerate(shown) if line.startswith("epoch"))
     assert shown[begin:] == [
-        "epoch 1: val_loss improved from None to 0.52000: save run/m-1.npz (ModelCheckpoint)",
+        "epoch 1: val_loss 0.52000 is the first value: save run/m-1.npz (ModelCheckpoint)",
         "epoch 2: val_loss improved from 0.52000 to 0.41000: save run/m-2.npz (ModelCheckpoint)",
         "epoch 3: val_loss improved from 0.41000 to 0.30980: save run/m-3.npz (ModelCheckpoint)",
         f"epoch 5: {stalled}: learning rate x 0.5 = 0.25 (ReduceLROnPlateau)",
@@ -130,3 +130,19 @@ def test_texts_of_a_journal_cannot_control_a_terminal(capsys: pytest.CaptureFixt
     shown = printed(capsys, "j.jsonl")
     assert "\x1b" not in shown
     assert "red?[31m?and more" in shown
+
+
+def test_the_files_of_a_long_run_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first and the last are named, as in the result that the run prints."""
+    with Run(LineSubject(), ModelCheckpoint("long/m-{epoch}", save_on=())) as run:
+        for _ in run.epochs(30):
+            run.log(loss=1.0)
+
+    assert main(["explain", "long"]) == 0
+    lines = capsys.readouterr().out.splitlines()[-6:]
+    assert lines == [
+        *(f"checkpoint: long/m-{epoch}.npz" for epoch in (1, 2, 3, 4)),
+        "(25 more)",
+        "checkpoint: long/m-30.npz",
+    ]
+    assert str(run.result).splitlines()[1:7] == lines

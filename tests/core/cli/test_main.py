@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
+import trainbus
 from trainbus.cli import main
 
 
@@ -17,6 +19,7 @@ def test_callbacks_lists_all_that_is_installed_with_a_line_each(capsys: pytest.C
         (line,) = [line for line in lines if line.split()[0] == name]
         assert line.endswith("[trainbus]")
         assert len(line.split()) > 4
+        assert "`" not in line
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,15 @@ def test_bad_arguments_give_one_clear_line(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert sentence in captured.err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """One number: the command's, the module's and the one that is installed."""
+    with pytest.raises(SystemExit) as raised:
+        main(["--version"])
+    assert raised.value.code == 0
+    assert capsys.readouterr().out == f"trainbus {trainbus.__version__}\n"
+    assert trainbus.__version__ == version("trainbus")
 
 
 def test_the_command_is_installed() -> None:

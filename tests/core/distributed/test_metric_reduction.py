@@ -96,3 +96,22 @@ def test_a_metric_without_a_value_yet_is_known_on_all_ranks(value: Any) -> None:
     second = epoch({"loss": 1.0}, {"loss": 1.0, "fid": value})
     assert list(second) == (["loss"] if value is None else ["fid", "loss"])
     assert value is None or np.array_equal(second["fid"], value)
+
+
+@given(st.lists(st.lists(logged, min_size=2, max_size=2), min_size=1, max_size=3))
+def test_a_metric_that_any_rank_measures_anew_is_without_earlier_values(rounds: list[Any]) -> None:
+    """A rank may have no batch in a validation; what no rank measures again keeps its values."""
+    ranks, last = [RunningMeans(), RunningMeans()], dict[str, Any]()
+    for values in rounds:
+        each_alone = [RunningMeans(), RunningMeans()]
+        for rank, own in enumerate(values):
+            ranks[rank].restart("")
+            for means in (ranks[rank], each_alone[rank]):
+                for name, value, count in own:
+                    means.add(name, value, count, reduces[name])  # type: ignore[arg-type]
+        found = reduced(ranks)
+        alone = reduced(each_alone).read()
+        last |= alone
+        assert found.read_latest("").keys() == alone.keys()
+        assert found.read().keys() == last.keys()
+        assert all(same(found[name], last[name]) for name in last)

@@ -213,7 +213,7 @@ def test_metrics_are_those_of_all_ranks() -> None:
         means.add("loss", float(group.rank), 1)
         means.add("val_loss", float(group.rank), 1 + 2 * group.rank)
         assert bus.on_validation_end is not None
-        bus.on_validation_end(None, 0, means.read("val_"))
+        bus.on_validation_end(None, 0, means.read_latest("val_"))
         written = ExecutionResult(decision.stop(f"rank {group.rank}"))
         reduced, result = group.bind("epoch_results", lambda: (means, written))()
         assert result == ExecutionResult(decision.stop("rank 0"))

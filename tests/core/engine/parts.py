@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from trainbus import Callback
 from trainbus.engine.executor import Executor
+from trainbus.engine.learning_rates import LearningRates
 from trainbus.engine.run_state import RunState
 from trainbus.engine.state_collector import StateCollector
 from trainbus.failures import Failures
@@ -27,4 +28,5 @@ def parts_for(subject: object = None, plugins: Mapping[str, object] | None = Non
     listed = {**(plugins or {}), **{name: each.plugin() for name, each in made_by.items()}}
     state, failures = RunState(subject), Failures()
     collector = StateCollector(state, listed, made_by, failures)
-    return Parts(state, failures, collector, Executor(subject, collector, failures))
+    rates = LearningRates(state, failures.record)
+    return Parts(state, failures, collector, Executor(subject, collector, rates, failures))

@@ -105,6 +105,7 @@ def test_a_step_is_counted_once_in_so_many_batches(accumulates: list[int], batch
 def test_a_step_that_the_loop_counts_is_added(batches: int, more: int) -> None:
     """Setting ``step`` inside a loop shifts it, and counting continues from there."""
     with Run() as run:
+        run.begin_epoch(0)
         for _ in run.batches(range(batches)):
             before = run.step
             run.step += more
@@ -117,6 +118,7 @@ def test_a_step_that_the_loop_counts_is_added(batches: int, more: int) -> None:
 def test_loops_side_by_side_both_count(listener: object, accumulate: int | None) -> None:
     """Two loaders in one loop, as adversarial training has them: each counts its own updates."""
     with Run(callbacks=[listener]) as run:
+        run.begin_epoch(0)
         seen = [run.step for _ in zip(run.batches("abc"), run.batches("xyz", accumulate=accumulate), strict=True)]
         both = 2 if accumulate else 1
         assert seen == [0, both, 2 * both]
@@ -127,6 +129,7 @@ def test_loops_side_by_side_both_count(listener: object, accumulate: int | None)
 def test_a_loop_inside_a_loop_counts_for_itself(listener: object) -> None:
     """Inner batches count in addition to the outer one's."""
     with Run(callbacks=[listener]) as run:
+        run.begin_epoch(0)
         seen = [[run.step for _ in run.batches(range(2))] for _ in run.batches(range(3))]
     assert seen == [[0, 1], [3, 4], [6, 7]]
     assert run.step == 9

@@ -2,8 +2,11 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from sklearn.linear_model import SGDClassifier
 
 from trainbus import MissingCapability, MissingDependency, Run, SettingsError, UnknownName, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
@@ -21,7 +24,7 @@ class Plain:
 def test_every_kind_of_item_becomes_a_plugin_with_a_unique_name() -> None:
     """Callbacks, settings, names and plain objects, single or in a list, each get a unique stable name."""
     listed = [
-        EarlyStopping(),
+        EarlyStopping(patience=5),
         {"callback": "EarlyStopping", "patience": 3},
         "EarlyStopping",
         Plain(),
@@ -76,8 +79,8 @@ def test_every_problem_of_the_list_is_reported_at_once() -> None:
         "the key 'callback' with the name of a callback is required",
         "EarlyStopping is a class; list an object of it",
         "'Telepathy' is not installed",
-        "ReduceLROnPlateau needs HasLearningRate, but the run has no subject",
-        "ModelCheckpoint needs Saveable, but the run has no subject",
+        "ReduceLROnPlateau needs a subject with learning rates that can be read and changed while it trains, but",
+        "ModelCheckpoint needs a subject that can be written to a file, but the run has no subject",
         "two callbacks would write",
         "mode=",
     ):
@@ -86,8 +89,60 @@ def test_every_problem_of_the_list_is_reported_at_once() -> None:
 
 def test_a_single_missing_capability_keeps_its_type() -> None:
     """One problem alone is raised as what it is."""
-    with pytest.raises(MissingCapability, match="EarlyStopping needs Snapshotable"):
+    with pytest.raises(MissingCapability, match="EarlyStopping needs a subject that can be copied to memory"):
         Run(None, EarlyStopping(restore_best_weights=True))
+
+
+MISTAKES: dict[str, tuple[Any, str]] = {
+    "None": ([None, Plain()], r"a callback is None; leave it out of the list"),
+    "a list in the list": ([[Plain()]], r"the list of callbacks holds a list; write one list: \[\*callbacks, \*more\]"),
+    "a tuple in the list": ([(Plain(),)], r"the list of callbacks holds a tuple"),
+    "a mapping by name": (
+        {"stop": EarlyStopping()},
+        r"a mapping of names to callbacks; give list\(callbacks.values\(\)\)",
+    ),
+    "a subject": ([LineSubject()], r"a LineSubject is in the place of a callback; write Run\(subject, callbacks\)"),
+    "a model": ([torch.nn.Linear(1, 1)], r"a Linear is in the place of a callback"),
+    "an optimizer": (
+        torch.optim.SGD(torch.nn.Linear(1, 1).parameters()),
+        r"a SGD is in the place of a callback; .* a model with its optimizer as one subject",
+    ),
+    "an estimator": ([SGDClassifier()], r"a SGDClassifier is in the place of a callback"),
+    "a number": ([3], r"int is no callback; list those of trainbus\.plugins, or objects with methods"),
+    "a function": ([print], r"is no callback; list those of trainbus\.plugins"),
+    "equal ones": (
+        [EarlyStopping(), EarlyStopping()],
+        r"EarlyStopping is listed twice with the same options; remove one",
+    ),
+    "equal ones apart": (
+        [EarlyStopping(patience=3), Plain(), {"callback": "EarlyStopping", "patience": 3}],
+        r"EarlyStopping is listed twice",
+    ),
+    "equal savers": ([ModelCheckpoint("m"), ModelCheckpoint("m")], r"ModelCheckpoint is listed twice"),
+    "equal plateaus": ([ReduceLROnPlateau(), "ReduceLROnPlateau"], r"ReduceLROnPlateau is listed twice"),
+    "one and the same": ([(stop := EarlyStopping(mode="max")), stop], r"EarlyStopping is listed twice"),
+}
+
+
+@pytest.mark.parametrize(("listed", "sentence"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_the_list_is_one_line_that_names_the_fix(listed: Any, sentence: str) -> None:
+    """Whatever stands in the place of a callback."""
+    with pytest.raises(SettingsError, match=sentence) as raised:
+        Run(LineSubject(), listed)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_list_may_be_anything_that_is_iterated() -> None:
+    """A generator, and the values of a mapping."""
+    callbacks = {"one": EarlyStopping(patience=1), "two": EarlyStopping(patience=2)}
+    for listed in (callbacks.values(), iter(callbacks.values()), (each for each in callbacks.values())):
+        assert [each.name for each in build_plugins(listed)] == ["EarlyStopping", "EarlyStopping-2"]
+
+
+def test_callbacks_that_differ_in_one_option_are_not_equal() -> None:
+    """Two metrics may be watched, and one with two patiences."""
+    callbacks = [EarlyStopping(patience=1), EarlyStopping(patience=2), EarlyStopping(monitor="loss", patience=1)]
+    assert len(build_plugins(callbacks)) == 3
 
 
 def test_the_same_object_twice_is_refused() -> None:

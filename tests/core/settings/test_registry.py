@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -22,7 +21,6 @@ from trainbus.settings.registry import (
     load,
     named_plugin,
     plugins_of_environment,
-    subject_for,
     summary,
 )
 
@@ -196,38 +194,3 @@ def test_the_environment_lists_names_between_commas(names: list[str], separator:
         assert plugins_of_environment() == []
         patch.setenv("TRAINBUS_PLUGINS", separator.join(names))
         assert plugins_of_environment() == names
-
-
-ADAPTERS = """
-class Subject:
-    def __init__(self, model, *rest, scoring=None):
-        self.given = (type(self).__name__, model, rest, scoring)
-
-class One(Subject): ...
-class Two(Subject): ...
-"""
-
-
-@given(modules=st.lists(st.sampled_from(["one.models", "two", "two.layers", "onesided", "elsewhere"]), max_size=5))
-def test_the_first_class_with_an_adapter_decides(modules: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Of the classes that a model inherits from, whatever the others are; without an adapter it is its own subject."""
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "some_adapters.py").write_text(ADAPTERS)
-    install(folder, "adapting", "[trainbus.adapters]\none = some_adapters:One\ntwo = some_adapters:Two\n")
-    kind: type = SimpleNamespace
-    for module in reversed(modules):
-        kind = type("Model", (kind,), {"__module__": module})
-    model = kind()
-    adapted = [module.partition(".")[0].title() for module in modules if module.partition(".")[0] in ("one", "two")]
-    with on_path(folder):
-        found = subject_for(model)
-        if not adapted:
-            assert found is model
-            with pytest.raises(SettingsError, match=r"no adapter takes a .* with further arguments; adapters: .*one"):
-                subject_for(model, 1)
-            return
-        assert vars(found)["given"] == (adapted[0], model, (), None)
-        more = subject_for(model, 1, 2, scoring="f1")
-        assert vars(more)["given"] == (adapted[0], model, (1, 2), "f1")
-        with pytest.raises(SettingsError, match=r"did you mean 'scoring'\? It takes model, rest, scoring"):
-            subject_for(model, scorin="f1")

@@ -72,7 +72,7 @@ MISTAKES = {
     "wrong value": ('callback = "ReduceLROnPlateau"\n@factor = 1.5', "factor=1.5: input should be less than 1"),
     "text of lines": (
         'callback = "EarlyStopping"\n@min_delta = """\nmuch\n"""',
-        "min_delta='much\\n': input should",
+        "min_delta='much\\n': give a number, not text",
     ),
     "in a table": ('callback = "TensorBoard"\n[callbacks.hparams]\nlr = 0.1\n@bad = [\n1,\n2]', "hparams.bad=[1, 2]:"),
     "dotted": ('callback = "TensorBoard"\n@hparams.bad = []', "hparams.bad=[]: give a finite number, a bool or text"),
@@ -144,7 +144,7 @@ SYNTAX = {
     "numbers": ("callbacks = [1]\n", "trainbus.toml:1: 1 is not a table"),
     "clash": (
         '[[callbacks]]\ncallback = "Journal"\n[[callbacks]]\ncallback = "Journal"\n',
-        ":3: Journal: two callb",
+        ":3: Journal is listed twice with the same options; remove one",
     ),
 }
 

@@ -15,15 +15,26 @@ from trainbus.testing import LineSubject
 
 
 def test_a_second_run_in_the_directory_is_refused_before_it_trains() -> None:
-    """The error names the holder and the directory; the first run is not affected."""
+    """The error says that it is of this process, and names the directory; the first run is not affected."""
     with Run(LineSubject(), ModelCheckpoint("runs/best")) as first:
         second = Run(LineSubject(), ModelCheckpoint("runs/other"))
-        with pytest.raises(CheckpointError, match=rf"another run \(process {os.getpid()} on .*\) .*runs"):
+        with pytest.raises(
+            CheckpointError, match=r"a run of this process that has not ended saves .*runs.*; end it first"
+        ):
             second.begin()
         for _ in first.epochs(1):
             first.log(loss=1)
 
     assert Path("runs/best.npz").exists()
+
+
+@pytest.mark.parametrize("owner", ["process 7 on elsewhere", f"process {os.getpid()} on elsewhere", ""])
+def test_a_run_of_another_process_is_named(owner: str) -> None:
+    """Also one that has the same number on another machine, or has not yet written its name."""
+    with lock_directories([Path("runs")]):
+        Path("runs", LOCK).write_text(owner)
+        with pytest.raises(CheckpointError, match=rf"another run \({owner or 'starting'}\) saves its checkpoints"):
+            lock_directories([Path("runs")])
 
 
 def test_runs_one_after_the_other_share_a_directory() -> None:

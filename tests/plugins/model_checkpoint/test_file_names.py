@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trainbus import MissingMetric, Run
+from trainbus import MissingMetric, Run, SettingsError
 from trainbus.checkpoints.filename_template import render
 from trainbus.plugins import ModelCheckpoint
 from trainbus.plugins.model_checkpoint import file_names
-from trainbus.testing import LineSubject
+from trainbus.testing import LineSubject, scripted
 
 from .saved_files import on_disk, saved
 
@@ -46,6 +47,30 @@ def test_a_metric_that_is_logged_as_none_is_no_mistake() -> None:
     assert saved(history, filepath="{epoch}-{fid:.1f}") == ["1-nan.npz", "2-0.5.npz", "3-nan.npz", "4-nan.npz"]
 
 
+@pytest.mark.parametrize("name", ["val/mAP@0.50", "precision[0]", "F1 (macro)", "bbox:AP!", "a.b", "val/AP@[0.5:0.95]"])
+def test_a_metric_of_any_name_can_be_in_the_name(name: str) -> None:
+    """The directory of the files is the one in front of the field, and a run resumes from them."""
+    callback = ModelCheckpoint(f"runs/{{epoch}}-{{{name}:.2f}}", save_freq="epoch", save_last=True)
+    assert callback.locked_directories() == (str(Path("runs").resolve()),)
+    run, _ = scripted([{name: 0.5}, {name: None}, {name: 0.25}], callback, LineSubject())
+    assert [path.as_posix() for path in run.result.checkpoints if path.stem != "last"] == [
+        "runs/1-0.50.npz", "runs/2-nan.npz", "runs/3-0.25.npz"
+    ]  # fmt: skip
+    with Run(LineSubject(), callback, resume="auto") as resumed:
+        assert resumed.epoch == 2
+
+
+def test_a_metric_that_counts_is_whole_in_the_name() -> None:
+    """Though its mean is a float; a fraction in a format of integers names the way out."""
+    history = [{"tokens": 512, "errors": 3}, {"tokens": 1024, "errors": 12}]
+    names = saved(history, filepath="{tokens}-{errors:03d}")
+    assert names == ["512-003.npz", "1024-012.npz"]
+    with pytest.raises(SettingsError, match=r"{errors:03d} does not fit 0.5; write {errors:.4f}"):
+        saved([{"errors": 0.5}], filepath="{errors:03d}")
+    with pytest.raises(SettingsError, match=r"{val_loss:03d}: val_loss is not an integer"):
+        ModelCheckpoint("{val_loss:03d}")
+
+
 def test_fixed_names_are_in_a_directory_without_fields() -> None:
     """If the directory of the template depends on the epoch, the fixed files are above it."""
     saved([{"loss": 1}, {"loss": 1}], filepath="d/{epoch}/m", save_last=True, save_on=("end",))
@@ -66,5 +91,5 @@ def test_once_all_fields_are_known_only_saved_models_are_named(monkeypatch: pyte
         [{"val_loss": loss} for loss in (3, 4, 5, 2, 6, 7)], filepath="m-{epoch}-{val_loss}", save_best_only=True
     )
 
-    assert names == ["m-1-3.0.npz", "m-4-2.0.npz"]
+    assert names == ["m-1-3.npz", "m-4-2.npz"]
     assert set(rendered) == set(names)

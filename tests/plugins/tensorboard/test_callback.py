@@ -15,7 +15,7 @@ from .runs import train
 
 def test_histograms_need_weights():
     """histogram_freq is rejected if the subject has no weights."""
-    with pytest.raises(MissingCapability, match="TensorBoard needs HasWeights"):
+    with pytest.raises(MissingCapability, match="TensorBoard needs a subject with named arrays that training changes"):
         Run(None, TensorBoard("logs", histogram_freq=1))
 
 

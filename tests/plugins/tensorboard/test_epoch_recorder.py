@@ -177,7 +177,7 @@ def test_two_simultaneous_runs_never_write_to_one_directory():
     callback = TensorBoard("logs")
     with Run(None, callback):
         with pytest.raises(
-            SettingsError, match=r"another run .* saves its charts in .*; give each run its own directory"
+            SettingsError, match=r"a run of this process .* saves its charts in .*, or give each run its own directory"
         ):
             Run(None, callback).begin()
         with Run(None, TensorBoard("logs/other")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -112,6 +113,25 @@ def test_a_sweep_has_its_frontier_and_code_of_its_library(by: str) -> None:
     assert ("keras.callbacks.EarlyStopping(" in text) is (by == "keras")
     one = sweep_text(runs(1), sweep(runs(1), patience=[2], min_delta=[0], start_from_epoch=[0], smoothing=[None]))
     assert "1 policy (one of each); of these" in one
+
+
+@pytest.mark.parametrize("path", ["my runs", "it's", "a" * 200, "$HOME;ls", "*", "-x/y"])
+def test_the_next_commands_can_be_copied_to_a_shell(path: str) -> None:
+    """A path is complete, and quoted where a shell would read it as something else."""
+    text = overview_text(runs(2), sweep(runs(2), **FEW), [path, "logs"])
+    commands = [line.partition(":   ")[2] for line in text.splitlines()[-2:]]
+    assert [shlex.split(command)[2:4] for command in commands] == [[path, "logs"]] * 2
+
+
+@pytest.mark.parametrize("notes", [(), ("a note",)])
+def test_parts_are_an_empty_line_apart(notes: tuple[str, ...]) -> None:
+    """Whatever parts a report has, it has no two empty lines in a row, and none at its ends."""
+    recordings = [replace(each, notes=notes) for each in runs(2)]
+    found = sweep(recordings, **FEW)
+    replayed = replay_text(recordings, replay(recordings, EarlyStopping(patience=2)))
+    for text in (overview_text(recordings, found, ["logs"]), replayed, sweep_text(recordings, found)):
+        assert "\n\n\n" not in text
+        assert text == text.strip("\n")
 
 
 def test_a_long_frontier_is_thinned() -> None:

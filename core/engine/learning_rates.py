@@ -1,0 +1,150 @@
+"""The learning rates of a run: those of each epoch's first weight update, and whether changes of them act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import log, prod
+from typing import NamedTuple
+
+from ..capabilities import HasLearningRate, TracksLearningRate, has
+from ..decision import ScaleLearningRate
+from ..errors import SettingsError
+from ..metrics.scalars import fetch_together
+from .run_state import RunState
+
+CHECKS = 2
+"""Epochs after a change in which it is checked: a scheduler that steps once a batch acts after the first update."""
+
+
+class Change(NamedTuple):
+    """A change of learning rates that a decision made."""
+
+    by: str
+    """The plugin that asked for it."""
+    epoch: int
+    """The epoch in which it was made."""
+    begin: int
+    """The first epoch whose first update uses the new rates."""
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    unchanged: Callable[[], Mapping[str, float] | None]
+    """Returns the rates that the schedules would have given by now without any change; None if that is unknown."""
+
+    def factor(self, name: str) -> float:
+        """Return what a rate was multiplied by."""
+        before = self.before.get(name)
+        return self.after[name] / before if before and name in self.after else 1.0
+
+
+class LearningRates:
+    """Notes the learning rates of each epoch's first weight update, scales them, and checks that this acts.
+
+    Args:
+        state: The plain data of the run; its ``learning_rates`` are those of the present epoch.
+        record: Records that something else has undone a change: ``Failures.record``.
+    """
+
+    def __init__(self, state: RunState, record: Callable[[str, Exception, str], None]) -> None:
+        self._state = state
+        self._record = record
+        self.open = False
+        """Whether the first batch of the epoch is yet to come."""
+        self._changes: list[Change] = []
+        self._reported: set[str] = set()
+
+    # --- the rates of an epoch's first weight update
+
+    def begin_epoch(self) -> None:
+        """Note the rates of the next weight update, for a loop that states no batches."""
+        self.open = True
+        self._note()
+
+    def resume_epoch(self) -> None:
+        """Keep the rates that were restored for the interrupted epoch, if it had an update."""
+        if not self._state.learning_rates:
+            self.begin_epoch()
+
+    def first_batch(self) -> None:
+        """Note the rates of the next weight update if the epoch had no batch yet: they may have changed since then."""
+        if self.open:
+            self.open = False
+            self._note()
+
+    def end_epoch(self) -> Mapping[str, float]:
+        """Return the rates of the epoch's first weight update; those on a device stay there."""
+        self.open = False
+        rates, self._state.learning_rates = self._state.learning_rates, {}
+        if has(self._state.subject, TracksLearningRate):
+            self._state.subject.release_learning_rates()
+        return rates
+
+    @property
+    def _is_before_update(self) -> bool:
+        state = self._state
+        return state.epochs_started > state.epochs_finished and (self.open or not state.learning_rates)
+
+    def _note(self) -> None:
+        subject = self._state.subject
+        if has(subject, TracksLearningRate):
+            self._state.learning_rates = subject.hold_learning_rates()
+        elif has(subject, HasLearningRate):
+            self._state.learning_rates = subject.learning_rates()
+
+    # --- changes of the rates
+
+    def scale(self, subject: HasLearningRate, actions: Iterable[ScaleLearningRate]) -> None:
+        """Scale every rate; if several actions ask for it, the lowest new rate wins.
+
+        Raises:
+            SettingsError: The subject cannot set the rates.
+        """
+        actions = list(actions)
+        before = dict(subject.learning_rates())
+        after = {name: min(action.applied_to(rate) for action in actions) for name, rate in before.items()}
+        changed = {name: rate for name, rate in after.items() if rate != before[name]}
+        unchanged: Callable[[], Mapping[str, float] | None] = lambda: before  # noqa: E731
+        if changed and has(subject, TracksLearningRate):
+            unchanged = subject.follow_schedules()
+        subject.set_learning_rates(changed)
+        if changed:
+            by = next((each.by for each in actions if each.by), "loop")
+            epoch = self._state.epoch
+            begin = epoch if self._is_before_update else epoch + 1
+            self._changes.append(Change(by, epoch, begin, before, changed, unchanged))
+
+    def check(self, rates: Mapping[str, float]) -> None:
+        """Report a change of the last epochs that did not act on the rates of the epoch's first weight update."""
+        epoch = self._state.epoch
+        made = [each for each in self._changes if each.begin <= epoch]
+        rates = fetch_together(rates) if made else {}
+        for number, change in enumerate(made):
+            unchanged = change.unchanged() or {}
+            for name in sorted(change.after.keys() & rates.keys() & unchanged.keys() - self._reported):
+                undone = unchanged[name] * prod(each.factor(name) for each in made[number + 1 :])
+                acting = undone * change.factor(name)
+                if _is_nearer(rates[name], undone, acting):
+                    self._reported.add(name)
+                    self._report(change, name, rates[name], acting)
+        self._changes = [each for each in self._changes if epoch < each.begin + CHECKS - 1]
+
+    def _report(self, change: Change, name: str, rate: float, due: float) -> None:
+        subject = self._state.subject
+        why = "something outside of the run sets it"
+        if has(subject, TracksLearningRate):
+            why = subject.what_changes(name)
+        error = SettingsError(
+            f"{name} was changed from {change.before[name]:.6g} to {change.after[name]:.6g} in epoch "
+            f"{change.epoch + 1}, but epoch {self._state.epoch + 1} began with {rate:.6g}, not {due:.6g}: {why}"
+        )
+        self._record(change.by, error, "a change of the learning rate was undone")
+
+
+def _is_nearer(rate: float, one: float, other: float) -> bool:
+    """Return whether the rate is nearer to one than to the other, as a factor.
+
+    >>> _is_nearer(0.09, 0.1, 0.01), _is_nearer(0.0, 0.1, 0.0), _is_nearer(0.1, 0.1, 0.0)
+    (True, False, True)
+    """
+    if min(rate, one, other) <= 0:
+        return abs(rate - one) < abs(rate - other)
+    return abs(log(rate / one)) < abs(log(rate / other))

@@ -1,0 +1,155 @@
+"""The arguments of the functions that users call: whether they fit, and what to say if they do not."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast
+
+from ..errors import SettingsError
+from ..metrics.names import hint_with_list
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def checked(name: str, advice: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a function whose calls raise a ``SettingsError`` if the arguments do not fit its parameters.
+
+    Calls that fit are as they were: the parameters are compared only when Python has refused a call.
+
+    Args:
+        name: The function's name in the message, such as that of the class whose ``__init__`` it is.
+        advice: What to do, in the message, about too many arguments by position.
+
+    >>> @checked("train")
+    ... def train(model, *, epochs=1): ...
+    >>> train("a model", epoch=3)
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.SettingsError: train: unknown argument 'epoch'; did you mean 'epochs'? arguments: model, epochs
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def call(*given: P.args, **named: P.kwargs) -> T:
+            try:
+                return function(*given, **named)
+            except TypeError as error:
+                # with a further frame in the traceback, the error comes from inside the function
+                if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                    raise
+                why = mismatch(function, given, named, name, advice) or str(error)
+            raise SettingsError(why)
+
+        return call
+
+    return decorate
+
+
+def mismatch(
+    function: Callable[..., Any],
+    given: Iterable[object],
+    named: Mapping[str, object],
+    name: str,
+    advice: str = "",
+    more: Iterable[str] = (),
+) -> str:
+    """Return why a function does not take these arguments, with the nearest right name; "" if it takes them.
+
+    Args:
+        function: The function, or a class.
+        given: The arguments by position; those of a method begin with its object.
+        named: The arguments by name.
+        name: The function's name in the message.
+        advice: A sentence for too many arguments by position.
+        more: Names of further arguments that may be given by name.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    if parameters and parameters[0].name == "self":
+        given, parameters = list(given)[1:], parameters[1:]
+    given = list(given)
+    positional = [each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    known = [*(each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)), *more]
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+        for wrong in named:
+            if wrong not in known:
+                return f"{name}: unknown argument {wrong!r}{hint_with_list(wrong, known, 'arguments')}"
+    if len(given) > len(positional) and not any(each.kind is each.VAR_POSITIONAL for each in parameters):
+        count = f"{len(given)} {'was' if len(given) == 1 else 'were'} given"
+        takes = f"only {', '.join(positional)} by position" if positional else "no argument by position"
+        others = [each for each in known if each not in positional]
+        advice = advice or (f"give others by name: {', '.join(others)}" if others else "leave the others out")
+        return f"{name} takes {takes}, but {count}; {advice}"
+    for twice in positional[: len(given)]:
+        if twice in named:
+            return f"{name}: the argument {twice!r} is given twice"
+    needed = [each.name for each in parameters if each.default is each.empty and each.name in known]
+    absent = [each for each in needed if each not in named and each not in positional[: len(given)]]
+    return f"{name}: the argument {absent[0]!r} is missing; give it: {name}({', '.join(needed)})" if absent else ""
+
+
+def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
+    """Return an argument that must be a whole number as an int.
+
+    Args:
+        name: Its name in the message.
+        value: The argument: an integer of Python, NumPy or another library, or a float such as 3.0.
+        least: The smallest valid number.
+        advice: What to give, in the message, instead of "a whole number of at least ...".
+
+    Raises:
+        SettingsError: It is not a whole number, or too small.
+
+    >>> whole_number("epochs", 3.0, least=0)
+    3
+    >>> whole_number("epochs", "3", least=0)
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.SettingsError: epochs='3': give a whole number of at least 0, not text
+    """
+    number: int | None = None
+    if isinstance(value, float) and value.is_integer():
+        number = int(value)
+    elif not isinstance(value, bool):
+        try:
+            number = operator.index(cast("Any", value))
+        except TypeError:
+            number = None
+    if number is None or number < least:
+        otherwise = f"give a whole number of at least {least}{', not text' if isinstance(value, str) else ''}"
+        raise SettingsError(f"{name}={value!r}: {advice or otherwise}")
+    return number
+
+
+def check_validation_freq(value: object) -> None:
+    """Raise an error unless a ``validation_freq`` says which epochs have a validation.
+
+    Raises:
+        SettingsError: It is neither a number of at least 1 nor a collection of such numbers.
+
+    >>> check_validation_freq([1, 5])
+    """
+    advice = "give n for every n-th epoch, at least 1, or the epochs, counted from 1; [] if none has a validation"
+    several = isinstance(value, Collection) and not isinstance(value, (str, bytes))
+    for each in cast("Collection[object]", value) if several else [value]:
+        whole_number("validation_freq", each, 1, advice)
+
+
+def check_metrics(metrics: object) -> None:
+    """Raise an error unless metrics are a mapping whose keys are text.
+
+    Raises:
+        SettingsError: They are not a mapping, or a key is not text.
+
+    >>> check_metrics({"loss": 1.0})
+    """
+    if not isinstance(metrics, Mapping):
+        raise SettingsError(
+            f"metrics are {type(metrics).__name__}, not a mapping; write name=value, or {{name: value}}"
+        )
+    wrong = next((name for name in cast("Mapping[object, object]", metrics) if not isinstance(name, str)), "")
+    if not isinstance(wrong, str):
+        raise SettingsError(f"the metric {wrong!r} has no text as its name; give one, such as {str(wrong)!r}")

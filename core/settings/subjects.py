@@ -1,0 +1,142 @@
+"""What a run trains: the subject for a model, and what to say of an object that is none."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from collections.abc import Iterable, Mapping
+from textwrap import shorten
+from typing import Any, cast
+
+from .. import capabilities
+from ..callback import Callback
+from ..capabilities import HasLearningRate, HasStateDict, Node, Ranks, Saveable, Snapshotable, has
+from ..errors import SettingsError
+from ..hooks import implements_hooks
+from .arguments import mismatch
+from .registry import installed, load
+
+_CAPABILITIES: tuple[type, ...] = tuple(
+    each
+    for each in (getattr(capabilities, name) for name in capabilities.__all__)
+    if inspect.isclass(each) and each not in (HasStateDict, Node, Ranks)
+)
+"""What a subject can do; a ``state_dict`` alone is that of a model or a plugin."""
+
+_ESSENTIAL = (HasLearningRate, Saveable, Snapshotable)
+"""What the subject for a model can do."""
+
+
+def adapter_of(model: object) -> importlib.metadata.EntryPoint | None:
+    """Return the entry point of the adapter for a model's type, without importing it; None if there is none.
+
+    The entry point of an adapter has the name of the package whose types it adapts. The first class in the model's MRO
+    whose package has an adapter decides, so that a Keras model that is also a torch module is a Keras model.
+    """
+    known = installed("adapters")
+    packages = (ancestor.__module__.partition(".")[0] for ancestor in type(model).__mro__)
+    return next((known[package] for package in packages if package in known), None)
+
+
+def subject_for(model: object, rest: Iterable[Any], options: Mapping[str, Any], more: Iterable[str] = ()) -> object:
+    """Return the subject for a model, from the adapter for its type; a subject is returned as it is.
+
+    Args:
+        model: The model.
+        rest: More arguments of the adapter, such as an optimizer.
+        options: Keyword arguments of the adapter.
+        more: Names of further arguments of ``watch``, for messages.
+
+    Raises:
+        SettingsError: The adapter does not take the arguments, or the object is neither a model nor a subject.
+    """
+    callback = next((each for each in (model, *rest) if is_callback(each)), None)
+    if callback is not None:
+        raise SettingsError(
+            f"watch takes callbacks by name, and {describe(callback)} is given by position; "
+            "write watch(model, optimizer, callbacks=callbacks)"
+        )
+    if model is None:
+        raise SettingsError("watch needs a model; write Run(callbacks=callbacks) for a loop that only has numbers")
+    point = None if isinstance(model, type) else adapter_of(model)
+    adapter = load("adapters", point.name) if point else _subject_itself
+    if point is None:
+        check_subject(model)
+    why = mismatch(adapter, (model, *rest), options, "watch", more=more)
+    if why:
+        raise SettingsError(why)
+    return adapter(model, *rest, **options)
+
+
+def _subject_itself(model: object) -> object:
+    """Return the object: a subject needs no adapter, and so no further arguments."""
+    return model
+
+
+def is_subject(candidate: object) -> bool:
+    """Return whether an object can do something that a callback may need.
+
+    A model of a framework with an adapter may have a method of such a name by chance, such as ``graph``.
+    """
+    if isinstance(candidate, type):
+        return False
+    needed = _CAPABILITIES if adapter_of(candidate) is None else _ESSENTIAL
+    return any(has(candidate, each) for each in needed)
+
+
+def is_callback(candidate: object) -> bool:
+    """Return whether an object belongs into a list of callbacks, or is such a list."""
+    if isinstance(candidate, (list, tuple, set)):
+        return any(map(is_callback, cast("Iterable[object]", candidate)))
+    kind = candidate if isinstance(candidate, type) else type(candidate)
+    return issubclass(kind, Callback) or (implements_hooks(candidate) and not is_subject(candidate))
+
+
+def check_subject(candidate: object) -> None:
+    """Raise an error if an object can be nothing that a run trains, with what to give instead.
+
+    Args:
+        candidate: The object; None for a run without a subject.
+
+    Raises:
+        SettingsError: It is not a subject.
+    """
+    if candidate is not None and not is_subject(candidate):
+        raise SettingsError(_why_no_subject(candidate))
+
+
+def _why_no_subject(candidate: object) -> str:
+    what = describe(candidate)
+    if is_callback(candidate):
+        return (
+            f"{what} is given as the subject; write Run(subject, callbacks), or Run(callbacks=callbacks) for a loop "
+            "without a model"
+        )
+    if isinstance(candidate, type):
+        return f"{what} is given as the subject; give an object of it: {candidate.__name__}(...)"
+    point = adapter_of(candidate)
+    if point is not None:
+        optimizer = ", optimizer" if point.name == "torch" else ""
+        return (
+            f"{what} is no subject; write Run({point.attr}(model{optimizer}), callbacks) with {point.attr} from "
+            f"{point.module}, or trainbus.watch(model{optimizer}, callbacks=callbacks)"
+        )
+    known = ", ".join(installed("adapters")) or "no framework"
+    return (
+        f"{what} is no subject of a run; give the subject of an adapter (there are adapters for {known}), an object of "
+        "your own with the methods of trainbus.capabilities, or None for a loop that only has numbers"
+    )
+
+
+def describe(candidate: object) -> str:
+    """Return what an object is, for a message: a short value, a class, or the type of an object.
+
+    >>> describe("abc"), describe(dict), describe([1]), describe(object())
+    ("'abc'", 'the class dict', 'a list', 'an object')
+    """
+    if candidate is None or isinstance(candidate, (str, int, float)):
+        return shorten(repr(candidate), 60, placeholder="...")
+    if isinstance(candidate, type):
+        return f"the class {candidate.__name__}"
+    name = type(candidate).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

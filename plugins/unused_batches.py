@@ -1,0 +1,30 @@
+"""Say that a loop has no batches or weight updates for a plugin that acts on them."""
+
+from __future__ import annotations
+
+from trainbus import LoopError, Run
+
+
+def report_uncounted(run: Run, plugin: object, lost: str, *, steps: bool) -> None:
+    """Report a first epoch without what a plugin counts; it would wait for it in silence until the end of the run.
+
+    Call this at the end of the first epoch. A resumed run may continue after the last batch of its epoch.
+
+    Args:
+        run: The run.
+        plugin: The plugin.
+        lost: What the plugin does without, in a few words.
+        steps: Whether it counts weight updates, and not batches only.
+    """
+    if run.resumed is not None:
+        return
+    epoch = f"epoch {run.epoch + 1}"
+    if not run.state.counters.current_trained_batches:
+        problem = f"{epoch} had no batch: loop over run.batches(loader), or call run.begin_batch() and run.end_batch()"
+    elif steps and not run.step:
+        problem = (
+            f"{epoch} counted no step: give accumulate= to run.batches() if it is not its default, or set run.step"
+        )
+    else:
+        return
+    run.report_failure(plugin, lost, LoopError(problem))
