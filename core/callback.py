@@ -181,8 +181,8 @@ class Callback(BaseModel):
         """Return absolute paths of directories that it writes to; a journal is put in the first of them."""
         return self.locked_directories()
 
-    def checkpoint_patterns(self) -> tuple[str, ...]:
-        """Return ``glob`` patterns of the checkpoints that the callback may have written."""
+    def checkpoint_patterns(self, subject: object = None) -> tuple[str, ...]:
+        """Return ``glob`` patterns of the checkpoints of ``subject`` that the callback may have written."""
         return ()
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:

@@ -84,7 +84,12 @@ class Lifecycle:
         self.stop_requests = StopRequests(signals, state, group)
         self.resumer = Resumer(
             resume,
-            partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(group.rank, group.size)),
+            partial(
+                locate,
+                callbacks=self.callbacks.values(),
+                share=VerificationShare(group.rank, group.size),
+                subject=subject,
+            ),
             partial(
                 Resumption,
                 plugins=self.plugins,

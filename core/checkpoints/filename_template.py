@@ -37,7 +37,7 @@ _REAL = re.compile(
 _EXACT = 2**53
 """Integers below this are exact in double precision."""
 LONGEST = 240
-"""Bytes of one part of a path: file systems allow 255, and the suffix of a manifest needs 14 of them."""
+"""Bytes of one part of a path: file systems allow 255, and the name of a manifest needs 14 of them."""
 _DIGITS = 8
 """Digits of the digest that keeps shortened names apart."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)[ .]*(\..*)?", re.IGNORECASE)

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from ..callback import Callback
 from ..checkpoints import (
-    MANIFEST,
     Checkpoint,
     CheckpointInfo,
     entries_of,
     inspect_paths,
+    manifest_of,
     newest,
+    payload_of,
     payloads_in,
     read,
     scan,
@@ -37,6 +38,7 @@ def locate(
     callbacks: Collection[Callback],
     share: VerificationShare = EVERY_PART,
     without: Collection[Location] = (),
+    subject: object = None,
 ) -> Checkpoint | None:
     """Find the checkpoint to resume from.
 
@@ -46,6 +48,7 @@ def locate(
         callbacks: The callbacks of the run.
         share: The parts of a sharded checkpoint to verify, if other processes verify the others.
         without: Checkpoints that other processes have found to be damaged.
+        subject: What is trained, which knows the suffixes of its files.
 
     Returns:
         The checkpoint, verified; None for "auto" if there is none.
@@ -56,7 +59,7 @@ def locate(
     """
     try:
         if source == AUTO:
-            return _of_callbacks(callbacks, share, without)
+            return _of_callbacks(callbacks, share, without, subject)
         path = _path_of(source)
         backend = backend_for(path)
         if backend.is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
@@ -91,13 +94,14 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
 
 
 def _of_callbacks(
-    callbacks: Collection[Callback], share: VerificationShare, without: Collection[Location]
+    callbacks: Collection[Callback], share: VerificationShare, without: Collection[Location], subject: object
 ) -> Checkpoint | None:
-    patterns = [pattern for callback in callbacks for pattern in callback.checkpoint_patterns()]
+    patterns = [pattern for callback in callbacks for pattern in callback.checkpoint_patterns(subject)]
     if not patterns:
         raise SettingsError("resume='auto' needs a callback that saves: list ModelCheckpoint, or give a path")
-    places = [backend_for(location(pattern + suffix)) for pattern in patterns for suffix in ("", MANIFEST)]
-    payloads = {path.with_name(path.name.removesuffix(MANIFEST)) for place in places for path in place.glob()}
+    paths = [location(pattern) for pattern in patterns]
+    places = [backend_for(each) for path in paths for each in (path, manifest_of(path))]
+    payloads = {payload_of(path) or path for place in places for path in place.glob()}
     candidates = inspect_paths(payloads - set(without))
     found = _newest_of(candidates, share)
     if found is None:

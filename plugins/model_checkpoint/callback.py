@@ -81,14 +81,21 @@ class ModelCheckpoint(CheckpointSettings):
         """Return the directory of the files: the innermost one without a field in its path."""
         return (absolute(sibling_path(self.filepath, "", "")),)
 
-    def checkpoint_patterns(self) -> tuple[str, ...]:
-        """Return patterns of the template and of the fixed names, with any suffix if none is given."""
-        suffix = suffix_in(self.filepath)
-        patterns = [
-            glob_pattern(path) + ("" if suffix else ".*") for path in (self.filepath, *self.fixed_paths().values())
-        ]
+    def checkpoint_patterns(self, subject: object = None) -> tuple[str, ...]:
+        """Return patterns of the template and of the fixed names; without a suffix, with each that the subject writes.
+
+        If the subject writes none, any suffix will do.
+        """
+        suffixes, added = [suffix_in(self.filepath)], [""]
+        if not suffixes[0]:
+            suffixes = added = [".*"]
+            if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
+                written = (subject.suffixes(weights_only=weights_only) for weights_only in (False, True))
+                suffixes = added = list(dict.fromkeys(suffix for each in written for suffix in each))
+        paths = (self.filepath, *self.fixed_paths().values())
+        patterns = [glob_pattern(path) + suffix for path in paths for suffix in added]
         short = truncated_glob(self.filepath)
-        return (*patterns, f"{short}{suffix or '.*'}") if short else tuple(patterns)
+        return (*patterns, *(short + suffix for suffix in suffixes)) if short else tuple(patterns)
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Yield also a suffix that the subject cannot write, and a ``filepath`` that is a directory."""

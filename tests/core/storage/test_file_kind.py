@@ -69,7 +69,7 @@ def test_a_checkpoint_never_replaces_a_special_file(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["m-1.npz", "m-1.npz.trainbus.json", "journal.jsonl", ".trainbus-slot-1.npz"])
+@pytest.mark.parametrize("name", ["m-1.npz", "trainbus.m-1.npz.json", "journal.jsonl", ".trainbus-slot-1.npz"])
 def test_a_special_file_in_a_directory_is_passed_over_or_refused(kind: str, name: str) -> None:
     """It is neither read nor waited for."""
     Path("run").mkdir()
