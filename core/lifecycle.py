@@ -89,7 +89,12 @@ class Lifecycle:
         self.ends, self._trains = EndRecords(), False
         self.resumer = Resumer(
             resume,
-            partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(group.rank, group.size)),
+            partial(
+                locate,
+                callbacks=self.callbacks.values(),
+                share=VerificationShare(group.rank, group.size),
+                subject=subject,
+            ),
             partial(
                 Resumption,
                 plugins=self.plugins,

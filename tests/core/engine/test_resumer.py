@@ -141,7 +141,7 @@ def test_what_was_left_of_the_last_decision_is_done() -> None:
     parts.state.epochs_finished = parts.state.epochs_started = 1
     parts.executor.execute(asked)
     Path("b.npz").unlink()
-    Path("b.npz.trainbus.json").unlink()
+    Path("trainbus.b.npz.json").unlink()
     path.touch()
 
     again, resumer = resumed("a.npz")

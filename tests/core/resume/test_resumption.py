@@ -219,8 +219,8 @@ TestLives = Lives.TestCase
 def test_a_file_that_the_subject_does_not_read_is_refused_with_those_that_it_reads() -> None:
     """Whatever the error says, it names the checkpoint, and the suffixes of this subject."""
     resumed([3.0], SAVED)
-    for suffix in ("", ".trainbus.json"):
-        Path(f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
+    for form in ("{}", "trainbus.{}.json"):
+        Path("run", form.format("m-1.npz")).rename(form.format("m.keras"))
     payload, (content,) = Path("m.keras"), entries_of(Path("m.keras"))
     moment = content.model_dump(include={"epoch", "step", "metrics", "run_state"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
