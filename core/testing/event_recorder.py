@@ -121,7 +121,7 @@ def scripted(
     recorder = EventRecorder("on_decision")
     listed = as_list(callbacks)
     validated = [epoch for epoch, metrics in enumerate(history, start=1) if any(map(is_validated, metrics))]
-    with Run(subject, [*listed, recorder], progress=False) as run:
+    with Run(subject, [*listed, recorder], verbose=0) as run:
         for epoch in run.epochs(len(history), validation_freq=validated or 1):
             run.log(history[epoch])
     return run, recorder.of("on_decision", "epoch", "decision")

@@ -242,7 +242,7 @@ def test_a_metric_that_one_rank_lacks_is_an_error_on_all() -> None:
     """Every rank reads the monitors at the end of the epoch, before the plugins."""
 
     def play(ranks: ThreadRanks) -> str:
-        run = Run(Trained(ranks), [EarlyStopping(monitor="score", mode="max")], progress=False, signals=())
+        run = Run(Trained(ranks), [EarlyStopping(monitor="score", mode="max")], verbose=0, signals=())
         with pytest.raises((MissingMetric, RankError)) as raised, run:
             for _ in run.epochs(1):
                 run.begin_validation()
@@ -259,7 +259,7 @@ def test_each_validation_of_all_ranks_measures_anew() -> None:
 
     def play(ranks: ThreadRanks) -> dict[str, list[Any]]:
         waits = EarlyStopping(monitor="fid", mode="min", patience=1)
-        with Run(Trained(ranks), [waits], progress=False, signals=()) as run:
+        with Run(Trained(ranks), [waits], verbose=0, signals=()) as run:
             for epoch in run.epochs(3):
                 for losses in ([10.0, 20.0], [2.0] if ranks.rank else []):
                     with run.validation():
@@ -340,7 +340,7 @@ def test_a_state_that_no_checkpoint_can_store_is_refused_on_all_ranks() -> None:
         def load_state_dict(self, state: object) -> None: ...
 
     def play(ranks: ThreadRanks) -> str:
-        run = Run(Trained(ranks), [Layer(object() if ranks.rank else 1)], progress=False, signals=())
+        run = Run(Trained(ranks), [Layer(object() if ranks.rank else 1)], verbose=0, signals=())
         with pytest.raises((SettingsError, RankError)) as raised:
             run.begin()
         return str(raised.value)

@@ -92,11 +92,11 @@ def test_a_value_that_is_not_a_number_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\x00", "tab\t"], ids=repr)
 def test_names_that_would_garble_a_terminal_are_refused(name: str) -> None:
     """Line breaks and escape sequences are refused when they are logged, by the loop and by a framework."""
-    with Run(None, progress=False) as run:
+    with Run(None, verbose=0) as run:
         for _ in run.epochs(1):
             with pytest.raises(SettingsError, match="is not a valid name of a metric"):
                 run.log({name: 1.0})
-    with pytest.raises(SettingsError, match="is not a valid name of a metric"), Run(None, progress=False) as run:
+    with pytest.raises(SettingsError, match="is not a valid name of a metric"), Run(None, verbose=0) as run:
         run.begin_epoch(0)
         run.end_epoch({name: 1.0})
 
