@@ -72,7 +72,7 @@ def epoch(what: str) -> Passage:
             ReduceLROnPlateau(monitor="loss", patience=1),
             ModelCheckpoint(f"{folder}/best", monitor="loss", save_best_only=True),
         ]
-        with Run(LineSubject(), callbacks, progress=False) as run:
+        with Run(LineSubject(), callbacks, verbose=0) as run:
             losses = LOSSES[what]
             for number in run.epochs(len(losses)):
                 run.log(loss=losses[number])
