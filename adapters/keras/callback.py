@@ -13,6 +13,7 @@ from typing import Any
 from trainbus import LoopError, Run
 from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
+from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import Source
@@ -70,6 +71,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto". The first ``fit`` continues from there: it
             begins with the following epoch, restores the optimizer's state, and ends with the same last epoch.
         resume_strict: As in ``trainbus.Run``.
+        resume_learning_rates: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         validation_data: Data for TensorBoard's activations, in the forms that ``fit`` takes; by default the validation
             data of ``fit``.
@@ -86,12 +88,17 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         verbose: Verbose | None = None,
         resume: Source | None = None,
         resume_strict: bool = False,
+        resume_learning_rates: RateSource = "checkpoint",
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
         self._options = {"verbose": verbose, "signals": signals, "validation_data": validation_data, "timeout": timeout}
-        self._resume = {"resume": resume, "resume_strict": resume_strict}
+        self._resume = {
+            "resume": resume,
+            "resume_strict": resume_strict,
+            "resume_learning_rates": resume_learning_rates,
+        }
         self._fit: FitSession | None = None
 
     @property

@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from trainbus import Run, SettingsError
 from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
+from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 
 from .estimators import accepts, final_estimator, fit_batch, ravel_targets, unsupported_option
@@ -45,6 +46,7 @@ def partial_fit_stream(
     verbose: Verbose | None = None,
     resume: str | os.PathLike[str] | None = None,
     resume_strict: bool = False,
+    resume_learning_rates: RateSource = "checkpoint",
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
@@ -68,6 +70,7 @@ def partial_fit_stream(
         verbose: As in ``trainbus.Run``.
         resume: As in ``trainbus.Run``. In the middle of an epoch, batches that were trained on are read and skipped.
         resume_strict: As in ``trainbus.Run``.
+        resume_learning_rates: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         trusted: As in ``SklearnSubject``.
 
@@ -98,7 +101,15 @@ def partial_fit_stream(
     if in_memory:
         try_scorers(estimator, scoring, [_rows("validation_data", estimator, validation_data)], _TRIAL_ROWS, options)
 
-    with Run(subject, callbacks, verbose=verbose, resume=resume, resume_strict=resume_strict, signals=signals) as run:
+    with Run(
+        subject,
+        callbacks,
+        verbose=verbose,
+        resume=resume,
+        resume_strict=resume_strict,
+        resume_learning_rates=resume_learning_rates,
+        signals=signals,
+    ) as run:
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for batch in run.batches(_batches(stream)):
                 rows = _rows("a batch", estimator, batch)

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from trainbus import Run, SettingsError
 from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
+from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 from trainbus.storage.paths import Source
 
@@ -46,6 +47,7 @@ def partial_fit(
     verbose: Verbose | None = None,
     resume: Source | None = None,
     resume_strict: bool = False,
+    resume_learning_rates: RateSource = "checkpoint",
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
@@ -74,6 +76,7 @@ def partial_fit(
         verbose: As in ``trainbus.Run``.
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto" to continue from.
         resume_strict: As in ``trainbus.Run``.
+        resume_learning_rates: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         trusted: As in ``SklearnSubject``: classes that a checkpoint may hold, or ".joblib".
 
@@ -104,7 +107,15 @@ def partial_fit(
     try_scorers(estimator, scoring, data, batch_size, options)
     random = subject.random = check_random_state(random_state) if shuffle else None
 
-    run = Run(subject, callbacks, verbose=verbose, resume=resume, resume_strict=resume_strict, signals=signals)
+    run = Run(
+        subject,
+        callbacks,
+        verbose=verbose,
+        resume=resume,
+        resume_strict=resume_strict,
+        resume_learning_rates=resume_learning_rates,
+        signals=signals,
+    )
     with run:
         transformed = Rows("partial_fit", fit_steps(estimator, rows.X, rows.y), rows.y, rows.sample_weight)
         for epoch in run.epochs(epochs, validation_freq=validation_freq):

@@ -855,6 +855,8 @@ VALIDATIONS: list[tuple[list[dict[str, float]], dict[str, float]]] = [
     ([{"val_loss": 1.0}, {"loss": 3.0}], {"val_loss": 3.0}),
     ([{"mAP@0.5": 1.0}, {}, {"mAP@0.5": 3.0}], {"val_mAP@0.5": 3.0}),
     ([{"loss": 1.0}, {}], {"val_loss": 1.0}),
+    ([{"val/mAP@0.50": 1.0}, {"val/mAP@0.50": 3.0}], {"val/mAP@0.50": 3.0}),
+    ([{"valid_loss": 1.0}, {"valid_loss": 3.0}], {"valid_loss": 3.0}),
 ]
 
 
@@ -874,7 +876,7 @@ def test_each_validation_measures_anew_and_the_epoch_shows_the_last(
                             run.log({name: each + value for name, each in validations[part // 2].items()})
 
     seen = [
-        {name if name.startswith("val_") else f"val_{name}": value for name, value in each.items()}
+        {name if name.startswith("val") else f"val_{name}": value for name, value in each.items()}
         for each in validations
     ]
     assert recorder.of("on_validation_end", "metrics") == seen * 2

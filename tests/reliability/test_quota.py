@@ -85,7 +85,7 @@ def test_a_quota_that_is_used_up_costs_the_new_checkpoint_only(tmp_path: Path) -
 
     assert len(found) == 6
     for name, seen, last, failures in found:
-        files = [name, f"{name}.trainbus.json"]
+        files = [name, f"trainbus.{name}.json"]
         assert seen == [[0, 0, files], [0, 0, files], [2, 2, files]]
         assert last == 2
         assert len(failures) == 1

@@ -65,7 +65,7 @@ def test_no_room_for_the_manifest_leaves_the_old_one_complete(in_child: InChild)
 
     assert in_child(fill) == 0
     assert (path.read_text(), read(path).epoch) == ("old", 1)
-    assert sorted(os.listdir()) == ["best.bin", "best.bin.trainbus.json"]
+    assert sorted(os.listdir()) == ["best.bin", "trainbus.best.bin.json"]
 
 
 def test_a_directory_that_was_removed_is_made_again(kind: Kind) -> None:

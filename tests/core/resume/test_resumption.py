@@ -159,7 +159,7 @@ class Lives(RuleBasedStateMachine):
 
     def unbroken(self, epochs: int) -> None:
         """Record the log and the files of an undisturbed run of this many epochs."""
-        self.epochs = epochs
+        self.epochs, self.over = epochs, False
         aside = self.folder / "aside"
         aside.mkdir()
         os.chdir(aside)
@@ -170,13 +170,19 @@ class Lives(RuleBasedStateMachine):
 
     @rule(event=st.integers(1, 50))
     def is_killed(self, event: int) -> None:
-        lived(self.script, self.epochs, Path("logged"), die_at=event, resume="auto")
-        self.logs_the_same()
+        was_over = self.over
+        self.over |= lived(self.script, self.epochs, Path("logged"), die_at=event, resume="auto")
+        if not was_over:
+            self.logs_the_same()
 
     @rule()
     def finishes(self) -> None:
         assert lived(self.script, self.epochs, Path("logged"), resume="auto")
-        assert self.logs_the_same()[-1] == self.logged[-1]
+        if self.over:
+            self.stayed_over()
+        else:
+            assert self.logs_the_same()[-1] == self.logged[-1]
+        self.over = True
         assert files_in(Path("run")) == self.files
 
     @rule()
@@ -184,6 +190,15 @@ class Lives(RuleBasedStateMachine):
         if self.epochs < MOST_EPOCHS:
             self.finishes()
             self.unbroken(self.epochs + 1)
+
+    def stayed_over(self) -> None:
+        """Assert that nothing was trained again, and that the run knows how it ended, whatever it has saved."""
+        *events, end = map(json.loads, Path("logged").read_text().splitlines())
+        assert not [event for event in events if event[0] in ("batch", "epoch")]
+        unbroken = json.loads(self.logged[-1])
+        for values in (end, unbroken):
+            del values[-2]  # the weights are those of the newest file
+        assert end == unbroken
 
     def logs_the_same(self) -> list[str]:
         """Assert that the log is a part of the uninterrupted run's log, without a gap."""
@@ -205,8 +220,8 @@ TestLives = Lives.TestCase
 def test_a_file_that_the_subject_does_not_read_is_refused_with_those_that_it_reads() -> None:
     """Whatever the error says, it names the checkpoint, and the suffixes of this subject."""
     resumed([3.0], SAVED)
-    for suffix in ("", ".trainbus.json"):
-        Path(f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
+    for form in ("{}", "trainbus.{}.json"):
+        Path("run", form.format("m-1.npz")).rename(form.format("m.keras"))
     payload, (content,) = Path("m.keras"), entries_of(Path("m.keras"))
     moment = content.model_dump(include={"epoch", "step", "metrics", "run_state"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
@@ -235,7 +250,7 @@ def test_a_run_that_stopped_stays_stopped_and_logs_how_to_train_on(caplog: pytes
 
     assert second.result.epochs == first.result.epochs == 2
     assert second.result.reason == first.result.reason
-    assert "call clear_stops() of the run" in caplog.text
+    assert "call go_on() of the run" in caplog.text
 
 
 def test_a_run_that_stopped_trains_on_once_its_stops_are_cleared() -> None:
@@ -243,7 +258,7 @@ def test_a_run_that_stopped_trains_on_once_its_stops_are_cleared() -> None:
     resumed([1.0, 2.0, 0.5], *listed)
 
     with Run(LineSubject(), listed, verbose=0, resume="auto") as run:
-        run.clear_stops()
+        run.go_on()
         for epoch in run.epochs(3):
             run.log(val_loss=[1.0, 2.0, 0.5][epoch])
 
@@ -284,7 +299,7 @@ def test_a_plain_plugin_without_a_state_has_its_decision_finished() -> None:
     first = resumed([1.0] * 4, SavesAndStops(), resume=None)
     for file in Path().glob("b.npz*"):
         file.unlink()
-    again = resumed([1.0] * 4, SavesAndStops(), resume="a.npz")
+    again = resumed([1.0] * 4, SavesAndStops(), resume=".")
 
     assert (again.result.epochs, again.result.reason) == (first.result.epochs, first.result.reason) == (2, "enough")
     assert sorted(path.name for path in again.state.files) == ["a.npz", "b.npz"]

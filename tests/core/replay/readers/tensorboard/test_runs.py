@@ -49,6 +49,7 @@ def test_samples_of_real_libraries_have_the_reported_values(library: str):
         assert_reads_as_tensorboard(DATA / directory)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("library", SAMPLES)
 def test_the_library_that_is_installed_is_read(library: str, tmp_path: Path):
     """Files that the installed library writes now are read as the samples are."""
