@@ -128,7 +128,7 @@ class Executor:
         try:
             self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), over=True)
         except OSError as error:
-            self._tolerate("Keep", f"snapshots of deleted checkpoints could not be deleted: {error}")
+            self._tolerate("snapshots", f"snapshots of deleted checkpoints could not be deleted: {error}")
 
     def close(self) -> None:
         """Wait for the files, then leave the ranks that write together; those that wait for this one fail at once."""

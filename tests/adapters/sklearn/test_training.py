@@ -238,7 +238,7 @@ def test_callbacks_work_together_on_digits(tmp_path):
             {"estimator": Birch(), "y": None, "callbacks": ModelCheckpoint("m")},
             "needs a subject that can be written to a file, but skops.*Birch",
         ),
-        ({"callbacks": ModelCheckpoint("m.joblib")}, "cannot write .joblib; it writes .skops"),
+        ({"callbacks": ModelCheckpoint("m.joblib")}, "this model cannot be saved as .joblib; write .skops"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_before_training(options, sentence):

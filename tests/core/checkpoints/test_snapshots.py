@@ -74,7 +74,7 @@ def test_what_was_kept_and_could_not_be_written_is_in_memory_only(
     run = train(scores, Mishaps(2, "run"), saver, early)
 
     (failure,) = run.failures
-    assert failure.plugin == "Keep"
+    assert failure.plugin == "snapshots"
     assert caplog.text.count("the snapshot is in memory only: ") == 1
     assert run.subject.slope == (5 if again else 3)
     assert lost_by("run/m-2.npz") == {"best val_loss": False}
@@ -115,7 +115,7 @@ def test_what_was_kept_and_is_damaged_or_left_behind_is_reported_and_costs_the_r
     folder = "elsewhere" if mishap == "moved" else "run"
     if mishap == "moved":
         Path(folder).mkdir()
-        for file in Path("run").glob("m-3*"):
+        for file in Path("run").glob("*m-3*"):
             file.rename(f"{folder}/{file.name}")
     elif mishap == "damaged":
         kept.write_bytes(kept.read_bytes()[:-1])
