@@ -255,4 +255,4 @@ def _outcome(run: Run) -> Literal["finished", "stopped", "interrupted", "failed"
         return "interrupted"
     if run.error is not None:
         return "failed"
-    return "stopped" if run.stopped else "finished"
+    return "stopped" if run.stopped or run.state.left else "finished"

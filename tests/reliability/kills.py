@@ -26,6 +26,7 @@ from typing import Any
 from trainbus import CheckpointError, Run, journal
 from trainbus.checkpoints import manifest_of, read
 from trainbus.plugins import ModelCheckpoint
+from trainbus.resume import end_record
 from trainbus.storage.atomic_file import STAGED, remove_debris
 
 from .peers import PEERS
@@ -140,7 +141,7 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
             counted["unusable inside"] += going != 0 and found != "complete"
             counted["debris"] += any(each.name.startswith(STAGED) for each in Path(folder).iterdir())
             remove_debris(Path(folder))
-            known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME}
+            known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME, end_record.NAME}
             counted["left after the sweep"] += not {each.name for each in Path(folder).iterdir()} <= known
             if not own:
                 clear(Path(folder))

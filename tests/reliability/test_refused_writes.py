@@ -13,6 +13,7 @@ import pytest
 from trainbus import CheckpointError, Run
 from trainbus.checkpoints import commit, manifest_of, read
 from trainbus.plugins import ModelCheckpoint
+from trainbus.resume import end_record
 from trainbus.storage.directory_lock import LOCK
 
 from .subjects import Kind, number_in
@@ -31,8 +32,8 @@ def save(kind: Kind, path: Path, number: int, mishap: Callable[[], object] = lam
 
 
 def left_in(directory: str = ".") -> list[str]:
-    """Everything but the lock and the journal."""
-    return sorted(set(os.listdir(directory)) - {LOCK, "journal.jsonl"})
+    """Everything but the lock, the journal and the end record."""
+    return sorted(set(os.listdir(directory)) - {LOCK, "journal.jsonl", end_record.NAME})
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])

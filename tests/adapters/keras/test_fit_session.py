@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from trainbus import LoopError, hookimpl
@@ -385,3 +386,25 @@ def test_a_resume_moves_the_initial_epoch_of_its_own_fit_only(broken: bool) -> N
     fit(model, [resumed], epochs=1)
 
     assert ears.of("on_epoch_begin", "epoch") == [2, 0]
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+@pytest.mark.parametrize("freq", ["epoch", "2 epochs"])
+def test_a_fit_that_is_over_trains_no_further_when_it_is_resumed(patience: int, freq: str) -> None:
+    """Whatever file is the newest: it has the epochs and the reason that it had."""
+    x = np.ones((8, 2), "float32")
+
+    def fit(epochs: int) -> tuple[Any, KerasCallback]:
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        saver = ModelCheckpoint("run/m", save_best_only=freq == "epoch", monitor="loss", save_freq=freq)
+        bus = KerasCallback([saver, EarlyStopping(monitor="loss", mode="max", patience=patience)], resume="auto")
+        return model.fit(x, x[:, :1] * 5, epochs=epochs, verbose=0, callbacks=[bus]), bus
+
+    _, first = fit(6)
+    history, again = fit(6)
+
+    assert history.epoch == []
+    assert again.run.result.reason == first.run.result.reason
+    assert again.run.result.epochs == first.run.result.epochs == patience + 1

@@ -9,6 +9,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trainbus import Callback, Run
@@ -300,3 +301,28 @@ def test_records_are_written_to_every_directory_and_removed_from_each(caplog: py
     records.write(record(), [])
     assert "one: no record of the run's end" in caplog.text
     assert find_end(records.directories, None) == record()
+
+
+@pytest.mark.parametrize(
+    "saver",
+    [
+        BEST,
+        ModelCheckpoint("run/m"),
+        ModelCheckpoint("run/m-{epoch}", keep_last=1),
+        ModelCheckpoint("run/m", save_freq="2 epochs"),
+        ModelCheckpoint("run/m", save_freq="9 epochs", save_on=("end",)),
+    ],
+)
+def test_the_weights_are_those_that_the_run_restored_at_its_end(saver: Callback) -> None:
+    """If they were saved, by whichever checkpoint came after them; the record says what was restored."""
+    for _ in range(3):
+        subject, stops = LineSubject(), EarlyStopping(patience=3, restore_best_weights=True)
+        with Run(subject, [saver, stops], progress=False, resume="auto") as run:
+            for epoch in run.epochs(7):
+                subject.slope = np.float64(epoch)
+                run.step += 1
+                run.log(val_loss=STOPPING[epoch])
+        assert (subject.slope, run.result.epochs) == (1.0, 5)
+        found = read(Path("run"))
+        assert found is not None
+        assert found.restored == "best val_loss"

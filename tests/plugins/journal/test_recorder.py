@@ -279,3 +279,18 @@ def test_the_metrics_of_an_epoch_are_recorded_with_its_duration() -> None:
     assert all(each.seconds >= 0 for each in found)
     assert sum(each.seconds for each in found) <= found[-1].time - read_one(Path("a.jsonl")).events[0].time + 0.1
     assert [each.time for each in found] == sorted(each.time for each in found)
+
+
+@pytest.mark.parametrize("last", [1, 3, 4])
+def test_a_loop_that_was_left_has_not_finished(last: int) -> None:
+    """Also if it was left in the last planned epoch."""
+    with Run(callbacks=[Journal("a.jsonl")], progress=False) as run:
+        for epoch in run.epochs(5):
+            run.log(loss=1.0)
+            if epoch == last:
+                break
+    found = read_one(Path("a.jsonl"))
+
+    assert len(found.epochs) == last + 1
+    assert found.end is not None
+    assert (found.end.outcome, found.end.reason) == ("stopped", f"the loop was left in epoch {last + 1}")
