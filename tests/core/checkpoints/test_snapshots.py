@@ -115,7 +115,7 @@ def test_what_was_kept_and_is_damaged_or_left_behind_is_reported_and_costs_the_r
     folder = "elsewhere" if mishap == "moved" else "run"
     if mishap == "moved":
         Path(folder).mkdir()
-        for file in Path("run").glob("m-3*"):
+        for file in Path("run").glob("*m-3*"):
             file.rename(f"{folder}/{file.name}")
     elif mishap == "damaged":
         kept.write_bytes(kept.read_bytes()[:-1])
