@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
-from .callback import Callback, Mode
+from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
@@ -17,8 +17,10 @@ from .failures import Failure
 from .lifecycle import Lifecycle, report_dropped
 from .metrics.history import History
 from .metrics.monitor import Monitor
+from .metrics.names import is_validated
 from .metrics.running_means import Reduce
 from .result import Result
+from .resume.script_rates import RateSource
 from .settings.arguments import check_metrics, checked
 from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
@@ -39,13 +41,15 @@ class Run:
     Args:
         subject: What is trained, as its adapter presents it; None for a loop that only has numbers.
         callbacks: Callbacks, their settings as plain data, or objects with hook implementations; called in this order.
-        progress: Whether to print progress and a line for each epoch, if the callbacks' ``verbose`` asks for it;
-            otherwise only decisions are printed.
+        verbose: What to print: 0 nothing; 1 a progress bar and every decision; 2 a line for each epoch and every
+            decision; "auto" is 1 in a terminal or a notebook, else 2; None what the callbacks' ``verbose`` asks for.
         resume: The checkpoint to continue from; a directory, whose newest intact checkpoint is used; or "auto",
             the newest one that the callbacks have written; without one the run starts from the beginning. Every later
             decision is that of a run that was never interrupted.
         resume_strict: Whether to refuse to resume if the callbacks differ from those of the checkpoint. Otherwise each
             difference is logged, the new settings are used, and states that are still valid are kept.
+        resume_learning_rates: What counts if the script sets other learning rates than when the checkpoint's run began:
+            the "checkpoint", which a warning then tells, or the "script", with the cuts of the checkpoint's run.
         signals: The signals that end the run in order: it finishes the batch, saves (``ModelCheckpoint(save_on=...)``)
             and closes its files, and then the signal has its usual effect. The same signal again takes effect at once.
             An empty file named "stop" in a directory where the run saves has the effect of Ctrl-C. If a job scheduler
@@ -71,13 +75,20 @@ class Run:
         subject: object = None,
         callbacks: CallbackLike | Sequence[CallbackLike] = (),
         *,
-        progress: bool = True,
+        verbose: Verbose | None = None,
         resume: Source | None = None,
         resume_strict: bool = False,
+        resume_learning_rates: RateSource = "checkpoint",
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         self._life = life = Lifecycle(
-            subject, callbacks, progress=progress, resume=resume, resume_strict=resume_strict, signals=signals
+            subject,
+            callbacks,
+            verbose=verbose,
+            resume=resume,
+            resume_strict=resume_strict,
+            resume_learning_rates=resume_learning_rates,
+            signals=signals,
         )
         self._bus = life.bus
         self._dropped: weakref.finalize[..., Run] | None = None
@@ -176,7 +187,7 @@ class Run:
             self._life.require_epoch("log()")
         try:
             for name, value in {**(metrics or {}), **named}.items():
-                prefix = "val_" if state.validating and not name.startswith("val_") else ""
+                prefix = "val_" if state.validating and not is_validated(name) else ""
                 state.means.add(prefix + name, value, count, reduce)
         except (AttributeError, RuntimeError, TypeError, ValueError):
             check_metrics({} if metrics is None else metrics)
@@ -255,14 +266,14 @@ class Run:
 
     def begin_validation(self) -> None:
         """Begin a validation, which measures its metrics anew: of several in an epoch the last one counts."""
-        self.state.means.restart("val_")
+        self.state.means.restart_validation()
         self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the validation; the names of ``metrics``, if they are given, begin with ``val_``."""
         self.state.validated = True
         if self._bus.on_validation_end is not None:
-            measured = metrics or self.state.means.read_latest("val_")
+            measured = metrics or self.state.means.read_validation()
             self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
@@ -364,6 +375,7 @@ class Run:
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)
 
-    def clear_stops(self) -> None:
-        """Remove every stop, so that a resumed run that had stopped continues training."""
+    def go_on(self) -> None:
+        """Let a resumed run that was over continue training; call it before the loop."""
         self.state.stop_actions.clear()
+        self.resumer.go_on()

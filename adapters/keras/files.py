@@ -171,6 +171,14 @@ def record_model(model: Any, buffers: HostBuffers | None, *, weights_only: bool)
     return partial(_write_model, recording.entries, {METADATA: metadata, CONFIG: config}, assets)
 
 
+def recorded_shapes(part: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each value that Keras saves of a part of a model, by its place in the part's group."""
+    recording = _RecordingStore(None)
+    _save_state(part, weights_store=recording, assets_store=None, inner_path="", visited_saveables=set())
+    entries = recording.entries
+    return {f"{one.path}/vars/{key}".lstrip("/"): np.shape(one[key]) for one in entries for key in one}
+
+
 def write_legacy(model: Any, path: Path) -> str:
     """Write a model as a legacy ``.h5`` file; return the content's digest.
 

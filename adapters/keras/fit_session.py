@@ -69,7 +69,8 @@ class FitSession:
         steps = variables.get("validation_steps") if validation_data is None else None
         data = variables.get("validation_data") if validation_data is None else validation_data
         self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
-        self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
+        self.subject.in_fit = True
+        self.run = Run(self.subject, [*callbacks, _StopFit(model)], **options)
         self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
         self.run.state.validation_freq = _validation_freq(variables)
         self.changes_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
@@ -79,6 +80,8 @@ class FitSession:
         self.samples = 0.0
         self.skipping = self.first_update = False
         self.first_epoch = True
+        self.initial_epoch: int | None = None
+        """The initial epoch that this run has given to the model and not taken back."""
         self.first_iteration = self.iteration = self.subject.iterations()
         # a weak reference: when Keras's list of callbacks is collected, fit is over, however it ended
         self.callback_list: Callable[[], Any] = lambda: None
@@ -151,15 +154,27 @@ class FitSession:
     def begin(self) -> None:
         """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""
         self.run.begin(self.is_loop_alive)
-        if self.run.resumed is not None:
+        epochs = self.run.state.planned_epochs or 0
+        first = self.run.resumer.first_epoch(0, epochs)
+        if self.run.resumed is not None or first:
             self.first_iteration = self.iteration = self.subject.iterations()
-            epochs = self.run.state.planned_epochs or 0
-            first = self.run.resumer.first_epoch(0, epochs)
-            self.subject.model._initial_epoch = epochs if self.run.stopped else min(first, epochs)
+            self.initial_epoch = epochs if self.run.stopped else min(first, epochs)
+            self.subject.model._initial_epoch = self.initial_epoch
+
+    def drop_initial_epoch(self) -> None:
+        """Take back the initial epoch of a resume, so that a later ``fit`` does not begin with it.
+
+        Another callback, such as Keras's BackupAndRestore, may have set another one since: that one stays.
+        """
+        model = self.subject.model
+        if self.initial_epoch is not None and model._initial_epoch == self.initial_epoch:
+            model._initial_epoch = None
+        self.initial_epoch = None
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin the epoch, or continue it after the batches to skip."""
         self.calls, self.samples = 0, 0.0
+        self.drop_initial_epoch()  # fit has read it
         self.subject.rates.epoch, self.first_update = epoch, True
         if self.first_epoch:
             self.first_epoch = False
@@ -244,7 +259,7 @@ class FitSession:
         model = self.subject.model
         if model.train_function is self.train_function:
             model.train_function = self.keras_train_function
-        model._initial_epoch = None
+        self.drop_initial_epoch()
         if self.callback_list() is not None:
             self.finalizer.detach()
         return self.run.end(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -46,6 +46,7 @@ from .rng import random_state, set_random_state
 
 try:
     from . import files as keras_file
+    from .optimizer_state import optimizer_mismatch
 except ImportError as error:  # it uses private parts of Keras, which another version may lack
     WHY_NOT = str(error)
 else:
@@ -78,6 +79,8 @@ class KerasSubject:
         self._buffers = None if WHY_NOT else HostBuffers()
         self._validation = validation_data, validation_steps
         self.timeout = timeout
+        self.in_fit = False
+        """Whether ``fit`` trains the model, which draws its own progress."""
         self.rates = RateTracker(model)
         """Notes the learning rates when ``fit`` makes an update."""
         self.finalized = False
@@ -110,6 +113,10 @@ class KerasSubject:
         if capability is HasLearningRate and self.rates.unused:
             return f"train_step makes no update with the optimizer {self._model.optimizer.name!r} that is compiled"
         return why_not_settable(self.model) if capability is HasLearningRate else None
+
+    def draws_progress(self) -> bool:
+        """Return whether ``fit`` trains the model."""
+        return self.in_fit
 
     def ranks(self) -> Ranks | None:
         """Return the processes of torch's default process group, or those that JAX has connected; None for one."""
@@ -160,7 +167,7 @@ class KerasSubject:
 
         Raises:
             UnreadableCheckpoint: Keras did not write the file, or it is damaged; nothing was changed then.
-            CheckpointError: It is the file of another model.
+            CheckpointError: It is the file of another model, or has another optimizer's state; nothing was changed.
         """
         if not WHY_NOT:
             keras_file.check_readable(path)
@@ -168,11 +175,26 @@ class KerasSubject:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:  # Keras skips the state of an optimizer that is not built
             optimizer.build(model.trainable_variables)
+        variables = [*model.weights, *(() if optimizer is None else optimizer.variables)]
+        before = [np.array(_array(each), copy=True) for each in variables]
+        why = ""
         try:
-            model.load_weights(str(path))
-        except (ValueError, KeyError, OSError, BadZipFile) as error:
+            if optimizer is not None and not WHY_NOT and (is_zipfile(path) or path.name.endswith(".weights.h5")):
+                why = optimizer_mismatch(model, path)
+            if not why:
+                model.load_weights(str(path))
+        except BaseException as error:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            if not isinstance(error, (ValueError, KeyError, OSError, BadZipFile)):
+                raise
             reason = f"another model's, or not a Keras file: {type(error).__name__}: {error}"
             raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
+        if why:
+            raise CheckpointError(
+                f"{str(path)!r} does not fit: {why}; to begin with its weights alone, call "
+                f"model.load_weights({str(path)!r}) before compile(), instead of resume="
+            )
         self._finalize()
 
     def snapshot(self) -> list[np.ndarray[Any, Any]]:
@@ -181,8 +203,23 @@ class KerasSubject:
 
     @local_assign()
     def restore(self, snapshot: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Restore weights and averages; the rest of the optimizer's state stays."""
-        for variable, value in zip((*self.model.weights, *self._averages()), snapshot, strict=True):
+        """Restore weights and averages; the rest of the optimizer's state stays.
+
+        Raises:
+            CheckpointError: The model has changed its form since; nothing has changed then.
+        """
+        variables = [*self.model.weights, *self._averages()]
+        changed = [f"has {len(snapshot)} weights in the snapshot and {len(variables)} now"]
+        if len(variables) == len(snapshot):
+            pairs = zip(variables, snapshot, strict=True)
+            changed = [
+                f"has {one.path!r} with the shape {value.shape} in the snapshot and {tuple(one.shape)} now"
+                for one, value in pairs
+                if tuple(one.shape) != value.shape
+            ]
+        if changed:
+            raise CheckpointError(f"the weights cannot be restored, and nothing was changed: the model {changed[0]}")
+        for variable, value in zip(variables, snapshot, strict=True):
             variable.assign(value)
         self._finalize()
 

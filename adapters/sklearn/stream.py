@@ -13,7 +13,9 @@ from typing import Any
 from sklearn.exceptions import NotFittedError
 
 from trainbus import Run, SettingsError
+from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
+from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 
 from .estimators import accepts, final_estimator, fit_batch, ravel_targets, unsupported_option
@@ -41,8 +43,10 @@ def partial_fit_stream(
     validation_freq: int | Collection[int] = 1,
     scoring: Scoring = None,
     callbacks: object = (),
+    verbose: Verbose | None = None,
     resume: str | os.PathLike[str] | None = None,
     resume_strict: bool = False,
+    resume_learning_rates: RateSource = "checkpoint",
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
@@ -63,8 +67,10 @@ def partial_fit_stream(
         validation_freq: As in ``partial_fit``.
         scoring: As in ``partial_fit``.
         callbacks: As in ``trainbus.Run``.
+        verbose: As in ``trainbus.Run``.
         resume: As in ``trainbus.Run``. In the middle of an epoch, batches that were trained on are read and skipped.
         resume_strict: As in ``trainbus.Run``.
+        resume_learning_rates: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         trusted: As in ``SklearnSubject``.
 
@@ -95,7 +101,15 @@ def partial_fit_stream(
     if in_memory:
         try_scorers(estimator, scoring, [_rows("validation_data", estimator, validation_data)], _TRIAL_ROWS, options)
 
-    with Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals) as run:
+    with Run(
+        subject,
+        callbacks,
+        verbose=verbose,
+        resume=resume,
+        resume_strict=resume_strict,
+        resume_learning_rates=resume_learning_rates,
+        signals=signals,
+    ) as run:
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for batch in run.batches(_batches(stream)):
                 rows = _rows("a batch", estimator, batch)

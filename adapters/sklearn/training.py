@@ -14,7 +14,9 @@ from sklearn.decomposition import IncrementalPCA
 from sklearn.utils import check_random_state
 
 from trainbus import Run, SettingsError
+from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
+from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 from trainbus.storage.paths import Source
 
@@ -42,8 +44,10 @@ def partial_fit(
     sample_weight: Any = None,
     shuffle: bool = True,
     random_state: int | np.random.RandomState | None = None,
+    verbose: Verbose | None = None,
     resume: Source | None = None,
     resume_strict: bool = False,
+    resume_learning_rates: RateSource = "checkpoint",
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
@@ -69,8 +73,10 @@ def partial_fit(
         sample_weight: Weights of shape (rows,) of the samples in training; metrics are not weighted.
         shuffle: Whether to shuffle the rows in each epoch.
         random_state: Seed or generator of the shuffling.
+        verbose: As in ``trainbus.Run``.
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto" to continue from.
         resume_strict: As in ``trainbus.Run``.
+        resume_learning_rates: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         trusted: As in ``SklearnSubject``: classes that a checkpoint may hold, or ".joblib".
 
@@ -101,7 +107,15 @@ def partial_fit(
     try_scorers(estimator, scoring, data, batch_size, options)
     random = subject.random = check_random_state(random_state) if shuffle else None
 
-    run = Run(subject, callbacks, resume=resume, resume_strict=resume_strict, signals=signals)
+    run = Run(
+        subject,
+        callbacks,
+        verbose=verbose,
+        resume=resume,
+        resume_strict=resume_strict,
+        resume_learning_rates=resume_learning_rates,
+        signals=signals,
+    )
     with run:
         transformed = Rows("partial_fit", fit_steps(estimator, rows.X, rows.y), rows.y, rows.sample_weight)
         for epoch in run.epochs(epochs, validation_freq=validation_freq):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 INNER_OPTIMIZER = ("optimizer", "_optimizer", "optim")
 INNER_SCHEDULER = ("scheduler", "lr_scheduler", "_scheduler")
@@ -34,10 +34,12 @@ def unwrapped_scheduler(scheduler: Any) -> Any:
 def inner_optimizers(optimizer: Any) -> Iterator[Any]:
     """Yield the optimizers among the attributes of an optimizer, to which it passes on its updates."""
     for value in _attributes(optimizer).values():
-        inside: Any = value.values() if isinstance(value, dict) else value
-        for each in inside if isinstance(value, (dict, list, tuple)) else (value,):
-            if hasattr(each, "param_groups"):
-                yield each
+        inside: list[Any] = [value]
+        if isinstance(value, (list, tuple)):
+            inside = list(cast("Iterable[Any]", value))
+        elif isinstance(value, dict):
+            inside = list(cast("dict[Any, Any]", value).values())
+        yield from (each for each in inside if hasattr(each, "param_groups"))
 
 
 def drives(scheduler: Any, optimizer: Any) -> bool:

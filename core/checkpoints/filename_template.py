@@ -25,7 +25,7 @@ _FORBIDDEN = '/\\:*?"<>|'
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
 _FORMAT_LIKE = re.compile(r"[^A-Za-z][\w<>=^+\-#,.% ]*|.?", re.ASCII)
 """What must be a number format: "{loss:.2q}" is a mistake, but "{AP@[0.5:0.95]}" a name."""
-_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)", re.DOTALL)
+_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*", re.DOTALL)
 """Names of no metric: what ``str.format`` takes for a position, a conversion or an attribute of Python."""
 _COUNTERS = ("epoch", "batch", "step")
 _INTEGER = frozenset("bcdoxX")
@@ -63,7 +63,7 @@ def check_template(template: str) -> str:
     >>> check_template("{epoch!r}.pt")
     Traceback (most recent call last):
         ...
-    ValueError: {epoch!r}: a field is the name of a metric with a number format, like {epoch:02d} or {val/mAP@0.5:.4f}
+    ValueError: {epoch!r}: a field is one name with a number format, like {epoch:02d} or {val/mAP@0.5:.4f}
     >>> check_template("{val_loss:03d}.pt")
     Traceback (most recent call last):
         ...
@@ -80,8 +80,7 @@ def check_template(template: str) -> str:
         name, form = _name_and_format(match[1])
         if _NO_FIELD.fullmatch(name) or not _SPEC.fullmatch(form):
             raise ValueError(
-                f"{text}: a field is the name of a metric with a number format, like {{epoch:02d}} or "
-                "{val/mAP@0.5:.4f}"
+                f"{text}: a field is one name with a number format, like {{epoch:02d}} or {{val/mAP@0.5:.4f}}"
             )
         if name not in _COUNTERS and form[-1:] in _INTEGER and _REAL.fullmatch(canonical(name)):
             raise ValueError(f"{text}: {name} is not an integer, as this format requires; write {{{name}:.4f}}")

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ..decision import REQUEST
 from ..errors import JournalError, SettingsError, TrainbusError
 from ..journal import (
     NAME,
@@ -196,7 +197,8 @@ def _lines(event: Event) -> Iterator[str]:
     match event:
         case DecisionMade():
             where = f"epoch {event.epoch + 1}"
-            for reason, actions in groupby(event.actions, key=lambda action: action.reason):
+            shown = (action for action in event.actions if action.rule != REQUEST)
+            for reason, actions in groupby(shown, key=lambda action: action.reason):
                 done = ", ".join(f"{_verb(action, event)} ({action.by})" for action in actions)
                 yield printable(": ".join(filter(None, [where, reason, done])))
         case RunResumed():

@@ -28,6 +28,7 @@ from ..storage.backend import backend_for
 from ..storage.file_kind import kind_of
 from ..storage.paths import Location, Source, location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare
+from .end_record import find_end
 from .state import CheckpointState
 
 AUTO = "auto"
@@ -113,9 +114,9 @@ def _of_callbacks(
 
 def _newest_in(
     directory: Location, source: Source, share: VerificationShare, without: Collection[Location]
-) -> Checkpoint:
+) -> Checkpoint | None:
     found = _newest_of([each for each in scan(directory) if each.path not in without], share)
-    if found is None:
+    if found is None and find_end([directory], None) is None:
         raise SettingsError(
             f"resume={str(source)!r}: this directory has no intact checkpoint of a run; resume='auto' starts from the "
             "beginning if there is none"

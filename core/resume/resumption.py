@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +25,7 @@ from .loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
 from .rng_state import restore_rng_state
+from .script_rates import apply_script_rates, rates_of
 from .serialization import decompress_log, from_json_data
 from .state import CheckpointState, Position, RankState
 
@@ -33,6 +35,7 @@ T = TypeVar("T")
 class Resumable(Protocol):
     """The data of a run that a resumption restores."""
 
+    run_id: str
     resumed: Checkpoint | None
     epoch_metrics: list[tuple[int, Mapping[str, Any]]]
     metrics: Mapping[str, Any]
@@ -45,6 +48,7 @@ class Resumable(Protocol):
     means: RunningMeans
     learning_rates: Mapping[str, float]
     validated: bool
+    script_learning_rates: Mapping[str, float]
 
     def restore_counters(self, step: int, trained_batches: int) -> None:
         """Set the weight updates of the run, and how many batches of the current loop were trained on."""
@@ -59,6 +63,7 @@ class Resumption:
         plugins: Name of each plugin of the run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
         subject: What is trained.
+        rates: Whose learning rates count if the script has changed them: a ``RateSource``.
         rank: The number of this process.
         world_size: The number of processes.
 
@@ -73,6 +78,7 @@ class Resumption:
         callbacks: Mapping[str, Callback],
         subject: object = None,
         *,
+        rates: str = "checkpoint",
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -88,6 +94,8 @@ class Resumption:
                 "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
             )
         self._plugins = plugins
+        self._rates = rates
+        self._script_rates: Mapping[str, float] = {}
         self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
         self.loaders = LoaderResumption(self.state, self._warn)
         """Restores the loaders of loops over batches."""
@@ -128,19 +136,6 @@ class Resumption:
         for each in self._match.differences:
             self._warn("%s", each)
 
-    def warn_if_done(self, epochs: int) -> None:
-        """Log on rank 0 that no epoch is left, if all epochs of the loop were finished before."""
-        if self.position.epochs >= epochs:
-            self._warn("all %d epochs are done; to continue training, raise the number of epochs", epochs)
-
-    def warn_that_it_stopped(self, reason: str) -> None:
-        """Log on rank 0 that the run had stopped, and why."""
-        self._warn(
-            "this run had stopped: %s; it stays stopped. To continue training, change the settings of the callback "
-            "that stopped it, or call clear_stops() of the run",
-            reason,
-        )
-
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
         saved = decision_from_json(self.state.decision)
@@ -173,7 +168,7 @@ class Resumption:
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert has(subject, Restorable)
-        path = self.checkpoint.path
+        path, script_rates = self.checkpoint.path, rates_of(subject)
         try:
             self._load(subject, snapshots)
         except Exception as error:
@@ -186,16 +181,20 @@ class Resumption:
                 known = subject.learning_rates()
                 rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}
                 subject.set_learning_rates(rates)
+        before = self.state.script_learning_rates
+        self._script_rates = apply_script_rates(subject, before, script_rates, self._rates, partial(self._warn, "%s"))
 
     def restore_run(self, run: Resumable) -> None:
         """Restore the data of the run."""
         state, position = self.state, self.position
         run.resumed = self.checkpoint
+        run.run_id = state.run or run.run_id
         run.epoch_metrics = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(state.history)]
         run.metrics = run.epoch_metrics[-1][1] if run.epoch_metrics else {}
         run.decision_log = [(epoch, decision_from_json(each)) for epoch, each in decompress_log(state.decision_log)]
         stops = [action_from_json(each) for each in state.stop_actions]
         run.stop_actions += [each for each in stops if isinstance(each, Stop) and self._still_valid(each)]
+        run.script_learning_rates = self._script_rates
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)

@@ -82,6 +82,8 @@ class RankState(BaseModel):
 class CheckpointState(BaseModel):
     """The state of a run that a checkpoint stores."""
 
+    run: str = ""
+    """Identifier of the run, which a resumed run keeps."""
     position: Position
     rank_state: RankState
     """The state of rank 0, or of this rank once ``for_rank`` was called."""
@@ -99,6 +101,8 @@ class CheckpointState(BaseModel):
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The snapshots: name of each slot to its file."""
     learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
+    script_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
+    """The rates that the script had set before the run began, or those that it has changed since."""
     """The learning rates at the time of the save."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """Those of the first weight update of the interrupted epoch; empty if it had none."""

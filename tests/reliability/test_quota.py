@@ -62,7 +62,7 @@ for name in ("line", "torch", "safetensors"):
             str(path), monitor="loss", save_best_only=True, save_weights_only=kind.weights_only, on_error="warn"
         )
         seen = []
-        with Run(kind.subject, saver, progress=False) as run:
+        with Run(kind.subject, saver, verbose=0) as run:
             for epoch in run.epochs(4):
                 run._life.executor.writer.wait()
                 if epoch:

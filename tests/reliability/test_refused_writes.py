@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 def save(kind: Kind, path: Path, number: int, mishap: Callable[[], object] = lambda: None) -> None:
     """Train for one epoch that ends with a save; something goes wrong meanwhile."""
-    with Run(kind.subject, ModelCheckpoint(str(path), save_weights_only=kind.weights_only), progress=False) as run:
+    with Run(kind.subject, ModelCheckpoint(str(path), save_weights_only=kind.weights_only), verbose=0) as run:
         for _ in run.epochs(number + 1, initial_epoch=number):
             kind.carry(number)
             run.log(loss=0.0)

@@ -44,7 +44,7 @@ def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str], tmp_
 def train(callbacks: Any, *, epochs: int = 7, **options: Any) -> Run:
     """A line that learns a little in each epoch, with scripted scores."""
     subject = LineSubject()
-    with Run(subject, callbacks, progress=False, **options) as run:
+    with Run(subject, callbacks, verbose=0, **options) as run:
         for epoch in run.epochs(epochs):
             for _ in run.batches(range(2)):
                 subject.slope = subject.slope + 1
@@ -172,7 +172,7 @@ def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest
     """Next to checkpoints at any location, an empty file named stop is found, removed and obeyed."""
     monkeypatch.setattr(stop_file, "SECONDS", 0.001)
     subject = LineSubject()
-    run = Run(subject, ModelCheckpoint(f"{directory}/m"), progress=False)
+    run = Run(subject, ModelCheckpoint(f"{directory}/m"), verbose=0)
     with pytest.raises(KeyboardInterrupt), run:
         backend_for(directory / "stop").replace("")
         for _ in run.epochs(10**6):

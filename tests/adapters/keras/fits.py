@@ -102,3 +102,16 @@ def epoch(
     validation = [("on_validation_begin", number), ("on_validation_end", number, val_names)] if val else []
     metrics = sorted(["learning_rate", *names, *(val_names if val else [])])
     return [("on_epoch_begin", number), *validation, ("on_epoch_end", number, last, steps, metrics)]
+
+
+def two_layers(optimizer: Any, *, frozen: str = "") -> Any:
+    """Return a compiled model of two layers; one may be frozen."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(4, name="first"), keras.layers.Dense(1, name="last")]
+    )
+    for layer in model.layers:
+        layer.trainable = layer.name != frozen
+    if optimizer is not None:
+        model.compile(optimizer, "mse")
+    return model

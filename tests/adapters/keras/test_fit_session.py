@@ -14,7 +14,7 @@ import pytest
 
 from trainbus import LoopError, hookimpl
 from trainbus.adapters.keras import KerasCallback
-from trainbus.plugins import ModelCheckpoint
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import EventRecorder, RecordedEvent
 
 from .fits import BATCHES, EPOCHS, AtEpochEnd, KerasRaises, X, Y, described, fit, line
@@ -308,3 +308,80 @@ def test_an_interrupted_fit_releases_its_directory_to_the_next() -> None:
 
     assert held.value.args == ("in the data",)
     assert [path.name for path in cb.run.result.checkpoints] == ["best.keras"]
+
+
+class StartsAt(keras.callbacks.Callback):
+    """A callback that restores a training of its own, and says with which epoch fit begins."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.model._initial_epoch = self.epoch
+
+
+class BreaksAt(keras.callbacks.Callback):
+    """A callback that breaks a fit."""
+
+    def __init__(self, event: str, error: BaseException) -> None:
+        super().__init__()
+        setattr(self, event, self.fail)
+        self.error = error
+
+    def fail(self, *_: Any, **__: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("event", ["on_train_begin", "on_epoch_begin", "on_epoch_end", "on_test_end"])
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("first", [True, False])
+def test_the_initial_epoch_that_another_callback_sets_is_kept(
+    event: str, error: type[BaseException], first: bool
+) -> None:
+    """After a fit that was broken, the next one begins where the other callback continues."""
+    model, bus, ears = line(), KerasCallback(EarlyStopping(monitor="loss")), EventRecorder("on_epoch_begin")
+    with pytest.raises(error):
+        fit(model, [bus, BreaksAt(event, error())], validation_data=(X, Y), epochs=2)
+    again = KerasCallback([ears])
+    fit(model, [StartsAt(3), bus, again] if first else [again, bus, StartsAt(3)], epochs=5)
+
+    assert ears.of("on_epoch_begin", "epoch") == [3, 4]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("broken_after", [1, 2])
+def test_a_training_that_keras_backs_up_continues(order: int, broken_after: int) -> None:
+    """Keras's BackupAndRestore works beside the bus, listed before or after it."""
+
+    def callbacks(*more: Any) -> list[Any]:
+        return [*[keras.callbacks.BackupAndRestore("backup"), bus][::order], *more]
+
+    def fail(epoch: int) -> None:
+        if epoch == broken_after:
+            raise ZeroDivisionError
+
+    model, ears = line(), EventRecorder("on_epoch_begin")
+    bus = KerasCallback([ears])
+    with pytest.raises(ZeroDivisionError):
+        fit(model, callbacks(AtEpochEnd(fail)), epochs=4)
+    ears.events.clear()
+    fit(model, callbacks(), epochs=4)
+
+    assert ears.of("on_epoch_begin", "epoch") == list(range(broken_after + 1, 4))
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_resume_moves_the_initial_epoch_of_its_own_fit_only(broken: bool) -> None:
+    """The fit after a resumed one begins with epoch 0, also if the resumed one was broken in its first epoch."""
+    fit(line(), [KerasCallback(ModelCheckpoint("run/newest.keras"))], epochs=2)
+    model, ears = line(), EventRecorder("on_epoch_begin")
+    resumed = KerasCallback([ModelCheckpoint("run/newest.keras"), ears], resume="auto")
+    if broken:
+        with pytest.raises(ZeroDivisionError):
+            fit(model, [resumed, BreaksAt("on_epoch_begin", ZeroDivisionError())], epochs=3)
+    else:
+        fit(model, [resumed], epochs=3)
+    fit(model, [resumed], epochs=1)
+
+    assert ears.of("on_epoch_begin", "epoch") == [2, 0]

@@ -26,7 +26,7 @@ from trainbus.capabilities import (
 from trainbus.plugins import EarlyStopping
 from trainbus.testing import check_subject
 
-from .fits import AtEpochEnd, X, Y, fit, line, subclassed
+from .fits import AtEpochEnd, X, Y, fit, line, subclassed, two_layers
 
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
 
@@ -228,3 +228,37 @@ def compiled_model(units: int) -> Any:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
     model.compile("adam", "mse")
     return model
+
+
+GROWN: dict[str, Any] = {
+    "a layer that was added": lambda model: model.add(keras.layers.Dense(1)),
+    "a layer of another size": lambda model: (model.pop(), model.add(keras.layers.Dense(2, name="last"))),
+    "a layer of its own kind": lambda model: (model.pop(), model.add(keras.layers.BatchNormalization())),
+    "a layer in front": lambda model: (
+        model.pop(),
+        model.pop(),
+        model.add(keras.layers.PReLU()),
+        model.add(keras.layers.Dense(1)),
+    ),
+}
+
+
+@pytest.mark.parametrize("growth", GROWN)
+@pytest.mark.parametrize("source", ["snapshot", ".keras", ".weights.h5", ".h5"])
+def test_weights_that_no_longer_fit_change_nothing(growth: str, source: str) -> None:
+    """A model that has changed its form since is refused in words, and keeps the weights that it has."""
+    model = two_layers("sgd")
+    subject, path = KerasSubject(model), Path(f"saved{source}")
+    snapshot = subject.snapshot()
+    if source != "snapshot":
+        subject.save(path, weights_only=source == ".weights.h5")
+    for each in model.weights:
+        each.assign(keras.ops.ones_like(each) * 7)
+    GROWN[growth](model)
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    with pytest.raises(CheckpointError, match=r"nothing was changed|does not fit"):
+        subject.restore(snapshot) if source == "snapshot" else subject.load(path)
+
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -57,6 +57,8 @@ def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
     "template",
     [
         "{epoch.__class__}",
+        "{epoch.real}",
+        "{step[0]:02d}",
         "{loss.__class__.__init__}",
         "{epoch!r}",
         "{val_loss!s:>9}",
@@ -76,7 +78,7 @@ def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
 )
 def test_hostile_templates_are_refused(template: str) -> None:
     """Attributes of Python, conversions, nameless fields, widths of three digits, lone braces and NUL are refused."""
-    with pytest.raises(ValueError, match=r"a field is the name|a single [{}]|path of a file"):
+    with pytest.raises(ValueError, match=r"a field is one name|a single [{}]|path of a file"):
         check_template(template)
 
 
@@ -204,7 +206,7 @@ def test_every_name_can_be_written_with_a_colon_at_its_end(name: str) -> None:
     try:
         check_template(template)
     except ValueError:
-        assert re.fullmatch(r"(?s)\s*\d*\s*|.*(![rsa]|\.__\w*)", name)
+        assert re.fullmatch(r"(?s)\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*", name)
         return
     assert template_fields(template) == [name]
     assert render(template, {name: 0.5}) == "0.5"

@@ -121,7 +121,7 @@ def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[Checkpoint
 
 def train_on(losses: Sequence[float]) -> None:
     saver = ModelCheckpoint("m-{epoch}", monitor="loss", keep=2, keep_last=1, save_on=())
-    with Run(LineSubject(), saver, progress=False, resume="auto") as run:
+    with Run(LineSubject(), saver, verbose=0, resume="auto") as run:
         for epoch in run.epochs(len(losses)):
             run.log(loss=losses[epoch])
 

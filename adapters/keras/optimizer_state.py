@@ -1,0 +1,75 @@
+"""Whether the optimizer's state in a Keras file is that of a model's optimizer."""
+
+# Keras declares no types
+# pyright: basic, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile, is_zipfile
+
+import h5py  # type: ignore[import-untyped, unused-ignore]
+import keras
+
+from .files import CONFIG, WEIGHTS, recorded_shapes
+
+GROUP = "optimizer"
+
+
+def optimizer_mismatch(model: Any, path: Path) -> str:
+    """Describe why the optimizer cannot get the state in a file.
+
+    Return "" if it can, if the file has no such state, or if it is another model's. Keras itself skips a state of
+    another number of variables, and gives one of the same number to any optimizer.
+
+    Args:
+        model: A model whose optimizer is built.
+        path: A ``.keras`` or ``.weights.h5`` file.
+    """
+    optimizer = model.optimizer
+    saved_class = ""
+    with ExitStack() as opened:
+        if is_zipfile(path):
+            archive = opened.enter_context(ZipFile(path))
+            compiled = json.loads(archive.read(CONFIG)).get("compile_config") or {}
+            config = compiled.get("optimizer")
+            saved_class = config.get("class_name", "") if isinstance(config, dict) else ""
+            file = opened.enter_context(h5py.File(opened.enter_context(archive.open(WEIGHTS)), "r"))
+        else:
+            file = opened.enter_context(h5py.File(path, "r"))
+        every: dict[str, tuple[int, ...]] = {}
+        file.visititems(
+            lambda name, found: every.update({name: found.shape}) if isinstance(found, h5py.Dataset) else None
+        )
+        layers = {name: shape for name, shape in recorded_shapes(model).items() if not name.startswith(f"{GROUP}/")}
+        if GROUP not in file or any(every.get(name) != shape for name, shape in layers.items()):
+            return ""  # the file has no such state, or is another model's
+        saved = {name.removeprefix(f"{GROUP}/"): every[name] for name in every if name.startswith(f"{GROUP}/")}
+        name = file[GROUP]["vars"].attrs.get("name", "") if "vars" in file[GROUP] else ""
+    kind, present = type(optimizer).__name__, recorded_shapes(optimizer)
+    saved_class = saved_class or _class_of(str(name), optimizer)
+    if saved_class and saved_class != kind:
+        return f"the optimizer in the file is of the class {saved_class}, and {kind} here"
+    if len(saved) != len(present):
+        return (
+            f"the optimizer {kind} has {len(saved)} variables in the file and {len(present)} here, because of other "
+            "settings, or because other layers are trainable"
+        )
+    changed = next((each for each in present if saved.get(each) != present[each]), None)
+    if changed is not None:
+        return (
+            f"the variable {changed!r} of the optimizer {kind} has the shape {saved.get(changed)} in the file and "
+            f"{present[changed]} here, because other layers are trainable"
+        )
+    return ""
+
+
+def _class_of(saved: str, optimizer: Any) -> str:
+    """Return the class of the optimizer that has this name in a file; "" unless both names are Keras's own."""
+    known = {each.lower(): each for each in dir(keras.optimizers) if each[:1].isupper()}
+    saved, present = (re.sub(r"_\d+$", "", name).replace("_", "") for name in (saved, optimizer.name))
+    return known.get(saved, "") if present == type(optimizer).__name__.lower() else ""
