@@ -344,7 +344,7 @@ class Lifecycle:
 
     def _write_ends(self) -> None:
         if self._trains or not self.resumer.end_is_recorded:
-            self.ends.write(self.collector.end_record(), self.state.files)
+            self.ends.write(self.collector.end_record(), map(self.executor.writer.start.fixed, self.state.files))
 
     def result(self) -> Result:
         """Return how the run ended, or how far it is."""

@@ -30,7 +30,7 @@ def train(
     *callbacks: Any, moves: dict[int, str] | None = None, epochs: int = 6, die_at: int | None = None, **options: Any
 ) -> Run:
     """Train; change the working directory in some epochs."""
-    with Run(InBackground(), list(callbacks), progress=False, **options) as run:
+    with Run(InBackground(), list(callbacks), verbose=0, **options) as run:
         for epoch in run.epochs(epochs):
             if moves and epoch in moves:
                 os.chdir(moves[epoch])
@@ -114,7 +114,7 @@ def test_a_run_that_has_changed_its_working_directory_resumes_where_it_began(
 
 def test_charts_and_the_stop_file_stay_where_the_run_began(start: Path) -> None:
     def run() -> Run:
-        with Run(LineSubject(), [ModelCheckpoint("run/m"), TensorBoard("logs")], progress=False) as run:
+        with Run(LineSubject(), [ModelCheckpoint("run/m"), TensorBoard("logs")], verbose=0) as run:
             for epoch in run.epochs(6):
                 os.chdir(start.parent / "other")
                 run.log(val_loss=1.0)

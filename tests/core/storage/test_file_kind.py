@@ -31,7 +31,7 @@ def make(path: Path, kind: str) -> None:
 
 
 def train(*callbacks: object, resume: Any = None) -> Run:
-    with Run(LineSubject(), list(callbacks), progress=False, resume=resume) as run:
+    with Run(LineSubject(), list(callbacks), verbose=0, resume=resume) as run:
         for _ in run.epochs(2):
             run.log(val_loss=1.0)
     return run
