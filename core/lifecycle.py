@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, TypeVar, cast
 
 from .callback import Callback, Verbose
+from .capabilities import HasLearningRate
 from .decision import REQUEST, Decision
 from .distributed.rank_group import group_for
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
@@ -82,7 +83,8 @@ class Lifecycle:
         self.bus.register(self.plugins.items())
         self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
-        self.rates = LearningRates(state, group.bind("report_undone", failures.record))
+        cutting = (name for name, each in self.callbacks.items() if HasLearningRate in each.requires())
+        self.rates = LearningRates(state, group.bind("report_undone", failures.record), cutting)
         self.executor = executor = Executor(subject, self.collector, self.rates, failures)
         self.stop_requests = StopRequests(signals, state, group)
         self.ends, self._trains = EndRecords(), False

@@ -21,6 +21,7 @@ from .metrics.names import is_validated
 from .metrics.running_means import Reduce
 from .result import Result
 from .resume.script_rates import RateSource
+from .run_record import life_of, record_of
 from .settings.arguments import check_metrics, checked
 from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
@@ -55,6 +56,9 @@ class Run:
             An empty file named "stop" in a directory where the run saves has the effect of Ctrl-C. If a job scheduler
             sends another signal first, name it as well: ("SIGINT", "SIGTERM", "SIGUSR1").
 
+    A pickle or a copy of a run holds its data (``result``, ``history``, ``callbacks``), without the subject and the
+    plugins; it counts as over.
+
     Raises:
         SettingsError: An option is wrong or cannot work with this subject; the message names every problem.
 
@@ -81,7 +85,7 @@ class Run:
         resume_learning_rates: RateSource = "checkpoint",
         signals: Iterable[str] = DEFAULT,
     ) -> None:
-        self._life = life = Lifecycle(
+        life = Lifecycle(
             subject,
             callbacks,
             verbose=verbose,
@@ -90,9 +94,20 @@ class Run:
             resume_learning_rates=resume_learning_rates,
             signals=signals,
         )
+        self._hold(life)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy holds: the data of the run, without the subject and the plugins."""
+        return record_of(self._life)
+
+    def __setstate__(self, record: Mapping[str, Any]) -> None:
+        self._hold(life_of(record))
+
+    def _hold(self, life: Lifecycle) -> None:
+        self._life = life
         self._bus = life.bus
         self._dropped: weakref.finalize[..., Run] | None = None
-        self.subject = subject
+        self.subject = life.state.subject
         """What is trained, as its adapter presents it."""
         self.state = life.state
         """The plain data of the run."""

@@ -47,6 +47,10 @@ def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
+BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end")
+"""Hooks that an instance overrides while someone listens to batches."""
+
+
 class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """A Keras callback that runs a list of trainbus callbacks in every ``fit`` that it is passed to.
 
@@ -100,6 +104,14 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             "resume_learning_rates": resume_learning_rates,
         }
         self._fit: FitSession | None = None
+        self._earlier_run: Run | None = None
+        """The last run of the callback that this one is a copy of."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy holds: the settings, and the data of the last run without its model."""
+        own = {name: value for name, value in vars(self).items() if name not in BATCH_HOOKS}
+        last = self._earlier_run if self._fit is None else self._fit.run
+        return {**own, "_fit": None, "_earlier_run": last, "_model": None}
 
     @property
     def run(self) -> Run:
@@ -108,6 +120,8 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         Raises:
             LoopError: No ``fit`` has begun yet.
         """
+        if self._fit is None and self._earlier_run is not None:
+            return self._earlier_run
         if self._fit is None:
             raise LoopError("no run yet: it begins in model.fit(..., callbacks=[this KerasCallback])")
         return self._fit.run
@@ -206,7 +220,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._end()
 
     def _end(self, error: BaseException | None = None) -> bool:
-        for name in ("on_train_batch_begin", "on_train_batch_end"):
+        for name in BATCH_HOOKS:
             self.__dict__.pop(name, None)
         return self._fit is not None and self._fit.end(error)
 

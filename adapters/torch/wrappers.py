@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 INNER_OPTIMIZER = ("optimizer", "_optimizer", "optim")
 INNER_SCHEDULER = ("scheduler", "lr_scheduler", "_scheduler")
@@ -35,10 +35,10 @@ def inner_optimizers(optimizer: Any) -> Iterator[Any]:
     """Yield the optimizers among the attributes of an optimizer, to which it passes on its updates."""
     for value in _attributes(optimizer).values():
         inside: list[Any] = [value]
-        if isinstance(value, (list, tuple)):
-            inside = list(cast("Iterable[Any]", value))
-        elif isinstance(value, dict):
-            inside = list(cast("dict[Any, Any]", value).values())
+        if issubclass(value.__class__, dict):
+            inside = list(value.values())
+        elif issubclass(value.__class__, (list, tuple)):
+            inside = list(value)
         yield from (each for each in inside if hasattr(each, "param_groups"))
 
 

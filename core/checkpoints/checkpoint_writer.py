@@ -259,7 +259,7 @@ class CheckpointWriter:
                 snapshots.prune(directories)
         except (OSError, RuntimeError) as error:
             snapshots.mark_unsaved_lost()
-            self._failures.record("Keep", CheckpointError(f"the snapshot is in memory only: {error}"))
+            self._failures.record("snapshots", CheckpointError(f"the snapshot is in memory only: {error}"))
         after(job)
 
 

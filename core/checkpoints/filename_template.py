@@ -220,13 +220,13 @@ def suffix_in(template: str) -> str:
     return suffix_of(Path(_FIELD.sub("0", template)))
 
 
-def with_suffix(template: str, suffixes: Iterable[str], writer: str) -> str:
-    """Return the template with a suffix that ``writer`` can write; the first one is added if it has none.
+def with_suffix(template: str, suffixes: Iterable[str]) -> str:
+    """Return the template with one of these suffixes; the first one is added if it has none.
 
     Raises:
         SettingsError: The template has another suffix.
 
-    >>> with_suffix("best-{val_loss:.2f}", [".pt"], "TorchSubject")
+    >>> with_suffix("best-{val_loss:.2f}", [".pt"])
     'best-{val_loss:.2f}.pt'
     """
     suffixes = list(suffixes)
@@ -235,7 +235,7 @@ def with_suffix(template: str, suffixes: Iterable[str], writer: str) -> str:
         return template
     suffix = suffix_in(template)
     if suffix:
-        raise SettingsError(f"{template!r}: {writer} cannot write {suffix}; it writes {', '.join(suffixes)}")
+        raise SettingsError(f"{template!r}: this model cannot be saved as {suffix}; write {', '.join(suffixes)}")
     return template + suffixes[0]
 
 

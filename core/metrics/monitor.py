@@ -304,6 +304,10 @@ class Monitors:
         if problems:
             raise MissingMetric("\n".join(dict.fromkeys(problems)))
 
+    def directions(self) -> dict[str, Literal["min", "max"]]:
+        """Return the direction of each metric that has a best value."""
+        return {each.metric: each.direction for each in self._monitors.values() if each.best is not None}
+
     def best(self) -> dict[str, BestValue]:
         """Return the best value of each metric that has one."""
         return {each.metric: each.best for each in self._monitors.values() if each.best is not None}

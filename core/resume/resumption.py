@@ -316,4 +316,4 @@ def _other_suffixes(subject: object, path: Location) -> str:
     if missing(subject, Saveable) is not None or not has(subject, Saveable):
         return ""
     own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
-    return "" if suffix_of(path) in own else f"; {type(subject).__name__} writes and reads {', '.join(own)}"
+    return "" if suffix_of(path) in own else f"; this model is saved as {', '.join(own)}"

@@ -129,7 +129,7 @@ class CheckpointSettings(MonitoredCallback):
         only = self.save_weights_only
         suffixes, others = subject.suffixes(weights_only=only), subject.suffixes(weights_only=not only)
         try:
-            return with_suffix(self.filepath, suffixes, type(subject).__name__)
+            return with_suffix(self.filepath, suffixes)
         except SettingsError as error:
             if suffix_in(self.filepath) not in others:
                 raise

@@ -143,7 +143,7 @@ class ModelInspector:
             if why is not None:
                 LOG.warning("TensorBoard: no histograms of %s: %s", what, why)
         elif required:
-            LOG.warning("TensorBoard: no histograms of %s: %s provides none", what, type(self.subject).__name__)
+            LOG.warning("TensorBoard: no histograms of %s: this model provides none", what)
         return why is None
 
 

@@ -59,7 +59,8 @@ class Locks(Callback):
 
 
 def life_of(subject: object, *callbacks: Any, resume: str | None = None) -> Lifecycle:
-    return Lifecycle(subject, callbacks, verbose=0, resume=resume, resume_strict=False, signals=())
+    options: Any = {"resume": resume, "resume_strict": False, "resume_learning_rates": "checkpoint"}
+    return Lifecycle(subject, callbacks, verbose=0, signals=(), **options)
 
 
 def test_each_event_is_decided_executed_recorded_and_announced() -> None:

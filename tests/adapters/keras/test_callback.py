@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +347,28 @@ def test_a_metric_that_another_callback_adds() -> None:
     cb = KerasCallback(EarlyStopping(monitor="val_mine", mode="max", patience=2))
     fit(line(), [Adds(), cb], epochs=9)
     assert cb.run.history["val_mine"] == [0, -1, -2]
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("when", ["before", "after", "twice", "broken", "with batches", "inside"])
+def test_a_copy_keeps_the_settings_and_the_data_of_the_last_run(way: Callable[[Any], Any], when: str) -> None:
+    """It can be fitted again, whenever it was made."""
+    listeners = [EventRecorder("on_batch_end")] if when == "with batches" else []
+    bus, found = KerasCallback([EarlyStopping(monitor="loss", patience=9)]), []
+    beside: list[Any] = [KerasCallback(listeners)]
+    if when == "broken":
+        beside.append(KerasRaises())
+    if when == "inside":
+        beside.append(AtEpochEnd(lambda _: found.append(way(bus))))
+    if when != "before":
+        with suppress(ZeroDivisionError):
+            fit(line(), [bus, *beside], epochs=2)
+    copied = found[-1] if found else way(way(bus) if when == "twice" else bus)
+
+    if when == "before":
+        with pytest.raises(LoopError, match="no run yet"):
+            _ = copied.run
+    elif when != "inside":
+        assert copied.run.history == bus.run.history
+    fit(line(), [copied], epochs=3)
+    assert copied.run.result.epochs == 3

@@ -1,12 +1,15 @@
 """``partial_fit``: data in memory, batches, labels and refusals."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.cluster import Birch
 from sklearn.datasets import load_digits
-from sklearn.linear_model import SGDClassifier, SGDOneClassSVM
-from sklearn.model_selection import train_test_split
+from sklearn.linear_model import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from sklearn.model_selection import cross_validate, train_test_split
 from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 
 import trainbus
@@ -235,7 +238,7 @@ def test_callbacks_work_together_on_digits(tmp_path):
             {"estimator": Birch(), "y": None, "callbacks": ModelCheckpoint("m")},
             "needs a subject that can be written to a file, but skops.*Birch",
         ),
-        ({"callbacks": ModelCheckpoint("m.joblib")}, "cannot write .joblib; it writes .skops"),
+        ({"callbacks": ModelCheckpoint("m.joblib")}, "this model cannot be saved as .joblib; write .skops"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_before_training(options, sentence):
@@ -278,3 +281,32 @@ def test_verbose_is_that_of_the_run(verbose, lines, capsys):
     assert capsys.readouterr().out.count("Epoch ") == lines
     partial_fit_stream(SGDClassifier(), [(rows, labels)], classes=[0, 1], epochs=3, verbose=verbose)
     assert capsys.readouterr().out.count("Epoch ") == lines
+
+
+class Trained(BaseEstimator):  # type: ignore[misc]
+    """An estimator that trains with callbacks and keeps its run."""
+
+    def __init__(self, epochs: int = 2, callbacks: Any = ()) -> None:
+        self.epochs = epochs
+        self.callbacks = callbacks
+
+    def fit(self, X: Any, y: Any) -> "Trained":
+        self.model_ = SGDRegressor(random_state=0)
+        self.run_ = partial_fit(self.model_, X, y, epochs=self.epochs, callbacks=self.callbacks)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return self.model_.predict(X)
+
+    def score(self, X: Any, y: Any) -> float:
+        return float(self.model_.score(X, y))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_estimators_that_hold_their_run_come_back_from_cross_validation(jobs: int) -> None:
+    """Each of them still says how its training went."""
+    X = np.linspace(0, 1, 30)[:, None]
+    model = Trained(3, [EarlyStopping(monitor="loss", patience=1)])
+    found = cross_validate(model, X, X[:, 0], cv=3, n_jobs=jobs, return_estimator=True)
+
+    assert [each.run_.result.epochs for each in found["estimator"]] == [3, 3, 3]

@@ -262,10 +262,10 @@ def test_a_suffix_is_given_once(stem: str, suffix: str) -> None:
     """A template without suffix gets the usual one; one that can be written stays."""
     template = f"x{stem}-{{loss:.2f}}{suffix}"
 
-    assert with_suffix(template, [".pt", ".pth"], "TorchSubject") == template + ("" if suffix else ".pt")
+    assert with_suffix(template, [".pt", ".pth"]) == template + ("" if suffix else ".pt")
 
 
 def test_a_wrong_suffix_is_refused_naming_the_right_ones() -> None:
     """The error has the suffix that was given and all that can be written."""
-    with pytest.raises(SettingsError, match=r"TorchSubject cannot write \.keras; it writes \.pt, \.pth"):
-        with_suffix("best.keras", [".pt", ".pth"], "TorchSubject")
+    with pytest.raises(SettingsError, match=r"this model cannot be saved as \.keras; write \.pt, \.pth"):
+        with_suffix("best.keras", [".pt", ".pth"])

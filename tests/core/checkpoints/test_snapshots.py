@@ -74,7 +74,7 @@ def test_what_was_kept_and_could_not_be_written_is_in_memory_only(
     run = train(scores, Mishaps(2, "run"), saver, early)
 
     (failure,) = run.failures
-    assert failure.plugin == "Keep"
+    assert failure.plugin == "snapshots"
     assert caplog.text.count("the snapshot is in memory only: ") == 1
     assert run.subject.slope == (5 if again else 3)
     assert lost_by("run/m-2.npz") == {"best val_loss": False}

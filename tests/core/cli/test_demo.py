@@ -58,13 +58,13 @@ def test_resume_continues_the_run(framework: str, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("framework", ["sklearn", "torch"])
-def test_a_demo_that_is_over_leaves_nothing_hidden_but_its_locks(framework: str) -> None:
+def test_a_demo_that_is_over_leaves_nothing_hidden_but_its_lock_and_its_end(framework: str) -> None:
     """Every other file is one that its output names, or the manifest or the journal of one."""
     assert main(["demo", "--framework", framework, "--epochs", "3"]) == 0
     files = {path.name for path in Path("trainbus-demo").iterdir()}
-    assert {name for name in files if name.startswith(".")} <= {".trainbus.lock"}
+    assert {name for name in files if name.startswith(".")} <= {".trainbus.lock", ".trainbus-end.json"}
     shown = {name.partition(".")[0] for name in files if not name.startswith(".")}
-    assert shown == {"best", "logs", "journal"}
+    assert shown == {"best", "logs", "journal", "trainbus"}
 
 
 def test_git_ignores_what_the_demo_writes() -> None:

@@ -133,7 +133,8 @@ SCRIPTS = st.builds(
     st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0, float("nan")]), min_size=MOST_EPOCHS, max_size=MOST_EPOCHS),
     st.integers(1, 4),
     st.tuples(
-        st.lists(SAVERS, min_size=1, max_size=2, unique_by=lambda each: each.filepath), st.lists(DECIDERS, max_size=2)
+        st.lists(SAVERS, min_size=1, max_size=2, unique_by=lambda each: each.filepath),
+        st.lists(DECIDERS, max_size=2, unique=True),
     ).flatmap(lambda lists: st.permutations(lists[0] + lists[1])),
 )
 
@@ -227,7 +228,7 @@ def test_a_file_that_the_subject_does_not_read_is_refused_with_those_that_it_rea
 
     with pytest.raises(CheckpointError, match="pickle") as raised:
         resumed([3.0], resume="m.keras")
-    assert raised.value.__notes__ == ["while resuming from 'm.keras'; LineSubject writes and reads .npz"]
+    assert raised.value.__notes__ == ["while resuming from 'm.keras'; this model is saved as .npz"]
 
 
 def test_a_checkpoint_with_weights_only_restores_weights_and_states_and_logs_that_the_rest_starts_anew(

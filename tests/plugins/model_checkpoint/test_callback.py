@@ -9,7 +9,7 @@ from trainbus.testing import LineSubject
 
 def test_a_suffix_that_the_subject_cannot_write_is_refused_before_training() -> None:
     """The error names the suffixes that it can write."""
-    with pytest.raises(SettingsError, match=r"ModelCheckpoint: .*LineSubject cannot write \.keras; it writes \.npz"):
+    with pytest.raises(SettingsError, match=r"ModelCheckpoint: .*this model cannot be saved as \.keras; write \.npz"):
         Run(LineSubject(), ModelCheckpoint("best.keras"))
 
 

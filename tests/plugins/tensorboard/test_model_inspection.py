@@ -250,7 +250,7 @@ def test_missing_gradients_log_the_reason(logged: Any):
     seen = "gradients are seen when an optimizer makes an update; give it: TorchSubject(model, optimizer)"
     assert logged() == [
         f"{no}{seen}",
-        f"{no}SklearnSubject provides none",
+        f"{no}this model provides none",
         f"{no}no weight had a gradient when it was updated",
         f"{no}write_grads needs histogram_freq=1 or more",
     ]

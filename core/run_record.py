@@ -1,0 +1,54 @@
+"""What a pickle or a copy of a run holds: its data, without what belongs to the process that trains."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from .errors import TrainbusError
+from .lifecycle import Lifecycle
+from .metrics.running_means import RunningMeans
+
+E = TypeVar("E", bound=BaseException)
+
+
+def record_of(life: Lifecycle) -> dict[str, Any]:
+    """Return the data of a run as it is now: history, decisions, files, monitors and failures.
+
+    The subject and the plugins are left out, and so are metrics that are still on a device: they become numbers.
+    """
+    state = {name: value for name, value in vars(life.state).items() if name not in ("subject", "means")}
+    state["epoch_metrics"] = [(epoch, dict(metrics)) for epoch, metrics in life.state.epoch_metrics]
+    for name in ("metrics", "learning_rates"):
+        state[name] = dict(state[name])
+    state["error"] = None if life.state.error is None else _portable(life.state.error)
+    state["errors_at_end"] = [_portable(each) for each in life.state.errors_at_end]
+    return {
+        "state": state,
+        "callbacks": dict(life.callbacks),
+        "monitors": life.monitors.directions(),
+        "failures": [each._replace(error=_portable(each.error)) for each in life.failures.all],
+    }
+
+
+def life_of(record: Mapping[str, Any]) -> Lifecycle:
+    """Return the life of a run that is over, with the data of a record."""
+    life = Lifecycle(
+        None, (), progress=False, resume=None, resume_strict=False, resume_learning_rates="checkpoint", signals=()
+    )
+    vars(life.state).update(record["state"], means=RunningMeans(), phase="ended", epoch_open=False)
+    life.callbacks.update(record["callbacks"])
+    life.failures.all.extend(record["failures"])
+    for metric, direction in record["monitors"].items():
+        life.monitors.get(metric, direction)
+    return life
+
+
+def _portable(error: E) -> E | TrainbusError:
+    """Return an error that can be pickled: this one, or one with its class and its text."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - whatever its class raises
+        return TrainbusError(f"{type(error).__name__}: {error}")
+    return error
