@@ -29,7 +29,7 @@ from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDire
 from .metrics.direction import direction_of
 from .metrics.monitor import direction_for
 from .metrics.names import canonical, hint, hint_with_list
-from .storage.paths import location
+from .storage.paths import expanded, location
 
 Mode = Literal["auto", "min", "max"]
 
@@ -52,8 +52,14 @@ def _check_text(path: str) -> str:
     return path
 
 
-PathText = Annotated[str, BeforeValidator(_path_to_text), StringConstraints(min_length=1), AfterValidator(_check_text)]
-"""A path, kept as text, which JSON and TOML can represent."""
+PathText = Annotated[
+    str,
+    BeforeValidator(_path_to_text),
+    StringConstraints(min_length=1),
+    AfterValidator(_check_text),
+    AfterValidator(expanded),
+]
+"""A path, kept as text, which JSON and TOML can represent; a leading "~" becomes the home directory."""
 
 _WORDS = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
 

@@ -37,7 +37,6 @@ from .resume.script_rates import check_source, rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
 from .settings.plugin_list import CallbackLike, build_plugins
 from .settings.subjects import check_subject
-from .storage.backend import existing
 from .storage.paths import Source
 from .storage.sharded_directory import VerificationShare
 from .terminal import plural
@@ -158,7 +157,7 @@ class Lifecycle:
     def record(self, run: object, result: ExecutionResult) -> None:
         """Record and announce what was executed, written, and not written."""
         if any(result):
-            self.state.record(result, lambda path: bool(existing([path])))
+            self.state.record(result, lambda path: bool(self.executor.existing([path])))
             self.bus.announce(run, result)
 
     # --- the run and its epochs
@@ -328,7 +327,7 @@ class Lifecycle:
                 except Exception as raised:  # noqa: BLE001 - raised when the run has ended
                     errors.append(raised)
             if errors or state.error is not None:  # a file that was being written may not exist
-                state.files = existing(state.files)
+                state.files = executor.existing(state.files)
         self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
@@ -347,7 +346,7 @@ class Lifecycle:
 
     def _write_ends(self) -> None:
         if self._trains or not self.resumer.end_is_recorded:
-            self.ends.write(self.collector.end_record(), self.state.files)
+            self.ends.write(self.collector.end_record(), map(self.executor.writer.start.fixed, self.state.files))
 
     def result(self) -> Result:
         """Return how the run ended, or how far it is."""

@@ -13,7 +13,7 @@ from ..decision import Action, Decision, Save
 from ..errors import CheckpointError
 from ..failures import Failures
 from ..storage.atomic_file import suffix_of
-from ..storage.paths import Location, location
+from ..storage.paths import Location, StartDirectory, location
 from .async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from .collective_commit import Write
 from .commit import Checkpoint
@@ -66,6 +66,8 @@ class CheckpointWriter:
     ) -> None:
         self.directories: tuple[Location, ...] = ()
         """The directories that the run has locked."""
+        self.start = StartDirectory()
+        """Where relative paths start."""
         self._subject = subject
         self._snapshots = snapshots
         self._group = group
@@ -120,7 +122,8 @@ class CheckpointWriter:
                 for path, actions in requested.items():
                     metadata = self._metadata(path, actions, state)
                     write = payload(metadata["weights_only"])
-                    job.files.append(PendingFile(path, write, metadata, self._sharded(suffix_of(path)), ranks, own))
+                    place, in_parts = self.start.fixed(path), self._sharded(suffix_of(path))
+                    job.files.append(PendingFile(place, write, metadata, in_parts, ranks, own))
                 held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
                 if self._snapshots.unsaved and not held and self._saves_snapshots():
                     mirror = payload(not self._snapshots_more)
@@ -157,7 +160,10 @@ class CheckpointWriter:
         if job is None:
             return Written()
         self._pending = False
-        for path, _, error in job.failed:
+        given = {self.start.fixed(path): path for path in self._requested}
+        committed = [Checkpoint(path=given.get(each.path, each.path), entry=each.entry) for each in job.committed]
+        failed = self.as_given(job.failed)
+        for path, _, error in failed:
             actions = self._requested.get(path, [])
             plugins = " and ".join(sorted({action.by or "the loop" for action in actions}))
             if any(action.on_error == "raise" for action in actions):
@@ -167,7 +173,17 @@ class CheckpointWriter:
                 self._failures.record(plugins, error)
         if not self._group.leads:  # rank 0 reports it
             return Written()
-        return Written(tuple(job.committed), tuple(job.failed))
+        return Written(tuple(committed), tuple(failed))
+
+    def as_given(self, failed: Iterable[FailedSave]) -> list[FailedSave]:
+        """Return failures with the paths, also those in their errors, as they were asked for."""
+        given = {self.start.fixed(path): path for path in self._requested}
+        found: list[FailedSave] = []
+        for each in failed:
+            path = given.get(each.path, each.path)
+            each.error.args = (str(each.error).replace(repr(str(each.path)), repr(str(path))),)
+            found.append(each._replace(path=path))
+        return found
 
     def requested_by(self, failed: Iterable[FailedSave]) -> set[str]:
         """Return the plugins that asked for these files in the last decision."""
@@ -201,7 +217,7 @@ class CheckpointWriter:
         progress, weights_only = self._source.progress(), all(action.weights_only for action in actions)
         if state is None:  # rank 0 has it
             return {"step": progress["step"], "weights_only": weights_only}
-        slots = self._snapshots.references(path)
+        slots = self._snapshots.references(self.start.fixed(path))
         return {
             **progress,
             "weights_only": weights_only,

@@ -11,7 +11,7 @@ from ..capabilities import Ranks
 from ..errors import CheckpointError
 from ..storage.atomic_file import RESERVED, fill, suffix_of
 from ..storage.backend import backend_for, digest_at
-from ..storage.paths import Location, location, relative_to, resolve_relative
+from ..storage.paths import Location, StartDirectory, location, relative_to, resolve_relative
 from ..storage.sharded_directory import digest_of_parts, publish_parts, stage_parts
 from .collective_commit import Write, write_collectively
 from .commit import Checkpoint
@@ -58,7 +58,7 @@ class SnapshotStore:
         self._files.pop(slot, None)
         self._lost.discard(slot)
         if file is not None:
-            self._files[slot] = file
+            self._files[slot] = file._replace(path=StartDirectory().fixed(file.path))
 
     @property
     def unsaved(self) -> list[str]:
@@ -108,7 +108,8 @@ class SnapshotStore:
             name = _new_name(suffix_of(checkpoint.path))
             if linked:
                 backend_for(checkpoint.path).hard_link(name)
-            self._files[slot] = SnapshotFile(checkpoint.path.with_name(name), checkpoint.entry.digest)
+            place = StartDirectory().fixed(checkpoint.path.with_name(name))  # a loop may change its working directory
+            self._files[slot] = SnapshotFile(place, checkpoint.entry.digest)
 
     def write(
         self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, ranks: Ranks | None = None

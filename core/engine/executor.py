@@ -19,9 +19,9 @@ from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, S
 from ..errors import CheckpointError, MissingCapability
 from ..failures import Failures
 from ..resume.state import RankState
-from ..storage.backend import backend_for
+from ..storage.backend import backend_for, existing
 from ..storage.directory_lock import lock_directories
-from ..storage.paths import Location, location
+from ..storage.paths import Location, StartDirectory, location
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
 from .execution_result import ExecutionResult
@@ -61,6 +61,7 @@ class Executor:
         """Note and return the directories that callbacks write into."""
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
         self.writer.directories = tuple(sorted(directories, key=str))
+        self.writer.start = StartDirectory()
         return self.writer.directories
 
     def lock_directories(self, at_end: ExitStack) -> None:
@@ -122,6 +123,12 @@ class Executor:
     def rank_state(self) -> RankState:
         """Return the state of this rank, which a checkpoint stores."""
         return self._source.rank_state()
+
+    def existing(self, paths: Iterable[Location]) -> list[Location]:
+        """Return the paths that exist or whose directory cannot be read; relative ones start where the run began."""
+        places = {path: self.writer.start.fixed(path) for path in paths}
+        found = set(existing(places.values()))
+        return [path for path, place in places.items() if place in found]
 
     def prune_snapshots(self) -> None:
         """Delete the files of snapshots that no checkpoint names; call this when the run is over and needs none."""
@@ -197,14 +204,14 @@ class Executor:
         """Restore, then delete what the decision has not just made; called by the thread that has written the files."""
         for restore in restores:
             self.restore(restore)
-        losers = plugins_with_failed_saves(decision, job.failed)
+        losers = plugins_with_failed_saves(decision, self.writer.as_given(job.failed))
         made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in decision}
         for action in decision:
             if not isinstance(action, Forget) or action.source in made or action.by in losers:
                 continue
             try:
                 if not self.snapshots.drop(action.source):
-                    remove(location(action.source))
+                    remove(self.writer.start.fixed(location(action.source)))
             except OSError as error:
                 self._tolerate(action.by, f"{action.source!r} could not be deleted: {error}")
 
@@ -219,7 +226,7 @@ class Executor:
             self._load(self._able(Restorable, [action]), source)
 
     def _load(self, subject: Restorable, source: str) -> None:
-        path = location(source)
+        path = self.writer.start.fixed(location(source))
         try:
             exists, verified = (backend_for(each).size() is not None for each in (path, manifest_of(path)))
         except OSError as error:

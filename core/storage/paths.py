@@ -91,11 +91,29 @@ def location(source: Source) -> Location:
     if "::" in text and "://" in text:
         raise SettingsError(f"{text!r} is a chain of URLs; give the URL of the store itself, such as s3://bucket/run")
     if match is None:
-        return Path(source)
+        return Path(expanded(text))
     protocol, key = match[1].lower(), match[2]
     if protocol in ("file", "local"):
         return Path(key)
     return RemotePath(protocol, posixpath.normpath(key) if key else "")
+
+
+class StartDirectory:
+    """The working directory of this moment, from which the relative paths of a run start, wherever its loop goes later.
+
+    >>> StartDirectory().fixed(location("a")) == Path.cwd() / "a"
+    True
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._directory = Path.cwd()
+        except OSError:  # it was deleted, so nothing can be saved relative to it
+            self._directory = Path()
+
+    def fixed(self, place: Location) -> Location:
+        """Return the absolute form of a location."""
+        return self._directory / place if isinstance(place, Path) else place
 
 
 def absolute(source: Source) -> str:
@@ -107,6 +125,23 @@ def absolute(source: Source) -> str:
     place = location(source)
     # unlike Path.resolve, this never raises, not even for a link that leads to itself
     return os.path.realpath(place) if isinstance(place, Path) else str(place)
+
+
+def expanded(path: str) -> str:
+    """Return a path with the home directory in place of a leading "~".
+
+    Raises:
+        SettingsError: The path begins with the name of an unknown user.
+
+    >>> expanded("~/run") == str(Path.home() / "run"), expanded("run/~"), expanded("./~")
+    (True, 'run/~', './~')
+    """
+    found = os.path.expanduser(path)  # noqa: PTH111 - as text, since Path would drop the "./" of "./~"
+    if found.startswith("~"):
+        user = re.split(r"[/\\]", found)[0]
+        way = f"write {'./' + path!r} for a name that begins with ~"
+        raise SettingsError(f"{path!r}: there is no home directory of {user!r}; {way}")
+    return found
 
 
 def is_local(source: Source) -> bool:

@@ -12,7 +12,7 @@ from trainbus.decision import NOTHING
 from trainbus.metrics.names import resolve
 from trainbus.rules import Best, Kept
 from trainbus.storage.backend import existing
-from trainbus.storage.paths import Location, location
+from trainbus.storage.paths import Location, StartDirectory, location
 
 from ..unused_batches import report_uncounted
 from .file_names import FileNames
@@ -49,6 +49,7 @@ class Saver:
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         self.selection = Selection(settings, monitor)
         self.first = run.epoch, run.step
+        self.start = StartDirectory()  # a loop may change its working directory before the states are restored again
         self.begun = True
 
     @hookimpl
@@ -117,10 +118,12 @@ class Saver:
         kept = [Kept(*each) for each in saved["kept"]]
         kept = [each._replace(path=self.names.directory + each.path) for each in kept]
         self.selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
-        present = set(existing(location(each.path) for each in kept))
+        present = set(existing(self.start.fixed(location(each.path)) for each in kept))
         # the file of the checkpoint that the run resumes from may not be written yet
         self.selection.kept = tuple(
-            each for each in kept if (each.epoch, each.step) == self.first or location(each.path) in present
+            each
+            for each in kept
+            if (each.epoch, each.step) == self.first or self.start.fixed(location(each.path)) in present
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbus.plugins import ModelCheckpoint
-from trainbus.resume import end_record
+from trainbus.resume.end_record import NAME
 from trainbus.storage.directory_lock import LOCK
 from trainbus.testing import LineSubject, scripted
 
@@ -19,7 +19,7 @@ def saved(history: Sequence[dict[str, Any]], **options: Any) -> list[str]:
 
 def visible(folder: Path | str = ".") -> set[str]:
     """Return the files in a directory without the run's lock, journal and end record, but with staged files."""
-    return {path.name for path in Path(folder).iterdir() if path.is_file()} - {LOCK, "journal.jsonl", end_record.NAME}
+    return {path.name for path in Path(folder).iterdir() if path.is_file()} - {LOCK, NAME, "journal.jsonl"}
 
 
 def on_disk(folder: Path | str = ".") -> set[str]:
