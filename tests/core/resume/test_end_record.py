@@ -317,7 +317,7 @@ def test_the_weights_are_those_that_the_run_restored_at_its_end(saver: Callback)
     """If they were saved, by whichever checkpoint came after them; the record says what was restored."""
     for _ in range(3):
         subject, stops = LineSubject(), EarlyStopping(patience=3, restore_best_weights=True)
-        with Run(subject, [saver, stops], progress=False, resume="auto") as run:
+        with Run(subject, [saver, stops], verbose=0, resume="auto") as run:
             for epoch in run.epochs(7):
                 subject.slope = np.float64(epoch)
                 run.step += 1

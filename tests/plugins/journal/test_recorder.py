@@ -284,7 +284,7 @@ def test_the_metrics_of_an_epoch_are_recorded_with_its_duration() -> None:
 @pytest.mark.parametrize("last", [1, 3, 4])
 def test_a_loop_that_was_left_has_not_finished(last: int) -> None:
     """Also if it was left in the last planned epoch."""
-    with Run(callbacks=[Journal("a.jsonl")], progress=False) as run:
+    with Run(callbacks=[Journal("a.jsonl")], verbose=0) as run:
         for epoch in run.epochs(5):
             run.log(loss=1.0)
             if epoch == last:
