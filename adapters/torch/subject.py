@@ -24,6 +24,7 @@ from trainbus.capabilities import (
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
 from trainbus.settings.arguments import checked
+from trainbus.settings.subjects import describe
 
 try:
     from torch import nn
@@ -98,7 +99,7 @@ class TorchSubject:
     ) -> None:
         if not isinstance(cast("object", model), nn.Module):
             hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
-            raise SettingsError(f"model is of type {type(model).__name__}, not a torch.nn.Module{hint}")
+            raise SettingsError(f"model is {describe(model)}, not a torch.nn.Module{hint}")
         self.model = model
         self.optimizers = optimizers_by_name(optimizer)
         """Name to optimizer, without wrappers such as Accelerate's; a single one is "optimizer"."""

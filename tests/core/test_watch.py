@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 from sklearn.linear_model import SGDClassifier
 
 import trainbus
@@ -31,3 +32,20 @@ def test_watch_refuses_misspelt_options_of_the_adapter() -> None:
     """An option that the adapter does not take is refused with the nearest that it takes."""
     with pytest.raises(trainbus.SettingsError, match=r"watch: unknown argument 'scorin'; did you mean 'scoring'\?"):
         trainbus.watch(SGDClassifier(), scorin="accuracy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((torch.nn.Linear,), "the class Linear is given as the subject; give an object of it"),
+        ((torch.optim.SGD(torch.nn.Linear(1, 1).parameters()),), "model is a SGD, not a torch.nn.Module"),
+        (
+            (torch.optim.SGD(torch.nn.Linear(1, 1).parameters()), torch.nn.Linear(1, 1)),
+            r"model is a SGD, not a torch.nn.Module; did you swap model and optimizer\?",
+        ),
+    ],
+)
+def test_watch_says_what_is_in_the_place_of_the_model(arguments: Any, sentence: str) -> None:
+    """A class, an optimizer alone, or the two arguments in the wrong order."""
+    with pytest.raises(trainbus.SettingsError, match=sentence):
+        trainbus.watch(*arguments)
