@@ -42,15 +42,17 @@ def _path_to_text(value: object) -> object:
     return os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
 
 
-def _check_no_null(path: str) -> str:
+def _check_text(path: str) -> str:
     if "\0" in path:
         raise ValueError("a path cannot contain a null character")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a path must be text; rename it so that UTF-8 can represent its name") from None
     return path
 
 
-PathText = Annotated[
-    str, BeforeValidator(_path_to_text), StringConstraints(min_length=1), AfterValidator(_check_no_null)
-]
+PathText = Annotated[str, BeforeValidator(_path_to_text), StringConstraints(min_length=1), AfterValidator(_check_text)]
 """A path, kept as text, which JSON and TOML can represent."""
 
 _WORDS = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
@@ -179,8 +181,8 @@ class Callback(BaseModel):
         """Return absolute paths of directories that it writes to; a journal is put in the first of them."""
         return self.locked_directories()
 
-    def checkpoint_patterns(self) -> tuple[str, ...]:
-        """Return ``glob`` patterns of the checkpoints that the callback may have written."""
+    def checkpoint_patterns(self, subject: object = None) -> tuple[str, ...]:
+        """Return ``glob`` patterns of the checkpoints of ``subject`` that the callback may have written."""
         return ()
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:

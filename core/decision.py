@@ -79,7 +79,7 @@ def as_plain_value(value: Any) -> Value:
 
 
 REQUEST = "request"
-"""The asker of a stop that a signal or a stop file requested."""
+"""The asker of a stop that a signal or a stop file requested; the rule of what cleans up after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from .callback import Callback
+from .callback import Callback, Verbose
+from .capabilities import HasLearningRate
 from .decision import REQUEST, Decision
 from .distributed.rank_group import group_for
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
@@ -29,6 +30,7 @@ from .metrics.monitor import Monitors
 from .metrics.names import check_name
 from .metrics.scalars import fetch_together
 from .result import Result
+from .resume.end_record import EndRecord, EndRecords
 from .resume.locate import locate
 from .resume.resumption import Resumption
 from .resume.script_rates import check_source, rates_of
@@ -61,7 +63,7 @@ class Lifecycle:
         subject: object,
         callbacks: CallbackLike | Sequence[CallbackLike],
         *,
-        progress: bool,
+        verbose: Verbose | None,
         resume: Source | None,
         resume_strict: bool,
         resume_learning_rates: str,
@@ -72,7 +74,7 @@ class Lifecycle:
         self.state = state = RunState(subject)
         self.group = group = group_for(subject, state)
         self.failures = failures = Failures()
-        entries = build_plugins(callbacks, subject, progress=progress)
+        entries = build_plugins(callbacks, subject, verbose=verbose)
         self.callbacks: dict[str, Callback] = {
             each.name: each.callback for each in entries if each.callback is not None
         }
@@ -82,12 +84,19 @@ class Lifecycle:
         self.bus.register(self.plugins.items())
         self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
-        self.rates = LearningRates(state, group.bind("report_undone", failures.record))
+        cutting = (name for name, each in self.callbacks.items() if HasLearningRate in each.requires())
+        self.rates = LearningRates(state, group.bind("report_undone", failures.record), cutting)
         self.executor = executor = Executor(subject, self.collector, self.rates, failures)
         self.stop_requests = StopRequests(signals, state, group)
+        self.ends, self._trains = EndRecords(), False
         self.resumer = Resumer(
             resume,
-            partial(locate, callbacks=self.callbacks.values(), share=VerificationShare(group.rank, group.size)),
+            partial(
+                locate,
+                callbacks=self.callbacks.values(),
+                share=VerificationShare(group.rank, group.size),
+                subject=subject,
+            ),
             partial(
                 Resumption,
                 plugins=self.plugins,
@@ -103,6 +112,9 @@ class Lifecycle:
             failures,
             group.bind,
             partial(group.execute, executor=executor),
+            self.ends,
+            partial(EndRecord.valid_stops, plugins=self.plugins, callbacks=self.callbacks),
+            self.monitors.update,
             strict=resume_strict,
         )
         self._epoch_results = group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
@@ -162,6 +174,7 @@ class Lifecycle:
             self.group.begin(settings, self.stop_requests)
             directories = executor.note_directories(self.callbacks.values())
             self.collector.enabled = bool(directories)
+            self.ends.directories = directories
             bind("lock_directories", executor.lock_directories)(self.at_end)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
@@ -202,6 +215,9 @@ class Lifecycle:
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
+        if not self._trains:
+            self._trains = True
+            self.group.bind("remove_ends", self.ends.remove)()
         self.state.start_epoch(epoch)
         self.bus.drop_disabled()
         if self.resumer.mid_epoch:
@@ -280,7 +296,7 @@ class Lifecycle:
                     return True
                 raise
             if self.plugins and not state.epochs_started and state.planned_epochs is None:
-                self.group.bind("log_end", LOG.warning)(f"no epoch has begun, so no callback was used: {_IN_EPOCH}")
+                self.group.bind("report", LOG.warning)(f"no epoch has begun, so no callback was used: {_IN_EPOCH}")
         return self.end(run, error)
 
     def end(self, run: object, error: BaseException | None) -> bool:
@@ -307,6 +323,8 @@ class Lifecycle:
                     self.execute(run, decision)
                     self.record(run, bind("last_files", partial(executor.collect, wait=True))())
                     bind("prune_snapshots", executor.prune_snapshots)()
+                    if self._is_over(errors):
+                        bind("write_ends", self._write_ends)()
                 except Exception as raised:  # noqa: BLE001 - raised when the run has ended
                     errors.append(raised)
             if errors or state.error is not None:  # a file that was being written may not exist
@@ -318,6 +336,18 @@ class Lifecycle:
         if errors and (error is None or handled):
             raise errors[0]
         return handled
+
+    def _is_over(self, errors: Sequence[Exception]) -> bool:
+        """Return whether the run has ended as planned or by a decision, so that it stays over when it is resumed."""
+        state = self.state
+        if errors or state.error is not None or state.interrupted or state.left:
+            return False
+        done = 0 < (state.planned_epochs or 0) <= state.epochs_finished
+        return done or any(each.by != REQUEST for each in state.stop_actions)
+
+    def _write_ends(self) -> None:
+        if self._trains or not self.resumer.end_is_recorded:
+            self.ends.write(self.collector.end_record(), self.state.files)
 
     def result(self) -> Result:
         """Return how the run ended, or how far it is."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
-from .callback import Callback, Mode
+from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
@@ -17,6 +17,7 @@ from .failures import Failure
 from .lifecycle import Lifecycle, report_dropped
 from .metrics.history import History
 from .metrics.monitor import Monitor
+from .metrics.names import is_validated
 from .metrics.running_means import Reduce
 from .result import Result
 from .resume.script_rates import RateSource
@@ -41,8 +42,8 @@ class Run:
     Args:
         subject: What is trained, as its adapter presents it; None for a loop that only has numbers.
         callbacks: Callbacks, their settings as plain data, or objects with hook implementations; called in this order.
-        progress: Whether to print progress and a line for each epoch, if the callbacks' ``verbose`` asks for it;
-            otherwise only decisions are printed.
+        verbose: What to print: 0 nothing; 1 a progress bar and every decision; 2 a line for each epoch and every
+            decision; "auto" is 1 in a terminal or a notebook, else 2; None what the callbacks' ``verbose`` asks for.
         resume: The checkpoint to continue from; a directory, whose newest intact checkpoint is used; or "auto",
             the newest one that the callbacks have written; without one the run starts from the beginning. Every later
             decision is that of a run that was never interrupted.
@@ -78,7 +79,7 @@ class Run:
         subject: object = None,
         callbacks: CallbackLike | Sequence[CallbackLike] = (),
         *,
-        progress: bool = True,
+        verbose: Verbose | None = None,
         resume: Source | None = None,
         resume_strict: bool = False,
         resume_learning_rates: RateSource = "checkpoint",
@@ -87,7 +88,7 @@ class Run:
         life = Lifecycle(
             subject,
             callbacks,
-            progress=progress,
+            verbose=verbose,
             resume=resume,
             resume_strict=resume_strict,
             resume_learning_rates=resume_learning_rates,
@@ -201,7 +202,7 @@ class Run:
             self._life.require_epoch("log()")
         try:
             for name, value in {**(metrics or {}), **named}.items():
-                prefix = "val_" if state.validating and not name.startswith("val_") else ""
+                prefix = "val_" if state.validating and not is_validated(name) else ""
                 state.means.add(prefix + name, value, count, reduce)
         except (AttributeError, RuntimeError, TypeError, ValueError):
             check_metrics({} if metrics is None else metrics)
@@ -280,14 +281,14 @@ class Run:
 
     def begin_validation(self) -> None:
         """Begin a validation, which measures its metrics anew: of several in an epoch the last one counts."""
-        self.state.means.restart("val_")
+        self.state.means.restart_validation()
         self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the validation; the names of ``metrics``, if they are given, begin with ``val_``."""
         self.state.validated = True
         if self._bus.on_validation_end is not None:
-            measured = metrics or self.state.means.read_latest("val_")
+            measured = metrics or self.state.means.read_validation()
             self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
@@ -389,6 +390,7 @@ class Run:
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)
 
-    def clear_stops(self) -> None:
-        """Remove every stop, so that a resumed run that had stopped continues training."""
+    def go_on(self) -> None:
+        """Let a resumed run that was over continue training; call it before the loop."""
         self.state.stop_actions.clear()
+        self.resumer.go_on()

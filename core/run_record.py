@@ -35,7 +35,7 @@ def record_of(life: Lifecycle) -> dict[str, Any]:
 def life_of(record: Mapping[str, Any]) -> Lifecycle:
     """Return the life of a run that is over, with the data of a record."""
     life = Lifecycle(
-        None, (), progress=False, resume=None, resume_strict=False, resume_learning_rates="checkpoint", signals=()
+        None, (), verbose=0, resume=None, resume_strict=False, resume_learning_rates="checkpoint", signals=()
     )
     vars(life.state).update(record["state"], means=RunningMeans(), phase="ended", epoch_open=False)
     life.callbacks.update(record["callbacks"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from math import isfinite
@@ -25,6 +26,24 @@ def encodable(text: str, stream: object) -> str:
     """
     encoding = getattr(stream, "encoding", None)
     return text.encode(encoding, "backslashreplace").decode(encoding) if isinstance(encoding, str) else text
+
+
+def escape_or_draw(error: UnicodeError) -> tuple[str, int]:
+    r"""Escape what an encoding lacks, and draw plots with characters that every encoding has: a handler for ``codecs``.
+
+    >>> "val_\u03c4 \u2022\u2500".encode("ascii", ESCAPE_OR_DRAW)
+    b'val_\\u03c4 o-'
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    drawn = error.object[error.start : error.end].translate(_DRAWN)
+    return drawn.encode("ascii", "backslashreplace").decode(), error.end
+
+
+ESCAPE_OR_DRAW = "trainbus.escape_or_draw"
+"""The name of that handler, as streams take it."""
+_DRAWN = str.maketrans("•─│└┤■★↓…", "o-|++#*v~")
+codecs.register_error(ESCAPE_OR_DRAW, escape_or_draw)
 
 
 def plural(count: int, noun: str) -> str:

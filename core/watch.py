@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .callback import Verbose
 from .engine.signals import DEFAULT
 from .resume.script_rates import RateSource
 from .run import Run
@@ -13,7 +14,7 @@ from .settings.plugin_list import CallbackLike
 from .settings.subjects import subject_for
 from .storage.paths import Source
 
-_OPTIONS = ("callbacks", "resume", "resume_strict", "resume_learning_rates", "signals")
+_OPTIONS = ("callbacks", "verbose", "resume", "resume_strict", "resume_learning_rates", "signals")
 """The arguments of ``watch`` that no adapter gets."""
 
 
@@ -22,6 +23,7 @@ def watch(
     model: object,
     *rest: Any,
     callbacks: CallbackLike | Sequence[CallbackLike] = (),
+    verbose: Verbose | None = None,
     resume: Source | None = None,
     resume_strict: bool = False,
     resume_learning_rates: RateSource = "checkpoint",
@@ -39,6 +41,7 @@ def watch(
         model: A model of a framework that has an adapter, or a subject.
         rest: Further arguments of the adapter, such as PyTorch's optimizers.
         callbacks: As for ``Run``.
+        verbose: As for ``Run``.
         resume: As for ``Run``.
         resume_strict: As for ``Run``.
         resume_learning_rates: As for ``Run``.
@@ -61,6 +64,7 @@ def watch(
     return Run(
         subject,
         callbacks,
+        verbose=verbose,
         resume=resume,
         resume_strict=resume_strict,
         resume_learning_rates=resume_learning_rates,

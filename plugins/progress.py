@@ -26,7 +26,7 @@ class Progress:
     Lines go to standard output. Epochs are counted from 1.
 
     Args:
-        levels: Maps each plugin's name to its callback's ``verbose``; None means "auto" for all of them.
+        levels: Maps each plugin's name to its callback's ``verbose``; or one value for all of them, and for the loop.
         bar: Whether to show a bar or lines for epochs. False prints decisions only, for frameworks that draw their own
             progress.
     """
@@ -34,9 +34,9 @@ class Progress:
     critical = False
     on_batch_end: Callable[..., None]  # set only with a bar, so that without one no plugin listens to batches
 
-    def __init__(self, levels: Mapping[str, Verbose] | None = None, *, bar: bool = True) -> None:
+    def __init__(self, levels: Mapping[str, Verbose] | Verbose = "auto", *, bar: bool = True) -> None:
         self.levels = levels
-        self.requested: Collection[Verbose] = {"auto"} if levels is None else set(levels.values()) - {0}
+        self.requested: Collection[Verbose] = set(levels.values() if isinstance(levels, Mapping) else [levels]) - {0}
         self.framework_draws = not bar
         self.bar: _Bar | None = None
         interactive = _in_notebook() or (sys.stderr and sys.stderr.isatty())
@@ -92,7 +92,9 @@ class Progress:
 
     def _is_shown(self, plugin: str) -> bool:
         """Return whether to print the plugin's decisions; those of the loop are printed if any are."""
-        return self.levels is None or bool(self.requested if plugin == "loop" else self.levels.get(plugin, 0))
+        if plugin == "loop" or not isinstance(self.levels, Mapping):
+            return bool(self.requested)
+        return bool(self.levels.get(plugin, 0))
 
     def _print(self, text: str) -> None:
         shown = encodable(text, sys.stdout)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from trainbus import LoopError, Run
+from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
 from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import checked
@@ -59,9 +60,9 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         model.fit(x, y, validation_data=(xv, yv), epochs=100, callbacks=[bus])
         print(bus.run.result)
 
-    Each ``fit`` is a separate run. ``fit`` draws its own progress bar; decisions are printed if a callback's
-    ``verbose`` asks for it. If a callback changes learning rates, they are added to Keras's logs, as Keras's own
-    callback does, so that ``History`` has them. ``evaluate`` and ``predict`` do not affect the run.
+    Each ``fit`` is a separate run. ``fit`` draws its own progress bar, so ``verbose`` prints decisions only. If a
+    callback changes learning rates, they are added to Keras's logs, as Keras's own callback does, so that ``History``
+    has them. ``evaluate`` and ``predict`` do not affect the run.
 
     An error in a callback or a training step, and Ctrl-C in it, end the run at once. If the data or another Keras
     callback raises, ``fit`` notifies no callback: the run then ends when the error's traceback is released, at the
@@ -69,6 +70,8 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
+        verbose: Which decisions to print: 0 none; None those of the callbacks whose ``verbose`` asks for it; any other
+            value that a callback's ``verbose`` may have all.
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto". The first ``fit`` continues from there: it
             begins with the following epoch, restores the optimizer's state, and ends with the same last epoch.
         resume_strict: As in ``trainbus.Run``.
@@ -86,6 +89,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         *,
         validation_data: Any = None,
         timeout: float = 1800,
+        verbose: Verbose | None = None,
         resume: Source | None = None,
         resume_strict: bool = False,
         resume_learning_rates: RateSource = "checkpoint",
@@ -93,7 +97,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
-        self._options = {"signals": signals, "validation_data": validation_data, "timeout": timeout}
+        self._options = {"verbose": verbose, "signals": signals, "validation_data": validation_data, "timeout": timeout}
         self._resume = {
             "resume": resume,
             "resume_strict": resume_strict,

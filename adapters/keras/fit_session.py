@@ -69,7 +69,8 @@ class FitSession:
         steps = variables.get("validation_steps") if validation_data is None else None
         data = variables.get("validation_data") if validation_data is None else validation_data
         self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
-        self.run = Run(self.subject, [*callbacks, _StopFit(model)], progress=False, **options)
+        self.subject.in_fit = True
+        self.run = Run(self.subject, [*callbacks, _StopFit(model)], **options)
         self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
         self.run.state.validation_freq = _validation_freq(variables)
         self.changes_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
@@ -153,10 +154,10 @@ class FitSession:
     def begin(self) -> None:
         """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""
         self.run.begin(self.is_loop_alive)
-        if self.run.resumed is not None:
+        epochs = self.run.state.planned_epochs or 0
+        first = self.run.resumer.first_epoch(0, epochs)
+        if self.run.resumed is not None or first:
             self.first_iteration = self.iteration = self.subject.iterations()
-            epochs = self.run.state.planned_epochs or 0
-            first = self.run.resumer.first_epoch(0, epochs)
             self.initial_epoch = epochs if self.run.stopped else min(first, epochs)
             self.subject.model._initial_epoch = self.initial_epoch
 

@@ -109,7 +109,7 @@ def _counters(model: Any) -> dict[str, float]:
     return {
         f"{number} {variable.name}": as_number(variable)
         for number, variable in enumerate(counted.values())
-        if not variable.shape and variable.name != "learning_rate"
+        if len(variable.shape) == 0 and variable.name != "learning_rate"
     }
 
 

@@ -79,6 +79,8 @@ class KerasSubject:
         self._buffers = None if WHY_NOT else HostBuffers()
         self._validation = validation_data, validation_steps
         self.timeout = timeout
+        self.in_fit = False
+        """Whether ``fit`` trains the model, which draws its own progress."""
         self.rates = RateTracker(model)
         """Notes the learning rates when ``fit`` makes an update."""
         self.finalized = False
@@ -111,6 +113,10 @@ class KerasSubject:
         if capability is HasLearningRate and self.rates.unused:
             return f"train_step makes no update with the optimizer {self._model.optimizer.name!r} that is compiled"
         return why_not_settable(self.model) if capability is HasLearningRate else None
+
+    def draws_progress(self) -> bool:
+        """Return whether ``fit`` trains the model."""
+        return self.in_fit
 
     def ranks(self) -> Ranks | None:
         """Return the processes of torch's default process group, or those that JAX has connected; None for one."""

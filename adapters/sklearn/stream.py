@@ -13,6 +13,7 @@ from typing import Any
 from sklearn.exceptions import NotFittedError
 
 from trainbus import Run, SettingsError
+from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
 from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
@@ -42,6 +43,7 @@ def partial_fit_stream(
     validation_freq: int | Collection[int] = 1,
     scoring: Scoring = None,
     callbacks: object = (),
+    verbose: Verbose | None = None,
     resume: str | os.PathLike[str] | None = None,
     resume_strict: bool = False,
     resume_learning_rates: RateSource = "checkpoint",
@@ -65,6 +67,7 @@ def partial_fit_stream(
         validation_freq: As in ``partial_fit``.
         scoring: As in ``partial_fit``.
         callbacks: As in ``trainbus.Run``.
+        verbose: As in ``trainbus.Run``.
         resume: As in ``trainbus.Run``. In the middle of an epoch, batches that were trained on are read and skipped.
         resume_strict: As in ``trainbus.Run``.
         resume_learning_rates: As in ``trainbus.Run``.
@@ -101,6 +104,7 @@ def partial_fit_stream(
     with Run(
         subject,
         callbacks,
+        verbose=verbose,
         resume=resume,
         resume_strict=resume_strict,
         resume_learning_rates=resume_learning_rates,

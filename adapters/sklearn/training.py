@@ -14,6 +14,7 @@ from sklearn.decomposition import IncrementalPCA
 from sklearn.utils import check_random_state
 
 from trainbus import Run, SettingsError
+from trainbus.callback import Verbose
 from trainbus.engine.signals import DEFAULT
 from trainbus.resume.script_rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
@@ -43,6 +44,7 @@ def partial_fit(
     sample_weight: Any = None,
     shuffle: bool = True,
     random_state: int | np.random.RandomState | None = None,
+    verbose: Verbose | None = None,
     resume: Source | None = None,
     resume_strict: bool = False,
     resume_learning_rates: RateSource = "checkpoint",
@@ -71,6 +73,7 @@ def partial_fit(
         sample_weight: Weights of shape (rows,) of the samples in training; metrics are not weighted.
         shuffle: Whether to shuffle the rows in each epoch.
         random_state: Seed or generator of the shuffling.
+        verbose: As in ``trainbus.Run``.
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto" to continue from.
         resume_strict: As in ``trainbus.Run``.
         resume_learning_rates: As in ``trainbus.Run``.
@@ -107,6 +110,7 @@ def partial_fit(
     run = Run(
         subject,
         callbacks,
+        verbose=verbose,
         resume=resume,
         resume_strict=resume_strict,
         resume_learning_rates=resume_learning_rates,

@@ -28,6 +28,7 @@ class RateTracker:
     def __init__(self, optimizers: Mapping[str, Any], schedulers: Mapping[str, Any]) -> None:
         self._optimizers, self._schedulers = optimizers, schedulers
         self._hold: RateHold | None = None
+        self._reference: weakref.ref[RateHold] | None = None
         self._followed = weakref.WeakSet[ParallelSchedules]()
 
     def schedulers(self) -> dict[str, Any]:
@@ -38,15 +39,16 @@ class RateTracker:
         """Return the rates of the next updates; those of schedules that are followed are noted at the same time."""
         self.release()
         self._hold = hold = RateHold(self._optimizers, self._advance)
-        HOLDS.add(hold)
+        self._reference = weakref.ref(hold, _forget)
+        HOLDS.append(self._reference)
         self._advance()  # for optimizers without hooks
         return hold
 
     def release(self) -> None:
         """Leave the rates that were returned last as they are."""
         if self._hold is not None:
-            HOLDS.discard(self._hold)
-            self._hold = None
+            _forget(self._reference)
+            self._hold = self._reference = None
 
     def follow(self) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedulers would have given without a change from now on.
@@ -86,9 +88,8 @@ class RateHold(LazyMetrics):
         self._on_update = on_update
         self._rates = named_rates(optimizers)
         self._values = {name: _copied(rate) for name, rate in self._rates.items()}
-        self._waiting = {id(each) for each in optimizers.values()}
-        self._known: set[int] = set()
-        """The optimizers that may make updates."""
+        self.done: set[int] = set()
+        """Optimizers of which nothing is to be noted any more, each as its ``id``."""
 
     def before_update(self, optimizer: Any) -> None:
         """Note the rates of an optimizer that is about to make an update.
@@ -96,21 +97,14 @@ class RateHold(LazyMetrics):
         Raises:
             LoopError: It trains the parameters of an optimizer that the subject holds in its place.
         """
-        if id(optimizer) not in self._known:
-            _check_known(optimizer, self._optimizers)
-            self._known.add(id(optimizer))
-        if id(optimizer) not in self._waiting or (
-            torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-        ):
+        _check_known(optimizer, self._optimizers)
+        own = {name: rate for name, rate in self._rates.items() if rate.optimizer is optimizer}
+        if own and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
             return  # a copy of a tensor would break the capture
-        self._waiting.remove(id(optimizer))
-        self._values |= {name: _copied(rate) for name, rate in self._rates.items() if rate.optimizer is optimizer}
-        self._on_update()
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
+        self.done.add(id(optimizer))
+        if own:
+            self._values |= {name: _copied(rate) for name, rate in own.items()}
+            self._on_update()
 
     def on_device(self) -> dict[str, Any]:
         """Return the rates without waiting, each on its device."""
@@ -130,13 +124,18 @@ def _copied(rate: GroupLearningRate) -> Any:
     return rate.stored.detach().clone() if isinstance(rate.stored, torch.Tensor) else rate.stored
 
 
-HOLDS: weakref.WeakSet[RateHold] = weakref.WeakSet()
+HOLDS: list[weakref.ref[RateHold]] = []
 """The holds to which optimizers report their updates."""
 
 
+def _forget(reference: weakref.ref[RateHold] | None) -> None:
+    HOLDS[:] = [each for each in HOLDS if each is not reference]  # two references are equal if their values are
+
+
 def _report(optimizer: Any, _: Any, __: Any) -> None:
-    if HOLDS:
-        for hold in tuple(HOLDS):
+    for each in HOLDS:
+        hold = each()
+        if hold is not None and id(optimizer) not in hold.done:  # this is all that most updates cost
             hold.before_update(optimizer)
 
 

@@ -88,7 +88,7 @@ def _advance(scheduler: Any, its_copy: Any) -> bool:
 
 def _steps(scheduler: Any) -> int:
     """Return how often a scheduler has stepped, counted from a place of its own."""
-    if type(scheduler).step is torch.optim.lr_scheduler.LRScheduler.step:
+    if scheduler.__class__.step is torch.optim.lr_scheduler.LRScheduler.step:
         return int(scheduler._step_count)  # noqa: SLF001 - it also grows if the place is set
     if "last_epoch" in vars(scheduler):
         return int(scheduler.last_epoch)
@@ -96,4 +96,4 @@ def _steps(scheduler: Any) -> int:
 
 
 def _place(scheduler: Any) -> Any:
-    return [vars(scheduler).get(name) for name in ("last_epoch", "T_cur")]
+    return [getattr(scheduler, name, None) for name in ("last_epoch", "T_cur")]

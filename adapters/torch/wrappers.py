@@ -34,10 +34,12 @@ def unwrapped_scheduler(scheduler: Any) -> Any:
 def inner_optimizers(optimizer: Any) -> Iterator[Any]:
     """Yield the optimizers among the attributes of an optimizer, to which it passes on its updates."""
     for value in _attributes(optimizer).values():
-        inside: Any = value.values() if isinstance(value, dict) else value
-        for each in inside if isinstance(value, (dict, list, tuple)) else (value,):
-            if hasattr(each, "param_groups"):
-                yield each
+        inside: list[Any] = [value]
+        if issubclass(value.__class__, dict):
+            inside = list(value.values())
+        elif issubclass(value.__class__, (list, tuple)):
+            inside = list(value)
+        yield from (each for each in inside if hasattr(each, "param_groups"))
 
 
 def drives(scheduler: Any, optimizer: Any) -> bool:

@@ -8,10 +8,19 @@ from .checks import Refuses, has, in_words, missing, saves_in_background
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
 from .processes import HasRanks, Ranks, Sharded
 from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable, SnapshotsMore
-from .training import HasDirections, HasLearningRate, HasRandomState, HasRunState, HasStateDict, TracksLearningRate
+from .training import (
+    DrawsProgress,
+    HasDirections,
+    HasLearningRate,
+    HasRandomState,
+    HasRunState,
+    HasStateDict,
+    TracksLearningRate,
+)
 
 __all__ = [
     "BackgroundSaveable",
+    "DrawsProgress",
     "HasActivations",
     "HasConfig",
     "HasDirections",

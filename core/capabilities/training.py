@@ -61,6 +61,15 @@ class TracksLearningRate(Protocol):
 
 
 @runtime_checkable
+class DrawsProgress(Protocol):
+    """A subject whose framework may show the progress of the training itself."""
+
+    def draws_progress(self) -> bool:
+        """Return whether it does so in this run, which then prints decisions only."""
+        ...
+
+
+@runtime_checkable
 class HasDirections(Protocol):
     """A subject with metric objects, some of which declare their direction."""
 

@@ -2,10 +2,9 @@
 
 from .commit import Checkpoint, commit, local_copy, read, remove
 from .discovery import CheckpointInfo, inspect_paths, newest, newest_intact, payloads_in, remove_debris, scan
-from .manifest import MANIFEST, Manifest, ManifestEntry, entries_of, manifest_of
+from .manifest import Manifest, ManifestEntry, entries_of, manifest_of, payload_of
 
 __all__ = [
-    "MANIFEST",
     "Checkpoint",
     "CheckpointInfo",
     "Manifest",
@@ -17,6 +16,7 @@ __all__ = [
     "manifest_of",
     "newest",
     "newest_intact",
+    "payload_of",
     "payloads_in",
     "read",
     "remove",

@@ -12,7 +12,7 @@ from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts, remove_stale_parts
 from .commit import Checkpoint, present_entries, read
-from .manifest import MANIFEST, ManifestEntry, entries_of, manifest_problem
+from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_of
 
 
 class CheckpointInfo(NamedTuple):
@@ -39,11 +39,12 @@ def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
         names = sorted(backend_for(directory).list_names())
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
-    payloads = {name.removesuffix(MANIFEST) for name in names if name.endswith(MANIFEST)} - {""}
+    payloads = {path.name for name in names if (path := payload_of(directory / name)) is not None}
+    manifests = {manifest_of(directory / name).name for name in payloads}
     # list a file of the same kind without a manifest: otherwise an older one would silently count as the newest
     suffixes = {suffix_of(Path(name)) for name in payloads} - {""}
     payloads |= {name for name in names if suffix_of(Path(name)) in suffixes and not name.startswith(RESERVED)}
-    return inspect_paths([directory / name for name in payloads if not name.endswith(MANIFEST)], verify=verify)
+    return inspect_paths([directory / name for name in payloads - manifests], verify=verify)
 
 
 def inspect_paths(paths: Iterable[Location], *, verify: bool = False) -> list[CheckpointInfo]:
@@ -54,11 +55,8 @@ def inspect_paths(paths: Iterable[Location], *, verify: bool = False) -> list[Ch
 
 def payloads_in(directory: Location) -> list[Location]:
     """Return the paths in a directory that have a manifest, even if the payload is missing."""
-    return [
-        directory / name.removesuffix(MANIFEST)
-        for name in backend_for(directory).list_names()
-        if name.endswith(MANIFEST)
-    ]
+    paths = (payload_of(directory / name) for name in backend_for(directory).list_names())
+    return [path for path in paths if path is not None]
 
 
 def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[CheckpointInfo]]:

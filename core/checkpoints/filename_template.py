@@ -25,7 +25,7 @@ _FORBIDDEN = '/\\:*?"<>|'
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
 _FORMAT_LIKE = re.compile(r"[^A-Za-z][\w<>=^+\-#,.% ]*|.?", re.ASCII)
 """What must be a number format: "{loss:.2q}" is a mistake, but "{AP@[0.5:0.95]}" a name."""
-_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)", re.DOTALL)
+_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*", re.DOTALL)
 """Names of no metric: what ``str.format`` takes for a position, a conversion or an attribute of Python."""
 _COUNTERS = ("epoch", "batch", "step")
 _INTEGER = frozenset("bcdoxX")
@@ -36,8 +36,8 @@ _REAL = re.compile(
 """Canonical names of metrics that are no integers."""
 _EXACT = 2**53
 """Integers below this are exact in double precision."""
-_LONGEST = 240
-"""Bytes of one part of a path: file systems allow 255, and the suffix of a manifest needs 14 of them."""
+LONGEST = 240
+"""Bytes of one part of a path: file systems allow 255, and the name of a manifest needs 14 of them."""
 _DIGITS = 8
 """Digits of the digest that keeps shortened names apart."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)[ .]*(\..*)?", re.IGNORECASE)
@@ -63,7 +63,7 @@ def check_template(template: str) -> str:
     >>> check_template("{epoch!r}.pt")
     Traceback (most recent call last):
         ...
-    ValueError: {epoch!r}: a field is the name of a metric with a number format, like {epoch:02d} or {val/mAP@0.5:.4f}
+    ValueError: {epoch!r}: a field is one name with a number format, like {epoch:02d} or {val/mAP@0.5:.4f}
     >>> check_template("{val_loss:03d}.pt")
     Traceback (most recent call last):
         ...
@@ -80,8 +80,7 @@ def check_template(template: str) -> str:
         name, form = _name_and_format(match[1])
         if _NO_FIELD.fullmatch(name) or not _SPEC.fullmatch(form):
             raise ValueError(
-                f"{text}: a field is the name of a metric with a number format, like {{epoch:02d}} or "
-                "{val/mAP@0.5:.4f}"
+                f"{text}: a field is one name with a number format, like {{epoch:02d}} or {{val/mAP@0.5:.4f}}"
             )
         if name not in _COUNTERS and form[-1:] in _INTEGER and _REAL.fullmatch(canonical(name)):
             raise ValueError(f"{text}: {name} is not an integer, as this format requires; write {{{name}:.4f}}")
@@ -198,8 +197,18 @@ def truncated_glob(template: str) -> str:
     first = next((match.start() for match in _FIELD.finditer(template, name) if match[1] is not None), None)
     if first is None:
         return ""
-    head = render(template[name:first], {}).encode()[: _LONGEST // 2].decode("utf-8", "ignore")
+    head = render(template[name:first], {}).encode()[: LONGEST // 2].decode("utf-8", "ignore")
     return f"{glob_pattern(template[:name])}{glob.escape(head)}*~{'[0-9a-f]' * _DIGITS}"
+
+
+def fixed_name(template: str) -> str:
+    """Return the last part of a template if it has no field; else an empty text.
+
+    >>> fixed_name("runs/{epoch}/m.pt"), fixed_name("runs/m-{val/loss}.pt")
+    ('m.pt', '')
+    """
+    name = _SEPARATORS.split(_FIELD.sub(lambda match: match[0][0] if match[1] is None else "\0", template))[-1]
+    return "" if "\0" in name else name
 
 
 def suffix_in(template: str) -> str:
@@ -237,9 +246,9 @@ def _safe_part(part: str) -> str:
     if _DEVICES.fullmatch(part) or part.startswith(".trainbus"):
         part = "_" + part
     encoded = part.encode("utf-8", "surrogatepass")
-    if len(encoded) <= _LONGEST:
+    if len(encoded) <= LONGEST:
         return part
     suffix = suffix_of(Path(part))
     suffix = suffix if len(suffix) <= len(".weights.h5") and suffix.isascii() else ""
     end = "~" + hashlib.sha256(encoded).hexdigest()[:_DIGITS] + suffix
-    return encoded[: _LONGEST - len(end)].decode("utf-8", "ignore") + end
+    return encoded[: LONGEST - len(end)].decode("utf-8", "ignore") + end

@@ -14,8 +14,9 @@ from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import Part
 
-MANIFEST = ".trainbus.json"
-"""Suffix that the name of a manifest adds to the name of its payload."""
+_BEFORE, _AFTER = "trainbus.", ".json"
+"""What the name of a manifest adds to that of its payload. It comes first, so that the patterns by which other programs
+look for their files, such as ``snapshot*`` or ``*.pt``, pass over manifests, and ``*`` still moves them along."""
 FORMAT: Final = 2
 """Version of the manifests that are read and written here."""
 SIGNED = re.compile(rb'(\{\s*"digest":\s*")([0-9a-f]*)')
@@ -69,9 +70,21 @@ def manifest_of(path: Location) -> Location:
 
     >>> from pathlib import Path
     >>> manifest_of(Path("runs/best.pt")).as_posix()
-    'runs/best.pt.trainbus.json'
+    'runs/trainbus.best.pt.json'
     """
-    return path.with_name(path.name + MANIFEST)
+    return path.with_name(f"{_BEFORE}{path.name}{_AFTER}")
+
+
+def payload_of(path: Location) -> Location | None:
+    """Return the path of the payload whose manifest a path is; None if it is none.
+
+    >>> from pathlib import Path
+    >>> str(payload_of(Path("runs/trainbus.best.pt.json"))), payload_of(Path("runs/best.pt"))
+    ('runs/best.pt', None)
+    """
+    name = path.name.removeprefix(_BEFORE).removesuffix(_AFTER)
+    is_manifest = name not in ("", ".", "..") and path.name == f"{_BEFORE}{name}{_AFTER}"
+    return path.with_name(name) if is_manifest else None
 
 
 def entries_of(path: Location) -> list[ManifestEntry]:

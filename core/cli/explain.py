@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ..decision import REQUEST
 from ..errors import JournalError, SettingsError, TrainbusError
 from ..journal import (
     NAME,
@@ -32,6 +33,7 @@ from ..journal import (
 from ..metrics.names import hint, resolve
 from ..resume.serialization import to_json_data
 from ..settings.registry import load
+from ..storage.file_kind import kind_of
 from ..terminal import plot, plural, printable, shortened
 
 _MARKS = {"★": "best", "↓": "learning rate cut", "■": "stop"}
@@ -73,14 +75,20 @@ def read_run(path: Path, number: int | None = None) -> RunJournal:
 
 
 def _find_journal(path: Path) -> Path:
-    if not path.is_dir():
-        if not path.exists():
-            near = hint(path.name, [each.name for each in path.parent.glob("*")], otherwise="")
-            raise JournalError(f"{str(path)!r}: no such file or directory{near}")
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        raise JournalError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+    if not kind:
+        near = hint(path.name, [each.name for each in path.parent.glob("*")], otherwise="")
+        raise JournalError(f"{str(path)!r}: no such file or directory{near}")
+    if kind == "file":
         return path
-    if (path / NAME).exists():
+    if kind != "directory":
+        raise JournalError(f"{str(path)!r} is a {kind}; give a journal, or a directory with one in it")
+    if kind_of(path / NAME) == "file":
         return path / NAME
-    found = sorted(path.rglob(NAME))
+    found = sorted(each for each in path.rglob(NAME) if each.is_file())
     if not found:
         raise JournalError(
             f"no {NAME} in {str(path)!r} or below; a run writes one next to its first checkpoint, or into its log_dir"
@@ -189,7 +197,8 @@ def _lines(event: Event) -> Iterator[str]:
     match event:
         case DecisionMade():
             where = f"epoch {event.epoch + 1}"
-            for reason, actions in groupby(event.actions, key=lambda action: action.reason):
+            shown = (action for action in event.actions if action.rule != REQUEST)
+            for reason, actions in groupby(shown, key=lambda action: action.reason):
                 done = ", ".join(f"{_verb(action, event)} ({action.by})" for action in actions)
                 yield printable(": ".join(filter(None, [where, reason, done])))
         case RunResumed():

@@ -13,7 +13,7 @@ from ..errors import CheckpointError, SettingsError, TrainbusError
 from ..metrics.names import hint
 from ..settings.built_in import VERSION
 from ..settings.registry import Group, installed, package_of, summary
-from ..terminal import plural, printable
+from ..terminal import ESCAPE_OR_DRAW, plural, printable
 from .replay import add_replay, add_sweep
 
 _FRAMEWORKS = ("sklearn", "torch", "keras")
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _build_parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
-        cast("Any", sys.stdout).reconfigure(errors="replace")  # the encoding of a terminal may not be Unicode
+        cast("Any", sys.stdout).reconfigure(errors=ESCAPE_OR_DRAW)  # the encoding of a terminal may not be Unicode
     try:
         return int(options.command(options))
     except TrainbusError as error:

@@ -32,7 +32,9 @@ AFTER_METRICS = frozenset({*WITH_METRICS, "on_epoch_end"})
 """Hooks that follow such a barrier; at the end of an epoch it is that of ``epoch_results``."""
 DECIDING = frozenset({"on_train_begin", "on_epoch_begin", *BATCHES, "on_validation_begin", *AFTER_METRICS})
 """Hooks whose decision is that of rank 0."""
-ON_RANK_0 = frozenset({"watch_stop_file", "log_end", "prune_snapshots", "report_undone"})
+ON_RANK_0 = frozenset(
+    {"watch_stop_file", "log_end", "prune_snapshots", "report", "report_undone", "remove_ends", "write_ends"}
+)
 """Steps that rank 0 does alone, and that no rank waits for."""
 
 
@@ -150,7 +152,7 @@ class RankGroup:
         with self._coordinator.shared():
             return step(*values, **options)
 
-    def _on_rank_0(self, step: Callable[..., None], *values: Any) -> None:
+    def _on_rank_0(self, step: Callable[..., object], *values: Any) -> None:
         """Do the step on rank 0; no rank waits."""
         if self._leads:
             step(*values)
@@ -266,7 +268,7 @@ class RankGroup:
 def _with_all_ranks(hook: str, given: Any, own: RunningMeans, all_ranks: RunningMeans) -> Any:
     """Return the arguments of a hook, with the metrics of all ranks in place of this rank's."""
     if hook == "on_validation_end":
-        return {**given, **all_ranks.read_latest("val_")}
+        return {**given, **all_ranks.read_validation()}
     return all_ranks if given is own else given
 
 

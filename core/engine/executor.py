@@ -89,7 +89,7 @@ class Executor:
             MissingCapability: The subject cannot do what is asked.
             CheckpointError: A file could not be written, now or earlier in the background, or cannot be restored.
         """
-        self.scale(decision)
+        decision = self.scale(decision)
         if not needs_files(decision):
             return ExecutionResult(decision)
         before = self.prepare(decision)
@@ -138,11 +138,20 @@ class Executor:
 
     # --- the steps of a decision
 
-    def scale(self, decision: Decision) -> None:
-        """Change the learning rates."""
+    def scale(self, decision: Decision) -> Decision:
+        """Change the learning rates; return the decision without this if it has become impossible since the run began.
+
+        Raises:
+            MissingCapability: The subject cannot do it, and no callback had said before the training that it needs it.
+        """
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
-        if actions:
-            self._rates.scale(self._able(HasLearningRate, actions), actions)
+        if not actions:
+            return decision
+        why = missing(self._subject, HasLearningRate)
+        if why and self._rates.report_refusal(actions, why):
+            return Decision(decision.actions - set(actions))
+        self._rates.scale(self._able(HasLearningRate, actions), actions)
+        return decision
 
     def prepare(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, then copy the subject's state to memory if a plugin keeps it.

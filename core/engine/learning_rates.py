@@ -42,10 +42,14 @@ class LearningRates:
     Args:
         state: The plain data of the run; its ``learning_rates`` are those of the present epoch.
         record: Records that something else has undone a change: ``Failures.record``.
+        checked: The plugins of which it was checked before the training that rates can be changed.
     """
 
-    def __init__(self, state: RunState, record: Callable[[str, Exception, str], None]) -> None:
+    def __init__(
+        self, state: RunState, record: Callable[[str, Exception, str], None], checked: Iterable[str] = ()
+    ) -> None:
         self._state = state
+        self._checked = frozenset(checked)
         self._record = record
         self.open = False
         """Whether the first batch of the epoch is yet to come."""
@@ -91,6 +95,21 @@ class LearningRates:
             self._state.learning_rates = subject.learning_rates()
 
     # --- changes of the rates
+
+    def report_refusal(self, actions: Iterable[ScaleLearningRate], why: str) -> bool:
+        """Report once that rates cannot be scaled any more; return False if nobody knew before the training.
+
+        Args:
+            actions: What asks for it.
+            why: Why the subject cannot do it.
+        """
+        by = [each.by for each in actions]
+        if not self._checked.issuperset(by):
+            return False
+        if by[0] not in self._reported:
+            self._reported.add(by[0])
+            self._record(by[0], SettingsError(why), "the learning rate is not changed")
+        return True
 
     def scale(self, subject: HasLearningRate, actions: Iterable[ScaleLearningRate]) -> None:
         """Scale every rate; if several actions ask for it, the lowest new rate wins.

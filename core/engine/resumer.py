@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.snapshots import SnapshotStore
-from ..decision import Decision
-from ..errors import UnreadableCheckpoint
+from ..decision import Decision, Stop
+from ..decision_json import decision_from_json
+from ..errors import SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures
+from ..resume.end_record import EndRecord, EndRecords, find_end
+from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
+from ..resume.serialization import decompress_log, from_json_data
 from ..storage.paths import Location, Source, location
 from ..storage.remote_cache import downloads_kept
 from .execution_result import ExecutionResult
@@ -68,6 +73,9 @@ class Resumer:
         failures: Records what observers raise.
         bind: Binds the steps that ranks share.
         execute: Executes the remaining actions of the decision that saved the checkpoint.
+        ends: The records of the run's end in its directories.
+        valid_stops: Returns the stops of a record that are valid under the present settings.
+        catch_up: Called with the metrics and number of each epoch that the run of a record had finished later.
         strict: Whether the callbacks must be those of the checkpoint.
     """
 
@@ -82,6 +90,9 @@ class Resumer:
         failures: Failures,
         bind: StepBinder,
         execute: Callable[[Decision], ExecutionResult],
+        ends: EndRecords,
+        valid_stops: Callable[[EndRecord], list[Stop]],
+        catch_up: Callable[[Mapping[str, Any], int], object],
         *,
         strict: bool = False,
     ) -> None:
@@ -92,7 +103,13 @@ class Resumer:
         self._failures = failures
         self._bind = bind
         self._execute = execute
+        self._ends, self._valid_stops, self._catch_up = ends, valid_stops, catch_up
+        self._report = bind("report", LOG.warning)
         self._resumption: Resumption | None = None
+        self._end: EndRecord | None = None
+        """How the run had ended, if its directories say so."""
+        self._ignored_stops: list[Stop] = []
+        """The stops of a run that trains on, because its file was named."""
 
     # --- what an adapter calls
 
@@ -103,12 +120,27 @@ class Resumer:
             initial_epoch: The epoch with which the loop begins without a resume.
             epochs: The number of the last epoch, counted from 1; None for no last one.
         """
-        resumption = self._resumption
-        if resumption is None:
+        state, end = self._state, self._end
+        done = 0 if self._resumption is None else self._resumption.position.epochs
+        if end is not None and (state.stop_actions or (epochs is not None and epochs <= end.epochs)):
+            self._restore_end(end)
+            done = end.epochs
+        if self._resumption is None and end is None:
             return initial_epoch
-        if epochs is not None and not self._state.stop_actions:
-            resumption.warn_if_done(epochs)
-        return max(initial_epoch, resumption.position.epochs)
+        state.stays_over = bool(state.stop_actions) or (epochs is not None and epochs <= done)
+        if state.stays_over and not state.stop_actions:
+            self._report(
+                "%s: all %d epochs are done; to continue training, raise the number of epochs", self._origin, epochs
+            )
+        elif end is not None and done < end.epochs and not state.stays_over:
+            self._report(
+                "%s: epochs %d to %d are trained again: nothing newer was saved", self._origin, done + 1, end.epochs
+            )
+        return max(initial_epoch, done)
+
+    def go_on(self) -> None:
+        """Let a run that is over train on from its checkpoint."""
+        self._end = None
 
     @property
     def batches_to_skip(self) -> int:
@@ -131,14 +163,57 @@ class Resumer:
         return self._resumption is not None and self._resumption.mid_epoch
 
     def restore(self) -> None:
-        """Load the newest checkpoint that can be read; do nothing if there is none.
+        """Load the newest checkpoint that can be read, if there is one; find out whether the run was over.
 
         Raises:
             SettingsError: There is nothing to resume from, or the callbacks differ and may not.
             CheckpointError: The checkpoint is damaged or belongs to another subject.
         """
-        if self._source is None:
+        if self._source is not None:
+            self._restore_newest(self._source)
+            self._find_end(self._source)
+
+    @property
+    def end_is_recorded(self) -> bool:
+        """Whether the record of the run's end is there already."""
+        return self._end is not None
+
+    def _find_end(self, source: Source) -> None:
+        """Find out whether the run was over, unless a file is named: that one trains on."""
+        resumption, state = self._resumption, self._state
+        if self._names_file:
+            self._ignored_stops, state.stop_actions[:] = list(state.stop_actions), []
             return
+        directories = self._ends.directories if source == AUTO else [location(source)]
+        run = None if resumption is None else resumption.state.run
+        end = self._bind("find_end", find_end)(directories, run)
+        if end is not None and end.step >= state.step:
+            self._end = end
+            state.run_id = end.run
+            state.stop_actions += [each for each in self._valid_stops(end) if each not in state.stop_actions]
+
+    @property
+    def _names_file(self) -> bool:
+        """Whether the user has named the file to resume from."""
+        return self._resumption is not None and location(self._source or "") == self._resumption.checkpoint.path
+
+    @property
+    def _origin(self) -> str:
+        return "resumed" if self._resumption is None else f"resumed from {self._resumption.checkpoint.path}"
+
+    def _restore_end(self, end: EndRecord) -> None:
+        """Restore what is known about the epochs after the checkpoint, which are not trained again."""
+        state = self._state
+        if end.epochs > state.epochs_finished:
+            history = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(end.history)]
+            log = decompress_log(end.decision_log)
+            before = len(state.epoch_metrics)
+            state.restore_end(end.epochs, end.step, history, [(epoch, decision_from_json(each)) for epoch, each in log])
+            for epoch, metrics in history[before:]:
+                with suppress(SettingsError):  # a new callback may monitor what that run did not log
+                    self._catch_up(metrics, epoch)
+
+    def _restore_newest(self, source: Source) -> None:
         find, load = self._bind("find_checkpoint", self._find), self._bind("load_checkpoint", self._load)
         damaged: dict[Location, str] = {}
         with downloads_kept():
@@ -146,7 +221,7 @@ class Resumer:
                 try:
                     load(checkpoint)
                 except UnreadableCheckpoint as error:
-                    if location(self._source) == checkpoint.path:
+                    if location(source) == checkpoint.path:
                         raise
                     damaged[checkpoint.path] = str(error)
                 else:
@@ -182,16 +257,25 @@ class Resumer:
         left = self._bind("remaining_actions", partial(_remaining_actions, resumption))()
         result, decision = self._execute(left.done), resumption.decision()
         done = Decision(decision.actions - (left.done.actions - result.done.actions))
+        if self._names_file:
+            self._ignored_stops += [each for each in done if isinstance(each, Stop)]
+            done = Decision(frozenset(each for each in done if not isinstance(each, Stop)))
         return ExecutionResult(done, (*left.committed, *result.committed), result.failed)
 
     def finish(self) -> None:
         """Log that the run had stopped, if it had; restore the generators unless an epoch is continued."""
         resumption, state = self._resumption, self._state
-        if resumption is None:
-            return
-        if state.stop_actions:
-            resumption.warn_that_it_stopped(state.reason)
-        if not resumption.mid_epoch:
+        if self._ignored_stops:
+            reason = "; ".join(dict.fromkeys(each.reason for each in self._ignored_stops))
+            self._report("%s: this run had stopped: %s; it trains on, since its file is named", self._origin, reason)
+        if state.stop_actions and (resumption is not None or self._end is not None):
+            self._report(
+                "%s: this run had stopped: %s; it stays stopped. To continue training, change the settings of the "
+                "callback that stopped it, call go_on() of the run, or resume from the path of a file",
+                self._origin,
+                state.reason,
+            )
+        if resumption is not None and not resumption.mid_epoch:
             resumption.restore_rng(state.subject)
 
     def reenter_epoch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
@@ -25,6 +26,8 @@ class RunState:
 
     def __init__(self, subject: object = None) -> None:
         self.subject = subject
+        self.run_id = secrets.token_hex(8)
+        """Identifier of the run, which a resumed run keeps."""
         self.phase: Literal["new", "open", "ended"] = "new"
         self.epoch = 0
         """The current epoch, or the last one, counted from 0."""
@@ -69,6 +72,8 @@ class RunState:
         self._pending_deletes: list[Location] = []
         self.resumed: Checkpoint | None = None
         """The checkpoint that the run was resumed from; None if it was not."""
+        self.stays_over = False
+        """Whether the run was over when it was resumed, and trains no further."""
         self.requested = ""
         """The signal or the stop file that asked the run to end; empty if none did."""
         self.interrupted = False
@@ -141,6 +146,21 @@ class RunState:
         if self.validated or freq is None:
             return self.validated
         return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
+
+    def restore_end(
+        self,
+        epochs: int,
+        step: int,
+        epoch_metrics: list[tuple[int, Mapping[str, Any]]],
+        decision_log: list[tuple[int, Decision]],
+    ) -> None:
+        """Restore the data of a run that is over, whose last epochs no checkpoint has stored."""
+        self.epochs_started = self.epochs_finished = epochs
+        self.epoch = max(epochs - 1, 0)
+        self.step = max(step, self.step)
+        self.epoch_metrics[:] = epoch_metrics
+        self.metrics = epoch_metrics[-1][1] if epoch_metrics else {}
+        self.decision_log[:] = decision_log
 
     def start_epoch(self, epoch: int) -> None:
         """Record that an epoch begins."""

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, has
-from ..decision import REQUEST, Decision
+from ..decision import REQUEST, Decision, Restore
 from ..decision_json import action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import fetch_together, to_scalars
 from ..resume.dataloader_state import capture_loader
+from ..resume.end_record import EndRecord
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.serialization import CompressedLog, to_json_data
@@ -134,9 +135,10 @@ class StateCollector:
         """
         state, subject, position = self.state, self.state.subject, self.state.position
         return CheckpointState(
+            run=state.run_id,
             position=position,
             rank_state=self.rank_state(),
-            history=self._history.text(state.epoch_metrics, lambda each: (each[0], _storable(each[1]))),
+            history=self._history_text(),
             validated=state.validated,
             files=[str(file) for file in state.files],
             stop_actions=[action_to_json(each) for each in state.stop_actions if each.by != REQUEST],
@@ -149,6 +151,30 @@ class StateCollector:
             world_size=self._world_size,
             other_ranks=list(other_ranks),
         )
+
+    def end_record(self) -> EndRecord:
+        """Return the record of the run's end."""
+        state = self.state
+        restores = [
+            action for _, decision in state.decision_log[-1:] for action in decision if isinstance(action, Restore)
+        ]
+        return EndRecord(
+            run=state.run_id,
+            epochs=state.epochs_finished,
+            step=state.step,
+            reason=state.reason,
+            restored=restores[-1].source if restores else "",
+            stop_actions=[action_to_json(each) for each in state.stop_actions if each.by != REQUEST],
+            plugins=[
+                PluginState(name=name, callback=callback, settings=settings)
+                for name, (callback, settings) in self._settings.items()
+            ],
+            history=self._history_text(),
+            decision_log=self._decisions.text(state.decision_log, _logged),
+        )
+
+    def _history_text(self) -> str:
+        return self._history.text(self.state.epoch_metrics, lambda each: (each[0], _storable(each[1])))
 
     def _plugin_state(self, name: str, plugin: object) -> PluginState:
         callback, settings = self._settings[name]

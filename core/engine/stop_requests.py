@@ -87,7 +87,7 @@ class StopRequests:
     def _answer(self, name: str) -> None:
         """Record the request of a signal that has just arrived, and answer on rank 0's terminal."""
         self.request(name)
-        self._group.bind("log_end", answer)(name)
+        self._group.bind("report", answer)(name)
 
     def receive(self, what: Mapping[str, str]) -> None:
         """Record what another rank asks for; called in any thread."""

@@ -62,10 +62,12 @@ downwards; write mode="max" or mode="min"
     """
     direction = _direction(name)
     if direction is None:
-        unclear = f"the name {name!r} does not show whether the metric improves upwards or downwards"
+        fix = 'write mode="max" or mode="min"'
         near = _near_miss(name)
-        hint = f"; did you mean {near!r}? if not, write" if near else "; write"
-        raise UnknownDirection(f'{unclear}{hint} mode="max" or mode="min"')
+        if near is not None:
+            raise UnknownDirection(f"{name!r} is not a known metric; did you mean {near!r}? if not, {fix}")
+        unclear = f"the name {name!r} does not show whether the metric improves upwards or downwards"
+        raise UnknownDirection(f"{unclear}; {fix}")
     return direction
 
 

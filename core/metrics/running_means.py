@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, get_args
 
 from ..errors import SettingsError
-from .names import check_name
+from .names import check_name, is_validated
 from .scalars import LazyMetrics, as_number, as_numbers, check_numeric, in_double, is_missing, on_host, plain_number
 
 Reduce = Literal["mean", "sum", "max", "min"] | None
@@ -79,20 +79,22 @@ class RunningMeans(LazyMetrics):
             count = _number_of_samples(name, count)
         if not 0 < count <= sys.float_info.max:
             raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0 and finite")
+        combine = None
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
+            combine = _COMBINED.get(reduce)
         if entry is None:
             self.without_value.pop(name, None)
             self._earlier.pop(name, None)
-            self._sums[name] = [value, 1] if reduce in _COMBINED else [value * count, count]
+            self._sums[name] = [value * count, count] if combine is None else [value, 1]
             return
         if type(entry[0]) is not type(value):
             entry[0] = _like(entry[0], value)
-        if reduce in _COMBINED:
-            entry[0] = _COMBINED[reduce](entry[0], value)
-        else:
+        if combine is None:
             entry[0] = entry[0] + value * count
             entry[1] += count
+        else:
+            entry[0] = combine(entry[0], value)
 
     def _check_reduce(self, name: str, reduce: Reduce) -> None:
         if reduce not in REDUCTIONS:
@@ -108,18 +110,18 @@ class RunningMeans(LazyMetrics):
         self._earlier.clear()
         self.without_value.clear()
 
-    def restart(self, prefix: str) -> None:
-        """Measure the metrics whose names begin with ``prefix`` anew: the next value of each replaces all before it.
+    def restart_validation(self) -> None:
+        """Measure the metrics of a validation anew: the next value of each replaces all before it.
 
         >>> means = RunningMeans()
         >>> for loss in (3.0, 1.0):
-        ...     means.restart("val_")
+        ...     means.restart_validation()
         ...     means.add("val_loss", loss)
         >>> dict(means)
         {'val_loss': 1.0}
         """
         self._restarts += 1
-        for name in [name for name in self._sums if name.startswith(prefix)]:
+        for name in [*filter(is_validated, self._sums)]:
             self._earlier[name] = self._restarts, self._sums.pop(name)
 
     def sums(self) -> dict[str, Any]:
@@ -140,9 +142,9 @@ class RunningMeans(LazyMetrics):
         """Return all means; waits for each device once."""
         return {name: plain_number(mean) for name, mean in on_host(self.on_device()).items()}
 
-    def read_latest(self, prefix: str) -> dict[str, Any]:
-        """Return the means of what was logged since the last restart, of names that begin with ``prefix``."""
-        latest = {name: _mean(*each) for name, each in self._sums.items() if name.startswith(prefix)}
+    def read_validation(self) -> dict[str, Any]:
+        """Return the means of a validation's metrics that were logged since the last restart."""
+        latest = {name: _mean(*each) for name, each in self._sums.items() if is_validated(name)}
         return {name: plain_number(mean) for name, mean in on_host(latest).items()}
 
     def on_device(self) -> dict[str, Any]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from ..callback import Callback
 from ..checkpoints import (
-    MANIFEST,
     Checkpoint,
     CheckpointInfo,
     entries_of,
     inspect_paths,
+    manifest_of,
     newest,
+    payload_of,
     payloads_in,
     read,
     scan,
@@ -23,8 +25,10 @@ from ..errors import CheckpointError, SettingsError
 from ..failures import LOG
 from ..metrics.names import hint
 from ..storage.backend import backend_for
+from ..storage.file_kind import kind_of
 from ..storage.paths import Location, Source, location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare
+from .end_record import find_end
 from .state import CheckpointState
 
 AUTO = "auto"
@@ -35,6 +39,7 @@ def locate(
     callbacks: Collection[Callback],
     share: VerificationShare = EVERY_PART,
     without: Collection[Location] = (),
+    subject: object = None,
 ) -> Checkpoint | None:
     """Find the checkpoint to resume from.
 
@@ -44,6 +49,7 @@ def locate(
         callbacks: The callbacks of the run.
         share: The parts of a sharded checkpoint to verify, if other processes verify the others.
         without: Checkpoints that other processes have found to be damaged.
+        subject: What is trained, which knows the suffixes of its files.
 
     Returns:
         The checkpoint, verified; None for "auto" if there is none.
@@ -54,12 +60,14 @@ def locate(
     """
     try:
         if source == AUTO:
-            return _of_callbacks(callbacks, share, without)
+            return _of_callbacks(callbacks, share, without, subject)
         path = _path_of(source)
         backend = backend_for(path)
         if backend.is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
             return _newest_in(path, source, share, without)
         if backend.size() is None:
+            if isinstance(path, Path) and (kind := kind_of(path)):
+                raise SettingsError(f"resume={str(source)!r} is a {kind}; give the path of a checkpoint")
             directory = backend_for(path.parent)
             names = directory.list_names() if directory.is_directory() else []
             raise SettingsError(f"resume={str(source)!r}: no such file{hint(path.name, [AUTO, *names], otherwise='')}")
@@ -87,13 +95,14 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
 
 
 def _of_callbacks(
-    callbacks: Collection[Callback], share: VerificationShare, without: Collection[Location]
+    callbacks: Collection[Callback], share: VerificationShare, without: Collection[Location], subject: object
 ) -> Checkpoint | None:
-    patterns = [pattern for callback in callbacks for pattern in callback.checkpoint_patterns()]
+    patterns = [pattern for callback in callbacks for pattern in callback.checkpoint_patterns(subject)]
     if not patterns:
         raise SettingsError("resume='auto' needs a callback that saves: list ModelCheckpoint, or give a path")
-    places = [backend_for(location(pattern + suffix)) for pattern in patterns for suffix in ("", MANIFEST)]
-    payloads = {path.with_name(path.name.removesuffix(MANIFEST)) for place in places for path in place.glob()}
+    paths = [location(pattern) for pattern in patterns]
+    places = [backend_for(each) for path in paths for each in (path, manifest_of(path))]
+    payloads = {payload_of(path) or path for place in places for path in place.glob()}
     candidates = inspect_paths(payloads - set(without))
     found = _newest_of(candidates, share)
     if found is None:
@@ -105,9 +114,9 @@ def _of_callbacks(
 
 def _newest_in(
     directory: Location, source: Source, share: VerificationShare, without: Collection[Location]
-) -> Checkpoint:
+) -> Checkpoint | None:
     found = _newest_of([each for each in scan(directory) if each.path not in without], share)
-    if found is None:
+    if found is None and find_end([directory], None) is None:
         raise SettingsError(
             f"resume={str(source)!r}: this directory has no intact checkpoint of a run; resume='auto' starts from the "
             "beginning if there is none"

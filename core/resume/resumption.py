@@ -35,6 +35,7 @@ T = TypeVar("T")
 class Resumable(Protocol):
     """The data of a run that a resumption restores."""
 
+    run_id: str
     resumed: Checkpoint | None
     epoch_metrics: list[tuple[int, Mapping[str, Any]]]
     metrics: Mapping[str, Any]
@@ -135,19 +136,6 @@ class Resumption:
         for each in self._match.differences:
             self._warn("%s", each)
 
-    def warn_if_done(self, epochs: int) -> None:
-        """Log on rank 0 that no epoch is left, if all epochs of the loop were finished before."""
-        if self.position.epochs >= epochs:
-            self._warn("all %d epochs are done; to continue training, raise the number of epochs", epochs)
-
-    def warn_that_it_stopped(self, reason: str) -> None:
-        """Log on rank 0 that the run had stopped, and why."""
-        self._warn(
-            "this run had stopped: %s; it stays stopped. To continue training, change the settings of the callback "
-            "that stopped it, or call clear_stops() of the run",
-            reason,
-        )
-
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
         saved = decision_from_json(self.state.decision)
@@ -200,6 +188,7 @@ class Resumption:
         """Restore the data of the run."""
         state, position = self.state, self.position
         run.resumed = self.checkpoint
+        run.run_id = state.run or run.run_id
         run.epoch_metrics = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(state.history)]
         run.metrics = run.epoch_metrics[-1][1] if run.epoch_metrics else {}
         run.decision_log = [(epoch, decision_from_json(each)) for epoch, each in decompress_log(state.decision_log)]

@@ -82,6 +82,8 @@ class RankState(BaseModel):
 class CheckpointState(BaseModel):
     """The state of a run that a checkpoint stores."""
 
+    run: str = ""
+    """Identifier of the run, which a resumed run keeps."""
     position: Position
     rank_state: RankState
     """The state of rank 0, or of this rank once ``for_rank`` was called."""

@@ -6,7 +6,8 @@ import os
 from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, NamedTuple, TypeGuard, cast
 
-from ..callback import Callback, find_conflicts, journal_directory
+from ..callback import Callback, Verbose, find_conflicts, journal_directory
+from ..capabilities import DrawsProgress, has
 from ..errors import SettingsError, TrainbusError
 from ..hooks import check_plugin, implements_hooks
 from ..metrics.names import first_free
@@ -36,18 +37,20 @@ class PluginEntry(NamedTuple):
 
 
 def build_plugins(
-    listed: CallbackLike | Sequence[CallbackLike], subject: object = None, *, progress: bool = True
+    listed: CallbackLike | Sequence[CallbackLike], subject: object = None, *, verbose: Verbose | None = None
 ) -> list[PluginEntry]:
     """Make the plugins of one run, then those of the environment variable TRAINBUS_PLUGINS, the journal and progress.
 
     Args:
         listed: Callbacks and plugins, or a single one.
         subject: The object that will be trained.
-        progress: Whether progress is printed if a callback's ``verbose`` asks for it; otherwise only decisions are.
+        verbose: What the run prints: 0, 1, 2 or "auto"; None for what the callbacks' ``verbose`` asks for.
 
     Raises:
         SettingsError: The list has problems; the message names every one.
     """
+    if not (verbose is None or (isinstance(verbose, str) and verbose == "auto") or _is_level(verbose)):
+        raise SettingsError(f"verbose={verbose!r}: give 0, 1, 2 or 'auto', or None for what the callbacks ask for")
     entries: list[PluginEntry] = []
     problems: list[TrainbusError] = []
     for item in [*as_list(listed), *plugins_of_environment()]:
@@ -66,10 +69,11 @@ def build_plugins(
     if journal_directory(callbacks) is not None and not any(type(each).__name__ == JOURNAL for each in callbacks):
         entries.append(_entry(load("callbacks", JOURNAL)(), {entry.name for entry in entries}))
     levels = {entry.name: getattr(entry.callback, "verbose", 0) for entry in entries}
-    if any(levels.values()):
+    if verbose or (verbose is None and any(levels.values())):
         printer = load("plugins", "progress")
+        bar = not (has(subject, DrawsProgress) and subject.draws_progress())
         if not any(isinstance(entry.plugin, printer) for entry in entries):
-            entries.append(PluginEntry("progress", printer(levels, bar=progress)))
+            entries.append(PluginEntry("progress", printer(levels if verbose is None else verbose, bar=bar)))
     return entries
 
 
@@ -84,6 +88,10 @@ def as_list(listed: CallbackLike | Sequence[CallbackLike]) -> list[CallbackLike]
     if isinstance(listed, Mapping) and any(map(is_callback, cast("Mapping[Any, Any]", listed).values())):
         raise SettingsError("callbacks is a mapping of names to callbacks; give list(callbacks.values())")
     return [] if listed is None else [listed]
+
+
+def _is_level(verbose: object) -> bool:
+    return isinstance(verbose, int) and 0 <= verbose <= 2
 
 
 def _is_settings_file(item: CallbackLike) -> TypeGuard[str | os.PathLike[str]]:

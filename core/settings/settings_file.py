@@ -13,6 +13,7 @@ import tomli_w
 from ..callback import Callback, find_conflicts
 from ..errors import MissingDependency, SettingsError
 from ..metrics.names import hint, hint_with_list
+from ..storage.file_kind import check_regular
 from . import registry
 from .toml_lines import KeyPath, Lines, syntax_problem
 
@@ -140,6 +141,7 @@ def _read(path: Path) -> tuple[list[Callback], list[Problem]]:
 
 def _text(path: Path) -> str:
     try:
+        check_regular(path)
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError(f"{str(path)!r} is not UTF-8 text") from None

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from ..errors import DirectoryLocked
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
+from .file_kind import check_regular, kind_of
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 
@@ -60,10 +61,12 @@ class LocalBackend:
         return [Path(found) for found in glob.glob(str(self.path))]  # noqa: PTH207
 
     def read(self) -> bytes:
+        check_regular(self.path)
         return self.path.read_bytes()
 
     @contextmanager
     def open(self) -> Generator[LocalOpenFile]:
+        check_regular(self.path)
         with self.path.open("rb") as file:
             yield LocalOpenFile(file, self.path)
 
@@ -104,8 +107,9 @@ class LocalBackend:
     def _open_new_file(self) -> tuple[Path, int]:
         """Make an empty file next to the path; open it to write and read."""
         path = self.path
-        if path.is_dir():
+        if kind_of(path) == "directory":
             raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
+        check_regular(path)
         make_directory(path.parent)
         # an unguessable new name: no other run uses it, and an attacker cannot place a link there
         staged = path.parent / f"{STAGED}{secrets.token_hex(8)}{suffix_of(path)}"

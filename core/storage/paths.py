@@ -98,6 +98,17 @@ def location(source: Source) -> Location:
     return RemotePath(protocol, posixpath.normpath(key) if key else "")
 
 
+def absolute(source: Source) -> str:
+    """Return the absolute form of a location, with links followed as far as they exist.
+
+    >>> absolute("/tmp/../tmp/a"), absolute("s3://bucket/a")
+    ('/tmp/a', 's3://bucket/a')
+    """
+    place = location(source)
+    # unlike Path.resolve, this never raises, not even for a link that leads to itself
+    return os.path.realpath(place) if isinstance(place, Path) else str(place)
+
+
 def is_local(source: Source) -> bool:
     """Return whether the source is on this machine's disk, where files can be appended to; remote stores cannot.
 
@@ -117,7 +128,7 @@ def relative_to(path: Location, directory: Location) -> str:
         return os.path.relpath(path, directory)
     if isinstance(path, RemotePath) and isinstance(directory, RemotePath) and path.protocol == directory.protocol:
         return posixpath.relpath(f"/{path.key}", f"/{directory.key}")
-    return str(path.resolve())
+    return absolute(path)
 
 
 def resolve_relative(directory: Location, text: str) -> Location:

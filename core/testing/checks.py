@@ -74,7 +74,7 @@ def check_callback(
 
 def _check_state(name: str, plugin: HasStateDict, callback: Callback, subject: object) -> None:
     kept = json.dumps(to_json_data(plugin.state_dict()))
-    with suppress(InterruptedError), Run(subject, callback, progress=False) as run:
+    with suppress(InterruptedError), Run(subject, callback, verbose=0) as run:
         again = run.plugins[name]
         assert isinstance(again, HasStateDict), "a plugin with state_dict has it in every run"
         again.load_state_dict(from_json_data(json.loads(kept)))

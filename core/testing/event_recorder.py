@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..decision import Decision
 from ..errors import SettingsError
 from ..hooks import HOOKS, Hooks, hookimpl
-from ..metrics.names import hint_with_list
+from ..metrics.names import hint_with_list, is_validated
 from ..run import Run
 from ..settings.plugin_list import CallbackLike, as_list
 
@@ -120,8 +120,8 @@ def scripted(
     """
     recorder = EventRecorder("on_decision")
     listed = as_list(callbacks)
-    validated = [epoch for epoch, metrics in enumerate(history, start=1) if any(n.startswith("val_") for n in metrics)]
-    with Run(subject, [*listed, recorder], progress=False) as run:
+    validated = [epoch for epoch, metrics in enumerate(history, start=1) if any(map(is_validated, metrics))]
+    with Run(subject, [*listed, recorder], verbose=0) as run:
         for epoch in run.epochs(len(history), validation_freq=validated or 1):
             run.log(history[epoch])
     return run, recorder.of("on_decision", "epoch", "decision")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from trainbus import Callback
 from trainbus.callback import PathText
-from trainbus.storage.paths import is_local
+from trainbus.storage.paths import absolute, is_local
 
 from .recorder import DisabledJournal, JournalRecorder
 
@@ -45,13 +44,13 @@ class Journal(Callback):
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with the path as an absolute one."""
         settings = super().effective_settings(subject)
-        return settings if self.path == "auto" else {**settings, "path": str(Path(self.path).resolve())}
+        return settings if self.path == "auto" else {**settings, "path": absolute(self.path)}
 
     def exclusive_paths(self) -> tuple[str, ...]:
         """Return the file, as an absolute path."""
         if not self.enabled:
             return ()
-        return ("the one journal of the run" if self.path == "auto" else str(Path(self.path).resolve()),)
+        return ("the one journal of the run" if self.path == "auto" else absolute(self.path),)
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainbus.journal import parse
 from trainbus.storage.atomic_file import make_directory
+from trainbus.storage.file_kind import check_regular, kind_of
 
 from ..append_only_file import AppendOnlyFile
 
@@ -24,6 +25,8 @@ def open_journal(path: Path) -> AppendOnlyFile:
         JournalError: The file exists and is not a journal.
     """
     make_directory(path.parent)
+    if kind_of(path) != "device":  # /dev/null takes a journal, and opening a FIFO would wait for its reader
+        check_regular(path)
     _check(path)
     return AppendOnlyFile(path, size=_complete_size(path) if path.exists() else 0)
 

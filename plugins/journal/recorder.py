@@ -53,8 +53,10 @@ class JournalRecorder:
         self.file: AppendOnlyFile | None = None
         self.lock = ExitStack()
         self.run = secrets.token_hex(8)
-        self.valid_size = 0  # bytes of the file that remain valid after a resume
-        self.header_written = False
+        self.valid_size: int | None = None  # bytes of the file that remain valid after a resume
+        self.end_size: int | None = None  # bytes that remain valid if the run is resumed after a signal has ended it
+        self.header_written = self.trains = False
+        self.waiting: list[journal.Event] = []  # of a resumed run that has not trained yet, and may be over
         self.failures_written = 0
         self.start = self.epoch_start = time.monotonic()
         self.in_epoch = False
@@ -87,6 +89,7 @@ class JournalRecorder:
     @hookimpl(tryfirst=True)
     def on_epoch_begin(self, run: Run) -> None:
         """Start the epoch's clock."""
+        self.trains = True
         self._write(run)
         self.epoch_start = time.monotonic() - self.resumed_seconds
         self.resumed_seconds, self.in_epoch = 0.0, True
@@ -103,6 +106,8 @@ class JournalRecorder:
         """Write what was done, and why."""
         now, subject = _now(run), run.subject
         if REQUEST in decision.askers:
+            if self.file is not None and self.header_written:
+                self.end_size = self.file.size
             self._write(run, journal.StopRequested(**now, name=run.state.requested))
         rates = None
         if any(isinstance(action, ScaleLearningRate) for action in decision) and has(subject, HasLearningRate):
@@ -134,6 +139,7 @@ class JournalRecorder:
         """Write the exception that ends the run; a signal is recorded as a request to stop instead."""
         if run.state.interrupted:
             return
+        self.trains = True
         text = "".join(traceback.format_exception(error))
         self._write(run, journal.ExceptionRaised(**_now(run), error=_describe(error), traceback=text))
 
@@ -141,9 +147,14 @@ class JournalRecorder:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the identity of the run, the present size of the file, and the seconds since the epoch began."""
+        length = self.end_size  # what a signal has added is void once the run is resumed
+        if length is None and not self.header_written:
+            length = self.valid_size
+        if length is None:
+            length = 0 if self.file is None else self.file.size
         return {
             "run": self.run,
-            "length": 0 if self.file is None else self.file.size,
+            "length": length,
             "elapsed": time.monotonic() - self.epoch_start if self.in_epoch else 0.0,
         }
 
@@ -155,9 +166,13 @@ class JournalRecorder:
     # --- inner workings
 
     def _write(self, run: Run, *events: journal.Event) -> None:
-        """Write events, after the header and any new failures."""
+        """Write events, after the header and any new failures; those of a run that may be over wait until it trains."""
         if self.file is None:
             return
+        if run.resumed is not None and not self.trains:
+            self.waiting += events
+            return
+        events, self.waiting = (*self.waiting, *events), []
         if not self.header_written:
             self.file.append([_line(self._header(run, self.file))])
             self.header_written = True
@@ -180,7 +195,7 @@ class JournalRecorder:
         }
         if run.resumed is None:
             return journal.RunStarted(**known)
-        length = min(self.valid_size, file.size)
+        length = min(self.valid_size or 0, file.size)
         checkpoint, epochs = str(run.resumed.path), run.state.epochs_finished
         return journal.RunResumed(**known, checkpoint=checkpoint, epochs=epochs, step=run.step, length=length)
 
@@ -191,7 +206,7 @@ class JournalRecorder:
                 self.file.close()
 
     def _write_end(self, run: Run) -> None:
-        if run.resumed is not None and not self.header_written:  # nothing happened
+        if not self.trains and (run.resumed is not None or run.state.stays_over):  # it was over, and is recorded
             return
         result = run.result
         event = journal.RunEnded(

@@ -9,10 +9,17 @@ from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
 from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
-from trainbus.checkpoints.filename_template import glob_pattern, sibling_path, suffix_in, truncated_glob
+from trainbus.checkpoints.filename_template import (
+    LONGEST,
+    fixed_name,
+    glob_pattern,
+    sibling_path,
+    suffix_in,
+    truncated_glob,
+)
 from trainbus.storage.atomic_file import suffix_of
-from trainbus.storage.backend import backend_for
-from trainbus.storage.paths import location
+from trainbus.storage.file_kind import kind_of
+from trainbus.storage.paths import absolute, location
 from trainbus.storage.sharded_directory import holds_parts
 
 from .saver import BatchSaver, Saver
@@ -55,7 +62,7 @@ class ModelCheckpoint(CheckpointSettings):
         unused = ["background"] if self.save_best_only else ["background", "initial_value_threshold"]
         return {
             **{name: value for name, value in settings.items() if name not in unused},
-            "filepath": str(location(filepath).resolve()),
+            "filepath": absolute(filepath),
             "save_freq": list(SaveFrequency.parse(self.save_freq)),
             "save_on": sorted(set(self.save_on)),
         }
@@ -68,20 +75,27 @@ class ModelCheckpoint(CheckpointSettings):
         """Return the template and the fixed names in its directory, as absolute paths."""
         # several callbacks may write the file "signal", since all of them save the same model
         fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal"]
-        return tuple(str(location(path).resolve()) for path in (self.filepath, *fixed))
+        return tuple(absolute(path) for path in (self.filepath, *fixed))
 
     def locked_directories(self) -> tuple[str, ...]:
         """Return the directory of the files: the innermost one without a field in its path."""
-        return (str(location(sibling_path(self.filepath, "", "")).resolve()),)
+        return (absolute(sibling_path(self.filepath, "", "")),)
 
-    def checkpoint_patterns(self) -> tuple[str, ...]:
-        """Return patterns of the template and of the fixed names, with any suffix if none is given."""
-        suffix = suffix_in(self.filepath)
-        patterns = [
-            glob_pattern(path) + ("" if suffix else ".*") for path in (self.filepath, *self.fixed_paths().values())
-        ]
+    def checkpoint_patterns(self, subject: object = None) -> tuple[str, ...]:
+        """Return patterns of the template and of the fixed names; without a suffix, with each that the subject writes.
+
+        If the subject writes none, any suffix will do.
+        """
+        suffixes, added = [suffix_in(self.filepath)], [""]
+        if not suffixes[0]:
+            suffixes = added = [".*"]
+            if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
+                written = (subject.suffixes(weights_only=weights_only) for weights_only in (False, True))
+                suffixes = added = list(dict.fromkeys(suffix for each in written for suffix in each))
+        paths = (self.filepath, *self.fixed_paths().values())
+        patterns = [glob_pattern(path) + suffix for path in paths for suffix in added]
         short = truncated_glob(self.filepath)
-        return (*patterns, f"{short}{suffix or '.*'}") if short else tuple(patterns)
+        return (*patterns, *(short + suffix for suffix in suffixes)) if short else tuple(patterns)
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Yield also a suffix that the subject cannot write, and a ``filepath`` that is a directory."""
@@ -112,11 +126,33 @@ class ModelCheckpoint(CheckpointSettings):
                 )
             if holds_parts(path):
                 return
-        backend = backend_for(path)
-        if backend.is_local and backend.is_directory():  # a remote path is checked when it is written
-            raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
+        if isinstance(path, Path):  # a remote path is checked when it is written
+            _check_local(path, fixed_name(str(path)))
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""
         frequency = SaveFrequency.parse(self.save_freq)
         return Saver(self, frequency.every) if frequency.unit == "epoch" else BatchSaver(self, frequency)
+
+
+def _check_local(path: Path, name: str) -> None:
+    """Raise ``SettingsError`` if no file can be written at a path with this name, which is empty if it has fields."""
+    size = len(name.encode())
+    if size > LONGEST:  # names with fields are shortened
+        raise SettingsError(
+            f"{name[:20] + '...'!r} is a name of {size} bytes; use at most {LONGEST}, since the file's manifest "
+            "has a longer name, and file systems allow 255 bytes"
+        )
+    try:
+        kind = kind_of(path) if name else ""
+    except OSError as error:
+        raise SettingsError(f"{_shown(path)!r} cannot be used: {error.strerror or error}") from None
+    if kind == "directory":
+        raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
+    if kind in ("FIFO", "socket", "device"):
+        raise SettingsError(f"{str(path)!r} is a {kind}, which a checkpoint would replace; name a regular file")
+
+
+def _shown(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= LONGEST else f"{text[:20]}...{text[-20:]}"

@@ -89,7 +89,8 @@ class Saver:
             return None
         error, signal_file = run.error, self.names.fixed("signal")
         obsolete = location(signal_file) in run.state.files and run.resumed is not None and error is None
-        result = decision.forget(signal_file, "the run has resumed from it") if obsolete else NOTHING
+        why = "the run has resumed from it"
+        result = decision.forget(signal_file, why, rule=decision.REQUEST) if obsolete else NOTHING
         stem, reason = "end", "the training is over"
         if run.state.interrupted:
             stem, reason = "signal", f"{run.state.requested} ended the training"
@@ -101,7 +102,7 @@ class Saver:
         for raised in run.state.errors_at_end[:1]:
             reasons.setdefault("exception", f"{type(raised).__name__} was raised in on_train_end")
         for stem, reason in reasons.items():
-            if stem in self.settings.save_on:
+            if stem in self.settings.save_on and not run.state.stays_over:
                 result |= self.selection.save_to(self.names.fixed(stem), reason=reason)
         return result
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from trainbus.capabilities import HasWeights
+from trainbus.storage.paths import absolute
 
 from .epoch_recorder import EpochRecorder
 from .settings import TensorBoardSettings
@@ -45,7 +45,7 @@ class TensorBoard(TensorBoardSettings):
 
     def exclusive_paths(self) -> tuple[str, ...]:
         """Return the directory, as an absolute path."""
-        return (str(Path(self.log_dir).resolve()),)
+        return (absolute(self.log_dir),)
 
     def directories(self) -> tuple[str, ...]:
         """Return the directory, as an absolute path."""
@@ -53,7 +53,7 @@ class TensorBoard(TensorBoardSettings):
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with the directory as an absolute path."""
-        return {**super().effective_settings(subject), "log_dir": str(Path(self.log_dir).resolve())}
+        return {**super().effective_settings(subject), "log_dir": absolute(self.log_dir)}
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether directory and layout are the same."""

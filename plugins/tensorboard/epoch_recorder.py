@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.capabilities import HasWeights
+from trainbus.decision import REQUEST, Restore
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
@@ -59,6 +60,11 @@ class EpochRecorder:
         self.decisions = DecisionTable()
         self.projector: Projector | None = None
         self.header_written = self.hparams_declared = self.restored = False
+        self.trains = False
+        self.truncate: Callable[[], object] = lambda: None  # drops what the interrupted run wrote after its checkpoint
+        self.waiting: list[tuple[int, int, Decision]] = []  # of a resumed run that has not trained yet, and may be over
+        self.at_end: dict[str, Any] | None = None  # the state before the run ended: what is written then is void later
+        self.restored_epoch: int | None = None  # whose weights the run has restored at its end
         self.final: dict[str, float] = {}  # the last value of each metric
         self.step: int | None = None  # of the last complete epoch
         self.counts_step: int | None = None  # of the decisions whose counts are not written yet
@@ -100,7 +106,7 @@ class EpochRecorder:
         self.first_step = max(run.step, run.epoch) + 1
         self._note = partial(run.report_failure, self)
         self.writer = EventWriter(self.log_dir, secrets.token_hex(4), self._note)
-        run.at_end(self._close)
+        run.at_end(partial(self._close, run))
         self.inspector = ModelInspector(run.subject, self._put, self._note, settings)
         if self.batches is not None:
             self.batches.begin(self.writer)
@@ -110,6 +116,11 @@ class EpochRecorder:
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Write the decisions of the epoch before, now that all are known; before the first epoch, write the header."""
+        if not self.trains:
+            self.trains = True
+            self.truncate()
+            for each in self.waiting:
+                self._write_decision(*each)
         if self.counts_step == self.step:
             self._write_decision_counts()
         self.throughput.begin(run.step)
@@ -151,24 +162,37 @@ class EpochRecorder:
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
-        """Write what was decided, and why."""
-        step = self._epoch_step(run)
-        if step != self.step:  # in an epoch that may never end
-            self.counts_step = step
-        self._text(step, "decisions", self.decisions.add(run.epoch, decision))
+        """Write what was decided, and why; a signal is no decision, and has no mark in the run that is resumed."""
+        decision = Decision(frozenset(each for each in decision if REQUEST not in (each.by, each.rule)))
+        if not decision:
+            return
+        now = run.epoch, self._epoch_step(run), decision
+        if self.at_end is not None:
+            self._note_restored(run, decision)
+        if self.trains or not self.restored:
+            self._write_decision(*now)
+        else:
+            self.waiting.append(now)
 
     @hookimpl
     def on_train_end(self, run: Run) -> None:
-        """Write the final weights and metrics; decisions may still follow."""
+        """Write the final weights; decisions may still follow."""
         if self.profiling is not None:
             self.profiling.close()
-        if self.step is not None:
-            self._write_summary(run, self.step)
+        if self.step is None or (self.restored and not self.trains):
+            return
+        self.at_end = self.state_dict()
+        # after an error the weights may not be readable; after an interruption by the user they are
+        settings, failed = self.settings, isinstance(run.error, Exception)
+        if settings.write_images and not settings.histogram_freq and not failed:
+            self.inspector.show_weights(self.step, histograms=False)
 
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
         """Return the size of each file, with all events until here, and what the files already hold."""
+        if self.at_end is not None:
+            return self.at_end
         self.writer.flush()  # so that no checkpoint is ahead of the event files
         files = {path.relative_to(self.log_dir).as_posix(): size for path, size in self.writer.sizes().items()}
         return {
@@ -183,7 +207,7 @@ class EpochRecorder:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned, and remove what the interrupted run wrote after that."""
+        """Continue from what ``state_dict`` returned; what the run wrote after that goes if this trains."""
         if self.restored:  # a second call must not drop the decisions made since the first
             return
         self.restored = True
@@ -199,7 +223,8 @@ class EpochRecorder:
             self.earlier_files = files
             self.writer.file_id, self.writer.first_step = saved["line"], self.first_step
             sizes = {self.log_dir / name: size for name, size in files.items()}
-            truncate_event_files([self.log_dir / name for name in self.layout.runs], self.writer.file_id, sizes)
+            runs = [self.log_dir / name for name in self.layout.runs]
+            self.truncate = partial(truncate_event_files, runs, self.writer.file_id, sizes)
 
     # --- inner workings
 
@@ -239,16 +264,23 @@ class EpochRecorder:
             self.hparams_declared = True
             self._put(step, partial(self.summaries.hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
 
-    def _write_summary(self, run: Run, step: int) -> None:
-        """Write the final weights, and the final metrics for the hyperparameters page."""
-        settings, failed = self.settings, isinstance(run.error, Exception)
-        # after an error the weights may not be readable; after an interruption by the user they are
-        if settings.write_images and not settings.histogram_freq and not failed:
-            self.inspector.show_weights(step, histograms=False)
-        if settings.hparams is not None:
+    def _note_restored(self, run: Run, decision: Decision) -> None:
+        """Note the epoch whose weights the run restores at its end."""
+        sources = [action.source for action in decision if isinstance(action, Restore)]
+        for epoch, earlier in run.state.decision_log if sources else ():
+            if any(sources[-1] in (getattr(each, "slot", None), getattr(each, "path", None)) for each in earlier):
+                self.restored_epoch = epoch
+
+    def _write_hparams_end(self, run: Run, step: int) -> None:
+        """Write the metrics of the final weights for the hyperparameters page: those of the epoch that was restored."""
+        if self.settings.hparams is not None:
             self._declare_hparams(step)
-            last = {f"hparam/{name}": value for name, value in self.final.items()}
-            self.writer.scalars(self.layout.main, step, last)
+            final = dict(self.final)
+            for epoch, metrics in run.state.epoch_metrics if self.restored_epoch is not None else ():
+                if epoch <= (self.restored_epoch or 0):
+                    final |= to_scalars(metrics)
+            self.writer.scalars(self.layout.main, step, {f"hparam/{name}": value for name, value in final.items()})
+            failed = isinstance(run.error, Exception)
             self._put(step, lambda success: self.summaries.hparams_end(success=success), not failed)
 
     def _write_embeddings(self, subject: object, projector: Projector, step: int) -> None:
@@ -269,7 +301,17 @@ class EpochRecorder:
             self.writer.scalars(self.layout.main, self.counts_step, self.decisions.take_counts())
             self.counts_step = None
 
-    def _close(self) -> None:
+    def _write_decision(self, epoch: int, step: int, decision: Decision) -> None:
+        if step != self.step:  # in an epoch that may never end
+            self.counts_step = step
+        self._text(step, "decisions", self.decisions.add(epoch, decision))
+
+    def _close(self, run: Run) -> None:
+        if self.restored and not self.trains:  # it was over, and its charts are complete
+            self.writer.close()
+            return
+        if self.step is not None and self.at_end is not None:
+            self._write_hparams_end(run, self.step)
         last = self.step if self.counts_step is None else self.counts_step
         self._write_decision_counts()
         if last is not None:

@@ -44,7 +44,7 @@ def train(config: dict[str, Any]) -> None:
                 raise ZeroDivisionError("mine")
 
     def run(*callbacks: Any, epochs: int = 3, resume: str | None = None, losses: Sequence[float] = LOSSES) -> Any:
-        with Run(LineSubject(), [*callbacks, RayReport()], resume=resume, progress=False) as run:
+        with Run(LineSubject(), [*callbacks, RayReport()], resume=resume, verbose=0) as run:
             for epoch in run.epochs(epochs):
                 run.log(loss=losses[epoch])
         return run

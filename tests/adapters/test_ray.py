@@ -31,7 +31,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def names(epoch: int) -> list[str]:
     """Return the files that are reported of an epoch: numbers in file names count from 1."""
-    return [f"m-{epoch + 1}.npz", f"m-{epoch + 1}.npz.trainbus.json"]
+    return [f"m-{epoch + 1}.npz", f"trainbus.m-{epoch + 1}.npz.json"]
 
 
 def test_an_epoch_is_reported_with_its_checkpoint(found: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ def test_snapshots_that_a_manifest_refers_to_are_reported_with_it(found: dict[st
     """A run that continues elsewhere can restore its best weights."""
     files, written = found["snapshots"]
 
-    assert {"m.npz", "m.npz.trainbus.json"} < set(files)
+    assert {"m.npz", "trainbus.m.npz.json"} < set(files)
     assert set(files) <= set(written)
 
 

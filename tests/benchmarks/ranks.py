@@ -42,7 +42,7 @@ def epochs() -> float:
     """Return the nanoseconds of an epoch's boundary."""
     model = torch.nn.Linear(1, 1)
     subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
-    with Run(subject, EarlyStopping(monitor="loss", patience=10**6), progress=False) as run:
+    with Run(subject, EarlyStopping(monitor="loss", patience=10**6), verbose=0) as run:
         for epoch in run.epochs(EPOCHS + 1):
             run.log(loss=1.0)
             if epoch == 0:  # the first epoch has formed the group
@@ -52,7 +52,7 @@ def epochs() -> float:
 
 def batches(plugins: list[Any], number: int) -> float:
     """Return the nanoseconds of a batch, and those of an empty loop."""
-    with Run(TorchSubject(torch.nn.Linear(1, 1)), plugins, progress=False) as run:
+    with Run(TorchSubject(torch.nn.Linear(1, 1)), plugins, verbose=0) as run:
         for _ in run.epochs(1):
             loop: Iterator[int] = iter(run.batches(range(number + 1)))
             next(loop)

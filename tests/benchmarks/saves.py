@@ -71,7 +71,7 @@ def measure(folder: Path, megabytes: int, rounds: int, only: list[str]) -> None:
     )
     print(f"{2 * layers} tensors; {rounds} rounds\n")
     # no signals: the complete benchmark runs between two batches, where a run handles them
-    with Run(TorchSubject(model), progress=False, signals=()) as run:
+    with Run(TorchSubject(model), verbose=0, signals=()) as run:
         for _ in run.epochs(1):
             first = memory_of(Way(lambda: background(run, folder), lambda: finish(run)))
             ways = {**own(run, folder), **others(model, folder, layers)}
@@ -179,7 +179,7 @@ def keras(model: nn.Module, folder: Path, layers: int) -> dict[str, Way]:
     from trainbus.adapters.keras import KerasSubject
 
     twin = keras.Sequential([keras.Input((WIDTH,)), *(keras.layers.Dense(WIDTH) for _ in range(layers))])
-    run = Run(KerasSubject(twin), progress=False, signals=())
+    run = Run(KerasSubject(twin), verbose=0, signals=())
     run.begin()
     run.begin_epoch(0)
 

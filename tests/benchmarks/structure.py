@@ -72,7 +72,7 @@ def epoch(what: str) -> Passage:
             ReduceLROnPlateau(monitor="loss", patience=1),
             ModelCheckpoint(f"{folder}/best", monitor="loss", save_best_only=True),
         ]
-        with Run(LineSubject(), callbacks, progress=False) as run:
+        with Run(LineSubject(), callbacks, verbose=0) as run:
             losses = LOSSES[what]
             for number in run.epochs(len(losses)):
                 run.log(loss=losses[number])
@@ -112,11 +112,11 @@ def main() -> None:
             print("  " + "\n  ".join(files))
     files = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
-    folders = Counter(path.parent for path in files if path.name != "__init__.py")
+    folders = Counter(path.parent for path in files if not path.name.startswith("__"))
     fullest, most = folders.most_common(1)[0]
     longest = max(lengths, key=lambda path: lengths[path])
     print(f"lines of code: {sum(map(code_lines, files)):,} in {len(files)} files")
-    print(f"the fullest folder: {fullest.relative_to(ROOT)} with {most} files (without __init__.py)")
+    print(f"the fullest folder: {fullest.relative_to(ROOT)} with {most} files (without __init__.py and __main__.py)")
     print(f"the longest file: {longest.relative_to(ROOT)} with {lengths[longest]} lines")
 
 

@@ -121,7 +121,7 @@ def own_writer(folder: Path) -> Writer:
 
 def own_callback(folder: Path) -> Writer:
     """Report a batch's end to a run whose one callback is TensorBoard, means included."""
-    run = Run(None, TensorBoard(folder, update_freq="batch"), progress=False)
+    run = Run(None, TensorBoard(folder, update_freq="batch"), verbose=0)
     run.begin()
     run.begin_epoch(0)
     run.log(dict.fromkeys(NAMES, 0.5))

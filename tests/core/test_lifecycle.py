@@ -59,7 +59,8 @@ class Locks(Callback):
 
 
 def life_of(subject: object, *callbacks: Any, resume: str | None = None) -> Lifecycle:
-    return Lifecycle(subject, callbacks, progress=False, resume=resume, resume_strict=False, signals=())
+    options: Any = {"resume": resume, "resume_strict": False, "resume_learning_rates": "checkpoint"}
+    return Lifecycle(subject, callbacks, verbose=0, signals=(), **options)
 
 
 def test_each_event_is_decided_executed_recorded_and_announced() -> None:
@@ -215,7 +216,7 @@ def test_a_life_that_is_resumed_continues_after_its_last_epoch() -> None:
     again.begin("run", lambda: True)
 
     assert subject.learning_rate == 0.4
-    assert witness.log == [("begin", "run"), ("decision", "run", saves.answer.signed("Witness"))]  # type: ignore[union-attr]
+    assert witness.log == [("begin", "run"), ("decision", "run", decision.save("m.npz").signed("Witness"))]
     assert again.state.resumed is not None
     assert again.resumer.first_epoch(0, 5) == 1
     assert again.state.epoch_metrics == life.state.epoch_metrics

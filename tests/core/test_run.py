@@ -149,7 +149,7 @@ def test_steps_are_weight_updates(accumulate: int | None) -> None:
 def test_steps_beyond_what_a_float_can_count_are_exact(large: int) -> None:
     """In the names of files, their manifests, and a run that continues from them."""
     for more in (large, 1):
-        with Run(LineSubject(), ModelCheckpoint("m-{step}"), progress=False, resume="auto") as run:
+        with Run(LineSubject(), ModelCheckpoint("m-{step}"), verbose=0, resume="auto") as run:
             for _ in run.epochs(1 if more == large else 2):
                 run.step += more
 
@@ -159,7 +159,7 @@ def test_steps_beyond_what_a_float_can_count_are_exact(large: int) -> None:
 
 def test_a_step_that_decreases_is_refused() -> None:
     """Checkpoints are identified by it."""
-    with Run(progress=False) as run:
+    with Run(verbose=0) as run:
         run.step = 7
         with pytest.raises(LoopError, match="step=5 after step 7"):
             run.step = 5
@@ -585,7 +585,7 @@ def test_a_run_without_any_epoch_says_that_its_callbacks_were_off(caplog: pytest
         for _ in range(3):
             pass
     assert caplog.text.count(line) == 1
-    with Run(LineSubject(), ModelCheckpoint("m"), progress=False) as run:
+    with Run(LineSubject(), ModelCheckpoint("m"), verbose=0) as run:
         run.decide(decision.save("other.npz"))
     assert caplog.text.count(line) == 2
     run = Run(callbacks=EarlyStopping(monitor="loss"))
@@ -716,7 +716,7 @@ def test_the_epoch_in_which_a_loop_is_left_counts(leave: Callable[..., object], 
     """Its metrics are recorded and its decisions made, also in the last planned epoch; but the run is not done."""
     scores = [4.0, 3.0, 2.0, 1.0]
     subject, recorder = LineSubject(), EventRecorder()
-    with Run(subject, [ModelCheckpoint("best", monitor="loss", save_best_only=True), recorder], progress=False) as run:
+    with Run(subject, [ModelCheckpoint("best", monitor="loss", save_best_only=True), recorder], verbose=0) as run:
         leave(run, scores, last)
 
     assert run.history["loss"] == scores[: last + 1]
@@ -855,6 +855,8 @@ VALIDATIONS: list[tuple[list[dict[str, float]], dict[str, float]]] = [
     ([{"val_loss": 1.0}, {"loss": 3.0}], {"val_loss": 3.0}),
     ([{"mAP@0.5": 1.0}, {}, {"mAP@0.5": 3.0}], {"val_mAP@0.5": 3.0}),
     ([{"loss": 1.0}, {}], {"val_loss": 1.0}),
+    ([{"val/mAP@0.50": 1.0}, {"val/mAP@0.50": 3.0}], {"val/mAP@0.50": 3.0}),
+    ([{"valid_loss": 1.0}, {"valid_loss": 3.0}], {"valid_loss": 3.0}),
 ]
 
 
@@ -874,7 +876,7 @@ def test_each_validation_measures_anew_and_the_epoch_shows_the_last(
                             run.log({name: each + value for name, each in validations[part // 2].items()})
 
     seen = [
-        {name if name.startswith("val_") else f"val_{name}": value for name, value in each.items()}
+        {name if name.startswith("val") else f"val_{name}": value for name, value in each.items()}
         for each in validations
     ]
     assert recorder.of("on_validation_end", "metrics") == seen * 2

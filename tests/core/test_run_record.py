@@ -51,7 +51,7 @@ def trained(kind: str) -> Run:
         callbacks.append(Fails())
     if kind == "without a subject":
         callbacks = []
-    run = Run(None if kind == "without a subject" else LineSubject(), callbacks, progress=False)
+    run = Run(None if kind == "without a subject" else LineSubject(), callbacks, verbose=0)
     if kind == "new":
         return run
     run.begin()

@@ -16,7 +16,7 @@ def members(protocol: type) -> list[str]:
 
 
 CASES = [
-    *((RunView, Run(progress=False), name) for name in members(RunView)),
+    *((RunView, Run(verbose=0), name) for name in members(RunView)),
     *((RunStateView, RunState(), name) for name in members(RunStateView)),
 ]
 
@@ -39,7 +39,7 @@ def test_a_run_has_every_member_that_a_plugin_may_read(protocol: type, found: An
 
 def test_the_state_of_a_run_is_the_one_that_plugins_read() -> None:
     """``run.state`` is the ``RunState`` itself, and the run's own members read from it."""
-    with Run(progress=False) as run:
+    with Run(verbose=0) as run:
         for _ in run.epochs(2):
             for _ in run.batches("ab"):
                 run.log(loss=1.0)

@@ -91,7 +91,7 @@ def train(folder: Path, acts: list[dict[str, Any]], *, rows: int = 96, save_freq
         *([ModelCheckpoint(str(folder / "run" / "s-{step}"), save_freq=save_freq)] if save_freq != "epoch" else []),
         Witness(folder / f"lines-{rank}.jsonl"),
     ]
-    with Run(TorchSubject(model, optimizer, timeout=60), callbacks, progress=False, resume="auto") as run:
+    with Run(TorchSubject(model, optimizer, timeout=60), callbacks, verbose=0, resume="auto") as run:
         for epoch in run.epochs(len(SCORES)):
             sampler.set_epoch(epoch)
             for batch, (inputs, targets) in enumerate(run.batches(loader)):

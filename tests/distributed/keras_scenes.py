@@ -207,7 +207,7 @@ def sharded_weights(rank: int, size: int) -> Any:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2 * size)])
     keras.distribution.set_distribution(before)
     try:
-        Run(KerasSubject(model), ModelCheckpoint("sharded/m"), progress=False)
+        Run(KerasSubject(model), ModelCheckpoint("sharded/m"), verbose=0)
     except Exception as error:  # noqa: BLE001
         return f"{type(error).__name__}: {error}"
 
@@ -222,7 +222,7 @@ def loop_of_the_guide(rank: int, size: int) -> Any:
     replica = torch.nn.parallel.DistributedDataParallel(model)
     optimizer, loss_of = torch.optim.SGD(model.parameters(), lr=0.05), keras.losses.MeanSquaredError()
     x, y = samples(rank, 4)
-    with Run(subject, [ModelCheckpoint("loop/m", monitor="loss", save_best_only=True), decided], progress=False) as run:
+    with Run(subject, [ModelCheckpoint("loop/m", monitor="loss", save_best_only=True), decided], verbose=0) as run:
         for _ in run.epochs(3):
             for batch in run.batches(range(BATCHES)):
                 rows = slice(4 * batch, 4 * batch + 4)

@@ -124,7 +124,7 @@ def training(rank: int, size: int) -> Any:
     witness = recorder()
     trained = subject()
     torch.manual_seed(100 + rank)
-    with Run(trained, [*callbacks("training"), witness], progress=False) as run:
+    with Run(trained, [*callbacks("training"), witness], verbose=0) as run:
         for epoch in run.epochs(len(SCORES)):
             for _ in run.batches(range(4)):
                 run.log(loss=step(trained, torch.randn(8, 6)), count=8)
@@ -137,7 +137,7 @@ def plain_epochs(rank: int, size: int) -> Any:
     """Epochs at which nothing is decided, and how many messages each of them costs."""
     trained = subject()
     messages = []
-    with Run(trained, EarlyStopping(monitor="loss", patience=100), progress=False) as run:
+    with Run(trained, EarlyStopping(monitor="loss", patience=100), verbose=0) as run:
         for _ in run.epochs(5):
             messages.append(run._life.group._coordinator.rendezvous.exchanges)
             for _ in run.batches(range(50)):
@@ -148,7 +148,7 @@ def plain_epochs(rank: int, size: int) -> Any:
 @scene
 def reductions(rank: int, size: int) -> Any:
     """Every reduction, in two batches."""
-    with Run(subject(), progress=False) as run:
+    with Run(subject(), verbose=0) as run:
         for _ in run.epochs(2):
             for batch in run.batches(range(2)):
                 value = float(10 * batch + rank)
@@ -170,7 +170,7 @@ def batches(rank: int, size: int) -> Any:
     """Saves within epochs."""
     witness = recorder()
     trained = subject()
-    with Run(trained, [ModelCheckpoint("batches/m-{step}", save_freq=3), witness], progress=False) as run:
+    with Run(trained, [ModelCheckpoint("batches/m-{step}", save_freq=3), witness], verbose=0) as run:
         for _ in run.epochs(2):
             for _ in run.batches(range(5)):
                 run.log(loss=step(trained, torch.randn(8, 6)))
@@ -182,7 +182,7 @@ def uneven_batches(rank: int, size: int) -> Any:
     """Every rank has one batch more than the one before."""
     witness = recorder()
     trained = subject(wrapped=False)
-    with Run(trained, [ModelCheckpoint("uneven/m-{epoch}-{batch}", save_freq=2), witness], progress=False) as run:
+    with Run(trained, [ModelCheckpoint("uneven/m-{epoch}-{batch}", save_freq=2), witness], verbose=0) as run:
         for _ in run.epochs(2):
             for _ in run.batches(range(4 + rank)):
                 run.log(loss=1.0)
@@ -193,7 +193,7 @@ def uneven_batches(rank: int, size: int) -> Any:
 def stop_of_the_loop(rank: int, size: int) -> Any:
     """One rank's loop stops the run, in an epoch without end."""
     trained = subject()
-    with Run(trained, EarlyStopping(monitor="loss", patience=50), progress=False) as run:
+    with Run(trained, EarlyStopping(monitor="loss", patience=50), verbose=0) as run:
         for _ in run.epochs(3):
             for batch in run.batches(itertools.count()):
                 run.log(loss=step(trained, torch.randn(8, 6)))
@@ -230,7 +230,7 @@ def short(listed: list[Any]) -> Callable[[], None]:
 
     def play() -> None:
         trained = subject()
-        with Run(trained, listed, progress=False) as run:
+        with Run(trained, listed, verbose=0) as run:
             for _ in run.epochs(2):
                 for _ in run.batches(range(2)):
                     run.log(loss=step(trained, torch.randn(8, 6)))
@@ -262,7 +262,7 @@ def raising_loop(rank: int, size: int) -> Any:
     """The loop of the last rank raises; the others finish the epoch without it."""
 
     def play() -> None:
-        with Run(subject(wrapped=False), EarlyStopping(monitor="loss"), progress=False) as run:
+        with Run(subject(wrapped=False), EarlyStopping(monitor="loss"), verbose=0) as run:
             for _ in run.epochs(2):
                 for batch in run.batches(range(2)):
                     run.log(loss=1.0)
@@ -303,14 +303,14 @@ def other_files(rank: int, size: int) -> Any:
             model = nn.Linear(2, 1)
             alone = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
             alone.ranks = lambda: None  # type: ignore[method-assign]
-            with Run(alone, ModelCheckpoint("m"), progress=False) as run:
+            with Run(alone, ModelCheckpoint("m"), verbose=0) as run:
                 for _ in run.epochs(1):
                     run.log(loss=1.0)
         model = nn.Linear(2, 1)
 
         def play() -> None:
             with Run(TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1)), ModelCheckpoint("m"),
-                     progress=False, resume="auto"):  # fmt: skip
+                     verbose=0, resume="auto"):  # fmt: skip
                 pass
 
         return caught(play)
@@ -321,7 +321,7 @@ def other_files(rank: int, size: int) -> Any:
 @scene
 def validation_on_rank_0(rank: int, size: int) -> Any:
     """Only rank 0 validates: what it logs counts for all."""
-    with Run(subject(), EarlyStopping(monitor="val_loss", patience=2), progress=False) as run:
+    with Run(subject(), EarlyStopping(monitor="val_loss", patience=2), verbose=0) as run:
         for _ in run.epochs(9):
             for _ in run.batches(range(2)):
                 run.log(loss=1.0)
@@ -335,7 +335,7 @@ def validation_on_rank_0(rank: int, size: int) -> Any:
 def decided_by_the_loop(rank: int, size: int) -> Any:
     """A decision of one rank's loop is executed by all at the end of the epoch."""
     witness = recorder()
-    with Run(subject(), witness, progress=False) as run:
+    with Run(subject(), witness, verbose=0) as run:
         for epoch in run.epochs(3):
             for _ in run.batches(range(2)):
                 run.log(loss=1.0)
@@ -349,7 +349,7 @@ def missing_metric(rank: int, size: int) -> Any:
     """No rank logs what is monitored."""
 
     def play() -> None:
-        with Run(subject(), EarlyStopping(monitor="val_loss"), progress=False) as run:
+        with Run(subject(), EarlyStopping(monitor="val_loss"), verbose=0) as run:
             for _ in run.epochs(2):
                 run.log(loss=1.0)
 
@@ -362,7 +362,7 @@ def other_callbacks(rank: int, size: int) -> Any:
 
     def play(listed: list[Any]) -> str:
         def one() -> None:
-            with Run(subject(), listed, progress=False):
+            with Run(subject(), listed, verbose=0):
                 pass
 
         return caught(one)
@@ -379,7 +379,7 @@ def drifting_rates(rank: int, size: int) -> Any:
     trained = subject()
 
     def play() -> None:
-        with Run(trained, progress=False) as run:
+        with Run(trained, verbose=0) as run:
             for _ in run.epochs(3):
                 run.log(loss=1.0)
                 if rank == 1:
@@ -393,7 +393,7 @@ def different_loops(rank: int, size: int) -> Any:
     """Rank 0 leaves its loop over epochs before the others."""
 
     def play() -> None:
-        with Run(subject(), progress=False) as run:
+        with Run(subject(), verbose=0) as run:
             for epoch in run.epochs(3):
                 if rank == 0 and epoch == 1:
                     break
@@ -417,7 +417,7 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
     noted: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
     trained = subject()
-    run = Run(trained, ModelCheckpoint(f"{folder}/m"), progress=False)
+    run = Run(trained, ModelCheckpoint(f"{folder}/m"), verbose=0)
 
     def play() -> None:
         with run:
@@ -446,7 +446,7 @@ def resized(rank: int, size: int) -> Any:
     """A training that continues with the current number of ranks, for at least that many epochs."""
     witness = recorder()
     trained = subject()
-    with Run(trained, [*callbacks("resized"), witness], progress=False, resume="auto") as run:
+    with Run(trained, [*callbacks("resized"), witness], verbose=0, resume="auto") as run:
         for epoch in run.epochs({4: 4, 2: 8, 1: 12}[size]):
             for _ in run.batches(range(4)):
                 run.log(loss=step(trained, torch.randn(8, 6)), count=8)

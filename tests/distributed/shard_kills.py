@@ -49,7 +49,7 @@ def save_with_trainbus(path: Path, first: int, progress: SaveProgress, *, backgr
     """A run whose every epoch ends with a save."""
     model = fully_shard(torch.nn.Linear(WIDTH, WIDTH))
     saver = ModelCheckpoint(str(path), background=background)
-    with Run(TorchSubject(model, timeout=20), [SaveReporter(progress), saver], progress=False) as run:
+    with Run(TorchSubject(model, timeout=20), [SaveReporter(progress), saver], verbose=0) as run:
         for epoch in run.epochs(first + BETWEEN, initial_epoch=first):
             carry(model, epoch)
             run.log(loss=0.0)

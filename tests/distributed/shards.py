@@ -102,7 +102,7 @@ def train(
         ModelCheckpoint(f"{folder}/m-{{epoch}}", **watch, keep=2, save_last=True, **options),
         *listed,
     ]
-    with Run(trained, callbacks, resume=resume, progress=False) as run:
+    with Run(trained, callbacks, resume=resume, verbose=0) as run:
         for epoch in run.epochs(len(SCORES)):
             order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(epoch))
             for batch, rows in enumerate(run.batches(order.split(BATCH))):
@@ -209,7 +209,7 @@ def full_disk(rank: int, size: int) -> Any:
 
     saver = ModelCheckpoint("full/best.dcp", on_error="warn", background=False)
     trained = subject()
-    with Run(trained, [Fills(), saver], progress=False) as run:
+    with Run(trained, [Fills(), saver], verbose=0) as run:
         for epoch in run.epochs(3):
             run.log(val_loss=float(-epoch))
             if epoch == 2:
@@ -260,7 +260,7 @@ def damaged(rank: int, size: int) -> Any:
         dist.barrier()
         with contextlib.chdir(copy):
             listed = ModelCheckpoint("damaged/m-{epoch}", monitor="val_score", mode="min", keep=2, save_last=True)
-            with Run(subject(seed=7), listed, resume="auto", progress=False) as run:
+            with Run(subject(seed=7), listed, resume="auto", verbose=0) as run:
                 resumed = run.resumed
         found[part.name] = [resumed and f"{resumed.path.name} {resumed.step}", said[:1]]
         said.clear()
@@ -298,7 +298,7 @@ def inspected(rank: int, size: int) -> Any:
             fully_shard(model)
         x = torch.randn(8, 6)
         trained = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.02), probe=x, timeout=60)
-        with Run(trained, [TensorBoard(f"{kind}-logs"), EarlyStopping(monitor="loss")], progress=False) as run:
+        with Run(trained, [TensorBoard(f"{kind}-logs"), EarlyStopping(monitor="loss")], verbose=0) as run:
             for _ in run.epochs(2):
                 loss = model(x).square().mean()
                 loss.backward()

@@ -19,6 +19,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.exhaustive
 def test_a_job_that_is_killed_and_stopped_ends_as_the_uninterrupted_one(uninterrupted: Path, tmp_path: Path) -> None:
     """A rank is killed, torchrun restarts all and gets a SIGTERM; the next job ends with the same weights."""
     acts = [

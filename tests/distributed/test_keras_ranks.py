@@ -68,7 +68,7 @@ def test_rank_0_writes_and_all_leave_together(two: Played) -> None:
     assert first == second
     error, many, *_, files, noted = first
     assert (error, many, files, noted) == ("KeyboardInterrupt: SIGTERM", True, ["signal.keras"], [15])
-    written = {"journal.jsonl", "signal.keras", "signal.keras.trainbus.json"}
+    written = {"journal.jsonl", "signal.keras", "trainbus.signal.keras.json"}
     assert set(os.listdir(two.folder / "asked")) - {".trainbus.lock"} == written
 
 

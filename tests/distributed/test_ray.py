@@ -35,4 +35,4 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
         assert again.pop("resumed") is not None
         assert whole == again
     assert uninterrupted["metrics"]["epoch"] == killed["metrics"]["epoch"] == 5
-    assert killed["files"] == uninterrupted["files"] == ["m-6.pt", "m-6.pt.trainbus.json"]
+    assert killed["files"] == uninterrupted["files"] == ["m-6.pt", "trainbus.m-6.pt.json"]

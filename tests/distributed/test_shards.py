@@ -56,7 +56,7 @@ def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, 
         assert [entry for entry in events if entry[1:] != [["Save"]]] == [["best.dcp", 0, events[1][2]]]
         assert "rank 3" in events[1][2]
         assert "File too large" in events[1][2]
-        assert set(between) == {".trainbus.lock", "best.dcp", "best.dcp.trainbus.json", "journal.jsonl"}
+        assert set(between) == {".trainbus.lock", "best.dcp", "trainbus.best.dcp.json", "journal.jsonl"}
 
 
 def test_a_sharded_model_is_not_inspected_by_one_rank(four: list[dict[str, Any]]) -> None:

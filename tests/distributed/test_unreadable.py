@@ -39,7 +39,7 @@ class Line(LineSubject):
 
 def saved() -> None:
     line = LineSubject()
-    with Run(line, ModelCheckpoint("runs/m-{epoch}"), progress=False) as run:
+    with Run(line, ModelCheckpoint("runs/m-{epoch}"), verbose=0) as run:
         for epoch in run.epochs(3):
             line.slope += epoch + 1
             run.log(loss=0.0)
@@ -52,7 +52,7 @@ def resumed(unreadable: Callable[[int, str], bool]) -> list[tuple[str, float]]:
 
     def play(ranks: ThreadRanks) -> tuple[str, float]:
         line = Line(Ranks(ranks.meeting, ranks.rank), unreadable)
-        run: Any = Run(line, ModelCheckpoint("runs/m-{epoch}"), resume="auto", progress=False, signals=())
+        run: Any = Run(line, ModelCheckpoint("runs/m-{epoch}"), resume="auto", verbose=0, signals=())
         try:
             with run:
                 found = "" if run.resumed is None else run.resumed.path.name

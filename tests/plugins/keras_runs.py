@@ -118,7 +118,7 @@ def keras_run(
 def trainbus_run(callback: Any, history: History, *, initial_epoch: int = 0) -> tuple[Trained, list[float], Run]:
     """Drive a trainbus callback in the same way."""
     model, rates = Trained(), []
-    run = Run(model, callback, progress=False)
+    run = Run(model, callback, verbose=0)
     run.state.validation_freq = None  # any epoch may lack the metric
     run.begin()
     for epoch, value in enumerate(history, initial_epoch):

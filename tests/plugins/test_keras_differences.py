@@ -75,7 +75,7 @@ def test_difference_a_validation_that_never_happens_is_an_error() -> None:
     """Without any validation Keras waits for val_loss forever; trainbus raises when the first epoch ends."""
     theirs, epochs = keras_run(keras.callbacks.EarlyStopping(), [None] * 5)
     assert (len(epochs), theirs.stop_training) == (5, False)
-    run = Run(Trained(), EarlyStopping(), progress=False)
+    run = Run(Trained(), EarlyStopping(), verbose=0)
     run.state.validation_freq = ()
     run.begin()
     run.begin_epoch(0)
@@ -112,7 +112,7 @@ def test_difference_the_best_can_be_saved_at_batches() -> None:
         checkpoint.on_train_batch_end(3, {"loss": 0.5})
 
     model = Trained()
-    run = Run(model, ModelCheckpoint("best.keras", **options), progress=False)
+    run = Run(model, ModelCheckpoint("best.keras", **options), verbose=0)
     with run:
         run.begin_epoch(0)
         for batch in range(6):
@@ -132,7 +132,7 @@ def test_difference_a_metric_unknown_at_batches_is_an_error() -> None:
     assert len(theirs.saved) == 1
 
     mine = Trained()
-    run = Run(mine, ModelCheckpoint("best.keras", **options), progress=False)
+    run = Run(mine, ModelCheckpoint("best.keras", **options), verbose=0)
     run.begin()
     run.begin_epoch(0)
     run.end_batch(0, {"loss": 1.0})
@@ -216,7 +216,7 @@ def test_difference_a_direction_never_leaks() -> None:
                 stopper.on_epoch_end(epoch, {"loss_of_mine": number})
                 last = epoch
         theirs.append(last)
-        with Run(Knows(direction), mine, progress=False) as run:
+        with Run(Knows(direction), mine, verbose=0) as run:
             for epoch in run.epochs(3):
                 run.log(loss_of_mine=rising[epoch])
         ours.append(run.epoch)

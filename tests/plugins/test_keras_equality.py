@@ -160,7 +160,7 @@ def test_saving_at_batches_equals_keras(
         checkpoint = keras.callbacks.ModelCheckpoint(**options)
         checkpoint.set_model(theirs)
         checkpoint._set_monitor_op()  # without it Keras fails to save the best one at a batch, see below
-        run = Run(mine, ModelCheckpoint(**options), progress=False)
+        run = Run(mine, ModelCheckpoint(**options), verbose=0)
         run.begin()
         for epoch, losses in enumerate(epochs):
             checkpoint.on_epoch_begin(epoch)
@@ -251,7 +251,7 @@ def test_table_of_min_delta(score: float, best: float, improved: bool) -> None:
 def test_table_of_save_freq(suffix: str) -> None:
     """model_checkpoint_test, case 8: every 15 batches, over epochs of 5, saves in epochs 3, 6 and 9."""
     callback = ModelCheckpoint("{epoch:02d}" + suffix, save_freq=15, save_weights_only=suffix == ".weights.h5")
-    run = Run(Trained(), callback, progress=False)
+    run = Run(Trained(), callback, verbose=0)
     with run:
         for _ in run.epochs(10):
             for _ in run.batches(range(5)):

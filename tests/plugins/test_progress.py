@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainbus import Run
+from trainbus import Run, SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.progress import Progress
 from trainbus.testing import LineSubject
@@ -22,8 +22,23 @@ from trainbus.testing import LineSubject
 LOSSES = [0.31, 0.3, 0.4, 0.5, 0.6, 0.7]
 
 
-def train(callbacks: Any, losses: Any = LOSSES, *, batches: int = 0, progress: bool = True, first: int = 0) -> Run:
-    with Run(LineSubject(), callbacks, progress=progress) as run:
+class Drawing(LineSubject):
+    """A subject whose framework draws its own progress."""
+
+    def draws_progress(self) -> bool:
+        return True
+
+
+def train(
+    callbacks: Any,
+    losses: Any = LOSSES,
+    *,
+    batches: int = 0,
+    subject: LineSubject | None = None,
+    first: int = 0,
+    **options: Any,
+) -> Run:
+    with Run(subject or LineSubject(), callbacks, **options) as run:
         for epoch in run.epochs(len(losses), initial_epoch=first):
             for _ in run.batches(range(batches)):
                 run.log(loss=1.0)
@@ -93,6 +108,57 @@ def test_a_file_gets_a_line_for_each_epoch_and_each_verbose_decision(
     assert err == ""
 
 
+@pytest.mark.parametrize("verbose", [1, 2, "auto", True])
+def test_a_verbose_run_prints_whatever_its_callbacks_ask_for(verbose: Any, capfd: pytest.CaptureFixture[str]):
+    """A line for each epoch and each decision, those of silent callbacks and of the loop, too."""
+    train(callbacks(0), verbose=verbose)
+    with Run(verbose=verbose) as run:
+        for _ in run.epochs(3):
+            run.log(loss=1.0)
+            run.stop("seen enough")
+    out, err = capfd.readouterr()
+    epochs, lines = split(out)
+    assert epochs == ["1", "2", "3", "4", "5"]
+    assert [line for line in lines if not line.startswith("Epoch 1/3")] == [
+        *SAVING,
+        *REDUCING,
+        *STOPPING,
+        "Epoch 1: early stopping: seen enough",
+    ]
+    assert err == ""
+
+
+@pytest.mark.parametrize("verbose", [0, False])
+def test_a_silent_run_prints_nothing_whatever_its_callbacks_ask_for(verbose: Any, capfd: pytest.CaptureFixture[str]):
+    """Nor does any plugin listen to batches for it."""
+    run = train(callbacks(2, 1, "auto"), verbose=verbose)
+    assert capfd.readouterr() == ("", "")
+    assert not run.has_batch_listeners
+
+
+def test_a_verbose_run_shows_one_bar_in_a_terminal():
+    """Also without a callback; with 2 it prints lines there, too."""
+    with terminal() as lines:
+        train(callbacks(2, 0, 2), batches=3, verbose=1)
+        train([], [0.5], verbose="auto")
+        train([], [0.5], verbose=2)
+    assert len([line for line in lines if "|" in line]) == 2
+    assert len([line for line in lines if re.match(r"Epoch 1/1 - ", line)]) == 1
+
+
+def test_a_verbose_run_beside_a_framework_that_draws_prints_decisions_only(capfd: pytest.CaptureFixture[str]):
+    """Its lines of epochs would repeat the framework's."""
+    train(callbacks(0), verbose=2, subject=Drawing())
+    assert [line for line in capfd.readouterr().out.splitlines() if line] == [*SAVING, *REDUCING, *STOPPING]
+
+
+@pytest.mark.parametrize("verbose", [3, -1, "1", "yes", 1.5, [], "Auto", 2.0])
+def test_other_levels_are_refused(verbose: Any):
+    """Before the run, with those that there are."""
+    with pytest.raises(SettingsError, match=rf"verbose={re.escape(repr(verbose))}: give 0, 1, 2 or 'auto', or None"):
+        Run(verbose=verbose)
+
+
 def test_decisions_follow_their_epoch(capfd: pytest.CaptureFixture[str]):
     """A decision's line is below the line of the epoch that led to it."""
     train(callbacks(0, 1))
@@ -102,7 +168,7 @@ def test_decisions_follow_their_epoch(capfd: pytest.CaptureFixture[str]):
 
 def test_decisions_of_the_loop_are_printed(capfd: pytest.CaptureFixture[str]):
     """Decisions of the loop itself are printed if anything is."""
-    with Run(None, EarlyStopping(monitor="loss", patience=9, verbose=1), progress=False) as run:
+    with Run(Drawing(), EarlyStopping(monitor="loss", patience=9, verbose=1)) as run:
         for _ in run.epochs(5):
             run.log(loss=1.0)
             run.stop("seen enough")
@@ -134,7 +200,7 @@ def test_a_resumed_run_does_not_repeat_what_the_earlier_run_has_printed(epochs: 
 
 def test_an_interruption_is_no_early_stop(capfd: pytest.CaptureFixture[str]):
     """A stop by a signal is printed as an interruption."""
-    with suppress(KeyboardInterrupt), Run(None, [Progress()], progress=False, signals=()) as run:
+    with suppress(KeyboardInterrupt), Run(Drawing(), [Progress()], signals=()) as run:
         for _ in run.epochs(5):
             run._life.stop_requests.request("SIGTERM")
     assert capfd.readouterr().out.splitlines()[-1] == "Epoch 1: interrupted: SIGTERM asked for it"
@@ -142,13 +208,13 @@ def test_an_interruption_is_no_early_stop(capfd: pytest.CaptureFixture[str]):
 
 def test_several_rates_and_weights_only(capfd: pytest.CaptureFixture[str]):
     """A checkpoint of every epoch has no reason; one of weights only is named so."""
-    train(ModelCheckpoint("w-{epoch}.npz", save_weights_only=True, verbose=1), [0.5], progress=False)
+    train(ModelCheckpoint("w-{epoch}.npz", save_weights_only=True, verbose=1), [0.5], subject=Drawing())
     assert capfd.readouterr().out == "\nEpoch 1: saving weights to w-1.npz\n"
 
 
 def test_lines_stay_complete_next_to_a_framework_that_draws(capfd: pytest.CaptureFixture[str]):
     """If the framework's bar has left its line open, decisions begin on a new line."""
-    with Run(LineSubject(), callbacks(1, 1, 1), progress=False) as run:
+    with Run(Drawing(), callbacks(1, 1, 1)) as run:
         for epoch in run.epochs(6):
             print(f"\rtheirs {epoch}", end="")
             with run.validation():
@@ -217,7 +283,7 @@ def test_batches_are_listened_to_only_for_a_bar():
     """Only a bar listens to batches: not lines, nor decisions next to a framework's own bar."""
     with terminal():
         heard = [Run(LineSubject(), callbacks(level)).has_batch_listeners for level in (0, 1, 2)]
-        beside = Run(LineSubject(), callbacks(1), progress=False).has_batch_listeners
+        beside = Run(Drawing(), callbacks(1)).has_batch_listeners
     assert (heard, beside) == ([False, True, False], False)
 
 

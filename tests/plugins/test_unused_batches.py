@@ -77,7 +77,7 @@ def test_what_is_never_counted_is_reported_once(
     callback: Callback, loop: Any, problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the end of the first epoch, in the log, and in the failures of the run."""
-    with Run(LineSubject(), callback, progress=False) as run:
+    with Run(LineSubject(), callback, verbose=0) as run:
         loop(run)
 
     (failure,) = run.failures
@@ -101,7 +101,7 @@ def test_what_is_never_counted_is_reported_once(
 )
 def test_what_is_counted_is_not_reported(callback: Callback, loop: Any) -> None:
     """Also if the first event comes late."""
-    with Run(LineSubject(), callback, progress=False) as run:
+    with Run(LineSubject(), callback, verbose=0) as run:
         loop(run)
 
     assert run.failures == []
@@ -110,12 +110,12 @@ def test_what_is_counted_is_not_reported(callback: Callback, loop: Any) -> None:
 def test_a_run_that_is_resumed_after_the_last_batch_of_its_epoch_is_not_reported() -> None:
     """Its first epoch has no batch left."""
     callback = ModelCheckpoint("m", save_freq=4)
-    with pytest.raises(KeyError), Run(LineSubject(), callback, progress=False) as run:
+    with pytest.raises(KeyError), Run(LineSubject(), callback, verbose=0) as run:
         for _ in run.epochs(2):
             for _ in run.batches(range(4)):
                 run.log(loss=1.0)
             raise KeyError
-    with Run(LineSubject(), callback, progress=False, resume="auto") as run:
+    with Run(LineSubject(), callback, verbose=0, resume="auto") as run:
         batches(run)
 
     assert run.resumed is not None

@@ -47,7 +47,7 @@ UNUSABLE = ("missing", "unreadable", "torn", "lost", "no state", "other state")
 def save_with_trainbus(kind: Kind, path: Path, first: int, progress: SaveProgress, *, background: bool = False) -> None:
     """A run whose every epoch ends with a save."""
     saver = ModelCheckpoint(str(path), save_weights_only=kind.weights_only, background=background)
-    with Run(kind.subject, [SaveReporter(progress), saver], progress=False) as run:
+    with Run(kind.subject, [SaveReporter(progress), saver], verbose=0) as run:
         for epoch in run.epochs(first + BETWEEN, initial_epoch=first):
             kind.carry(epoch)
             run.log(loss=0.0)

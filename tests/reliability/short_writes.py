@@ -91,7 +91,7 @@ def tried(
     )
     listed = [saver, Journal(enabled=False), witness]  # whose own writes would be those that fail
     whole, found = {path.name, manifest_of(path).name, LOCK}, dict[int, str]()
-    with Run(kind.subject, listed, progress=False, signals=()) as run:
+    with Run(kind.subject, listed, verbose=0, signals=()) as run:
         for epoch in run.epochs(MOST):
             if epoch:
                 run._life.executor.writer.wait()
@@ -116,7 +116,7 @@ def tried(
     if len(failures) != len(refused):
         wrong.append(f"{name}: {len(refused)} were not written, {len(failures)} were reported")
     kind.carry(MOST)
-    with Run(kind.subject, listed, progress=False, signals=(), resume="auto"):
+    with Run(kind.subject, listed, verbose=0, signals=(), resume="auto"):
         again = folder / f"again{kind.suffix}"
         kind.save(again)
         if number_in(kind, again) != last:

@@ -78,7 +78,7 @@ def test_a_damaged_file_is_not_restored(kind: Kind) -> None:
     path.write_bytes(spoilt)
     kind.carry(7)
 
-    with Run(kind.subject, progress=False) as run, pytest.raises(CheckpointError, match="damaged"):
+    with Run(kind.subject, verbose=0) as run, pytest.raises(CheckpointError, match="damaged"):
         run.decide(restore(str(path)))
     put(kind, Path(f"after{kind.suffix}"), 7)
     assert number_in(kind, Path(f"after{kind.suffix}")) == 7

@@ -42,7 +42,7 @@ for kind in (Healthy, Failing):
 def train(name, hook, critical):
     healthy, failing = Healthy(), Failing()
     healthy.file, failing.hook, failing.critical = name, hook, critical
-    with Run(LineSubject(), [Saves(), failing, healthy], progress=False) as run:
+    with Run(LineSubject(), [Saves(), failing, healthy], verbose=0) as run:
         for epoch in run.epochs(2):
             for _ in run.batches("a"):
                 run.log(loss=1.0)

@@ -78,7 +78,7 @@ def test_a_malicious_pickle_runs_no_code(kind: Kind, make: Any, known: bool) -> 
     else:
         make(path)
 
-    with Run(subject, progress=False) as run, pytest.raises(Exception, match=r".") as raised:
+    with Run(subject, verbose=0) as run, pytest.raises(Exception, match=r".") as raised:
         run.decide(restore(str(path)))
 
     assert not isinstance(raised.value, AssertionError)
@@ -97,7 +97,7 @@ def test_a_link_at_the_path_or_its_manifest_is_replaced_and_not_followed(kind: K
         planted.symlink_to(victim)
     kind.carry(3)
 
-    with Run(kind.subject, progress=False) as run:
+    with Run(kind.subject, verbose=0) as run:
         run.decide(save(str(path), weights_only=kind.weights_only))
 
     assert victim.exists() != dangling

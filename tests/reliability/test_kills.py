@@ -5,7 +5,7 @@ import pytest
 from .kills import IN_BACKGROUND, in_process
 from .subjects import KINDS
 
-BY_DEFAULT = [("line", "trainbus"), ("torch", "trainbus"), ("torch", "background")]
+BY_DEFAULT = [("line", "trainbus"), ("torch", "background")]
 ALL = [*((name, "trainbus") for name in KINDS), *((name, "background") for name in IN_BACKGROUND)]
 
 

@@ -62,7 +62,7 @@ for name in ("line", "torch", "safetensors"):
             str(path), monitor="loss", save_best_only=True, save_weights_only=kind.weights_only, on_error="warn"
         )
         seen = []
-        with Run(kind.subject, saver, progress=False) as run:
+        with Run(kind.subject, saver, verbose=0) as run:
             for epoch in run.epochs(4):
                 run._life.executor.writer.wait()
                 if epoch:
@@ -85,7 +85,7 @@ def test_a_quota_that_is_used_up_costs_the_new_checkpoint_only(tmp_path: Path) -
 
     assert len(found) == 6
     for name, seen, last, failures in found:
-        files = [name, f"{name}.trainbus.json"]
+        files = [name, f"trainbus.{name}.json"]
         assert seen == [[0, 0, files], [0, 0, files], [2, 2, files]]
         assert last == 2
         assert len(failures) == 1

@@ -72,7 +72,7 @@ def test_a_full_disk_costs_the_new_checkpoint_only_and_the_next_better_one_is_sa
     saver = ModelCheckpoint(
         str(path), monitor="loss", save_best_only=True, save_weights_only=kind.weights_only, on_error="warn", save_on=()
     )
-    with Run(kind.subject, saver, progress=False) as run:
+    with Run(kind.subject, saver, verbose=0) as run:
         for epoch in run.epochs(4):
             if epoch == 1:
                 run._life.executor.writer.wait()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 def save(kind: Kind, path: Path, number: int, mishap: Callable[[], object] = lambda: None) -> None:
     """Train for one epoch that ends with a save; something goes wrong meanwhile."""
-    with Run(kind.subject, ModelCheckpoint(str(path), save_weights_only=kind.weights_only), progress=False) as run:
+    with Run(kind.subject, ModelCheckpoint(str(path), save_weights_only=kind.weights_only), verbose=0) as run:
         for _ in run.epochs(number + 1, initial_epoch=number):
             kind.carry(number)
             run.log(loss=0.0)
@@ -65,7 +65,7 @@ def test_no_room_for_the_manifest_leaves_the_old_one_complete(in_child: InChild)
 
     assert in_child(fill) == 0
     assert (path.read_text(), read(path).epoch) == ("old", 1)
-    assert sorted(os.listdir()) == ["best.bin", "best.bin.trainbus.json"]
+    assert sorted(os.listdir()) == ["best.bin", "trainbus.best.bin.json"]
 
 
 def test_a_directory_that_was_removed_is_made_again(kind: Kind) -> None:

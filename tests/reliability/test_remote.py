@@ -44,7 +44,7 @@ def directory(request: pytest.FixtureRequest, log_in: Callable[[str], str], tmp_
 def train(callbacks: Any, *, epochs: int = 7, **options: Any) -> Run:
     """A line that learns a little in each epoch, with scripted scores."""
     subject = LineSubject()
-    with Run(subject, callbacks, progress=False, **options) as run:
+    with Run(subject, callbacks, verbose=0, **options) as run:
         for epoch in run.epochs(epochs):
             for _ in run.batches(range(2)):
                 subject.slope = subject.slope + 1
@@ -65,7 +65,7 @@ def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
     run = train([saver, EarlyStopping(patience=2, restore_best_weights=True)])
 
     names = ["end.npz", "last.npz", "m-02-0.50.npz", "m-04-0.40.npz", "m-06-0.85.npz"]
-    assert files_in(directory) == sorted(name + more for name in names for more in ("", ".trainbus.json"))
+    assert files_in(directory) == sorted([*names, *(f"trainbus.{name}.json" for name in names)])
     assert sorted(path.name for path in run.state.files) == names
     assert [read(directory / name).step for name in names] == [12, 12, 4, 8, 12]
     assert run.subject.slope == 8, "restored from the best epoch"
@@ -162,7 +162,7 @@ def test_the_table_reads_a_store(directory: Location, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.count("intact") == 2
     backend_for(manifest_of(directory / "m-1.npz")).replace("{")
     assert main(["checkpoints", str(directory), "--verify"]) == 1
-    assert "its manifest 'm-1.npz.trainbus.json' is damaged" in capsys.readouterr().out
+    assert "its manifest 'trainbus.m-1.npz.json' is damaged" in capsys.readouterr().out
     for missing, state in (("nowhere", "does not exist"), ("m-2.npz", "is a file")):
         assert main(["checkpoints", f"{directory}/{missing}"]) == 2
         assert f"{missing}' {state}; give a directory" in capsys.readouterr().err
@@ -172,7 +172,7 @@ def test_a_file_named_stop_ends_the_run(directory: Location, monkeypatch: pytest
     """Next to checkpoints at any location, an empty file named stop is found, removed and obeyed."""
     monkeypatch.setattr(stop_file, "SECONDS", 0.001)
     subject = LineSubject()
-    run = Run(subject, ModelCheckpoint(f"{directory}/m"), progress=False)
+    run = Run(subject, ModelCheckpoint(f"{directory}/m"), verbose=0)
     with pytest.raises(KeyboardInterrupt), run:
         backend_for(directory / "stop").replace("")
         for _ in run.epochs(10**6):
@@ -290,7 +290,7 @@ def test_a_killed_saver_leaves_the_last_or_the_next_checkpoint(bucket: str) -> N
     assert inside >= 2, "the kills fell into saves"
 
     train(ModelCheckpoint(str(path)), epochs=1)
-    assert backend_for(directory).list_names() == ["best.npz", "best.npz.trainbus.json"]
+    assert backend_for(directory).list_names() == ["best.npz", "trainbus.best.npz.json"]
 
 
 @pytest.mark.parametrize(

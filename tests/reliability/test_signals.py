@@ -65,7 +65,7 @@ from trainbus.plugins import ModelCheckpoint
 from trainbus.testing import LineSubject
 
 subject, checkpoint = LineSubject(), ModelCheckpoint("run/m-{{epoch}}", save_on={save_on})
-with Run(subject, checkpoint, progress=False, signals={signals}) as run:
+with Run(subject, checkpoint, verbose=0, signals={signals}) as run:
     for epoch in run.epochs(3):
         for batch in run.batches(range(10), accumulate={accumulate}):
             subject.train(np.array([1.0]), np.array([2.0]))
@@ -147,7 +147,7 @@ class Slow(LineSubject):
             [os.kill(os.getpid(), signal.SIGTERM) for _ in range({times})]
         super().save(path, weights_only=weights_only)
 
-with Run(Slow(), ModelCheckpoint("run/m"), progress=False) as run:
+with Run(Slow(), ModelCheckpoint("run/m"), verbose=0) as run:
     for epoch in run.epochs(4):
         pass
 """
@@ -215,7 +215,7 @@ noted = []
 
 def train(subject):
     signals = ("SIGINT", "SIGTERM", "SIGUSR1")
-    with Run(subject, ModelCheckpoint("run/m-{{epoch}}"), progress=False, signals=signals) as run:
+    with Run(subject, ModelCheckpoint("run/m-{{epoch}}"), verbose=0, signals=signals) as run:
         for epoch in run.epochs(3):
             for batch in run.batches(range(10)):
                 subject.train(np.array([1.0]), np.array([2.0]))
@@ -277,7 +277,7 @@ from trainbus.testing import LineSubject
 def interrupt():
     {act}
 
-with Run(LineSubject(), ModelCheckpoint("run/m-{{epoch}}"), progress=False) as run:
+with Run(LineSubject(), ModelCheckpoint("run/m-{{epoch}}"), verbose=0) as run:
     {body}
     print("test phase", run.epoch, run.step)
 print("after", run.result.epochs, run.result.reason)
@@ -369,7 +369,7 @@ from trainbus.plugins import ModelCheckpoint
 model = torch.nn.Linear(2, 1)
 optimizer = torch.optim.SGD(model.parameters(), 0.01)
 loader = torch.utils.data.DataLoader(torch.ones(64, 2), 4, num_workers=2)
-with Run(TorchSubject(model, optimizer), ModelCheckpoint("run/m"), progress=False) as run:
+with Run(TorchSubject(model, optimizer), ModelCheckpoint("run/m"), verbose=0) as run:
     for epoch in run.epochs(3):
         for batch, rows in enumerate(run.batches(loader)):
             if (epoch, batch) == (1, 5):

@@ -30,7 +30,7 @@ def listed(kind: Kind) -> ModelCheckpoint:
 
 
 def train(kind: Kind, epochs: int = 2) -> list[Path]:
-    with Run(kind.subject, listed(kind), progress=False) as run:
+    with Run(kind.subject, listed(kind), verbose=0) as run:
         for epoch in run.epochs(epochs):
             kind.carry(epoch + 1)
             run.log(loss=0.0)
@@ -60,14 +60,14 @@ def test_what_cannot_be_read_is_skipped(kind: Kind, how: str, caplog: pytest.Log
     for source in ("auto", "runs"):
         kind.carry(9)
         caplog.clear()
-        with Run(kind.subject, listed(kind), resume=source, progress=False) as run:
+        with Run(kind.subject, listed(kind), resume=source, verbose=0) as run:
             assert run.resumed is not None
             assert run.resumed.path == older
             assert number_of(kind) == 1
         assert [each.message for each in caplog.records if each.message.startswith(f"skipped: {newest}: ")]
     kind.carry(9)
     with pytest.raises(UnreadableCheckpoint, match=newest.name):
-        Run(kind.subject, listed(kind), resume=newest, progress=False).begin()
+        Run(kind.subject, listed(kind), resume=newest, verbose=0).begin()
     assert number_of(kind) == 9
 
 
@@ -76,7 +76,7 @@ def test_if_nothing_can_be_read_the_run_starts_from_the_beginning(kind: Kind, ca
     for path in train(kind):
         spoil(path, "half")
     kind.carry(9)
-    with Run(kind.subject, listed(kind), resume="auto", progress=False) as run:
+    with Run(kind.subject, listed(kind), resume="auto", verbose=0) as run:
         assert run.resumed is None
         assert number_of(kind) == 9
     assert any("no checkpoint is intact; the run starts from the beginning" in each.message for each in caplog.records)
@@ -86,7 +86,7 @@ def test_what_was_kept_and_cannot_be_read_is_lost(kind: Kind, caplog: pytest.Log
     """A warning reports it, and the run continues from the checkpoint."""
     caplog.set_level(logging.WARNING)
     keeper = EarlyStopping(monitor="loss", patience=9, restore_best_weights=True)
-    with Run(kind.subject, [listed(kind), keeper], progress=False) as run:
+    with Run(kind.subject, [listed(kind), keeper], verbose=0) as run:
         for epoch in run.epochs(3):
             kind.carry(epoch + 1)
             run.log(loss=[1.0, 2.0, 3.0][epoch])
@@ -102,7 +102,7 @@ def test_what_was_kept_and_cannot_be_read_is_lost(kind: Kind, caplog: pytest.Log
     commit(newest, lambda staged: staged.write_bytes(whole), **moment)
 
     kind.carry(9)
-    with Run(kind.subject, [listed(kind), keeper], resume="auto", progress=False) as run:
+    with Run(kind.subject, [listed(kind), keeper], resume="auto", verbose=0) as run:
         assert run.resumed is not None
         assert run.resumed.path == newest
         assert number_of(kind) == 3
@@ -116,7 +116,7 @@ def test_another_model_is_no_damage(tmp_path: Path) -> None:
     from trainbus.adapters.torch import TorchSubject
 
     def begin(size: int, **options: Any) -> Run:
-        return Run(TorchSubject(torch.nn.Linear(size, 1)), ModelCheckpoint("m.pt"), progress=False, **options)
+        return Run(TorchSubject(torch.nn.Linear(size, 1)), ModelCheckpoint("m.pt"), verbose=0, **options)
 
     with begin(3) as run:
         for _ in run.epochs(1):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ...errors import SettingsError
 from ...metrics.names import hint
+from ...storage.file_kind import kind_of
 from ..records import Recording
 from .metric_names import list_names
 from .registry import FORMATS, Format
@@ -58,11 +59,15 @@ def find_runs(path: Path) -> list[RunFiles]:
     Raises:
         SettingsError: The path does not exist, or has no file of a known format.
     """
-    if not path.exists():
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if not kind:
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SettingsError(f"{str(path)!r} does not exist{hint(path.name, siblings, otherwise='')}")
-    if not path.is_dir() and not path.is_file():
-        raise SettingsError(f"{str(path)!r} is neither a file nor a directory")
+    if kind not in ("file", "directory"):
+        raise SettingsError(f"{str(path)!r} is a {kind}, neither a file nor a directory")
     try:
         files = [path] if path.is_file() else sorted(_files_below(path))
         by_format: dict[Format, list[Path]] = {}

@@ -314,6 +314,21 @@ def test_a_wrong_argument_names_the_right_one(arguments: Any, options: Any, sent
         KerasCallback(*arguments, **options)
 
 
+@pytest.mark.parametrize(
+    ("verbose", "asked", "printed"), [(None, 0, 0), (None, 1, 1), (0, 1, 0), (1, 0, 1), (2, 0, 1), ("auto", 0, 1)]
+)
+def test_verbose_prints_decisions_only(
+    verbose: Any, asked: int, printed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``fit`` draws its own progress; a level of the run counts more than those of its callbacks."""
+    cb = KerasCallback(EarlyStopping(monitor="loss", mode="max", verbose=asked), verbose=verbose)
+    fit(line(), [cb], epochs=3)
+    out = capsys.readouterr().out
+    assert out.count(": early stopping: ") == printed
+    assert not [text for text in out.splitlines() if text.startswith("Epoch 1/3 - ")]
+    assert not cb.run.has_batch_listeners
+
+
 def test_a_misspelt_metric_fails_when_it_is_due() -> None:
     """With a validation every second epoch, a wrong val_ name fails at the end of the second."""
     cb = KerasCallback(EarlyStopping(monitor="val_los"))

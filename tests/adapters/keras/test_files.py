@@ -235,7 +235,7 @@ try:
 except MissingCapability as error:
     print(error)
 callbacks = [ModelCheckpoint("whole.h5"), ModelCheckpoint("weights", save_weights_only=True)]
-with Run(subject, callbacks, progress=False) as run:
+with Run(subject, callbacks, verbose=0) as run:
     for epoch in run.epochs(1):
         pass
 print(*sorted(path.name for path in run.state.files))

@@ -14,7 +14,7 @@ from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 
 import trainbus
 from trainbus import SettingsError, hookimpl
-from trainbus.adapters.sklearn import SklearnSubject, loss, partial_fit
+from trainbus.adapters.sklearn import SklearnSubject, loss, partial_fit, partial_fit_stream
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 from .estimators import CASES, LABELS, TARGETS, WITH_RATE, X, assert_equal, data, fitted, make
@@ -300,3 +300,13 @@ def test_estimators_that_hold_their_run_come_back_from_cross_validation(jobs: in
     found = cross_validate(model, X, X[:, 0], cv=3, n_jobs=jobs, return_estimator=True)
 
     assert [each.run_.result.epochs for each in found["estimator"]] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(("verbose", "lines"), [(None, 0), (0, 0), (2, 3), ("auto", 3)])
+def test_verbose_is_that_of_the_run(verbose, lines, capsys):
+    """Of both functions: a line for each epoch, or none."""
+    rows, labels = np.zeros((8, 2)), np.arange(8) % 2
+    partial_fit(SGDClassifier(), rows, labels, epochs=3, verbose=verbose)
+    assert capsys.readouterr().out.count("Epoch ") == lines
+    partial_fit_stream(SGDClassifier(), [(rows, labels)], classes=[0, 1], epochs=3, verbose=verbose)
+    assert capsys.readouterr().out.count("Epoch ") == lines

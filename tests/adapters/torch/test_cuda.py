@@ -69,7 +69,7 @@ class CudaTraining:
     def train(self, callbacks: Any, *, resume: Any = None, die_at: int | None = None) -> dict[str, list[float]]:
         loader = DataLoader(TensorDataset(X, Y), batch_size=4, shuffle=True)
         steps = 0
-        with Run(self.subject, callbacks, resume=resume, progress=False) as run:
+        with Run(self.subject, callbacks, resume=resume, verbose=0) as run:
             for _ in run.epochs(EPOCHS):
                 for x, y in run.batches(loader):
                     run.log(loss=self.step(x, y), count=len(x))
@@ -116,7 +116,7 @@ def test_background_saves_hold_the_weights_of_their_epoch(suffix: str, tmp_path:
     kept: list[dict[str, Tensor]] = []
     saver = ModelCheckpoint(tmp_path / f"e{{epoch}}.{suffix}", monitor="loss", save_weights_only=True)
     x = torch.randn(64, 512, device="cuda")
-    with Run(TorchSubject(model, optimizer), [saver], progress=False) as run:
+    with Run(TorchSubject(model, optimizer), [saver], verbose=0) as run:
         for _ in run.epochs(4):
             for _ in run.batches(range(3)):
                 loss = model(x).square().mean()
@@ -138,9 +138,7 @@ def test_the_best_weights_are_restored_on_the_device() -> None:
     pointers = [each.data_ptr() for each in training.model.parameters()]
     best: dict[str, Tensor] = {}
     losses = [3.0, 1.0, 2.0, 2.5, 2.6]
-    with Run(
-        training.subject, EarlyStopping(monitor="loss", patience=2, restore_best_weights=True), progress=False
-    ) as run:
+    with Run(training.subject, EarlyStopping(monitor="loss", patience=2, restore_best_weights=True), verbose=0) as run:
         for epoch in run.epochs(5):
             training.step(X, Y)
             run.log(loss=losses[epoch])
@@ -168,7 +166,7 @@ def test_no_batch_waits_for_the_device(tmp_path: Path) -> None:
         ReduceLROnPlateau(monitor="loss", patience=1),
         ModelCheckpoint(tmp_path / "best.pt", monitor="loss", save_best_only=True),
     ]
-    with Run(training.subject, callbacks, progress=False) as run:
+    with Run(training.subject, callbacks, verbose=0) as run:
         for _ in run.epochs(3):
             for _ in run.batches(range(5)):
                 torch.cuda.set_sync_debug_mode("error")
@@ -229,7 +227,7 @@ def test_a_cut_acts_inside_a_captured_graph() -> None:
     model = nn.ParameterList([weight])
     moved: list[float] = []
     plateau = ReduceLROnPlateau(monitor="loss", patience=1, factor=0.1)
-    with Run(TorchSubject(model, optimizer), plateau, progress=False) as run:
+    with Run(TorchSubject(model, optimizer), plateau, verbose=0) as run:
         for _ in run.epochs(3):
             before = weight.detach().clone()
             graph.replay()
@@ -269,7 +267,7 @@ def test_a_process_group_of_nccl_trains_and_resumes(tmp_path: Path) -> None:
     def train(epochs: int, resume: str | None) -> list[Tensor]:
         subject, model = training()
         saver = ModelCheckpoint(tmp_path / "m.pt", monitor="loss")
-        with Run(subject, saver, resume=resume, progress=False) as run:
+        with Run(subject, saver, resume=resume, verbose=0) as run:
             for _ in run.epochs(epochs):
                 for _ in run.batches(range(3)):
                     loss = (model(X.cuda()) - Y.cuda()).square().mean()
@@ -299,7 +297,7 @@ def test_a_sharded_model_trains_and_resumes(tmp_path: Path) -> None:
             ModelCheckpoint(tmp_path / "m.dcp", monitor="loss"),
             EarlyStopping(monitor="loss", patience=9, restore_best_weights=True),
         ]
-        with Run(TorchSubject(model, optimizer), callbacks, resume=resume, progress=False) as run:
+        with Run(TorchSubject(model, optimizer), callbacks, resume=resume, verbose=0) as run:
             for _ in run.epochs(epochs):
                 for _ in run.batches(range(3)):
                     loss = (model(X.cuda()) - Y.cuda()).square().mean()
@@ -342,7 +340,7 @@ def test_metrics_of_the_device_equal_those_of_the_cpu(reduce: Any) -> None:
     values = torch.rand(7, 3, dtype=torch.float64)
     history = []
     for device in ("cpu", "cuda"):
-        with Run(progress=False) as run:
+        with Run(verbose=0) as run:
             for _ in run.epochs(2):
                 for row in values.to(device):
                     run.log(number=row[0], vector=row, count=3, reduce=reduce)
@@ -360,7 +358,7 @@ def test_a_training_on_its_own_stream_is_copied_in_order(tmp_path: Path) -> None
     expected: list[Tensor] = []
     saver = ModelCheckpoint(tmp_path / "e{epoch}.pt", monitor="loss", save_weights_only=True)
     torch.cuda.synchronize()
-    with torch.cuda.stream(stream), torch.no_grad(), Run(TorchSubject(model), saver, progress=False) as run:
+    with torch.cuda.stream(stream), torch.no_grad(), Run(TorchSubject(model), saver, verbose=0) as run:
         for epoch in run.epochs(3):
             for _ in range(50):
                 model.weight.copy_(model.weight @ torch.eye(2048, device="cuda") + 1e-3)

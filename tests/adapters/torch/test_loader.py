@@ -38,7 +38,7 @@ def train(rows: Rows, die_at: int | None = None, *, workers: int = 0, resume: st
     loader = StatefulDataLoader(rows, BATCH, shuffle=True, num_workers=workers)
     saver = ModelCheckpoint("run/m-{step}", save_freq="1 steps", keep_last=1, background=False)
     seen: list[tuple[int, int, list[float]]] = []
-    with Run(TorchSubject(model, optimizer), saver, progress=False, resume=resume) as run:
+    with Run(TorchSubject(model, optimizer), saver, verbose=0, resume=resume) as run:
         for epoch in run.epochs(EPOCHS):
             for batch in run.batches(loader):
                 if len(seen) == die_at:
@@ -88,7 +88,7 @@ def shuffled_by_workers_that_stay(save_freq: str, resume: str | None = None, die
     loader = torch.utils.data.DataLoader(rows, BATCH, shuffle=True, num_workers=1, persistent_workers=True)
     saver = ModelCheckpoint("run/m-{step}", save_freq=save_freq, keep_last=1, background=False)
     seen: list[Any] = []
-    with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, progress=False, resume=resume) as run:
+    with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, verbose=0, resume=resume) as run:
         for epoch in run.epochs(EPOCHS):
             for (batch,) in run.batches(loader):
                 if len(seen) == die_at:

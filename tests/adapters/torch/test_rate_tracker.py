@@ -289,6 +289,25 @@ def test_a_plateau_is_named_as_the_one_that_cut() -> None:
     assert [each.plugin for each in run.failures] == ["ReduceLROnPlateau"]
 
 
+@pytest.mark.parametrize("kind", [lr_scheduler.StepLR, lr_scheduler.CosineAnnealingLR, lr_scheduler.PolynomialLR])
+def test_a_plateau_that_a_new_scheduler_would_undo_is_reported_and_trains_on(kind: Any) -> None:
+    """The scheduler was not there when the run checked its callbacks, and hours of training are not lost for it."""
+    model, optimizer = model_and_optimizer()
+    with Run(TorchSubject(model, optimizer), ReduceLROnPlateau(monitor="loss", mode="min", patience=1)) as run:
+        for epoch in run.epochs(5):
+            scheduler = kind(optimizer, 100) if not epoch else None
+            for _ in run.batches(range(2)):
+                update(model, optimizer)
+                run.log(loss=1.0)
+            del scheduler
+    (failure,) = run.failures
+
+    assert (failure.plugin, failure.lost) == ("ReduceLROnPlateau", "the learning rate is not changed")
+    assert "give it: TorchSubject(model, optimizer, scheduler=scheduler)" in str(failure)
+    assert run.result.decisions == ()
+    assert len(set(run.history["learning_rate"])) == 1
+
+
 # --- optimizers that the script replaces
 
 

@@ -196,7 +196,7 @@ def test_the_save_of_a_subclass_is_called_for_every_checkpoint(background: bool 
             return super().save(path, weights_only=weights_only)
 
     options = {} if background is None else {"background": background}
-    with Run(Noted(tiny()), ModelCheckpoint(f"run/newest{suffix}", **options), progress=False) as run:
+    with Run(Noted(tiny()), ModelCheckpoint(f"run/newest{suffix}", **options), verbose=0) as run:
         for _ in run.epochs(2):
             run.log(loss=1.0)
 

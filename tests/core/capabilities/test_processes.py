@@ -106,7 +106,7 @@ def test_a_run_has_the_ranks_of_its_subject(size: int) -> None:
         stops = EventRecorder(
             "on_epoch_end", answer=lambda _: decision.stop("enough") if ranks.rank == 0 else decision.stop("ignored")
         )
-        with Run(Shared(Lasting(ranks.meeting, ranks.rank)), stops, progress=False, signals=()) as run:
+        with Run(Shared(Lasting(ranks.meeting, ranks.rank)), stops, verbose=0, signals=()) as run:
             for _ in run.epochs(3):
                 run.log(loss=1.0)
         return run.rank, run.world_size, run.result.epochs, [run.result.reason]
@@ -126,7 +126,7 @@ def test_a_subject_without_ranks_is_trained_alone(make: Any) -> None:
     """Because ``ranks`` returns None, is refused, or does not exist."""
 
     def play(ranks: ThreadRanks) -> tuple[int, int]:
-        with Run(make(ranks), progress=False, signals=()) as run:
+        with Run(make(ranks), verbose=0, signals=()) as run:
             pass
         return run.rank, run.world_size
 

@@ -160,11 +160,11 @@ def test_a_resumed_run_has_the_states_of_the_first(
 ) -> None:
     """Plain data of plugin and subject comes back as it was saved; None means that there was no state."""
     saver = ModelCheckpoint(str(tmp_path_factory.mktemp("run") / "last"))
-    with Run(RemembersToo(of_subject), [saver, Remembers(of_plugin)], progress=False) as run:
+    with Run(RemembersToo(of_subject), [saver, Remembers(of_plugin)], verbose=0) as run:
         for _ in run.epochs(1):
             run.log(loss=1.0)
     again, plugin = RemembersToo("none yet"), Remembers("none yet")
-    with Run(again, [saver, plugin], progress=False, resume="auto") as run:
+    with Run(again, [saver, plugin], verbose=0, resume="auto") as run:
         for _ in run.epochs(2):
             run.log(loss=1.0)
 
@@ -176,6 +176,6 @@ def test_a_resumed_run_has_the_states_of_the_first(
 @pytest.mark.parametrize("tensor", [np.zeros(2), torch.zeros(2)])
 def test_a_plugin_that_remembers_a_tensor_is_refused(tensor: object) -> None:
     """When the run begins, by its name and by the place of the tensor; a subject may remember arrays."""
-    run = Run(RemembersToo(np.zeros(2)), [Remembers({"momentum": [tensor]})], progress=False)
+    run = Run(RemembersToo(np.zeros(2)), [Remembers({"momentum": [tensor]})], verbose=0)
     with pytest.raises(SettingsError, match=r"Remembers: state_dict\(\): .*'momentum'.*0"), run:
         pass

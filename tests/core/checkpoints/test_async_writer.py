@@ -58,7 +58,7 @@ def trained(losses: list[float], folder: Path, *, background: bool, **options: A
     subject, recorder = Line(), EventRecorder("on_decision")
     saver = ModelCheckpoint(str(folder / "m-{epoch}"), monitor="loss", background=background, **options)
     stopper = EarlyStopping(monitor="loss", patience=2, restore_best_weights=True)
-    with Run(subject, [saver, stopper, recorder, Journal(enabled=False)], progress=False) as run:
+    with Run(subject, [saver, stopper, recorder, Journal(enabled=False)], verbose=0) as run:
         for epoch in run.epochs(len(losses)):
             subject.slope = subject.slope + 1
             run.step += 1
@@ -120,7 +120,7 @@ def test_the_background_changes_nothing_but_the_waiting(
 def test_training_goes_on_while_a_file_is_written(tmp_path: Path) -> None:
     """And waits with the next file until it is complete; later training is not in it."""
     subject, path = Line(), tmp_path / "m.npz"
-    with Run(subject, progress=False) as run:
+    with Run(subject, verbose=0) as run:
         for epoch in run.epochs(3):
             subject.slope = subject.slope + 1
             if epoch == 0:
@@ -142,7 +142,7 @@ def test_training_goes_on_while_a_file_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("weights_only", [False, True])
 def test_a_restore_waits_for_its_file(weights_only: bool, tmp_path: Path) -> None:
     subject = Line()
-    with Run(subject, progress=False) as run:
+    with Run(subject, verbose=0) as run:
         for _ in run.epochs(1):
             subject.slope = subject.slope + 5
             run.decide(decision.save(str(tmp_path / "m.npz"), background=True, weights_only=weights_only))
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_written_is_reported_when_it_is_known(
     """At the end of the next epoch at the latest; nothing that the failed file was to replace is lost."""
     subject, recorder = Line(), EventRecorder("on_checkpoint_error")
     saver = ModelCheckpoint(str(tmp_path / "m-{epoch}"), keep_last=1, on_error=policy, save_on=())  # type: ignore[arg-type]
-    run = Run(subject, [saver, recorder], progress=False)
+    run = Run(subject, [saver, recorder], verbose=0)
 
     def train() -> None:
         with run:
@@ -202,7 +202,7 @@ class Late(Line):
 def trained_late(losses: list[tuple[float, bool]], folder: Path, name: str = "m-{epoch:02d}", **options: Any) -> Run:
     subject = Late()
     saver = ModelCheckpoint(str(folder / name), monitor="loss", on_error="warn", **options)
-    with Run(subject, [saver, subject, Journal(enabled=False)], progress=False) as run:
+    with Run(subject, [saver, subject, Journal(enabled=False)], verbose=0) as run:
         for epoch in run.epochs(len(losses)):
             subject.slope, subject.full = np.array(losses[epoch][0]), losses[epoch][1]
             run.log(loss=losses[epoch][0])
@@ -275,7 +275,7 @@ from tests.core.checkpoints.test_async_writer import Line
 
 subject = Line()
 subject.gate.clear()
-run = Run(subject, progress=False)
+run = Run(subject, verbose=0)
 run.__enter__()
 for _ in run.epochs(1):
     run.decide(decision.save("m.npz", background=True))
@@ -300,7 +300,7 @@ def test_ctrl_c_while_waiting_ends_at_once_and_spoils_nothing(tmp_path: Path) ->
     """The old file stays; the one being written never replaces it, not even when it is complete."""
     subject = Line()
     path = tmp_path / "m.npz"
-    with pytest.raises(KeyboardInterrupt), Run(subject, progress=False, signals=()) as run:
+    with pytest.raises(KeyboardInterrupt), Run(subject, verbose=0, signals=()) as run:
         for _ in run.epochs(1):
             run.decide(decision.save(str(path), background=True))
             run.decide(decision.save(str(tmp_path / "other.npz")))

@@ -67,4 +67,4 @@ def test_a_failure_of_one_rank_is_raised_on_all_and_changes_nothing(failing: int
     assert ("rank 2: " in errors[0]) == (failing == 2)
     assert "No space left" in errors[0]
     assert read(PATH) == before
-    assert sorted(path.name for path in Path().iterdir()) == [PATH.name, f"{PATH.name}.trainbus.json"]
+    assert sorted(path.name for path in Path().iterdir()) == [PATH.name, f"trainbus.{PATH.name}.json"]

@@ -40,7 +40,7 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_run_state(fi
             assert first
         put(path, "later", 3)
         remove_debris(path.parent)
-        assert sorted(os.listdir(path.parent)) == ["best.bin", "best.bin.trainbus.json"]
+        assert sorted(os.listdir(path.parent)) == ["best.bin", "trainbus.best.bin.json"]
         assert read(path).entry.run_state == {"text": "later"}
         if not died:
             break
@@ -91,7 +91,7 @@ def test_a_failed_write_leaves_everything_as_it_was(error: Exception) -> None:
 
     assert raised.value.__cause__ is error
     assert read(path).entry.run_state == {"text": "old"}
-    assert sorted(os.listdir()) == ["best.bin", "best.bin.trainbus.json"]
+    assert sorted(os.listdir()) == ["best.bin", "trainbus.best.bin.json"]
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -292,4 +292,4 @@ def test_a_file_that_is_not_what_was_meant_replaces_nothing(directory: bool, tmp
         commit(path, lambda staged: write(staged, b"new", b"ne"), directory=directory, epoch=2, step=2)
 
     assert read(path).epoch == 1
-    assert sorted(os.listdir(tmp_path)) == ["best.bin", "best.bin.trainbus.json"]
+    assert sorted(os.listdir(tmp_path)) == ["best.bin", "trainbus.best.bin.json"]

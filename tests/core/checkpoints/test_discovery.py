@@ -1,5 +1,6 @@
 """The laws of finding checkpoints: the newest intact one by step, and a name for each that is skipped."""
 
+import glob
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.core.storage.dying import MEMORY, dying_at
 from trainbus import CheckpointError
-from trainbus.checkpoints import manifest_of, newest_intact, remove, scan
+from trainbus.checkpoints import manifest_of, newest_intact, payload_of, remove, scan
 from trainbus.storage.atomic_file import STAGED
 
 from .committing import put
@@ -92,11 +93,47 @@ def test_a_file_of_somebody_else_is_never_the_newest_checkpoint() -> None:
 def test_files_that_were_never_checkpoints_are_not_listed() -> None:
     """Locks, directories, other suffixes, files without one, and a manifest of nothing are no part of the listing."""
     put(Path("plain"), "one", 1)
-    for stranger in ("notes", ".trainbus.lock", ".trainbus.json", f"{STAGED}x", "log.txt"):
+    for stranger in ("notes", ".trainbus.lock", "trainbus..json", "trainbus.json", f"{STAGED}x", "log.txt"):
         Path(stranger).touch()
     Path("folder").mkdir()
 
     assert [found.path.name for found in scan(Path())] == ["plain"]
+
+
+@pytest.mark.parametrize("pattern", ["snapshot*", "snapshot_*.pt*", "*.pt", "*snap*.pt", "[a-s]*", "*.p?"])
+def test_patterns_for_payloads_pass_over_manifests(pattern: str) -> None:
+    """As those by which a training script finds its own files."""
+    for step in (1, 2):
+        put(Path(f"snapshot_{step}.pt"), "one", step)
+
+    assert sorted(Path().glob(pattern)) == [Path("snapshot_1.pt"), Path("snapshot_2.pt")]
+
+
+def test_a_move_of_all_files_takes_the_manifests_along() -> None:
+    """They are no hidden files."""
+    put(Path("snapshot_1.pt"), "one", 1)
+    Path("moved").mkdir()
+    for name in glob.glob("*.*"):  # noqa: PTH207 - as a shell finds them
+        Path(name).rename(Path("moved", name))
+
+    assert [(found.path, found.flaw) for found in scan(Path("moved"))] == [(Path("moved/snapshot_1.pt"), "")]
+
+
+@pytest.mark.parametrize(
+    "name", ["m.pt", "a.b.c", "trainbus.pt", "json", ".json", "trainbus.trainbus.x.json", "ä-1", "m"]
+)
+def test_a_manifest_names_its_payload(name: str) -> None:
+    path = Path("run", name)
+
+    assert payload_of(manifest_of(path)) == path
+    assert manifest_of(path).parent == path.parent
+
+
+@pytest.mark.parametrize(
+    "name", ["m.pt", "trainbus..json", "trainbus....json", "trainbus.json", "trainbus.m.pt", "m.json"]
+)
+def test_what_is_no_manifest_has_no_payload(name: str) -> None:
+    assert payload_of(Path("run", name)) is None
 
 
 def test_a_manifest_that_cannot_be_read_is_a_flaw_and_no_end() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import MissingMetric, SettingsError
+from trainbus.checkpoints import manifest_of
 from trainbus.checkpoints.filename_template import (
     check_template,
     glob_pattern,
@@ -56,6 +57,8 @@ def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
     "template",
     [
         "{epoch.__class__}",
+        "{epoch.real}",
+        "{step[0]:02d}",
         "{loss.__class__.__init__}",
         "{epoch!r}",
         "{val_loss!s:>9}",
@@ -75,7 +78,7 @@ def test_whatever_is_accepted_can_be_filled_from_numbers(template: str) -> None:
 )
 def test_hostile_templates_are_refused(template: str) -> None:
     """Attributes of Python, conversions, nameless fields, widths of three digits, lone braces and NUL are refused."""
-    with pytest.raises(ValueError, match=r"a field is the name|a single [{}]|path of a file"):
+    with pytest.raises(ValueError, match=r"a field is one name|a single [{}]|path of a file"):
         check_template(template)
 
 
@@ -108,13 +111,13 @@ def test_values_cannot_leave_the_directory_that_the_template_names(parts: list[s
 
 @given(st.text(max_size=400) | st.text(".- ", max_size=9) | st.floats() | st.integers(0, 0x10FFFF))
 def test_every_value_makes_a_file_name_that_can_be_written(value: Any) -> None:
-    """A file of that name can be made and is found under it, a manifest's suffix included."""
+    """A file of that name can be made and is found under it, with the longer name of its manifest."""
     for template in ["m-{x}.pt", "{x}/m.pt", "{x}", "{x:c}.pt" if isinstance(value, int) else "{x}.weights.h5"]:
         with tempfile.TemporaryDirectory() as folder:
             name = render(template, {"x": value})
             path = Path(folder, name)
             path.parent.mkdir(exist_ok=True)
-            Path(f"{path}.trainbus.json").touch()
+            manifest_of(path).touch()
             path.touch()
             assert name.isprintable()
             assert os.path.basename(name) in os.listdir(path.parent)  # noqa: PTH119 - a Path would tidy the name up
@@ -203,7 +206,7 @@ def test_every_name_can_be_written_with_a_colon_at_its_end(name: str) -> None:
     try:
         check_template(template)
     except ValueError:
-        assert re.fullmatch(r"(?s)\s*\d*\s*|.*(![rsa]|\.__\w*)", name)
+        assert re.fullmatch(r"(?s)\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*", name)
         return
     assert template_fields(template) == [name]
     assert render(template, {name: 0.5}) == "0.5"

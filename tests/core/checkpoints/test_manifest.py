@@ -49,7 +49,7 @@ def test_a_manifest_of_another_format_is_refused_by_its_number() -> None:
     text = text[:11] + text[75:]
     manifest_of(path).write_text(text[:11] + hashlib.sha256(text.encode()).hexdigest() + text[11:])
 
-    problem = "its manifest 'best.bin.trainbus.json' is of format 1, and this version of trainbus reads format 2"
+    problem = "its manifest 'trainbus.best.bin.json' is of format 1, and this version of trainbus reads format 2"
     with pytest.raises(CheckpointError, match=f"{problem}; load the file with its framework and start a new run"):
         read(path)
     newest, (skipped,) = newest_intact(Path())

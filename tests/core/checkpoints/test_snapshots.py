@@ -48,7 +48,7 @@ class Mishaps:
 def train(scores: list[float], *callbacks: Any, **options: Any) -> Run:
     """Train a line whose slope is the number of epochs trained."""
     subject = LineSubject()
-    with Run(subject, callbacks, progress=False, signals=(), **options) as run:
+    with Run(subject, callbacks, verbose=0, signals=(), **options) as run:
         for epoch in run.epochs(len(scores)):
             subject.slope = subject.slope + 1
             with run.validation():

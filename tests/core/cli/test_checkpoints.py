@@ -51,8 +51,8 @@ def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str])
         ("flipped", "damaged: its bytes"),
         ("longer", "damaged: 13 bytes, not 12"),
         ("gone", "missing"),
-        ("unlisted", "manifest 'unlisted.bin.trainbus.json' is missing"),
-        ("torn", "manifest 'torn.bin.trainbus.json' is damaged"),
+        ("unlisted", "manifest 'trainbus.unlisted.bin.json' is missing"),
+        ("torn", "manifest 'trainbus.torn.bin.json' is damaged"),
     ):
         assert flaw in lines[f"{name}.bin"]
 

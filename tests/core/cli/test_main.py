@@ -1,5 +1,6 @@
 """The command line: its output, its errors and its exit codes."""
 
+import io
 import subprocess
 import sys
 from importlib.metadata import version
@@ -73,3 +74,20 @@ def test_the_command_is_installed() -> None:
 
     assert "demo" in result.stdout
     assert "callbacks" in result.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp437", "shift_jis", "utf-8"])
+def test_names_that_the_output_cannot_encode_are_told_apart(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """Letters are escaped, and a plot keeps its lines."""
+    names = ["val_准确率", "val_损失", "τ", "😀", "é"]
+    with trainbus.Run(None, [{"callback": "Journal", "path": "run.jsonl"}]) as run:
+        for epoch in run.epochs(3):
+            run.log(dict.fromkeys(names, float(epoch)))
+    for name in names:
+        out = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding, write_through=True))
+        assert main(["explain", "run.jsonl", "--metric", name]) == 0
+        printed = out.getvalue().decode(encoding)
+        assert name.encode(encoding, "backslashreplace").decode(encoding) in printed.splitlines()
+        assert "?" not in printed
+        assert "\\u25" not in printed

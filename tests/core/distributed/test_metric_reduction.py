@@ -105,13 +105,13 @@ def test_a_metric_that_any_rank_measures_anew_is_without_earlier_values(rounds: 
     for values in rounds:
         each_alone = [RunningMeans(), RunningMeans()]
         for rank, own in enumerate(values):
-            ranks[rank].restart("")
+            ranks[rank].restart_validation()
             for means in (ranks[rank], each_alone[rank]):
                 for name, value, count in own:
-                    means.add(name, value, count, reduces[name])  # type: ignore[arg-type]
+                    means.add(f"val_{name}", value, count, reduces[name])  # type: ignore[arg-type]
         found = reduced(ranks)
         alone = reduced(each_alone).read()
         last |= alone
-        assert found.read_latest("").keys() == alone.keys()
+        assert found.read_validation().keys() == alone.keys()
         assert found.read().keys() == last.keys()
         assert all(same(found[name], last[name]) for name in last)

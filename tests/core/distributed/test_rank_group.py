@@ -213,7 +213,7 @@ def test_metrics_are_those_of_all_ranks() -> None:
         means.add("loss", float(group.rank), 1)
         means.add("val_loss", float(group.rank), 1 + 2 * group.rank)
         assert bus.on_validation_end is not None
-        bus.on_validation_end(None, 0, means.read_latest("val_"))
+        bus.on_validation_end(None, 0, means.read_validation())
         written = ExecutionResult(decision.stop(f"rank {group.rank}"))
         reduced, result = group.bind("epoch_results", lambda: (means, written))()
         assert result == ExecutionResult(decision.stop("rank 0"))
@@ -242,7 +242,7 @@ def test_a_metric_that_one_rank_lacks_is_an_error_on_all() -> None:
     """Every rank reads the monitors at the end of the epoch, before the plugins."""
 
     def play(ranks: ThreadRanks) -> str:
-        run = Run(Trained(ranks), [EarlyStopping(monitor="score", mode="max")], progress=False, signals=())
+        run = Run(Trained(ranks), [EarlyStopping(monitor="score", mode="max")], verbose=0, signals=())
         with pytest.raises((MissingMetric, RankError)) as raised, run:
             for _ in run.epochs(1):
                 run.begin_validation()
@@ -252,6 +252,25 @@ def test_a_metric_that_one_rank_lacks_is_an_error_on_all() -> None:
     first, own = on_all(2, play)
     assert first.startswith("rank 1: MissingMetric: ")
     assert "'score'" in own
+
+
+def test_each_validation_of_all_ranks_measures_anew() -> None:
+    """A rank without a batch in the last one adds nothing of an earlier one; what rank 0 knows, all know."""
+
+    def play(ranks: ThreadRanks) -> dict[str, list[Any]]:
+        waits = EarlyStopping(monitor="fid", mode="min", patience=1)
+        with Run(Trained(ranks), [waits], verbose=0, signals=()) as run:
+            for epoch in run.epochs(3):
+                for losses in ([10.0, 20.0], [2.0] if ranks.rank else []):
+                    with run.validation():
+                        for loss in losses:
+                            run.log(loss=loss + ranks.rank)
+                if ranks.rank == 0:
+                    run.log(fid=None if epoch < 2 else 1.0)
+        return run.history
+
+    expected = {"learning_rate": [0.5] * 3, "val_loss": [3.0] * 3, "fid": [None, None, 1.0]}
+    assert on_all(2, play) == [expected] * 2
 
 
 def test_other_callbacks_on_a_rank_are_refused_on_all() -> None:
@@ -321,7 +340,7 @@ def test_a_state_that_no_checkpoint_can_store_is_refused_on_all_ranks() -> None:
         def load_state_dict(self, state: object) -> None: ...
 
     def play(ranks: ThreadRanks) -> str:
-        run = Run(Trained(ranks), [Layer(object() if ranks.rank else 1)], progress=False, signals=())
+        run = Run(Trained(ranks), [Layer(object() if ranks.rank else 1)], verbose=0, signals=())
         with pytest.raises((SettingsError, RankError)) as raised:
             run.begin()
         return str(raised.value)

@@ -14,6 +14,7 @@ from trainbus.decision import NOTHING
 from trainbus.distributed.group import Solo
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.engine.resumer import Resumer
+from trainbus.resume.end_record import EndRecords
 from trainbus.resume.locate import locate
 from trainbus.resume.resumption import Resumption
 from trainbus.resume.state import Position
@@ -27,7 +28,8 @@ def resumer_for(parts: Parts, source: Any = None, **options: Any) -> Resumer:
     resumption = partial(Resumption, plugins={}, callbacks={})
     find, bind = partial(locate, callbacks=[]), Solo().bind
     snapshots, execute = executor.snapshots, executor.execute
-    return Resumer(source, find, resumption, state, snapshots, collector, failures, bind, execute, **options)
+    ends = EndRecords(), lambda _: [], lambda *_: None
+    return Resumer(source, find, resumption, state, snapshots, collector, failures, bind, execute, *ends, **options)
 
 
 def saved(epochs: int, batches: int = 0) -> Path:
@@ -139,7 +141,7 @@ def test_what_was_left_of_the_last_decision_is_done() -> None:
     parts.state.epochs_finished = parts.state.epochs_started = 1
     parts.executor.execute(asked)
     Path("b.npz").unlink()
-    Path("b.npz.trainbus.json").unlink()
+    Path("trainbus.b.npz.json").unlink()
     path.touch()
 
     again, resumer = resumed("a.npz")

@@ -29,11 +29,11 @@ def handlers() -> list[object]:
 def test_after_a_run_signals_have_their_effect_of_before() -> None:
     """Whatever ended it."""
     before = handlers()
-    with Run(progress=False):
+    with Run(verbose=0):
         assert handlers() != before
     assert handlers() == before
 
-    with pytest.raises(ZeroDivisionError), Run(progress=False):
+    with pytest.raises(ZeroDivisionError), Run(verbose=0):
         raise ZeroDivisionError
     assert handlers() == before
 
@@ -46,7 +46,7 @@ def test_a_handler_of_the_users_own_is_called_when_the_run_is_over() -> None:
 
     before = signal.signal(signal.SIGTERM, handler)
     try:
-        with Run(progress=False) as run:
+        with Run(verbose=0) as run:
             for _ in run.epochs(3):
                 signal.raise_signal(signal.SIGTERM)
                 assert came == []
@@ -89,7 +89,7 @@ def test_a_save_that_fails_when_a_signal_ends_the_run_is_logged_and_not_named_to
     try:
         saver = ModelCheckpoint(str(tmp_path / "m-{epoch}"), on_error=policy)
         ends = pytest.raises(CheckpointError, match="signal") if policy == "raise" else nullcontext()
-        with ends, Run(subject, saver, progress=False) as run:
+        with ends, Run(subject, saver, verbose=0) as run:
             for epoch in run.epochs(3):
                 for _ in run.batches([1, 2]):
                     run.log(val_loss=1.0)
@@ -110,7 +110,7 @@ def test_an_error_that_meets_a_signal_is_logged(caplog: pytest.LogCaptureFixture
     """If the run fails before it obeys, the process still ends by the signal."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with pytest.raises(ZeroDivisionError), Run(progress=False) as run:
+        with pytest.raises(ZeroDivisionError), Run(verbose=0) as run:
             for _ in run.epochs(1):
                 signal.raise_signal(signal.SIGTERM)
                 raise ZeroDivisionError("of the loop")
@@ -121,7 +121,7 @@ def test_an_error_that_meets_a_signal_is_logged(caplog: pytest.LogCaptureFixture
 
 
 def test_a_signal_that_comes_too_late_is_not_lost() -> None:
-    with pytest.raises(KeyboardInterrupt), Run(progress=False) as run:
+    with pytest.raises(KeyboardInterrupt), Run(verbose=0) as run:
         for _ in run.epochs(1):
             pass
         signal.raise_signal(signal.SIGINT)
@@ -133,7 +133,7 @@ def test_a_signal_that_comes_too_late_is_not_lost() -> None:
 def test_a_run_that_was_lost_listens_to_nothing() -> None:
     gc.disable()
     try:
-        lost = Run(progress=False)
+        lost = Run(verbose=0)
         lost.__enter__()
         lost = weakref.ref(lost)
         assert lost() is None, "nothing but its user holds a run"
@@ -147,7 +147,7 @@ def test_a_run_that_was_lost_listens_to_nothing() -> None:
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with Run(progress=False):
+        with Run(verbose=0):
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -165,7 +165,7 @@ def test_a_run_in_another_thread_leaves_signals_alone() -> None:
     before = handlers()
 
     def train() -> None:
-        with Run(progress=False):
+        with Run(verbose=0):
             found.append(handlers() == before)
 
     thread = threading.Thread(target=train)
@@ -177,9 +177,9 @@ def test_a_run_in_another_thread_leaves_signals_alone() -> None:
 
 def test_a_run_inside_another_passes_the_signal_on_to_it() -> None:
     """The outer one finishes what it does, too, and raises the interrupt."""
-    with pytest.raises(KeyboardInterrupt), Run(progress=False) as outer:
+    with pytest.raises(KeyboardInterrupt), Run(verbose=0) as outer:
         for _ in outer.epochs(2):
-            with Run(progress=False) as inner:
+            with Run(verbose=0) as inner:
                 for _ in inner.epochs(2):
                     signal.raise_signal(signal.SIGINT)
 

@@ -141,7 +141,7 @@ NO_PLAIN_DATA = [
 
 def runs_of(plugin: object) -> Run:
     """Train two epochs that save."""
-    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), plugin], progress=False) as run:
+    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), plugin], verbose=0) as run:
         for _ in run.epochs(2):
             run.log(val_loss=1.0)
     return run
@@ -155,7 +155,7 @@ def test_a_plugin_whose_state_is_no_plain_data_is_refused_by_name(state: object,
     trained = []
     with (
         pytest.raises(SettingsError) as refused,
-        Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), Remembers(state)], progress=False) as run,
+        Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), Remembers(state)], verbose=0) as run,
     ):
         trained += list(run.epochs(2))
 
@@ -177,7 +177,7 @@ def test_a_numpy_scalar_is_a_number(scalar: Any) -> None:
     plugin = Remembers({"best": scalar})
     runs_of(plugin)
     again = Remembers()
-    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), again], resume="auto", progress=False):
+    with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), again], resume="auto", verbose=0):
         pass
 
     assert again.state == {"best": scalar.item()}
@@ -274,7 +274,7 @@ def test_on_error_warn_covers_every_way_in_which_a_save_can_fail(
 ) -> None:
     """The training goes on to its end, and each save that failed is a line that says why."""
     saver = ModelCheckpoint("run/m-{epoch}", on_error="warn", background=background, save_last=True)
-    with Run(subject, [saver, *([plugin] if plugin else [])], progress=False) as run:
+    with Run(subject, [saver, *([plugin] if plugin else [])], verbose=0) as run:
         for _ in run.epochs(3):
             run.log(loss=1.0)
 
@@ -291,7 +291,7 @@ def test_on_error_raise_ends_the_run_if_a_save_fails(subject: Any, plugin: Any) 
     error = subject._error if plugin is None else vars(plugin).get("error") or vars(plugin)["state"]
     with (
         pytest.raises((type(error), CheckpointError, SettingsError), match=str(error.args[0])),
-        Run(subject, [saver, *([plugin] if plugin else [])], progress=False) as run,
+        Run(subject, [saver, *([plugin] if plugin else [])], verbose=0) as run,
     ):
         for _ in run.epochs(3):
             run.log(loss=1.0)

@@ -20,7 +20,7 @@ from trainbus.testing import LineSubject
 @pytest.mark.parametrize("endless", [True, False], ids=["in an epoch", "at its end"])
 def test_a_stop_file_ends_the_run_as_ctrl_c_does_and_is_removed(tmp_path: Path, *, endless: bool) -> None:
     stop = tmp_path / "stop"
-    with pytest.raises(KeyboardInterrupt), Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), progress=False) as run:
+    with pytest.raises(KeyboardInterrupt), Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), verbose=0) as run:
         for _ in run.epochs(3):
             stop.touch()
             for _ in run.batches(itertools.count() if endless else range(2)):
@@ -37,7 +37,7 @@ def test_a_stop_file_from_before_the_run_is_removed_without_effect(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "stop").touch()
-    with Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), progress=False) as run:
+    with Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), verbose=0) as run:
         list(run.epochs(2))
 
     assert run.result.epochs == 2
@@ -47,7 +47,7 @@ def test_a_stop_file_from_before_the_run_is_removed_without_effect(
 
 def test_a_file_of_that_name_with_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "stop").write_text("words to leave out")
-    with Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), progress=False) as run:
+    with Run(LineSubject(), ModelCheckpoint(tmp_path / "m"), verbose=0) as run:
         list(run.epochs(2))
 
     assert run.result.epochs == 2

@@ -92,11 +92,11 @@ def test_a_value_that_is_not_a_number_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\x00", "tab\t"], ids=repr)
 def test_names_that_would_garble_a_terminal_are_refused(name: str) -> None:
     """Line breaks and escape sequences are refused when they are logged, by the loop and by a framework."""
-    with Run(None, progress=False) as run:
+    with Run(None, verbose=0) as run:
         for _ in run.epochs(1):
             with pytest.raises(SettingsError, match="is not a valid name of a metric"):
                 run.log({name: 1.0})
-    with pytest.raises(SettingsError, match="is not a valid name of a metric"), Run(None, progress=False) as run:
+    with pytest.raises(SettingsError, match="is not a valid name of a metric"), Run(None, verbose=0) as run:
         run.begin_epoch(0)
         run.end_epoch({name: 1.0})
 
@@ -196,20 +196,20 @@ def test_a_metric_that_was_only_logged_as_none_is_known(logged: Any, more: Any) 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min", None])
-@given(rounds=st.lists(st.dictionaries(st.sampled_from(["val_a", "val_b", "a"]), st.lists(FINITE, max_size=2))))
+@given(rounds=st.lists(st.dictionaries(st.sampled_from(["val_a", "val/b", "a"]), st.lists(FINITE, max_size=2))))
 def test_after_a_restart_a_metric_is_measured_anew(form: str, reduce: Any, rounds: list[dict[str, Any]]) -> None:
-    """Each has the values since the last restart after which it was logged; what has another prefix has them all."""
+    """Each has the values since the restart before it was last logged; what is not of a validation has all."""
     means, train, last = RunningMeans(), RunningMeans(), dict[str, Any]()
     for logged in rounds:
-        means.restart("val_")
+        means.restart_validation()
         alone = RunningMeans()
         for name, values in logged.items():
             for value in values:
-                for each in (means, alone if name.startswith("val_") else train):
+                for each in (means, alone if name.startswith("val") else train):
                     each.add(name, FORMS[form](value), 2, reduce=reduce)
         means = _stored_and_loaded(means)
         last |= alone
-        assert means.read_latest("val_") == dict(alone)
+        assert means.read_validation() == dict(alone)
     assert {name: means[name] for name in means} == dict(means) == means.read() == last | dict(train)
     assert (len(means), all(name in means for name in last)) == (len(last) + len(train), True)
     joined = RunningMeans()
@@ -224,7 +224,7 @@ def test_none_after_a_restart_keeps_what_was_measured_before() -> None:
     """The last validation that measured the metric counts."""
     means, other = RunningMeans(), RunningMeans()
     means.add("val_f1", 0.5)
-    means.restart("val_")
+    means.restart_validation()
     means.add("val_f1", None)
     other.add("val_f1", None)
     other.merge(means.sums())
@@ -236,7 +236,7 @@ def test_a_metric_has_one_reduction_before_and_after_a_restart() -> None:
     """Otherwise its values before and after could not be compared."""
     means = RunningMeans()
     means.add("val_loss", 1.0)
-    means.restart("val_")
+    means.restart_validation()
     with pytest.raises(SettingsError, match="reduce='mean' before, now with reduce='max'"):
         means.add("val_loss", 1.0, reduce="max")
     assert dict(means) == {"val_loss": 1.0}

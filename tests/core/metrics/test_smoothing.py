@@ -103,7 +103,7 @@ def stop_of(callback: EarlyStopping, losses: list[float], cut: int) -> int | Non
     """The epoch that stops a run whose plugin is replaced at one epoch by a new one with its state dict."""
     plugin: Any = callback.plugin()
     for begin, end in ((0, cut), (cut, len(losses))):
-        with Run(callbacks=[plugin], progress=False) as run:
+        with Run(callbacks=[plugin], verbose=0) as run:
             for epoch in range(begin, end):
                 run.begin_epoch(epoch)
                 run.end_epoch({"val_loss": losses[epoch]})

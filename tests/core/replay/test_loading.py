@@ -31,7 +31,7 @@ def test_several_formats_of_one_run_are_one(tmp_path: Path):
 def test_a_run_of_trainbus_is_one_with_its_journal(tmp_path: Path):
     """Even one epoch with one value, which other runs may have had, is the journal's and the charts' same run."""
     for name, value in [("a", 1.0), ("b", 1.0), ("c", math.nan)]:
-        with Run(None, TensorBoard(tmp_path / name / "logs"), progress=False) as run:
+        with Run(None, TensorBoard(tmp_path / name / "logs"), verbose=0) as run:
             for _ in run.epochs(1):
                 run.log(loss=value)
     found = read_all(tmp_path)
@@ -64,7 +64,7 @@ def test_a_run_that_is_requested_itself_is_called_by_its_path(tmp_path: Path, mo
         Path(place).write_text(f"epoch,loss\n0,1.5\n1,{ord(place[0])}\n")
     for place in ("a/twice", "b/twice"):
         for losses in ([1.0], [2.0, 3.0]):
-            with Run(None, Journal(f"{place}/journal.jsonl"), progress=False) as run:
+            with Run(None, Journal(f"{place}/journal.jsonl"), verbose=0) as run:
                 for epoch in run.epochs(len(losses)):
                     run.log(loss=losses[epoch] + ord(place[0]))
 

@@ -166,7 +166,7 @@ def test_a_run_replayed_under_its_own_settings_gives_its_decisions(
         path = os.path.join(folder, saver["path"])  # noqa: PTH118 - a template
         checkpoint = ModelCheckpoint(path, **{key: value for key, value in saver.items() if key != "path"})
         callbacks = [stopper, checkpoint, reducer]
-        run = Run(subject, [*callbacks, recorder], progress=False)
+        run = Run(subject, [*callbacks, recorder], verbose=0)
         run.state.validation_freq = None  # any epoch may lack a metric
         run.begin()
         for epoch, pair in enumerate(zip_longest(val_loss, val_accuracy)):
@@ -213,7 +213,7 @@ def trained_by_torch(callbacks: list[Any]) -> Run:
     x, y = map(torch.from_numpy, blobs())
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    with Run(TorchSubject(model, optimizer), callbacks, progress=False) as run:
+    with Run(TorchSubject(model, optimizer), callbacks, verbose=0) as run:
         for _ in run.epochs(30):
             loss = torch.nn.functional.cross_entropy(model(x[:40]), y[:40])
             optimizer.zero_grad()

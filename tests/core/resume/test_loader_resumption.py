@@ -31,7 +31,7 @@ def train(make: Make, die_at: int | None = None, resume: str | None = None, save
     random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
     batches_of_an_epoch, seen = make(), []
     saver = ModelCheckpoint("run/m-{step}", save_freq=save_freq, keep_last=1, background=False)
-    with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, progress=False, resume=resume) as run:
+    with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, verbose=0, resume=resume) as run:
         for epoch in run.epochs(EPOCHS):
             for batch in run.batches(batches_of_an_epoch()):
                 if len(seen) == die_at:
@@ -201,7 +201,7 @@ def test_data_that_an_epoch_draws_at_its_beginning_serves_every_loop_of_it() -> 
     def run(die_at: int | None = None, resume: str | None = None) -> list[Any]:
         torch.manual_seed(1)
         saver, seen = ModelCheckpoint("run/m", save_freq="1 step", background=False), []
-        with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, progress=False, resume=resume) as run:
+        with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, verbose=0, resume=resume) as run:
             for epoch in run.epochs(2):
                 order = torch.randperm(ROWS).tolist()
                 for half in (order[:4], order[4:]):

@@ -117,7 +117,7 @@ def test_a_checkpoint_without_its_manifest_is_refused_with_the_way_out() -> None
     resumed([3.0], SAVED)
     Path("run/m-1.npz").rename("m.npz")
 
-    with pytest.raises(CheckpointError, match=r"'m\.npz\.trainbus\.json' is missing; copy its manifest from"):
+    with pytest.raises(CheckpointError, match=r"'trainbus\.m\.npz\.json' is missing; copy its manifest from"):
         resumed([3.0], resume="m.npz")
 
 
@@ -142,3 +142,41 @@ def test_damaged_checkpoints_that_other_processes_found_are_left_out() -> None:
     assert locate("auto", [SAVED], without=[one, two]) is None
     with pytest.raises(SettingsError, match="no intact checkpoint"):
         locate("run", [SAVED], without=[one, two])
+
+
+STRANGERS = [
+    "journal.jsonl",
+    "config.yaml",
+    "train.log",
+    "plot.png",
+    "1.txt",
+    "5.pth",
+    "events.out.tfevents.1",
+    "a.b.c",
+]
+
+
+@pytest.mark.parametrize("template", ["{step}", "{epoch}", "m-{epoch}", "{val_loss}", "{epoch}/m"])
+def test_auto_looks_only_at_files_that_the_subject_can_have_written(
+    template: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A template without a suffix matches other files of the directory, such as the journal."""
+    saved = ModelCheckpoint(f"run/{template}")
+    resumed([3.0], saved)
+    for folder in ("run", "run/1"):
+        Path(folder).mkdir(exist_ok=True)
+        for name in STRANGERS:
+            Path(folder, name).touch()
+            Path(folder, f"m-{name}").touch()
+
+    assert resumed([3.0, 2.0], saved).resumed is not None
+    assert caplog.records == []
+
+
+def test_auto_reports_a_file_of_the_subject_that_has_lost_its_manifest(caplog: pytest.LogCaptureFixture) -> None:
+    saved = ModelCheckpoint("run/{step}")
+    resumed([3.0], saved)
+    Path("run/9.npz").write_bytes(Path("run/0.npz").read_bytes())
+
+    assert resumed([3.0, 2.0], saved).resumed is not None
+    assert "skipped: run/9.npz: " in caplog.text

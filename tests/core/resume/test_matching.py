@@ -163,7 +163,7 @@ def test_the_new_settings_win_and_each_difference_is_one_line(
     after: list[Callback], lines: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     resumed([1.0, 1.0], *BEFORE)
-    with Run(LineSubject(), after, progress=False, resume="auto") as run:
+    with Run(LineSubject(), after, verbose=0, resume="auto") as run:
         pass
 
     logged = [record.getMessage() for record in caplog.records]
@@ -179,7 +179,7 @@ def test_a_strict_resume_refuses_every_difference_at_once(after: list[Callback],
     with ExitStack() as refused:
         if lines:
             raised = refused.enter_context(pytest.raises(SettingsError, match="resume_strict"))
-        refused.enter_context(Run(LineSubject(), after, progress=False, resume="auto", resume_strict=True))
+        refused.enter_context(Run(LineSubject(), after, verbose=0, resume="auto", resume_strict=True))
 
     if lines:
         assert all(part in str(raised.value) for part in lines)

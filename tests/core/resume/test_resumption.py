@@ -74,7 +74,7 @@ def train(script: Script, epochs: int, *listeners: object, **options: Any) -> Ru
     """Train a line on shuffled, noisy points, all of it drawn from NumPy's global generator."""
     np.random.seed(3)  # noqa: NPY002 - the one that a run brings back by itself
     subject = LineSubject(0.7)
-    with Run(subject, [*script.callbacks, *listeners], progress=False, **options) as run:
+    with Run(subject, [*script.callbacks, *listeners], verbose=0, **options) as run:
         for epoch in run.epochs(epochs):
             for row in run.batches(np.random.permutation(script.batches)):  # noqa: NPY002
                 x = np.array([row + np.random.rand()]) / script.batches  # noqa: NPY002
@@ -158,7 +158,7 @@ class Lives(RuleBasedStateMachine):
 
     def unbroken(self, epochs: int) -> None:
         """Record the log and the files of an undisturbed run of this many epochs."""
-        self.epochs = epochs
+        self.epochs, self.over = epochs, False
         aside = self.folder / "aside"
         aside.mkdir()
         os.chdir(aside)
@@ -169,13 +169,19 @@ class Lives(RuleBasedStateMachine):
 
     @rule(event=st.integers(1, 50))
     def is_killed(self, event: int) -> None:
-        lived(self.script, self.epochs, Path("logged"), die_at=event, resume="auto")
-        self.logs_the_same()
+        was_over = self.over
+        self.over |= lived(self.script, self.epochs, Path("logged"), die_at=event, resume="auto")
+        if not was_over:
+            self.logs_the_same()
 
     @rule()
     def finishes(self) -> None:
         assert lived(self.script, self.epochs, Path("logged"), resume="auto")
-        assert self.logs_the_same()[-1] == self.logged[-1]
+        if self.over:
+            self.stayed_over()
+        else:
+            assert self.logs_the_same()[-1] == self.logged[-1]
+        self.over = True
         assert files_in(Path("run")) == self.files
 
     @rule()
@@ -183,6 +189,15 @@ class Lives(RuleBasedStateMachine):
         if self.epochs < MOST_EPOCHS:
             self.finishes()
             self.unbroken(self.epochs + 1)
+
+    def stayed_over(self) -> None:
+        """Assert that nothing was trained again, and that the run knows how it ended, whatever it has saved."""
+        *events, end = map(json.loads, Path("logged").read_text().splitlines())
+        assert not [event for event in events if event[0] in ("batch", "epoch")]
+        unbroken = json.loads(self.logged[-1])
+        for values in (end, unbroken):
+            del values[-2]  # the weights are those of the newest file
+        assert end == unbroken
 
     def logs_the_same(self) -> list[str]:
         """Assert that the log is a part of the uninterrupted run's log, without a gap."""
@@ -204,8 +219,8 @@ TestLives = Lives.TestCase
 def test_a_file_that_the_subject_does_not_read_is_refused_with_those_that_it_reads() -> None:
     """Whatever the error says, it names the checkpoint, and the suffixes of this subject."""
     resumed([3.0], SAVED)
-    for suffix in ("", ".trainbus.json"):
-        Path(f"run/m-1.npz{suffix}").rename(f"m.keras{suffix}")
+    for form in ("{}", "trainbus.{}.json"):
+        Path("run", form.format("m-1.npz")).rename(form.format("m.keras"))
     payload, (content,) = Path("m.keras"), entries_of(Path("m.keras"))
     moment = content.model_dump(include={"epoch", "step", "metrics", "run_state"})
     commit(payload, lambda staged: staged.write_text("something else"), **moment)
@@ -234,15 +249,15 @@ def test_a_run_that_stopped_stays_stopped_and_logs_how_to_train_on(caplog: pytes
 
     assert second.result.epochs == first.result.epochs == 2
     assert second.result.reason == first.result.reason
-    assert "call clear_stops() of the run" in caplog.text
+    assert "call go_on() of the run" in caplog.text
 
 
 def test_a_run_that_stopped_trains_on_once_its_stops_are_cleared() -> None:
     listed = [SAVED, EarlyStopping(patience=1)]
     resumed([1.0, 2.0, 0.5], *listed)
 
-    with Run(LineSubject(), listed, progress=False, resume="auto") as run:
-        run.clear_stops()
+    with Run(LineSubject(), listed, verbose=0, resume="auto") as run:
+        run.go_on()
         for epoch in run.epochs(3):
             run.log(val_loss=[1.0, 2.0, 0.5][epoch])
 
@@ -259,7 +274,7 @@ def test_a_run_whose_epochs_are_all_done_logs_that_more_must_be_asked_for(caplog
 
 
 def test_a_run_that_its_loop_stopped_stays_stopped_too() -> None:
-    with Run(LineSubject(), [SAVED], progress=False) as run:
+    with Run(LineSubject(), [SAVED], verbose=0) as run:
         for epoch in run.epochs(4):
             run.log(val_loss=1.0)
             if epoch == 1:
@@ -283,7 +298,7 @@ def test_a_plain_plugin_without_a_state_has_its_decision_finished() -> None:
     first = resumed([1.0] * 4, SavesAndStops(), resume=None)
     for file in Path().glob("b.npz*"):
         file.unlink()
-    again = resumed([1.0] * 4, SavesAndStops(), resume="a.npz")
+    again = resumed([1.0] * 4, SavesAndStops(), resume=".")
 
     assert (again.result.epochs, again.result.reason) == (first.result.epochs, first.result.reason) == (2, "enough")
     assert sorted(path.name for path in again.state.files) == ["a.npz", "b.npz"]
@@ -319,7 +334,7 @@ def test_a_run_that_was_saved_before_the_loop_of_an_epoch_draws_the_same_orders(
         loader = torch.utils.data.DataLoader(range(20), shuffle=True, generator=generator)  # type: ignore[arg-type]
         found: list[list[int]] = []
         callbacks = [*plugins, ModelCheckpoint("m-{epoch}", monitor="loss", save_on=())]
-        with Run(LineSubject(), callbacks, progress=False, resume=resume) as run:
+        with Run(LineSubject(), callbacks, verbose=0, resume=resume) as run:
             for _ in run.epochs(3):
                 batches = loader if seeded else np.random.permutation(20)  # noqa: NPY002
                 found.append([int(batch) for batch in run.batches(batches)])

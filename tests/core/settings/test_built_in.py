@@ -122,11 +122,11 @@ def as_copy_beside_broken_metadata(tree: Path, place: Path) -> Path:
     ("form", "summary"),
     [
         (as_zip, "Stop when"),
-        (as_folder, "Stop when"),
+        pytest.param(as_folder, "Stop when", marks=pytest.mark.exhaustive),
         (as_bytecode, ""),
-        (as_zipped_bytecode, ""),
-        (as_copy_beside_another_version, "Stop when"),
-        (as_copy_beside_broken_metadata, "Stop when"),
+        pytest.param(as_zipped_bytecode, "", marks=pytest.mark.exhaustive),
+        pytest.param(as_copy_beside_another_version, "Stop when", marks=pytest.mark.exhaustive),
+        pytest.param(as_copy_beside_broken_metadata, "Stop when", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_training_runs_without_the_metadata(

@@ -28,7 +28,11 @@ def test_a_second_run_in_the_directory_is_refused_before_it_trains() -> None:
     assert Path("runs/best.npz").exists()
 
 
-@pytest.mark.parametrize("owner", ["process 7 on elsewhere", f"process {os.getpid()} on elsewhere", ""])
+@pytest.mark.parametrize(
+    "owner",
+    ["process 7 on elsewhere", f"process {os.getpid()} on elsewhere", ""],
+    ids=["other", "same number", "unknown"],
+)
 def test_a_run_of_another_process_is_named(owner: str) -> None:
     """Also one that has the same number on another machine, or has not yet written its name."""
     with lock_directories([Path("runs")]):

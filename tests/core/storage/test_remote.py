@@ -72,7 +72,7 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_run_state(st
         seen.add(found)
         put(path, "later", 3)
         backend_for(directory).remove_debris()
-        assert sorted(backend_for(directory).list_names()) == ["best.bin", "best.bin.trainbus.json"]
+        assert sorted(backend_for(directory).list_names()) == ["best.bin", "trainbus.best.bin.json"]
         assert read(path).entry.run_state == {"text": "later"}
         assert nothing_staged()
         if not died():
@@ -119,7 +119,7 @@ def test_damage_is_named_and_the_one_before_is_found(store: str) -> None:
         "5.bin": "damaged",
         "4.bin": "damaged",
         "3.bin": "missing",
-        "1.bin": "its manifest '1.bin.trainbus.json' is missing",
+        "1.bin": "its manifest 'trainbus.1.bin.json' is missing",
     }
     with pytest.raises(CheckpointError, match=r"5\.bin.*is damaged"):
         read(root / "5.bin")

@@ -59,7 +59,7 @@ def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_run_state(fi
             assert sorted(os.listdir(path)) == ["index", f"{SHARDS}{text_in(path)}"], "no part is left over"
         put(path, "later")
         remove_debris(path.parent)
-        assert sorted(os.listdir(path.parent)) == ["best.parts", "best.parts.trainbus.json"]
+        assert sorted(os.listdir(path.parent)) == ["best.parts", "trainbus.best.parts.json"]
         assert text_in(path) == read(path).entry.run_state["text"] == "later"
 
     assert 20 < step < 100
@@ -160,7 +160,7 @@ def test_what_is_written_has_to_be_laid_out(wrong: str) -> None:
     with pytest.raises(CheckpointError, match="must contain one file, the index"):
         commit(path, write, directory=True, epoch=2, step=2)
     assert read(path).entry.run_state == {"text": text_in(path)} == {"text": "old"}
-    assert sorted(os.listdir()) == ["best.parts", "best.parts.trainbus.json"]
+    assert sorted(os.listdir()) == ["best.parts", "trainbus.best.parts.json"]
 
 
 def test_without_its_manifest_a_payload_is_named() -> None:

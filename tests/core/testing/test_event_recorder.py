@@ -19,7 +19,7 @@ def test_scripted_runs_validate_in_the_epochs_with_validation_metrics() -> None:
 
 def trained(recorder: EventRecorder) -> Run:
     """Two epochs of two batches, each with a validation; the first one saves."""
-    with Run(LineSubject(), recorder, progress=False) as run:
+    with Run(LineSubject(), recorder, verbose=0) as run:
         for epoch in run.epochs(2):
             for value in run.batches([1.0, 3.0]):
                 run.log(loss=value)

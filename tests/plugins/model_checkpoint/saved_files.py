@@ -24,6 +24,6 @@ def visible(folder: Path | str = ".") -> set[str]:
 def on_disk(folder: Path | str = ".") -> set[str]:
     """Return the checkpoints in a directory; each has its manifest, and no manifest is without a checkpoint."""
     names = visible(folder)
-    payloads = {name for name in names if not name.endswith(".trainbus.json")}
-    assert names - payloads == {f"{name}.trainbus.json" for name in payloads}
+    payloads = {name for name in names if not name.startswith("trainbus.")}
+    assert names - payloads == {f"trainbus.{name}.json" for name in payloads}
     return {name.removesuffix(".npz") for name in payloads}

@@ -121,7 +121,7 @@ def survivors(step: int, losses: Sequence[float]) -> tuple[bool, list[Checkpoint
 
 def train_on(losses: Sequence[float]) -> None:
     saver = ModelCheckpoint("m-{epoch}", monitor="loss", keep=2, keep_last=1, save_on=())
-    with Run(LineSubject(), saver, progress=False, resume="auto") as run:
+    with Run(LineSubject(), saver, verbose=0, resume="auto") as run:
         for epoch in run.epochs(len(losses)):
             run.log(loss=losses[epoch])
 
@@ -225,7 +225,7 @@ def loaded(subject: LineSubject) -> float:
 def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> None:
     """With on_error="warn" every epoch better than the saved one is tried; the old file stays complete."""
     Path("best.npz").unlink(missing_ok=True)
-    Path("best.npz.trainbus.json").unlink(missing_ok=True)
+    Path("trainbus.best.npz.json").unlink(missing_ok=True)
     values, full = [value for value, _ in epochs], {epoch for epoch, (_, full) in enumerate(epochs) if full}
     run, held = trained(values, full)
 
@@ -238,7 +238,7 @@ def test_a_save_that_failed_is_tried_again(epochs: list[tuple[float, bool]]) -> 
         expected.append(disk if np.isfinite(disk) else 0.0)
     assert held == expected
     assert [each.plugin for each in run.failures] == ["ModelCheckpoint"] * tried
-    assert sorted(visible()) == ["best.npz", "best.npz.trainbus.json"] * bool(disk < np.inf)
+    assert sorted(visible()) == ["best.npz", "trainbus.best.npz.json"] * bool(disk < np.inf)
 
 
 def test_a_save_that_failed_is_reported(caplog: pytest.LogCaptureFixture) -> None:

@@ -143,7 +143,7 @@ def test_a_malicious_pickle_runs_no_code(where: str) -> None:
 def test_the_engine_saves_and_restores_it_and_finds_damage() -> None:
     """Under a run it is committed, verified and refused by name when a part was damaged."""
     one = training(1)
-    with Run(one, progress=False) as run:
+    with Run(one, verbose=0) as run:
         run.decide(save("a.dcp"))
         step(one)
         run.decide(restore("a.dcp"))

@@ -49,6 +49,7 @@ def test_samples_of_real_libraries_have_the_reported_values(library: str):
         assert_reads_as_tensorboard(DATA / directory)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("library", SAMPLES)
 def test_the_library_that_is_installed_is_read(library: str, tmp_path: Path):
     """Files that the installed library writes now are read as the samples are."""
@@ -78,7 +79,7 @@ def test_layouts_of_trainbus_are_read_back(layout, epochs, batches):
     """For each layout, with batches or without, the same metrics are read at the same epochs."""
     with tempfile.TemporaryDirectory() as folder:
         callback = TensorBoard(folder, layout=layout, update_freq="batch", write_steps_per_second=False)
-        with Run(None, [callback, Journal(enabled=False)], progress=False) as run:
+        with Run(None, [callback, Journal(enabled=False)], verbose=0) as run:
             for _, metrics in zip(run.epochs(len(epochs)), epochs, strict=True):
                 for batch in range(batches):
                     run.begin_batch(batch)

@@ -1,0 +1,131 @@
+"""The record of how a run ended, in each directory that it owns: a run that is over stays over when it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from ..callback import Callback
+from ..decision import Stop
+from ..decision_json import action_from_json
+from ..failures import LOG
+from ..storage.backend import backend_for
+from ..storage.paths import Location
+from .matching import match_plugins
+from .state import PluginState
+
+NAME = ".trainbus-end.json"
+"""Name of the file; it is hidden, so that patterns such as ``best*`` pass over it, and moves with its directory."""
+
+LARGEST = 2**26
+"""Size in bytes above which a file is not a record that a run has written."""
+
+
+class EndRecord(BaseModel):
+    """How a run ended."""
+
+    format: int = 1
+    run: str
+    """Identifier of the run, which its checkpoints have, too."""
+    epochs: int
+    """Number of the last finished epoch, counted from 1."""
+    step: int
+    """Weight updates of the run."""
+    reason: str
+    """Why the run ended, in words."""
+    restored: str = ""
+    """The file or the copy in memory whose weights the run restored at its end; empty if it restored none."""
+    checkpoints: list[str] = Field(default_factory=list[str])
+    """The checkpoints that the run has left, relative to this directory if they are in it."""
+    stop_actions: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    """The stops that ended it; none if all epochs were done."""
+    plugins: list[PluginState] = Field(default_factory=list[PluginState])
+    """The plugins with their settings, without their states."""
+    history: str = ""
+    """Each epoch with its metrics, as a ``CompressedLog``."""
+    decision_log: str = ""
+    """Each decision with its epoch, as a ``CompressedLog``."""
+
+    def valid_stops(self, plugins: Mapping[str, object], callbacks: Mapping[str, Callback]) -> list[Stop]:
+        """Return the stops of plugins whose settings are the same now, and those of the loop.
+
+        Args:
+            plugins: Name of each plugin of the resumed run to the plugin.
+            callbacks: Name of a plugin to the callback that made it.
+        """
+        unchanged = match_plugins(self.plugins, plugins, callbacks).unchanged
+        listed = {each.name for each in self.plugins}
+        stops = [action_from_json(each) for each in self.stop_actions]
+        return [each for each in stops if isinstance(each, Stop) and (each.by in unchanged or each.by not in listed)]
+
+
+class EndRecords:
+    """The records in the directories of a run; each directory has one at most."""
+
+    def __init__(self) -> None:
+        self.directories: tuple[Location, ...] = ()
+        """The directories that the run owns."""
+
+    def write(self, record: EndRecord, files: Iterable[Location]) -> None:
+        """Write the record into every directory, atomically; report a directory that cannot be written.
+
+        Args:
+            record: The record.
+            files: The checkpoints that the run has left.
+        """
+        files = list(files)
+        for directory in self.directories:
+            names = [_name_in(directory, each) for each in files]
+            text = record.model_copy(update={"checkpoints": names}).model_dump_json()
+            try:
+                backend_for(directory / NAME).replace(text)
+            except OSError as error:
+                LOG.warning("%s: no record of the run's end: %s; resume='auto' may train on", directory, error)
+
+    def remove(self) -> None:
+        """Remove the records: a run that trains is not over."""
+        for directory in self.directories:
+            try:
+                backend_for(directory / NAME).remove()
+            except OSError as error:
+                LOG.warning("%s: the record of an earlier end could not be removed: %s", directory, error)
+
+
+def find_end(directories: Iterable[Location], run: str | None) -> EndRecord | None:
+    """Return the record of a run's end.
+
+    Args:
+        directories: Where to look.
+        run: The run whose checkpoint was found; None if none was, so that the run must have left none.
+    """
+    for directory in directories:
+        record = read(directory)
+        if record is not None and (record.run == run if run is not None else not record.checkpoints):
+            return record
+    return None
+
+
+def _name_in(directory: Location, file: Location) -> str:
+    root, path = f"{directory.resolve()}/", str(file.resolve()).replace("\\", "/")
+    return path.removeprefix(root.replace("\\", "/"))
+
+
+def read(directory: Location) -> EndRecord | None:
+    """Return the record in a directory; None if there is none that can be read."""
+    try:
+        backend = backend_for(directory / NAME)
+        size = backend.size()
+        if size is None:
+            return None
+        if size > LARGEST:
+            raise ValueError(f"it has {size} bytes")
+        record = EndRecord.model_validate_json(backend.read())
+        if record.format > 1:
+            raise ValueError("a later version of trainbus has written it")
+    except (OSError, ValueError) as error:
+        flaw = "it is damaged" if isinstance(error, ValidationError) else str(error)
+        LOG.warning("skipped: %s: %s", directory / NAME, flaw)
+        return None
+    return record
