@@ -66,7 +66,7 @@ def arrange(model: nn.Module, optimizer: Any, saved: Names) -> None:
     plain = plain_names(model)
     parameters = {plain(name): parameter for name, parameter in model.named_parameters()}
     for name in set(chain.from_iterable(saved)).difference(*present):
-        parameters[name].requires_grad_(requires_grad=True)
+        parameters[name].requires_grad = True
     groups = optimizer.param_groups
     del groups[len(saved) :]
     for group, names in zip(groups, saved, strict=False):

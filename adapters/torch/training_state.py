@@ -114,10 +114,10 @@ class TrainingState:
                 found["optimizers"][name] = in_order_of(found["optimizers"][name], names[name], present)
             self._load(found, path, complete=complete)
 
-    def _load(self, found: Mapping[str, Any], path: Path, *, complete: bool) -> None:
+    def _load(self, found: dict[str, Any], path: Path, *, complete: bool) -> None:
         own: tuple[Any, Any] = found.get("own") or (found.get("random"), {})
         random, own_buffers = own
-        weights = found["model"] if complete else found
+        weights: dict[str, Any] = found["model"] if complete else found
         weights.update(own_buffers)
         try:
             load_weights(self.model, weights)

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from typing_extensions import TypeIs, get_protocol_members
 
-from .saving import SavesSomeInBackground
+from .saving import BackgroundSaveable, SavesSomeInBackground
 
 C = TypeVar("C")
 
@@ -63,6 +63,11 @@ def missing(subject: object, capability: type) -> str | None:
     if not has(subject, capability):
         absent = [f"{name}()" for name in _absent_members(subject, capability)]
         return f"{type(subject).__name__!r} has no {' and '.join(absent)}"
+    if capability is BackgroundSaveable and _overrides(subject, "save", "snapshot_writer"):
+        return (
+            f"{type(subject).__name__!r} overrides save() and not snapshot_writer(), which would write what its base "
+            "writes; override both to save in the background"
+        )
     return subject.refusal(capability) if has(subject, Refuses) else None
 
 
@@ -75,6 +80,15 @@ def in_words(capability: type) -> str:
     """
     sentence = " ".join((capability.__doc__ or "").split()).partition(". ")[0].removesuffix(".")
     return f"{sentence[0].lower()}{sentence[1:]}" if sentence else capability.__name__
+
+
+def _overrides(subject: object, method: str, other: str) -> bool:
+    """Return whether a method is defined by a more derived class than another one, or by the object itself."""
+    owners = [vars(subject) if hasattr(subject, "__dict__") else {}, *map(vars, type(subject).__mro__)]
+    first, second = (
+        next((n for n, names in enumerate(owners) if each in names), len(owners)) for each in (method, other)
+    )
+    return first < second
 
 
 def _absent_members(thing: object, capability: type) -> list[str]:

@@ -273,16 +273,6 @@ def test_an_error_ends_the_run_and_the_best_state_remains_on_disk(tmp_path):
     subject.load(tmp_path / "m.skops")
 
 
-@pytest.mark.parametrize(("verbose", "lines"), [(None, 0), (0, 0), (2, 3), ("auto", 3)])
-def test_verbose_is_that_of_the_run(verbose, lines, capsys):
-    """Of both functions: a line for each epoch, or none."""
-    rows, labels = np.zeros((8, 2)), np.arange(8) % 2
-    partial_fit(SGDClassifier(), rows, labels, epochs=3, verbose=verbose)
-    assert capsys.readouterr().out.count("Epoch ") == lines
-    partial_fit_stream(SGDClassifier(), [(rows, labels)], classes=[0, 1], epochs=3, verbose=verbose)
-    assert capsys.readouterr().out.count("Epoch ") == lines
-
-
 class Trained(BaseEstimator):  # type: ignore[misc]
     """An estimator that trains with callbacks and keeps its run."""
 
@@ -310,3 +300,13 @@ def test_estimators_that_hold_their_run_come_back_from_cross_validation(jobs: in
     found = cross_validate(model, X, X[:, 0], cv=3, n_jobs=jobs, return_estimator=True)
 
     assert [each.run_.result.epochs for each in found["estimator"]] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(("verbose", "lines"), [(None, 0), (0, 0), (2, 3), ("auto", 3)])
+def test_verbose_is_that_of_the_run(verbose, lines, capsys):
+    """Of both functions: a line for each epoch, or none."""
+    rows, labels = np.zeros((8, 2)), np.arange(8) % 2
+    partial_fit(SGDClassifier(), rows, labels, epochs=3, verbose=verbose)
+    assert capsys.readouterr().out.count("Epoch ") == lines
+    partial_fit_stream(SGDClassifier(), [(rows, labels)], classes=[0, 1], epochs=3, verbose=verbose)
+    assert capsys.readouterr().out.count("Epoch ") == lines

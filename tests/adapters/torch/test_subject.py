@@ -182,3 +182,22 @@ def test_wrong_arguments_are_refused(arguments: Callable[[], Any], options: dict
     """Wrong objects are refused with their position and type."""
     with pytest.raises(SettingsError, match=message):
         TorchSubject(*arguments(), **options)
+
+
+@pytest.mark.parametrize("background", [None, False])
+@pytest.mark.parametrize("suffix", [".pt", ".dcp"])
+def test_the_save_of_a_subclass_is_called_for_every_checkpoint(background: bool | None, suffix: str) -> None:
+    """A subclass that overrides ``save`` writes what it says, also where files are written in the background."""
+    saved: list[str] = []
+
+    class Noted(TorchSubject):
+        def save(self, path: str | Path, *, weights_only: bool) -> object:
+            saved.append(Path(path).suffix)
+            return super().save(path, weights_only=weights_only)
+
+    options = {} if background is None else {"background": background}
+    with Run(Noted(tiny()), ModelCheckpoint(f"run/newest{suffix}", **options), verbose=0) as run:
+        for _ in run.epochs(2):
+            run.log(loss=1.0)
+
+    assert len(saved) == 2

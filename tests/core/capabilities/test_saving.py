@@ -2,7 +2,9 @@
 
 import hashlib
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,3 +118,79 @@ def test_a_subject_may_save_only_some_formats_in_the_background(supported: set[s
     assert saves_in_background(Some(), f"best{suffix}") == (suffix in supported)
     assert not has(LineSubject(), SavesSomeInBackground)
     assert saves_in_background(LineSubject(), f"best{suffix}")
+
+
+class InBackground(LineSubject):
+    """It can be saved while it trains."""
+
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
+        copied = LineSubject()
+        copied.restore(self.snapshot())
+        return lambda path: copied.save(path, weights_only=weights_only)
+
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        return super().save(path, weights_only=weights_only)
+
+
+class SavesItself(InBackground):
+    """Its save does more than that of its base."""
+
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        return super().save(path, weights_only=weights_only)
+
+
+class SavesBoth(SavesItself):
+    """It says how to do this in the background, too."""
+
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
+        return super().snapshot_writer(weights_only=weights_only)
+
+
+class Mixin:
+    """A save of its own, to be mixed in."""
+
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        raise NotImplementedError
+
+
+class Mixed(Mixin, InBackground):  # type: ignore[misc]
+    """It gets its save from another base."""
+
+
+class Further(SavesItself):
+    """It inherits the save."""
+
+
+class SavesAgain(SavesBoth):
+    """It overrides both, then save once more."""
+
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        return super().save(path, weights_only=weights_only)
+
+
+@pytest.mark.parametrize(
+    ("kind", "works"),
+    [
+        (InBackground, True),
+        (SavesItself, False),
+        (Further, False),
+        (Mixed, False),
+        (SavesBoth, True),
+        (SavesAgain, False),
+    ],
+)
+def test_a_save_that_a_subclass_overrides_is_not_passed_over_in_the_background(kind: Any, works: bool) -> None:
+    """The writer of its base would write something else, so that such a subject is saved by its own save."""
+    why = missing(kind(), BackgroundSaveable)
+
+    assert (why is None) == works
+    if why is not None:
+        assert "overrides save() and not snapshot_writer()" in why
+
+
+def test_a_save_of_the_instance_counts_as_overridden() -> None:
+    """Also one that was put into the object."""
+    subject = InBackground()
+    subject.save = lambda path, *, weights_only: None  # type: ignore[method-assign]
+
+    assert "overrides save()" in (missing(subject, BackgroundSaveable) or "")
