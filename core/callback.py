@@ -106,7 +106,7 @@ class Callback(BaseModel):
     @classmethod
     def _refuse_conversions(cls, value: object, info: ValidationInfo) -> object:
         """Refuse text for numbers and truth values, and truth values for numbers, which pydantic would convert."""
-        kinds = _plain_kinds(cls.model_fields[info.field_name]) if info.field_name else frozenset()
+        kinds: frozenset[type] = _plain_kinds(cls.model_fields[info.field_name]) if info.field_name else frozenset()
         if isinstance(value, (str, bool)) and kinds and type(value) not in kinds:
             wanted = " or ".join(_WORDS[kind] for kind in (bool, float, int, type(None)) if kind in kinds)
             raise ValueError(f"give {wanted}, not {'text' if isinstance(value, str) else 'a truth value'}")

@@ -36,7 +36,8 @@ class Progress:
 
     def __init__(self, levels: Mapping[str, Verbose] | Verbose = "auto", *, bar: bool = True) -> None:
         self.levels = levels
-        self.requested: Collection[Verbose] = set(levels.values() if isinstance(levels, Mapping) else [levels]) - {0}
+        listed: Collection[Verbose] = levels.values() if isinstance(levels, Mapping) else [levels]
+        self.requested: Collection[Verbose] = {level for level in listed if level != 0}
         self.framework_draws = not bar
         self.bar: _Bar | None = None
         interactive = _in_notebook() or (sys.stderr and sys.stderr.isatty())

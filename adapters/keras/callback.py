@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from trainbus import LoopError, Run
 from trainbus.callback import Verbose
@@ -42,7 +42,7 @@ def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
             except BaseException as error:
                 if not self._end(error):
                     raise
-                self.model.stop_training = True
+                cast("Any", self.model).stop_training = True
 
     return guarded
 

@@ -49,7 +49,8 @@ def optimizer_mismatch(model: Any, path: Path) -> str:
         if GROUP not in file or any(every.get(name) != shape for name, shape in layers.items()):
             return ""  # the file has no such state, or is another model's
         saved = {name.removeprefix(f"{GROUP}/"): every[name] for name in every if name.startswith(f"{GROUP}/")}
-        name = file[GROUP]["vars"].attrs.get("name", "") if "vars" in file[GROUP] else ""
+        group: Any = file[GROUP]
+        name = group["vars"].attrs.get("name", "") if "vars" in group else ""
     kind, present = type(optimizer).__name__, recorded_shapes(optimizer)
     saved_class = saved_class or _class_of(str(name), optimizer)
     if saved_class and saved_class != kind:

@@ -85,7 +85,7 @@ def in_order_of(state: Mapping[str, Any], saved: Names, present: Names) -> Mappi
     """
     if not has_groups(state) or not all(chain.from_iterable([*saved, *present])):
         return state
-    groups = []
+    groups: list[dict[str, Any]] = []
     for group, names, wanted in zip(state["param_groups"], saved, present, strict=True):
         order = [list(names).index(name) for name in wanted]
         lists = {key: [group[key][number] for number in order] for key in ("params", "param_names") if key in group}
@@ -96,7 +96,8 @@ def in_order_of(state: Mapping[str, Any], saved: Names, present: Names) -> Mappi
 def has_groups(state: Mapping[str, Any]) -> bool:
     """Return whether an optimizer's state has the form of torch's: groups of numbered parameters, and their states."""
     groups = state.get("param_groups")
-    standard = isinstance(groups, list) and all(isinstance(each, Mapping) and "params" in each for each in groups)
+    listed: list[Any] = groups if isinstance(groups, list) else [None]  # pyright: ignore[reportUnknownVariableType]
+    standard = all(isinstance(each, Mapping) and "params" in each for each in listed)
     return standard and isinstance(state.get("state", {}), Mapping)
 
 

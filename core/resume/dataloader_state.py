@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from .serialization import from_json_data, to_json_data
 
@@ -62,8 +62,8 @@ def generators_of(loader: Any) -> Iterator[Drawn]:
 def _parts_of(holder: Any) -> list[Any]:
     """Return what an object holds, if it may be or wrap a loader; a long list is data."""
     if isinstance(holder, (list, tuple, dict)):
-        held: Iterable[Any] = holder.values() if isinstance(holder, dict) else holder  # pyright: ignore[reportUnknownVariableType]
-        items = list(islice(held, _MOST_ITEMS))
+        held = cast("Iterable[Any]", holder.values() if isinstance(holder, dict) else holder)
+        items: list[Any] = list(islice(held, _MOST_ITEMS))
         return items if len(items) < _MOST_ITEMS else []
     if isinstance(holder, (type, ModuleType, FunctionType)) or hasattr(holder, "__array__"):
         return []
@@ -71,16 +71,24 @@ def _parts_of(holder: Any) -> list[Any]:
 
 
 def _as_generator(part: Any) -> Drawn | None:
+    def set_python(saved: Any) -> None:
+        part.setstate((saved[0], tuple(saved[1]), saved[2]))
+
+    def set_bits(saved: Any) -> None:
+        part.bit_generator.state = saved
+
+    def set_torch(saved: Any) -> None:
+        part.set_state(sys.modules["torch"].as_tensor(saved))
+
     if isinstance(part, random.Random):
-        return Drawn(part.getstate, lambda saved: part.setstate((saved[0], tuple(saved[1]), saved[2])))
+        return Drawn(part.getstate, set_python)
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and isinstance(part, numpy.random.Generator):
-        bits = part.bit_generator
-        return Drawn(lambda: bits.state, lambda saved: setattr(bits, "state", saved))
+        return Drawn(lambda: part.bit_generator.state, set_bits)
     if numpy is not None and isinstance(part, numpy.random.RandomState):
         return Drawn(lambda: part.get_state(legacy=False), part.set_state)
     if torch is not None and isinstance(part, torch.Generator):
-        return Drawn(part.get_state, lambda saved: part.set_state(torch.as_tensor(saved)))
+        return Drawn(part.get_state, set_torch)
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from .dataloader_state import is_stateful, restore_loader
 from .rng_state import preserved_rng, restore_rng_state
@@ -86,19 +86,19 @@ class LoaderResumption:
 
     def _warn_of_position(self, loader: object, state: Any) -> None:
         """Say once that an iterator, which a new process has made anew, may begin anywhere."""
-        knows = is_stateful(loader) and "failure" not in (state or {})
+        knows = is_stateful(loader) and (state is None or "failure" not in state)
         if isinstance(loader, Iterator) and not knows and not self._warned:
             self._warned = True
             self._warn(
                 "the checkpoint cannot tell where the %s that gives the batches was: unless it begins with the first "
                 "batch of epoch %d again, samples are trained on twice or never; give run.batches() the loader "
                 "itself, or an object with state_dict and load_state_dict",
-                type(loader).__name__,
+                type(cast("object", loader)).__name__,
                 self._position.epochs + 1,
             )
 
     def _warn_of_failure(self, loader: object, state: Any, skip: int) -> None:
-        failure = (state or {}).get("failure")
+        failure = None if state is None else state.get("failure")
         if failure and skip:
             self._warn(
                 "the loader is drawn from again, without training on the first %d batches, since state_dict() of %s "

@@ -133,8 +133,10 @@ def check_validation_freq(value: object) -> None:
     >>> check_validation_freq([1, 5])
     """
     advice = "give n for every n-th epoch, at least 1, or the epochs, counted from 1; [] if none has a validation"
-    several = isinstance(value, Collection) and not isinstance(value, (str, bytes))
-    for each in cast("Collection[object]", value) if several else [value]:
+    epochs: Collection[object] = [value]
+    if isinstance(value, Collection) and not isinstance(value, (str, bytes)):
+        epochs = cast("Collection[object]", value)
+    for each in epochs:
         whole_number("validation_freq", each, 1, advice)
 
 

@@ -109,7 +109,8 @@ def _entry(item: CallbackLike, taken: Collection[str]) -> PluginEntry:
     if item is None:
         raise SettingsError("a callback is None; leave it out of the list")
     if isinstance(item, (list, tuple, set, frozenset)):
-        raise SettingsError(f"the list of callbacks holds {describe(item)}; write one list: [*callbacks, *more]")
+        held = describe(cast("object", item))
+        raise SettingsError(f"the list of callbacks holds {held}; write one list: [*callbacks, *more]")
     if isinstance(item, Mapping):
         return _entry(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)

@@ -80,8 +80,8 @@ def is_subject(candidate: object) -> bool:
     """
     if isinstance(candidate, type):
         return False
-    needed = _CAPABILITIES if adapter_of(candidate) is None else _ESSENTIAL
-    return any(has(candidate, each) for each in needed)
+    needed: tuple[type, ...] = _CAPABILITIES if adapter_of(candidate) is None else _ESSENTIAL
+    return any(bool(has(candidate, each)) for each in needed)
 
 
 def is_callback(candidate: object) -> bool:

@@ -37,7 +37,8 @@ def kind_of(path: Path) -> Kind:
         raise
     except ValueError:  # a null character
         return ""
-    return next((kind for bits, kind in _KINDS if stat.S_IFMT(mode) == bits), "device")
+    kinds = dict(_KINDS)
+    return kinds.get(stat.S_IFMT(mode), "device")
 
 
 def check_regular(path: Path, what: str = "a regular file") -> None:
