@@ -234,8 +234,7 @@ class Lifecycle:
         if accumulate is not None:
             advice = "give the number of batches to one weight update, or None"
             accumulate = whole_number("accumulate", accumulate, 1, advice)
-        iterable: object = loader
-        if not isinstance(iterable, Iterable) and not hasattr(iterable, "__getitem__"):  # a sequence may have that only
+        if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):  # a sequence may have that only
             raise SettingsError(f"batches({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")
         self.require_epoch("batches()")
         state, bus = self.state, self.bus

@@ -81,7 +81,10 @@ def is_subject(candidate: object) -> bool:
     if isinstance(candidate, type):
         return False
     needed: tuple[type, ...] = _CAPABILITIES if adapter_of(candidate) is None else _ESSENTIAL
-    return any(bool(has(candidate, each)) for each in needed)
+    for each in needed:  # noqa: SIM110 - the type of a generator of type guards is unknown to pyright
+        if has(candidate, each):
+            return True
+    return False
 
 
 def is_callback(candidate: object) -> bool:
