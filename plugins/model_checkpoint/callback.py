@@ -18,6 +18,7 @@ from trainbus.checkpoints.filename_template import (
     truncated_glob,
 )
 from trainbus.storage.atomic_file import suffix_of
+from trainbus.storage.backend import backend_for
 from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import absolute, location
 from trainbus.storage.sharded_directory import holds_parts
@@ -126,8 +127,10 @@ class ModelCheckpoint(CheckpointSettings):
                 )
             if holds_parts(path):
                 return
-        if isinstance(path, Path):  # a remote path is checked when it is written
+        if isinstance(path, Path):
             _check_local(path, fixed_name(str(path)))
+        else:
+            backend_for(path)  # its package is needed; the store is asked when something is written
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""

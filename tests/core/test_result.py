@@ -49,7 +49,7 @@ def test_a_long_run_has_a_short_summary(epochs: int) -> None:
     assert [line.count("->") for line in rates] == ([min(epochs - 1, 5)] if epochs else [])
     assert lines.count(f"({epochs - 5} more)") == (epochs > 6)
     if epochs > 6:
-        assert rates == [f"learning rate: 0.5 -> 0.333 -> 0.25 -> 0.2 -> ({epochs - 5} more) -> {1 / (epochs + 1):.3g}"]
+        assert rates == [f"learning rate: 1 -> 0.5 -> 0.333 -> 0.25 -> ({epochs - 5} more) -> {1 / epochs:.3g}"]
 
 
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=9), st.integers(0, 3))

@@ -20,6 +20,7 @@ from trainbus.checkpoints import local_copy, manifest_of, read, scan
 from trainbus.cli import main
 from trainbus.engine import stop_file
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.resume.end_record import NAME
 from trainbus.storage import remote_cache
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import Location, location
@@ -290,7 +291,7 @@ def test_a_killed_saver_leaves_the_last_or_the_next_checkpoint(bucket: str) -> N
     assert inside >= 2, "the kills fell into saves"
 
     train(ModelCheckpoint(str(path)), epochs=1)
-    assert backend_for(directory).list_names() == ["best.npz", "trainbus.best.npz.json"]
+    assert backend_for(directory).list_names() == [NAME, "best.npz", "trainbus.best.npz.json"]
 
 
 @pytest.mark.parametrize(

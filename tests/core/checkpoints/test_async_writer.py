@@ -78,7 +78,7 @@ def files(folder: Path) -> dict[str, Any]:
         slots = {slot: each["digest"] for slot, each in run_state.pop("slots", {}).items()}
         for each in run_state["plugins"]:
             each.pop("settings", None)
-        for key in ("files", "decision", "decision_log"):
+        for key in ("run", "files", "decision", "decision_log"):
             run_state.pop(key, None)
         for key in ("rng", "epoch_rng", "loop_rng"):
             run_state["rank_state"].pop(key, None)
@@ -261,7 +261,8 @@ def test_nothing_goes_for_a_file_that_never_came(
 
 def test_a_subject_that_cannot_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(
-        MissingCapability, match=r"ModelCheckpoint needs BackgroundSaveable, but .* has no snapshot_writer"
+        MissingCapability,
+        match=r"needs a subject that can be written to a file while it trains, but .* has no snapshot_w",
     ):
         Run(LineSubject(), ModelCheckpoint(str(tmp_path / "m"), background=True))
 

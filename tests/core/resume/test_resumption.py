@@ -189,7 +189,9 @@ class Lives(RuleBasedStateMachine):
     def gets_more_epochs(self) -> None:
         if self.epochs < MOST_EPOCHS:
             self.finishes()
+            before = json.loads(self.logged[-1])[-1]
             self.unbroken(self.epochs + 1)
+            self.over = json.loads(self.logged[-1])[-1] == before  # a run that a callback stopped stays over
 
     def stayed_over(self) -> None:
         """Assert that nothing was trained again, and that the run knows how it ended, whatever it has saved."""
