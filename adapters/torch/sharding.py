@@ -138,10 +138,13 @@ def _decode_mappings(value: Any) -> Any:
         return [_decode_mappings(each) for each in value]
     if not isinstance(value, Mapping):
         return value
-    return {
-        literal_eval(key.removeprefix(LITERAL)) if key.startswith(LITERAL) else key: _decode_mappings(each)
-        for key, each in value.items()
-    }
+    return {_decode_key(key): _decode_mappings(each) for key, each in value.items()}
+
+
+def _decode_key(key: Any) -> Any:
+    """Return the key that was made text; a list without tensors keeps its mappings with keys of any type."""
+    encoded = isinstance(key, str) and key.startswith(LITERAL)
+    return literal_eval(key.removeprefix(LITERAL)) if encoded else key
 
 
 def _holds_tensors(value: Any) -> bool:
