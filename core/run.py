@@ -50,7 +50,7 @@ class Run:
         resume_strict: Whether to refuse to resume if the callbacks differ from those of the checkpoint. Otherwise each
             difference is logged, the new settings are used, and states that are still valid are kept.
         resume_learning_rates: What counts if the script sets other learning rates than when the checkpoint's run began:
-            the "checkpoint", which a warning then tells, or the "script", with the cuts of the checkpoint's run.
+            the "checkpoint", which a warning then reports, or the "script", with the cuts of the checkpoint's run.
         signals: The signals that end the run in order: it finishes the batch, saves (``ModelCheckpoint(save_on=...)``)
             and closes its files, and then the signal has its usual effect. The same signal again takes effect at once.
             An empty file named "stop" in a directory where the run saves has the effect of Ctrl-C. If a job scheduler

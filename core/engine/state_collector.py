@@ -111,13 +111,15 @@ class StateCollector:
         state, subject = self.state, self.state.subject
         mid_epoch = state.position.mid_epoch
         rng = to_json_data(get_rng_state(subject))
-        epoch_rng = rng if self.epoch_rng is None and self.enabled else to_json_data(self.epoch_rng)
-        loop_rng = to_json_data(self.loop_rng)
+        epoch_rng = loop_rng = None
+        if mid_epoch:  # only then does the loop continue from them
+            epoch_rng = rng if self.epoch_rng is None and self.enabled else to_json_data(self.epoch_rng)
+            loop_rng = to_json_data(self.loop_rng)
         return RankState(
             means=_storable(state.means.sums()) if mid_epoch else None,
             rng=rng,
-            epoch_rng=epoch_rng if mid_epoch else None,
-            loop_rng=loop_rng if mid_epoch and loop_rng != epoch_rng else None,
+            epoch_rng=epoch_rng,
+            loop_rng=loop_rng if loop_rng != epoch_rng else None,
             loaders=[capture_loader(loader) for loader in self._loaders],
             loop_loader=self.loop_loader if mid_epoch else None,
             subject=to_json_data(subject.run_state()) if has(subject, HasRunState) else None,

@@ -137,7 +137,7 @@ def test_after_a_signal_charts_hparams_and_story_are_those_of_the_uninterrupted_
 ) -> None:
     """No stop that was none, no second point of a hyperparameter, no file that the signal needed."""
     charts, story = by_signal(tmp_path / "unbroken")
-    found, told = by_signal(tmp_path / "run", *ends, kind=kind)
+    found, logged = by_signal(tmp_path / "run", *ends, kind=kind)
 
     def without_places(charted: dict[Any, Any]) -> dict[Any, Any]:
         return {key: [each.replace("/unbroken", "/run") for each in values] for key, values in charted.items()}
@@ -151,8 +151,8 @@ def test_after_a_signal_charts_hparams_and_story_are_those_of_the_uninterrupted_
     hparams = [key for key in found if key[1].startswith("hparam/")]
     assert hparams
     assert len({(run, tag) for run, tag, _ in hparams}) == len(hparams)
-    assert [line.partition(" in ")[0] for line in told[-4:]] == [line.partition(" in ")[0] for line in story[-4:]]
-    assert told[:-4] == story[:-4]
+    assert [line.partition(" in ")[0] for line in logged[-4:]] == [line.partition(" in ")[0] for line in story[-4:]]
+    assert logged[:-4] == story[:-4]
 
 
 def test_the_hyperparameters_show_the_epoch_that_was_restored(tmp_path: Path) -> None:
