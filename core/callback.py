@@ -187,6 +187,10 @@ class Callback(BaseModel):
         """Return absolute paths of directories that it writes to; a journal is put in the first of them."""
         return self.locked_directories()
 
+    def path_settings(self) -> tuple[str, ...]:
+        """Return the names of the settings that are paths: a run that was moved has the same settings elsewhere."""
+        return ()
+
     def checkpoint_patterns(self, subject: object = None) -> tuple[str, ...]:
         """Return ``glob`` patterns of the checkpoints of ``subject`` that the callback may have written."""
         return ()

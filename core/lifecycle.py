@@ -173,7 +173,7 @@ class Lifecycle:
             self.group.begin(settings, self.stop_requests)
             directories = executor.note_directories(self.callbacks.values())
             self.collector.enabled = bool(directories)
-            self.ends.directories = directories
+            self.ends.directories, self.state.start = directories, executor.writer.start
             bind("lock_directories", executor.lock_directories)(self.at_end)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
@@ -361,7 +361,7 @@ class Lifecycle:
             stopped=bool(state.stop_actions),
             reason=state.reason,
             best=self.monitors.best(),
-            checkpoints=tuple(state.files),
+            checkpoints=tuple(map(state.start.shown, state.files)),
             learning_rates=rates,
             failures=tuple(self.failures.all),
             decisions=tuple(state.decision_log),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
@@ -29,6 +29,14 @@ class Written(NamedTuple):
     """The checkpoints that could not be written, if the plugins that asked for them let the run continue."""
 
 
+class StorableState(Protocol):
+    """The state of a run, which each checkpoint of one moment stores with its own relative paths."""
+
+    def stored_at(self, path: Location, start: StartDirectory, slots: Mapping[str, Any], /) -> dict[str, Any]:
+        """Return the state as the checkpoint at a path stores it."""
+        ...
+
+
 class StateSource(Protocol):
     """The state of a run, as checkpoints store it: the part of ``StateCollector`` that a writer uses."""
 
@@ -36,8 +44,8 @@ class StateSource(Protocol):
         """Return the state of this rank."""
         ...
 
-    def checkpoint_state(self, decision: Decision, other_ranks: Sequence[Any]) -> BaseModel:
-        """Return the state of the run after the plugins have decided ``decision``; it has a field ``slots``."""
+    def checkpoint_state(self, decision: Decision, other_ranks: Sequence[Any]) -> StorableState:
+        """Return the state of the run after the plugins have decided ``decision``."""
         ...
 
     def progress(self) -> dict[str, Any]:
@@ -213,7 +221,7 @@ class CheckpointWriter:
 
         return payload
 
-    def _metadata(self, path: Location, actions: list[Save], state: BaseModel | None) -> dict[str, Any]:
+    def _metadata(self, path: Location, actions: list[Save], state: StorableState | None) -> dict[str, Any]:
         progress, weights_only = self._source.progress(), all(action.weights_only for action in actions)
         if state is None:  # rank 0 has it
             return {"step": progress["step"], "weights_only": weights_only}
@@ -222,7 +230,7 @@ class CheckpointWriter:
             **progress,
             "weights_only": weights_only,
             "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
-            "run_state": state.model_copy(update={"slots": slots}).model_dump(exclude_defaults=True),
+            "run_state": state.stored_at(path, self.start, slots),
         }
 
     def _sharded(self, suffix: str) -> bool:

@@ -93,7 +93,8 @@ class SnapshotStore:
         found: dict[str, Any] = {slot: {"file": None, "digest": "", "lost": True} for slot in self._lost}
         for slot in self._kept.keys() - self._lost:
             file = self._files.get(slot)
-            name = None if file is None else relative_to(file.path, path.parent)
+            # links followed on both sides, since the file may be named by a path without them
+            name = None if file is None else relative_to(file.path.resolve(), path.parent.resolve())
             found[slot] = {"file": name, "digest": "" if file is None else file.digest}
         return found
 
@@ -185,11 +186,12 @@ def find_snapshot_files(
         CheckpointError: A file cannot be read, or a directory is damaged.
     """
     files, lost = dict[str, SnapshotFile | None](), dict[str, str]()
+    directory = checkpoint.path.parent.resolve()
     for slot, reference in slots.items():
         flaw = "it could not be written before the run ended" if reference.get("lost") else ""
         file = None
         if not flaw and reference["file"] is not None:
-            file = SnapshotFile(resolve_relative(checkpoint.path.parent, reference["file"]), reference["digest"])
+            file = SnapshotFile(resolve_relative(directory, reference["file"]), reference["digest"])
             flaw = _find_flaw(file, verify=verify)
         if flaw:
             lost[slot] = flaw

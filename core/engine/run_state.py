@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from ..checkpoints import Checkpoint
@@ -12,7 +12,7 @@ from ..errors import LoopError
 from ..metrics.running_means import RunningMeans
 from ..resume.state import Position
 from ..settings.arguments import whole_number
-from ..storage.paths import Location, location
+from ..storage.paths import Location, StartDirectory, location
 from .counters import Counters
 from .execution_result import ExecutionResult
 
@@ -67,9 +67,11 @@ class RunState:
         """The stops that end the run."""
         self.checkpoints: list[Checkpoint] = []
         """Every checkpoint that was committed, including those that were replaced or deleted since."""
-        self.files: list[Location] = []
-        """The checkpoints that were written and not deleted since, in the order in which they were last written."""
-        self._pending_deletes: list[Location] = []
+        self.start = StartDirectory()
+        """Where relative paths start; the run fixes it when it begins."""
+        self._files: dict[Location, Location] = {}
+        """The identity of each file in ``files`` to its path as it was given."""
+        self._pending_deletes: dict[Location, Location] = {}
         self.resumed: Checkpoint | None = None
         """The checkpoint that the run was resumed from; None if it was not."""
         self.stays_over = False
@@ -82,6 +84,19 @@ class RunState:
         """What ended the run, if an error did."""
         self.errors_at_end: list[Exception] = []
         """What plugins have raised in ``on_train_end`` so far."""
+
+    @property
+    def files(self) -> list[Location]:
+        """The checkpoints that were written and not deleted since, in the order in which they were last written."""
+        return list(self._files.values())
+
+    @files.setter
+    def files(self, files: Iterable[Location]) -> None:
+        self._files = {self.start.identity(path): path for path in files}
+
+    def has_file(self, path: str) -> bool:
+        """Return whether ``files`` has the file at a path, in whichever form it was given."""
+        return self.start.identity(location(path)) in self._files
 
     @property
     def batch(self) -> int:
@@ -185,22 +200,28 @@ class RunState:
             result: What was executed, written, and not written.
             exists: Whether there is a checkpoint at a path; called only for saves that failed.
         """
-        saved = [location(action.path) for action in result.done if isinstance(action, Save)]
-        deleted = [location(action.source) for action in result.done if isinstance(action, Forget)]
+        saved = self._identities(action.path for action in result.done if isinstance(action, Save))
+        deleted = self._identities(action.source for action in result.done if isinstance(action, Forget))
         if result.failed:  # the files that the failed saves were to replace are not deleted
-            kept = (path for path in self._pending_deletes if path not in self.files and exists(path))
-            self.files = [*kept, *self.files]
+            pending = self._pending_deletes.items()
+            kept = {place: path for place, path in pending if place not in self._files and exists(path)}
+            self._files = {**kept, **self._files}
         if saved or deleted:
-            self._pending_deletes = [path for path in deleted if path in self.files]
-            gone = {*saved, *deleted}
-            self.files = [path for path in self.files if path not in gone] + list(dict.fromkeys(saved))
+            self._pending_deletes = {place: self._files[place] for place in deleted if place in self._files}
+            for place in (*deleted, *saved):
+                self._files.pop(place, None)
+            self._files.update(saved)
         self.checkpoints += result.committed
         for failure in result.failed:  # a file that is saved again may be written only now
-            if failure.path in self.files and failure.path not in saved and not exists(failure.path):
-                self.files.remove(failure.path)
+            place = self.start.identity(failure.path)
+            if place in self._files and place not in saved and not exists(failure.path):
+                del self._files[place]
         self.stop_actions += [each for each in result.done if isinstance(each, Stop) and each not in self.stop_actions]
         if result.done:
             self.decision_log.append((self.epoch, result.done))
+
+    def _identities(self, paths: Iterable[str]) -> dict[Location, Location]:
+        return {self.start.identity(path): path for path in map(location, paths)}
 
     @property
     def reason(self) -> str:

@@ -18,6 +18,7 @@ from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.serialization import CompressedLog, to_json_data
 from ..resume.state import CheckpointState, PluginState, RankState
+from ..storage.paths import as_text
 from .run_state import RunState
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class StateCollector:
         self.loop_loader: Any = None
         self._plugins = plugins
         self._settings = {name: settings_of(callbacks.get(name)) for name in plugins}
+        self._path_settings = {name: each.path_settings() for name, each in callbacks.items()}
         saving = [each for each in callbacks.values() if each.checkpoint_patterns()]
         self._saves_may_fail = bool(saving) and all(getattr(each, "on_error", "raise") == "warn" for each in saving)
         self._failures = failures
@@ -142,7 +144,7 @@ class StateCollector:
             rank_state=self.rank_state(),
             history=self._history_text(),
             validated=state.validated,
-            files=[str(file) for file in state.files],
+            files=list(map(as_text, state.files)),
             stop_actions=[action_to_json(each) for each in state.stop_actions if each.by != REQUEST],
             decision=[action_to_json(each) for each in decision if not state.interrupted],
             decision_log=self._decisions.text(state.decision_log, _logged),
@@ -189,7 +191,8 @@ class StateCollector:
                     add_plugin_note(error, "state_dict", name)
                     raise
                 self._failures.record_hook_error(name, "state_dict", error)
-        return PluginState(name=name, callback=callback, settings=settings, state_dict=state_dict)
+        places = {each: "" for each in self._path_settings.get(name, ()) if isinstance(settings.get(each), str)}
+        return PluginState(name=name, callback=callback, settings=settings, state_dict=state_dict, places=places)
 
 
 def _logged(entry: tuple[int, Decision]) -> Any:

@@ -19,7 +19,7 @@ from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
-from ..storage.paths import Location, location
+from ..storage.paths import Location, StartDirectory, location
 from ..storage.sharded_directory import read_part
 from .loader_resumption import LoaderResumption
 from .locate import state_of
@@ -82,9 +82,9 @@ class Resumption:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.checkpoint = checkpoint
+        self.checkpoint, self._start = checkpoint, StartDirectory()
         saved = _with_other_ranks(checkpoint, state_of(checkpoint), rank, world_size)
-        self.state = saved.for_rank(rank, world_size)
+        self.state = saved.for_rank(rank, world_size).found_at(checkpoint.path, self._start)
         self.mid_epoch = self.state.position.mid_epoch
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         self._leads = rank == 0
@@ -198,8 +198,8 @@ class Resumption:
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)
-        files = existing(map(location, state.files))
-        run.files = [*files, self.checkpoint.path] if self.checkpoint.path not in files else files
+        files, own = existing(map(location, state.files)), self._start.identity(self.checkpoint.path)
+        run.files = files if own in map(self._start.identity, files) else [*files, self.checkpoint.path]
 
     def restore_epoch(self, run: Resumable) -> None:
         """Restore the metrics and counters of the interrupted epoch."""
@@ -284,14 +284,14 @@ class Resumption:
     def _written_by(self, action: Save) -> Checkpoint | None:
         """Return the checkpoint that the action has written when this one was saved; None if it was not written yet."""
         path, resumed = location(action.path), self.checkpoint
-        if path == resumed.path:
-            return resumed
+        if self._start.identity(path) == self._start.identity(resumed.path):
+            return resumed.model_copy(update={"path": path})
         try:
             found = read(path)
         except CheckpointError:
             return None
         same = (found.epoch, found.step) == (resumed.epoch, resumed.step)
-        same = same and found.entry.run_state.get("plugins") == resumed.entry.run_state.get("plugins")
+        same = same and _plugin_states(found) == _plugin_states(resumed)
         return found if same else None
 
 
@@ -309,6 +309,12 @@ def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int,
         if part is not None and isinstance(checkpoint.path, Path):
             others[each - 1] = RankState.model_validate_json(read_part(checkpoint.path, part))
     return state.model_copy(update={"other_ranks": others})
+
+
+def _plugin_states(checkpoint: Checkpoint) -> list[Any]:
+    """Return what a checkpoint stores of the plugins, without paths, which depend on its directory."""
+    stored = checkpoint.entry.run_state.get("plugins", [])
+    return [{name: value for name, value in each.items() if name != "places"} for each in stored]
 
 
 def _other_suffixes(subject: object, path: Location) -> str:

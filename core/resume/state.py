@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..metrics.running_means import RunningMeans
+from ..storage.paths import Location, StartDirectory, location, relative_to
 from .serialization import compress_arrays, from_json_data, to_json_data
 
 Generators = dict[str, Any] | None
@@ -41,6 +42,8 @@ class PluginState(BaseModel):
     """The settings of that callback."""
     state_dict: Any = None
     """What the plugin's ``state_dict`` returned; None if it has none."""
+    places: dict[str, str] = Field(default_factory=dict[str, str])
+    """The settings that are paths, relative to the directory of the checkpoint."""
 
 
 class RankState(BaseModel):
@@ -100,16 +103,65 @@ class CheckpointState(BaseModel):
     """Each decision before that, with its epoch, without those of a signal, as a ``CompressedLog``."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The snapshots: name of each slot to its file."""
+    places: dict[str, str] = Field(default_factory=dict[str, str])
+    """The paths in ``files`` and ``decision``, relative to the directory of the checkpoint."""
     learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
+    """The learning rates at the time of the save."""
     script_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The rates that the script had set before the run began, or those that it has changed since."""
-    """The learning rates at the time of the save."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """Those of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
     world_size: int = 1
     other_ranks: list[RankState] = Field(default_factory=list[RankState])
     """The states of the ranks after rank 0, as differences from rank 0's."""
+
+    def stored_at(self, path: Location, start: StartDirectory, slots: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the state as the checkpoint at a path stores it, with each path relative to its directory.
+
+        Args:
+            path: The path of the checkpoint.
+            start: Where relative paths start.
+            slots: The snapshots, as the checkpoint names them.
+        """
+
+        def relative(given: str) -> str:
+            return relative_to(start.fixed(location(given)), start.fixed(path).parent)
+
+        named = [each[1] for action in self.decision if (each := _path_in(action, slots))]
+        plugins = [
+            each.model_copy(update={"places": {name: relative(each.settings[name]) for name in each.places}})
+            for each in self.plugins
+        ]
+        places = {given: relative(given) for given in (*self.files, *named)}
+        update = {"slots": dict(slots), "plugins": plugins, "places": places}
+        return self.model_copy(update=update).model_dump(exclude_defaults=True)
+
+    def found_at(self, path: Location, start: StartDirectory) -> CheckpointState:
+        """Return the state with the paths that are valid now, although the run may have been copied or moved.
+
+        Args:
+            path: The path of the checkpoint.
+            start: Where relative paths start.
+        """
+
+        def present(given: str, places: Mapping[str, str], key: str) -> str:
+            return start.present(given, places[key], path.parent) if key in places else given
+
+        decision = [
+            {**action, name: present(given, self.places, given)}
+            if (named := _path_in(action, self.slots)) and (name := named[0]) and (given := named[1])
+            else action
+            for action in self.decision
+        ]
+        plugins = [
+            each.model_copy(
+                update={"settings": {name: present(value, each.places, name) for name, value in each.settings.items()}}
+            )
+            for each in self.plugins
+        ]
+        files = [present(given, self.places, given) for given in self.files]
+        return self.model_copy(update={"decision": decision, "plugins": plugins, "files": files})
 
     def for_rank(self, rank: int, world_size: int) -> CheckpointState:
         """Return the state as one rank of the resumed run needs it.
@@ -134,6 +186,15 @@ class CheckpointState(BaseModel):
             means = _merged_means([self.rank_state, *self.other_ranks])
             state = self.rank_state.model_copy(update={"means": means})
         return self.model_copy(update={"position": position, "rank_state": state})
+
+
+def _path_in(action: Mapping[str, Any], slots: Container[str]) -> tuple[str, str] | None:
+    """Return the option of an action that names a file, and that path; None if it names none, or a slot."""
+    for name in ("path", "source"):
+        value = action.get(name)
+        if isinstance(value, str) and not (name == "source" and value in slots):
+            return name, value
+    return None
 
 
 def _compressed(states: Generators, _: Generators) -> Generators:

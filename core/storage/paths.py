@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -98,6 +99,21 @@ def location(source: Source) -> Location:
     return RemotePath(protocol, posixpath.normpath(key) if key else "")
 
 
+def _real(path: Path) -> Path:
+    """Return a path with the links to its directory followed; a link at its end stays, since a save replaces it."""
+    return Path(os.path.realpath(path)) if path.name in ("", "..") else Path(os.path.realpath(path.parent), path.name)
+
+
+def as_text(place: Location) -> str:
+    """Return the text from which ``location`` makes the same location.
+
+    >>> as_text(Path("~a")), as_text(Path("run/a")), as_text(location("s3://bucket/a"))
+    ('./~a', 'run/a', 's3://bucket/a')
+    """
+    text = place.as_posix() if isinstance(place, Path) else str(place)
+    return f"./{text}" if text.startswith("~") else text
+
+
 class StartDirectory:
     """The working directory of this moment, from which the relative paths of a run start, wherever its loop goes later.
 
@@ -112,8 +128,39 @@ class StartDirectory:
             self._directory = Path()
 
     def fixed(self, place: Location) -> Location:
-        """Return the absolute form of a location."""
-        return self._directory / place if isinstance(place, Path) else place
+        """Return the absolute form of a location, without ``..``, which may lead through a link."""
+        if not isinstance(place, Path):
+            return place
+        full = self._directory / place
+        return _real(full) if ".." in full.parts else full
+
+    def identity(self, place: Location) -> Location:
+        """Return the one form of all paths that lead to the same file, also through links to its directory."""
+        return _real(self._directory / place) if isinstance(place, Path) else place
+
+    def shown(self, place: Location) -> Location:
+        """Return a location as it is valid now: absolute if the working directory has changed."""
+        if isinstance(place, Path) and not place.is_absolute() and StartDirectory()._directory != self._directory:
+            return self._directory / place
+        return place
+
+    def present(self, given: str, relative: str, directory: Location) -> str:
+        """Return a path that was stored, as it is valid now.
+
+        Args:
+            given: The path as it was given then.
+            relative: The same, relative to the directory that has stored it: the result of ``relative_to``.
+            directory: That directory, which may have been copied or moved since.
+
+        >>> StartDirectory().present("run/a.pt", "a.pt", Path("run")), StartDirectory().present("a", "a", Path("/b"))
+        ('run/a.pt', '/b/a')
+        """
+        found = resolve_relative(directory, relative)
+        place = Path(os.path.normpath(found)) if isinstance(found, Path) else found
+        with suppress(SettingsError):
+            if self.identity(location(given)) == self.identity(place):
+                return given
+        return as_text(place)
 
 
 def absolute(source: Source) -> str:

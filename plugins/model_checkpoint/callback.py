@@ -82,6 +82,10 @@ class ModelCheckpoint(CheckpointSettings):
         """Return the directory of the files: the innermost one without a field in its path."""
         return (absolute(sibling_path(self.filepath, "", "")),)
 
+    def path_settings(self) -> tuple[str, ...]:
+        """Return "filepath"."""
+        return ("filepath",)
+
     def checkpoint_patterns(self, subject: object = None) -> tuple[str, ...]:
         """Return patterns of the template and of the fixed names; without a suffix, with each that the subject writes.
 

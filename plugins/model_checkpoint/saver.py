@@ -89,7 +89,7 @@ class Saver:
         if not self.begun:
             return None
         error, signal_file = run.error, self.names.fixed("signal")
-        obsolete = location(signal_file) in run.state.files and run.resumed is not None and error is None
+        obsolete = run.state.has_file(signal_file) and run.resumed is not None and error is None
         why = "the run has resumed from it"
         result = decision.forget(signal_file, why, rule=decision.REQUEST) if obsolete else NOTHING
         stem, reason = "end", "the training is over"

@@ -51,6 +51,10 @@ class TensorBoard(TensorBoardSettings):
         """Return the directory, as an absolute path."""
         return self.exclusive_paths()
 
+    def path_settings(self) -> tuple[str, ...]:
+        """Return "log_dir"."""
+        return ("log_dir",)
+
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with the directory as an absolute path."""
         return {**super().effective_settings(subject), "log_dir": absolute(self.log_dir)}

@@ -86,6 +86,8 @@ def test_a_loop_that_changes_its_working_directory_splits_no_run(
     assert names(start) == expected
     assert names(start.parent / "other") == names(start.parent / "third") == []
     assert all(each.flaw == "" for each in scan(start / "run") if each.path.exists())
+    assert all(path.exists() for path in moved.result.checkpoints), "also seen from another directory"
+    os.chdir(start)
     assert moved.result.checkpoints == stayed.result.checkpoints
     assert moved.subject.slope == stayed.subject.slope
 
@@ -104,6 +106,7 @@ def test_a_run_that_has_changed_its_working_directory_resumes_where_it_began(
     os.chdir(start)
 
     resumed = train(*callbacks, moves=dict.fromkeys(range(6), "../third"), resume="auto")
+    os.chdir(start)
 
     assert names(start) == expected
     assert names(start.parent / "third") == []
@@ -135,7 +138,7 @@ def test_charts_and_the_stop_file_stay_where_the_run_began(start: Path) -> None:
 def test_a_run_that_was_copied_or_moved_resumes(callbacks: list[Any], way: str, start: Path) -> None:
     """In another directory of the same machine, from the directory or by auto; the original is left as it was."""
     stayed = train(*callbacks)
-    expected = names(start)
+    expected, listed = names(start), set(stayed.result.checkpoints)
     shutil.rmtree(start / "run")
     with pytest.raises(SystemExit):
         train(*callbacks, die_at=5)
@@ -154,7 +157,128 @@ def test_a_run_that_was_copied_or_moved_resumes(callbacks: list[Any], way: str, 
     assert names(start) == before
     assert resumed.history["val_loss"] == SCORES
     assert resumed.subject.slope == stayed.subject.slope
-    assert set(resumed.result.checkpoints) == set(stayed.result.checkpoints)
+    assert set(resumed.result.checkpoints) == listed
+
+
+def best_and_last(place: str) -> list[Any]:
+    """Files in two directories."""
+    return [ModelCheckpoint(f"{place}/best/{{epoch}}", keep=1, monitor="val_loss"), ModelCheckpoint(f"{place}/last")]
+
+
+ANYWHERE: list[Callable[[str], list[Any]]] = [
+    lambda place: [ModelCheckpoint(f"{place}/run/m-{{epoch}}", keep_last=2, save_last=True)],
+    lambda place: [ModelCheckpoint(f"{place}/run/../run/m-{{epoch}}", keep_last=2)],
+    lambda place: [ModelCheckpoint(f"{place}/run/m", save_best_only=True), Journal("off.jsonl")],
+    lambda place: [ModelCheckpoint(f"{place}/run/{{epoch}}/m", keep=2)],
+    lambda place: [
+        ModelCheckpoint(f"{place}/run/m-{{epoch}}", keep=1),
+        EarlyStopping(patience=9, restore_best_weights=True),
+    ],
+    lambda place: best_and_last(f"{place}/run"),
+    lambda place: [*best_and_last(f"{place}/run"), EarlyStopping(patience=9, restore_best_weights=True)],
+    lambda place: [ModelCheckpoint(f"{place}/run/m-{{epoch}}", keep_last=2), TensorBoard(f"{place}/run/logs")],
+]
+
+
+def files_in(folder: Path) -> list[str]:
+    """The payloads and manifests below a directory."""
+    return [name for name in names(folder) if not {"logs", "off.jsonl"} & set(name.split("/"))]
+
+
+@pytest.mark.parametrize(
+    "kind", ["absolute", *(pytest.param(each, marks=pytest.mark.exhaustive) for each in ("through a link", "relative"))]
+)
+@pytest.mark.parametrize("make", ANYWHERE)
+def test_a_run_resumes_wherever_it_is_now(
+    make: Callable[[str], list[Any]], kind: str, start: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Files that one decision left are written at the new place, retention counts the files that are there."""
+    old, new = start.parent / "third", start.parent / "other"
+    (start / "old").symlink_to(old)
+    (start / "new").symlink_to(new)
+    before = {"absolute": str(old), "through a link": "old", "relative": "../third"}[kind]
+    after = {"absolute": str(new), "through a link": "new", "relative": "../other"}[kind]
+    stayed = train(*make(before))
+    expected = files_in(old)
+    shutil.rmtree(old / "run")
+    with pytest.raises(SystemExit):
+        train(*make(before), die_at=4)
+    shutil.copytree(old / "run", new / "run")
+    left = names(old)
+    for last in new.rglob("*last.npz*"):  # as if the run had died before it wrote that file
+        last.unlink()
+
+    resumed = train(*make(after), resume="auto")
+
+    assert files_in(new) == expected
+    assert names(old) == left
+    assert "starts without a state" not in caplog.text
+    assert "->" not in caplog.text
+    assert resumed.history == stayed.history
+    assert resumed.subject.slope == stayed.subject.slope
+    there = [path.absolute().resolve() for path in resumed.result.checkpoints]
+    assert sorted(there) == sorted(Path(str(path.resolve()).replace("third", "other")) for path in stayed.result.checkpoints)
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ("run/m-{epoch}", "{start}/run/m-4.npz"),
+        ("run/m-{epoch}", "../start/run/m-4.npz"),
+        ("run/m-{epoch}", "link/m-4.npz"),
+        ("{start}/run/m-{{epoch}}", "run/m-4.npz"),
+        ("link/m-{epoch}", "run/m-4.npz"),
+        ("run/../run/m-{epoch}", "{start}/run/m-4.npz"),
+        ("run/m-{epoch}", "{start}/run"),
+    ],
+)
+def test_no_file_is_listed_twice_whichever_form_its_path_has(given: str, source: str, start: Path) -> None:
+    callback = ModelCheckpoint(given.format(start=start, epoch="{epoch}"), keep_last=2, save_last=True)
+    (start / "run").mkdir()
+    (start / "link").symlink_to(start / "run")
+    stayed = train(callback)
+    expected, listed = names(start / "run"), [path.resolve() for path in stayed.result.checkpoints]
+    shutil.rmtree(start / "run")
+    (start / "run").mkdir()
+    with pytest.raises(SystemExit):
+        train(callback, die_at=4)
+    for last in (start / "run").glob("*last.npz*"):
+        last.unlink()
+
+    resumed = train(callback, resume=source.format(start=start))
+
+    assert names(start / "run") == expected
+    assert [path.resolve() for path in resumed.result.checkpoints] == listed
+
+
+def test_a_run_in_a_store_resumes_from_a_copy(start: Path) -> None:
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+
+    def callbacks(place: str) -> list[Any]:
+        return [*best_and_last(f"memory://{place}"), EarlyStopping(patience=9, restore_best_weights=True)]
+
+    def listing(place: str) -> list[str]:
+        found = [name.removeprefix(f"/{place}/") for name in files.find(f"/{place}")]
+        return sorted("slot" if ".trainbus-slot" in name else name for name in found if ".lock" not in name)
+
+    stayed = train(*callbacks("places-stayed"))
+    with pytest.raises(SystemExit):
+        train(*callbacks("places-old"), die_at=4)
+    files.copy("/places-old", "/places-new", recursive=True)
+    for name in [name for name in files.find("/places-new") if "last.npz" in name or ".lock" in name]:
+        files.rm(name)
+    left = listing("places-old")
+
+    resumed = train(*callbacks("places-new"), resume="auto")
+
+    assert listing("places-new") == listing("places-stayed")
+    assert listing("places-old") == left
+    assert resumed.subject.slope == stayed.subject.slope
+    assert [str(path).replace("stayed", "new") for path in stayed.result.checkpoints] == [
+        str(path) for path in resumed.result.checkpoints
+    ]
 
 
 @pytest.mark.parametrize(
@@ -189,9 +313,11 @@ def test_a_tilde_is_the_home_directory_for_charts_and_resumes(start: Path, monke
 
 
 def test_a_tilde_inside_a_name_is_a_character(start: Path) -> None:
-    train(ModelCheckpoint("./~m"), ModelCheckpoint("run/~/m~"))
+    train(ModelCheckpoint("./~m"), ModelCheckpoint("run/~/m~"), epochs=3)
+    resumed = train(ModelCheckpoint("./~m"), ModelCheckpoint("run/~/m~"), resume="auto")
 
     assert {"~m.npz", "run/~/m~.npz"} <= set(names(start))
+    assert set(map(str, resumed.result.checkpoints)) == {"~m.npz", "run/~/m~.npz"}
 
 
 @pytest.mark.parametrize("make", [ModelCheckpoint, TensorBoard, Journal])
