@@ -173,7 +173,8 @@ class Lifecycle:
             self.group.begin(settings, self.stop_requests)
             directories = executor.note_directories(self.callbacks.values())
             self.collector.enabled = bool(directories)
-            self.ends.directories, self.state.start = directories, executor.writer.start
+            self.ends.directories = self.collector.history.directories = directories
+            self.state.start = executor.writer.start
             bind("lock_directories", executor.lock_directories)(self.at_end)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
@@ -357,7 +358,7 @@ class Lifecycle:
             if name.split("/")[0] == "learning_rate"
         }
         return Result(
-            epochs=len(state.epoch_metrics),
+            epochs=state.earlier_epochs + len(state.epoch_metrics),
             stopped=bool(state.stop_actions),
             reason=state.reason,
             best=self.monitors.best(),

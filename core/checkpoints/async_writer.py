@@ -39,6 +39,8 @@ class PendingFile(NamedTuple):
     """The ranks that write it together; None if this process writes it alone."""
     rank_state: str = ""
     """This rank's own state, if rank 0 has not gathered it."""
+    write_history: Callable[[], object] | None = None
+    """Writes the history that the manifest names; called before the manifest is written."""
 
 
 class FailedSave(NamedTuple):
@@ -71,7 +73,7 @@ class SaveJob:
         """Write each file, also after another one failed, then call ``then``."""
         try:
             for file in self.files:
-                write = partial(self._write, file.write)
+                write = partial(self._write, file)
                 try:
                     if file.ranks is None:
                         done = commit(file.path, write, directory=file.in_parts, **file.metadata)
@@ -87,8 +89,10 @@ class SaveJob:
         self.then = None  # its traceback would keep an unused run alive
         self.files = []
 
-    def _write(self, write: Write, staged: Path) -> object:
-        written = write(staged)
+    def _write(self, file: PendingFile, staged: Path) -> object:
+        written = file.write(staged)
+        if file.write_history is not None:  # after the payload, which ranks may write together
+            file.write_history()
         if self.abandoned:
             raise CheckpointError("the run was interrupted twice")
         return written

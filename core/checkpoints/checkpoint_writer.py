@@ -17,6 +17,7 @@ from ..storage.paths import Location, StartDirectory, location
 from .async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from .collective_commit import Write
 from .commit import Checkpoint
+from .history_log import HistoryLog
 from .snapshots import SnapshotStore
 from .writer_group import WriterGroup
 
@@ -46,6 +47,10 @@ class StateSource(Protocol):
 
     def checkpoint_state(self, decision: Decision, other_ranks: Sequence[Any]) -> StorableState:
         """Return the state of the run after the plugins have decided ``decision``."""
+        ...
+
+    def history_for(self, path: Location, /) -> HistoryLog:
+        """Return the history that the checkpoint at an absolute path names, with everything until now."""
         ...
 
     def progress(self) -> dict[str, Any]:
@@ -128,10 +133,12 @@ class CheckpointWriter:
                 if self._group.left and requested:
                     raise CheckpointError("all ranks save a sharded model together, and this rank has left them")
                 for path, actions in requested.items():
-                    metadata = self._metadata(path, actions, state)
-                    write = payload(metadata["weights_only"])
                     place, in_parts = self.start.fixed(path), self._sharded(suffix_of(path))
-                    job.files.append(PendingFile(place, write, metadata, in_parts, ranks, own))
+                    log = None if state is None else self._source.history_for(place)
+                    metadata = self._metadata(place, actions, state, log)
+                    write = payload(metadata["weights_only"])
+                    write_history = None if log is None else log.write
+                    job.files.append(PendingFile(place, write, metadata, in_parts, ranks, own, write_history))
                 held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
                 if self._snapshots.unsaved and not held and self._saves_snapshots():
                     mirror = payload(not self._snapshots_more)
@@ -221,16 +228,19 @@ class CheckpointWriter:
 
         return payload
 
-    def _metadata(self, path: Location, actions: list[Save], state: StorableState | None) -> dict[str, Any]:
+    def _metadata(
+        self, place: Location, actions: list[Save], state: StorableState | None, log: HistoryLog | None
+    ) -> dict[str, Any]:
         progress, weights_only = self._source.progress(), all(action.weights_only for action in actions)
-        if state is None:  # rank 0 has it
+        if state is None or log is None:  # rank 0 has them
             return {"step": progress["step"], "weights_only": weights_only}
-        slots = self._snapshots.references(self.start.fixed(path))
+        stored = state.stored_at(place, self.start, self._snapshots.references(place))
+        history = log.reference(place.parent).model_dump(exclude_defaults=True)
         return {
             **progress,
             "weights_only": weights_only,
             "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
-            "run_state": state.stored_at(path, self.start, slots),
+            "run_state": {**stored, "history": history},
         }
 
     def _sharded(self, suffix: str) -> bool:

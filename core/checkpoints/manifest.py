@@ -17,7 +17,7 @@ from ..storage.sharded_directory import Part
 _BEFORE, _AFTER = "trainbus.", ".json"
 """What the name of a manifest adds to that of its payload. It comes first, so that the patterns by which other programs
 look for their files, such as ``snapshot*`` or ``*.pt``, pass over manifests, and ``*`` still moves them along."""
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the manifests that are read and written here."""
 SIGNED = re.compile(rb'(\{\s*"digest":\s*")([0-9a-f]*)')
 """The start of a manifest."""
@@ -61,7 +61,7 @@ class Manifest(BaseModel):
     digest: str = ""
     """SHA-256 of the manifest's own text with this string empty; the first field, so that the text can be verified
     before it is parsed."""
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     entries: list[ManifestEntry]
 
 

@@ -207,9 +207,11 @@ class Resumer:
         if end.epochs > state.epochs_finished:
             history = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(end.history)]
             log = decompress_log(end.decision_log)
-            before = len(state.epoch_metrics)
+            before = state.epochs_finished
             state.restore_end(end.epochs, end.step, history, [(epoch, decision_from_json(each)) for epoch, each in log])
-            for epoch, metrics in history[before:]:
+            for epoch, metrics in history:
+                if epoch < before:
+                    continue
                 with suppress(SettingsError):  # a new callback may monitor what that run did not log
                     self._catch_up(metrics, epoch)
 

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from ..checkpoints import Checkpoint
 from ..decision import Decision, Forget, Save, Stop
 from ..errors import LoopError
+from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.running_means import RunningMeans
+from ..resume.run_history import Followed
 from ..resume.state import Position
 from ..settings.arguments import whole_number
 from ..storage.paths import Location, StartDirectory, location
@@ -61,16 +63,25 @@ class RunState:
         """The metrics of the last epoch that ended."""
         self.epoch_metrics: list[tuple[int, Mapping[str, Any]]] = []
         """Each epoch that ended, with its metrics, including those before a resume."""
+        self.earlier_epochs = 0
+        """How many epochs ended before these, or between them, of which a resume has found no history."""
+        self.extremes = Extremes()
+        """The epochs with extreme metrics, and the last."""
         self.decision_log: list[tuple[int, Decision]] = []
         """Each decision that was executed, with its epoch, including those before a resume."""
         self.stop_actions: list[Stop] = []
         """The stops that end the run."""
         self.checkpoints: list[Checkpoint] = []
-        """Every checkpoint that was committed, including those that were replaced or deleted since."""
+        """Every checkpoint that was committed, including those that were replaced or deleted since, without the state
+        of the run at that time."""
         self.start = StartDirectory()
         """Where relative paths start; the run fixes it when it begins."""
         self._files: dict[Location, Location] = {}
         """The identity of each file in ``files`` to its path as it was given."""
+        self.file_log: list[tuple[Location, bool]] = []
+        """Each change of ``files``: a path, and whether it was written or deleted."""
+        self.followed: Followed | None = None
+        """The history that a resumed run continues."""
         self._pending_deletes: dict[Location, Location] = {}
         self.resumed: Checkpoint | None = None
         """The checkpoint that the run was resumed from; None if it was not."""
@@ -92,7 +103,9 @@ class RunState:
 
     @files.setter
     def files(self, files: Iterable[Location]) -> None:
-        self._files = {self.start.identity(path): path for path in files}
+        before, self._files = self._files, {self.start.identity(path): path for path in files}
+        self.file_log += [(path, False) for place, path in before.items() if place not in self._files]
+        self.file_log += [(path, True) for place, path in self._files.items() if place not in before]
 
     def has_file(self, path: str) -> bool:
         """Return whether ``files`` has the file at a path, in whichever form it was given."""
@@ -174,6 +187,7 @@ class RunState:
         self.epoch = max(epochs - 1, 0)
         self.step = max(step, self.step)
         self.epoch_metrics[:] = epoch_metrics
+        self.earlier_epochs, self.extremes = 0, known_epochs(epoch_metrics)
         self.metrics = epoch_metrics[-1][1] if epoch_metrics else {}
         self.decision_log[:] = decision_log
 
@@ -192,6 +206,7 @@ class RunState:
         self.metrics = metrics
         self.epochs_finished = self.epoch + 1
         self.epoch_metrics.append((self.epoch, metrics))
+        self.extremes.add(self.epoch, metrics)
 
     def record(self, result: ExecutionResult, exists: Callable[[Location], bool]) -> None:
         """Record the result of a decision.
@@ -206,16 +221,19 @@ class RunState:
             pending = self._pending_deletes.items()
             kept = {place: path for place, path in pending if place not in self._files and exists(path)}
             self._files = {**kept, **self._files}
+            self.file_log += [(path, True) for path in kept.values()]
         if saved or deleted:
             self._pending_deletes = {place: self._files[place] for place in deleted if place in self._files}
             for place in (*deleted, *saved):
                 self._files.pop(place, None)
             self._files.update(saved)
-        self.checkpoints += result.committed
+            self.file_log += [(path, False) for place, path in deleted.items() if place not in saved]
+            self.file_log += [(path, True) for path in saved.values()]
+        self.checkpoints += [each.without_state() for each in result.committed]
         for failure in result.failed:  # a file that is saved again may be written only now
             place = self.start.identity(failure.path)
             if place in self._files and place not in saved and not exists(failure.path):
-                del self._files[place]
+                self.file_log.append((self._files.pop(place), False))
         self.stop_actions += [each for each in result.done if isinstance(each, Stop) and each not in self.stop_actions]
         if result.done:
             self.decision_log.append((self.epoch, result.done))

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, has
+from ..checkpoints.history_log import HistoryLog
 from ..decision import REQUEST, Decision, Restore
 from ..decision_json import action_to_json, decision_to_json
 from ..errors import SettingsError
@@ -16,9 +17,10 @@ from ..resume.dataloader_state import capture_loader
 from ..resume.end_record import EndRecord
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
-from ..resume.serialization import CompressedLog, to_json_data
+from ..resume.run_history import RunHistory, storable
+from ..resume.serialization import compress_log, to_json_data
 from ..resume.state import CheckpointState, PluginState, RankState
-from ..storage.paths import as_text
+from ..storage.paths import Location
 from .run_state import RunState
 
 T = TypeVar("T")
@@ -59,7 +61,8 @@ class StateCollector:
         self._failures = failures
         self._world_size = world_size
         self._loaders: list[Any] = []
-        self._history, self._decisions = CompressedLog(), CompressedLog()
+        self.history = RunHistory(state)
+        """What checkpoints name of the run's past."""
 
     def check_plugins(self) -> None:
         """Refuse plugins whose state no checkpoint can store, or report them if no save needs to succeed.
@@ -118,7 +121,7 @@ class StateCollector:
             epoch_rng = rng if self.epoch_rng is None and self.enabled else to_json_data(self.epoch_rng)
             loop_rng = to_json_data(self.loop_rng)
         return RankState(
-            means=_storable(state.means.sums()) if mid_epoch else None,
+            means=storable(state.means.sums()) if mid_epoch else None,
             rng=rng,
             epoch_rng=epoch_rng,
             loop_rng=loop_rng if loop_rng != epoch_rng else None,
@@ -142,12 +145,11 @@ class StateCollector:
             run=state.run_id,
             position=position,
             rank_state=self.rank_state(),
-            history=self._history_text(),
+            epochs_recorded=state.earlier_epochs + len(state.epoch_metrics),
+            known_epochs=[(epoch, storable(metrics)) for epoch, metrics in state.extremes.epochs()],
             validated=state.validated,
-            files=list(map(as_text, state.files)),
             stop_actions=[action_to_json(each) for each in state.stop_actions if each.by != REQUEST],
             decision=[action_to_json(each) for each in decision if not state.interrupted],
-            decision_log=self._decisions.text(state.decision_log, _logged),
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
             script_learning_rates=dict(state.script_learning_rates),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
@@ -173,12 +175,15 @@ class StateCollector:
                 PluginState(name=name, callback=callback, settings=settings)
                 for name, (callback, settings) in self._settings.items()
             ],
-            history=self._history_text(),
-            decision_log=self._decisions.text(state.decision_log, _logged),
+            history=compress_log((epoch, storable(metrics)) for epoch, metrics in state.epoch_metrics),
+            decision_log=compress_log(
+                (epoch, decision_to_json(each)) for epoch, each in state.decision_log if REQUEST not in each.askers
+            ),
         )
 
-    def _history_text(self) -> str:
-        return self._history.text(self.state.epoch_metrics, lambda each: (each[0], _storable(each[1])))
+    def history_for(self, path: Location) -> HistoryLog:
+        """Return the history that the checkpoint at an absolute path names, with everything until now."""
+        return self.history.log_for(path)
 
     def _plugin_state(self, name: str, plugin: object) -> PluginState:
         callback, settings = self._settings[name]
@@ -193,19 +198,3 @@ class StateCollector:
                 self._failures.record_hook_error(name, "state_dict", error)
         places = {each: "" for each in self._path_settings.get(name, ()) if isinstance(settings.get(each), str)}
         return PluginState(name=name, callback=callback, settings=settings, state_dict=state_dict, places=places)
-
-
-def _logged(entry: tuple[int, Decision]) -> Any:
-    epoch, decision = entry
-    return None if REQUEST in decision.askers else (epoch, decision_to_json(decision))
-
-
-def _storable(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics that are numbers or arrays of them."""
-    found: dict[str, Any] = {}
-    for name, value in metrics.items():
-        try:
-            found[name] = to_json_data(value)
-        except TypeError:
-            continue
-    return found

@@ -44,9 +44,9 @@ class EndRecord(BaseModel):
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
     """The plugins with their settings, without their states."""
     history: str = ""
-    """Each epoch with its metrics, as a ``CompressedLog``."""
+    """Each epoch with its metrics, as text of ``compress_log``."""
     decision_log: str = ""
-    """Each decision with its epoch, as a ``CompressedLog``."""
+    """Each decision with its epoch, as text of ``compress_log``."""
 
     def valid_stops(self, plugins: Mapping[str, object], callbacks: Mapping[str, Callback]) -> list[Stop]:
         """Return the stops of plugins whose settings are the same now, and those of the loop.

@@ -11,11 +11,13 @@ from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, has, missing
 from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import RANK_FILE
+from ..checkpoints.history_log import history_file
 from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
 from ..decision import Action, Decision, Forget, Save, Stop
 from ..decision_json import action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
+from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
@@ -26,7 +28,8 @@ from .locate import state_of
 from .matching import match_plugins
 from .rng_state import restore_rng_state
 from .script_rates import apply_script_rates, rates_of
-from .serialization import decompress_log, from_json_data
+from .run_history import Followed, Past, read_past
+from .serialization import from_json_data
 from .state import CheckpointState, Position, RankState
 
 T = TypeVar("T")
@@ -38,8 +41,12 @@ class Resumable(Protocol):
     run_id: str
     resumed: Checkpoint | None
     epoch_metrics: list[tuple[int, Mapping[str, Any]]]
+    earlier_epochs: int
+    extremes: Extremes
+    followed: Followed | None
     metrics: Mapping[str, Any]
     decision_log: list[tuple[int, Decision]]
+    file_log: list[tuple[Location, bool]]
     stop_actions: list[Stop]
     files: list[Location]
     epoch: int
@@ -189,16 +196,25 @@ class Resumption:
         state, position = self.state, self.position
         run.resumed = self.checkpoint
         run.run_id = state.run or run.run_id
-        run.epoch_metrics = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(state.history)]
-        run.metrics = run.epoch_metrics[-1][1] if run.epoch_metrics else {}
-        run.decision_log = [(epoch, decision_from_json(each)) for epoch, each in decompress_log(state.decision_log)]
+        past, known = self._past(), True
+        if past is None:
+            epochs = [(epoch, from_json_data(metrics)) for epoch, metrics in state.known_epochs]
+            past, known = Past(epochs, [], []), False
+        run.epoch_metrics, run.decision_log = past.epochs, past.decisions
+        run.earlier_epochs, run.extremes = state.epochs_recorded - len(past.epochs), known_epochs(past.epochs)
+        run.metrics = past.epochs[-1][1] if past.epochs else {}
         stops = [action_from_json(each) for each in state.stop_actions]
         run.stop_actions += [each for each in stops if isinstance(each, Stop) and self._still_valid(each)]
         run.script_learning_rates = self._script_rates
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)
-        files, own = existing(map(location, state.files)), self._start.identity(self.checkpoint.path)
+        run.files = past.files
+        if known and state.history.file:
+            file = history_file(self.checkpoint.path.parent, state.history)
+            counts = len(past.epochs), len(past.decisions), len(run.file_log)
+            run.followed = Followed(file, state.history, counts)
+        files, own = existing(past.files), self._start.identity(self.checkpoint.path)
         run.files = files if own in map(self._start.identity, files) else [*files, self.checkpoint.path]
 
     def restore_epoch(self, run: Resumable) -> None:
@@ -236,6 +252,14 @@ class Resumption:
         self.mid_epoch = False
         self.restore_rng(subject)
         self._restore_run_state(subject)
+
+    def _past(self) -> Past | None:
+        """Return what the run did before the checkpoint; None, and a line, if its history is missing or damaged."""
+        try:
+            return read_past(self.checkpoint, self.state.history, self._start)
+        except CheckpointError as error:
+            self._warn("the history before epoch %d is missing: %s", self.position.epochs + 1, error)
+            return None
 
     def _restore_run_state(self, subject: object) -> None:
         saved = self.state.rank_state.subject

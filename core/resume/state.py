@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..checkpoints.history_log import HistoryReference
 from ..metrics.running_means import RunningMeans
 from ..storage.paths import Location, StartDirectory, location, relative_to
 from .serialization import compress_arrays, from_json_data, to_json_data
@@ -90,21 +91,21 @@ class CheckpointState(BaseModel):
     position: Position
     rank_state: RankState
     """The state of rank 0, or of this rank once ``for_rank`` was called."""
-    history: str
-    """Each epoch that ended, with its metrics, as a ``CompressedLog``."""
+    history: HistoryReference = Field(default_factory=HistoryReference)
+    """The file that has each epoch that ended, each decision before ``decision``, and each file."""
+    epochs_recorded: int = 0
+    """How many epochs have ended."""
+    known_epochs: list[tuple[int, dict[str, Any]]] = Field(default_factory=list[tuple[int, dict[str, Any]]])
+    """The epochs of these that decisions may need: those with extreme metrics, and the last."""
     validated: bool = False
-    files: list[str] = Field(default_factory=list[str])
-    """The checkpoints that were written and not deleted."""
     stop_actions: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     decision: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     """The actions of the decision that saved this checkpoint; those after the save may not have been executed. Empty
     for a save that a signal asked for."""
-    decision_log: str = ""
-    """Each decision before that, with its epoch, without those of a signal, as a ``CompressedLog``."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The snapshots: name of each slot to its file."""
     places: dict[str, str] = Field(default_factory=dict[str, str])
-    """The paths in ``files`` and ``decision``, relative to the directory of the checkpoint."""
+    """The paths in ``decision``, relative to the directory of the checkpoint."""
     learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The learning rates at the time of the save."""
     script_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
@@ -133,7 +134,7 @@ class CheckpointState(BaseModel):
             each.model_copy(update={"places": {name: relative(each.settings[name]) for name in each.places}})
             for each in self.plugins
         ]
-        places = {given: relative(given) for given in (*self.files, *named)}
+        places = {given: relative(given) for given in named}
         update = {"slots": dict(slots), "plugins": plugins, "places": places}
         return self.model_copy(update=update).model_dump(exclude_defaults=True)
 
@@ -160,8 +161,7 @@ class CheckpointState(BaseModel):
             )
             for each in self.plugins
         ]
-        files = [present(given, self.places, given) for given in self.files]
-        return self.model_copy(update={"decision": decision, "plugins": plugins, "files": files})
+        return self.model_copy(update={"decision": decision, "plugins": plugins})
 
     def for_rank(self, rank: int, world_size: int) -> CheckpointState:
         """Return the state as one rank of the resumed run needs it.

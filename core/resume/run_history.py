@@ -1,0 +1,158 @@
+"""What a run has done, in the files beside its checkpoints: its history, its past decisions, and its files."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ..checkpoints import Checkpoint
+from ..checkpoints.history_log import HistoryLog, HistoryReference, read_history
+from ..decision import REQUEST, Decision
+from ..decision_json import decision_from_json, decision_to_json
+from ..errors import CheckpointError, TrainbusError
+from ..storage.paths import Location, StartDirectory, as_text, location, relative_to, resolve_relative
+from .serialization import from_json_data, to_json_data
+
+EPOCH, DECISION, WRITTEN, DELETED = "epoch", "decision", "written", "deleted"
+"""The kinds of records."""
+
+
+class Past(NamedTuple):
+    """What a run did before a checkpoint."""
+
+    epochs: list[tuple[int, Mapping[str, Any]]]
+    """Each epoch that ended, with its metrics."""
+    decisions: list[tuple[int, Decision]]
+    """Each decision that was executed, with its epoch."""
+    files: list[Location]
+    """The files that were written and not deleted."""
+
+
+class Followed(NamedTuple):
+    """The history of the checkpoint from which a run was resumed."""
+
+    file: Location
+    reference: HistoryReference
+    counts: tuple[int, int, int]
+    """How many epochs, decisions and changes of files of the run it has."""
+
+
+class HistorySource(Protocol):
+    """The data of a run that its history holds."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def start(self) -> StartDirectory: ...
+    @property
+    def epoch_metrics(self) -> Sequence[tuple[int, Mapping[str, Any]]]: ...
+    @property
+    def decision_log(self) -> Sequence[tuple[int, Decision]]: ...
+    @property
+    def file_log(self) -> Sequence[tuple[Location, bool]]: ...
+    @property
+    def followed(self) -> Followed | None: ...
+
+
+class RunHistory:
+    """Appends what a run does to a history in each directory in which it saves.
+
+    Args:
+        source: The data of the run.
+    """
+
+    def __init__(self, source: HistorySource) -> None:
+        self.directories: tuple[Location, ...] = ()
+        """The directories that the run owns."""
+        self._source = source
+        self._logs: dict[Location, tuple[HistoryLog, list[int]]] = {}
+        """A directory to its history, and how many epochs, decisions and changes of files it has."""
+
+    def log_for(self, path: Location) -> HistoryLog:
+        """Return the history of a checkpoint, with everything until now.
+
+        Args:
+            path: The absolute path of the checkpoint.
+        """
+        source, directory = self._source, self._directory_of(path)
+        own = source.start.identity(directory)
+        if own not in self._logs or not self._logs[own][0].is_there:
+            self._logs[own] = self._new(directory, own, first=own not in self._logs)
+        log, done = self._logs[own]
+        log.add(self._records(done, directory))
+        done[:] = len(source.epoch_metrics), len(source.decision_log), len(source.file_log)
+        return log
+
+    def _new(self, directory: Location, own: Location, *, first: bool) -> tuple[HistoryLog, list[int]]:
+        source, log = self._source, HistoryLog(directory, self._source.run_id)
+        followed = source.followed
+        if first and followed is not None and source.start.identity(followed.file.parent) == own:
+            with suppress(OSError):  # it has gone since it was read
+                log.follow(followed.file, followed.reference)
+                return log, list(followed.counts)
+        return log, [0, 0, 0]
+
+    def _records(self, done: Sequence[int], directory: Location) -> Iterator[list[Any]]:
+        source = self._source
+        for epoch, metrics in source.epoch_metrics[done[0] :]:
+            yield [EPOCH, epoch, storable(metrics)]
+        for epoch, decision in source.decision_log[done[1] :]:
+            if REQUEST not in decision.askers:
+                yield [DECISION, epoch, decision_to_json(decision)]
+        for path, written in source.file_log[done[2] :]:
+            place = relative_to(source.start.fixed(path), directory)
+            yield [WRITTEN if written else DELETED, as_text(path), place]
+
+    def _directory_of(self, path: Location) -> Location:
+        """Return the innermost owned directory around a file, else its own directory."""
+        start, directory = self._source.start, path.parent
+        owned = set(map(start.identity, self.directories))
+        while start.identity(directory) not in owned:
+            if directory.parent == directory:
+                return path.parent
+            directory = directory.parent
+        return directory
+
+
+def read_past(checkpoint: Checkpoint, reference: HistoryReference, start: StartDirectory) -> Past:
+    """Return what a run did before a checkpoint.
+
+    Args:
+        checkpoint: The checkpoint.
+        reference: The history that it names.
+        start: Where relative paths start.
+
+    Raises:
+        CheckpointError: The history is missing or damaged.
+    """
+    directory = checkpoint.path.parent
+    records = read_history(directory, reference)
+    # the files are named relative to the directory of the history
+    origin = resolve_relative(directory, reference.file).parent if reference.file else directory
+    past, files = Past([], [], []), dict[Location, Location]()
+    try:
+        for kind, *values in records:
+            if kind == EPOCH:
+                past.epochs.append((int(values[0]), dict(from_json_data(values[1]))))
+            elif kind == DECISION:
+                past.decisions.append((int(values[0]), decision_from_json(values[1])))
+            elif kind in (WRITTEN, DELETED):
+                file = location(start.present(values[0], values[1], origin))
+                files.pop(start.identity(file), None)
+                if kind == WRITTEN:
+                    files[start.identity(file)] = file
+    except (ValueError, TypeError, LookupError, TrainbusError) as error:
+        raise CheckpointError(f"its history cannot be read: {error}") from error
+    return past._replace(files=list(files.values()))
+
+
+def storable(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics that are numbers or arrays of them, as plain data."""
+    found: dict[str, Any] = {}
+    for name, value in metrics.items():
+        try:
+            found[name] = to_json_data(value)
+        except TypeError:
+            continue
+    return found
