@@ -31,6 +31,7 @@ from typing import Any
 
 from trainbus import MissingDependency, Run, hookimpl
 from trainbus.checkpoints import Checkpoint, entries_of, manifest_of, payloads_in
+from trainbus.checkpoints.history_log import reference_in
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.backend import backend_for, existing
 from trainbus.storage.paths import Location, resolve_relative
@@ -108,7 +109,9 @@ def _files_of(path: Location) -> list[Location]:
     """Return a payload, its manifest, and the snapshot files in its directory that the manifest refers to."""
     slots = [slot["file"] for entry in entries_of(path) for slot in entry.run_state.get("slots", {}).values()]
     snapshots = [resolve_relative(path.parent, file) for file in dict.fromkeys(slots) if file and os.sep not in file]
-    return [path, manifest_of(path), *snapshots]
+    histories = (reference_in(entry.run_state) for entry in entries_of(path))
+    files = {each.file for each in histories if each is not None and each.file and "/" not in each.file}
+    return [path, manifest_of(path), *snapshots, *(path.parent / file for file in sorted(files))]
 
 
 def _copy(file: Location, target: Path) -> None:

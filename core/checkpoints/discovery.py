@@ -12,6 +12,7 @@ from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts, remove_stale_parts
 from .commit import Checkpoint, present_entries, read
+from .history_log import find_history_flaws, reference_in
 from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_of
 
 
@@ -97,6 +98,33 @@ def newest(
         else:
             first = Checkpoint(path=found.path, entry=found.entry)
     return first, skipped
+
+
+def histories_named_in(directory: Location, patterns: Iterable[Location] = ()) -> set[str]:
+    """Return the names of the histories that the manifests of a directory, and of those directly in it, name.
+
+    Args:
+        directory: The directory.
+        patterns: Further payloads, as patterns of ``glob``.
+    """
+    found = set(payloads_in(directory))
+    for place in directory.iterdir() if isinstance(directory, Path) else ():
+        found.update(payloads_in(place) if place.is_dir() else ())
+    manifests = (path for pattern in patterns for path in backend_for(manifest_of(pattern)).glob())
+    found |= {payload for path in manifests if (payload := payload_of(path))}
+    references = (reference_in(entry.run_state) for path in found for entry in entries_of(path))
+    return {each.file.rpartition("/")[2] for each in references if each is not None}
+
+
+def history_flaws(found: Iterable[CheckpointInfo]) -> dict[Location, str]:
+    """Return what is wrong with the histories of checkpoints, by the path of each whose history is not intact."""
+    named = {
+        each.path: reference
+        for each in found
+        if each.entry is not None and (reference := reference_in(each.entry.run_state)) is not None
+    }
+    flaws = find_history_flaws((path.parent, reference) for path, reference in named.items())
+    return {path: flaws[key] for path, reference in named.items() if (key := reference.key) in flaws}
 
 
 def remove_debris(directory: Location) -> None:

@@ -18,7 +18,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,6 +40,14 @@ before this one."""
 _HERE = re.compile(rf"(\.\./)*{NAME.pattern}")
 
 
+class HistoryKey(NamedTuple):
+    """A part of a file that counts as a history."""
+
+    file: str
+    length: int
+    digest: str
+
+
 class HistoryReference(BaseModel):
     """What a manifest names of a history."""
 
@@ -53,6 +61,11 @@ class HistoryReference(BaseModel):
     """The SHA-256 digest of these bytes."""
     records: list[Any] = Field(default_factory=list[Any])
     """The records after these."""
+
+    @property
+    def key(self) -> HistoryKey:
+        """What identifies the part of the file that counts."""
+        return HistoryKey(self.file, self.length, self.digest)
 
 
 class HistoryLog:
@@ -206,38 +219,36 @@ def history_file(directory: Location, reference: HistoryReference) -> Location:
     return resolve_relative(directory.resolve(), reference.file)
 
 
-def find_history_flaws(references: Iterable[tuple[Location, HistoryReference]]) -> dict[tuple[str, int, str], str]:
+def find_history_flaws(references: Iterable[tuple[Location, HistoryReference]]) -> dict[HistoryKey, str]:
     """Verify histories, each file once, although many checkpoints name the beginning of one file.
 
     Args:
         references: The directory of each manifest, and what it names.
 
     Returns:
-        The file, length and digest of each that is missing or damaged, with what is wrong, in words.
+        The key of each reference to a file that is missing or damaged, with what is wrong, in words.
     """
-    flaws: dict[tuple[str, int, str], str] = {}
-    by_file: dict[Location, set[tuple[int, str]]] = {}
+    flaws: dict[HistoryKey, str] = {}
+    by_file: dict[Location, set[HistoryKey]] = {}
     for directory, reference in references:
         if reference.file:
             try:
-                place = history_file(directory, reference)
+                by_file.setdefault(history_file(directory, reference), set()).add(reference.key)
             except CheckpointError as error:
-                flaws[reference.file, reference.length, reference.digest] = str(error)
-                continue
-            by_file.setdefault(place, set()).add((reference.length, reference.digest))
-    for place, prefixes in by_file.items():
+                flaws[reference.key] = str(error)
+    for place, keys in by_file.items():
         try:
             data = memoryview(backend_for(place).read())
         except OSError as error:
-            why = "missing" if isinstance(error, FileNotFoundError) else f"unreadable: {error}"
-            flaws.update({(place.name, *prefix): f"{place.name} is {why}" for prefix in prefixes})
+            missing = isinstance(error, FileNotFoundError)
+            flaws.update(dict.fromkeys(keys, f"its history is {'missing' if missing else f'unreadable: {error}'}"))
             continue
         digest, done = hashlib.sha256(), 0
-        for length, expected in sorted(prefixes):
-            digest.update(data[done:length])
-            done = max(done, length)
-            if length > len(data) or digest.hexdigest() != expected:
-                flaws[place.name, length, expected] = f"{place.name} is damaged"
+        for key in sorted(keys, key=lambda key: key.length):
+            digest.update(data[done : key.length])
+            done = max(done, key.length)
+            if key.length > len(data) or digest.hexdigest() != key.digest:
+                flaws[key] = "its history is damaged"
     return flaws
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from math import isfinite
 
 from ..checkpoints import CheckpointInfo
+from ..checkpoints.discovery import history_flaws
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
 from ..storage.sizes import format_bytes
@@ -19,7 +20,8 @@ _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     """Return a line for each checkpoint, the last one, and the best one by each metric of known direction."""
     now = datetime.now(UTC)
-    rows = [_HEADER, *(_row(each, now, verified=verified) for each in found)]
+    histories = history_flaws(found) if verified else {}
+    rows = [_HEADER, *(_row(each, now, histories.get(each.path, ""), verified=verified) for each in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     sound = [each for each in found if not each.flaw]
@@ -33,6 +35,7 @@ def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
 def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     """Return a JSON list of objects; "intact" is null for a checkpoint that was not verified."""
     best = best_of(found)
+    histories = history_flaws(found) if verified else {}
     last = next((each for each in found if not each.flaw), None)
     return json.dumps(
         [
@@ -40,6 +43,7 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
                 "path": str(each.path),
                 "intact": False if each.flaw else True if verified else None,
                 "flaw": each.flaw,
+                "history": histories.get(each.path, ""),
                 "last": each is last,
                 "best": [metric for metric, (_, holder) in best.items() if holder is each],
                 **(each.entry.model_dump(mode="json", exclude={"run_state"}) if each.entry else {}),
@@ -68,8 +72,9 @@ def best_of(found: Sequence[CheckpointInfo]) -> dict[str, tuple[float, Checkpoin
     return best
 
 
-def _row(found: CheckpointInfo, now: datetime, *, verified: bool) -> tuple[str, ...]:
+def _row(found: CheckpointInfo, now: datetime, history: str, *, verified: bool) -> tuple[str, ...]:
     name, state = printable(found.path.name), printable(found.flaw) or ("intact" if verified else "not verified")
+    state += f", but {printable(history)}" if history and not found.flaw else ""
     content = found.entry
     if content is None:
         return (name, "?", "?", "?", "?", state, "")

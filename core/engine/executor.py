@@ -13,6 +13,8 @@ from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, 
 from ..checkpoints import local_copy, manifest_of, read, remove, remove_debris
 from ..checkpoints.async_writer import SaveJob
 from ..checkpoints.checkpoint_writer import CheckpointWriter, StateSource, plugins_with_failed_saves
+from ..checkpoints.discovery import histories_named_in
+from ..checkpoints.history_log import remove_unnamed
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
 from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
@@ -56,10 +58,14 @@ class Executor:
         self.writer = CheckpointWriter(subject, self.snapshots, self._writer_group, source, failures)
         self._subject = subject
         self._failures = failures
+        self._patterns: list[Location] = []
+        """What the callbacks may save, as patterns of ``glob``."""
 
     def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
         """Note and return the directories that callbacks write into."""
+        callbacks = list(callbacks)
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
+        self._patterns = [location(each) for callback in callbacks for each in callback.checkpoint_patterns(self._subject)]
         self.writer.directories = tuple(sorted(directories, key=str))
         self.writer.start = StartDirectory()
         return self.writer.directories
@@ -73,6 +79,7 @@ class Executor:
         at_end.enter_context(lock_directories(self.writer.directories))
         for directory in self.writer.directories:
             remove_debris(directory)
+            remove_unnamed(directory, partial(histories_named_in, directory, self._patterns))
 
     def execute(self, decision: Decision, other_ranks: Sequence[RankState] = ()) -> ExecutionResult:
         """Execute a decision, its actions in their order.

@@ -1,6 +1,7 @@
 """Every place that a run names is fixed when the run begins, whatever its loop does to the working directory."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,12 @@ def train(
 def names(folder: str | Path) -> list[str]:
     """All files below a directory but the lock, without the random parts of names."""
     found = (path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
-    return sorted("slot" if ".trainbus-slot" in name else name for name in found if ".lock" not in name)
+    return sorted(without_random(name) for name in found if ".lock" not in name)
+
+
+def without_random(name: str) -> str:
+    """A name without its random part."""
+    return "slot" if ".trainbus-slot" in name else re.sub("history-.*", "history", name)
 
 
 FORMS: list[list[Any]] = [
@@ -261,7 +267,7 @@ def test_a_run_in_a_store_resumes_from_a_copy(start: Path) -> None:
 
     def listing(place: str) -> list[str]:
         found = [name.removeprefix(f"/{place}/") for name in files.find(f"/{place}")]
-        return sorted("slot" if ".trainbus-slot" in name else name for name in found if ".lock" not in name)
+        return sorted(without_random(name) for name in found if ".lock" not in name)
 
     stayed = train(*callbacks("places-stayed"))
     with pytest.raises(SystemExit):

@@ -78,7 +78,8 @@ def files(folder: Path) -> dict[str, Any]:
         slots = {slot: each["digest"] for slot, each in run_state.pop("slots", {}).items()}
         for each in run_state["plugins"]:
             each.pop("settings", None)
-        for key in ("run", "files", "decision", "decision_log"):
+            each.pop("places", None)
+        for key in ("run", "decision", "places", "history"):
             run_state.pop(key, None)
         for key in ("rng", "epoch_rng", "loop_rng"):
             run_state["rank_state"].pop(key, None)

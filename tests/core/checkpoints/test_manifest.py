@@ -45,11 +45,11 @@ def test_a_manifest_of_another_format_is_refused_by_its_number() -> None:
     """One line names both formats, the payload is skipped, and the next save replaces it."""
     path = Path("best.bin")
     put(path, "old", 1)
-    text = manifest_of(path).read_text().replace('"format":2', '"format":1')
+    text = manifest_of(path).read_text().replace('"format":3', '"format":1')
     text = text[:11] + text[75:]
     manifest_of(path).write_text(text[:11] + hashlib.sha256(text.encode()).hexdigest() + text[11:])
 
-    problem = "its manifest 'trainbus.best.bin.json' is of format 1, and this version of trainbus reads format 2"
+    problem = "its manifest 'trainbus.best.bin.json' is of format 1, and this version of trainbus reads format 3"
     with pytest.raises(CheckpointError, match=f"{problem}; load the file with its framework and start a new run"):
         read(path)
     newest, (skipped,) = newest_intact(Path())

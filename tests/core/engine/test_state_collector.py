@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,13 @@ def test_what_a_collector_stores_a_resumption_restores(
     state.stop_actions += data.draw(st.permutations(stops))
     asked = decision.save("m.npz").signed("p")
     memory = collector.checkpoint_state(asked).model_dump_json(exclude_defaults=True)
+    folder = Path(tempfile.mkdtemp())
+    log = collector.history_for(folder / "m.npz")
+    log.write()
 
     entry = ManifestEntry(digest="", size=0, epoch=state.epoch, step=state.step)
-    stored = CheckpointState.model_validate_json(memory).model_dump()
-    checkpoint = Checkpoint(path=Path("m.npz"), entry=entry.model_copy(update={"run_state": stored}))
+    stored = CheckpointState.model_validate_json(memory).model_dump() | {"history": log.reference(folder).model_dump()}
+    checkpoint = Checkpoint(path=folder / "m.npz", entry=entry.model_copy(update={"run_state": stored}))
     plugin, back, failures = Remembers(), RunState(LineSubject()), Failures()
     resumption = Resumption(checkpoint, {"p": plugin}, {})
     resumption.restore_run(back)

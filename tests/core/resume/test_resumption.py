@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import traceback
@@ -212,7 +213,8 @@ class Lives(RuleBasedStateMachine):
 
 def files_in(folder: Path) -> list[str]:
     files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return sorted(file for file in files if ".trainbus-" not in file)
+    named = (re.sub(r"trainbus\.history-.*", "history", file) for file in files if ".trainbus-" not in file)
+    return sorted(named)
 
 
 Lives.TestCase.settings = settings(stateful_step_count=5)

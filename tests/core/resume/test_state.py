@@ -33,7 +33,7 @@ def saved(states: list[RankState], batches: int, *, compact: bool) -> Checkpoint
         others = [each.difference_from(first) for each in compressed]
     position = Position(epochs=2, mid_epoch=True, batches=batches)
     state = CheckpointState(
-        position=position, rank_state=states[0], history="", world_size=len(states), other_ranks=others
+        position=position, rank_state=states[0], world_size=len(states), other_ranks=others
     )
     return CheckpointState.model_validate_json(state.model_dump_json(exclude_defaults=True))
 
