@@ -15,6 +15,17 @@ from .result import Result
 from .storage.paths import Location
 
 
+class SavedCheckpoint(Protocol):
+    """A checkpoint that a run has committed."""
+
+    @property
+    def path(self) -> Location: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+
+
 class RunStateView(MetricSource, Protocol):
     """The plain data of a run, as plugins read it; ``trainbus.engine.run_state.RunState`` documents the members."""
 
@@ -29,7 +40,7 @@ class RunStateView(MetricSource, Protocol):
     @property
     def decision_log(self) -> Sequence[tuple[int, Decision]]: ...
     @property
-    def checkpoints(self) -> Sequence[Checkpoint]: ...
+    def checkpoints(self) -> Sequence[SavedCheckpoint]: ...
     @property
     def files(self) -> Collection[Location]: ...
     def has_file(self, path: str, /) -> bool: ...

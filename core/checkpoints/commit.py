@@ -59,12 +59,6 @@ class Checkpoint(BaseModel):
         """Why it was saved, in words."""
         return self.entry.reason
 
-    def without_state(self) -> Checkpoint:
-        """Return the checkpoint without what a resume needs: the state of the run, and the parts of a directory."""
-        kept = {name: getattr(self.entry, name) for name in ManifestEntry.model_fields}
-        entry = ManifestEntry.model_construct(**{**kept, "run_state": {}, "parts": ()})
-        return Checkpoint.model_construct(path=self.path, entry=entry)
-
 
 def commit(path: Location, write: Callable[[Path], object], *, directory: bool = False, **metadata: Any) -> Checkpoint:
     """Let ``write`` make a file, then replace ``path`` by it together with its run state.

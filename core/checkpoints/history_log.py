@@ -297,7 +297,9 @@ def _valid_records(data: bytes) -> list[Any]:
             continue
         try:
             record = json.loads(line)
-            kind = record[0]
+            kind = record[0] if isinstance(record, list) else None
+            if not isinstance(kind, str):
+                raise ValueError(f"it begins with {line[:20]!r}")  # noqa: TRY004 - one error for all of them
             valid = int(record[1]) if kind == BACK else valid
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise CheckpointError(f"the history has a line that is no record: {error}") from None

@@ -79,7 +79,7 @@ class Executor:
         at_end.enter_context(lock_directories(self.writer.directories))
         for directory in self.writer.directories:
             remove_debris(directory)
-            remove_unnamed(directory, partial(histories_named_in, directory, self._patterns))
+            self._prune_histories(directory)
 
     def execute(self, decision: Decision, other_ranks: Sequence[RankState] = ()) -> ExecutionResult:
         """Execute a decision, its actions in their order.
@@ -138,11 +138,17 @@ class Executor:
         return [path for path, place in places.items() if place in found]
 
     def prune_snapshots(self) -> None:
-        """Delete the files of snapshots that no checkpoint names; call this when the run is over and needs none."""
+        """Delete the files of snapshots and histories that no checkpoint names; call this when the run is over."""
         try:
             self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), over=True)
+            for directory in self.writer.directories:
+                self._prune_histories(directory)
         except OSError as error:
-            self._tolerate("snapshots", f"snapshots of deleted checkpoints could not be deleted: {error}")
+            self._tolerate("snapshots", f"files that deleted checkpoints have named could not be deleted: {error}")
+
+    def _prune_histories(self, directory: Location) -> None:
+        with suppress(FileNotFoundError):  # nothing was written there
+            remove_unnamed(directory, partial(histories_named_in, directory, self._patterns))
 
     def close(self) -> None:
         """Wait for the files, then leave the ranks that write together; those that wait for this one fail at once."""

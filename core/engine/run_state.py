@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..checkpoints import Checkpoint
 from ..decision import Decision, Forget, Save, Stop
@@ -17,6 +17,17 @@ from ..settings.arguments import whole_number
 from ..storage.paths import Location, StartDirectory, location
 from .counters import Counters
 from .execution_result import ExecutionResult
+
+
+class SavedCheckpoint(NamedTuple):
+    """A checkpoint that a run has committed."""
+
+    path: Location
+    """Its path, as it was given."""
+    epoch: int
+    """The epoch, counted from 0, in which it was saved."""
+    step: int
+    """Weight updates of the run until then."""
 
 
 class RunState:
@@ -71,9 +82,8 @@ class RunState:
         """Each decision that was executed, with its epoch, including those before a resume."""
         self.stop_actions: list[Stop] = []
         """The stops that end the run."""
-        self.checkpoints: list[Checkpoint] = []
-        """Every checkpoint that was committed, including those that were replaced or deleted since, without the state
-        of the run at that time."""
+        self.checkpoints: list[SavedCheckpoint] = []
+        """Every checkpoint that was committed, including those that were replaced or deleted since."""
         self.start = StartDirectory()
         """Where relative paths start; the run fixes it when it begins."""
         self._files: dict[Location, Location] = {}
@@ -217,6 +227,7 @@ class RunState:
         """
         saved = self._identities(action.path for action in result.done if isinstance(action, Save))
         deleted = self._identities(action.source for action in result.done if isinstance(action, Forget))
+        known = {path: path for path in saved.values()}  # so that each path is in memory once
         if result.failed:  # the files that the failed saves were to replace are not deleted
             pending = self._pending_deletes.items()
             kept = {place: path for place, path in pending if place not in self._files and exists(path)}
@@ -229,7 +240,9 @@ class RunState:
             self._files.update(saved)
             self.file_log += [(path, False) for place, path in deleted.items() if place not in saved]
             self.file_log += [(path, True) for path in saved.values()]
-        self.checkpoints += [each.without_state() for each in result.committed]
+        self.checkpoints += [
+            SavedCheckpoint(known.get(each.path, each.path), each.epoch, each.step) for each in result.committed
+        ]
         for failure in result.failed:  # a file that is saved again may be written only now
             place = self.start.identity(failure.path)
             if place in self._files and place not in saved and not exists(failure.path):

@@ -23,11 +23,17 @@ KINDS: dict[type[Action], tuple[str, str]] = {
 """The name of each kind of action, and which of its fields names the target."""
 
 
+SHOWN = 200
+"""Rows that the table of all decisions has at most; each decision has its own table in its epoch."""
+
+
 class DecisionTable:
-    """Collects the decisions of one run."""
+    """Collects the decisions of one run: the last ones, and how many there were."""
 
     def __init__(self) -> None:
         self._rows: list[list[Any]] = []
+        self._earlier = 0
+        """Rows before these."""
         self._counts: dict[str, int] = {}  # since the last `take_counts`, of every kind that ever occurred
 
     def add(self, epoch: int, decision: Decision) -> str:
@@ -42,6 +48,8 @@ class DecisionTable:
             self._counts[kind] = self._counts.get(kind, 0) + 1
             rows.append([epoch + 1, kind.replace("_", " "), shown, action.reason, action.by])
         self._rows += rows
+        self._earlier += max(len(self._rows) - SHOWN, 0)
+        del self._rows[:-SHOWN]
         return table(HEADER, rows)
 
     def take_counts(self) -> dict[str, float]:
@@ -51,13 +59,17 @@ class DecisionTable:
         return counts
 
     def table(self) -> str:
-        """Return all decisions; empty if there were none."""
-        return table(HEADER, self._rows) if self._rows else ""
+        """Return the last decisions, and how many came before; empty if there were none."""
+        if not self._rows:
+            return ""
+        earlier = f"{self._earlier} earlier decisions are shown at their own steps.\n\n" if self._earlier else ""
+        return earlier + table(HEADER, self._rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows and counts."""
-        return {"rows": self._rows, "counts": self._counts}
+        return {"rows": [list(row) for row in self._rows], "earlier": self._earlier, "counts": self._counts}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
         self._rows, self._counts = [list(row) for row in saved["rows"]], dict(saved["counts"])
+        self._earlier = saved["earlier"]

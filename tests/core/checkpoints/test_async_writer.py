@@ -253,7 +253,8 @@ def test_nothing_goes_for_a_file_that_never_came(
 
     there = {path.name for path in folder.glob("m*.npz")}
     written = {checkpoint.path.name: checkpoint for checkpoint in run.state.checkpoints}
-    ranked = sorted(written, key=lambda name: (written[name].entry.metrics["loss"], name))
+    logged = dict(run.state.epoch_metrics)
+    ranked = sorted(written, key=lambda name: (logged[written[name].epoch]["loss"], name))
     assert there >= set(ranked[:keep]) | set(sorted(written)[-keep_last or len(written) :])
     assert there == {path.name for path in run.state.files if path.name != "last.npz"}
     kept = next(each.state_dict() for each in run.plugins.values() if isinstance(each, Saver))["kept"]

@@ -1,0 +1,191 @@
+"""The history and the decisions of a run are in a file beside its checkpoints: no death and no move loses any."""
+
+import logging
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainbus import Run
+from trainbus.checkpoints import entries_of, scan
+from trainbus.cli.checkpoints import table
+from trainbus.decision_json import decision_to_json
+from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.testing import LineSubject
+
+SCORES = [5.0, 3.0, 4.0, 2.0, 6.0, 7.0, 1.0, 8.0]
+NO_JOURNAL = Journal(enabled=False)
+
+CALLBACKS: dict[str, list[Any]] = {
+    "last": [ModelCheckpoint("run/last"), ReduceLROnPlateau(patience=1)],
+    "kept": [ModelCheckpoint("run/m-{epoch}", keep=2, save_last=True), EarlyStopping(restore_best_weights=True)],
+    "steps": [ModelCheckpoint("run/m-{step}", save_freq="1 step", keep_last=2)],
+    "two places": [ModelCheckpoint("run/best/m", save_best_only=True), ModelCheckpoint("run/last")],
+    "a directory an epoch": [ModelCheckpoint("run/{epoch}/m", keep_last=2)],
+}
+
+
+def train(callbacks: list[Any], epochs: int = 8, **options: Any) -> Run:
+    with Run(LineSubject(), [*callbacks, NO_JOURNAL], verbose=0, **options) as run:
+        for epoch in run.epochs(epochs):
+            for _ in run.batches("ab"):
+                run.log(loss=run.subject.train(np.array([1.0]), np.array([3.0 + epoch])))
+            run.log(val_loss=SCORES[epoch])
+    return run
+
+
+def remembered(run: Run) -> list[Any]:
+    """What a run knows of its past."""
+    decisions = [(epoch, decision_to_json(each)) for epoch, each in run.result.decisions]
+    files = sorted(map(str, run.result.checkpoints))
+    return [run.history, run.history.epochs, decisions, files, run.result.epochs, run.result.best]
+
+
+def killed_at(call: int, callbacks: list[Any]) -> bool:
+    """Train in a process that SIGKILL ends before its n-th sync of a file; return whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        real, calls = os.fsync, iter(range(1, 1_000_000))
+
+        def dying(handle: int) -> None:
+            if next(calls) == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(handle)
+
+        os.fsync = dying
+        logging.disable(logging.CRITICAL)
+        try:
+            train(callbacks, resume="auto")
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("kind", "chain"),
+    [
+        ("last", [9, 5, 3]),
+        ("kept", [21, 2, 7]),
+        ("steps", [14, 6]),
+        ("two places", [13, 4, 5]),
+        ("a directory an epoch", [17, 6]),
+        *(pytest.param(kind, [n, n // 2 + 1, 3], marks=pytest.mark.exhaustive) for kind in CALLBACKS for n in range(2, 40)),
+    ],
+)
+def test_any_number_of_deaths_loses_no_history_and_no_decision(kind: str, chain: list[int]) -> None:
+    """Epochs, metrics, decisions, files and best values are those of the unbroken run."""
+    unbroken = remembered(train(CALLBACKS[kind]))
+    shutil.rmtree("run")
+    for call in chain:
+        killed_at(call, CALLBACKS[kind])
+
+    assert remembered(train(CALLBACKS[kind], resume="auto")) == unbroken
+
+
+@pytest.mark.parametrize("kind", CALLBACKS)
+def test_a_manifest_costs_the_same_after_many_epochs(kind: str) -> None:
+    """And the history has each epoch once."""
+    sizes = []
+    for epochs in (6, 60):
+        with Run(LineSubject(), [*CALLBACKS[kind][:2], NO_JOURNAL], verbose=0) as run:
+            for epoch in run.epochs(epochs):
+                for _ in run.batches("a"):
+                    run.log(loss=1.0)
+                run.log(val_loss=1.0 / (epoch + 1))
+        newest = scan(Path(sorted(Path("run").rglob("trainbus.*.json"), key=lambda each: each.stat().st_mtime)[-1]).parent)
+        assert newest[0].entry is not None
+        sizes.append(len(newest[0].entry.model_dump_json()))
+        shutil.rmtree("run")
+
+    assert sizes[1] < sizes[0] * 1.1
+
+
+@pytest.mark.parametrize("kind", CALLBACKS)
+def test_a_checkpoint_with_its_manifest_alone_decides_exactly(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One line says that the earlier history is missing; best values and the count of epochs are known."""
+    unbroken = train(CALLBACKS[kind])
+    shutil.rmtree("run")
+    train(CALLBACKS[kind], epochs=5)
+    for path in [*Path("run").rglob("trainbus.history-*"), *Path("run").rglob(".trainbus-end.json")]:
+        path.unlink()
+    caplog.clear()
+
+    resumed = train(CALLBACKS[kind], resume="auto")
+
+    lines = [each.getMessage() for each in caplog.records if "history" in each.getMessage()]
+    assert len(lines) == 1
+    assert "is missing; move it together with the checkpoint" in lines[0]
+    assert resumed.result.best == unbroken.result.best
+    assert (resumed.result.epochs, resumed.result.reason) == (unbroken.result.epochs, unbroken.result.reason)
+    assert resumed.subject.slope == unbroken.subject.slope
+    assert resumed.subject.learning_rate == unbroken.subject.learning_rate
+    begun = [each for each in unbroken.result.decisions if each[0] > 4]
+    assert [each for each in resumed.result.decisions if each[0] > 4] == begun
+
+    again = train(CALLBACKS[kind], resume="auto")
+    assert again.result.epochs == unbroken.result.epochs
+
+
+@pytest.mark.parametrize("older", [2, 4])
+def test_a_resume_from_an_older_checkpoint_destroys_nothing_that_another_names(older: int) -> None:
+    callbacks = [ModelCheckpoint("run/m-{epoch}"), ReduceLROnPlateau(patience=1)]
+    train(callbacks, epochs=6)
+    train([ModelCheckpoint("run/other-{epoch}")], epochs=7, resume=f"run/m-{older}.npz")
+
+    for epoch in (older, older + 1, 6):
+        shutil.copytree("run", "copy")
+        run = train([ModelCheckpoint("copy/m-{epoch}")], epochs=epoch, resume=f"copy/m-{epoch}.npz")
+        assert run.history.epochs == list(range(epoch))
+        assert run.history["val_loss"] == SCORES[:epoch]
+        shutil.rmtree("copy")
+    run = train(callbacks, epochs=7, resume="run/other-7.npz")
+    assert run.history.epochs == list(range(7))
+
+
+def test_a_history_that_was_deleted_in_the_middle_is_written_anew() -> None:
+    def run(epochs: int, **options: Any) -> Run:
+        with Run(LineSubject(), [ModelCheckpoint("run/m"), NO_JOURNAL], verbose=0, **options) as run:
+            for epoch in run.epochs(epochs):
+                if epoch == 3:
+                    next(Path("run").glob("trainbus.history-*")).unlink()
+                run.log(val_loss=SCORES[epoch])
+        return run
+
+    run(5)
+
+    assert run(6, resume="run/m.npz").history["val_loss"] == SCORES[:6]
+
+
+def test_a_verification_names_the_histories_that_are_damaged_and_no_others() -> None:
+    train([ModelCheckpoint("run/m-{epoch}")], epochs=4)
+    assert "history" not in table(scan(Path("run"), verify=True), verified=True)
+    history = next(Path("run").glob("trainbus.history-*"))
+    reference = entries_of(Path("run/m-3.npz"))[0].run_state["history"]
+    history.write_bytes(history.read_bytes()[: reference["length"]])
+
+    lines = {line.split()[0]: line for line in table(scan(Path("run"), verify=True), verified=True).splitlines() if line}
+
+    assert "intact, but its history is damaged" in lines["m-4.npz"]
+    assert all("but" not in lines[f"m-{epoch}.npz"] for epoch in (1, 2, 3))
+
+
+def test_charts_hold_a_state_that_does_not_grow() -> None:
+    sizes = []
+    for epochs in (250, 300):
+        with Run(LineSubject(), [TensorBoard("logs"), ModelCheckpoint("run/m"), NO_JOURNAL], verbose=0) as run:
+            for _ in run.epochs(epochs):
+                run.log(val_loss=1.0)
+        (entry,) = entries_of(Path("run/m.npz"))
+        (charts,) = [each for each in entry.run_state["plugins"] if each["callback"] == "TensorBoard"]
+        sizes.append(len(str(charts["state_dict"]["decisions"])))
+    assert sizes[1] < sizes[0] + 50
