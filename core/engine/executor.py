@@ -65,7 +65,9 @@ class Executor:
         """Note and return the directories that callbacks write into."""
         callbacks = list(callbacks)
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
-        self._patterns = [location(each) for callback in callbacks for each in callback.checkpoint_patterns(self._subject)]
+        self._patterns = [
+            location(each) for callback in callbacks for each in callback.checkpoint_patterns(self._subject)
+        ]
         self.writer.directories = tuple(sorted(directories, key=str))
         self.writer.start = StartDirectory()
         return self.writer.directories

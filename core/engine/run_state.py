@@ -193,11 +193,13 @@ class RunState:
         decision_log: list[tuple[int, Decision]],
     ) -> None:
         """Restore the data of a run that is over, whose last epochs no checkpoint has stored."""
+        later = sum(epoch >= self.epochs_finished for epoch, _ in epoch_metrics)
+        total = self.earlier_epochs + len(self.epoch_metrics) + later
+        self.earlier_epochs, self.extremes = total - len(epoch_metrics), known_epochs(epoch_metrics)
         self.epochs_started = self.epochs_finished = epochs
         self.epoch = max(epochs - 1, 0)
         self.step = max(step, self.step)
         self.epoch_metrics[:] = epoch_metrics
-        self.earlier_epochs, self.extremes = 0, known_epochs(epoch_metrics)
         self.metrics = epoch_metrics[-1][1] if epoch_metrics else {}
         self.decision_log[:] = decision_log
 

@@ -223,7 +223,9 @@ def test_a_run_resumes_wherever_it_is_now(
     assert resumed.history == stayed.history
     assert resumed.subject.slope == stayed.subject.slope
     there = [path.absolute().resolve() for path in resumed.result.checkpoints]
-    assert sorted(there) == sorted(Path(str(path.resolve()).replace("third", "other")) for path in stayed.result.checkpoints)
+    assert sorted(there) == sorted(
+        Path(str(path.resolve()).replace("third", "other")) for path in stayed.result.checkpoints
+    )
 
 
 @pytest.mark.parametrize(

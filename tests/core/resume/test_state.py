@@ -32,9 +32,7 @@ def saved(states: list[RankState], batches: int, *, compact: bool) -> Checkpoint
         first, *compressed = [each.compressed() for each in states]
         others = [each.difference_from(first) for each in compressed]
     position = Position(epochs=2, mid_epoch=True, batches=batches)
-    state = CheckpointState(
-        position=position, rank_state=states[0], world_size=len(states), other_ranks=others
-    )
+    state = CheckpointState(position=position, rank_state=states[0], world_size=len(states), other_ranks=others)
     return CheckpointState.model_validate_json(state.model_dump_json(exclude_defaults=True))
 
 

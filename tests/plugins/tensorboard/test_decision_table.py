@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from trainbus import Run
+from trainbus import Run, decision
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins.tensorboard.decision_table import SHOWN, DecisionTable
 from trainbus.plugins.tensorboard.layouts import LAYOUTS
 from trainbus.testing import LineSubject
 
@@ -59,3 +60,22 @@ def test_decisions_in_an_epoch_that_never_ends_are_counted(epochs: int, batches:
         assert steps == sorted(steps)
     rows = reader.Tensors("decisions")[-1].tensor_proto.string_val[0].decode().splitlines()[2:]
     assert len(rows) == 3 * epochs + batches
+
+
+@pytest.mark.parametrize("count", [1, SHOWN - 1, SHOWN, SHOWN + 1, 3 * SHOWN])
+def test_the_table_of_all_decisions_and_its_state_are_bounded(count: int) -> None:
+    """It has the last decisions, and says how many came before; a resumed run writes the same."""
+    decisions = DecisionTable()
+    for epoch in range(count):
+        decisions.add(epoch, decision.save(f"m-{epoch}.pt"))
+        resumed = DecisionTable()
+        resumed.load_state_dict(decisions.state_dict())
+        decisions = resumed if epoch % 7 == 0 else decisions
+
+    lines = decisions.table().splitlines()
+    earlier = max(count - SHOWN, 0)
+    assert lines[0].startswith(f"{earlier} earlier decisions are shown at their own steps" if earlier else "| epoch |")
+    assert (
+        len([line for line in lines if "checkpoint" in line]) == count - earlier == len(decisions.state_dict()["rows"])
+    )
+    assert f"m-{count - 1}.pt" in lines[-1]
