@@ -27,8 +27,8 @@ from .loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
 from .rng_state import restore_rng_state
-from .script_rates import apply_script_rates, rates_of
 from .run_history import Followed, Past, read_past
+from .script_rates import apply_script_rates, rates_of
 from .serialization import from_json_data
 from .state import CheckpointState, Position, RankState
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from ..checkpoints import Checkpoint
@@ -39,8 +39,9 @@ class Followed(NamedTuple):
 
 
 class HistorySource(Protocol):
-    """The data of a run that its history holds."""
+    """The data of a run that its history holds; ``RunState`` documents the members."""
 
+    # ruff: noqa: D102
     @property
     def run_id(self) -> str: ...
     @property
