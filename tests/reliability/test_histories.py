@@ -78,7 +78,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("kind", "chain"),
     [
         ("last", [9, 5, 3]),
-        ("kept", [25, 9]),
+        ("kept", [20, 11]),
         ("steps", [14, 6]),
         ("two places", [13, 4, 5]),
         ("a directory an epoch", [17, 6]),
