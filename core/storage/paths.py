@@ -140,9 +140,8 @@ class StartDirectory:
 
     def shown(self, place: Location) -> Location:
         """Return a location as it is valid now: absolute if the working directory has changed."""
-        if isinstance(place, Path) and not place.is_absolute() and StartDirectory()._directory != self._directory:
-            return self._directory / place
-        return place
+        full = self._directory / place if isinstance(place, Path) else place
+        return full if StartDirectory().fixed(place) != self.fixed(place) else place
 
     def present(self, given: str, relative: str, directory: Location) -> str:
         """Return a path that was stored, as it is valid now.

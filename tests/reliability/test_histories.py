@@ -109,9 +109,8 @@ def test_a_manifest_costs_the_same_after_many_epochs(kind: str) -> None:
                 for _ in run.batches("a"):
                     run.log(loss=1.0)
                 run.log(val_loss=1.0 / (epoch + 1))
-        newest = scan(
-            Path(sorted(Path("run").rglob("trainbus.*.json"), key=lambda each: each.stat().st_mtime)[-1]).parent
-        )
+        manifests = Path("run").rglob("trainbus.*.json")
+        newest = scan(max(manifests, key=lambda each: each.stat().st_mtime).parent)
         assert newest[0].entry is not None
         sizes.append(len(newest[0].entry.model_dump_json()))
         shutil.rmtree("run")
