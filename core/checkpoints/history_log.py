@@ -55,7 +55,7 @@ class HistoryReference(BaseModel):
 
     file: str = ""
     """The file, relative to the directory of the manifest; empty if there is none yet."""
-    length: int = Field(0, ge=0)
+    length: int = Field(default=0, ge=0)
     """How many bytes of it count."""
     digest: str = ""
     """The SHA-256 digest of these bytes."""
