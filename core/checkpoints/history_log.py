@@ -216,7 +216,7 @@ def history_file(directory: Location, reference: HistoryReference) -> Location:
     """
     if not _HERE.fullmatch(reference.file):
         raise CheckpointError(f"{reference.file!r} is not the name of a history")
-    return resolve_relative(directory.resolve(), reference.file)
+    return resolve_relative(directory.resolve() if "/" in reference.file else directory, reference.file)
 
 
 def find_history_flaws(references: Iterable[tuple[Location, HistoryReference]]) -> dict[HistoryKey, str]:

@@ -186,12 +186,13 @@ def find_snapshot_files(
         CheckpointError: A file cannot be read, or a directory is damaged.
     """
     files, lost = dict[str, SnapshotFile | None](), dict[str, str]()
-    directory = checkpoint.path.parent.resolve()
     for slot, reference in slots.items():
         flaw = "it could not be written before the run ended" if reference.get("lost") else ""
         file = None
         if not flaw and reference["file"] is not None:
-            file = SnapshotFile(resolve_relative(directory, reference["file"]), reference["digest"])
+            parent = checkpoint.path.parent  # its links matter only to a path that leads out of it
+            parent = parent.resolve() if "/" in reference["file"] else parent
+            file = SnapshotFile(resolve_relative(parent, reference["file"]), reference["digest"])
             flaw = _find_flaw(file, verify=verify)
         if flaw:
             lost[slot] = flaw
