@@ -1,4 +1,4 @@
-"""The life of a run: its parts put together, and what happens at each event."""
+"""The life of a run: the order in which its parts act at each event."""
 
 from __future__ import annotations
 
@@ -9,36 +9,18 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from .callback import Callback, Verbose
-from .capabilities import HasLearningRate
 from .decision import REQUEST, Decision
-from .distributed.rank_group import group_for
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
-from .engine.bus import Bus
 from .engine.execution_result import ExecutionResult
-from .engine.executor import Executor
-from .engine.learning_rates import LearningRates
-from .engine.resumer import Resumer
-from .engine.run_state import RunState
-from .engine.state_collector import StateCollector
-from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import ENGINE, LOG, Failures, is_observer
-from .hooks import hookimpl
+from .failures import LOG, is_observer
 from .metrics.history import History
-from .metrics.monitor import Monitors
 from .metrics.names import check_name
 from .metrics.scalars import fetch_together
+from .parts import Parts
 from .result import Result
-from .resume.end_record import EndRecord, EndRecords
-from .resume.locate import locate
-from .resume.resumption import Resumption
-from .resume.script_rates import check_source, rates_of
+from .resume.script_rates import rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
-from .settings.plugin_list import CallbackLike, build_plugins
-from .settings.subjects import check_subject
-from .storage.paths import Source
-from .storage.sharded_directory import VerificationShare
 from .terminal import plural
 
 T = TypeVar("T")
@@ -47,7 +29,7 @@ _IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end
 
 
 class Lifecycle:
-    """The parts of a run, put together, and the order in which they act at each event.
+    """The order in which the parts of a run act at each event.
 
     An event: the bus calls each plugin that implements its hook and joins the answers into one decision; the group
     agrees on it, if several processes train; the executor applies it to the subject and the disk; the state records
@@ -57,66 +39,14 @@ class Lifecycle:
     and errors.
     """
 
-    def __init__(
-        self,
-        subject: object,
-        callbacks: CallbackLike | Sequence[CallbackLike],
-        *,
-        verbose: Verbose | None,
-        resume: Source | None,
-        resume_strict: bool,
-        resume_learning_rates: str,
-        signals: Iterable[str],
-    ) -> None:
-        check_subject(subject)
-        check_source(resume_learning_rates)
-        self.state = state = RunState(subject)
-        self.group = group = group_for(subject, state)
-        self.failures = failures = Failures()
-        entries = build_plugins(callbacks, subject, verbose=verbose)
-        self.callbacks: dict[str, Callback] = {
-            each.name: each.callback for each in entries if each.callback is not None
-        }
-        self.plugins: dict[str, object] = {each.name: each.plugin for each in entries if group.calls(each.plugin)}
-        self.monitors = Monitors(state)
-        self.bus = Bus(failures, group.bind)
-        self.bus.register(self.plugins.items())
-        self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
-        self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
-        cutting = (name for name, each in self.callbacks.items() if HasLearningRate in each.requires())
-        self.rates = LearningRates(state, group.bind("report_undone", failures.record), cutting)
-        self.executor = executor = Executor(subject, self.collector, self.rates, failures)
-        self.stop_requests = StopRequests(signals, state, group)
-        self.ends, self._trains = EndRecords(), False
-        self.resumer = Resumer(
-            resume,
-            partial(
-                locate,
-                callbacks=self.callbacks.values(),
-                share=VerificationShare(group.rank, group.size),
-                subject=subject,
-            ),
-            partial(
-                Resumption,
-                plugins=self.plugins,
-                callbacks=self.callbacks,
-                subject=subject,
-                rates=resume_learning_rates,
-                rank=group.rank,
-                world_size=group.size,
-            ),
-            state,
-            executor.snapshots,
-            self.collector,
-            failures,
-            group.bind,
-            partial(group.execute, executor=executor),
-            self.ends,
-            partial(EndRecord.valid_stops, plugins=self.plugins, callbacks=self.callbacks),
-            self.monitors.update,
-            strict=resume_strict,
-        )
-        self._epoch_results = group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
+    def __init__(self, parts: Parts) -> None:
+        self.state, self.group, self.bus, self.executor = parts.state, parts.group, parts.bus, parts.executor
+        self.failures, self.callbacks, self.plugins = parts.failures, parts.callbacks, parts.plugins
+        self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
+        self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
+        self._trains = False
+        executor = self.executor
+        self._epoch_results = self.group.bind("epoch_results", lambda: (self.state.means, executor.collect(wait=False)))
         self.at_end = ExitStack()
         """What is closed when the run is over."""
 
@@ -376,14 +306,3 @@ def report_dropped(epochs: Sequence[object], process: int) -> None:
             "missing; use `with run:`, or call run.end() in a finally block",
             plural(len(epochs), "epoch"),
         )
-
-
-class _MonitorUpdates:
-    """The first listener at the end of an epoch: it updates the monitors, which the plugins read."""
-
-    def __init__(self, monitors: Monitors) -> None:
-        self._monitors = monitors
-
-    @hookimpl(tryfirst=True)
-    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        self._monitors.update(metrics, epoch)

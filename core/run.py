@@ -19,6 +19,7 @@ from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.names import is_validated
 from .metrics.running_means import Reduce
+from .parts import assemble
 from .result import Result
 from .resume.script_rates import RateSource
 from .run_record import life_of, record_of
@@ -85,7 +86,7 @@ class Run:
         resume_learning_rates: RateSource = "checkpoint",
         signals: Iterable[str] = DEFAULT,
     ) -> None:
-        life = Lifecycle(
+        parts = assemble(
             subject,
             callbacks,
             verbose=verbose,
@@ -94,7 +95,7 @@ class Run:
             resume_learning_rates=resume_learning_rates,
             signals=signals,
         )
-        self._hold(life)
+        self._hold(Lifecycle(parts))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy holds: the data of the run, without the subject and the plugins."""

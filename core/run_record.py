@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from .errors import TrainbusError
 from .lifecycle import Lifecycle
 from .metrics.running_means import RunningMeans
+from .parts import assemble
 
 E = TypeVar("E", bound=BaseException)
 
@@ -34,9 +35,10 @@ def record_of(life: Lifecycle) -> dict[str, Any]:
 
 def life_of(record: Mapping[str, Any]) -> Lifecycle:
     """Return the life of a run that is over, with the data of a record."""
-    life = Lifecycle(
+    parts = assemble(
         None, (), verbose=0, resume=None, resume_strict=False, resume_learning_rates="checkpoint", signals=()
     )
+    life = Lifecycle(parts)
     vars(life.state).update(record["state"], means=RunningMeans(), phase="ended", epoch_open=False)
     life.callbacks.update(record["callbacks"])
     life.failures.all.extend(record["failures"])

@@ -11,7 +11,7 @@ from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
-from trainbus.decision_json import decision_from_json
+from trainbus.decision.json_format import decision_from_json
 from trainbus.metrics.scalars import to_scalars
 from trainbus.terminal import encodable
 

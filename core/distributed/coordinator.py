@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..capabilities import HasLearningRate, Ranks, has
 from ..decision import NOTHING, Decision, Stop
-from ..decision_json import decision_from_json, decision_to_json
+from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
 from ..errors import RankError, SettingsError
 from ..metrics.running_means import RunningMeans

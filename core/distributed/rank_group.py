@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from ..capabilities import HasRanks, Ranks, has, missing
 from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
-from ..decision_json import decision_from_json, decision_to_json
+from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
 from ..engine.executor import Executor

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..checkpoints import Checkpoint, ManifestEntry
 from ..checkpoints.async_writer import FailedSave
 from ..decision import NOTHING, Decision
-from ..decision_json import decision_from_json, decision_to_json
+from ..decision.json_format import decision_from_json, decision_to_json
 from ..errors import CheckpointError
 from ..storage.paths import location
 

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from ..checkpoints import Checkpoint
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Decision, Stop
-from ..decision_json import decision_from_json
+from ..decision.json_format import decision_from_json
 from ..errors import SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures
 from ..resume.end_record import EndRecord, EndRecords, find_end

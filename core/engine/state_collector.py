@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, has
 from ..decision import REQUEST, Decision, Restore
-from ..decision_json import action_to_json, decision_to_json
+from ..decision.json_format import action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import fetch_together, to_scalars

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..callback import Callback
 from ..decision import Stop
-from ..decision_json import action_from_json
+from ..decision.json_format import action_from_json
 from ..failures import LOG
 from ..storage.backend import backend_for
 from ..storage.paths import Location

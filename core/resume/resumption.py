@@ -13,7 +13,7 @@ from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import RANK_FILE
 from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
 from ..decision import Action, Decision, Forget, Save, Stop
-from ..decision_json import action_from_json, decision_from_json
+from ..decision.json_format import action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.running_means import RunningMeans

@@ -12,6 +12,7 @@ from trainbus import Callback, CheckpointError, Decision, LoopError, MissingMetr
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.lifecycle import Lifecycle
 from trainbus.metrics.monitor import BestValue
+from trainbus.parts import assemble
 from trainbus.testing import LineSubject
 
 
@@ -60,7 +61,7 @@ class Locks(Callback):
 
 def life_of(subject: object, *callbacks: Any, resume: str | None = None) -> Lifecycle:
     options: Any = {"resume": resume, "resume_strict": False, "resume_learning_rates": "checkpoint"}
-    return Lifecycle(subject, callbacks, verbose=0, signals=(), **options)
+    return Lifecycle(assemble(subject, callbacks, verbose=0, signals=(), **options))
 
 
 def test_each_event_is_decided_executed_recorded_and_announced() -> None:

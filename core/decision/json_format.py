@@ -7,19 +7,9 @@ from dataclasses import fields
 from math import isfinite
 from typing import Any
 
-from .decision import (
-    Action,
-    Decision,
-    Forget,
-    FrozenValues,
-    Keep,
-    Restore,
-    Save,
-    ScaleLearningRate,
-    Stop,
-    Value,
-    as_plain_value,
-)
+from .actions import Action, Forget, Keep, Restore, Save, ScaleLearningRate, Stop
+from .decision import Decision
+from .values import FrozenValues, Value, as_plain_value
 
 _KINDS = {kind.__name__: kind for kind in (ScaleLearningRate, Keep, Save, Restore, Forget, Stop)}
 
