@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -47,6 +48,7 @@ class Lifecycle:
         self._trains = False
         executor = self.executor
         self._epoch_results = self.group.bind("epoch_results", lambda: (self.state.means, executor.collect(wait=False)))
+        self._loop: Callable[[], Generator[Any] | None] = lambda: None
         self.at_end = ExitStack()
         """What is closed when the run is over."""
 
@@ -172,9 +174,20 @@ class Lifecycle:
         self.rates.first_batch()
         batches, first = self.resumer.begin_loop(loader)
         if bus.on_batch_begin is None and bus.on_batch_end is None:
-            return unobserved_batches(state, batches, first, accumulate, self.loop_ends)
+            return self._begun(unobserved_batches(state, batches, first, accumulate, self.loop_ends))
         execute = partial(self.execute, run)
-        return observed_batches(run, state, bus, batches, first, accumulate, execute, self.loop_ends)
+        return self._begun(observed_batches(run, state, bus, batches, first, accumulate, execute, self.loop_ends))
+
+    def _begun(self, loop: Generator[T]) -> Generator[T]:
+        self._loop = weakref.ref(loop)
+        return loop
+
+    def _close_loop(self) -> None:
+        """Close the loop that an error has left: the error may be kept, and with it the workers of the loader."""
+        self.collector.release_loaders()
+        loop = self._loop()
+        if loop is not None and not loop.gi_running:
+            loop.close()
 
     def loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
         """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
@@ -258,6 +271,7 @@ class Lifecycle:
                     errors.append(raised)
             if errors or state.error is not None:  # a file that was being written may not exist
                 state.files = executor.existing(state.files)
+        self._close_loop()
         self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from ..decision import Decision
@@ -22,7 +22,7 @@ def observed_batches(
     accumulate: int | None,
     execute: Callable[[Decision], object],
     ends: Callable[[int, int | None], bool],
-) -> Iterator[T]:
+) -> Generator[T]:
     """Iterate over batches that plugins listen to.
 
     Args:
@@ -56,7 +56,7 @@ def observed_batches(
 
 def unobserved_batches(
     state: RunState, loader: Iterable[T], first: int, accumulate: int | None, ends: Callable[[int, int | None], bool]
-) -> Iterator[T]:
+) -> Generator[T]:
     """Iterate over batches that no plugin listens to; the arguments are those of ``observed_batches``."""
     counters, stops = state.counters, state.stop_actions
     loop, batch = UnobservedLoop(accumulate, first), first

@@ -95,6 +95,10 @@ class StateCollector:
         """
         self._loaders[number : number + 1] = [loader]
 
+    def release_loaders(self) -> None:
+        """Drop the loaders of a run that is over: their workers end as soon as the script drops them, too."""
+        self.loop_loader, self._loaders = None, []
+
     def enter_loop(self, loader: Iterable[T]) -> None:
         """Store the state in which a loop begins, right before it draws its order."""
         if self.enabled:

@@ -215,7 +215,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(file for file in files if ".trainbus-" not in file)
 
 
-Lives.TestCase.settings = settings(stateful_step_count=5)
+Lives.TestCase.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=5)
 TestLives = Lives.TestCase
 
 
