@@ -10,6 +10,9 @@ from typing import Final
 
 MB: Final = 1_000_000
 
+MESSAGE: Final = 500
+"""Characters of a framework's error message that trainbus repeats."""
+
 # --- checkpoints
 
 EXPANSION: Final = 20

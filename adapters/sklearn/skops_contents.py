@@ -60,7 +60,9 @@ class _Schema:
             self.read += self._sizes.get(file, 0)
         total = 1 + sum(self.visit(each, depth + 1) for each in (found.values() if isinstance(found, dict) else found))
         if total > SCHEMA_NODES:
-            raise ValueError(f"it holds more than {SCHEMA_NODES:,} objects, each counted as often as others refer to it")
+            raise ValueError(
+                f"it holds more than {SCHEMA_NODES:,} objects, each counted as often as others refer to it"
+            )
         if isinstance(identity, (int, str)):
             self._known[identity] = total
         return total

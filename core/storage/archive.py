@@ -81,7 +81,9 @@ def _check_array(file: IO[bytes], name: str, size: int) -> None:
     shape, _, dtype = read(file)
     needed = prod(shape) * dtype.itemsize
     if len(shape) > DIMENSIONS or min(shape, default=0) < 0 or needed > size - file.tell():
-        raise ValueError(f"{name!r} declares an array of {format_bytes(max(needed, 0))}, which does not fit its {size} bytes")
+        raise ValueError(
+            f"{name!r} declares an array of {format_bytes(max(needed, 0))}, which does not fit its {size} bytes"
+        )
 
 
 def _size(file: IO[bytes]) -> int:

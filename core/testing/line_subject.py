@@ -61,7 +61,7 @@ class LineSubject:
         with reading(path), path.open("rb") as file:
             check_arrays(file)
             with np.load(file) as arrays:
-                line = arrays["slope"], arrays["offset"]
+                line = np.asarray(arrays["slope"], float), np.asarray(arrays["offset"], float)
                 learning_rate = float(arrays.get("learning_rate", self.learning_rate))
         self.restore(line)
         self.learning_rate = learning_rate

@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from struct import pack
 from typing import Any, NoReturn
 
@@ -42,7 +43,7 @@ def outcome_of(read: Callable[[], object]) -> str:
 def _answer(read: Callable[[], object], sender: int) -> NoReturn:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(2 * SECONDS)
-    used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     before = process()
@@ -53,7 +54,7 @@ def _answer(read: Callable[[], object], sender: int) -> NoReturn:
         answer = str(error)
         if "\n" in answer or len(answer) > 1000:
             answer = f"LONG: {answer[:2000]}"
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the test sees it
         answer = f"RAISED {traceback.format_exc()[-2000:]}"
     if process() != before:
         answer = f"CHANGED the process; {answer}"
@@ -73,7 +74,7 @@ def process() -> dict[str, Any]:
     ]
     classes = [each for module in modules for each in vars(module).values() if isinstance(each, type)]
     found: dict[str, Any] = {f"{each.__module__}.{each.__qualname__}": dict(vars(each)) for each in classes}
-    return found | {"environment": dict(os.environ), "path": list(sys.path), "directory": os.getcwd()}
+    return found | {"environment": dict(os.environ), "path": list(sys.path), "directory": str(Path.cwd())}
 
 
 # --- pickles, each fragment of which pushes one value

@@ -77,11 +77,11 @@ def write_index(metadata: Metadata, path: Path) -> str:
 def read_index(path: Path) -> Metadata:
     """Read an index.
 
-    It is read as data, from which this function makes an index: what the file imports, calls and sets is never executed.
+    It is read as data, from which this function makes an index: nothing that the file names is imported or called.
 
     Raises:
-        UnreadableCheckpoint: It is missing or damaged, holds objects that DCP does not write, or declares tensors that are
-            larger than the files it names.
+        UnreadableCheckpoint: It is missing or damaged, holds objects that DCP does not write, or declares tensors that
+            are larger than the files it names.
         CheckpointError: It names files outside its directory.
     """
     with reading(path):
@@ -131,7 +131,9 @@ def _check_paths(index: Metadata) -> None:
                 places[path[:depth]].add(key)
     for path, numbers in places.items():
         if max(numbers) >= GAP + 2 * len(numbers):
-            raise ValueError(f"the list {'.'.join(map(str, path))!r} has {len(numbers)} items with tensors, one at {max(numbers)}")
+            raise ValueError(
+                f"the list {'.'.join(map(str, path))!r} has {len(numbers)} items with tensors, one at {max(numbers)}"
+            )
 
 
 class _Decoder:
@@ -149,8 +151,12 @@ class _Decoder:
         fields = self._fields(found, Metadata)
         paths = fields.get("planner_data")
         return Metadata(
-            state_dict_metadata={_text(name): self._stored(each) for name, each in self._items(fields["state_dict_metadata"])},
-            planner_data=None if paths is None else {_text(name): self._path(path) for name, path in self._items(paths)},
+            state_dict_metadata={
+                _text(name): self._stored(each) for name, each in self._items(fields["state_dict_metadata"])
+            },
+            planner_data=None
+            if paths is None
+            else {_text(name): self._path(path) for name, path in self._items(paths)},
             storage_data={self._place(at): self._info(info) for at, info in self._items(fields["storage_data"])},
             storage_meta=StorageMeta(),  # names the directory in which it was written
             version=fields.get("version"),
@@ -182,7 +188,9 @@ class _Decoder:
         chunks: list[Any] = _checked(fields["chunks"], list)
         self._count(len(chunks))
         size = self._size(fields["size"])
-        return TensorStorageMetadata(self._properties(fields["properties"]), size, [self._chunk(each, size) for each in chunks])
+        return TensorStorageMetadata(
+            self._properties(fields["properties"]), size, [self._chunk(each, size) for each in chunks]
+        )
 
     def _chunk(self, found: Any, whole: torch.Size) -> ChunkStorageMetadata:
         fields = self._fields(found, ChunkStorageMetadata)
@@ -196,7 +204,9 @@ class _Decoder:
         if not isinstance(found, Made) or found.maker.name != TensorProperties.__name__:
             raise TypeError("it lacks the properties of a tensor")
         dtype, layout, requires_grad, memory_format, pinned = _checked(found.state, tuple)
-        kind, named = (getattr(torch, each.rpartition(".")[2], None) for each in (_checked(dtype, Name).name, _argument(layout)))
+        kind, named = (
+            getattr(torch, each.rpartition(".")[2], None) for each in (_checked(dtype, Name).name, _argument(layout))
+        )
         return TensorProperties(
             dtype=_checked(kind, torch.dtype),
             layout=_checked(named, torch.layout),

@@ -160,14 +160,17 @@ class _Contents:
                 raise ValueError("it holds bytes in an unknown encoding")
         elif name == "torch._utils._rebuild_qtensor":
             shape = arguments[2] if len(arguments) > 2 else ()
-            if not isinstance(shape, tuple) or not all(isinstance(each, int) for each in shape) or prod(shape) > self._total:
+            if (
+                not isinstance(shape, tuple)
+                or not all(isinstance(each, int) for each in shape)
+                or prod(shape) > self._total
+            ):
                 raise ValueError("it declares a quantized tensor that is larger than the file")
         elif name in ("collections.OrderedDict", "collections.Counter"):
             if any(not isinstance(argument, Items) for argument in arguments):
                 raise ValueError("it makes a dictionary in an unknown way")
-        elif name == "builtins.bytearray" or name.endswith(("Storage", "Tensor")):
-            if any(isinstance(argument, int) for argument in arguments):
-                raise ValueError(f"it calls {name} with a size, which torch.save does not write")
+        elif any(isinstance(each, int) for each in arguments) and name.endswith(("bytearray", "Storage", "Tensor")):
+            raise ValueError(f"it calls {name} with a size, which torch.save does not write")
 
     @property
     def _total(self) -> int:

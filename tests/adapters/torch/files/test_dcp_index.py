@@ -169,7 +169,9 @@ def shared_chunks(index: Metadata) -> None:
 PARTS = mapping((text("parts"), text("elsewhere")))
 CRAFTED: dict[str, Callable[[], bytes]] = {
     "a class's parts": lambda: set_by("pathlib", "PurePosixPath", sequence(pickle.NONE, PARTS)),
-    "a class's parent": lambda: set_by("pathlib", "PosixPath", sequence(pickle.NONE, mapping((text("parent"), text("x"))))),
+    "a class's parent": lambda: set_by(
+        "pathlib", "PosixPath", sequence(pickle.NONE, mapping((text("parent"), text("x"))))
+    ),
     "the index's class": lambda: set_by(METADATA, "Metadata", sequence(pickle.NONE, PARTS)),
     "a function": lambda: set_by("torch.serialization", "_get_layout", PARTS),
     "an enumeration": lambda: set_by(METADATA, "_MEM_FORMAT_ENCODING", sequence(pickle.NONE, PARTS)),
@@ -203,7 +205,9 @@ CRAFTED: dict[str, Callable[[], bytes]] = {
     "an extension that unpacks": lambda: index_with(
         lambda index: [setattr(each, "transform_descriptors", ["stream.zstd"]) for each in index.storage_data.values()]
     ),
-    "no dtype": lambda: index_with(lambda index: setattr(index.state_dict_metadata["x"].properties, "dtype", torch.Size)),
+    "no dtype": lambda: index_with(
+        lambda index: setattr(index.state_dict_metadata["x"].properties, "dtype", torch.Size)
+    ),
     "1,000 dimensions": lambda: index_with(
         lambda index: setattr(index.state_dict_metadata["x"], "size", torch.Size([1] * 1000))
     ),
@@ -220,11 +224,16 @@ def test_a_crafted_index_is_refused(crafted: str) -> None:
     assert outcome_of(lambda: Shards(index.parent).read(lambda _: None)).startswith("'a.dcp")
 
 
-NAMES = [(module, each) for module, names in ALLOWED.items() for each in names] + [("torch", "float32"), ("os", "mkdir")]
+NAMES = [(module, each) for module, names in ALLOWED.items() for each in names] + [
+    ("torch", "float32"),
+    ("os", "mkdir"),
+]
 ATOMS = st.one_of(
     st.sampled_from([pickle.NONE, pickle.NEWTRUE, pickle.EMPTY_DICT, pickle.EMPTY_LIST, pickle.EMPTY_TUPLE]),
     st.integers(-3, 1 << 66).map(whole),
-    st.sampled_from(["state_dict_metadata", "planner_data", "storage_data", "size", "chunks", "fqn", "x", "parts"]).map(text),
+    st.sampled_from(["state_dict_metadata", "planner_data", "storage_data", "size", "chunks", "fqn", "x", "parts"]).map(
+        text
+    ),
     st.sampled_from(NAMES).map(lambda each: name(*each)),
     st.binary(max_size=3),
 )
@@ -239,7 +248,9 @@ def fragments() -> st.SearchStrategy[bytes]:
             st.lists(inner, max_size=3).map(lambda parts: sequence(*parts)),
             st.lists(inner, max_size=3).map(lambda parts: sequence(*parts, kind="list")),
             pairs.map(lambda items: mapping(*items)),
-            st.tuples(inner, st.lists(inner, max_size=2), st.booleans()).map(lambda each: call(each[0], *each[1], new=each[2])),
+            st.tuples(inner, st.lists(inner, max_size=2), st.booleans()).map(
+                lambda each: call(each[0], *each[1], new=each[2])
+            ),
             st.tuples(inner, inner).map(lambda each: build(*each)),
             inner.map(lambda part: doubled(40, part)),
         )
