@@ -26,6 +26,8 @@ import numpy as np
 from trainbus import CheckpointError, UnreadableCheckpoint
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.checkpoints.parallel_copy import Copy, same_bytes
+from trainbus.limits import unpacked_limit
+from trainbus.storage.archive import check_archive, check_unpacked
 from trainbus.storage.atomic_file import HashedFile, reading, write_bytes
 
 try:
@@ -218,16 +220,34 @@ def check_readable(path: Path) -> None:
         UnreadableCheckpoint: It cannot be read.
     """
     with reading(path, "is not a readable Keras file"):
+        limit = unpacked_limit(path.stat().st_size)
         if not is_zipfile(path):
             with h5py.File(path, "r") as file:
-                file.visititems(_read)
+                _read_all(file, limit)
             return
+        with path.open("rb") as packed:
+            check_archive(packed)
         with ZipFile(path) as archive:
             broken = archive.testzip()
             if broken is not None:
                 raise UnreadableCheckpoint(f"{str(path)!r} is damaged: {broken!r} is not what was written")
             with archive.open(WEIGHTS) as entry, h5py.File(entry, "r") as file:
-                file.visititems(_read)
+                _read_all(file, limit)
+
+
+def _read_all(file: h5py.File, limit: int) -> None:
+    """Read a file of HDF5; raise an error if its values are too large, or in another file."""
+    sizes: list[int] = []
+
+    def look(name: str, found: Any) -> None:
+        if isinstance(found, h5py.Dataset):
+            if found.external or found.is_virtual:
+                raise ValueError(f"{name!r} is in another file")
+            sizes.append(found.nbytes)
+
+    file.visititems(look)
+    check_unpacked(sum(sizes), limit)
+    file.visititems(_read)
 
 
 def _read(_: str, found: Any) -> None:

@@ -26,6 +26,7 @@ from trainbus.capabilities import (
     Snapshotable,
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
+from trainbus.limits import MESSAGE
 from trainbus.metrics.names import unique
 from trainbus.settings.arguments import checked
 
@@ -188,7 +189,8 @@ class KerasSubject:
                 variable.assign(value)
             if not isinstance(error, (ValueError, KeyError, OSError, BadZipFile)):
                 raise
-            reason = f"another model's, or not a Keras file: {type(error).__name__}: {error}"
+            first = str(error).partition("\n")[0][:MESSAGE]  # Keras lists every layer below
+            reason = f"another model's, or not a Keras file: {type(error).__name__}: {first}"
             raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
         if why:
             raise CheckpointError(

@@ -17,6 +17,7 @@ import numpy as np
 from trainbus import CheckpointError, SettingsError
 from trainbus.capabilities import BackgroundSaveable, HasActivations, HasLearningRate, Node, Restorable, Saveable
 from trainbus.settings.arguments import checked
+from trainbus.storage.atomic_file import reading
 
 from .activations import activations, has_layers
 from .estimators import describe, final_estimator, leaf_estimators, weights
@@ -106,9 +107,13 @@ class SklearnSubject:
             CheckpointError: It holds types that are not trusted, or another kind of estimator.
         """
         loaded = self._files.read(path, self.trusted)
-        found, expected = describe(loaded), describe(self.estimator)
-        if type(loaded) is not type(self.estimator) or found != expected:
+        expected, same = describe(self.estimator), type(loaded) is type(self.estimator)
+        with reading(path, "is no readable estimator"):
+            found = describe(loaded) if same else type(loaded).__name__
+        if not same or found != expected:
             raise CheckpointError(f"{str(path)!r} holds a {found}, which a {expected} cannot load")
+        with reading(path, "is no readable estimator"):
+            loaded.get_params()
         adopt_state(self.estimator, loaded)
 
     @property

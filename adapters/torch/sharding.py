@@ -13,6 +13,8 @@ from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
+from trainbus.limits import KEY_LENGTH
+
 from ..shared.torch_ranks import rank_and_size
 from .parameter_names import has_groups, parameter_names
 from .weights import weights_of
@@ -144,6 +146,8 @@ def _decode_mappings(value: Any) -> Any:
 def _decode_key(key: Any) -> Any:
     """Return the key that was made text; a list without tensors keeps its mappings with keys of any type."""
     encoded = isinstance(key, str) and key.startswith(LITERAL)
+    if encoded and len(key) > KEY_LENGTH:
+        raise ValueError(f"a key that is no text has {len(key):,} characters; the limit is {KEY_LENGTH:,}")
     return literal_eval(key.removeprefix(LITERAL)) if encoded else key
 
 

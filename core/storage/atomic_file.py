@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrainbusError, UnreadableCheckpoint
+from ..limits import MESSAGE
 from .paths import Location
 
 RESERVED = ".trainbus-"
@@ -148,7 +149,10 @@ def reading(path: Path, what: str = "cannot be read") -> Generator[None]:
     except (TrainbusError, MemoryError):
         raise
     except Exception as error:  # damaged bytes can raise any error in a framework
-        raise UnreadableCheckpoint(f"{str(path)!r} {what}: {str(error) or type(error).__name__}") from error
+        why = (
+            " ".join(str(error).split())[:MESSAGE] or type(error).__name__
+        )  # some have several lines, or quote the file
+        raise UnreadableCheckpoint(f"{str(path)!r} {what}: {why}") from error
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> str:
