@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, nan
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from .errors import SettingsError
 
@@ -101,6 +101,8 @@ class Action:
     """The rule's input, for the journal: the metric, its value, the best value, the epochs waited, and so on."""
 
     def __post_init__(self) -> None:
+        if not isinstance(cast("object", self.reason), str):
+            raise SettingsError(f"{self.kind}: reason={self.reason!r}: give text that says why")
         if not isinstance(self.values, FrozenValues):
             object.__setattr__(self, "values", FrozenValues(self.values))
 

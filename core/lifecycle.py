@@ -214,6 +214,7 @@ class Lifecycle:
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
+        epoch = whole_number("epoch", epoch, 0)
         if not self._trains:
             self._trains = True
             self.group.bind("remove_ends", self.ends.remove)()
