@@ -2,7 +2,7 @@
 
 A plugin is any object with methods that are marked ``@hookimpl`` and named like the hooks below. Arguments are passed
 by name: an implementation takes those that it needs. It returns a ``Decision`` or None; the decisions of all plugins
-are joined into one. The return values of ``on_exception`` and the hooks after it are ignored. A plugin whose attribute
+are joined into one. The return values of the hooks after ``on_exception`` are ignored. A plugin whose attribute
 ``critical`` is False is an observer: an error that it raises is reported, and the training continues. Epochs and
 batches count from 0.
 """
@@ -71,8 +71,12 @@ class Hooks:
         """The training is over; always called, also after an error, which is then in ``run.error``."""
 
     @_spec
-    def on_exception(self, run: RunView, error: BaseException) -> None:
-        """The loop or a plugin has raised an error; after ``on_train_end`` it is raised to the user."""
+    def on_exception(self, run: RunView, error: BaseException) -> Decision | None:
+        """An error ends the run; it is raised to the user when the run is over.
+
+        ``on_train_end`` follows. Of an error that is raised only then, or on another rank, or when the last decision is
+        executed, this is called after ``on_train_end``, and only for plugins that decide.
+        """
 
     @_spec
     def on_decision(self, run: RunView, decision: Decision) -> None:

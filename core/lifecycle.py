@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from .decision import REQUEST, Decision
+from .decision import NOTHING, REQUEST, Decision
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
 from .engine.execution_result import ExecutionResult
 from .errors import LoopError, SettingsError
@@ -146,6 +146,7 @@ class Lifecycle:
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
+        epoch = whole_number("epoch", epoch, 0)
         if not self._trains:
             self._trains = True
             self.group.bind("remove_ends", self.ends.remove)()
@@ -258,17 +259,21 @@ class Lifecycle:
                 self.record(run, ExecutionResult(self.stop_requests.decision()))
                 if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
                     executor.writer.abandon()  # a second signal
-                decision, errors = bind("last_decision", self.bus.end)(run, state.error, state.errors_at_end.append)
+                decision, errors = bind("last_decision", self.bus.end)(run, state.error)
+                known = state.error is not None and not state.interrupted
+                if errors and not known:
+                    known, decision = True, self._fail(run, errors, decision)
                 if error is None and isinstance(state.error, Exception):
                     errors.insert(0, state.error)
                 try:
-                    self.execute(run, decision)
-                    self.record(run, bind("last_files", partial(executor.collect, wait=True))())
-                    bind("prune_snapshots", executor.prune_snapshots)()
-                    if self._is_over(errors):
-                        bind("write_ends", self._write_ends)()
+                    self._finish(run, decision, errors)
                 except Exception as raised:  # noqa: BLE001 - raised when the run has ended
                     errors.append(raised)
+                    if not known:
+                        try:
+                            self._finish(run, self._fail(run, errors, NOTHING), errors)
+                        except Exception as again:  # noqa: BLE001 - the same
+                            errors.append(again)
             if errors or state.error is not None:  # a file that was being written may not exist
                 state.files = executor.existing(state.files)
         self._close_loop()
@@ -279,6 +284,21 @@ class Lifecycle:
         if errors and (error is None or handled):
             raise errors[0]
         return handled
+
+    def _fail(self, run: object, errors: list[Exception], decision: Decision) -> Decision:
+        """Return the last decision with what plugins decide about an error that was raised at the end of the run."""
+        decision, more = self.group.bind("decision_about_error", self.bus.fail)(run, errors[0], decision)
+        errors += more
+        return decision
+
+    def _finish(self, run: object, decision: Decision, errors: Sequence[Exception]) -> None:
+        """Execute the last decision, and wait for all files."""
+        bind, executor = self.group.bind, self.executor
+        self.execute(run, decision)
+        self.record(run, bind("last_files", partial(executor.collect, wait=True))())
+        bind("prune_snapshots", executor.prune_snapshots)()
+        if self._is_over(errors):
+            bind("write_ends", self._write_ends)()
 
     def _is_over(self, errors: Sequence[Exception]) -> bool:
         """Return whether the run has ended as planned or by a decision, so that it stays over when it is resumed."""

@@ -6,13 +6,14 @@ import os
 import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self, TypeVar
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
 
 from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
-from .errors import LoopError
+from .errors import LoopError, SettingsError
 from .failures import Failure
 from .lifecycle import Lifecycle, report_dropped
 from .metrics.history import History
@@ -23,7 +24,8 @@ from .parts import assemble
 from .result import Result
 from .resume.script_rates import RateSource
 from .run_record import life_of, record_of
-from .settings.arguments import check_metrics, checked
+from .settings.arguments import check_metrics, checked, not_by_name
+from .settings.other_names import RUN, no_attribute
 from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
 
@@ -121,6 +123,11 @@ class Run:
         self.resumer = life.resumer
         """Restores the run from its checkpoint; an adapter asks it for the epoch and batch to begin with."""
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(no_attribute(self, name, {} if name.startswith("_") else RUN))
+
     # --- what a loop calls
 
     def __enter__(self) -> Self:
@@ -150,6 +157,7 @@ class Run:
         """
         return self._life.epochs(self, epochs, initial_epoch, validation_freq)
 
+    @checked("batches", "iterate over several loaders at once as in run.batches(zip(a, b))")
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training.
 
@@ -183,22 +191,32 @@ class Run:
         self.end_validation()
 
     def log(
-        self, metrics: Mapping[str, Any] | None = None, /, *, count: float = 1, reduce: Reduce = "mean", **named: Any
+        self,
+        metrics: Mapping[str, Any] | None = None,
+        /,
+        *more: Never,
+        count: float = 1,
+        reduce: Reduce = "mean",
+        **named: Any,
     ) -> None:
         """Add metrics to the running means of the epoch; tensors stay on their device until a mean is read.
 
         Args:
             metrics: Metrics by name, for names that are not Python identifiers.
+            more: Nothing else is given by position.
             count: Number of samples that each value is the mean of: its weight in the mean of the epoch.
             reduce: How the values of all batches and ranks are reduced: "mean", "sum", "max" or "min"; None for the
                 mean over rank 0's batches, if the values are the same on every rank already.
             named: Metrics by name. None is a metric that has no value this time.
 
         Raises:
-            SettingsError: A name is not text, a value is not a number, or the count is not a finite number above 0.
+            SettingsError: An argument does not fit: a name is not text, a value is not a number, or the count is not a
+                finite number above 0.
             LoopError: No epoch is open.
         """
         state = self.state
+        if more:  # `checked` would cost every batch
+            raise SettingsError(not_by_name(metrics, *more))
         if not state.epoch_open:
             self._life.require_epoch("log()")
         try:
@@ -214,6 +232,7 @@ class Run:
         """End the training after this batch; the hooks of the epoch's end are still called."""
         self.decide(stop(reason))
 
+    @checked("decide", "join decisions by |, as in run.decide(a | b)")
     def decide(self, decision: Decision) -> None:
         """Execute a decision of the loop as if a plugin had asked for it; several ranks do so at their next barrier."""
         self._life.decide(self, decision)
@@ -234,6 +253,7 @@ class Run:
         self._life.begin(self, loop_is_alive)
         self._dropped = weakref.finalize(self, report_dropped, self.state.epoch_metrics, os.getpid())
 
+    @checked("begin_epoch")
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch, counted from 0.
 
@@ -285,13 +305,16 @@ class Run:
         self.state.means.restart_validation()
         self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
+    @checked("end_validation", 'give metrics as one mapping: end_validation({"val_loss": 1.0})')
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the validation; the names of ``metrics``, if they are given, begin with ``val_``."""
+        check_metrics({} if metrics is None else metrics)
         self.state.validated = True
         if self._bus.on_validation_end is not None:
             measured = metrics or self.state.means.read_validation()
             self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)
 
+    @checked("end_epoch", 'give metrics as one mapping: end_epoch({"loss": 1.0})')
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the epoch; ``metrics`` are added to what was logged.
 
@@ -299,10 +322,13 @@ class Run:
             MissingMetric: A monitored metric is missing.
             SettingsError: The name of a metric cannot be printed.
         """
-        self._life.end_epoch(self, metrics or {})
+        self._life.end_epoch(self, {} if metrics is None else metrics)
 
+    @checked("at_end")
     def at_end(self, close: Callable[[], object]) -> None:
         """Call ``close`` when the run is over, after all plugins were called; the last function is called first."""
+        if not callable(close):
+            raise SettingsError(f"at_end({close!r}): give a function without arguments")
         self._life.require("open", "at_end() needs a run that has begun and is not over")
         self._life.at_end.callback(close)
 
@@ -314,6 +340,8 @@ class Run:
         Every plugin is called, even if one raises; the first error is raised again, unless ``error`` is given. Returns
         whether ``error`` need not be raised: a signal ended the loop, and the user's own handler for it was called.
         """
+        if not isinstance(cast("object", error), (BaseException, NoneType)):
+            raise SettingsError(f"end({error!r}): give the exception that ended the loop, or nothing")
         if self._dropped is not None:
             self._dropped.detach()
         return self._life.leave(self, error)
@@ -374,6 +402,7 @@ class Run:
         """How the run ended, or how far it is."""
         return self._life.result()
 
+    @checked("monitor")
     def monitor(self, metric: str, mode: Mode = "auto", *, start_from_epoch: int = 0) -> Monitor:
         """Return the monitor of a metric, which must be logged from that epoch on; equal calls share one.
 

@@ -24,7 +24,6 @@ def record_of(life: Lifecycle) -> dict[str, Any]:
     for name in ("metrics", "learning_rates"):
         state[name] = dict(state[name])
     state["error"] = None if life.state.error is None else _portable(life.state.error)
-    state["errors_at_end"] = [_portable(each) for each in life.state.errors_at_end]
     return {
         "state": state,
         "callbacks": dict(life.callbacks),

@@ -162,6 +162,7 @@ class TorchSubject:
             return (DCP,)
         return (".pt", ".pth", SAFETENSORS, DCP) if weights_only else (".pt", ".pth", DCP)
 
+    @checked("save", "for example save(path, weights_only=True)")
     def save(self, path: str | Path, *, weights_only: bool) -> object:
         """Write a file for ``torch.load(path, weights_only=True)``, with all tensors on the CPU.
 
@@ -198,6 +199,7 @@ class TorchSubject:
         self._buffers.drop_unused()
         return self._writer(state)
 
+    @checked("load", "for example load(path)")
     def load(self, path: str | Path) -> None:
         """Load what ``save`` or a plain ``torch.save(model.state_dict(), path)`` wrote, into the existing tensors.
 
@@ -275,6 +277,7 @@ class TorchSubject:
         """Return in words what else may have changed a rate: schedulers that were not given, or the loop."""
         return what_changes(self.optimizers, self._rates.schedulers())
 
+    @checked("replace", "give schedulers by name: replace(optimizer, scheduler=scheduler)")
     def replace(
         self,
         optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer],
@@ -288,6 +291,8 @@ class TorchSubject:
         Raises:
             SettingsError: An argument has the wrong type.
         """
+        if optimizer is None:
+            raise SettingsError("replace(None): give the optimizers that the script trains on with")
         optimizers, schedulers = optimizers_by_name(optimizer), by_name("scheduler", scheduler)
         for present, given in (self.optimizers, optimizers), (self.schedulers, schedulers):
             present.clear()

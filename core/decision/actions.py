@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
+from ..errors import SettingsError
 from .values import FrozenValues, Value
 
 REQUEST = "request"
@@ -31,6 +32,8 @@ class Action:
     """The rule's input, for the journal: the metric, its value, the best value, the epochs waited, and so on."""
 
     def __post_init__(self) -> None:
+        if not isinstance(cast("object", self.reason), str):
+            raise SettingsError(f"{self.kind}: reason={self.reason!r}: give text that says why")
         if not isinstance(self.values, FrozenValues):
             object.__setattr__(self, "values", FrozenValues(self.values))
 

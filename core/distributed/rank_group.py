@@ -72,6 +72,7 @@ class RankGroup:
             "remaining_actions": self._remaining_actions,
             "epoch_results": self._epoch_results,
             "last_decision": self._last_decision,
+            "decision_about_error": self._last_decision,
             "last_files": self._last_files,
         }
 

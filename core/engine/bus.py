@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from types import NoneType
 from typing import Any
 
 import pluggy
 
-from ..decision import Decision, join
+from ..decision import NOTHING, Decision, join
 from ..errors import LoopError, SettingsError
 from ..failures import Failures, is_observer
 from ..hooks import HOOKS, PROJECT, Hooks
 from .dispatch import CompiledHook, HookResults, call_all, compile_hook
 from .execution_result import ExecutionResult
 
-ANSWERS_IGNORED = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error", "on_exception"})
+ANSWERS_IGNORED = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error"})
 """Hooks that report; what plugins return from them has no effect."""
 
 
@@ -87,9 +87,7 @@ class Bus:
         if self.on_decision is not None and result.done:
             self.on_decision(run, result.done)
 
-    def end(
-        self, run: object, error: BaseException | None, failed: Callable[[Exception], object] = lambda _: None
-    ) -> tuple[Decision, list[Exception]]:
+    def end(self, run: object, error: BaseException | None) -> tuple[Decision, list[Exception]]:
         """Call ``on_exception`` if an error ended the run, then ``on_train_end``.
 
         Every plugin is called, even after one has raised.
@@ -97,20 +95,36 @@ class Bus:
         Args:
             run: The run that hooks receive.
             error: What ended the run.
-            failed: Called with each error of a plugin in ``on_train_end``, before the next plugin is called.
 
         Returns:
             The decision of the plugins at the end of the training, and the errors.
         """
-        hooks, failures, errors = self._manager.hook, self._failures, list[Exception]()
+        decision, errors = NOTHING, list[Exception]()
         if error is not None:
-            errors = call_all(hooks.on_exception, {"run": run, "error": error}, failures, failures.disabled)[1]
+            decision, errors = self._call_all("on_exception", {"run": run, "error": error}, self._failures.disabled)
         # observers that were disabled are called at the end, too: they may have files to close
-        name = "on_train_end"
-        results, raised = call_all(
-            hooks.on_train_end, {"run": run}, failures, check=partial(_check, name), failed=failed
-        )
-        return _joined(_plugins_of(hooks.on_train_end), results), errors + raised
+        last, raised = self._call_all("on_train_end", {"run": run})
+        return decision | last, errors + raised
+
+    def fail(self, run: object, error: Exception, decision: Decision) -> tuple[Decision, list[Exception]]:
+        """Call ``on_exception`` of the plugins that decide about an error that was raised after ``end`` had begun.
+
+        Observers have closed their files by then.
+
+        Returns:
+            Their decision and the given one, and the errors.
+        """
+        hook = "on_exception"
+        observers = [name for name, plugin in _plugins_of(getattr(self._manager.hook, hook)) if is_observer(plugin)]
+        more, errors = self._call_all(hook, {"run": run, "error": error}, observers)
+        return decision | more, errors
+
+    def _call_all(
+        self, name: str, values: Mapping[str, Any], without: Collection[str] = ()
+    ) -> tuple[Decision, list[Exception]]:
+        hook: pluggy.HookCaller = getattr(self._manager.hook, name)
+        results, errors = call_all(hook, values, self._failures, without, check=partial(_check, name))
+        return _joined(_plugins_of(hook), results), errors
 
     def _compile(self) -> None:
         self._compiled_without = disabled = set(self._failures.disabled)

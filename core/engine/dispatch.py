@@ -93,7 +93,6 @@ def call_all(
     failures: Failures,
     without: Collection[str] = (),
     check: Callable[[str, object], object] = lambda _, result: result,
-    failed: Callable[[Exception], object] = lambda _: None,
 ) -> tuple[HookResults, list[Exception]]:
     """Call every implementation, even after one has raised.
 
@@ -103,7 +102,6 @@ def call_all(
         failures: Records what observers raise.
         without: Names of plugins that are not called.
         check: Called with the name of each plugin and its result; an error that it raises is the plugin's.
-        failed: Called at once with each error, before the next implementation is called.
 
     Returns:
         The results in calling order, None for an implementation that raised or was not called; and what was raised.
@@ -122,7 +120,6 @@ def call_all(
             if not isinstance(error, Exception):
                 raise
             errors.append(error)
-            failed(error)
             return None
         return result
 

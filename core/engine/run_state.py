@@ -80,8 +80,6 @@ class RunState:
         """Whether that request has ended the run, between two batches and before the planned end."""
         self.error: BaseException | None = None
         """What ended the run, if an error did."""
-        self.errors_at_end: list[Exception] = []
-        """What plugins have raised in ``on_train_end`` so far."""
 
     @property
     def batch(self) -> int:

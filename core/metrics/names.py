@@ -56,6 +56,8 @@ def check_name(name: str) -> None:
     """
     if not isinstance(cast("object", name), str):
         raise SettingsError(f"{name!r} is not the name of a metric; give text")
+    if not name.strip():
+        raise SettingsError(f"{name!r} is not the name of a metric; give one, such as 'loss'")
     if not name.isprintable():
         raise SettingsError(f"{name!r} is not a valid name of a metric: use printable characters only")
 

@@ -83,7 +83,14 @@ class Saver:
         """Undo the selection of a model that could not be written."""
         self.selection.undo(run, path, step, location(self.names.fixed("last")))
 
-    @hookimpl(trylast=True)  # another plugin may raise here
+    @hookimpl
+    def on_exception(self, run: Run, error: BaseException) -> Decision | None:
+        """Save the model to the file "exception" if asked for; after a second Ctrl-C, nothing delays the end."""
+        if not self.begun or (run.state.requested and run.error is error):
+            return None
+        return self._save_fixed(run, "exception", f"{type(error).__name__} ended the training")
+
+    @hookimpl
     def on_train_end(self, run: Run) -> Decision | None:
         """Save the final model if asked for, and remove the file "signal" of a run that has resumed from it."""
         if not self.begun:
@@ -92,20 +99,15 @@ class Saver:
         obsolete = location(signal_file) in run.state.files and run.resumed is not None and error is None
         why = "the run has resumed from it"
         result = decision.forget(signal_file, why, rule=decision.REQUEST) if obsolete else NOTHING
-        stem, reason = "end", "the training is over"
         if run.state.interrupted:
-            stem, reason = "signal", f"{run.state.requested} ended the training"
-        elif error is not None:
-            stem, reason = "exception", f"{type(error).__name__} ended the training"
-            if run.state.requested:  # a second Ctrl-C: end at once
-                return None
-        reasons = {stem: reason}
-        for raised in run.state.errors_at_end[:1]:
-            reasons.setdefault("exception", f"{type(raised).__name__} was raised in on_train_end")
-        for stem, reason in reasons.items():
-            if stem in self.settings.save_on and not run.state.stays_over:
-                result |= self.selection.save_to(self.names.fixed(stem), reason=reason)
-        return result
+            return result | self._save_fixed(run, "signal", f"{run.state.requested} ended the training")
+        return result if error is not None else result | self._save_fixed(run, "end", "the training is over")
+
+    def _save_fixed(self, run: Run, stem: str, reason: str) -> Decision:
+        """Return the decision to write one of the files of ``save_on``, if it is wanted."""
+        if stem not in self.settings.save_on or run.state.stays_over:
+            return NOTHING
+        return self.selection.save_to(self.names.fixed(stem), reason=reason)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score, the kept files, and the metrics of the template that were logged."""
@@ -134,7 +136,8 @@ class BatchSaver:
 
     def __init__(self, settings: CheckpointSettings, frequency: SaveFrequency) -> None:
         self.saver, self.frequency = Saver(settings), frequency
-        self.on_train_end, self.on_checkpoint_error = self.saver.on_train_end, self.saver.on_checkpoint_error
+        self.on_train_end, self.on_exception = self.saver.on_train_end, self.saver.on_exception
+        self.on_checkpoint_error = self.saver.on_checkpoint_error
         self.known = self.missed = False
         """Whether any due batch had the monitored metric, and whether any lacked it."""
         self.checked = False

@@ -78,7 +78,7 @@ class CheckpointSettings(MonitoredCallback):
     save_on: Annotated[
         tuple[Literal["end", "exception", "signal"], ...], BeforeValidator(_as_tuple), Field(validate_default=True)
     ] = ("signal",)
-    """Also save at the end of training, to the file "end"; if an exception ended it, or a plugin raised one at its end,
+    """Also save at the end of training, to the file "end"; if an exception ended it, or one was raised at its end,
     to the file "exception"; if a signal (such as Ctrl-C) or a stop file ended it, to the file "signal". These files are
     in the same directory as "last" and separate from all others, so a bad model never overwrites a good one. They hold
     the final model, before other callbacks restore weights. The file "signal" is removed when a run that resumed from
