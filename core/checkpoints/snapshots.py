@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from ..capabilities import Ranks
 from ..errors import CheckpointError
-from ..storage.atomic_file import RESERVED, fill, suffix_of
+from ..storage.atomic_file import RESERVED, copy, fill, suffix_of
 from ..storage.backend import backend_for, digest_at
 from ..storage.paths import Location, StartDirectory, location, relative_to, resolve_relative
-from ..storage.sharded_directory import digest_of_parts, publish_parts, stage_parts
+from ..storage.sharded_directory import digest_of_parts, link_parts, publish_parts, stage_parts
 from .collective_commit import Write, write_collectively
 from .commit import Checkpoint
 from .discovery import payloads_in
@@ -27,6 +30,19 @@ class SnapshotFile(NamedTuple):
 
     path: Location
     digest: str
+
+
+class SnapshotReference(BaseModel):
+    """What a checkpoint says of one slot."""
+
+    file: str | None = None
+    """The path of its file, relative to the checkpoint's directory; None if the checkpoint holds the snapshot."""
+    digest: str = ""
+    lost: bool = False
+    """Whether the snapshot could not be written."""
+
+
+_REFERENCES: TypeAdapter[dict[str, SnapshotReference]] = TypeAdapter(dict[str, SnapshotReference])
 
 
 class SnapshotStore:
@@ -97,19 +113,29 @@ class SnapshotStore:
             found[slot] = {"file": name, "digest": "" if file is None else file.digest}
         return found
 
-    def link_to(self, checkpoint: Checkpoint, *, linked: bool = True) -> None:
+    def link_to(self, checkpoint: Checkpoint, *, directory: Location | None = None, linked: bool = True) -> None:
         """Give the unsaved slots a file: a second name of the checkpoint that the same decision saved.
 
         Args:
             checkpoint: The checkpoint that holds the same state.
+            directory: The directory of the file; None for that of the checkpoint.
             linked: Whether this process makes the file. Otherwise another rank does, and records its name.
         """
+        file = SnapshotFile(checkpoint.path, checkpoint.entry.digest)
         for slot in self.unsaved:
-            name = _new_name(suffix_of(checkpoint.path))
-            if linked:
-                backend_for(checkpoint.path).hard_link(name)
-            place = StartDirectory().fixed(checkpoint.path.with_name(name))  # a loop may change its working directory
-            self._files[slot] = SnapshotFile(place, checkpoint.entry.digest)
+            self._files[slot] = _second_name(file, directory or checkpoint.path.parent, linked=linked)
+
+    def bring_into(self, directory: Location, *, unless: Callable[[Location], bool], linked: bool = True) -> None:
+        """Give slots a file of this run, if theirs is in the directory of another.
+
+        Args:
+            directory: The directory of the new files.
+            unless: Returns whether a file is one of this run.
+            linked: As in ``link_to``.
+        """
+        for slot, file in self._files.items():
+            if not unless(file.path):
+                self._files[slot] = _second_name(file, directory, linked=linked)
 
     def write(
         self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, ranks: Ranks | None = None
@@ -161,21 +187,26 @@ class SnapshotStore:
             return
         for payload in {*others, *(path for directory in directories for path in payloads_in(directory))}:
             for entry in entries_of(payload):
-                for reference in entry.run_state.get("slots", {}).values():
-                    if reference["file"]:
-                        unused.pop(resolve_relative(payload.parent, reference["file"]).name, None)
+                for reference in references_in(entry.run_state.get("slots")).values():
+                    if reference.file:
+                        unused.pop(resolve_relative(payload.parent, reference.file).name, None)
         for path in unused.values():
             backend_for(path).remove()
 
 
 def find_snapshot_files(
-    checkpoint: Checkpoint, slots: Mapping[str, Any], *, verify: bool = True
+    checkpoint: Checkpoint,
+    slots: Mapping[str, Any],
+    flaw_of: Callable[[Location], str] = lambda _: "",
+    *,
+    verify: bool = True,
 ) -> tuple[dict[str, SnapshotFile | None], dict[str, str]]:
     """Verify the snapshot files that a checkpoint names.
 
     Args:
         checkpoint: The checkpoint from which a run resumes.
         slots: Its references to snapshots, as ``SnapshotStore.references`` returned them.
+        flaw_of: Returns, in words, why a path is not one of a snapshot of the run, which is then not opened.
         verify: Whether to read directories; one of several processes does so for all.
 
     Returns:
@@ -185,17 +216,48 @@ def find_snapshot_files(
         CheckpointError: A file cannot be read, or a directory is damaged.
     """
     files, lost = dict[str, SnapshotFile | None](), dict[str, str]()
-    for slot, reference in slots.items():
-        flaw = "it could not be written before the run ended" if reference.get("lost") else ""
+    known = references_in(slots)
+    for slot in slots:
+        reference = known.get(slot, SnapshotReference(lost=True))
+        flaw = "it could not be written before the run ended" if reference.lost else ""
         file = None
-        if not flaw and reference["file"] is not None:
-            file = SnapshotFile(resolve_relative(checkpoint.path.parent, reference["file"]), reference["digest"])
-            flaw = _find_flaw(file, verify=verify)
+        if not flaw and reference.file is not None:
+            file = SnapshotFile(resolve_relative(checkpoint.path.parent, reference.file), reference.digest)
+            flaw = flaw_of(file.path)
+            flaw = f"{str(file.path)!r} is not opened: {flaw}" if flaw else _find_flaw(file, verify=verify)
         if flaw:
             lost[slot] = flaw
         else:
             files[slot] = file
     return files, lost
+
+
+def references_in(slots: Any) -> dict[str, SnapshotReference]:
+    """Return the references to snapshots in the run state of a checkpoint; none if they are damaged.
+
+    >>> references_in({"best": {"file": "a.npz", "digest": "0"}})["best"].file, references_in({"best": 1})
+    ('a.npz', {})
+    """
+    try:
+        return _REFERENCES.validate_python(slots or {})
+    except ValidationError:
+        return {}
+
+
+def _second_name(file: SnapshotFile, directory: Location, *, linked: bool) -> SnapshotFile:
+    """Give the content of a file a new name in a directory; without ``linked``, only choose the name."""
+    path = directory / _new_name(suffix_of(file.path))
+    if linked and file.path.parent == directory:
+        backend_for(file.path).hard_link(path.name)
+    elif linked and isinstance(path, Path) and isinstance(file.path, Path) and file.path.is_dir():
+        link_parts(file.path, path)
+    elif linked:
+        target = backend_for(path)
+        with backend_for(file.path).as_local_file() as source:
+            staged = target.new_file()
+            fill(staged, partial(copy, source))
+            target.publish(staged)
+    return file._replace(path=StartDirectory().fixed(path))  # a loop may change its working directory
 
 
 def _find_flaw(file: SnapshotFile, *, verify: bool) -> str:

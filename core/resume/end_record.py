@@ -124,6 +124,8 @@ def read(directory: Location) -> EndRecord | None:
         record = EndRecord.model_validate_json(backend.read())
         if record.format > 1:
             raise ValueError("a later version of trainbus has written it")
+        for each in record.stop_actions:
+            action_from_json(each)
     except (OSError, ValueError) as error:
         flaw = "it is damaged" if isinstance(error, ValidationError) else str(error)
         LOG.warning("skipped: %s: %s", directory / NAME, flaw)

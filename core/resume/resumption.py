@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +24,7 @@ from ..storage.sharded_directory import read_part
 from .loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
+from .owned_files import OwnedFiles
 from .rng_state import restore_rng_state
 from .script_rates import apply_script_rates, rates_of
 from .serialization import decompress_log, from_json_data
@@ -97,6 +98,12 @@ class Resumption:
         self._rates = rates
         self._script_rates: Mapping[str, float] = {}
         self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
+        self._owned = OwnedFiles.of(callbacks.values(), subject)
+        self._of_plain_plugins = self._owned.and_directory(checkpoint.path.parent)
+        """Also the files beside the checkpoint, since nothing says where a plugin without a callback saves."""
+        self._plain_plugins = plugins.keys() - callbacks.keys()
+        self._saved = self._read_actions(lambda: decision_from_json(self.state.decision))
+        self._stops = self._read_actions(lambda: [action_from_json(each) for each in self.state.stop_actions])
         self.loaders = LoaderResumption(self.state, self._warn)
         """Restores the loaders of loops over batches."""
 
@@ -138,8 +145,25 @@ class Resumption:
 
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
-        saved = decision_from_json(self.state.decision)
-        return Decision(frozenset(each for each in saved if self._still_valid(each)))
+        return Decision(frozenset(each for each in self._own_actions if self._still_valid(each)))
+
+    @cached_property
+    def _own_actions(self) -> Decision:
+        """The actions without those that name a file that is not one of the run; each is reported."""
+        return Decision(frozenset(each for each in self._saved if self._is_own(each)))
+
+    def _is_own(self, action: Action) -> bool:
+        owned = self._of_plain_plugins if action.by in self._plain_plugins else self._owned
+        refusal = owned.refusal_of(action, self.checkpoint.path, self.state.slots)
+        if refusal:
+            self._warn("%s", refusal)
+        return not refusal
+
+    def _read_actions(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except ValueError as error:
+            raise CheckpointError(f"{str(self.checkpoint.path)!r} is not resumed from: {error}") from None
 
     def remaining_actions(self) -> tuple[Decision, list[Checkpoint]]:
         """Return the remaining actions of that decision, and the checkpoints that it had written.
@@ -174,7 +198,10 @@ class Resumption:
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
-        snapshots.link_to(self.checkpoint, linked=self._leads)
+        directory = self._owned.directory_for(path)
+        if directory != path.parent:
+            snapshots.bring_into(directory, unless=self._owned.holds, linked=self._leads)
+        snapshots.link_to(self.checkpoint, directory=directory, linked=self._leads)
         if self.checkpoint.entry.weights_only:
             LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning", path)
             if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
@@ -191,14 +218,17 @@ class Resumption:
         run.run_id = state.run or run.run_id
         run.epoch_metrics = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(state.history)]
         run.metrics = run.epoch_metrics[-1][1] if run.epoch_metrics else {}
-        run.decision_log = [(epoch, decision_from_json(each)) for epoch, each in decompress_log(state.decision_log)]
-        stops = [action_from_json(each) for each in state.stop_actions]
-        run.stop_actions += [each for each in stops if isinstance(each, Stop) and self._still_valid(each)]
+        log = decompress_log(state.decision_log)
+        run.decision_log = self._read_actions(lambda: [(epoch, decision_from_json(each)) for epoch, each in log])
+        run.stop_actions += [each for each in self._stops if isinstance(each, Stop) and self._still_valid(each)]
         run.script_learning_rates = self._script_rates
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)
-        files = existing(map(location, state.files))
+        listed, refusal = self._of_plain_plugins.listed(state.files, self.checkpoint.path)
+        if refusal:
+            self._warn("%s", refusal)
+        files = existing(listed)
         run.files = [*files, self.checkpoint.path] if self.checkpoint.path not in files else files
 
     def restore_epoch(self, run: Resumable) -> None:
@@ -243,7 +273,8 @@ class Resumption:
             subject.load_run_state(from_json_data(saved))
 
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
-        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, verify=self._leads)
+        flaw_of = self._of_plain_plugins.flaw_of_snapshot  # the user has named the directory of the checkpoint
+        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, flaw_of, verify=self._leads)
         with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there:
             if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
                 subject.load(there)

@@ -14,10 +14,10 @@ import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from ..errors import CheckpointError
 from .atomic_file import copy, digest_of, discard, fill, stage_directory, sync
@@ -37,6 +37,18 @@ class Part(BaseModel):
     """Length in bytes."""
     digest: str
     """SHA-256 in hexadecimal digits."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        """Refuse a path that leads out of the directory: anyone can write a manifest."""
+        parts = name.split("/")
+        outside = (
+            any(each in ("", ".", "..") or set(each) & {"\0", "\\"} for each in parts) or PureWindowsPath(name).drive
+        )
+        if outside or (len(parts) > 1 and not name.startswith(SHARDS)):
+            raise ValueError(f"{name!r} is not the path of a part")
+        return name
 
     @property
     def is_index(self) -> bool:
@@ -166,6 +178,8 @@ def find_damage(directory: Path, parts: Iterable[Part]) -> str:
     """Return, in words, the first damage of these parts; empty if there is none."""
     for part in parts:
         try:
+            if _leads_outside(directory, part):
+                return f"{part.name!r} is a link to a file outside of the checkpoint"
             if digest_of(directory / part.name) != part.digest:
                 return f"{part.name!r}: its bytes are not those that were written"
         except FileNotFoundError:
@@ -173,6 +187,11 @@ def find_damage(directory: Path, parts: Iterable[Part]) -> str:
         except OSError as error:
             return f"{part.name!r} cannot be read: {error}"
     return ""
+
+
+def _leads_outside(directory: Path, part: Part) -> bool:
+    real = os.path.realpath(directory)
+    return os.path.commonpath([os.path.realpath(directory / part.name), real]) != real
 
 
 def read_part(directory: Path, part: Part) -> bytes:

@@ -9,7 +9,9 @@ from typing import Any
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable
 from trainbus.decision import NOTHING
+from trainbus.failures import LOG
 from trainbus.metrics.names import resolve
+from trainbus.resume.owned_files import OwnedFiles
 from trainbus.rules import Best, Kept
 from trainbus.storage.backend import existing
 from trainbus.storage.paths import Location, StartDirectory, location
@@ -37,6 +39,8 @@ class Saver:
     def __init__(self, settings: CheckpointSettings, every: int = 1) -> None:
         self.settings, self.every = settings, every
         self.begun = False
+        self.dropped: set[str] = set()
+        """The paths in a checkpoint's state that are no files of this run."""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -49,6 +53,7 @@ class Saver:
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         self.selection = Selection(settings, monitor)
         self.first = run.epoch, run.step
+        self.owned = OwnedFiles.of([settings], subject)
         self.start = StartDirectory()  # a loop may change its working directory before the states are restored again
         self.begun = True
 
@@ -118,7 +123,9 @@ class Saver:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
         kept = [Kept(*each) for each in saved["kept"]]
-        kept = [each._replace(path=self.names.directory + each.path) for each in kept]
+        kept = [
+            each for each in (each._replace(path=self.names.directory + each.path) for each in kept) if self._own(each)
+        ]
         self.selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
         present = set(existing(self.start.fixed(location(each.path)) for each in kept))
         # the file of the checkpoint that the run resumes from may not be written yet
@@ -127,6 +134,16 @@ class Saver:
             for each in kept
             if (each.epoch, each.step) == self.first or self.start.fixed(location(each.path)) in present
         )
+
+    def _own(self, kept: Kept) -> bool:
+        """Return whether a file is one of this run; report another one, since retention would delete it."""
+        path = self.start.fixed(location(kept.path))
+        is_next = (kept.epoch, kept.step) == self.first  # the run writes it again
+        flaw = self.owned.flaw_of_saving(path) if is_next else self.owned.flaw_of_deleting(path)
+        if flaw and kept.path not in self.dropped:
+            self.dropped.add(kept.path)
+            LOG.warning("ModelCheckpoint: %r is not kept or deleted: %s", kept.path, flaw)
+        return not flaw
 
 
 class BatchSaver:

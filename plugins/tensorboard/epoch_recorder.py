@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,6 +13,7 @@ from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.capabilities import HasWeights
 from trainbus.decision import REQUEST, Restore
 from trainbus.metrics.scalars import to_scalars
+from trainbus.resume.owned_files import OwnedFiles
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
 from ..unused_batches import report_uncounted
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .writer.event_writer import EventWriter, Note, Summary
 
 LOCK = LockKind(".trainbus.tensorboard.lock", "charts")
+_FILE_ID = re.compile(r"[0-9a-f]{8}")
 
 
 class EpochRecorder:
@@ -211,9 +214,13 @@ class EpochRecorder:
         if self.restored:  # a second call must not drop the decisions made since the first
             return
         self.restored = True
+        if not _FILE_ID.fullmatch(str(saved["line"])):  # it becomes a part of file names and of a pattern
+            raise ValueError(f"{saved['line']!r} names no event files of a run; the charts begin anew")
         self.step, self.counts_step = saved["step"], saved["counts_step"]
         self.decisions.load_state_dict(saved["decisions"])
-        files = {name: size for name, size in saved["files"].items() if (self.log_dir / name).exists()}
+        owned = OwnedFiles([self.log_dir])
+        named = ((name, size) for name, size in saved["files"].items() if owned.holds(self.log_dir / name, follow=True))
+        files = {name: size for name, size in named if (self.log_dir / name).exists()}
         if files:
             self.header_written, self.hparams_declared = saved["introduced"], saved["described"]
             self.final = dict(saved.get("final", {}))
@@ -224,7 +231,8 @@ class EpochRecorder:
             self.writer.file_id, self.writer.first_step = saved["line"], self.first_step
             sizes = {self.log_dir / name: size for name, size in files.items()}
             runs = [self.log_dir / name for name in self.layout.runs]
-            self.truncate = partial(truncate_event_files, runs, self.writer.file_id, sizes)
+            is_own = partial(owned.holds, follow=True)
+            self.truncate = partial(truncate_event_files, runs, self.writer.file_id, sizes, is_own)
 
     # --- inner workings
 

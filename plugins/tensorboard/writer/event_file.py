@@ -14,7 +14,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -97,17 +97,22 @@ class EventFile:
                 self.sync()
 
 
-def truncate_event_files(directories: Iterable[Path], file_id: str, sizes: Mapping[Path, int]) -> None:
+def truncate_event_files(
+    directories: Iterable[Path], file_id: str, sizes: Mapping[Path, int], is_own: Callable[[Path], bool] = Path.exists
+) -> None:
     """Truncate the event files of one training run to an earlier state; other files stay as they are.
 
     Args:
         directories: The directories of the files.
         file_id: The end of their names.
         sizes: The earlier size of each file; files without one did not exist and are removed.
+        is_own: Returns whether a file is one of the run; a link to a file elsewhere is not.
     """
     for directory in directories:
         for path in directory.glob(f"{PREFIX}*.{file_id}"):
             size = sizes.get(path)
+            if not is_own(path):
+                continue
             if size is None:
                 path.unlink(missing_ok=True)
             elif path.stat().st_size > size:
