@@ -103,7 +103,7 @@ class Saver:
         for raised in run.state.errors_at_end[:1]:
             reasons.setdefault("exception", f"{type(raised).__name__} was raised in on_train_end")
         for stem, reason in reasons.items():
-            if stem in self.settings.save_on and not run.state.stays_over:
+            if stem in self.settings.save_on and (run.state.end_is_missing or not run.state.stays_over):
                 result |= self.selection.save_to(self.names.fixed(stem), reason=reason)
         return result
 
