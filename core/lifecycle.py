@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from inspect import GEN_RUNNING, getgeneratorstate
 from itertools import count
 from typing import Any, TypeVar, cast
 
@@ -45,7 +46,7 @@ class Lifecycle:
         self.failures, self.callbacks, self.plugins = parts.failures, parts.callbacks, parts.plugins
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
-        self._trains = False
+        self._trains = self._over = False
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
@@ -84,7 +85,8 @@ class Lifecycle:
     def execute(self, run: object, decision: Decision) -> None:
         """Execute a decision on all ranks, record it and announce it."""
         if decision:
-            self.record(run, self.group.execute(decision, self.executor))
+            record = partial(self.record, run)
+            record(self.group.execute(decision, self.executor, record))
 
     def record(self, run: object, result: ExecutionResult) -> None:
         """Record and announce what was executed, written, and not written."""
@@ -107,13 +109,14 @@ class Lifecycle:
             self.collector.enabled = bool(directories)
             self.ends.directories = directories
             bind("lock_directories", executor.lock_directories)(self.at_end)
+            self.at_end.callback(bind("write_ends", self._write_ends))  # after the plugins have closed their files
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
             self.state.script_learning_rates = rates_of(self.state.subject)
             self.resumer.restore()
             self.dispatch(run, "on_train_begin")
             bind("check_plugins", self.collector.check_plugins)()
-            self.record(run, self.resumer.finish_last_decision())
+            self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
             self.resumer.finish()
         except BaseException as error:
             self.end(run, error)
@@ -135,13 +138,17 @@ class Lifecycle:
 
     def _epochs(self, run: object, epochs: Iterable[int]) -> Iterator[int]:
         for epoch in epochs:
-            if self.loop_ends():
+            if self._ends_here():
                 return
             self.begin_epoch(run, epoch)
-            if self.loop_ends():
+            if self._ends_here():
                 return
             yield epoch
             self.end_epoch(run, {})
+
+    def _ends_here(self) -> bool:
+        """Return whether the loop over epochs ends; an epoch in whose middle a killed run had stopped is ended first."""
+        return not self.resumer.mid_epoch and self.loop_ends()
 
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
@@ -150,6 +157,7 @@ class Lifecycle:
         if not self._trains:
             self._trains = True
             self.group.bind("remove_ends", self.ends.remove)()
+            self.record(run, self.resumer.end_decision())
         self.state.start_epoch(epoch)
         self.bus.drop_disabled()
         if self.resumer.mid_epoch:
@@ -187,7 +195,7 @@ class Lifecycle:
         """Close the loop that an error has left: the error may be kept, and with it the workers of the loader."""
         self.collector.release_loaders()
         loop = self._loop()
-        if loop is not None and not loop.gi_running:
+        if loop is not None and getgeneratorstate(loop) != GEN_RUNNING:
             loop.close()
 
     def loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
@@ -259,19 +267,20 @@ class Lifecycle:
                 self.record(run, ExecutionResult(self.stop_requests.decision()))
                 if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
                     executor.writer.abandon()  # a second signal
-                decision, errors = bind("last_decision", self.bus.end)(run, state.error)
+                decision, errors = bind("last_decision", self._decide_last)(run)
                 known = state.error is not None and not state.interrupted
                 if errors and not known:
                     known, decision = True, self._fail(run, errors, decision)
                 if error is None and isinstance(state.error, Exception):
                     errors.insert(0, state.error)
                 try:
-                    self._finish(run, decision, errors)
+                    self._finish(run, decision)
+                    self._over = self._is_over(errors)
                 except Exception as raised:  # noqa: BLE001 - raised when the run has ended
                     errors.append(raised)
                     if not known:
                         try:
-                            self._finish(run, self._fail(run, errors, NOTHING), errors)
+                            self._finish(run, self._fail(run, errors, NOTHING))
                         except Exception as again:  # noqa: BLE001 - the same
                             errors.append(again)
             if errors or state.error is not None:  # a file that was being written may not exist
@@ -285,20 +294,27 @@ class Lifecycle:
             raise errors[0]
         return handled
 
+    def _decide_last(self, run: object) -> tuple[Decision, list[Exception]]:
+        """Return the decision of the plugins at the run's end, without saves that an earlier process has made."""
+        decision, errors = self.bus.end(run, self.state.error)
+        return Decision(decision.actions - self.resumer.saved_at_end), errors
+
     def _fail(self, run: object, errors: list[Exception], decision: Decision) -> Decision:
         """Return the last decision with what plugins decide about an error that was raised at the end of the run."""
         decision, more = self.group.bind("decision_about_error", self.bus.fail)(run, errors[0], decision)
         errors += more
         return decision
 
-    def _finish(self, run: object, decision: Decision, errors: Sequence[Exception]) -> None:
-        """Execute the last decision, and wait for all files."""
+    def _finish(self, run: object, decision: Decision) -> None:
+        """Execute the last decision, of which an earlier process may have begun a part, and wait for all files."""
         bind, executor = self.group.bind, self.executor
-        self.execute(run, decision)
-        self.record(run, bind("last_files", partial(executor.collect, wait=True))())
+        record, begun = partial(self.record, run), self.resumer.end_decision()
+        result = self.group.execute(decision, executor, record) if decision else ExecutionResult()
+        record(
+            ExecutionResult(begun.done | result.done, begun.committed + result.committed, begun.failed + result.failed)
+        )
+        record(bind("last_files", partial(executor.collect, wait=True))())
         bind("prune_snapshots", executor.prune_snapshots)()
-        if self._is_over(errors):
-            bind("write_ends", self._write_ends)()
 
     def _is_over(self, errors: Sequence[Exception]) -> bool:
         """Return whether the run has ended as planned or by a decision, so that it stays over when it is resumed."""
@@ -309,7 +325,7 @@ class Lifecycle:
         return done or any(each.by != REQUEST for each in state.stop_actions)
 
     def _write_ends(self) -> None:
-        if self._trains or not self.resumer.end_is_recorded:
+        if self._over and (self._trains or not self.resumer.end_is_recorded):
             self.ends.write(self.collector.end_record(), map(self.executor.writer.start.fixed, self.state.files))
 
     def result(self) -> Result:

@@ -101,7 +101,7 @@ def assemble(
         collector,
         failures,
         group.bind,
-        partial(group.execute, executor=executor),
+        lambda decision, record: group.execute(decision, executor, record),
         ends,
         partial(EndRecord.valid_stops, plugins=plugins, callbacks=made_by),
         monitors.update,

@@ -49,6 +49,12 @@ class Decision:
         return any(isinstance(action, Stop) for action in self.actions)
 
     @property
+    def makes(self) -> frozenset[str]:
+        """The paths and the slots that are saved or kept, which are therefore not deleted."""
+        paths = frozenset(action.path for action in self.actions if isinstance(action, Save))
+        return paths | {action.slot for action in self.actions if isinstance(action, Keep)}
+
+    @property
     def askers(self) -> frozenset[str]:
         """The names of the plugins that asked for the actions."""
         return frozenset(action.by for action in self.actions)

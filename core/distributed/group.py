@@ -54,11 +54,18 @@ class Group(Protocol):
         """
         ...
 
-    def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
+    def execute(
+        self, decision: Decision, executor: Executor, record: Callable[[ExecutionResult], object]
+    ) -> ExecutionResult:
         """Execute a decision on every rank; the result is the same on all of them.
 
         A decision that a step has returned is executed now, since all ranks have it. Any other is this rank's alone:
         all ranks execute it at the next step that decides, and the result is empty.
+
+        Args:
+            decision: What to do.
+            executor: The executor of this rank.
+            record: Called first with what became of the files of earlier decisions, so that this one's store it.
         """
         ...
 
@@ -100,9 +107,11 @@ class Solo:
     def begin(self, settings: Mapping[str, Any], stop: StopReceiver) -> None:
         """Do nothing."""
 
-    def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
+    def execute(
+        self, decision: Decision, executor: Executor, record: Callable[[ExecutionResult], object]
+    ) -> ExecutionResult:
         """Execute the decision."""
-        return executor.execute(decision)
+        return execute_alone(decision, executor, record)
 
     def request_stop(self, what: Mapping[str, str]) -> None:
         """Do nothing."""
@@ -114,3 +123,12 @@ class Solo:
     def end(self, error: BaseException | None, executor: Executor) -> AbstractContextManager[BaseException | None]:
         """Return the error."""
         return nullcontext(error)
+
+
+def execute_alone(
+    decision: Decision, executor: Executor, record: Callable[[ExecutionResult], object]
+) -> ExecutionResult:
+    """Execute a decision in a process that no other one waits for."""
+    earlier = executor.finish_earlier(decision)
+    record(earlier)
+    return executor.execute(decision, earlier=earlier)

@@ -12,14 +12,14 @@ from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
 from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
-from ..engine.executor import Executor
+from ..engine.executor import Executor, needs_files
 from ..errors import RankError, SettingsError
 from ..failures import is_observer
 from ..metrics.running_means import RunningMeans
 from ..resume.state import RankState
 from .coordinator import Coordinator, LoopState, StopReceiver, attempt
 from .follower import Follower
-from .group import Group, Solo
+from .group import Group, Solo, execute_alone
 from .rendezvous import BATCHES, Point, describe_error, describe_failures
 from .shared_resume import SharedResume
 
@@ -93,10 +93,12 @@ class RankGroup:
                 raise self._coordinator.mark_shared(SettingsError(_first_difference(first, other, rank)))
         self._coordinated_stop.start()
 
-    def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
+    def execute(
+        self, decision: Decision, executor: Executor, record: Callable[[ExecutionResult], object]
+    ) -> ExecutionResult:
         """Execute the decision on rank 0, then on the others; an error on one rank is raised on all."""
         if self._coordinator.left:
-            return executor.execute(decision)
+            return execute_alone(decision, executor, record)
         if decision is not self._agreed:
             self._propose(decision)
             return ExecutionResult()
@@ -104,8 +106,13 @@ class RankGroup:
             self._coordinated_stop.reset()
         if all(isinstance(action, Stop) for action in decision):
             return ExecutionResult(decision)
+        earlier = ExecutionResult()
+        if needs_files(decision):
+            finish = partial(executor.finish_earlier, decision) if self._leads else ExecutionResult
+            earlier = self._result_of_rank_0(*attempt(finish))
+            record(earlier)
         others, follower = self._states_of_others(decision, executor), Follower(executor)
-        step = partial(executor.execute, other_ranks=others) if self._leads else follower.execute
+        step = partial(executor.execute, other_ranks=others, earlier=earlier) if self._leads else follower.execute
         result = self._result_of_rank_0(*attempt(step, decision))
         if any(isinstance(action, (Restore, Forget)) for action in decision):
             with self._coordinator.shared():

@@ -45,3 +45,7 @@ class ExecutionResult(NamedTuple):
             ),
             tuple(FailedSave(location(path), step, CheckpointError(words)) for path, step, words in data["failed"]),
         )
+
+
+NO_RESULT = ExecutionResult()
+"""The result of doing nothing."""

@@ -24,7 +24,7 @@ from ..storage.directory_lock import lock_directories
 from ..storage.paths import Location, StartDirectory, location
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
-from .execution_result import ExecutionResult
+from .execution_result import NO_RESULT, ExecutionResult
 from .learning_rates import LearningRates
 
 C = TypeVar("C")
@@ -74,7 +74,26 @@ class Executor:
         for directory in self.writer.directories:
             remove_debris(directory)
 
-    def execute(self, decision: Decision, other_ranks: Sequence[RankState] = ()) -> ExecutionResult:
+    def finish_earlier(self, decision: Decision) -> ExecutionResult:
+        """Wait for the files of the decision before this one, if this one concerns files, and return what became of them.
+
+        If that is recorded before ``execute`` is called, the checkpoints of this decision store it.
+
+        Raises:
+            CheckpointError: As ``collect`` does.
+        """
+        if not needs_files(decision):
+            return ExecutionResult()
+        with self._writer_group.abort_all_on_error():
+            return self.collect(wait=True)
+
+    def execute(
+        self,
+        decision: Decision,
+        other_ranks: Sequence[RankState] = (),
+        *,
+        earlier: ExecutionResult = NO_RESULT,
+    ) -> ExecutionResult:
         """Execute a decision, its actions in their order.
 
         Of several new learning rates the lowest wins. A file is written once, with the complete state if any plugin
@@ -85,6 +104,7 @@ class Executor:
         Args:
             decision: What to do.
             other_ranks: What a checkpoint stores of the ranks after rank 0, as differences from rank 0's state.
+            earlier: What ``finish_earlier`` returned, if it was called.
 
         Raises:
             MissingCapability: The subject cannot do what is asked.
@@ -94,8 +114,9 @@ class Executor:
         if not needs_files(decision):
             return ExecutionResult(decision)
         before = self.prepare(decision)
-        if before.failed:  # these plugins decided before the failure was reported, as if the files had been written
-            decision = _without(decision, self.writer.requested_by(before.failed), Forget)
+        failed = (*earlier.failed, *before.failed)
+        if failed:  # these plugins decided before the failure was reported, as if the files had been written
+            decision = _without(decision, self.writer.requested_by(failed), Forget)
         self._save(decision, other_ranks)
         now = self.collect(wait=False)
         done = decision
@@ -205,7 +226,7 @@ class Executor:
         for restore in restores:
             self.restore(restore)
         losers = plugins_with_failed_saves(decision, self.writer.as_given(job.failed))
-        made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in decision}
+        made = decision.makes
         for action in decision:
             if not isinstance(action, Forget) or action.source in made or action.by in losers:
                 continue

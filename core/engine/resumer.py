@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.snapshots import SnapshotStore
-from ..decision import Decision, Stop
+from ..decision import Action, Decision, Save, Stop
 from ..decision.json_format import decision_from_json
 from ..errors import SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures
@@ -17,6 +17,7 @@ from ..resume.end_record import EndRecord, EndRecords, find_end
 from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
 from ..resume.serialization import decompress_log, from_json_data
+from ..resume.state import CheckpointState
 from ..storage.paths import Location, Source, location
 from ..storage.remote_cache import downloads_kept
 from .execution_result import ExecutionResult
@@ -45,7 +46,7 @@ class Locate(Protocol):
 
 
 class LoopRecorder(Protocol):
-    """The part of ``StateCollector`` that resuming uses: what a checkpoint stores of loops over batches."""
+    """The part of ``StateCollector`` that resuming uses: what checkpoints store."""
 
     epoch_rng: Any
     loop_rng: Any
@@ -59,6 +60,10 @@ class LoopRecorder(Protocol):
         """Store the state in which a loop begins."""
         ...
 
+    def holding(self, stored: CheckpointState) -> AbstractContextManager[None]:
+        """Let checkpoints store this state in place of the present one."""
+        ...
+
 
 class Resumer:
     """Restores a run from its checkpoint, if it has one, and lets its loops continue.
@@ -69,7 +74,7 @@ class Resumer:
         resumption: Makes the resumption from a checkpoint.
         state: The plain data of the run.
         snapshots: The snapshots in memory.
-        loops: Stores the state of loops over batches.
+        loops: Stores the state of loops over batches, and the one with which the last decision is finished.
         failures: Records what observers raise.
         bind: Binds the steps that ranks share.
         execute: Executes the remaining actions of the decision that saved the checkpoint.
@@ -89,7 +94,7 @@ class Resumer:
         loops: LoopRecorder,
         failures: Failures,
         bind: StepBinder,
-        execute: Callable[[Decision], ExecutionResult],
+        execute: Callable[[Decision, Callable[[ExecutionResult], object]], ExecutionResult],
         ends: EndRecords,
         valid_stops: Callable[[EndRecord], list[Stop]],
         catch_up: Callable[[Mapping[str, Any], int], object],
@@ -108,6 +113,8 @@ class Resumer:
         self._resumption: Resumption | None = None
         self._end: EndRecord | None = None
         """How the run had ended, if its directories say so."""
+        self._end_decision = ExecutionResult()
+        """The result of the decision of the run's end, if that decision saved the checkpoint."""
         self._ignored_stops: list[Stop] = []
         """The stops of a run that trains on, because its file was named."""
 
@@ -127,7 +134,9 @@ class Resumer:
             done = end.epochs
         if self._resumption is None and end is None:
             return initial_epoch
-        state.stays_over = bool(state.stop_actions) or (epochs is not None and epochs <= done)
+        stopped = bool(state.stop_actions) and not self.mid_epoch  # the epoch in which it was stopped is ended first
+        state.stays_over = stopped or (epochs is not None and epochs <= done)
+        state.end_is_missing = state.stays_over and end is None and not self._names_file
         if state.stays_over and not state.stop_actions:
             self._report(
                 "%s: all %d epochs are done; to continue training, raise the number of epochs", self._origin, epochs
@@ -204,6 +213,8 @@ class Resumer:
     def _restore_end(self, end: EndRecord) -> None:
         """Restore what is known about the epochs after the checkpoint, which are not trained again."""
         state = self._state
+        if self._resumption is not None:
+            self._resumption.mid_epoch = False  # that epoch has ended
         if end.epochs > state.epochs_finished:
             history = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(end.history)]
             log = decompress_log(end.decision_log)
@@ -242,11 +253,15 @@ class Resumer:
         resumption.restore_run(self._state)
         self._resumption = resumption
 
-    def finish_last_decision(self) -> ExecutionResult:
+    def finish_last_decision(self, record: Callable[[ExecutionResult], object]) -> ExecutionResult:
         """Restore the plugins, and execute the remaining actions of the decision that saved the checkpoint.
 
+        Args:
+            record: Called with what became of files that the resumed run has written before this.
+
         Returns:
-            The result of the complete decision; empty if the run was not resumed.
+            The result of the complete decision; empty if the run was not resumed, or if it had ended, see
+            ``end_decision``.
         """
         resumption, state = self._resumption, self._state
         if resumption is None:
@@ -255,12 +270,26 @@ class Resumer:
         if resumption.mid_epoch:
             state.epochs_started += 1
         left = self._bind("remaining_actions", partial(_remaining_actions, resumption))()
-        result, decision = self._execute(left.done), resumption.decision()
+        with self._loops.holding(resumption.stored):
+            result, decision = self._execute(left.done, record), resumption.decision()
         done = Decision(decision.actions - (left.done.actions - result.done.actions))
         if self._names_file:
             self._ignored_stops += [each for each in done if isinstance(each, Stop)]
             done = Decision(frozenset(each for each in done if not isinstance(each, Stop)))
-        return ExecutionResult(done, (*left.committed, *result.committed), result.failed)
+        result = ExecutionResult(done, (*left.committed, *result.committed), result.failed)
+        if resumption.state.at_end:
+            self._end_decision, result = result, ExecutionResult()
+        return result
+
+    @property
+    def saved_at_end(self) -> frozenset[Action]:
+        """The saves in that result."""
+        return frozenset(each for each in self._end_decision.done if isinstance(each, Save))
+
+    def end_decision(self) -> ExecutionResult:
+        """Return, once, the result of the decision at the run's end if the run was resumed from one of its files."""
+        result, self._end_decision = self._end_decision, ExecutionResult()
+        return result
 
     def finish(self) -> None:
         """Log that the run had stopped, if it had; restore the generators unless an epoch is continued."""
@@ -298,7 +327,8 @@ class Resumer:
         if resumption is not None and resumption.mid_epoch:
             state.counters.trained_batches = first = resumption.loaders.first_batch(number)
             loops.loop_loader = resumption.loop_loader
-            batches = resumption.loaders.remaining_batches(number, loader, state.subject, resumption.reach)
+            stopped, reach = bool(state.stop_actions), resumption.reach
+            batches = resumption.loaders.remaining_batches(number, loader, state.subject, reach, stopped=stopped)
             return batches, first
         if resumption is not None:
             resumption.loaders.restore(number, loader, state.subject)

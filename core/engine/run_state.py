@@ -74,6 +74,8 @@ class RunState:
         """The checkpoint that the run was resumed from; None if it was not."""
         self.stays_over = False
         """Whether the run was over when it was resumed, and trains no further."""
+        self.end_is_missing = False
+        """Whether such a run was killed before its end was complete, so that the resumed run ends it."""
         self.requested = ""
         """The signal or the stop file that asked the run to end; empty if none did."""
         self.interrupted = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ..callback import Callback
@@ -57,6 +58,7 @@ class StateCollector:
         self._failures = failures
         self._world_size = world_size
         self._loaders: list[Any] = []
+        self._held: CheckpointState | None = None
         self._history, self._decisions = CompressedLog(), CompressedLog()
 
     def check_plugins(self) -> None:
@@ -77,6 +79,22 @@ class StateCollector:
                         raise SettingsError(f"{name}: state_dict(): {error}") from None
                     add_plugin_note(error, "state_dict", name)
                     raise
+
+    @contextmanager
+    def holding(self, stored: CheckpointState) -> Generator[None]:
+        """Let checkpoints store this state in place of the present one: what an earlier process had begun to save.
+
+        The rest of a decision is then saved with the state with which its first file was saved, so that a run continues
+        in the same way from each of its files.
+
+        Args:
+            stored: The state in the checkpoint from which the run was resumed, as this rank needs it.
+        """
+        self._held = stored
+        try:
+            yield
+        finally:
+            self._held = None
 
     def leave_epoch(self) -> None:
         """Forget the states in which the last epoch and its loops began."""
@@ -112,6 +130,8 @@ class StateCollector:
 
     def rank_state(self) -> RankState:
         """Return the state of this rank."""
+        if self._held is not None:
+            return self._held.rank_state
         state, subject = self.state, self.state.subject
         mid_epoch = state.position.mid_epoch
         rng = to_json_data(get_rng_state(subject))
@@ -139,10 +159,13 @@ class StateCollector:
         Raises:
             TypeError: The state of a plugin or of the subject is not plain data.
         """
+        if self._held is not None:
+            return self._held.model_copy(update={"other_ranks": list(other_ranks)})
         state, subject, position = self.state, self.state.subject, self.state.position
         return CheckpointState(
             run=state.run_id,
             position=position,
+            at_end=state.phase == "ended",
             rank_state=self.rank_state(),
             history=self._history_text(),
             validated=state.validated,

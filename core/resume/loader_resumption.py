@@ -43,7 +43,13 @@ class LoaderResumption:
         return self._position.batches if number == self._position.loops else 0
 
     def remaining_batches(
-        self, number: int, loader: Iterable[T], subject: object, reach: Callable[[object], object]
+        self,
+        number: int,
+        loader: Iterable[T],
+        subject: object,
+        reach: Callable[[object], object],
+        *,
+        stopped: bool = False,
     ) -> Iterator[T]:
         """Iterate over the batches of a loop of the interrupted epoch that were not trained on.
 
@@ -52,6 +58,7 @@ class LoaderResumption:
             loader: What the loop iterates over.
             subject: The object that is trained.
             reach: Called with the subject once the point of the interruption is reached.
+            stopped: Whether a decision ends the loop at that point.
         """
         state = self._states.pop(number, None)
         if number < self._position.loops:  # this loop was complete
@@ -74,7 +81,8 @@ class LoaderResumption:
                 self._warn("the loader gives only %d batches, but %d of the epoch were trained on", done, skip)
                 break
         reach(subject)
-        yield from batches
+        if not stopped:
+            yield from batches
 
     def restore(self, number: int, loader: Iterable[Any], subject: object) -> None:
         """Restore the loader of a later loop, if the checkpoint holds its state; no random numbers are drawn."""

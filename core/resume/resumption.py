@@ -12,7 +12,7 @@ from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorabl
 from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import RANK_FILE
 from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
-from ..decision import Action, Decision, Forget, Save, Stop
+from ..decision import Action, Decision, Forget, Restore, Save, Stop
 from ..decision.json_format import action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
@@ -86,6 +86,8 @@ class Resumption:
         self.checkpoint = checkpoint
         saved = _with_other_ranks(checkpoint, state_of(checkpoint), rank, world_size)
         self.state = saved.for_rank(rank, world_size)
+        self.stored = self.state.model_copy(update={"world_size": world_size, "other_ranks": []})
+        """What the rest of the decision that saved the checkpoint is saved with."""
         self.mid_epoch = self.state.position.mid_epoch
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         self._leads = rank == 0
@@ -168,17 +170,17 @@ class Resumption:
     def remaining_actions(self) -> tuple[Decision, list[Checkpoint]]:
         """Return the remaining actions of that decision, and the checkpoints that it had written.
 
-        Saves remain if their file was not written then; deletions always remain.
+        Saves remain if their file was not written then. What follows the saves always remains: restores, unless they
+        ended the run, and deletions, but of nothing that the decision has made.
         """
         decision = self.decision()
         saves = [action for action in decision if isinstance(action, Save)]
         written = {each.path: each for each in map(self._written_by, saves) if each is not None}
-        left = frozenset(
-            action
-            for action in decision
-            if isinstance(action, Forget) or (isinstance(action, Save) and location(action.path) not in written)
-        )
-        return Decision(left), list(written.values())
+        left = {action for action in saves if location(action.path) not in written}
+        left |= {each for each in decision if isinstance(each, Forget) and each.source not in decision.makes}
+        if not self.state.at_end:
+            left |= {each for each in decision if isinstance(each, Restore) and self._can_restore(each)}
+        return Decision(frozenset(left)), list(written.values())
 
     def restore_subject(self, subject: object, snapshots: SnapshotStore) -> None:
         """Load the checkpoint into the subject, and its snapshots into memory.
@@ -311,6 +313,14 @@ class Resumption:
     def _still_valid(self, action: Action) -> bool:
         """Return whether the settings of the plugin that asked for an action are the same."""
         return action.by in self._match.unchanged or action.by not in {each.name for each in self.state.plugins}
+
+    def _can_restore(self, action: Restore) -> bool:
+        """Return whether what an action restores is still there; report it if not."""
+        source = action.source
+        there = source in self.state.slots or bool(existing([location(source)]))
+        if not there:
+            self._warn("%r is not restored again: it is gone", source)
+        return there
 
     def _written_by(self, action: Save) -> Checkpoint | None:
         """Return the checkpoint that the action has written when this one was saved; None if it was not written yet."""

@@ -81,7 +81,7 @@ def _array_to_plain(value: Any, where: str) -> Any:
 
 
 def compress_arrays(plain: Any) -> Any:
-    """Return the same plain data with its bytes and arrays compressed; ``from_json_data`` reads both.
+    """Return the same plain data with its bytes and arrays compressed, once; ``from_json_data`` reads both.
 
     >>> from_json_data(compress_arrays(to_json_data([b"0" * 1000]))) == [b"0" * 1000]
     True
@@ -92,6 +92,8 @@ def compress_arrays(plain: Any) -> Any:
         return plain
     given = cast("dict[str, Any]", plain)
     if given.get(MARK) in ("bytes", "array"):
+        if "zlib" in given:
+            return given
         data = zlib.compress(b64decode(given["value"]))
         return {**given, "value": b85encode(data).decode(), "zlib": True}
     return {key: compress_arrays(each) for key, each in given.items()}

@@ -85,6 +85,8 @@ class CheckpointState(BaseModel):
     run: str = ""
     """Identifier of the run, which a resumed run keeps."""
     position: Position
+    at_end: bool = False
+    """Whether the training was over, so that the decision that saved this is the one of the run's end."""
     rank_state: RankState
     """The state of rank 0, or of this rank once ``for_rank`` was called."""
     history: str

@@ -206,8 +206,10 @@ class JournalRecorder:
                 self.file.close()
 
     def _write_end(self, run: Run) -> None:
-        if not self.trains and (run.resumed is not None or run.state.stays_over):  # it was over, and is recorded
-            return
+        if not self.trains and (run.resumed is not None or run.state.stays_over):
+            if not run.state.end_is_missing:  # it was over, and is recorded
+                return
+            self.trains = True
         result = run.result
         event = journal.RunEnded(
             time=time.time(),

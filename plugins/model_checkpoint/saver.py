@@ -110,7 +110,7 @@ class Saver:
 
     def _save_fixed(self, run: Run, stem: str, reason: str) -> Decision:
         """Return the decision to write one of the files of ``save_on``, if it is wanted."""
-        if stem not in self.settings.save_on or run.state.stays_over:
+        if stem not in self.settings.save_on or (run.state.stays_over and not run.state.end_is_missing):
             return NOTHING
         return self.selection.save_to(self.names.fixed(stem), reason=reason)
 

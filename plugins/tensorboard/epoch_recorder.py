@@ -119,11 +119,7 @@ class EpochRecorder:
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Write the decisions of the epoch before, now that all are known; before the first epoch, write the header."""
-        if not self.trains:
-            self.trains = True
-            self.truncate()
-            for each in self.waiting:
-                self._write_decision(*each)
+        self._begin_to_write()
         if self.counts_step == self.step:
             self._write_decision_counts()
         self.throughput.begin(run.step)
@@ -182,6 +178,8 @@ class EpochRecorder:
         """Write the final weights; decisions may still follow."""
         if self.profiling is not None:
             self.profiling.close()
+        if run.state.end_is_missing:
+            self._begin_to_write()
         if self.step is None or (self.restored and not self.trains):
             return
         self.at_end = self.state_dict()
@@ -235,6 +233,14 @@ class EpochRecorder:
             self.truncate = partial(truncate_event_files, runs, self.writer.file_id, sizes, is_own)
 
     # --- inner workings
+
+    def _begin_to_write(self) -> None:
+        """Drop what an interrupted run has written after its checkpoint, and write what was decided since."""
+        if not self.trains:
+            self.trains = True
+            self.truncate()
+            for each in self.waiting:
+                self._write_decision(*each)
 
     def _epoch_step(self, run: Run) -> int:
         """Return the step of what is written once an epoch."""

@@ -139,6 +139,7 @@ class EndsBadly:
 @pytest.mark.parametrize("error", [ValueError("no"), OSError("full"), None])
 def test_an_error_at_the_end_of_any_rank_saves_the_file_exception(broken: int, error: Exception | None) -> None:
     """Once, by rank 0, with the final model; of what a rank cannot execute as well."""
+
     def play(ranks: ThreadRanks) -> str:
         is_broken = ranks.rank == broken
         answer = decision.keep("start") if error is None else None
