@@ -60,7 +60,7 @@ def apply_script_rates(
         name, rate = next(iter(changed.items()))
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         warn(
-            f"{name} is {restored[name]:g} as saved{more}: that the script has changed it from {before[name]:g} to "
+            f"{name} is {restored[name]:g}, as in the checkpoint{more}: the script's change from {before[name]:g} to "
             f"{rate:g} has no effect; to use it, give resume_learning_rates='script'"
         )
         return before
