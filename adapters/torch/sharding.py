@@ -18,7 +18,7 @@ from .parameter_names import has_groups, parameter_names
 from .weights import weights_of
 
 RANKS = "ranks"
-"""Key of the state that differs between ranks: rank to a tuple (which DCP does not split) of random state and buffers."""
+"""Key of the state that differs between ranks: rank to a tuple (DCP does not split it) of random state and buffers."""
 WITHOUT_TENSORS, LITERAL = "trainbus", "trainbus:"
 """First item of a tuple that holds a mapping, and prefix of a key that is not text, such as a number."""
 

@@ -204,7 +204,8 @@ def digest_of(path: Path) -> str:
 
 
 def remove_debris(directory: Path) -> list[Path]:
-    """Remove the files that dead writers staged in ``directory``; call this only while holding the directory's lock.
+    """Remove the files that killed writers have staged in ``directory``; call this only while holding the directory's
+    lock.
 
     Returns:
         The paths of these files.
