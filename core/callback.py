@@ -1,4 +1,4 @@
-"""Callbacks: frozen, validated values that a user lists, each of which makes a plugin for every run."""
+"""Callbacks: frozen, validated values that a user lists; each creates a new plugin for every run."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ PathText = Annotated[
     AfterValidator(_check_text),
     AfterValidator(expanded),
 ]
-"""A path, kept as text, which JSON and TOML can represent; a leading "~" becomes the home directory."""
+"""A path, stored as text, which JSON and TOML can represent; a leading "~" becomes the home directory."""
 
 _WORDS = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
 
 
 def _plain_kinds(field: FieldInfo) -> frozenset[type]:
-    """Return the types of an option that is a plain number or truth value; empty for any other."""
+    """Return the types of an option that is a number or a bool; empty for any other."""
     is_union = get_origin(field.annotation) in (Union, UnionType)
     members: tuple[Any, ...] = get_args(field.annotation) if is_union else (field.annotation,)
     kinds = frozenset(get_args(each)[0] if get_origin(each) is Annotated else each for each in members)
@@ -79,11 +79,11 @@ Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_bool_to_int)]
 class Callback(BaseModel):
     """Base class of every callback: an immutable, hashable value, compared by its options, with a JSON form.
 
-    A subclass declares its options as pydantic fields and makes its plugin in ``plugin``. Options are keyword
+    A subclass declares its options as pydantic fields and creates its plugin in ``plugin``. Options are keyword
     arguments; a field declared with ``Field(kw_only=False)`` may be positional as well.
 
     Raises:
-        SettingsError: Options are wrong or unknown; the message names each with the nearest right name.
+        SettingsError: Options are wrong or unknown; the message names each of them and the nearest right name.
 
     >>> class Shout(Callback):
     ...     volume: int = 3
@@ -105,7 +105,7 @@ class Callback(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_conversions(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse text for numbers and truth values, and truth values for numbers, which pydantic would convert."""
+        """Refuse strings for numbers and bools, and bools for numbers, which pydantic would convert."""
         kinds: frozenset[type] = _plain_kinds(cls.model_fields[info.field_name]) if info.field_name else frozenset()
         if isinstance(value, (str, bool)) and kinds and type(value) not in kinds:
             wanted = " or ".join(_WORDS[kind] for kind in (bool, float, int, type(None)) if kind in kinds)
@@ -169,7 +169,7 @@ class Callback(BaseModel):
         return ()
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Yield why the callback cannot work with ``subject``; called before the training begins."""
+        """Yield the reasons why the callback cannot work with ``subject``; called before the training begins."""
         for capability in self.requires():
             why = missing(subject, capability)
             if why:
@@ -184,7 +184,7 @@ class Callback(BaseModel):
         return ()
 
     def directories(self) -> tuple[str, ...]:
-        """Return absolute paths of directories that it writes to; a journal is put in the first of them."""
+        """Return absolute paths of directories that it writes to; the journal is written to the first of them."""
         return self.locked_directories()
 
     def checkpoint_patterns(self, subject: object = None) -> tuple[str, ...]:
@@ -192,18 +192,18 @@ class Callback(BaseModel):
         return ()
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
-        """Return the settings in a form that is equal for all settings with the same effect on this subject.
+        """Return the effective settings: equal for all settings with the same effect on this subject.
 
-        A resumed run compares its callbacks with those of the checkpoint in this form. A setting that changes no
-        decision is left out, and different ways to write one setting become the same.
+        A resumed run compares these with the effective settings in the checkpoint. They omit each setting that changes
+        no decision, and different ways to write one setting become equal.
 
         Args:
-            subject: What is trained, whose metric objects may declare the directions of metrics.
+            subject: What is trained; its metric objects may declare the directions of metrics.
         """
         return {name: value for name, value in self.settings().items() if name not in ("callback", "verbose")}
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
-        """Return whether its plugin can continue from a state dict that was made under earlier settings.
+        """Return whether its plugin can continue from a state dict that was saved under earlier settings.
 
         Args:
             earlier: The effective settings of that callback.
@@ -212,9 +212,9 @@ class Callback(BaseModel):
         return True
 
     def settings(self) -> dict[str, Any]:
-        """Return the callback as plain data, from which ``trainbus.callbacks_from`` makes an equal one.
+        """Return the callback as plain data, from which ``trainbus.callbacks_from`` creates an equal one.
 
-        Options that are None are left out, since TOML has no None.
+        Options that are None are omitted, since TOML has no None.
         """
         return {"callback": type(self).__name__, **self.model_dump(mode="json", exclude_none=True)}
 
@@ -228,8 +228,9 @@ class MonitoredCallback(Callback):
     """0 prints nothing; 1 a progress bar and every decision; 2 a line for each epoch and every decision; "auto" is 1 in
     a terminal or a notebook, else 2."""
     mode: Mode = "auto"
-    """Whether the metric improves downwards ("min") or upwards ("max"); "auto" asks the metric object, then its
-    name."""
+    """Whether lower ("min") or higher ("max") values are better; "auto" takes the direction from the metric object, or
+    else from the metric's name.
+    """
 
     def monitors(self) -> bool:
         """Return whether the callback uses the metric with these options."""
@@ -252,7 +253,7 @@ class MonitoredCallback(Callback):
         return not self.monitors() or all(earlier.get(name) == present[name] for name in ("monitor", "mode"))
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Yield also a metric whose direction is unknown to the subject and from its name."""
+        """Also yield a metric whose direction neither the subject nor its name gives."""
         yield from super().validate_for(subject)
         if self.mode == "auto" and self.monitors() and missing(subject, HasDirections):
             try:

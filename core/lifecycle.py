@@ -33,11 +33,11 @@ _IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end
 class Lifecycle:
     """The order in which the parts of a run act at each event.
 
-    An event: the bus calls each plugin that implements its hook and joins the answers into one decision; the group
-    agrees on it, if several processes train; the executor applies it to the subject and the disk; the state records
-    the result; the bus announces it.
+    An event: the bus calls each plugin that implements its hook and joins their decisions into one; if several
+        processes train, the group agrees on it; the executor applies it to the subject and the disk; the state records
+        the result; the bus announces it.
 
-    It does not hold the run: each method whose hooks receive the run is called with it. ``Run`` documents the arguments
+    It does not hold the run: methods that call hooks receive it as an argument. ``Run`` documents the arguments
     and errors.
     """
 
@@ -51,7 +51,7 @@ class Lifecycle:
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
         self.at_end = ExitStack()
-        """What is closed when the run is over."""
+        """Everything that is closed at the end of the run."""
 
     def require(self, phase: str, otherwise: str) -> None:
         """Raise a ``LoopError`` unless the run is in this phase."""
@@ -68,7 +68,7 @@ class Lifecycle:
     # --- one event
 
     def dispatch(self, run: object, name: str, *values: Any) -> None:
-        """State an event, and execute what the plugins decide."""
+        """Call the hook of an event, and execute the decision of the plugins."""
         hook = getattr(self.bus, name)
         if hook is not None and (decision := hook(run, *values)) is not None:
             self.execute(run, decision)
@@ -89,7 +89,7 @@ class Lifecycle:
             record(self.group.execute(decision, self.executor, record))
 
     def record(self, run: object, result: ExecutionResult) -> None:
-        """Record and announce what was executed, written, and not written."""
+        """Record and announce executed decisions, written files and failed saves."""
         if any(result):
             self.state.record(result, lambda path: bool(self.executor.existing([path])))
             self.bus.announce(run, result)
@@ -192,14 +192,14 @@ class Lifecycle:
         return loop
 
     def _close_loop(self) -> None:
-        """Close the loop that an error has left: the error may be kept, and with it the workers of the loader."""
+        """Close the loop that an error has left; a stored error would keep the workers of the loader alive."""
         self.collector.release_loaders()
         loop = self._loop()
         if loop is not None and getgeneratorstate(loop) != GEN_RUNNING:
             loop.close()
 
     def loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
-        """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
+        """Return whether a decision ends the loop here; a stop request ends it after the next weight update."""
         if accumulate is None or batches % accumulate == 0:
             self.stop_requests.check()
         if self.state.interrupted:  # the loop has caught that
@@ -207,7 +207,7 @@ class Lifecycle:
         return any(each.by != REQUEST for each in self.state.stop_actions) and self.group.may_stop()
 
     def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
-        """End the epoch with the metrics of all ranks; end the run if it was asked to end."""
+        """End the epoch with the metrics of all ranks; end the run if there is a stop request."""
         state = self.state
         check_metrics(metrics)
         for name in metrics:
@@ -222,7 +222,7 @@ class Lifecycle:
         self.stop_requests.check()
 
     def finish_left_epoch(self, run: object) -> None:
-        """End an epoch that has logged and whose loop was left, as by ``break``: its metrics and decisions count."""
+        """End an epoch whose loop has logged and was left, as by ``break``: its metrics and decisions count."""
         state = self.state
         if state.epoch_open and not state.interrupted:
             self.stop_requests.check()
@@ -235,7 +235,7 @@ class Lifecycle:
         """End the training and, if there is no error, the epoch in which the loop was left; report an unused run.
 
         Returns:
-            As ``end`` does.
+            The same as ``end``.
         """
         state = self.state
         if error is None and state.phase == "open":
@@ -254,7 +254,7 @@ class Lifecycle:
         """End the training: call every plugin, execute their last decision, wait for all files, close everything.
 
         Returns:
-            Whether ``error`` is the interruption by a signal that the user's own handler has dealt with.
+            Whether ``error`` was raised for a signal that the user's own handler has handled.
         """
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
@@ -317,7 +317,7 @@ class Lifecycle:
         bind("prune_snapshots", executor.prune_snapshots)()
 
     def _is_over(self, errors: Sequence[Exception]) -> bool:
-        """Return whether the run has ended as planned or by a decision, so that it stays over when it is resumed."""
+        """Return whether the run is finished: it ended as planned or by a decision, so a resume does not train it."""
         state = self.state
         if errors or state.error is not None or state.interrupted or state.left:
             return False
@@ -349,7 +349,7 @@ class Lifecycle:
 
 
 def report_dropped(epochs: Sequence[object], process: int) -> None:
-    """Report that a run was collected before it had ended; a forked process leaves that to the one that began it."""
+    """Report that a run was garbage-collected before its end, but only in the process that began it."""
     if os.getpid() == process:
         LOG.warning(
             "a run was dropped after %s without its end: its callbacks are not called, and its last files may be "

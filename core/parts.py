@@ -33,12 +33,12 @@ from .storage.sharded_directory import VerificationShare
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a run is made of; ``Lifecycle`` says in which order they act."""
+    """The parts of a run; ``Lifecycle`` defines the order in which they act."""
 
     state: RunState
     """The plain data of the run."""
     group: Group
-    """What ranks share at each step."""
+    """The processes that decide as one."""
     failures: Failures
     callbacks: dict[str, Callback]
     """Name of a plugin to the callback that made it."""

@@ -1,4 +1,4 @@
-"""What a pickle or a copy of a run holds: its data, without what belongs to the process that trains."""
+"""The contents of a pickle or a copy of a run: its data, without objects of the process that trains."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def record_of(life: Lifecycle) -> dict[str, Any]:
 
 
 def life_of(record: Mapping[str, Any]) -> Lifecycle:
-    """Return the life of a run that is over, with the data of a record."""
+    """Return the lifecycle of a run that has ended, with the data of a record."""
     parts = assemble(
         None, (), verbose=0, resume=None, resume_strict=False, resume_learning_rates="checkpoint", signals=()
     )
@@ -47,7 +47,7 @@ def life_of(record: Mapping[str, Any]) -> Lifecycle:
 
 
 def _portable(error: E) -> E | TrainbusError:
-    """Return an error that can be pickled: this one, or one with its class and its text."""
+    """Return an error that can be pickled: this one, or another with the same class and text."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - whatever its class raises

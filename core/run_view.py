@@ -16,7 +16,7 @@ from .storage.paths import Location
 
 
 class RunStateView(MetricSource, Protocol):
-    """The plain data of a run, as plugins read it; ``trainbus.engine.run_state.RunState`` documents the members."""
+    """The plain data of a run, read-only for plugins; ``trainbus.engine.run_state.RunState`` documents the members."""
 
     @property
     def planned_epochs(self) -> int | None: ...
@@ -39,7 +39,7 @@ class RunStateView(MetricSource, Protocol):
 
 
 class RunView(Protocol):
-    """A run as its plugins see it: the ``run`` of every hook. ``trainbus.Run`` documents the members."""
+    """The interface of a run for its plugins: the ``run`` of every hook. ``trainbus.Run`` documents the members."""
 
     @property
     def subject(self) -> Any: ...

@@ -1,4 +1,4 @@
-"""A file that only grows, by complete records."""
+"""A file to which only complete records are appended."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from pathlib import Path
 class AppendOnlyFile:
     """A file to which records are appended without buffering.
 
-    Appended records survive the end of the process, however it ends. If the system accepts only a part of a record,
-    that part is cut off, at the latest before the next record is appended.
+    Appended records survive the end of the process, however it ends. If only a part of a record was written, it is
+    truncated, at the latest before the next record is appended.
 
     Args:
         path: The file.
         flags: Further flags of ``os.open``, such as ``os.O_EXCL``.
-        size: Bytes of complete records that an existing file begins with; the rest is cut off. None keeps all of it.
+        size: Bytes of complete records at the beginning of an existing file; the rest is truncated. None keeps
+            everything.
 
     Raises:
-        OSError: The file cannot be opened, or not be cut.
+        OSError: The file cannot be opened or truncated.
     """
 
     def __init__(self, path: Path, flags: int = 0, size: int | None = None) -> None:
@@ -38,7 +39,7 @@ class AppendOnlyFile:
         self._cut()
 
     def append(self, records: list[bytes]) -> None:
-        """Append records, and remove those from the list that are in the file, also if this raises.
+        """Append records; remove those that were written from the list, even if this raises.
 
         Raises:
             OSError: Not all records could be written.
@@ -58,7 +59,7 @@ class AppendOnlyFile:
                 self._cut()
 
     def _cut(self) -> None:
-        """Cut off the incomplete record at the end."""
+        """Truncate the incomplete record at the end."""
         if self._torn:
             os.ftruncate(self._file, self.size)
             self._torn = False

@@ -1,7 +1,7 @@
 """Write Keras models to files in any thread, from a recording of Keras's own saving.
 
-Keras writes while it walks through the model, so the training would wait for the disk. Here Keras walks into a store
-that records copies; Keras's own store writes the file from them later.
+Keras writes while it traverses the model, so the training would wait for the disk. Here Keras traverses the model with
+a store that records copies; Keras's own store later writes the file from the copies.
 """
 
 # Keras declares no types and has no public way to walk through the state of a model
@@ -86,7 +86,7 @@ class _RecordingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
         return buffer
 
     def finish(self) -> None:
-        """Make the copies that are still pending."""
+        """Make the pending copies."""
         left, self._left = self._left, []
         if self._buffers is not None:
             self._buffers.fill(left)
@@ -96,7 +96,7 @@ class _RecordingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
 
 
 class _WritingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
-    """Keras's store in a file that is open already."""
+    """Keras's store in a file that is already open."""
 
     def __init__(self, file: _ErrorKeepingFile, mode: str) -> None:
         self._file = file
@@ -146,7 +146,7 @@ def record_model(model: Any, buffers: HostBuffers | None, *, weights_only: bool)
 
     Args:
         model: A model that is built.
-        buffers: The memory to copy its state into; None for no copy if the model does not change before the write.
+        buffers: The memory for the copy of its state; None for no copy, if the model does not change before the write.
         weights_only: Whether to write ``.weights.h5`` instead of ``.keras``.
 
     Raises:
@@ -174,7 +174,7 @@ def record_model(model: Any, buffers: HostBuffers | None, *, weights_only: bool)
 
 
 def recorded_shapes(part: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each value that Keras saves of a part of a model, by its place in the part's group."""
+    """Return the shape of each value that Keras saves for a part of a model, by its name in the part's group."""
     recording = _RecordingStore(None)
     _save_state(part, weights_store=recording, assets_store=None, inner_path="", visited_saveables=set())
     entries = recording.entries
@@ -214,7 +214,7 @@ def _same(found: Any, value: Any) -> bool:
 
 
 def check_readable(path: Path) -> None:
-    """Read the complete content of a Keras file, before any of it is loaded into a model.
+    """Read the complete content of a Keras file before loading it into a model.
 
     Raises:
         UnreadableCheckpoint: It cannot be read.

@@ -1,4 +1,4 @@
-"""The processes of a ``torch.distributed`` job, and the messages that they exchange apart from the training's."""
+"""The processes of a ``torch.distributed`` job, and their messages, which are separate from those of the training."""
 
 # torch's collectives and stores carry few types, and the store that all ranks share has no public name
 # ruff: noqa: SLF001
@@ -29,7 +29,7 @@ HEAD = 1024
 LENGTH = 8
 """Bytes of the length in front of each message."""
 ROLL_CALL = 3.0
-"""Seconds within which a live rank answers after another has failed."""
+"""Seconds within which a live rank responds after another has failed."""
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -84,7 +84,7 @@ class TorchRanks:
         return json.loads(received)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return all ranks' values on rank 0, else nothing."""
+        """Return all ranks' values on rank 0, and None on the others."""
         gathered: list[Any] | None = [None] * self.size if self.rank == 0 else None
         with self._exchange():
             dist.gather_object(json.dumps(value), gathered, group=self.group, group_dst=0)
@@ -96,7 +96,7 @@ class TorchRanks:
             return str(self._store.compare_set(name, "", text).decode())
 
     def get(self, name: str) -> str | None:
-        """Return the value of a key of the job's store, None if it is not set; also answer a roll call."""
+        """Return the value of a key of the job's store, None if it is not set; also report that this rank is alive."""
         with self._reaching():
             if self._store.check(["trouble"]):
                 self._store.set(f"alive/{self.rank}", "yes")
@@ -157,7 +157,7 @@ class TorchRanks:
             raise RankError(f"the store of the job cannot be reached: {_first_line(error)}") from error
 
     def _missing(self) -> str:
-        """Describe who has failed: the ranks that reported that they left, or else those that do not answer."""
+        """Describe which ranks have failed: those that reported that they left, or else those that do not respond."""
         try:
             self.put_if_absent("trouble", str(self.rank))
             until = time.monotonic() + ROLL_CALL
@@ -183,12 +183,12 @@ def _tensor(data: bytes, length: int) -> torch.Tensor:
 
 
 def _first_line(error: BaseException) -> str:
-    """Return torch's message without the place in its sources and its advice."""
+    """Return torch's message without the source location and the advice."""
     return re.sub(r"^\[\S+\] ", "", str(error).strip().partition("\n")[0]).partition(". This is typically")[0]
 
 
 def warn_of_shared_store() -> None:
-    """Warn, in a worker that torchrun has restarted, of what may keep its process group from forming.
+    """In a worker that torchrun has restarted, warn that its process group may fail to initialize.
 
     torchrun lets the workers of all attempts share one store, in which a new attempt may read keys that an earlier one
     has set (pytorch#135712).

@@ -54,7 +54,7 @@ class SklearnSubject:
 
     Args:
         estimator: The estimator to train.
-        scoring: The scorers whose values the loop logs, as in ``partial_fit``; their values improve upwards.
+        scoring: The scorers whose values the loop logs, as in ``partial_fit``; higher values are better.
         trusted: Dotted names of classes that a checkpoint may hold in addition to skops's and scikit-learn's; ".joblib"
             among them allows files of that suffix too, which run any code that they hold when they are read.
         probe: Samples, one per row, for the activations of a multi-layer perceptron.
@@ -176,7 +176,7 @@ class SklearnSubject:
 
 
 def _check(estimator: Any) -> None:
-    """Raise an error for what would fail at the first batch; warn of what would silently go wrong."""
+    """Raise an error for settings that would fail at the first batch; warn about settings with bad results."""
     if isinstance(estimator, type):
         raise SettingsError(f"{estimator.__name__} is a class; give an object of it: {estimator.__name__}(...)")
     last = final_estimator(estimator)

@@ -201,7 +201,7 @@ class TorchSubject:
 
     @checked("load", "for example load(path)")
     def load(self, path: str | Path) -> None:
-        """Load what ``save`` or a plain ``torch.save(model.state_dict(), path)`` wrote, into the existing tensors.
+        """Load a file of ``save``, or of ``torch.save(model.state_dict(), path)``, into the existing tensors.
 
         A sharded directory fits any number of ranks: each rank reads what it needs.
 
@@ -220,11 +220,11 @@ class TorchSubject:
         return self._state.snapshot()
 
     def snapshot_needs_complete_file(self) -> bool:
-        """Return whether there are objects in ``extra``, which come back with the weights."""
+        """Return whether there are objects in ``extra``, which are restored with the weights."""
         return bool(self.extra)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Fill the model's tensors in place, so that optimizers still hold them, and restore ``extra``.
+        """Fill the model's tensors in place, since optimizers hold references to them, and restore ``extra``.
 
         Raises:
             CheckpointError: The model has changed its form since; nothing has changed then.

@@ -31,17 +31,17 @@ class HasLearningRate(Protocol):
 
 @runtime_checkable
 class TracksLearningRate(Protocol):
-    """A subject that sees when its learning rates are used, and knows the schedules that change them."""
+    """A subject that can detect when its learning rates are used, and knows the schedules that change them."""
 
     def hold_learning_rates(self) -> Mapping[str, float]:
-        """Return the learning rates as the next weight update uses them, each once its optimizer has made one.
+        """Return the learning rates of the next weight update; each is final when its optimizer has made an update.
 
         Until then it is the present rate. What an earlier call has returned need not change any more.
         """
         ...
 
     def release_learning_rates(self) -> None:
-        """Note no more rates until the next call of ``hold_learning_rates``: the epoch or the run has ended."""
+        """Stop storing rates until the next call of ``hold_learning_rates``: the epoch or the run has ended."""
         ...
 
     def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
@@ -52,7 +52,7 @@ class TracksLearningRate(Protocol):
         ...
 
     def what_changes(self, name: str) -> str:
-        """Return in words what else may have changed a rate, and what to do about it.
+        """Describe what else may have changed a rate, and how to fix it.
 
         Args:
             name: The name of the rate.

@@ -1,4 +1,4 @@
-"""Snapshots that decisions keep by name: in memory, and in files from which a resumed run restores them."""
+"""Named snapshots of the subject: in memory, and in files from which a resumed run restores them."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ _REFERENCES: TypeAdapter[dict[str, SnapshotReference]] = TypeAdapter(dict[str, S
 class SnapshotStore:
     """The snapshots of a run, each in a named slot.
 
-    A checkpoint's run state names the file of each slot, so that a run that resumes from the checkpoint can restore
-    what was kept long before it. If one decision both keeps and saves, the checkpoint itself holds the snapshot; the
-    slot's file is then a second name of the checkpoint, which costs nothing and stays if the checkpoint is replaced.
+    A checkpoint's run state names the file of each slot, so that a run that resumes from it can restore earlier
+    snapshots. If one decision both keeps and saves, the checkpoint itself holds the snapshot. The slot's file is then a
+    hard link to the checkpoint, which uses no space and remains if the checkpoint is replaced.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, object] = {}
         self._files: dict[str, SnapshotFile] = {}
         self._lost: set[str] = set()
-        """Slots that could not be written: they are in memory only, or were in the memory of an earlier run."""
+        """Slots that could not be written: they are only in memory, or were only in the memory of an earlier run."""
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._kept
@@ -86,7 +86,7 @@ class SnapshotStore:
         self._lost.update(self.unsaved)
 
     def mark_lost(self, slot: str) -> None:
-        """Record that a slot's snapshot ended with the run from which this one resumed."""
+        """Record that a slot's snapshot was lost with the run from which this one resumed."""
         self._lost.add(slot)
 
     def is_lost(self, slot: str) -> bool:
@@ -94,7 +94,7 @@ class SnapshotStore:
         return slot in self._lost and slot not in self._kept
 
     def drop(self, slot: str) -> bool:
-        """Forget a slot and return whether it existed."""
+        """Delete a slot and return whether it existed."""
         self._files.pop(slot, None)
         existed = slot in self._kept or slot in self._lost
         self._kept.pop(slot, None)
@@ -119,7 +119,7 @@ class SnapshotStore:
         Args:
             checkpoint: The checkpoint that holds the same state.
             directory: The directory of the file; None for that of the checkpoint.
-            linked: Whether this process makes the file. Otherwise another rank does, and records its name.
+            linked: Whether this process creates the file. Otherwise another rank does, and records its name.
         """
         file = SnapshotFile(checkpoint.path, checkpoint.entry.digest)
         for slot in self.unsaved:
@@ -172,7 +172,7 @@ class SnapshotStore:
         Args:
             directories: Where to remove files.
             others: Further checkpoints.
-            over: Whether the run is over, so that no later checkpoint can name the file of a slot.
+            over: Whether the run has ended, so that no later checkpoint can name the file of a slot.
         """
         directories = list(directories)
         # names are random, so a name says which file it is
@@ -210,7 +210,8 @@ def find_snapshot_files(
         verify: Whether to read directories; one of several processes does so for all.
 
     Returns:
-        Slot to file (None if the checkpoint itself holds the snapshot), and lost slot to the reason, in words.
+        A mapping from slots to files (None if the checkpoint itself holds the snapshot), and one from lost slots to the
+        reasons.
 
     Raises:
         CheckpointError: A file cannot be read, or a directory is damaged.
@@ -261,7 +262,7 @@ def _second_name(file: SnapshotFile, directory: Location, *, linked: bool) -> Sn
 
 
 def _find_flaw(file: SnapshotFile, *, verify: bool) -> str:
-    """Return, in words, what is wrong with a snapshot file; empty if it is intact."""
+    """Describe the damage of a snapshot file; empty if it is intact."""
     path = file.path
     directory = isinstance(path, Path) and path.is_dir()
     if directory and not verify:

@@ -1,4 +1,4 @@
-"""Actions: what a run can be asked to do."""
+"""Actions: the operations that a decision can request from a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import SettingsError
 from .values import FrozenValues, Value
 
 REQUEST = "request"
-"""The asker of a stop that a signal or a stop file requested; the rule of what cleans up after it."""
+"""The ``by`` of a stop that a signal or a stop file requested, and the ``rule`` of actions that clean up after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ class Decision:
         return tuple(dict.fromkeys(action.reason for action in self if action.reason))
 
     def signed(self, name: str) -> Decision:
-        """Return the decision with ``name`` as the asker of every action that has none yet."""
+        """Return the decision with ``by=name`` in every action that has no ``by`` yet."""
         return Decision(frozenset(action if action.by else replace(action, by=name) for action in self.actions))
 
 

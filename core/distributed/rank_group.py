@@ -35,7 +35,7 @@ DECIDING = frozenset({"on_train_begin", "on_epoch_begin", *BATCHES, "on_validati
 ON_RANK_0 = frozenset(
     {"watch_stop_file", "log_end", "prune_snapshots", "report", "report_undone", "remove_ends", "write_ends"}
 )
-"""Steps that rank 0 does alone, and that no rank waits for."""
+"""Steps that only rank 0 executes, and that no rank waits for."""
 
 
 def group_for(subject: object, state: LoopState) -> Group:
@@ -81,7 +81,7 @@ class RankGroup:
         return self._leads or not is_observer(plugin)
 
     def bind(self, name: str, step: Callable[P, T]) -> Callable[P, T]:
-        """Return a function that does the step together with the other ranks."""
+        """Return a function that executes the step together with the other ranks."""
         return cast("Callable[P, T]", partial(self._wrappers.get(name, self._share), step))
 
     def begin(self, settings: Mapping[str, Any], stop: StopReceiver) -> None:
@@ -121,7 +121,7 @@ class RankGroup:
         return result
 
     def _states_of_others(self, decision: Decision, executor: Executor) -> list[RankState]:
-        """Return, on rank 0, what it stores of the other ranks if it writes a checkpoint alone."""
+        """Return, on rank 0, the states of the other ranks to store if it writes a checkpoint alone."""
         if executor.is_collective or not any(isinstance(action, Save) for action in decision):
             return []
         gathered = self._coordinator.rendezvous.gather(executor.rank_state().compressed().model_dump())
@@ -146,7 +146,7 @@ class RankGroup:
 
     @contextmanager
     def end(self, error: BaseException | None, executor: Executor) -> Generator[BaseException | None]:
-        """Meet at the end of the run, or leave if this rank alone has failed: the others may wait in a batch for it."""
+        """Meet at the end of the run, or leave if only this rank has failed: the others may wait for it in a batch."""
         ended_by = self._arrive(error, executor)
         try:
             yield ended_by
@@ -156,17 +156,17 @@ class RankGroup:
     # --- steps: of each, ``bind`` makes a function that takes the arguments of the step
 
     def _share(self, step: Callable[..., T], *values: Any, **options: Any) -> T:
-        """Do the step on every rank; raise on all ranks an error that one rank raises."""
+        """Execute the step on every rank; if one rank raises an error, raise it on all."""
         with self._coordinator.shared():
             return step(*values, **options)
 
     def _on_rank_0(self, step: Callable[..., object], *values: Any) -> None:
-        """Do the step on rank 0; no rank waits."""
+        """Execute the step on rank 0; no rank waits."""
         if self._leads:
             step(*values)
 
     def _share_rank_0(self, step: Callable[..., None], *values: Any) -> None:
-        """Do the step on rank 0; raise its error on all ranks."""
+        """Execute the step on rank 0; raise its error on all ranks."""
         self._share(self._on_rank_0, step, *values)
 
     def _decide(self, name: str, hook: CompiledHook, run: object, *values: Any) -> Decision | None:
@@ -184,7 +184,7 @@ class RankGroup:
         return None if met is None else self._agree(met.value) or None
 
     def _agree(self, actions: Iterable[Mapping[str, Any]]) -> Decision:
-        """Return the decision that all ranks have: rank 0's, and those that loops have made since the last barrier."""
+        """Return the joint decision of all ranks: rank 0's, and those of loops since the last barrier."""
         self._agreed = decision_from_json(actions) | self._coordinator.pending()
         return self._agreed
 
@@ -250,7 +250,7 @@ class RankGroup:
         return self._result_of_rank_0(*attempt(step))
 
     def _leave(self, error: BaseException, executor: Executor) -> None:
-        """Leave the group and store the reason for the others; note on the error which ranks had left before."""
+        """Leave the group and store the reason for the others; add a note about ranks that had left before."""
         ranks = self._ranks
         self._coordinated_stop.close()
         try:

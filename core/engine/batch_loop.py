@@ -31,9 +31,9 @@ def observed_batches(
         bus: The hooks.
         loader: The batches.
         first: The number of the first batch in its epoch, counted from 0.
-        accumulate: Batches to one weight update; None if they are counted elsewhere.
+        accumulate: Batches in one weight update; None if updates are counted elsewhere.
         execute: Called with each decision of the plugins.
-        ends: Returns whether the loop ends after so many batches; called once a stop was decided.
+        ends: Returns whether the loop ends after this number of batches; called only after a decision to stop.
     """
     begin, end = bus.on_batch_begin or _no_hook, bus.on_batch_end or _no_hook
     epoch, means, stops, counters = state.epoch, state.means, state.stop_actions, state.counters
@@ -73,7 +73,7 @@ def unobserved_batches(
 
 
 def length_of(loader: Iterable[object]) -> int | None:
-    """Return the number of batches; None if the loader has no length: that of PyTorch's may raise."""
+    """Return the number of batches; None if the loader has no length; ``len`` of PyTorch's may raise."""
     try:
         return len(loader)  # type: ignore[arg-type]
     except (TypeError, NotImplementedError):
@@ -81,4 +81,4 @@ def length_of(loader: Iterable[object]) -> int | None:
 
 
 def _no_hook(*_: object) -> None:
-    """Do nothing, in place of a hook that no plugin implements."""
+    """Do nothing; replaces a hook that no plugin implements."""

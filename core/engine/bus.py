@@ -1,4 +1,4 @@
-"""Send events to plugins, and join their answers into one decision."""
+"""Send events to plugins, and join their decisions into one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from .dispatch import CompiledHook, HookResults, call_all, compile_hook
 from .execution_result import ExecutionResult
 
 ANSWERS_IGNORED = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error"})
-"""Hooks that report; what plugins return from them has no effect."""
+"""Hooks that only report; their return values have no effect."""
 
 
 class Bus:
-    """The plugins of one run, and the hooks by which they are called.
+    """The plugins of one run, and the compiled hooks that call them.
 
-    Each hook is an attribute of its name: a function that calls the plugins and returns their joint decision, or None
-    if no plugin implements it. It raises ``LoopError`` if a plugin that decides returns anything but a ``Decision``.
+    Each hook is an attribute with its name: a function that calls the plugins and returns their joint decision. It is
+        None if no plugin implements the hook. It raises ``LoopError`` if a plugin that decides returns anything but a
+        ``Decision``.
 
     Args:
         failures: Records what observers raise.
@@ -54,10 +55,10 @@ class Bus:
         self._compile()
 
     def register(self, plugins: Iterable[tuple[str, object]]) -> None:
-        """Add plugins, each with its name; they are called in this order, before those that were added earlier.
+        """Add plugins by name; they are called in this order, before the plugins that were added earlier.
 
         Raises:
-            SettingsError: A plugin is registered already, or equals one that is.
+            SettingsError: A plugin, or one that equals it, is already registered.
         """
         for name, plugin in reversed(list(plugins)):  # pluggy calls the plugin first that was registered last
             try:
@@ -72,12 +73,12 @@ class Bus:
             self._compile()
 
     def replay(self, name: str, *values: Any) -> None:
-        """Call a hook again with its arguments from before a resume; its answers were executed then."""
+        """Call a hook again with its arguments from before a resume; its decisions were already executed."""
         if name in self._hooks:
             self._hooks[name](*values)
 
     def announce(self, run: object, result: ExecutionResult) -> None:
-        """Call the hooks that report what was executed, written, and not written."""
+        """Call the hooks that report executed decisions, written files and failed saves."""
         if self.on_checkpoint is not None:
             for checkpoint in result.committed:
                 self.on_checkpoint(run, checkpoint)
@@ -147,14 +148,14 @@ def _plugins_of(hook: pluggy.HookCaller) -> list[tuple[str, object]]:
 
 
 def _ignore(_: HookResults) -> None:
-    """Return no decision, in place of one that joins the results."""
+    """Return no decision; replaces the function that joins the results."""
 
 
 def _join(hook: str, plugins: list[tuple[str, object]], failures: Failures, results: HookResults) -> Decision:
-    """Return the union of the decisions; report each answer of an observer that is none.
+    """Return the union of the decisions; report each result of an observer that is not a decision.
 
     Raises:
-        LoopError: A plugin that decides returned something else.
+        LoopError: A critical plugin returned something else.
     """
     for (name, plugin), result in zip(plugins, results, strict=True):
         try:
@@ -167,12 +168,12 @@ def _join(hook: str, plugins: list[tuple[str, object]], failures: Failures, resu
 
 
 def _check(hook: str, plugin: str, result: object) -> None:
-    """Raise ``LoopError`` if a plugin's answer is neither a decision nor None."""
+    """Raise ``LoopError`` if a plugin's result is neither a decision nor None."""
     if not isinstance(result, (Decision, NoneType)):
         raise LoopError(f"{plugin} returned {result!r} from {hook}; return a Decision or None")
 
 
 def _joined(plugins: list[tuple[str, object]], results: HookResults) -> Decision:
-    """Return the union of the decisions, each signed by its plugin."""
+    """Return the union of the decisions; each action names its plugin."""
     answers = zip(plugins, results, strict=True)
     return join([result.signed(name) for (name, _), result in answers if isinstance(result, Decision)])

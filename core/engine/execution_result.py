@@ -14,7 +14,7 @@ from ..storage.paths import location
 
 
 class ExecutionResult(NamedTuple):
-    """The executed actions of a decision, and the files that were written or not written since the last result."""
+    """The executed actions of a decision, and the files that were written, or failed, since the last result."""
 
     done: Decision = NOTHING
     """The actions that were executed, including those that the writer thread will finish."""

@@ -58,7 +58,7 @@ class Executor:
         self._failures = failures
 
     def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
-        """Note and return the directories that callbacks write into."""
+        """Store and return the directories that callbacks write into."""
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
         self.writer.directories = tuple(sorted(directories, key=str))
         self.writer.start = StartDirectory()
@@ -75,9 +75,9 @@ class Executor:
             remove_debris(directory)
 
     def finish_earlier(self, decision: Decision) -> ExecutionResult:
-        """Wait for the files of the decision before this one, if this one concerns files, and return what became of them.
+        """Wait for the files of the decision before this one, if this one concerns files.
 
-        If that is recorded before ``execute`` is called, the checkpoints of this decision store it.
+        If the result is recorded before ``execute`` is called, the checkpoints of this decision store it.
 
         Raises:
             CheckpointError: As ``collect`` does.
@@ -94,16 +94,16 @@ class Executor:
         *,
         earlier: ExecutionResult = NO_RESULT,
     ) -> ExecutionResult:
-        """Execute a decision, its actions in their order.
+        """Execute the actions of a decision, in their fixed order.
 
-        Of several new learning rates the lowest wins. A file is written once, with the complete state if any plugin
-        asks for it. A decision never deletes what it also saves or keeps. A plugin whose file could not be written
-        deletes nothing. If every plugin that saves allows it, files are written and deleted in the background, from a
-        copy of the current state.
+        If there are several new learning rates, the lowest is used. A file is written once, with the complete state if
+        any plugin asks for it. A decision never deletes what it also saves or keeps. If a file of a plugin could not be
+        written, no file of the plugin is deleted. If every plugin that saves allows it, files are written and deleted
+        in the background, from a copy of the current state.
 
         Args:
             decision: What to do.
-            other_ranks: What a checkpoint stores of the ranks after rank 0, as differences from rank 0's state.
+            other_ranks: The states of all ranks except rank 0 for a checkpoint, as differences from rank 0's state.
             earlier: What ``finish_earlier`` returned, if it was called.
 
         Raises:
@@ -138,7 +138,7 @@ class Executor:
 
     @property
     def is_collective(self) -> bool:
-        """Whether all ranks write each file together; all of them read this at the same time."""
+        """Whether all ranks write each file together; all ranks call this at the same point."""
         return self._writer_group.is_collective
 
     def rank_state(self) -> RankState:
@@ -159,7 +159,7 @@ class Executor:
             self._tolerate("snapshots", f"snapshots of deleted checkpoints could not be deleted: {error}")
 
     def close(self) -> None:
-        """Wait for the files, then leave the ranks that write together; those that wait for this one fail at once."""
+        """Wait for the files, then leave the writer group; ranks that wait for this one fail at once."""
         with suppress(Exception):
             self.writer.wait()
         self._writer_group.leave()
@@ -167,10 +167,11 @@ class Executor:
     # --- the steps of a decision
 
     def scale(self, decision: Decision) -> Decision:
-        """Change the learning rates; return the decision without this if it has become impossible since the run began.
+        """Change the learning rates; if this has become impossible since the run began, return the decision without it.
 
         Raises:
-            MissingCapability: The subject cannot do it, and no callback had said before the training that it needs it.
+            MissingCapability: The subject cannot do it, and no callback has required the capability before the
+                training.
         """
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
         if not actions:

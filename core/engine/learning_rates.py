@@ -1,4 +1,4 @@
-"""The learning rates of a run: those of each epoch's first weight update, and whether changes of them act."""
+"""The learning rates of a run: the rates of each epoch's first weight update, and the effect of changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..metrics.scalars import fetch_together
 from .run_state import RunState
 
 CHECKS = 2
-"""Epochs after a change in which it is checked: a scheduler that steps once a batch acts after the first update."""
+"""Number of epochs in which a change is checked; one is not enough, as a scheduler may step after the first update."""
 
 
 class Change(NamedTuple):
@@ -28,7 +28,7 @@ class Change(NamedTuple):
     before: Mapping[str, float]
     after: Mapping[str, float]
     unchanged: Callable[[], Mapping[str, float] | None]
-    """Returns the rates that the schedules would have given by now without any change; None if that is unknown."""
+    """Returns the rates that the schedules would have set by now without any change; None if this is unknown."""
 
     def factor(self, name: str) -> float:
         """Return what a rate was multiplied by."""
@@ -37,12 +37,12 @@ class Change(NamedTuple):
 
 
 class LearningRates:
-    """Notes the learning rates of each epoch's first weight update, scales them, and checks that this acts.
+    """Records the learning rates of each epoch's first weight update, scales rates, and checks the effect.
 
     Args:
         state: The plain data of the run; its ``learning_rates`` are those of the present epoch.
-        record: Records that something else has undone a change: ``Failures.record``.
-        checked: The plugins of which it was checked before the training that rates can be changed.
+        record: Records that something has undone a change: ``Failures.record``.
+        checked: The plugins for which the run has checked before the training that rates can be changed.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LearningRates:
     # --- the rates of an epoch's first weight update
 
     def begin_epoch(self) -> None:
-        """Note the rates of the next weight update, for a loop that states no batches."""
+        """Store the rates of the next weight update, for a loop that reports no batches."""
         self.open = True
         self._note()
 
@@ -69,7 +69,7 @@ class LearningRates:
             self.begin_epoch()
 
     def first_batch(self) -> None:
-        """Note the rates of the next weight update if the epoch had no batch yet: they may have changed since then."""
+        """Store the rates of the next weight update if this is the first batch; the loop may have changed them."""
         if self.open:
             self.open = False
             self._note()
@@ -97,7 +97,7 @@ class LearningRates:
     # --- changes of the rates
 
     def report_refusal(self, actions: Iterable[ScaleLearningRate], why: str) -> bool:
-        """Report once that rates cannot be scaled any more; return False if nobody knew before the training.
+        """Report once that rates can no longer be scaled; return False if this was not checked before the training.
 
         Args:
             actions: What asks for it.
@@ -132,7 +132,7 @@ class LearningRates:
             self._changes.append(Change(by, epoch, begin, before, changed, unchanged))
 
     def check(self, rates: Mapping[str, float]) -> None:
-        """Report a change of the last epochs that did not act on the rates of the epoch's first weight update."""
+        """Report a recent change that has no effect on the rates of the epoch's first weight update."""
         epoch = self._state.epoch
         made = [each for each in self._changes if each.begin <= epoch]
         rates = fetch_together(rates) if made else {}

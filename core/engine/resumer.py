@@ -30,7 +30,7 @@ P = ParamSpec("P")
 
 
 class StepBinder(Protocol):
-    """Returns the function to call for a step of the run, of which it gets the name: ``Group.bind``."""
+    """Returns the function to call for a step of the run with this name: ``Group.bind``."""
 
     def __call__(self, name: str, step: Callable[P, T], /) -> Callable[P, T]:
         """Return the function to call for the step."""
@@ -41,12 +41,12 @@ class Locate(Protocol):
     """Finds the checkpoint to resume from: ``trainbus.resume.locate.locate`` for given callbacks."""
 
     def __call__(self, source: Source, *, without: Collection[Location]) -> Checkpoint | None:
-        """Return the checkpoint, which is none of those in ``without``; None if there is none."""
+        """Return the checkpoint, which is not in ``without``; None if there is none."""
         ...
 
 
 class LoopRecorder(Protocol):
-    """The part of ``StateCollector`` that resuming uses: what checkpoints store."""
+    """The part of ``StateCollector`` that resuming uses: the state of loops over batches in a checkpoint."""
 
     epoch_rng: Any
     loop_rng: Any
@@ -80,7 +80,7 @@ class Resumer:
         execute: Executes the remaining actions of the decision that saved the checkpoint.
         ends: The records of the run's end in its directories.
         valid_stops: Returns the stops of a record that are valid under the present settings.
-        catch_up: Called with the metrics and number of each epoch that the run of a record had finished later.
+        catch_up: Called with the metrics and the number of each epoch that the finished run had after the checkpoint.
         strict: Whether the callbacks must be those of the checkpoint.
     """
 
@@ -112,11 +112,11 @@ class Resumer:
         self._report = bind("report", LOG.warning)
         self._resumption: Resumption | None = None
         self._end: EndRecord | None = None
-        """How the run had ended, if its directories say so."""
+        """How the run had ended, if its directories have a record of it."""
         self._end_decision = ExecutionResult()
         """The result of the decision of the run's end, if that decision saved the checkpoint."""
         self._ignored_stops: list[Stop] = []
-        """The stops of a run that trains on, because its file was named."""
+        """The stops of a finished run that continues to train, because the user named its file."""
 
     # --- what an adapter calls
 
@@ -148,7 +148,7 @@ class Resumer:
         return max(initial_epoch, done)
 
     def go_on(self) -> None:
-        """Let a run that is over train on from its checkpoint."""
+        """Let a finished run continue to train from its checkpoint."""
         self._end = None
 
     @property
@@ -172,10 +172,10 @@ class Resumer:
         return self._resumption is not None and self._resumption.mid_epoch
 
     def restore(self) -> None:
-        """Load the newest checkpoint that can be read, if there is one; find out whether the run was over.
+        """Load the newest checkpoint that can be read, if there is one; find out whether the run was finished.
 
         Raises:
-            SettingsError: There is nothing to resume from, or the callbacks differ and may not.
+            SettingsError: There is nothing to resume from, or the callbacks differ and ``strict`` forbids it.
             CheckpointError: The checkpoint is damaged or belongs to another subject.
         """
         if self._source is not None:
@@ -184,11 +184,11 @@ class Resumer:
 
     @property
     def end_is_recorded(self) -> bool:
-        """Whether the record of the run's end is there already."""
+        """Whether the record of the run's end exists already."""
         return self._end is not None
 
     def _find_end(self, source: Source) -> None:
-        """Find out whether the run was over, unless a file is named: that one trains on."""
+        """Find out whether the run was finished, unless a file is named: then it continues to train."""
         resumption, state = self._resumption, self._state
         if self._names_file:
             self._ignored_stops, state.stop_actions[:] = list(state.stop_actions), []
@@ -211,7 +211,7 @@ class Resumer:
         return "resumed" if self._resumption is None else f"resumed from {self._resumption.checkpoint.path}"
 
     def _restore_end(self, end: EndRecord) -> None:
-        """Restore what is known about the epochs after the checkpoint, which are not trained again."""
+        """Restore the recorded data of the epochs after the checkpoint, which are not trained again."""
         state = self._state
         if self._resumption is not None:
             self._resumption.mid_epoch = False  # that epoch has ended

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class StateCollector:
-    """Collects what a resumed run needs to decide as this one.
+    """Collects the state with which a resumed run makes the same decisions as this one.
 
     Args:
         state: The plain data of the run.
@@ -47,9 +47,9 @@ class StateCollector:
         self.enabled = False
         """Whether a callback writes files, so that a checkpoint may be saved."""
         self.epoch_rng: Any = None
-        """The states of the generators when the epoch began; None while it begins."""
+        """The states of the generators when the epoch began; None until they are stored."""
         self.loop_rng: Any = None
-        """The states of the generators before the current loop; None if no loop has begun since the epoch did."""
+        """The states of the generators before the current loop; None if the epoch has had no loop yet."""
         self.loop_loader: Any = None
         self._plugins = plugins
         self._settings = {name: settings_of(callbacks.get(name)) for name in plugins}
@@ -97,7 +97,7 @@ class StateCollector:
             self._held = None
 
     def leave_epoch(self) -> None:
-        """Forget the states in which the last epoch and its loops began."""
+        """Drop the states in which the last epoch and its loops began."""
         self.epoch_rng = self.loop_rng = None
 
     def enter_epoch(self) -> None:
@@ -114,11 +114,11 @@ class StateCollector:
         self._loaders[number : number + 1] = [loader]
 
     def release_loaders(self) -> None:
-        """Drop the loaders of a run that is over: their workers end as soon as the script drops them, too."""
+        """Drop the loaders at the end of the run, so that their workers end when the script drops them, too."""
         self.loop_loader, self._loaders = None, []
 
     def enter_loop(self, loader: Iterable[T]) -> None:
-        """Store the state in which a loop begins, right before it draws its order."""
+        """Store the state in which a loop begins, before it draws the order of its batches."""
         if self.enabled:
             self.loop_rng = get_rng_state(self.state.subject)
             self.loop_loader = capture_loader(loader)
@@ -154,7 +154,7 @@ class StateCollector:
 
         Args:
             decision: The decision that saves the checkpoint.
-            other_ranks: The states of the ranks after rank 0, as differences from rank 0's.
+            other_ranks: The states of all ranks except rank 0, as differences from rank 0's.
 
         Raises:
             TypeError: The state of a plugin or of the subject is not plain data.

@@ -142,7 +142,7 @@ def resolve(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant; None if none is similar.
+    """Return the most similar known name; None if none is similar.
 
     Examples:
         >>> nearest("var_loss", ["loss", "val_loss", "val_accuracy"])

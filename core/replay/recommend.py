@@ -126,7 +126,7 @@ Advice: TypeAlias = Literal["careful", "balanced", "eager"]
 
 
 class Limit(NamedTuple):
-    """What a policy may lose, as fractions of what a run gains from its first value to its best."""
+    """The maximum loss of a policy, as fractions of the gain of a run from its first value to its best."""
 
     mean: float
     worst: float
@@ -145,7 +145,7 @@ _DIGITS = 12
 
 
 class Estimate(NamedTuple):
-    """What a policy saves and loses, as fractions of the epochs and of what a run gains."""
+    """The savings and losses of a policy, as fractions of the epochs and of the gain of a run."""
 
     saved: float
     lost: float
@@ -173,7 +173,7 @@ def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limi
 
 
 def leave_one_out(saved: Fractions, epochs: Fractions, lost: Fractions, limit: Limit) -> Estimate | None:
-    """Return what the choice by the limit saves and loses on an unseen run, by leave-one-out cross-validation.
+    """Return the expected savings and losses on an unseen run, by leave-one-out cross-validation.
 
     Each run is left out in turn; the policy that the others choose is applied to it.
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, cast
 from .serialization import from_json_data, to_json_data
 
 _DEEPEST = 4
-"""How many objects may lie between a loader and its generator: a bar, its loader, the batch sampler, the sampler."""
+"""Depth of the search from a loader to its generator, as in: progress bar, loader, batch sampler, sampler."""
 _MOST = 200
-"""Most objects that are looked at; a loader with a generator holds few."""
+"""Maximum number of objects to search; a loader with a generator holds few."""
 _MOST_ITEMS = 16
 TENSOR = "$tensor"
 """The key of the mapping that stores a tensor, to distinguish it from an array."""
@@ -36,13 +36,13 @@ class Drawn(NamedTuple):
     get_state: Callable[[], Any]
     """Returns the state."""
     set_state: Callable[[Any], object]
-    """Restores a state, also one that was stored as JSON data."""
+    """Restores a state, even after it was stored as JSON data."""
 
 
 def generators_of(loader: Any) -> Iterator[Drawn]:
     """Yield the random generators that a loader holds, each once.
 
-    They are looked for in its attributes, such as its sampler, and in the loaders that it wraps.
+    The search covers its attributes, such as its sampler, and the loaders that it wraps.
     """
     level, seen = [loader], {id(loader): loader}
     for _ in range(_DEEPEST):
@@ -60,7 +60,7 @@ def generators_of(loader: Any) -> Iterator[Drawn]:
 
 
 def _parts_of(holder: Any) -> list[Any]:
-    """Return what an object holds, if it may be or wrap a loader; a long list is data."""
+    """Return the attributes or items of an object that may be or wrap a loader; a long list is data."""
     if isinstance(holder, (list, tuple, dict)):
         held = cast("Iterable[Any]", holder.values() if isinstance(holder, dict) else holder)
         items: list[Any] = list(islice(held, _MOST_ITEMS))
@@ -109,7 +109,7 @@ def capture_loader(loader: Any) -> Any:
 
 
 def restore_loader(loader: Any, state: Any) -> bool:
-    """Restore the state from ``capture_loader``; return whether the loader itself continues after the last batch."""
+    """Restore the state from ``capture_loader``; return whether the loader continues after the last batch."""
     if state is None:
         return False
     if "state" in state and is_stateful(loader):

@@ -1,4 +1,4 @@
-"""The record of how a run ended, in each directory that it owns: a run that is over stays over when it is resumed."""
+"""The record of the end of a run, in each of its directories: a finished run that is resumed does not train."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from .matching import match_plugins
 from .state import PluginState
 
 NAME = ".trainbus-end.json"
-"""Name of the file; it is hidden, so that patterns such as ``best*`` pass over it, and moves with its directory."""
+"""Name of the file; it is hidden, so that patterns such as ``best*`` do not match it, and it moves with its directory.
+"""
 
 LARGEST = 2**26
-"""Size in bytes above which a file is not a record that a run has written."""
+"""Size in bytes; a larger file is not a record that a run has written."""
 
 
 class EndRecord(BaseModel):
@@ -28,7 +29,7 @@ class EndRecord(BaseModel):
 
     format: int = 1
     run: str
-    """Identifier of the run, which its checkpoints have, too."""
+    """Identifier of the run, which is also in its checkpoints."""
     epochs: int
     """Number of the last finished epoch, counted from 1."""
     step: int
@@ -38,9 +39,9 @@ class EndRecord(BaseModel):
     restored: str = ""
     """The file or the copy in memory whose weights the run restored at its end; empty if it restored none."""
     checkpoints: list[str] = Field(default_factory=list[str])
-    """The checkpoints that the run has left, relative to this directory if they are in it."""
+    """The checkpoints that exist at the end of the run, relative to this directory if they are in it."""
     stop_actions: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
-    """The stops that ended it; none if all epochs were done."""
+    """The stops that ended it; empty if all epochs were trained."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
     """The plugins with their settings, without their states."""
     history: str = ""
@@ -73,7 +74,7 @@ class EndRecords:
 
         Args:
             record: The record.
-            files: The checkpoints that the run has left.
+            files: The checkpoints that exist at the end of the run.
         """
         files = list(files)
         for directory in self.directories:
@@ -82,10 +83,10 @@ class EndRecords:
             try:
                 backend_for(directory / NAME).replace(text)
             except OSError as error:
-                LOG.warning("%s: no record of the run's end: %s; resume='auto' may train on", directory, error)
+                LOG.warning("%s: no record of the run's end: %s; resume='auto' may continue to train", directory, error)
 
     def remove(self) -> None:
-        """Remove the records: a run that trains is not over."""
+        """Remove the records: a run that trains is not finished."""
         for directory in self.directories:
             try:
                 backend_for(directory / NAME).remove()
@@ -98,7 +99,7 @@ def find_end(directories: Iterable[Location], run: str | None) -> EndRecord | No
 
     Args:
         directories: Where to look.
-        run: The run whose checkpoint was found; None if none was, so that the run must have left none.
+        run: The run whose checkpoint was found; None for a run without checkpoints.
     """
     for directory in directories:
         record = read(directory)
@@ -113,7 +114,7 @@ def _name_in(directory: Location, file: Location) -> str:
 
 
 def read(directory: Location) -> EndRecord | None:
-    """Return the record in a directory; None if there is none that can be read."""
+    """Return the record in a directory; None if there is no readable one."""
     try:
         backend = backend_for(directory / NAME)
         size = backend.size()

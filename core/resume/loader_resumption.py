@@ -21,7 +21,7 @@ class Warn(Protocol):
 
 
 class LoaderResumption:
-    """Restores the loaders of loops over batches, each once.
+    """Restores the loader of each loop over batches once.
 
     Args:
         state: The state of the run that the checkpoint stores.
@@ -31,11 +31,11 @@ class LoaderResumption:
     def __init__(self, state: CheckpointState, warn: Warn) -> None:
         self._position, self._saved, self._warn = state.position, state.rank_state, warn
         self._states = dict(enumerate(state.rank_state.loaders))
-        """Number of a loop over batches to the state of its loader, until that was restored."""
+        """Number of a loop over batches to the state of its loader, until the state is restored."""
         self._warned = False
 
     def first_batch(self, number: int) -> int:
-        """Return the first batch of a loop of the interrupted epoch that was not trained on.
+        """Return the number of the first batch to train on in a loop of the interrupted epoch.
 
         Args:
             number: The number of the loop over batches in its epoch, counted from 0.
@@ -57,7 +57,7 @@ class LoaderResumption:
             number: The number of the loop over batches in its epoch, counted from 0.
             loader: What the loop iterates over.
             subject: The object that is trained.
-            reach: Called with the subject once the point of the interruption is reached.
+            reach: Called with the subject at the point of the interruption.
             stopped: Whether a decision ends the loop at that point.
         """
         state = self._states.pop(number, None)
@@ -93,7 +93,7 @@ class LoaderResumption:
                 restore_loader(loader, state)
 
     def _warn_of_position(self, loader: object, state: Any) -> None:
-        """Say once that an iterator, which a new process has made anew, may begin anywhere."""
+        """Warn once that an iterator, which the new process has created again, may begin with any batch."""
         knows = is_stateful(loader) and (state is None or "failure" not in state)
         if isinstance(loader, Iterator) and not knows and not self._warned:
             self._warned = True

@@ -44,12 +44,12 @@ def locate(
     """Find the checkpoint to resume from.
 
     Args:
-        source: The path of a checkpoint; a directory, whose newest intact checkpoint is used; or "auto", the
-            newest intact one of the files that the callbacks write.
+        source: The path of a checkpoint; a directory, to use its newest intact checkpoint; or "auto", to use the newest
+            intact file that the callbacks have written.
         callbacks: The callbacks of the run.
-        share: The parts of a sharded checkpoint to verify, if other processes verify the others.
+        share: The parts of a sharded checkpoint that this process verifies.
         without: Checkpoints that other processes have found to be damaged.
-        subject: What is trained, which knows the suffixes of its files.
+        subject: What is trained; it knows the suffixes of its files.
 
     Returns:
         The checkpoint, verified; None for "auto" if there is none.
@@ -84,7 +84,7 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
     """Return the state of the run that a checkpoint stores.
 
     Raises:
-        CheckpointError: It was not saved by a run.
+        CheckpointError: A run has not saved it.
     """
     try:
         return CheckpointState.model_validate(checkpoint.entry.run_state)
@@ -125,7 +125,7 @@ def _newest_in(
 
 
 def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -> Checkpoint | None:
-    """Return the newest intact checkpoint that holds the state of a run, one with weights only if there is no other."""
+    """Return the newest intact checkpoint with the state of a run; one that holds only weights if there is no other."""
     runs = [each for each in candidates if each.entry is None or each.entry.run_state]
     runs.sort(key=lambda each: each.entry is not None and each.entry.weights_only)
     found, skipped = newest(runs, share)
@@ -135,7 +135,7 @@ def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -
 
 
 def _unlisted_checkpoint(callbacks: Iterable[Callback]) -> str:
-    """Name a checkpoint in the callbacks' directories that no callback has written; empty if there is none."""
+    """Name a checkpoint in the callbacks' directories that no callback has written; return "" if there is none."""
     for directory in {each for callback in callbacks for each in callback.locked_directories()}:
         with suppress(OSError):
             for path in sorted(map(str, payloads_in(location(directory)))):

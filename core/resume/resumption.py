@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Resumable(Protocol):
-    """The data of a run that a resumption restores."""
+    """The part of ``RunState`` that a resumption restores."""
 
     run_id: str
     resumed: Checkpoint | None
@@ -60,11 +60,11 @@ class Resumption:
     """A run that continues from a checkpoint.
 
     Args:
-        checkpoint: What the run continues from.
+        checkpoint: The checkpoint from which the run continues.
         plugins: Name of each plugin of the run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
         subject: What is trained.
-        rates: Whose learning rates count if the script has changed them: a ``RateSource``.
+        rates: Which learning rates to use if the script has changed them: a ``RateSource``.
         rank: The number of this process.
         world_size: The number of processes.
 
@@ -91,7 +91,7 @@ class Resumption:
         self.mid_epoch = self.state.position.mid_epoch
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         self._leads = rank == 0
-        """Whether this process logs messages, and makes the files of snapshots."""
+        """Whether this process logs messages and creates the files of snapshots."""
         if self._leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
             LOG.warning(
                 "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
@@ -168,7 +168,7 @@ class Resumption:
             raise CheckpointError(f"{str(self.checkpoint.path)!r} is not resumed from: {error}") from None
 
     def remaining_actions(self) -> tuple[Decision, list[Checkpoint]]:
-        """Return the remaining actions of that decision, and the checkpoints that it had written.
+        """Return the remaining actions of that decision, and the checkpoints that it has written.
 
         Saves remain if their file was not written then. What follows the saves always remains: restores, unless they
         ended the run, and deletions, but of nothing that the decision has made.
@@ -264,7 +264,7 @@ class Resumption:
         restore_rng_state(self.state.rank_state.epoch_rng, subject)
 
     def reach(self, subject: object) -> None:
-        """Restore generators and subject, once the loop has reached the point of the interruption."""
+        """Restore generators and subject when the loop has reached the point of the interruption."""
         self.mid_epoch = False
         self.restore_rng(subject)
         self._restore_run_state(subject)
@@ -323,7 +323,7 @@ class Resumption:
         return there
 
     def _written_by(self, action: Save) -> Checkpoint | None:
-        """Return the checkpoint that the action has written when this one was saved; None if it was not written yet."""
+        """Return the checkpoint that the action had written when this one was saved; None if there was none yet."""
         path, resumed = location(action.path), self.checkpoint
         if path == resumed.path:
             return resumed
@@ -337,7 +337,7 @@ class Resumption:
 
 
 def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int, world_size: int) -> CheckpointState:
-    """Add the states of other ranks that this rank needs, if each rank has stored its own as a part."""
+    """Add the states of other ranks that this rank needs, if each rank has stored its own state."""
     parts = {part.name.rpartition("/")[2]: part for part in checkpoint.entry.parts}
     if RANK_FILE.format(1) not in parts:
         return state
@@ -353,7 +353,7 @@ def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int,
 
 
 def _other_suffixes(subject: object, path: Location) -> str:
-    """Name the suffixes that the subject reads, unless the path has one of them."""
+    """Name the suffixes that the subject can read, unless the path has one of them."""
     if missing(subject, Saveable) is not None or not has(subject, Saveable):
         return ""
     own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])

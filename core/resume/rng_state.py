@@ -52,7 +52,7 @@ def restore_rng_state(saved: Any, subject: object = None) -> None:
 
 @contextmanager
 def preserved_rng(subject: object = None) -> Generator[None]:
-    """Restore every generator at the end of the block, so that draws inside it have no effect outside.
+    """Restore every generator at the end of the block, so that the block has no effect on later random numbers.
 
     >>> with preserved_rng():
     ...     first = random.random()

@@ -17,16 +17,16 @@ MARK = "$"
 def to_json_data(value: Any, *, arrays: bool = True, where: str = "") -> Any:
     """Return the value as plain JSON data, exact to the bit.
 
-    Tuples become lists. Bytes, numbers that are not finite, and arrays are marked, so that ``from_json_data`` returns
-    them again. Everything with ``__array__`` counts as an array; ``from_json_data`` returns tensors as NumPy arrays.
+    Tuples become lists. Bytes, numbers that are not finite, and arrays are marked, so that ``from_json_data`` can
+    restore them. Everything with ``__array__`` counts as an array; ``from_json_data`` returns tensors as NumPy arrays.
 
     Args:
         value: Numbers, text, truth values, None, bytes, arrays, and lists, tuples and mappings of these.
         arrays: Whether arrays and tensors are allowed.
-        where: The place of the value in a larger one, for error messages.
+        where: The position of the value in a larger one, for error messages.
 
     Raises:
-        TypeError: The value holds something else; the message names the place.
+        TypeError: The value holds something else; the message names its position.
 
     >>> to_json_data({"best": -float("inf"), "waited": (1, 2)})
     {'best': {'$': 'float', 'value': '-inf'}, 'waited': [1, 2]}

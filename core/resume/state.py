@@ -1,4 +1,4 @@
-"""The run state in a checkpoint, with which a resumed run decides as an uninterrupted one."""
+"""The run state in a checkpoint, from which a resumed run makes the same decisions as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..metrics.running_means import RunningMeans
 from .serialization import compress_arrays, from_json_data, to_json_data
 
 Generators = dict[str, Any] | None
-"""The states of random number generators, by the name of the library that has them."""
+"""The states of random number generators, by the name of their library."""
 
 
 class Position(BaseModel):
@@ -20,7 +20,7 @@ class Position(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     epochs: int
-    """Epochs that ended, which is also the epoch to continue with, counted from 0."""
+    """Number of epochs that ended; also the number of the epoch to continue with, counted from 0."""
     mid_epoch: bool = False
     """Whether that epoch has begun."""
     in_loop: bool = True
@@ -28,7 +28,7 @@ class Position(BaseModel):
     loops: int = 0
     """Loops over batches of that epoch that ended."""
     batches: int = 0
-    """Batches of the loop after these that were trained on."""
+    """Batches of the next loop that were trained on."""
 
 
 class PluginState(BaseModel):
@@ -44,7 +44,7 @@ class PluginState(BaseModel):
 
 
 class RankState(BaseModel):
-    """The state of one rank: what differs between the processes of a run."""
+    """The state of one rank: the part that differs between the processes of a run."""
 
     means: Any = None
     """The running means of the current epoch."""
@@ -67,7 +67,7 @@ class RankState(BaseModel):
         return self._with_generators(_compressed, self)
 
     def difference_from(self, first: RankState) -> RankState:
-        """Return the difference from rank 0's state: generators that equal rank 0's are left out."""
+        """Return the difference from rank 0's state: generators that equal rank 0's are omitted."""
         return self._with_generators(_without, first)
 
     def completed_by(self, first: RankState) -> RankState:
@@ -88,7 +88,7 @@ class CheckpointState(BaseModel):
     at_end: bool = False
     """Whether the training was over, so that the decision that saved this is the one of the run's end."""
     rank_state: RankState
-    """The state of rank 0, or of this rank once ``for_rank`` was called."""
+    """The state of rank 0, or of this rank after ``for_rank`` was called."""
     history: str
     """Each epoch that ended, with its metrics, as a ``CompressedLog``."""
     validated: bool = False
@@ -97,28 +97,29 @@ class CheckpointState(BaseModel):
     stop_actions: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     decision: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     """The actions of the decision that saved this checkpoint; those after the save may not have been executed. Empty
-    for a save that a signal asked for."""
+    for a save after a signal.
+    """
     decision_log: str = ""
-    """Each decision before that, with its epoch, without those of a signal, as a ``CompressedLog``."""
+    """Each earlier decision with its epoch, except those of a signal, as a ``CompressedLog``."""
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The snapshots: name of each slot to its file."""
     learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     script_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
-    """The rates that the script had set before the run began, or those that it has changed since."""
+    """The rates that the script had set before the run began, or has changed since."""
     """The learning rates at the time of the save."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
-    """Those of the first weight update of the interrupted epoch; empty if it had none."""
+    """The rates of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
     world_size: int = 1
     other_ranks: list[RankState] = Field(default_factory=list[RankState])
-    """The states of the ranks after rank 0, as differences from rank 0's."""
+    """The states of all ranks except rank 0, as differences from rank 0's."""
 
     def for_rank(self, rank: int, world_size: int) -> CheckpointState:
-        """Return the state as one rank of the resumed run needs it.
+        """Return the state for one rank of the resumed run.
 
-        With the same number of ranks each gets its own state. Otherwise rank 0 continues with the metrics of all ranks
-        together, every rank continues after as many samples as all had trained on, with what rank 0's subject had, and
-        the other ranks' generators are not restored.
+        If the number of ranks is the same, each rank gets its own state. Otherwise rank 0 continues with the metrics of
+        all ranks, every rank skips its share of the trained batches and gets the run state of rank 0's subject, and the
+        generators of the other ranks are not restored.
 
         Args:
             rank: The number of this process, counted from 0.

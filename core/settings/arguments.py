@@ -1,4 +1,4 @@
-"""The arguments of the functions that users call: whether they fit, and what to say if they do not."""
+"""Check the arguments of functions that users call."""
 
 from __future__ import annotations
 

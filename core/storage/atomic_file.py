@@ -208,7 +208,7 @@ def digest_of(path: Path) -> str:
 
 
 def remove_debris(directory: Path) -> list[Path]:
-    """Remove the files that dead writers staged in ``directory``; call this only while holding the directory's lock.
+    """Remove files that killed writers have staged in ``directory``; call this only while holding its lock.
 
     Returns:
         The paths of these files.

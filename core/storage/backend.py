@@ -77,7 +77,7 @@ class Backend(Protocol):
         ...
 
     def remove_debris(self) -> None:
-        """Remove what dead writers left in the directory; call this only while holding its lock."""
+        """Remove files that killed writers have left in the directory; call this only while holding its lock."""
         ...
 
 

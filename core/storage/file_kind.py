@@ -19,7 +19,7 @@ _KINDS: tuple[tuple[int, Kind], ...] = (
 
 
 def kind_of(path: Path) -> Kind:
-    """Return what a path is, links followed; empty if there is nothing.
+    """Return the kind of file at a path, following links; empty if there is none.
 
     Raises:
         OSError: The path cannot be looked up, for example because it is too long.

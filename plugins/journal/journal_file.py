@@ -15,7 +15,7 @@ _BEGINNING = b'{"time":'
 
 
 def open_journal(path: Path) -> AppendOnlyFile:
-    """Open a journal to append lines to it, and cut off an incomplete last line, as a killed process may leave.
+    """Open a journal to append lines, and remove an incomplete last line, which a killed process may leave.
 
     Args:
         path: The file; created with its directory if it does not exist.

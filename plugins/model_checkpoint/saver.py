@@ -28,7 +28,7 @@ class Saver:
 
     Args:
         settings: The options of the callback.
-        every: That number of epochs.
+        every: Number of epochs between two saves.
     """
 
     names: FileNames
@@ -63,7 +63,7 @@ class Saver:
         return None if (epoch + 1) % self.every else self.save(run, metrics)
 
     def save(self, run: Run, metrics: Mapping[str, Any], batch: int | None = None) -> Decision:
-        """Return the decision about the present model.
+        """Return the decision about the current model.
 
         Args:
             run: The run.
@@ -80,7 +80,7 @@ class Saver:
         return self.selection.choose(run, path, score) | self.save_last()
 
     def save_last(self) -> Decision:
-        """Return the decision to write the file "last", if it is wanted."""
+        """Return the decision to write the file "last", if ``save_last`` is set."""
         return self.selection.save_to(self.names.fixed("last")) if self.settings.save_last else NOTHING
 
     @hookimpl
@@ -97,7 +97,7 @@ class Saver:
 
     @hookimpl
     def on_train_end(self, run: Run) -> Decision | None:
-        """Save the final model if asked for, and remove the file "signal" of a run that has resumed from it."""
+        """Save the final model if ``save_on`` asks for it; remove the file "signal" if the run has resumed from it."""
         if not self.begun:
             return None
         error, signal_file = run.error, self.names.fixed("signal")
@@ -147,7 +147,7 @@ class Saver:
 
 
 class BatchSaver:
-    """Saves at the end of batches: every so many batches, steps or minutes."""
+    """Saves at the end of batches: after a number of batches, steps or minutes."""
 
     schedule: SaveSchedule
 
@@ -158,7 +158,7 @@ class BatchSaver:
         self.known = self.missed = False
         """Whether any due batch had the monitored metric, and whether any lacked it."""
         self.checked = False
-        """Whether an epoch has ended, whose batches and steps are looked at."""
+        """Whether the first epoch has ended, in which batches and steps are checked."""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -181,7 +181,7 @@ class BatchSaver:
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """Raise an error if no batch of the epoch logged the metric; before the end of the epoch, one still could."""
+        """Raise an error if no batch of the epoch has logged the metric."""
         if not self.checked:
             self.checked, freq = True, self.saver.settings.save_freq
             report_uncounted(run, self, f"save_freq={freq!r} has not saved", steps=self.frequency.unit == "step")

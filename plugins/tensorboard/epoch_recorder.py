@@ -1,4 +1,4 @@
-"""The plugin of TensorBoard: it writes what happens once an epoch, and holds the parts that listen to batches."""
+"""The plugin of TensorBoard: it writes the data of each epoch, and holds the parts with batch hooks."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class EpochRecorder:
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
-        """Write what was decided, and why; a signal is no decision, and has no mark in the run that is resumed."""
+        """Write the decision and its reasons, except for a signal: the charts of a resumed run do not show it."""
         decision = Decision(frozenset(each for each in decision if REQUEST not in (each.by, each.rule)))
         if not decision:
             return
@@ -191,7 +191,7 @@ class EpochRecorder:
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the size of each file, with all events until here, and what the files already hold."""
+        """Return the size of each file after all events so far, and the state of the series."""
         if self.at_end is not None:
             return self.at_end
         self.writer.flush()  # so that no checkpoint is ahead of the event files
@@ -208,7 +208,7 @@ class EpochRecorder:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned; what the run wrote after that goes if this trains."""
+        """Continue from a state of ``state_dict``; later events of the earlier run are removed if this run trains."""
         if self.restored:  # a second call must not drop the decisions made since the first
             return
         self.restored = True
@@ -243,11 +243,11 @@ class EpochRecorder:
                 self._write_decision(*each)
 
     def _epoch_step(self, run: Run) -> int:
-        """Return the step of what is written once an epoch."""
+        """Return the step of the series of epochs."""
         return run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
 
     def _write_header(self, run: Run) -> None:
-        """Write, once, what is known before training: settings, environment, hyperparameters, graphs."""
+        """Write once the data that is known before training: settings, environment, hyperparameters, graphs."""
         if self.header_written:
             return
         self.header_written = True
@@ -272,14 +272,14 @@ class EpochRecorder:
             self._declare_hparams(step)
 
     def _declare_hparams(self, step: int) -> None:
-        """Write, once, the columns of the hyperparameters page: TensorBoard shows the first ones in the file."""
+        """Write once the columns of the hyperparameters page; TensorBoard shows the first ones in the file."""
         hparams = self.settings.hparams
         if hparams is not None and not self.hparams_declared:
             self.hparams_declared = True
             self._put(step, partial(self.summaries.hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
 
     def _note_restored(self, run: Run, decision: Decision) -> None:
-        """Note the epoch whose weights the run restores at its end."""
+        """Store the epoch whose weights the run restores at its end."""
         sources = [action.source for action in decision if isinstance(action, Restore)]
         for epoch, earlier in run.state.decision_log if sources else ():
             if any(sources[-1] in (getattr(each, "slot", None), getattr(each, "path", None)) for each in earlier):
@@ -310,7 +310,7 @@ class EpochRecorder:
         self._put(step, projector.write, tables, sum(array.nbytes for array in tables.values()))
 
     def _write_decision_counts(self) -> None:
-        """Write how many decisions of each kind there were since the last call."""
+        """Write the number of decisions of each kind since the last call."""
         if self.counts_step is not None:
             self.writer.scalars(self.layout.main, self.counts_step, self.decisions.take_counts())
             self.counts_step = None

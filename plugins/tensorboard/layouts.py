@@ -1,4 +1,4 @@
-"""How the series of a run are named in TensorBoard, and in which TensorBoard run they are: the three layouts."""
+"""The three layouts: the names of a run's series, and the TensorBoard run of each series."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TensorBoardLayout(NamedTuple):
 
     @property
     def counts_epochs(self) -> bool:
-        """Whether the steps of what is written once an epoch are epochs."""
+        """Whether the steps of series of epochs are epoch numbers."""
         return self.iterations is not None
 
     @property

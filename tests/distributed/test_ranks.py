@@ -141,7 +141,7 @@ def test_ranks_that_differ_are_named(reports: Reports) -> None:
     assert "patience=1 on rank 0 and 2 on rank 1" in patience
     assert "ModelCheckpoint is listed on rank 0 only" in missing
     drifted = reports[4][0]["drifting_rates"]
-    assert "the ranks are not at the same place: ranks 0, 2, 3: " in drifted
+    assert "the ranks are not in the same state: ranks 0, 2, 3: " in drifted
     assert 'rank 1: {"epoch": 0, "learning_rate": 0.05}' in drifted
     for each in reports[4]:
         assert "rank 0 at on_train_end, ranks 1, 2, 3 at on_epoch_end" in each["different_loops"]

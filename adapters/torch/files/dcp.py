@@ -145,7 +145,7 @@ class Shards:
         return self._read(lambda _, shape: torch.empty(shape.size, dtype=shape.properties.dtype, device="meta"))
 
     def read(self, like: Callable[[tuple[str, ...]], Tensor | None]) -> dict[str, Any]:
-        """Return the state, for any number of ranks then and now.
+        """Return the state; the numbers of ranks of the save and of the load may differ.
 
         Args:
             like: Returns, for a path of keys, a tensor with the wanted sharding; None for a complete one on the CPU.
@@ -217,7 +217,7 @@ class _Planner(DefaultLoadPlanner):
 
 
 def _put(nested: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
-    """Set a value at a path of keys; create the dictionaries and lists on the way."""
+    """Set a value at a path of keys; create the dictionaries and lists of the path."""
     container: Any = nested
     for key, following in pairwise((*path, None)):
         assert key is not None

@@ -15,7 +15,7 @@ from .metric_names import list_names
 from .registry import FORMATS, Format
 
 _ONE_PER_RUN = {"metrics.csv", "journal.jsonl", "trainer_state.json", "history.json", "history.csv", "results.csv"}
-"""Files of which a run has one, so that its directory gives the run its name."""
+"""File names that occur once per run; the directory gives the run its name."""
 
 
 class RunFiles(NamedTuple):

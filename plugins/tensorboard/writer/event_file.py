@@ -1,7 +1,7 @@
 """TensorBoard's event files: their records, their names, and how they are truncated to a checkpoint.
 
 tensorboardX provides the messages and the checksum. Its writers are not used: they send each scalar to a thread through
-a pipe, cost thirty times as much, and block the training forever after that thread has died of a full disk.
+a pipe, which costs thirty times as much. If a full disk ends this thread, they block the training forever.
 """
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
