@@ -82,9 +82,11 @@ class Lifecycle:
         self.bus = Bus(failures, group.bind)
         self.bus.register(self.plugins.items())
         self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
-        self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
         cutting = (name for name, each in self.callbacks.items() if HasLearningRate in each.requires())
         self.rates = LearningRates(state, group.bind("report_undone", failures.record), cutting)
+        self.collector = StateCollector(
+            state, self.plugins, self.callbacks, failures, group.size, self.rates.pending
+        )
         self.executor = executor = Executor(subject, self.collector, self.rates, failures)
         self.stop_requests = StopRequests(signals, state, group)
         self.ends, self._trains = EndRecords(), False
@@ -179,6 +181,7 @@ class Lifecycle:
             self.at_end.callback(self.stop_requests.close_stop_file)
             self.state.script_learning_rates = rates_of(self.state.subject)
             self.resumer.restore()
+            self.rates.resume(self.resumer.rate_changes, mid_epoch=self.resumer.had_update)
             self.dispatch(run, "on_train_begin")
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision())
