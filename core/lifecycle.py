@@ -84,9 +84,7 @@ class Lifecycle:
         self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
         cutting = (name for name, each in self.callbacks.items() if HasLearningRate in each.requires())
         self.rates = LearningRates(state, group.bind("report_undone", failures.record), cutting)
-        self.collector = StateCollector(
-            state, self.plugins, self.callbacks, failures, group.size, self.rates.pending
-        )
+        self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size, self.rates.pending)
         self.executor = executor = Executor(subject, self.collector, self.rates, failures)
         self.stop_requests = StopRequests(signals, state, group)
         self.ends, self._trains = EndRecords(), False

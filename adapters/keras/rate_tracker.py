@@ -53,9 +53,7 @@ class RateTracker:
             with keras.StatelessScope(state_mapping=pairs):
                 self._held.update(rates_of(self._model))
 
-    def follow(
-        self, epoch: int, rates: Mapping[str, float] | None = None
-    ) -> Callable[[], Mapping[str, float] | None]:
+    def follow(self, epoch: int, rates: Mapping[str, float] | None = None) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedulers would have given without a change from now on.
 
         None if a scheduler raises an error.
