@@ -293,7 +293,7 @@ class TorchSubject:
         Raises:
             SettingsError: An argument has the wrong type.
         """
-        if optimizer is None:
+        if cast("object", optimizer) is None:
             raise SettingsError("replace(None): give the optimizers that the script trains on with")
         optimizers, schedulers = optimizers_by_name(optimizer), by_name("scheduler", scheduler)
         for present, given in (self.optimizers, optimizers), (self.schedulers, schedulers):

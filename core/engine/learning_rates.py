@@ -186,7 +186,7 @@ class LearningRates:
                 for name, rate in change.unchanged.items()
                 if present.get(name) and change.noted.get(name)
             }
-            follow: Callable[[], Mapping[str, float] | None] = partial(dict, now)
+            follow: Callable[[], Mapping[str, float] | None] = partial(dict[str, float], now)
             if now and has(subject, TracksLearningRate):
                 follow = subject.follow_schedules(epoch, now)
             unchanged = partial(self._unchanged, change.unchanged if mid_epoch else None, epoch, follow)
