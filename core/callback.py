@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDire
 from .metrics.direction import direction_of
 from .metrics.monitor import direction_for
 from .metrics.names import canonical, hint, hint_with_list
+from .metrics.scalars import as_number
 from .storage.paths import expanded, location
 
 Mode = Literal["auto", "min", "max"]
@@ -61,7 +63,19 @@ PathText = Annotated[
 ]
 """A path, stored as text, which JSON and TOML can represent; a leading "~" becomes the home directory."""
 
+_LONGEST = 200
+"""Characters of a wrong value in a message."""
 _WORDS = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
+
+
+def _type_of(value: Any) -> str:
+    """Return the type of a value in words, of an array with the type of its elements."""
+    if hasattr(value, "mask"):
+        return "masked"
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not getattr(value, "shape", ()):
+        return type(value).__name__
+    return f"{type(value).__name__} of {math.prod(value.shape)} {dtype}"
 
 
 def _plain_kinds(field: FieldInfo) -> frozenset[type]:
@@ -105,12 +119,23 @@ class Callback(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_conversions(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse strings for numbers and bools, and bools for numbers, which pydantic would convert."""
+        """Read as a number what a metric may be, and refuse other conversions that pydantic makes.
+
+        These are strings for numbers and bools, and bools for numbers.
+        """
         kinds: frozenset[type] = _plain_kinds(cls.model_fields[info.field_name]) if info.field_name else frozenset()
-        if isinstance(value, (str, bool)) and kinds and type(value) not in kinds:
-            wanted = " or ".join(_WORDS[kind] for kind in (bool, float, int, type(None)) if kind in kinds)
-            raise ValueError(f"give {wanted}, not {'text' if isinstance(value, str) else 'a truth value'}")
-        return value
+        if not kinds or type(value) in kinds or value is None:
+            return value
+        wanted = " or ".join(_WORDS[kind] for kind in (bool, float, int, type(None)) if kind in kinds)
+        if isinstance(value, (str, bool)):
+            raise ValueError(f"give {wanted}, not {'text' if isinstance(value, str) else 'a truth value'}")  # noqa: TRY004
+        if isinstance(value, (int, float)) or not kinds & {int, float}:
+            return value
+        try:
+            number = as_number(value)
+        except TypeError:
+            raise ValueError(f"give {wanted}, not a value of type {_type_of(value)}") from None
+        return int(number) if number.is_integer() else number
 
     if not TYPE_CHECKING:  # checkers derive the signature from the fields
 
@@ -288,6 +313,13 @@ def find_conflicts(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
                 yield number, f"{names}: two callbacks would write {claim!r}; give each a different path"
 
 
+def _in_one_line(value: object) -> str:
+    """Return the text that shows a value, without line breaks; of a long one the beginning."""
+    text = repr(value)
+    text = " ".join(text.split()) if "\n" in text else text
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def _explained(callback: type[Callback], error: ValidationError) -> SettingsError:
     """Return an error with one line for each problem, which suggests the nearest right name."""
     options, name = list(callback.model_fields), callback.__name__
@@ -309,4 +341,4 @@ def _problem(options: list[str], elsewhere: Mapping[str, str], error: Mapping[st
     why = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error":
         why += hint(str(error["input"]), re.findall(r"'([^']*)'", why), otherwise="")
-    return f"{name}={error['input']!r}: {why[:1].lower()}{why[1:]}"
+    return f"{name}={_in_one_line(error['input'])}: {why[:1].lower()}{why[1:]}"

@@ -114,6 +114,7 @@ class Lifecycle:
             self.at_end.callback(self.stop_requests.close_stop_file)
             self.state.script_learning_rates = rates_of(self.state.subject)
             self.resumer.restore()
+            self.rates.resume(self.resumer.rate_changes, mid_epoch=self.resumer.had_update)
             self.dispatch(run, "on_train_begin")
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))

@@ -24,8 +24,8 @@ from .parts import assemble
 from .result import Result
 from .resume.script_rates import RateSource
 from .run_record import life_of, record_of
+from .settings import other_names
 from .settings.arguments import check_metrics, checked, not_by_name
-from .settings.other_names import RUN, no_attribute
 from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
 
@@ -127,7 +127,7 @@ class Run:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(no_attribute(self, name, {} if name.startswith("_") else RUN))
+            raise AttributeError(other_names.no_attribute(self, name, {} if name.startswith("_") else other_names.RUN))
 
     # --- what a loop calls
 

@@ -54,14 +54,18 @@ class RateTracker:
             with keras.StatelessScope(state_mapping=pairs):
                 self._held.update(rates_of(self._model))
 
-    def follow(self) -> Callable[[], Mapping[str, float] | None]:
+    def follow(self, epoch: int, rates: Mapping[str, float] | None = None) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedulers would have set without a change from now on.
 
         None if a scheduler raises an error.
-        """
-        begin, before = self.epoch + 1, rates_of(self._model)
 
-        def rates() -> Mapping[str, float] | None:
+        Args:
+            epoch: The present epoch, whose rate the schedulers have set.
+            rates: The rates that they would have given by now; None for the present ones.
+        """
+        begin, before = epoch + 1, dict(rates or rates_of(self._model))
+
+        def scheduled() -> Mapping[str, float] | None:
             found = dict(before)
             try:
                 for epoch in range(begin, self.epoch + 1):
@@ -71,7 +75,7 @@ class RateTracker:
                 return None
             return found
 
-        return rates
+        return scheduled
 
     def what_changes(self) -> str:
         """Describe which of the callbacks may have changed a rate."""

@@ -265,10 +265,12 @@ class KerasSubject:
         """Stop storing rates."""
         self.rates.release()
 
-    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+    def follow_schedules(
+        self, epoch: int, rates: Mapping[str, float] | None = None
+    ) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that Keras's LearningRateScheduler would have set from now on."""
         self.sync()
-        return self.rates.follow()
+        return self.rates.follow(epoch, rates)
 
     def what_changes(self, name: str) -> str:
         """Describe what else may have changed a rate: other Keras callbacks, or ``train_step``."""

@@ -50,22 +50,32 @@ class RateTracker:
             _forget(self._reference)
             self._hold = self._reference = None
 
-    def follow(self) -> Callable[[], Mapping[str, float] | None]:
+    def follow(self, rates: Mapping[str, float] | None = None) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedulers would have set without a change from now on.
 
         They are those of the last update at which rates were noted; None if a scheduler cannot be followed.
+
+        Args:
+            rates: The rates that they would have given by now; None for the present ones.
         """
+        given = rates or {}
+        present = {name: rate.value for name, rate in named_rates(self._optimizers).items() if name in given}
+        factors = {name: given[name] / rate for name, rate in present.items() if rate}
         places = {name: (id(rate.optimizer), rate.group) for name, rate in named_rates(self._optimizers).items()}
         names = {id(each): name for name, each in self._optimizers.items()}
         parallel = ParallelSchedules(self._optimizers, self.schedulers().values())
         self._followed.add(parallel)
 
-        def rates() -> Mapping[str, float] | None:
+        def scheduled() -> Mapping[str, float] | None:
             if not parallel.known or not {id(each) for each in self._optimizers.values()} >= names.keys():
                 return None  # an optimizer was replaced
-            return {name: parallel.rate(names[optimizer], group) for name, (optimizer, group) in places.items()}
+            return {
+                name: parallel.rate(names[optimizer], group) * factors.get(name, 1.0)
+                for name, (optimizer, group) in places.items()
+                if not rates or name in factors
+            }
 
-        return rates
+        return scheduled
 
     def _advance(self) -> None:
         for each in self._followed:

@@ -269,9 +269,11 @@ class TorchSubject:
         """Note no more rates."""
         self._rates.release()
 
-    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+    def follow_schedules(
+        self, epoch: int, rates: Mapping[str, float] | None = None
+    ) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedulers would have given from now on."""
-        return self._rates.follow()
+        return self._rates.follow(rates)
 
     def what_changes(self, name: str) -> str:
         """Return in words what else may have changed a rate: schedulers that were not given, or the loop."""
@@ -291,7 +293,7 @@ class TorchSubject:
         Raises:
             SettingsError: An argument has the wrong type.
         """
-        if optimizer is None:
+        if cast("object", optimizer) is None:
             raise SettingsError("replace(None): give the optimizers that the script trains on with")
         optimizers, schedulers = optimizers_by_name(optimizer), by_name("scheduler", scheduler)
         for present, given in (self.optimizers, optimizers), (self.schedulers, schedulers):

@@ -44,10 +44,16 @@ class TracksLearningRate(Protocol):
         """Stop storing rates until the next call of ``hold_learning_rates``: the epoch or the run has ended."""
         ...
 
-    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+    def follow_schedules(
+        self, epoch: int, rates: Mapping[str, float] | None = None
+    ) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedules would have given without a change from now on.
 
         They are those of the update after which ``hold_learning_rates`` has its rates. None if that is unknown.
+
+        Args:
+            epoch: The present epoch or, before the first one, the one in which a run was interrupted.
+            rates: The rates that the schedules would have given by now; None for the present ones.
         """
         ...
 

@@ -17,7 +17,7 @@ from ..resume.end_record import EndRecord, EndRecords, find_end
 from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
 from ..resume.serialization import decompress_log, from_json_data
-from ..resume.state import CheckpointState
+from ..resume.state import CheckpointState, RateChange
 from ..storage.paths import Location, Source, location
 from ..storage.remote_cache import downloads_kept
 from .execution_result import ExecutionResult
@@ -170,6 +170,16 @@ class Resumer:
     def mid_epoch(self) -> bool:
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         return self._resumption is not None and self._resumption.mid_epoch
+
+    @property
+    def rate_changes(self) -> list[RateChange]:
+        """The changes of learning rates of which the checkpoint's run had not found out whether they act."""
+        return [] if self._resumption is None else self._resumption.state.rate_changes
+
+    @property
+    def had_update(self) -> bool:
+        """Whether an epoch is continued that had an update."""
+        return self.mid_epoch and self._resumption is not None and bool(self._resumption.state.first_learning_rates)
 
     def restore(self) -> None:
         """Load the newest checkpoint that can be read, if there is one; find out whether the run was finished.

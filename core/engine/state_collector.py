@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from ..resume.end_record import EndRecord
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.serialization import CompressedLog, to_json_data
-from ..resume.state import CheckpointState, PluginState, RankState
+from ..resume.state import CheckpointState, PluginState, RankState, RateChange
 from .run_state import RunState
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ class StateCollector:
         callbacks: Name of a plugin to the callback that made it.
         failures: Records what observers raise.
         world_size: The number of processes that train the subject together.
+        rate_changes: Returns the changes of learning rates of which it is yet to be checked whether they act.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class StateCollector:
         callbacks: Mapping[str, Callback],
         failures: Failures,
         world_size: int = 1,
+        rate_changes: Callable[[], list[RateChange]] = list,
     ) -> None:
         self.state = state
         self.enabled = False
@@ -57,6 +59,7 @@ class StateCollector:
         self._saves_may_fail = bool(saving) and all(getattr(each, "on_error", "raise") == "warn" for each in saving)
         self._failures = failures
         self._world_size = world_size
+        self._rate_changes = rate_changes
         self._loaders: list[Any] = []
         self._held: CheckpointState | None = None
         self._history, self._decisions = CompressedLog(), CompressedLog()
@@ -175,6 +178,7 @@ class StateCollector:
             decision_log=self._decisions.text(state.decision_log, _logged),
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
             script_learning_rates=dict(state.script_learning_rates),
+            rate_changes=self._rate_changes(),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,

@@ -27,6 +27,10 @@ _PREFIX_ALIASES: Final = {
     "evaluation": "val",
     "training": "train",
 }
+_VALIDATION: Final = re.compile(
+    rf"^\W*(?i:val|{'|'.join(name for name, prefix in _PREFIX_ALIASES.items() if prefix == 'val')})"
+    rf"({_SEPARATORS.pattern}|(?=[A-Z0-9]))"
+)
 _ALIASES: Final = {
     "acc": "accuracy",
     "auroc": "auc",
@@ -122,6 +126,15 @@ def is_validated(name: str) -> bool:
     (True, True, False)
     """
     return canonical(name).startswith("val_")
+
+
+def without_validation(name: str) -> str:
+    """Return the name of a metric without the prefix of a validation, in whatever spelling.
+
+    >>> [without_validation(name) for name in ("val_loss", "valid/mAP", "evalLoss", "loss", "value_loss")]
+    ['loss', 'mAP', 'Loss', 'loss', 'value_loss']
+    """
+    return _VALIDATION.sub("", name, count=1) if is_validated(name) else name
 
 
 def resolve(name: str, known: Iterable[str]) -> str | None:

@@ -43,6 +43,23 @@ class PluginState(BaseModel):
     """What the plugin's ``state_dict`` returned; None if it has none."""
 
 
+class RateChange(BaseModel):
+    """A change of learning rates of which it is yet to be checked whether it acts."""
+
+    by: str
+    """The plugin that asked for it."""
+    epoch: int
+    """The epoch in which it was made."""
+    begin: int
+    """The first epoch whose first update uses the new rates."""
+    before: dict[str, float]
+    after: dict[str, float]
+    unchanged: dict[str, float]
+    """The rates that the schedules would have given without any change."""
+    noted: dict[str, float]
+    """The rates that were read at that time, after all changes."""
+
+
 class RankState(BaseModel):
     """The state of one rank: the part that differs between the processes of a run."""
 
@@ -104,9 +121,11 @@ class CheckpointState(BaseModel):
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The snapshots: name of each slot to its file."""
     learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
+    """The learning rates at the time of the save."""
     script_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The rates that the script had set before the run began, or has changed since."""
-    """The learning rates at the time of the save."""
+    rate_changes: list[RateChange] = Field(default_factory=list[RateChange])
+    """The changes of rates of which it is not yet known whether they act."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The rates of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])

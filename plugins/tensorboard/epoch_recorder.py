@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.capabilities import HasWeights
 from trainbus.decision import REQUEST, Restore
+from trainbus.metrics.names import is_validated, without_validation
 from trainbus.metrics.scalars import to_scalars
 from trainbus.resume.owned_files import OwnedFiles
 from trainbus.storage.directory_lock import LockKind, lock_directories
@@ -133,7 +134,7 @@ class EpochRecorder:
         """Write the validation over weight updates, if the layout does, as Keras does."""
         if self.layout.iterations is not None:
             name, step = self.layout.iterations, max(run.step, epoch)
-            values = {name.format(each.removeprefix("val_")): value for each, value in to_scalars(metrics).items()}
+            values = {name.format(without_validation(each)): value for each, value in to_scalars(metrics).items()}
             self.writer.scalars(self.layout.validation, step, values)
 
     @hookimpl
@@ -268,7 +269,7 @@ class EpochRecorder:
             present = self.layout.charts(self.final)
             if present != self.layout.charts(before):  # TensorBoard shows the last layout in the file
                 self._put(step, partial(self.summaries.charts, "training and validation"), present)
-        if any(name.startswith("val_") for name in shown):
+        if any(map(is_validated, shown)):
             self._declare_hparams(step)
 
     def _declare_hparams(self, step: int) -> None:

@@ -147,11 +147,12 @@ def test_an_error_at_the_end_of_any_rank_saves_the_file_exception(broken: int, e
         if is_broken and error is None:
             model.snapshot = lambda: 1 / 0  # type: ignore[method-assign]
         bad = EndsBadly(error if is_broken else None, answer)
-        with pytest.raises((ValueError, OSError, RankError, ZeroDivisionError)) as raised:
-            with Run(model, [bad, ModelCheckpoint("m", save_on=("exception",))], verbose=0) as run:
-                for epoch in run.epochs(2):
-                    model.slope += epoch
-                    run.log(loss=1.0)
+        errors = (ValueError, OSError, RankError, ZeroDivisionError)
+        run = Run(model, [bad, ModelCheckpoint("m", save_on=("exception",))], verbose=0)
+        with pytest.raises(errors) as raised, run:
+            for epoch in run.epochs(2):
+                model.slope += epoch
+                run.log(loss=1.0)
         return type(raised.value).__name__
 
     raised = on_all(3, play)
