@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ..errors import CheckpointError, SettingsError, TrainbusError
+from ..limits import EPOCHS
 from ..metrics.names import hint
 from ..settings.built_in import VERSION
 from ..settings.registry import Group, installed, package_of, summary
@@ -120,8 +121,8 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    if not text.isdecimal() or len(text) > len(str(EPOCHS)) or not 1 <= int(text) <= EPOCHS:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number from 1 to {EPOCHS:,}")
     return int(text)
 
 
