@@ -121,8 +121,11 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or len(text) > len(str(EPOCHS)) or not 1 <= int(text) <= EPOCHS:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number from 1 to {EPOCHS:,}")
+    digits = text.lstrip("0") if text.isdecimal() else ""
+    if not digits:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number above 0")
+    if len(digits) > len(str(EPOCHS)) or int(digits) > EPOCHS:
+        raise argparse.ArgumentTypeError(f"a number of {len(digits):,} digits is too large; the limit is {EPOCHS:,}")
     return int(text)
 
 

@@ -40,7 +40,7 @@ def align_by_epoch(columns: Mapping[str, Column]) -> tuple[NDArray[np.int64], di
 
 
 def limit_values(recording: Recording) -> Recording:
-    """Return the recording with infinities in place of values beyond the largest one that is read, and a note of them."""
+    """Return the recording with infinities in place of values beyond the largest that is read, and a note."""
     count, metrics = 0, dict(recording.metrics)
     for name, (values, logged) in metrics.items():
         beyond = np.isfinite(values) & (np.abs(values) > LARGEST)

@@ -74,7 +74,7 @@ def check_metrics(run: str, labels: Collection[str]) -> None:
     if len(longest) > NAME_LENGTH:
         start = longest[:40]
         raise SettingsError(
-            f"the run {run!r} has a metric {start!r}... of {len(longest):,} characters; a name has at most {NAME_LENGTH:,}"
+            f"the run {run!r} has a metric {start!r}... of {len(longest):,} characters; the limit is {NAME_LENGTH:,}"
         )
 
 
