@@ -63,8 +63,7 @@ def check_contents(file: IO[bytes], size: int) -> None:
 
 def _check_old(file: IO[bytes], size: int) -> None:
     """Check a file of the format before PyTorch 1.6: five pickles, and then the bytes of the tensors."""
-    buffered = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
-    reader, contents = PickleReader(buffered, size), _Contents(size, None)
+    reader, contents = PickleReader(file, size), _Contents(size, None)
     if reader.read() != torch.serialization.MAGIC_NUMBER:
         raise ValueError("torch.save did not write it")
     for _ in range(4):
