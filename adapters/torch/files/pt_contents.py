@@ -3,6 +3,9 @@
 ``torch.load(weights_only=True)`` runs no code. But it allocates what a file declares, and hashes keys of any depth.
 """
 
+# pickles hold values of any kind
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import io
