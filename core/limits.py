@@ -30,6 +30,36 @@ INDEX_BYTES: Final = 1000 * MB
 SCHEMA_NODES: Final = 1_000_000
 """Objects in a ``.skops`` file, each counted as often as others refer to it."""
 
+# --- the manifest and the state of a run
+
+MANIFEST_BYTES: Final = 256 * MB
+"""A manifest, and the record of a run's end."""
+LOG_EXPANSION: Final = 200
+"""Compressed data in a manifest may unpack to this many times their size, and to ``EXPANSION_FLOOR`` in any case."""
+
+# --- journals, recorded runs and settings
+
+JOURNAL_BYTES: Final = 1000 * MB
+"""A journal."""
+JOURNAL_LINE: Final = 4 * MB
+"""One line of it, in bytes."""
+EPOCHS: Final = 1 << 53
+"""The number of an epoch, of a step, or of updates; up to it, double precision is exact."""
+LARGEST: Final = 1e300
+"""A recorded value beyond it, in either direction, is read as an infinity: differences of two values must be finite."""
+METRICS: Final = 10_000
+"""Metrics of one recorded run."""
+NAME_LENGTH: Final = 1_000
+"""Characters of a metric's name in a recorded run."""
+JSON_BYTES: Final = 256 * MB
+"""A JSON file with a training history."""
+CSV_LINE: Final = 1_000_000
+"""Characters of one line of a table."""
+SETTINGS_BYTES: Final = 256_000
+"""A settings file."""
+SETTINGS_LINE: Final = 2_000
+"""Characters of one line of it."""
+
 
 def unpacked_limit(size: int) -> int:
     """Return how many bytes a file of this size may unpack to.

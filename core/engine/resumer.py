@@ -18,6 +18,7 @@ from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
 from ..resume.serialization import decompress_log, from_json_data
 from ..resume.state import CheckpointState, RateChange
+from ..storage.atomic_file import reading
 from ..storage.paths import Location, Source, location
 from ..storage.remote_cache import downloads_kept
 from .execution_result import ExecutionResult
@@ -258,6 +259,8 @@ class Resumer:
         resumption = self._resumption_from(checkpoint)
         if self._strict:
             resumption.refuse_differences()
+        with reading(checkpoint.path, "has a state that cannot be read"):
+            resumption.check()
         resumption.restore_subject(self._state.subject, self._snapshots)
         resumption.report_differences()
         resumption.restore_run(self._state)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import JournalError
+from ..limits import JOURNAL_BYTES, JOURNAL_LINE
 from .events import (
     EVENT_ADAPTER,
     VERSION,
@@ -102,6 +103,11 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
         JournalError: As in ``read``.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise JournalError(f"{str(path)!r} is not a regular file")
+        size = path.stat().st_size
+        if size > JOURNAL_BYTES:
+            raise JournalError(f"{str(path)!r} has {size:,} bytes; a journal has at most {JOURNAL_BYTES:,}")
         data = path.read_bytes()
     except OSError as error:
         raise JournalError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
@@ -112,6 +118,10 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
     last, end = len(lines) - (lines[-1] == b""), 0
     for number, line in enumerate(lines[:last], start=1):
         end += len(line) + 1
+        if len(line) > JOURNAL_LINE:
+            raise JournalError(
+                f"{str(path)!r}, line {number}: it has {len(line):,} bytes; the limit is {JOURNAL_LINE:,}"
+            )
         try:
             event = EVENT_ADAPTER.validate_json(line)
         except ValidationError as error:

@@ -119,7 +119,8 @@ def gains(curves: Curves) -> Any:
     """Return how much each run gains from its first finite value to its best one; 0 if it has no finite value."""
     finite = np.isfinite(curves.scores)
     first = np.take_along_axis(curves.scores, finite.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return np.where(finite.any(axis=1), curves.best[:, -1] - first, 0.0)
+    with np.errstate(invalid="ignore"):  # of a run without a finite value
+        return np.where(finite.any(axis=1), curves.best[:, -1] - first, 0.0)
 
 
 Advice: TypeAlias = Literal["careful", "balanced", "eager"]

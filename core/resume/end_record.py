@@ -9,19 +9,18 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..callback import Callback
 from ..decision import Stop
-from ..decision.json_format import action_from_json
+from ..decision.json_format import action_from_json, decision_from_json
 from ..failures import LOG
+from ..limits import MANIFEST_BYTES
 from ..storage.backend import backend_for
 from ..storage.paths import Location
 from .matching import match_plugins
+from .serialization import decompress_log, from_json_data
 from .state import PluginState
 
 NAME = ".trainbus-end.json"
 """Name of the file; it is hidden, so that patterns such as ``best*`` do not match it, and it moves with its directory.
 """
-
-LARGEST = 2**26
-"""Size in bytes; a larger file is not a record that a run has written."""
 
 
 class EndRecord(BaseModel):
@@ -48,6 +47,18 @@ class EndRecord(BaseModel):
     """Each epoch with its metrics, as a ``CompressedLog``."""
     decision_log: str = ""
     """Each decision with its epoch, as a ``CompressedLog``."""
+
+    def check(self) -> None:
+        """Parse all data, before any of it is used.
+
+        Raises:
+            ValueError: Some are damaged, or declare more than they hold; other errors are possible for other damage.
+        """
+        for _, metrics in decompress_log(self.history):
+            from_json_data(metrics)
+        decision_from_json(
+            [*self.stop_actions, *(each for _, actions in decompress_log(self.decision_log) for each in actions)]
+        )
 
     def valid_stops(self, plugins: Mapping[str, object], callbacks: Mapping[str, Callback]) -> list[Stop]:
         """Return the stops of plugins whose settings are the same now, and those of the loop.
@@ -120,14 +131,13 @@ def read(directory: Location) -> EndRecord | None:
         size = backend.size()
         if size is None:
             return None
-        if size > LARGEST:
+        if size > MANIFEST_BYTES:
             raise ValueError(f"it has {size} bytes")
         record = EndRecord.model_validate_json(backend.read())
         if record.format > 1:
             raise ValueError("a later version of trainbus has written it")
-        for each in record.stop_actions:
-            action_from_json(each)
-    except (OSError, ValueError) as error:
+        record.check()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         flaw = "it is damaged" if isinstance(error, ValidationError) else str(error)
         LOG.warning("skipped: %s: %s", directory / NAME, flaw)
         return None

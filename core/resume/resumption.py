@@ -16,6 +16,7 @@ from ..decision import Action, Decision, Forget, Restore, Save, Stop
 from ..decision.json_format import action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
+from ..limits import EPOCHS
 from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
@@ -128,6 +129,20 @@ class Resumption:
     def loop_loader(self) -> Any:
         """The state of the interrupted loop's loader before the loop began."""
         return self.state.rank_state.loop_loader
+
+    def check(self) -> None:
+        """Parse all data of the state, before any of it is used.
+
+        Raises:
+            ValueError: Some are damaged, or declare more than they hold; other errors are possible for other damage.
+        """
+        state = self.state
+        for epoch, metrics in decompress_log(state.history):
+            _check_epoch(epoch, from_json_data(metrics))
+        for epoch, actions in decompress_log(state.decision_log):
+            _check_epoch(epoch, decision_from_json(actions))
+        decision_from_json([*state.decision, *state.stop_actions])
+        from_json_data([state.rank_state.model_dump(), *(each.state_dict for each in state.plugins)])
 
     def refuse_differences(self) -> None:
         """Refuse callbacks that differ from those of the checkpoint.
@@ -358,3 +373,8 @@ def _other_suffixes(subject: object, path: Location) -> str:
         return ""
     own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
     return "" if suffix_of(path) in own else f"; this model is saved as {', '.join(own)}"
+
+
+def _check_epoch(epoch: Any, _: object) -> None:
+    if not isinstance(epoch, int) or not 0 <= epoch <= EPOCHS:
+        raise ValueError(f"an epoch is {str(epoch)[:40]!r}")

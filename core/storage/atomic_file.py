@@ -132,7 +132,7 @@ def returned_digest(value: object) -> str:
 
 
 @contextmanager
-def reading(path: Path, what: str = "cannot be read") -> Generator[None]:
+def reading(path: Location, what: str = "cannot be read") -> Generator[None]:
     """Raise ``UnreadableCheckpoint`` for any error in the block, in which a framework reads a payload.
 
     trainbus's own errors and ``MemoryError`` pass through: an older payload would not fit into memory either.

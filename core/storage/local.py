@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import secrets
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..errors import DirectoryLocked
+from ..limits import MANIFEST_BYTES
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
 from .file_kind import check_regular, kind_of
 from .paths import Location
@@ -62,6 +64,9 @@ class LocalBackend:
 
     def read(self) -> bytes:
         check_regular(self.path)
+        size = self.path.stat().st_size
+        if size > MANIFEST_BYTES:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes; at most {MANIFEST_BYTES:,} are read", str(self.path))
         return self.path.read_bytes()
 
     @contextmanager

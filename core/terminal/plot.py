@@ -51,7 +51,8 @@ def plot(
         if len(numbers) < len(several):
             rows[-1][place] = "x"
         if numbers:
-            share = (sum(number / len(numbers) for number in numbers) - low) / (high - low or 1)
+            mean = sum(number / len(numbers) for number in numbers)
+            share = (mean / 2 - low / 2) / (high / 2 - low / 2 or 1)  # the difference of two halves is finite
             rows[min(max(round((1 - share) * (height - 1)), 0), height - 1)][place] = "•"
     labels = {0: top, height - 1: bottom}
     lines = [

@@ -14,5 +14,7 @@ def test_every_limit_is_documented() -> None:
     assert {name for name, value in named.items() if not any(each in page for each in forms(value))} == set()
 
 
-def forms(value: int) -> set[str]:
+def forms(value: float) -> set[str]:
+    if isinstance(value, float):
+        return {f"{value:g}"}
     return {f"{value:,}", f"{value // limits.MB:,} MB" if value % limits.MB == 0 else f"{value:,}"}

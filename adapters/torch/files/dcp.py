@@ -196,7 +196,7 @@ class _Reader(FileSystemReader):
         """Read what the plan lists; each part is a file of ``torch.save``, and is checked as one."""
         for item in plan.items:
             info = self.metadata.storage_data[item.storage_index]
-            with FileSection(self.path / info.relative_path, info.offset, info.length) as file:
+            with io.BufferedReader(FileSection(self.path / info.relative_path, info.offset, info.length)) as file:
                 check_contents(file, info.length)
         return super().read_data(plan, planner)
 

@@ -2,6 +2,7 @@
 
 # not all classes of DCP's index are public, but they are part of its format
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """Pickles as plain data: nothing that a pickle names is imported, called, hashed or changed."""
 
+# pickles hold values of any kind
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import pickle

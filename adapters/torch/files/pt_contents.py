@@ -3,6 +3,9 @@
 ``torch.load(weights_only=True)`` runs no code. But it allocates what a file declares, and hashes keys of any depth.
 """
 
+# pickles hold values of any kind
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import io
@@ -63,8 +66,7 @@ def check_contents(file: IO[bytes], size: int) -> None:
 
 def _check_old(file: IO[bytes], size: int) -> None:
     """Check a file of the format before PyTorch 1.6: five pickles, and then the bytes of the tensors."""
-    buffered = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
-    reader, contents = PickleReader(buffered, size), _Contents(size, None)
+    reader, contents = PickleReader(file, size), _Contents(size, None)
     if reader.read() != torch.serialization.MAGIC_NUMBER:
         raise ValueError("torch.save did not write it")
     for _ in range(4):
