@@ -37,7 +37,7 @@ from .resume.script_rates import check_source, rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
 from .settings.plugin_list import CallbackLike, build_plugins
 from .settings.subjects import check_subject
-from .storage.paths import Source
+from .storage.paths import Location, Source
 from .storage.sharded_directory import VerificationShare
 from .terminal import plural
 
@@ -88,6 +88,8 @@ class Lifecycle:
         self.executor = executor = Executor(subject, self.collector, self.rates, failures)
         self.stop_requests = StopRequests(signals, state, group)
         self.ends, self._trains = EndRecords(), False
+        self._removed = False
+        """Whether a directory of the run was removed while it trained."""
         self.resumer = Resumer(
             resume,
             partial(
@@ -174,7 +176,7 @@ class Lifecycle:
             directories = executor.note_directories(self.callbacks.values())
             self.collector.enabled = bool(directories)
             self.ends.directories = directories
-            bind("lock_directories", executor.lock_directories)(self.at_end)
+            bind("lock_directories", executor.lock_directories)(self.at_end, self._report_removed)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
             self.state.script_learning_rates = rates_of(self.state.subject)
@@ -326,7 +328,7 @@ class Lifecycle:
                         bind("write_ends", self._write_ends)()
                 except Exception as raised:  # noqa: BLE001 - raised when the run has ended
                     errors.append(raised)
-            if errors or state.error is not None:  # a file that was being written may not exist
+            if errors or state.error is not None or self._removed:  # a file that was being written may not exist
                 state.files = executor.existing(state.files)
         self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
@@ -335,6 +337,10 @@ class Lifecycle:
         if errors and (error is None or handled):
             raise errors[0]
         return handled
+
+    def _report_removed(self, directory: Location) -> None:
+        self._removed = True
+        self.executor.report_removed(directory, self.state.files)
 
     def _is_over(self, errors: Sequence[Exception]) -> bool:
         """Return whether the run has ended as planned or by a decision, so that it stays over when it is resumed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from trainbus.journal import parse
@@ -14,11 +15,12 @@ _BEGINNING = b'{"time":'
 """The start of every line, including an incomplete one."""
 
 
-def open_journal(path: Path) -> AppendOnlyFile:
+def open_journal(path: Path, report: Callable[[OSError], object] = lambda _: None) -> AppendOnlyFile:
     """Open a journal to append lines to it, and cut off an incomplete last line, as a killed process may leave.
 
     Args:
         path: The file; created with its directory if it does not exist.
+        report: As in ``AppendOnlyFile``.
 
     Raises:
         OSError: The file cannot be written.
@@ -28,7 +30,7 @@ def open_journal(path: Path) -> AppendOnlyFile:
     if kind_of(path) != "device":  # /dev/null takes a journal, and opening a FIFO would wait for its reader
         check_regular(path)
     _check(path)
-    return AppendOnlyFile(path, size=_complete_size(path) if path.exists() else 0)
+    return AppendOnlyFile(path, size=_complete_size(path) if path.exists() else 0, report=report)
 
 
 def _check(path: Path) -> None:
