@@ -40,9 +40,11 @@ class Owner(NamedTuple):
     """The process in words."""
     number: int = 0
     machine: str = ""
-    """Identifies the machine, or the container, in which the number is valid."""
+    """Identifies the machine, also after it was started again."""
     boot: str = ""
-    """Identifies the time for which the machine has been running."""
+    """Identifies this start of the machine; empty if unknown."""
+    space: str = ""
+    """Identifies the container in which the number is valid; empty if unknown."""
     start: str = ""
     """When the process started, in the clock of the machine; empty if unknown."""
     token: str = ""
@@ -52,19 +54,20 @@ class Owner(NamedTuple):
     def this(cls) -> Owner:
         """Return this process with a new token."""
         number = os.getpid()
-        return cls(process_name(), number, _machine(), _boot(), _start_of(number), secrets.token_hex(8))
+        return cls(process_name(), number, *_place(), _start_of(number), secrets.token_hex(8))
 
     @classmethod
     def parse(cls, text: str) -> Owner:
         r"""Return the owner in a text; the name is empty if there is none, and the rest if it is unknown.
 
-        >>> Owner.parse("process 7 on there\n7\nthere\n\n\n0").number, Owner.parse("what").number
+        >>> Owner.parse("process 7 on there\n7\nthere\n\n\n\n0").number, Owner.parse("what").number
         (7, 0)
         """
         name, *rest = text.split("\n")
         try:
-            number, machine, boot, start, token = rest[:5]
-            return cls(name.strip(), int(number), machine, boot, start, token)
+            number, *others = rest[:6]
+            machine, boot, space, start, token = others
+            return cls(name.strip(), int(number), machine, boot, space, start, token)
         except ValueError:
             return cls(name.strip())
 
@@ -74,10 +77,13 @@ class Owner(NamedTuple):
     @property
     def is_dead(self) -> bool:
         """Whether the process is known to be dead; False if that cannot be known on this machine."""
-        if not self.number or self.machine != _machine() or not self.boot:
+        machine, boot, space = _place()
+        if not self.number or self.machine != machine or not self.boot:
             return False
-        if self.boot != _boot():
+        if self.boot != boot:
             return True
+        if self.space != space:
+            return False
         if self.number == os.getpid() and self.start == _start_of(self.number):
             return all(each.owner.token != self.token for each in _HELD)
         try:
@@ -270,22 +276,15 @@ def _remove_if_dead(claim: Path) -> bool:
 
 
 @cache
-def _machine() -> str:
-    """Return what identifies the machine and the container, also after it was started again."""
-    parts = [socket.gethostname()]
+def _place() -> tuple[str, str, str]:
+    """Return what identifies this machine, this start of it, and this container, as ``Owner`` has it."""
+    machine, boot, space = socket.gethostname(), "", ""
     with suppress(OSError):
-        parts.append(Path("/etc/machine-id").read_text(encoding="utf-8").strip())
-    return " ".join(parts)
-
-
-@cache
-def _boot() -> str:
-    """Return what identifies this start of the machine and of the container; empty if unknown."""
-    parts = list[str]()
+        machine += " " + Path("/etc/machine-id").read_text(encoding="utf-8").strip()
     with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(parts)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return machine, boot, space
 
 
 def _start_of(process: int) -> str:
