@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import JournalError
+from ..storage.file_kind import open_regular
 from .events import (
     EVENT_ADAPTER,
     VERSION,
@@ -102,7 +103,8 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
         JournalError: As in ``read``.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as error:
         raise JournalError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
     data = data.rstrip(b"\0")  # a file system may append zeros when the machine crashes

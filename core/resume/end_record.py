@@ -12,7 +12,7 @@ from ..decision import Stop
 from ..decision_json import action_from_json
 from ..failures import LOG
 from ..storage.backend import backend_for
-from ..storage.paths import Location
+from ..storage.paths import Location, absolute, absolute_entry
 from .matching import match_plugins
 from .state import PluginState
 
@@ -108,7 +108,7 @@ def find_end(directories: Iterable[Location], run: str | None) -> EndRecord | No
 
 
 def _name_in(directory: Location, file: Location) -> str:
-    root, path = f"{directory.resolve()}/", str(file.resolve()).replace("\\", "/")
+    root, path = f"{absolute(directory)}/", absolute_entry(file).replace("\\", "/")
     return path.removeprefix(root.replace("\\", "/"))
 
 

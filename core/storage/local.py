@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
-from .file_kind import check_regular, kind_of
+from .file_kind import check_regular, kind_of, open_regular
 from .file_lock import FileLock, check_locks
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
@@ -55,13 +55,12 @@ class LocalBackend:
         return [Path(found) for found in glob.glob(str(self.path))]  # noqa: PTH207
 
     def read(self) -> bytes:
-        check_regular(self.path)
-        return self.path.read_bytes()
+        with open_regular(self.path) as file:
+            return file.read()
 
     @contextmanager
     def open(self) -> Generator[LocalOpenFile]:
-        check_regular(self.path)
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             yield LocalOpenFile(file, self.path)
 
     @contextmanager
