@@ -23,6 +23,7 @@ from .parts import Parts
 from .result import Result
 from .resume.script_rates import rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
+from .storage.paths import Location
 from .terminal import plural
 
 T = TypeVar("T")
@@ -47,6 +48,8 @@ class Lifecycle:
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
         self._trains = self._over = False
+        self._removed = False
+        """Whether a directory of the run was removed while it trained."""
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
@@ -108,7 +111,7 @@ class Lifecycle:
             directories = executor.note_directories(self.callbacks.values())
             self.collector.enabled = bool(directories)
             self.ends.directories = directories
-            bind("lock_directories", executor.lock_directories)(self.at_end)
+            bind("lock_directories", executor.lock_directories)(self.at_end, self._report_removed)
             self.at_end.callback(bind("write_ends", self._write_ends))  # after the plugins have closed their files
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
@@ -284,7 +287,7 @@ class Lifecycle:
                             self._finish(run, self._fail(run, errors, NOTHING))
                         except Exception as again:  # noqa: BLE001 - the same
                             errors.append(again)
-            if errors or state.error is not None:  # a file that was being written may not exist
+            if errors or state.error is not None or self._removed:  # a file that was being written may not exist
                 state.files = executor.existing(state.files)
         self._close_loop()
         self.rates.end_epoch()  # of an epoch that was left
@@ -316,6 +319,10 @@ class Lifecycle:
         )
         record(bind("last_files", partial(executor.collect, wait=True))())
         bind("prune_snapshots", executor.prune_snapshots)()
+
+    def _report_removed(self, directory: Location) -> None:
+        self._removed = True
+        self.executor.report_removed(directory, self.state.files)
 
     def _is_over(self, errors: Sequence[Exception]) -> bool:
         """Return whether the run is finished: it ended as planned or by a decision, so a resume does not train it."""

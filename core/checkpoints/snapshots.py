@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ..capabilities import Ranks
 from ..errors import CheckpointError
 from ..storage.atomic_file import RESERVED, copy, fill, suffix_of
-from ..storage.backend import backend_for, digest_at
+from ..storage.backend import backend_for, digest_at, existing
 from ..storage.paths import Location, StartDirectory, location, relative_to, resolve_relative
 from ..storage.sharded_directory import digest_of_parts, link_parts, publish_parts, stage_parts
 from .collective_commit import Write, write_collectively
@@ -84,6 +84,14 @@ class SnapshotStore:
     def mark_unsaved_lost(self) -> None:
         """Record that the unsaved slots could not be written, so that later checkpoints name no file for them."""
         self._lost.update(self.unsaved)
+
+    def mark_missing_lost(self) -> list[str]:
+        """Record that the slots whose file was removed have none, and return them; they stay in memory."""
+        found = [slot for slot, file in list(self._files.items()) if not existing([file.path])]
+        for slot in found:
+            self._files.pop(slot, None)
+        self._lost.update(found)
+        return found
 
     def mark_lost(self, slot: str) -> None:
         """Record that a slot's snapshot was lost with the run from which this one resumed."""

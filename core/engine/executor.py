@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -64,13 +64,17 @@ class Executor:
         self.writer.start = StartDirectory()
         return self.writer.directories
 
-    def lock_directories(self, at_end: ExitStack) -> None:
+    def lock_directories(self, at_end: ExitStack, report: Callable[[Location], object] = lambda _: None) -> None:
         """Lock the directories until ``at_end`` is closed, and delete the files that dead writers left there.
+
+        Args:
+            at_end: Releases the locks.
+            report: Called with a directory that was removed and has been made and locked again.
 
         Raises:
             CheckpointError: Another run has locked one of them, or it cannot be written.
         """
-        at_end.enter_context(lock_directories(self.writer.directories))
+        at_end.enter_context(lock_directories(self.writer.directories, report=report))
         for directory in self.writer.directories:
             remove_debris(directory)
 
@@ -150,6 +154,22 @@ class Executor:
         places = {path: self.writer.start.fixed(path) for path in paths}
         found = set(existing(places.values()))
         return [path for path, place in places.items() if place in found]
+
+    def report_removed(self, directory: Location, files: Iterable[Location]) -> None:
+        """Report that a directory was removed during the run, and what is lost with it; a writing thread may call this.
+
+        Args:
+            directory: The directory, which is made again.
+            files: The checkpoints of the run.
+        """
+        files = list(files)
+        present = set(self.existing(files))
+        gone = [repr(str(each)) for each in files if each not in present]
+        gone += [f"the snapshot {slot!r}, which is in memory only" for slot in self.snapshots.mark_missing_lost()]
+        more = [f"{len(gone) - 3} more"] if len(gone) > 3 else []
+        lost = f"lost: {', '.join([*gone[:3], *more])}" if gone else ""
+        why = f"{str(directory)!r}, or its lock file, was removed during the run, and is made again"
+        self._failures.record("checkpoints", CheckpointError(why), lost)
 
     def prune_snapshots(self) -> None:
         """Delete the files of snapshots that no checkpoint names; call this when the run is over and needs none."""

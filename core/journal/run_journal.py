@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from ..errors import JournalError
 from ..limits import JOURNAL_BYTES, JOURNAL_LINE
+from ..storage.file_kind import open_regular
 from .events import (
     EVENT_ADAPTER,
     VERSION,
@@ -103,12 +105,11 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
         JournalError: As in ``read``.
     """
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise JournalError(f"{str(path)!r} is not a regular file")
-        size = path.stat().st_size
-        if size > JOURNAL_BYTES:
-            raise JournalError(f"{str(path)!r} has {size:,} bytes; a journal has at most {JOURNAL_BYTES:,}")
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > JOURNAL_BYTES:
+                raise JournalError(f"{str(path)!r} has {size:,} bytes; a journal has at most {JOURNAL_BYTES:,}")
+            data = file.read(JOURNAL_BYTES + 1)
     except OSError as error:
         raise JournalError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
     data = data.rstrip(b"\0")  # a file system may append zeros when the machine crashes

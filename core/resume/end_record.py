@@ -13,7 +13,7 @@ from ..decision.json_format import action_from_json, decision_from_json
 from ..failures import LOG
 from ..limits import MANIFEST_BYTES
 from ..storage.backend import backend_for
-from ..storage.paths import Location
+from ..storage.paths import Location, absolute, absolute_entry
 from .matching import match_plugins
 from .serialization import decompress_log, from_json_data
 from .state import PluginState
@@ -120,7 +120,7 @@ def find_end(directories: Iterable[Location], run: str | None) -> EndRecord | No
 
 
 def _name_in(directory: Location, file: Location) -> str:
-    root, path = f"{directory.resolve()}/", str(file.resolve()).replace("\\", "/")
+    root, path = f"{absolute(directory)}/", absolute_entry(file).replace("\\", "/")
     return path.removeprefix(root.replace("\\", "/"))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import TrainbusError, UnreadableCheckpoint
 from ..limits import MESSAGE
+from .file_kind import open_regular
 from .paths import Location
 
 RESERVED = ".trainbus-"
@@ -164,7 +165,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> str:
 
 def copy(source: Path, path: Path) -> str:
     """Copy the content of ``source`` to ``path``, and return the digest of the bytes that were read."""
-    with source.open("rb") as read, HashedFile(path) as file:
+    with open_regular(source) as read, HashedFile(path) as file:
         while piece := read.read(PIECE):
             file.write(piece)
     return file.digest
@@ -203,7 +204,7 @@ def discard(staged: Path) -> None:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 digest of a file, in hexadecimal digits."""
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -222,7 +223,7 @@ def remove_debris(directory: Path) -> list[Path]:
 def sync(path: Path) -> None:
     """Wait until a file, or the list of files in a directory, is on the disk."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except PermissionError:
         if os.name == "nt" and path.is_dir():  # Windows cannot open directories, and does not need to sync them
             return

@@ -127,6 +127,18 @@ def absolute(source: Source) -> str:
     return os.path.realpath(place) if isinstance(place, Path) else str(place)
 
 
+def absolute_entry(source: Source) -> str:
+    """Return the absolute form of a location, with the links of its directory followed: what a save there replaces.
+
+    >>> absolute_entry("/tmp/../tmp/a"), absolute_entry("s3://bucket/a")
+    ('/tmp/a', 's3://bucket/a')
+    """
+    place = location(source)
+    if not isinstance(place, Path) or place.name in ("", ".."):
+        return absolute(source)
+    return str(Path(os.path.realpath(place.parent), place.name))
+
+
 def expanded(path: str) -> str:
     """Return a path with the home directory in place of a leading "~".
 

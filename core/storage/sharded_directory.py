@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from ..errors import CheckpointError
 from .atomic_file import copy, digest_of, discard, fill, stage_directory, sync
+from .file_lock import check_locks
 
 SHARDS = "shards-"
 """Prefix of the names of subdirectories; each holds the parts of one save."""
@@ -122,6 +123,7 @@ def stage_parts(path: Path, write: Callable[[Path], object]) -> tuple[Path, tupl
         OSError: ``path`` exists and is not a payload directory.
         CheckpointError: ``write`` did not make a payload directory, or a part is missing.
     """
+    check_locks(path)
     if path.is_symlink() or (path.exists() and not holds_parts(path)):
         what = "a link" if path.is_symlink() else "not empty and no checkpoint" if path.is_dir() else "a file"
         raise FileExistsError(f"{str(path)!r} is {what}; name a new directory")

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,7 +81,7 @@ class JournalRecorder:
                 path = Path(self.path).absolute()
                 kind = LockKind(f".trainbus.{path.name}.lock", f"journal {path.name}")
                 self.lock = lock_directories([path.parent], kind)
-            self.file = open_journal(path)
+            self.file = open_journal(path, partial(run.report_failure, self, ""))
         except (OSError, JournalError, CheckpointError) as error:
             if self.path == "auto":
                 raise

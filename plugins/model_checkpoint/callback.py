@@ -20,7 +20,7 @@ from trainbus.checkpoints.filename_template import (
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
 from trainbus.storage.file_kind import kind_of
-from trainbus.storage.paths import absolute, location
+from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
 from .saver import BatchSaver, Saver
@@ -63,7 +63,7 @@ class ModelCheckpoint(CheckpointSettings):
         unused = ["background"] if self.save_best_only else ["background", "initial_value_threshold"]
         return {
             **{name: value for name, value in settings.items() if name not in unused},
-            "filepath": absolute(filepath),
+            "filepath": absolute_entry(filepath),
             "save_freq": list(SaveFrequency.parse(self.save_freq)),
             "save_on": sorted(set(self.save_on)),
         }
@@ -76,7 +76,7 @@ class ModelCheckpoint(CheckpointSettings):
         """Return the template and the fixed names in its directory, as absolute paths."""
         # several callbacks may write the file "signal", since all of them save the same model
         fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal"]
-        return tuple(absolute(path) for path in (self.filepath, *fixed))
+        return tuple(absolute_entry(path) for path in (self.filepath, *fixed))
 
     def locked_directories(self) -> tuple[str, ...]:
         """Return the directory of the files: the deepest one without a field in its path."""

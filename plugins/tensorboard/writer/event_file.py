@@ -38,17 +38,24 @@ class EventFile:
         directory: The directory of one TensorBoard run.
         file_id: The end of the file's name, common to all files of one training run and of its resumed runs.
         first_step: The first step of a resumed run: TensorBoard drops the events that it has read from there on.
+        report: As in ``AppendOnlyFile``.
 
     Raises:
         OSError: The file cannot be created.
     """
 
-    def __init__(self, directory: Path, file_id: str, first_step: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        file_id: str,
+        first_step: int | None = None,
+        report: Callable[[OSError], object] = lambda _: None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         names = (_SECONDS.match(path.name) for path in directory.glob(f"{PREFIX}*"))
         seconds = max([int(time.time()), *(int(found[1]) + 1 for found in names if found)])
         name = f"{PREFIX}{seconds:010d}.{socket.gethostname()}.{os.getpid()}.{file_id}"
-        self._file = AppendOnlyFile(directory / name, os.O_EXCL)
+        self._file = AppendOnlyFile(directory / name, os.O_EXCL, report=report)
         self._pending: list[bytes] = []
         self._events = 0
         self.write(time.time(), file_version="brain.Event:2")

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -249,7 +250,7 @@ class EventWriter:
 
     def _file(self, run: str) -> EventFile:
         if run not in self._files:
-            self._files[run] = EventFile(self.log_dir / run, self.file_id, self.first_step)
+            self._files[run] = EventFile(self.log_dir / run, self.file_id, self.first_step, partial(self.note, ""))
         return self._files[run]
 
     def _flush(self) -> None:
