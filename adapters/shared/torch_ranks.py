@@ -197,5 +197,7 @@ def warn_of_shared_store() -> None:
     if shared and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and os.environ.get("RANK") == "0":
         logging.getLogger("trainbus").warning(
             "torchrun has restarted its workers and lets them share a store with the earlier attempt; if "
-            "init_process_group hangs or fails, start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+            "init_process_group hangs or fails, start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 and without "
+            "--master-port, with which that variable has no effect (on several machines: --rdzv-backend=c10d "
+            "--rdzv-endpoint=HOST:PORT)"
         )
