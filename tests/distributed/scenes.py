@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -474,6 +474,25 @@ def resized_inside(rank: int, size: int) -> Any:
                     seen.extend([epoch, row] for row in rows.tolist())
 
     return caught(play), seen
+
+
+@scene
+def joined(rank: int, size: int) -> Any:
+    """Uneven batches inside ``join``, and a callback that decides at batches; equal ones are served."""
+    found = []
+    for batches in (2 + rank, 2):
+        trained = subject()
+        joining = cast("nn.parallel.DistributedDataParallel", trained.model)
+
+        def play(trained: TorchSubject = trained, batches: int = batches, joining: Any = joining) -> None:
+            with Run(trained, ModelCheckpoint("joined/m-{step}", save_freq=2), verbose=0) as run:
+                for _ in run.epochs(1):
+                    with joining.join():
+                        for _ in run.batches(range(batches)):
+                            run.log(loss=step(trained, torch.randn(8, 6)))
+
+        found.append(caught(play))
+    return found
 
 
 def main() -> None:

@@ -75,6 +75,14 @@ def test_a_training_continues_inside_an_epoch_with_fewer_ranks(reports: Reports)
     assert sorted(seen) == [(epoch, row) for epoch in range(3) for row in range(48)]
 
 
+def test_uneven_batches_inside_join_are_refused_where_ranks_would_wait_for_ever(reports: Reports) -> None:
+    """On all ranks, in the first batch; equally many are served."""
+    uneven, even = reports[4][0]["joined"]
+    assert uneven.startswith("LoopError: inside join() a rank without batches waits for the training of the others")
+    assert uneven.endswith("give all ranks equally many batches (now: 2, 3, 4, 5)")
+    assert even == "nothing"
+
+
 def test_an_epoch_costs_two_messages(reports: Reports) -> None:
     """One sum and one answer per epoch, for any number of batches that no plugin listens to."""
     assert reports[4][0]["plain_epochs"] == [2, 2, 2, 2]
