@@ -132,7 +132,7 @@ class CheckpointState(BaseModel):
             return self.model_copy(update={"rank_state": self._own(rank)})
         every = [self.rank_state, *self.other_ranks]
         state = self._own(rank) if rank < self.world_size else self._shared_by_all()
-        means = _merged_means(every) if rank == 0 else {}
+        means: dict[str, Any] = _merged_means(every) if rank == 0 else {}
         state = state.model_copy(update={"means": means, "subject": self.rank_state.subject})
         return self.model_copy(update={"rank_state": state})
 
