@@ -26,13 +26,16 @@ WITHOUT_TENSORS, LITERAL = "trainbus", "trainbus:"
 
 
 def is_sharded(value: object) -> TypeGuard[Any]:
-    """Return whether a tensor is a DTensor, or a module has such parameters."""
+    """Return whether a tensor is a DTensor, or a module has such parameters, also while FSDP2 has gathered them."""
     module = sys.modules.get("torch.distributed.tensor")  # without this import nothing can be sharded
     if module is None:
         return False
-    if isinstance(value, nn.Module):
-        return any(isinstance(tensor, module.DTensor) for tensor in value.parameters())
-    return isinstance(value, module.DTensor)
+    if not isinstance(value, nn.Module):
+        return isinstance(value, module.DTensor)
+    if any(isinstance(tensor, module.DTensor) for tensor in value.parameters()):
+        return True
+    wrapped = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ())
+    return any(isinstance(each, wrapped) for each in value.modules())
 
 
 def is_fsdp1(model: nn.Module) -> bool:

@@ -44,7 +44,7 @@ from .rate_tracker import RateTracker
 from .sharding import is_fsdp1, is_sharded
 from .state_dict import empty_on_cpu
 from .training_state import DCP, SAFETENSORS, Snapshot, TrainingState
-from .weights import UNINITIALIZED, as_array, named_weights, unwrapped
+from .weights import UNINITIALIZED, as_array, joins, named_weights, unwrapped
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
 
@@ -141,6 +141,10 @@ class TorchSubject:
         if rank_and_size()[1] == 1:
             return None
         return TorchRanks(self.timeout)
+
+    def joins_ranks(self) -> bool:
+        """Return whether the model is inside ``DistributedDataParallel.join``, or has been."""
+        return joins(self.model)
 
     def saves_sharded(self, suffix: str) -> bool:
         """Return whether the suffix is .dcp."""

@@ -66,6 +66,15 @@ class HasRanks(Protocol):
 
 
 @runtime_checkable
+class JoinsRanks(Protocol):
+    """A subject whose ranks may serve the others' collective operations once they have no batches left."""
+
+    def joins_ranks(self) -> bool:
+        """Return whether they do so now, as inside ``DistributedDataParallel.join``."""
+        ...
+
+
+@runtime_checkable
 class Sharded(Protocol):
     """A subject whose ranks each write their part of a checkpoint directory."""
 

@@ -99,6 +99,8 @@ class CoordinatedStop:
             try:
                 self._poll()
             except RankError as error:
+                if self.idle:  # a process that was stopped may go on
+                    return
                 self._lost = str(error)
                 self._last_known.set()
                 self._closed.set()
@@ -154,4 +156,4 @@ def _watch(stop: weakref.ref[CoordinatedStop], closed: threading.Event) -> None:
 def _end(thread: threading.Thread, closed: threading.Event) -> None:
     closed.set()
     if thread is not threading.current_thread():
-        thread.join()
+        thread.join(PATIENCE_SECONDS)

@@ -26,6 +26,7 @@ class LoopState(Protocol):
     subject: object
     epoch: int
     loops: int
+    planned_batches: int | None
     means: RunningMeans
     validated: bool
     requested: str

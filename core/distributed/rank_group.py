@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
-from ..capabilities import HasRanks, Ranks, has, missing
+from ..capabilities import HasRanks, JoinsRanks, Ranks, has, missing
 from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
 from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
 from ..engine.executor import Executor, needs_files
-from ..errors import RankError, SettingsError
+from ..errors import LoopError, RankError, SettingsError
 from ..failures import is_observer
 from ..metrics.running_means import RunningMeans
 from ..resume.state import RankState
@@ -62,6 +62,8 @@ class RankGroup:
         self._agreed: Decision | None = None
         """The last decision that all ranks have."""
         self._closed = False
+        self._checked_loop: tuple[int, int] | None = None
+        """The epoch and the number of the loop over batches in which the ranks have compared their batches."""
         resume = SharedResume(self._coordinator, ranks.rank, ranks.size)
         self._wrappers: dict[str, Callable[..., Any]] = {
             **{name: partial(self._decide, name) for name in DECIDING},
@@ -171,8 +173,10 @@ class RankGroup:
 
     def _decide(self, name: str, hook: CompiledHook, run: object, *values: Any) -> Decision | None:
         """Call the plugins on every rank with the metrics of all ranks; return the decision of rank 0's plugins."""
-        if name in BATCHES and self._coordinator.out_of_batches:
-            return None
+        if name in BATCHES:
+            if self._coordinator.out_of_batches:
+                return None
+            self._check_joined()
         if name in WITH_METRICS:
             means = self._coordinator.reduce(cast("Point", name))
             if means is None:
@@ -182,6 +186,24 @@ class RankGroup:
         point = "answer" if name in AFTER_METRICS else cast("Point", name)
         met = self._coordinator.barrier(point, value=decision_to_json(decision or NOTHING), error=error)
         return None if met is None else self._agree(met.value) or None
+
+    def _check_joined(self) -> None:
+        """Refuse batches at which ranks would wait for ranks that only serve their collective operations."""
+        state, loop = self._state, (self._state.epoch, self._state.loops)
+        if self._checked_loop == loop or not has(state.subject, JoinsRanks):
+            return
+        self._checked_loop = loop
+        if state.subject.joins_ranks():
+            every = self._coordinator.rendezvous.all_gather(state.planned_batches)
+            if None in every or len(set(every)) > 1:
+                batches = ", ".join("unknown" if each is None else str(each) for each in every)
+                raise self._coordinator.mark_shared(
+                    LoopError(
+                        "inside join() a rank without batches waits for the training of the others, and these would "
+                        "wait for it where a callback decides at batches, as with ModelCheckpoint(save_freq=...); save at "
+                        f"epochs, or give all ranks equally many batches (now: {batches})"
+                    )
+                )
 
     def _agree(self, actions: Iterable[Mapping[str, Any]]) -> Decision:
         """Return the joint decision of all ranks: rank 0's, and those of loops since the last barrier."""

@@ -16,6 +16,7 @@ from ..failures import LOG, Failures
 from ..resume.end_record import EndRecord, EndRecords, find_end
 from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
+from ..resume.rng_state import get_rng_state
 from ..resume.serialization import decompress_log, from_json_data
 from ..resume.state import CheckpointState, RateChange
 from ..storage.atomic_file import reading
@@ -158,7 +159,9 @@ class Resumer:
 
         An adapter skips this many without training, then calls ``batches_skipped``.
         """
-        return self._resumption.position.batches if self._resumption is not None and self.mid_epoch else 0
+        if self._resumption is None or not self.mid_epoch:
+            return 0
+        return self._resumption.loaders.first_batch(batches=self._state.planned_batches)
 
     def batches_skipped(self) -> None:
         """Report that the batches were skipped: generators and subject are restored to their state after them."""
@@ -327,7 +330,9 @@ class Resumer:
         resumption.restore_plugins(self._state.subject, self._failures)
         resumption.restore_epoch_rng(self._state.subject)
         resumption.restore_epoch(self._state)
-        self._loops.epoch_rng, self._loops.loop_rng = resumption.epoch_rng, resumption.loop_rng
+        loops, loop_rng = self._loops, resumption.loop_rng
+        loops.epoch_rng = get_rng_state(self._state.subject)  # also of generators that the checkpoint does not hold
+        loops.loop_rng = None if loop_rng is None else {**loops.epoch_rng, **loop_rng}
         if not resumption.position.in_loop:
             resumption.reach(self._state.subject)
 
@@ -338,10 +343,13 @@ class Resumer:
         state.loops += 1
         loops.start_loop(number, loader)
         if resumption is not None and resumption.mid_epoch:
-            state.counters.trained_batches = first = resumption.loaders.first_batch(number)
+            interrupted, first = number == resumption.position.loops, 0
+            if interrupted:
+                first = resumption.loaders.first_batch(loader, state.planned_batches)
+            state.counters.trained_batches = first
             loops.loop_loader = resumption.loop_loader
             stopped, reach = bool(state.stop_actions), resumption.reach
-            batches = resumption.loaders.remaining_batches(number, loader, state.subject, reach, stopped=stopped)
+            batches = resumption.loaders.remaining_batches(number, loader, first, state.subject, reach, stopped=stopped)
             return batches, first
         if resumption is not None:
             resumption.loaders.restore(number, loader, state.subject)

@@ -13,12 +13,12 @@ from ..decision.json_format import action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import fetch_together, to_scalars
-from ..resume.dataloader_state import capture_loader
+from ..resume.dataloader_state import batch_size_of, capture_loader
 from ..resume.end_record import EndRecord
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.serialization import CompressedLog, to_json_data
-from ..resume.state import CheckpointState, PluginState, RankState, RateChange
+from ..resume.state import CheckpointState, PluginState, Position, RankState, RateChange
 from .run_state import RunState
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class StateCollector:
             epoch_rng = rng if self.epoch_rng is None and self.enabled else to_json_data(self.epoch_rng)
             loop_rng = to_json_data(self.loop_rng)
         return RankState(
-            means=_storable(state.means.sums()) if mid_epoch else None,
+            means=_storable(state.means.sums()) if mid_epoch else {},
             rng=rng,
             epoch_rng=epoch_rng,
             loop_rng=loop_rng if loop_rng != epoch_rng else None,
@@ -182,6 +182,8 @@ class StateCollector:
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,
+            planned_batches=state.planned_batches if position.mid_epoch else None,
+            batch_size=self._batch_size(position) if position.mid_epoch else None,
             other_ranks=list(other_ranks),
         )
 
@@ -205,6 +207,10 @@ class StateCollector:
             history=self._history_text(),
             decision_log=self._decisions.text(state.decision_log, _logged),
         )
+
+    def _batch_size(self, position: Position) -> int | None:
+        """Return the samples in a batch of the current loop; None if unknown."""
+        return next(map(batch_size_of, self._loaders[position.loops : position.loops + 1]), None)
 
     def _history_text(self) -> str:
         return self._history.text(self.state.epoch_metrics, lambda each: (each[0], _storable(each[1])))

@@ -27,7 +27,7 @@ from ..metrics.names import hint
 from ..storage.backend import backend_for
 from ..storage.file_kind import kind_of
 from ..storage.paths import Location, Source, location
-from ..storage.sharded_directory import EVERY_PART, VerificationShare
+from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts
 from .end_record import find_end
 from .state import CheckpointState
 
@@ -63,9 +63,10 @@ def locate(
             return _of_callbacks(callbacks, share, without, subject)
         path = _path_of(source)
         backend = backend_for(path)
-        if backend.is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
-            return _newest_in(path, source, share, without)
-        if backend.size() is None:
+        if backend.is_directory():
+            if not _is_checkpoint(path):
+                return _newest_in(path, source, share, without)
+        elif backend.size() is None:
             if isinstance(path, Path) and (kind := kind_of(path)):
                 raise SettingsError(f"resume={str(source)!r} is a {kind}; give the path of a checkpoint")
             directory = backend_for(path.parent)
@@ -141,6 +142,15 @@ def _unlisted_checkpoint(callbacks: Iterable[Callback]) -> str:
             for path in sorted(map(str, payloads_in(location(directory)))):
                 return f"{path!r} is not a file that the callbacks write"
     return ""
+
+
+def _is_checkpoint(directory: Location) -> bool:
+    """Return whether a directory is a checkpoint in parts, also one that has lost its manifest."""
+    if not directory.name:  # the working directory has none
+        return False
+    if entries_of(directory):
+        return True
+    return isinstance(directory, Path) and any(directory.iterdir()) and holds_parts(directory)
 
 
 def _path_of(source: Source) -> Location:

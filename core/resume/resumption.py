@@ -26,7 +26,7 @@ from .loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
 from .owned_files import OwnedFiles
-from .rng_state import restore_rng_state
+from .rng_state import preserved_rng, restore_rng_state
 from .script_rates import apply_script_rates, rates_of
 from .serialization import decompress_log, from_json_data
 from .state import CheckpointState, Position, RankState
@@ -93,9 +93,11 @@ class Resumption:
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         self._leads = rank == 0
         """Whether this process logs messages and creates the files of snapshots."""
-        if self._leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
+        if self._leads and len(saved.other_ranks) + 1 < saved.world_size:
             LOG.warning(
-                "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
+                "%s was saved by rank 0 alone: the other ranks' random generators%s are not restored",
+                checkpoint.path,
+                " and metrics of the epoch" if self.mid_epoch else "",
             )
         self._plugins = plugins
         self._rates = rates
@@ -107,18 +109,13 @@ class Resumption:
         self._plain_plugins = plugins.keys() - callbacks.keys()
         self._saved = self._read_actions(lambda: decision_from_json(self.state.decision))
         self._stops = self._read_actions(lambda: [action_from_json(each) for each in self.state.stop_actions])
-        self.loaders = LoaderResumption(self.state, self._warn)
+        self.loaders = LoaderResumption(self.state, world_size, self._warn)
         """Restores the loaders of loops over batches."""
 
     @property
     def position(self) -> Position:
         """How far the run had come."""
         return self.state.position
-
-    @property
-    def epoch_rng(self) -> Any:
-        """The states of the random generators when the interrupted epoch began."""
-        return from_json_data(self.state.rank_state.epoch_rng)
 
     @property
     def loop_rng(self) -> Any:
@@ -249,7 +246,7 @@ class Resumption:
         run.files = [*files, self.checkpoint.path] if self.checkpoint.path not in files else files
 
     def restore_epoch(self, run: Resumable) -> None:
-        """Restore the metrics and counters of the interrupted epoch."""
+        """Restore the metrics and counters of the interrupted epoch; its loop may count its batches otherwise."""
         run.means.load_sums(from_json_data(self.state.rank_state.means))
         run.learning_rates = self.state.first_learning_rates
         run.validated = self.state.validated
@@ -292,7 +289,8 @@ class Resumption:
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
         flaw_of = self._of_plain_plugins.flaw_of_snapshot  # the user has named the directory of the checkpoint
         files, lost = find_snapshot_files(self.checkpoint, self.state.slots, flaw_of, verify=self._leads)
-        with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there:
+        # a file may hold the generators of rank 0, which are not those of this rank
+        with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there, preserved_rng(subject):
             if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
                 subject.load(there)
             for slot, file in files.items():
@@ -356,8 +354,9 @@ def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int,
     parts = {part.name.rpartition("/")[2]: part for part in checkpoint.entry.parts}
     if RANK_FILE.format(1) not in parts:
         return state
-    needed: Iterable[int] = [rank] if world_size == state.world_size else []
-    if rank == 0 and not needed and state.position.mid_epoch:  # it continues with the metrics of all ranks
+    needed: Iterable[int] = [rank] if 0 < rank < state.world_size else []
+    metrics = rank == 0 and world_size != state.world_size and state.position.mid_epoch
+    if metrics or rank >= state.world_size:  # it continues with the metrics of all ranks, or with what all have shared
         needed = range(1, state.world_size)
     others = [RankState()] * (state.world_size - 1)
     for each in needed:

@@ -33,9 +33,10 @@ def get_rng_state(subject: object = None) -> dict[str, Any]:
 
 
 def set_rng_state(state: Mapping[str, Any], subject: object = None) -> None:
-    """Restore every generator to the state that ``get_rng_state`` returned."""
-    version, words, gauss = state["python"]
-    random.setstate((version, struct.unpack(WORDS, words), gauss))
+    """Restore every generator to the state that ``get_rng_state`` returned; those without a state stay as they are."""
+    if "python" in state:
+        version, words, gauss = state["python"]
+        random.setstate((version, struct.unpack(WORDS, words), gauss))
     if "numpy" in state:
         import numpy as np  # noqa: PLC0415
 

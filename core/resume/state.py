@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,8 @@ from .serialization import compress_arrays, from_json_data, to_json_data
 
 Generators = dict[str, Any] | None
 """The states of random number generators, by the name of their library."""
+_RNG = ("rng", "epoch_rng", "loop_rng")
+"""The fields of ``RankState`` that hold them."""
 
 
 class Position(BaseModel):
@@ -63,8 +65,8 @@ class RateChange(BaseModel):
 class RankState(BaseModel):
     """The state of one rank: the part that differs between the processes of a run."""
 
-    means: Any = None
-    """The running means of the current epoch."""
+    means: Any = Field(default_factory=dict[str, Any])
+    """The sums of the running means of the current epoch; none if the rank has logged nothing in it."""
     rng: Any = None
     """The states of the random number generators."""
     epoch_rng: Any = None
@@ -92,7 +94,7 @@ class RankState(BaseModel):
         return self._with_generators(_completed, first)
 
     def _with_generators(self, change: Callable[[Generators, Generators], Generators], first: RankState) -> RankState:
-        changed = {name: change(getattr(self, name), getattr(first, name)) for name in ("rng", "epoch_rng", "loop_rng")}
+        changed = {name: change(getattr(self, name), getattr(first, name)) for name in _RNG}
         return self.model_copy(update=changed)
 
 
@@ -130,6 +132,10 @@ class CheckpointState(BaseModel):
     """The rates of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
     world_size: int = 1
+    planned_batches: int | None = None
+    """The batches that rank 0's loader gives in the whole interrupted loop; None if unknown."""
+    batch_size: int | None = None
+    """The samples in one of them; None if unknown."""
     other_ranks: list[RankState] = Field(default_factory=list[RankState])
     """The states of all ranks except rank 0, as differences from rank 0's."""
 
@@ -137,25 +143,38 @@ class CheckpointState(BaseModel):
         """Return the state for one rank of the resumed run.
 
         If the number of ranks is the same, each rank gets its own state. Otherwise rank 0 continues with the metrics of
-        all ranks, every rank skips its share of the trained batches and gets the run state of rank 0's subject, and the
-        generators of the other ranks are not restored.
+        all ranks, and every rank gets the run state of rank 0's subject. A rank that existed keeps its generators and
+        loaders. A new one gets those whose state was the same on all ranks, and keeps its own for the rest.
 
         Args:
             rank: The number of this process, counted from 0.
             world_size: The number of processes now.
         """
         if world_size == self.world_size:
-            if rank == 0:
-                return self
-            own = (self.other_ranks[rank - 1 : rank] or [RankState()])[0]
-            return self.model_copy(update={"rank_state": own.completed_by(self.rank_state)})
-        batches = self.position.batches * self.world_size // world_size
-        position = self.position.model_copy(update={"batches": batches})
-        state = RankState(subject=self.rank_state.subject)
+            return self.model_copy(update={"rank_state": self._own(rank)})
+        every = [self.rank_state, *self.other_ranks]
+        state = self._own(rank) if rank < self.world_size else self._shared_by_all()
+        means: dict[str, Any] = _merged_means(every) if rank == 0 else {}
+        state = state.model_copy(update={"means": means, "subject": self.rank_state.subject})
+        return self.model_copy(update={"rank_state": state})
+
+    def _own(self, rank: int) -> RankState:
         if rank == 0:
-            means = _merged_means([self.rank_state, *self.other_ranks])
-            state = self.rank_state.model_copy(update={"means": means})
-        return self.model_copy(update={"position": position, "rank_state": state})
+            return self.rank_state
+        return (self.other_ranks[rank - 1 : rank] or [RankState()])[0].completed_by(self.rank_state)
+
+    def _shared_by_all(self) -> RankState:
+        """Return the state of a rank that did not exist: what was the same on all ranks."""
+        first, others = self.rank_state, self.other_ranks
+        if len(others) + 1 < self.world_size:
+            return RankState()
+        generators = {name: _shared(getattr(first, name), [getattr(each, name) for each in others]) for name in _RNG}
+        loaders = {
+            name: getattr(first, name)
+            for name in ("loaders", "loop_loader")
+            if all(getattr(each, name) == getattr(first, name) for each in others)
+        }
+        return RankState().model_copy(update={**generators, **loaders})
 
 
 def _compressed(states: Generators, _: Generators) -> Generators:
@@ -170,8 +189,17 @@ def _completed(states: Generators, first: Generators) -> Generators:
     return states if states is None else {**(first or {}), **states}
 
 
+def _shared(first: Generators, others: Sequence[Generators]) -> Generators:
+    """Return rank 0's generators that are the same on the others, which may have left out those that equal rank 0's."""
+    if first is None or None in others:
+        return None
+    return {
+        name: each for name, each in first.items() if all((other or {}).get(name, each) == each for other in others)
+    }
+
+
 def _merged_means(states: Iterable[RankState]) -> Any:
     means = RunningMeans()
     for state in states:
-        means.merge(from_json_data(state.means) or {})
+        means.merge(from_json_data(state.means))
     return to_json_data(means.sums())
