@@ -45,10 +45,11 @@ class Lifecycle:
         self.failures, self.callbacks, self.plugins = parts.failures, parts.callbacks, parts.plugins
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
-        self._trains = self._over = False
+        self._trains = False
         executor = self.executor
         self._epoch_results = self.group.bind("epoch_results", lambda: (self.state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
+        self._locks = ExitStack()
         self.at_end = ExitStack()
         """What is closed when the run is over."""
 
@@ -107,8 +108,7 @@ class Lifecycle:
             directories = executor.note_directories(self.callbacks.values())
             self.collector.enabled = bool(directories)
             self.ends.directories = directories
-            bind("lock_directories", executor.lock_directories)(self.at_end)
-            self.at_end.callback(bind("write_ends", self._write_ends))  # after the plugins have closed their files
+            bind("lock_directories", executor.lock_directories)(self._locks)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
             self.state.script_learning_rates = rates_of(self.state.subject)
@@ -259,24 +259,28 @@ class Lifecycle:
         if not was_open:
             return False
         bind, executor = self.group.bind, self.executor
-        with ExitStack() as last, self.at_end:  # directories are unlocked even if this is interrupted
+        over = False
+        with ExitStack() as last, self._locks:  # directories are unlocked even if this is interrupted
             last.callback(self.stop_requests.close)
-            with self.group.end(error, executor) as state.error:
-                self.record(run, ExecutionResult(self.stop_requests.decision()))
-                if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
-                    executor.writer.abandon()  # a second signal
-                decision, errors = bind("last_decision", self._decide_last)(run)
-                if error is None and isinstance(state.error, Exception):
-                    errors.insert(0, state.error)
-                try:
-                    self._execute_last(run, decision)
-                    self.record(run, bind("last_files", partial(executor.collect, wait=True))())
-                    bind("prune_snapshots", executor.prune_snapshots)()
-                    self._over = self._is_over(errors)
-                except Exception as raised:  # noqa: BLE001 - raised when the run has ended
-                    errors.append(raised)
-            if errors or state.error is not None:  # a file that was being written may not exist
-                state.files = executor.existing(state.files)
+            with self.at_end:
+                with self.group.end(error, executor) as state.error:
+                    self.record(run, ExecutionResult(self.stop_requests.decision()))
+                    if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
+                        executor.writer.abandon()  # a second signal
+                    decision, errors = bind("last_decision", self._decide_last)(run)
+                    if error is None and isinstance(state.error, Exception):
+                        errors.insert(0, state.error)
+                    try:
+                        self._execute_last(run, decision)
+                        self.record(run, bind("last_files", partial(executor.collect, wait=True))())
+                        bind("prune_snapshots", executor.prune_snapshots)()
+                        over = self._is_over(errors)
+                    except Exception as raised:  # noqa: BLE001 - raised when the run has ended
+                        errors.append(raised)
+                if errors or state.error is not None:  # a file that was being written may not exist
+                    state.files = executor.existing(state.files)
+            if over:  # the plugins have closed their files, so that no run counts as over that is not complete
+                bind("write_ends", self._write_ends)()
         self._close_loop()
         self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
@@ -306,7 +310,7 @@ class Lifecycle:
         return done or any(each.by != REQUEST for each in state.stop_actions)
 
     def _write_ends(self) -> None:
-        if self._over and (self._trains or not self.resumer.end_is_recorded):
+        if self._trains or not self.resumer.end_is_recorded:
             self.ends.write(self.collector.end_record(), map(self.executor.writer.start.fixed, self.state.files))
 
     def result(self) -> Result:

@@ -39,8 +39,8 @@ def test_one_process_executes_its_own_decisions() -> None:
     group, executor, error = Solo(), parts_for(LineSubject()).executor, ValueError("no")
     asked = decision.keep("slot")
     assert (group.rank, group.size, group.may_stop()) == (0, 1, True)
-    assert group.execute(asked, executor) == ExecutionResult(asked)
-    (checkpoint,) = group.execute(decision.save("a.npz"), executor).committed
+    assert group.execute(asked, executor, lambda _: None) == ExecutionResult(asked)
+    (checkpoint,) = group.execute(decision.save("a.npz"), executor, lambda _: None).committed
     assert checkpoint.path == Path("a.npz")
     for each in (error, None):
         with group.end(each, executor) as ended_by:
