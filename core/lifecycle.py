@@ -299,7 +299,9 @@ class Lifecycle:
         """Execute the decision of the run's end; what an earlier process had begun of it is a part of it."""
         record, begun = partial(self.record, run), self.resumer.end_decision()
         result = self.group.execute(decision, self.executor, record) if decision else ExecutionResult()
-        record(ExecutionResult(begun.done | result.done, begun.committed + result.committed, begun.failed + result.failed))
+        record(
+            ExecutionResult(begun.done | result.done, begun.committed + result.committed, begun.failed + result.failed)
+        )
 
     def _is_over(self, errors: Sequence[Exception]) -> bool:
         """Return whether the run has ended as planned or by a decision, so that it stays over when it is resumed."""

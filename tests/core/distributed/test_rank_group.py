@@ -197,7 +197,13 @@ def test_what_any_loop_decides_all_execute_when_they_meet() -> None:
     def play(group: RankGroup, bus: Bus, parts: Parts) -> list[object]:
         proposed = group.execute(decision.keep(f"slot {group.rank}"), parts.executor, lambda _: None)
         agreed = ask(bus)
-        return [proposed, agreed, group.execute(agreed, parts.executor, lambda _: None), sorted(parts.executor.snapshots), ask(bus)]
+        return [
+            proposed,
+            agreed,
+            group.execute(agreed, parts.executor, lambda _: None),
+            sorted(parts.executor.snapshots),
+            ask(bus),
+        ]
 
     both = decision.keep("slot 0") | decision.keep("slot 1")
     expected = [ExecutionResult(), both, ExecutionResult(both), ["slot 0", "slot 1"], NOTHING]
