@@ -146,7 +146,7 @@ class Lifecycle:
             self.end_epoch(run, {})
 
     def _ends_here(self) -> bool:
-        """Return whether the loop over epochs ends; an epoch in whose middle a killed run had stopped is ended first."""
+        """Return whether the loop over epochs ends; an epoch in which a killed run had stopped is ended first."""
         return not self.resumer.mid_epoch and self.loop_ends()
 
     def begin_epoch(self, run: object, epoch: int) -> None:

@@ -75,7 +75,7 @@ class Executor:
             remove_debris(directory)
 
     def finish_earlier(self, decision: Decision) -> ExecutionResult:
-        """Wait for the files of the decision before this one, if this one concerns files, and return what became of them.
+        """Wait for the files of the last decision, if this one concerns files, and return what became of them.
 
         If that is recorded before ``execute`` is called, the checkpoints of this decision store it.
 
