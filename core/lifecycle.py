@@ -46,8 +46,8 @@ class Lifecycle:
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
         self._trains = False
-        executor = self.executor
-        self._epoch_results = self.group.bind("epoch_results", lambda: (self.state.means, executor.collect(wait=False)))
+        state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
+        self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
         self._locks = ExitStack()
         self.at_end = ExitStack()
