@@ -23,7 +23,6 @@ from .parts import Parts
 from .result import Result
 from .resume.script_rates import rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
-from .storage.paths import Location
 from .terminal import plural
 
 T = TypeVar("T")
@@ -47,12 +46,11 @@ class Lifecycle:
         self.failures, self.callbacks, self.plugins = parts.failures, parts.callbacks, parts.plugins
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
-        self._trains = self._over = False
-        self._removed = False
-        """Whether a directory of the run was removed while it trained."""
+        self._trains = False
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
+        self._locks = ExitStack()
         self.at_end = ExitStack()
         """Everything that is closed at the end of the run."""
 
@@ -103,7 +101,7 @@ class Lifecycle:
         """Begin the training, from a checkpoint if the run is resumed."""
         self.require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self.state.phase = "open"
-        bind, executor = self.group.bind, self.executor
+        bind, executor, state = self.group.bind, self.executor, self.state
         try:
             deciding = (name for name, plugin in self.plugins.items() if not is_observer(plugin))
             settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
@@ -111,8 +109,8 @@ class Lifecycle:
             directories = executor.note_directories(self.callbacks.values())
             self.collector.enabled = bool(directories)
             self.ends.directories = directories
-            bind("lock_directories", executor.lock_directories)(self.at_end, self._report_removed)
-            self.at_end.callback(bind("write_ends", self._write_ends))  # after the plugins have closed their files
+            removed = partial(executor.report_removed, lambda: state.files)
+            bind("lock_directories", executor.lock_directories)(self._locks, removed)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
             self.state.script_learning_rates = rates_of(self.state.subject)
@@ -265,30 +263,35 @@ class Lifecycle:
         if not was_open:
             return False
         bind, executor = self.group.bind, self.executor
-        with ExitStack() as last, self.at_end:  # directories are unlocked even if this is interrupted
+        over = False
+        with ExitStack() as last, self._locks:  # directories are unlocked even if this is interrupted
             last.callback(self.stop_requests.close)
-            with self.group.end(error, executor) as state.error:
-                self.record(run, ExecutionResult(self.stop_requests.decision()))
-                if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
-                    executor.writer.abandon()  # a second signal
-                decision, errors = bind("last_decision", self._decide_last)(run)
-                known = state.error is not None and not state.interrupted
-                if errors and not known:
-                    known, decision = True, self._fail(run, errors, decision)
-                if error is None and isinstance(state.error, Exception):
-                    errors.insert(0, state.error)
-                try:
-                    self._finish(run, decision)
-                    self._over = self._is_over(errors)
-                except Exception as raised:  # noqa: BLE001 - raised when the run has ended
-                    errors.append(raised)
-                    if not known:
-                        try:
-                            self._finish(run, self._fail(run, errors, NOTHING))
-                        except Exception as again:  # noqa: BLE001 - the same
-                            errors.append(again)
-            if errors or state.error is not None or self._removed:  # a file that was being written may not exist
-                state.files = executor.existing(state.files)
+            with self.at_end:
+                with self.group.end(error, executor) as state.error:
+                    self.record(run, ExecutionResult(self.stop_requests.decision()))
+                    if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
+                        executor.writer.abandon()  # a second signal
+                    decision, errors = bind("last_decision", self._decide_last)(run)
+                    known = state.error is not None and not state.interrupted
+                    if errors and not known:
+                        known, decision = True, self._fail(run, errors, decision)
+                    if error is None and isinstance(state.error, Exception):
+                        errors.insert(0, state.error)
+                    try:
+                        self._finish(run, decision)
+                        over = self._is_over(errors)
+                    except Exception as raised:  # noqa: BLE001 - raised when the run has ended
+                        errors.append(raised)
+                        if not known:
+                            try:
+                                self._finish(run, self._fail(run, errors, NOTHING))
+                            except Exception as again:  # noqa: BLE001 - the same
+                                errors.append(again)
+                # a file that was being written, or whose directory was removed, may not exist
+                if errors or state.error is not None or executor.removed:
+                    state.files = executor.existing(state.files)
+            if over:  # the plugins have closed their files, so that no run counts as over that is not complete
+                bind("write_ends", self._write_ends)()
         self._close_loop()
         self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
@@ -320,10 +323,6 @@ class Lifecycle:
         record(bind("last_files", partial(executor.collect, wait=True))())
         bind("prune_snapshots", executor.prune_snapshots)()
 
-    def _report_removed(self, directory: Location) -> None:
-        self._removed = True
-        self.executor.report_removed(directory, self.state.files)
-
     def _is_over(self, errors: Sequence[Exception]) -> bool:
         """Return whether the run is finished: it ended as planned or by a decision, so a resume does not train it."""
         state = self.state
@@ -333,7 +332,7 @@ class Lifecycle:
         return done or any(each.by != REQUEST for each in state.stop_actions)
 
     def _write_ends(self) -> None:
-        if self._over and (self._trains or not self.resumer.end_is_recorded):
+        if self._trains or not self.resumer.end_is_recorded:
             self.ends.write(self.collector.end_record(), map(self.executor.writer.start.fixed, self.state.files))
 
     def result(self) -> Result:

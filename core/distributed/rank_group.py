@@ -200,8 +200,8 @@ class RankGroup:
                 raise self._coordinator.mark_shared(
                     LoopError(
                         "inside join() a rank without batches waits for the training of the others, and these would "
-                        "wait for it where a callback decides at batches, as with ModelCheckpoint(save_freq=...); save at "
-                        f"epochs, or give all ranks equally many batches (now: {batches})"
+                        "wait for it where a callback decides at batches, as with ModelCheckpoint(save_freq=...); save "
+                        f"at epochs, or give all ranks equally many batches (now: {batches})"
                     )
                 )
 

@@ -56,6 +56,8 @@ class Executor:
         self.writer = CheckpointWriter(subject, self.snapshots, self._writer_group, source, failures)
         self._subject = subject
         self._failures = failures
+        self.removed = False
+        """Whether a directory of the run was removed while it trained."""
 
     def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
         """Store and return the directories that callbacks write into."""
@@ -79,7 +81,7 @@ class Executor:
             remove_debris(directory)
 
     def finish_earlier(self, decision: Decision) -> ExecutionResult:
-        """Wait for the files of the decision before this one, if this one concerns files.
+        """Wait for the files of the last decision, if this one concerns files, and return what became of them.
 
         If the result is recorded before ``execute`` is called, the checkpoints of this decision store it.
 
@@ -155,14 +157,15 @@ class Executor:
         found = set(existing(places.values()))
         return [path for path, place in places.items() if place in found]
 
-    def report_removed(self, directory: Location, files: Iterable[Location]) -> None:
+    def report_removed(self, files_of_run: Callable[[], Iterable[Location]], directory: Location) -> None:
         """Report that a directory was removed during the run, and what is lost with it; a writing thread may call this.
 
         Args:
+            files_of_run: Returns the checkpoints of the run.
             directory: The directory, which is made again.
-            files: The checkpoints of the run.
         """
-        files = list(files)
+        self.removed = True
+        files = list(files_of_run())
         present = set(self.existing(files))
         gone = [repr(str(each)) for each in files if each not in present]
         gone += [f"the snapshot {slot!r}, which is in memory only" for slot in self.snapshots.mark_missing_lost()]

@@ -188,7 +188,7 @@ class Resumption:
         decision = self.decision()
         saves = [action for action in decision if isinstance(action, Save)]
         written = {each.path: each for each in map(self._written_by, saves) if each is not None}
-        left = {action for action in saves if location(action.path) not in written}
+        left: set[Action] = {action for action in saves if location(action.path) not in written}
         left |= {each for each in decision if isinstance(each, Forget) and each.source not in decision.makes}
         if not self.state.at_end:
             left |= {each for each in decision if isinstance(each, Restore) and self._can_restore(each)}

@@ -144,6 +144,13 @@ class JournalRecorder:
         text = "".join(traceback.format_exception(error))
         self._write(run, journal.ExceptionRaised(**_now(run), error=_describe(error), traceback=text))
 
+    @hookimpl(tryfirst=True)
+    def on_train_end(self, run: Run) -> None:
+        """Write what was decided at the resume of a run that was killed before its end was complete."""
+        if run.state.end_is_missing:
+            self.trains = True
+            self._write(run)
+
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
@@ -207,10 +214,8 @@ class JournalRecorder:
                 self.file.close()
 
     def _write_end(self, run: Run) -> None:
-        if not self.trains and (run.resumed is not None or run.state.stays_over):
-            if not run.state.end_is_missing:  # it was over, and is recorded
-                return
-            self.trains = True
+        if not self.trains and (run.resumed is not None or run.state.stays_over):  # it was over, and is recorded
+            return
         result = run.result
         event = journal.RunEnded(
             time=time.time(),

@@ -207,7 +207,7 @@ def test_rank_0_knows_what_is_left_to_do() -> None:
             return ExecutionResult(decision.keep("slot"))
 
         left = group.bind("remaining_actions", remaining)()
-        return [left, group.execute(left.done, parts.executor), list(parts.executor.snapshots)]
+        return [left, group.execute(left.done, parts.executor, lambda _: None), list(parts.executor.snapshots)]
 
     kept = ExecutionResult(decision.keep("slot"))
     assert on_group(2, play) == [[kept, kept, ["slot"]]] * 2
@@ -218,7 +218,7 @@ def test_every_rank_executes_a_decision_and_rank_0_writes() -> None:
     asked = decision.scale_learning_rate(0.5) | decision.save("m.npz")
 
     def play(group: RankGroup, bus: Bus, parts: Parts) -> tuple[float, ExecutionResult]:
-        result = group.execute(ask(bus), parts.executor)
+        result = group.execute(ask(bus), parts.executor, lambda _: None)
         assert isinstance(parts.state.subject, LineSubject)
         return parts.state.subject.learning_rate, result
 
@@ -235,9 +235,15 @@ def test_what_any_loop_decides_all_execute_when_they_meet() -> None:
     """It is proposed at once and executed once."""
 
     def play(group: RankGroup, bus: Bus, parts: Parts) -> list[object]:
-        proposed = group.execute(decision.keep(f"slot {group.rank}"), parts.executor)
+        proposed = group.execute(decision.keep(f"slot {group.rank}"), parts.executor, lambda _: None)
         agreed = ask(bus)
-        return [proposed, agreed, group.execute(agreed, parts.executor), sorted(parts.executor.snapshots), ask(bus)]
+        return [
+            proposed,
+            agreed,
+            group.execute(agreed, parts.executor, lambda _: None),
+            sorted(parts.executor.snapshots),
+            ask(bus),
+        ]
 
     both = decision.keep("slot 0") | decision.keep("slot 1")
     expected = [ExecutionResult(), both, ExecutionResult(both), ["slot 0", "slot 1"], NOTHING]
