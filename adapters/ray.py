@@ -47,7 +47,7 @@ __all__ = ["RayReport", "reported"]
 class RayReport:
     """A plugin that reports each epoch to Ray Train, with the newest checkpoint committed since the last report.
 
-    It reports an epoch once the epoch's checkpoints are on disk: when the next epoch begins, and when the run ends.
+    It reports an epoch when the epoch's checkpoints are on disk: when the next epoch begins, or when the run ends.
     Every worker must list one, since a report waits for all workers. Only the worker that wrote a checkpoint reports
     it, with its manifest and the snapshots that it refers to. Ray copies these files to its storage and keeps as many
     checkpoints as its ``CheckpointConfig`` allows; trainbus's own files stay where they are.

@@ -1,7 +1,8 @@
-"""Callbacks: frozen, validated values that a user lists, each of which makes a plugin for every run."""
+"""Callbacks: frozen, validated values that a user lists; each creates a new plugin for every run."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDire
 from .metrics.direction import direction_of
 from .metrics.monitor import direction_for
 from .metrics.names import canonical, hint, hint_with_list
+from .metrics.scalars import as_number
 from .storage.paths import expanded, location
 
 Mode = Literal["auto", "min", "max"]
@@ -59,13 +61,25 @@ PathText = Annotated[
     AfterValidator(_check_text),
     AfterValidator(expanded),
 ]
-"""A path, kept as text, which JSON and TOML can represent; a leading "~" becomes the home directory."""
+"""A path, stored as text, which JSON and TOML can represent; a leading "~" becomes the home directory."""
 
+_LONGEST = 200
+"""Characters of a wrong value in a message."""
 _WORDS = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
 
 
+def _type_of(value: Any) -> str:
+    """Return the type of a value in words, of an array with the type of its elements."""
+    if hasattr(value, "mask"):
+        return "masked"
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not getattr(value, "shape", ()):
+        return type(value).__name__
+    return f"{type(value).__name__} of {math.prod(value.shape)} {dtype}"
+
+
 def _plain_kinds(field: FieldInfo) -> frozenset[type]:
-    """Return the types of an option that is a plain number or truth value; empty for any other."""
+    """Return the types of an option that is a number or a bool; empty for any other."""
     is_union = get_origin(field.annotation) in (Union, UnionType)
     members: tuple[Any, ...] = get_args(field.annotation) if is_union else (field.annotation,)
     kinds = frozenset(get_args(each)[0] if get_origin(each) is Annotated else each for each in members)
@@ -79,11 +93,11 @@ Verbose = Annotated[Literal["auto", 0, 1, 2], BeforeValidator(_bool_to_int)]
 class Callback(BaseModel):
     """Base class of every callback: an immutable, hashable value, compared by its options, with a JSON form.
 
-    A subclass declares its options as pydantic fields and makes its plugin in ``plugin``. Options are keyword
+    A subclass declares its options as pydantic fields and creates its plugin in ``plugin``. Options are keyword
     arguments; a field declared with ``Field(kw_only=False)`` may be positional as well.
 
     Raises:
-        SettingsError: Options are wrong or unknown; the message names each with the nearest right name.
+        SettingsError: Options are wrong or unknown; the message names each of them and the nearest right name.
 
     >>> class Shout(Callback):
     ...     volume: int = 3
@@ -105,12 +119,23 @@ class Callback(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_conversions(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse text for numbers and truth values, and truth values for numbers, which pydantic would convert."""
+        """Read as a number what a metric may be, and refuse other conversions that pydantic makes.
+
+        These are strings for numbers and bools, and bools for numbers.
+        """
         kinds: frozenset[type] = _plain_kinds(cls.model_fields[info.field_name]) if info.field_name else frozenset()
-        if isinstance(value, (str, bool)) and kinds and type(value) not in kinds:
-            wanted = " or ".join(_WORDS[kind] for kind in (bool, float, int, type(None)) if kind in kinds)
-            raise ValueError(f"give {wanted}, not {'text' if isinstance(value, str) else 'a truth value'}")
-        return value
+        if not kinds or type(value) in kinds or value is None:
+            return value
+        wanted = " or ".join(_WORDS[kind] for kind in (bool, float, int, type(None)) if kind in kinds)
+        if isinstance(value, (str, bool)):
+            raise ValueError(f"give {wanted}, not {'text' if isinstance(value, str) else 'a truth value'}")  # noqa: TRY004
+        if isinstance(value, (int, float)) or not kinds & {int, float}:
+            return value
+        try:
+            number = as_number(value)
+        except TypeError:
+            raise ValueError(f"give {wanted}, not a value of type {_type_of(value)}") from None
+        return int(number) if number.is_integer() else number
 
     if not TYPE_CHECKING:  # checkers derive the signature from the fields
 
@@ -169,7 +194,7 @@ class Callback(BaseModel):
         return ()
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Yield why the callback cannot work with ``subject``; called before the training begins."""
+        """Yield the reasons why the callback cannot work with ``subject``; called before the training begins."""
         for capability in self.requires():
             why = missing(subject, capability)
             if why:
@@ -184,7 +209,7 @@ class Callback(BaseModel):
         return ()
 
     def directories(self) -> tuple[str, ...]:
-        """Return absolute paths of directories that it writes to; a journal is put in the first of them."""
+        """Return absolute paths of directories that it writes to; the journal is written to the first of them."""
         return self.locked_directories()
 
     def path_settings(self) -> tuple[str, ...]:
@@ -196,18 +221,18 @@ class Callback(BaseModel):
         return ()
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
-        """Return the settings in a form that is equal for all settings with the same effect on this subject.
+        """Return the effective settings: equal for all settings with the same effect on this subject.
 
-        A resumed run compares its callbacks with those of the checkpoint in this form. A setting that changes no
-        decision is left out, and different ways to write one setting become the same.
+        A resumed run compares these with the effective settings in the checkpoint. They omit each setting that changes
+        no decision, and different ways to write one setting become equal.
 
         Args:
-            subject: What is trained, whose metric objects may declare the directions of metrics.
+            subject: What is trained; its metric objects may declare the directions of metrics.
         """
         return {name: value for name, value in self.settings().items() if name not in ("callback", "verbose")}
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
-        """Return whether its plugin can continue from a state dict that was made under earlier settings.
+        """Return whether its plugin can continue from a state dict that was saved under earlier settings.
 
         Args:
             earlier: The effective settings of that callback.
@@ -216,9 +241,9 @@ class Callback(BaseModel):
         return True
 
     def settings(self) -> dict[str, Any]:
-        """Return the callback as plain data, from which ``trainbus.callbacks_from`` makes an equal one.
+        """Return the callback as plain data, from which ``trainbus.callbacks_from`` creates an equal one.
 
-        Options that are None are left out, since TOML has no None.
+        Options that are None are omitted, since TOML has no None.
         """
         return {"callback": type(self).__name__, **self.model_dump(mode="json", exclude_none=True)}
 
@@ -232,8 +257,9 @@ class MonitoredCallback(Callback):
     """0 prints nothing; 1 a progress bar and every decision; 2 a line for each epoch and every decision; "auto" is 1 in
     a terminal or a notebook, else 2."""
     mode: Mode = "auto"
-    """Whether the metric improves downwards ("min") or upwards ("max"); "auto" asks the metric object, then its
-    name."""
+    """Whether lower ("min") or higher ("max") values are better; "auto" takes the direction from the metric object, or
+    else from the metric's name.
+    """
 
     def monitors(self) -> bool:
         """Return whether the callback uses the metric with these options."""
@@ -256,7 +282,7 @@ class MonitoredCallback(Callback):
         return not self.monitors() or all(earlier.get(name) == present[name] for name in ("monitor", "mode"))
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Yield also a metric whose direction is unknown to the subject and from its name."""
+        """Also yield a metric whose direction neither the subject nor its name gives."""
         yield from super().validate_for(subject)
         if self.mode == "auto" and self.monitors() and missing(subject, HasDirections):
             try:
@@ -291,6 +317,13 @@ def find_conflicts(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
                 yield number, f"{names}: two callbacks would write {claim!r}; give each a different path"
 
 
+def _in_one_line(value: object) -> str:
+    """Return the text that shows a value, without line breaks; of a long one the beginning."""
+    text = repr(value)
+    text = " ".join(text.split()) if "\n" in text else text
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def _explained(callback: type[Callback], error: ValidationError) -> SettingsError:
     """Return an error with one line for each problem, which suggests the nearest right name."""
     options, name = list(callback.model_fields), callback.__name__
@@ -312,4 +345,4 @@ def _problem(options: list[str], elsewhere: Mapping[str, str], error: Mapping[st
     why = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error":
         why += hint(str(error["input"]), re.findall(r"'([^']*)'", why), otherwise="")
-    return f"{name}={error['input']!r}: {why[:1].lower()}{why[1:]}"
+    return f"{name}={_in_one_line(error['input'])}: {why[:1].lower()}{why[1:]}"

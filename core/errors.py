@@ -59,6 +59,9 @@ class LoopError(TrainbusError, RuntimeError):
 class DirectoryLocked(TrainbusError, OSError):
     """Another run has locked a directory; the message names its owner."""
 
+    remedy: str = ""
+    """What the user can do if the owner is dead and trainbus cannot know it."""
+
 
 class RankError(TrainbusError, RuntimeError):
     """Another process that trains the same model failed, left, or did not answer in time."""

@@ -1,4 +1,4 @@
-"""Failures that do not end the run: errors of observers, and losses that plugins and checkpoints continue without."""
+"""Failures that do not end the run: errors of observers, lost parts of plugins, and files that were not written."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ class Failure(NamedTuple):
 
     plugin: str
     hook: str
-    """The hook in which an observer raised; empty if the plugin continues without something, or if a checkpoint that it
-    asked for was not written."""
+    """The hook in which an observer raised; empty if a part of it failed, or its checkpoint was not written."""
     error: Exception
     """The exception, without its traceback, which would keep tensors alive; the log has it at level DEBUG."""
     lost: str = ""
-    """What the plugin continues without, such as "no graph"; empty if the error alone explains the failure."""
+    """What is missing, such as "no graph"; empty if the error alone explains the failure."""
 
     def __str__(self) -> str:
         where = f"{self.plugin} in {self.hook}" if self.hook else self.plugin
@@ -41,7 +40,7 @@ def _one_line(error: Exception) -> str:
 
 
 ENGINE = "trainbus"
-"""The name under which the engine itself listens; users have not listed it, so no message names it."""
+"""The plugin name of the engine's own hooks; users have not listed it, so messages do not contain it."""
 
 
 def is_observer(plugin: object) -> bool:
@@ -50,7 +49,7 @@ def is_observer(plugin: object) -> bool:
 
 
 def add_plugin_note(error: BaseException, hook: str, plugin: str) -> None:
-    """Add a note to the error that names the plugin and the hook that raised it, unless it is the engine's own."""
+    """Add a note to the error that names the plugin and the hook that raised it, unless the engine itself raised it."""
     if plugin != ENGINE:
         note = f"raised in {hook} by the plugin {plugin!r}"
         if note not in getattr(error, "__notes__", ()):  # each function that it passes through may add it
@@ -58,7 +57,7 @@ def add_plugin_note(error: BaseException, hook: str, plugin: str) -> None:
 
 
 class Failures:
-    """The failures of one run, and the observers that are disabled because of theirs."""
+    """The failures of one run, and the observers that they have disabled."""
 
     def __init__(self) -> None:
         self.all: list[Failure] = []
@@ -70,7 +69,7 @@ class Failures:
         self._on_disabled.setdefault(plugin, []).append(callback)
 
     def record(self, plugin: str, error: Exception, lost: str = "") -> None:
-        """Record what a plugin continues without, and log it in one line; callable from any thread."""
+        """Record a part that a plugin has lost, and log it in one line; may be called in any thread."""
         LOG.warning("%s; the training continues", self._add(Failure(plugin, "", error, lost)))
 
     def record_hook_error(self, plugin: str, hook: str, error: Exception) -> None:

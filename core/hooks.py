@@ -1,10 +1,10 @@
 """The events that plugins implement, and the pluggy marker for it.
 
 A plugin is any object with methods that are marked ``@hookimpl`` and named like the hooks below. Arguments are passed
-by name: an implementation takes those that it needs. It returns a ``Decision`` or None; the decisions of all plugins
-are joined into one. The return values of ``on_exception`` and the hooks after it are ignored. A plugin whose attribute
-``critical`` is False is an observer: an error that it raises is reported, and the training continues. Epochs and
-batches count from 0.
+by name: an implementation takes only those that it needs. It returns a ``Decision`` or None; the decisions of all
+plugins are joined into one. The return values of the hooks after ``on_exception`` are ignored. A plugin whose
+attribute ``critical`` is False is an observer: an error that it raises is reported, and the training continues. Epochs
+and batches count from 0.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Hooks:
     ) -> Decision | None:
         """The batch was trained on; the run has made ``step`` weight updates so far.
 
-        ``metrics`` is a live view of the running means since the epoch began; to read one may wait for the device.
+        ``metrics`` is a live view of the running means since the epoch began; reading one may wait for the device.
         """
 
     @_spec
@@ -60,7 +60,7 @@ class Hooks:
 
     @_spec
     def on_validation_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """A validation in the epoch is over; ``metrics`` are its own, and their names begin with ``val_``."""
+        """A validation in the epoch has ended; ``metrics`` are its own, with names that begin with ``val_``."""
 
     @_spec
     def on_epoch_end(self, run: RunView, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
@@ -71,8 +71,12 @@ class Hooks:
         """The training is over; always called, also after an error, which is then in ``run.error``."""
 
     @_spec
-    def on_exception(self, run: RunView, error: BaseException) -> None:
-        """The loop or a plugin has raised an error; after ``on_train_end`` it is raised to the user."""
+    def on_exception(self, run: RunView, error: BaseException) -> Decision | None:
+        """An error ends the run; it is raised to the user when the run is over.
+
+        ``on_train_end`` follows. Of an error that is raised only then, or on another rank, or when the last decision is
+        executed, this is called after ``on_train_end``, and only for plugins that decide.
+        """
 
     @_spec
     def on_decision(self, run: RunView, decision: Decision) -> None:
@@ -137,7 +141,7 @@ def implements_hooks(candidate: object) -> bool:
 def _implementations(plugin: object) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """Yield each attribute with the options of its marker; None if it is not marked.
 
-    They are looked up statically: the properties of an object that a user wrote may have side effects.
+    They are looked up statically, since properties of a user's object may have side effects.
     """
     for attribute in dict.fromkeys([*dir(type(plugin)), *getattr(plugin, "__dict__", ())]):
         method = inspect.getattr_static(plugin, attribute, None)

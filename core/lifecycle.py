@@ -1,44 +1,28 @@
-"""The life of a run: its parts put together, and what happens at each event."""
+"""The life of a run: the order in which its parts act at each event."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from inspect import GEN_RUNNING, getgeneratorstate
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from .callback import Callback, Verbose
-from .capabilities import HasLearningRate
-from .decision import REQUEST, Decision
-from .distributed.rank_group import group_for
+from .decision import NOTHING, REQUEST, Decision
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
-from .engine.bus import Bus
 from .engine.execution_result import ExecutionResult
-from .engine.executor import Executor
-from .engine.learning_rates import LearningRates
-from .engine.resumer import Resumer
-from .engine.run_state import RunState
-from .engine.state_collector import StateCollector
-from .engine.stop_requests import StopRequests
 from .errors import LoopError, SettingsError
-from .failures import ENGINE, LOG, Failures, is_observer
-from .hooks import hookimpl
+from .failures import LOG, is_observer
 from .metrics.history import History
-from .metrics.monitor import Monitors
 from .metrics.names import check_name
 from .metrics.scalars import fetch_together
+from .parts import Parts
 from .result import Result
-from .resume.end_record import EndRecord, EndRecords
-from .resume.locate import locate
-from .resume.resumption import Resumption
-from .resume.script_rates import check_source, rates_of
+from .resume.script_rates import rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
-from .settings.plugin_list import CallbackLike, build_plugins
-from .settings.subjects import check_subject
-from .storage.paths import Source
-from .storage.sharded_directory import VerificationShare
 from .terminal import plural
 
 T = TypeVar("T")
@@ -47,78 +31,28 @@ _IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end
 
 
 class Lifecycle:
-    """The parts of a run, put together, and the order in which they act at each event.
+    """The order in which the parts of a run act at each event.
 
-    An event: the bus calls each plugin that implements its hook and joins the answers into one decision; the group
-    agrees on it, if several processes train; the executor applies it to the subject and the disk; the state records
-    the result; the bus announces it.
+    An event: the bus calls each plugin that implements its hook and joins their decisions into one; if several
+        processes train, the group agrees on it; the executor applies it to the subject and the disk; the state records
+        the result; the bus announces it.
 
-    It does not hold the run: each method whose hooks receive the run is called with it. ``Run`` documents the arguments
+    It does not hold the run: methods that call hooks receive it as an argument. ``Run`` documents the arguments
     and errors.
     """
 
-    def __init__(
-        self,
-        subject: object,
-        callbacks: CallbackLike | Sequence[CallbackLike],
-        *,
-        verbose: Verbose | None,
-        resume: Source | None,
-        resume_strict: bool,
-        resume_learning_rates: str,
-        signals: Iterable[str],
-    ) -> None:
-        check_subject(subject)
-        check_source(resume_learning_rates)
-        self.state = state = RunState(subject)
-        self.group = group = group_for(subject, state)
-        self.failures = failures = Failures()
-        entries = build_plugins(callbacks, subject, verbose=verbose)
-        self.callbacks: dict[str, Callback] = {
-            each.name: each.callback for each in entries if each.callback is not None
-        }
-        self.plugins: dict[str, object] = {each.name: each.plugin for each in entries if group.calls(each.plugin)}
-        self.monitors = Monitors(state)
-        self.bus = Bus(failures, group.bind)
-        self.bus.register(self.plugins.items())
-        self.bus.register([(ENGINE, _MonitorUpdates(self.monitors))])
-        self.collector = StateCollector(state, self.plugins, self.callbacks, failures, group.size)
-        cutting = (name for name, each in self.callbacks.items() if HasLearningRate in each.requires())
-        self.rates = LearningRates(state, group.bind("report_undone", failures.record), cutting)
-        self.executor = executor = Executor(subject, self.collector, self.rates, failures)
-        self.stop_requests = StopRequests(signals, state, group)
-        self.ends, self._trains = EndRecords(), False
-        self.resumer = Resumer(
-            resume,
-            partial(
-                locate,
-                callbacks=self.callbacks.values(),
-                share=VerificationShare(group.rank, group.size),
-                subject=subject,
-            ),
-            partial(
-                Resumption,
-                plugins=self.plugins,
-                callbacks=self.callbacks,
-                subject=subject,
-                rates=resume_learning_rates,
-                rank=group.rank,
-                world_size=group.size,
-            ),
-            state,
-            executor.snapshots,
-            self.collector,
-            failures,
-            group.bind,
-            partial(group.execute, executor=executor),
-            self.ends,
-            partial(EndRecord.valid_stops, plugins=self.plugins, callbacks=self.callbacks),
-            self.monitors.update,
-            strict=resume_strict,
-        )
-        self._epoch_results = group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
+    def __init__(self, parts: Parts) -> None:
+        self.state, self.group, self.bus, self.executor = parts.state, parts.group, parts.bus, parts.executor
+        self.failures, self.callbacks, self.plugins = parts.failures, parts.callbacks, parts.plugins
+        self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
+        self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
+        self._trains = False
+        state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
+        self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
+        self._loop: Callable[[], Generator[Any] | None] = lambda: None
+        self._locks = ExitStack()
         self.at_end = ExitStack()
-        """What is closed when the run is over."""
+        """Everything that is closed at the end of the run."""
 
     def require(self, phase: str, otherwise: str) -> None:
         """Raise a ``LoopError`` unless the run is in this phase."""
@@ -135,7 +69,7 @@ class Lifecycle:
     # --- one event
 
     def dispatch(self, run: object, name: str, *values: Any) -> None:
-        """State an event, and execute what the plugins decide."""
+        """Call the hook of an event, and execute the decision of the plugins."""
         hook = getattr(self.bus, name)
         if hook is not None and (decision := hook(run, *values)) is not None:
             self.execute(run, decision)
@@ -152,10 +86,11 @@ class Lifecycle:
     def execute(self, run: object, decision: Decision) -> None:
         """Execute a decision on all ranks, record it and announce it."""
         if decision:
-            self.record(run, self.group.execute(decision, self.executor))
+            record = partial(self.record, run)
+            record(self.group.execute(decision, self.executor, record))
 
     def record(self, run: object, result: ExecutionResult) -> None:
-        """Record and announce what was executed, written, and not written."""
+        """Record and announce executed decisions, written files and failed saves."""
         if any(result):
             self.state.record(result, lambda path: bool(self.executor.existing([path])))
             self.bus.announce(run, result)
@@ -166,7 +101,7 @@ class Lifecycle:
         """Begin the training, from a checkpoint if the run is resumed."""
         self.require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self.state.phase = "open"
-        bind, executor = self.group.bind, self.executor
+        bind, executor, state = self.group.bind, self.executor, self.state
         try:
             deciding = (name for name, plugin in self.plugins.items() if not is_observer(plugin))
             settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
@@ -174,15 +109,17 @@ class Lifecycle:
             directories = executor.note_directories(self.callbacks.values())
             self.collector.enabled = bool(directories)
             self.ends.directories = self.collector.history.directories = directories
-            self.state.start = executor.writer.start
-            bind("lock_directories", executor.lock_directories)(self.at_end)
+            state.start = executor.writer.start
+            removed = partial(executor.report_removed, lambda: state.files)
+            bind("lock_directories", executor.lock_directories)(self._locks, removed)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
             self.state.script_learning_rates = rates_of(self.state.subject)
             self.resumer.restore()
+            self.rates.resume(self.resumer.rate_changes, mid_epoch=self.resumer.had_update)
             self.dispatch(run, "on_train_begin")
             bind("check_plugins", self.collector.check_plugins)()
-            self.record(run, self.resumer.finish_last_decision())
+            self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
             self.resumer.finish()
         except BaseException as error:
             self.end(run, error)
@@ -204,20 +141,26 @@ class Lifecycle:
 
     def _epochs(self, run: object, epochs: Iterable[int]) -> Iterator[int]:
         for epoch in epochs:
-            if self.loop_ends():
+            if self._ends_here():
                 return
             self.begin_epoch(run, epoch)
-            if self.loop_ends():
+            if self._ends_here():
                 return
             yield epoch
             self.end_epoch(run, {})
 
+    def _ends_here(self) -> bool:
+        """Return whether the loop over epochs ends; an epoch in which a killed run had stopped is ended first."""
+        return not self.resumer.mid_epoch and self.loop_ends()
+
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
+        epoch = whole_number("epoch", epoch, 0)
         if not self._trains:
             self._trains = True
             self.group.bind("remove_ends", self.ends.remove)()
+            self.record(run, self.resumer.end_decision())
         self.state.start_epoch(epoch)
         self.bus.drop_disabled()
         if self.resumer.mid_epoch:
@@ -243,12 +186,23 @@ class Lifecycle:
         self.rates.first_batch()
         batches, first = self.resumer.begin_loop(loader)
         if bus.on_batch_begin is None and bus.on_batch_end is None:
-            return unobserved_batches(state, batches, first, accumulate, self.loop_ends)
+            return self._begun(unobserved_batches(state, batches, first, accumulate, self.loop_ends))
         execute = partial(self.execute, run)
-        return observed_batches(run, state, bus, batches, first, accumulate, execute, self.loop_ends)
+        return self._begun(observed_batches(run, state, bus, batches, first, accumulate, execute, self.loop_ends))
+
+    def _begun(self, loop: Generator[T]) -> Generator[T]:
+        self._loop = weakref.ref(loop)
+        return loop
+
+    def _close_loop(self) -> None:
+        """Close the loop that an error has left; a stored error would keep the workers of the loader alive."""
+        self.collector.release_loaders()
+        loop = self._loop()
+        if loop is not None and getgeneratorstate(loop) != GEN_RUNNING:
+            loop.close()
 
     def loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
-        """Return whether a decision ends the loop here; a request ends it once the current gradients are used."""
+        """Return whether a decision ends the loop here; a stop request ends it after the next weight update."""
         if accumulate is None or batches % accumulate == 0:
             self.stop_requests.check()
         if self.state.interrupted:  # the loop has caught that
@@ -256,7 +210,7 @@ class Lifecycle:
         return any(each.by != REQUEST for each in self.state.stop_actions) and self.group.may_stop()
 
     def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
-        """End the epoch with the metrics of all ranks; end the run if it was asked to end."""
+        """End the epoch with the metrics of all ranks; end the run if there is a stop request."""
         state = self.state
         check_metrics(metrics)
         for name in metrics:
@@ -271,7 +225,7 @@ class Lifecycle:
         self.stop_requests.check()
 
     def finish_left_epoch(self, run: object) -> None:
-        """End an epoch that has logged and whose loop was left, as by ``break``: its metrics and decisions count."""
+        """End an epoch whose loop has logged and was left, as by ``break``: its metrics and decisions count."""
         state = self.state
         if state.epoch_open and not state.interrupted:
             self.stop_requests.check()
@@ -284,7 +238,7 @@ class Lifecycle:
         """End the training and, if there is no error, the epoch in which the loop was left; report an unused run.
 
         Returns:
-            As ``end`` does.
+            The same as ``end``.
         """
         state = self.state
         if error is None and state.phase == "open":
@@ -303,32 +257,43 @@ class Lifecycle:
         """End the training: call every plugin, execute their last decision, wait for all files, close everything.
 
         Returns:
-            Whether ``error`` is the interruption by a signal that the user's own handler has dealt with.
+            Whether ``error`` was raised for a signal that the user's own handler has handled.
         """
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
         if not was_open:
             return False
         bind, executor = self.group.bind, self.executor
-        with ExitStack() as last, self.at_end:  # directories are unlocked even if this is interrupted
+        over = False
+        with ExitStack() as last, self._locks:  # directories are unlocked even if this is interrupted
             last.callback(self.stop_requests.close)
-            with self.group.end(error, executor) as state.error:
-                self.record(run, ExecutionResult(self.stop_requests.decision()))
-                if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
-                    executor.writer.abandon()  # a second signal
-                decision, errors = bind("last_decision", self.bus.end)(run, state.error, state.errors_at_end.append)
-                if error is None and isinstance(state.error, Exception):
-                    errors.insert(0, state.error)
-                try:
-                    self.execute(run, decision)
-                    self.record(run, bind("last_files", partial(executor.collect, wait=True))())
-                    bind("prune_snapshots", executor.prune_snapshots)()
-                    if self._is_over(errors):
-                        bind("write_ends", self._write_ends)()
-                except Exception as raised:  # noqa: BLE001 - raised when the run has ended
-                    errors.append(raised)
-            if errors or state.error is not None:  # a file that was being written may not exist
-                state.files = executor.existing(state.files)
+            with self.at_end:
+                with self.group.end(error, executor) as state.error:
+                    self.record(run, ExecutionResult(self.stop_requests.decision()))
+                    if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
+                        executor.writer.abandon()  # a second signal
+                    decision, errors = bind("last_decision", self._decide_last)(run)
+                    known = state.error is not None and not state.interrupted
+                    if errors and not known:
+                        known, decision = True, self._fail(run, errors, decision)
+                    if error is None and isinstance(state.error, Exception):
+                        errors.insert(0, state.error)
+                    try:
+                        self._finish(run, decision)
+                        over = self._is_over(errors)
+                    except Exception as raised:  # noqa: BLE001 - raised when the run has ended
+                        errors.append(raised)
+                        if not known:
+                            try:
+                                self._finish(run, self._fail(run, errors, NOTHING))
+                            except Exception as again:  # noqa: BLE001 - the same
+                                errors.append(again)
+                # a file that was being written, or whose directory was removed, may not exist
+                if errors or state.error is not None or executor.removed:
+                    state.files = executor.existing(state.files)
+            if over:  # the plugins have closed their files, so that no run counts as over that is not complete
+                bind("write_ends", self._write_ends)()
+        self._close_loop()
         self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
@@ -337,8 +302,30 @@ class Lifecycle:
             raise errors[0]
         return handled
 
+    def _decide_last(self, run: object) -> tuple[Decision, list[Exception]]:
+        """Return the decision of the plugins at the run's end, without saves that an earlier process has made."""
+        decision, errors = self.bus.end(run, self.state.error)
+        return Decision(decision.actions - self.resumer.saved_at_end), errors
+
+    def _fail(self, run: object, errors: list[Exception], decision: Decision) -> Decision:
+        """Return the last decision with what plugins decide about an error that was raised at the end of the run."""
+        decision, more = self.group.bind("decision_about_error", self.bus.fail)(run, errors[0], decision)
+        errors += more
+        return decision
+
+    def _finish(self, run: object, decision: Decision) -> None:
+        """Execute the last decision, of which an earlier process may have begun a part, and wait for all files."""
+        bind, executor = self.group.bind, self.executor
+        record, begun = partial(self.record, run), self.resumer.end_decision()
+        result = self.group.execute(decision, executor, record) if decision else ExecutionResult()
+        record(
+            ExecutionResult(begun.done | result.done, begun.committed + result.committed, begun.failed + result.failed)
+        )
+        record(bind("last_files", partial(executor.collect, wait=True))())
+        bind("prune_snapshots", executor.prune_snapshots)()
+
     def _is_over(self, errors: Sequence[Exception]) -> bool:
-        """Return whether the run has ended as planned or by a decision, so that it stays over when it is resumed."""
+        """Return whether the run is finished: it ended as planned or by a decision, so a resume does not train it."""
         state = self.state
         if errors or state.error is not None or state.interrupted or state.left:
             return False
@@ -370,21 +357,10 @@ class Lifecycle:
 
 
 def report_dropped(epochs: Sequence[object], process: int) -> None:
-    """Report that a run was collected before it had ended; a forked process leaves that to the one that began it."""
+    """Report that a run was garbage-collected before its end, but only in the process that began it."""
     if os.getpid() == process:
         LOG.warning(
             "a run was dropped after %s without its end: its callbacks are not called, and its last files may be "
             "missing; use `with run:`, or call run.end() in a finally block",
             plural(len(epochs), "epoch"),
         )
-
-
-class _MonitorUpdates:
-    """The first listener at the end of an epoch: it updates the monitors, which the plugins read."""
-
-    def __init__(self, monitors: Monitors) -> None:
-        self._monitors = monitors
-
-    @hookimpl(tryfirst=True)
-    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        self._monitors.update(metrics, epoch)

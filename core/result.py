@@ -34,7 +34,7 @@ class Result:
     best: dict[str, BestValue]
     """Name of each monitored metric to its best value and the epoch, counted from 0, that reached it."""
     checkpoints: tuple[Location, ...]
-    """The distinct files that were written and not deleted since, in the order in which they were last written."""
+    """The files that were written and not deleted since, in the order in which they were last written."""
     learning_rates: dict[str, list[float | None]]
     """Name of each learning rate to its value in each epoch."""
     failures: tuple[Failure, ...] = ()

@@ -1,16 +1,16 @@
 """The rules behind decisions: pure functions ``(state, observation) -> (state, verdict)``.
 
-A *state* is a named tuple with everything that a rule keeps from earlier epochs; its defaults are the state before
-the first epoch. An *observation* is what happens now, usually the score of an epoch. A *verdict* is the result:
-whether the score improved, whether to stop, to reduce the learning rate, or to save. A rule changes nothing itself; the
-caller keeps the new state and acts on the verdict.
+A *state* is a named tuple with everything that a rule keeps from earlier epochs; its defaults are the state before the
+first epoch. An *observation* is what happens now, usually the score of an epoch. A *verdict* is the result: whether the
+score improved, whether to stop, to reduce the learning rate, or to save. A rule has no side effects; the caller keeps
+the new state and acts on the verdict.
 
 No rule branches on a value, so that the same function steps one run (Python scalars) or thousands of runs at once
-(NumPy arrays as state or as settings). Scores improve upwards: the caller negates a metric that improves downwards,
+(NumPy arrays as state or as settings). Higher scores are better: the caller negates a metric for which lower is better,
 which is exact in IEEE arithmetic.
 
 The rules are those of the callbacks of Keras 3.15.1 with one exception: a score that is not finite is never an
-improvement (Keras keeps a NaN in the first epoch as the best value for ever).
+improvement (in Keras, a NaN in the first epoch stays the best value).
 
 >>> state = Patience()
 >>> for epoch, score in enumerate([1.0, 2.0, 1.5, 1.6]):
@@ -61,7 +61,7 @@ def improves(score: Number, reference: Number, min_delta: Number = 0.0) -> Numbe
     Args:
         score: The new score; one that is not finite never improves.
         reference: The score to exceed.
-        min_delta: The smallest difference that does not count yet.
+        min_delta: The difference that an improvement must exceed.
 
     >>> improves(1.0, 1.0), improves(1.5, 1.0, 0.5), improves(float("nan"), -inf), improves(0.0, -inf)
     (False, False, False, True)

@@ -1,4 +1,4 @@
-"""One training run: what a loop holds, an adapter drives, and plugins read."""
+"""One training run: the interface for loops, adapters and plugins."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import os
 import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self, TypeVar
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
 
 from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
 from .engine.signals import DEFAULT
-from .errors import LoopError
+from .errors import LoopError, SettingsError
 from .failures import Failure
 from .lifecycle import Lifecycle, report_dropped
 from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.names import is_validated
 from .metrics.running_means import Reduce
+from .parts import assemble
 from .result import Result
 from .resume.script_rates import RateSource
 from .run_record import life_of, record_of
-from .settings.arguments import check_metrics, checked
+from .settings import other_names
+from .settings.arguments import check_metrics, checked, not_by_name
 from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
 
@@ -30,7 +33,7 @@ T = TypeVar("T")
 
 
 class Run:
-    """One training run: a loop reports events, plugins decide, the run executes their decisions, and the loop obeys.
+    """One training run: a loop reports events, plugins decide, and the run executes their decisions.
 
     ::
 
@@ -40,24 +43,25 @@ class Run:
                     run.log(loss=train_on(x, y), count=len(x))
 
     Args:
-        subject: What is trained, as its adapter presents it; None for a loop that only has numbers.
+        subject: What is trained, as its adapter presents it; None for a loop that only logs numbers.
         callbacks: Callbacks, their settings as plain data, or objects with hook implementations; called in this order.
         verbose: What to print: 0 nothing; 1 a progress bar and every decision; 2 a line for each epoch and every
-            decision; "auto" is 1 in a terminal or a notebook, else 2; None what the callbacks' ``verbose`` asks for.
-        resume: The checkpoint to continue from; a directory, whose newest intact checkpoint is used; or "auto",
-            the newest one that the callbacks have written; without one the run starts from the beginning. Every later
-            decision is that of a run that was never interrupted.
+            decision; "auto" is 1 in a terminal or a notebook, else 2; None follows the callbacks' ``verbose``.
+        resume: The checkpoint to continue from; a directory, to use its newest intact checkpoint; or "auto", to use the
+            newest one that the callbacks have written, or to start from the beginning if there is none. The resumed run
+            makes the same decisions as a run that was never interrupted.
         resume_strict: Whether to refuse to resume if the callbacks differ from those of the checkpoint. Otherwise each
             difference is logged, the new settings are used, and states that are still valid are kept.
-        resume_learning_rates: What counts if the script sets other learning rates than when the checkpoint's run began:
-            the "checkpoint", which a warning then reports, or the "script", with the cuts of the checkpoint's run.
-        signals: The signals that end the run in order: it finishes the batch, saves (``ModelCheckpoint(save_on=...)``)
-            and closes its files, and then the signal has its usual effect. The same signal again takes effect at once.
-            An empty file named "stop" in a directory where the run saves has the effect of Ctrl-C. If a job scheduler
-            sends another signal first, name it as well: ("SIGINT", "SIGTERM", "SIGUSR1").
+        resume_learning_rates: Which rates to use if the script sets other learning rates than when the checkpoint's run
+            began: those of the "checkpoint", with a warning, or those of the "script", with the cuts of the
+            checkpoint's run.
+        signals: The signals that end the run cleanly: it finishes the batch, saves (``ModelCheckpoint(save_on=...)``)
+            and closes its files; then the signal has its usual effect. A second signal of the same kind takes effect at
+            once. An empty file named "stop" in a directory where the run saves has the effect of Ctrl-C. If a job
+            scheduler first sends another signal, name it, too: ("SIGINT", "SIGTERM", "SIGUSR1").
 
     A pickle or a copy of a run holds its data (``result``, ``history``, ``callbacks``), without the subject and the
-    plugins; it counts as over.
+    plugins, and it cannot train.
 
     Raises:
         SettingsError: An option is wrong or cannot work with this subject; the message names every problem.
@@ -85,7 +89,7 @@ class Run:
         resume_learning_rates: RateSource = "checkpoint",
         signals: Iterable[str] = DEFAULT,
     ) -> None:
-        life = Lifecycle(
+        parts = assemble(
             subject,
             callbacks,
             verbose=verbose,
@@ -94,7 +98,7 @@ class Run:
             resume_learning_rates=resume_learning_rates,
             signals=signals,
         )
-        self._hold(life)
+        self._hold(Lifecycle(parts))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy holds: the data of the run, without the subject and the plugins."""
@@ -116,9 +120,14 @@ class Run:
         self.plugins: dict[str, object] = life.plugins
         """Name of each plugin to the plugin."""
         self.rank, self.world_size = life.group.rank, life.group.size
-        """The number of this process among those that train the subject together, counted from 0; how many they are."""
+        """The rank of this process, counted from 0, and the number of processes that train the subject together."""
         self.resumer = life.resumer
         """Restores the run from its checkpoint; an adapter asks it for the epoch and batch to begin with."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(other_names.no_attribute(self, name, {} if name.startswith("_") else other_names.RUN))
 
     # --- what a loop calls
 
@@ -135,26 +144,27 @@ class Run:
     ) -> Iterator[int]:
         """Iterate over the epochs from ``initial_epoch`` to ``epochs`` - 1, or until a decision ends the training.
 
-        A loop may leave an epoch by ``break``. If it has logged, the epoch ends at the end of the ``with`` block or
-        when another loop begins: its metrics are recorded, and the callbacks decide about it.
+        A loop may leave an epoch by ``break``. If the loop has logged in it, the epoch ends at the end of the ``with``
+        block or when another loop begins: its metrics are recorded, and the callbacks decide about it.
 
         Args:
             epochs: Number of the last epoch, counted from 1; None for no last one.
             initial_epoch: The first epoch, counted from 0.
-            validation_freq: Which epochs have a validation: every n-th, or these (counted from 1). Metrics whose
-                names begin with ``val_`` are expected in these only.
+            validation_freq: Which epochs have a validation: every n-th, or a collection of epochs, counted from 1.
+                Metrics whose names begin with ``val_`` are expected only in these epochs.
 
         Raises:
             SettingsError: A number is not whole, or too small.
         """
         return self._life.epochs(self, epochs, initial_epoch, validation_freq)
 
+    @checked("batches", "iterate over several loaders at once as in run.batches(zip(a, b))")
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training.
 
         Args:
             loader: Any iterable of batches.
-            accumulate: Batches to one weight update, which ``step`` counts; None if the loop counts ``step`` itself.
+            accumulate: Batches in one weight update, which ``step`` counts; None if the loop sets ``step`` itself.
 
         Raises:
             SettingsError: ``accumulate`` is below 1.
@@ -165,10 +175,10 @@ class Run:
     @contextmanager
     @checked("validation", "the prefix is val_; log other data under its own name, as in run.log(test_loss=...)")
     def validation(self) -> Generator[None]:
-        """Add the prefix ``val_`` to the names of metrics that are logged in this block, which measures them anew.
+        """Add the prefix ``val_`` to the names of metrics logged in this block, and start their means again.
 
         Raises:
-            LoopError: No epoch is open, or the block is inside of another one.
+            LoopError: No epoch is open, or the block is inside another one.
         """
         self._life.require_epoch("validation()")
         if self.state.validating:
@@ -182,22 +192,32 @@ class Run:
         self.end_validation()
 
     def log(
-        self, metrics: Mapping[str, Any] | None = None, /, *, count: float = 1, reduce: Reduce = "mean", **named: Any
+        self,
+        metrics: Mapping[str, Any] | None = None,
+        /,
+        *more: Never,
+        count: float = 1,
+        reduce: Reduce = "mean",
+        **named: Any,
     ) -> None:
         """Add metrics to the running means of the epoch; tensors stay on their device until a mean is read.
 
         Args:
             metrics: Metrics by name, for names that are not Python identifiers.
-            count: Number of samples that each value is the mean of: its weight in the mean of the epoch.
+            more: Nothing else is given by position.
+            count: Number of samples in each value: its weight in the mean of the epoch.
             reduce: How the values of all batches and ranks are reduced: "mean", "sum", "max" or "min"; None for the
-                mean over rank 0's batches, if the values are the same on every rank already.
-            named: Metrics by name. None is a metric that has no value this time.
+                mean over rank 0's batches, if all ranks log the same values.
+            named: Metrics by name. None means that the metric has no value this time.
 
         Raises:
-            SettingsError: A name is not text, a value is not a number, or the count is not a finite number above 0.
+            SettingsError: An argument does not fit: a name is not text, a value is not a number, or the count is not a
+                finite number above 0.
             LoopError: No epoch is open.
         """
         state = self.state
+        if more:  # `checked` would cost every batch
+            raise SettingsError(not_by_name(metrics, *more))
         if not state.epoch_open:
             self._life.require_epoch("log()")
         try:
@@ -213,18 +233,19 @@ class Run:
         """End the training after this batch; the hooks of the epoch's end are still called."""
         self.decide(stop(reason))
 
+    @checked("decide", "join decisions by |, as in run.decide(a | b)")
     def decide(self, decision: Decision) -> None:
-        """Execute a decision of the loop as if a plugin had asked for it; several ranks do so at their next barrier."""
+        """Execute a decision of the loop, as if a plugin had returned it; with several ranks, at their next barrier."""
         self._life.decide(self, decision)
 
-    # --- the events that an adapter states
+    # --- the events that an adapter reports
 
     def begin(self, loop_is_alive: Callable[[], bool] = lambda: True) -> None:
         """Begin the training.
 
         Args:
-            loop_is_alive: Returns whether the loop still runs; called when a signal arrives, for loops that may end
-                without any event. A signal that no loop would obey has its usual effect.
+            loop_is_alive: Returns whether the loop is still running; called when a signal arrives, for loops that may
+                end without an event. If no loop is running, the signal has its usual effect.
 
         Raises:
             SettingsError: A plugin refuses its options.
@@ -233,6 +254,7 @@ class Run:
         self._life.begin(self, loop_is_alive)
         self._dropped = weakref.finalize(self, report_dropped, self.state.epoch_metrics, os.getpid())
 
+    @checked("begin_epoch")
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch, counted from 0.
 
@@ -243,7 +265,7 @@ class Run:
 
     @property
     def has_batch_listeners(self) -> bool:
-        """Whether a plugin implements a hook of batches; otherwise an adapter need not report batches."""
+        """Whether a plugin implements a batch hook; if not, an adapter need not report batches."""
         return self._bus.on_batch_begin is not None or self._bus.on_batch_end is not None
 
     def begin_batch(self, batch: int) -> None:
@@ -260,8 +282,8 @@ class Run:
 
         Args:
             batch: Its number in the epoch, counted from 0.
-            metrics: The means of the epoch so far; None for what was logged.
-            steps: The weight updates that were made in it.
+            metrics: The means of the epoch so far; None for those of the logged metrics.
+            steps: The number of weight updates in the batch.
         """
         state = self.state
         counters = state.counters
@@ -280,39 +302,47 @@ class Run:
         self.state.counters.trained_batches = batches
 
     def begin_validation(self) -> None:
-        """Begin a validation, which measures its metrics anew: of several in an epoch the last one counts."""
+        """Begin a validation and start its means again: the last validation of an epoch counts."""
         self.state.means.restart_validation()
         self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
+    @checked("end_validation", 'give metrics as one mapping: end_validation({"val_loss": 1.0})')
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the validation; the names of ``metrics``, if they are given, begin with ``val_``."""
+        check_metrics({} if metrics is None else metrics)
         self.state.validated = True
         if self._bus.on_validation_end is not None:
             measured = metrics or self.state.means.read_validation()
             self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)
 
+    @checked("end_epoch", 'give metrics as one mapping: end_epoch({"loss": 1.0})')
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
-        """End the epoch; ``metrics`` are added to what was logged.
+        """End the epoch; ``metrics`` are added to the logged ones.
 
         Raises:
             MissingMetric: A monitored metric is missing.
             SettingsError: The name of a metric cannot be printed.
         """
-        self._life.end_epoch(self, metrics or {})
+        self._life.end_epoch(self, {} if metrics is None else metrics)
 
+    @checked("at_end")
     def at_end(self, close: Callable[[], object]) -> None:
         """Call ``close`` when the run is over, after all plugins were called; the last function is called first."""
+        if not callable(close):
+            raise SettingsError(f"at_end({close!r}): give a function without arguments")
         self._life.require("open", "at_end() needs a run that has begun and is not over")
         self._life.at_end.callback(close)
 
     def end(self, error: BaseException | None = None) -> bool:
-        """End the training; a second call has no effect. ``error`` is what ended the loop, None if it ended normally.
+        """End the training; a second call has no effect. ``error`` is the error that ended the loop, or None.
 
         Without an error, an epoch that is still open and has logged is ended first.
 
         Every plugin is called, even if one raises; the first error is raised again, unless ``error`` is given. Returns
         whether ``error`` need not be raised: a signal ended the loop, and the user's own handler for it was called.
         """
+        if not isinstance(cast("object", error), (BaseException, NoneType)):
+            raise SettingsError(f"end({error!r}): give the exception that ended the loop, or nothing")
         if self._dropped is not None:
             self._dropped.detach()
         return self._life.leave(self, error)
@@ -331,7 +361,7 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Total weight updates of the run; a loop that counts its own updates sets it."""
+        """Total weight updates of the run; a loop that counts its updates itself sets it."""
         return self.state.step
 
     @step.setter
@@ -345,7 +375,7 @@ class Run:
 
     @property
     def history(self) -> History:
-        """The metrics of each epoch that ended: name to list of values, which can give arrays and frames, too."""
+        """The metrics of each epoch that ended, as a dict of lists, which also converts to arrays and data frames."""
         return History(self.state.epoch_metrics)
 
     @property
@@ -355,17 +385,17 @@ class Run:
 
     @property
     def stopped(self) -> bool:
-        """Whether a decision has asked for the end of the training."""
+        """Whether a decision has stopped the training."""
         return bool(self.state.stop_actions)
 
     @property
     def error(self) -> BaseException | None:
-        """What ended the run, if an error did."""
+        """The error that ended the run, or None."""
         return self.state.error
 
     @property
     def failures(self) -> list[Failure]:
-        """What went wrong without ending the run: errors of observers, and what could not be written."""
+        """The failures that did not end the run: errors of observers, and files that could not be written."""
         return list(self._life.failures.all)
 
     @property
@@ -373,6 +403,7 @@ class Run:
         """How the run ended, or how far it is."""
         return self._life.result()
 
+    @checked("monitor")
     def monitor(self, metric: str, mode: Mode = "auto", *, start_from_epoch: int = 0) -> Monitor:
         """Return the monitor of a metric, which must be logged from that epoch on; equal calls share one.
 
@@ -382,15 +413,15 @@ class Run:
         return self._life.monitors.get(metric, mode, start_from_epoch=start_from_epoch)
 
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
-        """Report what a plugin continues without: one line in the log, in ``failures`` and in the journal.
+        """Report a part that a plugin has lost: one line in the log, in ``failures`` and in the journal.
 
-        It does not count towards the failures that disable an observer. A thread may call it, too. ``lost`` says what
-        is lost, such as "no graph"; ``error`` is the cause.
+        It does not count towards the failures that disable an observer. It may be called in any thread. ``lost`` says
+        what is missing, such as "no graph"; ``error`` is the cause.
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)
 
     def go_on(self) -> None:
-        """Let a resumed run that was over continue training; call it before the loop."""
+        """Let a resumed run that had finished continue to train; call this before the loop."""
         self.state.stop_actions.clear()
         self.resumer.go_on()

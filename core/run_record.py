@@ -1,4 +1,4 @@
-"""What a pickle or a copy of a run holds: its data, without what belongs to the process that trains."""
+"""The contents of a pickle or a copy of a run: its data, without objects of the process that trains."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from .errors import TrainbusError
 from .lifecycle import Lifecycle
 from .metrics.running_means import RunningMeans
+from .parts import assemble
 
 E = TypeVar("E", bound=BaseException)
 
@@ -23,7 +24,6 @@ def record_of(life: Lifecycle) -> dict[str, Any]:
     for name in ("metrics", "learning_rates"):
         state[name] = dict(state[name])
     state["error"] = None if life.state.error is None else _portable(life.state.error)
-    state["errors_at_end"] = [_portable(each) for each in life.state.errors_at_end]
     return {
         "state": state,
         "callbacks": dict(life.callbacks),
@@ -33,10 +33,11 @@ def record_of(life: Lifecycle) -> dict[str, Any]:
 
 
 def life_of(record: Mapping[str, Any]) -> Lifecycle:
-    """Return the life of a run that is over, with the data of a record."""
-    life = Lifecycle(
+    """Return the lifecycle of a run that has ended, with the data of a record."""
+    parts = assemble(
         None, (), verbose=0, resume=None, resume_strict=False, resume_learning_rates="checkpoint", signals=()
     )
+    life = Lifecycle(parts)
     vars(life.state).update(record["state"], means=RunningMeans(), phase="ended", epoch_open=False)
     life.callbacks.update(record["callbacks"])
     life.failures.all.extend(record["failures"])
@@ -46,7 +47,7 @@ def life_of(record: Mapping[str, Any]) -> Lifecycle:
 
 
 def _portable(error: E) -> E | TrainbusError:
-    """Return an error that can be pickled: this one, or one with its class and its text."""
+    """Return an error that can be pickled: this one, or another with the same class and text."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - whatever its class raises

@@ -27,7 +27,7 @@ class SavedCheckpoint(Protocol):
 
 
 class RunStateView(MetricSource, Protocol):
-    """The plain data of a run, as plugins read it; ``trainbus.engine.run_state.RunState`` documents the members."""
+    """The plain data of a run, read-only for plugins; ``trainbus.engine.run_state.RunState`` documents the members."""
 
     @property
     def planned_epochs(self) -> int | None: ...
@@ -51,7 +51,7 @@ class RunStateView(MetricSource, Protocol):
 
 
 class RunView(Protocol):
-    """A run as its plugins see it: the ``run`` of every hook. ``trainbus.Run`` documents the members."""
+    """The interface of a run for its plugins: the ``run`` of every hook. ``trainbus.Run`` documents the members."""
 
     @property
     def subject(self) -> Any: ...

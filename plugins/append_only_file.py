@@ -1,35 +1,54 @@
-"""A file that only grows, by complete records."""
+"""A file to which only complete records are appended."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import accumulate, takewhile
 from pathlib import Path
+
+from trainbus.storage.atomic_file import PIECE, make_directory
+from trainbus.storage.file_lock import check_locks
+
+# unbuffered: a kill would lose Python's buffer, and a forked process would write it a second time
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 class AppendOnlyFile:
     """A file to which records are appended without buffering.
 
-    Appended records survive the end of the process, however it ends. If the system accepts only a part of a record,
-    that part is cut off, at the latest before the next record is appended.
+    Appended records survive the end of the process, however it ends. If only a part of a record was written, it is
+    truncated, at the latest before the next record is appended.
+
+    If the file, or its directory, is removed while it is open, the next call makes it again with all of its records.
 
     Args:
         path: The file.
         flags: Further flags of ``os.open``, such as ``os.O_EXCL``.
-        size: Bytes of complete records that an existing file begins with; the rest is cut off. None keeps all of it.
+        size: Bytes of complete records at the beginning of an existing file; the rest is truncated. None keeps
+            everything.
+        report: Called, in the thread that appends, with an error that says that the file was removed, and whether it
+            is made again.
 
     Raises:
-        OSError: The file cannot be opened, or not be cut.
+        OSError: The file cannot be opened or truncated.
     """
 
-    def __init__(self, path: Path, flags: int = 0, size: int | None = None) -> None:
-        self.path = path
-        # unbuffered: a kill would lose Python's buffer, and a forked process would write it a second time
-        flags |= os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        self._file = os.open(path, flags, 0o666)
-        self._closing = weakref.finalize(self, os.close, self._file)  # also if the run is abandoned
+    def __init__(
+        self,
+        path: Path,
+        flags: int = 0,
+        size: int | None = None,
+        report: Callable[[OSError], object] = lambda _: None,
+    ) -> None:
+        self.path, self._report = path, report
+        self._nameless = False
+        """Whether the path holds no file, or another one, and the file cannot be made again."""
+        self._hold(os.open(path, _FLAGS | flags, 0o666))
         present = os.fstat(self._file).st_size
         self.size = present if size is None else size
         """Bytes of complete records."""
@@ -38,11 +57,12 @@ class AppendOnlyFile:
         self._cut()
 
     def append(self, records: list[bytes]) -> None:
-        """Append records, and remove those from the list that are in the file, also if this raises.
+        """Append records; remove those that were written from the list, even if this raises.
 
         Raises:
             OSError: Not all records could be written.
         """
+        self._restore()
         self._cut()
         data, written = memoryview(b"".join(records)), 0
         try:
@@ -57,8 +77,54 @@ class AppendOnlyFile:
             with suppress(OSError):  # the next call tries again, before it writes
                 self._cut()
 
+    def _hold(self, file: int) -> None:
+        self._file = file
+        self._closing = weakref.finalize(self, os.close, file)  # also if the run is abandoned
+
+    def _restore(self) -> None:
+        """Make the file again if it was removed; while that fails, the records go to the open file without a name."""
+        status = os.fstat(self._file)
+        if not stat.S_ISREG(status.st_mode):
+            return
+        name = repr(str(self.path))
+        try:
+            check_locks(self.path)
+            try:
+                at_path = os.path.samestat(status, self.path.stat())
+            except (FileNotFoundError, NotADirectoryError):
+                self._copy_to_path()
+                self._report(
+                    FileNotFoundError(f"{name} was removed during the run; it is made again, with all records")
+                )
+            else:
+                if not at_path:
+                    raise FileExistsError(errno.EEXIST, "another file is there now")
+        except OSError as error:
+            if not self._nameless:
+                why = error.strerror or error
+                self._report(OSError(f"{name} was removed during the run, and cannot be made again: {why}"))
+            self._nameless = True
+        else:
+            self._nameless = False
+
+    def _copy_to_path(self) -> None:
+        make_directory(self.path.parent)
+        file = os.open(self.path, _FLAGS | os.O_EXCL, 0o666)
+        try:
+            for begin in range(0, self.size, PIECE):
+                piece = memoryview(os.pread(self._file, min(PIECE, self.size - begin), begin))
+                while piece:
+                    piece = piece[os.write(file, piece) :]
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            os.close(file)
+            raise
+        self._closing()
+        self._hold(file)
+        self._torn = False
+
     def _cut(self) -> None:
-        """Cut off the incomplete record at the end."""
+        """Truncate the incomplete record at the end."""
         if self._torn:
             os.ftruncate(self._file, self.size)
             self._torn = False

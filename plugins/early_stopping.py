@@ -36,7 +36,7 @@ class EarlyStopping(MonitoredCallback):
     restore_best_weights: bool = False
     """Whether to restore the weights of the best epoch at the end of training, unless an error ended it."""
     start_from_epoch: NonNegativeInt = 0
-    """First epoch, counted from 0, whose metric counts; earlier ones need not log it."""
+    """First epoch, counted from 0, whose metric is used; earlier epochs need not log it."""
     elsewhere: ClassVar[Mapping[str, str]] = {
         "early_stopping_patience": "patience",
         "early_stopping_threshold": "min_delta",
@@ -52,9 +52,9 @@ class EarlyStopping(MonitoredCallback):
     }
 
     smoothing: Annotated[str | None, AfterValidator(check_smoothing)] = None
-    """How to smooth the metric before it is compared: "ema 0.9" is an exponential moving average that keeps 0.9 of
-    itself at each epoch, "median 5" the median of the last 5 values. The best epoch is then that of the smoothed
-    metric."""
+    """How to smooth the metric before it is compared: "ema 0.9" is an exponential moving average with decay 0.9,
+    "median 5" is the median of the last 5 values. The best epoch is then that of the smoothed metric.
+    """
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with a patience of at least 1."""

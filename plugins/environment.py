@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = ("trainbus", "numpy", "torch", "keras", "jax", "tensorflow", "scikit-learn", "tensorboardX")
 _MODULES = {"scikit-learn": "sklearn"}
-"""The modules whose names differ from those of their packages."""
+"""Modules whose name differs from that of their package."""
 
 
 def environment() -> dict[str, str | int | None]:

@@ -11,7 +11,7 @@ from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
-from trainbus.decision_json import decision_from_json
+from trainbus.decision.json_format import decision_from_json
 from trainbus.metrics.scalars import to_scalars
 from trainbus.terminal import encodable
 
@@ -26,9 +26,9 @@ class Progress:
     Lines go to standard output. Epochs are counted from 1.
 
     Args:
-        levels: Maps each plugin's name to its callback's ``verbose``; or one value for all of them, and for the loop.
-        bar: Whether to show a bar or lines for epochs. False prints decisions only, for frameworks that draw their own
-            progress.
+        levels: Each plugin's name with its callback's ``verbose``; or one value for all plugins and the loop.
+        bar: Whether to show a bar, or a line for each epoch. False prints decisions only, for frameworks that draw
+            their own progress.
     """
 
     critical = False
@@ -76,7 +76,7 @@ class Progress:
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
-        """Print a line for each action whose plugin is verbose."""
+        """Print a line for each action of a verbose plugin."""
         printed = frozenset(self.printed)
         lines = [_line(action, run) for action in decision if self._is_shown(action.by) and action not in printed]
         if any(lines):
@@ -92,7 +92,7 @@ class Progress:
             self.bar.close()
 
     def _is_shown(self, plugin: str) -> bool:
-        """Return whether to print the plugin's decisions; those of the loop are printed if any are."""
+        """Return whether to print the plugin's decisions; those of the loop are printed if any plugin is verbose."""
         if plugin == "loop" or not isinstance(self.levels, Mapping):
             return bool(self.requested)
         return bool(self.levels.get(plugin, 0))
@@ -104,7 +104,7 @@ class Progress:
 
 
 class _Bar:
-    """A progress bar as long as the epochs; batches move it if their number is known."""
+    """A progress bar over the epochs; batches also advance it if their number is known."""
 
     def __init__(self) -> None:
         self.tqdm: Any = None
@@ -125,14 +125,14 @@ class _Bar:
 
     @hookimpl
     def on_batch_end(self, run: Run, epoch: int, batch: int, metrics: Mapping[str, Any]) -> None:
-        """Move the bar, if it is time for a redraw: reading metrics may wait for the device."""
+        """Advance the bar if a redraw is due; reading metrics may wait for the device."""
         if time.monotonic() >= self.next_refresh:
             planned = run.state.planned_batches
             done = epoch + min(1, (batch + 1) / planned) if planned else epoch
             self.draw(done, f"{_epoch(run)}, batch {batch + 1}{f'/{planned}' if planned else ''}", metrics)
 
     def draw(self, done: float, title: str, metrics: Mapping[str, Any] | None = None) -> None:
-        """Set the bar's position, title and metrics; without new metrics it keeps those that it shows."""
+        """Set the bar's position, title and metrics; without new metrics it still shows the previous ones."""
         self.tqdm.n = done
         self.tqdm.set_description_str(title, refresh=False)
         if metrics is not None:
@@ -176,7 +176,7 @@ def _formatted(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _line(action: Action, run: Run) -> str | None:
-    """Return what was done, close to Keras's words; None for actions that only prepare or clean up."""
+    """Describe the action, similar to Keras's messages; None for actions that only prepare or clean up."""
     because = f": {action.reason}" if action.reason else ""
     match action:
         case Save(path=path, weights_only=weights_only):

@@ -35,13 +35,13 @@ class ReduceLROnPlateau(MonitoredCallback):
     }
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """What every learning rate is multiplied by."""
+    """Factor by which every learning rate is multiplied."""
     patience: NonNegativeInt = 10
     """Epochs without improvement after which the rate is reduced; 0 means 1."""
     min_delta: Annotated[float, AfterValidator(abs)] = 1e-4
     """Smallest change that counts as an improvement; its sign does not matter."""
     cooldown: NonNegativeInt = 0
-    """Epochs to wait after a reduction before counting again, including its own: 0 and 1 both mean no wait."""
+    """Epochs after a reduction, including its own, before counting starts again: 0 and 1 both mean no wait."""
     min_lr: NonNegativeFloat = 0.0
     """Lower bound of every learning rate."""
 

@@ -1,4 +1,4 @@
-"""Say that a loop has no batches or weight updates for a plugin that acts on them."""
+"""Warn if a loop reports no batches or weight updates, but a plugin counts them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from trainbus import LoopError, Run
 
 
 def report_uncounted(run: Run, plugin: object, lost: str, *, steps: bool) -> None:
-    """Report a first epoch without what a plugin counts; it would wait for it in silence until the end of the run.
+    """Report that the first epoch had no batches or steps, so that a plugin that counts them would never act.
 
     Call this at the end of the first epoch. A resumed run may continue after the last batch of its epoch.
 
     Args:
         run: The run.
         plugin: The plugin.
-        lost: What the plugin does without, in a few words.
-        steps: Whether it counts weight updates, and not batches only.
+        lost: What is missing, in a few words.
+        steps: Whether it counts weight updates, not only batches.
     """
     if run.resumed is not None:
         return

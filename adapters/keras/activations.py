@@ -110,5 +110,5 @@ def _copy(tensor: Any) -> Any:
 
 
 def in_numpy_type(array: Any) -> Any:
-    """Return the array, as float32 if NumPy itself lacks its type, such as bfloat16 and float8."""
+    """Return the array; as float32 if NumPy lacks its type, such as bfloat16 or float8."""
     return array if array.dtype.kind in "biufc" else array.astype("float32")

@@ -1,4 +1,4 @@
-"""Find the ``fit`` that a callback runs in by reading the call stack, since Keras passes no reference to it."""
+"""Find the ``fit`` that runs a callback by reading the call stack, since Keras passes no reference to it."""
 
 # Keras declares no types
 # ruff: noqa: SLF001
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def frames(frame: FrameType | None = None) -> Iterator[FrameType]:
-    """Yield the stack from ``frame``, or from here, outwards."""
+    """Yield the frames of the stack, from ``frame`` or the current one outwards."""
     frame = frame or sys._getframe(1)
     while frame is not None:
         yield frame
@@ -33,7 +33,7 @@ def is_in_use(reference: Callable[[], Any]) -> bool:
 
 
 def innermost_self(kind: type) -> Any:
-    """Return the object of class ``kind`` whose method is innermost on the stack; None without one."""
+    """Return the object of class ``kind`` whose method was called last on the stack; None without one."""
     found = (frame.f_locals.get("self") for frame in frames())
     return next((each for each in found if isinstance(each, kind)), None)
 

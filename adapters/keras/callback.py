@@ -30,8 +30,8 @@ __all__ = ["KerasCallback", "KerasSubject"]
 def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
     """Pass the open ``FitSession`` to a hook, and call the hook only while one is open.
 
-    An error of the hook ends the run before ``fit`` gets it, which would notify no callback. If it is the end by a
-    signal that the user's own handler has taken note of, ``fit`` ends as if a callback had stopped it.
+    An error of the hook ends the run before it reaches ``fit``, which would notify no callback. If the error is that of
+    a signal and the user's own handler has handled the signal, ``fit`` ends as if a callback had stopped it.
     """
 
     @functools.wraps(hook)
@@ -48,7 +48,7 @@ def _during_fit(hook: Callable[..., None]) -> Callable[..., None]:
 
 
 BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end")
-"""Hooks that an instance overrides while someone listens to batches."""
+"""Hooks that an instance overrides while a plugin listens to batches."""
 
 
 class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -64,14 +64,14 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
     callback changes learning rates, they are added to Keras's logs, as Keras's own callback does, so that ``History``
     has them. ``evaluate`` and ``predict`` do not affect the run.
 
-    An error in a callback or a training step, and Ctrl-C in it, end the run at once. If the data or another Keras
-    callback raises, ``fit`` notifies no callback: the run then ends when the error's traceback is released, at the
-    latest at the next ``fit`` or when Python exits.
+    An error or a Ctrl-C in a callback or a training step ends the run at once. If the data or another Keras callback
+    raises, ``fit`` notifies no callback. The run then ends when the error's traceback is released, at the latest at the
+    next ``fit`` or when Python exits.
 
     Args:
         callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
-        verbose: Which decisions to print: 0 none; None those of the callbacks whose ``verbose`` asks for it; any other
-            value that a callback's ``verbose`` may have all.
+        verbose: Which decisions to print: none (0), those of the callbacks whose ``verbose`` is not 0 (None), or all
+            (any other value that a callback's ``verbose`` may have).
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto". The first ``fit`` continues from there: it
             begins with the following epoch, restores the optimizer's state, and ends with the same last epoch.
         resume_strict: As in ``trainbus.Run``.
@@ -108,7 +108,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """The last run of the callback that this one is a copy of."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle or a copy holds: the settings, and the data of the last run without its model."""
+        """Return the contents of a pickle or a copy: the settings, and the data of the last run without its model."""
         own = {name: value for name, value in vars(self).items() if name not in BATCH_HOOKS}
         last = self._earlier_run if self._fit is None else self._fit.run
         return {**own, "_fit": None, "_earlier_run": last, "_model": None}
@@ -184,14 +184,14 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     @_during_fit
     def on_test_begin(self, fit: FitSession, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin a validation if it is this ``fit``'s."""
+        """Begin a validation if this ``fit`` runs it."""
         if _callback_list() is fit.callback_list():
             fit.report_unreported_batches()
             fit.run.begin_validation()
 
     @_during_fit
     def on_test_end(self, fit: FitSession, logs: Mapping[str, Any] | None = None) -> None:
-        """End the validation if it is this ``fit``'s."""
+        """End the validation if this ``fit`` runs it."""
         if _callback_list() is fit.callback_list():
             validated = {f"val_{name}": value for name, value in (logs or {}).items()}
             fit.run.end_validation(fit.to_run_metrics(validated, fit.metric_samples()))

@@ -1,7 +1,7 @@
 """Write Keras models to files in any thread, from a recording of Keras's own saving.
 
-Keras writes while it walks through the model, so the training would wait for the disk. Here Keras walks into a store
-that records copies; Keras's own store writes the file from them later.
+Keras writes while it traverses the model, so the training would wait for the disk. Here Keras traverses the model with
+a store that records copies; Keras's own store later writes the file from the copies.
 """
 
 # Keras declares no types and has no public way to walk through the state of a model
@@ -26,6 +26,8 @@ import numpy as np
 from trainbus import CheckpointError, UnreadableCheckpoint
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.checkpoints.parallel_copy import Copy, same_bytes
+from trainbus.limits import unpacked_limit
+from trainbus.storage.archive import check_archive, check_unpacked
 from trainbus.storage.atomic_file import HashedFile, reading, write_bytes
 
 try:
@@ -84,7 +86,7 @@ class _RecordingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
         return buffer
 
     def finish(self) -> None:
-        """Make the copies that are still pending."""
+        """Make the pending copies."""
         left, self._left = self._left, []
         if self._buffers is not None:
             self._buffers.fill(left)
@@ -94,7 +96,7 @@ class _RecordingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
 
 
 class _WritingStore(H5IOStore):  # type: ignore[misc, unused-ignore]
-    """Keras's store in a file that is open already."""
+    """Keras's store in a file that is already open."""
 
     def __init__(self, file: _ErrorKeepingFile, mode: str) -> None:
         self._file = file
@@ -144,7 +146,7 @@ def record_model(model: Any, buffers: HostBuffers | None, *, weights_only: bool)
 
     Args:
         model: A model that is built.
-        buffers: The memory to copy its state into; None for no copy if the model does not change before the write.
+        buffers: The memory for the copy of its state; None for no copy, if the model does not change before the write.
         weights_only: Whether to write ``.weights.h5`` instead of ``.keras``.
 
     Raises:
@@ -172,7 +174,7 @@ def record_model(model: Any, buffers: HostBuffers | None, *, weights_only: bool)
 
 
 def recorded_shapes(part: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each value that Keras saves of a part of a model, by its place in the part's group."""
+    """Return the shape of each value that Keras saves for a part of a model, by its name in the part's group."""
     recording = _RecordingStore(None)
     _save_state(part, weights_store=recording, assets_store=None, inner_path="", visited_saveables=set())
     entries = recording.entries
@@ -212,22 +214,40 @@ def _same(found: Any, value: Any) -> bool:
 
 
 def check_readable(path: Path) -> None:
-    """Read the complete content of a Keras file, before any of it is loaded into a model.
+    """Read the complete content of a Keras file before loading it into a model.
 
     Raises:
         UnreadableCheckpoint: It cannot be read.
     """
     with reading(path, "is not a readable Keras file"):
+        limit = unpacked_limit(path.stat().st_size)
         if not is_zipfile(path):
             with h5py.File(path, "r") as file:
-                file.visititems(_read)
+                _read_all(file, limit)
             return
+        with path.open("rb") as packed:
+            check_archive(packed)
         with ZipFile(path) as archive:
             broken = archive.testzip()
             if broken is not None:
                 raise UnreadableCheckpoint(f"{str(path)!r} is damaged: {broken!r} is not what was written")
             with archive.open(WEIGHTS) as entry, h5py.File(entry, "r") as file:
-                file.visititems(_read)
+                _read_all(file, limit)
+
+
+def _read_all(file: h5py.File, limit: int) -> None:
+    """Read a file of HDF5; raise an error if its values are too large, or in another file."""
+    sizes: list[int] = []
+
+    def look(name: str, found: Any) -> None:
+        if isinstance(found, h5py.Dataset):
+            if found.external or found.is_virtual:
+                raise ValueError(f"{name!r} is in another file")
+            sizes.append(found.nbytes)
+
+    file.visititems(look)
+    check_unpacked(sum(sizes), limit)
+    file.visititems(_read)
 
 
 def _read(_: str, found: Any) -> None:

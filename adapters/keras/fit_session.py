@@ -48,7 +48,7 @@ class FitSession:
         model: The model that is fitted.
         params: Keras's parameters of the fit: its numbers of epochs and of steps.
         callback_list: Keras's list of callbacks that this fit runs, or None.
-        enable_batch_hooks: Makes Keras call the hooks of batches from now on.
+        enable_batch_hooks: Makes Keras call batch hooks from now on.
         validation_data: Data for activations; None for the validation data of ``fit``.
         timeout: Seconds that one of several processes waits for the others.
         options: Further arguments of ``trainbus.Run``.
@@ -81,7 +81,7 @@ class FitSession:
         self.skipping = self.first_update = False
         self.first_epoch = True
         self.initial_epoch: int | None = None
-        """The initial epoch that this run has given to the model and not taken back."""
+        """The initial epoch that this run has set in the model and not reset."""
         self.first_iteration = self.iteration = self.subject.iterations()
         # a weak reference: when Keras's list of callbacks is collected, fit is over, however it ended
         self.callback_list: Callable[[], Any] = lambda: None
@@ -125,7 +125,7 @@ class FitSession:
             model.train_function = train_function
 
     def note_rates(self, arguments: Sequence[Any]) -> None:
-        """Note the learning rates of the epoch's first update, right before it: callbacks may have changed them."""
+        """Store the learning rates of the epoch's first update, right before it: callbacks may have changed them."""
         if self.first_update:
             self.first_update = False
             on_jax = len(arguments) > 1  # a step on JAX takes the variables' values
@@ -133,7 +133,7 @@ class FitSession:
             self.subject.rates.before_update(values)
 
     def check_optimizer(self) -> None:
-        """Report in the first epoch that the compiled optimizer makes no update, if a callback would cut its rate."""
+        """In the first epoch, report that the compiled optimizer makes no update, if a callback would cut its rate."""
         if self.first_update:  # the epoch had no step
             return
         self.subject.sync()
@@ -162,9 +162,9 @@ class FitSession:
             self.subject.model._initial_epoch = self.initial_epoch
 
     def drop_initial_epoch(self) -> None:
-        """Take back the initial epoch of a resume, so that a later ``fit`` does not begin with it.
+        """Reset the initial epoch of a resume, so that a later ``fit`` does not begin with it.
 
-        Another callback, such as Keras's BackupAndRestore, may have set another one since: that one stays.
+        If another callback, such as Keras's BackupAndRestore, has set another one since, it is kept.
         """
         model = self.subject.model
         if self.initial_epoch is not None and model._initial_epoch == self.initial_epoch:
@@ -184,7 +184,7 @@ class FitSession:
         self.batches = self.skip = self.run.resumer.batches_to_skip
 
     def skip_step(self, *args: Any) -> Any:
-        """Skip a training step that was made before the interruption; return what Keras expects of a step."""
+        """Skip a training step that was made before the interruption; return the result that Keras expects."""
         model, data = self.subject.model, args[-1]
         on_jax = len(args) > 1  # a step on JAX takes the variables' values and returns new ones
         if on_jax:
@@ -216,14 +216,14 @@ class FitSession:
         return updates
 
     def to_run_metrics(self, logs: Mapping[str, Any], samples: float) -> Mapping[str, Any] | None:
-        """Return Keras's metrics as the run takes them; None if other processes have other values.
+        """Return Keras's metrics for the run; None if other processes have other values.
 
         In that case they replace this process's running means, from which the run computes the means over all
         processes.
 
         Args:
             logs: Keras's metrics.
-            samples: The number of samples that they are means of.
+            samples: The number of samples in these means.
         """
         if self.run.world_size == 1:
             return logs
@@ -239,7 +239,7 @@ class FitSession:
         return 0.0 if same else self.subject.samples()
 
     def report_unreported_batches(self) -> None:
-        """Report the batches to the run that were not reported one by one."""
+        """Report to the run the batches that were not reported one by one."""
         self.samples = self.samples or self.metric_samples()  # a validation is about to reset the count
         steps = self.count_updates()
         if self.run.has_batch_listeners:

@@ -28,7 +28,7 @@ def is_functional(model: Any) -> bool:
 
 
 def layers_of(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every layer once, those of inner models too, under the names that their weights begin with."""
+    """Yield every layer once, including those of inner models, under the prefix of its weights' names."""
     taken = set[str]()
     seen: set[int] = set()
 

@@ -62,7 +62,7 @@ def set_rates(model: Any, rates: Mapping[str, float]) -> None:
 def as_number(value: Any) -> float:
     """Return the shortest decimal that the value's data type rounds to it: 0.001, not 0.0010000000474974513.
 
-    A rate that was set to a floor then equals the floor, and is not above it by a rounding error.
+    So a rate that was set to a floor equals the floor, without a rounding error.
     """
     array: Any = keras.ops.convert_to_numpy(value)
     return float(str(array[()]))

@@ -1,4 +1,4 @@
-"""Whether the optimizer's state in a Keras file is that of a model's optimizer."""
+"""Check whether the optimizer state in a Keras file belongs to a model's optimizer."""
 
 # Keras declares no types
 # pyright: basic, reportAttributeAccessIssue=false
@@ -21,10 +21,10 @@ GROUP = "optimizer"
 
 
 def optimizer_mismatch(model: Any, path: Path) -> str:
-    """Describe why the optimizer cannot get the state in a file.
+    """Describe why the optimizer cannot load the state in a file.
 
-    Return "" if it can, if the file has no such state, or if it is another model's. Keras itself skips a state of
-    another number of variables, and gives one of the same number to any optimizer.
+    Return "" if it can, if the file has no such state, or if it belongs to another model. Keras skips a state with
+    another number of variables, and loads one with the same number into any optimizer.
 
     Args:
         model: A model whose optimizer is built.

@@ -34,7 +34,7 @@ def has_global_metrics() -> bool:
 
 
 def is_sharded(model: Any) -> bool:
-    """Return whether this process lacks a part of the weights."""
+    """Return whether this process does not have all of the weights."""
     return _jax_is_distributed() and not all(
         each.value.is_fully_addressable or each.value.is_fully_replicated for each in model.weights
     )
@@ -44,7 +44,7 @@ def is_sharded(model: Any) -> bool:
 def local_assign() -> Generator[None]:
     """Let this process alone assign values to variables.
 
-    Otherwise Keras lets JAX compare the values of all processes first, which waits for all of them.
+    Otherwise Keras first makes JAX compare the values of all processes, which waits for all of them.
     """
     if not _jax_is_distributed():
         yield
@@ -60,7 +60,7 @@ def local_assign() -> Generator[None]:
 
 
 def _distribute_locally(value: Any, layout: Any) -> Any:
-    """Distribute a value; every process makes its own part."""
+    """Distribute a value; every process creates its own part."""
     import jax  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415
 
     sharding = getattr(layout, "backend_layout", layout)

@@ -1,4 +1,4 @@
-"""Learning rates as updates use them, and as Keras's LearningRateScheduler would have given them without a change."""
+"""The learning rates of updates, and those that Keras's LearningRateScheduler would have set without a change."""
 
 # Keras declares no types
 # pyright: basic, reportAttributeAccessIssue=false
@@ -14,7 +14,7 @@ from .learning_rates import as_number, optimizers_of, rates_of
 
 
 class RateTracker:
-    """Notes the learning rates of a model when it makes an update, and whether its optimizer makes any.
+    """Stores the learning rates of a model when it makes an update, and whether its optimizer makes any.
 
     Args:
         model: The model.
@@ -26,26 +26,27 @@ class RateTracker:
         self._counters: dict[str, float] | None = None
         self._used = False
         self.unused = False
-        """Whether the optimizer that the model is compiled with has made no update so far, though others have."""
+        """Whether only other optimizers than the compiled one have made updates so far."""
         self.epoch = 0
-        """The present epoch, counted from 0."""
+        """The current epoch, counted from 0."""
         self.callbacks: Callable[[], Sequence[Any]] = lambda: ()
-        """Returns the Keras callbacks of the present ``fit``."""
+        """Returns the Keras callbacks of the current ``fit``."""
 
     def hold(self) -> Mapping[str, float]:
-        """Return the present rates, which become those of the next update that ``before_update`` is called for."""
+        """Return the current rates; the next ``before_update`` replaces them by those of its update."""
         self._held = {} if self.unused else rates_of(self._model)
         return self._held
 
     def release(self) -> None:
-        """Leave the rates that were returned last as they are."""
+        """Stop replacing the rates that were returned last."""
         self._held = {}
 
     def before_update(self, optimizer_values: Iterable[Any] = ()) -> None:
-        """Note the rates of the update that follows.
+        """Store the rates of the next update.
 
         Args:
-            optimizer_values: The values of the optimizer's variables, if these do not have them, as while JAX trains.
+            optimizer_values: The values of the optimizer's variables, if the variables do not hold them, as while JAX
+                trains.
         """
         optimizer = getattr(self._model, "optimizer", None)
         pairs = list(zip(optimizer.variables, optimizer_values, strict=False)) if optimizer is not None else []
@@ -53,14 +54,18 @@ class RateTracker:
             with keras.StatelessScope(state_mapping=pairs):
                 self._held.update(rates_of(self._model))
 
-    def follow(self) -> Callable[[], Mapping[str, float] | None]:
-        """Return a function that returns the rates that the schedulers would have given without a change from now on.
+    def follow(self, epoch: int, rates: Mapping[str, float] | None = None) -> Callable[[], Mapping[str, float] | None]:
+        """Return a function that returns the rates that the schedulers would have set without a change from now on.
 
         None if a scheduler raises an error.
-        """
-        begin, before = self.epoch + 1, rates_of(self._model)
 
-        def rates() -> Mapping[str, float] | None:
+        Args:
+            epoch: The present epoch, whose rate the schedulers have set.
+            rates: The rates that they would have given by now; None for the present ones.
+        """
+        begin, before = epoch + 1, dict(rates or rates_of(self._model))
+
+        def scheduled() -> Mapping[str, float] | None:
             found = dict(before)
             try:
                 for epoch in range(begin, self.epoch + 1):
@@ -70,10 +75,10 @@ class RateTracker:
                 return None
             return found
 
-        return rates
+        return scheduled
 
     def what_changes(self) -> str:
-        """Return in words which of the callbacks may have changed a rate."""
+        """Describe which of the callbacks may have changed a rate."""
         names = dict.fromkeys(type(each).__name__ for each in self._schedulers())
         if names:
             return (
@@ -103,7 +108,7 @@ def _scheduled(scheduler: Any, epoch: int, rate: float) -> float:
 
 
 def _counters(model: Any) -> dict[str, float]:
-    """Return the variables of a model's optimizers that count their updates, or steps of which they skipped one."""
+    """Return the variables of a model's optimizers that count updates, including skipped ones."""
     outer = getattr(model, "optimizer", None)
     counted = {id(variable): variable for each in (outer, *optimizers_of(model)) for variable in _variables(each)}
     return {

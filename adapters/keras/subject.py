@@ -26,6 +26,7 @@ from trainbus.capabilities import (
     Snapshotable,
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
+from trainbus.limits import MESSAGE
 from trainbus.metrics.names import unique
 from trainbus.settings.arguments import checked
 
@@ -82,19 +83,19 @@ class KerasSubject:
         self.in_fit = False
         """Whether ``fit`` trains the model, which draws its own progress."""
         self.rates = RateTracker(model)
-        """Notes the learning rates when ``fit`` makes an update."""
+        """Stores the learning rates when ``fit`` makes an update."""
         self.finalized = False
         """Whether ``fit`` has ended and replaced the weights by the optimizer's moving averages; later restores then do
         the same."""
 
     @property
     def model(self) -> Any:
-        """The model with up-to-date variables: while JAX trains, their values are elsewhere."""
+        """The model with up-to-date variables: while JAX trains, the variables do not hold their values."""
         self.sync()
         return self._model
 
     def sync(self) -> None:
-        """Give the model's variables their values, which are elsewhere while JAX trains."""
+        """Update the model's variables, which do not hold their values while JAX trains."""
         if hasattr(self._model, "jax_state_sync"):
             self._model.jax_state_sync()
 
@@ -158,7 +159,7 @@ class KerasSubject:
         return keras_file.record_model(self.model, self._buffers, weights_only=weights_only)
 
     def saves_in_background(self, name: str) -> bool:
-        """Return False for a legacy ``.h5`` model, which Keras writes while it walks through it."""
+        """Return False for a legacy ``.h5`` model, which Keras writes while it traverses the model."""
         return not WHY_NOT and (name.endswith(".weights.h5") or not name.endswith(".h5"))
 
     @local_assign()
@@ -166,7 +167,7 @@ class KerasSubject:
         """Load the weights and, except from a legacy ``.h5`` model, the optimizer's state.
 
         Raises:
-            UnreadableCheckpoint: Keras did not write the file, or it is damaged; nothing was changed then.
+            UnreadableCheckpoint: Keras did not write the file, or it is damaged; nothing was changed.
             CheckpointError: It is the file of another model, or has another optimizer's state; nothing was changed.
         """
         if not WHY_NOT:
@@ -188,7 +189,8 @@ class KerasSubject:
                 variable.assign(value)
             if not isinstance(error, (ValueError, KeyError, OSError, BadZipFile)):
                 raise
-            reason = f"another model's, or not a Keras file: {type(error).__name__}: {error}"
+            first = str(error).partition("\n")[0][:MESSAGE]  # Keras lists every layer below
+            reason = f"another model's, or not a Keras file: {type(error).__name__}: {first}"
             raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
         if why:
             raise CheckpointError(
@@ -206,7 +208,7 @@ class KerasSubject:
         """Restore weights and averages; the rest of the optimizer's state stays.
 
         Raises:
-            CheckpointError: The model has changed its form since; nothing has changed then.
+            CheckpointError: The model's structure has changed since; nothing was restored.
         """
         variables = [*self.model.weights, *self._averages()]
         changed = [f"has {len(snapshot)} weights in the snapshot and {len(variables)} now"]
@@ -229,7 +231,7 @@ class KerasSubject:
 
     @local_assign()
     def load_run_state(self, state: Sequence[Any]) -> None:
-        """Restore the running metrics if the model has as many."""
+        """Restore the running metrics if the model has the same number of them."""
         variables = self.model.metrics_variables
         if len(variables) == len(state):
             for variable, value in zip(variables, state, strict=True):
@@ -255,21 +257,23 @@ class KerasSubject:
         return {} if self.rates.unused else rates_of(self.model)
 
     def hold_learning_rates(self) -> Mapping[str, float]:
-        """Return the present rates, which become those of the next update if ``fit`` makes it."""
+        """Return the current rates; an update of ``fit`` replaces them by the rates that it uses."""
         self.sync()
         return self.rates.hold()
 
     def release_learning_rates(self) -> None:
-        """Note no more rates."""
+        """Stop storing rates."""
         self.rates.release()
 
-    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
-        """Return a function that returns the rates that Keras's LearningRateScheduler would have given from now on."""
+    def follow_schedules(
+        self, epoch: int, rates: Mapping[str, float] | None = None
+    ) -> Callable[[], Mapping[str, float] | None]:
+        """Return a function that returns the rates that Keras's LearningRateScheduler would have set from now on."""
         self.sync()
-        return self.rates.follow()
+        return self.rates.follow(epoch, rates)
 
     def what_changes(self, name: str) -> str:
-        """Return in words what else may have changed a rate: other Keras callbacks, or ``train_step``."""
+        """Describe what else may have changed a rate: other Keras callbacks, or ``train_step``."""
         return self.rates.what_changes()
 
     @local_assign()

@@ -1,4 +1,4 @@
-"""The processes of a ``jax.distributed`` job, and the messages that they exchange apart from the training's."""
+"""The processes of a ``jax.distributed`` job, and their messages, which are separate from those of the training."""
 
 # JAX's client of its coordination service has no public name and no types
 # ruff: noqa: SLF001
@@ -21,7 +21,7 @@ except ImportError as error:
     raise MissingDependency(f"{error}; pip install jax") from error
 
 RUNS = count()
-"""Numbers the runs of this process; every process makes the same runs in the same order."""
+"""Counts the runs of this process; every process creates the same runs in the same order."""
 POLL_INTERVAL = 0.5
 """Seconds between two checks whether the sender of an awaited message has left."""
 
@@ -30,7 +30,7 @@ class JaxRanks:
     """The processes of the job, which exchange messages through JAX's coordination service.
 
     Nothing here can interfere with a collective of the training, and no device waits. Each rank sends its value; rank 0
-    combines them in the order of the ranks and sends the answer. An exchange takes two messages per rank.
+    combines them in the order of the ranks and sends the result. An exchange takes two messages per rank.
 
     Args:
         timeout: Seconds that one rank waits for the others.
@@ -58,7 +58,7 @@ class JaxRanks:
         return self._exchange(value if self.rank == 0 else None, lambda values: values[0])
 
     def gather(self, value: Any) -> list[Any]:
-        """Return all ranks' values on rank 0, else nothing."""
+        """Return all ranks' values on rank 0, and None on the others."""
         gathered: list[Any] = []
         self._exchange(value, gathered.extend)
         return gathered

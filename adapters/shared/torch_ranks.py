@@ -1,4 +1,4 @@
-"""The processes of a ``torch.distributed`` job, and the messages that they exchange apart from the training's."""
+"""The processes of a ``torch.distributed`` job, and their messages, which are separate from those of the training."""
 
 # torch's collectives and stores carry few types, and the store that all ranks share has no public name
 # ruff: noqa: SLF001
@@ -24,12 +24,14 @@ import torch.distributed as dist
 
 from trainbus import RankError
 
+from .torch_store import BoundedStore
+
 HEAD = 1024
 """Bytes of a broadcast's first message; a second message carries the rest."""
 LENGTH = 8
 """Bytes of the length in front of each message."""
 ROLL_CALL = 3.0
-"""Seconds within which a live rank answers after another has failed."""
+"""Seconds within which a live rank responds after another has failed."""
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -84,7 +86,7 @@ class TorchRanks:
         return json.loads(received)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return all ranks' values on rank 0, else nothing."""
+        """Return all ranks' values on rank 0, and None on the others."""
         gathered: list[Any] | None = [None] * self.size if self.rank == 0 else None
         with self._exchange():
             dist.gather_object(json.dumps(value), gathered, group=self.group, group_dst=0)
@@ -93,14 +95,18 @@ class TorchRanks:
     def put_if_absent(self, name: str, text: str) -> str:
         """Set a key of the job's store if it is not set; return its value."""
         with self._reaching():
-            return str(self._store.compare_set(name, "", text).decode())
+            return str(self._store.ask(lambda store: store.compare_set(name, "", text)).decode())
 
     def get(self, name: str) -> str | None:
-        """Return the value of a key of the job's store, None if it is not set; also answer a roll call."""
+        """Return the value of a key of the job's store, None if it is not set; also report that this rank is alive."""
+
+        def read(store: Any) -> str | None:
+            if store.check(["trouble"]):
+                store.set(f"alive/{self.rank}", "yes")
+            return store.get(name).decode() if store.check([name]) else None
+
         with self._reaching():
-            if self._store.check(["trouble"]):
-                self._store.set(f"alive/{self.rank}", "yes")
-            return self._store.get(name).decode() if self._store.check([name]) else None
+            return self._store.ask(read)
 
     @property
     def closed(self) -> bool:
@@ -119,12 +125,13 @@ class TorchRanks:
             dist.destroy_process_group(self.__dict__.pop("group"))
 
     @cached_property
-    def _store(self) -> Any:
+    def _store(self) -> BoundedStore:
         """A separate connection to the job's store, under a prefix that no other run and no earlier attempt uses."""
         store: Any = dist.distributed_c10d._get_default_store()
         if hasattr(store, "clone"):  # without it (older torch) a rank that waits on the store blocks these calls
             store = store.clone()
-        return dist.distributed_c10d.PrefixStore(f"trainbus/{self.broadcast(secrets.token_hex(8))}", store)
+        prefix = f"trainbus/{self.broadcast(secrets.token_hex(8))}"
+        return BoundedStore(dist.distributed_c10d.PrefixStore(prefix, store))
 
     def _reduced(self, numbers: Sequence[float], operation: Any) -> list[float]:
         tensor: Any = torch.tensor(numbers, dtype=torch.float64)
@@ -153,11 +160,13 @@ class TorchRanks:
     def _reaching(self) -> Generator[None]:
         try:
             yield
+        except RankError:
+            raise
         except RuntimeError as error:
             raise RankError(f"the store of the job cannot be reached: {_first_line(error)}") from error
 
     def _missing(self) -> str:
-        """Describe who has failed: the ranks that reported that they left, or else those that do not answer."""
+        """Describe which ranks have failed: those that reported that they left, or else those that do not respond."""
         try:
             self.put_if_absent("trouble", str(self.rank))
             until = time.monotonic() + ROLL_CALL
@@ -172,7 +181,7 @@ class TorchRanks:
                     break
                 time.sleep(0.1)
         except RankError:
-            return "another rank is gone and the store of the job with it"
+            return "another rank is gone or stopped, and the store of the job with it"
         gone = f"{'rank' if len(silent) == 1 else 'ranks'} {', '.join(map(str, silent))} of {self.size} gone"
         late = f"the ranks did not meet within {self.timeout:g} seconds"
         return self.put_if_absent("verdict", gone if silent else late)
@@ -183,12 +192,12 @@ def _tensor(data: bytes, length: int) -> torch.Tensor:
 
 
 def _first_line(error: BaseException) -> str:
-    """Return torch's message without the place in its sources and its advice."""
+    """Return torch's message without the source location and the advice."""
     return re.sub(r"^\[\S+\] ", "", str(error).strip().partition("\n")[0]).partition(". This is typically")[0]
 
 
 def warn_of_shared_store() -> None:
-    """Warn, in a worker that torchrun has restarted, of what may keep its process group from forming.
+    """In a worker that torchrun has restarted, warn that its process group may fail to initialize.
 
     torchrun lets the workers of all attempts share one store, in which a new attempt may read keys that an earlier one
     has set (pytorch#135712).
@@ -197,5 +206,7 @@ def warn_of_shared_store() -> None:
     if shared and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and os.environ.get("RANK") == "0":
         logging.getLogger("trainbus").warning(
             "torchrun has restarted its workers and lets them share a store with the earlier attempt; if "
-            "init_process_group hangs or fails, start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+            "init_process_group hangs or fails, start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 and without "
+            "--master-port, with which that variable has no effect (on several machines: --rdzv-backend=c10d "
+            "--rdzv-endpoint=HOST:PORT)"
         )

@@ -59,7 +59,7 @@ def inner_estimators(estimator: Any) -> dict[str, Any]:
 
 
 def leaf_estimators(estimator: Any) -> Iterator[Any]:
-    """Yield the innermost estimators, which do the learning; the estimator itself if it holds no other."""
+    """Yield the innermost estimators, which are trained; the estimator itself if it contains no other."""
     parts = inner_estimators(estimator)
     if not parts:
         yield estimator

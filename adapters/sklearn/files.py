@@ -19,6 +19,8 @@ from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundExc
 from trainbus import CheckpointError
 from trainbus.storage.atomic_file import HashedFile, reading
 
+from .skops_contents import check_contents
+
 LOG = logging.getLogger("trainbus")
 
 JOBLIB = ".joblib"
@@ -83,6 +85,7 @@ def read(path: Path, trusted: Container[str]) -> Any:
         with reading(path, "is not a readable joblib file"):
             return joblib.load(path)
     with reading(path, NO_SKOPS):
+        check_contents(path)
         unknown = skops.io.get_untrusted_types(file=path)
         foreign = (name for name in unknown if name not in HARMLESS and not _is_sklearn_class(name))
         others = [name for name in foreign if name not in trusted]

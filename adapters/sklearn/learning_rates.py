@@ -1,7 +1,7 @@
-"""The learning rate of a scikit-learn estimator that its next update uses.
+"""The learning rate that the next update of a scikit-learn estimator uses.
 
-Many parameters called a learning rate are read once or never, yet ``set_params`` accepts them. Source of the rules:
-scikit-learn 1.9.1, tested for every estimator that has ``partial_fit``.
+Many parameters that are called learning rates are read once or never, although ``set_params`` accepts them. Source of
+the rules: scikit-learn 1.9.1, tested for every estimator that has ``partial_fit``.
 """
 
 # scikit-learn ships no types

@@ -18,7 +18,7 @@ from .estimators import final_estimator
 
 
 def fit_steps(estimator: Any, X: Any, y: Any) -> Any:
-    """Return the rows as the final estimator sees them; fit unfitted steps before it to them, as ``fit`` does.
+    """Transform the rows for the final estimator; first fit the unfitted steps before it, as ``fit`` does.
 
     >>> from sklearn.linear_model import SGDClassifier
     >>> from sklearn.pipeline import make_pipeline
@@ -48,7 +48,7 @@ def transformed(estimator: Any, X: Any) -> Any:
 
 
 def adopt_state(own: Any, other: Any) -> None:
-    """Replace an estimator's state by that of another one of the same classes, which must not be used afterwards.
+    """Replace an estimator's state with that of another one of the same classes, which must not be used afterwards.
 
     The objects of a pipeline's steps stay the same, so that references to them stay valid.
     """

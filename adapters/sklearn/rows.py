@@ -44,7 +44,7 @@ class Rows:
         return int(self.X.shape[0]) if hasattr(self.X, "shape") else len(self.X)
 
     def take(self, rows: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
-        """Return X, y and sample weights of these rows, each in its type; None for what was not given."""
+        """Return X, y and sample weights of these rows, with their types; None for those that were not given."""
         X, y, weight = (_take(data, rows) for data in (self.X, self.y, self.sample_weight))
         return X, y, weight
 

@@ -24,20 +24,20 @@ from .scoring import Metrics, Scoring
 def try_scorers(
     estimator: Any, scoring: Scoring, data: Sequence[Rows], batch_size: int, options: Mapping[str, Any]
 ) -> None:
-    """Call each scorer on a copy of the estimator that has learned from a few rows.
+    """Call each scorer on a copy of the estimator that was trained on a few rows.
 
-    A scorer that fails on a few rows is called with all of them, which may hold labels that the few lack. A copy that
-    cannot be made or trained is no error: the training itself will show why.
+    A scorer that fails on a few rows is called with all of them, which may contain further labels. If a copy cannot be
+    created or trained, no error is raised here; the training itself will raise it.
 
     Args:
-        estimator: The estimator, which stays as it is.
+        estimator: The estimator, which does not change.
         scoring: The scorers, as in ``partial_fit``.
         data: The rows to score on; the copy learns from the first.
         batch_size: The number of rows of a batch.
         options: Options of the estimator's ``partial_fit``.
 
     Raises:
-        SettingsError: A scorer fails or returns what is no number; the message names it.
+        SettingsError: A scorer fails or does not return a number; the message names it.
 
     >>> from sklearn.linear_model import SGDClassifier
     >>> try_scorers(SGDClassifier(), "neg_log_loss", [Rows("data", [[0.0], [1.0]], [0, 1])], 2, {"classes": [0, 1]})

@@ -53,8 +53,8 @@ def partial_fit_stream(
     """Train an estimator with callbacks on batches as they are read; one batch is in memory at a time.
 
     Args:
-        estimator: Trained in place; a trained estimator is trained further. Of a pipeline the last step is trained; the
-            other steps must be fitted.
+        estimator: Trained in place; a trained estimator is trained further. In a pipeline, the last step is trained;
+            the other steps must be fitted.
         stream: The batches of an epoch: an iterable that restarts at each iteration, such as PyTorch's DataLoader, or a
             function that returns an iterator, such as a generator function; a generator itself lasts for one epoch.
             Each batch is ``(X, y)``, ``(X, y, sample_weight)``, or X alone for an estimator that needs no y.
@@ -62,8 +62,8 @@ def partial_fit_stream(
         epochs: How often to iterate the stream, unless a callback stops earlier.
         train_metrics: Whether to evaluate each batch before training on it, as Keras does; the epoch's metrics are the
             means over its rows. The first batch of an untrained estimator is not evaluated.
-        validation_data: ``(X, y)`` in memory, or a stream of batches. A stream's metrics are means over the rows, which
-            is right for the loss and accuracy, but not for scores that are not means, such as the area under a curve.
+        validation_data: ``(X, y)`` in memory, or a stream of batches. A stream's metrics are means over the rows. This
+            is exact for the loss and accuracy, but not for scores such as the area under a curve.
         validation_freq: As in ``partial_fit``.
         scoring: As in ``partial_fit``.
         callbacks: As in ``trainbus.Run``.
@@ -78,7 +78,8 @@ def partial_fit_stream(
         The run after its end: ``run.history``, ``run.result``.
 
     Raises:
-        SettingsError: Arguments do not fit together; raised before any training, or at the first batch that shows it.
+        SettingsError: The arguments are not consistent; raised before the training, or at the first batch that shows
+            it.
 
     >>> from sklearn.linear_model import SGDClassifier
     >>> def batches():

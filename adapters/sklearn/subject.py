@@ -17,6 +17,7 @@ import numpy as np
 from trainbus import CheckpointError, SettingsError
 from trainbus.capabilities import BackgroundSaveable, HasActivations, HasLearningRate, Node, Restorable, Saveable
 from trainbus.settings.arguments import checked
+from trainbus.storage.atomic_file import reading
 
 from .activations import activations, has_layers
 from .estimators import describe, final_estimator, leaf_estimators, weights
@@ -53,7 +54,7 @@ class SklearnSubject:
 
     Args:
         estimator: The estimator to train.
-        scoring: The scorers whose values the loop logs, as in ``partial_fit``; their values improve upwards.
+        scoring: The scorers whose values the loop logs, as in ``partial_fit``; higher values are better.
         trusted: Dotted names of classes that a checkpoint may hold in addition to skops's and scikit-learn's; ".joblib"
             among them allows files of that suffix too, which run any code that they hold when they are read.
         probe: Samples, one per row, for the activations of a multi-layer perceptron.
@@ -106,9 +107,13 @@ class SklearnSubject:
             CheckpointError: It holds types that are not trusted, or another kind of estimator.
         """
         loaded = self._files.read(path, self.trusted)
-        found, expected = describe(loaded), describe(self.estimator)
-        if type(loaded) is not type(self.estimator) or found != expected:
+        expected, same = describe(self.estimator), type(loaded) is type(self.estimator)
+        with reading(path, "is no readable estimator"):
+            found = describe(loaded) if same else type(loaded).__name__
+        if not same or found != expected:
             raise CheckpointError(f"{str(path)!r} holds a {found}, which a {expected} cannot load")
+        with reading(path, "is no readable estimator"):
+            loaded.get_params()
         adopt_state(self.estimator, loaded)
 
     @property
@@ -171,7 +176,7 @@ class SklearnSubject:
 
 
 def _check(estimator: Any) -> None:
-    """Raise an error for what would fail at the first batch; warn of what would silently go wrong."""
+    """Raise an error for settings that would fail at the first batch; warn about settings with bad results."""
     if isinstance(estimator, type):
         raise SettingsError(f"{estimator.__name__} is a class; give an object of it: {estimator.__name__}(...)")
     last = final_estimator(estimator)

@@ -79,7 +79,7 @@ class TrainingComponents:
             component.load_state_dict(state)
 
     def mismatch(self, saved: Mapping[str, Any], classes: Mapping[str, Mapping[str, str]]) -> str:
-        """Describe why they cannot load these states of objects of these classes; return "" if they can."""
+        """Describe why the components cannot load these states, saved from these classes; return "" if they can."""
         reason = ""
         for kind, components in self._kinds.items():
             reason = reason or (differences(kind, components, saved[kind]) if components else "")

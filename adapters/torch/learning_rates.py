@@ -1,4 +1,4 @@
-"""Learning rates of torch optimizers by name, and changes of them that their schedulers keep.
+"""Learning rates of torch optimizers by name, and changes of them that schedulers do not undo.
 
 A scheduler either continues from the current rate (StepLR, ExponentialLR, CosineAnnealingLR) or computes each rate from
 values that it stored at its start (LambdaLR, OneCycleLR, CyclicLR, CosineAnnealingWarmRestarts). A change of a rate
@@ -109,7 +109,7 @@ def _change(optimizer: Optimizer, schedulers: Sequence[Any], changes: Mapping[Gr
 
 
 def _rescale_schedules(optimizer: Any, schedulers: Iterable[Any], factors: Sequence[float]) -> None:
-    """Multiply an optimizer's schedules by ``factors``, one per group; its current rates are changed already."""
+    """Multiply an optimizer's schedules by ``factors``, one per group; its current rates have already been changed."""
     for group, factor in zip(optimizer.param_groups, factors, strict=True):
         group.update({key: group[key] * factor for key in SCHEDULE_KEYS if key in group})
     for scheduler in flat(schedulers):
@@ -150,7 +150,7 @@ def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[st
 
 
 def what_changes(optimizers: Mapping[str, Any], schedulers: Mapping[str, Any]) -> str:
-    """Return in words what may have changed a rate that schedulers should have kept."""
+    """Describe what may have changed a rate that schedulers should have kept."""
     given = {id(each) for each in flat(schedulers.values())}
     unlisted = dict.fromkeys(
         type(each).__name__
@@ -167,7 +167,7 @@ def what_changes(optimizers: Mapping[str, Any], schedulers: Mapping[str, Any]) -
 
 
 def _keeps_changes(scheduler: Any) -> bool:
-    """Return whether half the rate now leads to half the rate at the next step; try it on a copy."""
+    """Return whether halving the rate also halves the rate at the next step; try it on a copy."""
     try:
         full, half = (_next_rates(scheduler, factor) for factor in (1.0, 0.5))
     except (AttributeError, NotImplementedError):

@@ -1,4 +1,4 @@
-"""The parameters of optimizers by their names: at a resume, each gets the state of the parameter of its name."""
+"""The parameters of optimizers by name: a resume gives each parameter the state that was saved under its name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parameter_names(model: nn.Module, optimizer: Any) -> list[list[str]]:
 
 
 def mismatch(kind: str, saved: Names, began: Names, present: Names, known: Sequence[str]) -> str:
-    """Describe why an optimizer cannot get the state of the file; return "" if it can.
+    """Describe why an optimizer cannot load the state of the file; return "" if it can.
 
     Args:
         kind: The optimizer's class.
@@ -53,7 +53,7 @@ def mismatch(kind: str, saved: Names, began: Names, present: Names, known: Seque
 
 
 def arrange(model: nn.Module, optimizer: Any, saved: Names) -> None:
-    """Give an optimizer the groups of parameters that the file has; train those that it did not have.
+    """Add the parameter groups of the file to an optimizer, and let the added parameters require gradients.
 
     Args:
         model: The module that has the parameters.
@@ -79,7 +79,7 @@ def arrange(model: nn.Module, optimizer: Any, saved: Names) -> None:
 
 
 def in_order_of(state: Mapping[str, Any], saved: Names, present: Names) -> Mapping[str, Any]:
-    """Return an optimizer's state with the parameters of each group in the order of the present ones.
+    """Return an optimizer's state with the parameters of each group in their current order.
 
     A state without torch's groups, as that of an optimizer that holds another one, is returned as it is.
     """

@@ -1,4 +1,4 @@
-"""Learning rates as updates use them, and as schedulers would have given them without a change."""
+"""The learning rates of updates, and those that schedulers would have set without a change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .wrappers import inner_optimizers, shares_groups, unwrapped_scheduler
 
 
 class RateTracker:
-    """Notes learning rates when optimizers make updates.
+    """Stores learning rates when optimizers make updates.
 
     Args:
         optimizers: The optimizers by name; they may be replaced in this mapping.
@@ -36,7 +36,7 @@ class RateTracker:
         return {name: unwrapped_scheduler(each) for name, each in self._schedulers.items()}
 
     def hold(self) -> RateHold:
-        """Return the rates of the next updates; those of schedules that are followed are noted at the same time."""
+        """Return the rates of the next updates; those of followed schedules are stored at the same time."""
         self.release()
         self._hold = hold = RateHold(self._optimizers, self._advance)
         self._reference = weakref.ref(hold, _forget)
@@ -45,27 +45,37 @@ class RateTracker:
         return hold
 
     def release(self) -> None:
-        """Leave the rates that were returned last as they are."""
+        """Stop replacing the rates that were returned last."""
         if self._hold is not None:
             _forget(self._reference)
             self._hold = self._reference = None
 
-    def follow(self) -> Callable[[], Mapping[str, float] | None]:
-        """Return a function that returns the rates that the schedulers would have given without a change from now on.
+    def follow(self, rates: Mapping[str, float] | None = None) -> Callable[[], Mapping[str, float] | None]:
+        """Return a function that returns the rates that the schedulers would have set without a change from now on.
 
         They are those of the last update at which rates were noted; None if a scheduler cannot be followed.
+
+        Args:
+            rates: The rates that they would have given by now; None for the present ones.
         """
+        given = rates or {}
+        present = {name: rate.value for name, rate in named_rates(self._optimizers).items() if name in given}
+        factors = {name: given[name] / rate for name, rate in present.items() if rate}
         places = {name: (id(rate.optimizer), rate.group) for name, rate in named_rates(self._optimizers).items()}
         names = {id(each): name for name, each in self._optimizers.items()}
         parallel = ParallelSchedules(self._optimizers, self.schedulers().values())
         self._followed.add(parallel)
 
-        def rates() -> Mapping[str, float] | None:
+        def scheduled() -> Mapping[str, float] | None:
             if not parallel.known or not {id(each) for each in self._optimizers.values()} >= names.keys():
                 return None  # an optimizer was replaced
-            return {name: parallel.rate(names[optimizer], group) for name, (optimizer, group) in places.items()}
+            return {
+                name: parallel.rate(names[optimizer], group) * factors.get(name, 1.0)
+                for name, (optimizer, group) in places.items()
+                if not rates or name in factors
+            }
 
-        return rates
+        return scheduled
 
     def _advance(self) -> None:
         for each in self._followed:
@@ -73,7 +83,7 @@ class RateTracker:
 
 
 class RateHold(LazyMetrics):
-    """Name to the learning rate of an optimizer's next update; until it makes one, to the present rate.
+    """Name to the learning rate of an optimizer's next update; until the update, the current rate.
 
     Tensors stay on their device. While it is among ``HOLDS``, an optimizer that it does not know must not train the
     parameters of those that it knows.
@@ -89,10 +99,10 @@ class RateHold(LazyMetrics):
         self._rates = named_rates(optimizers)
         self._values = {name: _copied(rate) for name, rate in self._rates.items()}
         self.done: set[int] = set()
-        """Optimizers of which nothing is to be noted any more, each as its ``id``."""
+        """The ``id`` of each optimizer whose rates are no longer stored."""
 
     def before_update(self, optimizer: Any) -> None:
-        """Note the rates of an optimizer that is about to make an update.
+        """Store the rates of an optimizer that is about to make an update.
 
         Raises:
             LoopError: It trains the parameters of an optimizer that the subject holds in its place.
@@ -125,7 +135,7 @@ def _copied(rate: GroupLearningRate) -> Any:
 
 
 HOLDS: list[weakref.ref[RateHold]] = []
-"""The holds to which optimizers report their updates."""
+"""The ``RateHold`` objects to which optimizers report their updates."""
 
 
 def _forget(reference: weakref.ref[RateHold] | None) -> None:

@@ -1,4 +1,4 @@
-"""Undo what a load has changed if it fails, so that a restore is complete or changes nothing."""
+"""Undo the changes of a failed load, so that a restore is complete or changes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .weights import UNINITIALIZED
 
 @contextmanager
 def undone_on_error(model: nn.Module, components: TrainingComponents, kinds: Sequence[str]) -> Generator[None]:
-    """Return a context that restores the weights, and the components of some kinds, if it is left by an error."""
+    """Return a context that restores the weights, and the components of some kinds, if the block raises."""
     state = model.state_dict()
     weights = OrderedDict((name, value) for name, value in state.items() if _has_values(value))
     vars(weights).update(vars(state))  # the versions of the modules

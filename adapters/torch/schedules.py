@@ -1,4 +1,4 @@
-"""The rates that learning rate schedulers would give if nothing else changed a rate."""
+"""The rates that learning rate schedulers would set if nothing else changed a rate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def flat(schedulers: Iterable[Any]) -> Iterator[Any]:
 
 
 class ParallelSchedules:
-    """Copies of schedulers that step as often as these, from the present rates on.
+    """Copies of schedulers that make the same steps, starting from the current rates.
 
     Args:
         optimizers: The optimizers by name.
@@ -32,7 +32,7 @@ class ParallelSchedules:
         self._groups = {name: _copied_groups(each) for name, each in optimizers.items()}
         self._pairs: list[tuple[Any, Any]] = []
         self.known = True
-        """Whether every scheduler could be copied, and its copy has followed."""
+        """Whether every scheduler was copied, and each copy has made the same steps."""
         for scheduler in schedulers:
             name = next((name for name, each in optimizers.items() if drives(scheduler, each)), None)
             if name is not None:
@@ -78,7 +78,7 @@ def _copied(scheduler: Any, groups: list[dict[str, Any]]) -> Any:
 
 
 def _advance(scheduler: Any, its_copy: Any) -> bool:
-    """Step the copy as often as the scheduler; return whether it is at the same place then."""
+    """Step the copy as often as the scheduler; return whether both then have the same step count."""
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         return True  # it only lowers the rate, by metrics that are not known here
     for _ in range(_steps(scheduler) - _steps(its_copy)):
@@ -87,7 +87,7 @@ def _advance(scheduler: Any, its_copy: Any) -> bool:
 
 
 def _steps(scheduler: Any) -> int:
-    """Return how often a scheduler has stepped, counted from a place of its own."""
+    """Return how often a scheduler has stepped, counted from a start of its choice."""
     if scheduler.__class__.step is torch.optim.lr_scheduler.LRScheduler.step:
         return int(scheduler._step_count)  # noqa: SLF001 - it also grows if the place is set
     if "last_epoch" in vars(scheduler):

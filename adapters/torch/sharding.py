@@ -1,4 +1,4 @@
-"""The state of a training in the layout of a sharded checkpoint, as ``torch.distributed.checkpoint`` (DCP) has it."""
+"""The state of a training in the layout of a sharded checkpoint of ``torch.distributed.checkpoint`` (DCP)."""
 
 # states are nested values of any kind
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
@@ -13,24 +13,29 @@ from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
+from trainbus.limits import KEY_LENGTH
+
 from ..shared.torch_ranks import rank_and_size
 from .parameter_names import has_groups, parameter_names
 from .weights import weights_of
 
 RANKS = "ranks"
-"""Key of the state that one rank has alone: rank to a tuple (DCP does not split it) of its random state and buffers."""
+"""Key of the state that differs between ranks: rank to a tuple (DCP does not split it) of random state and buffers."""
 WITHOUT_TENSORS, LITERAL = "trainbus", "trainbus:"
 """First item of a tuple that holds a mapping, and prefix of a key that is not text, such as a number."""
 
 
 def is_sharded(value: object) -> TypeGuard[Any]:
-    """Return whether a tensor is a DTensor, or a module has such parameters."""
+    """Return whether a tensor is a DTensor, or a module has such parameters, also while FSDP2 has gathered them."""
     module = sys.modules.get("torch.distributed.tensor")  # without this import nothing can be sharded
     if module is None:
         return False
-    if isinstance(value, nn.Module):
-        return any(isinstance(tensor, module.DTensor) for tensor in value.parameters())
-    return isinstance(value, module.DTensor)
+    if not isinstance(value, nn.Module):
+        return isinstance(value, module.DTensor)
+    if any(isinstance(tensor, module.DTensor) for tensor in value.parameters()):
+        return True
+    wrapped = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ())
+    return any(isinstance(each, wrapped) for each in value.modules())
 
 
 def is_fsdp1(model: nn.Module) -> bool:
@@ -52,7 +57,7 @@ def sharded_like(local: Tensor, model: Any) -> Tensor:
 
 
 class ShardedLayout:
-    """Converts a state to its sharded layout: by names, as ``torch.distributed.checkpoint.state_dict`` has it.
+    """Converts a state to its sharded layout: by names, as in ``torch.distributed.checkpoint.state_dict``.
 
     The training thread creates it between two steps: while FSDP computes, the model has other parameters.
 
@@ -91,7 +96,7 @@ class ShardedLayout:
 
 
 def from_sharded(sharded: Mapping[str, Any], model: nn.Module, optimizers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state that ``ShardedLayout.to_sharded`` was given.
+    """Return the state from which ``ShardedLayout.to_sharded`` made this one.
 
     Instead of "random" it has "own": the random state and the buffers that this rank had alone, or None if the number
     of ranks has changed.
@@ -115,7 +120,7 @@ def from_sharded(sharded: Mapping[str, Any], model: nn.Module, optimizers: Mappi
 
 
 def _encode_mappings(value: Any) -> Any:
-    """Put each mapping without tensors into a tuple; make text of the keys of all other mappings, also in lists.
+    """Put each mapping without tensors into a tuple; convert the keys of all other mappings to text, even in lists.
 
     DCP flattens mappings, turns their keys into text and drops empty ones.
 
@@ -142,8 +147,10 @@ def _decode_mappings(value: Any) -> Any:
 
 
 def _decode_key(key: Any) -> Any:
-    """Return the key that was made text; a list without tensors keeps its mappings with keys of any type."""
+    """Return the key that was converted to text; a list without tensors keeps its mappings with keys of any type."""
     encoded = isinstance(key, str) and key.startswith(LITERAL)
+    if encoded and len(key) > KEY_LENGTH:
+        raise ValueError(f"a key that is no text has {len(key):,} characters; the limit is {KEY_LENGTH:,}")
     return literal_eval(key.removeprefix(LITERAL)) if encoded else key
 
 

@@ -19,7 +19,7 @@ from .sharding import is_sharded, sharded_like
 from .weights import UNINITIALIZED
 
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Bytes per number to a type of that size that NumPy has too."""
+"""Bytes per number to a type of this size that NumPy also has."""
 
 SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 PLAIN = SCALARS | {torch.dtype, torch.device, torch.Size, torch.layout}
@@ -53,7 +53,7 @@ def to_cpu_state(value: Any, where: str, *, copied: bool = False, buffers: HostB
 
 
 class _Converter:
-    """Converts one value; tensors that are tied stay tied."""
+    """Converts one value; tied tensors stay tied."""
 
     def __init__(self, *, copied: bool, buffers: HostBuffers | None) -> None:
         self.lenient = copied
@@ -61,7 +61,7 @@ class _Converter:
         self.buffers = HostBuffers(empty_on_cpu) if buffers is None else buffers
         self.moved: dict[Any, Tensor] = {}
         self.pending: list[Copy] = []
-        """Copies to make at the end of the walk."""
+        """Copies to make at the end of the traversal."""
 
     def convert(self, value: Any, where: str) -> Any:
         if isinstance(value, Tensor):

@@ -44,7 +44,7 @@ from .rate_tracker import RateTracker
 from .sharding import is_fsdp1, is_sharded
 from .state_dict import empty_on_cpu
 from .training_state import DCP, SAFETENSORS, Snapshot, TrainingState
-from .weights import UNINITIALIZED, as_array, named_weights, unwrapped
+from .weights import UNINITIALIZED, as_array, joins, named_weights, unwrapped
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
 
@@ -142,6 +142,10 @@ class TorchSubject:
             return None
         return TorchRanks(self.timeout)
 
+    def joins_ranks(self) -> bool:
+        """Return whether the model is inside ``DistributedDataParallel.join``, or has been."""
+        return joins(self.model)
+
     def saves_sharded(self, suffix: str) -> bool:
         """Return whether the suffix is .dcp."""
         return suffix == DCP
@@ -162,6 +166,7 @@ class TorchSubject:
             return (DCP,)
         return (".pt", ".pth", SAFETENSORS, DCP) if weights_only else (".pt", ".pth", DCP)
 
+    @checked("save", "for example save(path, weights_only=True)")
     def save(self, path: str | Path, *, weights_only: bool) -> object:
         """Write a file for ``torch.load(path, weights_only=True)``, with all tensors on the CPU.
 
@@ -198,8 +203,9 @@ class TorchSubject:
         self._buffers.drop_unused()
         return self._writer(state)
 
+    @checked("load", "for example load(path)")
     def load(self, path: str | Path) -> None:
-        """Load what ``save`` or a plain ``torch.save(model.state_dict(), path)`` wrote, into the existing tensors.
+        """Load a file of ``save``, or of ``torch.save(model.state_dict(), path)``, into the existing tensors.
 
         A sharded directory fits any number of ranks: each rank reads what it needs.
 
@@ -218,11 +224,11 @@ class TorchSubject:
         return self._state.snapshot()
 
     def snapshot_needs_complete_file(self) -> bool:
-        """Return whether there are objects in ``extra``, which come back with the weights."""
+        """Return whether there are objects in ``extra``, which are restored with the weights."""
         return bool(self.extra)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Fill the model's tensors in place, so that optimizers still hold them, and restore ``extra``.
+        """Fill the model's tensors in place, since optimizers hold references to them, and restore ``extra``.
 
         Raises:
             CheckpointError: The model has changed its form since; nothing has changed then.
@@ -267,14 +273,17 @@ class TorchSubject:
         """Note no more rates."""
         self._rates.release()
 
-    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+    def follow_schedules(
+        self, epoch: int, rates: Mapping[str, float] | None = None
+    ) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedulers would have given from now on."""
-        return self._rates.follow()
+        return self._rates.follow(rates)
 
     def what_changes(self, name: str) -> str:
         """Return in words what else may have changed a rate: schedulers that were not given, or the loop."""
         return what_changes(self.optimizers, self._rates.schedulers())
 
+    @checked("replace", "give schedulers by name: replace(optimizer, scheduler=scheduler)")
     def replace(
         self,
         optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer],
@@ -288,6 +297,8 @@ class TorchSubject:
         Raises:
             SettingsError: An argument has the wrong type.
         """
+        if cast("object", optimizer) is None:
+            raise SettingsError("replace(None): give the optimizers that the script trains on with")
         optimizers, schedulers = optimizers_by_name(optimizer), by_name("scheduler", scheduler)
         for present, given in (self.optimizers, optimizers), (self.schedulers, schedulers):
             present.clear()

@@ -13,6 +13,7 @@ from torch import nn
 
 from trainbus import CheckpointError
 from trainbus.checkpoints.host_buffers import HostBuffers
+from trainbus.storage.atomic_file import reading
 
 from ..shared.torch_rng import random_state, set_random_state
 from .components import TrainingComponents
@@ -90,17 +91,19 @@ class TrainingState:
         """
         optimizers = self.components.optimizers
         shards: Any = None
-        if path.suffix == DCP:
-            from .files import dcp  # noqa: PLC0415 - not every build of torch has what it needs
+        with reading(path):
+            if path.suffix == DCP:
+                from .files import dcp  # noqa: PLC0415 - not every build of torch has what it needs
 
-            shards = dcp.Shards(path)
-            found = from_sharded(shards.outline(), self.model, optimizers)
-        else:
-            found = _format(path).read(path)
-        complete = isinstance(found.get("trainbus"), dict)
-        if reason := self._mismatch(found, path) if complete else mismatch(self.model, found):
+                shards = dcp.Shards(path)
+                found = from_sharded(shards.outline(), self.model, optimizers)
+            else:
+                found = _format(path).read(path)
+            complete = isinstance(found.get("trainbus"), dict)
+            reason = self._mismatch(found, path) if complete else mismatch(self.model, found)
+        if reason:
             raise CheckpointError(f"{str(path)!r} does not fit: {reason}")
-        with undone_on_error(self.model, self.components, self.components.kinds if complete else ()):
+        with reading(path), undone_on_error(self.model, self.components, self.components.kinds if complete else ()):
             names: Mapping[str, Names] = found["trainbus"].get("parameters", {}) if complete else {}
             for name in optimizers.keys() & names:
                 arrange(self.model, optimizers[name], names[name])

@@ -153,6 +153,11 @@ def unwrapped(module: nn.Module) -> nn.Module:
     return module
 
 
+def joins(model: nn.Module) -> bool:
+    """Return whether the model is inside ``DistributedDataParallel.join``, or has been: torch keeps the mark."""
+    return any(getattr(getattr(each, "_join_config", None), "enable", False) for _, each in modules_of(model))
+
+
 def _wrapped_name(module: nn.Module) -> str | None:
     """Return the attribute under which a wrapper holds its module; None if it is not a wrapper."""
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):

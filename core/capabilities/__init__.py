@@ -6,7 +6,7 @@ capability (an estimator without a learning rate, for example), its optional met
 
 from .checks import Refuses, has, in_words, missing, saves_in_background
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
-from .processes import HasRanks, Ranks, Sharded
+from .processes import HasRanks, JoinsRanks, Ranks, Sharded
 from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable, SnapshotsMore
 from .training import (
     DrawsProgress,
@@ -33,6 +33,7 @@ __all__ = [
     "HasStateDict",
     "HasTrace",
     "HasWeights",
+    "JoinsRanks",
     "Node",
     "Ranks",
     "Refuses",

@@ -1,4 +1,4 @@
-"""Capabilities that show what a model consists of and what it computes."""
+"""Capabilities that show the parts of a model and what it computes."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 
 class Ranks(Protocol):
-    """The processes that train one model together, as one of them sees them.
+    """The processes that train one model together, from the view of one of them.
 
     ``all_reduce_sum``, ``all_reduce_max``, ``broadcast`` and ``gather`` are collective: every rank calls them in the
     same order, with values of the same shape, and waits for the others. Values are plain JSON data. If another process
@@ -62,6 +62,15 @@ class HasRanks(Protocol):
 
     def ranks(self) -> Ranks | None:
         """Return a new group of the processes that train it; None if this process trains alone."""
+        ...
+
+
+@runtime_checkable
+class JoinsRanks(Protocol):
+    """A subject whose ranks may serve the others' collective operations once they have no batches left."""
+
+    def joins_ranks(self) -> bool:
+        """Return whether they do so now, as inside ``DistributedDataParallel.join``."""
         ...
 
 

@@ -56,7 +56,7 @@ class SnapshotsMore(Protocol):
     """A subject whose snapshots hold more than its files of weights, such as averages of the weights."""
 
     def snapshot_needs_complete_file(self) -> bool:
-        """Return whether only a complete file holds all of a snapshot."""
+        """Return whether only a complete file holds a complete snapshot."""
         ...
 
 

@@ -31,28 +31,34 @@ class HasLearningRate(Protocol):
 
 @runtime_checkable
 class TracksLearningRate(Protocol):
-    """A subject that sees when its learning rates are used, and knows the schedules that change them."""
+    """A subject that can detect when its learning rates are used, and knows the schedules that change them."""
 
     def hold_learning_rates(self) -> Mapping[str, float]:
-        """Return the learning rates as the next weight update uses them, each once its optimizer has made one.
+        """Return the learning rates of the next weight update; each is final when its optimizer has made an update.
 
         Until then it is the present rate. What an earlier call has returned need not change any more.
         """
         ...
 
     def release_learning_rates(self) -> None:
-        """Note no more rates until the next call of ``hold_learning_rates``: the epoch or the run has ended."""
+        """Stop storing rates until the next call of ``hold_learning_rates``: the epoch or the run has ended."""
         ...
 
-    def follow_schedules(self) -> Callable[[], Mapping[str, float] | None]:
+    def follow_schedules(
+        self, epoch: int, rates: Mapping[str, float] | None = None
+    ) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedules would have given without a change from now on.
 
         They are those of the update after which ``hold_learning_rates`` has its rates. None if that is unknown.
+
+        Args:
+            epoch: The present epoch or, before the first one, the one in which a run was interrupted.
+            rates: The rates that the schedules would have given by now; None for the present ones.
         """
         ...
 
     def what_changes(self, name: str) -> str:
-        """Return in words what else may have changed a rate, and what to do about it.
+        """Describe what else may have changed a rate, and how to fix it.
 
         Args:
             name: The name of the rate.

@@ -22,7 +22,7 @@ from .collective_commit import Write, commit_collectively
 from .commit import Checkpoint, commit
 
 _JOBS_OF: WeakKeyDictionary[threading.Thread, SimpleQueue[SaveJob | None]] = WeakKeyDictionary()
-"""The running threads for which the exit of the process waits."""
+"""The running threads, for which the process waits before it exits."""
 
 
 class PendingFile(NamedTuple):
@@ -36,7 +36,7 @@ class PendingFile(NamedTuple):
     in_parts: bool = False
     """Whether the payload is a directory (see ``trainbus.storage.sharded_directory``)."""
     ranks: Ranks | None = None
-    """The ranks that write it together; None if this process writes it alone."""
+    """The ranks that write it together; None if only this process writes it."""
     rank_state: str = ""
     """This rank's own state, if rank 0 has not gathered it."""
     write_history: Callable[[], object] | None = None
@@ -65,12 +65,12 @@ class SaveJob:
     error: BaseException | None = None
     """The error that ended the job early."""
     abandoned: bool = False
-    """Whether files that are not committed yet must not be."""
+    """Whether files that are not committed yet must not be committed."""
     done: threading.Event = field(default_factory=threading.Event)
-    """Set when nothing needs to wait for the job."""
+    """Set when the job is finished."""
 
     def run(self) -> None:
-        """Write each file, also after another one failed, then call ``then``."""
+        """Write each file, even if another one has failed, then call ``then``."""
         try:
             for file in self.files:
                 write = partial(self._write, file)
@@ -101,8 +101,8 @@ class SaveJob:
 class AsyncWriter:
     """Runs one save job at a time, at once or in the background; the next one waits until it has finished.
 
-    So every save is made, files appear in the order of the decisions, and memory for one copy of the state is enough
-    for a disk of any speed.
+    So no save is skipped, files appear in the order of the decisions, and one copy of the state is enough, however slow
+    the disk is.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class AsyncWriter:
         """Whether the thread has exchanged messages with other ranks."""
 
     def submit(self, job: SaveJob, *, background: bool) -> None:
-        """Run a job, before this returns or in the background thread; the last job must have been collected."""
+        """Run a job, now or in the background thread; the previous job must have been collected."""
         self._job = job
         if not background:
             job.done.set()  # nothing waits for it, even if an interrupt ends this
@@ -134,7 +134,8 @@ class AsyncWriter:
         """Wait until the background job is done.
 
         Raises:
-            KeyboardInterrupt: The user interrupted the waiting; files that are not committed yet will not be.
+            KeyboardInterrupt: The user has interrupted the wait; files that are not committed yet will not be
+                committed.
         """
         if self._job is None or self._job.abandoned:
             return
@@ -148,8 +149,7 @@ class AsyncWriter:
     def abandon(self) -> None:
         """Do not commit the file that is being written, and do not wait for it.
 
-        The exit of the process waits for it nevertheless if other ranks take part: they end it at the latest when
-        their group's timeout is over.
+        If other ranks take part, the process still waits for it before it exits, at most until the group's timeout.
         """
         if self._job is not None:
             self._job.abandoned = True
@@ -158,7 +158,7 @@ class AsyncWriter:
         atexit.unregister(self.wait)
 
     def collect(self, *, wait: bool) -> SaveJob | None:
-        """Return the finished job, once; None if there is none, or if it is running and ``wait`` is False.
+        """Return the finished job once; None if there is none, or if it is running and ``wait`` is False.
 
         Raises:
             BaseException: The error that ended the job early.
@@ -186,7 +186,7 @@ def _run_jobs(jobs: SimpleQueue[SaveJob | None]) -> None:
 def _end_threads() -> None:
     """Wait until the threads have ended: one that has used collectives and outlives the interpreter aborts the process.
 
-    The interpreter ends the threads that are left when they next ask for its lock. That unwinds torch's C++ frames and
+    The interpreter ends remaining threads when they next acquire the GIL. This unwinds torch's C++ frames and
     thread-local objects, which calls ``std::terminate``.
     """
     for thread, jobs in list(_JOBS_OF.items()):

@@ -23,7 +23,7 @@ from .writer_group import WriterGroup
 
 
 class Written(NamedTuple):
-    """The files that were written or not written since the last call."""
+    """The files that were written, or failed, since the last call."""
 
     committed: tuple[Checkpoint, ...] = ()
     failed: tuple[FailedSave, ...] = ()
@@ -66,7 +66,7 @@ class CheckpointWriter:
         snapshots: The snapshots in memory, which are mirrored to disk.
         group: The ranks that write together.
         source: Returns the state of the run that a checkpoint stores.
-        failures: Records what could not be written.
+        failures: Records files that could not be written.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class CheckpointWriter:
         self.directories: tuple[Location, ...] = ()
         """The directories that the run has locked."""
         self.start = StartDirectory()
-        """Where relative paths start."""
+        """The directory in which relative paths start."""
         self._subject = subject
         self._snapshots = snapshots
         self._group = group
@@ -111,7 +111,7 @@ class CheckpointWriter:
 
         Args:
             decision: The saves, and the decision that each checkpoint stores.
-            other_ranks: What each checkpoint stores of the ranks after rank 0.
+            other_ranks: The states of all ranks except rank 0, which each checkpoint stores.
             background: Whether a thread writes a copy of the state; this method then returns before the files exist.
             after: Called after every file was written or has failed, by the thread that writes them.
         """
@@ -151,7 +151,7 @@ class CheckpointWriter:
         self._writer.submit(job, background=background and bool(job.files or mirror))
 
     def _tolerated(self, error: Exception) -> CheckpointError:
-        """Return the error of a save that may fail; raise it unless every save that was asked for allows that."""
+        """Return the error of a failed save; raise it unless every requested save may fail."""
         if isinstance(error, CheckpointError):
             return error
         asked = [action for actions in self._requested.values() for action in actions]
@@ -191,7 +191,7 @@ class CheckpointWriter:
         return Written(tuple(committed), tuple(failed))
 
     def as_given(self, failed: Iterable[FailedSave]) -> list[FailedSave]:
-        """Return failures with the paths, also those in their errors, as they were asked for."""
+        """Return the failures, and their errors, with the paths as the plugins gave them."""
         given = {self.start.fixed(path): path for path in self._requested}
         found: list[FailedSave] = []
         for each in failed:
@@ -205,7 +205,7 @@ class CheckpointWriter:
         return plugins_with_failed_saves((action for same in self._requested.values() for action in same), failed)
 
     def abandon(self) -> None:
-        """Do not publish the file that is being written, and do not wait for it."""
+        """Do not commit the file that is being written, and do not wait for it."""
         self._writer.abandon()
 
     def wait(self) -> None:
@@ -251,7 +251,7 @@ class CheckpointWriter:
         return has(self._subject, SnapshotsMore) and self._subject.snapshot_needs_complete_file()
 
     def _holds_snapshot(self, *, weights_only: bool) -> bool:
-        """Return whether such a checkpoint holds all of a snapshot of the same moment."""
+        """Return whether such a checkpoint holds the complete snapshot of the same moment."""
         return not (weights_only and self._snapshots_more)
 
     def _saves_snapshots(self) -> bool:

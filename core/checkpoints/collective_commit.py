@@ -27,10 +27,10 @@ def commit_collectively(
 
     Args:
         ranks: The ranks that write; nothing else may use this communicator meanwhile.
-        path: The path of the payload; rank 0's counts.
+        path: The path of the payload; rank 0's is used.
         write: As in ``write_collectively``.
         rank_state: This rank's own state, which becomes a part of the payload; empty for none.
-        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``; rank 0's count.
+        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``; rank 0's are used.
 
     Returns:
         The checkpoint; its entry has the run state and the parts on rank 0 only.
@@ -59,11 +59,11 @@ def write_collectively(ranks: Ranks, write: Write, publish: Callable[[Write], An
         ranks: The ranks that write; nothing else may use this communicator meanwhile.
         write: Fills the staged directory; if it fails on one rank, it raises on all of them. On rank 0 it may return
             the list of all parts.
-        publish: Called on rank 0 with a function that lets all ranks write to the path that it is given; stages and
+        publish: Called on rank 0 with a function of a path, which lets all ranks write to this path; stages and
             publishes the payload, and returns plain data.
 
     Returns:
-        What ``publish`` returned, on every rank.
+        The result of ``publish``, on every rank.
 
     Raises:
         CheckpointError: A rank could not write.

@@ -1,9 +1,9 @@
 """One checkpoint: a payload and, next to it, a manifest that assigns each content its run state.
 
-Two files cannot be renamed at once, so the manifest is written ahead: before the payload's rename it lists the contents
-that may then be found, old and new, each with its digest and its run state; after the rename it drops the old one.
-After a crash, the digest of the payload on the disk identifies the right entry. A payload may be a
-directory (see ``trainbus.storage.sharded_directory``).
+Two files cannot be renamed in one step, so the manifest is written first: before the payload is renamed, it lists the
+old and the new content, each with its digest and its run state. After the rename it drops the old one. After a crash,
+the digest of the payload on the disk identifies the right entry. A payload may be a directory (see
+``trainbus.storage.sharded_directory``).
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Checkpoint(BaseModel):
 
 
 def commit(path: Location, write: Callable[[Path], object], *, directory: bool = False, **metadata: Any) -> Checkpoint:
-    """Let ``write`` make a file, then replace ``path`` by it together with its run state.
+    """Let ``write`` create a file, then replace ``path`` and its run state with it.
 
-    At every instant, also after a power cut, ``path`` holds the previous content or the complete new one, and the
+    At any time, even after a power failure, ``path`` holds the previous content or the complete new one, and the
     manifest has the run state of that content.
 
     Args:
@@ -138,10 +138,10 @@ def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
 
     Args:
         path: The path of the payload.
-        share: The parts of a directory to verify, if other processes verify the others.
+        share: The parts of a directory that this process verifies.
 
     Raises:
-        CheckpointError: There is no checkpoint, or its content was never committed.
+        CheckpointError: There is no checkpoint, or its content was not committed.
     """
     if isinstance(path, Path) and path.is_dir():
         return _read_directory(path, share)
@@ -170,7 +170,7 @@ def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
 
 
 def _read_directory(path: Path, share: VerificationShare) -> Checkpoint:
-    """Do as ``read`` does: the index decides which entry it is, and that entry's parts are verified."""
+    """Do the same as ``read``: find the entry by the index, and verify the parts of this entry."""
     while True:
         entries = entries_of(path)
         if not entries:
@@ -184,7 +184,7 @@ def _read_directory(path: Path, share: VerificationShare) -> Checkpoint:
 
 
 def present_entries(path: Path, entries: Iterable[ManifestEntry]) -> list[ManifestEntry]:
-    """Return the entries whose index is in the directory; usually one."""
+    """Return the entries whose index is in the directory; usually one entry."""
     return [entry for entry in entries if has_index_of(path, entry.parts)]
 
 
@@ -196,7 +196,7 @@ def remove(path: Location) -> None:
 
 @contextmanager
 def local_copy(path: Location, digest: str = "") -> Generator[Path]:
-    """Provide the payload at ``path`` as a file on this machine, to load it.
+    """Provide the payload at ``path`` as a local file, to load it.
 
     Raises:
         CheckpointError: It cannot be read, or a downloaded file does not have this digest.

@@ -1,4 +1,4 @@
-"""Finding checkpoints: the state of each one in a directory, the newest intact one, and the debris of dead writers."""
+"""Find the checkpoints in a directory and the newest intact one, and remove files that killed writers have left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CheckpointInfo(NamedTuple):
     entry: ManifestEntry | None
     """The manifest's entry for the payload; None if no manifest has one."""
     flaw: str = ""
-    """The damage of the payload, as far as it was verified; empty if none was found."""
+    """The damage that was found in the payload; empty if none was found."""
 
 
 def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
@@ -63,7 +63,7 @@ def payloads_in(directory: Location) -> list[Location]:
 def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[CheckpointInfo]]:
     """Return the intact checkpoint of the latest step (None if there is none) and the ones skipped before it.
 
-    Skipped are those that are damaged, missing or of unknown step. Steps decide, never clocks.
+    Checkpoints that are damaged, missing or of unknown step are skipped. The order is that of the steps, not of times.
 
     Raises:
         CheckpointError: The directory cannot be read.
@@ -128,7 +128,7 @@ def history_flaws(found: Iterable[CheckpointInfo]) -> dict[Location, str]:
 
 
 def remove_debris(directory: Location) -> None:
-    """Remove what dead writers left in ``directory``; call this only while holding its lock."""
+    """Remove files that killed writers have left in ``directory``; call this only while holding its lock."""
     backend_for(directory).remove_debris()
     for path in payloads_in(directory) if isinstance(directory, Path) else ():
         if isinstance(path, Path) and holds_parts(path) and (present := present_entries(path, entries_of(path))):
@@ -136,7 +136,7 @@ def remove_debris(directory: Location) -> None:
 
 
 def _inspect(path: Location, *, verify: bool, share: VerificationShare = EVERY_PART) -> CheckpointInfo | None:
-    """Return the state of a path, None without payload and manifest; after a crash only a digest finds the entry."""
+    """Return the state of a path, None without payload and manifest; after a crash, the digest finds the entry."""
     try:
         entries = entries_of(path)
         size = _size(path, entries)

@@ -24,9 +24,9 @@ _FORBIDDEN = '/\\:*?"<>|'
 """Separators, and characters with a special meaning on Windows."""
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
 _FORMAT_LIKE = re.compile(r"[^A-Za-z][\w<>=^+\-#,.% ]*|.?", re.ASCII)
-"""What must be a number format: "{loss:.2q}" is a mistake, but "{AP@[0.5:0.95]}" a name."""
+"""A text that must be a number format: "{loss:.2q}" is a mistake, but "{AP@[0.5:0.95]}" a name."""
 _NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*", re.DOTALL)
-"""Names of no metric: what ``str.format`` takes for a position, a conversion or an attribute of Python."""
+"""Not the name of a metric: ``str.format`` reads it as a position, a conversion or an attribute."""
 _COUNTERS = ("epoch", "batch", "step")
 _INTEGER = frozenset("bcdoxX")
 """Types of format that show integers only."""
@@ -39,7 +39,7 @@ _EXACT = 2**53
 LONGEST = 240
 """Bytes of one part of a path: file systems allow 255, and the name of a manifest needs 14 of them."""
 _DIGITS = 8
-"""Digits of the digest that keeps shortened names apart."""
+"""Digits of the digest that makes shortened names unique."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)[ .]*(\..*)?", re.IGNORECASE)
 """Names that Windows reserves for devices, with any suffix."""
 
@@ -54,7 +54,7 @@ def template_fields(template: str) -> list[str]:
 
 
 def check_template(template: str) -> str:
-    """Return the template if numbers alone can fill it.
+    """Return the template if numbers can fill all of its fields.
 
     Raises:
         ValueError: It is empty, accesses an attribute, converts a value, or has a single brace, a field without a name,
@@ -91,7 +91,7 @@ def check_template(template: str) -> str:
 
 
 def _name_and_format(field: str) -> tuple[str, str]:
-    """Split what is between braces at the last colon, unless that is part of the name.
+    """Split a field at its last colon, unless the colon is part of the name.
 
     >>> [_name_and_format(field) for field in ("loss:.2f", "val:loss", "val:loss:.2f", "top:1:")]
     [('loss', '.2f'), ('val:loss', ''), ('val:loss', '.2f'), ('top:1', '')]
@@ -127,8 +127,8 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     """Return the template with each field replaced by its value.
 
     The path stays in the directory that the template names. In values, separators and unprintable characters become
-    "_", and so do dots that alone would form a part of the path. A part that a value makes too long is shortened and
-    gets a digest that keeps it apart from others. A reserved name gets a leading "_".
+    "_", and so do dots that alone would form a part of the path. If a value makes a part too long, the part is
+    shortened and gets a digest that makes it unique. A reserved name gets a leading "_".
 
     Raises:
         MissingMetric: A field names no known value; the message has the nearest name.
@@ -163,7 +163,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def sibling_path(template: str, stem: str, suffix: str) -> str:
-    """Return the path of a file with a fixed name in the template's innermost directory without a field.
+    """Return the path of a file with a fixed name in the template's deepest directory without a field.
 
     >>> sibling_path("runs/{epoch}/m-{step}.pt", "last", ".pt"), sibling_path("best.weights.h5", "last", ".weights.h5")
     ('runs/last.pt', 'last.weights.h5')

@@ -11,6 +11,7 @@ they become an object of their own, which names the one before it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -23,9 +24,10 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import CheckpointError
+from ..limits import HISTORY_BYTES
 from ..storage.atomic_file import DIFFERS, make_directory, sync
 from ..storage.backend import backend_for
-from ..storage.file_kind import check_regular
+from ..storage.file_kind import check_regular, open_regular
 from ..storage.paths import Location, relative_to, resolve_relative
 
 PREFIX = "trainbus.history-"
@@ -107,14 +109,17 @@ class HistoryLog:
             reference: What the checkpoint names of it, which was read.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: The file cannot be read, or is too long.
         """
         self.path, self._length = path, reference.length
         if not isinstance(path, Path):
             self._records = list(reference.records)
             self._digest = reference.digest
             return
-        data = path.read_bytes()
+        size = path.stat().st_size
+        if size > HISTORY_BYTES:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes", str(path))
+        data = _read(path, size)
         self._hash.update(data)
         self._length = self._written = len(data)
         if len(data) > reference.length:
@@ -187,13 +192,17 @@ def read_history(directory: Location, reference: HistoryReference) -> list[Any]:
     """
     records = list(reference.records)
     seen: set[str] = set()
+    total = 0
     while reference.file:
         place = history_file(directory, reference)
         if place.name in seen:
             raise CheckpointError(f"{str(place)!r} names itself")
         seen.add(place.name)
+        total += reference.length
+        if total > HISTORY_BYTES:
+            raise CheckpointError(f"{str(place)!r} is not read: a history has at most {HISTORY_BYTES:,} bytes")
         try:
-            data = backend_for(place).read()[: reference.length]
+            data = _read(place, reference.length)
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             why = "is missing; move it together with the checkpoint" if missing else f"cannot be read: {error}"
@@ -204,7 +213,7 @@ def read_history(directory: Location, reference: HistoryReference) -> list[Any]:
         before = found[0][1] if found and found[0][0] == BEFORE else None
         records = [*(found if before is None else found[1:]), *records]
         directory = place.parent
-        reference = HistoryReference() if before is None else HistoryReference.model_validate(before)
+        reference = HistoryReference() if before is None else _reference_before(before)
     return records
 
 
@@ -215,7 +224,7 @@ def history_file(directory: Location, reference: HistoryReference) -> Location:
         CheckpointError: It is no file of a history.
     """
     if not _HERE.fullmatch(reference.file):
-        raise CheckpointError(f"{reference.file!r} is not the name of a history")
+        raise CheckpointError(f"{reference.file[:80]!r} is not the name of a history")
     return resolve_relative(directory.resolve() if "/" in reference.file else directory, reference.file)
 
 
@@ -238,7 +247,7 @@ def find_history_flaws(references: Iterable[tuple[Location, HistoryReference]]) 
                 flaws[reference.key] = str(error)
     for place, keys in by_file.items():
         try:
-            data = memoryview(backend_for(place).read())
+            data = memoryview(_read(place, min(HISTORY_BYTES, max(key.length for key in keys))))
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             flaws.update(dict.fromkeys(keys, f"its history is {'missing' if missing else f'unreadable: {error}'}"))
@@ -278,6 +287,29 @@ def reference_in(run_state: Mapping[str, Any]) -> HistoryReference | None:
         return None
 
 
+def _reference_before(found: Any) -> HistoryReference:
+    """Return what an object names before it, which is in the same directory.
+
+    Raises:
+        CheckpointError: It is no history.
+    """
+    try:
+        reference = HistoryReference.model_validate(found)
+    except ValueError:
+        raise CheckpointError("the history names no history before it") from None
+    if not NAME.fullmatch(reference.file) or reference.records:
+        raise CheckpointError(f"{reference.file[:80]!r} is not the name of a history")
+    return reference
+
+
+def _read(path: Location, length: int) -> bytes:
+    """Return the first bytes of a file."""
+    if not isinstance(path, Path):
+        return backend_for(path).read()[:length]
+    with open_regular(path) as file:
+        return file.read(min(length, os.fstat(file.fileno()).st_size))
+
+
 def _line(record: Any) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
@@ -301,7 +333,7 @@ def _valid_records(data: bytes) -> list[Any]:
             if not isinstance(kind, str):
                 raise ValueError(f"it begins with {line[:20]!r}")  # noqa: TRY004 - one error for all of them
             valid = int(record[1]) if kind == BACK else valid
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             raise CheckpointError(f"the history has a line that is no record: {error}") from None
         if kind != BACK:
             found.append(record)

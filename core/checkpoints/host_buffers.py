@@ -1,4 +1,4 @@
-"""Host memory that is kept from one copy of a training's state to the next."""
+"""Host memory that is reused for each copy of the training state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HostBuffers:
     """Keeps one array or tensor for each key, so that only the first copy of a state has to allocate memory.
 
     Args:
-        allocate: Returns memory for a copy of what it is called with; NumPy arrays in C order by default.
+        allocate: Returns memory for a copy of its argument; NumPy arrays in C order by default.
 
     >>> buffers, weights = HostBuffers(), np.ones(3)
     >>> first = buffers.take("weights", weights)

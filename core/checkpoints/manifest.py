@@ -1,4 +1,4 @@
-"""Manifests: the file next to a payload that lists which contents the payload may have, each with its run state."""
+"""Manifests: a file next to each payload, which lists the payload's possible contents, each with its run state."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ..storage.paths import Location
 from ..storage.sharded_directory import Part
 
 _BEFORE, _AFTER = "trainbus.", ".json"
-"""What the name of a manifest adds to that of its payload. It comes first, so that the patterns by which other programs
-look for their files, such as ``snapshot*`` or ``*.pt``, pass over manifests, and ``*`` still moves them along."""
+"""The prefix and suffix that a manifest adds to the name of its payload. With the prefix, patterns such as
+``snapshot*`` or ``*.pt`` do not match manifests; ``*`` matches both.
+"""
 FORMAT: Final = 3
 """Version of the manifests that are read and written here."""
 SIGNED = re.compile(rb'(\{\s*"digest":\s*")([0-9a-f]*)')
@@ -39,7 +40,7 @@ class ManifestEntry(BaseModel):
     step: int
     """Weight updates of the run until then."""
     weights_only: bool = False
-    """Whether the payload holds the weights without the rest of the training state."""
+    """Whether the payload holds only the weights, not the complete training state."""
     reason: str = ""
     """Why it was saved, in words."""
     metrics: dict[str, float] = Field(default_factory=dict[str, float])
@@ -47,7 +48,7 @@ class ManifestEntry(BaseModel):
     written: datetime = Field(default_factory=lambda: datetime.now(UTC))
     """When it was saved."""
     run_state: dict[str, Any] = Field(default_factory=dict[str, Any])
-    """The state of the run that belongs to exactly this content, as plain data."""
+    """The state of the run for this content, as plain data."""
 
     @cached_property
     def text(self) -> str:
@@ -76,7 +77,7 @@ def manifest_of(path: Location) -> Location:
 
 
 def payload_of(path: Location) -> Location | None:
-    """Return the path of the payload whose manifest a path is; None if it is none.
+    """Return the path of a manifest's payload; None if the path is not that of a manifest.
 
     >>> from pathlib import Path
     >>> str(payload_of(Path("runs/trainbus.best.pt.json"))), payload_of(Path("runs/best.pt"))
@@ -106,7 +107,7 @@ def _parse(text: bytes) -> tuple[ManifestEntry, ...]:
 
 
 def manifest_problem(path: Location) -> str:
-    """Return, in words, why a payload's manifest has no entries."""
+    """Describe why a payload's manifest has no entries."""
     manifest = manifest_of(path)
     problem = f"its manifest {manifest.name!r} is "
     try:
@@ -120,7 +121,7 @@ def manifest_problem(path: Location) -> str:
 
 
 def write_manifest(path: Location, entries: list[ManifestEntry]) -> None:
-    """Replace the manifest of a payload by one with these entries, newest first."""
+    """Replace the manifest of a payload with one that has these entries, newest first."""
     start, rest = '{"digest":"', f'","format":{FORMAT},"entries":[{",".join(entry.text for entry in entries)}]}}'
     digest = hashlib.sha256(f"{start}{rest}".encode()).hexdigest()
     backend_for(manifest_of(path)).replace(f"{start}{digest}{rest}")

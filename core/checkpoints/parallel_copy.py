@@ -14,7 +14,7 @@ Copy: TypeAlias = tuple[Array, Array]
 """The target and the source of a copy, of the same shape and type."""
 
 PIECE = 1 << 21
-"""Bytes that a thread copies at a time; at the end, one thread waits for one piece at most."""
+"""Bytes in one piece; at the end, a thread waits for at most one piece."""
 SMALL = 1 << 18
 """Bytes below which copying an array costs less than handing it to a thread."""
 
@@ -22,9 +22,9 @@ SMALL = 1 << 18
 class ParallelCopier:
     """Copies arrays with the calling thread and one helper.
 
-    One thread seldom uses the full memory bandwidth; a second one helps if a processor is free for it. If none is, the
-    caller does not wait: each thread takes piece after piece, so the caller copies what a sleeping helper leaves.
-    Threads that split the work evenly, like those of numerical libraries, wait for the slowest.
+    One thread rarely uses the full memory bandwidth; a second one helps if a processor is free. If not, the caller does
+    not wait: each thread takes the next piece when it is ready, so the caller copies all pieces while the helper
+    sleeps. Threads that split the work evenly, as in numerical libraries, wait for the slowest one.
     """
 
     def __init__(self) -> None:

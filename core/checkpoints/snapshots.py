@@ -1,18 +1,21 @@
-"""Snapshots that decisions keep by name: in memory, and in files from which a resumed run restores them."""
+"""Named snapshots of the subject: in memory, and in files from which a resumed run restores them."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from ..capabilities import Ranks
 from ..errors import CheckpointError
-from ..storage.atomic_file import RESERVED, fill, suffix_of
-from ..storage.backend import backend_for, digest_at
+from ..storage.atomic_file import RESERVED, copy, fill, suffix_of
+from ..storage.backend import backend_for, digest_at, existing
 from ..storage.paths import Location, StartDirectory, location, relative_to, resolve_relative
-from ..storage.sharded_directory import digest_of_parts, publish_parts, stage_parts
+from ..storage.sharded_directory import digest_of_parts, link_parts, publish_parts, stage_parts
 from .collective_commit import Write, write_collectively
 from .commit import Checkpoint
 from .discovery import payloads_in
@@ -29,19 +32,32 @@ class SnapshotFile(NamedTuple):
     digest: str
 
 
+class SnapshotReference(BaseModel):
+    """What a checkpoint says of one slot."""
+
+    file: str | None = None
+    """The path of its file, relative to the checkpoint's directory; None if the checkpoint holds the snapshot."""
+    digest: str = ""
+    lost: bool = False
+    """Whether the snapshot could not be written."""
+
+
+_REFERENCES: TypeAdapter[dict[str, SnapshotReference]] = TypeAdapter(dict[str, SnapshotReference])
+
+
 class SnapshotStore:
     """The snapshots of a run, each in a named slot.
 
-    A checkpoint's run state names the file of each slot, so that a run that resumes from the checkpoint can restore
-    what was kept long before it. If one decision both keeps and saves, the checkpoint itself holds the snapshot; the
-    slot's file is then a second name of the checkpoint, which costs nothing and stays if the checkpoint is replaced.
+    A checkpoint's run state names the file of each slot, so that a run that resumes from it can restore earlier
+    snapshots. If one decision both keeps and saves, the checkpoint itself holds the snapshot. The slot's file is then a
+    hard link to the checkpoint, which uses no space and remains if the checkpoint is replaced.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, object] = {}
         self._files: dict[str, SnapshotFile] = {}
         self._lost: set[str] = set()
-        """Slots that could not be written: they are in memory only, or were in the memory of an earlier run."""
+        """Slots that could not be written: they are only in memory, or were only in the memory of an earlier run."""
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._kept
@@ -69,8 +85,16 @@ class SnapshotStore:
         """Record that the unsaved slots could not be written, so that later checkpoints name no file for them."""
         self._lost.update(self.unsaved)
 
+    def mark_missing_lost(self) -> list[str]:
+        """Record that the slots whose file was removed have none, and return them; they stay in memory."""
+        found = [slot for slot, file in list(self._files.items()) if not existing([file.path])]
+        for slot in found:
+            self._files.pop(slot, None)
+        self._lost.update(found)
+        return found
+
     def mark_lost(self, slot: str) -> None:
-        """Record that a slot's snapshot ended with the run from which this one resumed."""
+        """Record that a slot's snapshot was lost with the run from which this one resumed."""
         self._lost.add(slot)
 
     def is_lost(self, slot: str) -> bool:
@@ -78,7 +102,7 @@ class SnapshotStore:
         return slot in self._lost and slot not in self._kept
 
     def drop(self, slot: str) -> bool:
-        """Forget a slot and return whether it existed."""
+        """Delete a slot and return whether it existed."""
         self._files.pop(slot, None)
         existed = slot in self._kept or slot in self._lost
         self._kept.pop(slot, None)
@@ -98,19 +122,29 @@ class SnapshotStore:
             found[slot] = {"file": name, "digest": "" if file is None else file.digest}
         return found
 
-    def link_to(self, checkpoint: Checkpoint, *, linked: bool = True) -> None:
+    def link_to(self, checkpoint: Checkpoint, *, directory: Location | None = None, linked: bool = True) -> None:
         """Give the unsaved slots a file: a second name of the checkpoint that the same decision saved.
 
         Args:
             checkpoint: The checkpoint that holds the same state.
-            linked: Whether this process makes the file. Otherwise another rank does, and records its name.
+            directory: The directory of the file; None for that of the checkpoint.
+            linked: Whether this process creates the file. Otherwise another rank does, and records its name.
         """
+        file = SnapshotFile(checkpoint.path, checkpoint.entry.digest)
         for slot in self.unsaved:
-            name = _new_name(suffix_of(checkpoint.path))
-            if linked:
-                backend_for(checkpoint.path).hard_link(name)
-            place = StartDirectory().fixed(checkpoint.path.with_name(name))  # a loop may change its working directory
-            self._files[slot] = SnapshotFile(place, checkpoint.entry.digest)
+            self._files[slot] = _second_name(file, directory or checkpoint.path.parent, linked=linked)
+
+    def bring_into(self, directory: Location, *, unless: Callable[[Location], bool], linked: bool = True) -> None:
+        """Give slots a file of this run, if theirs is in the directory of another.
+
+        Args:
+            directory: The directory of the new files.
+            unless: Returns whether a file is one of this run.
+            linked: As in ``link_to``.
+        """
+        for slot, file in self._files.items():
+            if not unless(file.path):
+                self._files[slot] = _second_name(file, directory, linked=linked)
 
     def write(
         self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, ranks: Ranks | None = None
@@ -147,7 +181,7 @@ class SnapshotStore:
         Args:
             directories: Where to remove files.
             others: Further checkpoints.
-            over: Whether the run is over, so that no later checkpoint can name the file of a slot.
+            over: Whether the run has ended, so that no later checkpoint can name the file of a slot.
         """
         directories = list(directories)
         # names are random, so a name says which file it is
@@ -162,38 +196,47 @@ class SnapshotStore:
             return
         for payload in {*others, *(path for directory in directories for path in payloads_in(directory))}:
             for entry in entries_of(payload):
-                for reference in entry.run_state.get("slots", {}).values():
-                    if reference["file"]:
-                        unused.pop(resolve_relative(payload.parent, reference["file"]).name, None)
+                for reference in references_in(entry.run_state.get("slots")).values():
+                    if reference.file:
+                        unused.pop(resolve_relative(payload.parent, reference.file).name, None)
         for path in unused.values():
             backend_for(path).remove()
 
 
 def find_snapshot_files(
-    checkpoint: Checkpoint, slots: Mapping[str, Any], *, verify: bool = True
+    checkpoint: Checkpoint,
+    slots: Mapping[str, Any],
+    flaw_of: Callable[[Location], str] = lambda _: "",
+    *,
+    verify: bool = True,
 ) -> tuple[dict[str, SnapshotFile | None], dict[str, str]]:
     """Verify the snapshot files that a checkpoint names.
 
     Args:
         checkpoint: The checkpoint from which a run resumes.
         slots: Its references to snapshots, as ``SnapshotStore.references`` returned them.
+        flaw_of: Returns, in words, why a path is not one of a snapshot of the run, which is then not opened.
         verify: Whether to read directories; one of several processes does so for all.
 
     Returns:
-        Slot to file (None if the checkpoint itself holds the snapshot), and lost slot to the reason, in words.
+        A mapping from slots to files (None if the checkpoint itself holds the snapshot), and one from lost slots to the
+        reasons.
 
     Raises:
         CheckpointError: A file cannot be read, or a directory is damaged.
     """
     files, lost = dict[str, SnapshotFile | None](), dict[str, str]()
-    for slot, reference in slots.items():
-        flaw = "it could not be written before the run ended" if reference.get("lost") else ""
+    known = references_in(slots)
+    for slot in slots:
+        reference = known.get(slot, SnapshotReference(lost=True))
+        flaw = "it could not be written before the run ended" if reference.lost else ""
         file = None
-        if not flaw and reference["file"] is not None:
+        if not flaw and reference.file is not None:
             parent = checkpoint.path.parent  # its links matter only to a path that leads out of it
-            parent = parent.resolve() if "/" in reference["file"] else parent
-            file = SnapshotFile(resolve_relative(parent, reference["file"]), reference["digest"])
-            flaw = _find_flaw(file, verify=verify)
+            parent = parent.resolve() if "/" in reference.file else parent
+            file = SnapshotFile(resolve_relative(parent, reference.file), reference.digest)
+            flaw = flaw_of(file.path)
+            flaw = f"{str(file.path)!r} is not opened: {flaw}" if flaw else _find_flaw(file, verify=verify)
         if flaw:
             lost[slot] = flaw
         else:
@@ -201,8 +244,36 @@ def find_snapshot_files(
     return files, lost
 
 
+def references_in(slots: Any) -> dict[str, SnapshotReference]:
+    """Return the references to snapshots in the run state of a checkpoint; none if they are damaged.
+
+    >>> references_in({"best": {"file": "a.npz", "digest": "0"}})["best"].file, references_in({"best": 1})
+    ('a.npz', {})
+    """
+    try:
+        return _REFERENCES.validate_python(slots or {})
+    except ValidationError:
+        return {}
+
+
+def _second_name(file: SnapshotFile, directory: Location, *, linked: bool) -> SnapshotFile:
+    """Give the content of a file a new name in a directory; without ``linked``, only choose the name."""
+    path = directory / _new_name(suffix_of(file.path))
+    if linked and file.path.parent == directory:
+        backend_for(file.path).hard_link(path.name)
+    elif linked and isinstance(path, Path) and isinstance(file.path, Path) and file.path.is_dir():
+        link_parts(file.path, path)
+    elif linked:
+        target = backend_for(path)
+        with backend_for(file.path).as_local_file() as source:
+            staged = target.new_file()
+            fill(staged, partial(copy, source))
+            target.publish(staged)
+    return file._replace(path=StartDirectory().fixed(path))  # a loop may change its working directory
+
+
 def _find_flaw(file: SnapshotFile, *, verify: bool) -> str:
-    """Return, in words, what is wrong with a snapshot file; empty if it is intact."""
+    """Describe the damage of a snapshot file; empty if it is intact."""
     path = file.path
     directory = isinstance(path, Path) and path.is_dir()
     if directory and not verify:

@@ -1,4 +1,4 @@
-"""The ranks that write checkpoints together, or the one process that writes alone."""
+"""The ranks that write checkpoints together, or a single process."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class WriterGroup:
 
     @property
     def ranks(self) -> Ranks | None:
-        """The ranks that write together; None if this process writes alone. All ranks read this at the same time."""
+        """The ranks that write together; None if this process writes alone. All ranks call this at the same point."""
         if self._ranks is None and has(self._subject, Sharded) and not self.left:
             self._ranks = self._subject.writer_group()
         return self._ranks
 
     @property
     def is_collective(self) -> bool:
-        """Whether all ranks write each file together. All ranks read this at the same time."""
+        """Whether all ranks write each file together. All ranks call this at the same point."""
         return self.ranks is not None
 
     @property
@@ -54,7 +54,7 @@ class WriterGroup:
 
     @contextmanager
     def abort_all_on_error(self) -> Generator[None]:
-        """If the block raises, abort the save on all ranks, whose next call is ``any_failed``."""
+        """If the block raises, abort the save on all ranks; the other ranks call ``any_failed`` next."""
         try:
             yield
         except BaseException:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ..errors import CheckpointError, SettingsError, TrainbusError
+from ..limits import EPOCHS
 from ..metrics.names import hint
 from ..settings.built_in import VERSION
 from ..settings.registry import Group, installed, package_of, summary
@@ -120,8 +121,11 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    digits = text.lstrip("0") if text.isdecimal() else ""
+    if not digits:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number above 0")
+    if len(digits) > len(str(EPOCHS)) or int(digits) > EPOCHS:
+        raise argparse.ArgumentTypeError(f"a number of {len(digits):,} digits is too large; the limit is {EPOCHS:,}")
     return int(text)
 
 

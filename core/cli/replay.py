@@ -46,6 +46,10 @@ _CALLBACK_OPTIONS = {
 }
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *map(chr, (0xFF1D, 0xFF0B, 0xFF0D, 0xFF20)))
+"""First characters of formulas; spreadsheets read the wide ones, and those after white space, as the narrow ones."""
+
+
 def add_replay(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command ``replay``."""
     parser = add(
@@ -155,9 +159,14 @@ def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) ->
         rows = result.as_rows()
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     else:
         print(text())
+
+
+def _cell(value: Any) -> Any:
+    """Return a value that a spreadsheet shows as it is: a text that begins like a formula would be computed."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], result: Any, found: Any) -> None:

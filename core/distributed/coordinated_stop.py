@@ -1,9 +1,9 @@
 """End a loop over batches after the same batch on every rank, without waiting for other ranks at any batch.
 
 A thread of each rank polls the shared store for a request to stop. If there is one, the thread stores which batch its
-rank has begun; from then on the rank begins no later batch until all have agreed. The furthest of these
-batches is the last one of all ranks: every rank reaches it, and no rank has begun a later one, so no rank waits alone
-in a collective operation of a batch.
+rank has begun; from then on the rank begins no later batch until all ranks have agreed. The highest of these batches is
+the last one of all ranks: every rank reaches it, and no rank has begun a later one. So no rank waits alone in a
+collective of a batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class CoordinatedStop:
 
     Args:
         ranks: The processes.
-        position: Returns where this rank's loop is: numbers that only grow, the batches trained on last.
+        position: Returns the position of this rank's loop: numbers that only increase; the last one counts the trained
+            batches.
         receive: Called in a thread with the request, before ``position`` is called.
     """
 
@@ -64,7 +65,7 @@ class CoordinatedStop:
 
     @property
     def idle(self) -> bool:
-        """Whether there is no request, or all ranks have handled it."""
+        """Whether there is no request, or all ranks have handled the request."""
         return self._request is None and not self._agreed
 
     def at_last_batch(self) -> bool:
@@ -80,7 +81,7 @@ class CoordinatedStop:
         return self._agreed and self._position() >= self._last
 
     def reset(self) -> None:
-        """Forget the request: all ranks have met since and received it."""
+        """Drop the request: all ranks have received it at a barrier."""
         with self._lock:
             if not self.idle:
                 self._number += 1
@@ -93,11 +94,13 @@ class CoordinatedStop:
             self._end()
 
     def poll(self) -> None:
-        """Check for a request, and answer it."""
+        """Check for a request, and store this rank's position."""
         with self._lock:
             try:
                 self._poll()
             except RankError as error:
+                if self.idle:  # a process that was stopped may go on
+                    return
                 self._lost = str(error)
                 self._last_known.set()
                 self._closed.set()
@@ -134,7 +137,7 @@ class CoordinatedStop:
             )
 
     def _stable_position(self) -> list[int]:
-        """Return a consistent position: its numbers only grow, but are read one after the other."""
+        """Return a consistent position, although its numbers are read one after the other while they increase."""
         position = self._position()
         while (again := self._position()) != position:
             position = again
@@ -153,4 +156,4 @@ def _watch(stop: weakref.ref[CoordinatedStop], closed: threading.Event) -> None:
 def _end(thread: threading.Thread, closed: threading.Event) -> None:
     closed.set()
     if thread is not threading.current_thread():
-        thread.join()
+        thread.join(PATIENCE_SECONDS)

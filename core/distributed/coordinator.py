@@ -1,4 +1,4 @@
-"""The collective operations of one run: barriers with its plugins' decisions, metrics and errors."""
+"""The collectives of one run: barriers with decisions, metrics and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..capabilities import HasLearningRate, Ranks, has
 from ..decision import NOTHING, Decision, Stop
-from ..decision_json import decision_from_json, decision_to_json
+from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
 from ..errors import RankError, SettingsError
 from ..metrics.running_means import RunningMeans
@@ -26,6 +26,7 @@ class LoopState(Protocol):
     subject: object
     epoch: int
     loops: int
+    planned_batches: int | None
     means: RunningMeans
     validated: bool
     requested: str
@@ -39,7 +40,7 @@ class LoopState(Protocol):
 
     @property
     def loop_position(self) -> list[int]:
-        """Numbers that only grow while the loop does; may be read in any thread."""
+        """Numbers that only increase during a loop; may be read in any thread."""
         ...
 
 
@@ -47,7 +48,7 @@ class StopReceiver(Protocol):
     """Receives requests to end the run."""
 
     def receive(self, what: Mapping[str, str]) -> None:
-        """Record what another rank asks for; called in any thread."""
+        """Record a request of another rank; may be called in any thread."""
         ...
 
     def check(self) -> None:
@@ -56,7 +57,7 @@ class StopReceiver(Protocol):
 
 
 def attempt(step: Callable[P, T], *values: P.args, **options: P.kwargs) -> tuple[T | None, Exception | None]:
-    """Return the result of a step and None, or None and its error, which is to be raised on every rank."""
+    """Return the result of a step and None, or None and its error, which every rank must raise."""
     try:
         return step(*values, **options), None
     except Exception as error:  # noqa: BLE001 - raised on every rank
@@ -64,7 +65,7 @@ def attempt(step: Callable[P, T], *values: P.args, **options: P.kwargs) -> tuple
 
 
 class Coordinator:
-    """The collective operations of one rank.
+    """The collectives of one rank.
 
     Args:
         ranks: The processes.
@@ -92,11 +93,11 @@ class Coordinator:
 
     @property
     def out_of_batches(self) -> bool:
-        """Whether another rank has no batches left in the current loop."""
+        """Whether another rank has no more batches in the current loop."""
         return self._uneven == (self._state.epoch, self._state.loops)
 
     def pending(self) -> Decision:
-        """Return what the loops of all ranks have decided, once."""
+        """Return the decisions of the loops of all ranks, once."""
         pending, self._pending = self._pending, NOTHING
         return pending
 
@@ -106,7 +107,7 @@ class Coordinator:
 
     @contextmanager
     def shared(self) -> Generator[None]:
-        """Raise on all ranks an error that one rank raises inside the block."""
+        """If one rank raises an error in the block, raise it on all ranks."""
         if self.left:
             yield
             return
@@ -129,7 +130,7 @@ class Coordinator:
         Raises:
             Exception: This rank's own error.
             RankError: Another rank has failed, has left, or is gone.
-            KeyboardInterrupt: The others have left because the run was asked to end.
+            KeyboardInterrupt: The other ranks have left because of a stop request.
         """
         proposed, message = self.proposed, self._side_channel(point)
         try:

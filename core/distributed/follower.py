@@ -1,4 +1,4 @@
-"""Execute decisions on the ranks after rank 0, which writes the files."""
+"""Execute decisions on all ranks except rank 0, which writes the files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..engine.executor import Executor, needs_files
 
 
 class Follower:
-    """Executes on a rank after rank 0 what is not rank 0's.
+    """Executes the actions that every rank executes, on all ranks except rank 0.
 
     Args:
         executor: The executor of this rank.

@@ -18,9 +18,9 @@ T = TypeVar("T")
 class Group(Protocol):
     """The processes that decide as one.
 
-    The plugins that decide are called on every rank, with the metrics of all ranks. The decision of rank 0's plugins
-    counts, and every rank executes it. Rank 0 writes the files and calls the plugins that only observe. An error on one
-    rank is raised on all.
+    The plugins that decide are called on every rank, with the metrics of all ranks. Every rank executes the decision of
+    rank 0's plugins. Rank 0 writes the files and calls the plugins that only observe. An error on one rank is raised on
+    all.
     """
 
     rank: int
@@ -36,9 +36,9 @@ class Group(Protocol):
         """Return the function to call for a step of the run at which ranks may meet; every rank calls it.
 
         Args:
-            name: A hook, or another step of ``trainbus.distributed.rank_group``, which lists how ranks share each. Of
-                a step that it does not list they share the errors.
-            step: What one process does.
+            name: A hook, or another step that ``trainbus.distributed.rank_group`` lists with the way in which ranks
+                share it. For other steps, ranks share only the errors.
+            step: The function that a single process calls.
         """
         ...
 
@@ -54,11 +54,18 @@ class Group(Protocol):
         """
         ...
 
-    def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
+    def execute(
+        self, decision: Decision, executor: Executor, record: Callable[[ExecutionResult], object]
+    ) -> ExecutionResult:
         """Execute a decision on every rank; the result is the same on all of them.
 
-        A decision that a step has returned is executed now, since all ranks have it. Any other is this rank's alone:
-        all ranks execute it at the next step that decides, and the result is empty.
+        A decision that a step has returned is executed now, since all ranks have it. Any other decision is known only
+        to this rank: all ranks execute it at the next step that decides, and the result is empty.
+
+        Args:
+            decision: What to do.
+            executor: The executor of this rank.
+            record: Called first with what became of the files of earlier decisions, so that this one's store it.
         """
         ...
 
@@ -74,11 +81,11 @@ class Group(Protocol):
         """Meet at the end of the run, or leave the group if only this rank has failed.
 
         Args:
-            error: What has ended the loop of this rank.
-            executor: The executor of this rank, which leaves the group with it.
+            error: The error that has ended the loop of this rank.
+            executor: The executor of this rank, which leaves its writer group, too.
 
         Returns:
-            A context in which ranks share the last steps; its value is what has ended the run.
+            A context in which ranks share the last steps; its value is the error that has ended the run.
         """
         ...
 
@@ -100,9 +107,11 @@ class Solo:
     def begin(self, settings: Mapping[str, Any], stop: StopReceiver) -> None:
         """Do nothing."""
 
-    def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
+    def execute(
+        self, decision: Decision, executor: Executor, record: Callable[[ExecutionResult], object]
+    ) -> ExecutionResult:
         """Execute the decision."""
-        return executor.execute(decision)
+        return execute_alone(decision, executor, record)
 
     def request_stop(self, what: Mapping[str, str]) -> None:
         """Do nothing."""
@@ -114,3 +123,12 @@ class Solo:
     def end(self, error: BaseException | None, executor: Executor) -> AbstractContextManager[BaseException | None]:
         """Return the error."""
         return nullcontext(error)
+
+
+def execute_alone(
+    decision: Decision, executor: Executor, record: Callable[[ExecutionResult], object]
+) -> ExecutionResult:
+    """Execute a decision in a process that no other one waits for."""
+    earlier = executor.finish_earlier(decision)
+    record(earlier)
+    return executor.execute(decision, earlier=earlier)

@@ -7,19 +7,19 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
-from ..capabilities import HasRanks, Ranks, has, missing
+from ..capabilities import HasRanks, JoinsRanks, Ranks, has, missing
 from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
-from ..decision_json import decision_from_json, decision_to_json
+from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
-from ..engine.executor import Executor
-from ..errors import RankError, SettingsError
+from ..engine.executor import Executor, needs_files
+from ..errors import LoopError, RankError, SettingsError
 from ..failures import is_observer
 from ..metrics.running_means import RunningMeans
 from ..resume.state import RankState
 from .coordinator import Coordinator, LoopState, StopReceiver, attempt
 from .follower import Follower
-from .group import Group, Solo
+from .group import Group, Solo, execute_alone
 from .rendezvous import BATCHES, Point, describe_error, describe_failures
 from .shared_resume import SharedResume
 
@@ -35,7 +35,7 @@ DECIDING = frozenset({"on_train_begin", "on_epoch_begin", *BATCHES, "on_validati
 ON_RANK_0 = frozenset(
     {"watch_stop_file", "log_end", "prune_snapshots", "report", "report_undone", "remove_ends", "write_ends"}
 )
-"""Steps that rank 0 does alone, and that no rank waits for."""
+"""Steps that only rank 0 executes, and that no rank waits for."""
 
 
 def group_for(subject: object, state: LoopState) -> Group:
@@ -62,6 +62,8 @@ class RankGroup:
         self._agreed: Decision | None = None
         """The last decision that all ranks have."""
         self._closed = False
+        self._checked_loop: tuple[int, int] | None = None
+        """The epoch and the number of the loop over batches in which the ranks have compared their batches."""
         resume = SharedResume(self._coordinator, ranks.rank, ranks.size)
         self._wrappers: dict[str, Callable[..., Any]] = {
             **{name: partial(self._decide, name) for name in DECIDING},
@@ -72,6 +74,7 @@ class RankGroup:
             "remaining_actions": self._remaining_actions,
             "epoch_results": self._epoch_results,
             "last_decision": self._last_decision,
+            "decision_about_error": self._last_decision,
             "last_files": self._last_files,
         }
 
@@ -80,7 +83,7 @@ class RankGroup:
         return self._leads or not is_observer(plugin)
 
     def bind(self, name: str, step: Callable[P, T]) -> Callable[P, T]:
-        """Return a function that does the step together with the other ranks."""
+        """Return a function that executes the step together with the other ranks."""
         return cast("Callable[P, T]", partial(self._wrappers.get(name, self._share), step))
 
     def begin(self, settings: Mapping[str, Any], stop: StopReceiver) -> None:
@@ -92,10 +95,12 @@ class RankGroup:
                 raise self._coordinator.mark_shared(SettingsError(_first_difference(first, other, rank)))
         self._coordinated_stop.start()
 
-    def execute(self, decision: Decision, executor: Executor) -> ExecutionResult:
+    def execute(
+        self, decision: Decision, executor: Executor, record: Callable[[ExecutionResult], object]
+    ) -> ExecutionResult:
         """Execute the decision on rank 0, then on the others; an error on one rank is raised on all."""
         if self._coordinator.left:
-            return executor.execute(decision)
+            return execute_alone(decision, executor, record)
         if decision is not self._agreed:
             self._propose(decision)
             return ExecutionResult()
@@ -103,8 +108,13 @@ class RankGroup:
             self._coordinated_stop.reset()
         if all(isinstance(action, Stop) for action in decision):
             return ExecutionResult(decision)
+        earlier = ExecutionResult()
+        if needs_files(decision):
+            finish = partial(executor.finish_earlier, decision) if self._leads else ExecutionResult
+            earlier = self._result_of_rank_0(*attempt(finish))
+            record(earlier)
         others, follower = self._states_of_others(decision, executor), Follower(executor)
-        step = partial(executor.execute, other_ranks=others) if self._leads else follower.execute
+        step = partial(executor.execute, other_ranks=others, earlier=earlier) if self._leads else follower.execute
         result = self._result_of_rank_0(*attempt(step, decision))
         if any(isinstance(action, (Restore, Forget)) for action in decision):
             with self._coordinator.shared():
@@ -113,7 +123,7 @@ class RankGroup:
         return result
 
     def _states_of_others(self, decision: Decision, executor: Executor) -> list[RankState]:
-        """Return, on rank 0, what it stores of the other ranks if it writes a checkpoint alone."""
+        """Return, on rank 0, the states of the other ranks to store if it writes a checkpoint alone."""
         if executor.is_collective or not any(isinstance(action, Save) for action in decision):
             return []
         gathered = self._coordinator.rendezvous.gather(executor.rank_state().compressed().model_dump())
@@ -138,7 +148,7 @@ class RankGroup:
 
     @contextmanager
     def end(self, error: BaseException | None, executor: Executor) -> Generator[BaseException | None]:
-        """Meet at the end of the run, or leave if this rank alone has failed: the others may wait in a batch for it."""
+        """Meet at the end of the run, or leave if only this rank has failed: the others may wait for it in a batch."""
         ended_by = self._arrive(error, executor)
         try:
             yield ended_by
@@ -148,23 +158,25 @@ class RankGroup:
     # --- steps: of each, ``bind`` makes a function that takes the arguments of the step
 
     def _share(self, step: Callable[..., T], *values: Any, **options: Any) -> T:
-        """Do the step on every rank; raise on all ranks an error that one rank raises."""
+        """Execute the step on every rank; if one rank raises an error, raise it on all."""
         with self._coordinator.shared():
             return step(*values, **options)
 
     def _on_rank_0(self, step: Callable[..., object], *values: Any) -> None:
-        """Do the step on rank 0; no rank waits."""
+        """Execute the step on rank 0; no rank waits."""
         if self._leads:
             step(*values)
 
     def _share_rank_0(self, step: Callable[..., None], *values: Any) -> None:
-        """Do the step on rank 0; raise its error on all ranks."""
+        """Execute the step on rank 0; raise its error on all ranks."""
         self._share(self._on_rank_0, step, *values)
 
     def _decide(self, name: str, hook: CompiledHook, run: object, *values: Any) -> Decision | None:
         """Call the plugins on every rank with the metrics of all ranks; return the decision of rank 0's plugins."""
-        if name in BATCHES and self._coordinator.out_of_batches:
-            return None
+        if name in BATCHES:
+            if self._coordinator.out_of_batches:
+                return None
+            self._check_joined()
         if name in WITH_METRICS:
             means = self._coordinator.reduce(cast("Point", name))
             if means is None:
@@ -175,8 +187,26 @@ class RankGroup:
         met = self._coordinator.barrier(point, value=decision_to_json(decision or NOTHING), error=error)
         return None if met is None else self._agree(met.value) or None
 
+    def _check_joined(self) -> None:
+        """Refuse batches at which ranks would wait for ranks that only serve their collective operations."""
+        state, loop = self._state, (self._state.epoch, self._state.loops)
+        if self._checked_loop == loop or not has(state.subject, JoinsRanks):
+            return
+        self._checked_loop = loop
+        if state.subject.joins_ranks():
+            every = self._coordinator.rendezvous.all_gather(state.planned_batches)
+            if None in every or len(set(every)) > 1:
+                batches = ", ".join("unknown" if each is None else str(each) for each in every)
+                raise self._coordinator.mark_shared(
+                    LoopError(
+                        "inside join() a rank without batches waits for the training of the others, and these would "
+                        "wait for it where a callback decides at batches, as with ModelCheckpoint(save_freq=...); save "
+                        f"at epochs, or give all ranks equally many batches (now: {batches})"
+                    )
+                )
+
     def _agree(self, actions: Iterable[Mapping[str, Any]]) -> Decision:
-        """Return the decision that all ranks have: rank 0's, and those that loops have made since the last barrier."""
+        """Return the joint decision of all ranks: rank 0's, and those of loops since the last barrier."""
         self._agreed = decision_from_json(actions) | self._coordinator.pending()
         return self._agreed
 
@@ -242,7 +272,7 @@ class RankGroup:
         return self._result_of_rank_0(*attempt(step))
 
     def _leave(self, error: BaseException, executor: Executor) -> None:
-        """Leave the group and store the reason for the others; note on the error which ranks had left before."""
+        """Leave the group and store the reason for the others; add a note about ranks that had left before."""
         ranks = self._ranks
         self._coordinated_stop.close()
         try:

@@ -1,8 +1,8 @@
 """Barriers of ranks at the events of a run: each begins with the same all-reduce of the same number of values.
 
-Ranks that wait at different events, because one has more batches than another or has left its loop, still meet in the
-same all-reduce, and its sums show each of them which rank waits where. Rare messages follow in separate exchanges,
-which the sums announce on all ranks.
+Ranks may wait at different events, because one has more batches than another or has left its loop. They still meet in
+the same all-reduce, and its sums show each rank at which event the others wait. Rare messages follow in separate
+exchanges, which the sums announce on all ranks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Point = Literal[
     "answer",
     "on_train_end",
 ]
-"""Where ranks meet. An "answer" follows every other point at which plugins decide."""
+"""The points at which ranks meet. An "answer" follows every other point at which plugins decide."""
 
 POINTS: tuple[Point, ...] = get_args(Point)
 BATCHES = ("on_batch_begin", "on_batch_end")
@@ -54,7 +54,7 @@ class Header(IntEnum):
 
 
 PAYLOAD = Header.POINTS + len(POINTS)
-"""Index of the first value that belongs to the point itself."""
+"""Index of the first value that the caller passes."""
 
 
 class BarrierResult(NamedTuple):
@@ -63,7 +63,7 @@ class BarrierResult(NamedTuple):
     sums: list[float]
     """The sums of the values that each rank contributed."""
     same_layout: bool
-    """Whether all ranks had the same layout of these values; otherwise the sums mean nothing."""
+    """Whether all ranks had the same layout of these values; otherwise the sums are meaningless."""
     value: Any
     """The value of rank 0."""
     side_channel: list[dict[str, Any]]
@@ -106,7 +106,7 @@ class Rendezvous:
 
         Args:
             point: The point at which this rank waits.
-            place: Data that must be the same on all ranks that wait there, as plain JSON data.
+            place: Data that must be the same on all ranks at this point, as plain JSON data.
             values: Numbers to sum over the ranks.
             layout: The meaning of these numbers, as plain JSON data; the same on all ranks.
             value: The value that rank 0 broadcasts, as plain JSON data, instead of numbers.
@@ -114,7 +114,7 @@ class Rendezvous:
             error: The error of this rank, if it has failed.
 
         Returns:
-            What was exchanged; None if other ranks have no such batch, so that no rank calls its plugins.
+            The exchanged values; None if other ranks have no such batch, so that no rank calls its plugins.
 
         Raises:
             RankMismatch: The ranks wait at different points, differ in ``place``, or have left the loop.
@@ -166,7 +166,7 @@ class Rendezvous:
         return list(self.ranks.broadcast(self.ranks.gather(value)))
 
     def _waits(self, point: Point, present: list[Point], messages: list[dict[str, Any]]) -> bool:
-        """Return whether this rank must wait for ranks at other points; if not, it skips its own point."""
+        """Return whether this rank must wait for ranks at other points; if not, it skips its point."""
         batches = [each for each in present if each in BATCHES]
         if len(batches) == 1 and len(present) == 2 and END not in present and "answer" not in present:
             return point not in BATCHES
@@ -176,7 +176,7 @@ class Rendezvous:
         if END in present and point == END:
             return True
         where = ", ".join(f"{_ranks_text(ranks)} at {each}" for each, ranks in groups.items())
-        mismatch = RankMismatch(f"the ranks wait at different events: {where}; every rank must state the same events")
+        mismatch = RankMismatch(f"the ranks wait at different events: {where}; every rank must report the same events")
         mismatch.side_channel = messages
         raise mismatch
 
@@ -185,7 +185,7 @@ class Rendezvous:
         return {rank: each for rank, each in enumerate(errors) if each is not None}
 
     def _same(self, sums: Sequence[float]) -> bool:
-        """Return whether all ranks sent the same digest: if and only if they did, its values have no variance.
+        """Return whether all ranks sent the same digest: only then do its values have no variance.
 
         A digest is sent as values and their squares. By the inequality of Cauchy and Schwarz, n times the sum of
         squares equals the square of the sum exactly when all n values are equal.
@@ -198,7 +198,7 @@ class Rendezvous:
         for rank, each in enumerate(self.all_gather(place)):
             groups.setdefault(json.dumps(each), []).append(rank)
         where = "; ".join(f"{_ranks_text(ranks)}: {each}" for each, ranks in groups.items())
-        raise RankMismatch(f"the ranks are not at the same place: {where}")
+        raise RankMismatch(f"the ranks are not in the same state: {where}")
 
     def _received(self, sums: Sequence[float], value: Any) -> Any:
         length = int(sums[Header.LENGTH])

@@ -26,7 +26,7 @@ class SharedResume:
         self._coordinator = coordinator
         self._rank, self._size = rank, size
         self._unreadable = ""
-        """Why some ranks could not read a checkpoint that others have read."""
+        """The reasons why some ranks could not read a checkpoint that others have read."""
 
     def find(
         self, find: Callable[[Collection[Location]], Checkpoint | None], damaged: Collection[Location]
@@ -34,7 +34,7 @@ class SharedResume:
         """Let rank 0 find a checkpoint that is not among the damaged ones.
 
         Returns:
-            The checkpoint on rank 0. The others know its path and digest only; they read it when they load it.
+            The checkpoint on rank 0. The other ranks get only its path and digest, and read it when they load it.
         """
         checkpoint, error = attempt(find, damaged) if self._rank == 0 else (None, None)
         found = [] if checkpoint is None else [str(checkpoint.path), checkpoint.entry.digest]
@@ -66,7 +66,7 @@ class SharedResume:
 
     @contextmanager
     def _flaws(self, kind: type[CheckpointError]) -> Generator[dict[int, str]]:
-        """Collect the errors of a kind that the block raises on each rank; raise any other error on all ranks."""
+        """Collect the errors of this type that the block raises on each rank; raise any other error on all ranks."""
         flaws, flaw = dict[int, str](), ""
         with self._coordinator.shared():
             try:

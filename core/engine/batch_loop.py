@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from ..decision import Decision
@@ -22,7 +22,7 @@ def observed_batches(
     accumulate: int | None,
     execute: Callable[[Decision], object],
     ends: Callable[[int, int | None], bool],
-) -> Iterator[T]:
+) -> Generator[T]:
     """Iterate over batches that plugins listen to.
 
     Args:
@@ -31,9 +31,9 @@ def observed_batches(
         bus: The hooks.
         loader: The batches.
         first: The number of the first batch in its epoch, counted from 0.
-        accumulate: Batches to one weight update; None if they are counted elsewhere.
+        accumulate: Batches in one weight update; None if updates are counted elsewhere.
         execute: Called with each decision of the plugins.
-        ends: Returns whether the loop ends after so many batches; called once a stop was decided.
+        ends: Returns whether the loop ends after this number of batches; called only after a decision to stop.
     """
     begin, end = bus.on_batch_begin or _no_hook, bus.on_batch_end or _no_hook
     epoch, means, stops, counters = state.epoch, state.means, state.stop_actions, state.counters
@@ -56,7 +56,7 @@ def observed_batches(
 
 def unobserved_batches(
     state: RunState, loader: Iterable[T], first: int, accumulate: int | None, ends: Callable[[int, int | None], bool]
-) -> Iterator[T]:
+) -> Generator[T]:
     """Iterate over batches that no plugin listens to; the arguments are those of ``observed_batches``."""
     counters, stops = state.counters, state.stop_actions
     loop, batch = UnobservedLoop(accumulate, first), first
@@ -73,7 +73,7 @@ def unobserved_batches(
 
 
 def length_of(loader: Iterable[object]) -> int | None:
-    """Return the number of batches; None if the loader has no length: that of PyTorch's may raise."""
+    """Return the number of batches; None if the loader has no length; ``len`` of PyTorch's may raise."""
     try:
         return len(loader)  # type: ignore[arg-type]
     except (TypeError, NotImplementedError):
@@ -81,4 +81,4 @@ def length_of(loader: Iterable[object]) -> int | None:
 
 
 def _no_hook(*_: object) -> None:
-    """Do nothing, in place of a hook that no plugin implements."""
+    """Do nothing; replaces a hook that no plugin implements."""

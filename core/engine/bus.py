@@ -1,30 +1,31 @@
-"""Send events to plugins, and join their answers into one decision."""
+"""Send events to plugins, and join their decisions into one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from types import NoneType
 from typing import Any
 
 import pluggy
 
-from ..decision import Decision, join
+from ..decision import NOTHING, Decision, join
 from ..errors import LoopError, SettingsError
 from ..failures import Failures, is_observer
 from ..hooks import HOOKS, PROJECT, Hooks
 from .dispatch import CompiledHook, HookResults, call_all, compile_hook
 from .execution_result import ExecutionResult
 
-ANSWERS_IGNORED = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error", "on_exception"})
-"""Hooks that report; what plugins return from them has no effect."""
+ANSWERS_IGNORED = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error"})
+"""Hooks that only report; their return values have no effect."""
 
 
 class Bus:
-    """The plugins of one run, and the hooks by which they are called.
+    """The plugins of one run, and the compiled hooks that call them.
 
-    Each hook is an attribute of its name: a function that calls the plugins and returns their joint decision, or None
-    if no plugin implements it. It raises ``LoopError`` if a plugin that decides returns anything but a ``Decision``.
+    Each hook is an attribute with its name: a function that calls the plugins and returns their joint decision. It is
+        None if no plugin implements the hook. It raises ``LoopError`` if a plugin that decides returns anything but a
+        ``Decision``.
 
     Args:
         failures: Records what observers raise.
@@ -54,10 +55,10 @@ class Bus:
         self._compile()
 
     def register(self, plugins: Iterable[tuple[str, object]]) -> None:
-        """Add plugins, each with its name; they are called in this order, before those that were added earlier.
+        """Add plugins by name; they are called in this order, before the plugins that were added earlier.
 
         Raises:
-            SettingsError: A plugin is registered already, or equals one that is.
+            SettingsError: A plugin, or one that equals it, is already registered.
         """
         for name, plugin in reversed(list(plugins)):  # pluggy calls the plugin first that was registered last
             try:
@@ -72,12 +73,12 @@ class Bus:
             self._compile()
 
     def replay(self, name: str, *values: Any) -> None:
-        """Call a hook again with its arguments from before a resume; its answers were executed then."""
+        """Call a hook again with its arguments from before a resume; its decisions were already executed."""
         if name in self._hooks:
             self._hooks[name](*values)
 
     def announce(self, run: object, result: ExecutionResult) -> None:
-        """Call the hooks that report what was executed, written, and not written."""
+        """Call the hooks that report executed decisions, written files and failed saves."""
         if self.on_checkpoint is not None:
             for checkpoint in result.committed:
                 self.on_checkpoint(run, checkpoint)
@@ -87,9 +88,7 @@ class Bus:
         if self.on_decision is not None and result.done:
             self.on_decision(run, result.done)
 
-    def end(
-        self, run: object, error: BaseException | None, failed: Callable[[Exception], object] = lambda _: None
-    ) -> tuple[Decision, list[Exception]]:
+    def end(self, run: object, error: BaseException | None) -> tuple[Decision, list[Exception]]:
         """Call ``on_exception`` if an error ended the run, then ``on_train_end``.
 
         Every plugin is called, even after one has raised.
@@ -97,20 +96,36 @@ class Bus:
         Args:
             run: The run that hooks receive.
             error: What ended the run.
-            failed: Called with each error of a plugin in ``on_train_end``, before the next plugin is called.
 
         Returns:
             The decision of the plugins at the end of the training, and the errors.
         """
-        hooks, failures, errors = self._manager.hook, self._failures, list[Exception]()
+        decision, errors = NOTHING, list[Exception]()
         if error is not None:
-            errors = call_all(hooks.on_exception, {"run": run, "error": error}, failures, failures.disabled)[1]
+            decision, errors = self._call_all("on_exception", {"run": run, "error": error}, self._failures.disabled)
         # observers that were disabled are called at the end, too: they may have files to close
-        name = "on_train_end"
-        results, raised = call_all(
-            hooks.on_train_end, {"run": run}, failures, check=partial(_check, name), failed=failed
-        )
-        return _joined(_plugins_of(hooks.on_train_end), results), errors + raised
+        last, raised = self._call_all("on_train_end", {"run": run})
+        return decision | last, errors + raised
+
+    def fail(self, run: object, error: Exception, decision: Decision) -> tuple[Decision, list[Exception]]:
+        """Call ``on_exception`` of the plugins that decide about an error that was raised after ``end`` had begun.
+
+        Observers have closed their files by then.
+
+        Returns:
+            Their decision and the given one, and the errors.
+        """
+        hook = "on_exception"
+        observers = [name for name, plugin in _plugins_of(getattr(self._manager.hook, hook)) if is_observer(plugin)]
+        more, errors = self._call_all(hook, {"run": run, "error": error}, observers)
+        return decision | more, errors
+
+    def _call_all(
+        self, name: str, values: Mapping[str, Any], without: Collection[str] = ()
+    ) -> tuple[Decision, list[Exception]]:
+        hook: pluggy.HookCaller = getattr(self._manager.hook, name)
+        results, errors = call_all(hook, values, self._failures, without, check=partial(_check, name))
+        return _joined(_plugins_of(hook), results), errors
 
     def _compile(self) -> None:
         self._compiled_without = disabled = set(self._failures.disabled)
@@ -133,14 +148,14 @@ def _plugins_of(hook: pluggy.HookCaller) -> list[tuple[str, object]]:
 
 
 def _ignore(_: HookResults) -> None:
-    """Return no decision, in place of one that joins the results."""
+    """Return no decision; replaces the function that joins the results."""
 
 
 def _join(hook: str, plugins: list[tuple[str, object]], failures: Failures, results: HookResults) -> Decision:
-    """Return the union of the decisions; report each answer of an observer that is none.
+    """Return the union of the decisions; report each result of an observer that is not a decision.
 
     Raises:
-        LoopError: A plugin that decides returned something else.
+        LoopError: A critical plugin returned something else.
     """
     for (name, plugin), result in zip(plugins, results, strict=True):
         try:
@@ -153,12 +168,12 @@ def _join(hook: str, plugins: list[tuple[str, object]], failures: Failures, resu
 
 
 def _check(hook: str, plugin: str, result: object) -> None:
-    """Raise ``LoopError`` if a plugin's answer is neither a decision nor None."""
+    """Raise ``LoopError`` if a plugin's result is neither a decision nor None."""
     if not isinstance(result, (Decision, NoneType)):
         raise LoopError(f"{plugin} returned {result!r} from {hook}; return a Decision or None")
 
 
 def _joined(plugins: list[tuple[str, object]], results: HookResults) -> Decision:
-    """Return the union of the decisions, each signed by its plugin."""
+    """Return the union of the decisions; each action names its plugin."""
     answers = zip(plugins, results, strict=True)
     return join([result.signed(name) for (name, _), result in answers if isinstance(result, Decision)])

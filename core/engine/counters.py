@@ -1,7 +1,7 @@
 """Count batches and weight updates.
 
-A loop that no plugin listens to stores one number for each batch, and the rest is computed when it is read: these
-stores are most of the cost of a batch.
+A loop that no plugin listens to stores only one number for each batch, since these stores are most of the cost of a
+batch. The other numbers are computed when they are read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ class UnobservedLoop:
     """A loop over batches that no plugin listens to; it counts its batches itself.
 
     Args:
-        accumulate: Batches to one weight update; None if the loop counts its updates elsewhere.
+        accumulate: Batches in one weight update; None if updates are counted elsewhere.
         first: Number of the first batch in its epoch, counted from 0.
     """
 
@@ -28,7 +28,7 @@ class UnobservedLoop:
 
 
 class Counters:
-    """The batch of the epoch and the weight updates of the run, stored ones plus those of loops that are open.
+    """The batch of the epoch and the weight updates of the run: stored counts plus those of open loops.
 
     >>> counters = Counters()
     >>> loop = UnobservedLoop(accumulate=2)
@@ -62,7 +62,7 @@ class Counters:
         return self.steps + sum(loop.steps for loop in self.loops)
 
     def close(self, loop: UnobservedLoop) -> None:
-        """Store what a loop has counted; the batch in which it is left stays the current one."""
+        """Store the counts of a loop; if it was left in a batch, this batch stays the current one."""
         self.loops.remove(loop)
         self.steps += loop.steps
         self.batch = self.trained_batches = loop.batch

@@ -1,7 +1,7 @@
-"""Compile a pluggy hook to bare calls.
+"""Compile a pluggy hook to direct calls.
 
 A call through pluggy costs about a microsecond. A compiled hook is one function with one line for each implementation,
-which passes just the arguments that the implementation names. If all of them return None, so does the function;
+which passes only the arguments that the implementation names. If all of them return None, so does the function;
 otherwise it joins the results, in which each None is kept, so that the index of a result names its plugin.
 """
 
@@ -17,7 +17,7 @@ from ..decision import Decision
 from ..failures import Failures, add_plugin_note, is_observer
 
 HookResults = tuple[Any, ...]
-"""What the implementations returned, in calling order."""
+"""The results of the implementations, in calling order."""
 
 CompiledHook = Callable[..., Decision | None]
 """Takes the hook's arguments by position; returns the joint decision, None if every implementation returned None."""
@@ -37,7 +37,7 @@ def compile_hook(
         hook: pluggy's hook with its implementations.
         failures: Records what observers raise; the other plugins are then called as if the observer had returned
             None. Disabled observers are not called, even by functions that were compiled earlier.
-        join: Called with the results, unless all of them are None; the function returns what it returns.
+        join: Called with the results, unless all of them are None; the compiled function returns its result.
 
     Returns:
         The function; None if no plugin implements the hook.
@@ -93,7 +93,6 @@ def call_all(
     failures: Failures,
     without: Collection[str] = (),
     check: Callable[[str, object], object] = lambda _, result: result,
-    failed: Callable[[Exception], object] = lambda _: None,
 ) -> tuple[HookResults, list[Exception]]:
     """Call every implementation, even after one has raised.
 
@@ -101,9 +100,8 @@ def call_all(
         hook: pluggy's hook with its implementations.
         values: The hook's arguments by name.
         failures: Records what observers raise.
-        without: Names of plugins that are not called.
-        check: Called with the name of each plugin and its result; an error that it raises is the plugin's.
-        failed: Called at once with each error, before the next implementation is called.
+        without: Names of plugins to skip.
+        check: Called with the name of each plugin and its result; an error that it raises counts as the plugin's.
 
     Returns:
         The results in calling order, None for an implementation that raised or was not called; and what was raised.
@@ -122,7 +120,6 @@ def call_all(
             if not isinstance(error, Exception):
                 raise
             errors.append(error)
-            failed(error)
             return None
         return result
 
@@ -131,4 +128,4 @@ def call_all(
 
 
 def _disabled(*_: object) -> None:
-    """Do nothing, in place of a disabled observer."""
+    """Do nothing; replaces a disabled observer."""

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from ..checkpoints import Checkpoint, ManifestEntry
 from ..checkpoints.async_writer import FailedSave
 from ..decision import NOTHING, Decision
-from ..decision_json import decision_from_json, decision_to_json
+from ..decision.json_format import decision_from_json, decision_to_json
 from ..errors import CheckpointError
 from ..storage.paths import location
 
 
 class ExecutionResult(NamedTuple):
-    """The executed actions of a decision, and the files that were written or not written since the last result."""
+    """The executed actions of a decision, and the files that were written, or failed, since the last result."""
 
     done: Decision = NOTHING
     """The actions that were executed, including those that the writer thread will finish."""
@@ -45,3 +45,7 @@ class ExecutionResult(NamedTuple):
             ),
             tuple(FailedSave(location(path), step, CheckpointError(words)) for path, step, words in data["failed"]),
         )
+
+
+NO_RESULT = ExecutionResult()
+"""The result of doing nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..storage.directory_lock import lock_directories
 from ..storage.paths import Location, StartDirectory, location
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
-from .execution_result import ExecutionResult
+from .execution_result import NO_RESULT, ExecutionResult
 from .learning_rates import LearningRates
 
 C = TypeVar("C")
@@ -58,11 +58,13 @@ class Executor:
         self.writer = CheckpointWriter(subject, self.snapshots, self._writer_group, source, failures)
         self._subject = subject
         self._failures = failures
+        self.removed = False
+        """Whether a directory of the run was removed while it trained."""
         self._patterns: list[Location] = []
         """What the callbacks may save, as patterns of ``glob``."""
 
     def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
-        """Note and return the directories that callbacks write into."""
+        """Store and return the directories that callbacks write into."""
         callbacks = list(callbacks)
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
         self._patterns = [
@@ -72,28 +74,52 @@ class Executor:
         self.writer.start = StartDirectory()
         return self.writer.directories
 
-    def lock_directories(self, at_end: ExitStack) -> None:
+    def lock_directories(self, at_end: ExitStack, report: Callable[[Location], object] = lambda _: None) -> None:
         """Lock the directories until ``at_end`` is closed, and delete the files that dead writers left there.
+
+        Args:
+            at_end: Releases the locks.
+            report: Called with a directory that was removed and has been made and locked again.
 
         Raises:
             CheckpointError: Another run has locked one of them, or it cannot be written.
         """
-        at_end.enter_context(lock_directories(self.writer.directories))
+        at_end.enter_context(lock_directories(self.writer.directories, report=report))
         for directory in self.writer.directories:
             remove_debris(directory)
             self._prune_histories(directory)
 
-    def execute(self, decision: Decision, other_ranks: Sequence[RankState] = ()) -> ExecutionResult:
-        """Execute a decision, its actions in their order.
+    def finish_earlier(self, decision: Decision) -> ExecutionResult:
+        """Wait for the files of the last decision, if this one concerns files, and return what became of them.
 
-        Of several new learning rates the lowest wins. A file is written once, with the complete state if any plugin
-        asks for it. A decision never deletes what it also saves or keeps. A plugin whose file could not be written
-        deletes nothing. If every plugin that saves allows it, files are written and deleted in the background, from a
-        copy of the current state.
+        If the result is recorded before ``execute`` is called, the checkpoints of this decision store it.
+
+        Raises:
+            CheckpointError: As ``collect`` does.
+        """
+        if not needs_files(decision):
+            return ExecutionResult()
+        with self._writer_group.abort_all_on_error():
+            return self.collect(wait=True)
+
+    def execute(
+        self,
+        decision: Decision,
+        other_ranks: Sequence[RankState] = (),
+        *,
+        earlier: ExecutionResult = NO_RESULT,
+    ) -> ExecutionResult:
+        """Execute the actions of a decision, in their fixed order.
+
+        If there are several new learning rates, the lowest is used. A file is written once, with the complete state if
+        any plugin asks for it. A decision never deletes what it also saves or keeps. If a file of a plugin could not be
+        written, no file of the plugin is deleted. If every plugin that saves allows it, files are written and deleted
+        in the background, from a copy of the current state.
 
         Args:
             decision: What to do.
-            other_ranks: What a checkpoint stores of the ranks after rank 0, as differences from rank 0's state.
+            other_ranks: The states of all ranks except rank 0 for a checkpoint, as differences from rank 0's state.
+            earlier: What ``finish_earlier`` returned, if it was called.
 
         Raises:
             MissingCapability: The subject cannot do what is asked.
@@ -103,8 +129,9 @@ class Executor:
         if not needs_files(decision):
             return ExecutionResult(decision)
         before = self.prepare(decision)
-        if before.failed:  # these plugins decided before the failure was reported, as if the files had been written
-            decision = _without(decision, self.writer.requested_by(before.failed), Forget)
+        failed = (*earlier.failed, *before.failed)
+        if failed:  # these plugins decided before the failure was reported, as if the files had been written
+            decision = _without(decision, self.writer.requested_by(failed), Forget)
         self._save(decision, other_ranks)
         now = self.collect(wait=False)
         done = decision
@@ -126,7 +153,7 @@ class Executor:
 
     @property
     def is_collective(self) -> bool:
-        """Whether all ranks write each file together; all of them read this at the same time."""
+        """Whether all ranks write each file together; all ranks call this at the same point."""
         return self._writer_group.is_collective
 
     def rank_state(self) -> RankState:
@@ -138,6 +165,23 @@ class Executor:
         places = {path: self.writer.start.fixed(path) for path in paths}
         found = set(existing(places.values()))
         return [path for path, place in places.items() if place in found]
+
+    def report_removed(self, files_of_run: Callable[[], Iterable[Location]], directory: Location) -> None:
+        """Report that a directory was removed during the run, and what is lost with it; a writing thread may call this.
+
+        Args:
+            files_of_run: Returns the checkpoints of the run.
+            directory: The directory, which is made again.
+        """
+        self.removed = True
+        files = list(files_of_run())
+        present = set(self.existing(files))
+        gone = [repr(str(each)) for each in files if each not in present]
+        gone += [f"the snapshot {slot!r}, which is in memory only" for slot in self.snapshots.mark_missing_lost()]
+        more = [f"{len(gone) - 3} more"] if len(gone) > 3 else []
+        lost = f"lost: {', '.join([*gone[:3], *more])}" if gone else ""
+        why = f"{str(directory)!r}, or its lock file, was removed during the run, and is made again"
+        self._failures.record("checkpoints", CheckpointError(why), lost)
 
     def prune_snapshots(self) -> None:
         """Delete the files of snapshots and histories that no checkpoint names; call this when the run is over."""
@@ -153,7 +197,7 @@ class Executor:
             remove_unnamed(directory, partial(histories_named_in, directory, self._patterns))
 
     def close(self) -> None:
-        """Wait for the files, then leave the ranks that write together; those that wait for this one fail at once."""
+        """Wait for the files, then leave the writer group; ranks that wait for this one fail at once."""
         with suppress(Exception):
             self.writer.wait()
         self._writer_group.leave()
@@ -161,10 +205,11 @@ class Executor:
     # --- the steps of a decision
 
     def scale(self, decision: Decision) -> Decision:
-        """Change the learning rates; return the decision without this if it has become impossible since the run began.
+        """Change the learning rates; if this has become impossible since the run began, return the decision without it.
 
         Raises:
-            MissingCapability: The subject cannot do it, and no callback had said before the training that it needs it.
+            MissingCapability: The subject cannot do it, and no callback has required the capability before the
+                training.
         """
         actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
         if not actions:
@@ -220,7 +265,7 @@ class Executor:
         for restore in restores:
             self.restore(restore)
         losers = plugins_with_failed_saves(decision, self.writer.as_given(job.failed))
-        made = {action.path if isinstance(action, Save) else getattr(action, "slot", None) for action in decision}
+        made = decision.makes
         for action in decision:
             if not isinstance(action, Forget) or action.source in made or action.by in losers:
                 continue

@@ -1,8 +1,9 @@
-"""The learning rates of a run: those of each epoch's first weight update, and whether changes of them act."""
+"""The learning rates of a run: the rates of each epoch's first weight update, and the effect of changes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from math import log, prod
 from typing import NamedTuple
 
@@ -10,10 +11,11 @@ from ..capabilities import HasLearningRate, TracksLearningRate, has
 from ..decision import ScaleLearningRate
 from ..errors import SettingsError
 from ..metrics.scalars import fetch_together
+from ..resume.state import RateChange
 from .run_state import RunState
 
 CHECKS = 2
-"""Epochs after a change in which it is checked: a scheduler that steps once a batch acts after the first update."""
+"""Number of epochs in which a change is checked; one is not enough, as a scheduler may step after the first update."""
 
 
 class Change(NamedTuple):
@@ -28,7 +30,7 @@ class Change(NamedTuple):
     before: Mapping[str, float]
     after: Mapping[str, float]
     unchanged: Callable[[], Mapping[str, float] | None]
-    """Returns the rates that the schedules would have given by now without any change; None if that is unknown."""
+    """Returns the rates that the schedules would have set by now without any change; None if this is unknown."""
 
     def factor(self, name: str) -> float:
         """Return what a rate was multiplied by."""
@@ -37,12 +39,12 @@ class Change(NamedTuple):
 
 
 class LearningRates:
-    """Notes the learning rates of each epoch's first weight update, scales them, and checks that this acts.
+    """Records the learning rates of each epoch's first weight update, scales rates, and checks the effect.
 
     Args:
         state: The plain data of the run; its ``learning_rates`` are those of the present epoch.
-        record: Records that something else has undone a change: ``Failures.record``.
-        checked: The plugins of which it was checked before the training that rates can be changed.
+        record: Records that something has undone a change: ``Failures.record``.
+        checked: The plugins for which the run has checked before the training that rates can be changed.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class LearningRates:
         self.open = False
         """Whether the first batch of the epoch is yet to come."""
         self._changes: list[Change] = []
+        self._noted: tuple[int, Mapping[str, float]] = -1, {}
+        """The last epoch that was checked, and its rates."""
         self._reported: set[str] = set()
 
     # --- the rates of an epoch's first weight update
 
     def begin_epoch(self) -> None:
-        """Note the rates of the next weight update, for a loop that states no batches."""
+        """Store the rates of the next weight update, for a loop that reports no batches."""
         self.open = True
         self._note()
 
@@ -69,7 +73,7 @@ class LearningRates:
             self.begin_epoch()
 
     def first_batch(self) -> None:
-        """Note the rates of the next weight update if the epoch had no batch yet: they may have changed since then."""
+        """Store the rates of the next weight update if this is the first batch; the loop may have changed them."""
         if self.open:
             self.open = False
             self._note()
@@ -97,7 +101,7 @@ class LearningRates:
     # --- changes of the rates
 
     def report_refusal(self, actions: Iterable[ScaleLearningRate], why: str) -> bool:
-        """Report once that rates cannot be scaled any more; return False if nobody knew before the training.
+        """Report once that rates can no longer be scaled; return False if this was not checked before the training.
 
         Args:
             actions: What asks for it.
@@ -123,7 +127,7 @@ class LearningRates:
         changed = {name: rate for name, rate in after.items() if rate != before[name]}
         unchanged: Callable[[], Mapping[str, float] | None] = lambda: before  # noqa: E731
         if changed and has(subject, TracksLearningRate):
-            unchanged = subject.follow_schedules()
+            unchanged = subject.follow_schedules(self._state.epoch)
         subject.set_learning_rates(changed)
         if changed:
             by = next((each.by for each in actions if each.by), "loop")
@@ -132,10 +136,11 @@ class LearningRates:
             self._changes.append(Change(by, epoch, begin, before, changed, unchanged))
 
     def check(self, rates: Mapping[str, float]) -> None:
-        """Report a change of the last epochs that did not act on the rates of the epoch's first weight update."""
+        """Report a recent change that has no effect on the rates of the epoch's first weight update."""
         epoch = self._state.epoch
         made = [each for each in self._changes if each.begin <= epoch]
         rates = fetch_together(rates) if made else {}
+        self._noted = epoch, rates
         for number, change in enumerate(made):
             unchanged = change.unchanged() or {}
             for name in sorted(change.after.keys() & rates.keys() & unchanged.keys() - self._reported):
@@ -145,6 +150,53 @@ class LearningRates:
                     self._reported.add(name)
                     self._report(change, name, rates[name], acting)
         self._changes = [each for each in self._changes if epoch < each.begin + CHECKS - 1]
+
+    # --- across a resume
+
+    def pending(self) -> list[RateChange]:
+        """Return the changes that are yet to be checked, for a checkpoint."""
+        state = self._state
+        epoch, noted = self._noted
+        if state.learning_rates and not self.open:
+            epoch, noted = state.epoch, fetch_together(state.learning_rates)
+        found: list[RateChange] = []
+        for number, change in enumerate(self._changes):
+            unchanged = change.unchanged()
+            if unchanged is None or change.after.keys() <= self._reported:
+                continue
+            later = [each for each in self._changes[number + 1 :] if each.begin > epoch]
+            base = noted if epoch >= change.begin else {**change.before, **change.after}
+            base = {name: rate * prod(each.factor(name) for each in later) for name, rate in base.items()}
+            values = change._asdict() | {"unchanged": dict(unchanged), "noted": base}
+            found.append(RateChange.model_validate(values))
+        return found
+
+    def resume(self, changes: Iterable[RateChange], *, mid_epoch: bool) -> None:
+        """Continue to check changes that were made before the run was interrupted.
+
+        Args:
+            changes: What ``pending`` returned; the subject has the rates of that time.
+            mid_epoch: Whether the interrupted epoch had an update, whose rates are restored.
+        """
+        subject, epoch = self._state.subject, self._state.epoch
+        present = fetch_together(subject.learning_rates()) if has(subject, HasLearningRate) else {}
+        for change in changes:
+            now = {
+                name: rate * present[name] / change.noted[name]
+                for name, rate in change.unchanged.items()
+                if present.get(name) and change.noted.get(name)
+            }
+            follow: Callable[[], Mapping[str, float] | None] = partial(dict[str, float], now)
+            if now and has(subject, TracksLearningRate):
+                follow = subject.follow_schedules(epoch, now)
+            unchanged = partial(self._unchanged, change.unchanged if mid_epoch else None, epoch, follow)
+            self._changes.append(Change(change.by, change.epoch, change.begin, change.before, change.after, unchanged))
+
+    def _unchanged(
+        self, restored: Mapping[str, float] | None, epoch: int, follow: Callable[[], Mapping[str, float] | None]
+    ) -> Mapping[str, float] | None:
+        """Return the rates without a change; in an interrupted epoch, whose rates are restored, those as well."""
+        return follow() if restored is None or self._state.epoch != epoch else restored
 
     def _report(self, change: Change, name: str, rate: float, due: float) -> None:
         subject = self._state.subject

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.snapshots import SnapshotStore
-from ..decision import Decision, Stop
-from ..decision_json import decision_from_json
+from ..decision import Action, Decision, Save, Stop
+from ..decision.json_format import decision_from_json
 from ..errors import SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures
 from ..resume.end_record import EndRecord, EndRecords, find_end
 from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
+from ..resume.rng_state import get_rng_state
 from ..resume.serialization import decompress_log, from_json_data
+from ..resume.state import CheckpointState, RateChange
+from ..storage.atomic_file import reading
 from ..storage.paths import Location, Source, location
 from ..storage.remote_cache import downloads_kept
 from .execution_result import ExecutionResult
@@ -29,7 +32,7 @@ P = ParamSpec("P")
 
 
 class StepBinder(Protocol):
-    """Returns the function to call for a step of the run, of which it gets the name: ``Group.bind``."""
+    """Returns the function to call for a step of the run with this name: ``Group.bind``."""
 
     def __call__(self, name: str, step: Callable[P, T], /) -> Callable[P, T]:
         """Return the function to call for the step."""
@@ -40,12 +43,12 @@ class Locate(Protocol):
     """Finds the checkpoint to resume from: ``trainbus.resume.locate.locate`` for given callbacks."""
 
     def __call__(self, source: Source, *, without: Collection[Location]) -> Checkpoint | None:
-        """Return the checkpoint, which is none of those in ``without``; None if there is none."""
+        """Return the checkpoint, which is not in ``without``; None if there is none."""
         ...
 
 
 class LoopRecorder(Protocol):
-    """The part of ``StateCollector`` that resuming uses: what a checkpoint stores of loops over batches."""
+    """The part of ``StateCollector`` that resuming uses: the state of loops over batches in a checkpoint."""
 
     epoch_rng: Any
     loop_rng: Any
@@ -59,6 +62,10 @@ class LoopRecorder(Protocol):
         """Store the state in which a loop begins."""
         ...
 
+    def holding(self, stored: CheckpointState) -> AbstractContextManager[None]:
+        """Let checkpoints store this state in place of the present one."""
+        ...
+
 
 class Resumer:
     """Restores a run from its checkpoint, if it has one, and lets its loops continue.
@@ -69,13 +76,13 @@ class Resumer:
         resumption: Makes the resumption from a checkpoint.
         state: The plain data of the run.
         snapshots: The snapshots in memory.
-        loops: Stores the state of loops over batches.
+        loops: Stores the state of loops over batches, and the one with which the last decision is finished.
         failures: Records what observers raise.
         bind: Binds the steps that ranks share.
         execute: Executes the remaining actions of the decision that saved the checkpoint.
         ends: The records of the run's end in its directories.
         valid_stops: Returns the stops of a record that are valid under the present settings.
-        catch_up: Called with the metrics and number of each epoch that the run of a record had finished later.
+        catch_up: Called with the metrics and the number of each epoch that the finished run had after the checkpoint.
         strict: Whether the callbacks must be those of the checkpoint.
     """
 
@@ -89,7 +96,7 @@ class Resumer:
         loops: LoopRecorder,
         failures: Failures,
         bind: StepBinder,
-        execute: Callable[[Decision], ExecutionResult],
+        execute: Callable[[Decision, Callable[[ExecutionResult], object]], ExecutionResult],
         ends: EndRecords,
         valid_stops: Callable[[EndRecord], list[Stop]],
         catch_up: Callable[[Mapping[str, Any], int], object],
@@ -107,9 +114,11 @@ class Resumer:
         self._report = bind("report", LOG.warning)
         self._resumption: Resumption | None = None
         self._end: EndRecord | None = None
-        """How the run had ended, if its directories say so."""
+        """How the run had ended, if its directories have a record of it."""
+        self._end_decision = ExecutionResult()
+        """The result of the decision of the run's end, if that decision saved the checkpoint."""
         self._ignored_stops: list[Stop] = []
-        """The stops of a run that trains on, because its file was named."""
+        """The stops of a finished run that continues to train, because the user named its file."""
 
     # --- what an adapter calls
 
@@ -127,7 +136,9 @@ class Resumer:
             done = end.epochs
         if self._resumption is None and end is None:
             return initial_epoch
-        state.stays_over = bool(state.stop_actions) or (epochs is not None and epochs <= done)
+        stopped = bool(state.stop_actions) and not self.mid_epoch  # the epoch in which it was stopped is ended first
+        state.stays_over = stopped or (epochs is not None and epochs <= done)
+        state.end_is_missing = state.stays_over and end is None and not self._names_file
         if state.stays_over and not state.stop_actions:
             self._report(
                 "%s: all %d epochs are done; to continue training, raise the number of epochs", self._origin, epochs
@@ -139,7 +150,7 @@ class Resumer:
         return max(initial_epoch, done)
 
     def go_on(self) -> None:
-        """Let a run that is over train on from its checkpoint."""
+        """Let a finished run continue to train from its checkpoint."""
         self._end = None
 
     @property
@@ -148,7 +159,9 @@ class Resumer:
 
         An adapter skips this many without training, then calls ``batches_skipped``.
         """
-        return self._resumption.position.batches if self._resumption is not None and self.mid_epoch else 0
+        if self._resumption is None or not self.mid_epoch:
+            return 0
+        return self._resumption.loaders.first_batch(batches=self._state.planned_batches)
 
     def batches_skipped(self) -> None:
         """Report that the batches were skipped: generators and subject are restored to their state after them."""
@@ -162,11 +175,21 @@ class Resumer:
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         return self._resumption is not None and self._resumption.mid_epoch
 
+    @property
+    def rate_changes(self) -> list[RateChange]:
+        """The changes of learning rates of which the checkpoint's run had not found out whether they act."""
+        return [] if self._resumption is None else self._resumption.state.rate_changes
+
+    @property
+    def had_update(self) -> bool:
+        """Whether an epoch is continued that had an update."""
+        return self.mid_epoch and self._resumption is not None and bool(self._resumption.state.first_learning_rates)
+
     def restore(self) -> None:
-        """Load the newest checkpoint that can be read, if there is one; find out whether the run was over.
+        """Load the newest checkpoint that can be read, if there is one; find out whether the run was finished.
 
         Raises:
-            SettingsError: There is nothing to resume from, or the callbacks differ and may not.
+            SettingsError: There is nothing to resume from, or the callbacks differ and ``strict`` forbids it.
             CheckpointError: The checkpoint is damaged or belongs to another subject.
         """
         if self._source is not None:
@@ -175,11 +198,11 @@ class Resumer:
 
     @property
     def end_is_recorded(self) -> bool:
-        """Whether the record of the run's end is there already."""
+        """Whether the record of the run's end exists already."""
         return self._end is not None
 
     def _find_end(self, source: Source) -> None:
-        """Find out whether the run was over, unless a file is named: that one trains on."""
+        """Find out whether the run was finished, unless a file is named: then it continues to train."""
         resumption, state = self._resumption, self._state
         if self._names_file:
             self._ignored_stops, state.stop_actions[:] = list(state.stop_actions), []
@@ -202,8 +225,10 @@ class Resumer:
         return "resumed" if self._resumption is None else f"resumed from {self._resumption.checkpoint.path}"
 
     def _restore_end(self, end: EndRecord) -> None:
-        """Restore what is known about the epochs after the checkpoint, which are not trained again."""
+        """Restore the recorded data of the epochs after the checkpoint, which are not trained again."""
         state = self._state
+        if self._resumption is not None:
+            self._resumption.mid_epoch = False  # that epoch has ended
         if end.epochs > state.epochs_finished:
             history = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(end.history)]
             log = decompress_log(end.decision_log)
@@ -239,16 +264,22 @@ class Resumer:
         resumption = self._resumption_from(checkpoint)
         if self._strict:
             resumption.refuse_differences()
+        with reading(checkpoint.path, "has a state that cannot be read"):
+            resumption.check()
         resumption.restore_subject(self._state.subject, self._snapshots)
         resumption.report_differences()
         resumption.restore_run(self._state)
         self._resumption = resumption
 
-    def finish_last_decision(self) -> ExecutionResult:
+    def finish_last_decision(self, record: Callable[[ExecutionResult], object]) -> ExecutionResult:
         """Restore the plugins, and execute the remaining actions of the decision that saved the checkpoint.
 
+        Args:
+            record: Called with what became of files that the resumed run has written before this.
+
         Returns:
-            The result of the complete decision; empty if the run was not resumed.
+            The result of the complete decision; empty if the run was not resumed, or if it had ended, see
+            ``end_decision``.
         """
         resumption, state = self._resumption, self._state
         if resumption is None:
@@ -257,12 +288,26 @@ class Resumer:
         if resumption.mid_epoch:
             state.epochs_started += 1
         left = self._bind("remaining_actions", partial(_remaining_actions, resumption))()
-        result, decision = self._execute(left.done), resumption.decision()
+        with self._loops.holding(resumption.stored):
+            result, decision = self._execute(left.done, record), resumption.decision()
         done = Decision(decision.actions - (left.done.actions - result.done.actions))
         if self._names_file:
             self._ignored_stops += [each for each in done if isinstance(each, Stop)]
             done = Decision(frozenset(each for each in done if not isinstance(each, Stop)))
-        return ExecutionResult(done, (*left.committed, *result.committed), result.failed)
+        result = ExecutionResult(done, (*left.committed, *result.committed), result.failed)
+        if resumption.state.at_end:
+            self._end_decision, result = result, ExecutionResult()
+        return result
+
+    @property
+    def saved_at_end(self) -> frozenset[Action]:
+        """The saves in that result."""
+        return frozenset(each for each in self._end_decision.done if isinstance(each, Save))
+
+    def end_decision(self) -> ExecutionResult:
+        """Return, once, the result of the decision at the run's end if the run was resumed from one of its files."""
+        result, self._end_decision = self._end_decision, ExecutionResult()
+        return result
 
     def finish(self) -> None:
         """Log that the run had stopped, if it had; restore the generators unless an epoch is continued."""
@@ -287,7 +332,9 @@ class Resumer:
         resumption.restore_plugins(self._state.subject, self._failures)
         resumption.restore_epoch_rng(self._state.subject)
         resumption.restore_epoch(self._state)
-        self._loops.epoch_rng, self._loops.loop_rng = resumption.epoch_rng, resumption.loop_rng
+        loops, loop_rng = self._loops, resumption.loop_rng
+        loops.epoch_rng = get_rng_state(self._state.subject)  # also of generators that the checkpoint does not hold
+        loops.loop_rng = None if loop_rng is None else {**loops.epoch_rng, **loop_rng}
         if not resumption.position.in_loop:
             resumption.reach(self._state.subject)
 
@@ -298,9 +345,13 @@ class Resumer:
         state.loops += 1
         loops.start_loop(number, loader)
         if resumption is not None and resumption.mid_epoch:
-            state.counters.trained_batches = first = resumption.loaders.first_batch(number)
+            interrupted, first = number == resumption.position.loops, 0
+            if interrupted:
+                first = resumption.loaders.first_batch(loader, state.planned_batches)
+            state.counters.trained_batches = first
             loops.loop_loader = resumption.loop_loader
-            batches = resumption.loaders.remaining_batches(number, loader, state.subject, resumption.reach)
+            stopped, reach = bool(state.stop_actions), resumption.reach
+            batches = resumption.loaders.remaining_batches(number, loader, first, state.subject, reach, stopped=stopped)
             return batches, first
         if resumption is not None:
             resumption.loaders.restore(number, loader, state.subject)

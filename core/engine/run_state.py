@@ -96,15 +96,15 @@ class RunState:
         self.resumed: Checkpoint | None = None
         """The checkpoint that the run was resumed from; None if it was not."""
         self.stays_over = False
-        """Whether the run was over when it was resumed, and trains no further."""
+        """Whether the run was finished when it was resumed, so that it does not train."""
+        self.end_is_missing = False
+        """Whether such a run was killed before its end was complete, so that the resumed run ends it."""
         self.requested = ""
         """The signal or the stop file that asked the run to end; empty if none did."""
         self.interrupted = False
-        """Whether that request has ended the run, between two batches and before the planned end."""
+        """Whether that request has ended the run before its planned end."""
         self.error: BaseException | None = None
         """What ended the run, if an error did."""
-        self.errors_at_end: list[Exception] = []
-        """What plugins have raised in ``on_train_end`` so far."""
 
     @property
     def files(self) -> list[Location]:
@@ -161,7 +161,7 @@ class RunState:
 
     @property
     def loop_position(self) -> list[int]:
-        """Epoch, loop and trained batches: numbers that only grow. May be read in any thread."""
+        """Epoch, loop and trained batches: numbers that only increase. May be read in any thread."""
         while True:
             try:
                 return [self.epoch, self.loops, self.counters.current_trained_batches]
@@ -177,8 +177,8 @@ class RunState:
     def validates(self, epoch: int) -> bool:
         """Whether the metrics of a validation are due by the end of the epoch.
 
-        They are if the epoch has had a validation, if it should have had one, or if no epoch ever has one: then
-        waiting for a later epoch is useless.
+        They are due if the epoch has had a validation, if it should have had one, or if no epoch has one, since it is
+        then useless to wait for a later epoch.
         """
         freq = self.validation_freq
         if self.validated or freq is None:
@@ -192,7 +192,7 @@ class RunState:
         epoch_metrics: list[tuple[int, Mapping[str, Any]]],
         decision_log: list[tuple[int, Decision]],
     ) -> None:
-        """Restore the data of a run that is over, whose last epochs no checkpoint has stored."""
+        """Restore the data of a finished run; no checkpoint has stored its last epochs."""
         later = sum(epoch >= self.epochs_finished for epoch, _ in epoch_metrics)
         total = self.earlier_epochs + len(self.epoch_metrics) + later
         self.earlier_epochs, self.extremes = total - len(epoch_metrics), known_epochs(epoch_metrics)
@@ -213,7 +213,7 @@ class RunState:
         self.loops = self.counters.trained_batches = 0
 
     def finish_epoch(self, metrics: Mapping[str, Any]) -> None:
-        """Record that the epoch ended, with its metrics."""
+        """Record the end of the epoch and its metrics."""
         self.epoch_open = False
         self.metrics = metrics
         self.epochs_finished = self.epoch + 1
@@ -225,7 +225,7 @@ class RunState:
 
         Args:
             result: What was executed, written, and not written.
-            exists: Whether there is a checkpoint at a path; called only for saves that failed.
+            exists: Returns whether there is a checkpoint at a path; called only for saves that failed.
         """
         saved = self._identities(action.path for action in result.done if isinstance(action, Save))
         deleted = self._identities(action.source for action in result.done if isinstance(action, Forget))

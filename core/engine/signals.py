@@ -1,4 +1,4 @@
-"""Signals that end a run: recorded when they arrive, obeyed between two batches."""
+"""Signals that end a run: recorded when they arrive, handled between two batches."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ DEFAULT = ("SIGINT", "SIGTERM")
 """The signals that a run handles by default."""
 
 _HIDDEN = "_trainbus_reported"
-"""The attribute of an exception whose traceback is not printed, because the log says all that matters."""
+"""The attribute of an exception whose traceback is not printed, because the log already says why it was raised."""
 
 
 class Signals:
     """Handlers that record signals instead of ending the process, until ``close``.
 
-    A second signal of the same kind has its earlier effect at once. Ignored signals stay ignored. Python installs
-    handlers in the main thread only; in other threads nothing changes. A terminal sends Ctrl-C to forked processes
-    too; they ignore it and leave it to this process.
+    A second signal of the same kind calls the previous handler at once. Ignored signals stay ignored. Python can
+    install handlers only in the main thread; in other threads, no signal is handled. A terminal also sends Ctrl-C to
+    forked processes; they ignore it, and only this process handles it.
 
     Args:
         names: Names of the signals, such as "SIGTERM".
         ask: Called inside the handler with the signal's name, once for each kind of signal.
-        loop_is_alive: Returns whether a loop still runs that can obey. If none does, a signal has its earlier effect.
+        loop_is_alive: Returns whether a loop is still running that can end. If not, a signal calls the previous
+            handler.
 
     Raises:
-        SettingsError: This system has no signal of this name, or does not let processes handle it.
+        SettingsError: This system has no signal with this name, or processes cannot handle it.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Signals:
                 signal.signal(number, handler)
 
     def record_elsewhere(self, name: str) -> None:
-        """Record that another rank received a signal; names of other requests are ignored."""
+        """Record that another rank has received a signal; ignore names of other requests."""
         if name in signal.Signals.__members__:
             self._received_elsewhere = signal.Signals[name]
 
@@ -81,11 +82,11 @@ class Signals:
 
         Args:
             error: The exception that is being raised. A ``KeyboardInterrupt`` already has the effect of Ctrl-C.
-            interrupted: Whether a ``KeyboardInterrupt`` has ended the loop because of the signal. If it is not raised
-                any more, the loop's own code has caught it, which ends a Ctrl-C.
+            interrupted: Whether a ``KeyboardInterrupt`` has ended the loop because of the signal. If it is no longer
+                being raised, the loop's own code has caught it, so a Ctrl-C is handled.
 
         Returns:
-            Whether a handler of the user was called and the process goes on, so that ``error`` must not be raised.
+            Whether a handler of the user was called and the process continues, so that ``error`` must not be raised.
         """
         number = self.received[0] if self.received else self._received_elsewhere
         if number is None:
@@ -99,7 +100,7 @@ class Signals:
         return False
 
     def record(self, number: signal.Signals) -> bool:
-        """Record a signal and return True; return False if it must have its earlier effect at once."""
+        """Record a signal and return True; return False if the previous handler must be called at once."""
         if number in self.received or number not in self._before or not self._loop_is_alive():
             return False
         self.received.append(number)
@@ -134,7 +135,7 @@ class _Handler:
 
 
 def answer(name: str) -> None:
-    """Print at once, in one line, that a signal ends the run; may be called in a signal handler."""
+    """Print one line that a signal ends the run; may be called in a signal handler."""
     if (stderr := sys.stderr) is None:
         return
     line = f"{name}: finishing the batch; again to stop now\n"
@@ -147,7 +148,7 @@ def answer(name: str) -> None:
 
 
 def hide_traceback(error: BaseException) -> None:
-    """Let Python end with this exception as with any other, but print nothing: the last line of the log says it all.
+    """Let Python exit with this exception as usual, but without a traceback: the log already gives the reason.
 
     If ``sys.excepthook`` is not Python's own, it gets the exception as usual.
     """

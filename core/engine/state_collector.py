@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, has
 from ..checkpoints.history_log import HistoryLog
 from ..decision import REQUEST, Decision, Restore
-from ..decision_json import action_to_json, decision_to_json
+from ..decision.json_format import action_to_json, decision_to_json
 from ..errors import SettingsError
 from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import fetch_together, to_scalars
-from ..resume.dataloader_state import capture_loader
+from ..resume.dataloader_state import batch_size_of, capture_loader
 from ..resume.end_record import EndRecord
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.run_history import RunHistory, storable
 from ..resume.serialization import compress_log, to_json_data
-from ..resume.state import CheckpointState, PluginState, RankState
+from ..resume.state import CheckpointState, PluginState, Position, RankState, RateChange
 from ..storage.paths import Location
 from .run_state import RunState
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class StateCollector:
-    """Collects what a resumed run needs to decide as this one.
+    """Collects the state with which a resumed run makes the same decisions as this one.
 
     Args:
         state: The plain data of the run.
@@ -35,6 +36,7 @@ class StateCollector:
         callbacks: Name of a plugin to the callback that made it.
         failures: Records what observers raise.
         world_size: The number of processes that train the subject together.
+        rate_changes: Returns the changes of learning rates of which it is yet to be checked whether they act.
     """
 
     def __init__(
@@ -44,14 +46,15 @@ class StateCollector:
         callbacks: Mapping[str, Callback],
         failures: Failures,
         world_size: int = 1,
+        rate_changes: Callable[[], list[RateChange]] = list,
     ) -> None:
         self.state = state
         self.enabled = False
         """Whether a callback writes files, so that a checkpoint may be saved."""
         self.epoch_rng: Any = None
-        """The states of the generators when the epoch began; None while it begins."""
+        """The states of the generators when the epoch began; None until they are stored."""
         self.loop_rng: Any = None
-        """The states of the generators before the current loop; None if no loop has begun since the epoch did."""
+        """The states of the generators before the current loop; None if the epoch has had no loop yet."""
         self.loop_loader: Any = None
         self._plugins = plugins
         self._settings = {name: settings_of(callbacks.get(name)) for name in plugins}
@@ -60,7 +63,9 @@ class StateCollector:
         self._saves_may_fail = bool(saving) and all(getattr(each, "on_error", "raise") == "warn" for each in saving)
         self._failures = failures
         self._world_size = world_size
+        self._rate_changes = rate_changes
         self._loaders: list[Any] = []
+        self._held: CheckpointState | None = None
         self.history = RunHistory(state)
         """What checkpoints name of the run's past."""
 
@@ -83,8 +88,24 @@ class StateCollector:
                     add_plugin_note(error, "state_dict", name)
                     raise
 
+    @contextmanager
+    def holding(self, stored: CheckpointState) -> Generator[None]:
+        """Let checkpoints store this state in place of the present one: what an earlier process had begun to save.
+
+        The rest of a decision is then saved with the state with which its first file was saved, so that a run continues
+        in the same way from each of its files.
+
+        Args:
+            stored: The state in the checkpoint from which the run was resumed, as this rank needs it.
+        """
+        self._held = stored
+        try:
+            yield
+        finally:
+            self._held = None
+
     def leave_epoch(self) -> None:
-        """Forget the states in which the last epoch and its loops began."""
+        """Drop the states in which the last epoch and its loops began."""
         self.epoch_rng = self.loop_rng = None
 
     def enter_epoch(self) -> None:
@@ -100,8 +121,12 @@ class StateCollector:
         """
         self._loaders[number : number + 1] = [loader]
 
+    def release_loaders(self) -> None:
+        """Drop the loaders at the end of the run, so that their workers end when the script drops them, too."""
+        self.loop_loader, self._loaders = None, []
+
     def enter_loop(self, loader: Iterable[T]) -> None:
-        """Store the state in which a loop begins, right before it draws its order."""
+        """Store the state in which a loop begins, before it draws the order of its batches."""
         if self.enabled:
             self.loop_rng = get_rng_state(self.state.subject)
             self.loop_loader = capture_loader(loader)
@@ -113,6 +138,8 @@ class StateCollector:
 
     def rank_state(self) -> RankState:
         """Return the state of this rank."""
+        if self._held is not None:
+            return self._held.rank_state
         state, subject = self.state, self.state.subject
         mid_epoch = state.position.mid_epoch
         rng = to_json_data(get_rng_state(subject))
@@ -121,7 +148,7 @@ class StateCollector:
             epoch_rng = rng if self.epoch_rng is None and self.enabled else to_json_data(self.epoch_rng)
             loop_rng = to_json_data(self.loop_rng)
         return RankState(
-            means=storable(state.means.sums()) if mid_epoch else None,
+            means=storable(state.means.sums()) if mid_epoch else {},
             rng=rng,
             epoch_rng=epoch_rng,
             loop_rng=loop_rng if loop_rng != epoch_rng else None,
@@ -135,15 +162,18 @@ class StateCollector:
 
         Args:
             decision: The decision that saves the checkpoint.
-            other_ranks: The states of the ranks after rank 0, as differences from rank 0's.
+            other_ranks: The states of all ranks except rank 0, as differences from rank 0's.
 
         Raises:
             TypeError: The state of a plugin or of the subject is not plain data.
         """
+        if self._held is not None:
+            return self._held.model_copy(update={"other_ranks": list(other_ranks)})
         state, subject, position = self.state, self.state.subject, self.state.position
         return CheckpointState(
             run=state.run_id,
             position=position,
+            at_end=state.phase == "ended",
             rank_state=self.rank_state(),
             epochs_recorded=state.earlier_epochs + len(state.epoch_metrics),
             known_epochs=[(epoch, storable(metrics)) for epoch, metrics in state.extremes.epochs()],
@@ -152,9 +182,12 @@ class StateCollector:
             decision=[action_to_json(each) for each in decision if not state.interrupted],
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
             script_learning_rates=dict(state.script_learning_rates),
+            rate_changes=self._rate_changes(),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,
+            planned_batches=state.planned_batches if position.mid_epoch else None,
+            batch_size=self._batch_size(position) if position.mid_epoch else None,
             other_ranks=list(other_ranks),
         )
 
@@ -182,8 +215,15 @@ class StateCollector:
         )
 
     def history_for(self, path: Location) -> HistoryLog:
-        """Return the history that the checkpoint at an absolute path names, with everything until now."""
-        return self.history.log_for(path)
+        """Return the history that the checkpoint at an absolute path names, with everything until now.
+
+        While the state of the resumed checkpoint is stored, the history ends as that of this checkpoint.
+        """
+        return self.history.log_for(path, restored=self._held is not None)
+
+    def _batch_size(self, position: Position) -> int | None:
+        """Return the samples in a batch of the current loop; None if unknown."""
+        return next(map(batch_size_of, self._loaders[position.loops : position.loops + 1]), None)
 
     def _plugin_state(self, name: str, plugin: object) -> PluginState:
         callback, settings = self._settings[name]

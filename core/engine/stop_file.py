@@ -18,13 +18,13 @@ SECONDS = 0.5
 """Seconds between two checks on this machine's disk."""
 
 REMOTE_INTERVAL = 20
-"""Number of these intervals between two checks of a remote store, where each check is slow and costs money."""
+"""Number of these intervals between two checks of a remote store, where a check is slow and costs money."""
 
 
 class StopFile:
     """Watches directories for an empty file named "stop", removes it and requests the end of the run, until ``close``.
 
-    A file that exists already is removed without effect: it was meant for an earlier run.
+    A file that already exists is removed without effect, since it was created for an earlier run.
 
     Args:
         directories: The directories to watch.

@@ -36,7 +36,7 @@ class StopGroup(Protocol):
     """The part of ``Group`` that stop requests use."""
 
     def bind(self, name: str, step: Callable[P, T]) -> Callable[P, T]:
-        """Return the function to call for a step; one process does it for all."""
+        """Return the function to call for a step that one process executes for all."""
         ...
 
     def request_stop(self, what: Mapping[str, str]) -> None:
@@ -49,10 +49,10 @@ class StopGroup(Protocol):
 
 
 class StopRequests:
-    """Who asked the run to end, and when it may end.
+    """The requests to end the run, and the points at which it may end.
 
     Args:
-        names: The signals to listen to, such as "SIGTERM".
+        names: The signals to handle, such as "SIGTERM".
         state: The plain data of the run, in which requests are recorded.
         group: The processes that decide as one.
     """
@@ -67,12 +67,12 @@ class StopRequests:
         self._stop_file: StopFile | None = None
 
     def listen(self, directories: Iterable[Location], loop_is_alive: Callable[[], bool]) -> None:
-        """Listen to signals and stop files from here on.
+        """Start to handle signals and stop files.
 
         Args:
             directories: Where a stop file may be created.
-            loop_is_alive: Called when a signal arrives; returns whether a loop still runs that can end. If none does,
-                the signal has the effect that it would have had without the run.
+            loop_is_alive: Called when a signal arrives; returns whether a loop is still running that can end. If not,
+                the signal has the effect that it would have without the run.
         """
         self._signals = Signals(self._names, _weak(self._answer), loop_is_alive)
         self._group.bind("watch_stop_file", self._watch)(directories)
@@ -85,12 +85,12 @@ class StopRequests:
             self._state.stop_actions.append(Stop(reason=f"{name} asked for it", by=REQUEST))
 
     def _answer(self, name: str) -> None:
-        """Record the request of a signal that has just arrived, and answer on rank 0's terminal."""
+        """Record the request of a signal that has just arrived, and print a line on rank 0's terminal."""
         self.request(name)
         self._group.bind("report", answer)(name)
 
     def receive(self, what: Mapping[str, str]) -> None:
-        """Record what another rank asks for; called in any thread."""
+        """Record a request of another rank; may be called in any thread."""
         if "request" in what:
             if self._signals is not None:
                 self._signals.record_elsewhere(what["request"])
@@ -125,20 +125,20 @@ class StopRequests:
             self._stop_file.close()
 
     def close(self) -> None:
-        """Stop listening to signals."""
+        """Restore the previous signal handlers."""
         if self._signals is not None:
             self._signals.close()
 
     def exit(self, error: BaseException | None, errors: Iterable[Exception]) -> bool:
-        """Log how a requested run ended, and send the signal again, now without handlers.
+        """Log how the requested end was reached, and send the signal again, without the run's handlers.
 
         Args:
             error: What ends the loop.
             errors: What was raised at the end of the run.
 
         Returns:
-            Whether a handler of the user was called for the signal and the process goes on: ``error``, by which the
-            run ended its loop, has done its work.
+            Whether a handler of the user was called for the signal and the process continues, so that ``error``, with
+            which the run ended its loop, need not be raised.
         """
         if self._signals is None:
             return False
@@ -163,7 +163,7 @@ class StopRequests:
 
 
 def _weak(method: Callable[[str], object]) -> Callable[[str], None]:
-    """Call the method as long as its object is alive: a run that was garbage collected must not listen to signals."""
+    """Call the method only while its object is alive: a garbage-collected run must not handle signals."""
     reference = weakref.WeakMethod(method)
 
     def call(name: str) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
 
+from ..limits import EPOCHS
+
 NAME: Final = "journal.jsonl"
 """Default name of the file."""
 
@@ -27,6 +29,13 @@ Value = Annotated[bool | int | float | str | None, BeforeValidator(_parse_not_fi
 """One value of a rule's input; the validator keeps numbers that are not finite from being read as text."""
 
 
+Count = Annotated[int, Field(ge=-1, le=EPOCHS)]
+"""The number of an epoch, or of updates; an epoch before the first one is -1."""
+
+Seconds = Annotated[float, Field(ge=-1e15, le=1e15)]
+"""A time, or a duration."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", use_attribute_docstrings=True)
 
@@ -44,7 +53,7 @@ class BestRecord(_Model):
     """The best value of a metric."""
 
     value: Number
-    epoch: int
+    epoch: Count
 
 
 class ActionRecord(_Model):
@@ -65,7 +74,7 @@ class ActionRecord(_Model):
 
 
 class _Event(_Model):
-    time: float
+    time: Seconds
     """When it happened, in seconds since 1970."""
 
 
@@ -76,7 +85,7 @@ class _Introduction(_Event):
     """Version of the schema."""
     subject: str | None
     """Type of the subject that is trained; None for a loop without one."""
-    planned_epochs: int | None = None
+    planned_epochs: Count | None = None
     """Number of the last planned epoch, counted from 1; None if it is not known yet."""
     callbacks: dict[str, PluginRecord] = Field(default_factory=dict[str, PluginRecord])
     """Name of each plugin, in order, to the callback that made it."""
@@ -96,9 +105,9 @@ class RunResumed(_Introduction):
     event: Literal["resumed"] = "resumed"
     checkpoint: str
     """The file from which it continues."""
-    epochs: int
+    epochs: Count
     """Number of finished epochs, which is also the number of the next epoch, counted from 0."""
-    step: int
+    step: Count
     """Weight updates made so far."""
     length: int = 0
     """Number of bytes of the file that are still valid: events of this run between them and this event are void."""
@@ -108,10 +117,10 @@ class EpochEnded(_Event):
     """An epoch ended."""
 
     event: Literal["epoch"] = "epoch"
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     """Total weight updates of the run until then."""
-    seconds: float
+    seconds: Seconds
     """Duration, validation included."""
     metrics: dict[str, Number]
     """Its metrics that are single numbers, and its learning rates."""
@@ -121,8 +130,8 @@ class DecisionMade(_Event):
     """A decision was carried out."""
 
     event: Literal["decision"] = "decision"
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     actions: tuple[ActionRecord, ...]
     """The actions that were carried out, in order; those that could not be are reported as failures instead."""
     learning_rates: dict[str, Number] | None = None
@@ -133,8 +142,8 @@ class CheckpointSaved(_Event):
     """A checkpoint was written completely to the disk."""
 
     event: Literal["checkpoint"] = "checkpoint"
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     path: str
     size: int
     digest: str
@@ -158,8 +167,8 @@ class ExceptionRaised(_Event):
     """The loop or a plugin raised an exception that ends the run."""
 
     event: Literal["exception"] = "exception"
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     error: str
     """Type and message of the exception."""
     traceback: str = ""
@@ -169,8 +178,8 @@ class StopRequested(_Event):
     """A signal or a stop file ends the run."""
 
     event: Literal["signal"] = "signal"
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     name: str
     """Name of the signal, such as SIGTERM, or path of the stop file."""
 
@@ -182,10 +191,10 @@ class RunEnded(_Event):
     outcome: Literal["finished", "stopped", "interrupted", "failed"]
     reason: str
     """Why, in words."""
-    epochs: int
+    epochs: Count
     """Number of finished epochs, those before a resume included."""
-    step: int
-    seconds: float
+    step: Count
+    seconds: Seconds
     """Duration since the run began or was resumed."""
     best: dict[str, BestRecord] = Field(default_factory=dict[str, BestRecord])
     checkpoints: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import JournalError
+from ..limits import JOURNAL_BYTES, JOURNAL_LINE
+from ..storage.file_kind import open_regular
 from .events import (
     EVENT_ADAPTER,
     VERSION,
@@ -102,7 +105,11 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
         JournalError: As in ``read``.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > JOURNAL_BYTES:
+                raise JournalError(f"{str(path)!r} has {size:,} bytes; a journal has at most {JOURNAL_BYTES:,}")
+            data = file.read(JOURNAL_BYTES + 1)
     except OSError as error:
         raise JournalError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
     data = data.rstrip(b"\0")  # a file system may append zeros when the machine crashes
@@ -112,6 +119,10 @@ def parse(path: Path) -> Iterator[tuple[int, Event]]:
     last, end = len(lines) - (lines[-1] == b""), 0
     for number, line in enumerate(lines[:last], start=1):
         end += len(line) + 1
+        if len(line) > JOURNAL_LINE:
+            raise JournalError(
+                f"{str(path)!r}, line {number}: it has {len(line):,} bytes; the limit is {JOURNAL_LINE:,}"
+            )
         try:
             event = EVENT_ADAPTER.validate_json(line)
         except ValidationError as error:

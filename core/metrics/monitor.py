@@ -12,7 +12,7 @@ from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..failures import LOG
 from ..rules import Best, best_rule
 from .direction import direction_of
-from .names import hint, is_validated, resolve
+from .names import check_name, hint, is_validated, resolve
 from .running_means import RunningMeans
 from .scalars import as_number, is_missing
 
@@ -279,7 +279,11 @@ class Monitors:
 
         Raises:
             UnknownDirection: ``mode`` is "auto", and the direction in which the metric improves is unknown.
+            SettingsError: The metric is not text, or the mode is none of these.
         """
+        check_name(metric)
+        if mode not in ("auto", "min", "max"):
+            raise SettingsError(f"mode={mode!r} of {metric!r}: give 'min', 'max' or 'auto'")
         known = self._monitors.get((metric, mode))
         if known is None:
             known = Monitor(self._source, metric, mode, start_from_epoch=start_from_epoch)

@@ -27,6 +27,10 @@ _PREFIX_ALIASES: Final = {
     "evaluation": "val",
     "training": "train",
 }
+_VALIDATION: Final = re.compile(
+    rf"^\W*(?i:val|{'|'.join(name for name, prefix in _PREFIX_ALIASES.items() if prefix == 'val')})"
+    rf"({_SEPARATORS.pattern}|(?=[A-Z0-9]))"
+)
 _ALIASES: Final = {
     "acc": "accuracy",
     "auroc": "auc",
@@ -56,6 +60,8 @@ def check_name(name: str) -> None:
     """
     if not isinstance(cast("object", name), str):
         raise SettingsError(f"{name!r} is not the name of a metric; give text")
+    if not name.strip():
+        raise SettingsError(f"{name!r} is not the name of a metric; give one, such as 'loss'")
     if not name.isprintable():
         raise SettingsError(f"{name!r} is not a valid name of a metric: use printable characters only")
 
@@ -122,6 +128,15 @@ def is_validated(name: str) -> bool:
     return canonical(name).startswith("val_")
 
 
+def without_validation(name: str) -> str:
+    """Return the name of a metric without the prefix of a validation, in whatever spelling.
+
+    >>> [without_validation(name) for name in ("val_loss", "valid/mAP", "evalLoss", "loss", "value_loss")]
+    ['loss', 'mAP', 'Loss', 'loss', 'value_loss']
+    """
+    return _VALIDATION.sub("", name, count=1) if is_validated(name) else name
+
+
 def resolve(name: str, known: Iterable[str]) -> str | None:
     """Return the same name among the known ones, else the only known name with the same meaning, else None.
 
@@ -140,7 +155,7 @@ def resolve(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant; None if none is similar.
+    """Return the most similar known name; None if none is similar.
 
     Examples:
         >>> nearest("var_loss", ["loss", "val_loss", "val_accuracy"])

@@ -83,7 +83,7 @@ class RuleSpec(NamedTuple):
 
 
 class Library(NamedTuple):
-    """A library by whose rules runs are replayed."""
+    """A library whose rules can be used to replay runs."""
 
     name: LibraryName
     title: str

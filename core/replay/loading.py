@@ -119,7 +119,7 @@ def _uniquely_named(found: Collection[_Located]) -> list[Recording]:
 
 
 def _name_with_path(found: _Located) -> str:
-    """Return the name of a run with the requested path, if the run does not have its name from that path."""
+    """Return the name of a run with the requested path, unless its name already contains this path."""
     path, directory, recording = found
     own = path.resolve().name
     is_below = directory.name == own and directory != path and path.is_dir()

@@ -9,7 +9,11 @@ from typing import Literal, NamedTuple
 from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..metrics.direction import direction_of
 from ..metrics.names import canonical, hint, resolve
+from ..terminal import shortened
 from .records import Recording
+
+_SHOWN = 50
+"""The number of metrics up to which a message lists all."""
 
 _DEFAULT = "val_loss"
 
@@ -51,7 +55,7 @@ def choose_metric(
     if not recordings:
         raise SettingsError("there are no runs to replay")
     logged = list(dict.fromkeys(name for recording in recordings for name in recording.metrics))
-    listed = ", ".join(logged) or "nothing"
+    listed = ", ".join(shortened(logged, most=_SHOWN)) or "nothing"
     if monitor is not None:
         if not any(resolve(monitor, recording.metrics) for recording in recordings):
             raise MissingMetric(f"{monitor!r} is in no run{hint(monitor, logged)} logged: {listed}")

@@ -119,14 +119,15 @@ def gains(curves: Curves) -> Any:
     """Return how much each run gains from its first finite value to its best one; 0 if it has no finite value."""
     finite = np.isfinite(curves.scores)
     first = np.take_along_axis(curves.scores, finite.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return np.where(finite.any(axis=1), curves.best[:, -1] - first, 0.0)
+    with np.errstate(invalid="ignore"):  # of a run without a finite value
+        return np.where(finite.any(axis=1), curves.best[:, -1] - first, 0.0)
 
 
 Advice: TypeAlias = Literal["careful", "balanced", "eager"]
 
 
 class Limit(NamedTuple):
-    """What a policy may lose, as fractions of what a run gains from its first value to its best."""
+    """The maximum loss of a policy, as fractions of the gain of a run from its first value to its best."""
 
     mean: float
     worst: float
@@ -145,7 +146,7 @@ _DIGITS = 12
 
 
 class Estimate(NamedTuple):
-    """What a policy saves and loses, as fractions of the epochs and of what a run gains."""
+    """The savings and losses of a policy, as fractions of the epochs and of the gain of a run."""
 
     saved: float
     lost: float
@@ -173,7 +174,7 @@ def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limi
 
 
 def leave_one_out(saved: Fractions, epochs: Fractions, lost: Fractions, limit: Limit) -> Estimate | None:
-    """Return what the choice by the limit saves and loses on an unseen run, by leave-one-out cross-validation.
+    """Return the expected savings and losses on an unseen run, by leave-one-out cross-validation.
 
     Each run is left out in turn; the policy that the others choose is applied to it.
 

@@ -1,4 +1,4 @@
-"""Recorded runs, and what callbacks would have decided on them."""
+"""Recorded runs, and the decisions that callbacks would have made on them."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def replay(
     monitor: str | None = None,
     mode: Literal["auto", "min", "max"] = "auto",
 ) -> Replay:
-    """Return what these callbacks would have decided on these runs.
+    """Return the decisions that these callbacks would have made on these runs.
 
     Stops and checkpoints are exact up to the last recorded epoch; a run that nothing stops by then is ``censored``. The
     first cut of a learning rate is exact; what follows a cut that the record does not show is not.

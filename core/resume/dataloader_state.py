@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, cast
 from .serialization import from_json_data, to_json_data
 
 _DEEPEST = 4
-"""How many objects may lie between a loader and its generator: a bar, its loader, the batch sampler, the sampler."""
+"""Depth of the search from a loader to its generator, as in: progress bar, loader, batch sampler, sampler."""
 _MOST = 200
-"""Most objects that are looked at; a loader with a generator holds few."""
+"""Maximum number of objects to search; a loader with a generator holds few."""
 _MOST_ITEMS = 16
 TENSOR = "$tensor"
 """The key of the mapping that stores a tensor, to distinguish it from an array."""
@@ -36,14 +36,44 @@ class Drawn(NamedTuple):
     get_state: Callable[[], Any]
     """Returns the state."""
     set_state: Callable[[Any], object]
-    """Restores a state, also one that was stored as JSON data."""
+    """Restores a state, even after it was stored as JSON data."""
 
 
 def generators_of(loader: Any) -> Iterator[Drawn]:
     """Yield the random generators that a loader holds, each once.
 
-    They are looked for in its attributes, such as its sampler, and in the loaders that it wraps.
+    The search covers its attributes, such as its sampler, and the loaders that it wraps.
     """
+    for each in _held_by(loader):
+        found = _as_generator(each)
+        if found is not None:
+            yield found
+
+
+def batch_size_of(loader: Any) -> int | None:
+    """Return how many samples a batch of the loader has; None if the loader does not say so.
+
+    >>> batch_size_of(range(3)) is None
+    True
+    """
+    for each in (loader, *_held_by(loader)):
+        size = getattr(each, "batch_size", None)
+        if type(size) is int and size > 0:
+            return size
+    return None
+
+
+def takes_turns(loader: Any) -> bool:
+    """Return whether the ranks' loaders take the samples of one order in turn.
+
+    PyTorch's DistributedSampler and Accelerate's samplers, which have these attributes, do.
+    """
+    pairs = ("num_replicas", "rank"), ("num_processes", "process_index")
+    return any(hasattr(each, one) and hasattr(each, other) for each in _held_by(loader) for one, other in pairs)
+
+
+def _held_by(loader: Any) -> Iterator[Any]:
+    """Yield what a loader holds, and what that holds, each once: the nearest first."""
     level, seen = [loader], {id(loader): loader}
     for _ in range(_DEEPEST):
         below: list[Any] = []
@@ -51,16 +81,13 @@ def generators_of(loader: Any) -> Iterator[Drawn]:
             for each in _parts_of(holder):
                 if id(each) not in seen and len(seen) < _MOST:
                     seen[id(each)] = each
-                    found = _as_generator(each)
-                    if found is None:
-                        below.append(each)
-                    else:
-                        yield found
-        level = below
+                    below.append(each)
+                    yield each
+        level = [each for each in below if _as_generator(each) is None]
 
 
 def _parts_of(holder: Any) -> list[Any]:
-    """Return what an object holds, if it may be or wrap a loader; a long list is data."""
+    """Return the attributes or items of an object that may be or wrap a loader; a long list is data."""
     if isinstance(holder, (list, tuple, dict)):
         held = cast("Iterable[Any]", holder.values() if isinstance(holder, dict) else holder)
         items: list[Any] = list(islice(held, _MOST_ITEMS))
@@ -95,24 +122,30 @@ def _as_generator(part: Any) -> Drawn | None:
 def capture_loader(loader: Any) -> Any:
     """Return the loader's state as JSON data; None if it has no state that can be saved."""
     state: dict[str, Any] = {}
-    if is_stateful(loader):
-        try:
-            return {"state": to_json_data(_marked(loader.state_dict()))}
-        except Exception as error:  # noqa: BLE001 - Accelerate's loaders have the method, which mostly raises
-            state["failure"] = f"{type(error).__name__}: {error}"
     generators = [to_json_data(generator.get_state()) for generator in generators_of(loader)]
     if generators:
         state["generators"] = generators
+    if is_stateful(loader):
+        try:
+            return {"state": to_json_data(_marked(loader.state_dict())), **state}
+        except Exception as error:  # noqa: BLE001 - Accelerate's loaders have the method, which mostly raises
+            state["failure"] = f"{type(error).__name__}: {error}"
     if _has_workers(loader):
         state["workers"] = True
     return state or None
 
 
-def restore_loader(loader: Any, state: Any) -> bool:
-    """Restore the state from ``capture_loader``; return whether the loader itself continues after the last batch."""
+def restore_loader(loader: Any, state: Any, *, position: bool = True) -> bool:
+    """Restore the state from ``capture_loader``; return whether the loader continues after the last batch.
+
+    Args:
+        loader: The loader.
+        state: The state; None if there is none.
+        position: Whether the loader may continue from its own ``state_dict``, which counts its batches.
+    """
     if state is None:
         return False
-    if "state" in state and is_stateful(loader):
+    if position and "state" in state and is_stateful(loader):
         loader.load_state_dict(_unmarked(from_json_data(state["state"])))
         return True
     if "workers" in state and getattr(loader, "persistent_workers", False) and not _has_workers(loader):

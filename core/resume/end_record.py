@@ -1,4 +1,4 @@
-"""The record of how a run ended, in each directory that it owns: a run that is over stays over when it is resumed."""
+"""The record of the end of a run, in each of its directories: a finished run that is resumed does not train."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..callback import Callback
 from ..decision import Stop
-from ..decision_json import action_from_json
+from ..decision.json_format import action_from_json, decision_from_json
 from ..failures import LOG
+from ..limits import MANIFEST_BYTES
 from ..storage.backend import backend_for
-from ..storage.paths import Location
+from ..storage.paths import Location, absolute, absolute_entry
 from .matching import match_plugins
+from .serialization import decompress_log, from_json_data
 from .state import PluginState
 
 NAME = ".trainbus-end.json"
-"""Name of the file; it is hidden, so that patterns such as ``best*`` pass over it, and moves with its directory."""
-
-LARGEST = 2**26
-"""Size in bytes above which a file is not a record that a run has written."""
+"""Name of the file; it is hidden, so that patterns such as ``best*`` do not match it, and it moves with its directory.
+"""
 
 
 class EndRecord(BaseModel):
@@ -28,7 +28,7 @@ class EndRecord(BaseModel):
 
     format: int = 1
     run: str
-    """Identifier of the run, which its checkpoints have, too."""
+    """Identifier of the run, which is also in its checkpoints."""
     epochs: int
     """Number of the last finished epoch, counted from 1."""
     step: int
@@ -38,15 +38,27 @@ class EndRecord(BaseModel):
     restored: str = ""
     """The file or the copy in memory whose weights the run restored at its end; empty if it restored none."""
     checkpoints: list[str] = Field(default_factory=list[str])
-    """The checkpoints that the run has left, relative to this directory if they are in it."""
+    """The checkpoints that exist at the end of the run, relative to this directory if they are in it."""
     stop_actions: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
-    """The stops that ended it; none if all epochs were done."""
+    """The stops that ended it; empty if all epochs were trained."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
     """The plugins with their settings, without their states."""
     history: str = ""
     """Each epoch with its metrics, as text of ``compress_log``."""
     decision_log: str = ""
     """Each decision with its epoch, as text of ``compress_log``."""
+
+    def check(self) -> None:
+        """Parse all data, before any of it is used.
+
+        Raises:
+            ValueError: Some are damaged, or declare more than they hold; other errors are possible for other damage.
+        """
+        for _, metrics in decompress_log(self.history):
+            from_json_data(metrics)
+        decision_from_json(
+            [*self.stop_actions, *(each for _, actions in decompress_log(self.decision_log) for each in actions)]
+        )
 
     def valid_stops(self, plugins: Mapping[str, object], callbacks: Mapping[str, Callback]) -> list[Stop]:
         """Return the stops of plugins whose settings are the same now, and those of the loop.
@@ -73,7 +85,7 @@ class EndRecords:
 
         Args:
             record: The record.
-            files: The checkpoints that the run has left.
+            files: The checkpoints that exist at the end of the run.
         """
         files = list(files)
         for directory in self.directories:
@@ -82,10 +94,10 @@ class EndRecords:
             try:
                 backend_for(directory / NAME).replace(text)
             except OSError as error:
-                LOG.warning("%s: no record of the run's end: %s; resume='auto' may train on", directory, error)
+                LOG.warning("%s: no record of the run's end: %s; resume='auto' may continue to train", directory, error)
 
     def remove(self) -> None:
-        """Remove the records: a run that trains is not over."""
+        """Remove the records: a run that trains is not finished."""
         for directory in self.directories:
             try:
                 backend_for(directory / NAME).remove()
@@ -98,7 +110,7 @@ def find_end(directories: Iterable[Location], run: str | None) -> EndRecord | No
 
     Args:
         directories: Where to look.
-        run: The run whose checkpoint was found; None if none was, so that the run must have left none.
+        run: The run whose checkpoint was found; None for a run without checkpoints.
     """
     for directory in directories:
         record = read(directory)
@@ -108,23 +120,24 @@ def find_end(directories: Iterable[Location], run: str | None) -> EndRecord | No
 
 
 def _name_in(directory: Location, file: Location) -> str:
-    root, path = f"{directory.resolve()}/", str(file.resolve()).replace("\\", "/")
+    root, path = f"{absolute(directory)}/", absolute_entry(file).replace("\\", "/")
     return path.removeprefix(root.replace("\\", "/"))
 
 
 def read(directory: Location) -> EndRecord | None:
-    """Return the record in a directory; None if there is none that can be read."""
+    """Return the record in a directory; None if there is no readable one."""
     try:
         backend = backend_for(directory / NAME)
         size = backend.size()
         if size is None:
             return None
-        if size > LARGEST:
+        if size > MANIFEST_BYTES:
             raise ValueError(f"it has {size} bytes")
         record = EndRecord.model_validate_json(backend.read())
         if record.format > 1:
             raise ValueError("a later version of trainbus has written it")
-    except (OSError, ValueError) as error:
+        record.check()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         flaw = "it is damaged" if isinstance(error, ValidationError) else str(error)
         LOG.warning("skipped: %s: %s", directory / NAME, flaw)
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar, cast
 
-from .dataloader_state import is_stateful, restore_loader
+from .dataloader_state import batch_size_of, is_stateful, restore_loader, takes_turns
+from .loop_size import LoopSize, continuation
 from .rng_state import preserved_rng, restore_rng_state
 from .state import CheckpointState
 
@@ -21,50 +22,68 @@ class Warn(Protocol):
 
 
 class LoaderResumption:
-    """Restores the loaders of loops over batches, each once.
+    """Restores the loader of each loop over batches once.
 
     Args:
         state: The state of the run that the checkpoint stores.
+        ranks: The number of processes that train together now.
         warn: Logs a warning.
     """
 
-    def __init__(self, state: CheckpointState, warn: Warn) -> None:
+    def __init__(self, state: CheckpointState, ranks: int, warn: Warn) -> None:
+        self._then = LoopSize(state.world_size, state.planned_batches, state.batch_size)
+        self._ranks = ranks
         self._position, self._saved, self._warn = state.position, state.rank_state, warn
         self._states = dict(enumerate(state.rank_state.loaders))
-        """Number of a loop over batches to the state of its loader, until that was restored."""
+        """Number of a loop over batches to the state of its loader, until the state is restored."""
         self._warned = False
 
-    def first_batch(self, number: int) -> int:
-        """Return the first batch of a loop of the interrupted epoch that was not trained on.
+    def first_batch(self, loader: object = None, batches: int | None = None) -> int:
+        """Return the first batch of the interrupted loop that was not trained on; log if this is not exact.
 
         Args:
-            number: The number of the loop over batches in its epoch, counted from 0.
+            loader: What the loop iterates over; None if unknown.
+            batches: The batches that it gives; None if unknown.
         """
-        return self._position.batches if number == self._position.loops else 0
+        now = LoopSize(self._ranks, batches, batch_size_of(loader))
+        first, problem = continuation(self._position.batches, self._then, now, in_turn=takes_turns(loader))
+        if problem:
+            self._warn("%s", problem)
+        return first
 
     def remaining_batches(
-        self, number: int, loader: Iterable[T], subject: object, reach: Callable[[object], object]
+        self,
+        number: int,
+        loader: Iterable[T],
+        first: int,
+        subject: object,
+        reach: Callable[[object], object],
+        *,
+        stopped: bool = False,
     ) -> Iterator[T]:
         """Iterate over the batches of a loop of the interrupted epoch that were not trained on.
 
         Args:
             number: The number of the loop over batches in its epoch, counted from 0.
             loader: What the loop iterates over.
+            first: What ``first_batch`` returned.
             subject: The object that is trained.
-            reach: Called with the subject once the point of the interruption is reached.
+            reach: Called with the subject at the point of the interruption.
+            stopped: Whether a decision ends the loop at that point.
         """
         state = self._states.pop(number, None)
+        position = self._counts_alike(loader, interrupted=number == self._position.loops)
         if number < self._position.loops:  # this loop was complete
-            restore_loader(loader, state)
+            restore_loader(loader, state, position=position)
             return
         self._warn_of_position(loader, state)
         skip = 0
-        if is_stateful(loader) and "state" in (state or {}):
+        if is_stateful(loader) and "state" in (state or {}) and position:
             restore_loader(loader, state)
         else:
-            skip = self._position.batches
+            skip = first
             self._warn_of_failure(loader, state, skip)
-            restore_loader(loader, self._saved.loop_loader)
+            restore_loader(loader, self._saved.loop_loader, position=position)
         restore_rng_state(self._saved.epoch_rng if self._saved.loop_rng is None else self._saved.loop_rng, subject)
         batches = iter(loader)
         for done in range(skip):
@@ -74,7 +93,8 @@ class LoaderResumption:
                 self._warn("the loader gives only %d batches, but %d of the epoch were trained on", done, skip)
                 break
         reach(subject)
-        yield from batches
+        if not stopped:
+            yield from batches
 
     def restore(self, number: int, loader: Iterable[Any], subject: object) -> None:
         """Restore the loader of a later loop, if the checkpoint holds its state; no random numbers are drawn."""
@@ -82,10 +102,16 @@ class LoaderResumption:
         self._warn_of_position(loader, state)
         if state is not None:
             with preserved_rng(subject):
-                restore_loader(loader, state)
+                restore_loader(loader, state, position=self._counts_alike(loader, interrupted=False))
+
+    def _counts_alike(self, loader: object, *, interrupted: bool) -> bool:
+        """Return whether the loader gives its batches as then, so that its own position is still the same."""
+        sizes = self._then.batch_size, batch_size_of(loader)
+        same = not interrupted or None in sizes or len(set(sizes)) == 1
+        return same and self._then.ranks == self._ranks
 
     def _warn_of_position(self, loader: object, state: Any) -> None:
-        """Say once that an iterator, which a new process has made anew, may begin anywhere."""
+        """Warn once that an iterator, which the new process has created again, may begin with any batch."""
         knows = is_stateful(loader) and (state is None or "failure" not in state)
         if isinstance(loader, Iterator) and not knows and not self._warned:
             self._warned = True

@@ -27,7 +27,7 @@ from ..metrics.names import hint
 from ..storage.backend import backend_for
 from ..storage.file_kind import kind_of
 from ..storage.paths import Location, Source, location
-from ..storage.sharded_directory import EVERY_PART, VerificationShare
+from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts
 from .end_record import find_end
 from .state import CheckpointState
 
@@ -44,12 +44,12 @@ def locate(
     """Find the checkpoint to resume from.
 
     Args:
-        source: The path of a checkpoint; a directory, whose newest intact checkpoint is used; or "auto", the
-            newest intact one of the files that the callbacks write.
+        source: The path of a checkpoint; a directory, to use its newest intact checkpoint; or "auto", to use the newest
+            intact file that the callbacks have written.
         callbacks: The callbacks of the run.
-        share: The parts of a sharded checkpoint to verify, if other processes verify the others.
+        share: The parts of a sharded checkpoint that this process verifies.
         without: Checkpoints that other processes have found to be damaged.
-        subject: What is trained, which knows the suffixes of its files.
+        subject: What is trained; it knows the suffixes of its files.
 
     Returns:
         The checkpoint, verified; None for "auto" if there is none.
@@ -63,9 +63,10 @@ def locate(
             return _of_callbacks(callbacks, share, without, subject)
         path = _path_of(source)
         backend = backend_for(path)
-        if backend.is_directory() and not (path.name and entries_of(path)):  # the working directory has no name
-            return _newest_in(path, source, share, without)
-        if backend.size() is None:
+        if backend.is_directory():
+            if not _is_checkpoint(path):
+                return _newest_in(path, source, share, without)
+        elif backend.size() is None:
             if isinstance(path, Path) and (kind := kind_of(path)):
                 raise SettingsError(f"resume={str(source)!r} is a {kind}; give the path of a checkpoint")
             directory = backend_for(path.parent)
@@ -84,7 +85,7 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
     """Return the state of the run that a checkpoint stores.
 
     Raises:
-        CheckpointError: It was not saved by a run.
+        CheckpointError: A run has not saved it.
     """
     try:
         return CheckpointState.model_validate(checkpoint.entry.run_state)
@@ -125,7 +126,7 @@ def _newest_in(
 
 
 def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -> Checkpoint | None:
-    """Return the newest intact checkpoint that holds the state of a run, one with weights only if there is no other."""
+    """Return the newest intact checkpoint with the state of a run; one that holds only weights if there is no other."""
     runs = [each for each in candidates if each.entry is None or each.entry.run_state]
     runs.sort(key=lambda each: each.entry is not None and each.entry.weights_only)
     found, skipped = newest(runs, share)
@@ -135,12 +136,21 @@ def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -
 
 
 def _unlisted_checkpoint(callbacks: Iterable[Callback]) -> str:
-    """Name a checkpoint in the callbacks' directories that no callback has written; empty if there is none."""
+    """Name a checkpoint in the callbacks' directories that no callback has written; return "" if there is none."""
     for directory in {each for callback in callbacks for each in callback.locked_directories()}:
         with suppress(OSError):
             for path in sorted(map(str, payloads_in(location(directory)))):
                 return f"{path!r} is not a file that the callbacks write"
     return ""
+
+
+def _is_checkpoint(directory: Location) -> bool:
+    """Return whether a directory is a checkpoint in parts, also one that has lost its manifest."""
+    if not directory.name:  # the working directory has none
+        return False
+    if entries_of(directory):
+        return True
+    return isinstance(directory, Path) and any(directory.iterdir()) and holds_parts(directory)
 
 
 def _path_of(source: Source) -> Location:

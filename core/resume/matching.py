@@ -12,14 +12,14 @@ from .state import PluginState
 
 
 class PluginMatch(NamedTuple):
-    """The plugins of a checkpoint that the resumed run has, too."""
+    """The plugins that the checkpoint and the resumed run have in common."""
 
     states: dict[str, PluginState]
     """Name of a plugin to its state, if it is still valid under the current settings."""
     unchanged: dict[str, str]
     """Name of a plugin in the checkpoint to its current name, if its settings have the same effect."""
     differences: list[str]
-    """What has changed, one line each."""
+    """One line for each change."""
 
 
 def match_plugins(
@@ -86,7 +86,7 @@ def settings_of(callback: Callback | None) -> tuple[str, dict[str, Any]]:
 def _changes(
     callback: Callback | None, before: Mapping[str, Any], after: Mapping[str, Any], subject: object
 ) -> list[str]:
-    """Return each setting that was changed to one with another effect, in words."""
+    """Describe each setting whose effect has changed."""
     if callback is None or before == after:
         return []
     earlier, present = _effective(type(callback), before, subject), callback.effective_settings(subject)
@@ -98,7 +98,7 @@ def _changes(
 
 
 def _effective(kind: type[Callback], settings: Mapping[str, Any], subject: object) -> Mapping[str, Any]:
-    """Return the effective settings of a callback of this class; the settings themselves if it cannot be made."""
+    """Return the effective settings of a callback of this class; the settings unchanged if it cannot be created."""
     try:
         return kind(**settings).effective_settings(subject)
     except SettingsError:  # its class has other options now

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -13,8 +13,8 @@ from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import RANK_FILE
 from ..checkpoints.history_log import history_file
 from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
-from ..decision import Action, Decision, Forget, Save, Stop
-from ..decision_json import action_from_json, decision_from_json
+from ..decision import Action, Decision, Forget, Restore, Save, Stop
+from ..decision.json_format import action_from_json, decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.extremes import Extremes, known_epochs
@@ -26,8 +26,9 @@ from ..storage.sharded_directory import read_part
 from .loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
-from .rng_state import restore_rng_state
-from .run_history import Followed, Past, read_past
+from .owned_files import OwnedFiles
+from .rng_state import preserved_rng, restore_rng_state
+from .run_history import Followed, Past, checked_epoch, read_past
 from .script_rates import apply_script_rates, rates_of
 from .serialization import from_json_data
 from .state import CheckpointState, Position, RankState
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 
 class Resumable(Protocol):
-    """The data of a run that a resumption restores."""
+    """The part of ``RunState`` that a resumption restores."""
 
     run_id: str
     resumed: Checkpoint | None
@@ -66,11 +67,11 @@ class Resumption:
     """A run that continues from a checkpoint.
 
     Args:
-        checkpoint: What the run continues from.
+        checkpoint: The checkpoint from which the run continues.
         plugins: Name of each plugin of the run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
         subject: What is trained.
-        rates: Whose learning rates count if the script has changed them: a ``RateSource``.
+        rates: Which learning rates to use if the script has changed them: a ``RateSource``.
         rank: The number of this process.
         world_size: The number of processes.
 
@@ -92,30 +93,36 @@ class Resumption:
         self.checkpoint, self._start = checkpoint, StartDirectory()
         saved = _with_other_ranks(checkpoint, state_of(checkpoint), rank, world_size)
         self.state = saved.for_rank(rank, world_size).found_at(checkpoint.path, self._start)
+        self.stored = self.state.model_copy(update={"world_size": world_size, "other_ranks": []})
+        """What the rest of the decision that saved the checkpoint is saved with."""
         self.mid_epoch = self.state.position.mid_epoch
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         self._leads = rank == 0
-        """Whether this process logs messages, and makes the files of snapshots."""
-        if self._leads and len(saved.other_ranks) + 1 < world_size == saved.world_size:
+        """Whether this process logs messages and creates the files of snapshots."""
+        if self._leads and len(saved.other_ranks) + 1 < saved.world_size:
             LOG.warning(
-                "%s was saved by rank 0 alone: the other ranks' random generators are not restored", checkpoint.path
+                "%s was saved by rank 0 alone: the other ranks' random generators%s are not restored",
+                checkpoint.path,
+                " and metrics of the epoch" if self.mid_epoch else "",
             )
         self._plugins = plugins
         self._rates = rates
         self._script_rates: Mapping[str, float] = {}
         self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
-        self.loaders = LoaderResumption(self.state, self._warn)
+        self._owned = OwnedFiles.of(callbacks.values(), subject)
+        self._of_plain_plugins = self._owned.and_directory(checkpoint.path.parent)
+        """Also the files beside the checkpoint, since nothing says where the loop or a plugin without a callback saves.
+        """
+        self._from_callbacks = callbacks.keys()
+        self._saved = self._read_actions(lambda: decision_from_json(self.state.decision))
+        self._stops = self._read_actions(lambda: [action_from_json(each) for each in self.state.stop_actions])
+        self.loaders = LoaderResumption(self.state, world_size, self._warn)
         """Restores the loaders of loops over batches."""
 
     @property
     def position(self) -> Position:
         """How far the run had come."""
         return self.state.position
-
-    @property
-    def epoch_rng(self) -> Any:
-        """The states of the random generators when the interrupted epoch began."""
-        return from_json_data(self.state.rank_state.epoch_rng)
 
     @property
     def loop_rng(self) -> Any:
@@ -126,6 +133,19 @@ class Resumption:
     def loop_loader(self) -> Any:
         """The state of the interrupted loop's loader before the loop began."""
         return self.state.rank_state.loop_loader
+
+    def check(self) -> None:
+        """Parse all data of the state, before any of it is used.
+
+        Raises:
+            ValueError: Some are damaged, or declare more than they hold; other errors are possible for other damage.
+        """
+        state = self.state
+        for epoch, metrics in state.known_epochs:
+            checked_epoch(epoch)
+            from_json_data(metrics)
+        decision_from_json([*state.decision, *state.stop_actions])
+        from_json_data([state.rank_state.model_dump(), *(each.state_dict for each in state.plugins)])
 
     def refuse_differences(self) -> None:
         """Refuse callbacks that differ from those of the checkpoint.
@@ -145,23 +165,40 @@ class Resumption:
 
     def decision(self) -> Decision:
         """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
-        saved = decision_from_json(self.state.decision)
-        return Decision(frozenset(each for each in saved if self._still_valid(each)))
+        return Decision(frozenset(each for each in self._own_actions if self._still_valid(each)))
+
+    @cached_property
+    def _own_actions(self) -> Decision:
+        """The actions without those that name a file that is not one of the run; each is reported."""
+        return Decision(frozenset(each for each in self._saved if self._is_own(each)))
+
+    def _is_own(self, action: Action) -> bool:
+        owned = self._owned if action.by in self._from_callbacks else self._of_plain_plugins
+        refusal = owned.refusal_of(action, self.checkpoint.path, self.state.slots)
+        if refusal:
+            self._warn("%s", refusal)
+        return not refusal
+
+    def _read_actions(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except ValueError as error:
+            raise CheckpointError(f"{str(self.checkpoint.path)!r} is not resumed from: {error}") from None
 
     def remaining_actions(self) -> tuple[Decision, list[Checkpoint]]:
-        """Return the remaining actions of that decision, and the checkpoints that it had written.
+        """Return the remaining actions of that decision, and the checkpoints that it has written.
 
-        Saves remain if their file was not written then; deletions always remain.
+        Saves remain if their file was not written then. What follows the saves always remains: restores, unless they
+        ended the run, and deletions, but of nothing that the decision has made.
         """
         decision = self.decision()
         saves = [action for action in decision if isinstance(action, Save)]
         written = {each.path: each for each in map(self._written_by, saves) if each is not None}
-        left = frozenset(
-            action
-            for action in decision
-            if isinstance(action, Forget) or (isinstance(action, Save) and location(action.path) not in written)
-        )
-        return Decision(left), list(written.values())
+        left: set[Action] = {action for action in saves if location(action.path) not in written}
+        left |= {each for each in decision if isinstance(each, Forget) and each.source not in decision.makes}
+        if not self.state.at_end:
+            left |= {each for each in decision if isinstance(each, Restore) and self._can_restore(each)}
+        return Decision(frozenset(left)), list(written.values())
 
     def restore_subject(self, subject: object, snapshots: SnapshotStore) -> None:
         """Load the checkpoint into the subject, and its snapshots into memory.
@@ -181,7 +218,10 @@ class Resumption:
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
-        snapshots.link_to(self.checkpoint, linked=self._leads)
+        directory = self._owned.directory_for(path)
+        if directory != path.parent:
+            snapshots.bring_into(directory, unless=self._owned.holds, linked=self._leads)
+        snapshots.link_to(self.checkpoint, directory=directory, linked=self._leads)
         if self.checkpoint.entry.weights_only:
             LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning", path)
             if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
@@ -196,29 +236,26 @@ class Resumption:
         state, position = self.state, self.position
         run.resumed = self.checkpoint
         run.run_id = state.run or run.run_id
-        past, known = self._past(), True
-        if past is None:
-            epochs = [(epoch, from_json_data(metrics)) for epoch, metrics in state.known_epochs]
-            past, known = Past(epochs, [], []), False
+        past, file = self._past()
         run.epoch_metrics, run.decision_log = past.epochs, past.decisions
-        run.earlier_epochs, run.extremes = state.epochs_recorded - len(past.epochs), known_epochs(past.epochs)
+        run.earlier_epochs = max(state.epochs_recorded - len(past.epochs), 0)
+        run.extremes = known_epochs(past.epochs)
         run.metrics = past.epochs[-1][1] if past.epochs else {}
-        stops = [action_from_json(each) for each in state.stop_actions]
-        run.stop_actions += [each for each in stops if isinstance(each, Stop) and self._still_valid(each)]
+        run.stop_actions += [each for each in self._stops if isinstance(each, Stop) and self._still_valid(each)]
         run.script_learning_rates = self._script_rates
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)
         run.files = past.files
-        if known and state.history.file:
-            file = history_file(self.checkpoint.path.parent, state.history)
-            counts = len(past.epochs), len(past.decisions), len(run.file_log)
-            run.followed = Followed(file, state.history, counts)
-        files, own = existing(past.files), self._start.identity(self.checkpoint.path)
+        run.followed = Followed(file, state.history, (len(past.epochs), len(past.decisions), len(run.file_log)))
+        listed, refusal = self._of_plain_plugins.listed(past.files, self.checkpoint.path)
+        if refusal:
+            self._warn("%s", refusal)
+        files, own = existing(listed), self._start.identity(self.checkpoint.path)
         run.files = files if own in map(self._start.identity, files) else [*files, self.checkpoint.path]
 
     def restore_epoch(self, run: Resumable) -> None:
-        """Restore the metrics and counters of the interrupted epoch."""
+        """Restore the metrics and counters of the interrupted epoch; its loop may count its batches otherwise."""
         run.means.load_sums(from_json_data(self.state.rank_state.means))
         run.learning_rates = self.state.first_learning_rates
         run.validated = self.state.validated
@@ -248,18 +285,23 @@ class Resumption:
         restore_rng_state(self.state.rank_state.epoch_rng, subject)
 
     def reach(self, subject: object) -> None:
-        """Restore generators and subject, once the loop has reached the point of the interruption."""
+        """Restore generators and subject when the loop has reached the point of the interruption."""
         self.mid_epoch = False
         self.restore_rng(subject)
         self._restore_run_state(subject)
 
-    def _past(self) -> Past | None:
-        """Return what the run did before the checkpoint; None, and a line, if its history is missing or damaged."""
+    def _past(self) -> tuple[Past, Location | None]:
+        """Return what the run did before the checkpoint, and the file of its history; report one that is not usable."""
+        reference, file = self.state.history, None
         try:
-            return read_past(self.checkpoint, self.state.history, self._start)
+            if reference.file:
+                file = history_file(self.checkpoint.path.parent, reference)
+                if flaw := self._of_plain_plugins.flaw_of_history(file):
+                    raise CheckpointError(f"{str(file)!r} is not opened: {flaw}")
+            return read_past(self.checkpoint, reference, self._start), file and self._start.fixed(file)
         except CheckpointError as error:
             self._warn("the history before epoch %d is missing: %s", self.position.epochs + 1, error)
-            return None
+        return Past([(epoch, from_json_data(metrics)) for epoch, metrics in self.state.known_epochs], [], []), None
 
     def _restore_run_state(self, subject: object) -> None:
         saved = self.state.rank_state.subject
@@ -267,8 +309,10 @@ class Resumption:
             subject.load_run_state(from_json_data(saved))
 
     def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
-        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, verify=self._leads)
-        with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there:
+        flaw_of = self._of_plain_plugins.flaw_of_snapshot  # the user has named the directory of the checkpoint
+        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, flaw_of, verify=self._leads)
+        # a file may hold the generators of rank 0, which are not those of this rank
+        with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there, preserved_rng(subject):
             if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
                 subject.load(there)
             for slot, file in files.items():
@@ -305,8 +349,16 @@ class Resumption:
         """Return whether the settings of the plugin that asked for an action are the same."""
         return action.by in self._match.unchanged or action.by not in {each.name for each in self.state.plugins}
 
+    def _can_restore(self, action: Restore) -> bool:
+        """Return whether what an action restores is still there; report it if not."""
+        source = action.source
+        there = source in self.state.slots or bool(existing([location(source)]))
+        if not there:
+            self._warn("%r is not restored again: it is gone", source)
+        return there
+
     def _written_by(self, action: Save) -> Checkpoint | None:
-        """Return the checkpoint that the action has written when this one was saved; None if it was not written yet."""
+        """Return the checkpoint that the action had written when this one was saved; None if there was none yet."""
         path, resumed = location(action.path), self.checkpoint
         if self._start.identity(path) == self._start.identity(resumed.path):
             return resumed.model_copy(update={"path": path})
@@ -320,12 +372,13 @@ class Resumption:
 
 
 def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int, world_size: int) -> CheckpointState:
-    """Add the states of other ranks that this rank needs, if each rank has stored its own as a part."""
+    """Add the states of other ranks that this rank needs, if each rank has stored its own state."""
     parts = {part.name.rpartition("/")[2]: part for part in checkpoint.entry.parts}
     if RANK_FILE.format(1) not in parts:
         return state
-    needed: Iterable[int] = [rank] if world_size == state.world_size else []
-    if rank == 0 and not needed and state.position.mid_epoch:  # it continues with the metrics of all ranks
+    needed: Iterable[int] = [rank] if 0 < rank < state.world_size else []
+    metrics = rank == 0 and world_size != state.world_size and state.position.mid_epoch
+    if metrics or rank >= state.world_size:  # it continues with the metrics of all ranks, or with what all have shared
         needed = range(1, state.world_size)
     others = [RankState()] * (state.world_size - 1)
     for each in needed:
@@ -337,12 +390,15 @@ def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int,
 
 def _plugin_states(checkpoint: Checkpoint) -> list[Any]:
     """Return what a checkpoint stores of the plugins, without paths, which depend on its directory."""
-    stored = checkpoint.entry.run_state.get("plugins", [])
-    return [{name: value for name, value in each.items() if name != "places"} for each in stored]
+    found: list[Any] = []
+    for each in state_of(checkpoint).plugins:
+        settings = {name: value for name, value in each.settings.items() if name not in each.places}
+        found.append((each.name, each.callback, settings, each.state_dict))
+    return found
 
 
 def _other_suffixes(subject: object, path: Location) -> str:
-    """Name the suffixes that the subject reads, unless the path has one of them."""
+    """Name the suffixes that the subject can read, unless the path has one of them."""
     if missing(subject, Saveable) is not None or not has(subject, Saveable):
         return ""
     own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])

@@ -21,27 +21,30 @@ def get_rng_state(subject: object = None) -> dict[str, Any]:
 
     ``trainbus.resume.serialization.to_json_data`` accepts the result.
     """
+    # first, since Keras draws from Python's generator when it makes its own one
+    own = dict(subject.random_state()) if has(subject, HasRandomState) else None
     version, words, gauss = random.getstate()
     state: dict[str, Any] = {"python": [version, struct.pack(WORDS, *words), gauss]}
     if "numpy" in sys.modules:  # if NumPy is not imported, nothing was drawn from it
         import numpy as np  # noqa: PLC0415
 
         state["numpy"] = dict(np.random.get_state(legacy=False))  # noqa: NPY002 - datasets draw from the global one
-    if has(subject, HasRandomState):
-        state["subject"] = dict(subject.random_state())
+    if own is not None:
+        state["subject"] = own
     return state
 
 
 def set_rng_state(state: Mapping[str, Any], subject: object = None) -> None:
-    """Restore every generator to the state that ``get_rng_state`` returned."""
-    version, words, gauss = state["python"]
-    random.setstate((version, struct.unpack(WORDS, words), gauss))
+    """Restore every generator to the state that ``get_rng_state`` returned; those without a state stay as they are."""
+    if "subject" in state and has(subject, HasRandomState):
+        subject.set_random_state(state["subject"])
+    if "python" in state:
+        version, words, gauss = state["python"]
+        random.setstate((version, struct.unpack(WORDS, words), gauss))
     if "numpy" in state:
         import numpy as np  # noqa: PLC0415
 
         np.random.set_state(state["numpy"])  # noqa: NPY002
-    if "subject" in state and has(subject, HasRandomState):
-        subject.set_random_state(state["subject"])
 
 
 def restore_rng_state(saved: Any, subject: object = None) -> None:
@@ -52,7 +55,7 @@ def restore_rng_state(saved: Any, subject: object = None) -> None:
 
 @contextmanager
 def preserved_rng(subject: object = None) -> Generator[None]:
-    """Restore every generator at the end of the block, so that draws inside it have no effect outside.
+    """Restore every generator at the end of the block, so that the block has no effect on later random numbers.
 
     >>> with preserved_rng():
     ...     first = random.random()

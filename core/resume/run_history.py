@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 from ..checkpoints import Checkpoint
 from ..checkpoints.history_log import HistoryLog, HistoryReference, read_history
 from ..decision import REQUEST, Decision
-from ..decision_json import decision_from_json, decision_to_json
+from ..decision.json_format import decision_from_json, decision_to_json
 from ..errors import CheckpointError, TrainbusError
+from ..limits import EPOCHS
 from ..storage.paths import Location, StartDirectory, as_text, location, relative_to, resolve_relative
 from .serialization import from_json_data, to_json_data
 
@@ -32,7 +33,8 @@ class Past(NamedTuple):
 class Followed(NamedTuple):
     """The history of the checkpoint from which a run was resumed."""
 
-    file: Location
+    file: Location | None
+    """Its file; None if it has none, or if that is missing or damaged."""
     reference: HistoryReference
     counts: tuple[int, int, int]
     """How many epochs, decisions and changes of files of the run it has."""
@@ -70,38 +72,42 @@ class RunHistory:
         self._logs: dict[Location, tuple[HistoryLog, list[int]]] = {}
         """A directory to its history, and how many epochs, decisions and changes of files it has."""
 
-    def log_for(self, path: Location) -> HistoryLog:
+    def log_for(self, path: Location, *, restored: bool = False) -> HistoryLog:
         """Return the history of a checkpoint, with everything until now.
 
         Args:
             path: The absolute path of the checkpoint.
+            restored: Whether to leave out what the run has done since it was resumed.
         """
         source, directory = self._source, self._directory_of(path)
         own = source.start.identity(directory)
         if own not in self._logs or not self._logs[own][0].is_there:
             self._logs[own] = self._new(directory, own, first=own not in self._logs)
         log, done = self._logs[own]
-        log.add(self._records(done, directory))
-        done[:] = len(source.epoch_metrics), len(source.decision_log), len(source.file_log)
+        now = len(source.epoch_metrics), len(source.decision_log), len(source.file_log)
+        until = source.followed.counts if restored and source.followed is not None else now
+        log.add(self._records(done, until, directory))
+        done[:] = map(max, done, until)
         return log
 
     def _new(self, directory: Location, own: Location, *, first: bool) -> tuple[HistoryLog, list[int]]:
         source, log = self._source, HistoryLog(directory, self._source.run_id)
         followed = source.followed
-        if first and followed is not None and source.start.identity(followed.file.parent) == own:
+        file = None if followed is None or not first else followed.file
+        if followed is not None and file is not None and source.start.identity(file.parent) == own:
             with suppress(OSError):  # it has gone since it was read
-                log.follow(followed.file, followed.reference)
+                log.follow(file, followed.reference)
                 return log, list(followed.counts)
         return log, [0, 0, 0]
 
-    def _records(self, done: Sequence[int], directory: Location) -> Iterator[list[Any]]:
+    def _records(self, done: Sequence[int], until: Sequence[int], directory: Location) -> Iterator[list[Any]]:
         source = self._source
-        for epoch, metrics in source.epoch_metrics[done[0] :]:
+        for epoch, metrics in source.epoch_metrics[done[0] : until[0]]:
             yield [EPOCH, epoch, storable(metrics)]
-        for epoch, decision in source.decision_log[done[1] :]:
+        for epoch, decision in source.decision_log[done[1] : until[1]]:
             if REQUEST not in decision.askers:
                 yield [DECISION, epoch, decision_to_json(decision)]
-        for path, written in source.file_log[done[2] :]:
+        for path, written in source.file_log[done[2] : until[2]]:
             place = relative_to(source.start.fixed(path), directory)
             yield [WRITTEN if written else DELETED, as_text(path), place]
 
@@ -135,9 +141,9 @@ def read_past(checkpoint: Checkpoint, reference: HistoryReference, start: StartD
     try:
         for kind, *values in records:
             if kind == EPOCH:
-                past.epochs.append((int(values[0]), dict(from_json_data(values[1]))))
+                past.epochs.append((checked_epoch(values[0]), dict(from_json_data(values[1]))))
             elif kind == DECISION:
-                past.decisions.append((int(values[0]), decision_from_json(values[1])))
+                past.decisions.append((checked_epoch(values[0]), decision_from_json(values[1])))
             elif kind in (WRITTEN, DELETED):
                 file = location(start.present(values[0], values[1], origin))
                 files.pop(start.identity(file), None)
@@ -146,6 +152,17 @@ def read_past(checkpoint: Checkpoint, reference: HistoryReference, start: StartD
     except (ValueError, TypeError, LookupError, TrainbusError) as error:
         raise CheckpointError(f"its history cannot be read: {error}") from error
     return past._replace(files=list(files.values()))
+
+
+def checked_epoch(epoch: Any) -> int:
+    """Return the number of an epoch.
+
+    Raises:
+        ValueError: It is no such number.
+    """
+    if type(epoch) is not int or not 0 <= epoch <= EPOCHS:
+        raise ValueError(f"an epoch is {str(epoch)[:40]!r}")
+    return epoch
 
 
 def storable(metrics: Mapping[str, Any]) -> dict[str, Any]:

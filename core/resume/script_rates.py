@@ -1,4 +1,4 @@
-"""The learning rates that a script sets, against those of the checkpoint from which it resumes."""
+"""Compare the learning rates that a script sets with those of the checkpoint from which it resumes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..errors import MissingCapability, SettingsError
 from ..metrics.scalars import fetch_together
 
 RateSource = Literal["checkpoint", "script"]
-"""Whose change of the learning rates counts if a script has changed them between two runs."""
+"""Which learning rates to use if the script has changed them since the earlier run."""
 
 
 def check_source(source: str) -> None:
-    """Refuse another value than those of ``RateSource``.
+    """Refuse values other than those of ``RateSource``.
 
     Raises:
-        SettingsError: It is another one.
+        SettingsError: It is another value.
     """
     if source not in get_args(RateSource):
         raise SettingsError(f"resume_learning_rates={source!r}: give 'checkpoint' or 'script'")
@@ -60,7 +60,7 @@ def apply_script_rates(
         name, rate = next(iter(changed.items()))
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         warn(
-            f"{name} is {restored[name]:g} as saved{more}: that the script has changed it from {before[name]:g} to "
+            f"{name} is {restored[name]:g}, as in the checkpoint{more}: the script's change from {before[name]:g} to "
             f"{rate:g} has no effect; to use it, give resume_learning_rates='script'"
         )
         return before

@@ -7,8 +7,10 @@ import sys
 import zlib
 from base64 import b64decode, b64encode, b85decode, b85encode
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import isfinite, prod
 from typing import Any, cast
+
+from ..limits import EXPANSION_FLOOR, LOG_EXPANSION
 
 MARK = "$"
 """The key that distinguishes a marked value from an ordinary mapping."""
@@ -17,16 +19,16 @@ MARK = "$"
 def to_json_data(value: Any, *, arrays: bool = True, where: str = "") -> Any:
     """Return the value as plain JSON data, exact to the bit.
 
-    Tuples become lists. Bytes, numbers that are not finite, and arrays are marked, so that ``from_json_data`` returns
-    them again. Everything with ``__array__`` counts as an array; ``from_json_data`` returns tensors as NumPy arrays.
+    Tuples become lists. Bytes, numbers that are not finite, and arrays are marked, so that ``from_json_data`` can
+    restore them. Everything with ``__array__`` counts as an array; ``from_json_data`` returns tensors as NumPy arrays.
 
     Args:
         value: Numbers, text, truth values, None, bytes, arrays, and lists, tuples and mappings of these.
         arrays: Whether arrays and tensors are allowed.
-        where: The place of the value in a larger one, for error messages.
+        where: The position of the value in a larger one, for error messages.
 
     Raises:
-        TypeError: The value holds something else; the message names the place.
+        TypeError: The value holds something else; the message names its position.
 
     >>> to_json_data({"best": -float("inf"), "waited": (1, 2)})
     {'best': {'$': 'float', 'value': '-inf'}, 'waited': [1, 2]}
@@ -81,7 +83,7 @@ def _array_to_plain(value: Any, where: str) -> Any:
 
 
 def compress_arrays(plain: Any) -> Any:
-    """Return the same plain data with its bytes and arrays compressed; ``from_json_data`` reads both.
+    """Return the same plain data with its bytes and arrays compressed, once; ``from_json_data`` reads both.
 
     >>> from_json_data(compress_arrays(to_json_data([b"0" * 1000]))) == [b"0" * 1000]
     True
@@ -92,6 +94,8 @@ def compress_arrays(plain: Any) -> Any:
         return plain
     given = cast("dict[str, Any]", plain)
     if given.get(MARK) in ("bytes", "array"):
+        if "zlib" in given:
+            return given
         data = zlib.compress(b64decode(given["value"]))
         return {**given, "value": b85encode(data).decode(), "zlib": True}
     return {key: compress_arrays(each) for key, each in given.items()}
@@ -101,34 +105,57 @@ def from_json_data(value: Any) -> Any:
     """Return the value that ``to_json_data`` received, with lists in place of tuples.
 
     Raises:
-        ValueError: A mark is unknown.
+        ValueError: A mark is unknown, or what a mark declares does not fit its data.
 
     >>> from_json_data(to_json_data({"best": -float("inf")}))
     {'best': -inf}
     """
+    try:
+        return _value_of(value)
+    except (KeyError, TypeError, OverflowError, RecursionError, zlib.error) as error:
+        raise ValueError(f"plain data are damaged: {type(error).__name__}: {error}") from error
+
+
+def _value_of(value: Any) -> Any:
     if isinstance(value, list):
-        return [from_json_data(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_value_of(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(value, dict):
         return value
     given = cast("dict[str, Any]", value)
     mark = given.get(MARK)
     if mark is None:
-        return {key: from_json_data(item) for key, item in given.items()}
+        return {key: _value_of(item) for key, item in given.items()}
     if mark == "float":
         return float(given["value"])
     if mark == "bytes":
         return _bytes_of(given)
     if mark == "mapping":
-        return {from_json_data(key): from_json_data(item) for key, item in given["value"]}
+        return {_value_of(key): _value_of(item) for key, item in given["value"]}
     if mark == "array":
-        import numpy as np  # noqa: PLC0415 - the core is imported without it
+        return _array_of(given)
+    raise ValueError(f"unknown mark {str(mark)[:40]!r} in plain data; this version of trainbus cannot read it")
 
-        return np.frombuffer(_bytes_of(given), dtype=np.dtype(given["type"])).reshape(given["shape"]).copy()
-    raise ValueError(f"unknown mark {mark!r} in plain data; this version of trainbus cannot read it")
+
+def _array_of(given: dict[str, Any]) -> Any:
+    import numpy as np  # noqa: PLC0415 - the core is imported without it
+
+    data, dtype, shape = _bytes_of(given), np.dtype(str(given["type"])), given["shape"]
+    if dtype.kind not in "biufc" or min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"an array declares the shape {str(shape)[:40]} of {dtype}, and has {len(data):,} bytes")
+    return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
 
 
 def _bytes_of(given: dict[str, Any]) -> bytes:
-    return zlib.decompress(b85decode(given["value"])) if "zlib" in given else b64decode(given["value"])
+    return _decompressed(b85decode(given["value"])) if "zlib" in given else b64decode(given["value"])
+
+
+def _decompressed(data: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    limit = max(LOG_EXPANSION * len(data), EXPANSION_FLOOR)
+    found = stream.decompress(data, limit)
+    if not stream.eof:
+        raise ValueError(f"{len(data):,} compressed bytes are cut, or unpack to more than {limit:,}")
+    return found
 
 
 def compress_log(items: Iterable[Any]) -> str:
@@ -142,5 +169,12 @@ def compress_log(items: Iterable[Any]) -> str:
 
 
 def decompress_log(text: str) -> list[Any]:
-    """Return the items in a text that ``compress_log`` returned; none if it is empty."""
-    return [json.loads(line) for line in zlib.decompress(b64decode(text)).splitlines()] if text else []
+    """Return the items in a text that ``compress_log`` returned; none if it is empty.
+
+    Raises:
+        ValueError: It is damaged, or unpacks to much more than its size.
+    """
+    try:
+        return [json.loads(line) for line in _decompressed(b64decode(text)).splitlines()] if text else []
+    except (TypeError, RecursionError, zlib.error) as error:
+        raise ValueError(f"a compressed log is damaged: {type(error).__name__}: {error}") from error

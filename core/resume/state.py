@@ -1,19 +1,23 @@
-"""The run state in a checkpoint, with which a resumed run decides as an uninterrupted one."""
+"""The run state in a checkpoint, from which a resumed run makes the same decisions as an uninterrupted one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..checkpoints.history_log import HistoryReference
+from ..errors import SettingsError
 from ..metrics.running_means import RunningMeans
 from ..storage.paths import Location, StartDirectory, location, relative_to
 from .serialization import compress_arrays, from_json_data, to_json_data
 
 Generators = dict[str, Any] | None
-"""The states of random number generators, by the name of the library that has them."""
+"""The states of random number generators, by the name of their library."""
+_RNG = ("rng", "epoch_rng", "loop_rng")
+"""The fields of ``RankState`` that hold them."""
 
 
 class Position(BaseModel):
@@ -22,7 +26,7 @@ class Position(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     epochs: int
-    """Epochs that ended, which is also the epoch to continue with, counted from 0."""
+    """Number of epochs that ended; also the number of the epoch to continue with, counted from 0."""
     mid_epoch: bool = False
     """Whether that epoch has begun."""
     in_loop: bool = True
@@ -30,7 +34,7 @@ class Position(BaseModel):
     loops: int = 0
     """Loops over batches of that epoch that ended."""
     batches: int = 0
-    """Batches of the loop after these that were trained on."""
+    """Batches of the next loop that were trained on."""
 
 
 class PluginState(BaseModel):
@@ -47,11 +51,28 @@ class PluginState(BaseModel):
     """The settings that are paths, relative to the directory of the checkpoint."""
 
 
-class RankState(BaseModel):
-    """The state of one rank: what differs between the processes of a run."""
+class RateChange(BaseModel):
+    """A change of learning rates of which it is yet to be checked whether it acts."""
 
-    means: Any = None
-    """The running means of the current epoch."""
+    by: str
+    """The plugin that asked for it."""
+    epoch: int
+    """The epoch in which it was made."""
+    begin: int
+    """The first epoch whose first update uses the new rates."""
+    before: dict[str, float]
+    after: dict[str, float]
+    unchanged: dict[str, float]
+    """The rates that the schedules would have given without any change."""
+    noted: dict[str, float]
+    """The rates that were read at that time, after all changes."""
+
+
+class RankState(BaseModel):
+    """The state of one rank: the part that differs between the processes of a run."""
+
+    means: Any = Field(default_factory=dict[str, Any])
+    """The sums of the running means of the current epoch; none if the rank has logged nothing in it."""
     rng: Any = None
     """The states of the random number generators."""
     epoch_rng: Any = None
@@ -71,7 +92,7 @@ class RankState(BaseModel):
         return self._with_generators(_compressed, self)
 
     def difference_from(self, first: RankState) -> RankState:
-        """Return the difference from rank 0's state: generators that equal rank 0's are left out."""
+        """Return the difference from rank 0's state: generators that equal rank 0's are omitted."""
         return self._with_generators(_without, first)
 
     def completed_by(self, first: RankState) -> RankState:
@@ -79,7 +100,7 @@ class RankState(BaseModel):
         return self._with_generators(_completed, first)
 
     def _with_generators(self, change: Callable[[Generators, Generators], Generators], first: RankState) -> RankState:
-        changed = {name: change(getattr(self, name), getattr(first, name)) for name in ("rng", "epoch_rng", "loop_rng")}
+        changed = {name: change(getattr(self, name), getattr(first, name)) for name in _RNG}
         return self.model_copy(update=changed)
 
 
@@ -89,11 +110,13 @@ class CheckpointState(BaseModel):
     run: str = ""
     """Identifier of the run, which a resumed run keeps."""
     position: Position
+    at_end: bool = False
+    """Whether the training was over, so that the decision that saved this is the one of the run's end."""
     rank_state: RankState
-    """The state of rank 0, or of this rank once ``for_rank`` was called."""
+    """The state of rank 0, or of this rank after ``for_rank`` was called."""
     history: HistoryReference = Field(default_factory=HistoryReference)
     """The file that has each epoch that ended, each decision before ``decision``, and each file."""
-    epochs_recorded: int = 0
+    epochs_recorded: int = Field(default=0, ge=0)
     """How many epochs have ended."""
     known_epochs: list[tuple[int, dict[str, Any]]] = Field(default_factory=list[tuple[int, dict[str, Any]]])
     """The epochs of these that decisions may need: those with extreme metrics, and the last."""
@@ -101,7 +124,8 @@ class CheckpointState(BaseModel):
     stop_actions: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     decision: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     """The actions of the decision that saved this checkpoint; those after the save may not have been executed. Empty
-    for a save that a signal asked for."""
+    for a save after a signal.
+    """
     slots: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The snapshots: name of each slot to its file."""
     places: dict[str, str] = Field(default_factory=dict[str, str])
@@ -109,13 +133,19 @@ class CheckpointState(BaseModel):
     learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The learning rates at the time of the save."""
     script_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
-    """The rates that the script had set before the run began, or those that it has changed since."""
+    """The rates that the script had set before the run began, or has changed since."""
+    rate_changes: list[RateChange] = Field(default_factory=list[RateChange])
+    """The changes of rates of which it is not yet known whether they act."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
-    """Those of the first weight update of the interrupted epoch; empty if it had none."""
+    """The rates of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
     world_size: int = 1
+    planned_batches: int | None = None
+    """The batches that rank 0's loader gives in the whole interrupted loop; None if unknown."""
+    batch_size: int | None = None
+    """The samples in one of them; None if unknown."""
     other_ranks: list[RankState] = Field(default_factory=list[RankState])
-    """The states of the ranks after rank 0, as differences from rank 0's."""
+    """The states of all ranks except rank 0, as differences from rank 0's."""
 
     def stored_at(self, path: Location, start: StartDirectory, slots: Mapping[str, Any]) -> dict[str, Any]:
         """Return the state as the checkpoint at a path stores it, with each path relative to its directory.
@@ -126,15 +156,19 @@ class CheckpointState(BaseModel):
             slots: The snapshots, as the checkpoint names them.
         """
 
-        def relative(given: str) -> str:
-            return relative_to(start.fixed(location(given)), start.fixed(path).parent)
+        def relative(named: Iterable[tuple[str, Any]]) -> dict[str, str]:
+            found: dict[str, str] = {}
+            for key, given in named:
+                with suppress(SettingsError, ValueError, TypeError):  # it is no path
+                    found[key] = relative_to(start.fixed(location(given)), start.fixed(path).parent)
+            return found
 
         named = [each[1] for action in self.decision if (each := _path_in(action, slots))]
         plugins = [
-            each.model_copy(update={"places": {name: relative(each.settings[name]) for name in each.places}})
+            each.model_copy(update={"places": relative((name, each.settings.get(name)) for name in each.places)})
             for each in self.plugins
         ]
-        places = {given: relative(given) for given in named}
+        places = relative((given, given) for given in named)
         update = {"slots": dict(slots), "plugins": plugins, "places": places}
         return self.model_copy(update=update).model_dump(exclude_defaults=True)
 
@@ -146,8 +180,9 @@ class CheckpointState(BaseModel):
             start: Where relative paths start.
         """
 
-        def present(given: str, places: Mapping[str, str], key: str) -> str:
-            return start.present(given, places[key], path.parent) if key in places else given
+        def present(given: Any, places: Mapping[str, str], key: str) -> Any:
+            known = key in places and isinstance(given, str)
+            return start.present(given, places[key], path.parent) if known else given
 
         decision = [
             {**action, name: present(given, self.places, given)}
@@ -164,28 +199,41 @@ class CheckpointState(BaseModel):
         return self.model_copy(update={"decision": decision, "plugins": plugins})
 
     def for_rank(self, rank: int, world_size: int) -> CheckpointState:
-        """Return the state as one rank of the resumed run needs it.
+        """Return the state for one rank of the resumed run.
 
-        With the same number of ranks each gets its own state. Otherwise rank 0 continues with the metrics of all ranks
-        together, every rank continues after as many samples as all had trained on, with what rank 0's subject had, and
-        the other ranks' generators are not restored.
+        If the number of ranks is the same, each rank gets its own state. Otherwise rank 0 continues with the metrics of
+        all ranks, and every rank gets the run state of rank 0's subject. A rank that existed keeps its generators and
+        loaders. A new one gets those whose state was the same on all ranks, and keeps its own for the rest.
 
         Args:
             rank: The number of this process, counted from 0.
             world_size: The number of processes now.
         """
         if world_size == self.world_size:
-            if rank == 0:
-                return self
-            own = (self.other_ranks[rank - 1 : rank] or [RankState()])[0]
-            return self.model_copy(update={"rank_state": own.completed_by(self.rank_state)})
-        batches = self.position.batches * self.world_size // world_size
-        position = self.position.model_copy(update={"batches": batches})
-        state = RankState(subject=self.rank_state.subject)
+            return self.model_copy(update={"rank_state": self._own(rank)})
+        every = [self.rank_state, *self.other_ranks]
+        state = self._own(rank) if rank < self.world_size else self._shared_by_all()
+        means: dict[str, Any] = _merged_means(every) if rank == 0 else {}
+        state = state.model_copy(update={"means": means, "subject": self.rank_state.subject})
+        return self.model_copy(update={"rank_state": state})
+
+    def _own(self, rank: int) -> RankState:
         if rank == 0:
-            means = _merged_means([self.rank_state, *self.other_ranks])
-            state = self.rank_state.model_copy(update={"means": means})
-        return self.model_copy(update={"position": position, "rank_state": state})
+            return self.rank_state
+        return (self.other_ranks[rank - 1 : rank] or [RankState()])[0].completed_by(self.rank_state)
+
+    def _shared_by_all(self) -> RankState:
+        """Return the state of a rank that did not exist: what was the same on all ranks."""
+        first, others = self.rank_state, self.other_ranks
+        if len(others) + 1 < self.world_size:
+            return RankState()
+        generators = {name: _shared(getattr(first, name), [getattr(each, name) for each in others]) for name in _RNG}
+        loaders = {
+            name: getattr(first, name)
+            for name in ("loaders", "loop_loader")
+            if all(getattr(each, name) == getattr(first, name) for each in others)
+        }
+        return RankState().model_copy(update={**generators, **loaders})
 
 
 def _path_in(action: Mapping[str, Any], slots: Container[str]) -> tuple[str, str] | None:
@@ -209,8 +257,17 @@ def _completed(states: Generators, first: Generators) -> Generators:
     return states if states is None else {**(first or {}), **states}
 
 
+def _shared(first: Generators, others: Sequence[Generators]) -> Generators:
+    """Return rank 0's generators that are the same on the others, which may have left out those that equal rank 0's."""
+    if first is None or None in others:
+        return None
+    return {
+        name: each for name, each in first.items() if all((other or {}).get(name, each) == each for other in others)
+    }
+
+
 def _merged_means(states: Iterable[RankState]) -> Any:
     means = RunningMeans()
     for state in states:
-        means.merge(from_json_data(state.means) or {})
+        means.merge(from_json_data(state.means))
     return to_json_data(means.sums())

@@ -1,4 +1,4 @@
-"""The arguments of the functions that users call: whether they fit, and what to say if they do not."""
+"""Check the arguments of functions that users call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def checked(name: str, advice: str = "") -> Callable[[Callable[P, T]], Callable[
 
     Args:
         name: The function's name in the message, such as that of the class whose ``__init__`` it is.
-        advice: What to do, in the message, about too many arguments by position.
+        advice: What to do, in the message, about arguments that the function does not take.
 
     >>> @checked("train")
     ... def train(model, *, epochs=1): ...
@@ -64,7 +64,7 @@ def mismatch(
         given: The arguments by position; those of a method begin with its object.
         named: The arguments by name.
         name: The function's name in the message.
-        advice: A sentence for too many arguments by position.
+        advice: What to do about arguments that the function does not take.
         more: Names of further arguments that may be given by name.
     """
     parameters = list(inspect.signature(function).parameters.values())
@@ -76,7 +76,8 @@ def mismatch(
     if not any(each.kind is each.VAR_KEYWORD for each in parameters):
         for wrong in named:
             if wrong not in known:
-                return f"{name}: unknown argument {wrong!r}{hint_with_list(wrong, known, 'arguments')}"
+                more = f"; {advice}" if advice else ""
+                return f"{name}: unknown argument {wrong!r}{hint_with_list(wrong, known, 'arguments')}{more}"
     if len(given) > len(positional) and not any(each.kind is each.VAR_POSITIONAL for each in parameters):
         count = f"{len(given)} {'was' if len(given) == 1 else 'were'} given"
         takes = f"only {', '.join(positional)} by position" if positional else "no argument by position"
@@ -89,6 +90,22 @@ def mismatch(
     needed = [each.name for each in parameters if each.default is each.empty and each.name in known]
     absent = [each for each in needed if each not in named and each not in positional[: len(given)]]
     return f"{name}: the argument {absent[0]!r} is missing; give it: {name}({', '.join(needed)})" if absent else ""
+
+
+def not_by_name(*given: object) -> str:
+    """Return why metrics that were given by position are not taken, with the right call.
+
+    >>> not_by_name("loss", 0.5)
+    'log takes one mapping by position, but 2 arguments were given; write log(loss=0.5)'
+    >>> not_by_name("val/mAP@0.5", 0.5)
+    "log takes one mapping by position, but 2 arguments were given; write log({'val/mAP@0.5': 0.5})"
+    """
+    name, value = given[0], given[1]
+    right = f"log({name}={{}})" if isinstance(name, str) and name.isidentifier() else f"log({{{{{name!r}: {{}}}}}})"
+    if isinstance(name, Mapping):
+        right = "log({{**first, **second}})" if isinstance(value, Mapping) else "log(metrics, count={})"
+    shown = repr(value) if isinstance(value, (int, float)) else "value"
+    return f"log takes one mapping by position, but {len(given)} arguments were given; write {right.format(shown)}"
 
 
 def whole_number(name: str, value: object, least: int, advice: str = "") -> int:

@@ -1,4 +1,4 @@
-"""The entry points of trainbus itself, for when its metadata is not there: in a zip file, frozen, or copied by hand."""
+"""The entry points of trainbus, for use without its metadata: in a zip file, a frozen application, or a copy."""
 
 from __future__ import annotations
 

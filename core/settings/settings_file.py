@@ -12,6 +12,7 @@ import tomli_w
 
 from ..callback import Callback, find_conflicts
 from ..errors import MissingDependency, SettingsError
+from ..limits import SETTINGS_BYTES, SETTINGS_LINE
 from ..metrics.names import hint, hint_with_list
 from ..storage.file_kind import check_regular
 from . import registry
@@ -124,6 +125,11 @@ def schema() -> dict[str, Any]:
 
 def _read(path: Path) -> tuple[list[Callback], list[Problem]]:
     text = _text(path)
+    for number, written in enumerate(text.split("\n"), start=1):
+        if len(written) > SETTINGS_LINE:
+            return [], [
+                Problem(path, number, None, f"the line has {len(written):,} characters; the limit is {SETTINGS_LINE:,}")
+            ]
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -142,6 +148,9 @@ def _read(path: Path) -> tuple[list[Callback], list[Problem]]:
 def _text(path: Path) -> str:
     try:
         check_regular(path)
+        size = path.stat().st_size
+        if size > SETTINGS_BYTES:
+            raise SettingsError(f"{str(path)!r} has {size:,} bytes; a settings file has at most {SETTINGS_BYTES:,}")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError(f"{str(path)!r} is not UTF-8 text") from None

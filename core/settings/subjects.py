@@ -1,4 +1,4 @@
-"""What a run trains: the subject for a model, and what to say of an object that is none."""
+"""Find the subject for a model, and describe objects that cannot be trained."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def is_callback(candidate: object) -> bool:
 
 
 def check_subject(candidate: object) -> None:
-    """Raise an error if an object can be nothing that a run trains, with what to give instead.
+    """Raise an error if a run cannot train an object; the message says what to give instead.
 
     Args:
         candidate: The object; None for a run without a subject.

@@ -1,9 +1,9 @@
 """The lines of keys and values in a TOML text.
 
-Python's TOML parser reports no line of what it has parsed. But the text up to the end of any statement is a TOML text
-itself, so a key is in the first line with which the text up to that line contains it. This holds for every notation
-(arrays of tables, dotted and quoted keys, inline tables, strings of several lines), and costs a few parses for each
-problem that is reported.
+Python's TOML parser reports no line of what it has parsed. But the text up to the end of any statement is valid TOML.
+So a key is in the last line of the shortest such text that contains it. This holds for every notation (arrays of
+tables, dotted and quoted keys, inline tables, strings of several lines), and costs a few parses for each problem that
+is reported.
 """
 
 from __future__ import annotations

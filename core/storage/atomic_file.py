@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrainbusError, UnreadableCheckpoint
+from ..limits import MESSAGE
+from .file_kind import open_regular
 from .paths import Location
 
 RESERVED = ".trainbus-"
@@ -131,7 +133,7 @@ def returned_digest(value: object) -> str:
 
 
 @contextmanager
-def reading(path: Path, what: str = "cannot be read") -> Generator[None]:
+def reading(path: Location, what: str = "cannot be read") -> Generator[None]:
     """Raise ``UnreadableCheckpoint`` for any error in the block, in which a framework reads a payload.
 
     trainbus's own errors and ``MemoryError`` pass through: an older payload would not fit into memory either.
@@ -148,7 +150,10 @@ def reading(path: Path, what: str = "cannot be read") -> Generator[None]:
     except (TrainbusError, MemoryError):
         raise
     except Exception as error:  # damaged bytes can raise any error in a framework
-        raise UnreadableCheckpoint(f"{str(path)!r} {what}: {str(error) or type(error).__name__}") from error
+        why = (
+            " ".join(str(error).split())[:MESSAGE] or type(error).__name__
+        )  # some have several lines, or quote the file
+        raise UnreadableCheckpoint(f"{str(path)!r} {what}: {why}") from error
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> str:
@@ -160,7 +165,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> str:
 
 def copy(source: Path, path: Path) -> str:
     """Copy the content of ``source`` to ``path``, and return the digest of the bytes that were read."""
-    with source.open("rb") as read, HashedFile(path) as file:
+    with open_regular(source) as read, HashedFile(path) as file:
         while piece := read.read(PIECE):
             file.write(piece)
     return file.digest
@@ -199,12 +204,12 @@ def discard(staged: Path) -> None:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 digest of a file, in hexadecimal digits."""
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_debris(directory: Path) -> list[Path]:
-    """Remove the files that dead writers staged in ``directory``; call this only while holding the directory's lock.
+    """Remove files that killed writers have staged in ``directory``; call this only while holding its lock.
 
     Returns:
         The paths of these files.
@@ -218,7 +223,7 @@ def remove_debris(directory: Path) -> list[Path]:
 def sync(path: Path) -> None:
     """Wait until a file, or the list of files in a directory, is on the disk."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except PermissionError:
         if os.name == "nt" and path.is_dir():  # Windows cannot open directories, and does not need to sync them
             return

@@ -68,8 +68,12 @@ class Backend(Protocol):
         """Remove the file; do nothing if it does not exist."""
         ...
 
-    def acquire_lock(self, name: str) -> Callable[[], object]:
+    def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
         """Lock the directory by the file ``name`` in it, and return the function that releases the lock.
+
+        Args:
+            name: The name of the file.
+            report: Called if the file was removed since, and has been made and locked again.
 
         Raises:
             DirectoryLocked: Another run holds the lock.
@@ -77,7 +81,7 @@ class Backend(Protocol):
         ...
 
     def remove_debris(self) -> None:
-        """Remove what dead writers left in the directory; call this only while holding its lock."""
+        """Remove files that killed writers have left in the directory; call this only while holding its lock."""
         ...
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 from ..errors import CheckpointError, DirectoryLocked
 from .backend import backend_for
-from .local import process_name
+from .file_lock import process_name
 from .paths import Location
 
 LOCK = ".trainbus.lock"
@@ -27,11 +28,21 @@ class LockKind(NamedTuple):
 CHECKPOINTS = LockKind(LOCK, "checkpoints")
 
 
-def lock_directories(directories: Iterable[Location], use: LockKind = CHECKPOINTS) -> ExitStack:
+def lock_directories(
+    directories: Iterable[Location],
+    use: LockKind = CHECKPOINTS,
+    report: Callable[[Location], object] = lambda _: None,
+) -> ExitStack:
     """Lock directories until the returned stack is closed or this process ends; missing ones are made.
 
     A dead process holds no lock: on this machine's disk its locks are free at once, in a remote store when the
     process is known to be dead or has not renewed them for a while.
+
+    Args:
+        directories: The directories.
+        use: What they are locked for.
+        report: Called with a directory on this machine's disk if its lock, or the directory itself, was removed while
+            the lock was held, and has been made again. This is noticed when something is next written.
 
     Raises:
         CheckpointError: Another run holds one of the locks, or a directory cannot be written.
@@ -48,16 +59,16 @@ def lock_directories(directories: Iterable[Location], use: LockKind = CHECKPOINT
     locked = ExitStack()
     try:
         for directory in sorted(set(directories), key=str):
-            locked.callback(_lock(directory, use))
+            locked.callback(_lock(directory, use, partial(report, directory)))
     except BaseException:
         locked.close()
         raise
     return locked
 
 
-def _lock(directory: Location, use: LockKind) -> Callable[[], object]:
+def _lock(directory: Location, use: LockKind, report: Callable[[], object]) -> Callable[[], object]:
     try:
-        return backend_for(directory).acquire_lock(use.lock)
+        return backend_for(directory).acquire_lock(use.lock, report)
     except DirectoryLocked as error:
         if str(error) == process_name():
             raise CheckpointError(
@@ -67,7 +78,7 @@ def _lock(directory: Location, use: LockKind) -> Callable[[], object]:
         raise CheckpointError(
             f"another run ({str(error) or 'starting'}) saves its {use.what} in {str(directory)!r}; give each run its "
             "own directory; if several processes train one model, connect them (init_process_group, jax.distributed) "
-            "before you make their runs: then rank 0 alone writes"
+            f"before you make their runs: then rank 0 alone writes{'; ' if error.remedy else ''}{error.remedy}"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{use.what} cannot be saved in {str(directory)!r}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,7 @@ _KINDS: tuple[tuple[int, Kind], ...] = (
 
 
 def kind_of(path: Path) -> Kind:
-    """Return what a path is, links followed; empty if there is nothing.
+    """Return the kind of file at a path, following links; empty if there is none.
 
     Raises:
         OSError: The path cannot be looked up, for example because it is too long.
@@ -50,3 +51,26 @@ def check_regular(path: Path, what: str = "a regular file") -> None:
     kind = kind_of(path)
     if kind in ("FIFO", "socket", "device"):
         raise OSError(errno.EINVAL, f"it is a {kind}; give {what}", os.fspath(path))
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to read it; a special file is neither waited for nor read.
+
+    Raises:
+        OSError: It does not exist, cannot be opened, or is a directory, a FIFO, a socket or a device.
+    """
+    check_regular(path)  # opening a device may have an effect
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.open(path, flags)
+    try:
+        mode = os.fstat(file).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a directory; give a regular file", os.fspath(path))
+        if not stat.S_ISREG(mode):  # it was replaced between the two calls
+            raise OSError(errno.EINVAL, "it is a special file; give a regular file", os.fspath(path))
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(file, True)
+        return os.fdopen(file, "rb")
+    except BaseException:
+        os.close(file)
+        raise

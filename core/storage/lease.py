@@ -1,4 +1,4 @@
-"""Locks for directories in stores that have none: an object that its owner renews while it runs.
+"""Locks for directories in stores without locks: an object that its owner renews while it runs.
 
 The store must guarantee one thing only: if several processes create one object at once, one of them succeeds. A process
 that finds an object that is not renewed for a while takes it over. It waits for a renewal and compares no clocks.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import secrets
-import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,16 +14,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar
 
-from ..errors import DirectoryLocked
+from ..limits import MANIFEST_BYTES
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
-from .file_kind import check_regular, kind_of
+from .file_kind import check_regular, kind_of, open_regular
+from .file_lock import FileLock, check_locks
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
-
-
-def process_name() -> str:
-    """Return what a lock says of its owner, if that is this process."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +57,17 @@ class LocalBackend:
         return [Path(found) for found in glob.glob(str(self.path))]  # noqa: PTH207
 
     def read(self) -> bytes:
-        check_regular(self.path)
-        return self.path.read_bytes()
+        with open_regular(self.path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MANIFEST_BYTES:
+                raise OSError(
+                    errno.EFBIG, f"it has {size:,} bytes; at most {MANIFEST_BYTES:,} are read", str(self.path)
+                )
+            return file.read()
 
     @contextmanager
     def open(self) -> Generator[LocalOpenFile]:
-        check_regular(self.path)
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             yield LocalOpenFile(file, self.path)
 
     @contextmanager
@@ -107,6 +107,7 @@ class LocalBackend:
     def _open_new_file(self) -> tuple[Path, int]:
         """Make an empty file next to the path; open it to write and read."""
         path = self.path
+        check_locks(path)
         if kind_of(path) == "directory":
             raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
         check_regular(path)
@@ -116,6 +117,7 @@ class LocalBackend:
         return staged, os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
     def hard_link(self, name: str) -> None:
+        check_locks(self.path)
         path = self.path.with_name(name)
         if self.path.is_dir():
             link_parts(self.path, path)
@@ -129,24 +131,15 @@ class LocalBackend:
             second.publish(staged)
 
     def remove(self) -> None:
+        check_locks(self.path)
         if self.path.is_dir() and not self.path.is_symlink():
             remove_parts(self.path)
         else:
             self.path.unlink(missing_ok=True)
 
-    def acquire_lock(self, name: str) -> Callable[[], object]:
+    def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
         """Lock the directory; the operating system releases the lock when the process dies."""
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - importing it takes 10 ms
-
-        path = self.path / name
-        lock = FileLock(path, timeout=0, thread_local=False)
-        make_directory(self.path)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise DirectoryLocked(path.read_text(encoding="utf-8").strip()) from None
-        path.write_text(f"{process_name()}\n", encoding="utf-8")
-        return lock.release
+        return FileLock(self.path / name, report).release
 
     def remove_debris(self) -> None:
         remove_debris(self.path)

@@ -156,7 +156,7 @@ class StartDirectory:
         """
         found = resolve_relative(directory, relative)
         place = Path(os.path.normpath(found)) if isinstance(found, Path) else found
-        with suppress(SettingsError):
+        with suppress(SettingsError, ValueError):  # such as a null character
             if self.identity(location(given)) == self.identity(place):
                 return given
         return as_text(place)
@@ -171,6 +171,18 @@ def absolute(source: Source) -> str:
     place = location(source)
     # unlike Path.resolve, this never raises, not even for a link that leads to itself
     return os.path.realpath(place) if isinstance(place, Path) else str(place)
+
+
+def absolute_entry(source: Source) -> str:
+    """Return the absolute form of a location, with the links of its directory followed: what a save there replaces.
+
+    >>> absolute_entry("/tmp/../tmp/a"), absolute_entry("s3://bucket/a")
+    ('/tmp/a', 's3://bucket/a')
+    """
+    place = location(source)
+    if not isinstance(place, Path) or place.name in ("", ".."):
+        return absolute(source)
+    return str(Path(os.path.realpath(place.parent), place.name))
 
 
 def expanded(path: str) -> str:

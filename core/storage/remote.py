@@ -181,7 +181,7 @@ class RemoteBackend:
         with _as_os_error(), suppress(FileNotFoundError):
             self._files.rm_file(self._key)
 
-    def acquire_lock(self, name: str) -> Callable[[], object]:
+    def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
         """Lock the directory by a lease, since stores have no locks."""
         lease = _LEASES[self.path] = acquire(type(self)(self.path / name), str(self.path))
 

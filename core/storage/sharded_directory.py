@@ -14,13 +14,14 @@ import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from ..errors import CheckpointError
 from .atomic_file import copy, digest_of, discard, fill, stage_directory, sync
+from .file_lock import check_locks
 
 SHARDS = "shards-"
 """Prefix of the names of subdirectories; each holds the parts of one save."""
@@ -37,6 +38,18 @@ class Part(BaseModel):
     """Length in bytes."""
     digest: str
     """SHA-256 in hexadecimal digits."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        """Refuse a path that leads out of the directory: anyone can write a manifest."""
+        parts = name.split("/")
+        outside = (
+            any(each in ("", ".", "..") or set(each) & {"\0", "\\"} for each in parts) or PureWindowsPath(name).drive
+        )
+        if outside or (len(parts) > 1 and not name.startswith(SHARDS)):
+            raise ValueError(f"{name!r} is not the path of a part")
+        return name
 
     @property
     def is_index(self) -> bool:
@@ -110,6 +123,7 @@ def stage_parts(path: Path, write: Callable[[Path], object]) -> tuple[Path, tupl
         OSError: ``path`` exists and is not a payload directory.
         CheckpointError: ``write`` did not make a payload directory, or a part is missing.
     """
+    check_locks(path)
     if path.is_symlink() or (path.exists() and not holds_parts(path)):
         what = "a link" if path.is_symlink() else "not empty and no checkpoint" if path.is_dir() else "a file"
         raise FileExistsError(f"{str(path)!r} is {what}; name a new directory")
@@ -166,6 +180,8 @@ def find_damage(directory: Path, parts: Iterable[Part]) -> str:
     """Return, in words, the first damage of these parts; empty if there is none."""
     for part in parts:
         try:
+            if _leads_outside(directory, part):
+                return f"{part.name!r} is a link to a file outside of the checkpoint"
             if digest_of(directory / part.name) != part.digest:
                 return f"{part.name!r}: its bytes are not those that were written"
         except FileNotFoundError:
@@ -173,6 +189,11 @@ def find_damage(directory: Path, parts: Iterable[Part]) -> str:
         except OSError as error:
             return f"{part.name!r} cannot be read: {error}"
     return ""
+
+
+def _leads_outside(directory: Path, part: Part) -> bool:
+    real = os.path.realpath(directory)
+    return os.path.commonpath([os.path.realpath(directory / part.name), real]) != real
 
 
 def read_part(directory: Path, part: Part) -> bytes:

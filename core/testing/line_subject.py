@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..capabilities import Node
+from ..storage.archive import check_arrays
 from ..storage.atomic_file import HashedFile, reading
 
 
@@ -57,9 +58,11 @@ class LineSubject:
 
     def load(self, path: Path) -> None:
         """Load a file that ``save`` wrote."""
-        with reading(path), path.open("rb") as file, np.load(file) as arrays:
-            line = arrays["slope"], arrays["offset"]
-            learning_rate = float(arrays.get("learning_rate", self.learning_rate))
+        with reading(path), path.open("rb") as file:
+            check_arrays(file)
+            with np.load(file) as arrays:
+                line = np.asarray(arrays["slope"], float), np.asarray(arrays["offset"], float)
+                learning_rate = float(arrays.get("learning_rate", self.learning_rate))
         self.restore(line)
         self.learning_rate = learning_rate
 

@@ -22,9 +22,9 @@ def _check_local(value: str) -> str:
 class Journal(Callback):
     """Keep the journal of the run: a line of JSON for each epoch, each decision with its reason, and every other event.
 
-    Every run that has a directory for its files, that of a checkpoint or else a ``log_dir``, writes ``journal.jsonl``
-    there without being asked. List this callback to write it elsewhere, or to have none. ``trainbus explain`` prints a
-    journal as text, ``trainbus schema journal`` its JSON schema.
+    By default, every run with a directory for its files (that of the checkpoints, or else the ``log_dir``) writes
+    ``journal.jsonl`` there. List this callback to write the journal to another path, or to turn it off. ``trainbus
+    explain`` prints a journal as text, and ``trainbus schema journal`` prints the JSON schema.
 
     A second run with the same file appends to it, and so does a resumed run.
 
@@ -36,8 +36,8 @@ class Journal(Callback):
 
     path: Annotated[PathText, AfterValidator(_check_local)] = Field("auto", kw_only=False)
     """Path of the file. "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
-    else in the working directory. The path must be local: object stores (s3://) cannot append to a file. A run whose
-    checkpoints all go to a store keeps a journal only if this callback is listed."""
+    else in the working directory. The path must be local: object stores (s3://) cannot append to a file. A run that
+    saves only to a store writes a journal only if this callback is listed."""
     enabled: bool = True
     """Whether to write a journal."""
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,8 +40,8 @@ class DisabledJournal:
 class JournalRecorder:
     """Writes the journal of one run.
 
-    It listens to no batch. Each line is written when its event happens, except the first, which waits until the
-    number of planned epochs is known.
+    It implements no batch hook. Each line is written when its event happens, except the first: it is written when the
+        number of planned epochs is known.
 
     Args:
         path: Path of the file, or "auto".
@@ -80,7 +81,7 @@ class JournalRecorder:
                 path = Path(self.path).absolute()
                 kind = LockKind(f".trainbus.{path.name}.lock", f"journal {path.name}")
                 self.lock = lock_directories([path.parent], kind)
-            self.file = open_journal(path)
+            self.file = open_journal(path, partial(run.report_failure, self, ""))
         except (OSError, JournalError, CheckpointError) as error:
             if self.path == "auto":
                 raise
@@ -103,7 +104,7 @@ class JournalRecorder:
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
-        """Write what was done, and why."""
+        """Write the executed decision with its reasons."""
         now, subject = _now(run), run.subject
         if REQUEST in decision.askers:
             if self.file is not None and self.header_written:
@@ -143,6 +144,13 @@ class JournalRecorder:
         text = "".join(traceback.format_exception(error))
         self._write(run, journal.ExceptionRaised(**_now(run), error=_describe(error), traceback=text))
 
+    @hookimpl(tryfirst=True)
+    def on_train_end(self, run: Run) -> None:
+        """Write what was decided at the resume of a run that was killed before its end was complete."""
+        if run.state.end_is_missing:
+            self.trains = True
+            self._write(run)
+
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
@@ -159,14 +167,14 @@ class JournalRecorder:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue the run's record; what was written after the state was saved becomes void."""
+        """Continue the run's record; lines that were written after the state was saved become invalid."""
         if not self.header_written:
             self.run, self.valid_size, self.resumed_seconds = saved["run"], saved["length"], saved["elapsed"]
 
     # --- inner workings
 
     def _write(self, run: Run, *events: journal.Event) -> None:
-        """Write events, after the header and any new failures; those of a run that may be over wait until it trains."""
+        """Write events after the header and new failures; those of a run that may be finished wait until it trains."""
         if self.file is None:
             return
         if run.resumed is not None and not self.trains:

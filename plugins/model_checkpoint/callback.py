@@ -20,7 +20,7 @@ from trainbus.checkpoints.filename_template import (
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
 from trainbus.storage.file_kind import kind_of
-from trainbus.storage.paths import absolute, location
+from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
 from .saver import BatchSaver, Saver
@@ -29,15 +29,15 @@ from .settings import CheckpointSettings
 
 
 class ModelCheckpoint(CheckpointSettings):
-    """Save the model at the end of every epoch, or less or more often, and keep all files, the best or the last.
+    """Save the model at the end of every epoch, or at other intervals, and keep all files, the best or the last.
 
     Each file is written under a temporary name, synced and renamed, so the path always holds a complete checkpoint.
     Old files are removed only after the new one is complete. A model whose metric is missing or not finite is never
     one of the best.
 
-    ``keep`` and ``keep_last`` join: a file stays as long as it is one of the best or one of the last.
-    ``save_best_only`` applies before them: it drops every model that is not a new best. With it, ``keep=3`` keeps the
-    last three new bests; ``keep=3`` alone keeps the best three of all.
+    With both ``keep`` and ``keep_last``, a file is kept while it is one of the best or one of the last.
+        ``save_best_only`` is applied first: it skips every model that is not a new best. With it, ``keep=3`` keeps the
+        last three new bests; without it, ``keep=3`` keeps the best three of all models.
 
     >>> ModelCheckpoint("best.keras", save_best_only=True).filepath
     'best.keras'
@@ -63,7 +63,7 @@ class ModelCheckpoint(CheckpointSettings):
         unused = ["background"] if self.save_best_only else ["background", "initial_value_threshold"]
         return {
             **{name: value for name, value in settings.items() if name not in unused},
-            "filepath": absolute(filepath),
+            "filepath": absolute_entry(filepath),
             "save_freq": list(SaveFrequency.parse(self.save_freq)),
             "save_on": sorted(set(self.save_on)),
         }
@@ -76,10 +76,10 @@ class ModelCheckpoint(CheckpointSettings):
         """Return the template and the fixed names in its directory, as absolute paths."""
         # several callbacks may write the file "signal", since all of them save the same model
         fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal"]
-        return tuple(absolute(path) for path in (self.filepath, *fixed))
+        return tuple(absolute_entry(path) for path in (self.filepath, *fixed))
 
     def locked_directories(self) -> tuple[str, ...]:
-        """Return the directory of the files: the innermost one without a field in its path."""
+        """Return the directory of the files: the deepest one without a field in its path."""
         return (absolute(sibling_path(self.filepath, "", "")),)
 
     def path_settings(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class ModelCheckpoint(CheckpointSettings):
     def checkpoint_patterns(self, subject: object = None) -> tuple[str, ...]:
         """Return patterns of the template and of the fixed names; without a suffix, with each that the subject writes.
 
-        If the subject writes none, any suffix will do.
+        If the subject has no suffix, any suffix is allowed.
         """
         suffixes, added = [suffix_in(self.filepath)], [""]
         if not suffixes[0]:
@@ -103,7 +103,7 @@ class ModelCheckpoint(CheckpointSettings):
         return (*patterns, *(short + suffix for suffix in suffixes)) if short else tuple(patterns)
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Yield also a suffix that the subject cannot write, and a ``filepath`` that is a directory."""
+        """Also yield a suffix that the subject cannot write, and a ``filepath`` that is a directory."""
         yield from super().validate_for(subject)
         if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
             try:

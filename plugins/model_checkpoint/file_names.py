@@ -27,17 +27,17 @@ class FileNames:
         self.seen: set[str] = set()
         """The metrics of the template that were logged at least once."""
         self.checked = False
-        """Whether the template was filled with all of its metrics: no field is a mistake."""
+        """Whether the template was filled with all of its metrics, so that all fields are valid."""
 
     def fixed(self, stem: str) -> str:
-        """Return the path of a file that no field changes."""
+        """Return the path of a file with a fixed name."""
         return sibling_path(self.template, stem, self.suffix)
 
     def fill(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
         """Return the path for the present epoch and step.
 
-        A metric that this epoch does not log, but an earlier one did, becomes NaN; so does one that is logged as None,
-        and a ``val_`` metric in an epoch without validation.
+        A metric becomes NaN if only an earlier epoch has logged it, if it was logged as None, or if it is a ``val_``
+        metric and the epoch had no validation.
 
         Raises:
             MissingMetric: A field names a metric that was never logged.

@@ -9,7 +9,9 @@ from typing import Any
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable
 from trainbus.decision import NOTHING
+from trainbus.failures import LOG
 from trainbus.metrics.names import resolve
+from trainbus.resume.owned_files import OwnedFiles
 from trainbus.rules import Best, Kept
 from trainbus.storage.backend import existing
 from trainbus.storage.paths import Location, StartDirectory, location
@@ -26,7 +28,7 @@ class Saver:
 
     Args:
         settings: The options of the callback.
-        every: That number of epochs.
+        every: Number of epochs between two saves.
     """
 
     names: FileNames
@@ -37,6 +39,8 @@ class Saver:
     def __init__(self, settings: CheckpointSettings, every: int = 1) -> None:
         self.settings, self.every = settings, every
         self.begun = False
+        self.dropped: set[str] = set()
+        """The paths in a checkpoint's state that are no files of this run."""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -49,6 +53,7 @@ class Saver:
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         self.selection = Selection(settings, monitor)
         self.first = run.epoch, run.step
+        self.owned = OwnedFiles.of([settings], subject)
         self.start = StartDirectory()  # a loop may change its working directory before the states are restored again
         self.begun = True
 
@@ -58,7 +63,7 @@ class Saver:
         return None if (epoch + 1) % self.every else self.save(run, metrics)
 
     def save(self, run: Run, metrics: Mapping[str, Any], batch: int | None = None) -> Decision:
-        """Return the decision about the present model.
+        """Return the decision about the current model.
 
         Args:
             run: The run.
@@ -75,7 +80,7 @@ class Saver:
         return self.selection.choose(run, path, score) | self.save_last()
 
     def save_last(self) -> Decision:
-        """Return the decision to write the file "last", if it is wanted."""
+        """Return the decision to write the file "last", if ``save_last`` is set."""
         return self.selection.save_to(self.names.fixed("last")) if self.settings.save_last else NOTHING
 
     @hookimpl
@@ -83,29 +88,31 @@ class Saver:
         """Undo the selection of a model that could not be written."""
         self.selection.undo(run, path, step, location(self.names.fixed("last")))
 
-    @hookimpl(trylast=True)  # another plugin may raise here
+    @hookimpl
+    def on_exception(self, run: Run, error: BaseException) -> Decision | None:
+        """Save the model to the file "exception" if asked for; after a second Ctrl-C, nothing delays the end."""
+        if not self.begun or (run.state.requested and run.error is error):
+            return None
+        return self._save_fixed(run, "exception", f"{type(error).__name__} ended the training")
+
+    @hookimpl
     def on_train_end(self, run: Run) -> Decision | None:
-        """Save the final model if asked for, and remove the file "signal" of a run that has resumed from it."""
+        """Save the final model if ``save_on`` asks for it; remove the file "signal" if the run has resumed from it."""
         if not self.begun:
             return None
         error, signal_file = run.error, self.names.fixed("signal")
         obsolete = run.state.has_file(signal_file) and run.resumed is not None and error is None
         why = "the run has resumed from it"
         result = decision.forget(signal_file, why, rule=decision.REQUEST) if obsolete else NOTHING
-        stem, reason = "end", "the training is over"
         if run.state.interrupted:
-            stem, reason = "signal", f"{run.state.requested} ended the training"
-        elif error is not None:
-            stem, reason = "exception", f"{type(error).__name__} ended the training"
-            if run.state.requested:  # a second Ctrl-C: end at once
-                return None
-        reasons = {stem: reason}
-        for raised in run.state.errors_at_end[:1]:
-            reasons.setdefault("exception", f"{type(raised).__name__} was raised in on_train_end")
-        for stem, reason in reasons.items():
-            if stem in self.settings.save_on and not run.state.stays_over:
-                result |= self.selection.save_to(self.names.fixed(stem), reason=reason)
-        return result
+            return result | self._save_fixed(run, "signal", f"{run.state.requested} ended the training")
+        return result if error is not None else result | self._save_fixed(run, "end", "the training is over")
+
+    def _save_fixed(self, run: Run, stem: str, reason: str) -> Decision:
+        """Return the decision to write one of the files of ``save_on``, if it is wanted."""
+        if stem not in self.settings.save_on or (run.state.stays_over and not run.state.end_is_missing):
+            return NOTHING
+        return self.selection.save_to(self.names.fixed(stem), reason=reason)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score, the kept files, and the metrics of the template that were logged."""
@@ -116,7 +123,9 @@ class Saver:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
         kept = [Kept(*each) for each in saved["kept"]]
-        kept = [each._replace(path=self.names.directory + each.path) for each in kept]
+        kept = [
+            each for each in (each._replace(path=self.names.directory + each.path) for each in kept) if self._own(each)
+        ]
         self.selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
         present = set(existing(self.start.fixed(location(each.path)) for each in kept))
         # the file of the checkpoint that the run resumes from may not be written yet
@@ -126,19 +135,30 @@ class Saver:
             if (each.epoch, each.step) == self.first or self.start.fixed(location(each.path)) in present
         )
 
+    def _own(self, kept: Kept) -> bool:
+        """Return whether a file is one of this run; report another one, since retention would delete it."""
+        path = self.start.fixed(location(kept.path))
+        is_next = (kept.epoch, kept.step) == self.first  # the run writes it again
+        flaw = self.owned.flaw_of_saving(path) if is_next else self.owned.flaw_of_deleting(path)
+        if flaw and kept.path not in self.dropped:
+            self.dropped.add(kept.path)
+            LOG.warning("ModelCheckpoint: %r is not kept or deleted: %s", kept.path, flaw)
+        return not flaw
+
 
 class BatchSaver:
-    """Saves at the end of batches: every so many batches, steps or minutes."""
+    """Saves at the end of batches: after a number of batches, steps or minutes."""
 
     schedule: SaveSchedule
 
     def __init__(self, settings: CheckpointSettings, frequency: SaveFrequency) -> None:
         self.saver, self.frequency = Saver(settings), frequency
-        self.on_train_end, self.on_checkpoint_error = self.saver.on_train_end, self.saver.on_checkpoint_error
+        self.on_train_end, self.on_exception = self.saver.on_train_end, self.saver.on_exception
+        self.on_checkpoint_error = self.saver.on_checkpoint_error
         self.known = self.missed = False
         """Whether any due batch had the monitored metric, and whether any lacked it."""
         self.checked = False
-        """Whether an epoch has ended, whose batches and steps are looked at."""
+        """Whether the first epoch has ended, in which batches and steps are checked."""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -161,7 +181,7 @@ class BatchSaver:
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """Raise an error if no batch of the epoch logged the metric; before the end of the epoch, one still could."""
+        """Raise an error if no batch of the epoch has logged the metric."""
         if not self.checked:
             self.checked, freq = True, self.saver.settings.save_freq
             report_uncounted(run, self, f"save_freq={freq!r} has not saved", steps=self.frequency.unit == "step")

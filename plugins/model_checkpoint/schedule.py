@@ -21,7 +21,7 @@ class SaveFrequency(NamedTuple):
 
     @classmethod
     def parse(cls, value: object) -> SaveFrequency:
-        """Return what a ``save_freq`` means.
+        """Parse ``save_freq``.
 
         Raises:
             ValueError: The value is not a frequency.
@@ -68,9 +68,9 @@ class SaveSchedule:
         self.since = time.monotonic()
 
     def is_due(self, batch: int, step: int) -> bool:
-        """Return whether to save at the end of this batch, and count from here if so.
+        """Return whether to save at the end of this batch; if so, count from here.
 
-        Steps are due whenever a multiple is reached; batches and minutes count from the previous save.
+        With steps, a save is due at each multiple; batches and minutes count from the previous save.
 
         Args:
             batch: The batch, counted from 0 in its epoch.

@@ -27,11 +27,11 @@ class SaveAttempt(NamedTuple):
 
 
 class Selection:
-    """Applies ``save_best_only``, ``keep`` and ``keep_last`` to one model after the other.
+    """Applies ``save_best_only``, ``keep`` and ``keep_last`` to each model.
 
     Args:
         settings: The options of the callback.
-        monitor: The metric by which models are compared; None if it does not matter.
+        monitor: The metric by which models are compared; None if they are not compared.
     """
 
     def __init__(self, settings: CheckpointSettings, monitor: Monitor | None) -> None:
@@ -47,7 +47,7 @@ class Selection:
         """The last two: a background save may fail after the next one was decided."""
 
     def choose(self, run: Run, path: Callable[[], str], score: float | None) -> Decision:
-        """Return the decision to save the present model and to remove files, or to do neither.
+        """Return the decision to save the current model and to remove files, or an empty one.
 
         Args:
             run: The run, whose epoch and step are the model's.
@@ -112,6 +112,6 @@ class Selection:
 
 
 def _merge(before: tuple[Kept, ...], after: tuple[Kept, ...], path: Location, step: int) -> tuple[Kept, ...]:
-    """Return the files of both, except the one that was not written; of two with one path the later one."""
+    """Return the files of both, except the one that was not written; if two have the same path, the later one."""
     both = [each for each in (*before, *after) if (location(each.path), each.step) != (path, step)]
     return tuple({each.path: each for each in both}.values())

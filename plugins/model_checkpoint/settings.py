@@ -26,7 +26,7 @@ def _check_location(path: str) -> str:
 
 
 class CheckpointSettings(MonitoredCallback):
-    """The options of ``ModelCheckpoint``, which adds what a run does with them."""
+    """The options of ``ModelCheckpoint``, which adds their effect on a run."""
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "dirname": "the directory into filepath",
@@ -53,9 +53,8 @@ class CheckpointSettings(MonitoredCallback):
     )
     """Path or URL of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch}
     and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
-    "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain anything but braces, as in "{val/mAP@0.50:.2f}"; what
-    follows its last colon is the number format. Values that are filled in cannot leave the directory that the path
-    names."""
+    "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain any character except braces, as in "{val/mAP@0.50:.2f}";
+    the text after the last colon is the number format. Values cannot change the directory that the path names."""
     save_best_only: bool = False
     """Whether to save a model only if its monitored metric is better than all before it."""
     save_weights_only: bool = False
@@ -66,10 +65,11 @@ class CheckpointSettings(MonitoredCallback):
     updates reaches a multiple of 500; "10 minutes" at the end of the first batch that ends at least 10 minutes after
     the previous save."""
     initial_value_threshold: float | None = None
-    """Initial best value for ``save_best_only``: only a better value saves."""
+    """Initial best value for ``save_best_only``: a model is saved only if its value is better."""
     keep: PositiveInt | None = None
-    """Number of files to keep that are best by the monitored metric; of equal ones the earlier. A model that is not
-    among them is not saved."""
+    """Number of files to keep with the best values of the monitored metric; of equal values, the earlier is better. A
+    model that is not among them is not saved.
+    """
     keep_last: PositiveInt | None = None
     """Number of most recent files to keep, regardless of their metric."""
     save_last: bool = False
@@ -78,15 +78,16 @@ class CheckpointSettings(MonitoredCallback):
     save_on: Annotated[
         tuple[Literal["end", "exception", "signal"], ...], BeforeValidator(_as_tuple), Field(validate_default=True)
     ] = ("signal",)
-    """Also save at the end of training, to the file "end"; if an exception ended it, or a plugin raised one at its end,
+    """Also save at the end of training, to the file "end"; if an exception ended it, or one was raised at its end,
     to the file "exception"; if a signal (such as Ctrl-C) or a stop file ended it, to the file "signal". These files are
     in the same directory as "last" and separate from all others, so a bad model never overwrites a good one. They hold
     the final model, before other callbacks restore weights. The file "signal" is removed when a run that resumed from
     it ends."""
 
     on_error: Literal["raise", "warn"] = "raise"
-    """What happens if a file cannot be written, for whatever reason: "raise" ends the run, "warn" logs a warning and
-    continues. Either way the previous file stays complete, and the next better model is saved."""
+    """What happens if a file cannot be written, for any reason: "raise" ends the run, "warn" logs a warning and
+    continues. In both cases the previous file stays complete, and the next better model is saved.
+    """
 
     @field_validator("keep", "keep_last")
     @classmethod
@@ -108,15 +109,16 @@ class CheckpointSettings(MonitoredCallback):
         return value
 
     background: bool | None = None
-    """Whether to write files in the background: training waits only for a copy of the state, and for the previous save
-    if that is still being written. None does so if the subject supports it; False waits for the disk."""
+    """Whether to write files in the background: the training waits only for a copy of the state, and for the previous
+    save if it is not finished. None means True if the subject supports it; False waits for the disk.
+    """
 
     def monitors(self) -> bool:
-        """Return whether the metric matters: only if the best models are selected."""
+        """Return whether the metric is used, to select the best models."""
         return self.save_best_only or self.keep is not None
 
     def fixed_paths(self) -> dict[str, str]:
-        """Return the paths of the files that no field changes, by stem; without a suffix if ``filepath`` has none."""
+        """Return the paths of the files with fixed names, by stem; without a suffix if ``filepath`` has none."""
         stems = (*(["last"] if self.save_last else []), *self.save_on)
         return {stem: sibling_path(self.filepath, stem, suffix_in(self.filepath)) for stem in stems}
 

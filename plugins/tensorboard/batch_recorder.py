@@ -22,18 +22,18 @@ class Throughput:
         self.begin(0)
 
     def begin(self, step: int) -> None:
-        """Measure from here, after ``step`` weight updates."""
+        """Start to measure, after ``step`` weight updates."""
         self._time, self._step = perf_counter(), step
 
     def per_second(self, step: int) -> float:
-        """Return the weight updates per second since the last call or ``begin``, and measure from here."""
+        """Return the weight updates per second since the last call or ``begin``, and start again."""
         time, before = self._time, self._step
         self.begin(step)
         return (step - before) / max(self._time - time, 1e-9)
 
 
 class BatchRecorder:
-    """Writes the running means whenever so many weight updates have passed.
+    """Writes the running means after each ``every`` weight updates.
 
     Args:
         layout: How series are named.
@@ -73,7 +73,7 @@ class BatchRecorder:
             self.writer.put(self.run, step, self.make, (deferred_scalars(metrics), speed))
 
     def _batch(self, deferred: tuple[Callable[[], dict[str, float]], float | None]) -> Summary:
-        """Make the event, in the thread that writes: computing and naming the means takes time."""
+        """Create the event, in the writing thread, since it takes time to compute and name the means."""
         tags, shown = self.tags, deferred[0]()
         if deferred[1] is not None:
             shown.setdefault("steps_per_second", deferred[1])

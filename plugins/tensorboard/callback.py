@@ -16,15 +16,17 @@ class TensorBoard(TensorBoardSettings):
     """Write TensorBoard event files in Keras's layout, without TensorFlow.
 
     With the default layout the directory gets two runs, which TensorBoard shows in the same charts: ``train`` with
-    every metric as epoch_<name>, including the learning rate of each parameter group; and ``validation`` with the
-    metrics whose names begin with ``val_``, also as epoch_<name>. Steps are epochs, counted from 0. Metrics that are
-    not single numbers are left out; NaN is shown as NaN. Weights appear as <name>/histogram and <name>/image, their
+        every metric as epoch_<name>, including the learning rate of each parameter group; and ``validation`` with the
+        metrics whose names begin with ``val_``, also as epoch_<name>. Steps are epochs, counted from 0. Metrics that
+        are not single numbers are omitted; NaN is shown as NaN. Weights appear as <name>/histogram and <name>/image,
+        their
     gradients as <name>/gradient, layer outputs as <layer>/activation, and the number of decisions in each epoch as
     training_decisions/<kind>.
 
     A background thread writes the files. An event is in its file within a second, and before any later checkpoint is
-    written. The files are closed however the run ends. If something cannot be computed or written (if the disk is
-    full, for example), it is logged in one line, added to ``run.failures``, and training continues.
+    written. The files are always closed at the end of the run, even after an error. If something cannot be computed or
+    written (if the disk is full, for example), it is logged in one line, added to ``run.failures``, and training
+    continues.
 
     A second run with the same directory adds to it. A run is refused while another one writes to its directory.
 

@@ -1,4 +1,4 @@
-"""The decisions of a run: a table of all of them, and how many of each kind an epoch had."""
+"""The decisions of a run: a table of all of them, and the number of each kind in each epoch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class DecisionTable:
         return table(HEADER, rows)
 
     def take_counts(self) -> dict[str, float]:
-        """Return by tag how many decisions of each kind were added since the last call, and start again from 0."""
+        """Return, by tag, the number of decisions of each kind since the last call, and reset the counts."""
         counts = {f"training_decisions/{kind}": float(count) for kind, count in self._counts.items()}
         self._counts = dict.fromkeys(self._counts, 0)
         return counts

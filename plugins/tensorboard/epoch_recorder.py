@@ -1,7 +1,8 @@
-"""The plugin of TensorBoard: it writes what happens once an epoch, and holds the parts that listen to batches."""
+"""The plugin of TensorBoard: it writes the data of each epoch, and holds the parts with batch hooks."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.capabilities import HasWeights
 from trainbus.decision import REQUEST, Restore
+from trainbus.metrics.names import is_validated, without_validation
 from trainbus.metrics.scalars import to_scalars
+from trainbus.resume.owned_files import OwnedFiles
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
 from ..unused_batches import report_uncounted
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from .writer.event_writer import EventWriter, Note, Summary
 
 LOCK = LockKind(".trainbus.tensorboard.lock", "charts")
+_FILE_ID = re.compile(r"[0-9a-f]{8}")
 
 
 class EpochRecorder:
@@ -116,11 +120,7 @@ class EpochRecorder:
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Write the decisions of the epoch before, now that all are known; before the first epoch, write the header."""
-        if not self.trains:
-            self.trains = True
-            self.truncate()
-            for each in self.waiting:
-                self._write_decision(*each)
+        self._begin_to_write()
         if self.counts_step == self.step:
             self._write_decision_counts()
         self.throughput.begin(run.step)
@@ -134,7 +134,7 @@ class EpochRecorder:
         """Write the validation over weight updates, if the layout does, as Keras does."""
         if self.layout.iterations is not None:
             name, step = self.layout.iterations, max(run.step, epoch)
-            values = {name.format(each.removeprefix("val_")): value for each, value in to_scalars(metrics).items()}
+            values = {name.format(without_validation(each)): value for each, value in to_scalars(metrics).items()}
             self.writer.scalars(self.layout.validation, step, values)
 
     @hookimpl
@@ -162,7 +162,7 @@ class EpochRecorder:
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
-        """Write what was decided, and why; a signal is no decision, and has no mark in the run that is resumed."""
+        """Write the decision and its reasons, except for a signal: the charts of a resumed run do not show it."""
         decision = Decision(frozenset(each for each in decision if REQUEST not in (each.by, each.rule)))
         if not decision:
             return
@@ -179,6 +179,8 @@ class EpochRecorder:
         """Write the final weights; decisions may still follow."""
         if self.profiling is not None:
             self.profiling.close()
+        if run.state.end_is_missing:
+            self._begin_to_write()
         if self.step is None or (self.restored and not self.trains):
             return
         self.at_end = self.state_dict()
@@ -190,7 +192,7 @@ class EpochRecorder:
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the size of each file, with all events until here, and what the files already hold."""
+        """Return the size of each file after all events so far, and the state of the series."""
         if self.at_end is not None:
             return self.at_end
         self.writer.flush()  # so that no checkpoint is ahead of the event files
@@ -207,13 +209,17 @@ class EpochRecorder:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned; what the run wrote after that goes if this trains."""
+        """Continue from a state of ``state_dict``; later events of the earlier run are removed if this run trains."""
         if self.restored:  # a second call must not drop the decisions made since the first
             return
         self.restored = True
+        if not _FILE_ID.fullmatch(str(saved["line"])):  # it becomes a part of file names and of a pattern
+            raise ValueError(f"{saved['line']!r} names no event files of a run; the charts begin anew")
         self.step, self.counts_step = saved["step"], saved["counts_step"]
         self.decisions.load_state_dict(saved["decisions"])
-        files = {name: size for name, size in saved["files"].items() if (self.log_dir / name).exists()}
+        owned = OwnedFiles([self.log_dir])
+        named = ((name, size) for name, size in saved["files"].items() if owned.holds(self.log_dir / name, follow=True))
+        files = {name: size for name, size in named if (self.log_dir / name).exists()}
         if files:
             self.header_written, self.hparams_declared = saved["introduced"], saved["described"]
             self.final = dict(saved.get("final", {}))
@@ -224,16 +230,25 @@ class EpochRecorder:
             self.writer.file_id, self.writer.first_step = saved["line"], self.first_step
             sizes = {self.log_dir / name: size for name, size in files.items()}
             runs = [self.log_dir / name for name in self.layout.runs]
-            self.truncate = partial(truncate_event_files, runs, self.writer.file_id, sizes)
+            is_own = partial(owned.holds, follow=True)
+            self.truncate = partial(truncate_event_files, runs, self.writer.file_id, sizes, is_own)
 
     # --- inner workings
 
+    def _begin_to_write(self) -> None:
+        """Drop what an interrupted run has written after its checkpoint, and write what was decided since."""
+        if not self.trains:
+            self.trains = True
+            self.truncate()
+            for each in self.waiting:
+                self._write_decision(*each)
+
     def _epoch_step(self, run: Run) -> int:
-        """Return the step of what is written once an epoch."""
+        """Return the step of the series of epochs."""
         return run.epoch if self.layout.counts_epochs else max(run.step, run.epoch)
 
     def _write_header(self, run: Run) -> None:
-        """Write, once, what is known before training: settings, environment, hyperparameters, graphs."""
+        """Write once the data that is known before training: settings, environment, hyperparameters, graphs."""
         if self.header_written:
             return
         self.header_written = True
@@ -254,18 +269,18 @@ class EpochRecorder:
             present = self.layout.charts(self.final)
             if present != self.layout.charts(before):  # TensorBoard shows the last layout in the file
                 self._put(step, partial(self.summaries.charts, "training and validation"), present)
-        if any(name.startswith("val_") for name in shown):
+        if any(map(is_validated, shown)):
             self._declare_hparams(step)
 
     def _declare_hparams(self, step: int) -> None:
-        """Write, once, the columns of the hyperparameters page: TensorBoard shows the first ones in the file."""
+        """Write once the columns of the hyperparameters page; TensorBoard shows the first ones in the file."""
         hparams = self.settings.hparams
         if hparams is not None and not self.hparams_declared:
             self.hparams_declared = True
             self._put(step, partial(self.summaries.hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
 
     def _note_restored(self, run: Run, decision: Decision) -> None:
-        """Note the epoch whose weights the run restores at its end."""
+        """Store the epoch whose weights the run restores at its end."""
         sources = [action.source for action in decision if isinstance(action, Restore)]
         for epoch, earlier in run.state.decision_log if sources else ():
             if any(sources[-1] in (getattr(each, "slot", None), getattr(each, "path", None)) for each in earlier):
@@ -296,7 +311,7 @@ class EpochRecorder:
         self._put(step, projector.write, tables, sum(array.nbytes for array in tables.values()))
 
     def _write_decision_counts(self) -> None:
-        """Write how many decisions of each kind there were since the last call."""
+        """Write the number of decisions of each kind since the last call."""
         if self.counts_step is not None:
             self.writer.scalars(self.layout.main, self.counts_step, self.decisions.take_counts())
             self.counts_step = None

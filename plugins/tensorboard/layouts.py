@@ -1,10 +1,12 @@
-"""How the series of a run are named in TensorBoard, and in which TensorBoard run they are: the three layouts."""
+"""The three layouts: the names of a run's series, and the TensorBoard run of each series."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
+
+from trainbus.metrics.names import is_validated, without_validation
 
 LayoutName = Literal["keras", "lightning", "slash"]
 
@@ -20,9 +22,9 @@ class SeriesName(NamedTuple):
 
 
 class TensorBoardLayout(NamedTuple):
-    """A way to name series; no two series of one run get the same name.
+    """A way to name series; no two metrics of one run get the same name, unless they are spellings of one.
 
-    In a pattern, ``{}`` is the metric's name, without ``val_``.
+    In a pattern, ``{}`` is the metric's name, without ``val_`` or another prefix of a validation.
     """
 
     main: str
@@ -42,7 +44,7 @@ class TensorBoardLayout(NamedTuple):
 
     @property
     def counts_epochs(self) -> bool:
-        """Whether the steps of what is written once an epoch are epochs."""
+        """Whether the steps of series of epochs are epoch numbers."""
         return self.iterations is not None
 
     @property
@@ -55,19 +57,21 @@ class TensorBoardLayout(NamedTuple):
 
         >>> LAYOUTS["keras"].of_epoch("val_loss"), LAYOUTS["slash"].of_epoch("val_loss")
         (SeriesName(run='validation', tag='epoch_loss'), SeriesName(run='.', tag='loss/val'))
+        >>> LAYOUTS["keras"].of_epoch("valid/loss")
+        SeriesName(run='validation', tag='epoch_loss')
         """
-        if name.startswith("val_"):
-            return SeriesName(self.validation, self.val.format(name[4:]))
+        if is_validated(name):
+            return SeriesName(self.validation, self.val.format(without_validation(name)))
         rate = name.split("/")[0] == RATE
         return SeriesName(self.main, (self.rate if rate else self.epoch).format(name))
 
     def of_batch(self, name: str) -> str | None:
         """Return the tag of a running mean; None for a validation metric, which has none."""
-        return None if name.startswith("val_") else self.batch.format(name)
+        return None if is_validated(name) else self.batch.format(name)
 
     def charts(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return for each metric the tags of training and validation, as regular expressions, for one chart."""
-        bare = dict.fromkeys(name.removeprefix("val_") for name in names if name.split("/")[0] != RATE)
+        bare = dict.fromkeys(without_validation(name) for name in names if name.split("/")[0] != RATE)
         return {
             name: [f"^{re.escape(tag)}$" for tag in (self.epoch.format(name), self.val.format(name))] for name in bare
         }

@@ -1,4 +1,4 @@
-"""The graphs of a subject; a graph that cannot be made is reported and left out."""
+"""The graphs of a subject; a graph that cannot be created is reported and omitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histograms and images of what is inside a subject: its weights, their gradients, the outputs of its layers."""
+"""Histograms and images of a subject's weights, gradients and layer outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .writer.event_writer import MAX_BYTES, Note, Summary
 from .writer.histogram import HistogramAccumulator
 
 _CHUNK_BYTES = 4 << 20
-"""Layer outputs are given to the writing thread in chunks of this size, since each costs a switch of threads."""
+"""Layer outputs are passed to the writing thread in chunks of this size, since each chunk costs a thread switch."""
 
 
 Put: TypeAlias = Callable[[int, Callable[[Any], Summary], Any, int], bool]
@@ -43,7 +43,7 @@ class ModelInspector:
         self.every = every = settings.histogram_freq
         self.images = settings.max_images if settings.write_images else 0
         self.shown = {"weights"}
-        """What is asked for and can be shown."""
+        """The requested data that can be shown."""
         if every and self._can_show("activations", HasActivations):
             self.shown.add("activations")
         if every and settings.write_grads and self._can_show("gradients", HasGradients, required=True):
@@ -65,7 +65,7 @@ class ModelInspector:
             self._try("gradients", self._collect_gradients)
 
     def end_epoch(self, epoch: int, step: int) -> None:
-        """Show everything that is asked for if the epoch is due."""
+        """Show all requested data if the epoch is due."""
         if not self.is_due(epoch):
             return
         self.show_weights(step, histograms=True)
@@ -89,7 +89,7 @@ class ModelInspector:
                 self.put(step, make, kept, kept.nbytes)
 
     def _try(self, what: str, show: Callable[[], None]) -> None:
-        """Show something if possible; after a failure, do not try it again."""
+        """Show data of one kind if possible; after a failure, do not try this kind again."""
         if what not in self.shown:
             return
         try:
@@ -137,7 +137,7 @@ class ModelInspector:
                 self.put(step, partial(summaries.accumulated_histogram, f"{name}/activation"), accumulator, 0)
 
     def _can_show(self, what: str, capability: type, *, required: bool = False) -> bool:
-        """Return whether the subject has the capability; if it should, warn what is missing."""
+        """Return whether the subject has the capability; if it is required, warn about what is missing."""
         why = missing(self.subject, capability)
         if isinstance(self.subject, capability):
             if why is not None:

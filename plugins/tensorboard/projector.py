@@ -106,7 +106,7 @@ class Projector:
 
 
 def _check_labels(path: Path, weight: str, rows: int) -> None:
-    """Raise if the projector, which skips empty lines, would not find a label for each row."""
+    """Raise an error unless there is a label for each row; the projector skips empty lines."""
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = [line for line in file if line.strip()]
     headed = bool(lines) and "\t" in lines[0]

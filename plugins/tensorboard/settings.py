@@ -52,7 +52,7 @@ def _check_profile(value: str) -> str:
 
 
 class TensorBoardSettings(Callback):
-    """The options of ``TensorBoard``, which adds what a run does with them."""
+    """The options of ``TensorBoard``, which adds their effect on a run."""
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "default_hp_metric": "hparams",
@@ -78,7 +78,8 @@ class TensorBoardSettings(Callback):
     ``histogram_freq=0``."""
     update_freq: Annotated[Literal["epoch", "batch"] | PositiveInt, BeforeValidator(_check_frequency)] = "epoch"
     """When to write the running means of the present epoch as batch_<name>, over the number of weight updates in the
-    run: "epoch" never, "batch" after every batch, a number after so many weight updates. The metrics of complete epochs
+    run: "epoch" never, "batch" after every batch, a number after this many weight updates. The metrics of complete
+        epochs
     are always written."""
     layout: LayoutName = "keras"
     """Names of the series: "keras"; "lightning" (loss_epoch, val_loss, loss_step); or "slash" (loss/train, loss/val,
@@ -102,5 +103,6 @@ class TensorBoardSettings(Callback):
     hparams: dict[str, Annotated[bool | int | float | str, BeforeValidator(_check_hyperparameter)]] | None = None
     """Hyperparameters of the run, for the page that compares runs by them and by their final metrics."""
     purge: Literal["resume", "never"] = "resume"
-    """Whether a resumed run removes what the interrupted run wrote after the checkpoint, so that no curve has a step
-    twice."""
+    """Whether a resumed run removes the events that the interrupted run wrote after the checkpoint ("resume"), so that
+    no curve has a step twice, or keeps them ("never").
+    """

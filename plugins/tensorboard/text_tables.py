@@ -8,6 +8,10 @@ from trainbus import Run
 
 from ..environment import environment
 
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+"""What HTML writes for its own characters: Markdown leaves tags in the text, and a browser would load their images."""
+_SPECIAL = "|*_`[]{}!\\"
+
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     r"""Return a Markdown table; special characters are escaped, and each cell is one line.
@@ -23,7 +27,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     plain = " ".join(str(value).split())
-    return "".join(f"\\{each}" if each in "|*_`<[\\" else each for each in plain)
+    return "".join(_ENTITIES.get(each) or (f"\\{each}" if each in _SPECIAL else each) for each in plain)
 
 
 def settings_table(run: Run) -> str:

@@ -4,6 +4,9 @@ import json
 import pickle
 import re
 import tomllib
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from typing import Annotated, Any
 
@@ -217,6 +220,56 @@ def test_text_and_truth_values_are_no_numbers(make: Any, name: str, value: Any) 
     what = "text" if isinstance(value, str) else "a truth value"
     with pytest.raises(SettingsError, match=rf"{name}={re.escape(repr(value))}: give a (whole )?number.*, not {what}"):
         make(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.datetime64("2020-01-01"),
+        np.datetime64(3, "ns"),
+        np.timedelta64(3, "s"),
+        timedelta(seconds=3),
+        np.ma.masked,
+        np.ma.array([3.0], mask=[True]),
+        np.array(["3"]),
+        np.array("3"),
+        np.array(b"3"),
+        np.array([1.0, 2.0]),
+        np.array([]),
+        np.array([None]),
+        np.bool_(True),
+        np.array([True]),
+        b"3",
+        bytearray(b"3"),
+        3 + 0j,
+        [3],
+        {3},
+        object(),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(
+    ("make", "name"), [(EarlyStopping, "baseline"), (ReduceLROnPlateau, "factor"), (EarlyStopping, "patience")]
+)
+def test_what_is_no_number_as_a_metric_is_none_as_a_setting(make: Any, name: str, value: Any) -> None:
+    """Times, masked values, text in arrays, several values: refused in one line that says what to give."""
+    with pytest.raises(
+        SettingsError, match=rf"{name}=.*: give a (whole )?number.*, not (a value of type|text|a truth)"
+    ) as raised:
+        make(**{name: value})
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32(0.5), np.array(0.5), np.array([0.5]), np.array([[0.5]]), Decimal("0.5"), Fraction(1, 2)]
+)
+def test_a_single_number_of_any_kind_is_a_setting(value: Any) -> None:
+    """As it is a metric; it becomes a number of Python, so that callbacks stay comparable and printable."""
+    assert ReduceLROnPlateau(factor=value) == ReduceLROnPlateau(factor=0.5)
+    assert EarlyStopping(patience=value * 4) == EarlyStopping(patience=2)
+    assert type(EarlyStopping(baseline=value).baseline) is float
+    with pytest.raises(SettingsError, match="patience="):
+        EarlyStopping(patience=value)
 
 
 @pytest.mark.parametrize(("make", "name"), [(make, name) for make, names in TRUTHS.items() for name in names])

@@ -146,8 +146,8 @@ def test_a_failing_decider_ends_the_run_in_order(hook: str, place: int) -> None:
     else:
         assert error is failing.raised[0]
         assert error.__notes__ == [f"raised in {hook} by the plugin 'Listens'"]
-    for each in [*healthy, failing]:
-        assert each.calls.count("on_exception") == (hook != "on_train_end")
+    for each in [*healthy, failing]:  # observers have closed their files when an error is raised in on_train_end
+        assert each.calls.count("on_exception") == (hook != "on_train_end" or each is failing)
         assert each.calls.count("on_train_end") == 1
 
 
@@ -278,10 +278,6 @@ class Answers:
         return "yes" if self.hook == "on_epoch_end" else None
 
     @hookimpl
-    def on_exception(self) -> object:
-        return "ignored"
-
-    @hookimpl
     def on_train_end(self) -> object:
         return "yes" if self.hook == "on_train_end" else None
 
@@ -315,7 +311,7 @@ def test_a_wrong_answer_is_a_failure_too(hook: str) -> None:
 
 
 def test_what_is_wrong_at_the_end_does_not_hide_what_ended_the_run() -> None:
-    """The error of the loop propagates, with a note of the rest; answers to on_exception are ignored."""
+    """The error of the loop propagates, with a note of the rest."""
     crash = Crash()
     with pytest.raises(Crash) as raised, Run(callbacks=Answers("on_train_end")):
         raise crash

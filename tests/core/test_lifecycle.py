@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 
-from trainbus import Callback, CheckpointError, Decision, LoopError, MissingMetric, SettingsError, decision, hookimpl
+from trainbus import (
+    Callback,
+    CheckpointError,
+    Decision,
+    LoopError,
+    MissingMetric,
+    Run,
+    SettingsError,
+    decision,
+    hookimpl,
+)
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.lifecycle import Lifecycle
 from trainbus.metrics.monitor import BestValue
+from trainbus.parts import assemble
+from trainbus.plugins import ModelCheckpoint
 from trainbus.testing import LineSubject
 
 
@@ -60,7 +75,7 @@ class Locks(Callback):
 
 def life_of(subject: object, *callbacks: Any, resume: str | None = None) -> Lifecycle:
     options: Any = {"resume": resume, "resume_strict": False, "resume_learning_rates": "checkpoint"}
-    return Lifecycle(subject, callbacks, verbose=0, signals=(), **options)
+    return Lifecycle(assemble(subject, callbacks, verbose=0, signals=(), **options))
 
 
 def test_each_event_is_decided_executed_recorded_and_announced() -> None:
@@ -221,3 +236,50 @@ def test_a_life_that_is_resumed_continues_after_its_last_epoch() -> None:
     assert again.resumer.first_epoch(0, 5) == 1
     assert again.state.epoch_metrics == life.state.epoch_metrics
     again.end("run", None)
+
+
+class Loader:
+    """A loader that notes in its log when its iterator is closed."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def __iter__(self) -> Iterator[int]:
+        try:
+            yield from range(3)
+        finally:
+            self.log.append("closed")
+
+
+@pytest.mark.parametrize("listens", [True, False], ids=["with a listener", "without"])
+@pytest.mark.parametrize("ending", ["complete", "break", "error", "error that is kept"])
+def test_a_loader_is_dropped_when_its_run_is_over(ending: str, listens: bool) -> None:
+    """At once, so that its workers end in order: not when Python next looks for cycles of references."""
+    log: list[str] = []
+    subject, saver = LineSubject(), ModelCheckpoint("run/{step}", save_freq=1)
+
+    def train() -> ReferenceType[Loader]:
+        loader = Loader(log)
+        with Run(subject, [saver] if listens else []) as run:
+            for _ in run.epochs(1):
+                for batch in run.batches(loader):
+                    run.log(loss=1.0)
+                    if batch == 1 and ending == "break":
+                        break
+                    if batch == 1 and "error" in ending:
+                        raise LookupError("no more data")
+        return ref(loader)
+
+    gc.disable()
+    try:
+        if ending == "error that is kept":
+            with pytest.raises(LookupError, match="no more data"):
+                train()
+        elif ending == "error":
+            with suppress(LookupError):
+                train()
+        else:
+            assert train()() is None
+        assert log == ["closed"]
+    finally:
+        gc.enable()

@@ -27,7 +27,7 @@ class Ended(NamedTuple):
     errors: str
 
 
-def job(folder: Path, size: int, module: str, *words: str, **more: str) -> Ended:
+def job(folder: Path, size: int, module: str, *words: str, stopped: int | None = None, **more: str) -> Ended:
     """Run ``python -m module folder words...`` in ``size`` processes, and collect their reports.
 
     Args:
@@ -35,6 +35,7 @@ def job(folder: Path, size: int, module: str, *words: str, **more: str) -> Ended
         size: Number of ranks.
         module: Module that takes the folder as its first argument and calls ``report``.
         words: More arguments.
+        stopped: A rank that does not end; it is killed once all others have ended.
         more: Environment variables.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -44,7 +45,7 @@ def job(folder: Path, size: int, module: str, *words: str, **more: str) -> Ended
         _start(["-m", module, str(folder), *words], {**environment, "RANK": str(rank)}, folder / f"errors-{rank}")
         for rank in range(size)
     ]
-    return _watched(ranks, folder, size)
+    return _watched(ranks, folder, size, stopped)
 
 
 def torchrun(folder: Path, size: int, module: str, *words: str, restarts: int = 0, shared_store: bool = False) -> Ended:
@@ -69,8 +70,13 @@ def _start(words: Sequence[str], environment: dict[str, str], errors: Path) -> s
         )
 
 
-def _watched(processes: list[subprocess.Popen[bytes]], folder: Path, size: int) -> Ended:
+def _watched(processes: list[subprocess.Popen[bytes]], folder: Path, size: int, stopped: int | None = None) -> Ended:
     try:
+        for rank, each in enumerate(processes):
+            if rank != stopped:
+                each.wait(timeout=LIMIT)
+        if stopped is not None:
+            processes[stopped].kill()
         codes = [each.wait(timeout=LIMIT) for each in processes]
     except subprocess.TimeoutExpired:
         raise AssertionError(f"the job hangs:\n{_errors(folder)}") from None

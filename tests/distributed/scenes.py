@@ -18,12 +18,13 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler
 
 import trainbus
 from trainbus import Run, decision, hookimpl
@@ -452,6 +453,46 @@ def resized(rank: int, size: int) -> Any:
                 run.log(loss=step(trained, torch.randn(8, 6)), count=8)
             run.log(val_score=SCORES[epoch] + rank - (size - 1) / 2)
     return outcome(run, events=recorded(witness), resumed=run.resumed and str(run.resumed.path))
+
+
+@scene
+def resized_inside(rank: int, size: int) -> Any:
+    """A training that four ranks begin and leave inside an epoch, for another number of ranks to continue."""
+    trained, seen = subject(), []
+    sampler: Any = DistributedSampler(torch.arange(48), size, rank)
+    saver = ModelCheckpoint("inside/s-{step}", save_freq="1 step", background=False, keep_last=1)
+
+    def play() -> None:
+        with Run(trained, saver, verbose=0, resume="auto") as run:
+            for epoch in run.epochs(3):
+                sampler.set_epoch(epoch)
+                batches = DataLoader(torch.arange(48), batch_size=2, sampler=sampler)
+                for batch, rows in enumerate(run.batches(batches)):
+                    if (size, epoch, batch) == (4, 1, 4):
+                        raise ValueError("all ranks leave")
+                    run.log(loss=step(trained, torch.randn(2, 6)), count=len(rows))
+                    seen.extend([epoch, row] for row in rows.tolist())
+
+    return caught(play), seen
+
+
+@scene
+def joined(rank: int, size: int) -> Any:
+    """Uneven batches inside ``join``, and a callback that decides at batches; equal ones are served."""
+    found = []
+    for batches in (2 + rank, 2):
+        trained = subject()
+        joining = cast("nn.parallel.DistributedDataParallel", trained.model)
+
+        def play(trained: TorchSubject = trained, batches: int = batches, joining: Any = joining) -> None:
+            with Run(trained, ModelCheckpoint("joined/m-{step}", save_freq=2), verbose=0) as run:
+                for _ in run.epochs(1):
+                    with joining.join():
+                        for _ in run.batches(range(batches)):
+                            run.log(loss=step(trained, torch.randn(8, 6)))
+
+        found.append(caught(play))
+    return found
 
 
 def main() -> None:

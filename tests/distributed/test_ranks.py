@@ -9,7 +9,8 @@ from .jobs import job
 from .scenes import HOOKS, SCENES, SCORES
 
 Reports = dict[int, list[dict[str, Any]]]
-ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_disk", "different_loops", "other_files"})
+ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_disk", "different_loops", "other_files",
+                   "resized_inside"})  # fmt: skip
 """Scenes in which the ranks' reports differ."""
 
 
@@ -19,7 +20,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     folder = tmp_path_factory.mktemp("job")
     first = job(folder, 4, "tests.distributed.scenes")
     assert first.codes == [0] * 4, first.errors
-    then = job(folder, 2, "tests.distributed.scenes", "training", "stop_of_the_loop", "asked_to_end", "resized")
+    then = job(folder, 2, "tests.distributed.scenes", "training", "stop_of_the_loop", "asked_to_end", "resized",
+               "resized_inside")  # fmt: skip
     assert then.codes == [0] * 2, then.errors
     return {4: first.reports, 2: then.reports[:2]}
 
@@ -63,6 +65,22 @@ def test_a_training_continues_with_fewer_ranks(reports: Reports, monkeypatch: py
     assert [each for number, each in enumerate(parts) if each not in parts[:number]] == decisions(uninterrupted)
     assert last["reason"] == uninterrupted["reason"]
     assert [Path(file).name for file in last["files"]] == [Path(file).name for file in uninterrupted["files"]]
+
+
+def test_a_training_continues_inside_an_epoch_with_fewer_ranks(reports: Reports) -> None:
+    """Four ranks leave it and two continue: every row is trained on once an epoch."""
+    assert all(rank["resized_inside"][0].startswith("ValueError: all ranks leave") for rank in reports[4])
+    assert [rank["resized_inside"][0] for rank in reports[2]] == ["nothing"] * 2
+    seen = [tuple(each) for ranks in reports.values() for rank in ranks for each in rank["resized_inside"][1]]
+    assert sorted(seen) == [(epoch, row) for epoch in range(3) for row in range(48)]
+
+
+def test_uneven_batches_inside_join_are_refused_where_ranks_would_wait_for_ever(reports: Reports) -> None:
+    """On all ranks, in the first batch; equally many are served."""
+    uneven, even = reports[4][0]["joined"]
+    assert uneven.startswith("LoopError: inside join() a rank without batches waits for the training of the others")
+    assert uneven.endswith("give all ranks equally many batches (now: 2, 3, 4, 5)")
+    assert even == "nothing"
 
 
 def test_an_epoch_costs_two_messages(reports: Reports) -> None:
@@ -141,7 +159,7 @@ def test_ranks_that_differ_are_named(reports: Reports) -> None:
     assert "patience=1 on rank 0 and 2 on rank 1" in patience
     assert "ModelCheckpoint is listed on rank 0 only" in missing
     drifted = reports[4][0]["drifting_rates"]
-    assert "the ranks are not at the same place: ranks 0, 2, 3: " in drifted
+    assert "the ranks are not in the same state: ranks 0, 2, 3: " in drifted
     assert 'rank 1: {"epoch": 0, "learning_rate": 0.05}' in drifted
     for each in reports[4]:
         assert "rank 0 at on_train_end, ranks 1, 2, 3 at on_epoch_end" in each["different_loops"]

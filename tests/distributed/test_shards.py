@@ -11,60 +11,66 @@ from trainbus.checkpoints import newest_intact, scan
 from .jobs import job, torchrun
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of the four ranks."""
-    return tmp_path_factory.mktemp("four")
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.exhaustive)])
+def size(request: pytest.FixtureRequest) -> int:
+    """Return the number of ranks."""
+    return int(request.param)
 
 
 @pytest.fixture(scope="module")
-def four(folder: Path) -> list[dict[str, Any]]:
-    """Return the reports of four ranks on all scenes, from one launch."""
+def folder(size: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of these ranks."""
+    return tmp_path_factory.mktemp(f"ranks-{size}")
+
+
+@pytest.fixture(scope="module")
+def reports(size: int, folder: Path) -> list[dict[str, Any]]:
+    """Return the reports of the ranks on all scenes, from one launch."""
     scenes = "uninterrupted foreground interrupted first_part whole_training snapshots full_disk damaged last inspected"
-    ended = job(folder, 4, "tests.distributed.shards", *scenes.split())
-    assert ended.codes == [0] * 4, ended.errors
+    ended = job(folder, size, "tests.distributed.shards", *scenes.split())
+    assert ended.codes == [0] * size, ended.errors
     return ended.reports
 
 
-def test_a_save_in_the_background_changes_nothing(four: list[dict[str, Any]]) -> None:
+def test_a_save_in_the_background_changes_nothing(reports: list[dict[str, Any]]) -> None:
     """Decisions, names, metrics and weights are those of a run that waits for its files, on each rank."""
-    for report in four:
+    for report in reports:
         assert report["uninterrupted"] == report["foreground"]
-    assert four[0]["uninterrupted"]["reason"].startswith("val_score 2.7 did not improve on 2 (epoch 5)")
+    assert reports[0]["uninterrupted"]["reason"].startswith("val_score 2.7 did not improve on 2 (epoch 5)")
 
 
-def test_an_interrupted_training_continues_to_the_bit(four: list[dict[str, Any]]) -> None:
+def test_an_interrupted_training_continues_to_the_bit(reports: list[dict[str, Any]]) -> None:
     """Interrupted between epochs and within one, it ends as the uninterrupted one, each rank's buffers included."""
-    for report in four:
+    for report in reports:
         assert report["interrupted"].pop("resumed") is not None
         report["uninterrupted"].pop("resumed", None)
         assert report["interrupted"] == report["uninterrupted"]
 
 
-def test_a_snapshot_is_the_state_at_the_decision(four: list[dict[str, Any]]) -> None:
+def test_a_snapshot_is_the_state_at_the_decision(reports: list[dict[str, Any]]) -> None:
     """Each checkpoint holds the weights at its decision, though it is written while the ranks train and communicate."""
-    for report in four:
+    for report in reports:
         seen, found = report["snapshots"]
         assert seen == found
         assert len(set(seen.values())) == len(seen) > 5
 
 
-def test_a_full_disk_on_one_rank_keeps_all_from_committing(four: list[dict[str, Any]]) -> None:
+def test_a_full_disk_on_one_rank_keeps_all_from_committing(reports: list[dict[str, Any]]) -> None:
     """The old checkpoint stays complete; every rank names the one that failed; no debris; the next save succeeds."""
-    for report in four:
+    for report in reports:
         events, between = report["full_disk"]
         assert [entry for entry in events if entry[1:] != [["Save"]]] == [["best.dcp", 0, events[1][2]]]
-        assert "rank 3" in events[1][2]
+        assert f"rank {len(reports) - 1}" in events[1][2]
         assert "File too large" in events[1][2]
         assert set(between) == {".trainbus.lock", "best.dcp", "trainbus.best.dcp.json", "journal.jsonl"}
 
 
-def test_a_sharded_model_is_not_inspected_by_one_rank(four: list[dict[str, Any]]) -> None:
+def test_a_sharded_model_is_not_inspected_by_one_rank(reports: list[dict[str, Any]]) -> None:
     """Charts show what one rank can read alone; those that need all ranks raise an error before the training.
 
     So does ``FullyShardedDataParallel``, which needs all ranks even to save; its error says how to save it.
     """
-    for report in four:
+    for report in reports:
         found, lines = report["inspected"]
         assert lines == []
         epochs, nodes, refused, looks = found["classic"]
@@ -80,11 +86,12 @@ def test_a_sharded_model_is_not_inspected_by_one_rank(four: list[dict[str, Any]]
         assert looks[2] == "its gradients are sharded over the ranks, and no rank has all of one"
 
 
-def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dict[str, Any]]) -> None:
+def test_whichever_part_is_damaged_all_resume_from_the_one_before(reports: list[dict[str, Any]]) -> None:
     """Each part is verified by one rank; all skip damage that one finds; rank 0 logs what, and whose part it was."""
-    of = {f"__{rank}_0.distcp": rank for rank in range(4)} | {f"rank-{rank}.json": rank for rank in range(1, 4)}
+    size = len(reports)
+    of = {f"__{rank}_0.distcp": rank for rank in range(size)} | {f"rank-{rank}.json": rank for rank in range(1, size)}
     of[".metadata"] = 0
-    for rank, report in enumerate(four):
+    for rank, report in enumerate(reports):
         assert {name: resumed for name, (resumed, _) in report["damaged"].items()} == dict.fromkeys(of, "m-2.dcp 8")
         for name, (_, said) in report["damaged"].items():
             assert bool(said) == (rank == 0)
@@ -94,7 +101,7 @@ def test_whichever_part_is_damaged_all_resume_from_the_one_before(four: list[dic
                 assert name in said[0] or name == ".metadata"
 
 
-def test_every_checkpoint_is_complete(four: list[dict[str, Any]], folder: Path) -> None:
+def test_every_checkpoint_is_complete(reports: list[dict[str, Any]], folder: Path) -> None:
     """Every checkpoint of every scene is intact, and has parts of all ranks."""
     for name in ("uninterrupted", "foreground", "interrupted", "snapshots", "full"):
         for found in scan(folder / name, verify=True):
@@ -102,23 +109,25 @@ def test_every_checkpoint_is_complete(four: list[dict[str, Any]], folder: Path) 
             assert found.entry is not None
             assert {part.name.rpartition("/")[2] for part in found.entry.parts} == {
                 ".metadata",
-                *(f"__{rank}_0.distcp" for rank in range(4)),
-                *(f"rank-{rank}.json" for rank in range(1, 4)),
+                *(f"__{rank}_0.distcp" for rank in range(len(reports))),
+                *(f"rank-{rank}.json" for rank in range(1, len(reports))),
             }
             assert not found.entry.run_state.get("other_ranks"), "the states of the other ranks are not in the manifest"
 
 
-@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.exhaustive), 1])
+@pytest.mark.parametrize("others", [pytest.param(3, marks=pytest.mark.exhaustive), 1])
 def test_other_numbers_of_ranks_decide_the_same(
-    size: int, four: list[dict[str, Any]], folder: Path, tmp_path: Path
+    others: int, reports: list[dict[str, Any]], folder: Path, tmp_path: Path
 ) -> None:
-    """A run of 4 ranks is continued by 2 ranks or 1 with the same decisions, and the same weights but for rounding."""
+    """A run is continued by another number of ranks with the same decisions, and the same weights but for rounding."""
     shutil.copytree(folder / "part", "part")
     shutil.copytree(folder / "uninterrupted", "uninterrupted")
-    ended = job(Path.cwd(), size, "tests.distributed.shards", "second_part", "last", *(["plain"] if size == 1 else []))
+    ended = job(
+        Path.cwd(), others, "tests.distributed.shards", "second_part", "last", *(["plain"] if others == 1 else [])
+    )
 
-    assert ended.codes == [0] * size, ended.errors
-    full = four[0]["whole_training"]
+    assert ended.codes == [0] * others, ended.errors
+    full = reports[0]["whole_training"]
     for report in ended.reports:
         again = report["second_part"]
         assert again["resumed"] is not None
@@ -127,9 +136,9 @@ def test_other_numbers_of_ranks_decide_the_same(
         ]
         assert again["loss"][:3] == full["loss"][:3]
         assert again["loss"] == pytest.approx(full["loss"], rel=1e-3)
-    assert ended.reports[0]["last"] == four[0]["last"]
-    if size == 1:
-        assert ended.reports[0]["plain"] == four[0]["last"]
+    assert ended.reports[0]["last"] == reports[0]["last"]
+    if others == 1:
+        assert ended.reports[0]["plain"] == reports[0]["last"]
 
 
 @pytest.mark.exhaustive

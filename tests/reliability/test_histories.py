@@ -13,7 +13,7 @@ import pytest
 from trainbus import Run
 from trainbus.checkpoints import entries_of, scan
 from trainbus.cli.checkpoints import table
-from trainbus.decision_json import decision_to_json
+from trainbus.decision.json_format import decision_to_json
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
 

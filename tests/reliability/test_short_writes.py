@@ -94,8 +94,18 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("stride", "names"),
-    [("2", "line torch safetensors dcp"), ("11", "keras weights.h5 h5"), ("2", "sklearn joblib")],
-    ids=["line, torch", "keras", "sklearn"],
+    [
+        pytest.param("7", "line torch safetensors dcp", id="line, torch"),
+        pytest.param("7", "sklearn joblib", id="sklearn"),
+        *(
+            pytest.param(stride, names, id=f"{names}, closer", marks=pytest.mark.exhaustive)
+            for stride, names in [
+                ("2", "line torch safetensors dcp"),
+                ("11", "keras weights.h5 h5"),
+                ("2", "sklearn joblib"),
+            ]
+        ),
+    ],
 )
 def test_a_write_that_is_cut_short_or_refused_costs_the_new_file_only(stride: str, names: str, library: Path) -> None:
     """At any call: what was reported as saved is there to the bit, else the old file is, and a run resumes from it."""

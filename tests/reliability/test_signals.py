@@ -20,7 +20,7 @@ MOMENTS = [("batch", 23), ("epoch", 4), ("decision", 4), ("checkpoint", 3)]
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in ("torch", "sgd") else pytest.mark.exhaustive) for name in TRAININGS],
+    [pytest.param(name, marks=[] if name == "torch" else pytest.mark.exhaustive) for name in TRAININGS],
 )
 def test_the_run_resumed_after_a_signal_reports_what_the_uninterrupted_one_reported(name: str, tmp_path: Path) -> None:
     """Whenever the signal came; the file of the signal is removed in the end."""
@@ -236,7 +236,7 @@ def noted(folder: Path, name: str = "SIGTERM", install: str = "", status: int = 
 TAKES_NOTE = "signal.signal(signal.{name}, lambda number, frame: noted.append(number))"
 
 
-@pytest.mark.parametrize("status", [0, 7])
+@pytest.mark.parametrize("status", [pytest.param(0, marks=pytest.mark.exhaustive), 7])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
 def test_after_a_handler_that_takes_note_the_code_after_the_block_runs(name: str, status: int, tmp_path: Path) -> None:
     """With the exit status that it gives; the handler is called once, and the run is saved."""
@@ -313,7 +313,9 @@ KILL = "os.kill(os.getpid(), signal.SIGINT)"
 STOP_FILE = 'Path("run/stop").touch(); run._life.stop_requests.check_stop_file()'
 
 
-@pytest.mark.parametrize("act", [KILL, STOP_FILE], ids=["ctrl-c", "stop-file"])
+@pytest.mark.parametrize(
+    "act", [pytest.param(KILL, id="ctrl-c"), pytest.param(STOP_FILE, id="stop-file", marks=pytest.mark.exhaustive)]
+)
 @pytest.mark.parametrize("body", [AROUND_ALL, AROUND_EPOCH, AROUND_BATCHES], ids=["all", "epoch", "batches"])
 def test_an_interrupt_that_the_loop_catches_is_not_raised_again(act: str, body: str, tmp_path: Path) -> None:
     """What comes after the loop runs, and so does the script; the loop ends, and the run is saved."""
@@ -337,6 +339,7 @@ def test_a_sigterm_that_the_loop_catches_still_ends_the_process(tmp_path: Path) 
 KERAS_NOTED = KERAS.replace("model = keras", "noted = []\n{install}\nmodel = keras", 1).replace("not reached", "after")
 
 
+@pytest.mark.exhaustive
 def test_keras_ends_the_fit_after_a_handler_that_takes_note(tmp_path: Path) -> None:
     """The code after ``fit`` runs."""
     install = TAKES_NOTE.format(name="SIGTERM")

@@ -31,6 +31,8 @@ from trainbus.storage.atomic_file import HashedFile, reading, verified
 from trainbus.storage.sharded_directory import SHARDS, Part
 
 from .dcp_index import INDEX, read_index, write_index
+from .file_section import FileSection
+from .pt_contents import check_contents
 
 
 def write(state: Mapping[str, Any], path: Path, group: Any = None) -> list[Part]:
@@ -143,7 +145,7 @@ class Shards:
         return self._read(lambda _, shape: torch.empty(shape.size, dtype=shape.properties.dtype, device="meta"))
 
     def read(self, like: Callable[[tuple[str, ...]], Tensor | None]) -> dict[str, Any]:
-        """Return the state, for any number of ranks then and now.
+        """Return the state; the numbers of ranks of the save and of the load may differ.
 
         Args:
             like: Returns, for a path of keys, a tensor with the wanted sharding; None for a complete one on the CPU.
@@ -173,8 +175,9 @@ class Shards:
         except CheckpointException as error:
             raise UnreadableCheckpoint(f"{str(self.path)!r} cannot be read: {_failures(error)}") from error
         nested: dict[str, Any] = {}
-        for name, value in (values | wanted).items():
-            _put(nested, paths.get(name, (name,)), value)
+        with reading(self.path):
+            for name, value in (values | wanted).items():
+                _put(nested, paths.get(name, (name,)), value)
         return nested
 
 
@@ -188,6 +191,14 @@ class _Reader(FileSystemReader):
     def read_metadata(self, *_: Any, **__: Any) -> Metadata:
         """Return the index."""
         return self.metadata
+
+    def read_data(self, plan: Any, planner: Any) -> Future[None]:
+        """Read what the plan lists; each part is a file of ``torch.save``, and is checked as one."""
+        for item in plan.items:
+            info = self.metadata.storage_data[item.storage_index]
+            with io.BufferedReader(FileSection(self.path / info.relative_path, info.offset, info.length)) as file:
+                check_contents(file, info.length)
+        return super().read_data(plan, planner)
 
 
 class _Planner(DefaultLoadPlanner):
@@ -206,7 +217,7 @@ class _Planner(DefaultLoadPlanner):
 
 
 def _put(nested: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
-    """Set a value at a path of keys; create the dictionaries and lists on the way."""
+    """Set a value at a path of keys; create the dictionaries and lists of the path."""
     container: Any = nested
     for key, following in pairwise((*path, None)):
         assert key is not None

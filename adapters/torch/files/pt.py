@@ -14,6 +14,8 @@ import torch
 from trainbus import CheckpointError, UnreadableCheckpoint
 from trainbus.storage.atomic_file import HashedFile, reading
 
+from .pt_contents import check_contents
+
 
 def write(state: Any, path: Path) -> str:
     """Write a state with ``torch.save``; other threads run while it writes tensors.
@@ -52,6 +54,8 @@ def read(path: Path) -> dict[str, Any]:
         CheckpointError: The file holds something other than a state.
     """
     with reading(path):
+        with path.open("rb") as file:
+            check_contents(file, path.stat().st_size)
         _check_sums(path)
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)

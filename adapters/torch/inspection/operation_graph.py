@@ -39,7 +39,7 @@ def operation_nodes(model: nn.Module, arguments: Arguments) -> Sequence[Node]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Silence tracing: it is deprecated, warns of what it cannot see, and prints its failures."""
+    """Silence tracing, which is deprecated, warns about untraceable code, and prints its failures."""
     level = logging.root.manager.disable
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")

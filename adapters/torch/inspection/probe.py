@@ -34,7 +34,7 @@ class Arguments(NamedTuple):
 
 
 class Probe:
-    """Data to run through a model, as often as needed.
+    """Data to run through a model any number of times.
 
     Args:
         data: A tensor, or a tuple or mapping of tensors, whose rows are samples; or an iterable of batches, such as a
@@ -126,7 +126,7 @@ def _rows(value: Any) -> int | None:
 
 
 def _cut(value: Any, rows: int | None, part: slice | None, device: torch.device) -> Any:
-    """Move everything to the device, and cut all tensors that have so many rows to the part."""
+    """Move everything to the device, and slice each tensor that has this number of rows."""
     if isinstance(value, np.ndarray):
         value = torch.as_tensor(value)
     if isinstance(value, Tensor):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Series
+from ...limits import LARGEST
+from ..records import Recording, Series
 
 
 class Column(NamedTuple):
@@ -35,6 +37,20 @@ def align_by_epoch(columns: Mapping[str, Column]) -> tuple[NDArray[np.int64], di
         logged[rows] = True
         metrics[name] = Series(values, logged)
     return epochs, metrics
+
+
+def limit_values(recording: Recording) -> Recording:
+    """Return the recording with infinities in place of values beyond the largest that is read, and a note."""
+    count, metrics = 0, dict(recording.metrics)
+    for name, (values, logged) in metrics.items():
+        beyond = np.isfinite(values) & (np.abs(values) > LARGEST)
+        if beyond.any():
+            count += int(beyond.sum())
+            metrics[name] = Series(np.where(beyond, np.copysign(np.inf, values), values), logged)
+    if not count:
+        return recording
+    note = f"{count:,} values beyond {LARGEST:g} are read as infinities."
+    return replace(recording, metrics=metrics, notes=(*recording.notes, note))
 
 
 def still_valid(steps: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.bool_]:

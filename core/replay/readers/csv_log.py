@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from ...errors import SettingsError
+from ...limits import CSV_LINE
 from ..records import Recording
-from .metric_names import list_names
+from .metric_names import check_metrics, list_names
 from .rows import MISSING, Table, build_recording
 
 PATTERNS = ("*.csv", "*.tsv", "*.log", "*.txt")
@@ -21,7 +22,6 @@ _LIGHTNING_NAME = "metrics.csv"
 _EPOCH_LABELS = ("epoch", "epochs")
 _STEP_LABELS = ("step", "global_step")
 _DELIMITERS = (",", ";", "\t")
-_LONGEST_LINE = 1 << 20
 
 
 def recognizes(path: Path) -> bool:
@@ -53,6 +53,7 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
     epoch = _epoch_column(header)
     if epoch is None:
         raise SettingsError(f"{str(path)!r} has no column 'epoch'; it has {list_names(header)}")
+    check_metrics(name, header)
     table, invalid, uneven = Table(), Counter[str](), 0
     complete = _ends_with_newline(path)
     for cells in _rows(file, path, delimiter, complete=complete):
@@ -122,9 +123,9 @@ def _rows(file: TextIOWrapper, path: Path, delimiter: str, *, complete: bool) ->
 
 
 def _read_line(path: Path, file: TextIOWrapper) -> str:
-    line = file.readline(_LONGEST_LINE)
-    if len(line) == _LONGEST_LINE:
-        raise SettingsError(f"{str(path)!r} is not a table: one line has more than {_LONGEST_LINE:,} characters")
+    line = file.readline(CSV_LINE)
+    if len(line) == CSV_LINE:
+        raise SettingsError(f"{str(path)!r} is not a table: one line has more than {CSV_LINE:,} characters")
     return line
 
 

@@ -11,11 +11,12 @@ from ...errors import SettingsError
 from ...metrics.names import hint
 from ...storage.file_kind import kind_of
 from ..records import Recording
+from .columns import limit_values
 from .metric_names import list_names
 from .registry import FORMATS, Format
 
 _ONE_PER_RUN = {"metrics.csv", "journal.jsonl", "trainer_state.json", "history.json", "history.csv", "results.csv"}
-"""Files of which a run has one, so that its directory gives the run its name."""
+"""File names that occur once per run; the directory gives the run its name."""
 
 
 class RunFiles(NamedTuple):
@@ -39,7 +40,7 @@ class RunFiles(NamedTuple):
             found = self.format.read(self.files, self._name, steps_per_epoch)
         except OSError as error:
             raise _unreadable(Path(error.filename or self.files[0]), error) from None
-        recordings = [recording for recording in found if recording.epochs.size]
+        recordings = [limit_values(recording) for recording in found if recording.epochs.size]
         if not recordings:
             raise SettingsError(f"{str(self.files[0])!r} has no completed epoch")
         return recordings

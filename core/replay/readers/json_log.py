@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SettingsError
-
-_LARGEST = 1 << 28
-"""The size in bytes up to which a file is read, since it is read into memory at once."""
+from ...limits import JSON_BYTES
 
 
 def read_json(path: Path) -> Any:
@@ -20,8 +18,8 @@ def read_json(path: Path) -> Any:
         OSError: The file cannot be read.
     """
     size = path.stat().st_size
-    if size > _LARGEST:
-        raise SettingsError(f"{str(path)!r} has {size:,} bytes, too many for a training history")
+    if size > JSON_BYTES:
+        raise SettingsError(f"{str(path)!r} has {size:,} bytes; a training history has at most {JSON_BYTES:,}")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
+
+from ...errors import SettingsError
+from ...limits import METRICS, NAME_LENGTH
 
 STAGES = {
     "train": "",
@@ -59,6 +62,22 @@ def standard_name(written: str) -> str:
     return _uncapitalized(written)
 
 
+def check_metrics(run: str, labels: Collection[str]) -> None:
+    """Raise an error if a recorded run has more metrics than ``trainbus.limits`` allows, or one with a longer name.
+
+    Raises:
+        SettingsError: It has.
+    """
+    if len(labels) > METRICS:
+        raise SettingsError(f"the run {run!r} has {len(labels):,} metrics; at most {METRICS:,} are read")
+    longest = max(labels, key=len, default="")
+    if len(longest) > NAME_LENGTH:
+        start = longest[:40]
+        raise SettingsError(
+            f"the run {run!r} has a metric {start!r}... of {len(longest):,} characters; the limit is {NAME_LENGTH:,}"
+        )
+
+
 def standard_names(written: Iterable[str]) -> Naming:
     """Return unique standard names for all metrics of one run.
 
@@ -69,29 +88,34 @@ def standard_names(written: Iterable[str]) -> Naming:
     """
     given = list(dict.fromkeys(written))
     wanted = {name: standard_name(_EPOCH_SUFFIX.sub("", name)) for name in given}
-    batches = [name for name in given if _BATCH_SUFFIX.search(name) and _has_epoch_metric(name, wanted)]
+    holders: dict[str, set[str]] = {}
+    for name, standard in wanted.items():
+        holders.setdefault(standard, set()).add(name)
+    batches = [name for name in given if _BATCH_SUFFIX.search(name) and _has_epoch_metric(name, holders)]
     for name in batches:
         del wanted[name]
     rates = [name for name, standard in wanted.items() if standard.split("/")[0] == _RATE]
     if len(rates) == 1:
         wanted[rates[0]] = _RATE
     names: dict[str, str] = {}
+    taken: dict[str, str] = {}
     notes = [f"{list_names(batches)}: values of single batches are left out."] if batches else []
     # if two want one name, the metric that is written so gets it, then the one of complete epochs
     for name in sorted(wanted, key=lambda name: (wanted[name] != name, not _EPOCH_SUFFIX.search(name))):
         standard = wanted[name]
-        if standard in names.values():
-            first = next(other for other, taken in names.items() if taken == standard)
-            standard = name if name not in names.values() else f"{name} "
+        first = taken.get(standard)
+        if first is not None:
+            standard = name if name not in taken else f"{name} "
             notes.append(f"{name!r} is named {standard!r}, since {first!r} is already named {wanted[name]!r}.")
         names[name] = standard
+        taken.setdefault(standard, name)
     return Naming({name: names[name] for name in given if name in names}, notes)
 
 
-def _has_epoch_metric(name: str, wanted: Mapping[str, str]) -> bool:
+def _has_epoch_metric(name: str, holders: Mapping[str, set[str]]) -> bool:
     """Return whether another name denotes the same metric for complete epochs."""
     stem = _BATCH_SUFFIX.sub("", name)
-    return any(other not in (name, stem) and standard == standard_name(stem) for other, standard in wanted.items())
+    return bool(holders.get(standard_name(stem), set()) - {name, stem})
 
 
 def _uncapitalized(name: str) -> str:

@@ -1,4 +1,4 @@
-"""All formats, in the order in which they are tried and, if several record the same run, preferred."""
+"""All formats, in the order in which they are tried. If several record the same run, the first is used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Format(NamedTuple):
     """Returns the runs in a group of files. It calls the given function for the name of a run's file or directory, and
     uses the given steps per epoch if the files do not contain epochs."""
     recognizes: Callable[[Path], bool] = lambda _: True
-    """Returns whether a file with such a name has this format, judged by its beginning."""
+    """Returns whether the beginning of a file with such a name has this format."""
     group: Callable[[Iterable[Path]], list[list[Path]]] = _single
     """Groups files that may record the same run."""
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...limits import EPOCHS
 from ..records import Recording
 from .columns import Column, align_by_epoch, still_valid
-from .metric_names import list_names, standard_names
+from .metric_names import check_metrics, list_names, standard_names
 
 MISSING = {"", "na", "n/a", "none", "null", "-"}
 """The lower-case contents of a cell without a value; "nan" is a logged number."""
@@ -83,11 +84,12 @@ def build_recording(
         notes: The notes so far.
         steps: The step of each row; it determines the epochs of rows without one.
     """
+    check_metrics(name, columns)
     notes = list(notes)
     epochs, fractional = _fill_epochs(epochs, steps)
     if fractional:
         notes.append("Epochs have fractions: each row belongs to the epoch in which it was logged.")
-    rows = np.flatnonzero(np.isfinite(epochs) & (epochs >= 0) & (epochs < 1 << 53))
+    rows = np.flatnonzero(np.isfinite(epochs) & (epochs >= 0) & (epochs < EPOCHS))
     if len(rows) < len(epochs):
         notes.append(f"{len(epochs) - len(rows):,} rows have no epoch and are left out.")
     if (np.diff(epochs[rows]) < 0).any() and len(np.unique(epochs[rows])) < len(rows):

@@ -12,6 +12,7 @@ from ... import journal
 from ...errors import JournalError, SettingsError
 from ..records import Recording
 from .columns import Column, align_by_epoch
+from .metric_names import check_metrics
 from .rows import Table
 
 PATTERNS = ("*.jsonl",)
@@ -47,9 +48,11 @@ def _read_run(name: str, run: journal.RunJournal) -> Recording:
     table = Table()
     for event in run.epochs:
         table.add(event.metrics.items())
+    columns = table.cells()
+    check_metrics(name, columns)
     epochs = np.array([event.epoch for event in run.epochs], np.int64)
-    columns = {label: Column(epochs[cells.rows], cells.values) for label, cells in table.cells().items()}
-    all_epochs, metrics = align_by_epoch(columns)
+    found = {label: Column(epochs[cells.rows], cells.values) for label, cells in columns.items()}
+    all_epochs, metrics = align_by_epoch(found)
     times = {event.epoch: event.time for event in run.epochs}
     ends = np.array([times[epoch] for epoch in all_epochs.tolist()])
     return Recording(name, all_epochs, metrics, ends, "trainbus journal")

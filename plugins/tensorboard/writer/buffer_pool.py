@@ -1,6 +1,6 @@
-"""Memory for copies of arrays, which is reused when a copy and all views of it are garbage.
+"""Memory for copies of arrays, which is reused when a copy and all its views are garbage-collected.
 
-A copy into new memory costs two or three times the copying, since the system must clear and map every page first. The
+A copy into new memory takes two or three times as long, since the system must first clear and map every page. The
 copies of a training's state have their own memory (``HostBuffers``): one buffer for each key, overwritten by the next
 copy. Here several copies of one array can be alive at once, and nothing reports when a copy is no longer needed.
 """
@@ -15,15 +15,15 @@ import numpy as np
 from trainbus.checkpoints.parallel_copy import ParallelCopier
 
 LARGE = 8 << 20
-"""Bytes from which a pool pays off; the allocator seldom returns smaller memory to the system."""
+"""Minimum bytes of a pooled array; the allocator rarely returns smaller memory to the system."""
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
 class BufferPool:
-    """Copies arrays into memory that returns to the pool when the copy and all views of it are garbage.
+    """Copies arrays into memory that returns to the pool when the copy and all its views are garbage-collected.
 
-    One thread makes copies; any thread may drop them.
+    One thread creates copies; any thread may drop them.
 
     Args:
         most: Bytes of unused memory that the pool may hold; the rest is returned to the system.
@@ -65,7 +65,7 @@ class BufferPool:
 
 
 class _Loan:
-    """The base of an array in lent memory, and of all its views."""
+    """The base of an array in pool memory, and of all its views."""
 
     def __init__(self, memory: Array, back: deque[Array]) -> None:
         self.memory, self.back = memory, back

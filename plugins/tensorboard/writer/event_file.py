@@ -1,7 +1,7 @@
 """TensorBoard's event files: their records, their names, and how they are truncated to a checkpoint.
 
 tensorboardX provides the messages and the checksum. Its writers are not used: they send each scalar to a thread through
-a pipe, cost thirty times as much, and block the training forever after that thread has died of a full disk.
+a pipe, which costs thirty times as much. If a full disk ends this thread, they block the training forever.
 """
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
@@ -14,7 +14,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -38,17 +38,24 @@ class EventFile:
         directory: The directory of one TensorBoard run.
         file_id: The end of the file's name, common to all files of one training run and of its resumed runs.
         first_step: The first step of a resumed run: TensorBoard drops the events that it has read from there on.
+        report: As in ``AppendOnlyFile``.
 
     Raises:
         OSError: The file cannot be created.
     """
 
-    def __init__(self, directory: Path, file_id: str, first_step: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        file_id: str,
+        first_step: int | None = None,
+        report: Callable[[OSError], object] = lambda _: None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         names = (_SECONDS.match(path.name) for path in directory.glob(f"{PREFIX}*"))
         seconds = max([int(time.time()), *(int(found[1]) + 1 for found in names if found)])
         name = f"{PREFIX}{seconds:010d}.{socket.gethostname()}.{os.getpid()}.{file_id}"
-        self._file = AppendOnlyFile(directory / name, os.O_EXCL)
+        self._file = AppendOnlyFile(directory / name, os.O_EXCL, report=report)
         self._pending: list[bytes] = []
         self._events = 0
         self.write(time.time(), file_version="brain.Event:2")
@@ -97,17 +104,22 @@ class EventFile:
                 self.sync()
 
 
-def truncate_event_files(directories: Iterable[Path], file_id: str, sizes: Mapping[Path, int]) -> None:
+def truncate_event_files(
+    directories: Iterable[Path], file_id: str, sizes: Mapping[Path, int], is_own: Callable[[Path], bool] = Path.exists
+) -> None:
     """Truncate the event files of one training run to an earlier state; other files stay as they are.
 
     Args:
         directories: The directories of the files.
         file_id: The end of their names.
         sizes: The earlier size of each file; files without one did not exist and are removed.
+        is_own: Returns whether a file is one of the run; a link to a file elsewhere is not.
     """
     for directory in directories:
         for path in directory.glob(f"{PREFIX}*.{file_id}"):
             size = sizes.get(path)
+            if not is_own(path):
+                continue
             if size is None:
                 path.unlink(missing_ok=True)
             elif path.stat().st_size > size:

@@ -1,8 +1,8 @@
 """A thread that writes TensorBoard's event files, so that the training only queues events.
 
 The queue is bounded. A training that is faster than the disk waits, as long as the thread makes progress. If it makes
-none, because the disk is full, gone or does not respond, events that do not fit are dropped and counted, and the thread
-keeps trying. Each problem is reported once.
+none, because the disk is full, missing or does not respond, events that do not fit are dropped and counted, and the
+thread tries again. Each problem is reported once.
 """
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,7 +27,7 @@ from .event_file import EventFile
 from .summaries import Value, scalars
 
 FLUSH_SECONDS = 1.0
-"""Maximum time until a queued event is in its file, where it survives the end of the process."""
+"""Maximum seconds until a queued event is in its file, where it survives the end of the process."""
 
 SYNC_SECONDS = 10.0
 """Maximum time from then until it is on the disk, where it survives a crash of the machine."""
@@ -38,7 +39,7 @@ MAX_BYTES = 512 << 20
 """Maximum bytes of queued arrays, plus one array."""
 
 PATIENCE_SECONDS = 10.0
-"""How long the training waits for a thread that makes no progress before it continues without it."""
+"""Maximum seconds for which the training waits for a thread that makes no progress."""
 
 _WAKE_EVENTS, _WAKE_BYTES = MAX_EVENTS // 2, 8 << 20
 """Queued events and bytes that wake the thread before ``FLUSH_SECONDS`` are over."""
@@ -99,7 +100,7 @@ class EventWriter:
         Args:
             run: The TensorBoard run, as a path relative to the directory.
             step: The step of the event.
-            make: Makes the content, in the thread; its exceptions are reported, once a kind.
+            make: Creates the content, in the thread; its exceptions are reported, each kind once.
             material: The argument of ``make``; nothing may change it later, so give a copy of an array.
             size: Bytes of an array, for ``MAX_BYTES``; 0 for small material.
 
@@ -112,7 +113,7 @@ class EventWriter:
         return True
 
     def flush(self) -> None:
-        """Wait until all queued events are in their files, as far as they can be written."""
+        """Wait until all queued events are in their files, or cannot be written."""
         if os.getpid() != self._pid:
             return
         with self._wake:
@@ -249,7 +250,7 @@ class EventWriter:
 
     def _file(self, run: str) -> EventFile:
         if run not in self._files:
-            self._files[run] = EventFile(self.log_dir / run, self.file_id, self.first_step)
+            self._files[run] = EventFile(self.log_dir / run, self.file_id, self.first_step, partial(self.note, ""))
         return self._files[run]
 
     def _flush(self) -> None:
@@ -265,6 +266,6 @@ class EventWriter:
 
 
 def _tag_of(make: Callable[[Any], Summary]) -> str:
-    """Return the tag that ``make`` is bound to; without one, its name."""
+    """Return the tag to which ``make`` is bound, or else its name."""
     bound: tuple[object, ...] = getattr(make, "args", ())
     return bound[0] if bound and isinstance(bound[0], str) else getattr(make, "__name__", "event").strip("_")

@@ -1,6 +1,6 @@
 """Histograms of arrays, with exact statistics.
 
-The buckets follow the bits of the numbers: each range between two powers of two is divided into
+Buckets are computed from the bits of the numbers: each range between two powers of two is divided into
 ``BUCKETS_PER_OCTAVE`` equal parts. Counting is then a shift and a table lookup, several times cheaper than a search
 among bucket edges.
 """

@@ -1,4 +1,4 @@
-"""What TensorBoard shows, as the messages of its event files."""
+"""The contents of TensorBoard's pages, as messages of its event files."""
 
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false

@@ -49,7 +49,7 @@ class WeightImage(NamedTuple):
 def weight_images(array: Any, maximum: int = 1) -> Iterator[WeightImage]:
     """Yield at most ``maximum`` images of a weight; none for a scalar or an empty array.
 
-    The largest magnitude gets the end of the scale; NaN is black. A vector is one row; a matrix has, as in Keras, its
+    The largest magnitude gets the strongest colour; NaN is black. A vector is one row; a matrix has, as in Keras, its
     longer side horizontal. An array of more dimensions holds kernels, which are tiled in a grid, the inputs of one
     output side by side. The spatial dimensions are guessed from the sizes, since frameworks differ: (out, in, height,
     width) in PyTorch, (height, width, in, out) in Keras. A matrix larger than ``SIDE`` shows the largest magnitude of

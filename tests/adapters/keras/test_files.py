@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.reliability.crafted import outcome_of
 from trainbus import CheckpointError, Run, SettingsError
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras.subject import KerasSubject
@@ -251,3 +252,62 @@ def test_a_keras_version_that_saves_differently_saves_in_the_foreground(tmp_path
     refused, files = done.stdout.splitlines()
     assert f"Keras {keras.__version__} saves in an unknown way" in refused
     assert files == "weights.weights.h5 whole.h5"
+
+
+def dataset(path: Path, **options: Any) -> None:
+    """Write a file of HDF5 with one dataset."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layers/dense/vars/0", **options)
+
+
+CRAFTED: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "10**11 numbers that are not stored": ("unpack", lambda path: dataset(path, shape=(10**11,), dtype="f4")),
+    "10**11 numbers in parts": ("unpack", lambda path: dataset(path, shape=(10**11,), dtype="f4", chunks=(10**6,))),
+    "zeros that are compressed": ("unpack", lambda path: dataset(path, data=np.zeros(10**7, "f4"), compression="gzip")),
+    "numbers in another file": (
+        "another file",
+        lambda path: dataset(path, shape=(4, 1), dtype="f4", external=[("/etc/hostname", 0, 16)]),
+    ),
+    "a layout over another file": (
+        "another file",
+        lambda path: h5py.File(path, "w").create_virtual_dataset(
+            "layers/dense/vars/0", h5py.VirtualLayout((4, 1), "f4")
+        ),
+    ),
+    "a link to another file": (
+        "",
+        lambda path: h5py.File(path, "w").__setitem__("layers", h5py.ExternalLink("/etc/hostname", "layers")),
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("crafted", CRAFTED)
+def test_a_crafted_file_is_refused(crafted: str, suffix: str, tmp_path: Path) -> None:
+    """With little memory, and without a look at another file."""
+    reason, write = CRAFTED[crafted]
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+    subject = KerasSubject(model)
+    path = tmp_path / f"a{suffix}"
+    write(tmp_path / "weights")
+    if suffix == ".keras":
+        subject.save(tmp_path / "honest.keras", weights_only=False)
+        with zipfile.ZipFile(tmp_path / "honest.keras") as before, zipfile.ZipFile(path, "w") as after:
+            for name in before.namelist():
+                after.writestr(name, (tmp_path / "weights").read_bytes() if name.endswith(".h5") else before.read(name))
+    else:
+        (tmp_path / "weights").rename(path)
+
+    found = outcome_of(lambda: subject.load(path))
+    assert found.startswith(f"'{path}'"), found
+    assert reason in found
+
+
+def test_an_archive_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    KerasSubject(keras.Sequential([keras.Input((4,)), layers.Dense(1)])).save(path, weights_only=False)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/text", bytes(50_000_000))
+
+    subject = KerasSubject(keras.Sequential([keras.Input((4,)), layers.Dense(1)]))
+    assert "would unpack to 50" in outcome_of(lambda: subject.load(path))

@@ -160,6 +160,23 @@ def test_a_cut_that_another_keras_callback_undoes_is_reported_once(name: str, fi
     assert known in str(failure)
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["after the bus", "before the bus"])
+@pytest.mark.parametrize("name", [*SET_BACK, "nothing", "warm-up", "decay"])
+def test_a_resumed_fit_reports_an_undone_cut_as_the_unbroken_one(name: str, first: bool) -> None:
+    """The same line, and nothing of a cut that acts."""
+
+    def reported(**options: Any) -> list[str]:
+        listed = [plateau(factor=0.5), ModelCheckpoint("run/{epoch}", save_freq="epoch")]
+        bus = KerasCallback(listed, **options)
+        callbacks = [{**SET_BACK, **KEPT}[name](), bus]
+        fit(line(), callbacks if first else callbacks[::-1], epochs=4, shuffle=False)
+        return [str(each) for each in bus.run.failures]
+
+    unbroken = reported()
+    assert reported(resume=Path("run/2.keras")) == unbroken
+    assert len(unbroken) == (name in SET_BACK)
+
+
 KEPT: dict[str, Callable[[], Any]] = {
     "nothing": keras.callbacks.Callback,
     "warm-up": lambda: keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 1.9),

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,8 +60,39 @@ def test_a_restarted_worker_is_warned_of_a_shared_store(
             monkeypatch.setenv(name, value)
     warn_of_shared_store()
 
-    assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in caplog.text) == (kept == set(CONDITIONS))
+    advice = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 and without --master-port"
+    assert (advice in caplog.text) == (kept == set(CONDITIONS))
     assert bool(caplog.records) == (kept == set(CONDITIONS))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("disabled", ["0", "1"])
+@pytest.mark.parametrize(
+    ("options", "obeys"),
+    [
+        ([], True),
+        (["--standalone"], True),
+        (["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"], True),
+        (["--master-port=PORT"], False),
+        (["--master-addr=127.0.0.1", "--master-port=PORT"], False),
+        (["--rdzv-backend=static", "--rdzv-endpoint=127.0.0.1:PORT"], False),
+    ],
+)
+def test_the_advice_has_an_effect_without_a_master_port(
+    options: list[str], obeys: bool, disabled: str, tmp_path: Path
+) -> None:
+    """As torchrun itself tells its workers whether they share a store."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    script = tmp_path / "worker.py"
+    script.write_text("import os\nprint('shared', os.environ['TORCHELASTIC_USE_AGENT_STORE'])\n")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *(each.replace("PORT", port) for each in options)]
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": disabled}
+    ended = subprocess.run(
+        [*torchrun, str(script)], env=environment, capture_output=True, check=False, text=True, timeout=120
+    )
+
+    assert f"shared {not (obeys and disabled == '1')}" in ended.stdout, ended.stderr
 
 
 def test_no_warning_on_the_first_start(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -38,15 +38,18 @@ def train(rows: Rows, die_at: int | None = None, *, workers: int = 0, resume: st
     loader = StatefulDataLoader(rows, BATCH, shuffle=True, num_workers=workers)
     saver = ModelCheckpoint("run/m-{step}", save_freq="1 steps", keep_last=1, background=False)
     seen: list[tuple[int, int, list[float]]] = []
-    with Run(TorchSubject(model, optimizer), saver, verbose=0, resume=resume) as run:
-        for epoch in run.epochs(EPOCHS):
-            for batch in run.batches(loader):
-                if len(seen) == die_at:
-                    raise SystemExit
-                optimizer.zero_grad()
-                model(batch[:, None]).pow(2).mean().backward()
-                optimizer.step()
-                seen.append((epoch, run.batch, batch.tolist()))
+    try:
+        with Run(TorchSubject(model, optimizer), saver, verbose=0, resume=resume) as run:
+            for epoch in run.epochs(EPOCHS):
+                for batch in run.batches(loader):
+                    if len(seen) == die_at:
+                        raise SystemExit
+                    optimizer.zero_grad()
+                    model(batch[:, None]).pow(2).mean().backward()
+                    optimizer.step()
+                    seen.append((epoch, run.batch, batch.tolist()))
+    finally:
+        del loader  # before the error, which holds this frame: workers that Python ends with a cycle take five seconds
     return seen, {name: weight.tolist() for name, weight in model.state_dict().items()}
 
 
@@ -88,12 +91,15 @@ def shuffled_by_workers_that_stay(save_freq: str, resume: str | None = None, die
     loader = torch.utils.data.DataLoader(rows, BATCH, shuffle=True, num_workers=1, persistent_workers=True)
     saver = ModelCheckpoint("run/m-{step}", save_freq=save_freq, keep_last=1, background=False)
     seen: list[Any] = []
-    with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, verbose=0, resume=resume) as run:
-        for epoch in run.epochs(EPOCHS):
-            for (batch,) in run.batches(loader):
-                if len(seen) == die_at:
-                    raise SystemExit
-                seen.append((epoch, run.batch, batch.tolist(), torch.rand(()).item()))
+    try:
+        with Run(TorchSubject(torch.nn.Linear(1, 1)), saver, verbose=0, resume=resume) as run:
+            for epoch in run.epochs(EPOCHS):
+                for (batch,) in run.batches(loader):
+                    if len(seen) == die_at:
+                        raise SystemExit
+                    seen.append((epoch, run.batch, batch.tolist(), torch.rand(()).item()))
+    finally:
+        del loader
     return seen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer, lr_scheduler
 
-from trainbus import LoopError, Run, decision
+from trainbus import LoopError, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
 from trainbus.adapters.torch.rate_tracker import HOLDS
 from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
@@ -224,6 +225,90 @@ def test_a_cut_that_the_loop_undoes_is_reported_once(name: str, caplog: pytest.L
     (line,) = [each.getMessage() for each in caplog.records if each.name == "trainbus"]
     assert "\n" not in line
 
+
+class CutsAtEnd:
+    """A plugin that cuts the rate at the end of epochs."""
+
+    def __init__(self, cuts: dict[int, float]) -> None:
+        self.cuts = cuts
+
+    @hookimpl
+    def on_epoch_end(self, epoch: int) -> Any:
+        return decision.scale_learning_rate(self.cuts[epoch]) if epoch in self.cuts else None
+
+
+def cutting_run(
+    set_rate: Callable[[Any, int], object],
+    scheduler: Callable[[Any], Any] | None,
+    cuts: dict[int, float],
+    *,
+    save_freq: Any,
+    end_at: tuple[int, int] = (99, 0),
+    resume: Any = None,
+) -> list[str]:
+    """Return what a run reports that is interrupted at a batch of an epoch."""
+    model, optimizer = model_and_optimizer()
+    schedule = scheduler(optimizer) if scheduler is not None else None
+    saver = ModelCheckpoint("run/{step}", save_freq=save_freq, background=False)
+    subject = TorchSubject(model, optimizer, scheduler=schedule)
+    run = Run(subject, [CutsAtEnd(cuts), saver], resume=resume)
+    with suppress(InterruptedError), run:
+        for epoch in run.epochs(5):
+            set_rate(optimizer, epoch)
+            for batch in run.batches(range(3)):
+                if (epoch, batch) == end_at:
+                    raise InterruptedError
+                update(model, optimizer)
+                if schedule is not None:
+                    schedule.step()
+                run.log(loss=1.0)
+    return [str(each) for each in run.failures]
+
+
+PLACES_OF_STOPS = [
+    ("epoch", (3, 0)),
+    (1, (2, 1)),
+    *(pytest.param("epoch", place, marks=pytest.mark.exhaustive) for place in [(2, 0), (2, 1), (3, 2), (4, 0)]),
+    *(pytest.param(1, place, marks=pytest.mark.exhaustive) for place in [(2, 2), (3, 0), (3, 2), (4, 0)]),
+]
+
+
+@pytest.mark.parametrize(("save_freq", "end_at"), PLACES_OF_STOPS)
+@pytest.mark.parametrize(
+    ("scheduler", "name", "cuts"),
+    [
+        (None, "the same rate each epoch", {1: 0.1}),
+        (None, "the same rate each epoch", {1: 0.1, 2: 0.1}),
+        (None, "a decay of its own", {1: 0.1}),
+        (None, "only in the second epoch after it", {1: 0.1}),
+        (None, "nothing else", {1: 0.1, 2: 0.5}),
+        ("ExponentialLR", "nothing else", {1: 0.1}),
+        ("ExponentialLR", "nothing else", {1: 0.9, 2: 0.9}),
+        ("ExponentialLR", "the same rate each epoch", {1: 0.1}),
+        ("OneCycleLR", "nothing else", {1: 0.5}),
+        ("LambdaLR", "only in the second epoch after it", {1: 0.1}),
+    ],
+)
+def test_a_resumed_run_reports_an_undone_cut_as_the_unbroken_one(
+    scheduler: str | None, name: str, cuts: dict[int, float], end_at: tuple[int, int], save_freq: Any
+) -> None:
+    """Wherever it was interrupted after the cut: the same line, once; and nothing of a cut that acts."""
+    set_rate = {"nothing else": lambda *_: None, **UNDONE}[name]
+    made = None if scheduler is None else SCHEDULES[scheduler]
+    unbroken = cutting_run(set_rate, made, cuts, save_freq=save_freq)
+    shutil.rmtree("run")
+    first = cutting_run(set_rate, made, cuts, save_freq=save_freq, end_at=end_at)
+    second = cutting_run(set_rate, made, cuts, save_freq=save_freq, resume="auto")
+
+    assert list(dict.fromkeys(first + second)) == unbroken
+    assert bool(unbroken) == (name != "nothing else")
+
+
+SCHEDULES: dict[str, Callable[[Any], Any]] = {
+    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.98),
+    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=20),
+    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + 0.01 * step)),
+}
 
 KEPT: dict[str, Callable[[Any, int], object]] = {
     "nothing else": lambda optimizer, epoch: None,

@@ -15,6 +15,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, init_device_mesh
 
+from trainbus.adapters.torch import TorchSubject
 from trainbus.adapters.torch.sharding import (
     RANKS,
     ShardedLayout,
@@ -163,6 +164,19 @@ def test_only_tensors_with_a_sharding_are_sharded(mesh: Any) -> None:
     assert (part.placements, part.device_mesh) == (sharded.placements, sharded.device_mesh)  # type: ignore[attr-defined]
     assert torch.equal(part.to_local(), torch.zeros(4, 2))  # type: ignore[attr-defined]
     assert not is_fsdp1(model)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_model_is_sharded_also_while_its_weights_are_gathered(mesh: Any, whole: bool) -> None:
+    """As after a validation, and while another thread asks: files keep the format that all ranks can read."""
+    model: Any = tiny()
+    for part in (model,) if whole else (model[0], model):
+        fully_shard(part, mesh=mesh)
+    with torch.no_grad():
+        model(X)
+
+    assert is_sharded(model)
+    assert TorchSubject(model).suffixes(weights_only=True) == (".dcp",)
 
 
 def test_a_restored_tensor_has_the_sharding_of_this_training(mesh: Any) -> None:

@@ -201,3 +201,30 @@ def test_the_save_of_a_subclass_is_called_for_every_checkpoint(background: bool 
             run.log(loss=1.0)
 
     assert len(saved) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda subject, _: subject.replace(), "replace: the argument 'optimizer' is missing"),
+        (lambda subject, _: subject.replace(None), "replace(None): give the optimizers"),
+        (lambda subject, new: subject.replace(new, new), "give schedulers by name: replace(optimizer, scheduler="),
+        (lambda subject, new: subject.replace(new, scaler=None), "replace: unknown argument 'scaler'"),
+        (lambda subject, new: subject.replace(new, sheduler=None), "did you mean 'scheduler'?"),
+        (lambda subject, _: subject.save(), "save: the argument 'path' is missing; give it: save(path, weights_only)"),
+        (lambda subject, _: subject.save("m.pt"), "save: the argument 'weights_only' is missing"),
+        (lambda subject, _: subject.save("m.pt", True), "save takes only path by position"),
+        (lambda subject, _: subject.load(), "load: the argument 'path' is missing"),
+    ],
+)
+def test_each_wrong_call_of_a_subject_is_one_line_with_the_right_one(call: Any, sentence: str) -> None:
+    """And its optimizers are as they were."""
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    subject = TorchSubject(model, optimizer)
+    with pytest.raises(SettingsError) as raised:
+        call(subject, torch.optim.SGD(model.parameters(), lr=0.1))
+
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert subject.optimizers == {"optimizer": optimizer}

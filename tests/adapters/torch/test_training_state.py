@@ -353,8 +353,14 @@ AVERAGES: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", AVERAGES)
-@pytest.mark.parametrize("resumed", ["", "each epoch", "later", "weights of the best"])
+@pytest.mark.parametrize(
+    ("kind", "resumed"),
+    [
+        pytest.param(kind, resumed, marks=pytest.mark.exhaustive if resumed and kind != "exponential" else [])
+        for kind in AVERAGES
+        for resumed in ("", "each epoch", "later", "weights of the best")
+    ],
+)
 def test_averages_come_back_with_the_best_model(kind: str, resumed: str) -> None:
     """After early stopping, what was given as extra has the state of the best epoch, as the weights have."""
     make, update = AVERAGES[kind]

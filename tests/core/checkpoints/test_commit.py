@@ -18,6 +18,7 @@ from tests.core.storage.dying import MEMORY, dying_at, with_room_for
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, manifest_of, read, remove, scan
 from trainbus.storage.atomic_file import STAGED, remove_debris, verified
+from trainbus.storage.local import LocalBackend
 from trainbus.storage.sharded_directory import Part
 
 from .committing import put
@@ -179,18 +180,18 @@ def test_a_reader_never_reports_damage_if_a_writer_was_faster(monkeypatch: pytes
     """Commits at the worst times of a read leave it with a complete content and its own run state."""
     path = Path("best.bin")
     put(path, "0", 0)
-    real = Path.read_bytes
+    real = LocalBackend.read
     numbers = iter(range(1, 5))
     reading = []
 
-    def overtaken(self: Path) -> bytes:
+    def overtaken(self: LocalBackend) -> bytes:
         if not reading and (number := next(numbers, None)):  # the writer's own readings pass
             reading.append(number)
             put(path, str(number), number)
             reading.clear()
         return real(self)
 
-    monkeypatch.setattr(Path, "read_bytes", overtaken)
+    monkeypatch.setattr(LocalBackend, "read", overtaken)
 
     assert read(path).entry.run_state == {"text": path.read_text()} == {"text": "4"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainbus import Run, hookimpl
+from trainbus import Run, hookimpl, journal
 from trainbus.checkpoints import read
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject
@@ -73,8 +73,8 @@ def test_what_was_kept_and_could_not_be_written_is_in_memory_only(
     scores = [3.0, 3.0, 1.0, 2.0, 0.5 if again else 2.0, 2.0]
     run = train(scores, Mishaps(2, "run"), saver, early)
 
-    (failure,) = run.failures
-    assert failure.plugin == "snapshots"
+    assert sorted(each.plugin for each in run.failures) == ["Journal", "snapshots"]
+    assert len(journal.read(Path("run/journal.jsonl"))[0].epochs) == 6
     assert caplog.text.count("the snapshot is in memory only: ") == 1
     assert run.subject.slope == (5 if again else 3)
     assert lost_by("run/m-2.npz") == {"best val_loss": False}

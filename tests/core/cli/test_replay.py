@@ -97,6 +97,20 @@ def test_a_run_that_is_not_stopped_is_censored(logs: str, capsys: pytest.Capture
     assert "censored (2): not stopped up to the last recorded epoch; nothing is known after it" in text
 
 
+@pytest.mark.parametrize(
+    "name", ["=1+1", "-2+3", "+cmd", "@SUM(A1)", "-1", " =1", "\uff1d1", '=HYPERLINK("x")', "a=1", "a-b", "'=1"]
+)
+def test_a_name_is_no_formula_in_a_spreadsheet(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name of a run comes from its directory, which anybody may have made; numbers stay numbers."""
+    path = Path("logs", name)
+    path.mkdir(parents=True)
+    (path / "metrics.csv").write_text("epoch,loss\n0,-1.5\n1,-0.5\n2,-0.25\n")
+
+    (row,) = csv.DictReader(io.StringIO(printed(capsys, "replay", "logs", "--early-stopping", "patience=2", "--csv")))
+    assert row["run"] == (name if name[0] in "a'" else f"'{name}")
+    assert row["best_seen"] == "-1.5"
+
+
 def test_machines_get_a_line_a_run_or_a_line_a_policy(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The output is CSV with a header."""
     of_runs = list(

@@ -117,7 +117,7 @@ def test_ranks_at_different_epochs_all_raise() -> None:
             raised.append(f"{type(caught.value).__name__}: {caught.value}")
         return raised
 
-    where = 'RankError: the ranks are not at the same place: rank 0: {"epoch": 0}; rank 1: {"epoch": 1}'
+    where = 'RankError: the ranks are not in the same state: rank 0: {"epoch": 0}; rank 1: {"epoch": 1}'
     assert on_all(2, play) == [[where, "KeyboardInterrupt: "]] * 2
 
 

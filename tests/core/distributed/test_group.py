@@ -39,8 +39,8 @@ def test_one_process_executes_its_own_decisions() -> None:
     group, executor, error = Solo(), parts_for(LineSubject()).executor, ValueError("no")
     asked = decision.keep("slot")
     assert (group.rank, group.size, group.may_stop()) == (0, 1, True)
-    assert group.execute(asked, executor) == ExecutionResult(asked)
-    (checkpoint,) = group.execute(decision.save("a.npz"), executor).committed
+    assert group.execute(asked, executor, lambda _: None) == ExecutionResult(asked)
+    (checkpoint,) = group.execute(decision.save("a.npz"), executor, lambda _: None).committed
     assert checkpoint.path == Path("a.npz")
     for each in (error, None):
         with group.end(each, executor) as ended_by:
@@ -68,3 +68,23 @@ def test_rank_0_calls_the_plugins_that_only_observe() -> None:
         group = group_for(Trained(ThreadRanks(Meeting(2), rank)), RunState())
         assert group.calls(Plugin(critical=True))
         assert group.calls(Plugin(critical=False)) == (rank == 0)
+
+
+def test_what_became_of_earlier_files_is_recorded_before_the_next_decision_is_stored() -> None:
+    """So that the checkpoints of a decision know that, and a resumed run reports it once."""
+    events: list[str] = []
+
+    class Told(LineSubject):
+        def save(self, path: Path, *, weights_only: bool) -> str:
+            events.append("save")
+            return super().save(path, weights_only=weights_only)
+
+    parts = parts_for(Told())
+    parts.executor.writer.write(decision.save("a.npz"), background=False, after=lambda _: None)
+
+    def record(result: ExecutionResult) -> None:
+        events.extend(each.path.name for each in result.committed)
+
+    result = Solo().execute(decision.save("b.npz"), parts.executor, record)
+    assert events == ["save", "a.npz", "save"]
+    assert [each.path.name for each in result.committed] == ["b.npz"]

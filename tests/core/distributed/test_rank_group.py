@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from trainbus.engine.bus import Bus
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.failures import Failures
 from trainbus.metrics.running_means import RunningMeans
-from trainbus.plugins import EarlyStopping
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject
 
 from .threads import ThreadRanks, on_all
@@ -121,6 +122,45 @@ def test_an_error_of_a_plugin_on_one_rank_is_raised_on_all(broken: int) -> None:
     assert words[1 - broken] == f"RankError: rank {broken}: OSError: full"
 
 
+class EndsBadly:
+    """A plugin that raises on one rank when the training is over, or lists what one rank cannot do."""
+
+    def __init__(self, error: Exception | None, answer: Decision | None) -> None:
+        self.error, self.answer = error, answer
+
+    @hookimpl
+    def on_train_end(self) -> Decision | None:
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+@pytest.mark.parametrize("error", [ValueError("no"), OSError("full"), None])
+def test_an_error_at_the_end_of_any_rank_saves_the_file_exception(broken: int, error: Exception | None) -> None:
+    """Once, by rank 0, with the final model; of what a rank cannot execute as well."""
+
+    def play(ranks: ThreadRanks) -> str:
+        is_broken = ranks.rank == broken
+        answer = decision.keep("start") if error is None else None
+        model = Trained(ranks)
+        if is_broken and error is None:
+            model.snapshot = lambda: 1 / 0  # type: ignore[method-assign]
+        bad = EndsBadly(error if is_broken else None, answer)
+        errors = (ValueError, OSError, RankError, ZeroDivisionError)
+        run = Run(model, [bad, ModelCheckpoint("m", save_on=("exception",))], verbose=0)
+        with pytest.raises(errors) as raised, run:
+            for epoch in run.epochs(2):
+                model.slope += epoch
+                run.log(loss=1.0)
+        return type(raised.value).__name__
+
+    raised = on_all(3, play)
+    own = "ZeroDivisionError" if error is None else type(error).__name__
+    assert raised == [own if rank == broken else "RankError" for rank in range(3)]
+    assert np.load("exception.npz")["slope"] == 1
+
+
 def test_an_error_of_a_step_is_raised_on_all() -> None:
     """Any rank may have raised it; without one each rank has the result of its own."""
 
@@ -167,7 +207,7 @@ def test_rank_0_knows_what_is_left_to_do() -> None:
             return ExecutionResult(decision.keep("slot"))
 
         left = group.bind("remaining_actions", remaining)()
-        return [left, group.execute(left.done, parts.executor), list(parts.executor.snapshots)]
+        return [left, group.execute(left.done, parts.executor, lambda _: None), list(parts.executor.snapshots)]
 
     kept = ExecutionResult(decision.keep("slot"))
     assert on_group(2, play) == [[kept, kept, ["slot"]]] * 2
@@ -178,7 +218,7 @@ def test_every_rank_executes_a_decision_and_rank_0_writes() -> None:
     asked = decision.scale_learning_rate(0.5) | decision.save("m.npz")
 
     def play(group: RankGroup, bus: Bus, parts: Parts) -> tuple[float, ExecutionResult]:
-        result = group.execute(ask(bus), parts.executor)
+        result = group.execute(ask(bus), parts.executor, lambda _: None)
         assert isinstance(parts.state.subject, LineSubject)
         return parts.state.subject.learning_rate, result
 
@@ -195,9 +235,15 @@ def test_what_any_loop_decides_all_execute_when_they_meet() -> None:
     """It is proposed at once and executed once."""
 
     def play(group: RankGroup, bus: Bus, parts: Parts) -> list[object]:
-        proposed = group.execute(decision.keep(f"slot {group.rank}"), parts.executor)
+        proposed = group.execute(decision.keep(f"slot {group.rank}"), parts.executor, lambda _: None)
         agreed = ask(bus)
-        return [proposed, agreed, group.execute(agreed, parts.executor), sorted(parts.executor.snapshots), ask(bus)]
+        return [
+            proposed,
+            agreed,
+            group.execute(agreed, parts.executor, lambda _: None),
+            sorted(parts.executor.snapshots),
+            ask(bus),
+        ]
 
     both = decision.keep("slot 0") | decision.keep("slot 1")
     expected = [ExecutionResult(), both, ExecutionResult(both), ["slot 0", "slot 1"], NOTHING]

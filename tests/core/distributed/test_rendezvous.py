@@ -80,7 +80,7 @@ def test_ranks_at_different_places_all_raise(places: list[int]) -> None:
 
     words = on_all(len(places), play)
     assert len(set(words)) == 1
-    assert ("not at the same place" in words[0]) == (len(set(places)) > 1)
+    assert ("not in the same state" in words[0]) == (len(set(places)) > 1)
 
 
 @given(st.lists(st.none() | st.sampled_from(["full", "lost"]), min_size=1, max_size=5))

@@ -180,7 +180,19 @@ def test_every_plugin_is_called_at_the_end(failed: bool) -> None:
     assert errors == [plugins[0].answer] * len(hooks)
     assert errors[0].__notes__ == [f"raised in {name} by the plugin 'p0'" for name in hooks]
     assert [(each.hook, each.error) for each in failures.all] == [(name, plugins[1].answer) for name in hooks]
-    assert decided == decision.stop("c").signed("p2"), "an answer to on_exception has no effect"
+    assert decided == decision.stop("c").signed("p2")
+
+
+def test_an_error_after_the_end_is_a_matter_of_the_plugins_that_decide() -> None:
+    """They are called with it, every one, and their answers are added to the last decision."""
+    log: list[object] = []
+    plugins = [Answers(ValueError("a"), log), Observes(decision.stop("b"), log), Answers(decision.keep("c"), log)]
+    bus, _ = bus_of(*plugins)
+    decided, errors = bus.fail("run", OSError("full"), decision.stop("last"))
+
+    assert log == [plugins[0], plugins[2]]
+    assert errors == [plugins[0].answer]
+    assert decided == decision.stop("last") | decision.keep("c").signed("p2")
 
 
 def test_a_plugin_that_asks_for_nothing_valid_at_the_end_is_an_error() -> None:

@@ -154,7 +154,7 @@ class Scheduled(LineSubject):
     def release_learning_rates(self) -> None:
         self.released += 1
 
-    def follow_schedules(self) -> Any:
+    def follow_schedules(self, epoch: int, rates: Any = None) -> Any:
         rate = self.learning_rate
         return lambda: {"learning_rate": 2 * rate} if self.known else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from trainbus import CheckpointError, SettingsError, UnreadableCheckpoint, decision
-from trainbus.decision import NOTHING
+from trainbus.decision import NOTHING, Decision
 from trainbus.distributed.group import Solo
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.engine.resumer import Resumer
@@ -25,9 +26,14 @@ from .parts import Parts, parts_for
 
 def resumer_for(parts: Parts, source: Any = None, **options: Any) -> Resumer:
     state, failures, collector, executor = parts
-    resumption = partial(Resumption, plugins={}, callbacks={})
-    find, bind = partial(locate, callbacks=[]), Solo().bind
-    snapshots, execute = executor.snapshots, executor.execute
+    resumption = partial(Resumption, plugins={"Saver": object()}, callbacks={})
+    find, group = partial(locate, callbacks=[]), Solo()
+    bind = group.bind
+    snapshots = executor.snapshots
+
+    def execute(asked: Decision, record: Callable[[ExecutionResult], object]) -> ExecutionResult:
+        return group.execute(asked, executor, record)
+
     ends = EndRecords(), lambda _: [], lambda *_: None
     return Resumer(source, find, resumption, state, snapshots, collector, failures, bind, execute, *ends, **options)
 
@@ -66,7 +72,7 @@ def test_a_run_without_a_source_starts_from_the_beginning() -> None:
 
     assert parts.state.resumed is None
     assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(2, 9)) == (False, 0, 2)
-    assert resumer.finish_last_decision() == ExecutionResult()
+    assert resumer.finish_last_decision(lambda _: None) == ExecutionResult()
     resumer.finish()
     parts.state.start_epoch(0)
     for number, loader in enumerate(loaders, start=1):
@@ -81,7 +87,7 @@ def test_a_run_continues_with_the_epoch_after_those_that_ended(
 ) -> None:
     """Or later if the loop begins later; if all are done, a warning says how to train on."""
     parts, resumer = resumed(saved(3))
-    assert resumer.finish_last_decision().done == decision.save("m.npz")
+    assert resumer.finish_last_decision(lambda _: None).done == decision.save("m.npz")
     resumer.finish()
 
     assert parts.state.position == Position(epochs=3)
@@ -94,7 +100,7 @@ def test_a_run_continues_with_the_epoch_after_those_that_ended(
 def test_an_interrupted_loop_continues_after_the_batches_that_it_trained_on() -> None:
     """With the order that it had drawn; the next loop is a loop as any other."""
     parts, resumer = resumed(saved(2, batches=2))
-    resumer.finish_last_decision()
+    resumer.finish_last_decision(lambda _: None)
     resumer.finish()
     assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(0, 5)) == (True, 2, 2)
     parts.state.start_epoch(2)
@@ -135,22 +141,22 @@ def test_a_missing_or_damaged_checkpoint_is_refused_before_anything_changes() ->
 
 def test_what_was_left_of_the_last_decision_is_done() -> None:
     """A file that it deletes is deleted, and a file that it did not write is written, with the same decision."""
-    path = saved(1)
+    saved(1)
     parts = parts_for(LineSubject())
-    asked = decision.save("a.npz") | decision.save("b.npz") | decision.forget("m.npz")
+    asked = (decision.save("a.npz") | decision.save("b.npz") | decision.forget("m.npz")).signed("Saver")
     parts.state.epochs_finished = parts.state.epochs_started = 1
     parts.executor.execute(asked)
     Path("b.npz").unlink()
     Path("trainbus.b.npz.json").unlink()
-    path.touch()
+    saved(1)
 
     again, resumer = resumed("a.npz")
-    result = resumer.finish_last_decision()
+    result = resumer.finish_last_decision(lambda _: None)
     assert result.done == asked
     assert [each.path.name for each in result.committed] == ["a.npz", "b.npz"]
     assert sorted(each.name for each in Path().glob("*.npz")) == ["a.npz", "b.npz"]
     assert again.state.decision_log == [], "the caller records the result"
-    assert resumer.finish_last_decision().done != NOTHING
+    assert resumer.finish_last_decision(lambda _: None).done != NOTHING
 
 
 class Torn(LineSubject):

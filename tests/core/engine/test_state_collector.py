@@ -86,9 +86,9 @@ def test_what_a_collector_stores_a_resumption_restores(
     state.step = step
     stops = [Stop(reason="enough", by="loop"), Stop(reason="SIGTERM asked for it", by=REQUEST)]
     state.stop_actions += data.draw(st.permutations(stops))
-    asked = decision.save("m.npz").signed("p")
-    memory = collector.checkpoint_state(asked).model_dump_json(exclude_defaults=True)
     folder = Path(tempfile.mkdtemp())
+    asked = decision.save(str(folder / "m.npz")).signed("p")
+    memory = collector.checkpoint_state(asked).model_dump_json(exclude_defaults=True)
     log = collector.history_for(folder / "m.npz")
     log.write()
 

@@ -106,7 +106,7 @@ ITERATORS = [zipped, enumerated, mapped, chained, generated]
 
 
 @pytest.mark.parametrize("make", [*ITERATORS, drawn_before, listed, own_generator, with_a_bar])
-@pytest.mark.parametrize("die_at", [5, ROWS, ROWS + 1])
+@pytest.mark.parametrize("die_at", [5, *(pytest.param(at, marks=pytest.mark.exhaustive) for at in (ROWS, ROWS + 1))])
 def test_a_run_that_was_killed_trains_on_the_batches_that_were_left(
     make: Make, die_at: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from trainbus import CheckpointError, SettingsError
+from trainbus import CheckpointError, Run, SettingsError
+from trainbus.adapters.torch import TorchSubject
 from trainbus.checkpoints import newest, scan
 from trainbus.plugins import ModelCheckpoint
 from trainbus.resume.locate import locate, state_of
@@ -49,6 +51,53 @@ def test_a_run_continues_from_a_file_and_from_a_directory_as_from_auto() -> None
 
     assert resumed([3.0, 2.0, 1.0], resume="run/m-1.npz").history["val_loss"] == [3.0, 2.0, 1.0]
     assert resumed([3.0, 2.0, 1.0], resume=Path("run")).resumed == newest(scan(Path("run")))[0]
+
+
+def directory_run(resume: Any) -> Run:
+    """A run that saves directories of shards."""
+    model = torch.nn.Linear(1, 1)
+    saver = ModelCheckpoint("run/m-{epoch}.dcp")
+    subject = TorchSubject(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    with Run(subject, saver, verbose=0, resume=resume) as run:
+        for _ in run.epochs(2):
+            run.log(loss=1.0)
+    return run
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("run/m-1.dcp", "run/m-1.dcp/", "./run/../run/m-1.dcp", Path("run/m-1.dcp")),
+        *(lambda: Path("run/m-1.dcp").absolute(), lambda: str(Path("run/m-1.dcp").absolute())),
+    ],
+)
+def test_a_sharded_directory_is_named_as_a_file_is(given: Any) -> None:
+    """In each form of its path; the run trains on from it, and not from the newest one."""
+    directory_run(None)
+    again = directory_run(given() if callable(given) else given)
+
+    assert again.resumed is not None
+    assert (again.resumed.path.name, again.resumed.epoch) == ("m-1.dcp", 0)
+    assert len(again.history["loss"]) == 2
+
+
+@pytest.mark.parametrize("missing", ["run/m-3.dcp", "run/m-1.dc", "run/m-1.dcp/shards"])
+def test_a_sharded_directory_that_is_missing_is_refused(missing: str) -> None:
+    directory_run(None)
+    with pytest.raises(SettingsError, match=re.escape(f"resume={missing!r}: no such file")):
+        directory_run(missing)
+
+
+def test_a_sharded_directory_that_is_damaged_or_has_no_manifest_is_refused() -> None:
+    """By what is wrong with it; it is not searched for checkpoints."""
+    directory_run(None)
+    (shard,) = Path("run/m-1.dcp").glob("shards-*/*.distcp")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=re.escape("m-1.dcp' is damaged")):
+        directory_run("run/m-1.dcp")
+    Path("run/trainbus.m-2.dcp.json").unlink()
+    with pytest.raises(CheckpointError, match=re.escape("its manifest 'trainbus.m-2.dcp.json' is missing")):
+        directory_run("run/m-2.dcp")
 
 
 @pytest.mark.parametrize("here", [".", Path(), "./"])

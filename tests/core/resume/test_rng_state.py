@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +72,28 @@ def test_numbers_drawn_inside_change_nothing_also_after_an_error() -> None:
         pass
 
     assert drawn(subject, 2) == expected
+
+
+class MakesItsGeneratorLate:
+    """A subject that draws from Python's generator when its own one is first used, as Keras does."""
+
+    own: int | None = None
+
+    def random_state(self) -> dict[str, int]:
+        if self.own is None:
+            self.own = random.randint(1, 9)
+        return {"own": self.own}
+
+    def set_random_state(self, state: dict[str, int]) -> None:
+        self.random_state()
+        self.own = state["own"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_generator_that_is_made_by_a_draw_shifts_no_other_one(seed: int) -> None:
+    random.seed(seed)
+    state = get_rng_state(MakesItsGeneratorLate())
+    expected = random.random()
+    random.seed(seed + 9)
+    set_rng_state(state, MakesItsGeneratorLate())
+    assert random.random() == expected

@@ -5,6 +5,7 @@ import random
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,7 +88,7 @@ def test_a_state_is_its_difference_completed(ones: list[RankState], others: list
 @given(rank_states, st.integers(1, 6), st.integers(0, 40))
 @settings(max_examples=50)
 def test_another_number_of_ranks_continues_from_what_all_had(then: list[RankState], now: int, batches: int) -> None:
-    """Within an epoch: rank 0 has the metrics of all, each after as many samples; other generators start over."""
+    """Rank 0 has the metrics of all; a rank keeps its generators, and a new one has those that all had in common."""
     if now == len(then):
         return
     state = saved(then, batches, compact=True)
@@ -97,10 +98,32 @@ def test_another_number_of_ranks_continues_from_what_all_had(then: list[RankStat
     for rank in range(now):
         mine = state.for_rank(rank, now)
         own = mine.rank_state
-        assert mine.position.batches * now <= batches * len(then) < (mine.position.batches + 1) * now
+        assert mine.position.batches == batches
         assert own.subject == then[0].subject
-        assert from_json_data(own.means) == (from_json_data(to_json_data(joined.sums())) if rank == 0 else None)
-        assert from_json_data(own.rng) == (then[0].rng if rank == 0 else None)
+        assert from_json_data(own.means) == (from_json_data(to_json_data(joined.sums())) if rank == 0 else {})
+        first = then[0].rng
+        if rank < len(then):
+            assert from_json_data(own.rng) == {**first, **then[rank].rng}
+        else:
+            shared = {name for name in first if all(each.rng.get(name, first[name]) == first[name] for each in then)}
+            assert from_json_data(own.rng) == {name: first[name] for name in shared}
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5])
+@pytest.mark.parametrize("now", [3, 6])
+def test_of_a_checkpoint_of_rank_0_alone_other_ranks_begin_without_a_state(rank: int, now: int) -> None:
+    """Inside an epoch too: they have logged nothing in it."""
+    state = saved([RankState(rng={"python": 1}, means={"a": [1.0, 1]})] * 3, 3, compact=True)
+    alone = state.model_copy(update={"other_ranks": []})
+    own = alone.for_rank(min(rank, now - 1), now).rank_state
+    assert (own.means, own.rng, own.loop_rng) == ({}, None, None)
+
+
+def test_a_new_rank_gets_loaders_only_if_all_ranks_had_the_same() -> None:
+    """Such as the generator by which all of them shuffle alike."""
+    same = [RankState(loaders=[{"generators": [1]}], loop_loader={"generators": [rank // 2]}) for rank in range(3)]
+    own = saved(same, 3, compact=True).for_rank(3, 4).rank_state
+    assert (own.loaders, own.loop_loader) == ([{"generators": [1]}], None)
 
 
 def test_the_generators_of_a_rank_take_at_most_twelve_kilobytes() -> None:

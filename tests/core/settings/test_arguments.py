@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import SettingsError
+from trainbus import Run, SettingsError
 from trainbus.settings.arguments import check_metrics, check_validation_freq, checked, mismatch, whole_number
 
 
@@ -118,3 +118,58 @@ def test_metrics_are_a_mapping(metrics: Any) -> None:
     """Anything else is refused with the two forms that work."""
     with pytest.raises(SettingsError, match=r"not a mapping; write name=value, or \{name: value\}"):
         check_metrics(metrics)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda run: run.log("loss", 1.0), "log takes one mapping by position, but 2 arguments were given; write log("),
+        (lambda run: run.log("loss", np.float32(1)), "write log(loss=value)"),
+        (lambda run: run.log("val/mAP@0.5", 0.25), "write log({'val/mAP@0.5': 0.25})"),
+        (lambda run: run.log({"loss": 1.0}, 32), "write log(metrics, count=32)"),
+        (lambda run: run.log({"a": 1.0}, {"b": 1.0}), "write log({**first, **second})"),
+        (lambda run: run.log("loss", 1.0, 3), "but 3 arguments were given"),
+        (lambda run: run.log("loss"), "metrics are str, not a mapping; write name=value"),
+        (lambda run: run.log([("loss", 1.0)]), "metrics are list, not a mapping"),
+        (lambda run: run.log({"": 1.0}), "'' is not the name of a metric; give one, such as 'loss'"),
+        (lambda run: run.log({" ": 1.0}), "' ' is not the name of a metric"),
+        (lambda run: run.stop(), "stop: the argument 'reason' is missing; give it: stop(reason)"),
+        (lambda run: run.stop(None), "stop: reason=None: give text that says why"),
+        (lambda run: run.stop(3), "stop: reason=3: give text that says why"),
+        (lambda run: run.stop(because="x"), "stop: unknown argument 'because'. arguments: reason"),
+        (lambda run: run.batches(), "batches: the argument 'loader' is missing"),
+        (lambda run: run.batches([1], [2]), "iterate over several loaders at once as in run.batches(zip(a, b))"),
+        (lambda run: run.batches([1], steps=2), "batches: unknown argument 'steps'"),
+        (lambda run: run.batches([1], 4), "batches takes only loader by position, but 2 were given"),
+        (lambda run: run.epochs(1, 3), "epochs takes only epochs by position, but 2 were given"),
+        (lambda run: run.epochs(3, start=1), "epochs: unknown argument 'start'"),
+        (lambda run: run.validation("test"), "the prefix is val_"),
+        (lambda run: run.validation(name="test"), "validation: unknown argument 'name'"),
+        (lambda run: run.decide(), "decide: the argument 'decision' is missing"),
+        (lambda run: run.decide(1, 2), "join decisions by |"),
+        (lambda run: run.begin_epoch(), "begin_epoch: the argument 'epoch' is missing"),
+        (lambda run: run.begin_epoch("1"), "epoch='1': give a whole number of at least 0, not text"),
+        (lambda run: run.begin_epoch(-1), "epoch=-1: give a whole number of at least 0"),
+        (lambda run: run.end_epoch(loss=1.0), 'give metrics as one mapping: end_epoch({"loss": 1.0})'),
+        (lambda run: run.end_epoch(0.0), "metrics are float, not a mapping"),
+        (lambda run: run.end_validation(val_loss=1.0), 'end_validation({"val_loss": 1.0})'),
+        (lambda run: run.end_validation(1.0), "metrics are float, not a mapping"),
+        (lambda run: run.monitor(), "monitor: the argument 'metric' is missing"),
+        (lambda run: run.monitor(3), "3 is not the name of a metric"),
+        (lambda run: run.monitor("loss", "low"), "mode='low' of 'loss': give 'min', 'max' or 'auto'"),
+        (lambda run: run.monitor("loss", direction="min"), "monitor: unknown argument 'direction'"),
+        (lambda run: run.at_end(3), "at_end(3): give a function without arguments"),
+        (lambda run: run.end("failed"), "end('failed'): give the exception that ended the loop, or nothing"),
+    ],
+)
+def test_each_wrong_call_of_a_run_is_one_line_with_the_right_one(call: Any, sentence: str) -> None:
+    """At once, and the run goes on as if nothing had been called."""
+    with Run() as run:
+        for _ in run.epochs(1):
+            with pytest.raises(SettingsError) as raised:
+                call(run)
+            run.log(loss=1.0)
+
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert run.history == {"loss": [1.0]}

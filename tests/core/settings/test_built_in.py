@@ -123,7 +123,7 @@ def as_copy_beside_broken_metadata(tree: Path, place: Path) -> Path:
     [
         (as_zip, "Stop when"),
         pytest.param(as_folder, "Stop when", marks=pytest.mark.exhaustive),
-        (as_bytecode, ""),
+        pytest.param(as_bytecode, "", marks=pytest.mark.exhaustive),
         pytest.param(as_zipped_bytecode, "", marks=pytest.mark.exhaustive),
         pytest.param(as_copy_beside_another_version, "Stop when", marks=pytest.mark.exhaustive),
         pytest.param(as_copy_beside_broken_metadata, "Stop when", marks=pytest.mark.exhaustive),

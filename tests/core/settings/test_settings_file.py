@@ -138,7 +138,7 @@ SYNTAX = {
     ),
     "torn": ('[[callbacks]]\ncallback = "Early', "trainbus.toml:2:18: invalid TOML: "),
     "twice": ("a = 1\na = 2\n", "trainbus.toml:2:6: invalid TOML: cannot overwrite a value"),
-    "deep": ("a = " + "[" * 5000, "invalid TOML: nested too deeply"),
+    "deep": ("a = " + "[\n" * 5000, "invalid TOML: nested too deeply"),
     "nothing": ("", "trainbus.toml:1: no callbacks: begin each one with a line [[callbacks]]"),
     "other key": ("[[callback]]\n", "callback: unknown key; did you mean 'callbacks'?"),
     "numbers": ("callbacks = [1]\n", "trainbus.toml:1: 1 is not a table"),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainbus import LoopError, MissingMetric, Run, SettingsError, hookimpl
+from trainbus import Decision, LoopError, MissingMetric, Run, SettingsError, TrainbusError, decision, hookimpl
 from trainbus.checkpoints import read
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
@@ -158,7 +158,43 @@ def test_an_error_of_a_plugin_at_the_end_saves_the_file_exception(
 
     assert on_disk() >= {"end", "exception"}
     assert np.load("exception.npz")["slope"] == np.load("end.npz")["slope"] == 2
-    assert read(Path("exception.npz")).entry.reason == f"{type(error).__name__} was raised in on_train_end"
+    assert read(Path("exception.npz")).entry.reason == f"{type(error).__name__} ended the training"
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        decision.restore("nowhere"),
+        decision.restore("missing.npz"),
+        decision.save("taken/m.npz"),
+        decision.save("m.npz") | decision.restore("nowhere"),
+        decision.restore("damaged.npz"),
+        decision.scale_learning_rate(0.5) | decision.restore("nowhere"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_last_decision_that_cannot_be_executed_saves_the_file_exception(impossible: Decision, first: bool) -> None:
+    """With the final model, whatever the decision, and wherever its plugin is listed; the error is raised."""
+    Path("taken").touch()
+    Path("damaged.npz").write_bytes(b"no model")
+    saver = ModelCheckpoint("m-{epoch}", save_on=("exception",))
+    with pytest.raises((TrainbusError, OSError)):
+        train_until(None, *([EndsBadly(impossible), saver] if first else [saver, EndsBadly(impossible)]))
+
+    assert {each.name for each in Path().glob("*.npz")} >= {"m-1.npz", "m-2.npz", "m-3.npz", "exception.npz"}
+    assert np.load("exception.npz")["slope"] == 2
+    assert "ended the training" in read(Path("exception.npz")).entry.reason
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("k"), OSError("disk")])
+def test_a_plugin_that_is_called_last_at_the_end_saves_the_file_exception_too(error: Exception) -> None:
+    """Even after the checkpoint's own hook, and while the best weights are to be restored."""
+    stopping = EarlyStopping(patience=5, restore_best_weights=True)
+    plugins = [stopping, ModelCheckpoint("m", save_on=("exception",)), EndsBadlyLast(error)]
+    with pytest.raises(type(error)):
+        train_until(None, *plugins)
+
+    assert np.load("exception.npz")["slope"] == 2
 
 
 def test_an_answer_that_is_no_decision_at_the_end_saves_the_file_exception() -> None:

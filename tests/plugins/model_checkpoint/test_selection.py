@@ -126,7 +126,9 @@ def train_on(losses: Sequence[float]) -> None:
             run.log(loss=losses[epoch])
 
 
-@pytest.mark.parametrize("last", [1.0, 9.0], ids=["a new best", "no best"])
+@pytest.mark.parametrize(
+    "last", [pytest.param(1.0, id="a new best"), pytest.param(9.0, id="no best", marks=pytest.mark.exhaustive)]
+)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_process_killed_while_it_removes_files_leaves_the_best_and_the_last(last: float, monkeypatch) -> None:
     """At any time the previous or the current best and last checkpoints are complete, ordered by step."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.reliability.resuming import TRAININGS
 from trainbus import Run
+from trainbus.metrics.names import canonical, is_validated, without_validation
 from trainbus.plugins import ReduceLROnPlateau, TensorBoard
 from trainbus.plugins.tensorboard.layouts import LAYOUTS
 from trainbus.testing import EventRecorder
@@ -20,19 +21,37 @@ NAMES = st.text(st.sampled_from("abval_/eptrinschkg"), min_size=1, max_size=12) 
 )
 
 
-@given(st.sets(NAMES, min_size=1), st.sampled_from(sorted(LAYOUTS)))
-def test_no_two_series_share_a_run_and_tag(names: set[str], layout: Any):
+@given(st.lists(NAMES, min_size=1, unique_by=canonical), st.sampled_from(sorted(LAYOUTS)))
+def test_no_two_series_share_a_run_and_tag(names: list[str], layout: Any):
     """For any metric names, each series has its own run and tag, the same in every run."""
     chosen = LAYOUTS[layout]
     places = [tuple(chosen.of_epoch(name)) for name in names]
     places += [(chosen.main, tag) for name in names if (tag := chosen.of_batch(name)) is not None]
     if chosen.iterations is not None:
-        bare = {name.removeprefix("val_") for name in names if name.startswith("val_")}
+        bare = {without_validation(name) for name in names if is_validated(name)}
         places += [(chosen.validation, chosen.iterations.format(name)) for name in bare]
     else:
         places.append((chosen.main, "epoch"))
     assert len(set(places)) == len(places)
     assert {run for run, _ in places} <= set(chosen.runs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["val_loss", "val/loss", "valid_loss", "validation/loss", "eval_loss", "evaluation/loss", "val-loss", "Val.loss"],
+)
+def test_every_spelling_of_a_validation_is_in_its_run_beside_the_training(name: str) -> None:
+    """In each layout, with the tag of ``val_loss``; and no batch has one."""
+    for layout in LAYOUTS.values():
+        assert layout.of_epoch(name) == layout.of_epoch("val_loss")
+        assert layout.of_batch(name) is None
+        assert layout.charts(["loss", name]) == layout.charts(["loss", "val_loss"])
+
+
+@pytest.mark.parametrize("name", ["validity", "value_loss", "loss", "evaluated", "valence/loss", "train/val_loss"])
+def test_other_names_are_of_the_training(name: str) -> None:
+    """However they begin."""
+    assert LAYOUTS["keras"].of_epoch(name) == ("train", f"epoch_{name}")
 
 
 def expected(layout: str, recorder: EventRecorder) -> dict[tuple[str, str, int], float]:

@@ -54,7 +54,7 @@ def _append_zeros(registers: _Words, level: int) -> _Words:
 
 @cache
 def _table(level: int) -> _Words:
-    """Return what each value of each byte of a register becomes after ``2**level`` words of zeros: [byte, value]."""
+    """Return the register for each value of each of its bytes after ``2**level`` words of zeros: [byte, value]."""
     registers: _Words = np.arange(256, dtype=np.uint32) << np.uint32(8) * np.arange(4, dtype=np.uint32)[:, None]
     if level:
         return _append_zeros(_append_zeros(registers, level - 1), level - 1)

@@ -24,7 +24,7 @@ class EpochMap(NamedTuple):
     note: str = ""
     """What was guessed, as a sentence."""
     others: frozenset[str] = frozenset()
-    """The names of series whose steps count something else."""
+    """The names of series with steps of another kind."""
 
     def map(self, steps: _Integers) -> tuple[_Integers, NDArray[np.bool_]]:
         """Return the epochs of the steps up to the last end, and which of the steps these are."""

@@ -59,7 +59,7 @@ class RecordLayout(NamedTuple):
     """The bytes of the step; empty if it is 0."""
     scalars: tuple[ScalarField, ...]
     restart: bool
-    """Whether the record voids what was written before from its step on."""
+    """Whether the record invalidates earlier records from its step on."""
 
 
 def parse_layout(record: bytes) -> RecordLayout:

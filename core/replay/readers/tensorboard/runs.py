@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import SettingsError
+from ....limits import EPOCHS
 from ...records import Recording
 from ..columns import Column, align_by_epoch, still_valid
-from ..metric_names import STAGES, list_names, standard_names
+from ..metric_names import STAGES, check_metrics, list_names, standard_names
 from .epochs import EpochMap, epochs_from_length, epochs_from_series, guess_epochs
 from .scalars import read_scalars
 
@@ -123,7 +124,7 @@ def _read_tags(paths: Iterable[Path], notes: list[str]) -> dict[str, _TagSeries]
     tags = np.concatenate(
         [np.array([index[name] for name in file.names], np.int64)[file.numbers["tag"]] for file in files]
     )
-    valid = numbers["step"] >= 0
+    valid = (numbers["step"] >= 0) & (numbers["step"] < EPOCHS)
     before = 0
     for file in files:
         for count, step in file.restarts:
@@ -144,6 +145,7 @@ def _read_tags(paths: Iterable[Path], notes: list[str]) -> dict[str, _TagSeries]
 def _build_recording(
     name: str, tags: Mapping[str, _TagSeries], notes: Sequence[str], steps_per_epoch: int | None
 ) -> Recording:
+    check_metrics(name, tags)
     labels, epoch_map, title, tag_notes = _interpret_keras(tags) or _interpret_others(tags)
     naming = standard_names(labels)
     notes = [*notes, *tag_notes, *naming.notes]

@@ -3,6 +3,7 @@
 import csv
 import json
 import tempfile
+from math import inf, nan
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
+from trainbus.limits import LARGEST
 from trainbus.replay import read
 
 from ..recorded import DATA, shown, table_of
 
 NAMES = ["loss", "val_loss", "accuracy", "learning_rate"]
-CELLS = st.floats() | st.none()
+CELLS = st.floats(-LARGEST, LARGEST) | st.sampled_from([inf, -inf, nan]) | st.none()
 ROWS = st.lists(st.lists(CELLS, min_size=4, max_size=4), min_size=1, max_size=8).filter(
     lambda rows: any(cell is not None for row in rows for cell in row)
 )

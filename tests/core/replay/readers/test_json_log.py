@@ -46,7 +46,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path):
     path = tmp_path / "history.json"
     with path.open("wb") as file:
         file.truncate(300_000_000)
-    with pytest.raises(SettingsError, match="has 300,000,000 bytes, too many"):
+    with pytest.raises(SettingsError, match="has 300,000,000 bytes; a training history has at most 256,000,000"):
         read_json(path)
 
 

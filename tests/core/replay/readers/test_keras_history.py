@@ -2,11 +2,13 @@
 
 import json
 import tempfile
+from math import inf, nan
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainbus.limits import LARGEST
 from trainbus.replay import read
 
 from ..recorded import table_of
@@ -39,7 +41,13 @@ def test_a_list_longer_than_the_epochs_is_left_out(tmp_path: Path):
     )
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), st.lists(st.floats(), min_size=3, max_size=3), min_size=1))
+@given(
+    st.dictionaries(
+        st.sampled_from(NAMES),
+        st.lists(st.floats(-LARGEST, LARGEST) | st.sampled_from([inf, -inf, nan]), min_size=3, max_size=3),
+        min_size=1,
+    )
+)
 def test_any_history_is_read_back(history):
     """All numbers of a history are read back exactly."""
     with tempfile.TemporaryDirectory() as folder:

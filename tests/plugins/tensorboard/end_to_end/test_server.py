@@ -54,7 +54,11 @@ def until(get: Any, wanted: Any) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "options"),
-    [("keras", ["--load_fast=true"]), ("slash", ["--load_fast=true"]), ("slash", ["--load_fast=false"])],
+    [
+        ("keras", ["--load_fast=true"]),
+        ("slash", ["--load_fast=true"]),
+        pytest.param("slash", ["--load_fast=false"], marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_running_tensorboard_follows_a_resumed_run(layout: Any, options: list[str]):
     """It shows every epoch once, even if events that it has shown were removed and written again."""

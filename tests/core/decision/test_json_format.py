@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from trainbus import Decision
 from trainbus.decision import join
-from trainbus.decision_json import action_from_json, decision_from_json, decision_to_json
+from trainbus.decision.json_format import action_from_json, decision_from_json, decision_to_json
 
-from .test_decision import names, recorded, words
+from .made import names, recorded, words
 
 
 @given(st.lists(words | recorded, max_size=4).map(join), names)

@@ -1,35 +1,10 @@
-"""Text for a terminal."""
-
-from io import BytesIO, StringIO, TextIOWrapper
-from math import inf, isfinite, nan
+"""Names, counts and durations for people."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.terminal import encodable, format_duration, plot, plural, printable, shortened
-
-
-@given(
-    st.dictionaries(st.integers(0, 400), st.sampled_from([nan, inf, -inf]) | st.floats(-1e300, 1e300), max_size=60),
-    st.integers(20, 120),
-    st.integers(2, 12),
-)
-def test_a_plot_shows_every_epoch_in_its_room(values: dict[int, float], width: int, height: int) -> None:
-    """It is at most as wide as requested, has the requested height, and shows the lowest and highest value."""
-    lines = plot(values, dict.fromkeys(list(values)[:1], "S"), width=width, height=height)
-    finite = [value for value in values.values() if isfinite(value)]
-
-    if not finite:
-        assert lines == []
-        return
-    assert max(map(len, lines)) <= width
-    assert len(lines) == height + 3
-    assert f"{max(finite):.5g} ┤" in lines[0]
-    assert f"{min(finite):.5g} ┤" in lines[height - 1]
-    assert sum(line.count("•") for line in lines) >= 1
-    assert lines[-1].strip() == "S"
-    assert ("x" in lines[height - 1]) <= (len(finite) < len(values))
+from trainbus.terminal import format_duration, plural, printable, shortened
 
 
 @given(st.text())
@@ -66,21 +41,6 @@ def test_a_count_has_its_noun(count: int, noun: str) -> None:
     number, word = plural(count, noun).split()
     assert int(number.replace(",", "")) == count
     assert word == (noun if count == 1 else f"{noun}s")
-
-
-@given(st.text(st.characters()), st.sampled_from(["ascii", "cp1252", "latin-1", "shift_jis", "utf-8", "utf-16", None]))
-def test_whatever_a_stream_cannot_encode_is_escaped(text: str, encoding: str | None) -> None:
-    """What it can encode is unchanged; a stream without an encoding takes any text."""
-    stream = TextIOWrapper(BytesIO(), encoding, "strict") if encoding else StringIO()
-    shown = encodable(text, stream)
-    stream.write(shown)
-    stream.flush()
-    try:
-        text.encode(encoding or "utf-32", "surrogatepass" if encoding is None else "strict")
-    except UnicodeEncodeError:
-        assert shown != text
-    else:
-        assert shown == text
 
 
 @given(st.lists(st.text(), max_size=20), st.integers(3, 9))

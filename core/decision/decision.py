@@ -1,177 +1,15 @@
-"""Decisions: what plugins return from hooks, and how the decisions of several plugins join.
-
-A decision is a set of actions. Decisions join by set union, which is commutative, associative and idempotent, with
-``NOTHING`` as identity: the result does not depend on the order of the plugins or on repeated answers.
-"""
+"""The decision: a set of actions, and the functions that make and join decisions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf, nan
-from typing import Any, ClassVar, Literal, TypeAlias
+from math import inf
+from typing import Literal
 
-from .errors import SettingsError
-
-__all__ = [
-    "NOTHING",
-    "REQUEST",
-    "Action",
-    "Decision",
-    "Forget",
-    "FrozenValues",
-    "Keep",
-    "Restore",
-    "Save",
-    "ScaleLearningRate",
-    "Stop",
-    "Value",
-    "forget",
-    "join",
-    "keep",
-    "restore",
-    "save",
-    "scale_learning_rate",
-    "stop",
-]
-
-Value: TypeAlias = bool | int | float | str | None
-
-
-class FrozenValues(Mapping[str, Value]):
-    """A hashable mapping from names to plain values, in which a NaN equals a NaN.
-
-    >>> FrozenValues({"wait": 3, "best": float("nan")}) == FrozenValues({"best": float("nan"), "wait": 3})
-    True
-    >>> FrozenValues({"wait": 3})
-    {'wait': 3}
-    """
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, Value] | None = None) -> None:
-        self._values = {name: as_plain_value(value) for name, value in (values or {}).items()}
-
-    def __getitem__(self, name: str) -> Value:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __eq__(self, other: object) -> bool:
-        # Python compares the values of mappings by identity first, so that the NaN of `as_plain_value` equals itself
-        return self._values == (other._values if isinstance(other, FrozenValues) else other)
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._values.items()))
-
-    def __repr__(self) -> str:
-        return repr(self._values)
-
-
-def as_plain_value(value: Any) -> Value:
-    """Return NumPy scalars and one-element tensors as Python scalars, and every NaN as the same object."""
-    plain = value.item() if hasattr(value, "item") else value
-    return nan if plain != plain else plain
-
-
-REQUEST = "request"
-"""The asker of a stop that a signal or a stop file requested; the rule of what cleans up after it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """One thing to do, with its reason and the name of the plugin that asked for it."""
-
-    kind: ClassVar[str]
-    """Name of the function below that makes it."""
-    order: ClassVar[int]
-    """Position among the kinds of action of one decision, which are executed in this order."""
-
-    reason: str = ""
-    """Why, in words."""
-    by: str = ""
-    """Name of the plugin that asked for it."""
-    rule: str = ""
-    """Name of the rule that asked for it, such as a function of ``trainbus.rules``."""
-    values: Mapping[str, Value] = field(default=FrozenValues(), repr=False)
-    """The rule's input, for the journal: the metric, its value, the best value, the epochs waited, and so on."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.values, FrozenValues):
-            object.__setattr__(self, "values", FrozenValues(self.values))
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleLearningRate(Action):
-    """Multiply every learning rate by ``factor``, but not below ``floor``."""
-
-    kind: ClassVar[str] = "scale_learning_rate"
-    order: ClassVar[int] = 0
-    factor: float
-    floor: float = 0.0
-
-    def applied_to(self, rate: float) -> float:
-        """Return the new rate; a rate at or below the floor does not change.
-
-        >>> ScaleLearningRate(0.1, floor=0.02).applied_to(0.1)
-        0.02
-        >>> ScaleLearningRate(0.1, floor=0.02).applied_to(0.01)
-        0.01
-        """
-        return max(rate * self.factor, self.floor) if rate > self.floor else rate
-
-
-@dataclass(frozen=True, slots=True)
-class Keep(Action):
-    """Copy the subject's present state to memory, under the name ``slot``."""
-
-    kind: ClassVar[str] = "keep"
-    order: ClassVar[int] = 1
-    slot: str
-
-
-@dataclass(frozen=True, slots=True)
-class Save(Action):
-    """Write the subject to the file ``path``."""
-
-    kind: ClassVar[str] = "save"
-    order: ClassVar[int] = 2
-    path: str
-    weights_only: bool = False
-    on_error: Literal["raise", "warn"] = "raise"
-    """Whether the run ends or continues with a warning if the file cannot be written; one "raise" is enough."""
-    background: bool | None = False
-    """Whether to write while the training continues; None does so if the subject can. One False is enough to wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restore(Action):
-    """Restore the subject from ``source``, a slot or a file."""
-
-    kind: ClassVar[str] = "restore"
-    order: ClassVar[int] = 3
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Forget(Action):
-    """Delete the file or the slot named ``source``."""
-
-    kind: ClassVar[str] = "forget"
-    order: ClassVar[int] = 4
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop(Action):
-    """End the training in an orderly way."""
-
-    kind: ClassVar[str] = "stop"
-    order: ClassVar[int] = 5
+from ..errors import SettingsError
+from .actions import Action, Forget, Keep, Restore, Save, ScaleLearningRate, Stop
+from .values import FrozenValues, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +49,12 @@ class Decision:
         return any(isinstance(action, Stop) for action in self.actions)
 
     @property
+    def makes(self) -> frozenset[str]:
+        """The paths and the slots that are saved or kept, which are therefore not deleted."""
+        paths = frozenset(action.path for action in self.actions if isinstance(action, Save))
+        return paths | {action.slot for action in self.actions if isinstance(action, Keep)}
+
+    @property
     def askers(self) -> frozenset[str]:
         """The names of the plugins that asked for the actions."""
         return frozenset(action.by for action in self.actions)
@@ -221,7 +65,7 @@ class Decision:
         return tuple(dict.fromkeys(action.reason for action in self if action.reason))
 
     def signed(self, name: str) -> Decision:
-        """Return the decision with ``name`` as the asker of every action that has none yet."""
+        """Return the decision with ``by=name`` in every action that has no ``by`` yet."""
         return Decision(frozenset(action if action.by else replace(action, by=name) for action in self.actions))
 
 

@@ -1,0 +1,135 @@
+"""The parts of a run, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .callback import Callback, Verbose
+from .capabilities import HasLearningRate
+from .distributed.group import Group
+from .distributed.rank_group import group_for
+from .engine.bus import Bus
+from .engine.executor import Executor
+from .engine.learning_rates import LearningRates
+from .engine.resumer import Resumer
+from .engine.run_state import RunState
+from .engine.state_collector import StateCollector
+from .engine.stop_requests import StopRequests
+from .failures import ENGINE, Failures
+from .hooks import hookimpl
+from .metrics.monitor import Monitors
+from .resume.end_record import EndRecord, EndRecords
+from .resume.locate import locate
+from .resume.resumption import Resumption
+from .resume.script_rates import check_source
+from .settings.plugin_list import CallbackLike, build_plugins
+from .settings.subjects import check_subject
+from .storage.paths import Source
+from .storage.sharded_directory import VerificationShare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of a run; ``Lifecycle`` defines the order in which they act."""
+
+    state: RunState
+    """The plain data of the run."""
+    group: Group
+    """The processes that decide as one."""
+    failures: Failures
+    callbacks: dict[str, Callback]
+    """Name of a plugin to the callback that made it."""
+    plugins: dict[str, object]
+    """Name of each plugin to the plugin."""
+    monitors: Monitors
+    bus: Bus
+    collector: StateCollector
+    rates: LearningRates
+    executor: Executor
+    stop_requests: StopRequests
+    ends: EndRecords
+    resumer: Resumer
+
+
+def assemble(
+    subject: object,
+    callbacks: CallbackLike | Sequence[CallbackLike],
+    *,
+    verbose: Verbose | None,
+    resume: Source | None,
+    resume_strict: bool,
+    resume_learning_rates: str,
+    signals: Iterable[str],
+) -> Parts:
+    """Return the parts of a run; ``Run`` documents the arguments and the errors."""
+    check_subject(subject)
+    check_source(resume_learning_rates)
+    state = RunState(subject)
+    group = group_for(subject, state)
+    failures = Failures()
+    entries = build_plugins(callbacks, subject, verbose=verbose)
+    made_by = {each.name: each.callback for each in entries if each.callback is not None}
+    plugins = {each.name: each.plugin for each in entries if group.calls(each.plugin)}
+    monitors = Monitors(state)
+    bus = Bus(failures, group.bind)
+    bus.register(plugins.items())
+    bus.register([(ENGINE, _MonitorUpdates(monitors))])
+    cutting = (name for name, each in made_by.items() if HasLearningRate in each.requires())
+    rates = LearningRates(state, group.bind("report_undone", failures.record), cutting)
+    collector = StateCollector(state, plugins, made_by, failures, group.size, rates.pending)
+    executor = Executor(subject, collector, rates, failures)
+    ends = EndRecords()
+    find = partial(locate, callbacks=made_by.values(), share=VerificationShare(group.rank, group.size), subject=subject)
+    match = partial(
+        Resumption,
+        plugins=plugins,
+        callbacks=made_by,
+        subject=subject,
+        rates=resume_learning_rates,
+        rank=group.rank,
+        world_size=group.size,
+    )
+    resumer = Resumer(
+        resume,
+        find,
+        match,
+        state,
+        executor.snapshots,
+        collector,
+        failures,
+        group.bind,
+        lambda decision, record: group.execute(decision, executor, record),
+        ends,
+        partial(EndRecord.valid_stops, plugins=plugins, callbacks=made_by),
+        monitors.update,
+        strict=resume_strict,
+    )
+    return Parts(
+        state=state,
+        group=group,
+        failures=failures,
+        callbacks=made_by,
+        plugins=plugins,
+        monitors=monitors,
+        bus=bus,
+        collector=collector,
+        rates=rates,
+        executor=executor,
+        stop_requests=StopRequests(signals, state, group),
+        ends=ends,
+        resumer=resumer,
+    )
+
+
+class _MonitorUpdates:
+    """The first listener at the end of an epoch: it updates the monitors, which the plugins read."""
+
+    def __init__(self, monitors: Monitors) -> None:
+        self._monitors = monitors
+
+    @hookimpl(tryfirst=True)
+    def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        self._monitors.update(metrics, epoch)

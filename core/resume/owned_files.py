@@ -1,0 +1,214 @@
+"""The files that belong to a run: what a manifest names is read, written or deleted only if it is one of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Collection, Container, Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeAlias
+
+from ..callback import Callback
+from ..capabilities import Saveable, has, missing
+from ..checkpoints import entries_of, payload_of
+from ..checkpoints.snapshots import PREFIX
+from ..decision import Action, Forget, Save
+from ..errors import SettingsError
+from ..storage.atomic_file import suffix_of
+from ..storage.backend import backend_for
+from ..storage.paths import Location, RemotePath, Source, location
+
+_INTERNAL = ".trainbus"
+"""Prefix of the names that checkpoints never have."""
+_ESCAPED = re.compile(r"\[([*?[])\]")
+
+Parts: TypeAlias = tuple[str, ...]
+"""The parts of an absolute path, links followed, or of a URL."""
+
+
+class OwnedFiles:
+    """The files in the directories that the callbacks of a run own.
+
+    Anyone can write a manifest. So a path in it counts only if it lies inside these directories, links followed, and if
+    the run itself would write such a file there.
+
+    Args:
+        directories: The directories.
+        patterns: ``glob`` patterns of the checkpoints that the callbacks write.
+        suffixes: The suffixes of the files that the subject writes; empty for any.
+
+    >>> owned = OwnedFiles([Path("/tmp/run")], ["/tmp/run/m-*.pt"], [".pt"])
+    >>> owned.holds("/tmp/run/m-1.pt"), owned.holds("/tmp/run/../m-1.pt")
+    (True, False)
+    >>> owned.flaw_of_saving("/tmp/run/m-1.pt"), owned.flaw_of_saving("/tmp/run/journal.jsonl")
+    ('', 'it is not the path of a checkpoint')
+    """
+
+    def __init__(
+        self, directories: Iterable[Location], patterns: Iterable[str] = (), suffixes: Collection[str] = ()
+    ) -> None:
+        self.directories = tuple(directories)
+        """The directories, in order."""
+        self._roots = [_resolved(each) for each in self.directories]
+        self._patterns, self._suffixes = tuple(patterns), frozenset(suffixes)
+        self._split_patterns = [_split_pattern(each) for each in self._patterns]
+
+    @classmethod
+    def of(cls, callbacks: Iterable[Callback], subject: object = None) -> OwnedFiles:
+        """Return the files of the callbacks of a run.
+
+        Args:
+            callbacks: The callbacks.
+            subject: What is trained.
+        """
+        callbacks, suffixes = list(callbacks), set[str]()
+        if missing(subject, Saveable) is None and has(subject, Saveable):
+            suffixes = {each for only in (False, True) for each in subject.suffixes(weights_only=only)}
+        directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
+        patterns = [each for callback in callbacks for each in callback.checkpoint_patterns(subject)]
+        return cls(sorted(directories, key=str), patterns, suffixes)
+
+    def and_directory(self, directory: Location) -> OwnedFiles:
+        """Return the same files together with those in a directory."""
+        more = () if self.holds(directory / "any") else (directory,)
+        return OwnedFiles([*self.directories, *more], self._patterns, self._suffixes)
+
+    def holds(self, source: Source, *, follow: bool = False) -> bool:
+        """Return whether a path lies inside the directories, links in it followed.
+
+        Args:
+            source: The path.
+            follow: Whether to follow the path itself if it is a link, as reading does and replacing does not.
+        """
+        return self._flaw_of_place(source, follow=follow) == ""
+
+    def directory_for(self, checkpoint: Location) -> Location:
+        """Return where the snapshots of a checkpoint belong: beside it if the run owns it or has no directory."""
+        return checkpoint.parent if self.holds(checkpoint) or not self.directories else self.directories[0]
+
+    def flaw_of_listing(self, source: Source) -> str:
+        """Return, in words, why a path is not that of a checkpoint of the run; empty if it may be one."""
+        flaw = self._flaw_of_place(source)
+        return flaw if flaw or self._names_checkpoint(location(source)) else "it is not the path of a checkpoint"
+
+    def flaw_of_saving(self, source: Source) -> str:
+        """Return, in words, why the run would not write a checkpoint there; empty if it would."""
+        flaw = self.flaw_of_listing(source)
+        if flaw or self._matches(location(source)) or _holds_nothing_else(location(source)):
+            return flaw
+        return "it is a file that is no checkpoint"
+
+    def flaw_of_deleting(self, source: Source) -> str:
+        """Return, in words, why the run would not delete what is there; empty if it would, or if nothing is there."""
+        flaw = self.flaw_of_listing(source)
+        return flaw if flaw or _holds_nothing_else(location(source)) else "it is a file that is no checkpoint"
+
+    def flaw_of_snapshot(self, source: Source) -> str:
+        """Return, in words, why a path is not that of a snapshot of the run; empty if it may be one."""
+        flaw = self._flaw_of_place(source, follow=True)
+        return flaw if flaw or location(source).name.startswith(PREFIX) else "it is not the path of a snapshot"
+
+    def flaw_of_history(self, source: Source) -> str:
+        """Return, in words, why a path is not that of a history of the run; empty if it may be one."""
+        return self._flaw_of_place(source, follow=True)
+
+    def refusal_of(self, action: Action, written: Location, slots: Container[str]) -> str:
+        """Return, in words, why the run does not carry out an action of a manifest; empty if it does.
+
+        Args:
+            action: The action.
+            written: The checkpoint that names it, which is written already.
+            slots: The names of the snapshots, which are no files.
+        """
+        if isinstance(action, Save) and not _is_at(action.path, written) and (flaw := self.flaw_of_saving(action.path)):
+            return f"{action.path!r} is not saved: {flaw}"
+        if isinstance(action, Forget) and action.source not in slots and (flaw := self.flaw_of_deleting(action.source)):
+            return f"{action.source!r} is not deleted: {flaw}"
+        return ""
+
+    def listed(self, files: Iterable[Location], written: Location) -> tuple[list[Location], str]:
+        """Return the checkpoints of the run among the files that a manifest lists, and why others are left out.
+
+        Args:
+            files: The files.
+            written: The checkpoint that lists them.
+        """
+        flaws = {each: "" if _is_at(each, written) else self.flaw_of_listing(each) for each in files}
+        foreign = [each for each, flaw in flaws.items() if flaw]
+        own = [each for each, flaw in flaws.items() if not flaw]
+        if not foreign:
+            return own, ""
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        return own, f"{str(foreign[0])!r}{more}: not listed as a checkpoint: {flaws[foreign[0]]}"
+
+    def _flaw_of_place(self, source: Source, *, follow: bool = False) -> str:
+        try:
+            parts = _resolved(location(source), follow=follow)
+        except (SettingsError, ValueError, OSError) as error:  # such as a chain of URLs
+            return f"it is no path: {error}"
+        if any(len(parts) > len(root) and parts[: len(root)] == root for root in self._roots):
+            return ""
+        names = ", ".join(repr(str(each)) for each in self.directories)
+        return f"it is outside of {names}" if names else "no callback of this run owns a directory"
+
+    def _names_checkpoint(self, place: Location) -> bool:
+        if place.name.startswith(_INTERNAL) or payload_of(place) is not None:
+            return False
+        return not self._suffixes or suffix_of(place) in self._suffixes or self._matches(place)
+
+    def _matches(self, place: Location) -> bool:
+        parts = _resolved(place)
+        return any(
+            len(parts) == len(root) + len(pattern)
+            and parts[: len(root)] == root
+            and all(map(_part_matches, parts[len(root) :], pattern))
+            for root, pattern in self._split_patterns
+        )
+
+
+def _resolved(place: Location, *, follow: bool = False) -> Parts:
+    if "\0" in str(place):
+        raise ValueError("it has a null character")
+    if isinstance(place, RemotePath):
+        return (place.protocol, *place.key.split("/"))
+    if follow or place.name in ("", ".."):
+        return Path(os.path.realpath(place)).parts
+    return (*Path(os.path.realpath(place.parent)).parts, place.name)
+
+
+def _is_at(source: Source, place: Location) -> bool:
+    """Return whether a path leads to a place, in whichever form it is given."""
+    try:
+        return _resolved(location(source)) == _resolved(place)
+    except (SettingsError, ValueError, OSError):
+        return False
+
+
+def _split_pattern(pattern: str) -> tuple[Parts, Sequence[str]]:
+    """Return the directory with which a pattern begins, and the patterns of the parts below it."""
+    place, below = location(pattern), list[str]()
+    while not below or glob.has_magic(_ESCAPED.sub("", str(place))):
+        below.insert(0, place.name)
+        place = place.parent
+    return _resolved(location(_ESCAPED.sub(r"\1", str(place))), follow=True), below
+
+
+def _part_matches(part: str, pattern: str) -> bool:
+    return fnmatchcase(part, pattern) and (pattern.startswith(".") or not part.startswith("."))
+
+
+def _holds_nothing_else(place: Location) -> bool:
+    """Return whether nothing but a checkpoint is at a path."""
+    try:
+        if any(entry.step >= 0 for entry in entries_of(place)):
+            return True
+        backend = backend_for(place)
+        return not (isinstance(place, Path) and place.is_symlink()) and backend.size() is None and not _exists(place)
+    except OSError:
+        return False
+
+
+def _exists(place: Location) -> bool:
+    return os.path.lexists(place) if isinstance(place, Path) else backend_for(place).is_directory()

@@ -1,0 +1,52 @@
+"""Names under which users of other libraries look for what a run does, each with what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ..metrics.names import hint
+
+RUN: Final[Mapping[str, str]] = {
+    "add_scalar": "run.log(name=value)",
+    "best": "run.result.best",
+    "best_score": "run.result.best",
+    "current_epoch": "run.epoch",
+    "epoch_end": "run.end_epoch()",
+    "fit": "a loop over run.epochs(n)",
+    "global_step": "run.step",
+    "learning_rates": "run.subject.learning_rates()",
+    "load": "resume=path, or run.subject.load(path)",
+    "load_checkpoint": "resume=path, or run.subject.load(path)",
+    "log_dict": "run.log({name: value})",
+    "log_epoch": "run.log(name=value) after the batches of an epoch, or run.end_epoch({name: value})",
+    "log_metrics": "run.log({name: value})",
+    "model": "run.subject.model",
+    "optimizer": "run.subject.optimizers",
+    "replace": "run.subject.replace(optimizer)",
+    "report": "run.log(name=value)",
+    "restore": "resume=path, or run.subject.load(path)",
+    "save": "the callback ModelCheckpoint, or run.decide(trainbus.decision.save(path))",
+    "save_checkpoint": "the callback ModelCheckpoint, or run.decide(trainbus.decision.save(path))",
+    "should_stop": "run.stopped",
+    "stop_training": "run.stop(reason)",
+    "validate": "with run.validation():",
+}
+
+
+def no_attribute(owner: object, name: str, elsewhere: Mapping[str, str]) -> str:
+    """Return the message about an attribute that an object does not have, with what was probably meant.
+
+    Args:
+        owner: The object.
+        name: The attribute.
+        elsewhere: Name to what to write instead, for names that are used in other libraries.
+
+    >>> no_attribute([], "lenght", {"lenght": "len(...)"})
+    "list has no 'lenght'; write len(...)"
+    >>> no_attribute([], "appendd", {})
+    "list has no 'appendd'; did you mean 'append'?"
+    """
+    known = [each for each in dir(owner) if not each.startswith("_")]
+    right = f"; write {elsewhere[name]}" if name in elsewhere else hint(name, known)
+    return f"{type(owner).__name__} has no {name!r}{right}"

@@ -1,0 +1,294 @@
+"""Locks on directories of this machine's disk: a locked file in each, which the system releases if its process dies.
+
+Some network file systems have no such locks. There, the record in the file decides: it names the process that holds the
+lock so exactly that a later run on the same machine knows whether it is dead.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakSet
+
+from ..errors import DirectoryLocked
+from .atomic_file import make_directory
+from .file_kind import check_regular
+
+LARGEST = 4096
+"""Bytes that are read of a lock file, which has 200."""
+
+UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
+"""The errors of ``flock`` on a file system that has no locks."""
+
+_HELD: WeakSet[FileLock] = WeakSet()
+"""The locks that this process holds."""
+
+
+class Owner(NamedTuple):
+    """The process that holds a lock, as the file says, one field a line."""
+
+    name: str
+    """The process in words."""
+    number: int = 0
+    machine: str = ""
+    """Identifies the machine, also after it was started again."""
+    boot: str = ""
+    """Identifies this start of the machine; empty if unknown."""
+    space: str = ""
+    """Identifies the container in which the number is valid; empty if unknown."""
+    start: str = ""
+    """When the process started, in the clock of the machine; empty if unknown."""
+    token: str = ""
+    """Identifies this lock."""
+
+    @classmethod
+    def this(cls) -> Owner:
+        """Return this process with a new token."""
+        number = os.getpid()
+        return cls(process_name(), number, *_place(), _start_of(number), secrets.token_hex(8))
+
+    @classmethod
+    def parse(cls, text: str) -> Owner:
+        r"""Return the owner in a text; the name is empty if there is none, and the rest if it is unknown.
+
+        >>> Owner.parse("process 7 on there\n7\nthere\n\n\n\n0").number, Owner.parse("what").number
+        (7, 0)
+        """
+        name, *rest = text.split("\n")
+        try:
+            number, *others = rest[:6]
+            machine, boot, space, start, token = others
+            return cls(name.strip(), int(number), machine, boot, space, start, token)
+        except ValueError:
+            return cls(name.strip())
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process is known to be dead; False if that cannot be known on this machine."""
+        machine, boot, space = _place()
+        if not self.number or self.machine != machine or not self.boot:
+            return False
+        if self.boot != boot:
+            return True
+        if self.space != space:
+            return False
+        if self.number == os.getpid() and self.start == _start_of(self.number):
+            return all(each.owner.token != self.token for each in _HELD)
+        try:
+            os.kill(self.number, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # a process of another user
+            return False
+        return _start_of(self.number) != self.start
+
+
+class FileLock:
+    """The lock on a directory, until ``release``.
+
+    Args:
+        path: The lock file; its directory is made.
+        report: Called, in the thread that writes, when the file was removed and has been made and locked again.
+
+    Raises:
+        DirectoryLocked: Another run holds the lock.
+        OSError: The file cannot be made, or is not a regular file.
+    """
+
+    def __init__(self, path: Path, report: Callable[[], object] = lambda: None) -> None:
+        self.path, self.report = path.absolute(), report
+        self.owner = Owner.this()
+        self.lost = ""
+        """The process that has locked the directory since the lock file was removed; empty if none has."""
+        self._process, self._checking = os.getpid(), threading.RLock()
+        self._file = self._acquire()
+        _HELD.add(self)
+
+    def release(self) -> None:
+        """Release the lock; a second call has no effect."""
+        _HELD.discard(self)
+        file, self._file = self._file, -1
+        if file < 0:
+            return
+        if self._process == os.getpid():  # a forked process must not release its parent's lock
+            with suppress(OSError):
+                os.ftruncate(file, 0)  # where the system has no locks, an empty file is free
+            _unlock(file)  # also the copies of forked processes
+        os.close(file)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # else it was refused
+            self.release()
+
+    def check(self) -> None:
+        """Lock the file again if it was removed since; note if another process has done so."""
+        with self._checking:
+            if self.lost or self._file < 0 or self._process != os.getpid() or self._is_at_path(self._file):
+                return
+            try:
+                file = self._acquire()
+            except DirectoryLocked as error:
+                self.lost = str(error) or "starting"
+                return
+            os.close(self._file)
+            self._file = file
+        self.report()
+
+    def _is_at_path(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file), self.path.lstat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _acquire(self) -> int:
+        make_directory(self.path.parent)
+        while True:
+            check_regular(self.path, "a regular file there, or none")
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+            file = os.open(self.path, flags, 0o666)
+            try:
+                self._lock(file)
+                if self._is_at_path(file):  # else it was removed meanwhile
+                    _write(file, str(self.owner))
+                    return file
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)
+
+    def _lock(self, file: int) -> None:
+        if sys.platform == "win32":  # Windows refuses to remove an open file
+            import msvcrt  # noqa: PLC0415
+
+            try:
+                os.lseek(file, LARGEST, os.SEEK_SET)  # locked bytes cannot be read, so those after the record
+                msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+            except OSError:
+                raise DirectoryLocked(_read(file).name) from None
+            return
+        import fcntl  # noqa: PLC0415 - Windows has none
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DirectoryLocked(_read(file).name) from None
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            self._claim(file)
+
+    def _claim(self, file: int) -> None:
+        """Lock without the system's help: only one process at a time may look at the record and replace it."""
+        claim = self.path.with_name(f"{self.path.name}.claim")
+        while True:
+            try:
+                own = os.open(claim, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            except FileExistsError:
+                if _remove_if_dead(claim):
+                    continue
+                raise self._locked("", claim) from None
+            break
+        try:
+            _write(own, str(self.owner))
+            found = _read(file)
+            if found.name and not found.is_dead:
+                raise self._locked(found.name, self.path)
+            _write(file, str(self.owner))
+        finally:
+            os.close(own)
+            claim.unlink(missing_ok=True)
+
+    def _locked(self, owner: str, file: Path) -> DirectoryLocked:
+        error = DirectoryLocked(owner)
+        error.remedy = f"this file system has no locks: if that process has ended, remove {str(file)!r}"
+        return error
+
+
+def check_locks(path: Path) -> None:
+    """Notice lock files that were removed; call this before anything is written to, or removed from, a path.
+
+    Raises:
+        OSError: Another run has locked the directory of the path since.
+    """
+    lost = False
+    for lock in list(_HELD):
+        lock.check()
+        lost = lost or bool(lock.lost)
+    if lost:
+        parents = Path(os.path.realpath(path)).parents
+        for lock in list(_HELD):
+            if lock.lost and Path(os.path.realpath(lock.path.parent)) in parents:
+                place = str(lock.path.parent)
+                raise OSError(f"{place!r} was removed, and another run ({lock.lost}) saves there now")
+
+
+def process_name() -> str:
+    """Return what a lock says of its owner, if that is this process."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _unlock(file: int) -> None:
+    if sys.platform != "win32":
+        import fcntl  # noqa: PLC0415 - Windows has none
+
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _write(file: int, text: str) -> None:
+    os.ftruncate(file, 0)
+    os.lseek(file, 0, os.SEEK_SET)
+    os.write(file, text.encode())
+    with suppress(OSError):
+        os.fsync(file)
+
+
+def _read(file: int) -> Owner:
+    os.lseek(file, 0, os.SEEK_SET)
+    return Owner.parse(os.read(file, LARGEST).decode(errors="replace"))
+
+
+def _remove_if_dead(claim: Path) -> bool:
+    """Remove a claim of a dead process; return whether the claim is free."""
+    try:
+        file = os.open(claim, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return True
+    try:
+        if not _read(file).is_dead:
+            return False
+    finally:
+        os.close(file)
+    claim.unlink(missing_ok=True)
+    return True
+
+
+@cache
+def _place() -> tuple[str, str, str]:
+    """Return what identifies this machine, this start of it, and this container, as ``Owner`` has it."""
+    machine, boot, space = socket.gethostname(), "", ""
+    with suppress(OSError):
+        machine += " " + Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return machine, boot, space
+
+
+def _start_of(process: int) -> str:
+    """Return when a process started; empty if unknown."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    return ""

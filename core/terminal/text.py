@@ -1,0 +1,46 @@
+"""Text for people: printable names, counts and durations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+
+def printable(text: str) -> str:
+    r"""Replace control characters, since names from files and directories could contain escape sequences.
+
+    >>> printable("best\x1b[2J")
+    'best?[2J'
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "run"), plural(1200, "epoch")
+    ('1 run', '1,200 epochs')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def shortened(texts: Sequence[str], most: int = 6) -> list[str]:
+    """Return the first texts and the last, with the number of those between them if there are more than ``most``.
+
+    >>> shortened(["1", "2", "3", "4", "5"], most=4)
+    ['1', '2', '(2 more)', '5']
+    """
+    left_out = len(texts) - most + 1
+    return [*texts[: most - 2], f"({left_out} more)", texts[-1]] if left_out > 1 else list(texts)
+
+
+def format_duration(seconds: float) -> str:
+    """Format in the largest unit of which there is at least one.
+
+    >>> format_duration(5400), format_duration(42), format_duration(200000)
+    ('1.5 h', '42 s', '2.3 d')
+    """
+    for unit, length in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        if seconds >= length.total_seconds():
+            return f"{seconds / length.total_seconds():.1f} {unit}".replace(".0 ", " ")
+    return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else f"{1000 * seconds:.0f} ms"

@@ -1,0 +1,34 @@
+"""Actions are values with a place in the order of execution."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainbus.decision import Forget, FrozenValues, Keep, Restore, Save, ScaleLearningRate, Stop
+
+KINDS = (ScaleLearningRate, Keep, Save, Restore, Forget, Stop)
+rates = st.floats(0, 1e6)
+
+
+def test_each_kind_has_a_place_and_a_name_of_its_own() -> None:
+    """The run sorts by the place; the name is that of the function that makes the action."""
+    assert [kind.order for kind in KINDS] == list(range(len(KINDS)))
+    assert len({kind.kind for kind in KINDS}) == len(KINDS)
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers() | st.floats() | st.text(max_size=3)))
+def test_values_are_frozen_so_that_actions_are_hashable(values: dict[str, int | float | str]) -> None:
+    """A dict that its owner changes later changes no action."""
+    action = Stop(values=dict(values))
+    same = Stop(values=FrozenValues(values))
+
+    assert (action, hash(action)) == (same, hash(same))
+    assert isinstance(action.values, FrozenValues)
+
+
+@given(rates, st.floats(0, 1), rates)
+def test_a_cut_raises_no_rate_and_stops_at_its_floor(rate: float, factor: float, floor: float) -> None:
+    """A rate that is already at or below the floor does not change."""
+    new = ScaleLearningRate(factor, floor).applied_to(rate)
+
+    assert new <= rate
+    assert new == rate if rate <= floor else new >= floor

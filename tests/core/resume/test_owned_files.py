@@ -1,0 +1,126 @@
+"""A run owns the checkpoints in the directories of its callbacks, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from trainbus.checkpoints import commit
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.resume.owned_files import OwnedFiles
+from trainbus.storage.paths import location
+from trainbus.testing import LineSubject
+
+INSIDE = ["run/m-1.npz", "run/a/b/m.npz", "./run/m-1.npz", "run/../run/m-1.npz", "run/to-run/m-1.npz"]
+OUTSIDE = [
+    "m-1.npz",
+    "run",
+    "run/",
+    "run/..",
+    "run/.",
+    "runs/m.npz",
+    "run/../m-1.npz",
+    "run/out/m-1.npz",
+    "/m.npz",
+    "~/m.npz",
+]
+STRANGE = ["", "a\0b", "run/\0", "~nobody-here/m.npz", "s3:/run/m.npz", "zip://a::file://run/m.npz", "s3://run/m-1.npz"]
+
+
+@pytest.fixture
+def owned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnedFiles:
+    """Those of a checkpoint callback in "run", in which one link leads out of it and one back in."""
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("elsewhere").mkdir()
+    Path("run/out").symlink_to(Path("elsewhere").absolute())
+    Path("run/to-run").symlink_to(Path("run").absolute())
+    return OwnedFiles.of([ModelCheckpoint("run/m-{epoch}"), EarlyStopping()], LineSubject())
+
+
+@pytest.mark.parametrize("path", INSIDE)
+def test_paths_inside_are_owned(owned: OwnedFiles, path: str) -> None:
+    assert owned.holds(path)
+    assert owned.holds(Path(path).absolute(), follow=True)
+
+
+@pytest.mark.parametrize("path", [*OUTSIDE, *STRANGE])
+def test_paths_outside_are_not(owned: OwnedFiles, path: str) -> None:
+    """Neither are texts that are no paths, and none of them raises."""
+    assert not owned.holds(path)
+    assert owned.flaw_of_saving(path) != ""
+    assert owned.flaw_of_deleting(path) != ""
+    assert owned.flaw_of_snapshot(path) != ""
+
+
+@pytest.mark.parametrize(
+    ("path", "owned_by_pattern"),
+    [
+        ("run/m-1.npz", True),
+        ("run/m-x.npz", True),
+        ("run/m-.npz", True),
+        ("run/last.npz", True),
+        ("run/other.npz", False),
+        ("run/a/m-1.npz", False),
+        ("run/m-1/x.npz", False),
+        ("run/.m-1.npz", False),
+    ],
+)
+def test_a_foreign_file_is_replaced_only_where_a_callback_would_write_and_never_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, owned_by_pattern: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    owned = OwnedFiles.of([ModelCheckpoint("run/m-{epoch}", save_last=True)], LineSubject())
+    assert owned.flaw_of_saving(path) == owned.flaw_of_deleting(path) == "", "nothing is there"
+
+    Path(path).parent.mkdir(parents=True)
+    Path(path).write_text("precious")
+
+    assert (owned.flaw_of_saving(path) == "") == owned_by_pattern
+    assert owned.flaw_of_deleting(path) == "it is a file that is no checkpoint"
+    commit(Path(path), lambda staged: staged.write_text("weights"), epoch=0, step=1)
+    assert owned.flaw_of_saving(path) == owned.flaw_of_deleting(path) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["m.txt", "m", "journal.jsonl", ".trainbus-slot-1.npz", ".trainbus.lock", "trainbus.m-1.npz.json", "stop"]
+)
+def test_other_names_are_those_of_no_checkpoint(owned: OwnedFiles, name: str) -> None:
+    assert (
+        owned.flaw_of_saving(f"run/{name}")
+        == owned.flaw_of_deleting(f"run/{name}")
+        == "it is not the path of a checkpoint"
+    )
+
+
+@pytest.mark.parametrize(
+    "template", ["run[1]/m-{epoch}", "run*/a-{epoch}/m", "./r?n/{epoch}/{step}", "a/../run/m-{epoch}"]
+)
+def test_a_template_owns_what_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str) -> None:
+    """Characters of patterns in a path are no patterns, and a foreign file of that name may be replaced."""
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    made = Path(template.replace("{epoch}", "3").replace("{step}", "7") + ".npz")
+    made.parent.mkdir(parents=True)
+    made.write_text("precious")
+
+    assert OwnedFiles.of([ModelCheckpoint(template)], LineSubject()).flaw_of_saving(made) == ""
+
+
+@pytest.mark.parametrize("path", ["memory://run/m-1.npz", "memory://run/deep/m-1.npz"])
+def test_a_store_is_a_directory_too(path: str) -> None:
+    owned = OwnedFiles.of([ModelCheckpoint("memory://run/m-{epoch}")], LineSubject())
+
+    assert owned.holds(path)
+    assert owned.flaw_of_saving(path) == ""
+    for other in ("memory://other/m-1.npz", "memory://run/../m-1.npz", "s3://run/m-1.npz", "run/m-1.npz"):
+        assert not owned.holds(other)
+
+
+def test_a_further_directory_adds_its_files(owned: OwnedFiles) -> None:
+    """Unless it lies inside already, so that no message names it twice."""
+    more = owned.and_directory(Path("elsewhere"))
+
+    assert more.holds("run/out/m-1.npz")
+    assert not owned.holds("run/out/m-1.npz")
+    assert owned.and_directory(location("run/a")).directories == owned.directories
+    assert OwnedFiles([]).flaw_of_saving("m.npz") == "no callback of this run owns a directory"
