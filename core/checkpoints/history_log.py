@@ -111,17 +111,16 @@ class HistoryLog:
         Raises:
             OSError: The file cannot be read, or is too long.
         """
-        self.path, self._length = path, reference.length
         if not isinstance(path, Path):
+            self.path, self._length, self._digest = path, reference.length, reference.digest
             self._records = list(reference.records)
-            self._digest = reference.digest
             return
         size = path.stat().st_size
         if size > HISTORY_BYTES:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes", str(path))
         data = _read(path, size)
         self._hash.update(data)
-        self._length = self._written = len(data)
+        self.path, self._length, self._written = path, len(data), len(data)
         if len(data) > reference.length:
             line = b"" if data.endswith(b"\n") else b"\n"  # the record of a process that died
             self._append(line + _line([BACK, reference.length]))

@@ -79,6 +79,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("last", [9, 5, 3]),
         ("kept", [20, 11]),
+        ("kept", [21, 2, 7]),
         ("steps", [14, 6]),
         ("two places", [13, 4, 5]),
         ("a directory an epoch", [17, 6]),
