@@ -87,7 +87,8 @@ class Executor:
         at_end.enter_context(lock_directories(self.writer.directories, report=report))
         for directory in self.writer.directories:
             remove_debris(directory)
-            self._prune_histories(directory)
+            with suppress(OSError):  # a manifest that cannot be read may name any of them
+                self._prune_histories(directory)
 
     def finish_earlier(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, if this one concerns files, and return what became of them.

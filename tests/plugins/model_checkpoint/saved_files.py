@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainbus.checkpoints.history_log import PREFIX
 from trainbus.plugins import ModelCheckpoint
 from trainbus.resume.end_record import NAME
 from trainbus.storage.directory_lock import LOCK
@@ -18,8 +19,9 @@ def saved(history: Sequence[dict[str, Any]], **options: Any) -> list[str]:
 
 
 def visible(folder: Path | str = ".") -> set[str]:
-    """Return the files in a directory without the run's lock, journal and end record, but with staged files."""
-    return {path.name for path in Path(folder).iterdir() if path.is_file()} - {LOCK, NAME, "journal.jsonl"}
+    """Return the files in a directory without the run's lock, journal, histories and end record, with staged files."""
+    names = {path.name for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(PREFIX)}
+    return names - {LOCK, NAME, "journal.jsonl"}
 
 
 def on_disk(folder: Path | str = ".") -> set[str]:
