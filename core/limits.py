@@ -46,7 +46,9 @@ JOURNAL_BYTES: Final = 1000 * MB
 JOURNAL_LINE: Final = 4 * MB
 """One line of it, in bytes."""
 EPOCHS: Final = 1 << 53
-"""The number of an epoch, of a step, or of updates; up to it, double precision is exact."""
+"""The number of an epoch; up to it, double precision is exact."""
+STEPS: Final = 1 << 63
+"""The number of a step, or of updates."""
 LARGEST: Final = 1e300
 """A recorded value beyond it, in either direction, is read as an infinity: differences of two values must be finite."""
 METRICS: Final = 10_000

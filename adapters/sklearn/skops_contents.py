@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from zipfile import ZipFile
 
 from trainbus.limits import NESTING, SCHEMA_NODES, unpacked_limit
@@ -51,14 +52,16 @@ class _Schema:
             raise ValueError(f"it nests containers more than {NESTING} deep")
         if not isinstance(found, (dict, list)):
             return 0
-        identity = found.get("__id__") if isinstance(found, dict) else None
+        fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+        identity = fields.get("__id__")
         if isinstance(identity, (int, str)):
             if identity in self._known:
                 return self._known[identity]
             self._known[identity] = 1  # it may refer to itself
-        if isinstance(found, dict) and isinstance(file := found.get("file"), str):
+        if isinstance(file := fields.get("file"), str):
             self.read += self._sizes.get(file, 0)
-        total = 1 + sum(self.visit(each, depth + 1) for each in (found.values() if isinstance(found, dict) else found))
+        members = cast("Iterable[Any]", fields.values() if isinstance(found, dict) else found)
+        total = 1 + sum(self.visit(each, depth + 1) for each in members)
         if total > SCHEMA_NODES:
             raise ValueError(
                 f"it holds more than {SCHEMA_NODES:,} objects, each counted as often as others refer to it"

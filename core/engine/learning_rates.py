@@ -167,8 +167,17 @@ class LearningRates:
             later = [each for each in self._changes[number + 1 :] if each.begin > epoch]
             base = noted if epoch >= change.begin else {**change.before, **change.after}
             base = {name: rate * prod(each.factor(name) for each in later) for name, rate in base.items()}
-            values = change._asdict() | {"unchanged": dict(unchanged), "noted": base}
-            found.append(RateChange.model_validate(values))
+            found.append(
+                RateChange(
+                    by=change.by,
+                    epoch=change.epoch,
+                    begin=change.begin,
+                    before=dict(change.before),
+                    after=dict(change.after),
+                    unchanged=dict(unchanged),
+                    noted=base,
+                )
+            )
         return found
 
     def resume(self, changes: Iterable[RateChange], *, mid_epoch: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
 
-from ..limits import EPOCHS
+from ..limits import EPOCHS, STEPS
 
 NAME: Final = "journal.jsonl"
 """Default name of the file."""
@@ -30,7 +30,9 @@ Value = Annotated[bool | int | float | str | None, BeforeValidator(_parse_not_fi
 
 
 Count = Annotated[int, Field(ge=-1, le=EPOCHS)]
-"""The number of an epoch, or of updates; an epoch before the first one is -1."""
+"""The number of an epoch; one before the first is -1."""
+Steps = Annotated[int, Field(ge=-1, le=STEPS)]
+"""The number of weight updates."""
 
 Seconds = Annotated[float, Field(ge=-1e15, le=1e15)]
 """A time, or a duration."""
@@ -107,7 +109,7 @@ class RunResumed(_Introduction):
     """The file from which it continues."""
     epochs: Count
     """Number of finished epochs, which is also the number of the next epoch, counted from 0."""
-    step: Count
+    step: Steps
     """Weight updates made so far."""
     length: int = 0
     """Number of bytes of the file that are still valid: events of this run between them and this event are void."""
@@ -118,7 +120,7 @@ class EpochEnded(_Event):
 
     event: Literal["epoch"] = "epoch"
     epoch: Count
-    step: Count
+    step: Steps
     """Total weight updates of the run until then."""
     seconds: Seconds
     """Duration, validation included."""
@@ -131,7 +133,7 @@ class DecisionMade(_Event):
 
     event: Literal["decision"] = "decision"
     epoch: Count
-    step: Count
+    step: Steps
     actions: tuple[ActionRecord, ...]
     """The actions that were carried out, in order; those that could not be are reported as failures instead."""
     learning_rates: dict[str, Number] | None = None
@@ -143,7 +145,7 @@ class CheckpointSaved(_Event):
 
     event: Literal["checkpoint"] = "checkpoint"
     epoch: Count
-    step: Count
+    step: Steps
     path: str
     size: int
     digest: str
@@ -168,7 +170,7 @@ class ExceptionRaised(_Event):
 
     event: Literal["exception"] = "exception"
     epoch: Count
-    step: Count
+    step: Steps
     error: str
     """Type and message of the exception."""
     traceback: str = ""
@@ -179,7 +181,7 @@ class StopRequested(_Event):
 
     event: Literal["signal"] = "signal"
     epoch: Count
-    step: Count
+    step: Steps
     name: str
     """Name of the signal, such as SIGTERM, or path of the stop file."""
 
@@ -193,7 +195,7 @@ class RunEnded(_Event):
     """Why, in words."""
     epochs: Count
     """Number of finished epochs, those before a resume included."""
-    step: Count
+    step: Steps
     seconds: Seconds
     """Duration since the run began or was resumed."""
     best: dict[str, BestRecord] = Field(default_factory=dict[str, BestRecord])

@@ -27,7 +27,7 @@ from ..metrics.names import hint
 from ..storage.backend import backend_for
 from ..storage.file_kind import kind_of
 from ..storage.paths import Location, Source, location
-from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts
+from ..storage.sharded_directory import EVERY_PART, SHARDS, VerificationShare, holds_parts
 from .end_record import find_end
 from .state import CheckpointState
 
@@ -150,7 +150,7 @@ def _is_checkpoint(directory: Location) -> bool:
         return False
     if entries_of(directory):
         return True
-    return isinstance(directory, Path) and any(directory.iterdir()) and holds_parts(directory)
+    return isinstance(directory, Path) and any(directory.glob(f"{SHARDS}*")) and holds_parts(directory)
 
 
 def _path_of(source: Source) -> Location:

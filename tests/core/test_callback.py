@@ -244,7 +244,7 @@ def test_text_and_truth_values_are_no_numbers(make: Any, name: str, value: Any) 
         3 + 0j,
         [3],
         {3},
-        object(),
+        pytest.param(object(), id="object"),
     ],
     ids=repr,
 )

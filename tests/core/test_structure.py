@@ -24,7 +24,7 @@ COLLECTIVE_WRITERS = {
     ),
     CORE / "storage" / "sharded_directory.py",
 }
-RANK_STATES = {CORE / "resume" / f"{name}.py" for name in ("resumption", "state")}
+RANK_STATES = {CORE / "resume" / f"{name}.py" for name in ("loader_resumption", "loop_size", "resumption", "state")}
 HANDED_A_RANK = {*DISTRIBUTED, *COLLECTIVE_WRITERS, *RANK_STATES}
 """Files whose classes and functions take a rank, or the ranks, as an argument."""
 RANK_NAMES = frozenset({"rank", "ranks", "leads"})

@@ -16,12 +16,12 @@ from ..engine.parts import parts_for
 def left_after(asked: Decision, *missing: str) -> Decision:
     """Execute a decision, remove files that a death would have prevented, and return what is left to do."""
     parts = parts_for(LineSubject())
-    parts.executor.execute(decision.save("best.npz"))
-    parts.executor.execute(asked)
+    parts.executor.execute(decision.save("best.npz").signed("Saver"))
+    parts.executor.execute(asked.signed("Saver"))
     for name in missing:
         Path(name).unlink()
         Path(f"trainbus.{name}.json").unlink()
-    return Resumption(read(Path("a.npz")), {}, {}).remaining_actions()[0]
+    return Resumption(read(Path("a.npz")), {"Saver": object()}, {}, LineSubject()).remaining_actions()[0]
 
 
 SAVED = decision.save("a.npz")
@@ -45,7 +45,7 @@ SAVED = decision.save("a.npz")
 def test_saves_that_are_missing_restores_and_deletions_are_left_but_no_deletion_of_what_was_made(
     asked: Decision, missing: list[str], left: Decision
 ) -> None:
-    assert left_after(asked, *missing) == left
+    assert left_after(asked, *missing) == left.signed("Saver")
 
 
 @pytest.mark.parametrize("first", ["a.npz", "b.npz", "c.npz"])
@@ -53,13 +53,13 @@ def test_every_file_of_a_decision_stores_the_whole_decision_and_the_same_state(f
     """Also those that a resumed run has written."""
     parts = parts_for(LineSubject())
     asked = SAVED | decision.save("b.npz") | decision.save("c.npz") | decision.stop("enough")
-    parts.executor.execute(asked)
+    parts.executor.execute(asked.signed("Saver"))
     stored = state_of(read(Path(first)))
     for name in {"a.npz", "b.npz", "c.npz"} - {first}:
         Path(name).unlink()
         Path(f"trainbus.{name}.json").unlink()
     again = parts_for(LineSubject())
-    resumption = Resumption(read(Path(first)), {}, {})
+    resumption = Resumption(read(Path(first)), {"Saver": object()}, {}, LineSubject())
     with again.collector.holding(resumption.stored):
         again.executor.execute(resumption.remaining_actions()[0])
 
