@@ -111,9 +111,8 @@ class Resumption:
         self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
         self._owned = OwnedFiles.of(callbacks.values(), subject)
         self._of_plain_plugins = self._owned.and_directory(checkpoint.path.parent)
-        """Also the files beside the checkpoint, since nothing says where the loop or a plugin without a callback saves.
-        """
-        self._from_callbacks = callbacks.keys()
+        """Also the files beside the checkpoint, since nothing says where a plugin without a callback saves."""
+        self._plain_plugins = plugins.keys() - callbacks.keys()
         self._saved = self._read_actions(lambda: decision_from_json(self.state.decision))
         self._stops = self._read_actions(lambda: [action_from_json(each) for each in self.state.stop_actions])
         self.loaders = LoaderResumption(self.state, world_size, self._warn)
@@ -173,7 +172,7 @@ class Resumption:
         return Decision(frozenset(each for each in self._saved if self._is_own(each)))
 
     def _is_own(self, action: Action) -> bool:
-        owned = self._owned if action.by in self._from_callbacks else self._of_plain_plugins
+        owned = self._of_plain_plugins if action.by in self._plain_plugins else self._owned
         refusal = owned.refusal_of(action, self.checkpoint.path, self.state.slots)
         if refusal:
             self._warn("%s", refusal)

@@ -244,6 +244,8 @@ def log(*items: Any) -> str:
 DAMAGED: dict[str, dict[str, Any]] = {
     "known epochs": {"known_epochs": [[0, {"loss": array(shape=[10**12])}]]},
     "epoch": {"known_epochs": [[10**30, {}]]},
+    "action": {"decision": [{"action": "Erase", "path": "x"}]},
+    "field": {"decision": [{"action": "Stop", "reason": "", "by": "", "nothing": 1}]},
     "generators": {"rank_state": {"rng": array(shape=[10**12])}},
 }
 
@@ -275,8 +277,6 @@ REFUSED: dict[str, dict[str, Any]] = {
     "length": {"history": {"file": "trainbus.history-1-1.jsonl", "length": -1, "digest": ""}},
     "records": {"history": {"records": 5}},
     "places": {"places": {"x": 5}},
-    "action": {"decision": [{"action": "Erase", "path": "x"}]},
-    "field": {"decision": [{"action": "Stop", "reason": "", "by": "", "nothing": 1}]},
 }
 
 
