@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,24 +20,30 @@ from trainbus.adapters.shared.torch_store import BoundedStore
 Store = tuple[int, Any]
 
 
+KEEPS = """
+import signal, sys
+import torch.distributed as dist
+store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+print(store.port, flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[tuple[int, int]]:
+    """The number of another process that keeps a store, and its port."""
+    with subprocess.Popen([sys.executable, "-c", KEEPS], stdout=subprocess.PIPE) as keeping:
+        assert keeping.stdout is not None
+        yield keeping.pid, int(keeping.stdout.readline())
+        keeping.kill()
+
+
 @pytest.fixture
-def keeper() -> Iterator[Store]:
-    """Another process that keeps a store, and a connection to it."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-            os.write(writing, str(store.port).encode())
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.close(writing)
-    port = int(os.read(reading, 20))
-    os.close(reading)
+def keeper(process: tuple[int, int]) -> Iterator[Store]:
+    """That process and a connection to its store."""
+    child, port = process
     yield child, dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=60))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    os.kill(child, signal.SIGCONT)
 
 
 def stop(child: int) -> None:
