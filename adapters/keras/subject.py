@@ -39,7 +39,7 @@ except ImportError as error:
 
 from .activations import activations, in_numpy_type, why_unreadable
 from .layer_graph import is_functional, layer_nodes
-from .learning_rates import as_number, optimizers_of, rates_of, set_rates, why_not_settable
+from .learning_rates import as_number, optimizers_of, options_of, rates_of, set_rates, why_not_settable
 from .metric_directions import declared_direction
 from .processes import has_global_metrics, is_sharded, local_assign, ranks
 from .rate_tracker import RateTracker
@@ -284,6 +284,10 @@ class KerasSubject:
             SettingsError: A rate cannot be set, or the variable's data type cannot represent the change.
         """
         set_rates(self.model, rates)
+
+    def optimizer_options(self) -> Mapping[str, Any]:
+        """Return the options of the optimizers except learning rates, named as the rates are."""
+        return options_of(self._model)
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """Return the direction of the metric object that logs under this name; losses are to be minimized."""

@@ -38,7 +38,7 @@ from .components import TrainingComponents, by_name, optimizers_by_name
 from .inspection.gradients import hold_gradients, why_no_gradients
 from .inspection.module_graph import module_nodes
 from .inspection.probe import Probe, outputs
-from .learning_rates import named_rates, set_rates, what_changes, why_not_settable
+from .learning_rates import named_options, named_rates, set_rates, what_changes, why_not_settable
 from .metric_directions import declared_direction, declares_directions
 from .rate_tracker import RateTracker
 from .sharding import is_fsdp1, is_sharded
@@ -282,6 +282,10 @@ class TorchSubject:
     def what_changes(self, name: str) -> str:
         """Return in words what else may have changed a rate: schedulers that were not given, or the loop."""
         return what_changes(self.optimizers, self._rates.schedulers())
+
+    def optimizer_options(self) -> Mapping[str, Any]:
+        """Return the options of all parameter groups except learning rates, named as the rates are."""
+        return named_options(self.optimizers)
 
     @checked("replace", "give schedulers by name: replace(optimizer, scheduler=scheduler)")
     def replace(

@@ -27,6 +27,7 @@ from .locate import state_of
 from .matching import match_plugins
 from .owned_files import OwnedFiles
 from .rng_state import preserved_rng, restore_rng_state
+from .script_options import options_of, report_script_options
 from .script_rates import apply_script_rates, rates_of
 from .serialization import decompress_log, from_json_data
 from .state import CheckpointState, Position, RankState
@@ -51,6 +52,7 @@ class Resumable(Protocol):
     learning_rates: Mapping[str, float]
     validated: bool
     script_learning_rates: Mapping[str, float]
+    script_options: Mapping[str, str]
 
     def restore_counters(self, step: int, trained_batches: int) -> None:
         """Set the weight updates of the run, and how many batches of the current loop were trained on."""
@@ -102,6 +104,7 @@ class Resumption:
         self._plugins = plugins
         self._rates = rates
         self._script_rates: Mapping[str, float] = {}
+        self._script_options: Mapping[str, str] = {}
         self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
         self._owned = OwnedFiles.of(callbacks.values(), subject)
         self._of_plain_plugins = self._owned.and_directory(checkpoint.path.parent)
@@ -206,7 +209,7 @@ class Resumption:
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert has(subject, Restorable)
-        path, script_rates = self.checkpoint.path, rates_of(subject)
+        path, script_rates, script_options = self.checkpoint.path, rates_of(subject), options_of(subject)
         try:
             self._load(subject, snapshots)
         except Exception as error:
@@ -223,7 +226,11 @@ class Resumption:
                 rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}
                 subject.set_learning_rates(rates)
         before = self.state.script_learning_rates
-        self._script_rates = apply_script_rates(subject, before, script_rates, self._rates, partial(self._warn, "%s"))
+        warn = partial(self._warn, "%s")
+        self._script_rates = apply_script_rates(subject, before, script_rates, self._rates, warn)
+        self._script_options = report_script_options(
+            subject, self.state.script_options, self.state.options, script_options, warn
+        )
 
     def restore_run(self, run: Resumable) -> None:
         """Restore the data of the run."""
@@ -235,7 +242,7 @@ class Resumption:
         log = decompress_log(state.decision_log)
         run.decision_log = self._read_actions(lambda: [(epoch, decision_from_json(each)) for epoch, each in log])
         run.stop_actions += [each for each in self._stops if isinstance(each, Stop) and self._still_valid(each)]
-        run.script_learning_rates = self._script_rates
+        run.script_learning_rates, run.script_options = self._script_rates, self._script_options
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)
