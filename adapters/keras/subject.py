@@ -178,11 +178,12 @@ class KerasSubject:
             optimizer.build(model.trainable_variables)
         variables = [*model.weights, *(() if optimizer is None else optimizer.variables)]
         before = [np.array(_array(each), copy=True) for each in variables]
-        why = ""
+        more = why = ""
         try:
-            if optimizer is not None and not WHY_NOT and (is_zipfile(path) or path.name.endswith(".weights.h5")):
-                why = optimizer_mismatch(model, path)
-            if not why:
+            if not WHY_NOT and (is_zipfile(path) or path.name.endswith(".weights.h5")):
+                more = keras_file.weights_of_other_layers(model, path) if model.built else ""
+                why = "" if more or optimizer is None else optimizer_mismatch(model, path)
+            if not more and not why:
                 model.load_weights(str(path))
         except BaseException as error:
             for variable, value in zip(variables, before, strict=True):
@@ -192,6 +193,11 @@ class KerasSubject:
             first = str(error).partition("\n")[0][:MESSAGE]  # Keras lists every layer below
             reason = f"another model's, or not a Keras file: {type(error).__name__}: {first}"
             raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
+        if more:
+            raise CheckpointError(
+                f"{str(path)!r} does not fit this model, and nothing was changed; the file has more weights: "
+                f"{more[:MESSAGE]}; give this model the layers that it had when the file was saved"
+            )
         if why:
             raise CheckpointError(
                 f"{str(path)!r} does not fit: {why}; to begin with its weights alone, call "
