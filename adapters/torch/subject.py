@@ -68,7 +68,8 @@ class TorchSubject:
             and an unlisted one would undo a learning rate that ReduceLROnPlateau has cut.
         scaler: The GradScaler of mixed precision; several in the same forms.
         extra: Name to any other object with ``state_dict`` and ``load_state_dict`` that a checkpoint should hold, such
-            as averaged weights or a loss with weights. Loaders that ``run.batches`` iterates need not be listed.
+            as averaged weights or a loss with weights; a file of weights alone does not hold them. Loaders that
+            ``run.batches`` iterates need not be listed.
         probe: Data for the activations and the graph that TensorBoard shows: a loader of batches, such as the
             validation's, or tensors. Running it has no side effects. The signature of ``forward`` decides what the
             model gets of a batch: the first elements of a tuple, as many as it requires, or arguments by name of a
@@ -223,9 +224,9 @@ class TorchSubject:
         """Return a copy of the weights and of the state of ``extra`` in main memory, for a model on any device."""
         return self._state.snapshot()
 
-    def snapshot_needs_complete_file(self) -> bool:
-        """Return whether there are objects in ``extra``, which are restored with the weights."""
-        return bool(self.extra)
+    def left_out_of_weights(self) -> Sequence[str]:
+        """Return the objects in ``extra``: they are restored with the best weights, and no file of weights has them."""
+        return [f"extra {name!r}" for name in self.extra]
 
     def restore(self, snapshot: Snapshot) -> None:
         """Fill the model's tensors in place, since optimizers hold references to them, and restore ``extra``.

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ..callback import Callback
-from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, has, missing
+from ..capabilities import (
+    HasLearningRate,
+    HasRunState,
+    HasStateDict,
+    Restorable,
+    Saveable,
+    Snapshotable,
+    SnapshotsMore,
+    has,
+    missing,
+)
 from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import RANK_FILE
 from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
@@ -220,7 +230,9 @@ class Resumption:
             snapshots.bring_into(directory, unless=self._owned.holds, linked=self._leads)
         snapshots.link_to(self.checkpoint, directory=directory, linked=self._leads)
         if self.checkpoint.entry.weights_only:
-            LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning", path)
+            more = subject.left_out_of_weights() if has(subject, SnapshotsMore) else ()
+            also = f", also {', '.join(more)}" if more else ""
+            LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning%s", path, also)
             if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
                 known = subject.learning_rates()
                 rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}

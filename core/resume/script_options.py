@@ -16,7 +16,7 @@ _NAMED = 3
 def options_of(subject: object) -> dict[str, str]:
     """Return the values of the subject's optimizer options as text, by name; none if it has none.
 
-    Equal numbers have equal texts. Values that are not numbers, text, truth values, None or lists of these are left out.
+    Equal numbers have equal texts. Only numbers, text, truth values, None and lists of these are options.
 
     >>> class Optimized:
     ...     def optimizer_options(self):
@@ -56,8 +56,8 @@ def report_script_options(
     if lost:
         each = _listed(f"{name} is {used[name]}, not {now[name]}" for name in lost)
         warn(
-            f"{each}: the checkpoint's options replace those that the script has changed; to use the script's, set them "
-            "again after the run has begun"
+            f"{each}: the checkpoint's options replace those that the script has changed; to use the script's, set "
+            "them again after the run has begun"
         )
     if acting:
         each = _listed(f"{name} is {now[name]}, not {saved[name][:LONGEST]}" for name in acting)
@@ -72,7 +72,7 @@ def _listed(items: Any) -> str:
 
 
 def _as_text(value: Any) -> str | None:
-    if hasattr(value, "item") and getattr(value, "size", 1) == 1 or _is_one_number(value):
+    if (hasattr(value, "item") and getattr(value, "size", 1) == 1) or _is_one_number(value):
         value = value.item()
     if isinstance(value, float):
         return f"{value:.9g}"

@@ -63,7 +63,9 @@ def run(subject: Any, epochs: int, **options: Any) -> None:
 
 Case = tuple[Callable[..., Any], dict[str, Any], dict[str, Any], str]
 LOST: dict[str, Case] = {
-    "weight decay": (lambda **o: torch_subject(optim.SGD, **o), {}, {"weight_decay": 0.1}, "weight_decay is 0, not 0.1"),
+    "weight decay": (
+        lambda **o: torch_subject(optim.SGD, **o), {}, {"weight_decay": 0.1}, "weight_decay is 0, not 0.1",
+    ),
     "momentum": (
         lambda **o: torch_subject(optim.SGD, **o), {"momentum": 0.9}, {"momentum": 0.5}, "momentum is 0.9, not 0.5",
     ),
@@ -114,7 +116,9 @@ ACTING: dict[str, Case] = {
         lambda **o: keras_subject("AdamW", **o), {}, {"weight_decay": 0.1}, "weight_decay is 0.1, not 0.004",
     ),
     "betas": (lambda **o: keras_subject("Adam", **o), {}, {"beta_1": 0.8}, "beta_1 is 0.8, not 0.9"),
-    "eps": (lambda **o: keras_subject("Adam", **o), {"epsilon": 1e-7}, {"epsilon": 1e-3}, "epsilon is 0.001, not 1e-07"),
+    "eps": (
+        lambda **o: keras_subject("Adam", **o), {"epsilon": 1e-7}, {"epsilon": 1e-3}, "epsilon is 0.001, not 1e-07",
+    ),
     "clipping": (lambda **o: keras_subject("SGD", **o), {}, {"clipnorm": 1.0}, "clipnorm is 1, not None"),
 }  # fmt: skip
 
