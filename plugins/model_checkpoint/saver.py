@@ -56,6 +56,7 @@ class Saver:
         template = settings.template_for(subject)
         suffixes = subject.suffixes(weights_only=settings.save_weights_only)
         self.names = FileNames(template, max((each for each in suffixes if template.endswith(each)), key=len))
+        self.names.check_history(run)
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         self.selection = Selection(settings, monitor)
         self.first = run.epoch, run.step
