@@ -117,7 +117,7 @@ class Lifecycle:
             state.script_learning_rates, state.script_options = rates_of(state.subject), options_of(state.subject)
             self.resumer.restore()
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
-                bind("prune_snapshots", executor.prune_snapshots)([state.resumed.path], over=False)
+                bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
             self.rates.resume(self.resumer.rate_changes, mid_epoch=self.resumer.had_update)
             self.dispatch(run, "on_train_begin")
             bind("check_plugins", self.collector.check_plugins)()
@@ -324,7 +324,7 @@ class Lifecycle:
             ExecutionResult(begun.done | result.done, begun.committed + result.committed, begun.failed + result.failed)
         )
         record(bind("last_files", partial(executor.collect, wait=True))())
-        bind("prune_snapshots", executor.prune_snapshots)(over=True)
+        bind("prune_snapshots", partial(executor.prune_snapshots, over=True))()
 
     def _is_over(self, errors: Sequence[Exception]) -> bool:
         """Return whether the run is finished: it ended as planned or by a decision, so a resume does not train it."""
