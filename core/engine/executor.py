@@ -174,10 +174,15 @@ class Executor:
         why = f"{str(directory)!r}, or its lock file, was removed during the run, and is made again"
         self._failures.record("checkpoints", CheckpointError(why), lost)
 
-    def prune_snapshots(self) -> None:
-        """Delete the files of snapshots that no checkpoint names; call this when the run is over and needs none."""
+    def prune_snapshots(self, others: Iterable[Location] = (), *, over: bool) -> None:
+        """Delete the files of snapshots that no checkpoint and no slot names.
+
+        Args:
+            others: Checkpoints in other directories that may name some.
+            over: Whether the run is over, so that its slots need no files.
+        """
         try:
-            self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), over=True)
+            self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), others, over=over)
         except OSError as error:
             self._tolerate("snapshots", f"snapshots of deleted checkpoints could not be deleted: {error}")
 

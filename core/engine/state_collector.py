@@ -17,6 +17,7 @@ from ..resume.dataloader_state import batch_size_of, capture_loader
 from ..resume.end_record import EndRecord
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
+from ..resume.script_options import options_of
 from ..resume.serialization import CompressedLog, to_json_data
 from ..resume.state import CheckpointState, PluginState, Position, RankState, RateChange
 from .run_state import RunState
@@ -178,6 +179,8 @@ class StateCollector:
             decision_log=self._decisions.text(state.decision_log, _logged),
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
             script_learning_rates=dict(state.script_learning_rates),
+            options=options_of(subject),
+            script_options=dict(state.script_options),
             rate_changes=self._rate_changes(),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
