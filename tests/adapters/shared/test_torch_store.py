@@ -111,7 +111,7 @@ def test_an_error_of_the_store_is_raised_where_it_was_asked(keeper: Store) -> No
     store = BoundedStore(connection)
     with pytest.raises(ZeroDivisionError):
         store.ask(lambda _: 1 // 0)
-    assert store.ask(lambda store: store.add("number", 2)) == 2
+    assert store.ask(lambda store: store.add("after an error", 2)) == 2
 
 
 def test_a_store_that_is_not_used_any_more_ends_its_thread(keeper: Store) -> None:
@@ -119,7 +119,7 @@ def test_a_store_that_is_not_used_any_more_ends_its_thread(keeper: Store) -> Non
     before = set(threading.enumerate())
     store = BoundedStore(connection)
     (thread,) = set(threading.enumerate()) - before
-    assert store.ask(lambda store: store.add("number", 1)) == 1
+    assert store.ask(lambda store: store.add("before the end", 1)) == 1
     del store
     thread.join(30)
     assert not thread.is_alive()
