@@ -193,8 +193,8 @@ class FitSession:
         steps = min(model.steps_per_execution, self.skip)
         batches = [next(data) for _ in range(steps)] if hasattr(data, "__next__") else data  # JAX fetches in the step
         self.skip -= steps
+        self.subject.build(batches[0])  # Keras on TensorFlow builds the metrics in its first step
         if not self.skip:
-            self.subject.build(batches[0])
             self.run.resumer.batches_skipped()
         logs: Mapping[str, Any] = model.get_metrics_result()
         return (logs, model._get_jax_state(**dict.fromkeys(JAX_STATE, True))) if on_jax else logs

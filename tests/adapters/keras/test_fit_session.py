@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import EventRecorder, RecordedEvent
 
 from .fits import BATCHES, EPOCHS, AtEpochEnd, KerasRaises, X, Y, described, fit, line
+from .own_optimizer import OwnOptimizer
 
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
@@ -91,30 +93,10 @@ def test_a_skipped_update_is_no_step() -> None:
     assert steps[-1] == int(optimizer.iterations) < 5
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="a train step written for torch")
 @pytest.mark.parametrize("hooks", [EPOCHS, BATCHES])
 def test_a_train_step_with_other_optimizers(hooks: tuple[str, ...]) -> None:
     """If the compiled optimizer is not used, as in a GAN, each batch is a step."""
-
-    class Adversary(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.dense = keras.layers.Dense(1)
-            self.mine = keras.optimizers.SGD(0.1)
-
-        def call(self, x: Any) -> Any:
-            return self.dense(x)
-
-        def train_step(self, data: Any) -> dict[str, Any]:
-            x, y = data
-            self.zero_grad()
-            loss = keras.ops.mean((self(x) - y) ** 2)
-            loss.backward()
-            variables = self.trainable_variables
-            self.mine.apply([each.value.grad for each in variables], variables)
-            return {"d_loss": loss}
-
-    model, recorder = Adversary(), EventRecorder(*hooks)
+    model, recorder = OwnOptimizer(metric="d_loss"), EventRecorder(*hooks)
     model.compile()
     fit(model, [KerasCallback(recorder)], epochs=2)
     assert recorder.of("on_epoch_end", "batch", "step") == [(4, 5), (4, 10)]
@@ -370,6 +352,36 @@ def test_a_training_that_keras_backs_up_continues(order: int, broken_after: int)
     fit(model, callbacks(), epochs=4)
 
     assert ears.of("on_epoch_begin", "epoch") == list(range(broken_after + 1, 4))
+
+
+COMPILED: dict[str, dict[str, Any]] = {
+    "a loss": {},
+    "a metric": {"metrics": ["mae"]},
+    "metrics": {"metrics": ["mae", "mse", "cosine_similarity"]},
+    "a metric with a state of its own": {"metrics": ["RootMeanSquaredError"]},
+    "a weighted metric": {"weighted_metrics": ["mae"]},
+    "run eagerly": {"metrics": ["mae"], "run_eagerly": True},
+    "several steps at once": {"metrics": ["mae"], "steps_per_execution": 2},
+}
+
+
+@pytest.mark.parametrize("step", [4, 7])
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_resume_in_mid_epoch_equals_the_unbroken_fit(name: str, step: int) -> None:
+    """The metrics are those of the whole epoch, however many batches are skipped before they are built."""
+    if name == "several steps at once" and BACKEND == "torch":
+        pytest.skip("Keras on torch has no steps_per_execution")
+
+    def train(**options: Any) -> tuple[Any, ...]:
+        model = line(keras.optimizers.Adam(0.1), **COMPILED[name])
+        bus = KerasCallback(ModelCheckpoint("run/{step}", save_freq=1), **options)
+        weights = {"sample_weight": np.arange(1.0, 11.0)} if name == "a weighted metric" else {}
+        fit(model, [bus], epochs=3, shuffle=False, **weights)
+        return bus.run.history, [each.tolist() for each in model.get_weights()]
+
+    unbroken = train()
+
+    assert train(resume=Path(f"run/{step}.keras")) == unbroken
 
 
 @pytest.mark.parametrize("broken", [False, True])
