@@ -45,7 +45,7 @@ def _squared(outputs: Any, y: Any) -> Any:
 def _step_on_torch(model: OwnOptimizer, data: Any) -> dict[str, Any]:
     x, y = data
     model.zero_grad()
-    loss = _squared(model(x, training=True), y)
+    loss = _squared(model(x), y)
     loss.backward()
     variables = model.trainable_variables
     model.own.apply([each.value.grad for each in variables], variables)
@@ -57,7 +57,7 @@ def _step_on_tensorflow(model: OwnOptimizer, data: Any) -> dict[str, Any]:
 
     x, y = data
     with tf.GradientTape() as tape:
-        loss = _squared(model(x, training=True), y)
+        loss = _squared(model(x), y)
     variables = model.trainable_variables
     model.own.apply(tape.gradient(loss, variables), variables)
     return {model.metric: loss}
@@ -70,7 +70,7 @@ def _step_on_jax(model: OwnOptimizer, state: Any, data: Any) -> tuple[dict[str, 
     x, y = data
 
     def loss_of(values: Any) -> Any:
-        outputs, _ = model.stateless_call(values, others, x, training=True)
+        outputs, _ = model.stateless_call(values, others, x)
         return _squared(outputs, y)
 
     loss, gradients = jax.value_and_grad(loss_of)(trainable)

@@ -274,7 +274,6 @@ def test_the_model_is_restored_after_a_fit() -> None:
     assert model.train_function is before
 
 
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tf.data makes another error of it")
 def test_an_interrupted_fit_releases_its_directory_to_the_next() -> None:
     """A fit that Ctrl-C ended in its data, whose traceback is still held, leaves its directory to others."""
 
@@ -283,13 +282,14 @@ def test_an_interrupted_fit_releases_its_directory_to_the_next() -> None:
             yield X[:2], Y[:2]
         raise KeyboardInterrupt("in the data")
 
-    with pytest.raises(KeyboardInterrupt) as held:
+    # tf.data makes an error of its own of it
+    with pytest.raises(Exception if BACKEND == "tensorflow" else KeyboardInterrupt, match="in the data") as held:
         dead = KerasCallback(ModelCheckpoint("runs/best"))
         line().fit(dying(), steps_per_epoch=50, verbose=0, shuffle=False, callbacks=[dead])
     cb = KerasCallback(ModelCheckpoint("runs/best"))
     fit(line(), [cb], epochs=1)
 
-    assert held.value.args == ("in the data",)
+    assert held.value.__traceback__ is not None
     assert [path.name for path in cb.run.result.checkpoints] == ["best.keras"]
 
 
@@ -374,9 +374,9 @@ def test_a_resume_in_mid_epoch_equals_the_unbroken_fit(name: str, step: int) -> 
 
     def train(**options: Any) -> tuple[Any, ...]:
         model = line(keras.optimizers.Adam(0.1), **COMPILED[name])
-        bus = KerasCallback(ModelCheckpoint("run/{step}", save_freq=1), **options)
+        bus = KerasCallback(ModelCheckpoint("run/{step}", save_freq=step), **options)
         weights = {"sample_weight": np.arange(1.0, 11.0)} if name == "a weighted metric" else {}
-        fit(model, [bus], epochs=3, shuffle=False, **weights)
+        fit(model, [bus], epochs=2, shuffle=False, **weights)
         return bus.run.history, [each.tolist() for each in model.get_weights()]
 
     unbroken = train()

@@ -225,21 +225,21 @@ OWN: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("compiled", ["adam", "sgd", "rmsprop"])
-@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize(("own", "compiled"), [*((name, "adam") for name in OWN), ("SGD", "sgd"), ("Adam", "rmsprop")])
 def test_a_train_step_with_optimizers_of_its_own_cannot_be_cut_which_is_said(own: str, compiled: str) -> None:
     """The rate of the compiled one would be cut to 1e-5 while the training goes on at 0.1."""
     model = OwnOptimizer(OWN[own]())
     model.compile(compiled, "mse")
-    before = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    weights = model.layer.get_weights()[0]
     bus = KerasCallback(plateau())
-    losses = fit(model, [bus], epochs=3).history["loss"]
+    fit(model, [bus], epochs=3)
 
-    assert losses[-1] < losses[0]
+    assert not np.allclose(model.layer.get_weights()[0], weights, atol=0.01)
     assert int(keras.ops.convert_to_numpy(model.own.iterations)) == 15
     assert [each.lost for each in bus.run.failures] == ["learning rates cannot be reduced"]
     assert list(bus.run.history) == ["loss"]
-    assert float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)) == before
+    assert float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)) == rate
 
 
 @pytest.fixture
