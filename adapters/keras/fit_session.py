@@ -69,6 +69,10 @@ class FitSession:
         steps = variables.get("validation_steps") if validation_data is None else None
         data = variables.get("validation_data") if validation_data is None else validation_data
         self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
+        # Keras on TensorFlow builds a model in its first step, after a resume
+        self.subject.batch = getattr(
+            getattr(variables.get("epoch_iterator"), "_distributed_dataset", None), "element_spec", None
+        )
         self.subject.in_fit = True
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], **options)
         self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")

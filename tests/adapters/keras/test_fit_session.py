@@ -6,7 +6,7 @@ import gc
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +363,46 @@ COMPILED: dict[str, dict[str, Any]] = {
     "run eagerly": {"metrics": ["mae"], "run_eagerly": True},
     "several steps at once": {"metrics": ["mae"], "steps_per_execution": 2},
 }
+
+
+class Unbuilt(keras.Model):  # type: ignore[misc]
+    """A model whose layers have no weights before ``fit``."""
+
+    def __init__(self, *layers: Any) -> None:
+        super().__init__()
+        self.parts = [*layers, keras.layers.Dense(1)]
+
+    def call(self, x: Any) -> Any:
+        for each in self.parts:
+            x = each(x)
+        return x
+
+
+UNBUILT: dict[str, Callable[[], Any]] = {
+    "one layer": Unbuilt,
+    "several layers": lambda: Unbuilt(keras.layers.Dense(3), keras.layers.Dense(2)),
+    "normalization": lambda: Unbuilt(keras.layers.Dense(3), keras.layers.BatchNormalization()),
+    "a model inside": lambda: Unbuilt(Unbuilt(keras.layers.Dense(3))),
+    "no inputs given": lambda: keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(1)]),
+}
+
+
+@pytest.mark.parametrize("name", UNBUILT)
+@pytest.mark.parametrize(("data", "step"), [("array", 2), ("generator", 5)])
+def test_a_model_that_fit_builds_is_resumed(name: str, data: str, step: int) -> None:
+    """Its weights are loaded although its first step has not made them yet."""
+
+    def train(**options: Any) -> tuple[Any, ...]:
+        keras.utils.set_random_seed(1)
+        model, bus = UNBUILT[name](), KerasCallback(ModelCheckpoint("run/{step}", save_freq=step), **options)
+        model.compile("adam", "mse", metrics=["mae"])
+        given = {} if data == "array" else {"x": batches(), "y": None, "batch_size": None, "steps_per_epoch": 5}
+        fit(model, [bus], epochs=2, shuffle=False, **given)
+        return bus.run.history, [each.tolist() for each in model.get_weights()]
+
+    unbroken = train()
+
+    assert train(resume=Path(f"run/{step}.keras")) == unbroken
 
 
 @pytest.mark.parametrize("step", [4, 7])

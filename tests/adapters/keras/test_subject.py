@@ -26,7 +26,7 @@ from trainbus.capabilities import (
 from trainbus.plugins import EarlyStopping
 from trainbus.testing import check_subject
 
-from .fits import AtEpochEnd, X, Y, fit, line, subclassed, two_layers
+from .fits import AtEpochEnd, Subclassed, X, Y, fit, line, subclassed, two_layers
 
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
 
@@ -262,3 +262,14 @@ def test_weights_that_no_longer_fit_change_nothing(growth: str, source: str) -> 
 
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_without_weights_loads_nothing() -> None:
+    """And says what to do first."""
+    KerasSubject(subclassed()).save(Path("file.keras"), weights_only=False)
+    model = Subclassed()
+    model.compile("sgd", "mse")
+
+    with pytest.raises(CheckpointError, match=r"the model is not built, .*; run one batch through it, or build\(\) it"):
+        KerasSubject(model).load(Path("file.keras"))
+    assert not model.optimizer.built
