@@ -80,6 +80,8 @@ class KerasSubject:
         self._buffers = None if WHY_NOT else HostBuffers()
         self._validation = validation_data, validation_steps
         self.timeout = timeout
+        self.batch: Any = None
+        """A batch of ``fit``, or only its shapes and types, with which ``load`` builds a model that is not built."""
         self.in_fit = False
         """Whether ``fit`` trains the model, which draws its own progress."""
         self.rates = RateTracker(model)
@@ -168,11 +170,19 @@ class KerasSubject:
 
         Raises:
             UnreadableCheckpoint: Keras did not write the file, or it is damaged; nothing was changed.
-            CheckpointError: It is the file of another model, or has another optimizer's state; nothing was changed.
+            CheckpointError: It is the file of another model, or has another optimizer's state, or the model has no
+                weights yet; nothing was changed.
         """
         if not WHY_NOT:
             keras_file.check_readable(path)
         model = self.model
+        if not model.built and self.batch is not None:
+            model._symbolic_build(data_batch=self.batch)
+        if not model.built:
+            raise CheckpointError(
+                f"{str(path)!r} cannot be loaded: the model is not built, so it has no weights yet; run one batch "
+                "through it, or build() it"
+            )
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:  # Keras skips the state of an optimizer that is not built
             optimizer.build(model.trainable_variables)

@@ -26,7 +26,7 @@ from trainbus.capabilities import (
 from trainbus.plugins import EarlyStopping
 from trainbus.testing import check_subject
 
-from .fits import AtEpochEnd, X, Y, fit, line, subclassed, two_layers
+from .fits import AtEpochEnd, Subclassed, X, Y, fit, line, subclassed, two_layers
 
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
 
@@ -365,3 +365,14 @@ def test_metrics_and_optimizers_are_no_layers(suffix: str) -> None:
     KerasSubject(model).load(Path(f"saved{suffix}"))
     for one, other in zip(saved.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_without_weights_loads_nothing() -> None:
+    """And says what to do first."""
+    KerasSubject(subclassed()).save(Path("file.keras"), weights_only=False)
+    model = Subclassed()
+    model.compile("sgd", "mse")
+
+    with pytest.raises(CheckpointError, match=r"the model is not built, .*; run one batch through it, or build\(\) it"):
+        KerasSubject(model).load(Path("file.keras"))
+    assert not model.optimizer.built
