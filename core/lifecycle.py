@@ -21,6 +21,7 @@ from .metrics.names import check_name
 from .metrics.scalars import fetch_together
 from .parts import Parts
 from .result import Result
+from .resume.script_options import options_of
 from .resume.script_rates import rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
 from .terminal import plural
@@ -114,8 +115,10 @@ class Lifecycle:
             bind("lock_directories", executor.lock_directories)(self._locks, removed)
             self.stop_requests.listen(directories, loop_is_alive)
             self.at_end.callback(self.stop_requests.close_stop_file)
-            self.state.script_learning_rates = rates_of(self.state.subject)
+            state.script_learning_rates, state.script_options = rates_of(state.subject), options_of(state.subject)
             self.resumer.restore()
+            if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
+                bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
             self.rates.resume(self.resumer.rate_changes, mid_epoch=self.resumer.had_update)
             self.dispatch(run, "on_train_begin")
             bind("check_plugins", self.collector.check_plugins)()
@@ -322,7 +325,7 @@ class Lifecycle:
             ExecutionResult(begun.done | result.done, begun.committed + result.committed, begun.failed + result.failed)
         )
         record(bind("last_files", partial(executor.collect, wait=True))())
-        bind("prune_snapshots", executor.prune_snapshots)()
+        bind("prune_snapshots", partial(executor.prune_snapshots, over=True))()
 
     def _is_over(self, errors: Sequence[Exception]) -> bool:
         """Return whether the run is finished: it ended as planned or by a decision, so a resume does not train it."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from errno import EAGAIN
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,8 @@ try:
 except (ImportError, AttributeError) as error:
     raise ImportError(f"Keras {keras.__version__} saves in an unknown way: {error}") from error
 
+OPTIMIZER = "optimizer"
+"""Name of the group in a file that holds the optimizer's state."""
 PIECE = 1 << 20
 """Bytes copied at once."""
 
@@ -179,6 +182,39 @@ def recorded_shapes(part: Any) -> dict[str, tuple[int, ...]]:
     _save_state(part, weights_store=recording, assets_store=None, inner_path="", visited_saveables=set())
     entries = recording.entries
     return {f"{one.path}/vars/{key}".lstrip("/"): np.shape(one[key]) for one in entries for key in one}
+
+
+def stored_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each value in an open file that Keras wrote, by its name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    file.visititems(lambda name, found: shapes.update({name: found.shape}) if isinstance(found, h5py.Dataset) else None)
+    return shapes
+
+
+@contextmanager
+def opened_weights(path: Path) -> Iterator[h5py.File]:
+    """Open the weights in a ``.keras`` or ``.weights.h5`` file."""
+    with ExitStack() as opened:
+        content: Any = path
+        if is_zipfile(path):
+            content = opened.enter_context(opened.enter_context(ZipFile(path)).open(WEIGHTS))
+        yield opened.enter_context(h5py.File(content, "r"))
+
+
+def weights_of_other_layers(model: Any, path: Path) -> str:
+    """Name the layers in a file of which the model lacks weights; return "" if there are none.
+
+    Keras ignores them.
+
+    Args:
+        model: A model that is built.
+        path: A ``.keras`` or ``.weights.h5`` file.
+    """
+    known = recorded_shapes(model)
+    with opened_weights(path) as file:
+        more = [each for each in stored_shapes(file) if each not in known and not each.startswith(f"{OPTIMIZER}/")]
+    named = dict.fromkeys(f"/{name}".partition("/vars/")[0].lstrip("/") or "the model itself" for name in more)
+    return ", ".join(named)
 
 
 def write_legacy(model: Any, path: Path) -> str:

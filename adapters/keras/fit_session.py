@@ -69,6 +69,10 @@ class FitSession:
         steps = variables.get("validation_steps") if validation_data is None else None
         data = variables.get("validation_data") if validation_data is None else validation_data
         self.subject = KerasSubject(model, validation_data=data, validation_steps=steps, timeout=timeout)
+        # Keras on TensorFlow builds a model in its first step, after a resume
+        self.subject.batch = getattr(
+            getattr(variables.get("epoch_iterator"), "_distributed_dataset", None), "element_spec", None
+        )
         self.subject.in_fit = True
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], **options)
         self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
@@ -193,8 +197,8 @@ class FitSession:
         steps = min(model.steps_per_execution, self.skip)
         batches = [next(data) for _ in range(steps)] if hasattr(data, "__next__") else data  # JAX fetches in the step
         self.skip -= steps
+        self.subject.build(batches[0])  # Keras on TensorFlow builds the metrics in its first step
         if not self.skip:
-            self.subject.build(batches[0])
             self.run.resumer.batches_skipped()
         logs: Mapping[str, Any] = model.get_metrics_result()
         return (logs, model._get_jax_state(**dict.fromkeys(JAX_STATE, True))) if on_jax else logs

@@ -41,6 +41,19 @@ def rates_of(model: Any) -> dict[str, float]:
     return {name: as_number(optimizer.learning_rate) for name, optimizer in _named(model)}
 
 
+def options_of(model: Any) -> dict[str, Any]:
+    """Return the options of the optimizers except learning rates, such as "momentum", named as the rates are."""
+    options: dict[str, Any] = {}
+    for name, optimizer in _named(model):
+        where = name.removeprefix("learning_rate")
+        try:
+            config = optimizer.get_config()
+        except Exception:  # noqa: BLE001 - an optimizer or a schedule of the user's own may have no configuration
+            continue
+        options |= {f"{key}{where}": value for key, value in config.items() if key not in ("name", "learning_rate")}
+    return options
+
+
 def set_rates(model: Any, rates: Mapping[str, float]) -> None:
     """Assign the optimizers' variables, and read them back.
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
-import h5py  # type: ignore[import-untyped, unused-ignore]
 import keras
 
-from .files import CONFIG, WEIGHTS, recorded_shapes
-
-GROUP = "optimizer"
+from .files import CONFIG, opened_weights, recorded_shapes, stored_shapes
+from .files import OPTIMIZER as GROUP
 
 
 def optimizer_mismatch(model: Any, path: Path) -> str:
@@ -32,19 +29,13 @@ def optimizer_mismatch(model: Any, path: Path) -> str:
     """
     optimizer = model.optimizer
     saved_class = ""
-    with ExitStack() as opened:
-        if is_zipfile(path):
-            archive = opened.enter_context(ZipFile(path))
+    if is_zipfile(path):
+        with ZipFile(path) as archive:
             compiled = json.loads(archive.read(CONFIG)).get("compile_config") or {}
-            config = compiled.get("optimizer")
-            saved_class = config.get("class_name", "") if isinstance(config, dict) else ""
-            file = opened.enter_context(h5py.File(opened.enter_context(archive.open(WEIGHTS)), "r"))
-        else:
-            file = opened.enter_context(h5py.File(path, "r"))
-        every: dict[str, tuple[int, ...]] = {}
-        file.visititems(
-            lambda name, found: every.update({name: found.shape}) if isinstance(found, h5py.Dataset) else None
-        )
+        config = compiled.get("optimizer")
+        saved_class = config.get("class_name", "") if isinstance(config, dict) else ""
+    with opened_weights(path) as file:
+        every = stored_shapes(file)
         layers = {name: shape for name, shape in recorded_shapes(model).items() if not name.startswith(f"{GROUP}/")}
         if GROUP not in file or any(every.get(name) != shape for name, shape in layers.items()):
             return ""  # the file has no such state, or is another model's

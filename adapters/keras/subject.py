@@ -39,7 +39,7 @@ except ImportError as error:
 
 from .activations import activations, in_numpy_type, why_unreadable
 from .layer_graph import is_functional, layer_nodes
-from .learning_rates import as_number, optimizers_of, rates_of, set_rates, why_not_settable
+from .learning_rates import as_number, optimizers_of, options_of, rates_of, set_rates, why_not_settable
 from .metric_directions import declared_direction
 from .processes import has_global_metrics, is_sharded, local_assign, ranks
 from .rate_tracker import RateTracker
@@ -80,6 +80,8 @@ class KerasSubject:
         self._buffers = None if WHY_NOT else HostBuffers()
         self._validation = validation_data, validation_steps
         self.timeout = timeout
+        self.batch: Any = None
+        """A batch of ``fit``, or only its shapes and types, with which ``load`` builds a model that is not built."""
         self.in_fit = False
         """Whether ``fit`` trains the model, which draws its own progress."""
         self.rates = RateTracker(model)
@@ -168,21 +170,30 @@ class KerasSubject:
 
         Raises:
             UnreadableCheckpoint: Keras did not write the file, or it is damaged; nothing was changed.
-            CheckpointError: It is the file of another model, or has another optimizer's state; nothing was changed.
+            CheckpointError: It is the file of another model, or has another optimizer's state, or the model has no
+                weights yet; nothing was changed.
         """
         if not WHY_NOT:
             keras_file.check_readable(path)
         model = self.model
+        if not model.built and self.batch is not None:
+            model._symbolic_build(data_batch=self.batch)
+        if not model.built:
+            raise CheckpointError(
+                f"{str(path)!r} cannot be loaded: the model is not built, so it has no weights yet; run one batch "
+                "through it, or build() it"
+            )
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:  # Keras skips the state of an optimizer that is not built
             optimizer.build(model.trainable_variables)
         variables = [*model.weights, *(() if optimizer is None else optimizer.variables)]
         before = [np.array(_array(each), copy=True) for each in variables]
-        why = ""
+        more = why = ""
         try:
-            if optimizer is not None and not WHY_NOT and (is_zipfile(path) or path.name.endswith(".weights.h5")):
-                why = optimizer_mismatch(model, path)
-            if not why:
+            if not WHY_NOT and (is_zipfile(path) or path.name.endswith(".weights.h5")):
+                more = keras_file.weights_of_other_layers(model, path) if model.built else ""
+                why = "" if more or optimizer is None else optimizer_mismatch(model, path)
+            if not more and not why:
                 model.load_weights(str(path))
         except BaseException as error:
             for variable, value in zip(variables, before, strict=True):
@@ -192,6 +203,11 @@ class KerasSubject:
             first = str(error).partition("\n")[0][:MESSAGE]  # Keras lists every layer below
             reason = f"another model's, or not a Keras file: {type(error).__name__}: {first}"
             raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
+        if more:
+            raise CheckpointError(
+                f"{str(path)!r} does not fit this model, and nothing was changed; the file has more weights: "
+                f"{more[:MESSAGE]}; give this model the layers that it had when the file was saved"
+            )
         if why:
             raise CheckpointError(
                 f"{str(path)!r} does not fit: {why}; to begin with its weights alone, call "
@@ -284,6 +300,10 @@ class KerasSubject:
             SettingsError: A rate cannot be set, or the variable's data type cannot represent the change.
         """
         set_rates(self.model, rates)
+
+    def optimizer_options(self) -> Mapping[str, Any]:
+        """Return the options of the optimizers except learning rates, named as the rates are."""
+        return options_of(self._model)
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """Return the direction of the metric object that logs under this name; losses are to be minimized."""

@@ -97,6 +97,22 @@ def set_rate(estimator: Any, value: float) -> None:
             raise SettingsError(f"{type(rate.owner).__name__}.{rate.names[0]} stayed {rate.value} when set to {wanted}")
 
 
+def options_of(estimator: Any) -> dict[str, Any]:
+    """Return the parameters of an estimator except learning rates, by scikit-learn's names for them.
+
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> options = options_of(SGDClassifier(eta0=0.1, alpha=0.5))
+    >>> options["alpha"], "eta0" in options
+    (0.5, False)
+    """
+    parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name.rpartition("__")[2] not in PARAMETERS or isinstance(value, str)
+    }
+
+
 def _rate(estimator: Any) -> EstimatorLearningRate | str:
     name = type(estimator).__name__
     optimizer = getattr(estimator, "_optimizer", None)

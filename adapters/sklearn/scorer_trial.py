@@ -15,14 +15,20 @@ import numpy as np
 from trainbus import SettingsError
 from trainbus.metrics.running_means import RunningMeans
 
-from .estimators import final_estimator, fit_batch
+from .estimators import final_estimator, fit_batch, trains_by_column
 from .pipeline import fit_steps
 from .rows import Rows
 from .scoring import Metrics, Scoring
 
 
 def try_scorers(
-    estimator: Any, scoring: Scoring, data: Sequence[Rows], batch_size: int, options: Mapping[str, Any]
+    estimator: Any,
+    scoring: Scoring,
+    data: Sequence[Rows],
+    batch_size: int,
+    options: Mapping[str, Any],
+    *,
+    complete: bool = True,
 ) -> None:
     """Call each scorer on a copy of the estimator that was trained on a few rows.
 
@@ -35,6 +41,8 @@ def try_scorers(
         data: The rows to score on; the copy learns from the first.
         batch_size: The number of rows of a batch.
         options: Options of the estimator's ``partial_fit``.
+        complete: Whether these are all rows. If not, they may lack labels that others have: a scorer that fails is then
+            called with rows to which all labels are assigned.
 
     Raises:
         SettingsError: A scorer fails or does not return a number; the message names it.
@@ -62,7 +70,8 @@ the following attributes: predict_proba; choose another scorer
             for name, scorer in _by_name(scoring).items():
                 metrics = Metrics(trial, scorer)
                 for rows, (X, y, _) in zip(data, few, strict=True):
-                    _try_scorer(name, metrics, [(X, y), (rows.X, rows.y)])
+                    labelled = [] if complete else _with_every_label(estimator, rows, options)
+                    _try_scorer(name, metrics, [(X, y), (rows.X, rows.y), *labelled])
     finally:
         np.random.set_state(random)  # noqa: NPY002
 
@@ -87,6 +96,17 @@ def _try_scorer(name: str, metrics: Metrics, attempts: Sequence[tuple[Any, Any]]
             return
     kind, why = type(final_estimator(metrics.estimator)).__name__, str(problem).rstrip(".")
     raise SettingsError(f"scoring: {name} cannot score this {kind}: {why}; choose another scorer")
+
+
+def _with_every_label(estimator: Any, rows: Rows, options: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Return rows to which each label is assigned at least twice; nothing if the rows have no single labels."""
+    by_column, dimensions = trains_by_column(estimator), np.ndim(rows.y)
+    if "classes" not in options or dimensions != (2 if by_column else 1):
+        return []
+    labels = [np.asarray(each) for each in (options["classes"] if by_column else [options["classes"]])]
+    numbers = np.arange(2 * max(map(len, labels)))
+    y = np.column_stack([each[numbers % len(each)] for each in labels])
+    return [(rows.take(numbers % len(rows))[0], y if by_column else y[:, 0])]
 
 
 def _few(rows: Rows, batch_size: int, *, labelled: bool) -> np.ndarray[Any, Any]:

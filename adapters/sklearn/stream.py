@@ -26,9 +26,9 @@ from .scoring import Scoring
 from .subject import SklearnSubject
 
 Stream = Iterable[Any] | Callable[[], Iterable[Any]]
-_TRIAL_ROWS = 32
-"""Rows of validation data in memory from which a copy learns, on which each scorer is tried."""
 """Batches, each X, ``(X, y)`` or ``(X, y, sample_weight)``; or a function that returns them for each epoch."""
+_TRIAL_ROWS = 32
+"""Rows from which a copy learns, on which each scorer is tried."""
 
 
 @checked("partial_fit_stream")
@@ -65,7 +65,8 @@ def partial_fit_stream(
         validation_data: ``(X, y)`` in memory, or a stream of batches. A stream's metrics are means over the rows. This
             is exact for the loss and accuracy, but not for scores such as the area under a curve.
         validation_freq: As in ``partial_fit``.
-        scoring: As in ``partial_fit``.
+        scoring: As in ``partial_fit``. Without validation data in memory, each scorer is called on a few rows of the
+            first batch, before a batch is trained on.
         callbacks: As in ``trainbus.Run``.
         verbose: As in ``trainbus.Run``.
         resume: As in ``trainbus.Run``. In the middle of an epoch, batches that were trained on are read and skipped.
@@ -99,6 +100,7 @@ def partial_fit_stream(
         _check_stream("validation_data", validation_data, epochs)
     options = _class_options(estimator, classes)
     weighs = accepts(estimator, "sample_weight")
+    untried = scoring is not None and not in_memory and (train_metrics or validation_data is not None)
     if in_memory:
         try_scorers(estimator, scoring, [_rows("validation_data", estimator, validation_data)], _TRIAL_ROWS, options)
 
@@ -116,6 +118,9 @@ def partial_fit_stream(
                 rows = _rows("a batch", estimator, batch)
                 if rows.sample_weight is not None and not weighs:
                     raise unsupported_option(estimator, "sample_weight")
+                if untried:
+                    untried = False
+                    try_scorers(estimator, scoring, [rows], _TRIAL_ROWS, options, complete=False)
                 if train_metrics:
                     _log(run, subject, rows)
                 fit_batch(estimator, transformed(estimator, rows.X), rows.y, rows.sample_weight, options)

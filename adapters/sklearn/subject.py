@@ -22,7 +22,7 @@ from trainbus.storage.atomic_file import reading
 from .activations import activations, has_layers
 from .estimators import describe, final_estimator, leaf_estimators, weights
 from .graph import estimator_nodes
-from .learning_rates import rate_of, set_rate
+from .learning_rates import options_of, rate_of, set_rate
 from .pipeline import adopt_state
 from .scoring import Metrics, Scoring
 
@@ -150,6 +150,10 @@ class SklearnSubject:
             if name != "learning_rate":
                 raise SettingsError(f"{name!r} is not a learning rate of an estimator; its only one is 'learning_rate'")
             set_rate(self.estimator, value)
+
+    def optimizer_options(self) -> Mapping[str, Any]:
+        """Return the parameters of the estimator except learning rates, by scikit-learn's names for them."""
+        return options_of(self.estimator)
 
     def weights(self) -> Iterable[tuple[str, np.ndarray[Any, Any]]]:
         """Return the fitted arrays, those of inner estimators under names such as "estimators_/0/coef_"."""

@@ -11,7 +11,7 @@ import copy
 import gc
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -68,15 +68,33 @@ def named_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, GroupLearningR
     else its number.
     """
     rates: dict[str, GroupLearningRate] = {}
+    for where, optimizer, index in _named_groups(optimizers):
+        # Rprop reads its rate once, then adapts a separate step size for every weight
+        if optimizer.param_groups[index].get("lr") is not None and not isinstance(optimizer, torch.optim.Rprop):
+            rates[first_free(f"learning_rate{where}", rates)] = GroupLearningRate(optimizer, index)
+    return {"learning_rate": next(iter(rates.values()))} if len(rates) == 1 else rates
+
+
+def named_options(optimizers: Mapping[str, Optimizer]) -> dict[str, Any]:
+    """Return all options of parameter groups except learning rates, such as "weight_decay", named as the rates are."""
+    options: dict[str, Any] = {}
+    for where, optimizer, index in _named_groups(optimizers):
+        group = optimizer.param_groups[index]
+        # Rprop's rate is its first step size
+        own = {"params", "name", *SCHEDULE_KEYS, *(() if isinstance(optimizer, torch.optim.Rprop) else ("lr",))}
+        for key, value in group.items():
+            if key not in own:
+                options[first_free(f"{key}{where}", options)] = value
+    return options
+
+
+def _named_groups(optimizers: Mapping[str, Optimizer]) -> Iterator[tuple[str, Optimizer, int]]:
+    """Yield each parameter group, with "/<optimizer>/<group>" as far as there are several of them."""
     for name, optimizer in optimizers.items():
         groups = optimizer.param_groups
         for index, group in enumerate(groups):
-            # Rprop reads its rate once, then adapts a separate step size for every weight
-            if group.get("lr") is not None and not isinstance(optimizer, torch.optim.Rprop):
-                parts = [name] * (len(optimizers) > 1) + [str(group.get("name", index))] * (len(groups) > 1)
-                full = "/".join(["learning_rate", *parts])
-                rates[first_free(full, rates)] = GroupLearningRate(optimizer, index)
-    return {"learning_rate": next(iter(rates.values()))} if len(rates) == 1 else rates
+            parts = [name] * (len(optimizers) > 1) + [str(group.get("name", index))] * (len(groups) > 1)
+            yield "".join(f"/{part}" for part in parts), optimizer, index
 
 
 def set_rates(optimizers: Mapping[str, Optimizer], schedulers: Mapping[str, Any], rates: Mapping[str, float]) -> None:

@@ -38,7 +38,7 @@ from .components import TrainingComponents, by_name, optimizers_by_name
 from .inspection.gradients import hold_gradients, why_no_gradients
 from .inspection.module_graph import module_nodes
 from .inspection.probe import Probe, outputs
-from .learning_rates import named_rates, set_rates, what_changes, why_not_settable
+from .learning_rates import named_options, named_rates, set_rates, what_changes, why_not_settable
 from .metric_directions import declared_direction, declares_directions
 from .rate_tracker import RateTracker
 from .sharding import is_fsdp1, is_sharded
@@ -68,7 +68,8 @@ class TorchSubject:
             and an unlisted one would undo a learning rate that ReduceLROnPlateau has cut.
         scaler: The GradScaler of mixed precision; several in the same forms.
         extra: Name to any other object with ``state_dict`` and ``load_state_dict`` that a checkpoint should hold, such
-            as averaged weights or a loss with weights. Loaders that ``run.batches`` iterates need not be listed.
+            as averaged weights or a loss with weights; a file of weights alone does not hold them. Loaders that
+            ``run.batches`` iterates need not be listed.
         probe: Data for the activations and the graph that TensorBoard shows: a loader of batches, such as the
             validation's, or tensors. Running it has no side effects. The signature of ``forward`` decides what the
             model gets of a batch: the first elements of a tuple, as many as it requires, or arguments by name of a
@@ -223,9 +224,9 @@ class TorchSubject:
         """Return a copy of the weights and of the state of ``extra`` in main memory, for a model on any device."""
         return self._state.snapshot()
 
-    def snapshot_needs_complete_file(self) -> bool:
-        """Return whether there are objects in ``extra``, which are restored with the weights."""
-        return bool(self.extra)
+    def left_out_of_weights(self) -> Sequence[str]:
+        """Return the objects in ``extra``: they are restored with the best weights, and no file of weights has them."""
+        return [f"extra {name!r}" for name in self.extra]
 
     def restore(self, snapshot: Snapshot) -> None:
         """Fill the model's tensors in place, since optimizers hold references to them, and restore ``extra``.
@@ -282,6 +283,10 @@ class TorchSubject:
     def what_changes(self, name: str) -> str:
         """Return in words what else may have changed a rate: schedulers that were not given, or the loop."""
         return what_changes(self.optimizers, self._rates.schedulers())
+
+    def optimizer_options(self) -> Mapping[str, Any]:
+        """Return the options of all parameter groups except learning rates, named as the rates are."""
+        return named_options(self.optimizers)
 
     @checked("replace", "give schedulers by name: replace(optimizer, scheduler=scheduler)")
     def replace(

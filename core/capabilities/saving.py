@@ -55,8 +55,11 @@ class SavesSomeInBackground(Protocol):
 class SnapshotsMore(Protocol):
     """A subject whose snapshots hold more than its files of weights, such as averages of the weights."""
 
-    def snapshot_needs_complete_file(self) -> bool:
-        """Return whether only a complete file holds a complete snapshot."""
+    def left_out_of_weights(self) -> Sequence[str]:
+        """Return in words, such as "extra 'average'", what only a complete file holds of a snapshot; empty if nothing.
+
+        ``save_weights_only=True`` leaves it out, which a run reports.
+        """
         ...
 
 

@@ -30,6 +30,18 @@ class HasLearningRate(Protocol):
 
 
 @runtime_checkable
+class HasOptimizerOptions(Protocol):
+    """A subject whose script gives options besides learning rates, which a resume may replace."""
+
+    def optimizer_options(self) -> Mapping[str, Any]:
+        """Return name to present value of the options that decide how the weights are updated, such as weight decay.
+
+        Learning rates are not among them. Values that are not numbers, text, None or lists of these are ignored.
+        """
+        ...
+
+
+@runtime_checkable
 class TracksLearningRate(Protocol):
     """A subject that can detect when its learning rates are used, and knows the schedules that change them."""
 

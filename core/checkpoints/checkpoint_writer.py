@@ -248,7 +248,7 @@ class CheckpointWriter:
 
     @property
     def _snapshots_more(self) -> bool:
-        return has(self._subject, SnapshotsMore) and self._subject.snapshot_needs_complete_file()
+        return has(self._subject, SnapshotsMore) and bool(self._subject.left_out_of_weights())
 
     def _holds_snapshot(self, *, weights_only: bool) -> bool:
         """Return whether such a checkpoint holds the complete snapshot of the same moment."""

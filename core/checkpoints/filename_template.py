@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +123,22 @@ def _formatted(value: Any, form: str) -> str:
     return format(value, form)
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, Any], report: Callable[[str], object] | None = None) -> str:
     """Return the template with each field replaced by its value.
 
     The path stays in the directory that the template names. In values, separators and unprintable characters become
     "_", and so do dots that alone would form a part of the path. If a value makes a part too long, the part is
     shortened and gets a digest that makes it unique. A reserved name gets a leading "_".
 
+    Args:
+        template: The template.
+        values: Name to value of each field.
+        report: Is called with one line for a number that does not fit its format, such as a fraction in a format of
+            integers; the path then has it without a format. None raises an error instead.
+
     Raises:
         MissingMetric: A field names no known value; the message has the nearest name.
-        SettingsError: A value does not fit its format.
+        SettingsError: A value does not fit its format, and there is no ``report``.
 
     >>> render("m-{epoch:02d}-{val_loss:.2f}.pt", {"epoch": 3, "val_loss": 0.123})
     'm-03-0.12.pt'
@@ -151,9 +157,11 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         try:
             text = _formatted(values[name], form)
         except (TypeError, ValueError, OverflowError):
-            raise SettingsError(
-                f"{template!r}: {match[0]} does not fit {values[name]!r}; write {{{field}:.4f}} for any number"
-            ) from None
+            problem = f"{template!r}: {match[0]} does not fit {values[name]!r}; write {{{field}:.4f}} for any number"
+            if report is None:
+                raise SettingsError(problem) from None
+            report(problem)
+            text = _formatted(values[name], "")
         return "".join(each if each.isprintable() and each not in _FORBIDDEN else "_" for each in text)
 
     # values contain no separators, so the parts correspond; only parts with a field can differ

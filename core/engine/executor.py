@@ -184,11 +184,16 @@ class Executor:
         why = f"{str(directory)!r}, or its lock file, was removed during the run, and is made again"
         self._failures.record("checkpoints", CheckpointError(why), lost)
 
-    def prune_snapshots(self) -> None:
-        """Delete the files of snapshots and histories that no checkpoint names; call this when the run is over."""
+    def prune_snapshots(self, others: Iterable[Location] = (), *, over: bool) -> None:
+        """Delete the files of snapshots that no checkpoint and no slot names; when over, also the unnamed histories.
+
+        Args:
+            others: Checkpoints in other directories that may name some.
+            over: Whether the run is over, so that its slots need no files.
+        """
         try:
-            self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), over=True)
-            for directory in self.writer.directories:
+            self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), others, over=over)
+            for directory in self.writer.directories if over else ():
                 self._prune_histories(directory)
         except OSError as error:
             self._tolerate("snapshots", f"files that deleted checkpoints have named could not be deleted: {error}")

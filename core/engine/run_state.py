@@ -68,6 +68,8 @@ class RunState:
         """The running means of the current epoch."""
         self.script_learning_rates: Mapping[str, float] = {}
         """The rates that the script had set before the run began."""
+        self.script_options: Mapping[str, str] = {}
+        """The optimizer options that the script had set before the run began, as text."""
         self.learning_rates: Mapping[str, float] = {}
         """The learning rates of the first weight update of the current epoch, or of its beginning before that."""
         self.metrics: Mapping[str, Any] = {}

@@ -19,6 +19,7 @@ from ..resume.end_record import EndRecord
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.run_history import RunHistory, storable
+from ..resume.script_options import options_of
 from ..resume.serialization import compress_log, to_json_data
 from ..resume.state import CheckpointState, PluginState, Position, RankState, RateChange
 from ..storage.paths import Location
@@ -182,6 +183,8 @@ class StateCollector:
             decision=[action_to_json(each) for each in decision if not state.interrupted],
             learning_rates=dict(subject.learning_rates()) if has(subject, HasLearningRate) else {},
             script_learning_rates=dict(state.script_learning_rates),
+            options=options_of(subject),
+            script_options=dict(state.script_options),
             rate_changes=self._rate_changes(),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],

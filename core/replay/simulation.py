@@ -247,4 +247,4 @@ def _file_name(template: str, recording: Recording, index: int) -> str:
         if name not in values:
             value = _value_at(recording, resolve(name, recording.metrics), index)
             values[name] = nan if value is None else value
-    return render(template, values)
+    return render(template, values, lambda _: None)  # as in a run, which reports a value that does not fit its format

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ..callback import Callback
-from ..capabilities import HasLearningRate, HasRunState, HasStateDict, Restorable, Saveable, Snapshotable, has, missing
+from ..capabilities import (
+    HasLearningRate,
+    HasRunState,
+    HasStateDict,
+    Restorable,
+    Saveable,
+    Snapshotable,
+    SnapshotsMore,
+    has,
+    missing,
+)
 from ..checkpoints import Checkpoint, local_copy, read
 from ..checkpoints.collective_commit import RANK_FILE
 from ..checkpoints.history_log import history_file
@@ -29,6 +39,7 @@ from .matching import match_plugins
 from .owned_files import OwnedFiles
 from .rng_state import preserved_rng, restore_rng_state
 from .run_history import Followed, Past, checked_epoch, read_past
+from .script_options import options_of, report_script_options
 from .script_rates import apply_script_rates, rates_of
 from .serialization import from_json_data
 from .state import CheckpointState, Position, RankState
@@ -57,6 +68,7 @@ class Resumable(Protocol):
     learning_rates: Mapping[str, float]
     validated: bool
     script_learning_rates: Mapping[str, float]
+    script_options: Mapping[str, str]
 
     def restore_counters(self, step: int, trained_batches: int) -> None:
         """Set the weight updates of the run, and how many batches of the current loop were trained on."""
@@ -108,6 +120,7 @@ class Resumption:
         self._plugins = plugins
         self._rates = rates
         self._script_rates: Mapping[str, float] = {}
+        self._script_options: Mapping[str, str] = {}
         self._match = match_plugins(self.state.plugins, plugins, callbacks, subject)
         self._owned = OwnedFiles.of(callbacks.values(), subject)
         self._of_plain_plugins = self._owned.and_directory(checkpoint.path.parent)
@@ -211,7 +224,7 @@ class Resumption:
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert has(subject, Restorable)
-        path, script_rates = self.checkpoint.path, rates_of(subject)
+        path, script_rates, script_options = self.checkpoint.path, rates_of(subject), options_of(subject)
         try:
             self._load(subject, snapshots)
         except Exception as error:
@@ -222,13 +235,19 @@ class Resumption:
             snapshots.bring_into(directory, unless=self._owned.holds, linked=self._leads)
         snapshots.link_to(self.checkpoint, directory=directory, linked=self._leads)
         if self.checkpoint.entry.weights_only:
-            LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning", path)
+            more = subject.left_out_of_weights() if has(subject, SnapshotsMore) else ()
+            also = f", also {', '.join(more)}" if more else ""
+            LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning%s", path, also)
             if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
                 known = subject.learning_rates()
                 rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}
                 subject.set_learning_rates(rates)
         before = self.state.script_learning_rates
-        self._script_rates = apply_script_rates(subject, before, script_rates, self._rates, partial(self._warn, "%s"))
+        warn = partial(self._warn, "%s")
+        self._script_rates = apply_script_rates(subject, before, script_rates, self._rates, warn)
+        self._script_options = report_script_options(
+            subject, self.state.script_options, self.state.options, script_options, warn
+        )
 
     def restore_run(self, run: Resumable) -> None:
         """Restore the data of the run."""
@@ -241,7 +260,7 @@ class Resumption:
         run.extremes = known_epochs(past.epochs)
         run.metrics = past.epochs[-1][1] if past.epochs else {}
         run.stop_actions += [each for each in self._stops if isinstance(each, Stop) and self._still_valid(each)]
-        run.script_learning_rates = self._script_rates
+        run.script_learning_rates, run.script_options = self._script_rates, self._script_options
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)

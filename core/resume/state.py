@@ -134,6 +134,10 @@ class CheckpointState(BaseModel):
     """The learning rates at the time of the save."""
     script_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The rates that the script had set before the run began, or has changed since."""
+    options: dict[str, str] = Field(default_factory=dict[str, str])
+    """The optimizer options at the time of the save, as text."""
+    script_options: dict[str, str] = Field(default_factory=dict[str, str])
+    """The optimizer options that the script had set before the run began, as text."""
     rate_changes: list[RateChange] = Field(default_factory=list[RateChange])
     """The changes of rates of which it is not yet known whether they act."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])

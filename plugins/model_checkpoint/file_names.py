@@ -8,6 +8,7 @@ from typing import Any
 
 from trainbus import Run
 from trainbus.checkpoints.filename_template import render, sibling_path, template_fields
+from trainbus.failures import LOG
 from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.scalars import is_missing
 
@@ -28,6 +29,8 @@ class FileNames:
         """The metrics of the template that were logged at least once."""
         self.checked = False
         """Whether the template was filled with all of its metrics, so that all fields are valid."""
+        self.reported = False
+        """Whether a value that does not fit its format was reported."""
 
     def fixed(self, stem: str) -> str:
         """Return the path of a file with a fixed name."""
@@ -37,11 +40,11 @@ class FileNames:
         """Return the path for the present epoch and step.
 
         A metric becomes NaN if only an earlier epoch has logged it, if it was logged as None, or if it is a ``val_``
-        metric and the epoch had no validation.
+        metric and the epoch had no validation. A value that does not fit the format of its field is reported once, and
+        the path has it without a format: a model that was trained must be saved.
 
         Raises:
             MissingMetric: A field names a metric that was never logged.
-            SettingsError: A value does not fit the format of its field.
         """
         values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
         for name in self.metrics:
@@ -50,6 +53,20 @@ class FileNames:
                 self.seen.add(name)
             elif logged or name in self.seen or (is_validated(name) and not run.state.validates(run.epoch)):
                 values[logged or name] = nan
-        path = render(self.template, values)
+        path = render(self.template, values, self._report)
         self.checked = self.seen.issuperset(self.metrics)
         return path
+
+    def check_history(self, run: Run) -> None:
+        """Report values of earlier epochs that do not fit their formats, before a resumed run trains."""
+        for _, metrics in run.state.epoch_metrics if self.metrics else ():
+            known = {name: metrics.get(logged) for name in self.metrics if (logged := resolve(name, metrics))}
+            if len(known) == len(self.metrics) and not any(map(is_missing, known.values())):
+                render(self.template, {**known, "epoch": 1, "batch": 1, "step": 1}, self._report)
+
+    def _report(self, problem: str) -> None:
+        if not self.reported:
+            self.reported = True
+            LOG.warning(
+                "ModelCheckpoint: filepath=%s; until then, the name of the file has it without a format", problem
+            )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
-from trainbus.capabilities import Saveable
+from trainbus.capabilities import Saveable, SnapshotsMore, has
 from trainbus.decision import NOTHING
 from trainbus.failures import LOG
 from trainbus.metrics.names import resolve
@@ -47,9 +47,16 @@ class Saver:
         """Prepare for the run."""
         settings, subject = self.settings, run.subject
         assert isinstance(subject, Saveable)
+        more = subject.left_out_of_weights() if settings.save_weights_only and has(subject, SnapshotsMore) else ()
+        if more:
+            LOG.warning(
+                "ModelCheckpoint: save_weights_only=True leaves out %s; save_weights_only=False saves it too",
+                ", ".join(more),
+            )
         template = settings.template_for(subject)
         suffixes = subject.suffixes(weights_only=settings.save_weights_only)
         self.names = FileNames(template, max((each for each in suffixes if template.endswith(each)), key=len))
+        self.names.check_history(run)
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         self.selection = Selection(settings, monitor)
         self.first = run.epoch, run.step

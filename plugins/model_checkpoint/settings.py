@@ -54,7 +54,8 @@ class CheckpointSettings(MonitoredCallback):
     """Path or URL of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch}
     and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
     "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain any character except braces, as in "{val/mAP@0.50:.2f}";
-    the text after the last colon is the number format. Values cannot change the directory that the path names."""
+    the text after the last colon is the number format. A value that does not fit it, such as a fraction for ":03d", is
+    reported once, and the name has it without a format. Values cannot change the directory that the path names."""
     save_best_only: bool = False
     """Whether to save a model only if its monitored metric is better than all before it."""
     save_weights_only: bool = False

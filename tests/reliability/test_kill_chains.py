@@ -26,11 +26,11 @@ def deaths(*commits: int) -> list[Death]:
     "chain",
     [
         deaths(5, 1),  # after `last` of an epoch, then after the rest of that decision
-        deaths(2, 1, 1),
+        pytest.param(deaths(2, 1, 1), marks=pytest.mark.exhaustive),
         deaths(15, 1),  # in the last epoch, which nothing trains after
-        deaths(16),
+        pytest.param(deaths(16), marks=pytest.mark.exhaustive),
         deaths(17),  # after the file of the end
-        deaths(15, 1, 1),
+        pytest.param(deaths(15, 1, 1), marks=pytest.mark.exhaustive),
         [Death("before", 147), Death("after", 7)],
         [*deaths(17), Death("before", 4)],
         pytest.param(deaths(3, 1), marks=pytest.mark.exhaustive),
@@ -57,9 +57,10 @@ def test_a_second_death_after_any_commit_of_a_resume_changes_nothing(commits: in
         assert line.differences(deaths(commits, second))[0] == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("suffix", "background"),
-    [pytest.param(*case, marks=[] if case == (".pt", True) else pytest.mark.exhaustive) for case in CASES],
+    CASES,
 )
 def test_random_chains_change_nothing(suffix: str, background: bool) -> None:
     """Of each format, while the training waits and in the background."""

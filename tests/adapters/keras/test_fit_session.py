@@ -6,7 +6,8 @@ import gc
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import EventRecorder, RecordedEvent
 
 from .fits import BATCHES, EPOCHS, AtEpochEnd, KerasRaises, X, Y, described, fit, line
+from .own_optimizer import OwnOptimizer
 
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
@@ -91,30 +93,10 @@ def test_a_skipped_update_is_no_step() -> None:
     assert steps[-1] == int(optimizer.iterations) < 5
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="a train step written for torch")
 @pytest.mark.parametrize("hooks", [EPOCHS, BATCHES])
 def test_a_train_step_with_other_optimizers(hooks: tuple[str, ...]) -> None:
     """If the compiled optimizer is not used, as in a GAN, each batch is a step."""
-
-    class Adversary(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.dense = keras.layers.Dense(1)
-            self.mine = keras.optimizers.SGD(0.1)
-
-        def call(self, x: Any) -> Any:
-            return self.dense(x)
-
-        def train_step(self, data: Any) -> dict[str, Any]:
-            x, y = data
-            self.zero_grad()
-            loss = keras.ops.mean((self(x) - y) ** 2)
-            loss.backward()
-            variables = self.trainable_variables
-            self.mine.apply([each.value.grad for each in variables], variables)
-            return {"d_loss": loss}
-
-    model, recorder = Adversary(), EventRecorder(*hooks)
+    model, recorder = OwnOptimizer(metric="d_loss"), EventRecorder(*hooks)
     model.compile()
     fit(model, [KerasCallback(recorder)], epochs=2)
     assert recorder.of("on_epoch_end", "batch", "step") == [(4, 5), (4, 10)]
@@ -292,7 +274,6 @@ def test_the_model_is_restored_after_a_fit() -> None:
     assert model.train_function is before
 
 
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tf.data makes another error of it")
 def test_an_interrupted_fit_releases_its_directory_to_the_next() -> None:
     """A fit that Ctrl-C ended in its data, whose traceback is still held, leaves its directory to others."""
 
@@ -301,13 +282,14 @@ def test_an_interrupted_fit_releases_its_directory_to_the_next() -> None:
             yield X[:2], Y[:2]
         raise KeyboardInterrupt("in the data")
 
-    with pytest.raises(KeyboardInterrupt) as held:
+    # tf.data makes an error of its own of it
+    with pytest.raises(Exception if BACKEND == "tensorflow" else KeyboardInterrupt, match="in the data") as held:
         dead = KerasCallback(ModelCheckpoint("runs/best"))
         line().fit(dying(), steps_per_epoch=50, verbose=0, shuffle=False, callbacks=[dead])
     cb = KerasCallback(ModelCheckpoint("runs/best"))
     fit(line(), [cb], epochs=1)
 
-    assert held.value.args == ("in the data",)
+    assert held.value.__traceback__ is not None
     assert [path.name for path in cb.run.result.checkpoints] == ["best.keras"]
 
 
@@ -370,6 +352,76 @@ def test_a_training_that_keras_backs_up_continues(order: int, broken_after: int)
     fit(model, callbacks(), epochs=4)
 
     assert ears.of("on_epoch_begin", "epoch") == list(range(broken_after + 1, 4))
+
+
+COMPILED: dict[str, dict[str, Any]] = {
+    "a loss": {},
+    "a metric": {"metrics": ["mae"]},
+    "metrics": {"metrics": ["mae", "mse", "cosine_similarity"]},
+    "a metric with a state of its own": {"metrics": ["RootMeanSquaredError"]},
+    "a weighted metric": {"weighted_metrics": ["mae"]},
+    "run eagerly": {"metrics": ["mae"], "run_eagerly": True},
+    "several steps at once": {"metrics": ["mae"], "steps_per_execution": 2},
+}
+
+
+class Unbuilt(keras.Model):  # type: ignore[misc]
+    """A model whose layers have no weights before ``fit``."""
+
+    def __init__(self, *layers: Any) -> None:
+        super().__init__()
+        self.parts = [*layers, keras.layers.Dense(1)]
+
+    def call(self, x: Any) -> Any:
+        for each in self.parts:
+            x = each(x)
+        return x
+
+
+UNBUILT: dict[str, Callable[[], Any]] = {
+    "one layer": Unbuilt,
+    "several layers": lambda: Unbuilt(keras.layers.Dense(3), keras.layers.Dense(2)),
+    "normalization": lambda: Unbuilt(keras.layers.Dense(3), keras.layers.BatchNormalization()),
+    "a model inside": lambda: Unbuilt(Unbuilt(keras.layers.Dense(3))),
+    "no inputs given": lambda: keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(1)]),
+}
+
+
+@pytest.mark.parametrize("name", UNBUILT)
+@pytest.mark.parametrize(("data", "step"), [("array", 2), ("generator", 5)])
+def test_a_model_that_fit_builds_is_resumed(name: str, data: str, step: int) -> None:
+    """Its weights are loaded although its first step has not made them yet."""
+
+    def train(**options: Any) -> tuple[Any, ...]:
+        keras.utils.set_random_seed(1)
+        model, bus = UNBUILT[name](), KerasCallback(ModelCheckpoint("run/{step}", save_freq=step), **options)
+        model.compile("adam", "mse", metrics=["mae"])
+        given = {} if data == "array" else {"x": batches(), "y": None, "batch_size": None, "steps_per_epoch": 5}
+        fit(model, [bus], epochs=2, shuffle=False, **given)
+        return bus.run.history, [each.tolist() for each in model.get_weights()]
+
+    unbroken = train()
+
+    assert train(resume=Path(f"run/{step}.keras")) == unbroken
+
+
+@pytest.mark.parametrize("step", [4, 7])
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_resume_in_mid_epoch_equals_the_unbroken_fit(name: str, step: int) -> None:
+    """The metrics are those of the whole epoch, however many batches are skipped before they are built."""
+    if name == "several steps at once" and BACKEND == "torch":
+        pytest.skip("Keras on torch has no steps_per_execution")
+
+    def train(**options: Any) -> tuple[Any, ...]:
+        model = line(keras.optimizers.Adam(0.1), **COMPILED[name])
+        bus = KerasCallback(ModelCheckpoint("run/{step}", save_freq=step), **options)
+        weights = {"sample_weight": np.arange(1.0, 11.0)} if name == "a weighted metric" else {}
+        fit(model, [bus], epochs=2, shuffle=False, **weights)
+        return bus.run.history, [each.tolist() for each in model.get_weights()]
+
+    unbroken = train()
+
+    assert train(resume=Path(f"run/{step}.keras")) == unbroken
 
 
 @pytest.mark.parametrize("broken", [False, True])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,24 +20,30 @@ from trainbus.adapters.shared.torch_store import BoundedStore
 Store = tuple[int, Any]
 
 
+KEEPS = """
+import signal, sys
+import torch.distributed as dist
+store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+print(store.port, flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[tuple[int, int]]:
+    """The number of another process that keeps a store, and its port."""
+    with subprocess.Popen([sys.executable, "-c", KEEPS], stdout=subprocess.PIPE) as keeping:
+        assert keeping.stdout is not None
+        yield keeping.pid, int(keeping.stdout.readline())
+        keeping.kill()
+
+
 @pytest.fixture
-def keeper() -> Iterator[Store]:
-    """Another process that keeps a store, and a connection to it."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-            os.write(writing, str(store.port).encode())
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.close(writing)
-    port = int(os.read(reading, 20))
-    os.close(reading)
+def keeper(process: tuple[int, int]) -> Iterator[Store]:
+    """That process and a connection to its store."""
+    child, port = process
     yield child, dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=60))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    os.kill(child, signal.SIGCONT)
 
 
 def stop(child: int) -> None:
@@ -103,7 +111,7 @@ def test_an_error_of_the_store_is_raised_where_it_was_asked(keeper: Store) -> No
     store = BoundedStore(connection)
     with pytest.raises(ZeroDivisionError):
         store.ask(lambda _: 1 // 0)
-    assert store.ask(lambda store: store.add("number", 2)) == 2
+    assert store.ask(lambda store: store.add("after an error", 2)) == 2
 
 
 def test_a_store_that_is_not_used_any_more_ends_its_thread(keeper: Store) -> None:
@@ -111,7 +119,7 @@ def test_a_store_that_is_not_used_any_more_ends_its_thread(keeper: Store) -> Non
     before = set(threading.enumerate())
     store = BoundedStore(connection)
     (thread,) = set(threading.enumerate()) - before
-    assert store.ask(lambda store: store.add("number", 1)) == 1
+    assert store.ask(lambda store: store.add("before the end", 1)) == 1
     del store
     thread.join(30)
     assert not thread.is_alive()

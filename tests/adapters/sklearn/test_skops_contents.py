@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import make_pipeline
@@ -225,6 +225,7 @@ def changed(found: Any, path: tuple[Any, ...], value: Any) -> Any:
     return found
 
 
+@settings(max_examples=settings().max_examples // 3)  # each in a process of its own
 @given(changes=st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=2))
 def test_any_schema_is_an_estimator_or_is_refused(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     """An honest one with other values at some places: a value or CheckpointError."""

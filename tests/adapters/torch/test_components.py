@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, swa_utils
 
-from trainbus import CheckpointError
+from trainbus import CheckpointError, Run
 from trainbus.adapters.torch import TorchSubject
+from trainbus.plugins import ModelCheckpoint
 
 from .trainings import X, Y, same, tiny
 
@@ -295,3 +296,69 @@ def test_the_state_goes_to_the_parameter_of_its_name(order: tuple[int, int], suf
 
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(optimizer.state[a]["exp_avg"], restored.state[b]["exp_avg"])
+
+
+class Counted:
+    """An object of the user's own with a state."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {"count": 3}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        return dict(self.state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set the state."""
+        self.state = dict(state)
+
+
+EXTRAS: dict[str, Callable[[], dict[str, Any]]] = {
+    "averaged weights": lambda: {"average": swa_utils.AveragedModel(tiny())},
+    "a loss with weights": lambda: {"loss": nn.Linear(1, 1)},
+    "an object of one's own": lambda: {"seen": Counted()},
+    "two": lambda: {"average": swa_utils.AveragedModel(tiny()), "seen": Counted()},
+    "a second model": lambda: {"teacher": tiny("noisy")},
+    "a name with a dot": lambda: {"ema.0": swa_utils.AveragedModel(tiny())},
+}
+"""What users give as ``extra``."""
+
+
+@pytest.mark.parametrize("kind", EXTRAS)
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors", ".dcp"])
+def test_a_file_of_weights_holds_them_alone_and_says_so(
+    kind: str, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The plain state_dict, which any code loads; one line at the begin of the run, one at a resume."""
+
+    def lines() -> list[str]:
+        return [each.getMessage() for each in caplog.records if "extra " in each.getMessage()]
+
+    extra = EXTRAS[kind]()
+    named = ", ".join(f"extra {name!r}" for name in extra)
+    saver = ModelCheckpoint(f"runs/weights{suffix}", save_weights_only=True)
+    model = tiny()
+    with Run(TorchSubject(model, extra=extra), saver) as run:
+        assert lines() == [
+            f"ModelCheckpoint: save_weights_only=True leaves out {named}; save_weights_only=False saves it too"
+        ]
+        for _ in run.epochs(2):
+            run.log(loss=1.0)
+    assert len(lines()) == 1
+    if suffix in (".pt", ".pth"):
+        tiny("mlp").load_state_dict(torch.load(f"runs/weights{suffix}", weights_only=True))
+
+    caplog.clear()
+    with Run(TorchSubject(tiny(), extra=EXTRAS[kind]()), saver, resume=f"runs/weights{suffix}"):
+        pass
+    assert f"everything else starts from the beginning, also {named}" in lines()[0]
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_nothing_is_said_if_nothing_is_left_out(weights_only: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A complete file holds all, and a training without ``extra`` has nothing more."""
+    extra = {} if weights_only else {"average": swa_utils.AveragedModel(tiny())}
+    with Run(TorchSubject(tiny(), extra=extra), ModelCheckpoint("runs/m", save_weights_only=weights_only)) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    assert "leaves out" not in caplog.text

@@ -32,7 +32,7 @@ METHODS = {
     Saveable: {"suffixes", "save"},
     BackgroundSaveable: {"snapshot_writer"},
     SavesSomeInBackground: {"saves_in_background"},
-    SnapshotsMore: {"snapshot_needs_complete_file"},
+    SnapshotsMore: {"left_out_of_weights"},
     Restorable: {"load"},
     Snapshotable: {"snapshot", "restore"},
 }

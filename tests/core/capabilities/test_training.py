@@ -18,6 +18,7 @@ from trainbus import Run, SettingsError, UnknownDirection, hookimpl
 from trainbus.capabilities import (
     HasDirections,
     HasLearningRate,
+    HasOptimizerOptions,
     HasRandomState,
     HasRunState,
     HasStateDict,
@@ -33,6 +34,7 @@ from .declared import assert_takes_declared_arguments, implementers
 
 METHODS = {
     HasLearningRate: {"learning_rates", "set_learning_rates"},
+    HasOptimizerOptions: {"optimizer_options"},
     HasDirections: {"direction_of"},
     HasRandomState: {"random_state", "set_random_state"},
     HasStateDict: {"state_dict", "load_state_dict"},

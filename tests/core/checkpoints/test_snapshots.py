@@ -1,5 +1,7 @@
 """Snapshots that cannot be written next to the checkpoints, or removed from there, cost the training nothing."""
 
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,90 @@ def test_a_run_whose_best_model_is_saved_leaves_no_snapshot(scores: list[float],
     assert not list(Path("run").glob(".trainbus-slot-*"))
     run = train([*scores, 9.0, 9.0], saver, early, resume="run/best.npz")
     assert run.subject.slope == scores.index(min(scores)) + 1
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from trainbus import Run
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.testing import LineSubject
+
+def train(epochs, resume=None, killed_in=None, at=""):
+    if (child := os.fork()) != 0:
+        return os.waitpid(child, 0)
+    early = EarlyStopping(patience=99, restore_best_weights=True)
+    savers = eval(sys.argv[1])
+    subject = LineSubject()
+    with Run(subject, [early, *savers], verbose=0, resume=resume) as run:
+        if at == "begin":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for epoch in run.epochs(epochs):
+            if epoch == killed_in:
+                os.kill(os.getpid(), signal.SIGKILL)
+            subject.slope = subject.slope + 1
+            with run.validation():
+                run.log(loss=[3.0, 2.0, 1.0][min(epoch, 2)] + max(0, epoch - 2))
+            run._life.executor.writer.wait()
+    Path("slope").write_text(str(subject.slope))
+    os._exit(0)
+
+count = lambda: sum(1 for _ in Path().rglob(".trainbus-slot-*"))
+train(6, killed_in=4)
+found = [count()]
+for at in ["begin", "epoch"] * 2:
+    train(6, sys.argv[2], at=at, killed_in=3 if at == "epoch" else None)
+    found.append(count())
+train(6, sys.argv[2])
+print(*found, count(), Path("slope").read_text())
+"""
+"""Trains in processes that are killed; prints the number of snapshot files after each, and the restored slope."""
+
+
+@pytest.mark.parametrize(
+    ("savers", "source", "most"),
+    [
+        ('[ModelCheckpoint("run/best", save_best_only=True, save_on=())]', "auto", 1),
+        pytest.param(
+            '[ModelCheckpoint("run/best", save_best_only=True, save_on=())]', "run", 1, marks=pytest.mark.exhaustive
+        ),
+        pytest.param(
+            '[ModelCheckpoint("run/best", save_best_only=True, save_on=())]',
+            "run/best.npz",
+            1,
+            marks=pytest.mark.exhaustive,
+        ),
+        ('[ModelCheckpoint("run/m-{epoch}", keep=1, save_on=())]', "auto", 1),
+        ('[ModelCheckpoint("run/m-{epoch}", keep_last=1, save_on=())]', "auto", 1),
+        pytest.param(
+            '[ModelCheckpoint("a/best", save_best_only=True), ModelCheckpoint("b/last")]',
+            "auto",
+            2,
+            marks=pytest.mark.exhaustive,
+        ),
+        ('[ModelCheckpoint("run/w", save_best_only=True, save_weights_only=True, save_on=())]', "auto", 1),
+    ],
+)
+def test_resumes_that_are_killed_leave_no_more_files_than_the_run_needs(savers: str, source: str, most: int) -> None:
+    """Each resume gives its slot a new file, and removes those that no checkpoint names."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, savers, source], capture_output=True, text=True, check=True, timeout=120
+    )
+    *found, slope = done.stdout.split()
+    assert max(map(int, found)) <= most
+    assert float(slope) == 3
+
+
+def test_a_snapshot_that_a_checkpoint_elsewhere_names_is_not_removed_by_its_resume() -> None:
+    """The run that resumes writes into the directory of the snapshot only."""
+    early = EarlyStopping(patience=9, restore_best_weights=True)
+    first, second = ModelCheckpoint("a/m-{epoch}", keep_last=1, save_on=()), ModelCheckpoint("b/m", save_on=())
+    train([1.0, 2.0, 3.0], early, first, second)
+    run = train([1.0, 2.0, 3.0, 4.0], early, first, resume="b/m.npz")
+    assert run.subject.slope == 1
+    Path("a/m-4.npz").unlink()
+    again = train([1.0, 2.0, 3.0, 4.0, 5.0], early, first, second, resume="b/m.npz")
+    assert again.subject.slope == 1
 
 
 def test_a_file_that_cannot_be_removed_stays_and_is_reported(caplog: pytest.LogCaptureFixture) -> None:

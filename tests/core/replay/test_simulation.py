@@ -44,3 +44,10 @@ def test_a_rate_at_its_floor_is_not_reduced() -> None:
 
     cuts = [replay([recording(each)], callback).outcomes[0].cuts for each in (with_rate, without)]
     assert [[each.epoch for each in some] for some in cuts] == [[], [1, 2]]
+
+
+def test_a_value_that_does_not_fit_its_format_is_saved_as_in_a_run() -> None:
+    """Under a name without a format, which no other epoch has."""
+    history = {"n": [1.0, 2.5], "val_loss": [2.0, 1.0]}
+    (outcome,) = replay([recording(history)], ModelCheckpoint("{n:03d}")).outcomes
+    assert [each.of for each in outcome.decisions if each.action == "save"] == [0, 1]

@@ -1,6 +1,6 @@
 """Tests of the names of checkpoint files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,56 @@ def test_a_metric_of_any_name_can_be_in_the_name(name: str) -> None:
 
 
 def test_a_metric_that_counts_is_whole_in_the_name() -> None:
-    """Though its mean is a float; a fraction in a format of integers names the way out."""
+    """Though its mean is a float; a metric that cannot count is refused when the callback is made."""
     history = [{"tokens": 512, "errors": 3}, {"tokens": 1024, "errors": 12}]
     names = saved(history, filepath="{tokens}-{errors:03d}")
     assert names == ["512-003.npz", "1024-012.npz"]
-    with pytest.raises(SettingsError, match=r"{errors:03d} does not fit 0.5; write {errors:.4f}"):
-        saved([{"errors": 0.5}], filepath="{errors:03d}")
     with pytest.raises(SettingsError, match=r"{val_loss:03d}: val_loss is not an integer"):
         ModelCheckpoint("{val_loss:03d}")
+
+
+MISFITS: dict[str, tuple[str, list[float], list[str], str]] = {
+    "a fraction at once": ("{n:03d}", [0.5, 2.0], ["0.5", "002"], "{n:03d} does not fit 0.5"),
+    "a fraction later": ("{n:03d}", [1.0, 2.0, 2.5, 3.5], ["001", "002", "2.5", "3.5"], "{n:03d} does not fit 2.5"),
+    "hexadecimal": ("{n:x}", [10.0, 0.25], ["a", "0.25"], "{n:x} does not fit 0.25"),
+    "binary": ("m{n:08b}", [2.0, -1.5], ["m00000010", "m-1.5"], "{n:08b} does not fit -1.5"),
+    "a character": ("m{n:c}", [65.0, 1e9], ["mA", "m1000000000"], "{n:c} does not fit 1000000000.0"),
+    "too large for an exact integer": ("{n:d}", [1.0, 1e20], ["1", "1e+20"], "{n:d} does not fit 1e+20"),
+    "thousands": ("m{n:,d}", [1000.0, 1000.5], ["m1,000", "m1000.5"], "{n:,d} does not fit 1000.5"),
+    "a name with signs": ("{val/n@1:d}", [3.0, 0.1], ["3", "0.1"], "{val/n@1:d} does not fit 0.1"),
+}
+"""A template, the values of its metric, the names of the files, and the report."""
+
+
+@pytest.mark.parametrize("case", MISFITS)
+@pytest.mark.parametrize("options", [{}, {"save_best_only": True, "mode": "max"}, {"keep": 9, "mode": "min"}])
+def test_a_value_that_does_not_fit_its_format_is_saved_and_reported_once(
+    case: str, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The name of a metric need not show whether it is whole; a model that was trained is saved whatever it is."""
+    template, values, names, said = MISFITS[case]
+    if options:
+        options = {**options, "monitor": "score"}
+    metric = "val/n@1" if "@" in template else "n"
+    history = [{metric: value, "score": float(epoch)} for epoch, value in enumerate(values)]
+    assert saved(history, filepath=template, **options) == [f"{name}.npz" for name in names]
+    [line] = [each.getMessage() for each in caplog.records if "does not fit" in each.getMessage()]
+    assert said in line
+    assert f"write {{{metric}:.4f}} for any number" in line
+
+
+def test_a_resumed_run_reports_it_before_it_trains(caplog: pytest.LogCaptureFixture) -> None:
+    """The values of earlier epochs are known then; the run goes on, and finds the files of either name."""
+    callback = ModelCheckpoint("runs/{epoch}-{n:03d}", keep_last=2)
+    scripted([{"n": 1.0}, {"n": 2.5}], callback, LineSubject())
+    assert on_disk("runs") == {"1-001", "2-2.5"}
+    caplog.clear()
+    with Run(LineSubject(), callback, resume="auto") as run:
+        assert "{n:03d} does not fit 2.5; write {n:.4f}" in caplog.text
+        for _ in run.epochs(4):
+            run.log(n=0.25)
+    assert caplog.text.count("does not fit") == 1
+    assert on_disk("runs") == {"3-0.25", "4-0.25"}
 
 
 def test_fixed_names_are_in_a_directory_without_fields() -> None:
@@ -82,8 +124,8 @@ def test_once_all_fields_are_known_only_saved_models_are_named(monkeypatch: pyte
     """A field that nothing logs is found in the first epochs; after that, a model that is not saved needs no name."""
     rendered: list[str] = []
 
-    def counting(template: str, values: Mapping[str, Any]) -> str:
-        rendered.append(render(template, values))
+    def counting(template: str, values: Mapping[str, Any], report: Callable[[str], object]) -> str:
+        rendered.append(render(template, values, report))
         return rendered[-1]
 
     monkeypatch.setattr(file_names, "render", counting)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributed.checkpoint import FileSystemReader, state_dict_saver
 from torch.distributed.checkpoint.metadata import Metadata
@@ -258,6 +258,7 @@ def fragments() -> st.SearchStrategy[bytes]:
     return st.recursive(ATOMS, larger, max_leaves=8)
 
 
+@settings(max_examples=settings().max_examples // 3)  # each in a process of its own
 @given(data=st.data())
 def test_any_pickle_is_an_index_or_is_refused(data: st.DataObject) -> None:
     """Honest ones with a part replaced, and made ones: a value or CheckpointError, and the process stays as it is."""

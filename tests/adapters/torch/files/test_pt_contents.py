@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.adapters.torch.trainings import same
@@ -291,6 +291,7 @@ def fragments() -> st.SearchStrategy[bytes]:
     return st.recursive(ATOMS, larger, max_leaves=8)
 
 
+@settings(max_examples=settings().max_examples // 3)  # each in a process of its own
 @given(data=st.data())
 def test_any_pickle_is_a_state_or_is_refused(data: st.DataObject) -> None:
     """Honest ones with a part replaced, and made ones, packed or not: a value or CheckpointError."""
