@@ -19,7 +19,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -327,8 +327,8 @@ def _valid_records(data: bytes) -> list[Any]:
         if start >= valid or not line.strip():
             continue
         try:
-            record = json.loads(line)
-            kind = record[0] if isinstance(record, list) else None
+            record = _list_in(line)
+            kind = record[0] if record else None
             if not isinstance(kind, str):
                 raise ValueError(f"it begins with {line[:20]!r}")  # noqa: TRY004 - one error for all of them
             valid = int(record[1]) if kind == BACK else valid
@@ -356,3 +356,8 @@ def _write_at(path: Path, position: int, data: bytes) -> None:
             raise OSError(DIFFERS)
     if not position:
         sync(path.parent)
+
+
+def _list_in(line: bytes) -> list[Any]:
+    found: Any = json.loads(line)
+    return cast("list[Any]", found) if isinstance(found, list) else []

@@ -23,8 +23,12 @@ class RequestedState(Protocol):
     requested: str
     interrupted: bool
     stop_actions: list[Stop]
-    files: list[Location]
     epoch: int
+
+    @property
+    def files(self) -> list[Location]:
+        """The checkpoints of the run."""
+        ...
 
     @property
     def step(self) -> int:

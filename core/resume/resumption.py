@@ -60,7 +60,6 @@ class Resumable(Protocol):
     decision_log: list[tuple[int, Decision]]
     file_log: list[tuple[Location, bool]]
     stop_actions: list[Stop]
-    files: list[Location]
     epoch: int
     epochs_started: int
     epochs_finished: int
@@ -69,6 +68,14 @@ class Resumable(Protocol):
     validated: bool
     script_learning_rates: Mapping[str, float]
     script_options: Mapping[str, str]
+
+    @property
+    def files(self) -> list[Location]:
+        """The checkpoints of the run."""
+        ...
+
+    @files.setter
+    def files(self, files: Iterable[Location]) -> None: ...
 
     def restore_counters(self, step: int, trained_batches: int) -> None:
         """Set the weight updates of the run, and how many batches of the current loop were trained on."""
