@@ -119,7 +119,7 @@ class RunState:
         self.file_log += [(path, False) for place, path in before.items() if place not in self._files]
         self.file_log += [(path, True) for place, path in self._files.items() if place not in before]
 
-    def has_file(self, path: str) -> bool:
+    def has_file(self, path: str, /) -> bool:
         """Return whether ``files`` has the file at a path, in whichever form it was given."""
         return self.start.identity(location(path)) in self._files
 

@@ -29,6 +29,7 @@ from trainbus.plugins import ModelCheckpoint
 from trainbus.resume import end_record
 from trainbus.storage.atomic_file import STAGED, remove_debris
 
+from .listing import without_history
 from .peers import PEERS
 from .save_progress import SaveProgress, SaveReporter
 from .subjects import KINDS, Kind, number_in
@@ -142,7 +143,7 @@ def trials(name: str, writer: str, kills: int) -> dict[str, int]:
             counted["debris"] += any(each.name.startswith(STAGED) for each in Path(folder).iterdir())
             remove_debris(Path(folder))
             known = {path.name, manifest_of(path).name, ".trainbus.lock", journal.NAME, end_record.NAME}
-            counted["left after the sweep"] += not {each.name for each in Path(folder).iterdir()} <= known
+            counted["left after the sweep"] += not {*without_history(os.listdir(folder))} <= known
             if not own:
                 clear(Path(folder))
     return {**counted, "kills": kills}

@@ -27,6 +27,8 @@ from trainbus.capabilities import HasLearningRate, HasWeights
 from trainbus.decision import Save, Stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
+from .listing import without_history
+
 EPOCHS = 12
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8]
 """``val_score`` of each epoch, so that everything happens: better, worse, slower, stopped."""
@@ -236,7 +238,7 @@ def suffix(events: list[dict[str, Any]], uninterrupted: list[dict[str, Any]]) ->
 
 def files_in(folder: Path) -> list[str]:
     """Return the files that a run leaves, without its lock and journal."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".trainbus"))
+    return sorted(name for name in without_history(os.listdir(folder)) if not name.startswith(".trainbus"))
 
 
 def killed_and_resumed(

@@ -20,6 +20,7 @@ from trainbus.plugins import Journal, ModelCheckpoint
 from trainbus.storage.directory_lock import LOCK
 
 from .faults import KINDS_OF_FAULTS, SOURCE, Fault, Faults, compiled, run
+from .listing import without_history
 from .subjects import KINDS, Kind, number_in
 
 __all__ = ["FORMATS", "Tally", "main", "tried"]
@@ -126,7 +127,7 @@ def tried(
 
 def _state(kind: Kind, path: Path, whole: set[str]) -> str:
     """The number that all weights have, and the epoch that the manifest has for them; or what is wrong."""
-    debris = set(os.listdir(path.parent)) - whole
+    debris = set(without_history(os.listdir(path.parent))) - whole
     if debris:
         return f"{sorted(debris)} left"
     try:

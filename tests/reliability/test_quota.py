@@ -52,6 +52,7 @@ from trainbus import Run, journal
 from trainbus.plugins import ModelCheckpoint
 from trainbus.checkpoints import read
 from trainbus.storage.directory_lock import LOCK
+from tests.reliability.listing import without_history
 from tests.reliability.subjects import KINDS, number_in
 
 for name in ("line", "torch", "safetensors"):
@@ -66,7 +67,7 @@ for name in ("line", "torch", "safetensors"):
             for epoch in run.epochs(4):
                 run._life.executor.writer.wait()
                 if epoch:
-                    there = set(os.listdir(path.parent)) - {LOCK, journal.NAME}
+                    there = set(without_history(os.listdir(path.parent))) - {LOCK, journal.NAME}
                     seen.append([number_in(kind, path), read(path).epoch, sorted(there)])
                 os.environ.pop("QUOTA", None)
                 if epoch == 1:

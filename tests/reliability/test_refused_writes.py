@@ -16,6 +16,7 @@ from trainbus.plugins import ModelCheckpoint
 from trainbus.resume import end_record
 from trainbus.storage.directory_lock import LOCK
 
+from .listing import without_history
 from .subjects import Kind, number_in
 
 InChild = Callable[[Callable[[], None]], int]
@@ -32,8 +33,8 @@ def save(kind: Kind, path: Path, number: int, mishap: Callable[[], object] = lam
 
 
 def left_in(directory: str = ".") -> list[str]:
-    """Everything but the lock, the journal and the end record."""
-    return sorted(set(os.listdir(directory)) - {LOCK, "journal.jsonl", end_record.NAME})
+    """Everything but the lock, the journal, the history and the end record."""
+    return sorted(set(without_history(os.listdir(directory))) - {LOCK, "journal.jsonl", end_record.NAME})
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])

@@ -27,6 +27,7 @@ from trainbus.storage.paths import Location, location
 from trainbus.testing import EventRecorder, LineSubject
 
 from .kills import BETWEEN, killed, save_with_trainbus
+from .listing import without_history
 from .resuming import Moment, lines, suffix, trained, warm_up
 from .subjects import KINDS, number_in
 
@@ -55,7 +56,11 @@ def train(callbacks: Any, *, epochs: int = 7, **options: Any) -> Run:
 
 
 def files_in(directory: Location) -> list[str]:
-    return sorted(name for name in backend_for(directory).list_names() if not name.startswith((".trainbus", "journal")))
+    return sorted(
+        name
+        for name in without_history(backend_for(directory).list_names())
+        if not name.startswith((".trainbus", "journal"))
+    )
 
 
 def test_the_same_files_are_kept_and_forgotten(directory: Location) -> None:
