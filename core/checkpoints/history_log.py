@@ -19,7 +19,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -359,5 +359,8 @@ def _write_at(path: Path, position: int, data: bytes) -> None:
 
 
 def _list_in(line: bytes) -> list[Any]:
-    found: Any = json.loads(line)
-    return cast("list[Any]", found) if isinstance(found, list) else []
+    match json.loads(line):
+        case [*items]:
+            return items
+        case _:
+            return []
