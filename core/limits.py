@@ -1,4 +1,4 @@
-"""How much a file may hold, whoever wrote it: beyond these limits, each reader raises its error in one line.
+"""How much a file may hold, whatever wrote it: beyond these limits, each reader raises its error in one line.
 
 A file from elsewhere may be damaged, or made to hang or to fill the memory. Readers compare what it declares with these
 limits before they allocate memory for it. The limits are far above what real runs write.

@@ -379,7 +379,7 @@ class Resumption:
         source = action.source
         there = source in self.state.slots or bool(existing([location(source)]))
         if not there:
-            self._warn("%r is not restored again: it is gone", source)
+            self._warn("%r is not restored again: it no longer exists", source)
         return there
 
     def _written_by(self, action: Save) -> Checkpoint | None:

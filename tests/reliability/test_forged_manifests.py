@@ -373,7 +373,7 @@ def test_forged_relative_paths_lead_nowhere_else(
 
 
 def test_a_snapshot_follows_a_run_into_another_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever names a checkpoint elsewhere keeps its snapshots, also after the next resume."""
+    """A run that names a checkpoint elsewhere keeps its snapshots, also after the next resume."""
     monkeypatch.chdir(tmp_path)
     train(2, kept=True)
     moved = [ModelCheckpoint("new/m-{epoch}")]

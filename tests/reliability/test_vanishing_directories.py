@@ -57,7 +57,7 @@ with Run(LineSubject(), ModelCheckpoint({directory!r} + "/m-{{epoch}}"), verbose
 
 @BACKGROUND
 @pytest.mark.parametrize("removed", ["run", "run/.trainbus.lock", "deep/er/run"])
-def test_a_removed_directory_is_made_again_and_what_is_lost_is_told(removed: str, background: bool | None) -> None:
+def test_a_removed_directory_is_made_again_and_what_is_lost_is_reported(removed: str, background: bool | None) -> None:
     """Later checkpoints, the whole journal and the lock are there; one failure names the files that are lost."""
     directory = removed.removesuffix("/.trainbus.lock")
     gone = Path(removed)
@@ -74,9 +74,9 @@ def test_a_removed_directory_is_made_again_and_what_is_lost_is_told(removed: str
     (found,) = journal.read(Path(directory, journal.NAME))
     assert [each.epoch for each in found.epochs] == [0, 1, 2, 3]
     assert found.end is not None
-    told = [str(each) for each in run.failures if each.plugin == "checkpoints"]
-    assert len(told) == 1
-    assert all(each in told[0] for each in ("m-1.npz", "m-2.npz", "'best'")) != whole
+    reported = [str(each) for each in run.failures if each.plugin == "checkpoints"]
+    assert len(reported) == 1
+    assert all(each in reported[0] for each in ("m-1.npz", "m-2.npz", "'best'")) != whole
     assert [each.plugin for each in run.failures].count("Journal") == (not whole)
     with pytest.raises(CheckpointError, match="end it first"), lock_directories([Path(directory)]):
         lock_directories([Path(directory)])

@@ -279,7 +279,7 @@ def test_a_huge_record_is_not_read(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_records_are_written_to_every_directory_and_removed_from_each(caplog: pytest.LogCaptureFixture) -> None:
-    """Each names the files inside relative to itself; a directory that is gone is reported."""
+    """Each names the files inside relative to itself; a directory that no longer exists is reported."""
     records, here = EndRecords(), Path.cwd()
     for name in ("one", "two"):
         (here / name).mkdir()

@@ -70,7 +70,7 @@ def held(error: str) -> Iterator[Child]:
 
 
 def second(error: str) -> str:
-    """What a second process is told; "held" if it gets the lock."""
+    """What a second process gets as an error; "held" if it gets the lock."""
     child = Child(error)
     found = str(child.ours.recv())
     child.end()
