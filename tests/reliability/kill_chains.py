@@ -258,6 +258,9 @@ def state_of(checkpoint: Checkpoint) -> dict[str, Any]:
     state = {name: each for name, each in entry.run_state.items() if name not in ("run", "slots", "plugins")}
     state["history"] = str(read_past(checkpoint, run_state_of(checkpoint).history, StartDirectory()))
     state["slots"] = sorted(entry.run_state.get("slots", {}))
+    # what the schedules would have set is computed from the rates of the checkpoint: equal but for the last bits
+    changes = json.dumps(state.get("rate_changes", []))
+    state["rate_changes"] = json.loads(changes, parse_float=lambda text: float(f"{float(text):.12g}"))
     recorded = [each for each in entry.run_state["plugins"] if each["name"] not in ("Journal", "TensorBoard")]
     state["plugins"] = re.sub(r"'passed': [^}]*", "", str(recorded))
     if state.get("at_end"):  # of the last epoch, which is over
