@@ -35,8 +35,8 @@ class Lifecycle:
     """The order in which the parts of a run act at each event.
 
     An event: the bus calls each plugin that implements its hook and joins their decisions into one; if several
-        processes train, the group agrees on it; the executor applies it to the subject and the disk; the state records
-        the result; the bus announces it.
+    processes train, the group agrees on it; the executor applies it to the subject and the disk; the state records
+    the result; the bus announces it.
 
     It does not hold the run: methods that call hooks receive it as an argument. ``Run`` documents the arguments
     and errors.

@@ -24,8 +24,8 @@ class Bus:
     """The plugins of one run, and the compiled hooks that call them.
 
     Each hook is an attribute with its name: a function that calls the plugins and returns their joint decision. It is
-        None if no plugin implements the hook. It raises ``LoopError`` if a plugin that decides returns anything but a
-        ``Decision``.
+    None if no plugin implements the hook. It raises ``LoopError`` if a plugin that decides returns anything but a
+    ``Decision``.
 
     Args:
         failures: Records what observers raise.

@@ -41,7 +41,7 @@ class JournalRecorder:
     """Writes the journal of one run.
 
     It implements no batch hook. Each line is written when its event happens, except the first: it is written when the
-        number of planned epochs is known.
+    number of planned epochs is known.
 
     Args:
         path: Path of the file, or "auto".

@@ -36,8 +36,8 @@ class ModelCheckpoint(CheckpointSettings):
     one of the best.
 
     With both ``keep`` and ``keep_last``, a file is kept while it is one of the best or one of the last.
-        ``save_best_only`` is applied first: it skips every model that is not a new best. With it, ``keep=3`` keeps the
-        last three new bests; without it, ``keep=3`` keeps the best three of all models.
+    ``save_best_only`` is applied first: it skips every model that is not a new best. With it, ``keep=3`` keeps the
+    last three new bests; without it, ``keep=3`` keeps the best three of all models.
 
     >>> ModelCheckpoint("best.keras", save_best_only=True).filepath
     'best.keras'

@@ -16,10 +16,9 @@ class TensorBoard(TensorBoardSettings):
     """Write TensorBoard event files in Keras's layout, without TensorFlow.
 
     With the default layout the directory gets two runs, which TensorBoard shows in the same charts: ``train`` with
-        every metric as epoch_<name>, including the learning rate of each parameter group; and ``validation`` with the
-        metrics whose names begin with ``val_``, also as epoch_<name>. Steps are epochs, counted from 0. Metrics that
-        are not single numbers are omitted; NaN is shown as NaN. Weights appear as <name>/histogram and <name>/image,
-        their
+    every metric as epoch_<name>, including the learning rate of each parameter group; and ``validation`` with the
+    metrics whose names begin with ``val_``, also as epoch_<name>. Steps are epochs, counted from 0. Metrics that
+    are not single numbers are omitted; NaN is shown as NaN. Weights appear as <name>/histogram and <name>/image, their
     gradients as <name>/gradient, layer outputs as <layer>/activation, and the number of decisions in each epoch as
     training_decisions/<kind>.
 

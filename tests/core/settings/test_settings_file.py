@@ -18,7 +18,8 @@ from trainbus.testing import LineSubject
 
 SCHEMA = jsonschema.Draft7Validator(schema())
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-paths = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+paths = names.map(lambda name: f"./{name}" if name.startswith("~") else name)  # "~0" is the home of a user "0"
 callbacks = st.one_of(
     st.builds(
         EarlyStopping,
