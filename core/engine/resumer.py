@@ -289,7 +289,7 @@ class Resumer:
             state.epochs_started += 1
         left = self._bind("remaining_actions", partial(_remaining_actions, resumption))()
         with self._loops.holding(resumption.stored):
-            result, decision = self._execute(left.done, record), resumption.decision()
+            result, decision = self._execute(left.done, record), resumption.last_decision.decision()
         done = Decision(decision.actions - (left.done.actions - result.done.actions))
         if self._names_file:
             self._ignored_stops += [each for each in done if isinstance(each, Stop)]
@@ -361,5 +361,5 @@ class Resumer:
 
 
 def _remaining_actions(resumption: Resumption) -> ExecutionResult:
-    decision, written = resumption.remaining_actions()
+    decision, written = resumption.last_decision.remaining()
     return ExecutionResult(decision, tuple(written))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, partial
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from ..callback import Callback
 from ..capabilities import (
@@ -19,32 +19,30 @@ from ..capabilities import (
     has,
     missing,
 )
-from ..checkpoints import Checkpoint, local_copy, read
-from ..checkpoints.collective_commit import RANK_FILE
+from ..checkpoints import Checkpoint, local_copy
 from ..checkpoints.history_log import history_file
 from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
-from ..decision import Action, Decision, Forget, Restore, Save, Stop
-from ..decision.json_format import action_from_json, decision_from_json
+from ..decision import Decision, Stop
+from ..decision.json_format import decision_from_json
 from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
-from ..storage.paths import Location, StartDirectory, location
-from ..storage.sharded_directory import read_part
-from .loader_resumption import LoaderResumption
+from ..storage.paths import Location, StartDirectory
+from .last_decision import LastDecision
+from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
+from .other_ranks import with_other_ranks
 from .owned_files import OwnedFiles
 from .rng_state import preserved_rng, restore_rng_state
 from .run_history import Followed, Past, checked_epoch, read_past
 from .script_options import options_of, report_script_options
 from .script_rates import apply_script_rates, rates_of
 from .serialization import from_json_data
-from .state import CheckpointState, Position, RankState
-
-T = TypeVar("T")
+from .state import Position
 
 
 class Resumable(Protocol):
@@ -110,7 +108,7 @@ class Resumption:
         world_size: int = 1,
     ) -> None:
         self.checkpoint, self._start = checkpoint, StartDirectory()
-        saved = _with_other_ranks(checkpoint, state_of(checkpoint), rank, world_size)
+        saved = with_other_ranks(checkpoint, state_of(checkpoint), rank, world_size)
         self.state = saved.for_rank(rank, world_size).found_at(checkpoint.path, self._start)
         self.stored = self.state.model_copy(update={"world_size": world_size, "other_ranks": []})
         """What the rest of the decision that saved the checkpoint is saved with."""
@@ -132,9 +130,17 @@ class Resumption:
         self._owned = OwnedFiles.of(callbacks.values(), subject)
         self._of_plain_plugins = self._owned.and_directory(checkpoint.path.parent)
         """Also the files beside the checkpoint, since nothing says where a plugin without a callback saves."""
-        self._plain_plugins = plugins.keys() - callbacks.keys()
-        self._saved = self._read_actions(lambda: decision_from_json(self.state.decision))
-        self._stops = self._read_actions(lambda: [action_from_json(each) for each in self.state.stop_actions])
+        self.last_decision = LastDecision(
+            checkpoint,
+            self.state,
+            self._match,
+            self._owned,
+            self._of_plain_plugins,
+            plugins.keys() - callbacks.keys(),
+            self._start,
+            self._warn,
+        )
+        """The decision that saved the checkpoint."""
         self.loaders = LoaderResumption(self.state, world_size, self._warn)
         """Restores the loaders of loops over batches."""
 
@@ -181,43 +187,6 @@ class Resumption:
         """Log on rank 0 each difference between the callbacks of the checkpoint and those of the run."""
         for each in self._match.differences:
             self._warn("%s", each)
-
-    def decision(self) -> Decision:
-        """Return the decision that saved the checkpoint, without actions of plugins whose settings have changed."""
-        return Decision(frozenset(each for each in self._own_actions if self._still_valid(each)))
-
-    @cached_property
-    def _own_actions(self) -> Decision:
-        """The actions without those that name a file that is not one of the run; each is reported."""
-        return Decision(frozenset(each for each in self._saved if self._is_own(each)))
-
-    def _is_own(self, action: Action) -> bool:
-        owned = self._of_plain_plugins if action.by in self._plain_plugins else self._owned
-        refusal = owned.refusal_of(action, self.checkpoint.path, self.state.slots)
-        if refusal:
-            self._warn("%s", refusal)
-        return not refusal
-
-    def _read_actions(self, read: Callable[[], T]) -> T:
-        try:
-            return read()
-        except ValueError as error:
-            raise CheckpointError(f"{str(self.checkpoint.path)!r} is not resumed from: {error}") from None
-
-    def remaining_actions(self) -> tuple[Decision, list[Checkpoint]]:
-        """Return the remaining actions of that decision, and the checkpoints that it has written.
-
-        Saves remain if their file was not written then. What follows the saves always remains: restores, unless they
-        ended the run, and deletions, but of nothing that the decision has made.
-        """
-        decision = self.decision()
-        saves = [action for action in decision if isinstance(action, Save)]
-        written = {each.path: each for each in map(self._written_by, saves) if each is not None}
-        left: set[Action] = {action for action in saves if location(action.path) not in written}
-        left |= {each for each in decision if isinstance(each, Forget) and each.source not in decision.makes}
-        if not self.state.at_end:
-            left |= {each for each in decision if isinstance(each, Restore) and self._can_restore(each)}
-        return Decision(frozenset(left)), list(written.values())
 
     def restore_subject(self, subject: object, snapshots: SnapshotStore) -> None:
         """Load the checkpoint into the subject, and its snapshots into memory.
@@ -266,7 +235,7 @@ class Resumption:
         run.earlier_epochs = max(state.epochs_recorded - len(past.epochs), 0)
         run.extremes = known_epochs(past.epochs)
         run.metrics = past.epochs[-1][1] if past.epochs else {}
-        run.stop_actions += [each for each in self._stops if isinstance(each, Stop) and self._still_valid(each)]
+        run.stop_actions += self.last_decision.earlier_stops()
         run.script_learning_rates, run.script_options = self._script_rates, self._script_options
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
@@ -369,57 +338,6 @@ class Resumption:
         """Log a problem on rank 0."""
         if self._leads:
             LOG.warning(f"resumed from %s: {problem}", self.checkpoint.path, *values)
-
-    def _still_valid(self, action: Action) -> bool:
-        """Return whether the settings of the plugin that asked for an action are the same."""
-        return action.by in self._match.unchanged or action.by not in {each.name for each in self.state.plugins}
-
-    def _can_restore(self, action: Restore) -> bool:
-        """Return whether what an action restores is still there; report it if not."""
-        source = action.source
-        there = source in self.state.slots or bool(existing([location(source)]))
-        if not there:
-            self._warn("%r is not restored again: it no longer exists", source)
-        return there
-
-    def _written_by(self, action: Save) -> Checkpoint | None:
-        """Return the checkpoint that the action had written when this one was saved; None if there was none yet."""
-        path, resumed = location(action.path), self.checkpoint
-        if self._start.identity(path) == self._start.identity(resumed.path):
-            return resumed.model_copy(update={"path": path})
-        try:
-            found = read(path)
-        except CheckpointError:
-            return None
-        same = (found.epoch, found.step) == (resumed.epoch, resumed.step)
-        same = same and _plugin_states(found) == _plugin_states(resumed)
-        return found if same else None
-
-
-def _with_other_ranks(checkpoint: Checkpoint, state: CheckpointState, rank: int, world_size: int) -> CheckpointState:
-    """Add the states of other ranks that this rank needs, if each rank has stored its own state."""
-    parts = {part.name.rpartition("/")[2]: part for part in checkpoint.entry.parts}
-    if RANK_FILE.format(1) not in parts:
-        return state
-    needed: Iterable[int] = [rank] if 0 < rank < state.world_size else []
-    metrics = rank == 0 and world_size != state.world_size and state.position.mid_epoch
-    if metrics or rank >= state.world_size:  # it continues with the metrics of all ranks, or with what all have shared
-        needed = range(1, state.world_size)
-    others = [RankState()] * (state.world_size - 1)
-    for each in needed:
-        part = parts.get(RANK_FILE.format(each))
-        if part is not None and isinstance(checkpoint.path, Path):
-            others[each - 1] = RankState.model_validate_json(read_part(checkpoint.path, part))
-    return state.model_copy(update={"other_ranks": others})
-
-
-def _plugin_states(checkpoint: Checkpoint) -> list[Any]:
-    """Return what a checkpoint stores of the plugins, without paths, which depend on its directory."""
-    found: list[Any] = []
-    for each in state_of(checkpoint).plugins:
-        settings = {name: value for name, value in each.settings.items() if name not in each.places}
-        found.append((each.name, each.callback, settings, each.state_dict))
-    return found
 
 
 def _other_suffixes(subject: object, path: Location) -> str:

@@ -15,7 +15,7 @@ from trainbus.distributed.rank_group import RankGroup
 
 CORE = Path(__file__).parents[2] / "core"
 ASSEMBLED = RUN, LIFECYCLE, PARTS = CORE / "run.py", CORE / "lifecycle.py", CORE / "parts.py"
-ENGINE, DISTRIBUTED, RESUME = (sorted((CORE / room).glob("*.py")) for room in ("engine", "distributed", "resume"))
+ENGINE, DISTRIBUTED, RESUME = (sorted((CORE / room).rglob("*.py")) for room in ("engine", "distributed", "resume"))
 
 COLLECTIVE_WRITERS = {
     *(
@@ -24,7 +24,10 @@ COLLECTIVE_WRITERS = {
     ),
     CORE / "storage" / "sharded_directory.py",
 }
-RANK_STATES = {CORE / "resume" / f"{name}.py" for name in ("loader_resumption", "loop_size", "resumption", "state")}
+RANK_STATES = {
+    CORE / "resume" / f"{name}.py"
+    for name in ("loaders/loader_resumption", "loaders/loop_size", "other_ranks", "resumption", "state")
+}
 HANDED_A_RANK = {*DISTRIBUTED, *COLLECTIVE_WRITERS, *RANK_STATES}
 """Files whose classes and functions take a rank, or the ranks, as an argument."""
 RANK_NAMES = frozenset({"rank", "ranks", "leads"})

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainbus import LoopError, SettingsError
 from trainbus.metrics.names import unique
-from trainbus.resume.dataloader_state import generators_of
+from trainbus.resume.loaders.dataloader_state import generators_of
 
 from ..weights import as_array, is_numeric, modules_of, plain_names, unwrapped
 

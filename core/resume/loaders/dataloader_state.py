@@ -14,7 +14,7 @@ from itertools import islice
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
-from .serialization import from_json_data, to_json_data
+from ..serialization import from_json_data, to_json_data
 
 _DEEPEST = 4
 """Depth of the search from a loader to its generator, as in: progress bar, loader, batch sampler, sampler."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
-from ..terminal import plural
+from ...terminal import plural
 
 
 class LoopSize(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from tqdm import tqdm
 
-from trainbus.resume.dataloader_state import capture_loader, generators_of, is_stateful, restore_loader
+from trainbus.resume.loaders.dataloader_state import capture_loader, generators_of, is_stateful, restore_loader
 
 
 class Stateful:

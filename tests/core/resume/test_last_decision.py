@@ -21,7 +21,7 @@ def left_after(asked: Decision, *missing: str) -> Decision:
     for name in missing:
         Path(name).unlink()
         Path(f"trainbus.{name}.json").unlink()
-    return Resumption(read(Path("a.npz")), {"Saver": object()}, {}, LineSubject()).remaining_actions()[0]
+    return Resumption(read(Path("a.npz")), {"Saver": object()}, {}, LineSubject()).last_decision.remaining()[0]
 
 
 SAVED = decision.save("a.npz")
@@ -61,7 +61,7 @@ def test_every_file_of_a_decision_stores_the_whole_decision_and_the_same_state(f
     again = parts_for(LineSubject())
     resumption = Resumption(read(Path(first)), {"Saver": object()}, {}, LineSubject())
     with again.collector.holding(resumption.stored):
-        again.executor.execute(resumption.remaining_actions()[0])
+        again.executor.execute(resumption.last_decision.remaining()[0])
 
     for name in ("a.npz", "b.npz", "c.npz"):
         assert state_of(read(Path(name))) == stored

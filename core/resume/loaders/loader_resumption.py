@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar, cast
 
+from ..rng_state import preserved_rng, restore_rng_state
+from ..state import CheckpointState
 from .dataloader_state import batch_size_of, is_stateful, restore_loader, takes_turns
 from .loop_size import LoopSize, continuation
-from .rng_state import preserved_rng, restore_rng_state
-from .state import CheckpointState
 
 T = TypeVar("T")
 

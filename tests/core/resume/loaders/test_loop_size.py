@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trainbus.resume.loop_size import LoopSize, continuation
+from trainbus.resume.loaders.loop_size import LoopSize, continuation
 
 few = st.integers(1, 5)
 

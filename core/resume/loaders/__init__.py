@@ -1,0 +1,1 @@
+"""Continue loops over batches where they were interrupted."""
