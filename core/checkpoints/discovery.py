@@ -12,7 +12,7 @@ from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts, remove_stale_parts
 from .commit import Checkpoint, present_entries, read
-from .history_log import find_history_flaws, reference_in
+from .history_reader import find_history_flaws, reference_in
 from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_of
 
 

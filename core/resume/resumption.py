@@ -20,7 +20,7 @@ from ..capabilities import (
     missing,
 )
 from ..checkpoints import Checkpoint, local_copy
-from ..checkpoints.history_log import history_file
+from ..checkpoints.history_reader import history_file
 from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
 from ..decision import Decision, Stop
 from ..decision.json_format import decision_from_json

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..checkpoints.history_log import HistoryReference
+from ..checkpoints.history_reader import HistoryReference
 from ..errors import SettingsError
 from ..metrics.running_means import RunningMeans
 from ..storage.paths import Location, StartDirectory, location, relative_to

@@ -1,6 +1,5 @@
 """Tests of the file to which a history is appended."""
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus.checkpoints import history_log
-from trainbus.checkpoints.history_log import (
-    HistoryLog,
-    HistoryReference,
-    find_history_flaws,
-    history_file,
-    read_history,
-    reference_in,
-    remove_unnamed,
-)
+from trainbus.checkpoints.history_log import HistoryLog
+from trainbus.checkpoints.history_reader import HistoryReference, find_history_flaws, history_file, read_history
 from trainbus.errors import CheckpointError
 from trainbus.storage.paths import Location, location
 
@@ -94,46 +86,6 @@ def test_a_history_that_is_missing_or_damaged_is_named(harm: Any, why: str, tmp_
         read_history(tmp_path, reference)
     assert list(find_history_flaws([(tmp_path, reference)])) == [reference.key]
     assert log.is_there is (log.path.exists() and log.path.stat().st_size >= reference.length)
-
-
-@pytest.mark.parametrize(
-    "file",
-    ["/etc/passwd", "../../passwd", "trainbus.history-x.jsonl", "a/trainbus.history-2a-2a.jsonl", "best.pt", "."],
-)
-def test_a_manifest_can_name_no_other_file(file: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not the name of a history"):
-        read_history(tmp_path, HistoryReference(file=file, length=1, digest="00"))
-
-
-@pytest.mark.parametrize("line", [b"{}", b"[]", b"1", b'"a"', b'["back","x"]', b"[" * 100_000, b"nothing"])
-def test_a_line_that_is_no_record_is_refused(line: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "trainbus.history-2a-2a.jsonl"
-    path.write_bytes(line + b"\n")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-
-    with pytest.raises(CheckpointError, match="no record"):
-        read_history(tmp_path, HistoryReference(file=path.name, length=len(line) + 1, digest=digest))
-
-
-@pytest.mark.parametrize("state", [{}, {"history": ""}, {"history": {"length": -1}}, {"history": {"file": 3}}])
-def test_a_state_without_a_history_names_none(state: dict[str, Any]) -> None:
-    assert reference_in(state) is None
-
-
-@pytest.mark.parametrize("kind", ["disk", "store"])
-def test_only_histories_that_no_manifest_names_are_removed(kind: str) -> None:
-    directory, logs = folder_in(kind), list[HistoryLog]()
-    for run in ("2a", "2b"):
-        log = HistoryLog(directory, run)
-        log.add([["epoch", 0, "x" * history_log.SEGMENT]])
-        log.write()
-        logs.append(log)
-
-    remove_unnamed(directory, lambda: [logs[1].path.name])
-
-    assert read_history(directory, logs[1].reference(directory))
-    with pytest.raises(CheckpointError, match="is missing"):
-        read_history(directory, logs[0].reference(directory))
 
 
 def test_a_write_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
