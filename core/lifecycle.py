@@ -16,11 +16,9 @@ from .engine.batch_loop import length_of, observed_batches, unobserved_batches
 from .engine.execution_result import ExecutionResult
 from .errors import LoopError, SettingsError
 from .failures import LOG, is_observer
-from .metrics.history import History
 from .metrics.names import check_name
 from .metrics.scalars import fetch_together
 from .parts import Parts
-from .result import Result
 from .resume.script_options import options_of
 from .resume.script_rates import rates_of
 from .settings.arguments import check_metrics, check_validation_freq, whole_number
@@ -338,25 +336,6 @@ class Lifecycle:
     def _write_ends(self) -> None:
         if self._trains or not self.resumer.end_is_recorded:
             self.ends.write(self.collector.end_record(), map(self.executor.writer.start.fixed, self.state.files))
-
-    def result(self) -> Result:
-        """Return how the run ended, or how far it is."""
-        state = self.state
-        rates = {
-            name: values
-            for name, values in History(state.epoch_metrics).items()
-            if name.split("/")[0] == "learning_rate"
-        }
-        return Result(
-            epochs=state.earlier_epochs + len(state.epoch_metrics),
-            stopped=bool(state.stop_actions),
-            reason=state.reason,
-            best=self.monitors.best(),
-            checkpoints=tuple(map(state.start.shown, state.files)),
-            learning_rates=rates,
-            failures=tuple(self.failures.all),
-            decisions=tuple(state.decision_log),
-        )
 
 
 def report_dropped(epochs: Sequence[object], process: int) -> None:

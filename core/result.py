@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from .decision import Decision
+from .decision import Decision, Stop
 from .failures import Failure
+from .metrics.history import History
 from .metrics.monitor import BestValue
-from .storage.paths import Location
+from .storage.paths import Location, StartDirectory
 from .terminal import shortened
+
+
+class RunData(Protocol):
+    """The part of ``RunState`` that a result tells."""
+
+    earlier_epochs: int
+    epoch_metrics: list[tuple[int, Mapping[str, Any]]]
+    decision_log: list[tuple[int, Decision]]
+    stop_actions: list[Stop]
+    start: StartDirectory
+
+    @property
+    def files(self) -> Sequence[Location]:
+        """The checkpoints of the run."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why the training ended, in words."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +64,27 @@ class Result:
     """The failures that did not end the run."""
     decisions: tuple[tuple[int, Decision], ...] = ()
     """Each decision that was executed, with its epoch, counted from 0."""
+
+    @classmethod
+    def of(cls, state: RunData, best: dict[str, BestValue], failures: Sequence[Failure]) -> Result:
+        """Return how a run ended, or how far it is.
+
+        Args:
+            state: The data of the run.
+            best: Name of each monitored metric to its best value.
+            failures: The failures that did not end the run.
+        """
+        history = History(state.epoch_metrics)
+        return cls(
+            epochs=state.earlier_epochs + len(state.epoch_metrics),
+            stopped=bool(state.stop_actions),
+            reason=state.reason,
+            best=best,
+            checkpoints=tuple(map(state.start.shown, state.files)),
+            learning_rates={name: each for name, each in history.items() if name.split("/")[0] == "learning_rate"},
+            failures=tuple(failures),
+            decisions=tuple(state.decision_log),
+        )
 
     def __str__(self) -> str:
         lines = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}: {self.reason}"]

@@ -401,7 +401,7 @@ class Run:
     @property
     def result(self) -> Result:
         """How the run ended, or how far it is."""
-        return self._life.result()
+        return Result.of(self.state, self._life.monitors.best(), self._life.failures.all)
 
     @checked("monitor")
     def monitor(self, metric: str, mode: Mode = "auto", *, start_from_epoch: int = 0) -> Monitor:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
-from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Action, Decision, Save, Stop
-from ..decision.json_format import decision_from_json
 from ..errors import SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures
 from ..resume.end_record import EndRecord, EndRecords, find_end
 from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
-from ..resume.serialization import decompress_log, from_json_data
 from ..resume.state import CheckpointState, RateChange
 from ..storage.atomic_file import reading
 from ..storage.paths import Location, Source, location
@@ -26,8 +23,6 @@ from .execution_result import ExecutionResult
 from .run_state import RunState
 
 T = TypeVar("T")
-
-
 P = ParamSpec("P")
 
 
@@ -230,19 +225,17 @@ class Resumer:
         if self._resumption is not None:
             self._resumption.mid_epoch = False  # that epoch has ended
         if end.epochs > state.epochs_finished:
-            history = [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(end.history)]
-            log = decompress_log(end.decision_log)
-            before = state.epochs_finished
-            state.restore_end(end.epochs, end.step, history, [(epoch, decision_from_json(each)) for epoch, each in log])
+            history, before = end.recorded_epochs(), state.epochs_finished
+            state.restore_end(end.epochs, end.step, history, end.recorded_decisions())
             for epoch, metrics in history:
-                if epoch < before:
-                    continue
-                with suppress(SettingsError):  # a new callback may monitor what that run did not log
-                    self._catch_up(metrics, epoch)
+                if epoch >= before:
+                    with suppress(SettingsError):  # a new callback may monitor what that run did not log
+                        self._catch_up(metrics, epoch)
 
     def _restore_newest(self, source: Source) -> None:
-        find, load = self._bind("find_checkpoint", self._find), self._bind("load_checkpoint", self._load)
-        damaged: dict[Location, str] = {}
+        damaged: set[Location] = set()
+        find = self._bind("find_checkpoint", lambda damaged: self._locate(source, without=damaged))
+        load = self._bind("load_checkpoint", self._load)
         with downloads_kept():
             while (checkpoint := find(damaged)) is not None:
                 try:
@@ -250,15 +243,10 @@ class Resumer:
                 except UnreadableCheckpoint as error:
                     if location(source) == checkpoint.path:
                         raise
-                    damaged[checkpoint.path] = str(error)
+                    damaged.add(checkpoint.path)
+                    self._report("skipped: %s: %s", checkpoint.path, error)
                 else:
                     return
-
-    def _find(self, damaged: Mapping[Location, str]) -> Checkpoint | None:
-        for path, flaw in list(damaged.items())[-1:]:
-            LOG.warning("skipped: %s: %s", path, flaw)
-        assert self._source is not None
-        return self._locate(self._source, without=damaged.keys())
 
     def _load(self, checkpoint: Checkpoint) -> None:
         resumption = self._resumption_from(checkpoint)
@@ -287,7 +275,7 @@ class Resumer:
         self._bind("restore_plugins", resumption.restore_plugins)(state.subject, self._failures)
         if resumption.mid_epoch:
             state.epochs_started += 1
-        left = self._bind("remaining_actions", partial(_remaining_actions, resumption))()
+        left = self._bind("remaining_actions", lambda: ExecutionResult(*resumption.last_decision.remaining()))()
         with self._loops.holding(resumption.stored):
             result, decision = self._execute(left.done, record), resumption.last_decision.decision()
         done = Decision(decision.actions - (left.done.actions - result.done.actions))
@@ -358,8 +346,3 @@ class Resumer:
         state.counters.trained_batches = 0
         loops.enter_loop(loader)
         return loader, 0
-
-
-def _remaining_actions(resumption: Resumption) -> ExecutionResult:
-    decision, written = resumption.last_decision.remaining()
-    return ExecutionResult(decision, tuple(written))

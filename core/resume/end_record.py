@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from ..callback import Callback
-from ..decision import Stop
+from ..decision import Decision, Stop
 from ..decision.json_format import action_from_json, decision_from_json
 from ..failures import LOG
 from ..limits import MANIFEST_BYTES
@@ -54,11 +54,17 @@ class EndRecord(BaseModel):
         Raises:
             ValueError: Some are damaged, or declare more than they hold; other errors are possible for other damage.
         """
-        for _, metrics in decompress_log(self.history):
-            from_json_data(metrics)
-        decision_from_json(
-            [*self.stop_actions, *(each for _, actions in decompress_log(self.decision_log) for each in actions)]
-        )
+        self.recorded_epochs()
+        self.recorded_decisions()
+        decision_from_json(self.stop_actions)
+
+    def recorded_epochs(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return each epoch with its metrics."""
+        return [(epoch, from_json_data(metrics)) for epoch, metrics in decompress_log(self.history)]
+
+    def recorded_decisions(self) -> list[tuple[int, Decision]]:
+        """Return each decision with its epoch."""
+        return [(epoch, decision_from_json(actions)) for epoch, actions in decompress_log(self.decision_log)]
 
     def valid_stops(self, plugins: Mapping[str, object], callbacks: Mapping[str, Callback]) -> list[Stop]:
         """Return the stops of plugins whose settings are the same now, and those of the loop.

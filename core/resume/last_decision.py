@@ -63,7 +63,7 @@ class LastDecision:
         """Return the stops of the run before this decision that are valid under the present settings."""
         return [each for each in self._stops if isinstance(each, Stop) and self._still_valid(each)]
 
-    def remaining(self) -> tuple[Decision, list[Checkpoint]]:
+    def remaining(self) -> tuple[Decision, tuple[Checkpoint, ...]]:
         """Return the remaining actions of the decision, and the checkpoints that it has written.
 
         Saves remain if their file was not written then. What follows the saves always remains: restores, unless they
@@ -76,7 +76,7 @@ class LastDecision:
         left |= {each for each in decision if isinstance(each, Forget) and each.source not in decision.makes}
         if not self._state.at_end:
             left |= {each for each in decision if isinstance(each, Restore) and self._can_restore(each)}
-        return Decision(frozenset(left)), list(written.values())
+        return Decision(frozenset(left)), tuple(written.values())
 
     @cached_property
     def _own_actions(self) -> Decision:

@@ -27,7 +27,12 @@ from trainbus.lifecycle import Lifecycle
 from trainbus.metrics.monitor import BestValue
 from trainbus.parts import assemble
 from trainbus.plugins import ModelCheckpoint
+from trainbus.result import Result
 from trainbus.testing import LineSubject
+
+
+def result_of(life: Lifecycle) -> Result:
+    return Result.of(life.state, life.monitors.best(), life.failures.all)
 
 
 class Witness:
@@ -98,8 +103,8 @@ def test_each_event_is_decided_executed_recorded_and_announced() -> None:
     ]
     assert subject.learning_rate == 0.2
     assert life.state.decision_log == [(0, asked)]
-    assert life.result().learning_rates == {"learning_rate": [0.4]}
-    assert (life.result().epochs, life.result().stopped, life.result().reason) == (1, False, "the loop ended")
+    assert result_of(life).learning_rates == {"learning_rate": [0.4]}
+    assert (result_of(life).epochs, result_of(life).stopped, result_of(life).reason) == (1, False, "the loop ended")
 
 
 def test_an_empty_decision_or_result_is_not_announced() -> None:
@@ -137,7 +142,7 @@ def test_monitors_are_updated_before_any_plugin_is_called() -> None:
     life.begin_epoch("run", 0)
     life.end_epoch("run", {"loss": 2.0})
     assert sees.best == BestValue(2.0, 0)
-    assert life.result().best == {"loss": BestValue(2.0, 0)}
+    assert result_of(life).best == {"loss": BestValue(2.0, 0)}
     life.end("run", None)
 
 
@@ -215,7 +220,7 @@ def test_a_stop_ends_the_loop_and_a_request_interrupts_it() -> None:
     assert life.loop_ends()
     life.end("run", KeyboardInterrupt())
 
-    assert life.result().reason == "SIGTERM asked for it; enough"
+    assert result_of(life).reason == "SIGTERM asked for it; enough"
 
 
 def test_a_life_that_is_resumed_continues_after_its_last_epoch() -> None:

@@ -99,7 +99,11 @@ def test_what_a_collector_stores_a_resumption_restores(
     resumption = Resumption(checkpoint, {"p": plugin}, {})
     resumption.restore_run(back)
     resumption.restore_plugins(back.subject, failures)
-    assert (resumption.mid_epoch, resumption.position, resumption.decision()) == (mid_epoch, state.position, asked)
+    assert (resumption.mid_epoch, resumption.position, resumption.last_decision.decision()) == (
+        mid_epoch,
+        state.position,
+        asked,
+    )
     assert (back.epoch, back.step, back.epochs_finished) == (state.epoch, state.step, len(epochs))
     assert back.epoch_metrics == state.epoch_metrics
     assert back.decision_log == state.decision_log
@@ -129,7 +133,7 @@ def test_a_save_that_a_signal_asked_for_stores_no_decision() -> None:
         ),
         {},
         {},
-    ).decision() == Decision(frozenset())
+    ).last_decision.decision() == Decision(frozenset())
 
 
 # --- states that no file can hold
