@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -26,7 +25,6 @@ from trainbus.capabilities import (
     Snapshotable,
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
-from trainbus.limits import MESSAGE
 from trainbus.metrics.names import unique
 from trainbus.settings.arguments import checked
 
@@ -40,18 +38,14 @@ except ImportError as error:
 from .activations import activations, in_numpy_type, why_unreadable
 from .layer_graph import is_functional, layer_nodes
 from .learning_rates import as_number, optimizers_of, options_of, rates_of, set_rates, why_not_settable
+from .loading import WHY_NOT, load_file
 from .metric_directions import declared_direction
 from .processes import has_global_metrics, is_sharded, local_assign, ranks
 from .rate_tracker import RateTracker
 from .rng import random_state, set_random_state
 
-try:
+if not WHY_NOT:
     from . import files as keras_file
-    from .optimizer_state import optimizer_mismatch
-except ImportError as error:  # it uses private parts of Keras, which another version may lack
-    WHY_NOT = str(error)
-else:
-    WHY_NOT = ""
 
 
 class KerasSubject:
@@ -173,46 +167,9 @@ class KerasSubject:
             CheckpointError: It is the file of another model, or has another optimizer's state, or the model has no
                 weights yet; nothing was changed.
         """
-        if not WHY_NOT:
-            keras_file.check_readable(path)
-        model = self.model
-        if not model.built and self.batch is not None:
-            model._symbolic_build(data_batch=self.batch)
-        if not model.built:
-            raise CheckpointError(
-                f"{str(path)!r} cannot be loaded: the model is not built, so it has no weights yet; run one batch "
-                "through it, or build() it"
-            )
-        optimizer = getattr(model, "optimizer", None)
-        if optimizer is not None and not optimizer.built:  # Keras skips the state of an optimizer that is not built
-            optimizer.build(model.trainable_variables)
-        variables = [*model.weights, *(() if optimizer is None else optimizer.variables)]
-        before = [np.array(_array(each), copy=True) for each in variables]
-        more = why = ""
-        try:
-            if not WHY_NOT and (is_zipfile(path) or path.name.endswith(".weights.h5")):
-                more = keras_file.weights_of_other_layers(model, path) if model.built else ""
-                why = "" if more or optimizer is None else optimizer_mismatch(model, path)
-            if not more and not why:
-                model.load_weights(str(path))
-        except BaseException as error:
-            for variable, value in zip(variables, before, strict=True):
-                variable.assign(value)
-            if not isinstance(error, (ValueError, KeyError, OSError, BadZipFile)):
-                raise
-            first = str(error).partition("\n")[0][:MESSAGE]  # Keras lists every layer below
-            reason = f"another model's, or not a Keras file: {type(error).__name__}: {first}"
-            raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
-        if more:
-            raise CheckpointError(
-                f"{str(path)!r} does not fit this model, and nothing was changed; the file has more weights: "
-                f"{more[:MESSAGE]}; give this model the layers that it had when the file was saved"
-            )
-        if why:
-            raise CheckpointError(
-                f"{str(path)!r} does not fit: {why}; to begin with its weights alone, call "
-                f"model.load_weights({str(path)!r}) before compile(), instead of resume="
-            )
+        if not self.model.built and self.batch is not None:
+            self.model._symbolic_build(data_batch=self.batch)
+        load_file(self.model, path)
         self._finalize()
 
     def snapshot(self) -> list[np.ndarray[Any, Any]]:

@@ -13,6 +13,16 @@ from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
+from trainbus.capabilities import (
+    BackgroundSaveable,
+    HasActivations,
+    HasGradients,
+    HasTrace,
+    HasWeights,
+    Restorable,
+    Saveable,
+    Snapshotable,
+)
 from trainbus.limits import KEY_LENGTH
 
 from ..shared.torch_ranks import rank_and_size
@@ -21,6 +31,11 @@ from .weights import weights_of
 
 RANKS = "ranks"
 """Key of the state that differs between ranks: rank to a tuple (DCP does not split it) of random state and buffers."""
+NEEDS_WEIGHTS = (
+    *(BackgroundSaveable, HasActivations, HasGradients, HasTrace, HasWeights),
+    *(Restorable, Saveable, Snapshotable),
+)
+"""Capabilities that read or change the weights."""
 WITHOUT_TENSORS, LITERAL = "trainbus", "trainbus:"
 """First item of a tuple that holds a mapping, and prefix of a key that is not text, such as a number."""
 
@@ -48,6 +63,19 @@ def is_fsdp1(model: nn.Module) -> bool:
         return False
     wrapped: list[Any] = [each for each in model.modules() if isinstance(each, module.FullyShardedDataParallel)]
     return any(each.world_size > 1 for each in wrapped)
+
+
+def why_sharded(model: nn.Module, capability: type) -> str:
+    """Return why a sharded model lacks a capability; empty if it does not."""
+    if capability in NEEDS_WEIGHTS and is_fsdp1(model):
+        return (
+            "FullyShardedDataParallel has sharded its weights in a way that no rank can use alone; shard the model "
+            "with torch.distributed.fsdp.fully_shard"
+        )
+    for each, name in (HasWeights, "weights"), (HasGradients, "gradients"):
+        if capability is each and is_sharded(model):
+            return f"its {name} are sharded over the ranks, and no rank has all of one"
+    return ""
 
 
 def sharded_like(local: Tensor, model: Any) -> Tensor:

@@ -9,17 +9,12 @@ from typing import Any, Literal, cast
 
 from trainbus import LoopError, MissingDependency, SettingsError
 from trainbus.capabilities import (
-    BackgroundSaveable,
     HasActivations,
     HasDirections,
     HasGradients,
     HasLearningRate,
     HasTrace,
-    HasWeights,
     Node,
-    Restorable,
-    Saveable,
-    Snapshotable,
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
@@ -37,22 +32,16 @@ from ..shared.torch_rng import set_torch_random_state, torch_random_state
 from .components import TrainingComponents, by_name, optimizers_by_name
 from .inspection.gradients import hold_gradients, why_no_gradients
 from .inspection.module_graph import module_nodes
-from .inspection.probe import Probe, outputs
+from .inspection.probe import Probe, outputs, why_no_probe
 from .learning_rates import named_options, named_rates, set_rates, what_changes, why_not_settable
 from .metric_directions import declared_direction, declares_directions
 from .rate_tracker import RateTracker
-from .sharding import is_fsdp1, is_sharded
+from .sharding import is_sharded, why_sharded
 from .state_dict import empty_on_cpu
 from .training_state import DCP, SAFETENSORS, Snapshot, TrainingState
-from .weights import UNINITIALIZED, as_array, joins, named_weights, unwrapped
+from .weights import as_array, joins, named_weights, unwrapped, why_unset
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
-
-NEEDS_WEIGHTS = (
-    *(BackgroundSaveable, HasActivations, HasGradients, HasTrace, HasWeights),
-    *(Restorable, Saveable, Snapshotable),
-)
-"""Capabilities that read or change the weights."""
 
 
 class TorchSubject:
@@ -121,21 +110,15 @@ class TorchSubject:
         """Return why this training lacks the capability; None if it has it."""
         if capability is HasLearningRate:
             return why_not_settable(self.optimizers, self._rates.schedulers())
-        if capability in NEEDS_WEIGHTS and is_fsdp1(self.model):
-            return (
-                "FullyShardedDataParallel has sharded its weights in a way that no rank can use alone; shard the model "
-                "with torch.distributed.fsdp.fully_shard"
-            )
-        for each, name in (HasWeights, "weights"), (HasGradients, "gradients"):
-            if capability is each and is_sharded(self.model):
-                return f"its {name} are sharded over the ranks, and no rank has all of one"
+        if problem := why_sharded(self.model, capability):
+            return problem
         if capability is HasDirections and not declares_directions(self.model):
             return "the model holds no metric objects"
         if capability is HasGradients:
             return why_no_gradients(self.optimizers)
         if capability is HasActivations:
-            return self._probe_problem()
-        return self._probe_problem() or self._uninitialized_problem() if capability is HasTrace else None
+            return why_no_probe(self.probe, self.model)
+        return why_no_probe(self.probe, self.model) or why_unset(self.model) if capability is HasTrace else None
 
     def ranks(self) -> TorchRanks | None:
         """Return the processes of the default process group; None for a single process."""
@@ -334,7 +317,7 @@ class TorchSubject:
         Raises:
             LoopError: A lazy module has not seen a batch yet; running the probe would initialize its weights.
         """
-        if problem := self._uninitialized_problem():
+        if problem := why_unset(self.model):
             raise LoopError(problem)
         if self.probe is not None:
             model = unwrapped(self.model)
@@ -361,18 +344,6 @@ class TorchSubject:
         The name may have a prefix "val_" or "train_"; objects whose ``higher_is_better`` is wrong are ignored.
         """
         return declared_direction(self.model, metric)
-
-    def _probe_problem(self) -> str | None:
-        if self.probe is None:
-            return "no probe data was given; give it: TorchSubject(..., probe=validation_loader)"
-        if any(hasattr(each, "device_mesh") for each in self.model.parameters()):
-            return "the model is sharded over several processes, which would all have to run the probe together"
-        return None
-
-    def _uninitialized_problem(self) -> str | None:
-        if any(isinstance(each, UNINITIALIZED) for each in self.model.parameters()):
-            return "the model has weights without values until its first batch"
-        return None
 
     def _writer(self, state: Any) -> Callable[[Path], object]:
         return self._state.writer(state, None if self._writer_ranks is None else self._writer_ranks.group)

@@ -158,6 +158,12 @@ def joins(model: nn.Module) -> bool:
     return any(getattr(getattr(each, "_join_config", None), "enable", False) for _, each in modules_of(model))
 
 
+def why_unset(model: nn.Module) -> str | None:
+    """Return why the weights cannot be used: a lazy module has not seen a batch yet; None if they can."""
+    unset = any(isinstance(each, UNINITIALIZED) for each in model.parameters())
+    return "the model has weights without values until its first batch" if unset else None
+
+
 def _wrapped_name(module: nn.Module) -> str | None:
     """Return the attribute under which a wrapper holds its module; None if it is not a wrapper."""
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):

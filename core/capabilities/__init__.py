@@ -4,7 +4,7 @@ A subject is any object; it has a capability if it has the Protocol's methods. I
 capability (an estimator without a learning rate, for example), its optional method ``refusal(capability)`` says why.
 """
 
-from .checks import Refuses, has, in_words, missing, saves_in_background
+from .checks import Refuses, has, in_words, missing, saves_in_background, supports
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
 from .processes import HasRanks, JoinsRanks, Ranks, Sharded
 from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable, SnapshotsMore
@@ -50,4 +50,5 @@ __all__ = [
     "in_words",
     "missing",
     "saves_in_background",
+    "supports",
 ]

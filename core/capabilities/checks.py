@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeGuard, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary
 
 from typing_extensions import TypeIs, get_protocol_members
@@ -41,6 +41,17 @@ def has(subject: object, capability: type[C]) -> TypeIs[C]:
     if capability not in known:
         known[capability] = not _absent_members(kind, capability)
     return known[capability] or isinstance(subject, capability)
+
+
+def supports(subject: object, capability: type[C]) -> TypeGuard[C]:
+    """Return whether ``subject`` has ``capability`` and does not refuse it: whether nothing is ``missing``.
+
+    >>> from trainbus.capabilities import Saveable
+    >>> from trainbus.testing import LineSubject
+    >>> supports(LineSubject(), Saveable), supports(None, Saveable)
+    (True, False)
+    """
+    return missing(subject, capability) is None
 
 
 def missing(subject: object, capability: type) -> str | None:

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
-from ..capabilities import BackgroundSaveable, Saveable, Sharded, SnapshotsMore, has, missing, saves_in_background
+from ..capabilities import (
+    BackgroundSaveable,
+    Saveable,
+    Sharded,
+    SnapshotsMore,
+    has,
+    saves_in_background,
+    supports,
+)
 from ..decision import Action, Decision, Save
 from ..errors import CheckpointError
 from ..failures import Failures
@@ -92,7 +100,7 @@ class CheckpointWriter:
 
     def writes_in_background(self, saves: Collection[Save]) -> bool:
         """Return whether the subject can write these files while it is trained, and every plugin allows it."""
-        if missing(self._subject, BackgroundSaveable) is not None:
+        if not supports(self._subject, BackgroundSaveable):
             return False
         names = {location(action.path).name for action in saves}
         return all(saves_in_background(self._subject, name) for name in names) and all(
@@ -255,7 +263,7 @@ class CheckpointWriter:
         return not (weights_only and self._snapshots_more)
 
     def _saves_snapshots(self) -> bool:
-        return bool(self.directories) and missing(self._subject, Saveable) is None
+        return bool(self.directories) and supports(self._subject, Saveable)
 
     def _fail(self, job: SaveJob, error: CheckpointError) -> None:
         job.failed = [FailedSave(path, self._source.progress()["step"], error) for path in self._requested]

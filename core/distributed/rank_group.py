@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
-from ..capabilities import HasRanks, JoinsRanks, Ranks, has, missing
+from ..capabilities import HasRanks, JoinsRanks, Ranks, has, supports
 from ..decision import NOTHING, Decision, Forget, Restore, Save, Stop
 from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.dispatch import CompiledHook
@@ -40,7 +40,7 @@ ON_RANK_0 = frozenset(
 
 def group_for(subject: object, state: LoopState) -> Group:
     """Return the processes that train the subject: ``RankGroup`` for several, ``Solo`` for one."""
-    ranks = subject.ranks() if has(subject, HasRanks) and missing(subject, HasRanks) is None else None
+    ranks = subject.ranks() if supports(subject, HasRanks) else None
     return Solo() if ranks is None else RankGroup(ranks, state)
 
 

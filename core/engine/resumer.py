@@ -234,8 +234,7 @@ class Resumer:
 
     def _restore_newest(self, source: Source) -> None:
         damaged: set[Location] = set()
-        find = self._bind("find_checkpoint", lambda damaged: self._locate(source, without=damaged))
-        load = self._bind("load_checkpoint", self._load)
+        find, load = self._bind("find_checkpoint", self._find), self._bind("load_checkpoint", self._load)
         with downloads_kept():
             while (checkpoint := find(damaged)) is not None:
                 try:
@@ -247,6 +246,9 @@ class Resumer:
                     self._report("skipped: %s: %s", checkpoint.path, error)
                 else:
                     return
+
+    def _find(self, damaged: Collection[Location]) -> Checkpoint | None:
+        return self._locate(self._source or AUTO, without=damaged)
 
     def _load(self, checkpoint: Checkpoint) -> None:
         resumption = self._resumption_from(checkpoint)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..callback import Callback
-from ..capabilities import Saveable, has, missing
+from ..capabilities import Saveable, supports
 from ..checkpoints import entries_of, payload_of
 from ..checkpoints.snapshots import PREFIX
 from ..decision import Action, Forget, Save
@@ -64,7 +64,7 @@ class OwnedFiles:
             subject: What is trained.
         """
         callbacks, suffixes = list(callbacks), set[str]()
-        if missing(subject, Saveable) is None and has(subject, Saveable):
+        if supports(subject, Saveable):
             suffixes = {each for only in (False, True) for each in subject.suffixes(weights_only=only)}
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
         patterns = [each for callback in callbacks for each in callback.checkpoint_patterns(subject)]

@@ -18,6 +18,7 @@ from ..capabilities import (
     SnapshotsMore,
     has,
     missing,
+    supports,
 )
 from ..checkpoints import Checkpoint, local_copy
 from ..checkpoints.history_reader import history_file
@@ -214,7 +215,7 @@ class Resumption:
             more = subject.left_out_of_weights() if has(subject, SnapshotsMore) else ()
             also = f", also {', '.join(more)}" if more else ""
             LOG.warning("%s was saved with save_weights_only: everything else starts from the beginning%s", path, also)
-            if missing(subject, HasLearningRate) is None and has(subject, HasLearningRate):
+            if supports(subject, HasLearningRate):
                 known = subject.learning_rates()
                 rates = {name: rate for name, rate in self.state.learning_rates.items() if name in known}
                 subject.set_learning_rates(rates)
@@ -342,7 +343,7 @@ class Resumption:
 
 def _other_suffixes(subject: object, path: Location) -> str:
     """Name the suffixes that the subject can read, unless the path has one of them."""
-    if missing(subject, Saveable) is not None or not has(subject, Saveable):
+    if not supports(subject, Saveable):
         return ""
     own = dict.fromkeys([*subject.suffixes(weights_only=False), *subject.suffixes(weights_only=True)])
     return "" if suffix_of(path) in own else f"; this model is saved as {', '.join(own)}"

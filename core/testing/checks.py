@@ -25,7 +25,7 @@ from ..capabilities import (
     Restorable,
     Saveable,
     Snapshotable,
-    missing,
+    supports,
 )
 from ..hooks import check_plugin
 from ..resume.serialization import from_json_data, to_json_data
@@ -146,7 +146,7 @@ def _check_digest(path: Path, returned: object) -> None:
 
 
 def _has(subject: object, capability: type[C]) -> TypeIs[C]:
-    return missing(subject, capability) is None
+    return supports(subject, capability)
 
 
 def _weights(subject: object) -> dict[str, Any]:

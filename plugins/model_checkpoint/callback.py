@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
-from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, missing, saves_in_background
+from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, saves_in_background, supports
 from trainbus.checkpoints.filename_template import (
     LONGEST,
     fixed_name,
@@ -57,7 +57,7 @@ class ModelCheckpoint(CheckpointSettings):
         """Return the settings with an absolute path, with its suffix, and without those that have no effect."""
         settings = super().effective_settings(subject)
         filepath = self.filepath
-        if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
+        if supports(subject, Saveable):
             with suppress(SettingsError, MissingDependency):  # a run reports it
                 filepath = self.template_for(subject)
         unused = ["background"] if self.save_best_only else ["background", "initial_value_threshold"]
@@ -94,7 +94,7 @@ class ModelCheckpoint(CheckpointSettings):
         suffixes, added = [suffix_in(self.filepath)], [""]
         if not suffixes[0]:
             suffixes = added = [".*"]
-            if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
+            if supports(subject, Saveable):
                 written = (subject.suffixes(weights_only=weights_only) for weights_only in (False, True))
                 suffixes = added = list(dict.fromkeys(suffix for each in written for suffix in each))
         paths = (self.filepath, *self.fixed_paths().values())
@@ -105,7 +105,7 @@ class ModelCheckpoint(CheckpointSettings):
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also yield a suffix that the subject cannot write, and a ``filepath`` that is a directory."""
         yield from super().validate_for(subject)
-        if isinstance(subject, Saveable) and missing(subject, Saveable) is None:
+        if supports(subject, Saveable):
             try:
                 self._check_path_for(subject)
             except MissingDependency as error:
@@ -115,14 +115,10 @@ class ModelCheckpoint(CheckpointSettings):
 
     def _check_path_for(self, subject: Saveable) -> None:
         path = location(self.template_for(subject))
-        if (
-            self.background
-            and missing(subject, BackgroundSaveable) is None
-            and not saves_in_background(subject, path.name)
-        ):
+        suffix = subject.suffixes(weights_only=self.save_weights_only)[0]
+        if self.background and supports(subject, BackgroundSaveable) and not saves_in_background(subject, path.name):
             raise SettingsError(
-                f"{self.filepath!r} cannot be written in the background; save as "
-                f"{subject.suffixes(weights_only=self.save_weights_only)[0]}, or leave background=True out"
+                f"{self.filepath!r} cannot be written in the background; save as {suffix}, or leave background=True out"
             )
         if isinstance(subject, Sharded) and subject.saves_sharded(suffix_of(path)):
             if not isinstance(path, Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from trainbus.capabilities import HasConfig, HasGraph, HasTrace, Node, missing
+from trainbus.capabilities import HasConfig, HasGraph, HasTrace, Node, supports
 from trainbus.resume.rng_state import preserved_rng
 
 Note = Callable[[str, Exception], object]
@@ -19,14 +19,14 @@ def graph_of(subject: object, batch_size: int, note: Note) -> Sequence[Node]:
         note: Reports what is left out, and why.
     """
     failure: Exception | None = None
-    if isinstance(subject, HasTrace) and missing(subject, HasTrace) is None:
+    if supports(subject, HasTrace):
         try:
             with preserved_rng(subject):
                 return subject.trace(batch_size)
         except Exception as error:  # noqa: BLE001 - a missing graph must not end the training
             failure = error
     try:
-        parts = subject.graph() if isinstance(subject, HasGraph) and missing(subject, HasGraph) is None else ()
+        parts = subject.graph() if supports(subject, HasGraph) else ()
     except Exception as error:  # noqa: BLE001 - as above
         failure, parts = error, ()
     if failure is not None:
@@ -42,7 +42,7 @@ def config_of(subject: object, note: Note) -> str:
         note: Reports that it is left out, and why.
     """
     try:
-        return subject.config() if isinstance(subject, HasConfig) and missing(subject, HasConfig) is None else ""
+        return subject.config() if supports(subject, HasConfig) else ""
     except Exception as error:  # noqa: BLE001 - as above
         note("no conceptual graph", error)
         return ""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
 
-from trainbus.capabilities import HasActivations, HasGradients, HasWeights, missing
+from trainbus.capabilities import HasActivations, HasGradients, HasWeights, missing, supports
 from trainbus.failures import LOG
 from trainbus.resume.rng_state import preserved_rng
 
@@ -78,7 +78,7 @@ class ModelInspector:
 
     def _show_weights(self, step: int, *, histograms: bool) -> None:
         subject = self.subject
-        if not isinstance(subject, HasWeights) or missing(subject, HasWeights) is not None:
+        if not supports(subject, HasWeights):
             return
         for name, array in subject.weights():
             kept = self.buffers.copy(array)  # the next update changes the weight

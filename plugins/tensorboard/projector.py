@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainbus import SettingsError
-from trainbus.capabilities import HasGraph, HasWeights, missing
+from trainbus.capabilities import HasGraph, HasWeights, supports
 from trainbus.metrics.names import hint
 from trainbus.storage.backend import backend_for
 
@@ -29,7 +29,7 @@ def _layers(subject: object, names: Sequence[str] | None) -> tuple[str, ...]:
     """Return the requested layers; without a request, all embedding layers of the graph."""
     if names is not None:
         return tuple(names)
-    if not isinstance(subject, HasGraph) or missing(subject, HasGraph):
+    if not supports(subject, HasGraph):
         return ()
     return tuple(node.name for node in subject.graph() if node.kind.startswith("Embedding"))
 

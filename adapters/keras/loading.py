@@ -1,0 +1,78 @@
+"""Load a file of Keras into an existing model, completely or not at all."""
+
+# Keras declares no types
+# pyright: basic
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, is_zipfile
+
+import keras
+import numpy as np
+
+from trainbus import CheckpointError
+from trainbus.limits import MESSAGE
+
+try:
+    from .files import check_readable, weights_of_other_layers
+    from .optimizer_state import optimizer_mismatch
+except ImportError as error:  # it uses private parts of Keras, which another version may lack
+    WHY_NOT = str(error)
+else:
+    WHY_NOT = ""
+"""Why this version of Keras does not let files be written in the background or checked; empty if it does."""
+
+
+def load_file(model: Any, path: Path) -> None:
+    """Load the weights and, except from a legacy ``.h5`` model, the optimizer's state.
+
+    Raises:
+        UnreadableCheckpoint: Keras did not write the file, or it is damaged; nothing was changed.
+        CheckpointError: It is the file of another model, or has another optimizer's state, or the model has no
+            weights yet; nothing was changed.
+    """
+    if not WHY_NOT:
+        check_readable(path)
+    if not model.built:
+        raise CheckpointError(
+            f"{str(path)!r} cannot be loaded: the model is not built, so it has no weights yet; run one batch "
+            "through it, or build() it"
+        )
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not optimizer.built:  # Keras skips the state of an optimizer that is not built
+        optimizer.build(model.trainable_variables)
+    variables = [*model.weights, *(() if optimizer is None else optimizer.variables)]
+    before = [np.array(keras.ops.convert_to_numpy(each), copy=True) for each in variables]
+    try:
+        flaw = _flaw_of(model, path)
+        if not flaw:
+            model.load_weights(str(path))
+    except BaseException as error:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+        if not isinstance(error, (ValueError, KeyError, OSError, BadZipFile)):
+            raise
+        first = str(error).partition("\n")[0][:MESSAGE]  # Keras lists every layer below
+        reason = f"another model's, or not a Keras file: {type(error).__name__}: {first}"
+        raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
+    if flaw:
+        raise CheckpointError(flaw)
+
+
+def _flaw_of(model: Any, path: Path) -> str:
+    """Return why a file does not fit, where Keras would load a part of it without an error; empty if it may fit."""
+    if WHY_NOT or not (is_zipfile(path) or path.name.endswith(".weights.h5")):
+        return ""
+    if more := weights_of_other_layers(model, path):
+        return (
+            f"{str(path)!r} does not fit this model, and nothing was changed; the file has more weights: "
+            f"{more[:MESSAGE]}; give this model the layers that it had when the file was saved"
+        )
+    if getattr(model, "optimizer", None) is not None and (why := optimizer_mismatch(model, path)):
+        return (
+            f"{str(path)!r} does not fit: {why}; to begin with its weights alone, call "
+            f"model.load_weights({str(path)!r}) before compile(), instead of resume="
+        )
+    return ""
