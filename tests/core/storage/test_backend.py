@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
+from trainbus.storage import local, remote
 from trainbus.storage.atomic_file import fill, write_bytes
 from trainbus.storage.backend import backend_for, digest_at, existing
 from trainbus.storage.local import LocalBackend
@@ -122,3 +123,21 @@ def test_the_digest_of_a_directory_is_that_of_its_parts() -> None:
         parts.fill(Path(name), name)
 
     assert digest_at(Path("one")) == digest_of_parts(parts_in(Path("one"))) != digest_at(Path("two"))
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", "disk"])
+@pytest.mark.parametrize(("more", "refused"), [(0, False), (1, True)])
+def test_a_manifest_beyond_the_limit_is_refused_unread(
+    kind: str, more: int, *, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On this machine and in a store: exactly as many bytes as the limit are read, one more is not."""
+    for module in (local, remote):
+        monkeypatch.setattr(module, "MANIFEST_BYTES", 100)
+    path = tmp_path / "trainbus.best.pt.json" if kind == "local" else new_directory(kind) / "trainbus.best.pt.json"
+    put(path, b"x" * (100 + more))
+
+    if refused:
+        with pytest.raises(OSError, match="it has 101 bytes; at most 100 are read"):
+            backend_for(path).read()
+    else:
+        assert backend_for(path).read() == b"x" * 100
