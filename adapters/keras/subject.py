@@ -36,16 +36,16 @@ except ImportError as error:
     ) from error
 
 from .activations import activations, in_numpy_type, why_unreadable
+from .files.loading import WHY_NOT, load_file
 from .layer_graph import is_functional, layer_nodes
 from .learning_rates import as_number, optimizers_of, options_of, rates_of, set_rates, why_not_settable
-from .loading import WHY_NOT, load_file
 from .metric_directions import declared_direction
 from .processes import has_global_metrics, is_sharded, local_assign, ranks
 from .rate_tracker import RateTracker
 from .rng import random_state, set_random_state
 
 if not WHY_NOT:
-    from . import files as keras_file
+    from .files import saving
 
 
 class KerasSubject:
@@ -134,9 +134,9 @@ class KerasSubject:
             CheckpointError: The model has no weights yet.
         """
         if self.saves_in_background(path.name):
-            return keras_file.record_model(self.model, None, weights_only=weights_only)(path)
+            return saving.record_model(self.model, None, weights_only=weights_only)(path)
         if not WHY_NOT and path.suffix == ".h5":
-            return keras_file.write_legacy(self.model, path)
+            return saving.write_legacy(self.model, path)
         if weights_only:
             self.model.save_weights(str(path), overwrite=True)
         else:
@@ -152,7 +152,7 @@ class KerasSubject:
         Raises:
             CheckpointError: As for ``save``.
         """
-        return keras_file.record_model(self.model, self._buffers, weights_only=weights_only)
+        return saving.record_model(self.model, self._buffers, weights_only=weights_only)
 
     def saves_in_background(self, name: str) -> bool:
         """Return False for a legacy ``.h5`` model, which Keras writes while it traverses the model."""

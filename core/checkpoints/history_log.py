@@ -106,6 +106,7 @@ class HistoryLog:
         """Return what a manifest in a directory names, once ``write`` was called.
 
         >>> import tempfile
+        >>> from trainbus.checkpoints.history_reader import read_history
         >>> log = HistoryLog(Path(tempfile.mkdtemp()), "2a")
         >>> log.add([["epoch", 0, {"loss": 1.0}]])
         >>> reference = log.reference(log.directory)

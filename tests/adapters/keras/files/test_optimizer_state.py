@@ -12,7 +12,7 @@ import pytest
 from trainbus import CheckpointError
 from trainbus.adapters.keras import KerasSubject
 
-from .fits import X, Y, two_layers
+from ..fits import X, Y, two_layers
 
 OTHER_OPTIMIZERS: dict[str, tuple[Any, Any]] = {
     "adam, then sgd": ("adam", "sgd"),

@@ -16,8 +16,8 @@ from trainbus import CheckpointError
 from trainbus.limits import MESSAGE
 
 try:
-    from .files import check_readable, weights_of_other_layers
     from .optimizer_state import optimizer_mismatch
+    from .saving import check_readable, weights_of_other_layers
 except ImportError as error:  # it uses private parts of Keras, which another version may lack
     WHY_NOT = str(error)
 else:

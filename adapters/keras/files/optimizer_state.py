@@ -13,8 +13,8 @@ from zipfile import ZipFile, is_zipfile
 
 import keras
 
-from .files import CONFIG, opened_weights, recorded_shapes, stored_shapes
-from .files import OPTIMIZER as GROUP
+from .saving import CONFIG, opened_weights, recorded_shapes, stored_shapes
+from .saving import OPTIMIZER as GROUP
 
 
 def optimizer_mismatch(model: Any, path: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 from trainbus import CheckpointError, UnreadableCheckpoint
 from trainbus.adapters.keras import KerasSubject
 
-from .fits import Subclassed, fit, line, subclassed, two_layers
+from ..fits import Subclassed, fit, line, subclassed, two_layers
 
 pytestmark = pytest.mark.filterwarnings("ignore:\\s*Your input ran out of data:UserWarning")
 

@@ -1,0 +1,1 @@
+"""Write and load the files of Keras."""
