@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from .core.storage.dying import MEMORY
+from .covering import leave_the_rest_to_exhaustive
 from .servers import SERVED, SERVERS, Environment
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -18,6 +21,10 @@ os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # read when torch is imported; the tests run in as many processes as cores
 os.environ.pop("TRAINBUS_PLUGINS", None)
+
+# thousands of checkpoints are synchronized with the disk; a shell that sets TMPDIR chooses another place
+if MEMORY is not None and "TMPDIR" not in os.environ:
+    os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
 
 # a shell that starts the tests in the background, or nohup, lets them ignore the signals that they test
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,6 +37,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 # garbage of its parent that a forked process collects may wait for missing threads, as libraries of stores do
 os.register_at_fork(after_in_child=gc.freeze)
+
+
+@pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    leave_the_rest_to_exhaustive(items)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.exhaustive
 def played(folder: Path, size: int = 2, **words: Any) -> list[str]:
     """Return the error of each rank that was not stopped; each ends its process."""
     stops = words.get("stops")
-    ended = job(folder, size, MODULE, json.dumps(words), stopped=stops)
+    ended = job(folder, size, MODULE, json.dumps(words), stopped=stops, forked=True)
     errors = [report for rank, report in enumerate(ended.reports) if rank != stops]
     expected = [-signal.SIGKILL if rank == stops else 1 for rank in range(size)]
     assert ended.codes == ([0] * size if set(errors) == {"nothing"} else expected), ended.errors

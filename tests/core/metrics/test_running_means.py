@@ -194,6 +194,7 @@ def test_a_metric_that_was_only_logged_as_none_is_known(logged: Any, more: Any) 
     assert not loaded.sums()
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min", None])
 @given(rounds=st.lists(st.dictionaries(st.sampled_from(["val_a", "val/b", "a"]), st.lists(FINITE, max_size=2))))
@@ -288,6 +289,7 @@ def _stored_and_loaded(means: RunningMeans) -> RunningMeans:
     return loaded
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min", None])
 @given(before=st.lists(FINITE, min_size=1, max_size=4), after=st.lists(FINITE, min_size=1, max_size=4))
