@@ -37,7 +37,8 @@ def leave_the_rest_to_exhaustive(items: Iterable[pytest.Item]) -> None:
         usual = [item for item in each if not item.get_closest_marker("exhaustive")]
         mark = each[0].get_closest_marker(MARK)
         assert mark is not None
-        chosen = set(covering((item.callspec.indices for item in usual), mark.args[0]))
+        values = [{name: id(value) for name, value in item.callspec.params.items()} for item in usual]
+        chosen = set(covering(values, mark.args[0]))
         for number, item in enumerate(usual):
             if number not in chosen:
                 item.add_marker(pytest.mark.exhaustive)
