@@ -25,13 +25,13 @@ def played(folder: Path, size: int = 2, **words: Any) -> list[str]:
     return errors
 
 
-@pytest.mark.parametrize("stops", [0, 1])
-@pytest.mark.parametrize("where", ["epoch", "end"])
-@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize(
+    ("stops", "where", "sharded"), [(0, "epoch", True), (0, "end", False), (1, "epoch", False), (1, "end", True)]
+)
 def test_a_rank_that_is_stopped_outside_of_collectives_ends_the_others(
     stops: int, where: str, sharded: bool, tmp_path: Path
 ) -> None:
-    """After the subject's ``timeout``, also if the job's store lives in the stopped process."""
+    """After the subject's ``timeout``, also if the job's store lives in the stopped process; every pair is there."""
     (error,) = played(tmp_path, stops=stops, where=where, sharded=sharded)
 
     assert error.startswith(
