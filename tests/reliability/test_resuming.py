@@ -28,7 +28,7 @@ def home() -> Iterator[Path]:
 
 
 ALL = [(name, batches) for name in TRAININGS for batches in (False, True)]
-BY_DEFAULT = [("torch", True), ("keras", False), ("sgd", True)]
+BY_DEFAULT = [("torch", True), ("keras", False)]
 
 
 def case(name: str, moments: list[Moment], *, batches: bool) -> Any:
