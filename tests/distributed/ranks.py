@@ -30,8 +30,8 @@ EVERY = 0.02
 class Nursery:
     """The process that forks the ranks of one module."""
 
-    def __init__(self, module: str) -> None:
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT)}
+    def __init__(self, module: str, backend: str) -> None:
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, module],
             env=environment,
@@ -51,16 +51,16 @@ class Nursery:
 
 
 @functools.cache
-def nursery(module: str) -> Nursery:
-    """Return the process that forks the ranks of a module; it ends with this process, whose end closes its input."""
-    return Nursery(module)
+def nursery(module: str, backend: str) -> Nursery:
+    """Return the process that forks the ranks of a module on a backend of Keras; our end closes its input, and ends it."""
+    return Nursery(module, backend)
 
 
 class ForkedRank:
     """A rank, with the methods of ``subprocess.Popen`` that a job needs."""
 
     def __init__(self, module: str, words: list[str], environment: dict[str, str], errors: Path) -> None:
-        self._nursery = nursery(module)
+        self._nursery = nursery(module, environment.get("KERAS_BACKEND", "torch"))
         request = {"words": words, "environment": environment, "errors": str(errors), "cwd": str(Path.cwd())}
         self.pid: int = self._nursery.ask(start=request)
         self.returncode: int | None = None
