@@ -52,7 +52,7 @@ class Nursery:
 
 @functools.cache
 def nursery(module: str, backend: str) -> Nursery:
-    """Return the process that forks the ranks of a module on a backend of Keras; our end closes its input, and ends it."""
+    """Return the process that forks the ranks of a module, on a backend of Keras; it ends when this process ends."""
     return Nursery(module, backend)
 
 
