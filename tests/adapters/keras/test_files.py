@@ -22,6 +22,10 @@ from trainbus.plugins import ModelCheckpoint
 
 X = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
 
+FORKS = pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="JAX refuses forks; what is tested does not depend on the backend"
+)
+
 
 @keras.saving.register_keras_serializable()
 class Words(layers.Layer):
@@ -245,6 +249,7 @@ print(*sorted(path.name for path in run.state.files))
 """
 
 
+@FORKS
 def test_a_keras_version_that_saves_differently_saves_in_the_foreground() -> None:
     """The copy relies on private parts of Keras; without them Keras writes the files, but none in the background."""
     script = UNKNOWN.format(part="_serialize_model_as_json")
@@ -286,6 +291,7 @@ CRAFTED: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 
+@FORKS
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
 @pytest.mark.parametrize("crafted", CRAFTED)
 def test_a_crafted_file_is_refused(crafted: str, suffix: str, tmp_path: Path) -> None:
@@ -308,6 +314,7 @@ def test_a_crafted_file_is_refused(crafted: str, suffix: str, tmp_path: Path) ->
     assert reason in found
 
 
+@FORKS
 def test_an_archive_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.keras"
     KerasSubject(keras.Sequential([keras.Input((4,)), layers.Dense(1)])).save(path, weights_only=False)
