@@ -2,7 +2,9 @@
 
 import gc
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from .core.storage.dying import MEMORY
+from .covering import leave_the_rest_to_exhaustive
 from .servers import SERVED, SERVERS, Environment
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -19,17 +23,34 @@ os.environ.setdefault(
 )  # read when torch is imported; the tests run in as many processes as cores
 os.environ.pop("TRAINBUS_PLUGINS", None)
 
+# thousands of checkpoints are synchronized with the disk; a shell that sets TMPDIR chooses another place
+IN_MEMORY = tempfile.mkdtemp(prefix="trainbus-tests-", dir=MEMORY) if MEMORY and "TMPDIR" not in os.environ else ""
+if IN_MEMORY:
+    os.environ["TMPDIR"] = tempfile.tempdir = IN_MEMORY  # also of the workers of pytest-xdist
+
+
+def pytest_unconfigure() -> None:
+    """Remove the files of all tests from the memory."""
+    if IN_MEMORY:
+        shutil.rmtree(IN_MEMORY, ignore_errors=True)
+
+
 # a shell that starts the tests in the background, or nohup, lets them ignore the signals that they test
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-settings.register_profile("fast", max_examples=30, deadline=None)
-settings.register_profile("thorough", max_examples=200, deadline=None, print_blob=True)
+settings.register_profile("fast", max_examples=20, deadline=None)
+settings.register_profile("thorough", max_examples=100, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 # garbage of its parent that a forked process collects may wait for missing threads, as libraries of stores do
 os.register_at_fork(after_in_child=gc.freeze)
+
+
+@pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    leave_the_rest_to_exhaustive(items)
 
 
 @pytest.fixture(autouse=True)

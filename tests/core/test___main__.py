@@ -8,7 +8,16 @@ import pytest
 import trainbus
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["check", "none.toml"], ["--help"], ["demo", "--epochs", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "none.toml"],
+        *(
+            pytest.param(each, marks=pytest.mark.exhaustive)
+            for each in (["--version"], ["--help"], ["demo", "--epochs", "0"])
+        ),
+    ],
+)
 def test_the_module_is_the_command(arguments: list[str]) -> None:
     """With the same output and the same exit code."""
     commands = [[sys.executable, "-m", "trainbus"], [f"{sys.prefix}/bin/trainbus"]]

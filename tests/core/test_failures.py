@@ -93,6 +93,7 @@ def reports(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
     return [line for line in caplog.messages if line.startswith(f"{name} in ")]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_failing_observer_changes_nothing_for_the_others(

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainbus import Run, decision
@@ -30,6 +30,7 @@ def test_result_reads_well() -> None:
     ]
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.integers(0, 40))
 def test_a_long_run_has_a_short_summary(epochs: int) -> None:
     """A schedule changes the rate in every epoch, and every epoch may save; six of each are shown at most."""

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .ranks import ROOT, ForkedRank
+
 LIMIT = 120.0
 """Seconds after which a job counts as hung: many times the duration of any job."""
 
@@ -27,7 +29,9 @@ class Ended(NamedTuple):
     errors: str
 
 
-def job(folder: Path, size: int, module: str, *words: str, stopped: int | None = None, **more: str) -> Ended:
+def job(
+    folder: Path, size: int, module: str, *words: str, stopped: int | None = None, forked: bool = False, **more: str
+) -> Ended:
     """Run ``python -m module folder words...`` in ``size`` processes, and collect their reports.
 
     Args:
@@ -36,16 +40,18 @@ def job(folder: Path, size: int, module: str, *words: str, stopped: int | None =
         module: Module that takes the folder as its first argument and calls ``report``.
         words: More arguments.
         stopped: A rank that does not end; it is killed once all others have ended.
+        forked: Whether the ranks are forked from a process that has imported the module, which is faster. Then the
+            module imports no library that has threads, and all ranks iterate over their sets in the same order.
         more: Environment variables.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size), **more}
-    ranks = [
-        _start(["-m", module, str(folder), *words], {**environment, "RANK": str(rank)}, folder / f"errors-{rank}")
-        for rank in range(size)
-    ]
-    return _watched(ranks, folder, size, stopped)
+    own = [({**environment, "RANK": str(rank)}, folder / f"errors-{rank}") for rank in range(size)]
+    if forked:
+        ranks = [ForkedRank(module, [str(folder), *words], _environment(each), errors) for each, errors in own]
+        return _watched(ranks, folder, size, stopped)
+    return _watched([_start(["-m", module, str(folder), *words], *each) for each in own], folder, size, stopped)
 
 
 def torchrun(folder: Path, size: int, module: str, *words: str, restarts: int = 0, shared_store: bool = False) -> Ended:
@@ -61,16 +67,20 @@ def report(what: Any) -> None:
     Path(sys.argv[1], f"report-{os.environ['RANK']}.json").write_text(json.dumps(what))
 
 
+def _environment(environment: dict[str, str]) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **environment, "PYTHONPATH": str(ROOT)}
+
+
 def _start(words: Sequence[str], environment: dict[str, str], errors: Path) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).parents[2])
-    environment = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **environment, "PYTHONPATH": root}
     with errors.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, *words], env=environment, stdout=file, stderr=file, start_new_session=True
+            [sys.executable, *words], env=_environment(environment), stdout=file, stderr=file, start_new_session=True
         )
 
 
-def _watched(processes: list[subprocess.Popen[bytes]], folder: Path, size: int, stopped: int | None = None) -> Ended:
+def _watched(
+    processes: Sequence[subprocess.Popen[bytes] | ForkedRank], folder: Path, size: int, stopped: int | None = None
+) -> Ended:
     try:
         for rank, each in enumerate(processes):
             if rank != stopped:

@@ -148,16 +148,16 @@ def interrupted(
 ) -> Trained:
     """Interrupt a training of ``then`` ranks after a batch, and continue it with ``now`` ranks."""
     words = {"sharded": sharded, "loader": loader}
-    first = job(folder, then, MODULE, json.dumps({**words, "stop": [what, after - 1]}))
+    first = job(folder, then, MODULE, json.dumps({**words, "stop": [what, after - 1]}), forked=True)
     assert set(first.codes) == {-signal.Signals[what]}, first.errors
-    second = job(folder, now, MODULE, json.dumps(words))
+    second = job(folder, now, MODULE, json.dumps(words), forked=True)
     assert second.codes == [0] * now, second.errors
     return trained(folder, then, now, second.errors)
 
 
 def unbroken(folder: Path, *, sharded: bool = False, loader: str = "turns") -> Trained:
     """Train with two ranks."""
-    ended = job(folder, 2, MODULE, json.dumps({"sharded": sharded, "loader": loader}))
+    ended = job(folder, 2, MODULE, json.dumps({"sharded": sharded, "loader": loader}), forked=True)
     assert ended.codes == [0, 0], ended.errors
     return trained(folder, 2, 2)
 

@@ -14,7 +14,7 @@ from .jobs import job, torchrun
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an uninterrupted training on two ranks."""
     folder = tmp_path_factory.mktemp("whole")
-    ended = job(folder, 2, "tests.distributed.elastic", json.dumps({"save_freq": "3 steps"}))
+    ended = job(folder, 2, "tests.distributed.elastic", json.dumps({"save_freq": "3 steps"}), forked=True)
     assert ended.codes == [0, 0], ended.errors
     return folder
 
@@ -31,7 +31,7 @@ def test_a_job_that_is_killed_and_stopped_ends_as_the_uninterrupted_one(uninterr
     assert stopped.codes == [1], stopped.errors
     assert "SIGTERM: the run ended in epoch 7" in stopped.errors
     assert (tmp_path / "run" / "signal.pt").exists()
-    ended = job(tmp_path, 2, "tests.distributed.elastic", json.dumps({"save_freq": "3 steps"}))
+    ended = job(tmp_path, 2, "tests.distributed.elastic", json.dumps({"save_freq": "3 steps"}), forked=True)
     assert ended.codes == [0, 0], ended.errors
     assert not (tmp_path / "run" / "signal.pt").exists()
     for rank in range(2):
@@ -41,7 +41,7 @@ def test_a_job_that_is_killed_and_stopped_ends_as_the_uninterrupted_one(uninterr
 def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
     """In an epoch without batch listeners all ranks leave after the same batch, and exit by the signal."""
     acts = [{"rank": 1, "epoch": 0, "batch": 100, "do": "SIGTERM"}]
-    ended = job(tmp_path, 2, "tests.distributed.elastic", json.dumps({"rows": 40_000, "acts": acts}))
+    ended = job(tmp_path, 2, "tests.distributed.elastic", json.dumps({"rows": 40_000, "acts": acts}), forked=True)
     assert ended.codes == [-signal.SIGTERM] * 2, ended.errors
     first, second = (last_reports(tmp_path, rank) for rank in range(2))
     assert first == second
@@ -54,6 +54,6 @@ def test_a_rank_that_dies_is_named_by_the_others(tmp_path: Path) -> None:
     """Four ranks that meet at every batch: three of them end with an error that names the missing rank."""
     acts = [{"rank": 2, "epoch": 1, "batch": 3, "do": "SIGKILL"}]
     words = json.dumps({"acts": acts, "save_freq": "100 steps"})
-    ended = job(tmp_path, 4, "tests.distributed.elastic", words)
+    ended = job(tmp_path, 4, "tests.distributed.elastic", words, forked=True)
     assert ended.codes == [1, 1, -signal.SIGKILL, 1], ended.errors
     assert "RankError: rank 2 of 4 gone" in ended.errors

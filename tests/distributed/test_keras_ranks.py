@@ -28,7 +28,7 @@ def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         _need_jax()
     folder = tmp_path_factory.mktemp(backend)
     words = (*SCENES, OWN[backend])
-    ended = job(folder, 2, "tests.distributed.keras_scenes", *words, KERAS_BACKEND=backend)
+    ended = job(folder, 2, "tests.distributed.keras_scenes", *words, forked=backend == "torch", KERAS_BACKEND=backend)
     assert ended.codes == [0, 0], ended.errors
     return Played(backend, folder, ended.reports)
 

@@ -18,7 +18,7 @@ ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_di
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     """Return the reports of every rank on every scene: of four ranks, and then of two that continue from there."""
     folder = tmp_path_factory.mktemp("job")
-    first = job(folder, 4, "tests.distributed.scenes")
+    first = job(folder, 4, "tests.distributed.scenes", forked=True)
     assert first.codes == [0] * 4, first.errors
     then = job(folder, 2, "tests.distributed.scenes", "training", "stop_of_the_loop", "asked_to_end", "resized",
                "resized_inside")  # fmt: skip

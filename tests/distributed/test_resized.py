@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from trainbus.testing import LineSubject
 
 from ..core.distributed.threads import LIMIT, ThreadRanks, on_all
 from .resized import ROWS as ALL_ROWS
-from .resized import SIZES, cases, interrupted, unbroken
+from .resized import SIZES, Trained, interrupted, unbroken
 
 ROWS, EPOCHS = 96, 3
 SCORES = [5.0, 5.0, 5.0]
@@ -238,18 +239,46 @@ def test_a_chain_of_changes_trains_on_every_sample_once() -> None:
     assert rows == Counter({(epoch, row): 1 for epoch in range(EPOCHS) for row in range(ROWS)})
 
 
+@pytest.fixture(scope="module")
+def whole_training(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool, str], Trained]:
+    """Return what a training does that nothing interrupts; each is played once."""
+    return cache(lambda sharded, loader: unbroken(tmp_path_factory.mktemp("whole"), sharded=sharded, loader=loader))
+
+
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("then", "now", "what", "sharded", "loader"), list(cases()))
+@pytest.mark.parametrize(
+    ("then", "now", "what", "sharded", "loader"),
+    [
+        (4, 2, "SIGKILL", True, "listed"),
+        (4, 2, "SIGTERM", False, "held"),
+        (2, 4, "SIGKILL", False, "stateful"),
+        (2, 4, "SIGTERM", True, "turns"),
+        (1, 4, "SIGKILL", False, "whole"),
+        (1, 4, "SIGTERM", True, "turns"),
+        (4, 3, "SIGKILL", True, "turns"),
+        (4, 3, "SIGTERM", False, "turns"),
+        (4, 1, "SIGKILL", False, "turns"),
+        (4, 1, "SIGTERM", True, "turns"),
+    ],
+)
 def test_real_processes_continue_after_a_signal(
-    then: int, now: int, what: str, sharded: bool, loader: str, tmp_path: Path
+    then: int,
+    now: int,
+    what: str,
+    sharded: bool,
+    loader: str,
+    whole_training: Callable[[bool, str], Trained],
+    tmp_path: Path,
 ) -> None:
-    """DDP and FSDP2, from a step checkpoint or from that of a SIGTERM: the decisions are those of the unbroken run."""
+    """DDP and FSDP2, from a step checkpoint or from that of a SIGTERM: the decisions are those of the unbroken run.
+
+    Every pair of a change of size, a signal and a kind of model is here, and every loader once; each loader with each
+    change is above, in threads. ``python -m tests.distributed.resized`` plays all of them together.
+    """
     if loader == "stateful":
         pytest.importorskip("torchdata")
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "parts").mkdir()
-    expected = unbroken(tmp_path / "whole", sharded=sharded, loader=loader)
-    found = interrupted(tmp_path / "parts", then, now, what, 4, sharded=sharded, loader=loader)
+    expected = whole_training(sharded, loader)
+    found = interrupted(tmp_path, then, now, what, 4, sharded=sharded, loader=loader)
 
     assert found.resumed.startswith("signal" if what == "SIGTERM" else "s-")
     assert found.decisions == expected.decisions

@@ -28,7 +28,7 @@ def folder(size: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reports(size: int, folder: Path) -> list[dict[str, Any]]:
     """Return the reports of the ranks on all scenes, from one launch."""
     scenes = "uninterrupted foreground interrupted first_part whole_training snapshots full_disk damaged last inspected"
-    ended = job(folder, size, "tests.distributed.shards", *scenes.split())
+    ended = job(folder, size, "tests.distributed.shards", *scenes.split(), forked=True)
     assert ended.codes == [0] * size, ended.errors
     return ended.reports
 
@@ -128,9 +128,8 @@ def test_other_numbers_of_ranks_decide_the_same(
     """A run is continued by another number of ranks with the same decisions, and the same weights but for rounding."""
     shutil.copytree(folder / "part", "part")
     shutil.copytree(folder / "uninterrupted", "uninterrupted")
-    ended = job(
-        Path.cwd(), others, "tests.distributed.shards", "second_part", "last", *(["plain"] if others == 1 else [])
-    )
+    scenes = ["second_part", "last", *(["plain"] if others == 1 else [])]
+    ended = job(Path.cwd(), others, "tests.distributed.shards", *scenes, forked=True)
 
     assert ended.codes == [0] * others, ended.errors
     full = reports[0]["whole_training"]

@@ -64,7 +64,7 @@ def test_a_second_death_after_any_commit_of_a_resume_changes_nothing(commits: in
 )
 def test_random_chains_change_nothing(suffix: str, background: bool) -> None:
     """Of each format, while the training waits and in the background."""
-    found = in_process(suffix, 6, background=background)
+    found = in_process(suffix, 4, background=background)
 
     assert found["wrong"] == []
-    assert found["kills"] >= 6
+    assert found["kills"] >= 4

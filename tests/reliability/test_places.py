@@ -77,6 +77,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "start"
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("moves", MOVES)
 @pytest.mark.parametrize("callbacks", FORMS)
 def test_a_loop_that_changes_its_working_directory_splits_no_run(
@@ -98,6 +99,7 @@ def test_a_loop_that_changes_its_working_directory_splits_no_run(
     assert moved.subject.slope == stayed.subject.slope
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("callbacks", FORMS)
 @pytest.mark.parametrize("die_at", [3, 5])
 def test_a_run_that_has_changed_its_working_directory_resumes_where_it_began(
@@ -139,6 +141,7 @@ def test_charts_and_the_stop_file_stay_where_the_run_began(start: Path) -> None:
     assert "run/signal.npz" in names(start)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", ["copied", "moved", "from its directory"])
 @pytest.mark.parametrize("callbacks", FORMS)
 def test_a_run_that_was_copied_or_moved_resumes(callbacks: list[Any], way: str, start: Path) -> None:

@@ -37,6 +37,7 @@ def left_in(directory: str = ".") -> list[str]:
     return sorted(set(without_history(os.listdir(directory))) - {LOCK, "journal.jsonl", end_record.NAME})
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])
 def test_a_file_too_large_for_the_disk_leaves_the_old_one_complete(kind: Kind, share: float, in_child: InChild) -> None:
     """Wherever the disk ends, the error names the path, the old one is complete and nothing else is left."""

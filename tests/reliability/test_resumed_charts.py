@@ -118,6 +118,7 @@ def by_signal(folder: Path, *ends: tuple[int, int | None], kind: str = "SIGTERM"
     return everything(folder / "logs"), [line for line in story[1:] if not line.startswith("resumed from")]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(
     "ends",
     [

@@ -96,7 +96,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("stride", "names"),
     [
         pytest.param("7", "line torch safetensors dcp", id="line, torch"),
-        pytest.param("7", "sklearn joblib", id="sklearn"),
+        pytest.param("7", "sklearn joblib", id="sklearn", marks=pytest.mark.exhaustive),
         *(
             pytest.param(stride, names, id=f"{names}, closer", marks=pytest.mark.exhaustive)
             for stride, names in [

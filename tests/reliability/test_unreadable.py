@@ -50,6 +50,7 @@ def number_of(kind: Kind) -> int | None:
     return number_in(kind, path)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("how", SPOILT)
 def test_what_cannot_be_read_is_skipped(kind: Kind, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """The next one is used, for "auto" and for a directory; a file given by name is refused, and nothing changes."""

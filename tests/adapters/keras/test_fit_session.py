@@ -316,6 +316,7 @@ class BreaksAt(keras.callbacks.Callback):
         raise self.error
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("event", ["on_train_begin", "on_epoch_begin", "on_epoch_end", "on_test_end"])
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("first", [True, False])
@@ -387,6 +388,7 @@ UNBUILT: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", UNBUILT)
 @pytest.mark.parametrize(("data", "step"), [("array", 2), ("generator", 5)])
 def test_a_model_that_fit_builds_is_resumed(name: str, data: str, step: int) -> None:
@@ -405,6 +407,7 @@ def test_a_model_that_fit_builds_is_resumed(name: str, data: str, step: int) -> 
     assert train(resume=Path(f"run/{step}.keras")) == unbroken
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("step", [4, 7])
 @pytest.mark.parametrize("name", COMPILED)
 def test_a_resume_in_mid_epoch_equals_the_unbroken_fit(name: str, step: int) -> None:

@@ -57,6 +57,7 @@ def falling(epoch: int, batch: int) -> float:
 FIRST = [falling(epoch, 0) for epoch in range(3)]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("first", [False, True], ids=["after the bus", "before the bus"])
 @pytest.mark.parametrize(
     ("hook", "rates"),
@@ -112,7 +113,7 @@ def test_keras_logs_have_the_same_rates() -> None:
     assert history["learning_rate"] == pytest.approx([0.05, 0.05])
 
 
-@pytest.mark.parametrize("step", [1, 3, 5, 6, 9, 14])
+@pytest.mark.parametrize("step", [1, 5, 9, *(pytest.param(step, marks=pytest.mark.exhaustive) for step in (3, 6, 14))])
 def test_a_resume_in_mid_epoch_keeps_the_rate_of_the_first_update(step: int) -> None:
     """It is not the rate at the resume."""
 
@@ -147,6 +148,7 @@ SET_BACK: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("first", [False, True], ids=["after the bus", "before the bus"])
 @pytest.mark.parametrize("name", SET_BACK)
 def test_a_cut_that_another_keras_callback_undoes_is_reported_once(name: str, first: bool) -> None:
@@ -161,6 +163,7 @@ def test_a_cut_that_another_keras_callback_undoes_is_reported_once(name: str, fi
     assert known in str(failure)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("first", [False, True], ids=["after the bus", "before the bus"])
 @pytest.mark.parametrize("name", [*SET_BACK, "nothing", "warm-up", "decay"])
 def test_a_resumed_fit_reports_an_undone_cut_as_the_unbroken_one(name: str, first: bool) -> None:

@@ -11,7 +11,7 @@ from .rank_scenes import LENGTHS, NUMBERS, SHORT, SIZE, VALUES
 
 def played(folder: Path, framework: str) -> list[dict[str, Any]]:
     """Return the report of each rank of a job."""
-    ended = job(folder, SIZE, "tests.adapters.shared.rank_scenes", framework)
+    ended = job(folder, SIZE, "tests.adapters.shared.rank_scenes", framework, forked=framework == "torch")
     assert ended.codes == [0] * SIZE, ended.errors
     return ended.reports
 

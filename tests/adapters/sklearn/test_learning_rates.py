@@ -143,6 +143,7 @@ def falling(name, end_at=99, resume=None):
     return run
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("step", [1, 3, 6, 10])
 @pytest.mark.parametrize("name", FALLING)
 def test_the_rate_of_an_epoch_is_that_of_its_first_update_also_after_a_resume_within_it(name, step):

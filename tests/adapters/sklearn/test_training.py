@@ -292,7 +292,7 @@ class Trained(BaseEstimator):  # type: ignore[misc]
         return float(self.model_.score(X, y))
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_estimators_that_hold_their_run_come_back_from_cross_validation(jobs: int) -> None:
     """Each of them still says how its training went."""
     X = np.linspace(0, 1, 30)[:, None]

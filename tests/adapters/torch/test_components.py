@@ -324,6 +324,7 @@ EXTRAS: dict[str, Callable[[], dict[str, Any]]] = {
 """What users give as ``extra``."""
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("kind", EXTRAS)
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors", ".dcp"])
 def test_a_file_of_weights_holds_them_alone_and_says_so(

@@ -73,6 +73,7 @@ def rates_of(optimizer: Optimizer) -> list[float]:
     return [float(group["lr"]) for group in optimizer.param_groups]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("tensors", [False, True], ids=["numbers", "tensors"])
 @given(cuts=st.dictionaries(st.integers(0, 14), st.sampled_from([0.1, 0.5, 0.3]), max_size=3))

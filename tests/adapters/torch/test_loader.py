@@ -53,7 +53,7 @@ def train(rows: Rows, die_at: int | None = None, *, workers: int = 0, resume: st
     return seen, {name: weight.tolist() for name, weight in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("die_at", [1, 7, 8, 13, 22])
+@pytest.mark.parametrize("die_at", [1, 8, 13, *(pytest.param(at, marks=pytest.mark.exhaustive) for at in (7, 22))])
 def test_a_resume_fetches_exactly_the_batches_that_were_left(die_at: int) -> None:
     """Wherever the epoch was interrupted: same rows, same order, same weights, and no batch is fetched in vain."""
     unbroken, weights = train(Rows())
@@ -103,7 +103,10 @@ def shuffled_by_workers_that_stay(save_freq: str, resume: str | None = None, die
     return seen
 
 
-@pytest.mark.parametrize(("save_freq", "die_at", "first"), [("1 steps", 5, 5), ("1 steps", 13, 13), ("epoch", 9, 8)])
+@pytest.mark.parametrize(
+    ("save_freq", "die_at", "first"),
+    [("1 steps", 5, 5), pytest.param("1 steps", 13, 13, marks=pytest.mark.exhaustive), ("epoch", 9, 8)],
+)
 def test_persistent_workers_shuffle_after_a_resume_as_without_an_interruption(
     save_freq: str, die_at: int, first: int
 ) -> None:

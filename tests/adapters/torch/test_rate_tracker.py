@@ -75,6 +75,7 @@ class Training:
 PLACES = ("epoch begin", "batch begin", "batch end", "epoch end")
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("name", ["LambdaLR", "OneCycleLR", "CosineAnnealingLR", "StepLR", "SequentialLR"])
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -88,6 +89,7 @@ def test_the_rate_of_an_epoch_is_that_of_its_first_update(name: str, where: str,
     assert run.result.learning_rates == {"learning_rate": run.history["learning_rate"]}
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("where", PLACES[1:])  # a step at an epoch's begin is made again when the epoch is continued
 @pytest.mark.parametrize("name", ["LambdaLR", "OneCycleLR", "ExponentialLR"])
 @pytest.mark.parametrize("step", [1, 2, 4, 5, 7, 11])
@@ -273,6 +275,7 @@ PLACES_OF_STOPS = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(("save_freq", "end_at"), PLACES_OF_STOPS)
 @pytest.mark.parametrize(
     ("scheduler", "name", "cuts"),
@@ -336,7 +339,16 @@ def test_a_given_schedule_that_raises_the_rate_undoes_no_cut(name: str, factor: 
     assert Cutting(SCHEDULERS[name]).run(factor, cut_after=cut_after).failures == []
 
 
-@pytest.mark.parametrize("name", sorted(set(SCHEDULERS) - {"StepLR", "ExponentialLR", "MultiplicativeLR"}))
+SET_BACK = sorted(set(SCHEDULERS) - {"StepLR", "ExponentialLR", "MultiplicativeLR"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *SET_BACK[::4],
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in SET_BACK if each not in SET_BACK[::4]),
+    ],
+)
 def test_a_schedule_that_is_set_back_is_reported(name: str) -> None:
     """Someone who restores the values that a scheduler stored at its start undoes the cut, though the rate may fall."""
     training = Cutting(SCHEDULERS[name])

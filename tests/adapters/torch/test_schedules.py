@@ -19,6 +19,7 @@ from .test_learning_rates import SCHEDULERS, rates_of, sgd
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step", "ignore:The epoch parameter in")
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("tensors", [False, True], ids=["numbers", "tensors"])
 @given(before=st.integers(0, 6), after=st.integers(0, 8))

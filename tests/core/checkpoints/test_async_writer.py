@@ -287,7 +287,14 @@ threading.Timer(0, subject.gate.set).start()
 """
 
 
-@pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise ValueError"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("", marks=pytest.mark.exhaustive),
+        pytest.param("sys.exit(3)", marks=pytest.mark.exhaustive),
+        "raise ValueError",
+    ],
+)
 def test_a_process_that_ends_waits_for_the_file(end: str, tmp_path: Path) -> None:
     """Also if the run was never ended."""
     root = str(Path(__file__).parents[3])

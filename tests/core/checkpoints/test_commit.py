@@ -256,7 +256,7 @@ class Store(RuleBasedStateMachine):
 
 
 TestStore = Store.TestCase
-TestStore.settings = settings(stateful_step_count=25)
+TestStore.settings = settings(max_examples=settings.default.max_examples // 3, stateful_step_count=25)
 
 
 def test_a_commit_while_reading_is_never_reported_as_damage(monkeypatch: pytest.MonkeyPatch) -> None:

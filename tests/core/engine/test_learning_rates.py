@@ -109,6 +109,7 @@ def test_a_rate_that_the_loop_sets_at_the_begin_of_an_epoch_is_the_one_of_its_fi
     assert run.history["learning_rate"] == pytest.approx([0.4, 0.3, 0.2])
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("end_at", [1, 3, 4, 5, 8, 11])
 @pytest.mark.parametrize("listened", [False, True])
 def test_a_resumed_epoch_keeps_the_rate_of_its_first_update(end_at: int, listened: bool) -> None:

@@ -194,8 +194,10 @@ def test_a_metric_that_was_only_logged_as_none_is_known(logged: Any, more: Any) 
     assert not loaded.sums()
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min", None])
+@settings(max_examples=settings.default.max_examples // 2)  # of each form and reduction
 @given(rounds=st.lists(st.dictionaries(st.sampled_from(["val_a", "val/b", "a"]), st.lists(FINITE, max_size=2))))
 def test_after_a_restart_a_metric_is_measured_anew(form: str, reduce: Any, rounds: list[dict[str, Any]]) -> None:
     """Each has the values since the restart before it was last logged; what is not of a validation has all."""
@@ -288,8 +290,10 @@ def _stored_and_loaded(means: RunningMeans) -> RunningMeans:
     return loaded
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reduce", ["mean", "sum", "max", "min", None])
+@settings(max_examples=settings.default.max_examples // 2)  # of each form and reduction
 @given(before=st.lists(FINITE, min_size=1, max_size=4), after=st.lists(FINITE, min_size=1, max_size=4))
 def test_sums_of_a_checkpoint_continue_as_if_they_had_stayed(
     form: str, reduce: Any, before: list[float], after: list[float]

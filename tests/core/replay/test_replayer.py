@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier
 
+from tests.core.storage.dying import MEMORY
 from trainbus import Run, SettingsError, callbacks_from, journal
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.keras.subject import KerasSubject
@@ -30,8 +31,6 @@ from trainbus.testing import EventRecorder
 
 from .recorded import History, deltas, finite, histories, recording, recording_of_run
 
-MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
-"""A directory in which syncing a file is fast."""
 ACTIONS = {
     Stop: "stop",
     Save: "save",

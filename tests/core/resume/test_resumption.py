@@ -217,7 +217,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(set(named))  # how many histories there are depends on the deaths
 
 
-Lives.TestCase.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=5)
+Lives.TestCase.settings = settings(max_examples=settings.default.max_examples // 4, stateful_step_count=5)
 TestLives = Lives.TestCase
 
 

@@ -70,6 +70,7 @@ def train(subject: Any, epochs: int, **options: Any) -> dict[str, float]:
     return {name: float(rate) for name, rate in subject.learning_rates().items()}
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("new", [0.01, 0.8])
 def test_a_changed_rate_is_reported_or_used(kind: str, new: float, caplog: pytest.LogCaptureFixture) -> None:

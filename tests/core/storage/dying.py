@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import traceback
 from collections.abc import Callable
 from itertools import count
 
 __all__ = ["MEMORY", "dying_at", "in_child", "with_room_for"]
 
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""A directory in memory, if the system has one: only processes die here, the power stays."""
+ROOM = 2 << 30
+"""Bytes, many times what all tests leave."""
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > ROOM else None
+"""A directory in memory, if the system has one with room: only processes die here, the power stays."""
 
 
 def in_child(work: Callable[[], None]) -> int:

@@ -1,6 +1,10 @@
 """Stores of fsspec: in memory, on disk, on local servers; a process may die at any call to them."""
 
+import atexit
+import functools
+import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,9 +91,17 @@ def dying_at(store: str, step: int) -> Iterator[Callable[[], bool]]:
             delattr(library, name) if name in inherited else setattr(library, name, real[name])
 
 
+@functools.cache
+def disk() -> str:
+    """Return a directory of this process, which goes with it, but not with one that was forked from it."""
+    made, owner = tempfile.mkdtemp(), os.getpid()
+    atexit.register(lambda: shutil.rmtree(made, ignore_errors=True) if os.getpid() == owner else None)
+    return made
+
+
 def new_directory(store: str) -> RemotePath:
     """Return a new empty directory."""
-    places = {"memory": "memory://tests", "disk": f"disk://{tempfile.gettempdir()}"}
+    places = {"memory": "memory://tests", "disk": f"disk://{disk()}"}
     found = location(f"{places.get(store, f'{store}://bucket')}/{secrets.token_hex(8)}")
     assert isinstance(found, RemotePath)
     return found

@@ -17,6 +17,9 @@ from trainbus.storage.file_lock import FileLock, Owner, check_locks
 
 NO_LOCKS = ("ENOSYS", "ENOTSUP", "ENOLCK", "EOPNOTSUPP", "EINVAL")
 EACH = pytest.mark.parametrize("error", ["", *NO_LOCKS])
+FEW = pytest.mark.parametrize(
+    "error", ["", NO_LOCKS[0], *(pytest.param(each, marks=pytest.mark.exhaustive) for each in NO_LOCKS[1:])]
+)
 FORK = multiprocessing.get_context("fork")
 
 
@@ -77,7 +80,7 @@ def second(error: str) -> str:
     return found
 
 
-@EACH
+@FEW
 def test_a_living_owner_is_named_and_a_dead_one_holds_nothing(error: str) -> None:
     """Killed, stopped for ever and killed, or ended: the directory is free at once."""
     for end in (signal.SIGKILL, signal.SIGTERM, None):

@@ -49,6 +49,7 @@ def nothing_staged() -> bool:
     return os.listdir(remote_cache.process_directory()) == [remote_cache.LOCK]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("first", [False, True])
 def test_a_death_at_any_call_leaves_the_old_or_the_new_with_its_own_run_state(store: str, first: bool) -> None:
     """Dead from any of its calls to the store on, a commit leaves a path that reads as the old or the new content."""

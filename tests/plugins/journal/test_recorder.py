@@ -153,7 +153,7 @@ def in_child(*calls: int | None, listed: tuple[object, ...] = (SAVED, STOP, CUT)
         assert code in ((0,) if call is None else (0, -signal.SIGKILL))
 
 
-@pytest.mark.parametrize("every_batch", [False, True])
+@pytest.mark.parametrize("every_batch", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 def test_the_journal_of_a_killed_and_resumed_run_equals_that_of_an_uninterrupted_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_batch: bool
 ) -> None:

@@ -127,10 +127,17 @@ def train_on(losses: Sequence[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "last", [pytest.param(1.0, id="a new best"), pytest.param(9.0, id="no best", marks=pytest.mark.exhaustive)]
+    ("last", "stride"),
+    [
+        pytest.param(1.0, 3, id="a new best"),
+        pytest.param(1.0, 1, id="a new best, each call", marks=pytest.mark.exhaustive),
+        pytest.param(9.0, 1, id="no best", marks=pytest.mark.exhaustive),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_process_killed_while_it_removes_files_leaves_the_best_and_the_last(last: float, monkeypatch) -> None:
+def test_a_process_killed_while_it_removes_files_leaves_the_best_and_the_last(
+    last: float, stride: int, monkeypatch
+) -> None:
     """At any time the previous or the current best and last checkpoints are complete, ordered by step."""
     losses = [3.0, 2.0, 8.0, 5.0]
     Path("before").mkdir()
@@ -139,7 +146,7 @@ def test_a_process_killed_while_it_removes_files_leaves_the_best_and_the_last(la
         train_on(losses)
     before, after = {1, 2, 4}, ({5, 2} if last < min(losses) else {1, 2, 5})
     seen = set()
-    for step in count():
+    for step in count(step=stride):
         died, found = survivors(step, [*losses, last])
         intact = [int(each.path.stem[2:]) for each in found if not each.flaw]
         assert intact == sorted(intact, reverse=True)

@@ -79,6 +79,7 @@ def expected(layout: str, recorder: EventRecorder) -> dict[tuple[str, str, int],
     return found
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize("name", ["torch", "keras", "sgd"])
 def test_every_value_of_a_training_has_the_run_tag_and_step_of_its_layout(name: str, layout: Any):

@@ -125,6 +125,7 @@ SHRUNK: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
 }
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("case", SHRUNK)
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 @pytest.mark.parametrize("optimizer", ["sgd", pytest.param(None, marks=pytest.mark.exhaustive)])

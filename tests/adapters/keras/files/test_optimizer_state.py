@@ -29,6 +29,7 @@ OTHER_OPTIMIZERS: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("change", [*OTHER_OPTIMIZERS, "frozen, then not", "frozen, then the other one", "then frozen"])
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_the_state_of_another_optimizer_is_refused_with_the_way_out(change: str, suffix: str) -> None:

@@ -98,8 +98,8 @@ def test_weights_are_images(page: Any):
     ("run", "nodes"),
     [
         ("torch/train", {"input", "Sequential", "output"}),
-        ("keras/train", {"rows", "first", "norm", "drop", "second"}),
-        ("sklearn/train", {"input", "MLPClassifier"}),
+        pytest.param("keras/train", {"rows", "first", "norm", "drop", "second"}, marks=pytest.mark.exhaustive),
+        pytest.param("sklearn/train", {"input", "MLPClassifier"}, marks=pytest.mark.exhaustive),
     ],
 )
 def test_the_default_graph_is_that_of_the_model(run: str, nodes: set[str], page: Any):

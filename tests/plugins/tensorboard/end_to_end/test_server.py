@@ -56,7 +56,7 @@ def until(get: Any, wanted: Any) -> None:
     ("layout", "options"),
     [
         ("keras", ["--load_fast=true"]),
-        ("slash", ["--load_fast=true"]),
+        pytest.param("slash", ["--load_fast=true"], marks=pytest.mark.exhaustive),
         pytest.param("slash", ["--load_fast=false"], marks=pytest.mark.exhaustive),
     ],
 )

@@ -78,9 +78,12 @@ def test_the_end_of_the_interpreter_closes_the_files(tmp_path: Path):
         "for step in range(100): writer.scalars('.', step, {'tag': 1.0})\n"
         "raise SystemExit(int(sys.argv[2]))"
     )
-    for number in (0, 3):
-        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / str(number)), str(number)], check=False)
-        assert done.returncode == number
+    started = {
+        number: subprocess.Popen([sys.executable, "-c", code, str(tmp_path / str(number)), str(number)])
+        for number in (0, 3)
+    }
+    for number, process in started.items():
+        assert process.wait() == number
         assert len(scalars(tmp_path / str(number))) == 100
 
 
