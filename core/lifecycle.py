@@ -272,10 +272,11 @@ class Lifecycle:
             last.callback(self.stop_requests.close)
             with self.at_end:
                 with self.group.end(error, executor) as state.error:
-                    self.record(run, ExecutionResult(self.stop_requests.decision()))
+                    failed = self._end_by_request(run) if state.interrupted else []
                     if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
                         executor.writer.abandon()  # a second signal
                     decision, errors = bind("last_decision", self._decide_last)(run)
+                    errors[:0] = failed
                     known = state.error is not None and not state.interrupted
                     if errors and not known:
                         known, decision = True, self._fail(run, errors, decision)
@@ -304,6 +305,23 @@ class Lifecycle:
         if errors and (error is None or handled):
             raise errors[0]
         return handled
+
+    def _end_by_request(self, run: object) -> list[Exception]:
+        """Record the request that ends the run, after the files of earlier decisions; return what these have raised.
+
+        A resumed run voids everything that follows the request in the journal.
+        """
+        errors = list[Exception]()
+        try:
+            self.record(run, self.group.bind("last_files", partial(self.executor.collect, wait=True))())
+        except Exception as raised:  # noqa: BLE001 - raised when the run has ended
+            errors.append(raised)
+        except BaseException:  # a second signal
+            self.record(run, ExecutionResult(self.stop_requests.decision()))
+            self.bus.end(run, self.state.error)
+            raise
+        self.record(run, ExecutionResult(self.stop_requests.decision()))
+        return errors
 
     def _decide_last(self, run: object) -> tuple[Decision, list[Exception]]:
         """Return the decision of the plugins at the run's end, without saves that an earlier process has made."""
