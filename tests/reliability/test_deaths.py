@@ -1,5 +1,6 @@
 """Any number of deaths and requests to stop, at any point and also inside of a resume, ends as the unbroken run."""
 
+import itertools
 import logging
 import os
 import shutil
@@ -98,7 +99,7 @@ def made(folder: Path) -> Iterator[None]:
 def unbroken(case: Case) -> dict[str, Any]:
     """Return what a training leaves that nothing has disturbed."""
     if case.suffix in (".pt", ".safetensors", ".dcp", ".keras"):
-        import torch  # noqa: PLC0415 - the others do without it
+        import torch
 
         torch.set_num_threads(1)  # forked processes have no pool of threads
     options: dict[str, Any] = {"background": case.background, "resume": None, "listed": case.listed}
@@ -205,17 +206,14 @@ def chain(case: Case, *deaths: Death | None) -> int:
     return sum(not lived(case.suffix, RUN, death, **options) for death in (*deaths, None))
 
 
-ALL = [
-    ("npz", False),
-    *((suffix, each) for suffix in ("pt", "safetensors", "dcp", "keras", "skops") for each in (0, 1)),
-]
+FORMATS = [("npz", False), *itertools.product(("pt", "safetensors", "dcp", "keras", "skops"), (False, True))]
 
 
 @pytest.mark.parametrize(
     ("suffix", "background"),
     [
-        pytest.param(f".{suffix}", bool(each), marks=[] if suffix == "npz" else pytest.mark.exhaustive)
-        for suffix, each in ALL
+        pytest.param(f".{suffix}", each, marks=[] if suffix == "npz" else pytest.mark.exhaustive)
+        for suffix, each in FORMATS
     ],
 )
 def test_a_decision_that_saves_and_stops_inside_an_epoch_ends_the_run_as_if_nothing_had_died(
