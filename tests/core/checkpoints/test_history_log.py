@@ -148,3 +148,16 @@ def test_a_write_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.
     log.write()
 
     assert read_history(tmp_path / "there", reference) == [["epoch", 0], ["epoch", 1]]
+
+
+def test_manifests_are_read_only_until_each_history_is_named(tmp_path: Path) -> None:
+    """A directory with many checkpoints of one run has one history, which the first manifest names."""
+    kept, unnamed = (f"trainbus.history-{run}-{run}.jsonl" for run in ("0" * 16, "1" * 16))
+    (tmp_path / kept).touch()
+    names = iter(["elsewhere.jsonl", kept, "not read"])
+    remove_unnamed(tmp_path, lambda: names)
+
+    assert list(names) == ["not read"]
+    (tmp_path / unnamed).touch()
+    remove_unnamed(tmp_path, lambda: iter([kept]))
+    assert [path.name for path in tmp_path.iterdir()] == [kept]
