@@ -120,13 +120,23 @@ class Lifecycle:
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
                 bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
             self.rates.resume(self.resumer.rate_changes, mid_epoch=self.resumer.had_update)
-            self.dispatch(run, "on_train_begin")
+            self._dispatch_train_begin(run)
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
             self.resumer.finish()
         except BaseException as error:
             self.end(run, error)
             raise
+
+    def _dispatch_train_begin(self, run: object) -> None:
+        """Call the hook; what a plugin has decided in the run that is resumed is not executed again."""
+        known, hook = self.resumer.known_plugins, self.bus.on_train_begin
+        if known and hook is not None:
+            decision = hook(run) or NOTHING
+            new = Decision(frozenset(each for each in decision if each.by not in known))
+            self.execute(run, self.group.bind("remaining_actions", lambda: ExecutionResult(new))().done)
+        else:
+            self.dispatch(run, "on_train_begin")
 
     def epochs(
         self, run: object, epochs: int | None, initial_epoch: int, validation_freq: int | Collection[int]

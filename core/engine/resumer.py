@@ -300,6 +300,11 @@ class Resumer:
         return result
 
     @property
+    def known_plugins(self) -> frozenset[str]:
+        """The plugins of the run that is resumed; what they decided when it began is in its checkpoints."""
+        return frozenset(() if self._resumption is None else (each.name for each in self._resumption.state.plugins))
+
+    @property
     def saved_at_end(self) -> frozenset[Action]:
         """The saves in that result."""
         return frozenset(each for each in self._end_decision.done if isinstance(each, Save))
