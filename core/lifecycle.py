@@ -118,13 +118,21 @@ class Lifecycle:
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
                 bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
             self.rates.resume(self.resumer.rate_changes, mid_epoch=self.resumer.had_update)
-            self.dispatch(run, "on_train_begin")
+            self._dispatch_train_begin(run)
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
             self.resumer.finish()
         except BaseException as error:
             self.end(run, error)
             raise
+
+    def _dispatch_train_begin(self, run: object) -> None:
+        """Call the hook; what the run that is resumed has decided in it is not executed again."""
+        if self.state.resumed is None or self.bus.on_train_begin is None:
+            self.dispatch(run, "on_train_begin")
+            return
+        new = self.resumer.without_earlier(self.bus.on_train_begin(run) or NOTHING)
+        self.execute(run, self.group.bind("remaining_actions", lambda: ExecutionResult(new))().done)
 
     def epochs(
         self, run: object, epochs: int | None, initial_epoch: int, validation_freq: int | Collection[int]
@@ -270,10 +278,11 @@ class Lifecycle:
             last.callback(self.stop_requests.close)
             with self.at_end:
                 with self.group.end(error, executor) as state.error:
-                    self.record(run, ExecutionResult(self.stop_requests.decision()))
+                    failed = self._end_by_request(run) if state.interrupted else []
                     if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
                         executor.writer.abandon()  # a second signal
                     decision, errors = bind("last_decision", self._decide_last)(run)
+                    errors[:0] = failed
                     known = state.error is not None and not state.interrupted
                     if errors and not known:
                         known, decision = True, self._fail(run, errors, decision)
@@ -302,6 +311,23 @@ class Lifecycle:
         if errors and (error is None or handled):
             raise errors[0]
         return handled
+
+    def _end_by_request(self, run: object) -> list[Exception]:
+        """Record the request that ends the run, after the files of earlier decisions; return what these have raised.
+
+        A resumed run voids everything that follows the request in the journal.
+        """
+        errors = list[Exception]()
+        try:
+            self.record(run, self.group.bind("last_files", partial(self.executor.collect, wait=True))())
+        except Exception as raised:  # noqa: BLE001 - raised when the run has ended
+            errors.append(raised)
+        except BaseException:  # a second signal
+            self.record(run, ExecutionResult(self.stop_requests.decision()))
+            self.bus.end(run, self.state.error)
+            raise
+        self.record(run, ExecutionResult(self.stop_requests.decision()))
+        return errors
 
     def _decide_last(self, run: object) -> tuple[Decision, list[Exception]]:
         """Return the decision of the plugins at the run's end, without saves that an earlier process has made."""

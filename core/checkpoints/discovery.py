@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,20 +100,26 @@ def newest(
     return first, skipped
 
 
-def histories_named_in(directory: Location, patterns: Iterable[Location] = ()) -> set[str]:
-    """Return the names of the histories that the manifests of a directory, and of those directly in it, name.
+def histories_named_in(directory: Location, patterns: Iterable[Location] = ()) -> Iterator[str]:
+    """Yield the names of the histories that the manifests of a directory, and of those directly in it, name.
 
     Args:
         directory: The directory.
         patterns: Further payloads, as patterns of ``glob``.
     """
-    found = set(payloads_in(directory))
+    for path in _payloads_near(directory, patterns):
+        for entry in entries_of(path):
+            if (reference := reference_in(entry.run_state)) is not None:
+                yield reference.file.rpartition("/")[2]
+
+
+def _payloads_near(directory: Location, patterns: Iterable[Location]) -> Iterator[Location]:
+    yield from payloads_in(directory)
     for place in directory.iterdir() if isinstance(directory, Path) else ():
-        found.update(payloads_in(place) if place.is_dir() else ())
-    manifests = (path for pattern in patterns for path in backend_for(manifest_of(pattern)).glob())
-    found |= {payload for path in manifests if (payload := payload_of(path))}
-    references = (reference_in(entry.run_state) for path in found for entry in entries_of(path))
-    return {each.file.rpartition("/")[2] for each in references if each is not None}
+        yield from payloads_in(place) if place.is_dir() else ()
+    for pattern in patterns:
+        found = map(payload_of, backend_for(manifest_of(pattern)).glob())
+        yield from (path for path in found if path is not None)
 
 
 def history_flaws(found: Iterable[CheckpointInfo]) -> dict[Location, str]:

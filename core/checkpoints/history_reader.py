@@ -143,16 +143,20 @@ def remove_unnamed(directory: Location, named: Callable[[], Iterable[str]]) -> N
 
     Args:
         directory: The directory.
-        named: Returns the names of the files that manifests name; called only if there are any files.
+        named: Returns the names of the files that manifests name; called only if there are any files, and read only
+            until each of them is named.
     """
-    files = {name: found[1] for name in backend_for(directory).list_names() if (found := NAME.fullmatch(name))}
-    if not files:
-        return
-    kept = set(named())
-    if not isinstance(directory, Path):  # objects name those before them, so that one that is named needs the others
-        runs = {found[1] for name in kept if (found := NAME.fullmatch(name))}
-        kept = {name for name, run in files.items() if run in runs}
-    for name in files.keys() - kept:
+    whole = isinstance(directory, Path)  # objects name those before them, so that one that is named needs the others
+    unused: dict[str, set[str]] = {}
+    for name in backend_for(directory).list_names():
+        if found := NAME.fullmatch(name):
+            unused.setdefault(name if whole else found[1], set()).add(name)
+    for name in named() if unused else ():
+        if found := NAME.fullmatch(name):
+            unused.pop(name if whole else found[1], None)
+        if not unused:
+            return
+    for name in set[str]().union(*unused.values()):
         backend_for(directory / name).remove()
 
 

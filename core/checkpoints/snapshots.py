@@ -192,13 +192,17 @@ class SnapshotStore:
             for name in backend_for(directory).list_names()
             if name.startswith(PREFIX) and name not in kept
         }
-        if not unused:
-            return
-        for payload in {*others, *(path for directory in directories for path in payloads_in(directory))}:
+        for payload in (
+            dict.fromkeys([*others, *(path for directory in directories for path in payloads_in(directory))])
+            if unused
+            else ()
+        ):
             for entry in entries_of(payload):
                 for reference in references_in(entry.run_state.get("slots")).values():
                     if reference.file:
                         unused.pop(resolve_relative(payload.parent, reference.file).name, None)
+            if not unused:
+                return
         for path in unused.values():
             backend_for(path).remove()
 

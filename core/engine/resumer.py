@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.snapshots import SnapshotStore
-from ..decision import Action, Decision, Save, Stop
+from ..decision import NOTHING, Action, Decision, Save, Stop
 from ..errors import SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures
 from ..resume.end_record import EndRecord, EndRecords, find_end
@@ -288,6 +288,11 @@ class Resumer:
         if resumption.state.at_end:
             self._end_decision, result = result, ExecutionResult()
         return result
+
+    def without_earlier(self, decision: Decision) -> Decision:
+        """Return a decision without the actions of the resumed run; those of its last decision are finished later."""
+        last = NOTHING if self._resumption is None else self._resumption.last_decision.decision()
+        return Decision(decision.actions.difference(last, *(each for _, each in self._state.decision_log)))
 
     @property
     def saved_at_end(self) -> frozenset[Action]:

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,8 @@ EPOCHS = 6
 SCORES = [5.0, 4.0, 4.5, 3.0, 3.5, 3.6]
 CALLS = ("replace", "rename", "link", "unlink", "write", "ftruncate", "truncate", "rmdir")
 """The functions of ``os`` that change the file system, around which a process may die."""
+ON_END: Any = ("signal", "end")
+"""When a run saves at its end."""
 WHERE = ("before", "after", "commit")
 
 
@@ -49,6 +51,10 @@ class Death(NamedTuple):
 
     where: str
     number: int
+
+
+Listed = Callable[[str, str, Mapping[str, Any]], list[Any]]
+"""Returns callbacks for a directory, a suffix and options of ``ModelCheckpoint``."""
 
 
 class Material(NamedTuple):
@@ -129,42 +135,61 @@ CASES = [(".npz", False), *((suffix, each) for suffix in list(FORMATS)[1:] for e
 """Each format, and whether it is written while the training continues, which the line cannot."""
 
 
-def train(suffix: str, folder: Path, *, background: bool, resume: str | None) -> Run:
-    """Train, with everything that draws random numbers drawing from the generators that a run restores."""
+def everything_listed(folder: str, suffix: str, options: Mapping[str, Any]) -> list[Any]:
+    """Charts, a stop that restores, a cut of the learning rate, and checkpoints of epochs and of steps."""
+    return [
+        TensorBoard(f"{folder}/logs", write_graph=False),
+        EarlyStopping(patience=2, restore_best_weights=True),
+        ReduceLROnPlateau(patience=1, factor=0.5),
+        ModelCheckpoint(f"{folder}/m-{{epoch}}{suffix}", keep_last=2, save_last=True, save_on=ON_END, **options),
+        ModelCheckpoint(f"{folder}/steps-{{step}}{suffix}", save_freq="3 steps", keep_last=1, **options),
+    ]
+
+
+def train(
+    suffix: str,
+    folder: Path,
+    *,
+    background: bool,
+    resume: str | None,
+    listed: Listed = everything_listed,
+    asked_in: int | None = None,
+) -> Run:
+    """Train, with everything that draws random numbers drawing from the generators that a run restores.
+
+    In the step ``asked_in``, a SIGTERM asks the run to end.
+    """
     np.random.seed(1)  # noqa: NPY002 - the one that a run restores
     random.seed(1)
     subject, step = FORMATS[suffix]()
     rows = np.random.RandomState(0).randn(8, 3).astype("float32")
     labels = (rows[:, 0] > 0).astype("int64")
-    weights_only = suffix == ".safetensors"
-    options: dict[str, Any] = {"save_weights_only": weights_only, "background": background}
-    callbacks = [
-        TensorBoard(str(folder / "logs"), write_graph=False),
-        EarlyStopping(patience=2, restore_best_weights=True),
-        ReduceLROnPlateau(patience=1, factor=0.5),
-        ModelCheckpoint(str(folder / f"m-{{epoch}}{suffix}"), keep_last=2, save_last=True, save_on=("end",), **options),
-        ModelCheckpoint(str(folder / f"steps-{{step}}{suffix}"), save_freq="3 steps", keep_last=1, **options),
-    ]
-    with Run(subject, callbacks, verbose=0, resume=resume) as run:
+    options: dict[str, Any] = {"save_weights_only": suffix == ".safetensors", "background": background}
+    with Run(subject, listed(str(folder), suffix, options), verbose=0, resume=resume) as run:
         for epoch in run.epochs(EPOCHS):
             for some in run.batches(np.random.permutation(8).reshape(2, 4)):  # noqa: NPY002
+                if run.step + 1 == asked_in:
+                    os.kill(os.getpid(), signal.SIGTERM)
                 run.log(loss=step(rows[some] + 0.01 * np.random.rand(4, 3).astype("float32"), labels[some]))  # noqa: NPY002
             with run.validation():
                 run.log(loss=SCORES[epoch])
     return run
 
 
-def lived(suffix: str, folder: Path, death: Death | None, *, background: bool, resume: str | None) -> bool:
-    """Train in a forked process; return whether it has come to its end, rather than been killed."""
+def lived(suffix: str, folder: Path, death: Death | None, **options: Any) -> bool:
+    """Train in a forked process, with the options of ``train``; return whether it has come to its end.
+
+    Otherwise it was killed, or a signal has asked it to end.
+    """
     child = os.fork()
     if child:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code in (0, -signal.SIGKILL), f"{suffix}, {background=}, {death}: exit code {code}"
+        assert code in (0, -signal.SIGKILL, -signal.SIGTERM), f"{suffix}, {options}, {death}: exit code {code}"
         return code == 0
     code = 1
     try:
         made = count_calls(death)
-        run = train(suffix, folder, background=background, resume=resume)
+        run = train(suffix, folder, **options)
         found = {
             "history": {name: list(map(repr, values)) for name, values in run.history.items()},
             "decisions": [[epoch, *map(repr, decision)] for epoch, decision in run.result.decisions],
@@ -247,7 +272,7 @@ def left_by(suffix: str, folder: Path) -> dict[str, Any]:
         if not isinstance(each, (journal.RunStarted, journal.RunResumed))
     ]
     found["checkpoints in the journal"] = sorted(str(each) for each in lines if each["event"] == "checkpoint")
-    found["journal"] = [str(each) for each in lines if each["event"] != "checkpoint"]
+    found["journal"] = [each for each in lines if each["event"] != "checkpoint"]
     found["charts"] = {str(key): values for key, values in everything(folder / "logs").items()}
     return found
 
@@ -256,7 +281,9 @@ def state_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the run state of a checkpoint, without what differs between any two runs."""
     entry = checkpoint.entry
     state = {name: each for name, each in entry.run_state.items() if name not in ("run", "slots", "plugins")}
-    state["history"] = str(read_past(checkpoint, run_state_of(checkpoint).history, StartDirectory()))
+    past = read_past(checkpoint, run_state_of(checkpoint).history, StartDirectory())
+    decisions = [[epoch, *map(repr, decision)] for epoch, decision in past.decisions]
+    state["history"] = [str(past.epochs), decisions, list(map(str, past.files))]
     state["slots"] = sorted(entry.run_state.get("slots", {}))
     # what the schedules would have set is computed from the rates of the checkpoint: equal but for the last bits
     changes = json.dumps(state.get("rate_changes", []))

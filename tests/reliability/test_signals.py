@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trainbus import journal
 from trainbus.checkpoints import newest_intact, scan
 
 from .resuming import TRAININGS, Moment, killed_and_resumed, suffix
@@ -391,3 +393,118 @@ def test_the_workers_of_a_loader_leave_a_ctrl_c_to_the_process_that_trains(tmp_p
     assert found is not None
     assert found.entry.run_state["position"]["batches"] == 6
     assert done.stderr.splitlines()[-1].endswith("resume='auto' continues from run/signal.pt")
+
+
+WRITING = """
+import os, signal, sys, threading
+import torch
+from pathlib import Path
+from trainbus import Run, hookimpl
+from trainbus.adapters.torch import TorchSubject
+from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
+
+torch.manual_seed(0)
+model = torch.nn.Linear(2, 1)
+asked = threading.Event()
+main = threading.main_thread().ident
+
+def act():
+    {act}
+    asked.set()
+
+def is_waited_for():
+    frame, names = sys._current_frames()[main], []
+    while frame:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return "end" in names and "wait" in names
+
+class Slow(TorchSubject):
+    def snapshot_writer(self, *, weights_only):
+        write, slow = super().snapshot_writer(weights_only=weights_only), run.step == {saved}
+        def waits(path):
+            if sys.argv[1:] and slow:
+                asked.wait()
+                {then}
+            return write(path)
+        return waits
+
+class Notes:
+    @hookimpl
+    def on_decision(self, run, decision):
+        print(*sorted({{each.by for each in decision}}))
+
+    @hookimpl
+    def on_train_end(self):
+        print("on_train_end")
+
+saves = ModelCheckpoint("run/{name}", save_freq={save_freq!r}, background=True, save_on={save_on}, keep_last={keep})
+run = Run(Slow(model, torch.optim.SGD(model.parameters(), 0.1)), [saves, Notes()], verbose=0, resume="auto")
+with run:
+    for epoch in run.epochs(4):
+        for batch in run.batches(range(3)):
+            run.log(loss=1.0)
+            if sys.argv[1:] and run.step == {step}:
+                act()
+"""
+SENT = "os.kill(os.getpid(), signal.{})".format
+STOPPED = 'Path("run/stop").touch(); run._life.stop_requests.check_stop_file()'
+
+
+def written(folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Train in a process that is asked to end while it writes a file, then resume it to its end."""
+    known: dict[str, object] = {"name": "m-{epoch}", "save_freq": "epoch", "save_on": ("signal",), "keep": None}
+    known |= {"act": SENT("SIGTERM"), "then": "pass", "step": 6, **options}
+    known = {"saved": known["step"], **known}
+    (folder / "train.py").write_text(WRITING.format(**known))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    call = partial(subprocess.run, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    first = call([sys.executable, "train.py", "asked"])
+    assert first.returncode in (-signal.SIGTERM, -signal.SIGINT), first.stderr
+    second = call([sys.executable, "train.py"])
+    assert second.returncode == 0, second.stderr
+    return first
+
+
+def listed_in_journal(folder: Path) -> list[str]:
+    (record,) = journal.read(folder / "run" / journal.NAME)
+    return sorted(Path(each.path).stem for each in record.events if isinstance(each, journal.CheckpointSaved))
+
+
+MS = ["m-1", "m-2", "m-3", "m-4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, MS),
+        *(
+            pytest.param(options, expected, marks=pytest.mark.exhaustive)
+            for options, expected in (
+                ({"act": SENT("SIGINT")}, MS),
+                ({"act": STOPPED}, MS),
+                ({"save_on": ()}, MS),
+                ({"step": 3}, MS),
+                ({"step": 9, "keep": 1}, MS),
+                ({"name": "m-{step}", "save_freq": "4 steps", "saved": 4}, ["m-12", "m-4", "m-8"]),
+                ({"name": "m", "step": 7, "saved": 6}, ["m"] * 4),
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_the_journal_names_a_file_that_was_being_written_when_the_run_was_asked_to_end(
+    options: dict[str, Any], expected: list[str], tmp_path: Path
+) -> None:
+    """Once, after the resume; the file of the signal is not named, as nothing that the signal has added is."""
+    written(tmp_path, **options)
+
+    assert listed_in_journal(tmp_path) == sorted(expected)
+
+
+def test_a_second_ctrl_c_while_a_file_is_waited_for_calls_every_plugin_and_loses_no_line(tmp_path: Path) -> None:
+    again = f"[None for _ in iter(is_waited_for, True)]; {SENT('SIGINT')}"
+    first = written(tmp_path, act=SENT("SIGINT"), then=again)
+
+    assert first.stdout.splitlines()[-2:] == ["request", "on_train_end"]
+    assert listed_in_journal(tmp_path) == MS

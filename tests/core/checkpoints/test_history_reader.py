@@ -52,3 +52,16 @@ def test_only_histories_that_no_manifest_names_are_removed(kind: str) -> None:
     assert read_history(directory, logs[1].reference(directory))
     with pytest.raises(CheckpointError, match="is missing"):
         read_history(directory, logs[0].reference(directory))
+
+
+def test_manifests_are_read_only_until_each_history_is_named(tmp_path: Path) -> None:
+    """A directory with many checkpoints of one run has one history, which the first manifest names."""
+    kept, unnamed = (f"trainbus.history-{run}-{run}.jsonl" for run in ("0" * 16, "1" * 16))
+    (tmp_path / kept).touch()
+    names = iter(["elsewhere.jsonl", kept, "not read"])
+    remove_unnamed(tmp_path, lambda: names)
+
+    assert list(names) == ["not read"]
+    (tmp_path / unnamed).touch()
+    remove_unnamed(tmp_path, lambda: iter([kept]))
+    assert [path.name for path in tmp_path.iterdir()] == [kept]

@@ -1,5 +1,6 @@
 """A run that is killed in any way and resumed from its checkpoints decides as if it had never been interrupted."""
 
+import itertools
 import json
 import logging
 import os
@@ -348,3 +349,70 @@ def test_a_run_that_was_saved_before_the_loop_of_an_epoch_draws_the_same_orders(
 
     unbroken = orders(0)
     assert orders(1, "begun.npz") == unbroken[1:]
+
+
+class DecidesAtBegin:
+    """Returns the same decision whenever the training begins, and counts how often it does."""
+
+    def __init__(self, asked: Decision) -> None:
+        self.asked, self.begun = asked, 0
+
+    @hookimpl
+    def on_train_begin(self) -> Decision:
+        self.begun += 1
+        return self.asked
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        decision.scale_learning_rate(0.5),
+        decision.save("begin.npz"),
+        decision.keep("first"),
+        decision.keep("first") | decision.scale_learning_rate(0.25),
+        decision.save("a.npz") | decision.save("b.npz") | decision.scale_learning_rate(0.5),
+        decision.forget("nothing.npz"),
+    ],
+    ids=str,
+)
+def test_a_decision_of_the_trainings_begin_is_executed_once_though_a_resume_calls_the_hook(asked: Decision) -> None:
+    unbroken = resumed([3.0, 2.0, 1.0], ModelCheckpoint("whole/m"), DecidesAtBegin(asked), resume=None)
+    resumed([3.0, 2.0], SAVED, DecidesAtBegin(asked))
+    plugin = DecidesAtBegin(asked)
+    again = resumed([3.0, 2.0, 1.0], SAVED, plugin)
+
+    assert plugin.begun == 1
+    assert again.subject.learning_rates() == unbroken.subject.learning_rates()
+    mine = [[each for each in made if each.by == "DecidesAtBegin"] for _, made in again.result.decisions]
+    assert list(itertools.chain(*mine)) == [
+        each for _, made in unbroken.result.decisions for each in made if each.by == "DecidesAtBegin"
+    ]
+
+
+def test_a_plugin_that_the_resumed_run_has_in_addition_decides_when_it_begins() -> None:
+    resumed([3.0, 2.0], SAVED)
+    again = resumed([3.0, 2.0, 1.0], SAVED, DecidesAtBegin(decision.scale_learning_rate(0.5)))
+
+    assert [each.kind for _, made in again.result.decisions for each in made if each.by == "DecidesAtBegin"] == [
+        "scale_learning_rate"
+    ]
+
+
+@pytest.mark.parametrize("asked", [decision.stop("enough"), decision.scale_learning_rate(0.5)], ids=str)
+def test_what_a_plugin_decides_only_when_a_resumed_run_begins_is_executed(asked: Decision) -> None:
+    resumed([3.0, 2.0], SAVED, DecidesAtBegin(Decision()))
+    again = resumed([3.0, 2.0, 1.0], SAVED, DecidesAtBegin(asked))
+
+    assert [made for _, made in again.result.decisions if "DecidesAtBegin" in {each.by for each in made}] == [
+        asked.signed("DecidesAtBegin")
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "b.npz"])
+def test_a_decision_of_the_trainings_begin_is_not_executed_again_by_a_resume_from_its_own_file(name: str) -> None:
+    asked = decision.save("a.npz") | decision.save("b.npz") | decision.scale_learning_rate(0.5)
+    first = resumed([3.0], DecidesAtBegin(asked), resume=None)
+    again = resumed([3.0], DecidesAtBegin(asked), resume=name)
+
+    assert again.subject.learning_rates() == first.subject.learning_rates()
+    assert again.result.decisions == first.result.decisions
