@@ -154,7 +154,7 @@ class OwnedFiles:
             more = f" and {len(inside) - 1} more" if len(inside) > 1 else ""
             yield (
                 f"{str(directory)!r} holds no checkpoint any more, but the run had {str(inside[0])!r}{more} there; "
-                "they are not kept or listed; if the directory was moved, move it back, or set filepath to its new place"
+                "they are not kept or listed; if the directory was moved, move it back or set filepath to its new place"
             )
 
     def _present(self) -> Iterator[Location]:
