@@ -269,7 +269,10 @@ class Run:
         return self._bus.on_batch_begin is not None or self._bus.on_batch_end is not None
 
     def begin_batch(self, batch: int) -> None:
-        """Begin a batch, counted from 0 in its epoch."""
+        """Begin a batch, counted from 0 in its epoch.
+
+        Arguments that do not fit raise Python's own ``TypeError``: a check would cost every batch.
+        """
         self.state.counters.batch = batch
         if batch == 0:  # a call for every batch would cost as much as the event
             self._life.rates.first_batch()
@@ -278,7 +281,7 @@ class Run:
             self._life.execute(self, decision)
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
-        """End a batch.
+        """End a batch; arguments that do not fit raise Python's own ``TypeError``.
 
         Args:
             batch: Its number in the epoch, counted from 0.
@@ -297,6 +300,7 @@ class Run:
         if state.requested:
             self._life.stop_requests.check()
 
+    @checked("count_batches")
     def count_batches(self, batches: int) -> None:
         """Report how many batches of the epoch were trained on, for an adapter that does not report each of them."""
         self.state.counters.trained_batches = batches
@@ -412,6 +416,7 @@ class Run:
         """
         return self._life.monitors.get(metric, mode, start_from_epoch=start_from_epoch)
 
+    @checked("report_failure")
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
         """Report a part that a plugin has lost: one line in the log, in ``failures`` and in the journal.
 
@@ -421,6 +426,7 @@ class Run:
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)
 
+    @checked("go_on")
     def go_on(self) -> None:
         """Let a resumed run that had finished continue to train; call this before the loop."""
         self.state.stop_actions.clear()

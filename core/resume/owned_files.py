@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +18,7 @@ from ..checkpoints.snapshots import PREFIX
 from ..decision import Action, Forget, Save
 from ..errors import SettingsError
 from ..storage.atomic_file import suffix_of
-from ..storage.backend import backend_for
+from ..storage.backend import backend_for, existing
 from ..storage.paths import Location, RemotePath, Source, location
 
 _INTERNAL = ".trainbus"
@@ -143,6 +144,25 @@ class OwnedFiles:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         return own, f"{str(foreign[0])!r}{more}: not listed as a checkpoint: {flaws[foreign[0]]}"
 
+    def gone(self, files: Iterable[Location]) -> Iterator[str]:
+        """Return, in words, each directory of the run that held some of these files and holds no checkpoint now."""
+        files = list(files)
+        for directory, root in zip(self.directories, self._roots, strict=True):
+            inside = [each for each in files if _is_below(each, root)]
+            if not inside or existing(inside) or any(_is_below(each, root) for each in self._present()):
+                continue
+            more = f" and {len(inside) - 1} more" if len(inside) > 1 else ""
+            yield (
+                f"{str(directory)!r} holds no checkpoint any more, but the run had {str(inside[0])!r}{more} there; "
+                "they are not kept or listed; if the directory was moved, move it back or set filepath to its new place"
+            )
+
+    def _present(self) -> Iterator[Location]:
+        """Yield what is at the paths to which the callbacks write."""
+        for each in self._patterns:
+            with suppress(OSError):
+                yield from backend_for(location(each)).glob()
+
     def _flaw_of_place(self, source: Source, *, follow: bool = False) -> str:
         try:
             parts = _resolved(location(source), follow=follow)
@@ -176,6 +196,10 @@ def _resolved(place: Location, *, follow: bool = False) -> Parts:
     if follow or place.name in ("", ".."):
         return Path(os.path.realpath(place)).parts
     return (*Path(os.path.realpath(place.parent)).parts, place.name)
+
+
+def _is_below(place: Location, root: Parts) -> bool:
+    return _resolved(place)[: len(root)] == root
 
 
 def _is_at(source: Source, place: Location) -> bool:

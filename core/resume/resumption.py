@@ -246,6 +246,8 @@ class Resumption:
         listed, refusal = self._of_plain_plugins.listed(past.files, self.checkpoint.path)
         if refusal:
             self._warn("%s", refusal)
+        for problem in self._owned.gone(listed):
+            self._warn("%s", problem)
         files, own = existing(listed), self._start.identity(self.checkpoint.path)
         run.files = files if own in map(self._start.identity, files) else [*files, self.checkpoint.path]
 

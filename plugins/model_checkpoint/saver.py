@@ -39,6 +39,8 @@ class Saver:
     def __init__(self, settings: CheckpointSettings, every: int = 1) -> None:
         self.settings, self.every = settings, every
         self.begun = False
+        self.due = self.saved = False
+        """Whether a save was due since the run began, and whether a model was saved under the template's name."""
         self.dropped: set[str] = set()
         """The paths in a checkpoint's state that are no files of this run."""
 
@@ -84,7 +86,9 @@ class Saver:
         monitor, score = self.selection.monitor, None
         if monitor is not None and (batch is None or resolve(monitor.metric, metrics) is not None):
             score = monitor.score(metrics)
-        return self.selection.choose(run, path, score) | self.save_last()
+        chosen = self.selection.choose(run, path, score)
+        self.due, self.saved = True, self.saved or bool(chosen)
+        return chosen | self.save_last()
 
     def save_last(self) -> Decision:
         """Return the decision to write the file "last", if ``save_last`` is set."""
@@ -107,6 +111,7 @@ class Saver:
         """Save the final model if ``save_on`` asks for it; remove the file "signal" if the run has resumed from it."""
         if not self.begun:
             return None
+        self._report_nothing_saved(run)
         error, signal_file = run.error, self.names.fixed("signal")
         obsolete = run.state.has_file(signal_file) and run.resumed is not None and error is None
         why = "the run has resumed from it"
@@ -114,6 +119,19 @@ class Saver:
         if run.state.interrupted:
             return result | self._save_fixed(run, "signal", f"{run.state.requested} ended the training")
         return result if error is not None else result | self._save_fixed(run, "end", "the training is over")
+
+    def _report_nothing_saved(self, run: Run) -> None:
+        """Log that a run that has trained to its end, from the beginning, has written no file of the template."""
+        state, settings = run.state, self.settings
+        over = state.epochs_finished and run.error is None and not state.interrupted and run.resumed is None
+        if self.saved or not over or run.rank:
+            return
+        why = f"save_freq={settings.save_freq!r} was never due"
+        if self.due and self.selection.monitor is not None:
+            limit = settings.initial_value_threshold if settings.save_best_only else None
+            better = "" if limit is None else f" better than initial_value_threshold={limit}"
+            why = f"no {self.selection.monitor.metric} was a finite number{better}"
+        LOG.warning("ModelCheckpoint: filepath=%r was never written: %s", settings.filepath, why)
 
     def _save_fixed(self, run: Run, stem: str, reason: str) -> Decision:
         """Return the decision to write one of the files of ``save_on``, if it is wanted."""
