@@ -55,7 +55,7 @@ class Lines:
         self._parsed = cache(self._parse)
 
     def of(self, path: KeyPath) -> int:
-        """Return the line, counted from 1, where the statement of ``path`` begins, or of the longest existing part of it."""
+        """Return the line, counted from 1, where the statement of ``path``, or of its longest known part, begins."""
         while path and not self._contains(len(self._lines), path):
             path = path[:-1]
         if not path:
